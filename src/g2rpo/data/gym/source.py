@@ -1,0 +1,60 @@
+"""The gym as a prompt source: endless, and the same for the same (seed, split, task, index) everywhere."""
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+from g2rpo.data.gym import pages, scenes
+from g2rpo.data.gym.problem import Problem
+from g2rpo.records import TASKS, Prompt
+
+SPLITS = ("train", "heldout")
+DRAW: dict[str, Callable[[Random, int], Problem]] = {
+    "general_vqa": scenes.general_vqa,
+    "math": scenes.math_on_things,
+    "chart": pages.chart,
+    "spatial": scenes.spatial,
+    "document": pages.document,
+    "grounding": scenes.grounding,
+}
+
+
+class GymSource:
+    """Draws prompts from (seed, split, task, index). `levels` are the difficulties (1 to 3) that take turns at random.
+
+    The two splits are disjoint streams of random numbers; an image of one can equal an image of the other only by chance.
+    """
+
+    def __init__(self, *, seed: int = 0, levels: Sequence[int] = (1, 2, 3)) -> None:
+        if not levels or any(level not in (1, 2, 3) for level in levels):
+            raise ValueError(f"data.levels: expected a list of difficulties out of 1, 2, 3, got {list(levels)}")
+        self.seed = seed
+        self.levels = tuple(levels)
+
+    def size(self, task: str, split: str) -> int | None:
+        """None: the gym never runs out. Raises `ValueError` for an unknown task or split."""
+        if task not in DRAW or split not in SPLITS:
+            raise ValueError(f"the gym draws {', '.join(TASKS)} in {SPLITS}, asked for task={task!r} split={split!r}")
+        return None
+
+    def get(self, task: str, index: int, split: str) -> Prompt:
+        """The `index`-th prompt of a task."""
+        self.size(task, split)
+        rng = Random(f"{self.seed}/{split}/{task}/{index}")  # noqa: S311
+        level = rng.choice(self.levels)
+        problem = DRAW[task](rng, level)
+        return Prompt(
+            id=f"gym/{split}/{task}/{index}",
+            task=task,
+            text=problem.text,
+            images=(problem.image,),
+            answer=problem.answer,
+            answer_type=problem.answer_type,
+            source="gym",
+            meta={
+                "level": level,
+                "look": problem.look,
+                "scene": problem.scene,
+                "wrong": problem.wrong,
+                "tolerance": problem.tolerance,
+            },
+        )

@@ -1,0 +1,102 @@
+"""The plug-in points: whatever satisfies one of these Protocols can be named by `_target_` in a yaml, from inside or outside the repository."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
+
+
+class PromptSource(Protocol):
+    """Where prompts come from. The same arguments give the same prompt in every process."""
+
+    def size(self, task: str, split: str) -> int | None:
+        """Number of prompts of a task in `train` or `heldout`; None for an endless source, 0 where it has none."""
+
+    def get(self, task: str, index: int, split: str) -> Prompt:
+        """The `index`-th prompt of a task. Raises `IndexError` beyond `size`."""
+
+
+class Demonstrator(Protocol):
+    """Writes the completions that a cold start imitates."""
+
+    def demonstrate(self, prompt: Prompt) -> str:
+        """The completion for a prompt, the same for the same prompt id."""
+
+
+class Encoder(Protocol):
+    """Turns prompts into what the policy reads, and token ids into text. One per model."""
+
+    eos_token_id: int
+    pad_token_id: int
+    forbidden_token_ids: Sequence[int]
+    """Tokens a policy may never sample: image and video placeholders would break the next forward pass."""
+
+    def encode(self, prompts: Sequence[Prompt]) -> PromptBatch:
+        """Chat template, image patches and left padding."""
+
+    def tokenize(self, completion: str) -> list[int]:
+        """Token ids of a completion, its end token included."""
+
+    def decode(self, completion_ids: Int[Tensor, "b t"], completion_mask: Bool[Tensor, "b t"]) -> tuple[str, ...]:
+        """Text of each completion without its end and padding tokens."""
+
+
+class RolloutEngine(Protocol):
+    """Writes completions. Built from the configuration without weights, then started on a policy."""
+
+    sampling: Sampling
+    """How completions are drawn in training; its `group_size` is replaced by the caller's."""
+
+    def start(self, policy: Any, encoder: Encoder) -> None:
+        """Called once, before the first `generate`."""
+
+    def generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
+        """`sampling.group_size` completions per prompt; rows of one prompt stand together, in the order of the prompts."""
+
+    def load_weights(self, policy: Any, step: int) -> None:
+        """Called after every optimiser phase, so that the next rollouts come from the policy just trained."""
+
+
+class Reward(Protocol):
+    """Judges one completion. Raises only for a broken prompt, never for a strange completion."""
+
+    def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
+        """At least `accuracy`, `format`, `structure` and `total`."""
+
+
+class Advantage(Protocol):
+    """One advantage per completion from the rewards of a whole rollout batch."""
+
+    def __call__(
+        self,
+        rewards: Float[Tensor, " b"],
+        groups: Int[Tensor, " b"],
+        tasks: Int[Tensor, " b"],
+        *,
+        parts: Mapping[str, Float[Tensor, " b"]] | None = None,
+        completion_tokens: Int[Tensor, " b"] | None = None,
+    ) -> Float[Tensor, " b"]:
+        """`groups` and `tasks` are integer labels; rows of one group share a task."""
+
+
+class Loss(Protocol):
+    """A policy loss over completion tokens, with its KL term."""
+
+    kl_coef: float
+    """0 means that no reference model is held."""
+
+    def __call__(
+        self,
+        logprobs: Float[Tensor, "b t"],
+        old_logprobs: Float[Tensor, "b t"],
+        advantages: Float[Tensor, " b"],
+        mask: Bool[Tensor, "b t"],
+        *,
+        ref_logprobs: Float[Tensor, "b t"] | None = None,
+        num_tokens: float | None = None,
+        num_completions: float | None = None,
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """`num_tokens` and `num_completions` are those of the whole batch where this call sees only a micro-batch."""

@@ -1,0 +1,84 @@
+"""Name, unit and meaning of every number that a run logs. A number that is not listed here cannot be logged.
+
+Names are `<noun>/<what>[/<task>]`; `per_task` metrics exist once for each task that takes part in a step. Numbers are reduced
+over the whole rollout batch as sums and counts, never as means of means.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from g2rpo.records import TASKS
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One logged number: `unit` is what its axis says, `summary` which value of a run stands for it."""
+
+    name: str
+    unit: str
+    meaning: str
+    per_task: bool = False
+    summary: str = "last"
+
+
+METRICS = (
+    Metric("reward/total", "reward", "mean reward of a completion, before shaping", summary="max"),
+    Metric("reward/accuracy", "score in [0, 1]", "mean accuracy of a completion", per_task=True, summary="max"),
+    Metric("reward/format", "frac", "share of completions in the asked format", per_task=True, summary="max"),
+    Metric("reward/length", "reward", "mean of the length part, before its weight", per_task=True),
+    Metric("reward/failed_frac", "frac", "share of completions whose reward could not be computed", per_task=True),
+    Metric("advantage/mean", "advantage", "mean advantage", per_task=True),
+    Metric("advantage/std", "advantage", "standard deviation of the advantages (population)", per_task=True),
+    Metric("advantage/normal_distance", "frac", "largest gap between the advantages' distribution and N(0, 1)", per_task=True),
+    Metric("advantage/tie_frac", "frac", "share of completions whose reward another one of their group has too", per_task=True),
+    Metric("advantage/zero_signal_frac", "frac", "share of groups in which all rewards agree", per_task=True),
+    Metric("advantage/shaping_only_frac", "frac", "share of groups that differ in nothing but the length part", per_task=True),
+    Metric("filter/kept_frac", "frac", "share of drawn prompts whose group was neither all right nor all wrong", per_task=True),
+    Metric("filter/draws", "draws", "prompt batches drawn for this step"),
+    Metric("policy/entropy_nats", "nats/token", "mean entropy of the next-token distribution", per_task=True),
+    Metric("policy/old_logprob_gap", "nats/token", "largest difference between the sampler's and the trainer's log-probability"),
+    Metric("rollout/completion_tokens", "tokens", "mean completion length", per_task=True),
+    Metric("rollout/truncated_frac", "frac", "share of completions cut at rollout.max_new_tokens", per_task=True),
+    Metric("loss/policy", "loss", "the clipped surrogate"),
+    Metric("loss/kl", "nats/token", "KL penalty to the reference, before its coefficient"),
+    Metric("loss/entropy_band", "loss", "penalty for entropy outside its band"),
+    Metric("loss/clip_frac", "frac", "share of tokens whose ratio the clip cut off"),
+    Metric("loss/ratio_mean", "ratio", "mean probability ratio to the sampling policy"),
+    Metric("equity/grad_norm", "norm", "gradient norm of one task alone, on the probe batch", per_task=True),
+    Metric("equity/min_cosine", "cosine", "smallest cosine between two tasks' gradients"),
+    Metric("equity/norm_ratio", "ratio", "largest over smallest gradient norm of a task"),
+    Metric("optim/grad_norm", "norm", "gradient norm before clipping"),
+    Metric("optim/lr", "1", "learning rate"),
+    Metric("time/step_s", "s", "whole step"),
+    Metric("time/rollout_s", "s", "drawing, generating and scoring completions"),
+    Metric("time/update_s", "s", "forward, backward and optimiser"),
+)
+BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+def metric_of(column: str) -> Metric:
+    """The metric a logged column belongs to; raises `KeyError` for a column that no metric declares."""
+    name, _, task = column.rpartition("/")
+    metric = BY_NAME.get(name if task in TASKS else column)
+    if metric is None or metric.per_task != (task in TASKS):
+        raise KeyError(f"{column!r} is not declared in g2rpo/metrics.py")
+    return metric
+
+
+def task_means(name: str, values: Float[Tensor, " n"], tasks: Int[Tensor, " n"]) -> dict[str, float]:
+    """`{name/task: mean}` for every task that occurs; `values` and `tasks` have one entry per completion (or group)."""
+    return {f"{name}/{TASKS[i]}": values[tasks == i].double().mean().item() for i in tasks.unique().tolist()}
+
+
+def checked(row: Mapping[str, float], *, names: Iterable[str] = ()) -> dict[str, float]:
+    """The row itself, once every column is known and finite where `names` ask for it."""
+    for column in row:
+        metric_of(column)
+    for name in names:
+        if not torch.isfinite(torch.tensor(row[name])):
+            raise ValueError(f"{name} is {row[name]}, expected a finite number")
+    return dict(row)

@@ -1,0 +1,82 @@
+"""A checkpoint folder: checked when it is named, loaded when it is needed, written so that anybody's tools can read it."""
+
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from transformers import AutoModelForImageTextToText
+
+from g2rpo.model.encoder import QwenEncoder
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Checkpoint:
+    """A Qwen-VL model by folder or Hub id. Building one only checks the arguments; `policy()` loads the weights.
+
+    Args:
+        path: Folder with `config.json`, or a Hub id such as `Qwen/Qwen3-VL-8B-Instruct`.
+        dtype: `float32`, `bfloat16` or `float16`.
+        min_pixels: See `QwenEncoder`.
+        max_pixels: See `QwenEncoder`.
+        freeze_vision: Keep the vision tower as it is.
+        gradient_checkpointing: Trade compute for memory in the backward pass.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        dtype: str = "float32",
+        min_pixels: int | None = None,
+        max_pixels: int | None = None,
+        freeze_vision: bool = False,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        if dtype not in DTYPES:
+            raise ValueError(f"model.dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
+        is_folder = (Path(path) / "config.json").is_file()
+        if not is_folder and (Path(path).exists() or not HUB_ID.fullmatch(path)):
+            raise ValueError(
+                f"model.path: expected a folder with config.json or a Hub id like Qwen/Qwen3-VL-8B-Instruct, got {path!r}; "
+                "download the model or correct the path"
+            )
+        self.path = path
+        self.dtype = dtype
+        self.min_pixels = min_pixels
+        self.max_pixels = max_pixels
+        self.freeze_vision = freeze_vision
+        self.gradient_checkpointing = gradient_checkpointing
+
+    @classmethod
+    def packaged(cls, *, name: str, dtype: str = "float32") -> Self:
+        """A checkpoint that ships inside the package."""
+        return cls(path=str(files("g2rpo") / "model" / name), dtype=dtype)
+
+    def encoder(self) -> QwenEncoder:
+        """Tokenizer and image processor of the folder."""
+        return QwenEncoder(path=self.path, min_pixels=self.min_pixels, max_pixels=self.max_pixels)
+
+    def policy(self) -> Any:
+        """The model with its weights, ready to be trained (dropout off: sampler and trainer must agree)."""
+        policy = AutoModelForImageTextToText.from_pretrained(self.path, dtype=DTYPES[self.dtype]).eval()
+        if self.freeze_vision:
+            policy.model.visual.requires_grad_(False)
+        if self.gradient_checkpointing:
+            policy.gradient_checkpointing_enable()
+        return policy
+
+    def reference(self) -> Any:
+        """A second, frozen copy of the weights."""
+        return self.policy().requires_grad_(False)
+
+
+def save_checkpoint(policy: Any, encoder: QwenEncoder, folder: Path, dtype: str = "bfloat16") -> None:
+    """Writes weights, tokenizer and image processor as an ordinary folder that `AutoModelForImageTextToText` loads."""
+    state = {name: value.detach().to(DTYPES[dtype]) for name, value in policy.state_dict().items()}
+    policy.save_pretrained(folder, state_dict=state)
+    encoder.tokenizer.save_pretrained(folder)
+    encoder.image_processor.save_pretrained(folder)

@@ -1,0 +1,109 @@
+"""Prompts to model inputs, for any Qwen-VL folder: tokenizer and PIL image processor, composed without torchvision.
+
+transformers' own `Qwen3VLProcessor` needs torchvision for its video processor. Tokenizer and image processor do not, and give
+the same tensors: each image placeholder of the chat template is repeated once per merged patch.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int
+from PIL import Image
+from torch import Tensor
+from transformers import AutoTokenizer
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from g2rpo.records import Prompt, PromptBatch, task_index
+
+IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105
+VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", IMAGE_TOKEN, "<|video_pad|>")
+
+
+class QwenEncoder:
+    """Encodes prompts for one checkpoint folder.
+
+    Args:
+        path: Folder with `tokenizer.json`, a chat template and `preprocessor_config.json`.
+        min_pixels: Smaller images are scaled up to this many pixels; None keeps the folder's own bound.
+        max_pixels: Larger images are scaled down to this many pixels; None keeps the folder's own bound.
+    """
+
+    def __init__(self, *, path: str | Path, min_pixels: int | None = None, max_pixels: int | None = None) -> None:
+        self.tokenizer = AutoTokenizer.from_pretrained(path)
+        self.image_processor = Qwen2VLImageProcessorPil.from_pretrained(path)
+        size = dict(self.image_processor.size)
+        self._size = {"shortest_edge": min_pixels or size["shortest_edge"], "longest_edge": max_pixels or size["longest_edge"]}
+        self.image_token_id = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        self.eos_token_id = self.tokenizer.eos_token_id
+        self.pad_token_id = self.tokenizer.pad_token_id
+        self.forbidden_token_ids = tuple(self.tokenizer.convert_tokens_to_ids(token) for token in VISION_TOKENS)
+
+    def encode(self, prompts: Sequence[Prompt]) -> PromptBatch:
+        """Chat template, image patches and left padding. Raises `ValueError` naming the prompt whose image cannot be read."""
+        images = [[_opened(image, prompt) for image in prompt.images] for prompt in prompts]
+        patches = self._patches([image for group in images for image in group])
+        grids = iter(patches["image_grid_thw"].tolist() if patches else [])
+        rows = [self._token_ids(prompt, [next(grids) for _ in group]) for prompt, group in zip(prompts, images, strict=True)]
+        input_ids, attention_mask = self._left_padded(rows)
+        return PromptBatch(
+            prompts=tuple(prompts),
+            task=torch.tensor([task_index(prompt.task) for prompt in prompts]),
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            pixel_values=patches["pixel_values"] if patches else None,
+            image_grid_thw=patches["image_grid_thw"] if patches else None,
+            num_images=torch.tensor([len(group) for group in images]),
+        )
+
+    def tokenize(self, completion: str) -> list[int]:
+        """Token ids of a completion, its end token included."""
+        ids: list[int] = self.tokenizer(completion, add_special_tokens=False)["input_ids"]
+        return [*ids, self.eos_token_id]
+
+    def decode(self, completion_ids: Int[Tensor, "b t"], completion_mask: Bool[Tensor, "b t"]) -> tuple[str, ...]:
+        """Text of each completion without its end and padding tokens."""
+        rows = [ids[mask].tolist() for ids, mask in zip(completion_ids, completion_mask, strict=True)]
+        return tuple(self.tokenizer.batch_decode(rows, skip_special_tokens=True))
+
+    def chat_text(self, prompt: Prompt) -> str:
+        """What the policy is shown, with one placeholder per image, ready for its answer."""
+        content: list[dict[str, str]] = [{"type": "image"} for _ in prompt.images] + [{"type": "text", "text": prompt.text}]
+        return str(
+            self.tokenizer.apply_chat_template([{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True)
+        )
+
+    def _patches(self, images: list[Image.Image]) -> dict[str, Tensor] | None:
+        if not images:
+            return None
+        out = self.image_processor(images=images, return_tensors="pt", size=self._size)
+        return {"pixel_values": out["pixel_values"], "image_grid_thw": out["image_grid_thw"]}
+
+    def _token_ids(self, prompt: Prompt, grids: list[list[int]]) -> list[int]:
+        ids: list[int] = self.tokenizer(self.chat_text(prompt), add_special_tokens=False)["input_ids"]
+        merged = self.image_processor.merge_size**2
+        sizes = [t * h * w // merged for t, h, w in grids]
+        if ids.count(self.image_token_id) != len(sizes):
+            raise ValueError(
+                f"prompt {prompt.id!r}: expected {len(sizes)} image placeholders in the chat text, found {ids.count(self.image_token_id)}; "
+                f"its text must not contain {IMAGE_TOKEN}"
+            )
+        counts = iter(sizes)
+        return [token for i in ids for token in ([i] * next(counts) if i == self.image_token_id else [i])]
+
+    def _left_padded(self, rows: list[list[int]]) -> tuple[Int[Tensor, "p l"], Int[Tensor, "p l"]]:
+        longest = max(len(row) for row in rows)
+        ids = [[self.pad_token_id] * (longest - len(row)) + row for row in rows]
+        mask = [[0] * (longest - len(row)) + [1] * len(row) for row in rows]
+        return torch.tensor(ids), torch.tensor(mask)
+
+
+def _opened(image: Any, prompt: Prompt) -> Image.Image:
+    try:
+        opened = image if isinstance(image, Image.Image) else Image.open(image)
+        return opened.convert("RGB")
+    except OSError as error:
+        raise ValueError(
+            f"task {prompt.task!r}, prompt {prompt.id!r}: image {image} cannot be read ({error}). Replace it or drop the record."
+        ) from error

@@ -1,0 +1,57 @@
+"""Pieces of a Qwen-VL forward pass that are computed once per prompt and used by all of its completions."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from g2rpo.records import PromptBatch
+
+
+def prompt_positions(policy: Any, batch: PromptBatch) -> tuple[Int[Tensor, "3 p l"], Int[Tensor, " p"]]:
+    """M-RoPE positions (time, height, width) of every prompt token, and the position of each prompt's first completion token."""
+    positions, deltas = policy.model.get_rope_index(
+        batch.input_ids,
+        mm_token_type_ids=(batch.input_ids == policy.config.image_token_id).int(),
+        image_grid_thw=batch.image_grid_thw,
+        attention_mask=batch.attention_mask,
+    )
+    return positions, batch.attention_mask.sum(1) + deltas[:, 0]
+
+
+def encode_images(policy: Any, batch: PromptBatch) -> dict[str, Any]:
+    """One pass of the vision tower over all images of a batch; empty where the batch has none."""
+    if batch.pixel_values is None:
+        return {}
+    return {"image": policy.model.get_image_features(batch.pixel_values, batch.image_grid_thw, return_dict=True)}
+
+
+def repeat_images(images: dict[str, Any], batch: PromptBatch, times: int) -> dict[str, Any]:
+    """The same vision features for `times` rows per prompt, in row order, without another pass."""
+    if not images or times == 1:
+        return dict(images)
+    features = images["image"]
+    owner = torch.repeat_interleave(torch.arange(len(batch.num_images)), batch.num_images.cpu())
+    order = [int(i) for row in range(len(batch.num_images)) for _ in range(times) for i in (owner == row).nonzero()[:, 0]]
+    repeated = type(features)(
+        pooler_output=tuple(features.pooler_output[i] for i in order),
+        deepstack_features=[tuple(level[i] for i in order) for level in getattr(features, "deepstack_features", None) or []],
+    )
+    return {"image": repeated}
+
+
+def completion_positions(first: Int[Tensor, " b"], length: int) -> Int[Tensor, "3 b t"]:
+    """Positions of completion tokens: text, so equal in time, height and width, counting on from `first`."""
+    steps = first[:, None] + torch.arange(length, device=first.device)
+    return steps.expand(3, -1, -1)
+
+
+def masked_logits(policy: Any, hidden: Float[Tensor, "n d"], forbidden: tuple[int, ...], temperature: float) -> Float[Tensor, "n v"]:
+    """Float32 logits at a temperature (0 counts as 1) with the forbidden tokens at minus infinity, as sampling and training both use them."""
+    logits = policy.lm_head(hidden).float()
+    if temperature > 0:
+        logits = logits / temperature
+    blocked = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
+    blocked[list(forbidden)] = True
+    return logits.masked_fill(blocked, float("-inf"))

@@ -1,0 +1,150 @@
+"""The multi-task reward of OpenVLThinker-v2: one formula, a judge per answer type.
+
+    total = (1 - format_weight) * accuracy + format_weight * format + structure
+
+`format` is 1 for `<thinking>...</thinking><answer>...</answer>` and nothing else, `structure` the share of the asked JSON structure
+times `structure_weight` (the whole weight for answers that need none), 0 where the format fails. With the released weights the
+total lies in [0, 1.5], and a broken format costs 0.6. Rules, examples and deviations from the release: docs/rewards.md.
+"""
+
+from collections.abc import Mapping
+from functools import cache, partial
+from numbers import Real
+from typing import Any
+
+from g2rpo.records import Prompt
+from g2rpo.reward import grounding
+from g2rpo.reward.verdict import AnswerType, Verdict
+from g2rpo.scoring.choice import option, same_option
+from g2rpo.scoring.extract import final_answer, keeps_format, tagged_answer, tidy_tags
+from g2rpo.scoring.math import same_mathematics
+from g2rpo.scoring.number import equal_to_two_decimals, mean_relative_accuracy, read_number, relaxed_match
+from g2rpo.scoring.text import rouge, word_accuracy
+
+OTHER_NAMES = {"bbox": "spatial grounding", "box": "spatial grounding", "boxes": "spatial grounding", "numeric": "numerical"}
+CHARTQA_TOLERANCE = 0.05
+
+
+class OpenVLThinkerReward:
+    """Judges a completion by its prompt's answer type. Safe in a worker process; heavy imports wait for the first `math` prompt."""
+
+    def __init__(self, *, format_weight: float = 0.1, structure_weight: float = 0.5, bare_latex: bool = False) -> None:
+        """Sets the weights.
+
+        Args:
+            format_weight: share of the total, in [0, 1], that the format takes from the accuracy.
+            structure_weight: reward, at least 0, for an answer that has the whole of the asked structure in the right format.
+            bare_latex: read a `math` answer or gold answer that is LaTeX without dollar signs, where the release reads nothing.
+        """
+        if not 0 <= format_weight <= 1:
+            raise ValueError(f"reward.format_weight: expected a share in [0, 1], got {format_weight}")
+        if not 0 <= structure_weight < float("inf"):
+            raise ValueError(f"reward.structure_weight: expected a number of at least 0, got {structure_weight}")
+        self.format_weight = format_weight
+        self.structure_weight = structure_weight
+        math = AnswerType(expected="an expression", read_gold=_gold_text, judge=partial(_math, bare_latex=bare_latex))
+        self.types = {**PLAIN_TYPES, **grounding.TYPES, "math": math}
+
+    def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
+        """`accuracy` and `format` in [0, 1], `structure` in [0, structure_weight], `total` as in the module's formula.
+
+        Raises:
+            ValueError: the prompt is broken: unknown answer type, or a gold answer that its type cannot read.
+        """
+        answer_type = self._type_of(prompt)
+        gold = _read_gold(prompt, answer_type)
+        completion = tidy_tags(completion)
+        verdict = answer_type.judge(final_answer(completion), gold)
+        form = float(keeps_format(completion))
+        structure = self.structure_weight * verdict.structure * form
+        total = (1 - self.format_weight) * verdict.accuracy + self.format_weight * form + structure
+        return {"accuracy": verdict.accuracy, "format": form, "structure": structure, "total": total}
+
+    def _type_of(self, prompt: Prompt) -> AnswerType:
+        name = plain_name(prompt.answer_type)
+        if name not in self.types:
+            known = ", ".join(sorted(self.types))
+            raise ValueError(
+                f"prompt {prompt.id!r}, field answer_type: expected one of {known}; got {prompt.answer_type!r}. "
+                "Correct the record, or choose a reward that judges this type."
+            )
+        return self.types[name]
+
+
+@cache
+def plain_name(answer_type: str) -> str:
+    """An answer type's name in lower case with spaces, `OCR` and `multiple_choice` as `ocr` and `multiple choice`."""
+    name = " ".join(answer_type.lower().replace("_", " ").replace("-", " ").split())
+    return OTHER_NAMES.get(name, name)
+
+
+def _read_gold(prompt: Prompt, answer_type: AnswerType) -> Any:
+    text = tagged_answer(prompt.answer) or prompt.answer.strip().removeprefix("<answer>").removesuffix("</answer>").strip()
+    gold = answer_type.read_gold(text, prompt)
+    if gold is None:
+        raise ValueError(
+            f"prompt {prompt.id!r}, field answer: expected {answer_type.expected} (answer type {prompt.answer_type!r}), "
+            f"got {text[:200]!r}. Correct the record or leave it out."
+        )
+    return gold
+
+
+def _choice(answer: str, gold: str) -> Verdict:
+    return Verdict(float(same_option(answer, gold)))
+
+
+def _numerical(answer: str, gold: float) -> Verdict:
+    number = read_number(answer)
+    return Verdict(float(number is not None and equal_to_two_decimals(number, gold)))
+
+
+def _regression(answer: str, gold: float) -> Verdict:
+    number = read_number(answer)
+    return Verdict(mean_relative_accuracy(number, gold) if number is not None else 0.0)
+
+
+def _relaxed(answer: str, gold: tuple[str, float]) -> Verdict:
+    return Verdict(float(relaxed_match(answer, *gold)))
+
+
+def _ocr(answer: str, gold: str) -> Verdict:
+    return Verdict(word_accuracy(answer, gold))
+
+
+def _open_ended(answer: str, gold: str) -> Verdict:
+    return Verdict(rouge(answer, gold))
+
+
+def _math(answer: str, gold: str, *, bare_latex: bool) -> Verdict:
+    return Verdict(float(same_mathematics(answer, gold, bare_latex=bare_latex)))
+
+
+def _gold_text(text: str, prompt: Prompt) -> str | None:
+    return text or None
+
+
+def _gold_option(text: str, prompt: Prompt) -> str | None:
+    return text if option(text) else None
+
+
+def _gold_number(text: str, prompt: Prompt) -> float | None:
+    return read_number(text)
+
+
+def _gold_relaxed(text: str, prompt: Prompt) -> tuple[str, float] | None:
+    tolerance = prompt.meta.get("tolerance", CHARTQA_TOLERANCE)
+    if not isinstance(tolerance, Real) or not 0 <= tolerance < float("inf"):
+        raise ValueError(
+            f"prompt {prompt.id!r}, field meta.tolerance: expected a relative tolerance of at least 0, got {tolerance!r}. Correct the record."
+        )
+    return (text, float(tolerance)) if text else None
+
+
+PLAIN_TYPES: Mapping[str, AnswerType] = {
+    "multiple choice": AnswerType(expected="an option letter", read_gold=_gold_option, judge=_choice),
+    "numerical": AnswerType(expected="a finite number", read_gold=_gold_number, judge=_numerical),
+    "regression": AnswerType(expected="a finite number", read_gold=_gold_number, judge=_regression),
+    "relaxed": AnswerType(expected="a number or words", read_gold=_gold_relaxed, judge=_relaxed),
+    "ocr": AnswerType(expected="text", read_gold=_gold_text, judge=_ocr),
+    "open ended": AnswerType(expected="text", read_gold=_gold_text, judge=_open_ended),
+}

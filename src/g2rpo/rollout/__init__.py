@@ -1,0 +1,1 @@
+"""Who writes the completions, and how they become scored experience."""

@@ -1,0 +1,121 @@
+"""Prompts to scored completions, with online filtering: groups that teach nothing are replaced by fresh ones.
+
+A group whose completions are all right or all wrong has no order to learn from (DAPO, arXiv 2503.14476). The decision looks at
+the accuracy alone, never at the shaped total: a length bonus must not make a hopeless group look informative.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from g2rpo.interfaces import Reward, RolloutEngine
+from g2rpo.records import TASKS, PromptBatch, Rollouts, Sampling, Scores
+from g2rpo.rollout.join import cat_batches, cat_rollouts, cat_scores, select_groups
+from g2rpo.rollout.score import score_rollouts
+
+
+class OnlineFilter:
+    """Which groups are kept: mean accuracy strictly inside (low, high).
+
+    Args:
+        low: Groups at or below this mean accuracy are dropped.
+        high: Groups at or above it, likewise.
+        max_draws: Batches drawn for one step at most; then the step goes on with what it has, or stops if that is nothing.
+    """
+
+    def __init__(self, *, low: float = 0.01, high: float = 0.99, max_draws: int = 20) -> None:
+        if not 0 <= low < high <= 1:
+            raise ValueError(f"filter: expected 0 <= low < high <= 1 (mean accuracy of a group), got low={low}, high={high}")
+        if max_draws < 1:
+            raise ValueError(f"filter.max_draws: expected at least 1 batch, got {max_draws}")
+        self.low = low
+        self.high = high
+        self.max_draws = max_draws
+
+    def keeps(self, accuracy: Float[Tensor, " b"], group_size: int) -> Bool[Tensor, " p"]:
+        """True for groups with something to learn from; rows of a group stand together."""
+        mean = accuracy.view(-1, group_size).mean(1)
+        return (mean > self.low) & (mean < self.high)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collected:
+    """What one step learns from, and what was drawn to get it."""
+
+    batch: PromptBatch
+    rollouts: Rollouts
+    scores: Scores
+    failed: Bool[Tensor, " b"]
+    draws: int
+    drawn: Int[Tensor, " tasks"]
+    """Prompts drawn per task, in the order of `TASKS`."""
+    kept: Int[Tensor, " tasks"]
+
+
+def collect(
+    first: PromptBatch,
+    more: Callable[[], PromptBatch],
+    engine: RolloutEngine,
+    reward: Reward,
+    sampling: Sampling,
+    *,
+    online_filter: OnlineFilter | None,
+    failure_budget: float,
+    seed: int,
+) -> Collected:
+    """Generates, judges and filters until as many groups are kept as `first` has prompts.
+
+    Raises:
+        RuntimeError: when not one group was kept in `max_draws` draws; names the tasks and what to change.
+    """
+    wanted = len(first.prompts)
+    kept: list[tuple[PromptBatch, Rollouts, Scores, Bool[Tensor, " b"]]] = []
+    drawn, kept_count = torch.zeros(len(TASKS), dtype=torch.long), torch.zeros(len(TASKS), dtype=torch.long)
+    batch, draws, room = first, 0, wanted
+    while room > 0:
+        rollouts = engine.generate(batch, sampling, seed + draws)
+        scored = score_rollouts(reward, batch.prompts, rollouts, failure_budget)
+        keep = _keep(online_filter, scored.scores, sampling.group_size)
+        drawn += _per_task(batch.task)
+        kept_count += _per_task(batch.task[keep])
+        rows = keep.nonzero()[:room, 0]
+        if len(rows):
+            kept.append(select_groups(batch, rollouts, scored.scores, scored.failed, rows, sampling.group_size))
+        room -= len(rows)
+        draws += 1
+        if online_filter is None or draws >= online_filter.max_draws:
+            break
+        batch = more() if room > 0 else batch
+    if not kept:
+        raise RuntimeError(_nothing_kept(drawn, draws))
+    batches, rollout_parts, score_parts, failed = zip(*kept, strict=True)
+    return Collected(
+        batch=cat_batches(batches),
+        rollouts=cat_rollouts(rollout_parts),
+        scores=cat_scores(score_parts),
+        failed=torch.cat(failed),
+        draws=draws,
+        drawn=drawn,
+        kept=kept_count,
+    )
+
+
+def _keep(online_filter: OnlineFilter | None, scores: Scores, group_size: int) -> Bool[Tensor, " p"]:
+    if online_filter is None:
+        return torch.ones(len(scores.total) // group_size, dtype=torch.bool)
+    return online_filter.keeps(scores.parts["accuracy"], group_size)
+
+
+def _per_task(task: Int[Tensor, " p"]) -> Int[Tensor, " tasks"]:
+    return torch.bincount(task.cpu(), minlength=len(TASKS))
+
+
+def _nothing_kept(drawn: Int[Tensor, " tasks"], draws: int) -> str:
+    tasks = ", ".join(f"{name} ({count})" for name, count in zip(TASKS, drawn.tolist(), strict=True) if count)
+    return (
+        f"filter: no group with mixed accuracy in {draws} draws of prompts: {tasks}. "
+        "Every group was all right or all wrong: choose easier or harder data, a larger batch.group_size, or filter=none."
+    )

@@ -1,0 +1,144 @@
+"""Completions written by the policy itself, in the trainer's process: one prefill per prompt, shared by its group.
+
+The prompt runs once through vision tower and network; its keys and values are then repeated for the group, and only single
+tokens follow. Rows that have ended leave the batch.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import DynamicCache
+
+from g2rpo.interfaces import Encoder
+from g2rpo.model.forward import encode_images, masked_logits, prompt_positions
+from g2rpo.records import PromptBatch, Rollouts, Sampling
+
+
+class HFEngine:
+    """`rollout=hf`. Same seed, same batch, same completions.
+
+    Args:
+        max_new_tokens: A completion is cut here.
+        temperature: Of sampling in training; 0 is greedy.
+        top_p: Smallest set of tokens with at least this probability is sampled from; log-probabilities stay those of the full distribution.
+        leave_frac: Ended rows leave the batch once they are this share of it: a smaller batch is faster, copying the cache is not free.
+    """
+
+    def __init__(self, *, max_new_tokens: int, temperature: float = 1.0, top_p: float = 1.0, leave_frac: float = 0.25) -> None:
+        self.sampling = Sampling(group_size=1, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
+        if not 0 < leave_frac <= 1:
+            raise ValueError(f"rollout.leave_frac: expected a share in (0, 1], got {leave_frac}")
+        self.leave_frac = leave_frac
+
+    def start(self, policy: Any, encoder: Encoder) -> None:
+        """Takes the policy that will be sampled from; there is nothing to copy."""
+        self._policy = policy
+        self._encoder = encoder
+
+    def load_weights(self, policy: Any, step: int) -> None:
+        """Nothing to do: the engine samples from the trainer's own weights."""
+
+    @torch.no_grad()
+    def generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
+        """`sampling.group_size` completions per prompt, rows of one prompt together."""
+        decoder = _Decoder(self._policy, self._encoder, batch, sampling, self.leave_frac, seed)
+        ids, logprobs = decoder.run()
+        ended = ids == self._encoder.eos_token_id
+        mask = (ended.cumsum(1) - ended.int()) == 0
+        ids = torch.where(mask, ids, self._encoder.pad_token_id)
+        return Rollouts(
+            completion_ids=ids,
+            completion_mask=mask,
+            old_logprobs=logprobs.masked_fill(~mask, 0.0),
+            prompt=torch.arange(len(batch.prompts), device=ids.device).repeat_interleave(sampling.group_size),
+            finished=(ended & mask).any(1),
+            texts=self._encoder.decode(ids, mask),
+        )
+
+
+class _Decoder:
+    """One call's state: the cache and, per live row, its place in the output, its attention mask and its next position."""
+
+    def __init__(self, policy: Any, encoder: Encoder, batch: PromptBatch, sampling: Sampling, leave_frac: float, seed: int) -> None:
+        self.policy = policy
+        self.encoder = encoder
+        self.batch = batch
+        self.sampling = sampling
+        self.leave_frac = leave_frac
+        device = batch.input_ids.device
+        self.generator = torch.Generator(device=device).manual_seed(seed)
+        self.rows = torch.arange(len(batch.prompts) * sampling.group_size, device=device)
+        self.mask = batch.attention_mask.repeat_interleave(sampling.group_size, 0)
+        self.cache = DynamicCache(config=policy.config.get_text_config())
+
+    def run(self) -> tuple[Int[Tensor, "b t"], Float[Tensor, "b t"]]:
+        """Token ids, filled up with the end token, and their log-probabilities (of no meaning behind a row's first end token)."""
+        hidden, self.position = self._prefill()
+        shape = (len(self.rows), self.sampling.max_new_tokens)
+        out = torch.full(shape, self.encoder.eos_token_id, device=self.rows.device)
+        out_logprobs = torch.zeros(shape, device=self.rows.device)
+        alive = torch.ones(len(self.rows), dtype=torch.bool, device=self.rows.device)
+        for step in range(self.sampling.max_new_tokens):
+            tokens, logprobs = self._sample(hidden)
+            out[self.rows, step] = torch.where(alive, tokens, self.encoder.eos_token_id)
+            out_logprobs[self.rows, step] = logprobs
+            alive = alive & (tokens != self.encoder.eos_token_id)
+            if not alive.any() or step + 1 == self.sampling.max_new_tokens:
+                return out[:, : step + 1], out_logprobs[:, : step + 1]
+            tokens, alive = self._drop_ended(tokens, alive)
+            hidden = self._step(tokens)
+        raise AssertionError("max_new_tokens is at least 1")
+
+    def _prefill(self) -> tuple[Float[Tensor, "b d"], Int[Tensor, " b"]]:
+        positions, first = prompt_positions(self.policy, self.batch)
+        output = self.policy.model(
+            input_ids=self.batch.input_ids,
+            attention_mask=self.batch.attention_mask,
+            position_ids=positions,
+            mm_encoder_outputs=encode_images(self.policy, self.batch),
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        self.cache.batch_repeat_interleave(self.sampling.group_size)
+        times = self.sampling.group_size
+        return output.last_hidden_state[:, -1].repeat_interleave(times, 0), first.repeat_interleave(times)
+
+    def _sample(self, hidden: Float[Tensor, "n d"]) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
+        forbidden = tuple(self.encoder.forbidden_token_ids)
+        logp = masked_logits(self.policy, hidden, forbidden, self.sampling.temperature).log_softmax(-1)
+        if self.sampling.temperature == 0:
+            tokens = logp.argmax(-1)
+        else:
+            tokens = torch.multinomial(_nucleus(logp.exp(), self.sampling.top_p), 1, generator=self.generator)[:, 0]
+        return tokens, logp.gather(-1, tokens[:, None])[:, 0]
+
+    def _drop_ended(self, tokens: Int[Tensor, " n"], alive: Bool[Tensor, " n"]) -> tuple[Int[Tensor, " n"], Bool[Tensor, " n"]]:
+        if (~alive).sum() < self.leave_frac * len(alive):
+            return tokens, alive
+        keep = alive.nonzero()[:, 0]
+        self.cache.batch_select_indices(keep)
+        self.rows, self.mask, self.position = self.rows[keep], self.mask[keep], self.position[keep]
+        return tokens[keep], alive[keep]
+
+    def _step(self, tokens: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], 1)
+        output = self.policy.model(
+            input_ids=tokens[:, None],
+            attention_mask=self.mask,
+            position_ids=self.position.expand(3, -1)[..., None],
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        self.position = self.position + 1
+        return output.last_hidden_state[:, -1]
+
+
+def _nucleus(probs: Float[Tensor, "n v"], top_p: float) -> Float[Tensor, "n v"]:
+    """Probabilities outside the smallest set that holds `top_p` set to 0; the most probable token always stays."""
+    if top_p >= 1:
+        return probs
+    ordered, order = probs.sort(-1, descending=True)
+    outside = ordered.cumsum(-1) - ordered >= top_p
+    return torch.zeros_like(probs).scatter(-1, order, ordered.masked_fill(outside, 0.0))

@@ -1,0 +1,105 @@
+"""Rollout batches cut down to some of their groups, and joined: padding is made equal, nothing else changes."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+from torch.nn.functional import pad
+
+from g2rpo.records import PromptBatch, Rollouts, Scores
+
+
+def select_prompts(batch: PromptBatch, rows: Int[Tensor, " k"]) -> PromptBatch:
+    """Some prompts of a batch, with their images."""
+    owner = torch.repeat_interleave(torch.arange(len(batch.prompts)), batch.num_images.cpu())
+    images = torch.cat([(owner == row).nonzero()[:, 0] for row in rows.tolist()]) if len(rows) else rows
+    pixels, grids = None, None
+    if batch.pixel_values is not None and batch.image_grid_thw is not None and len(images):
+        grids = batch.image_grid_thw[images]
+        patches = batch.pixel_values.split(batch.image_grid_thw.prod(1).tolist())
+        pixels = torch.cat([patches[i] for i in images.tolist()])
+    return PromptBatch(
+        prompts=tuple(batch.prompts[row] for row in rows.tolist()),
+        task=batch.task[rows],
+        input_ids=batch.input_ids[rows],
+        attention_mask=batch.attention_mask[rows],
+        pixel_values=pixels,
+        image_grid_thw=grids,
+        num_images=batch.num_images[rows],
+    )
+
+
+def group_rows(rows: Int[Tensor, " k"], group_size: int) -> Int[Tensor, " kg"]:
+    """Completion rows of the given prompts, in their order."""
+    return (rows[:, None] * group_size + torch.arange(group_size, device=rows.device)).flatten()
+
+
+def select_groups(
+    batch: PromptBatch, rollouts: Rollouts, scores: Scores, failed: Bool[Tensor, " b"], rows: Int[Tensor, " k"], group_size: int
+) -> tuple[PromptBatch, Rollouts, Scores, Bool[Tensor, " kg"]]:
+    """The groups of some prompts; `rollouts.prompt` counts from 0 again."""
+    if len(rows) == len(batch.prompts):
+        return batch, rollouts, scores, failed
+    mine = group_rows(rows, group_size)
+    picked = replace(
+        rollouts,
+        completion_ids=rollouts.completion_ids[mine],
+        completion_mask=rollouts.completion_mask[mine],
+        old_logprobs=rollouts.old_logprobs[mine],
+        prompt=torch.arange(len(rows), device=mine.device).repeat_interleave(group_size),
+        finished=rollouts.finished[mine],
+        texts=tuple(rollouts.texts[row] for row in mine.tolist()),
+    )
+    parts = {name: values[mine] for name, values in scores.parts.items()}
+    return select_prompts(batch, rows), picked, Scores(total=scores.total[mine], parts=parts), failed[mine]
+
+
+def cat_batches(batches: Sequence[PromptBatch]) -> PromptBatch:
+    """Prompts of several batches, padded on the left to the longest."""
+    if len(batches) == 1:
+        return batches[0]
+    longest = max(batch.input_ids.shape[1] for batch in batches)
+    pixels = [batch.pixel_values for batch in batches if batch.pixel_values is not None]
+    grids = [batch.image_grid_thw for batch in batches if batch.image_grid_thw is not None]
+    return PromptBatch(
+        prompts=tuple(prompt for batch in batches for prompt in batch.prompts),
+        task=torch.cat([batch.task for batch in batches]),
+        input_ids=torch.cat([_left(batch.input_ids, longest) for batch in batches]),
+        attention_mask=torch.cat([_left(batch.attention_mask, longest) for batch in batches]),
+        pixel_values=torch.cat(pixels) if pixels else None,
+        image_grid_thw=torch.cat(grids) if grids else None,
+        num_images=torch.cat([batch.num_images for batch in batches]),
+    )
+
+
+def cat_rollouts(parts: Sequence[Rollouts]) -> Rollouts:
+    """Completions of several batches, padded on the right to the longest; prompts are counted on."""
+    longest = max(part.completion_ids.shape[1] for part in parts)
+    offsets = torch.tensor([0] + [int(part.prompt.max()) + 1 for part in parts]).cumsum(0)
+    return Rollouts(
+        completion_ids=torch.cat([_right(part.completion_ids, longest) for part in parts]),
+        completion_mask=torch.cat([_right(part.completion_mask, longest) for part in parts]),
+        old_logprobs=torch.cat([_right(part.old_logprobs, longest) for part in parts]),
+        prompt=torch.cat([part.prompt + offset for part, offset in zip(parts, offsets, strict=False)]),
+        finished=torch.cat([part.finished for part in parts]),
+        texts=tuple(text for part in parts for text in part.texts),
+    )
+
+
+def cat_scores(parts: Sequence[Scores]) -> Scores:
+    """Scores of several batches."""
+    names = parts[0].parts
+    return Scores(
+        total=torch.cat([part.total for part in parts]), parts={name: torch.cat([part.parts[name] for part in parts]) for name in names}
+    )
+
+
+def _left(values: Tensor, length: int) -> Tensor:
+    # token id 0 stands under mask 0, where no model looks
+    return pad(values, (length - values.shape[1], 0))
+
+
+def _right(values: Tensor, length: int) -> Tensor:
+    return pad(values, (0, length - values.shape[1]))

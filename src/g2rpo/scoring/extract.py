@@ -1,0 +1,69 @@
+"""Which part of a completion is the answer, and does the completion keep the format the prompt asked for.
+
+The format is that of OpenVLThinker-v2: `<thinking> ... </thinking> <answer> ... </answer>` and nothing else. All functions take
+time linear in the length of the text: completions are written by a model that is being optimised, and may be anything.
+"""
+
+import json
+import re
+from typing import Any
+
+# Possessive quantifiers (`*+`): a run of 100,000 spaces after `<` must not be tried at every length.
+_LOOSE_TAG = re.compile(r"<\s*+(/?)\s*+(thinking|answer)\s*+>")
+_TURN = re.compile(r"</thinking>\s*+<answer>")
+_OPEN, _CLOSE = "<answer>", "</answer>"
+
+
+def tidy_tags(text: str) -> str:
+    """The text with the whitespace inside its tags removed, which the release forgives.
+
+    >>> tidy_tags("< thinking >3 < 4</ thinking>")
+    '<thinking>3 < 4</thinking>'
+    """
+    return _LOOSE_TAG.sub(r"<\1\2>", text)
+
+
+def tagged_answer(text: str) -> str:
+    """What stands in the first pair of `<answer>` tags, stripped; empty where there is no such pair.
+
+    >>> tagged_answer("<thinking>so</thinking><answer> B </answer><answer>C</answer>")
+    'B'
+    """
+    _, opened, rest = text.partition(_OPEN)
+    body, closed, _ = rest.partition(_CLOSE)
+    return body.strip() if opened and closed else ""
+
+
+def final_answer(text: str) -> str:
+    """The tagged answer, or the whole text where there is none or an empty one.
+
+    >>> final_answer("<answer>7</answer>"), final_answer(" 7 ")
+    ('7', '7')
+    """
+    return tagged_answer(text) or text.strip()
+
+
+def keeps_format(text: str) -> bool:
+    """Whether the text is thinking, then an answer, and nothing around them. A second answer block counts as part of the first.
+
+    >>> keeps_format("<thinking>so</thinking> <answer>B</answer>"), keeps_format("<answer>B</answer>")
+    (True, False)
+    """
+    text = text.strip()
+    if not (text.startswith("<thinking>") and text.endswith(_CLOSE)):
+        return False
+    turn = _TURN.search(text, len("<thinking>"))
+    return turn is not None and turn.end() <= len(text) - len(_CLOSE)
+
+
+def json_object(text: str) -> dict[str, Any] | None:
+    """The text as one JSON object; None for anything else, a code fence around it included.
+
+    >>> json_object('{"time": [2, 8]}'), json_object("[2, 8]"), json_object("{")
+    ({'time': [2, 8]}, None, None)
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):  # not JSON, an integer of more digits than Python reads, or 10,000 nested brackets
+        return None
+    return value if isinstance(value, dict) else None

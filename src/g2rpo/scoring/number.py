@@ -1,0 +1,72 @@
+"""Numbers: equal to two decimals, graded by relative error, or within a tolerance."""
+
+import math
+from ctypes import c_float
+
+
+def _single(value: float) -> float:
+    """The nearest float32, infinite beyond its range."""
+    return c_float(value).value
+
+
+_ROOM = tuple(_single(1 - _single(0.5 + 0.05 * level)) for level in range(10))
+"""Largest relative error (exclusive) at the ten levels .5, .55, ..., .95. The release computes in float32, which decides ties: 1050 is
+within .05 of 1000 there, though not in float64."""
+
+
+def read_number(text: str) -> float | None:
+    """The text as one finite number; commas may group its digits. None for anything else, units included.
+
+    >>> read_number(" 1,050 "), read_number("1e3"), read_number("7 cm"), read_number("nan")
+    (1050.0, 1000.0, None, None)
+    """
+    try:
+        value = float(text.replace(",", ""))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def equal_to_two_decimals(answer: float, gold: float) -> bool:
+    """Whether both round to the same two decimals.
+
+    >>> equal_to_two_decimals(3.004, 3.0), equal_to_two_decimals(3.006, 3.0)
+    (True, False)
+    """
+    return round(answer, 2) == round(gold, 2)
+
+
+def mean_relative_accuracy(answer: float, gold: float) -> float:
+    """Share of the ten confidence levels c in .5, .55, ..., .95 at which |answer - gold| / |gold| < 1 - c.
+
+    Yang et al. 2024, Thinking in Space, section 3 (MRA). A gold 0 is only met exactly.
+
+    >>> mean_relative_accuracy(-5.0, -4.0), mean_relative_accuracy(0.0, 0.0)
+    (0.5, 1.0)
+    """
+    wanted = _single(gold)
+    error = _single(abs(_single(_single(answer) - wanted)) / _single(abs(wanted) + 1e-8))
+    return sum(error < room for room in _ROOM) / len(_ROOM)
+
+
+def relaxed_match(answer: str, gold: str, tolerance: float = 0.05) -> bool:
+    """Whether a number lies within `tolerance`, relative, of the gold one; words must be equal apart from case.
+
+    ChartQA's relaxed accuracy (Masry et al. 2022, section 5.1): a trailing `%` divides by 100; a gold 0 is compared as a word.
+
+    >>> relaxed_match("14.7", "14"), relaxed_match("14.71", "14"), relaxed_match("12%", "0.12"), relaxed_match("Yes", "yes")
+    (True, False, True, True)
+    """
+    answer, gold = answer.strip(), gold.strip()
+    got, wanted = _read_share(answer), _read_share(gold)
+    if got is not None and wanted:
+        return abs(got - wanted) / abs(wanted) <= tolerance
+    return answer.lower() == gold.lower()
+
+
+def _read_share(text: str) -> float | None:
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

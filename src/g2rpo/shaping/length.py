@@ -1,0 +1,107 @@
+"""Length shaping: one more reward part that pays for a length inside the task's band (Hu et al. 2026, arXiv 2604.08539, eq. 9).
+
+      1         ________
+               /        \\
+      0  _____/          \\_____   tokens
+            min low  high max
+
+Three rules keep the part from becoming a goal of its own. It counts only where the answer is good enough, so being short and
+wrong pays nothing. Where a whole group agrees on accuracy and total reward, every completion gets the group's mean part: rank advantages would otherwise
+blow a length difference up to a full-size signal. And lengths are tokens, not characters as in the released code.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from g2rpo.records import TASKS, task_index
+
+AGREE_ATOL = 1e-6
+"""Accuracies and totals no further apart than this agree."""
+
+
+def trapezoid(tokens: Int[Tensor, " b"], bands: Float[Tensor, "b 4"]) -> Float[Tensor, " b"]:
+    """0 outside [min, max], rising to 1 at low, 1 up to high, falling to 0 at max; a side of no width is a step.
+
+    Args:
+        tokens: completion lengths.
+        bands: (min, low, high, max) for each completion, in tokens; both ends of the plateau belong to it.
+
+    >>> trapezoid(torch.tensor([9, 12, 25]), torch.tensor([[10.0, 14.0, 20.0, 40.0]]).expand(3, 4)).tolist()
+    [0.0, 0.5, 0.75]
+    """
+    lowest, low, high, highest = bands.unbind(1)
+    length = tokens.to(bands.dtype)
+    rise = torch.where(length >= low, 1.0, (length - lowest) / (low - lowest).clamp(min=1e-9))
+    fall = torch.where(length <= high, 1.0, (highest - length) / (highest - high).clamp(min=1e-9))
+    return torch.minimum(rise, fall).clamp(0.0, 1.0)
+
+
+class LengthBand:
+    """The length part of the reward, with a band per task. A task without a band gets 0."""
+
+    def __init__(
+        self, *, bands: Mapping[str, Sequence[int]], weight: float, min_accuracy: float, allow_in_unanimous_groups: bool = False
+    ) -> None:
+        if not 0 <= weight < float("inf"):
+            raise ValueError(f"shaping.length.weight: expected 0 or more (reward for a length inside the band), got {weight}")
+        if not 0 <= min_accuracy <= 1:
+            raise ValueError(f"shaping.length.min_accuracy: expected an accuracy in [0, 1], got {min_accuracy}")
+        self.weight = weight
+        self.min_accuracy = min_accuracy
+        self.allow_in_unanimous_groups = allow_in_unanimous_groups
+        self.bands = torch.tensor([NO_BAND] * len(TASKS))
+        for task, band in bands.items():
+            self.bands[task_index(task)] = torch.tensor(checked_band(task, band))
+
+    def part(
+        self,
+        completion_tokens: Int[Tensor, " b"],
+        tasks: Int[Tensor, " b"],
+        groups: Int[Tensor, " b"],
+        accuracy: Float[Tensor, " b"],
+        total: Float[Tensor, " b"],
+    ) -> Float[Tensor, " b"]:
+        """The length part in [0, 1], before its weight.
+
+        Args:
+            completion_tokens: lengths, end token included.
+            tasks: positions in `TASKS`.
+            groups: labels of the prompts; a group must be complete.
+            accuracy: the part of the reward that decides whether length counts.
+            total: the reward before shaping.
+        """
+        inside = trapezoid(completion_tokens, self.bands.to(completion_tokens.device)[tasks])
+        part = inside.where(accuracy >= self.min_accuracy, 0.0)
+        if not self.allow_in_unanimous_groups:
+            agree = ~(differs(accuracy, groups) | differs(total, groups))
+            part = torch.where(agree, group_mean(part, groups), part)
+        return part.to(total.dtype)
+
+
+NO_BAND = (-4.0, -3.0, -2.0, -1.0)
+"""A band no completion can be in."""
+
+
+def checked_band(task: str, band: Sequence[int]) -> tuple[float, ...]:
+    """Four ordered numbers, or a `ValueError` with the key."""
+    if len(band) != 4 or not 0 <= band[0] <= band[1] <= band[2] <= band[3] < float("inf"):
+        raise ValueError(f"shaping.length.bands.{task}: expected 0 <= min <= low <= high <= max (tokens), got {list(band)}")
+    return tuple(float(bound) for bound in band)
+
+
+def differs(values: Float[Tensor, " b"], groups: Int[Tensor, " b"]) -> Bool[Tensor, " b"]:
+    """Whether `values` are further apart than `AGREE_ATOL` anywhere in each row's group."""
+    labels, index = groups.unique(return_inverse=True)
+    unset = values.new_zeros(len(labels), dtype=torch.float64)
+    highest = unset.scatter_reduce(0, index, values.double(), "amax", include_self=False)
+    lowest = unset.scatter_reduce(0, index, values.double(), "amin", include_self=False)
+    return (highest - lowest > AGREE_ATOL)[index]
+
+
+def group_mean(values: Float[Tensor, " b"], groups: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Mean over each row's group; bitwise the same for all rows of a group."""
+    labels, index, sizes = groups.unique(return_inverse=True, return_counts=True)
+    return (values.new_zeros(len(labels)).index_add(0, index, values) / sizes)[index]

@@ -1,0 +1,139 @@
+"""Supervised fine-tuning before reinforcement: imitate demonstrations, in stages, for any model and any prompt source.
+
+    python cold_start.py                        makes the checkpoint behind model=tiny from random weights
+    python cold_start.py resume=<run folder>    goes on where a killed run stopped
+
+Batch `k` is a function of `k` alone, so a resumed run sees exactly the demonstrations that the unbroken run would have seen.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from g2rpo.interfaces import Demonstrator, Encoder, PromptSource
+from g2rpo.model.packing import SupervisedBatch, supervised_batch, target_logprobs
+from g2rpo.records import Prompt, PromptBatch, task_index
+
+Demonstration = tuple[PromptBatch, list[list[int]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """`steps` batches in which `tasks` are drawn by weight and answered by `demonstrations`."""
+
+    steps: int
+    tasks: Mapping[str, float]
+    demonstrations: Demonstrator
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"stages.steps: expected at least 1, got {self.steps}")
+        for task in self.tasks:
+            task_index(task)
+        if not self.tasks or min(self.tasks.values()) < 0 or sum(self.tasks.values()) <= 0:
+            raise ValueError(f"stages.tasks: expected weights >= 0 with a positive sum, got {dict(self.tasks)}")
+
+
+class Demonstrations(IterableDataset[Demonstration]):
+    """Encoded prompts with the token ids to imitate, from batch `start` to the end of the last stage."""
+
+    def __init__(self, *, source: PromptSource, encoder: Encoder, stages: Sequence[Stage], batch_size: int, seed: int) -> None:
+        self.source = source
+        self.encoder = encoder
+        self.stages = stages
+        self.batch_size = batch_size
+        self.seed = seed
+        self.start = 0
+
+    def __len__(self) -> int:
+        return sum(stage.steps for stage in self.stages) - self.start
+
+    def __iter__(self) -> Iterator[Demonstration]:
+        schedule = [stage for stage in self.stages for _ in range(stage.steps)]
+        for step in range(self.start, len(schedule)):
+            stage = schedule[step]
+            prompts = self.prompts(step, stage)
+            yield self.encoder.encode(prompts), [self.encoder.tokenize(stage.demonstrations.demonstrate(p)) for p in prompts]
+
+    def prompts(self, step: int, stage: Stage) -> list[Prompt]:
+        """The prompts of one batch: tasks by weight, indices at random within a source or, in an endless one, never twice."""
+        rng = Random(f"{self.seed}/{step}")  # noqa: S311
+        tasks = rng.choices(list(stage.tasks), weights=list(stage.tasks.values()), k=self.batch_size)
+        indices = [step * self.batch_size + i for i in range(self.batch_size)]
+        sizes = [self.source.size(task, "train") for task in tasks]
+        return [
+            self.source.get(task, index if size is None else rng.randrange(size), "train")
+            for task, index, size in zip(tasks, indices, sizes, strict=True)
+        ]
+
+
+class ColdStartModule(L.LightningModule):
+    """Next-token cross-entropy on completion tokens, averaged over all of them in a batch.
+
+    Args:
+        policy: The model to train.
+        pad_token_id: Fills rows up.
+        lr: Peak learning rate of AdamW, after `warmup_steps` and until `decay_frac` of the steps are left; then linear to a tenth.
+        row_tokens: Pack sequences into rows of this many tokens; 1 pads one sequence a row.
+    """
+
+    def __init__(
+        self, *, policy: Any, pad_token_id: int, total_steps: int, lr: float, weight_decay: float, warmup_steps: int, decay_frac: float,
+        row_tokens: int,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.policy = policy
+        self.pad_token_id = pad_token_id
+        self.total_steps = total_steps
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.warmup_steps = warmup_steps
+        self.decay_frac = decay_frac
+        self.row_tokens = row_tokens
+
+    def training_step(self, demonstrations: Demonstration, batch_idx: int) -> Tensor:
+        """One batch. Raises `RuntimeError` when the loss is no finite number."""
+        prompts, completions = demonstrations
+        batch = supervised_batch(self.policy, prompts, completions, self.pad_token_id, self.row_tokens)
+        logprobs = target_logprobs(self.policy, batch)
+        loss = -logprobs.mean()
+        if not torch.isfinite(loss):
+            raise RuntimeError(f"cold start: loss became {loss.item()} at step {self.global_step}; lower lr={self.lr}")
+        self.log("loss/nats_per_token", loss, prog_bar=True)
+        self.log_dict(self._per_task(batch, logprobs.detach()))
+        return loss
+
+    def _per_task(self, batch: SupervisedBatch, logprobs: Tensor) -> dict[str, Tensor]:
+        """Loss by task, so that a task that is still at chance shows."""
+        sequence = (batch.position_ids[0] == 0).flatten().cumsum(0).view_as(batch.input_ids)[batch.targets] - 1
+        rows = sequence.unique(return_inverse=True)[1]
+        task = batch.batch.task[rows]
+        names = [prompt.task for prompt in batch.batch.prompts]
+        return {f"loss/{name}": -logprobs[task == task_index(name)].mean() for name in sorted(set(names))}
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW with a warm-up, a plateau and a linear end."""
+        optimizer = torch.optim.AdamW(self.policy.parameters(), lr=self.lr, weight_decay=self.weight_decay, betas=(0.9, 0.98))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": torch.optim.lr_scheduler.LambdaLR(optimizer, self._scale), "interval": "step"}}
+
+    def _scale(self, step: int) -> float:
+        left = (self.total_steps - step) / (self.decay_frac * self.total_steps)
+        return min(1.0, (step + 1) / self.warmup_steps, max(0.1, left))
+
+
+class DemonstrationData(L.LightningDataModule):
+    """Serves the demonstrations from the trainer's current step on."""
+
+    def __init__(self, demonstrations: Demonstrations) -> None:
+        super().__init__()
+        self.demonstrations = demonstrations
+
+    def train_dataloader(self) -> DataLoader[Demonstration]:
+        """One encoded batch an item."""
+        return DataLoader(self.demonstrations, batch_size=None)

@@ -1,0 +1,97 @@
+"""The stream of prompts: task by mixture, prompt by source, resumed where it stopped."""
+
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+import lightning as L
+from torch.utils.data import DataLoader, IterableDataset
+
+from g2rpo.data.mixture import TaskMix
+from g2rpo.interfaces import Encoder, PromptSource
+from g2rpo.records import Prompt, PromptBatch
+
+
+class PromptStream:
+    """Draws training prompts one after the other. Its whole state is how often each task was drawn.
+
+    A finite task is gone through in a new random order each time it starts over; an endless one never repeats.
+    """
+
+    def __init__(self, *, source: PromptSource, mix: TaskMix, seed: int) -> None:
+        self.source = source
+        self.mix = mix
+        self.seed = seed
+        self.counts: dict[str, int] = {}
+        for task in mix.shares:
+            if source.size(task, "train") == 0:
+                raise ValueError(f"task_mix: the data source has no training prompt for {task!r}; set task_mix.weights.{task}=0")
+
+    def draw(self, num_prompts: int) -> list[Prompt]:
+        """The next `num_prompts` prompts."""
+        return [self._prompt(*self.mix.draw(self.counts)) for _ in range(num_prompts)]
+
+    def _prompt(self, task: str, count: int) -> Prompt:
+        size = self.source.size(task, "train")
+        if size is None:
+            return self.source.get(task, count, "train")
+        epoch, place = divmod(count, size)
+        order = list(range(size))
+        Random(f"{self.seed}/{task}/{epoch}").shuffle(order)  # noqa: S311
+        return self.source.get(task, order[place], "train")
+
+
+class PromptDataModule(L.LightningDataModule):
+    """One encoded batch of prompts a step. Online filtering draws further batches from the same stream during the step.
+
+    Args:
+        source: Where prompts come from.
+        mix: How tasks are weighed.
+        encoder: Prompts to model inputs.
+        num_prompts: Prompts per step.
+        num_steps: Steps of the whole run; a resumed run draws the rest.
+        seed: Of the order within finite tasks.
+    """
+
+    def __init__(
+        self, *, source: PromptSource, mix: TaskMix, encoder: Encoder, num_prompts: int, num_steps: int, seed: int
+    ) -> None:
+        super().__init__()
+        if num_prompts < 1:
+            raise ValueError(f"batch.prompts: expected at least 1 prompt per step, got {num_prompts}")
+        self.stream = PromptStream(source=source, mix=mix, seed=seed)
+        self.encoder = encoder
+        self.num_prompts = num_prompts
+        self.num_steps = num_steps
+
+    def draw(self) -> PromptBatch:
+        """The next batch of the stream."""
+        return self.encoder.encode(self.stream.draw(self.num_prompts))
+
+    def train_dataloader(self) -> DataLoader[PromptBatch]:
+        """Batches for the steps that are left. Nothing is fetched ahead: the filter decides how much a step draws."""
+        done = self.trainer.global_step if self.trainer else 0
+        return DataLoader(_Steps(self, self.num_steps - done), batch_size=None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Draws per task."""
+        return {"counts": dict(self.stream.counts)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on behind the last draw that a checkpoint knows of."""
+        self.stream.counts = dict(state_dict["counts"])
+
+
+class _Steps(IterableDataset[PromptBatch]):
+    """`num_steps` draws. Its known length keeps Lightning from fetching a batch ahead of the step that uses it."""
+
+    def __init__(self, data: PromptDataModule, num_steps: int) -> None:
+        self.data = data
+        self.num_steps = num_steps
+
+    def __len__(self) -> int:
+        return self.num_steps
+
+    def __iter__(self) -> Iterator[PromptBatch]:
+        for _ in range(self.num_steps):
+            yield self.data.draw()
