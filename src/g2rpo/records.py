@@ -92,6 +92,10 @@ class Sampling:
         if not 0 < self.top_p <= 1:
             raise ValueError(f"rollout.top_p: expected a share in (0, 1], got {self.top_p}")
 
+    def with_group_size(self, group_size: int) -> Self:
+        """The same drawing with another number of completions per prompt."""
+        return replace(self, group_size=group_size)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rollouts:

@@ -18,7 +18,8 @@ def test_numbers_by_hand() -> None:
     # math: advantages 0 0 1 -1 2 -1, mean 1/6, variance 7/6 - 1/36
     assert row["advantage/mean/math"] == pytest.approx(1 / 6)
     assert row["advantage/std/math"] == pytest.approx((7 / 6 - 1 / 36) ** 0.5)
-    # ties of the shaped reward: group 7 has 1 1; group 3 has 1 0 1.1 0 -> 4 of 6. Group 5: .6 .6; group 6: 0 0 .1 0; group 8: one row -> 5 of 7
+    # ties of the shaped reward: group 7 has 1 1; group 3 has 1 0 1.1 0 -> 4 of 6
+    # group 5 has .6 .6; group 6 has 0 0 .1 0; group 8 has one row -> 5 of 7
     assert row["advantage/tie_frac/math"] == pytest.approx(4 / 6)
     assert row["advantage/tie_frac/chart"] == pytest.approx(5 / 7)
     # group 7 agrees, group 3 does not; of the three chart groups 5 and 8 agree

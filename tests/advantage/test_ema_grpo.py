@@ -61,7 +61,8 @@ def test_a_group_beyond_the_guard_is_scaled_by_its_own_deviation() -> None:
 
 
 def test_one_large_value_switches_the_whole_group_and_no_other() -> None:
-    # group 0: 0 x 9, 1 (mean .1); group 1: 0, .1. Over 200 more zeros sigma is .0694: .9 / sigma = 13 in group 0, .05 / sigma = .72 in group 1
+    # group 0: 0 x 9, 1 (mean .1); group 1: 0, .1. With 200 more zeros sigma is .0688:
+    # .9 / sigma = 13 in group 0, .05 / sigma = .73 in group 1
     rewards = torch.tensor([0.0] * 9 + [1.0] + [0.0, 0.1] + [0.0] * 200, dtype=torch.float64)
     groups = torch.tensor([0] * 10 + [1] * 2 + [2] * 200)
     mean, square = 1.1 / 212, 1.01 / 212

@@ -33,8 +33,9 @@ def test_worked_examples(values: list[float], expected: list[float]) -> None:
     close(ranks([float(value) for value in values]), [float(value) for value in expected])
 
 
-def test_all_values_tied_give_exactly_zero() -> None:
-    assert ranks([0.3] * 7).tolist() == [0.0] * 7
+@pytest.mark.parametrize("n", range(1, 40))
+def test_all_values_tied_give_exactly_zero(n: int) -> None:
+    assert ranks([0.3] * n).tolist() == [0.0] * n
 
 
 def by_scipy(values: np.ndarray, segments: np.ndarray) -> np.ndarray:
@@ -81,9 +82,10 @@ def test_a_tolerance_of_zero_tells_any_two_floats_apart() -> None:
     close(ranks([1e-12, 0.0, 2e-12], atol=0.0), [0.0, -0.9674, 0.9674])
 
 
-def test_huge_rewards_do_not_hide_small_ones() -> None:
-    # a single sort key would round 1e-3 away beside 1e17
-    close(ranks([1e17, 1e-3, 0.0]), [0.9674, 0.0, -0.9674])
+def test_huge_rewards_do_not_hide_small_ones_of_another_segment() -> None:
+    # segment * width + value, with a width of 1e17, would round the thousandths away
+    actual = gaussian_ranks(torch.tensor([1e17, 5.0, 3e-3, 2e-3, 1e-3], dtype=torch.float64), torch.tensor([4, 4, 7, 7, 7]))
+    close(actual, [0.6745, -0.6745, 0.9674, 0.0, -0.9674])
 
 
 def test_ties_counts_the_rows_of_a_level_within_its_segment() -> None:

@@ -53,7 +53,7 @@ def each(table: dict[str, Callable]) -> pytest.MarkDecorator:
 
 
 @each(ALL)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(batches(), st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(make: Callable, batch: Batch, random: object) -> None:
     order = torch.tensor(random.sample(range(len(batch[0])), len(batch[0])))
@@ -61,7 +61,7 @@ def test_the_order_of_rows_does_not_matter(make: Callable, batch: Batch, random:
 
 
 @each(ALL)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(batches())
 def test_the_names_of_groups_and_tasks_do_not_matter(make: Callable, batch: Batch) -> None:
     rewards, groups, tasks = batch
@@ -69,7 +69,7 @@ def test_the_names_of_groups_and_tasks_do_not_matter(make: Callable, batch: Batc
 
 
 @each(RANKED)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(batches())
 def test_only_the_order_of_rewards_matters_to_ranks(make: Callable, batch: Batch) -> None:
     rewards, groups, tasks = batch
@@ -78,7 +78,7 @@ def test_only_the_order_of_rewards_matters_to_ranks(make: Callable, batch: Batch
 
 
 @each(ALL)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(batches())
 def test_opposite_rewards_give_opposite_advantages(make: Callable, batch: Batch) -> None:
     rewards, groups, tasks = batch
@@ -86,7 +86,7 @@ def test_opposite_rewards_give_opposite_advantages(make: Callable, batch: Batch)
 
 
 @each(LOCAL)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(batches())
 def test_a_group_is_blind_to_other_groups(make: Callable, batch: Batch) -> None:
     rewards, groups, tasks = batch
@@ -95,7 +95,7 @@ def test_a_group_is_blind_to_other_groups(make: Callable, batch: Batch) -> None:
 
 
 @each(RANKED | {"ema_grpo": EMAGRPO})
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(batches())
 def test_a_task_is_blind_to_other_tasks_even_if_they_are_absent(make: Callable, batch: Batch) -> None:
     rewards, groups, tasks = batch
@@ -104,7 +104,7 @@ def test_a_task_is_blind_to_other_tasks_even_if_they_are_absent(make: Callable, 
 
 
 @each(ALL)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(batches())
 def test_float32_gives_what_float64_gives(make: Callable, batch: Batch) -> None:
     rewards, groups, tasks = batch
@@ -137,7 +137,7 @@ def test_an_empty_batch_gives_no_advantages(make: Callable) -> None:
 
 
 @each({name: make for name, make in RANKED.items() if "keep" not in name})
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(batches())
 def test_a_masked_group_that_agrees_gets_exactly_zero_and_moves_nobody(make: Callable, batch: Batch) -> None:
     rewards, groups, tasks = batch

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 VECTORS = ROOT.parent / "shared" / "vectors" / "advantages.jsonl"
 ROWS = [json.loads(line) for line in VECTORS.read_text().splitlines()] if VECTORS.exists() else []
 
-pytestmark = pytest.mark.skipif(not ROWS, reason="the reference numbers in ../shared/vectors/advantages.jsonl are not part of the repository")
+pytestmark = pytest.mark.skipif(not ROWS, reason="needs the reference numbers in ../shared/vectors, which are not part of the repository")
 
 
 def labels(names: list[str]) -> Tensor:

@@ -58,9 +58,12 @@ class EMAGRPO:
         for task, first, second in zip(by_task.labels.tolist(), *batch.tolist(), strict=True):
             old = self.moments.get(task, (first, second))
             self.moments[task] = (self._moved(old[0], first), self._moved(old[1], second))
-        moments = torch.tensor([self.moments[task] for task in by_task.labels.tolist()], dtype=torch.float64, device=rewards.device)
-        variance = moments[:, 1] - moments[:, 0].square()
-        return variance.clamp(min=self.min_std**2).sqrt()[by_task.index]
+        sigmas = [self._task_sigma(task) for task in by_task.labels.tolist()]
+        return torch.tensor(sigmas, dtype=torch.float64, device=rewards.device)[by_task.index]
+
+    def _task_sigma(self, task: int) -> float:
+        first, second = self.moments[task]
+        return max(second - first**2, self.min_std**2) ** 0.5
 
     def _moved(self, old: float, new: float) -> float:
         return self.decay * old + (1 - self.decay) * new

@@ -5,8 +5,8 @@
     3. Gaussian ranks of the sums over all completions of a task.
 
 A part that all completions of a group share adds 0, so accuracy is not drowned by parts that everybody gets right, but all parts
-weigh the same, whatever their weight in the total. The sums of step 2 are where the release lost ties to float noise; here they are float64 and tie
-within 1e-6. Under `zero_signal=mask` a group in which no part differs gets exactly 0 and is not ranked.
+weigh the same, whatever their weight in the total. The sums of step 2 are where the release lost ties to float noise; here they
+are float64 and tie within 1e-6. Under `zero_signal=mask` a group in which no part differs gets exactly 0 and is not ranked.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """The Gaussian rank map: values of a segment become the N(0, 1) quantiles of their ranks, ties share the mean.
 
 Ties are found on the sorted values of a segment: a new level starts where the gap to the *previous* value exceeds `atol`. So
-0, 0.9e-6 and 1.8e-6 are one level at atol=1e-6 although its ends are further apart than that. Chaining is the only choice that does not depend on where
+0, 0.9e-6 and 1.8e-6 are one level at atol=1e-6, although its ends are further apart than that. Chaining does not depend on where
 one starts, keeps the order of values, and treats x and -x alike; float noise is far smaller than `atol` and real rewards far
 coarser, so that in practice a chain never has a second link.
 """

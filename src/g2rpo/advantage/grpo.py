@@ -1,6 +1,6 @@
 """GRPO: rewards standardised within their group (Shao et al. 2024, arXiv 2402.03300, eq. 10).
 
-    A_i = (R_i - mean_group) / (std_group + 1e-6),   std with n - 1, as in the common implementations
+A_i = (R_i - mean_group) / (std_group + 1e-6),   std with n - 1, as in the common implementations
 """
 
 from collections.abc import Mapping

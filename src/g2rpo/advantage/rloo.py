@@ -1,6 +1,6 @@
 """RLOO: the reward against the mean of the others in the group (Ahmadian et al. 2024, arXiv 2402.14740).
 
-    A_i = R_i - mean_{j != i} R_j = n / (n - 1) * (R_i - mean_group)
+A_i = R_i - mean_{j != i} R_j = n / (n - 1) * (R_i - mean_group)
 """
 
 from collections.abc import Mapping

@@ -21,12 +21,12 @@ class Segments:
 
     def mean(self, values: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:
         """Mean over each row's segment."""
-        return (self.totals(values) / self.sizes)[self.index]
+        return (self.totals(values) / self.sizes).index_select(0, self.index)
 
     def std(self, values: Shaped[Tensor, " b"], *, unbiased: bool) -> Float[Tensor, " b"]:
         """Standard deviation over each row's segment, dividing by n - 1 if `unbiased`; 0 where a segment has one row."""
         squares = self.totals((values.double() - self.mean(values)).square())
-        return (squares / (self.sizes - int(unbiased)).clamp(min=1)).sqrt()[self.index]
+        return (squares / (self.sizes - int(unbiased)).clamp(min=1)).sqrt().index_select(0, self.index)
 
     def largest(self, values: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """Largest value of each row's segment."""

@@ -126,7 +126,7 @@ class PolicyLoss(ABC):
         self, mask: Bool[Tensor, "b t"], num_tokens: float | Tensor | None, num_completions: float | Tensor | None
     ) -> Denominators:
         if self.aggregation == "constant" and self.max_tokens is None and num_completions is not None:
-            raise ValueError("loss.max_tokens: aggregation=constant over micro-batches needs it; try loss.max_tokens=${rollout.max_new_tokens}")
+            raise ValueError("loss.max_tokens: needed by aggregation=constant over micro-batches; try the value of rollout.max_new_tokens")
         return Denominators(
             aggregation=self.aggregation,
             num_tokens=mask.sum().clamp(min=1) if num_tokens is None else num_tokens,
@@ -135,19 +135,23 @@ class PolicyLoss(ABC):
         )
 
     def _kl(
-        self, logprobs: Float[Tensor, "b t"], ref_logprobs: Float[Tensor, "b t"] | None, mask: Bool[Tensor, "b t"], denominators: Denominators
+        self,
+        logprobs: Float[Tensor, "b t"],
+        ref_logprobs: Float[Tensor, "b t"] | None,
+        mask: Bool[Tensor, "b t"],
+        denominators: Denominators,
     ) -> Float[Tensor, ""]:
+        """Divergence from the reference, aggregated like the loss; `logprobs` are 0 outside the mask, and so is the reference here."""
         if ref_logprobs is None:
             if self.kl_coef:
                 raise ValueError(f"loss.kl_coef={self.kl_coef} needs ref_logprobs; pass them, or set loss.kl_coef=0")
             return logprobs.new_zeros(())
-        kl = ESTIMATORS[self.kl_estimator](logprobs, ref_logprobs.detach().where(mask, 0.0))
-        return denominators.mean(kl.where(mask, 0.0), mask)
+        return denominators.mean(ESTIMATORS[self.kl_estimator](logprobs, ref_logprobs.detach().where(mask, 0.0)), mask)
 
     def _sampler_weight(
         self, old_logprobs: Float[Tensor, "b t"], sampler_logprobs: Float[Tensor, "b t"] | None, mask: Bool[Tensor, "b t"]
     ) -> Float[Tensor, "b t"]:
-        """Truncated importance weight min(trainer / sampler, C) per token, without gradient (Yao et al. 2025, "Your efficient RL framework ...")."""
+        """Truncated importance weight min(trainer / sampler, C) of each token, without gradient."""
         if sampler_logprobs is None:
             raise ValueError(f"loss.tis_clip={self.tis_clip} needs sampler_logprobs; pass them, or set loss.tis_clip=null")
         gap = old_logprobs - sampler_logprobs.detach().where(mask, 0.0)

@@ -26,9 +26,8 @@ class SAPOLoss(PolicyLoss):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (0 < self.tau_positive < float("inf") and 0 < self.tau_negative < float("inf")):
-            raise ValueError(
-                f"loss: expected tau_positive > 0 and tau_negative > 0, got tau_positive={self.tau_positive}, tau_negative={self.tau_negative}"
-            )
+            got = f"tau_positive={self.tau_positive}, tau_negative={self.tau_negative}"
+            raise ValueError(f"loss: expected tau_positive > 0 and tau_negative > 0, got {got}")
 
     def token_loss(
         self, log_ratio: Float[Tensor, "b t"], logprobs: Float[Tensor, "b t"], advantages: Float[Tensor, "b 1"], mask: Bool[Tensor, "b t"]

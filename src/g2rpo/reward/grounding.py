@@ -112,7 +112,7 @@ def _gold_track(text: str, prompt: Prompt) -> Json | None:
     return found if _frames(found) and _all_boxes(found) else None
 
 
-def _gold_tracked_span(text: str, prompt: Prompt) -> Json | None:
+def _gold_tracked(text: str, prompt: Prompt) -> Json | None:
     return _gold_track(text, prompt) if _gold_span(text, prompt) else None
 
 
@@ -128,12 +128,12 @@ def _gold_mask(text: str, prompt: Prompt) -> Mask | None:
 
 _BOX = '"boxes": [x0, y0, x1, y1] with x0 < x1 and y0 < y1'
 _SPAN = '"time": [start, end] with start < end'
-_FRAMES = '"boxes": {"frame": [x0, y0, x1, y1], ...} with at least one frame'
+_FRAMES = '"boxes": {"frame": [x0, y0, x1, y1], ...}, not empty'
 _POINTS = '"positive_points" and "negative_points" of three [x, y] each, and "time": seconds if media is video'
 TYPES = {
     "spatial grounding": AnswerType(expected=f"JSON with {_BOX}", read_gold=_gold_box, judge=_box),
     "temporal grounding": AnswerType(expected=f"JSON with {_SPAN}", read_gold=_gold_span, judge=_span),
-    "spatial temporal grounding": AnswerType(expected=f"JSON with {_SPAN} and {_FRAMES}", read_gold=_gold_tracked_span, judge=_tracked_span),
+    "spatial temporal grounding": AnswerType(expected=f"JSON with {_SPAN}, {_FRAMES}", read_gold=_gold_tracked, judge=_tracked_span),
     "tracking": AnswerType(expected=f"JSON with {_FRAMES}", read_gold=_gold_track, judge=_track),
     "segmentation": AnswerType(expected=f"JSON with {_BOX}, {_POINTS}", read_gold=_gold_mask, judge=_mask),
 }

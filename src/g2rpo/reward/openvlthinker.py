@@ -9,7 +9,6 @@ total lies in [0, 1.5], and a broken format costs 0.6. Rules, examples and devia
 
 from collections.abc import Mapping
 from functools import cache, partial
-from numbers import Real
 from typing import Any
 
 from g2rpo.records import Prompt
@@ -133,9 +132,10 @@ def _gold_number(text: str, prompt: Prompt) -> float | None:
 
 def _gold_relaxed(text: str, prompt: Prompt) -> tuple[str, float] | None:
     tolerance = prompt.meta.get("tolerance", CHARTQA_TOLERANCE)
-    if not isinstance(tolerance, Real) or not 0 <= tolerance < float("inf"):
+    if not isinstance(tolerance, int | float) or not 0 <= tolerance < float("inf"):
         raise ValueError(
-            f"prompt {prompt.id!r}, field meta.tolerance: expected a relative tolerance of at least 0, got {tolerance!r}. Correct the record."
+            f"prompt {prompt.id!r}, field meta.tolerance: expected a relative tolerance of at least 0, got {tolerance!r}. "
+            "Correct the record."
         )
     return (text, float(tolerance)) if text else None
 

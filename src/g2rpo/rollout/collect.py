@@ -6,6 +6,7 @@ the accuracy alone, never at the shaped total: a length bonus must not make a ho
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -41,6 +42,25 @@ class OnlineFilter:
         return (mean > self.low) & (mean < self.high)
 
 
+class KeepAll:
+    """Keeps every group: one draw a step."""
+
+    max_draws = 1
+
+    def keeps(self, accuracy: Float[Tensor, " b"], group_size: int) -> Bool[Tensor, " p"]:
+        """True for all."""
+        return torch.ones(len(accuracy) // group_size, dtype=torch.bool)
+
+
+class GroupFilter(Protocol):
+    """Decides by accuracy which groups a step learns from."""
+
+    max_draws: int
+
+    def keeps(self, accuracy: Float[Tensor, " b"], group_size: int) -> Bool[Tensor, " p"]:
+        """One decision per group; rows of a group stand together."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collected:
     """What one step learns from, and what was drawn to get it."""
@@ -62,7 +82,7 @@ def collect(
     reward: Reward,
     sampling: Sampling,
     *,
-    online_filter: OnlineFilter | None,
+    group_filter: GroupFilter,
     failure_budget: float,
     seed: int,
 ) -> Collected:
@@ -78,7 +98,7 @@ def collect(
     while room > 0:
         rollouts = engine.generate(batch, sampling, seed + draws)
         scored = score_rollouts(reward, batch.prompts, rollouts, failure_budget)
-        keep = _keep(online_filter, scored.scores, sampling.group_size)
+        keep = group_filter.keeps(scored.scores.parts["accuracy"], sampling.group_size)
         drawn += _per_task(batch.task)
         kept_count += _per_task(batch.task[keep])
         rows = keep.nonzero()[:room, 0]
@@ -86,7 +106,7 @@ def collect(
             kept.append(select_groups(batch, rollouts, scored.scores, scored.failed, rows, sampling.group_size))
         room -= len(rows)
         draws += 1
-        if online_filter is None or draws >= online_filter.max_draws:
+        if draws >= group_filter.max_draws:
             break
         batch = more() if room > 0 else batch
     if not kept:
@@ -101,12 +121,6 @@ def collect(
         drawn=drawn,
         kept=kept_count,
     )
-
-
-def _keep(online_filter: OnlineFilter | None, scores: Scores, group_size: int) -> Bool[Tensor, " p"]:
-    if online_filter is None:
-        return torch.ones(len(scores.total) // group_size, dtype=torch.bool)
-    return online_filter.keeps(scores.parts["accuracy"], group_size)
 
 
 def _per_task(task: Int[Tensor, " p"]) -> Int[Tensor, " tasks"]:

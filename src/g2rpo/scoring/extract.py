@@ -50,10 +50,8 @@ def keeps_format(text: str) -> bool:
     (True, False)
     """
     text = text.strip()
-    if not (text.startswith("<thinking>") and text.endswith(_CLOSE)):
-        return False
-    turn = _TURN.search(text, len("<thinking>"))
-    return turn is not None and turn.end() <= len(text) - len(_CLOSE)
+    framed = text.startswith("<thinking>") and text.endswith(_CLOSE)
+    return framed and _TURN.search(text, len("<thinking>")) is not None
 
 
 def json_object(text: str) -> dict[str, Any] | None:

@@ -1,16 +1,20 @@
 """Equal mathematics, by math-verify (LaTeX and plain expressions through sympy).
 
 math-verify's own time-out rings an alarm that only a main thread can hear, so it is switched off here: whoever calls this with
-answers of a model bounds the time from outside, by a process it can end.
+answers of a model bounds the time from outside, by a process it can end. What could exhaust the memory before that, a tower of powers
+such as 9^9^9^9 or a factorial of a factorial, is not evaluated at all.
 """
 
 import logging
+import math
 from functools import cache, lru_cache
 from types import ModuleType
 from typing import Any
 
 LONGEST_ANSWER = 2000
 """Characters read of an answer, from its end, where a result stands."""
+LONGEST_NUMBER = 1000
+"""Decimal digits. An expression that could evaluate to more is not read."""
 _MARKS = ("$", r"\(", r"\[", r"\boxed")
 
 
@@ -29,12 +33,42 @@ def same_mathematics(answer: str, gold: str, *, bare_latex: bool = False) -> boo
 
 @lru_cache(maxsize=4096)
 def _read(text: str, bare_latex: bool) -> tuple[Any, ...]:
-    """What math-verify reads in the text, empty where that is nothing. Cached: the completions of a group share a gold and often answers."""
+    """What math-verify reads in the text, empty where that is nothing. Cached: a group shares its gold and often answers."""
     parse = _library().parse
     found = parse(text, parsing_timeout=0)
     if not found and bare_latex and text and not any(mark in text for mark in _MARKS):
         found = parse(f"${text}$", parsing_timeout=0)
-    return tuple(found)
+    return tuple(found) if _is_bounded(found) else ()
+
+
+def _is_bounded(found: list[Any]) -> bool:
+    try:
+        return all(_digits(item) <= LONGEST_NUMBER for item in found)
+    except RecursionError:  # hundreds of nested brackets
+        return False
+
+
+def _digits(node: Any) -> float:
+    """About how many decimal digits the numbers in a sympy expression have once evaluated; a symbol counts as small."""
+    if getattr(node, "is_Number", False):
+        return _digits_of_number(node)
+    parts = [_digits(part) for part in getattr(node, "args", ())]
+    if getattr(node, "is_Pow", False):
+        return max(parts[0], 0.3) * 10 ** min(parts[1], 300)
+    if getattr(node, "is_Mul", False):
+        return sum(parts)
+    name, largest = type(node).__name__, max(parts, default=0.0)
+    if name in ("factorial", "factorial2", "subfactorial", "binomial"):
+        return largest * 10 ** min(largest, 300)
+    if name in ("Sum", "Product") and largest > 4:  # more than 10,000 terms, added one by one
+        return math.inf
+    return largest
+
+
+def _digits_of_number(number: Any) -> float:
+    if number.is_Rational:
+        return max(math.log10(max(abs(part), 1)) for part in (number.p, number.q))
+    return abs(math.log10(abs(float(number)) or 1e-300)) if number.is_finite else 0.0
 
 
 @cache

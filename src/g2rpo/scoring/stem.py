@@ -6,6 +6,7 @@ them: a list of irregular words, `ied` and `ies`, `fulli` and `logi`, a gentler 
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from itertools import pairwise
 
 Rule = tuple[str, str]
 _IRREGULAR = {"skies": "sky", "sky": "sky", "dying": "die", "lying": "lie", "tying": "tie", "news": "news"}
@@ -54,7 +55,7 @@ def _consonants(word: str) -> list[bool]:
 def _measure(word: str) -> int:
     """Porter's m: how often a vowel is followed by a consonant."""
     flags = _consonants(word)
-    return sum(not before and after for before, after in zip(flags, flags[1:], strict=False))
+    return sum(not before and after for before, after in pairwise(flags))
 
 
 def _has_vowel(word: str) -> bool:

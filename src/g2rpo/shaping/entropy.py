@@ -6,9 +6,9 @@ H is a mean over the *whole* batch, so the side of the band it lies on, and henc
 once per batch (`signs`) and only then applied to each micro-batch (`loss`): a micro-batch that holds a few calm tokens of an
 agitated task is still pushed down. A task that is absent adds nothing; in the released code it counted as H = 0 and added `low`.
 
-`estimator` says what stands for H. `exact` is the entropy of the full next-token distribution, with a gradient. `sampled_nll` is the mean of -logp
-of the sampled tokens, as in the release, and is here for comparison only: on-policy its expected gradient is zero
-(E[grad log pi] = 0), so it cannot hold a band (tests/shaping/test_entropy_trained.py shows both at work).
+`estimator` says what stands for H. `exact` is the entropy of the full next-token distribution, with a gradient. `sampled_nll` is
+the mean of -logp of the sampled tokens, as in the release, and is here for comparison only: on-policy its expected gradient is
+zero (E[grad log pi] = 0), so it cannot hold a band (tests/shaping/test_entropy_trained.py shows both at work).
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,10 @@ Estimator = Literal["exact", "sampled_nll"]
 
 
 class EntropyBand:
-    """A band of entropy per task. `low` and `high` are one number for all tasks, or numbers by task; a task without one has no such side."""
+    """A band of entropy per task: `low` and `high` are one number for all tasks, or numbers by task.
+
+    A task that a mapping leaves out has no such side.
+    """
 
     def __init__(
         self, *, low: float | Mapping[str, float], high: float | Mapping[str, float], weight: float, estimator: Estimator = "exact"
@@ -86,7 +89,9 @@ class EntropyBand:
         return self.weight * (signs * entropy_sum / tokens.clamp(min=1)).sum()
 
 
-def task_sums(entropy: Float[Tensor, "b t"], mask: Shaped[Tensor, "b t"], tasks: Int[Tensor, " b"]) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
+def task_sums(
+    entropy: Float[Tensor, "b t"], mask: Shaped[Tensor, "b t"], tasks: Int[Tensor, " b"]
+) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
     """Entropies and numbers of tokens added up per task, in the order of `TASKS`: what micro-batches and ranks may add."""
     inside = mask.bool()
     rows = entropy.where(inside, 0.0).sum(1)

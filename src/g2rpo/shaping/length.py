@@ -1,13 +1,14 @@
-"""Length shaping: one more reward part that pays for a length inside the task's band (Hu et al. 2026, arXiv 2604.08539, eq. 9).
+r"""Length shaping: one more reward part that pays for a length inside the task's band (Hu et al. 2026, arXiv 2604.08539, eq. 9).
 
       1         ________
-               /        \\
-      0  _____/          \\_____   tokens
+               /        \
+      0  _____/          \_____   tokens
             min low  high max
 
 Three rules keep the part from becoming a goal of its own. It counts only where the answer is good enough, so being short and
-wrong pays nothing. Where a whole group agrees on accuracy and total reward, every completion gets the group's mean part: rank advantages would otherwise
-blow a length difference up to a full-size signal. And lengths are tokens, not characters as in the released code.
+wrong pays nothing. Where a whole group agrees on accuracy and total reward, every completion gets the group's mean part: rank
+advantages would otherwise blow a length difference up to a full-size signal. And lengths are tokens, not characters as in the
+released code.
 """
 
 from collections.abc import Mapping, Sequence

@@ -25,9 +25,10 @@ Demonstration = tuple[PromptBatch, list[list[int]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """`steps` batches in which `tasks` are drawn by weight and answered by `demonstrations`."""
+    """`steps` batches in which prompts of `source` are drawn by the weight of their task and answered by `demonstrations`."""
 
     steps: int
+    source: PromptSource
     tasks: Mapping[str, float]
     demonstrations: Demonstrator
 
@@ -43,8 +44,7 @@ class Stage:
 class Demonstrations(IterableDataset[Demonstration]):
     """Encoded prompts with the token ids to imitate, from batch `start` to the end of the last stage."""
 
-    def __init__(self, *, source: PromptSource, encoder: Encoder, stages: Sequence[Stage], batch_size: int, seed: int) -> None:
-        self.source = source
+    def __init__(self, *, encoder: Encoder, stages: Sequence[Stage], batch_size: int, seed: int) -> None:
         self.encoder = encoder
         self.stages = stages
         self.batch_size = batch_size
@@ -52,7 +52,7 @@ class Demonstrations(IterableDataset[Demonstration]):
         self.start = 0
 
     def __len__(self) -> int:
-        return sum(stage.steps for stage in self.stages) - self.start
+        return sum(stage.steps for stage in self.stages)
 
     def __iter__(self) -> Iterator[Demonstration]:
         schedule = [stage for stage in self.stages for _ in range(stage.steps)]
@@ -66,9 +66,9 @@ class Demonstrations(IterableDataset[Demonstration]):
         rng = Random(f"{self.seed}/{step}")  # noqa: S311
         tasks = rng.choices(list(stage.tasks), weights=list(stage.tasks.values()), k=self.batch_size)
         indices = [step * self.batch_size + i for i in range(self.batch_size)]
-        sizes = [self.source.size(task, "train") for task in tasks]
+        sizes = [stage.source.size(task, "train") for task in tasks]
         return [
-            self.source.get(task, index if size is None else rng.randrange(size), "train")
+            stage.source.get(task, index if size is None else rng.randrange(size), "train")
             for task, index, size in zip(tasks, indices, sizes, strict=True)
         ]
 
@@ -136,4 +136,5 @@ class DemonstrationData(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Demonstration]:
         """One encoded batch an item."""
+        self.demonstrations.start = self.trainer.global_step
         return DataLoader(self.demonstrations, batch_size=None)

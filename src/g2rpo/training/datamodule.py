@@ -70,8 +70,7 @@ class PromptDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[PromptBatch]:
         """Batches for the steps that are left. Nothing is fetched ahead: the filter decides how much a step draws."""
-        done = self.trainer.global_step if self.trainer else 0
-        return DataLoader(_Steps(self, self.num_steps - done), batch_size=None)
+        return DataLoader(_Steps(self), batch_size=None)
 
     def state_dict(self) -> dict[str, Any]:
         """Draws per task."""
@@ -83,15 +82,14 @@ class PromptDataModule(L.LightningDataModule):
 
 
 class _Steps(IterableDataset[PromptBatch]):
-    """`num_steps` draws. Its known length keeps Lightning from fetching a batch ahead of the step that uses it."""
+    """One draw a step. Its known length keeps Lightning from fetching a batch ahead of the step that uses it."""
 
-    def __init__(self, data: PromptDataModule, num_steps: int) -> None:
+    def __init__(self, data: PromptDataModule) -> None:
         self.data = data
-        self.num_steps = num_steps
 
     def __len__(self) -> int:
-        return self.num_steps
+        return self.data.num_steps
 
     def __iter__(self) -> Iterator[PromptBatch]:
-        for _ in range(self.num_steps):
+        for _ in range(self.data.num_steps):
             yield self.data.draw()

@@ -69,13 +69,13 @@ def blank(rng: Random) -> Image.Image:
 
 
 def place(rng: Random, names: list[tuple[str, str]]) -> list[Thing]:
-    """Puts each (color, shape) into a cell of its own, with a random size (10 to 14 px) and position inside the cell."""
+    """Puts each (color, shape) into a cell of its own, with a random size (12 to 16 px) and position inside the cell."""
     cells = rng.sample([(column, row) for row in range(4) for column in range(4)], len(names))
     return [_thing(rng, color, shape, column, row) for (color, shape), (column, row) in zip(names, cells, strict=True)]
 
 
 def _thing(rng: Random, color: str, shape: str, column: int, row: int) -> Thing:
-    side = rng.choice((10, 12, 14))
+    side = rng.choice((12, 14, 16))
     left = column * CELL_PX + rng.randrange(0, CELL_PX - side + 1, 2)
     top = row * CELL_PX + rng.randrange(0, CELL_PX - side + 1, 2)
     return Thing(color=color, shape=shape, column=column + 1, row=row + 1, box=(left, top, left + side, top + side))

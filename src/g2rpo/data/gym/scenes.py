@@ -1,6 +1,7 @@
 """Questions about coloured shapes: `general_vqa`, `math`, `spatial`, `grounding`.
 
-Each function draws one problem from its random generator. `level` (1, 2, 3) is the number of things to tell apart.
+Each function draws one problem from its random generator. `level` (0 to 3) sets the number of things to
+tell apart: 0 shows a single one and serves curricula.
 """
 
 import json
@@ -35,7 +36,7 @@ def _choices(rng: Random, right: str, others: list[str]) -> tuple[str, str, list
     options = [right, *rng.sample(others, 3)]
     rng.shuffle(options)
     letter = LETTERS[options.index(right)]
-    text = " ".join(f"{mark} {option}" for mark, option in zip(LETTERS, options, strict=True))
+    text = " ".join(f"{option} {mark}" for mark, option in zip(LETTERS, options, strict=True))
     return text, letter, [mark for mark in LETTERS if mark != letter]
 
 
@@ -48,7 +49,7 @@ def general_vqa(rng: Random, level: int) -> Problem:
     else:
         question, right, others = f"which shape is {asked.color}?", asked.shape, [s for s in SHAPES if s != asked.shape]
     options, letter, wrong = _choices(rng, right, others)
-    look = f"the {asked.shape} is {asked.color}." if right == asked.color else f"the {asked.color} shape is a {asked.shape}."
+    look = f"the {asked.shape} is {asked.color} {letter}." if right == asked.color else f"the {asked.color} shape is a {asked.shape} {letter}."
     return Problem(
         image=draw_things(blank(rng), things),
         text=f"{question} {options}",
@@ -69,7 +70,7 @@ def math_on_things(rng: Random, level: int) -> Problem:
     first, second = rng.sample(SHAPES, 2)
     a, b = rng.randint(1, 2 + level), rng.randint(1, 2 + level)
     things = place(rng, [(rng.choice(list(COLORS)), shape) for shape in [first] * a + [second] * b])
-    kind = "count" if level == 1 else rng.choice(("add", "subtract"))
+    kind = "count" if level <= 1 else rng.choice(("add", "subtract"))
     if kind == "subtract" and a < b:
         first, second, a, b = second, first, b, a
     one, two = _counted(a, first), _counted(b, second)
@@ -92,7 +93,7 @@ def math_on_things(rng: Random, level: int) -> Problem:
 
 def spatial(rng: Random, level: int) -> Problem:
     """Where one thing lies as seen from another (four options), or how far apart they are in pixels (graded)."""
-    things = _distinct_things(rng, level + 1)
+    things = _distinct_things(rng, max(level, 1) + 1)
     one, other = rng.sample(things, 2)
     image = draw_things(blank(rng), things)
     if rng.random() < 0.6:
@@ -126,7 +127,7 @@ def _relation(rng: Random, one: Thing, other: Thing, things: list[Thing], image:
         text=f"where is the {one.name} from the {other.name}? {options}",
         answer=letter,
         answer_type="multiple choice",
-        look=f"{_cells(one, other)} {right}.",
+        look=f"{_cells(one, other)} {right} {letter}.",
         scene=_listed(things),
         wrong=wrong,
     )

@@ -19,14 +19,14 @@ DRAW: dict[str, Callable[[Random, int], Problem]] = {
 
 
 class GymSource:
-    """Draws prompts from (seed, split, task, index). `levels` are the difficulties (1 to 3) that take turns at random.
+    """Draws prompts from (seed, split, task, index). `levels` are the difficulties (0 to 3) that take turns at random.
 
     The two splits are disjoint streams of random numbers; an image of one can equal an image of the other only by chance.
     """
 
-    def __init__(self, *, seed: int = 0, levels: Sequence[int] = (1, 2, 3)) -> None:
-        if not levels or any(level not in (1, 2, 3) for level in levels):
-            raise ValueError(f"data.levels: expected a list of difficulties out of 1, 2, 3, got {list(levels)}")
+    def __init__(self, *, seed: int = 0, levels: Sequence[int] = (1, 2)) -> None:
+        if not levels or any(level not in (0, 1, 2, 3) for level in levels):
+            raise ValueError(f"data.levels: expected a list of difficulties out of 0, 1, 2, 3, got {list(levels)}")
         self.seed = seed
         self.levels = tuple(levels)
 

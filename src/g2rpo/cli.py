@@ -1,0 +1,66 @@
+"""What the three scripts at the root call. Heavy imports wait until Hydra has answered: `--help` takes a second."""
+
+import logging
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+ROOT_CONF = Path(__file__).parents[2] / "conf"
+CONF = str(ROOT_CONF if ROOT_CONF.is_dir() else Path(__file__).parent / "conf")
+"""The configuration folder: at the repository's root, or inside an installed package."""
+
+
+def train(cfg: DictConfig) -> float:
+    """Trains, evaluates before and after, writes report and summary. Returns the held-out macro score: what a sweep maximises."""
+    with explained(Path(cfg.run_dir)):
+        from g2rpo.report.run import write_report
+        from g2rpo.training.run import run_training
+
+        return run_training(cfg, write_report=write_report)
+
+
+def evaluate(cfg: DictConfig) -> float:
+    """Scores a checkpoint on the held-out prompts."""
+    with explained(Path(cfg.run_dir)):
+        from g2rpo.training.run import run_evaluation
+
+        return run_evaluation(cfg)
+
+
+def cold_start(cfg: DictConfig) -> None:
+    """Supervised fine-tuning on demonstrations; writes a checkpoint folder."""
+    with explained(Path(cfg.run_dir)):
+        from g2rpo.training.cold_start_run import run_cold_start
+
+        run_cold_start(cfg)
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Ends a failed run with one sentence and exit code 1; the traceback goes to `error.txt` in the run folder."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, ValueError, RuntimeError, OSError, ImportError) as error:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        logging.getLogger("g2rpo").error("%s\n(traceback: %s)", sentence(error), folder / "error.txt")
+        sys.exit(1)
+
+
+def sentence(error: BaseException) -> str:
+    """The cause of an error as the user can act on it: Hydra's wrapping is taken off, the configuration key kept."""
+    key = next((line.removeprefix("full_key: ") for line in str(error).splitlines() if line.startswith("full_key: ")), "")
+    cause = error
+    while cause.__cause__ is not None and type(error).__name__ == "InstantiationException":
+        cause = cause.__cause__
+        if not type(cause).__name__ == "InstantiationException":
+            break
+    text = str(cause).strip()
+    return f"{key}: {text}" if key and not text.startswith(key) else text

@@ -1,0 +1,1 @@
+"""What the model can do: the held-out prompts of the training source, and the benchmarks."""

@@ -1,0 +1,145 @@
+"""The policy on prompts it is never trained on, sampled as it acts and greedy, before and after training.
+
+The score of a task is the mean accuracy of its prompts, `samples` completions each at temperature 1; `macro` is the plain mean
+over tasks, so that a large task does not hide a small one.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from g2rpo.interfaces import Encoder, PromptSource, Reward, RolloutEngine
+from g2rpo.records import TASKS, Prompt, Sampling
+from g2rpo.rollout.score import score_rollouts
+
+Scores = dict[str, float]
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldoutResult:
+    """`{"macro": x, "<task>": x}` for sampling and for greedy decoding."""
+
+    sampled: Scores
+    greedy: Scores
+
+
+class HeldoutEvaluation:
+    """Scores an engine on the held-out split.
+
+    Args:
+        prompts_per_task: The first so many held-out prompts of each task; fewer where the source has fewer.
+        samples: Completions per prompt at `temperature`.
+        temperature: 1 is the policy as it acts.
+        batch_prompts: Prompts generated for at once.
+        images_per_task: How many images are kept for the report.
+        seed: Of sampling; the same before and after.
+    """
+
+    def __init__(
+        self, *, prompts_per_task: int = 64, samples: int = 4, temperature: float = 1.0, batch_prompts: int = 48, images_per_task: int = 4,
+        seed: int = 0,
+    ) -> None:  # fmt: skip
+        if prompts_per_task < 0:
+            raise ValueError(f"heldout.prompts_per_task: expected 0 (no evaluation) or more, got {prompts_per_task}")
+        for name, value in {"samples": samples, "batch_prompts": batch_prompts}.items():
+            if value < 1:
+                raise ValueError(f"heldout.{name}: expected at least 1, got {value}")
+        self.prompts_per_task = prompts_per_task
+        self.samples = samples
+        self.temperature = temperature
+        self.batch_prompts = batch_prompts
+        self.images_per_task = images_per_task
+        self.seed = seed
+
+    def prompts(self, source: PromptSource) -> list[Prompt]:
+        """The held-out prompts of every task that has any, tasks interleaved."""
+        sizes = {task: source.size(task, "heldout") for task in TASKS}
+        counts = {task: self.prompts_per_task if size is None else min(size, self.prompts_per_task) for task, size in sizes.items()}
+        return [source.get(task, i, "heldout") for i in range(self.prompts_per_task) for task in TASKS if i < counts[task]]
+
+    def run(
+        self, engine: RolloutEngine, encoder: Encoder, reward: Reward, prompts: Sequence[Prompt], folder: Path, name: str, advance: Advance,
+        device: torch.device | str = "cpu",
+    ) -> HeldoutResult:  # fmt: skip
+        """Scores `prompts`, writes `folder/<name>.jsonl` atomically and images beside it; `advance` hears of every batch."""
+        plan = replace(engine.sampling, group_size=self.samples, temperature=self.temperature, top_p=1.0)
+        rows: list[dict[str, Any]] = []
+        for start in range(0, len(prompts), self.batch_prompts):
+            chunk = prompts[start : start + self.batch_prompts]
+            sampled = self._judged(engine, encoder, reward, chunk, plan, self.seed + start, device)
+            greedy = self._judged(engine, encoder, reward, chunk, replace(plan, group_size=1, temperature=0.0), 0, device)
+            rows += [_row(prompt, s, g[0]) for prompt, s, g in zip(chunk, sampled, greedy, strict=True)]
+            advance(len(chunk))
+        write_jsonl(folder / f"{name}.jsonl", rows)
+        self._save_images(prompts, folder / "images")
+        return _result(rows)
+
+    def read(self, path: Path) -> HeldoutResult:
+        """The scores of rows that an earlier run wrote."""
+        return _result([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
+
+    def _judged(
+        self, engine: RolloutEngine, encoder: Encoder, reward: Reward, prompts: Sequence[Prompt], plan: Sampling, seed: int,
+        device: torch.device | str,
+    ) -> list[list[dict[str, Any]]]:  # fmt: skip
+        """Per prompt, its completions with their verdicts."""
+        rollouts = engine.generate(encoder.encode(prompts).to(device), plan, seed)
+        scored = score_rollouts(reward, prompts, rollouts, failure_budget=0.0)
+        tokens = rollouts.completion_mask.sum(1).tolist()
+        verdicts = [
+            {"completion": text, "accuracy": accuracy, "format": form, "completion_tokens": length}
+            for text, accuracy, form, length in zip(
+                rollouts.texts, scored.scores.parts["accuracy"].tolist(), scored.scores.parts["format"].tolist(), tokens, strict=True
+            )
+        ]
+        return [verdicts[i : i + plan.group_size] for i in range(0, len(verdicts), plan.group_size)]
+
+    def _save_images(self, prompts: Sequence[Prompt], folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for prompt in prompts[: self.images_per_task * len(TASKS)]:
+            for k, image in enumerate(prompt.images):
+                opened = image if isinstance(image, Image.Image) else Image.open(image)
+                opened.convert("RGB").save(folder / f"{prompt.id.replace('/', '-')}-{k}.png")
+
+
+def _row(prompt: Prompt, samples: list[dict[str, Any]], greedy: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "prompt_id": prompt.id,
+        "task": prompt.task,
+        "prompt": prompt.text,
+        "answer": prompt.answer,
+        "answer_type": prompt.answer_type,
+        "samples": samples,
+        "greedy": greedy,
+    }
+
+
+def _result(rows: Sequence[dict[str, Any]]) -> HeldoutResult:
+    return HeldoutResult(
+        sampled=_task_scores(rows, lambda row: [sample["accuracy"] for sample in row["samples"]]),
+        greedy=_task_scores(rows, lambda row: [row["greedy"]["accuracy"]]),
+    )
+
+
+def _task_scores(rows: Sequence[dict[str, Any]], scores: Callable[[dict[str, Any]], list[float]]) -> Scores:
+    by_task: dict[str, list[float]] = {}
+    for row in rows:
+        by_task.setdefault(row["task"], []).extend(scores(row))
+    means = {task: sum(values) / len(values) for task, values in by_task.items()}
+    macro = sum(means.values()) / len(means) if means else float("nan")
+    return {"macro": macro, **means}
+
+
+def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """All rows or none: written beside the target and renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(path.suffix + ".part")
+    part.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    part.replace(path)
+

@@ -1,0 +1,167 @@
+"""A run folder as the page sees it. Any file may be missing, since a run can be looked at while it goes on; what is missing is noted."""
+
+from array import array
+from collections.abc import MutableSequence, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from g2rpo.records import TASKS
+from g2rpo.report.rows import Row, json_object, json_rows, metric_rows
+from g2rpo.report.settings import Settings, read_settings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Completion:
+    """One judged completion of a held-out prompt. `accuracy` and `format` are NaN where they could not be computed."""
+
+    text: str
+    accuracy: float
+    format: float
+    tokens: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeldoutPrompt:
+    """A held-out prompt with the completions of one policy: `samples` at temperature 1, and the greedy one."""
+
+    id: str
+    task: str
+    text: str
+    answer: str
+    answer_type: str
+    samples: tuple[Completion, ...]
+    greedy: Completion
+
+
+Pair = tuple[HeldoutPrompt | None, HeldoutPrompt | None]
+"""One prompt before and after training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """What one task's completions earned in training, one entry each, in the order of the file."""
+
+    steps: MutableSequence[int] = field(default_factory=lambda: array("q"))
+    rewards: MutableSequence[float] = field(default_factory=lambda: array("d"))
+    advantages: MutableSequence[float] = field(default_factory=lambda: array("d"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """Everything the page is drawn from. `before`, `after` and `summary` are None where their file is missing."""
+
+    folder: Path
+    settings: Settings
+    metrics: dict[int, dict[str, float]]
+    """`{step: {column: value}}`, as in metrics.csv."""
+    draws: dict[str, Draws]
+    before: list[HeldoutPrompt] | None
+    after: list[HeldoutPrompt] | None
+    summary: dict[str, Any] | None
+    notes: tuple[str, ...]
+    """Sentences about what is missing or was left out."""
+
+    @property
+    def name(self) -> str:
+        """The folder and the one above it: `2026-03-01/14-05-12`."""
+        return "/".join(self.folder.resolve().parts[-2:])
+
+    @property
+    def tasks(self) -> list[str]:
+        """Tasks that occur anywhere in the run, in their usual order."""
+        trained = {column.rpartition("/")[2] for row in self.metrics.values() for column in row}
+        shown = {prompt.task for prompts in (self.before, self.after) for prompt in prompts or ()}
+        return [task for task in TASKS if task in trained | shown | set(self.draws)]
+
+    def column(self, name: str) -> tuple[list[float], list[float]]:
+        """Steps and values of a column of metrics.csv, in the order of the steps; both empty where it does not occur."""
+        found = [(float(step), row[name]) for step, row in sorted(self.metrics.items()) if name in row]
+        return [step for step, _ in found], [value for _, value in found]
+
+
+def read_run(folder: Path) -> Run:
+    """Reads a run folder. Raises `ValueError` for a folder that is none, and for a broken file with its name, line and key."""
+    if not any((folder / name).exists() for name in ("metrics.csv", ".hydra", "heldout", "summary.json")):
+        raise ValueError(f"{folder} is no run folder: expected metrics.csv, .hydra/, heldout/ or summary.json in it")
+    notes: list[str] = []
+    return Run(
+        folder=folder,
+        settings=read_settings(folder / ".hydra", notes),
+        metrics=_read_metrics(folder, notes),
+        draws=_read_draws(folder, notes),
+        before=_read_heldout(folder, "before", notes),
+        after=_read_heldout(folder, "after", notes),
+        summary=_read_summary(folder, notes),
+        notes=tuple(notes),
+    )
+
+
+def _missing(path: Path, consequence: str, notes: list[str]) -> bool:
+    missing = not path.exists()
+    if missing:
+        notes.append(f"{path.name if path.parent.name != 'heldout' else f'heldout/{path.name}'} is missing: {consequence}.")
+    return missing
+
+
+def _read_metrics(folder: Path, notes: list[str]) -> dict[int, dict[str, float]]:
+    if _missing(folder / "metrics.csv", "there are no curves", notes):
+        return {}
+    rows = metric_rows(folder / "metrics.csv", notes)
+    if not rows:
+        notes.append("metrics.csv has no rows yet: there are no curves.")
+    return rows
+
+
+def _read_draws(folder: Path, notes: list[str]) -> dict[str, Draws]:
+    """Completions of training, one line at a time and only their numbers: the file can be larger than memory."""
+    draws: dict[str, Draws] = {}
+    if _missing(folder / "completions.jsonl", "there are no advantage histograms and no reward by task", notes):
+        return draws
+    for row in json_rows(folder / "completions.jsonl", "completions.jsonl", notes):
+        own = draws.setdefault(row.task(), Draws())
+        own.steps.append(row.whole("step"))
+        own.rewards.append(row.number("reward"))
+        own.advantages.append(row.number("advantage"))
+    return draws
+
+
+def _read_heldout(folder: Path, when: str, notes: list[str]) -> list[HeldoutPrompt] | None:
+    name = f"heldout/{when}.jsonl"
+    if _missing(folder / name, f"held-out scores {when} training are not known", notes):
+        return None
+    return [_heldout_prompt(row) for row in json_rows(folder / name, name, notes)]
+
+
+def _heldout_prompt(row: Row) -> HeldoutPrompt:
+    return HeldoutPrompt(
+        id=row.text("prompt_id"),
+        task=row.task(),
+        text=row.text("prompt"),
+        answer=row.text("answer"),
+        answer_type=row.text("answer_type"),
+        samples=tuple(_completion(sample) for sample in row.list_of("samples")),
+        greedy=_completion(row.inner("greedy", row.fields.get("greedy"))),
+    )
+
+
+def _completion(row: Row) -> Completion:
+    return Completion(
+        text=row.text("completion"), accuracy=row.number("accuracy"), format=row.number("format"), tokens=row.number("completion_tokens")
+    )
+
+
+def _read_summary(folder: Path, notes: list[str]) -> dict[str, Any] | None:
+    if _missing(folder / "summary.json", "the run has not finished, or was stopped", notes):
+        return None
+    try:
+        return json_object((folder / "summary.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"summary.json: {error}") from None
+
+
+def paired(before: Sequence[HeldoutPrompt] | None, after: Sequence[HeldoutPrompt] | None) -> list[Pair]:
+    """The same prompt before and after, in the order of the earlier file; None on the side that does not have it."""
+    later = {prompt.id: prompt for prompt in after or ()}
+    pairs: list[Pair] = [(prompt, later.pop(prompt.id, None)) for prompt in before or ()]
+    return pairs + [(None, prompt) for prompt in later.values()]

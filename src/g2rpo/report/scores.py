@@ -1,0 +1,81 @@
+"""Held-out scores before and after training, per task: the numbers of the page's head and of its first table.
+
+The scores are those of summary.json where the run has finished, and otherwise come from heldout/*.jsonl by the same rule: a prompt's
+score is the mean accuracy of its samples, a task's the mean over its prompts, `macro` the mean over tasks.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from g2rpo.records import TASKS
+from g2rpo.report.folder import HeldoutPrompt, Run, paired
+from g2rpo.report.smooth import mean
+
+Scores = Mapping[str, float]
+"""Score by task, and `macro`."""
+AGREE = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """Scores before and after; empty where a side is not there."""
+
+    before: Scores
+    after: Scores
+
+    def change(self, key: str) -> float:
+        """After minus before; NaN where one of them is missing."""
+        return self.after.get(key, math.nan) - self.before.get(key, math.nan)
+
+
+def sampled_score(prompt: HeldoutPrompt) -> float:
+    """Mean accuracy of a prompt's samples."""
+    return mean([sample.accuracy for sample in prompt.samples])
+
+
+def scores_of(prompts: Sequence[HeldoutPrompt] | None, *, greedy: bool) -> dict[str, float]:
+    """Score by task and `macro`; empty where there are no prompts."""
+    by_task: dict[str, list[float]] = {}
+    for prompt in prompts or ():
+        by_task.setdefault(prompt.task, []).append(prompt.greedy.accuracy if greedy else sampled_score(prompt))
+    scores = {task: mean(by_task[task]) for task in TASKS if task in by_task}
+    return {"macro": mean(list(scores.values())), **scores} if scores else {}
+
+
+def comparison(run: Run, *, greedy: bool) -> Comparison:
+    """From summary.json, or from the held-out files where a side is not in it."""
+    key = "heldout_greedy" if greedy else "heldout"
+    noted = (run.summary or {}).get(key) or {}
+    sides = {}
+    for when, prompts in (("before", run.before), ("after", run.after)):
+        sides[when] = {name: float(score) for name, score in (noted.get(when) or {}).items()} or scores_of(prompts, greedy=greedy)
+    return Comparison(before=sides["before"], after=sides["after"])
+
+
+def disagreements(run: Run) -> list[str]:
+    """Sentences about scores of summary.json that the held-out files do not bear out."""
+    found = []
+    for greedy in (False, True):
+        shown = comparison(run, greedy=greedy)
+        for when, prompts, scores in (("before", run.before, shown.before), ("after", run.after, shown.after)):
+            counted = scores_of(prompts, greedy=greedy)
+            wrong = [key for key in counted if key in scores and abs(counted[key] - scores[key]) > AGREE]
+            kind = "greedy" if greedy else "sampled"
+            place = f"heldout/{when}.jsonl"
+            found += [f"summary.json says {scores[k]:.4f} for {k} ({kind}, {when}), {place} gives {counted[k]:.4f}." for k in wrong]
+    return found
+
+
+def change_interval(run: Run, task: str) -> float:
+    """Half the width of a 95% interval for the change of a task's score, from the differences of its prompts (normal approximation).
+
+    NaN for fewer than two prompts that are in both files. It speaks of other prompts of the same kind, not of another training run.
+    """
+    pairs = [(b, a) for b, a in paired(run.before, run.after) if b is not None and a is not None and b.task == task]
+    differences = [d for b, a in pairs if math.isfinite(d := sampled_score(a) - sampled_score(b))]
+    if len(differences) < 2:
+        return math.nan
+    center = mean(differences)
+    variance = math.fsum((d - center) ** 2 for d in differences) / (len(differences) - 1)
+    return 1.96 * math.sqrt(variance / len(differences))

@@ -1,0 +1,91 @@
+"""What was chosen for a run, and the bands it shaped to, from the configuration that Hydra keeps beside the results."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from g2rpo.records import TASKS
+
+HEADLINE_CHOICES = ("advantage", "shaping", "loss", "model", "data", "task_mix")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Empty where the configuration is missing or does not say."""
+
+    choices: Mapping[str, str] = field(default_factory=dict)
+    """Chosen file of each group in `HEADLINE_CHOICES`."""
+    overrides: tuple[str, ...] = ()
+    """What was typed after `python train.py`."""
+    max_steps: int | None = None
+    length_bands: Mapping[str, tuple[float, float, float, float]] = field(default_factory=dict)
+    """(min, low, high, max) by task, in tokens."""
+    entropy_bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """(low, high) by task, in nats per token; 0 or infinity where a side is open."""
+
+
+def read_settings(folder: Path, notes: list[str]) -> Settings:
+    """Reads config.yaml, and hydra.yaml and overrides.yaml where they are, from `.hydra`."""
+    config = _load(folder / "config.yaml")
+    if config is None:
+        notes.append(".hydra/config.yaml is missing: choices and bands are not known.")
+        return Settings()
+    overrides = _load(folder / "overrides.yaml")
+    steps = _at(config, "trainer.max_steps")
+    return Settings(
+        choices=_choices(config, _load(folder / "hydra.yaml")),
+        overrides=tuple(str(word) for word in overrides or ()),
+        max_steps=steps if isinstance(steps, int) else None,
+        length_bands=_length_bands(_at(config, "shaping.length.bands")),
+        entropy_bands=_entropy_bands(_at(config, "shaping.entropy.low"), _at(config, "shaping.entropy.high")),
+    )
+
+
+def _load(path: Path) -> DictConfig | ListConfig | None:
+    if not path.exists():
+        return None
+    try:
+        return OmegaConf.load(path)
+    except yaml.YAMLError as error:
+        raise ValueError(f".hydra/{path.name}: not valid YAML: {error}") from None
+
+
+def _at(config: DictConfig | ListConfig, key: str) -> Any:
+    """The plain value of a key, None where there is none."""
+    value = OmegaConf.select(config, key)
+    return OmegaConf.to_container(value, resolve=True) if isinstance(value, DictConfig | ListConfig) else value
+
+
+def _choices(config: DictConfig | ListConfig, hydra: DictConfig | ListConfig | None) -> dict[str, str]:
+    """Names of the chosen files as Hydra noted them, or else the modules that the targets lie in."""
+    noted = {} if hydra is None else _at(hydra, "hydra.runtime.choices") or {}
+    targets = {group: str(_at(config, f"{group}._target_") or "").split(".") for group in HEADLINE_CHOICES}
+    modules = {group: target[-2] for group, target in targets.items() if len(target) > 1}
+    modules["shaping"] = " + ".join(part for part in ("length", "entropy") if _at(config, f"shaping.{part}")) or "none"
+    return {group: str(name) for group in HEADLINE_CHOICES if (name := noted.get(group) or modules.get(group))}
+
+
+def _length_bands(bands: Mapping[str, Any] | None) -> dict[str, tuple[float, float, float, float]]:
+    found = {}
+    for task, band in (bands or {}).items():
+        if task not in TASKS or not isinstance(band, list) or len(band) != 4:
+            place = f".hydra/config.yaml: shaping.length.bands.{task}"
+            raise ValueError(f"{place}: expected four numbers (tokens) for one of {', '.join(TASKS)}, got {band}")
+        found[task] = (float(band[0]), float(band[1]), float(band[2]), float(band[3]))
+    return found
+
+
+def _entropy_bands(low: float | Mapping[str, float] | None, high: float | Mapping[str, float] | None) -> dict[str, tuple[float, float]]:
+    if low is None and high is None:
+        return {}
+    return {task: (_bound(low, task, 0.0), _bound(high, task, math.inf)) for task in TASKS}
+
+
+def _bound(bound: float | Mapping[str, float] | None, task: str, missing: float) -> float:
+    own = bound.get(task) if isinstance(bound, Mapping) else bound
+    return missing if own is None else float(own)

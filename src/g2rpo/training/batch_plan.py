@@ -1,0 +1,47 @@
+"""How a rollout batch is sized and cut: prompts, groups, optimiser updates, and what fits into memory at once."""
+
+from dataclasses import dataclass
+from random import Random
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchPlan:
+    """Prompts per step, completions per prompt, updates per step.
+
+    Args:
+        prompts: Groups that a step learns from.
+        group_size: Completions per prompt.
+        num_minibatches: Optimiser updates per rollout batch; the groups are dealt out at random.
+        micro_prompts: Groups in one forward pass; null takes a whole minibatch. Changes memory, not numbers.
+    """
+
+    prompts: int
+    group_size: int
+    num_minibatches: int = 1
+    micro_prompts: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.prompts < 1:
+            raise ValueError(f"batch.prompts: expected at least 1 prompt per step, got {self.prompts}")
+        if self.group_size < 2:
+            raise ValueError(
+                f"batch.group_size={self.group_size}: G2RPO compares completions of one prompt, so it needs at least 2. Try batch.group_size=8."
+            )
+        if not 1 <= self.num_minibatches <= self.prompts:
+            raise ValueError(f"batch.num_minibatches: expected 1 to batch.prompts={self.prompts}, got {self.num_minibatches}")
+        if self.micro_prompts is not None and self.micro_prompts < 1:
+            raise ValueError(f"batch.micro_prompts: expected null or at least 1 prompt, got {self.micro_prompts}")
+
+    def minibatches(self, num_prompts: int, rng: Random) -> list[list[int]]:
+        """Rows of the prompts of each update; every prompt once, sizes differing by at most one."""
+        if self.num_minibatches == 1:
+            return [list(range(num_prompts))]
+        order = list(range(num_prompts))
+        rng.shuffle(order)
+        parts = [sorted(order[i :: self.num_minibatches]) for i in range(self.num_minibatches)]
+        return [part for part in parts if part]
+
+    def microbatches(self, rows: list[int]) -> list[list[int]]:
+        """Cuts a minibatch into pieces of `micro_prompts`."""
+        size = self.micro_prompts or len(rows)
+        return [rows[i : i + size] for i in range(0, len(rows), size)]

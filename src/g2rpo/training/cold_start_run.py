@@ -1,0 +1,61 @@
+"""The cold start from configuration to checkpoint folder."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from g2rpo.interfaces import Demonstrator, PromptSource
+from g2rpo.model.checkpoint import Checkpoint, save_checkpoint
+from g2rpo.records import TASKS
+from g2rpo.training.cold_start import ColdStartModule, DemonstrationData, Demonstrations, Stage
+from g2rpo.training.progress import Progress
+from g2rpo.training.quiet import quieten
+from g2rpo.training.resume import resume_checkpoint
+
+log = logging.getLogger("g2rpo")
+CORPUS_PROMPTS = 1000
+
+
+def run_cold_start(cfg: DictConfig) -> Path:
+    """Trains through all stages and writes `final/`, in `cfg.dtype`."""
+    quieten()
+    folder = Path(cfg.run_dir)
+    checkpoint = resume_checkpoint(cfg.resume, folder)
+    stages: list[Stage] = [instantiate(stage, _convert_="all") for stage in cfg.stages]
+    model = _model(cfg, folder, stages)
+    encoder = model.encoder()
+    demonstrations = Demonstrations(encoder=encoder, stages=stages, batch_size=cfg.batch_size, seed=cfg.seed)
+    policy = model.policy()
+    module = ColdStartModule(
+        policy=policy, pad_token_id=encoder.pad_token_id, total_steps=len(demonstrations), lr=cfg.lr, weight_decay=cfg.weight_decay,
+        warmup_steps=cfg.warmup_steps, decay_frac=cfg.decay_frac, row_tokens=cfg.row_tokens,
+    )  # fmt: skip
+    callbacks = [instantiate(cfg.checkpoint), Progress()]
+    trainer: L.Trainer = instantiate(cfg.trainer, max_steps=len(demonstrations), callbacks=callbacks)
+    trainer.fit(module, datamodule=DemonstrationData(demonstrations), ckpt_path=checkpoint, weights_only=False)
+    save_checkpoint(policy, encoder, folder / "final", cfg.dtype)
+    log.info("checkpoint: %s", folder / "final")
+    return folder / "final"
+
+
+def _model(cfg: DictConfig, folder: Path, stages: list[Stage]) -> Checkpoint:
+    """The configured model, or random weights where `fresh` names a builder."""
+    if cfg.fresh is None:
+        return instantiate(cfg.model, _convert_="all")
+    if not (folder / "fresh" / "config.json").is_file():
+        instantiate(cfg.fresh)(folder=folder / "fresh", corpus=_corpus(stages[-1].source, stages[-1].demonstrations))
+    return Checkpoint(path=str(folder / "fresh"))
+
+
+def _corpus(source: PromptSource, demonstrations: Demonstrator) -> Iterator[str]:
+    """Questions and demonstrations that a new tokenizer is trained on."""
+    for index in range(CORPUS_PROMPTS):
+        for task in TASKS:
+            prompt: Any = source.get(task, index, "train")
+            yield prompt.text + "\n"
+            yield demonstrations.demonstrate(prompt)

@@ -1,0 +1,71 @@
+"""`metrics.csv`: one row a step, always on. A resumed run goes on behind the checkpoint's last row."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from g2rpo.metrics import metric_of
+
+
+class MetricsCSV(Logger):
+    """Writes `folder/metrics.csv`. A column that first appears later makes the file be rewritten, atomically, with empty cells before it."""
+
+    def __init__(self, *, folder: str | Path) -> None:
+        super().__init__()
+        self.path = Path(folder) / "metrics.csv"
+        self._columns: list[str] = ["step"]
+        self._rows: list[dict[str, str]] = []
+        if self.path.exists():
+            with self.path.open(newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                self._columns = list(reader.fieldnames or ["step"])
+                self._rows = list(reader)
+
+    @property
+    def name(self) -> str:
+        """Not part of any path."""
+        return "metrics"
+
+    @property
+    def version(self) -> str:
+        """Not part of any path."""
+        return ""
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """The composed configuration lies in `.hydra/` already."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Adds the row of a step; Lightning counts steps from 0, people from 1."""
+        numbers = {name: repr(float(value)) for name, value in metrics.items() if name != "epoch"}
+        for name in numbers:
+            metric_of(name)
+        row = {"step": str((step or 0) + 1), **numbers}
+        new = [name for name in row if name not in self._columns]
+        self._columns += sorted(new)
+        self._rows.append(row)
+        if new or len(self._rows) == 1:
+            self._rewrite()
+        else:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, self._columns, restval="").writerow(row)
+
+    @rank_zero_only
+    def forget_after(self, step: int) -> None:
+        """Drops the rows of steps that a resumed run will do again."""
+        kept = [row for row in self._rows if int(row["step"]) <= step]
+        if len(kept) != len(self._rows):
+            self._rows = kept
+            self._rewrite()
+
+    def _rewrite(self) -> None:
+        part = self.path.with_suffix(".csv.part")
+        with part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self._columns, restval="")
+            writer.writeheader()
+            writer.writerows(self._rows)
+        part.replace(self.path)

@@ -1,0 +1,23 @@
+"""Messages of libraries that tell a user of g2rpo nothing are left out; everything else passes."""
+
+import logging
+import warnings
+
+from transformers.utils import logging as transformers_logging
+
+EXPECTED = (
+    r".*isinstance\(treespec, LeafSpec\).*",  # Lightning on a torch it does not know yet
+    r".*`IterableDataset` has `__len__` defined.*",  # on purpose, see training/datamodule.py
+    r".*module\(s\) in eval mode at the start of training.*",  # on purpose: no dropout, so that sampler and trainer agree
+    r".*does not have many workers.*",
+    r".*`weights_only` was not set.*",
+)
+
+
+def quieten() -> None:
+    """Hides loading bars, hardware notes and the warnings above."""
+    transformers_logging.disable_progress_bar()
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for pattern in EXPECTED:
+        warnings.filterwarnings("ignore", message=pattern)

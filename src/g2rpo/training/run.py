@@ -1,0 +1,140 @@
+"""A run from configuration to summary: build what is cheap, check it, load weights, train between two evaluations, report."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from g2rpo.data.mixture import TaskMix
+from g2rpo.evaluation.heldout import HeldoutEvaluation, HeldoutResult
+from g2rpo.interfaces import PromptSource, Reward, RolloutEngine
+from g2rpo.model.checkpoint import Checkpoint, save_checkpoint
+from g2rpo.training.batch_plan import BatchPlan
+from g2rpo.training.datamodule import PromptDataModule
+from g2rpo.training.module import G2RPOModule
+from g2rpo.training.progress import Progress, stage
+from g2rpo.training.quiet import quieten
+from g2rpo.training.resume import resume_checkpoint
+from g2rpo.training.run_log import RunLog
+from g2rpo.training.summary import write_summary
+
+log = logging.getLogger("g2rpo")
+
+
+@dataclass(kw_only=True)
+class Parts:
+    """Everything the configuration names that costs nothing to build. A typo in any of it ends the run before weights are loaded."""
+
+    model: Checkpoint
+    source: PromptSource
+    mix: TaskMix
+    engine: RolloutEngine
+    reward: Reward
+    batch: BatchPlan
+    heldout: HeldoutEvaluation
+    others: dict[str, Any]
+
+
+def build_parts(cfg: DictConfig) -> Parts:
+    """Builds the cheap objects; errors carry the full key."""
+    made = {key: instantiate(cfg[key], _convert_="all") for key in ("advantage", "loss", "shaping", "filter", "optimizer")}
+    return Parts(
+        source=instantiate(cfg.data, _convert_="all"),
+        mix=instantiate(cfg.task_mix, _convert_="all"),
+        engine=instantiate(cfg.rollout, _convert_="all"),
+        reward=instantiate(cfg.reward, _convert_="all"),
+        batch=instantiate(cfg.batch, _convert_="all"),
+        heldout=instantiate(cfg.heldout, _convert_="all"),
+        model=instantiate(cfg.model, _convert_="all"),
+        others=made,
+    )
+
+
+class Timer:
+    """Seconds of each stage of a run."""
+
+    def __init__(self) -> None:
+        self.stage_s: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def done(self, name: str) -> None:
+        """Books the time since the last call."""
+        now = time.perf_counter()
+        self.stage_s[name] = round(now - self._last, 3)
+        self._last = now
+
+
+def run_training(cfg: DictConfig, *, write_report: Callable[[Path], Path]) -> float:
+    """The main job. Returns the held-out macro score after training (nan without held-out prompts)."""
+    quieten()
+    timer, folder = Timer(), Path(cfg.run_dir)
+    checkpoint = resume_checkpoint(cfg.resume, folder)
+    parts = build_parts(cfg)
+    encoder = parts.model.encoder()
+    data = PromptDataModule(
+        source=parts.source, mix=parts.mix, encoder=encoder, num_prompts=parts.batch.prompts,
+        num_steps=-(-cfg.trainer.max_steps // parts.batch.num_minibatches), seed=cfg.seed,
+    )  # fmt: skip
+    trainer = _trainer(cfg, folder)
+    policy = parts.model.policy()
+    others = parts.others
+    module = G2RPOModule(
+        policy=policy, reference=parts.model.reference() if others["loss"].kl_coef else None, encoder=encoder, engine=parts.engine,
+        reward=parts.reward, advantage=others["advantage"], loss=others["loss"], shaping=others["shaping"], batch=parts.batch,
+        optimizer=others["optimizer"], group_filter=others["filter"], max_grad_norm=cfg.max_grad_norm,
+        failure_budget=cfg.reward_failures, seed=cfg.seed,
+    )  # fmt: skip
+    timer.done("setup")
+    before = heldout(parts, encoder, folder, "before", reuse=checkpoint is not None)
+    timer.done("heldout_before")
+    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
+    timer.done("train")
+    save_checkpoint(policy, encoder, folder / "checkpoints" / "final", parts.model.dtype)
+    after = heldout(parts, encoder, folder, "after")
+    timer.done("heldout_after")
+    write_summary(cfg, folder, steps=trainer.global_step, before=before, after=after, stage_s=timer.stage_s, drawn=data.stream.counts)
+    page = write_report(folder)
+    log.info("held-out macro %.3f -> %.3f (greedy %.3f -> %.3f)", *_macros(before, after))
+    log.info("report: %s", page)
+    return after.sampled["macro"]
+
+
+def run_evaluation(cfg: DictConfig) -> float:
+    """Held-out scores of a checkpoint, without training."""
+    quieten()
+    timer, folder = Timer(), Path(cfg.run_dir)
+    parts = build_parts(cfg)
+    encoder = parts.model.encoder()
+    parts.engine.start(parts.model.policy(), encoder)
+    timer.done("setup")
+    result = heldout(parts, encoder, folder, "before")
+    timer.done("heldout_before")
+    for name, score in result.sampled.items():
+        log.info("%-12s sampled %.3f   greedy %.3f", name, score, result.greedy[name])
+    write_summary(cfg, folder, steps=0, before=result, after=result, stage_s=timer.stage_s, drawn={})
+    return result.sampled["macro"]
+
+
+def heldout(parts: Parts, encoder: Any, folder: Path, name: str, *, reuse: bool = False) -> HeldoutResult:
+    """Scores the started engine on the held-out prompts, with a progress bar."""
+    prompts = parts.heldout.prompts(parts.source)
+    if reuse and (folder / "heldout" / f"{name}.jsonl").exists():
+        return parts.heldout.read(folder / "heldout" / f"{name}.jsonl")
+    with stage(f"held-out prompts, {name}", total=len(prompts)) as advance:
+        return parts.heldout.run(parts.engine, encoder, parts.reward, prompts, folder / "heldout", name, advance)
+
+
+def _trainer(cfg: DictConfig, folder: Path) -> L.Trainer:
+    loggers = [instantiate(logger) for logger in cfg.logger.values()]
+    callbacks = [instantiate(cfg.checkpoint), RunLog(folder=folder), Progress()]
+    return instantiate(cfg.trainer, logger=loggers, callbacks=callbacks)
+
+
+def _macros(before: HeldoutResult, after: HeldoutResult) -> tuple[float, float, float, float]:
+    return before.sampled["macro"], after.sampled["macro"], before.greedy["macro"], after.greedy["macro"]

@@ -1,0 +1,44 @@
+"""`summary.json`: what came out, written last and all at once, so that its presence means the run is finished."""
+
+import hashlib
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from g2rpo import __version__
+from g2rpo.evaluation.heldout import HeldoutResult
+
+PACKAGES = ("torch", "transformers", "lightning", "hydra-core")
+
+
+def write_summary(
+    cfg: DictConfig, folder: Path, *, steps: int, before: HeldoutResult, after: HeldoutResult, stage_s: dict[str, float], drawn: dict[str, int]
+) -> None:
+    """Writes `folder/summary.json` atomically."""
+    summary: dict[str, Any] = {
+        "status": "finished",
+        "steps": steps,
+        "heldout": {"before": before.sampled, "after": after.sampled},
+        "heldout_greedy": {"before": before.greedy, "after": after.greedy},
+        "benchmarks": {},
+        "stage_s": stage_s,
+        "prompts_drawn": drawn,
+        "config_hash": config_hash(cfg),
+        "versions": {"g2rpo": __version__, "python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+    }
+    part = folder / "summary.json.part"
+    part.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    part.replace(folder / "summary.json")
+
+
+def config_hash(cfg: DictConfig) -> str:
+    """Twelve hex digits that two runs share exactly when their settings do; where a run writes is no setting."""
+    plain = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(plain, dict)
+    for key in ("run_dir", "resume", "logger"):
+        plain.pop(key, None)
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:12]

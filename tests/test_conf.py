@@ -1,0 +1,70 @@
+"""Every yaml of every group composes and builds. Nothing is listed here: the groups are the folders of conf/."""
+
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.errors import MissingConfigException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from g2rpo.training.run import build_parts
+
+CONF = Path(__file__).parents[1] / "conf"
+CHOICES = [f"{file.parent.name}={file.stem}" for file in sorted(CONF.glob("*/*.yaml"))]
+OBJECTS = [choice for choice in CHOICES if "@package _global_" not in (CONF / f"{choice.replace('=', '/')}.yaml").read_text()]
+DEFAULTS = {name for entry in OmegaConf.load(CONF / "config.yaml").defaults if entry != "_self_" for name in entry}
+TINY = files("g2rpo") / "model" / "tiny_qwen3_vl"
+
+GIVEN = {"model=folder": [f"model.path={TINY}"]}
+"""What a person has to add to a choice, because no default could be right."""
+OF_THE_RUN = {"trainer": {"logger": False, "enable_checkpointing": False}}
+"""Arguments that the run adds to a group's own."""
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_run_with_this_choice_builds(choice: str, composed: Callable[..., Any], tmp_path: Path) -> None:
+    group, _, name = choice.partition("=")
+    chosen = choice if group in DEFAULTS else f"+{group}@probe={name}"
+    small = [] if group == "model" else ["model=tiny"]
+    cfg = composed(*small, chosen, *GIVEN.get(choice, []), f"run_dir={tmp_path}")
+    assert OmegaConf.missing_keys(cfg) == set()
+    build_parts(cfg)
+
+
+@pytest.mark.parametrize("choice", OBJECTS)
+def test_an_object_of_a_group_builds_alone(choice: str, composed: Callable[..., Any], tmp_path: Path) -> None:
+    group, _, name = choice.partition("=")
+    given = [override.replace(f"{group}.", "probe.", 1) for override in GIVEN.get(choice, [])]
+    probe = composed(f"+{group}@probe={name}", *given, f"run_dir={tmp_path}").probe
+    built = instantiate(probe, _convert_="all", **OF_THE_RUN.get(group, {}))
+    for target, made in [(probe.get("_target_"), built)] if "_target_" in probe else [(probe[key]._target_, built[key]) for key in probe]:
+        assert _made_by(target, made)
+
+
+def _made_by(target: str, made: Any) -> bool:
+    """Whether `made` is what a yaml's `_target_` stands for: an instance, a partial, or the product of a classmethod."""
+    kind = type(getattr(made, "func", made)) if not isinstance(getattr(made, "func", None), type) else made.func
+    return target.split(".")[0] == kind.__module__.split(".")[0] and (kind.__name__ in target.split("."))
+
+
+def test_a_parameter_of_a_probe_can_be_changed(composed: Callable[..., Any]) -> None:
+    assert instantiate(composed("+advantage@probe=ema_grpo", "probe.decay=0.9").probe).decay == 0.9
+
+
+def test_an_unknown_choice_is_answered_with_the_choices(composed: Callable[..., Any]) -> None:
+    with pytest.raises(MissingConfigException, match=r"(?s)advantage/g2rpoo.*dr_grpo.*g2rpo.*grpo"):
+        composed("advantage=g2rpoo")
+
+
+def test_every_choice_says_in_its_first_lines_what_it_is() -> None:
+    silent = [choice for choice in CHOICES if not (CONF / f"{choice.replace('=', '/')}.yaml").read_text().startswith("#")]
+    assert silent == []
+
+
+def test_what_manual_optimisation_forbids_is_in_no_trainer() -> None:
+    # Lightning refuses both with manual optimisation; clipping and micro-batches are arguments of the module
+    forbidden = {"gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches"}
+    assert [file.name for file in (CONF / "trainer").glob("*.yaml") if forbidden & set(OmegaConf.load(file))] == []

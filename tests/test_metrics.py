@@ -1,0 +1,100 @@
+"""Metrics: one table names every logged number; means are taken over completions, never over means."""
+
+import math
+import re
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from g2rpo.metrics import BY_NAME, METRICS, checked, metric_of, task_means
+from g2rpo.records import TASKS
+
+
+def test_every_metric_is_declared_once_with_noun_and_what() -> None:
+    names = [metric.name for metric in METRICS]
+    assert len(set(names)) == len(names)
+    assert [name for name in names if not re.fullmatch(r"[a-z]+/[a-z0-9_]+", name)] == []
+
+
+def test_every_metric_says_unit_meaning_and_which_value_of_a_run_counts() -> None:
+    assert [m.name for m in METRICS if not m.unit or not m.meaning or m.summary not in {"last", "max", "min", "mean"}] == []
+
+
+def test_units_follow_from_the_endings_of_names() -> None:
+    units = {"_frac": "frac", "_nats": "nats/token", "_tokens": "tokens", "_s": "s"}
+    wrong = [m.name for m in METRICS for ending, unit in units.items() if m.name.endswith(ending) and m.unit != unit]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "reward/total",
+        "reward/accuracy/chart",
+        "advantage/std/grounding",
+        "policy/entropy_nats/math",
+        "rollout/completion_tokens/document",
+        "loss/clip_frac",
+        "time/step_s",
+        "time/rollout_s",
+        "time/update_s",
+    ],
+)
+def test_the_columns_that_scripts_outside_rely_on_are_declared(column: str) -> None:
+    assert column.startswith(metric_of(column).name)
+
+
+def test_a_task_suffix_belongs_to_per_task_metrics_only() -> None:
+    assert metric_of("reward/accuracy/spatial") is BY_NAME["reward/accuracy"]
+    assert metric_of("loss/kl") is BY_NAME["loss/kl"]
+    for column in ("reward/accuracy", "loss/kl/spatial", "reward/accuracy/charts", "loss/kll", "chart", ""):
+        with pytest.raises(KeyError, match="is not declared in g2rpo/metrics.py"):
+            metric_of(column)
+
+
+def test_task_means_weigh_every_completion_alike() -> None:
+    values = torch.tensor([1.0, 0.0, 0.5, 4.0])
+    tasks = torch.tensor([5, 1, 5, 5])
+    # math has one completion: 0; grounding three: (1 + 0.5 + 4) / 3
+    assert task_means("reward/accuracy", values, tasks) == pytest.approx({"reward/accuracy/math": 0.0, "reward/accuracy/grounding": 5.5 / 3})
+
+
+def test_a_task_that_took_no_part_has_no_mean() -> None:
+    assert task_means("reward/accuracy", torch.zeros(0), torch.zeros(0, dtype=torch.long)) == {}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.floats(-1e3, 1e3, width=32)), min_size=1, max_size=30))
+def test_task_means_add_up_to_the_mean_over_all_completions(rows: list[tuple[int, float]]) -> None:
+    tasks, values = torch.tensor([t for t, _ in rows]), torch.tensor([v for _, v in rows])
+    means = task_means("reward/accuracy", values, tasks)
+    total = sum(means[f"reward/accuracy/{TASKS[t]}"] for t, _ in rows)
+    assert total == pytest.approx(math.fsum(v for _, v in rows), abs=1e-6)
+
+
+def test_means_are_taken_in_double_precision() -> None:
+    # 16777216 is 2^24, where float32 stops counting in ones: a float32 sum would lose every 1
+    values = torch.tensor([16777216.0, 1.0, 1.0, 1.0])
+    assert task_means("reward/accuracy", values, torch.ones(4, dtype=torch.long)) == {"reward/accuracy/math": 16777219 / 4}
+
+
+def test_a_row_with_an_undeclared_column_is_refused() -> None:
+    with pytest.raises(KeyError, match="'loss/typo' is not declared"):
+        checked({"loss/policy": 0.1, "loss/typo": 0.0})
+
+
+def test_a_checked_row_is_a_copy_of_itself() -> None:
+    row = {"loss/policy": -0.25, "reward/accuracy/math": 0.5}
+    copy = checked(row, names=["loss/policy"])
+    assert copy == row
+    assert copy is not row
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_only_named_columns_must_be_finite(value: float) -> None:
+    row = {"loss/policy": value, "loss/kl": 0.0}
+    assert checked(row, names=["loss/kl"])["loss/kl"] == 0.0
+    with pytest.raises(ValueError, match=r"^loss/policy is -?(nan|inf), expected a finite number$"):
+        checked(row, names=["loss/policy"])

@@ -1,0 +1,67 @@
+"""Every command of the README is a command that exists, its paths are files, and its smoke line runs."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text()
+BLOCKS = "\n".join(re.findall(r"```bash\n(.*?)```", TEXT, flags=re.S))
+COMMANDS = sorted({line.partition("#")[0].strip() for line in BLOCKS.splitlines() if line.startswith("python ")})
+TARGETS = sorted(set(re.findall(r"make ([a-z-]+)", TEXT)))
+
+
+def _run(arguments: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+
+
+def test_the_readme_shows_commands() -> None:
+    assert len(COMMANDS) >= 6
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "--help" not in c])
+def test_a_command_of_the_readme_composes(command: str) -> None:
+    script, *options = command.split()[1:]
+    # Hydra composes no multirun, so -m goes and each list keeps its first value
+    options = [option.split(",")[0] for option in options if option not in ("-m", "--multirun", "--cfg", "job")]
+    shown = _run([script, *options, "--cfg", "job"], ROOT)
+    assert shown.returncode == 0, shown.stderr
+    assert "model" in OmegaConf.create(shown.stdout)
+
+
+def test_help_lists_the_choices() -> None:
+    shown = _run(["train.py", "--help"], ROOT)
+    assert shown.returncode == 0, shown.stderr
+    for file in (ROOT / "conf" / "advantage").glob("*.yaml"):
+        assert re.search(rf"^advantage: .*\b{file.stem}\b", shown.stdout, flags=re.M)
+
+
+def test_the_smoke_line_runs_from_anywhere_and_prints_its_report_last(tmp_path: Path) -> None:
+    (command,) = [c for c in COMMANDS if "experiment=smoke" in c]
+    small = ["trainer.max_steps=1", "batch.prompts=2", "batch.group_size=2", "filter=none"]
+    small += ["heldout.prompts_per_task=1", "heldout.samples=1", "rollout.max_new_tokens=16", f"hydra.run.dir={tmp_path / 'run'}"]
+    script, *options = command.split()[1:]
+    done = _run([str(ROOT / script), *options, *small], tmp_path)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["status"], summary["steps"]) == ("finished", 1)
+    assert Path(done.stdout.split()[-1]).resolve() == (tmp_path / "run" / "report.html").resolve()
+    assert (tmp_path / "run" / "report.html").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_make_target_of_the_readme_exists(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.M)
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_paths_in_documents_exist(document: str) -> None:
+    text = (ROOT / document).read_text()
+    links = {path for path in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in path}
+    quoted = set(re.findall(r"`((?:src|conf|tests|docs|perf|sweeps|constraints)/[\w./-]*)`", text))
+    assert [path for path in sorted(links | quoted) if not (ROOT / path).exists()] == []
