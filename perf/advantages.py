@@ -15,12 +15,16 @@ from torch import Tensor
 from g2rpo.advantage.g2rpo import G2RPO
 
 
-def ranks_of(values: Tensor) -> Tensor:
-    """Gaussian ranks of one group, the way they are usually written: equal floats tie."""
+def ranks_of(values: Tensor, atol: float = 1e-6) -> Tensor:
+    """Gaussian ranks of one group or task, written down as they are defined."""
     n = len(values)
     quantiles = torch.special.ndtri((torch.arange(n, dtype=torch.float64) + 0.5) / n)
-    _, level, count = values.unique(return_inverse=True, return_counts=True)
-    return (torch.zeros(len(count), dtype=torch.float64).index_add_(0, level.sort().values, quantiles) / count)[level]
+    ascending, order = values.sort()
+    level = torch.cat([torch.zeros(1, dtype=torch.long), (ascending.diff() > atol).cumsum(0)])
+    means = torch.zeros(n, dtype=torch.float64).index_add_(0, level, quantiles) / level.bincount(minlength=n).clamp(min=1)
+    out = torch.empty_like(quantiles)
+    out[order] = means[level]
+    return out
 
 
 def loop(rewards: Tensor, groups: Tensor, tasks: Tensor) -> Tensor:
@@ -33,18 +37,15 @@ def loop(rewards: Tensor, groups: Tensor, tasks: Tensor) -> Tensor:
         out = torch.zeros_like(values)
         for members in rows.values():
             out[members] = ranks_of(values[members])
-        values = out.round(decimals=9)
+        values = out
     return values
 
 
-def fastest_s(call: Callable[[], object], repeats: int) -> float:
-    """Seconds of the fastest of `repeats` calls: the one that other processes disturbed least."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def seconds(call: Callable[[], object]) -> float:
+    """Wall-clock time of one call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -65,8 +66,10 @@ def main() -> None:
     gap = (loop(rewards, groups, tasks) - vectorised(rewards, groups, tasks).double()).abs().max().item()
     if gap > 1e-5:
         raise SystemExit(f"the loop and the vectorised advantage differ by {gap:.1e}")
-    fast = fastest_s(lambda: vectorised(rewards, groups, tasks), 100)
-    slow = fastest_s(lambda: loop(rewards, groups, tasks), 5)
+    slow = fast = float("inf")
+    for _ in range(10):  # in turns, so that what else the machine does disturbs both alike
+        slow = min(slow, seconds(lambda: loop(rewards, groups, tasks)))
+        fast = min(fast, *(seconds(lambda: vectorised(rewards, groups, tasks)) for _ in range(20)))
     print(f"{args.prompts} prompts x {args.group_size} completions x {args.tasks} tasks, {args.threads} thread(s)")
     print(f"loop over groups {1e3 * slow:.1f} ms, vectorised {1e3 * fast:.2f} ms, ratio {slow / fast:.0f}")
 

@@ -48,13 +48,21 @@ T_GAUSSIAN, T_DECOUPLED, T_ENTROPY = "advantage/test_gaussian.py", "advantage/te
 T_CLIP, T_GSPO, T_SAPO, T_POLICY, T_KL = (f"loss/test_{name}.py" for name in ("clip", "gspo", "sapo", "policy", "kl"))
 
 MUTANTS = (
-    Mutant("rank offset", GAUSSIAN, "rank + 0.5", "rank + 0.3", T_GAUSSIAN),
-    Mutant("ties share the sum", GAUSSIAN, ".index_select(0, self.level) / self.level_size", ".index_select(0, self.level)", T_GAUSSIAN),
-    Mutant("only equal floats tie", GAUSSIAN, "> atol * ROUNDING", "> 0.0", T_G2RPO),
+    Mutant("rank offset", GAUSSIAN, "+ sizes - 1", "+ sizes", T_GAUSSIAN),
+    Mutant("ties share the sum", GAUSSIAN, "* sums / self.level_sizes", "* sums", T_GAUSSIAN),
+    Mutant(
+        "only equal floats tie",
+        GAUSSIAN,
+        "segments, atol=atol)\n        self.segment",
+        "segments, atol=0.0)\n        self.segment",
+        T_G2RPO,
+    ),
     Mutant("no slack for rounding", GAUSSIAN, "ROUNDING = 1.125", "ROUNDING = 1.0", T_GAUSSIAN),
-    Mutant("ranks in float32", GAUSSIAN, "dtype=torch.float64) - self.start", "dtype=torch.float32) - self.start", T_GAUSSIAN),
-    Mutant("ranked among the batch", GAUSSIAN, "+ 0.5) / self.size", "+ 0.5) / len(self.order)", T_GAUSSIAN),
-    Mutant("sort key without enough digits", GAUSSIAN, "* 2.0**-48 < finer_than", "* 0 < 1", T_GAUSSIAN),
+    Mutant("ranks in float32", GAUSSIAN, "torch.erfinv(scaled)", "torch.erfinv(scaled.float()).double()", T_GAUSSIAN),
+    Mutant("ranked among the batch", GAUSSIAN, "/ sizes.index_select(0, self.segment)", "/ len(self.order)", T_GAUSSIAN),
+    Mutant("sort key without enough digits", GAUSSIAN, "* 2.0**-44 < atol", "* 0 < 1", T_GAUSSIAN),
+    Mutant("segments run together", GAUSSIAN, "gaps > width / 2", "gaps > width * 2", T_GAUSSIAN),
+    Mutant("levels cross segments", GAUSSIAN, "new_segment | (x.", "(x.", T_GAUSSIAN),
     Mutant("nearly zero is not zero", GAUSSIAN, "EXACT_ZERO = 1e-12", "EXACT_ZERO = 0.0", T_GAUSSIAN),
     Mutant("result in sorted order", GAUSSIAN, "torch.empty_like(values).index_copy_(0, self.order, values)", "values", T_GAUSSIAN),
     Mutant("second pass over groups", G2RPO, "in_group.quantiles(), tasks,", "in_group.quantiles(), groups,", T_G2RPO),

@@ -50,7 +50,7 @@ def test_a_task_suffix_belongs_to_per_task_metrics_only() -> None:
     assert metric_of("reward/accuracy/spatial") is BY_NAME["reward/accuracy"]
     assert metric_of("loss/kl") is BY_NAME["loss/kl"]
     for column in ("reward/accuracy", "loss/kl/spatial", "reward/accuracy/charts", "loss/kll", "chart", ""):
-        with pytest.raises(KeyError, match="is not declared in g2rpo/metrics.py"):
+        with pytest.raises(KeyError, match=r"is not declared in g2rpo/metrics\.py"):
             metric_of(column)
 
 
@@ -58,7 +58,9 @@ def test_task_means_weigh_every_completion_alike() -> None:
     values = torch.tensor([1.0, 0.0, 0.5, 4.0])
     tasks = torch.tensor([5, 1, 5, 5])
     # math has one completion: 0; grounding three: (1 + 0.5 + 4) / 3
-    assert task_means("reward/accuracy", values, tasks) == pytest.approx({"reward/accuracy/math": 0.0, "reward/accuracy/grounding": 5.5 / 3})
+    assert task_means("reward/accuracy", values, tasks) == pytest.approx(
+        {"reward/accuracy/math": 0.0, "reward/accuracy/grounding": 5.5 / 3}
+    )
 
 
 def test_a_task_that_took_no_part_has_no_mean() -> None:

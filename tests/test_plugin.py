@@ -17,7 +17,7 @@ from g2rpo.training.run import build_parts
 
 ROOT = Path(__file__).parents[1]
 
-SOURCE = '''
+SOURCE = """
 from g2rpo.records import Prompt
 
 
@@ -32,7 +32,7 @@ class Riddles:
         return Prompt(
             id=f"riddle/{split}/{index}", task=task, text=f"{index}?", images=(), answer=self.answer, answer_type="numerical"
         )
-'''
+"""
 
 
 @pytest.fixture

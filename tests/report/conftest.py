@@ -12,6 +12,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from g2rpo.records import TASKS
+from g2rpo.report.folder import read_run
+from g2rpo.report.page import page
 
 STEPS = 60
 GROUPS, GROUP_SIZE = 2, 4
@@ -42,9 +44,15 @@ TASK_COLUMNS = (
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run that no test may change."""
-    folder = tmp_path_factory.mktemp("finished") / "run"
+    folder = tmp_path_factory.mktemp("finished") / "2026-03-01" / "14-05-12"
     fabricate(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished_page(finished_run: Path) -> str:
+    """Its report."""
+    return page(read_run(finished_run))
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from g2rpo.report.folder import Completion, HeldoutPrompt, paired
-from g2rpo.report.gallery import choose, shorten_middle, verdict
+from g2rpo.report.folder import Completion, HeldoutPrompt, paired, read_run
+from g2rpo.report.gallery import candidates, choose, shorten_middle, verdict
 from g2rpo.report.picture import boxes_of, overlay, picture
 
 
@@ -55,6 +55,14 @@ def test_before_training_has_ended_the_first_four_are_shown() -> None:
         "number 3",
         "number 4",
     ]
+
+
+def test_only_prompts_whose_image_was_kept_are_candidates(run_folder: Path) -> None:
+    for index in (0, 2, 3, 5):
+        (run_folder / "heldout" / "images" / f"gym-heldout-math-{index}-0.png").unlink()
+    run = read_run(run_folder)
+    assert [pair[0].id for pair in candidates(run, "math") if pair[0]] == ["gym/heldout/math/1", "gym/heldout/math/4"]
+    assert len(candidates(run, "chart")) == 6
 
 
 def test_prompts_are_paired_by_id_and_not_by_place() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from g2rpo.records import TASKS
 from g2rpo.report.settings import read_settings
 
 
@@ -44,10 +45,11 @@ def test_interpolations_are_resolved(tmp_path: Path) -> None:
     assert read_settings(folder, []).max_steps == 120
 
 
-def test_the_composed_default_configuration_is_understood(tmp_path: Path, root: Path) -> None:
+def test_the_bands_of_the_shipped_configuration_are_understood(tmp_path: Path, root: Path) -> None:
     shaping = OmegaConf.load(root / "conf" / "shaping" / "length.yaml")
     settings = read_settings(written(tmp_path, shaping=shaping), [])
-    assert settings.length_bands["document"] == (4.0, 6.0, 14.0, 40.0)
+    assert settings.length_bands == {task: tuple(band) for task, band in shaping.length.bands.items()}
+    assert list(settings.length_bands) == list(TASKS)
 
 
 def test_a_broken_configuration_is_named(tmp_path: Path) -> None:

@@ -107,12 +107,12 @@ def test_time_left_follows_from_the_mean_speed_since_the_start_or_resume(clock_s
 
 def test_a_log_gets_the_first_the_last_and_now_and_then_a_line(clock_s: list[float]) -> None:
     console, file = plain_console()
-    with stage("held-out prompt", total=9, every_s=10, console=console) as done:
-        for count in range(1, 10):
+    with stage("held-out prompt", total=18, every_s=10, console=console) as advance:
+        for _ in range(9):
             clock_s[0] += 4.0
-            done(count)
+            advance(2)
     # lines at the first, then when 10 s have passed since the last line: after 4, 16, 28 s, and at the end
-    assert [line.split(" | ")[0] for line in file.getvalue().splitlines()] == [f"held-out prompt {n}/9" for n in (1, 4, 7, 9)]
+    assert [line.split(" | ")[0] for line in file.getvalue().splitlines()] == [f"held-out prompt {n}/18" for n in (2, 8, 14, 18)]
 
 
 def test_a_log_gets_no_control_characters_and_no_broken_lines() -> None:
@@ -128,8 +128,8 @@ def test_a_log_gets_no_control_characters_and_no_broken_lines() -> None:
 def test_forced_colours_do_not_bring_control_characters_into_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     console, file = plain_console()
-    with stage("held-out prompt", total=2, console=console) as done:
-        done(2)
+    with stage("held-out prompt", total=2, console=console) as advance:
+        advance(2)
     assert file.getvalue() == "held-out prompt 2/2 | 0:00 left\n"
 
 

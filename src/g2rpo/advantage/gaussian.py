@@ -6,6 +6,8 @@ one starts, keeps the order of values, and treats x and -x alike; float noise is
 coarser, so that in practice a chain never has a second link.
 """
 
+import math
+
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
@@ -20,64 +22,68 @@ EXACT_ZERO = 1e-12
 class TieLevels:
     """Values sorted inside their segments and cut into levels of tied values.
 
-    `order[b]` sorts rows by segment, then value. In that order, `level[b]` numbers the levels of all segments from 0, `level_size[b]` is
-    the number of rows on each row's level, and `start[b]`, `size[b]` are the first position and the number of rows of its segment.
+    `order[b]` sorts rows by segment, then value. In that order, `level[b]` and `segment[b]` number levels and segments from 0;
+    `level_sizes` and `segment_sizes` count their rows.
     """
 
     def __init__(self, x: Float[Tensor, " b"], segments: Int[Tensor, " b"], *, atol: float) -> None:
-        x = x.double()
-        self.order = sorted_in_segments(x, segments, finer_than=atol)
-        values, labels = x.index_select(0, self.order), segments.index_select(0, self.order)
-        new_segment = torch.ones_like(labels, dtype=torch.bool)
-        torch.ne(labels[1:], labels[:-1], out=new_segment[1:])
-        new_level = new_segment.clone()
-        new_level[1:] |= values.diff() > atol * ROUNDING
-        self.level, _, self.level_size = runs(new_level)
-        _, self.start, self.size = runs(new_segment)
+        self.order, new_segment, new_level = sorted_in_segments(x.double(), segments, atol=atol)
+        self.segment, self.segment_sizes = numbered(new_segment, len(x))
+        self.level, self.level_sizes = numbered(new_level, len(x))
 
     def quantiles(self) -> Float[Tensor, " b"]:
-        """Mean N(0, 1) quantile of each row's level among its segment, float64, in the order of the input."""
-        rank = torch.arange(len(self.order), device=self.order.device, dtype=torch.float64) - self.start
-        single = torch.special.ndtri((rank + 0.5) / self.size)
-        sums = torch.zeros_like(single).index_add_(0, self.level, single)
-        means = sums.index_select(0, self.level) / self.level_size
-        return self.unsorted(means.where(means.abs() > EXACT_ZERO, 0.0))
+        """Mean N(0, 1) quantile of each row's level within its segment, float64, in the order of the input."""
+        sizes = self.segment_sizes.double()
+        # Phi^-1((i - 0.5) / n) = sqrt(2) erfinv((2 i - 1 - n) / n), where i - 1 is the distance to the segment's first row
+        shift = 2 * (sizes.cumsum(0) - sizes) + sizes - 1
+        twice = 2 * torch.arange(len(self.order), device=self.order.device, dtype=torch.float64)
+        scaled = (twice - shift.index_select(0, self.segment)) / sizes.index_select(0, self.segment)
+        sums = torch.zeros_like(self.level_sizes, dtype=torch.float64).index_add_(0, self.level, torch.erfinv(scaled))
+        means = math.sqrt(2) * sums / self.level_sizes
+        return self.unsorted(means.where(means.abs() > EXACT_ZERO, 0.0).index_select(0, self.level))
 
     def ties(self) -> Int[Tensor, " b"]:
         """Rows of each row's level, itself included, in the order of the input."""
-        return self.unsorted(self.level_size)
+        return self.unsorted(self.level_sizes.index_select(0, self.level))
 
     def differs(self) -> Bool[Tensor, " b"]:
         """False for the rows of a segment in which all values tie, in the order of the input."""
-        return self.unsorted(self.level_size < self.size)
+        return self.unsorted(self.level_sizes.index_select(0, self.level) < self.segment_sizes.index_select(0, self.segment))
 
     def unsorted(self, values: Shaped[Tensor, " b"]) -> Shaped[Tensor, " b"]:
         """`values`, given in sorted order, in the order of the input."""
         return torch.empty_like(values).index_copy_(0, self.order, values)
 
 
-def sorted_in_segments(x: Float[Tensor, " b"], segments: Int[Tensor, " b"], *, finer_than: float) -> Int[Tensor, " b"]:
-    """Rows ordered by segment, then value; values much closer than `finer_than` may come in any order.
+def sorted_in_segments(
+    x: Float[Tensor, " b"], segments: Int[Tensor, " b"], *, atol: float
+) -> tuple[Int[Tensor, " b"], Bool[Tensor, " n"], Bool[Tensor, " n"]]:
+    """Rows by segment, then value; and for every row but the first, whether a new segment and a new level begin with it.
 
-    Sorting dominates the cost of an advantage. One sort of segment * width + value is three times faster than sorting by value
-    and then by segment, but float64 resolves such a key only to about key * 2^-52. Where that is too coarse (exact ties asked for,
-    rewards of astronomical size, huge labels) the slow way is taken.
+    Sorting dominates the cost of an advantage. One sort of the key segment * width + value is three times faster than sorting by
+    value and then by segment, and the gaps between keys tell both kinds of boundaries. But float64 resolves a key only to about
+    key * 2^-52: where that is not far below `atol` (exact ties asked for, astronomical rewards, huge labels) the slow way is taken.
     """
     if len(x) == 0:
-        return segments.long()
-    shifted, offset = segments - segments.min(), x - x.min()
-    width = 2 * offset.max() + 1
-    if (shifted.max() + 1) * width * 2.0**-48 < finer_than:
-        return (shifted * width + offset).argsort()
+        none = torch.zeros_like(segments, dtype=torch.bool)
+        return segments.long(), none, none
+    number, offset = segments - segments.min(), x - x.min()
+    width = 2 * (offset.max() + atol) + 1  # wide enough that no gap inside a segment reaches half of it, and every gap between two does
+    if (number.max() + 1) * width * 2.0**-44 < atol:
+        key, order = (number * width + offset).sort()
+        gaps = key.diff()
+        return order, gaps > width / 2, gaps > atol * ROUNDING
     by_value = x.argsort()
-    return by_value.index_select(0, segments.index_select(0, by_value).argsort(stable=True))
+    order = by_value.index_select(0, segments.index_select(0, by_value).argsort(stable=True))
+    new_segment = segments.index_select(0, order).diff() != 0
+    return order, new_segment, new_segment | (x.index_select(0, order).diff() > atol * ROUNDING)
 
 
-def runs(starts: Bool[Tensor, " b"]) -> tuple[Int[Tensor, " b"], Int[Tensor, " b"], Int[Tensor, " b"]]:
-    """Number (from 0), first position and length of each row's run, where True marks the first row of a run."""
-    number, lengths = torch.unique_consecutive(starts.cumsum(0), return_inverse=True, return_counts=True)[1:]
-    first = lengths.cumsum(0) - lengths
-    return number, first.index_select(0, number), lengths.index_select(0, number)
+def numbered(begins: Bool[Tensor, " n"], rows: int) -> tuple[Int[Tensor, " b"], Int[Tensor, " runs"]]:
+    """Number of each row's run from 0, and rows of each run; `begins` is True where a row, from the second on, begins a run."""
+    number = torch.zeros(rows, dtype=torch.long, device=begins.device)
+    number[1:] = begins.cumsum(0)
+    return number, number.bincount()
 
 
 def gaussian_ranks(x: Float[Tensor, " b"], segments: Int[Tensor, " b"], atol: float = 1e-6) -> Float[Tensor, " b"]:

@@ -82,7 +82,7 @@ class HeldoutEvaluation:
 
     def read(self, path: Path) -> HeldoutResult:
         """The scores of rows that an earlier run wrote."""
-        return _result([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
+        return _result(read_jsonl(path))
 
     def _judged(
         self, engine: RolloutEngine, encoder: Encoder, reward: Reward, prompts: Sequence[Prompt], plan: Sampling, seed: int,
@@ -134,6 +134,11 @@ def _task_scores(rows: Sequence[dict[str, Any]], scores: Callable[[dict[str, Any
     means = {task: sum(values) / len(values) for task, values in by_task.items()}
     macro = sum(means.values()) / len(means) if means else float("nan")
     return {"macro": macro, **means}
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file that `write_jsonl` wrote; text in them may hold any line separator but the line feed."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -65,6 +65,8 @@ def reading_help(run: Run) -> str:
     """What points and lines stand for in this run's curves."""
     size = bucket_size(len(run.metrics))
     window = window_size(math.ceil(len(run.metrics) / size))
+    if size == window == 1:
+        return "Points and lines: single steps."
     return f"Points: {'single steps' if size == 1 else f'means of {size} steps'}. Lines: their running mean over {window} points."
 
 
@@ -199,9 +201,14 @@ def optimisation_section(run: Run) -> str:
     """Clipping, gradient norm, the loss and its terms."""
     figures = plain_plot(run, "Tokens whose ratio the clip cut off", [("loss/clip_frac", "clip fraction")])
     figures += plain_plot(run, "Gradient norm before clipping", [("optim/grad_norm", "gradient norm")])
-    figures += plain_plot(run, "Loss", [("loss/policy", "policy"), ("loss/entropy_band", "entropy band")])
-    figures += plain_plot(run, "Penalty to the reference", [("loss/kl", "KL")])
+    figures += plain_plot(run, "Loss", [("loss/policy", "policy"), *used_terms(run, ("loss/entropy_band", "entropy band"))])
+    figures += plain_plot(run, "Penalty to the reference", used_terms(run, ("loss/kl", "KL")))
     return section(anchor="optimisation", title="Optimisation", caption=reading_help(run), body=grid(figures, columns=2))
+
+
+def used_terms(run: Run, *columns: tuple[str, str]) -> list[tuple[str, str]]:
+    """Those of (column, name) that are not zero throughout: a term of the loss that is switched off is logged as 0."""
+    return [(column, name) for column, name in columns if any(run.column(column)[1])]
 
 
 def time_section(run: Run) -> str:

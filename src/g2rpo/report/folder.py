@@ -153,6 +153,9 @@ def _completion(row: Row) -> Completion:
 
 def _read_summary(folder: Path, notes: list[str]) -> dict[str, Any] | None:
     if _missing(folder / "summary.json", "the run has not finished, or was stopped", notes):
+        error = folder / "error.txt"
+        lines = error.read_text(encoding="utf-8", errors="replace").split("\n") if error.exists() else []
+        notes.extend(f"The run ended with an error: {line}" for line in [line for line in lines if line.strip()][-1:])
         return None
     try:
         return json_object((folder / "summary.json").read_text(encoding="utf-8"))

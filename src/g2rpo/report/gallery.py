@@ -10,7 +10,7 @@ from pathlib import Path
 
 from g2rpo.report.folder import Completion, HeldoutPrompt, Pair, Run, paired
 from g2rpo.report.markup import grid, section, task_name
-from g2rpo.report.picture import picture
+from g2rpo.report.picture import image_paths, picture
 from g2rpo.report.scores import sampled_score
 
 PER_TASK = 4
@@ -20,19 +20,25 @@ TEXT_LIMIT = 3000
 
 def gallery_section(run: Run) -> str:
     """All cards, task by task."""
-    pairs = paired(run.before, run.after)
     parts = []
     for task in run.tasks:
-        chosen = choose([pair for pair in pairs if _shown(pair).task == task])
+        chosen = choose(candidates(run, task))
         if chosen:
             parts.append(f"<h3>{task_name(task)}</h3>" + grid([card(run.folder, pair, why) for pair, why in chosen], columns=2))
     return section(
         anchor="gallery",
         title="Held-out prompts before and after",
-        caption="Of each task the first two prompts, the largest gain and the largest loss of the sampled score, and the next prompts "
-        "where that is fewer than four. The completion shown is the greedy one; behind it, the accuracy of each sample.",
+        caption="Of each task's prompts with a kept image: the first two, the largest gain and the largest loss of the sampled score, and "
+        "the next ones where that is fewer than four. The completion shown is the greedy one; behind it, the accuracy of each sample.",
         body="".join(parts) or '<p class="empty">No held-out completions yet.</p>',
     )
+
+
+def candidates(run: Run, task: str) -> list[Pair]:
+    """A task's prompts; only those whose images were kept, where any were."""
+    own = [pair for pair in paired(run.before, run.after) if _shown(pair).task == task]
+    images = run.folder / "heldout" / "images"
+    return [pair for pair in own if image_paths(images, _shown(pair).id)] or own
 
 
 def choose(pairs: Sequence[Pair]) -> list[tuple[Pair, str]]:

@@ -20,12 +20,18 @@ MAX_IMAGES = 4
 BOX_COLORS = {"gold": "#111111", "before": BEFORE, "after": AFTER}
 
 
-def picture(images: Path, prompt_id: str, answers: Mapping[str, str]) -> str:
-    """The images of a prompt; boxes of `answers` (gold, before, after) are drawn where there is one image."""
+def image_paths(images: Path, prompt_id: str) -> list[Path]:
+    """The files of a prompt's images, in their order; empty where none was kept."""
     stem = prompt_id.replace("/", "-")
     paths: list[Path] = []
     while (path := images / f"{stem}-{len(paths)}.png").exists():
         paths.append(path)
+    return paths
+
+
+def picture(images: Path, prompt_id: str, answers: Mapping[str, str]) -> str:
+    """The images of a prompt; boxes of `answers` (gold, before, after) are drawn where there is one image."""
+    paths = image_paths(images, prompt_id)
     if not paths:
         return '<div class="picture empty">no image</div>'
     boxes = boxes_of(answers) if len(paths) == 1 else {}

@@ -49,7 +49,8 @@ def comparison(run: Run, *, greedy: bool) -> Comparison:
     noted = (run.summary or {}).get(key) or {}
     sides = {}
     for when, prompts in (("before", run.before), ("after", run.after)):
-        sides[when] = {name: float(score) for name, score in (noted.get(when) or {}).items()} or scores_of(prompts, greedy=greedy)
+        known = {name: float(score) for name, score in (noted.get(when) or {}).items() if math.isfinite(score)}
+        sides[when] = known or scores_of(prompts, greedy=greedy)
     return Comparison(before=sides["before"], after=sides["after"])
 
 

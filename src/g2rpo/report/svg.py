@@ -72,13 +72,13 @@ def tick_step(low: float, high: float, most: int = 6) -> float:
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
 
 
-def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers in [low, high].
+def ticks(low: float, high: float, *, least_step: float = 0.0) -> list[float]:
+    """Round numbers in [low, high], `least_step` or more apart.
 
     >>> ticks(3.0, 58.0)
     [10.0, 20.0, 30.0, 40.0, 50.0]
     """
-    step = tick_step(low, high, most)
+    step = max(least_step, tick_step(low, high))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [float(f"{i * step:.12g}") for i in range(first, last + 1)]
 
@@ -119,7 +119,7 @@ def axes(frame: Frame, *, x_label: str, y_label: str) -> str:
         y = frame.y.px(tick)
         parts.append(f'<path class="grid" d="M{left:.1f} {y:.1f}H{right:.1f}"/>')
         parts.append(label(left - 6, y + 4, number_text(tick), anchor="end", kind="y tick"))
-    for tick in ticks(frame.x.low, frame.x.high):
+    for tick in ticks(frame.x.low, frame.x.high, least_step=1.0):
         x = frame.x.px(tick)
         parts.append(f'<path class="axis" d="M{x:.1f} {bottom:.1f}v4"/>')
         parts.append(label(x, bottom + 17, number_text(tick), anchor="middle", kind="x tick"))

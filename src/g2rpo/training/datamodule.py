@@ -23,6 +23,7 @@ class PromptStream:
         self.mix = mix
         self.seed = seed
         self.counts: dict[str, int] = {}
+        self._order: dict[str, tuple[int, list[int]]] = {}
         for task in mix.shares:
             if source.size(task, "train") == 0:
                 raise ValueError(f"task_mix: the data source has no training prompt for {task!r}; set task_mix.weights.{task}=0")
@@ -36,9 +37,15 @@ class PromptStream:
         if size is None:
             return self.source.get(task, count, "train")
         epoch, place = divmod(count, size)
-        order = list(range(size))
-        Random(f"{self.seed}/{task}/{epoch}").shuffle(order)  # noqa: S311
-        return self.source.get(task, order[place], "train")
+        return self.source.get(task, self._epoch_order(task, epoch, size)[place], "train")
+
+    def _epoch_order(self, task: str, epoch: int, size: int) -> list[int]:
+        """A function of its arguments and the seed; the last one is kept, since shuffling for every prompt would be slow."""
+        if self._order.get(task, (-1, []))[0] != epoch:
+            order = list(range(size))
+            Random(f"{self.seed}/{task}/{epoch}").shuffle(order)  # noqa: S311
+            self._order[task] = (epoch, order)
+        return self._order[task][1]
 
 
 class PromptDataModule(L.LightningDataModule):
@@ -59,6 +66,8 @@ class PromptDataModule(L.LightningDataModule):
         super().__init__()
         if num_prompts < 1:
             raise ValueError(f"batch.prompts: expected at least 1 prompt per step, got {num_prompts}")
+        if num_steps < 1:
+            raise ValueError("trainer.max_steps: expected at least 1 optimiser update; python evaluate.py scores a model without training it")
         self.stream = PromptStream(source=source, mix=mix, seed=seed)
         self.encoder = encoder
         self.num_prompts = num_prompts

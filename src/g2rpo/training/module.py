@@ -23,7 +23,7 @@ from g2rpo.rollout.collect import Collected, GroupFilter, collect
 from g2rpo.shaping import Shaping
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.step_metrics import StepTimes, step_metrics
-from g2rpo.training.update import Updater, UpdateStats, select_experience
+from g2rpo.training.update import Updater, UpdateStats, clip_gradients, select_experience
 
 OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 
@@ -113,20 +113,20 @@ class G2RPOModule(L.LightningModule):
         return experience, length_part
 
     def update(self, parts: list[Experience]) -> UpdateStats:
-        """One optimiser update from the micro-batches of a minibatch; a non-finite loss stops the run before the weights change."""
+        """One optimiser update from the micro-batches of a minibatch; a loss or gradient that is not finite stops the run before the weights change."""
         optimizer = self.optimizers()
         optimizer.zero_grad()
         try:
             stats = self.updater.backward(self.policy, parts, self.manual_backward)
+            norm = clip_gradients(self.policy, self.max_grad_norm, parts)
         except FloatingPointError as error:
             kept = f"{self.trainer.default_root_dir}/checkpoints/last_finite.ckpt"
             self.trainer.save_checkpoint(kept)
             raise RuntimeError(
                 f"step {self.steps_done + 1}: {error}; the weights before it are in {kept}. Lower optimizer.lr or max_grad_norm."
             ) from error
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         optimizer.step()
-        stats.loss |= {"grad_norm": norm.item(), "lr": optimizer.param_groups[0]["lr"]}
+        stats.loss |= {"grad_norm": norm, "lr": optimizer.param_groups[0]["lr"]}
         return stats
 
     def advantage_metrics(self, experience: Experience) -> dict[str, float]:

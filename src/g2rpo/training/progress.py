@@ -153,14 +153,14 @@ class Progress(ProgressBar):
 
 @contextmanager
 def stage(name: str, total: int | None = None, *, every_s: float = 10.0, console: Console | None = None) -> Iterator[Callable[[int], None]]:
-    """Shows a stage of the run other than training; yields the function to call with the number of steps done so far.
+    """Shows a stage of the run other than training; yields the function to call with how many more steps are done.
 
-    `with stage("held-out prompt", total=384) as done: ... done(64)` shows `held-out prompt 64/384 | 0:25 left`.
+    `with stage("held-out prompts", total=384) as advance: ... advance(64)` shows `held-out prompts 64/384 | 0:25 left`.
     """
     display = Display(name=name, total=total, every_s=every_s, console=console)
     display.start()
     try:
-        yield display.update
+        yield lambda count: display.update(display.done + count)
     finally:
         display.stop()
 

@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from rich.console import Console
 
 from g2rpo.data.mixture import TaskMix
 from g2rpo.evaluation.heldout import HeldoutEvaluation, HeldoutResult
@@ -76,6 +77,7 @@ def run_training(cfg: DictConfig, *, write_report: Callable[[Path], Path]) -> fl
     timer, folder = Timer(), Path(cfg.run_dir)
     checkpoint = resume_checkpoint(cfg.resume, folder)
     parts = build_parts(cfg)
+    (folder / "summary.json").unlink(missing_ok=True)  # of an earlier run in this folder: until the end, this one is not finished
     encoder = parts.model.encoder()
     data = PromptDataModule(
         source=parts.source, mix=parts.mix, encoder=encoder, num_prompts=parts.batch.prompts,
@@ -101,7 +103,7 @@ def run_training(cfg: DictConfig, *, write_report: Callable[[Path], Path]) -> fl
     write_summary(cfg, folder, steps=trainer.global_step, before=before, after=after, stage_s=timer.stage_s, drawn=data.stream.counts)
     page = write_report(folder)
     log.info("held-out macro %.3f -> %.3f (greedy %.3f -> %.3f)", *_macros(before, after))
-    log.info("report: %s", page)
+    Console(soft_wrap=True, highlight=False).print(f"report: {page.resolve()}")
     return after.sampled["macro"]
 
 

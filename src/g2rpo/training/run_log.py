@@ -54,5 +54,5 @@ def completion_rows(step: int, experience: Experience) -> list[dict[str, Any]]:
 
 
 def _whole_lines(path: Path) -> list[str]:
-    # a killed run can leave half a line at the end
-    return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+    # a killed run can leave half a line at the end; str.splitlines would also split at U+2028 and its like inside a completion
+    return [line + "\n" for line in path.read_text(encoding="utf-8").split("\n")[:-1]]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -22,8 +23,8 @@ def write_summary(
     summary: dict[str, Any] = {
         "status": "finished",
         "steps": steps,
-        "heldout": {"before": before.sampled, "after": after.sampled},
-        "heldout_greedy": {"before": before.greedy, "after": after.greedy},
+        "heldout": {"before": _scores(before.sampled), "after": _scores(after.sampled)},
+        "heldout_greedy": {"before": _scores(before.greedy), "after": _scores(after.greedy)},
         "benchmarks": {},
         "stage_s": stage_s,
         "prompts_drawn": drawn,
@@ -31,8 +32,13 @@ def write_summary(
         "versions": {"g2rpo": __version__, "python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     }
     part = folder / "summary.json.part"
-    part.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    part.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     part.replace(folder / "summary.json")
+
+
+def _scores(scores: dict[str, float]) -> dict[str, float]:
+    """Without held-out prompts there is no macro score, and JSON has no nan."""
+    return {name: score for name, score in scores.items() if math.isfinite(score)}
 
 
 def config_hash(cfg: DictConfig) -> str:

@@ -1,5 +1,6 @@
 """One optimiser update: forward and backward over the micro-batches of a minibatch, with denominators of the whole minibatch."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -132,5 +133,13 @@ class Updater:
         return signs, tokens, penalty.item()
 
 
-def _tasks(part: Experience) -> str:
-    return ", ".join(sorted({prompt.task for prompt in part.batch.prompts}))
+def clip_gradients(policy: Any, max_norm: float, parts: Sequence[Experience]) -> float:
+    """Scales the gradient down to `max_norm` and returns its norm before. Raises `FloatingPointError` where that is not finite."""
+    norm: float = torch.nn.utils.clip_grad_norm_(policy.parameters(), max_norm).item()
+    if not math.isfinite(norm):
+        raise FloatingPointError(f"gradient norm became {norm} (tasks {_tasks(*parts)})")
+    return norm
+
+
+def _tasks(*parts: Experience) -> str:
+    return ", ".join(sorted({prompt.task for part in parts for prompt in part.batch.prompts}))

@@ -1,0 +1,77 @@
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from g2rpo.data.mixture import TaskMix
+from g2rpo.records import TASKS
+
+WEIGHTS = st.dictionaries(st.sampled_from(TASKS), st.sampled_from([0.0, 0.25, 1.0, 1.5, 3.0, 7.0]), min_size=1).filter(lambda w: sum(w.values()) > 0)
+
+
+def _drawn(mix: TaskMix, turns: int, counts: dict[str, int] | None = None) -> list[tuple[str, int]]:
+    counts = {} if counts is None else counts
+    return [mix.draw(counts) for _ in range(turns)]
+
+
+def test_each_task_gets_its_share_to_the_prompt() -> None:
+    drawn = Counter(task for task, _ in _drawn(TaskMix(weights={"grounding": 1.0, "math": 3.0, "document": 0.5}), 900))
+    assert drawn == {"grounding": 200, "math": 600, "document": 100}
+
+
+def test_tasks_of_equal_weight_take_turns() -> None:
+    drawn = [task for task, _ in _drawn(TaskMix(weights=dict.fromkeys(TASKS, 2.0)), 60)]
+    assert all(set(drawn[start : start + 6]) == set(TASKS) for start in range(0, 60, 6))
+
+
+@settings(max_examples=50, deadline=None)
+@given(weights=WEIGHTS, turns=st.integers(1, 120))
+def test_no_task_is_ever_a_whole_prompt_ahead_of_its_share(weights: dict[str, float], turns: int) -> None:
+    mix, counts = TaskMix(weights=weights), dict[str, int]()
+    shares = {task: weight / sum(weights.values()) for task, weight in weights.items()}
+    for turn in range(1, turns + 1):
+        mix.draw(counts)
+        # who is drawn was behind by the average of all, 1 / k of a prompt, at least; so it is ahead by 1 - 1 / k at most
+        assert max(counts[task] - shares[task] * turn for task in counts) <= 1 - 1 / len(mix.shares) + 1e-9
+        assert sum(counts.values()) == turn
+
+
+@settings(max_examples=50, deadline=None)
+@given(weights=WEIGHTS, before=st.integers(0, 40), after=st.integers(1, 20))
+def test_a_resumed_mixture_goes_on_from_its_counts(weights: dict[str, float], before: int, after: int) -> None:
+    whole = _drawn(TaskMix(weights=weights), before + after)
+    counts = dict(Counter(task for task, _ in whole[:before]))
+    # a new object, given the counts in another order
+    assert _drawn(TaskMix(weights=weights), after, dict(reversed(counts.items()))) == whole[before:]
+
+
+@settings(max_examples=50, deadline=None)
+@given(weights=WEIGHTS)
+def test_every_task_counts_its_own_prompts_and_weight_zero_is_never_drawn(weights: dict[str, float]) -> None:
+    drawn = _drawn(TaskMix(weights=weights), 40)
+    for task in TASKS:
+        indices = [index for name, index in drawn if name == task]
+        assert indices == list(range(len(indices)))
+        assert weights.get(task) or not indices
+
+
+def test_the_order_in_which_weights_are_written_does_not_matter() -> None:
+    weights = {"math": 2.0, "chart": 1.0, "spatial": 1.0, "grounding": 0.7}
+    assert _drawn(TaskMix(weights=weights), 50) == _drawn(TaskMix(weights=dict(reversed(weights.items()))), 50)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"maths": 1.0}, r"unknown task 'maths'; expected one of: general_vqa, math"),
+        ({"math": 1.0, "chart": -0.5}, r"task_mix\.weights\.chart: expected a weight >= 0, got -0\.5"),
+        ({"math": float("nan")}, r"task_mix\.weights\.math: expected a weight >= 0, got nan"),
+        ({"math": float("inf")}, r"task_mix\.weights\.math: expected a weight >= 0, got inf"),
+        ({"math": 0.0, "chart": 0.0}, r"at least one positive weight.*try task_mix=generalist"),
+        ({}, r"at least one positive weight"),
+    ],
+)
+def test_weights_that_make_no_mixture_are_refused(weights: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TaskMix(weights=weights)

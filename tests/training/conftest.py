@@ -1,0 +1,141 @@
+"""A random tiny model, and an engine and a reward that do what a test wrote down."""
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from g2rpo.data.gym.source import GymSource
+from g2rpo.data.gym.styles import StyledSolutions
+from g2rpo.data.mixture import TaskMix
+from g2rpo.interfaces import Encoder
+from g2rpo.model.checkpoint import Checkpoint
+from g2rpo.model.encoder import QwenEncoder
+from g2rpo.model.stats import token_stats
+from g2rpo.model.tiny import save_tiny
+from g2rpo.records import TASKS, Prompt, PromptBatch, Rollouts, Sampling
+from g2rpo.training.datamodule import PromptDataModule
+
+SHARPNESS = 8.0
+"""A random model guesses evenly everywhere. Larger logits give every token a probability and an entropy of its own."""
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder with random weights."""
+    folder = tmp_path_factory.mktemp("tiny") / "checkpoint"
+    source, solutions = GymSource(), StyledSolutions(shares={"look": 1.0})
+    prompts = [source.get(task, index, "train") for index in range(10) for task in TASKS]
+    save_tiny(folder, [text for prompt in prompts for text in (prompt.text, solutions.demonstrate(prompt))])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def encoder(tiny_folder: Path) -> QwenEncoder:
+    return Checkpoint(path=str(tiny_folder)).encoder()
+
+
+@pytest.fixture(scope="session")
+def _loaded(tiny_folder: Path) -> Any:
+    policy = Checkpoint(path=str(tiny_folder)).policy()
+    policy.model.language_model.norm.weight.data.mul_(SHARPNESS)
+    return policy
+
+
+@pytest.fixture
+def policy(_loaded: Any) -> Any:
+    """The random model with sharpened predictions; every test has its own copy."""
+    return copy.deepcopy(_loaded)
+
+
+def gym_prompts(*tasks: str) -> list[Prompt]:
+    return [GymSource(levels=[0]).get(task, index, "train") for index, task in enumerate(tasks)]
+
+
+@pytest.fixture
+def prompts_of() -> Callable[..., list[Prompt]]:
+    """`prompts_of("math", "chart")`: a gym prompt for each task."""
+    return gym_prompts
+
+
+def completion(length: int, seed: int, eos: int) -> list[int]:
+    """So many token ids, the end token last; the others are ordinary bytes of the tokenizer's alphabet."""
+    generator = torch.Generator().manual_seed(seed)
+    return [*torch.randint(10, 200, (length - 1,), generator=generator).tolist(), eos]
+
+
+class ScriptedEngine:
+    """Completions of the given lengths. The policy's probability of each token is `ratios[row]` times what the sampler reports."""
+
+    def __init__(self, *, lengths: Sequence[int], ratios: Sequence[float] | None = None) -> None:
+        self.sampling = Sampling(group_size=1, max_new_tokens=max(lengths))
+        self.lengths = list(lengths)
+        self.ratios = list(ratios or [1.0] * len(lengths))
+        self.synced: list[tuple[int, dict[str, Tensor]]] = []
+        self.seeds: list[int] = []
+
+    def start(self, policy: Any, encoder: Encoder) -> None:
+        self.policy, self.encoder = policy, encoder
+
+    def load_weights(self, policy: Any, step: int) -> None:
+        self.synced.append((step, {name: value.clone() for name, value in policy.state_dict().items()}))
+
+    @torch.no_grad()
+    def generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
+        self.seeds.append(seed)
+        ids = torch.full((len(self.lengths), max(self.lengths)), self.encoder.pad_token_id)
+        for row, length in enumerate(self.lengths):
+            ids[row, :length] = torch.tensor(completion(length, row, self.encoder.eos_token_id))
+        mask = torch.arange(ids.shape[1]) < torch.tensor(self.lengths)[:, None]
+        forbidden = tuple(self.encoder.forbidden_token_ids)
+        logprobs = token_stats(self.policy, batch, ids, mask, forbidden=forbidden).logprobs
+        shift = torch.tensor([math.log(ratio) for ratio in self.ratios])
+        return Rollouts(
+            completion_ids=ids,
+            completion_mask=mask,
+            old_logprobs=(logprobs - shift[:, None]).masked_fill(~mask, 0.0),
+            prompt=torch.arange(len(batch.prompts)).repeat_interleave(sampling.group_size),
+            finished=torch.ones(len(ids), dtype=torch.bool),
+            texts=tuple(f"completion {row}" for row in range(len(ids))),
+        )
+
+
+class ListedReward:
+    """The accuracies of a list, one completion after the other, again and again; format is always kept, and total is accuracy."""
+
+    def __init__(self, accuracies: Sequence[float]) -> None:
+        self.accuracies = list(accuracies)
+        self.calls = 0
+
+    def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
+        accuracy = self.accuracies[self.calls % len(self.accuracies)]
+        self.calls += 1
+        return {"accuracy": accuracy, "format": 1.0, "structure": 0.0, "total": accuracy}
+
+
+@pytest.fixture
+def scripted() -> type[ScriptedEngine]:
+    return ScriptedEngine
+
+
+@pytest.fixture
+def listed() -> type[ListedReward]:
+    return ListedReward
+
+
+@pytest.fixture
+def datamodule(encoder: QwenEncoder) -> Callable[..., PromptDataModule]:
+    """`datamodule("math", "chart", steps=2)`: one gym prompt of each task a step."""
+
+    def build(*tasks: str, steps: int) -> PromptDataModule:
+        mix = TaskMix(weights=dict.fromkeys(tasks, 1.0))
+        return PromptDataModule(
+            source=GymSource(levels=[0]), mix=mix, encoder=encoder, num_prompts=len(tasks), num_steps=steps, seed=0
+        )
+
+    return build

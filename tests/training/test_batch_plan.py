@@ -1,0 +1,54 @@
+"""How a rollout batch is cut: nothing lost, nothing twice."""
+
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from g2rpo.training.batch_plan import BatchPlan
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 30), st.integers(1, 8), st.integers(0, 99))
+def test_every_prompt_is_in_exactly_one_minibatch_of_nearly_equal_size(prompts: int, parts: int, seed: int) -> None:
+    plan = BatchPlan(prompts=30, group_size=2, num_minibatches=parts)
+    cut = plan.minibatches(prompts, Random(seed))
+    assert sorted(row for part in cut for row in part) == list(range(prompts))
+    sizes = [len(part) for part in cut]
+    assert max(sizes) - min(sizes) <= 1
+    assert len(cut) == min(parts, prompts)
+
+
+def test_minibatches_are_dealt_out_at_random_and_the_same_for_the_same_seed() -> None:
+    plan = BatchPlan(prompts=12, group_size=2, num_minibatches=3)
+    assert plan.minibatches(12, Random(1)) == plan.minibatches(12, Random(1))
+    assert plan.minibatches(12, Random(1)) != plan.minibatches(12, Random(2))
+    assert plan.minibatches(12, Random(1))[0] != [0, 1, 2, 3]
+
+
+def test_a_single_minibatch_keeps_the_order_and_draws_nothing() -> None:
+    rng = Random(5)
+    before = rng.getstate()
+    assert BatchPlan(prompts=4, group_size=2).minibatches(3, rng) == [[0, 1, 2]]
+    assert rng.getstate() == before
+
+
+def test_microbatches_are_pieces_of_the_minibatch_in_order() -> None:
+    assert BatchPlan(prompts=5, group_size=2, micro_prompts=2).microbatches([7, 3, 4, 9, 1]) == [[7, 3], [4, 9], [1]]
+    assert BatchPlan(prompts=5, group_size=2).microbatches([7, 3, 4]) == [[7, 3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"prompts": 0}, r"batch\.prompts: expected at least 1 prompt per step, got 0"),
+        ({"group_size": 1}, r"batch\.group_size=1: .* needs at least 2"),
+        ({"num_minibatches": 5}, r"batch\.num_minibatches: expected 1 to batch\.prompts=4, got 5"),
+        ({"num_minibatches": 0}, r"batch\.num_minibatches: .* got 0"),
+        ({"micro_prompts": 0}, r"batch\.micro_prompts: expected null or at least 1 prompt, got 0"),
+    ],
+)
+def test_sizes_that_make_no_sense_are_refused_with_their_key(wrong: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        BatchPlan(**({"prompts": 4, "group_size": 2} | wrong))

@@ -1,0 +1,240 @@
+"""One step of training with a scripted engine, against numbers worked out by hand."""
+
+import copy
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+
+from g2rpo.advantage.ema_grpo import EMAGRPO
+from g2rpo.advantage.g2rpo import G2RPO
+from g2rpo.loss.clip import ClipLoss
+from g2rpo.metrics import metric_of
+from g2rpo.model.encoder import QwenEncoder
+from g2rpo.rollout.collect import KeepAll, OnlineFilter
+from g2rpo.shaping import Shaping
+from g2rpo.shaping.length import LengthBand
+from g2rpo.training.batch_plan import BatchPlan
+from g2rpo.training.datamodule import PromptDataModule
+from g2rpo.training.module import G2RPOModule
+from g2rpo.training.quiet import quieten
+from g2rpo.training.run_log import RunLog
+
+LENGTHS = [3, 5, 2, 7]
+ACCURACIES = [1.0, 0.0, 0.0, 1.0]
+QUANTILE = 0.6744898
+"""Phi^-1(3/4): in a group of two, the better completion gets this advantage and the other its negative."""
+RATIOS = [1.5, 1.5, 0.5, 0.5]
+
+
+@pytest.fixture
+def build(policy: Any, encoder: QwenEncoder, scripted: Any, listed: Any) -> Callable[..., G2RPOModule]:
+    """A module on two prompts with two completions each; keywords replace its parts."""
+
+    def module(**changed: Any) -> G2RPOModule:
+        parts = {
+            "policy": policy, "reference": None, "encoder": encoder, "engine": scripted(lengths=LENGTHS), "reward": listed(ACCURACIES),
+            "advantage": G2RPO(scope="group"), "loss": ClipLoss(), "shaping": Shaping(length=None, entropy=None),
+            "batch": BatchPlan(prompts=2, group_size=2), "optimizer": partial(torch.optim.SGD, lr=0.5), "group_filter": KeepAll(),
+            "max_grad_norm": 1.0, "failure_budget": 0.0, "seed": 0,
+        }  # fmt: skip
+        return G2RPOModule(**(parts | changed))
+
+    return module
+
+
+@pytest.fixture
+def fitted(datamodule: Callable[..., PromptDataModule], tmp_path: Path) -> Callable[..., L.Trainer]:
+    """Trains a module for so many rollout batches of a math and a chart prompt."""
+
+    def fit(module: G2RPOModule, *, steps: int = 1, updates: int | None = None, callbacks: list[L.Callback] | None = None) -> L.Trainer:
+        quieten()
+        trainer = L.Trainer(
+            max_steps=updates or steps, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False, log_every_n_steps=1, default_root_dir=tmp_path, callbacks=callbacks,
+        )  # fmt: skip
+        trainer.fit(module, datamodule=datamodule("math", "chart", steps=steps))
+        return trainer
+
+    return fit
+
+
+def numbers(trainer: L.Trainer) -> dict[str, float]:
+    return {name: float(value) for name, value in trainer.logged_metrics.items()}
+
+
+def test_on_policy_the_loss_is_minus_the_token_mean_of_the_advantages(build: Any, fitted: Any) -> None:
+    row = numbers(fitted(build()))
+    # ratios are 1: -(3 - 5 - 2 + 7) * 0.6745 / 17 tokens
+    assert row["loss/policy"] == pytest.approx(-3 * QUANTILE / 17, abs=1e-5)
+    assert row["loss/ratio_mean"] == pytest.approx(1.0, abs=1e-5)
+    assert row["policy/old_logprob_gap"] == pytest.approx(0.0, abs=1e-5)
+    assert (row["loss/clip_frac"], row["loss/kl"], row["loss/entropy_band"]) == pytest.approx((0.0, 0.0, 0.0), abs=1e-5)
+
+
+def test_off_policy_the_loss_is_clipped_as_worked_out_by_hand(build: Any, fitted: Any, scripted: Any) -> None:
+    row = numbers(fitted(build(engine=scripted(lengths=LENGTHS, ratios=RATIOS))))
+    # tokens x charged ratio: good 3 x 1.3 (cut at 1.3), bad 5 x 1.5, bad 2 x 0.8 (cut at 0.8), good 7 x 0.5
+    assert row["loss/policy"] == pytest.approx((-3.9 + 7.5 + 1.6 - 3.5) * QUANTILE / 17, abs=1e-5)
+    assert row["loss/clip_frac"] == pytest.approx((3 + 2) / 17, abs=1e-6)
+    assert row["loss/ratio_mean"] == pytest.approx((1.5 * 8 + 0.5 * 9) / 17, abs=1e-5)
+    assert row["policy/old_logprob_gap"] == pytest.approx(0.693147, abs=1e-4)
+
+
+def test_a_step_logs_rewards_lengths_and_advantages_by_task_under_declared_names(build: Any, fitted: Any) -> None:
+    row = numbers(fitted(build()))
+    assert {name: metric_of(name).name for name in row} == {name: name.removesuffix("/math").removesuffix("/chart") for name in row}
+    assert row["reward/total"] == 0.5
+    assert (row["rollout/completion_tokens/math"], row["rollout/completion_tokens/chart"]) == (4.0, 4.5)
+    assert row["advantage/std/math"] == pytest.approx(QUANTILE, abs=1e-6)
+    assert row["filter/draws"] == 1.0
+    assert row["time/step_s"] >= row["time/rollout_s"] > 0
+
+
+def test_the_step_is_as_long_as_learning_rate_times_the_bound_on_the_gradient(build: Any, fitted: Any, policy: Any) -> None:
+    before = copy.deepcopy(policy.state_dict())
+    row = numbers(fitted(build(max_grad_norm=0.01)))
+    moved = {name: value for name, value in policy.named_parameters()}
+    length = sum((moved[name] - before[name]).double().square().sum() for name in moved).sqrt().item()
+    assert row["optim/grad_norm"] > 0.01
+    assert row["optim/lr"] == 0.5
+    assert length == pytest.approx(0.5 * 0.01, rel=1e-3)
+
+
+def test_the_engine_is_given_the_weights_after_every_step_and_a_new_seed_for_each(build: Any, fitted: Any, policy: Any, scripted: Any) -> None:
+    engine = scripted(lengths=LENGTHS)
+    fitted(build(engine=engine), steps=3)
+    assert [step for step, _ in engine.synced] == [1, 2, 3]
+    assert len(set(engine.seeds)) == 3
+    assert all(torch.equal(value, engine.synced[-1][1][name]) for name, value in policy.state_dict().items())
+    assert any(not torch.equal(value, engine.synced[0][1][name]) for name, value in policy.state_dict().items())
+
+
+def test_two_minibatches_are_two_updates_of_one_step(build: Any, fitted: Any, scripted: Any) -> None:
+    engine = scripted(lengths=LENGTHS)
+    module = build(engine=engine, batch=BatchPlan(prompts=2, group_size=2, num_minibatches=2))
+    trainer = fitted(module, steps=1, updates=2)
+    assert (trainer.global_step, module.steps_done, len(engine.seeds)) == (2, 1, 1)
+    row = numbers(trainer)
+    # one group each, on-policy only in the first: -(3 - 5) q / 8 and -(-2 + 7) q / 9; the second has moved a little
+    assert row["loss/policy"] == pytest.approx((2 * QUANTILE / 8 - 5 * QUANTILE / 9) / 2, abs=0.1)
+    assert row["policy/old_logprob_gap"] == pytest.approx(0.0, abs=1e-5)
+
+
+def test_micro_batches_change_no_number_of_a_step(build: Any, fitted: Any, policy: Any, scripted: Any) -> None:
+    rows, weights, start = [], [], copy.deepcopy(policy.state_dict())
+    for micro in (None, 1):
+        policy.load_state_dict(start)
+        reference = copy.deepcopy(policy)
+        reference.model.language_model.norm.weight.data.mul_(0.9)
+        engine = scripted(lengths=LENGTHS, ratios=RATIOS)
+        plan = BatchPlan(prompts=2, group_size=2, micro_prompts=micro)
+        rows.append(numbers(fitted(build(engine=engine, batch=plan, loss=ClipLoss(kl_coef=0.2), reference=reference))))
+        weights.append(copy.deepcopy(policy.state_dict()))
+    assert rows[0]["loss/kl"] > 1e-3
+    assert {k: v for k, v in rows[0].items() if "time/" not in k} == pytest.approx({k: v for k, v in rows[1].items() if "time/" not in k}, abs=1e-5)
+    for name, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][name], atol=1e-6, rtol=0)
+
+
+def test_the_length_part_is_added_to_what_is_ranked_and_logged_before_its_weight(build: Any, fitted: Any, listed: Any) -> None:
+    band = LengthBand(bands={"math": [0, 1, 4, 6], "chart": [0, 1, 4, 10]}, weight=0.1, min_accuracy=0.5, allow_in_unanimous_groups=True)
+    module = build(reward=listed([1.0, 1.0, 1.0, 0.0]), shaping=Shaping(length=band, entropy=None))
+    row = numbers(fitted(module))
+    # math: 3 tokens lie on the plateau, 5 halfway down; chart: 2 tokens on the plateau, the wrong one earns nothing
+    assert (row["reward/length/math"], row["reward/length/chart"]) == pytest.approx((0.75, 0.5))
+    experience = module.last_experience
+    assert experience.rewards.tolist() == pytest.approx([1.1, 1.05, 1.1, 0.0])
+    assert experience.scores.total.tolist() == [1.0, 1.0, 1.0, 0.0]
+    assert experience.advantages.tolist() == pytest.approx([QUANTILE, -QUANTILE, QUANTILE, -QUANTILE])
+    assert (row["advantage/shaping_only_frac/math"], row["advantage/shaping_only_frac/chart"]) == (1.0, 0.0)
+
+
+def test_groups_that_agree_are_replaced_by_the_next_prompts_of_the_stream(build: Any, fitted: Any, listed: Any) -> None:
+    # first draw: math agrees, chart does not; second draw: math does not agree either, and fills the step
+    module = build(reward=listed([1.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0]), group_filter=OnlineFilter(max_draws=3))
+    trainer = fitted(module)
+    assert [prompt.id for prompt in module.last_experience.batch.prompts] == ["gym/train/chart/0", "gym/train/math/1"]
+    row = numbers(trainer)
+    assert (row["filter/draws"], row["filter/kept_frac/math"], row["filter/kept_frac/chart"]) == (2.0, 0.5, 0.5)
+    assert trainer.datamodule.state_dict() == {"counts": {"math": 2, "chart": 2}}
+
+
+def test_without_a_kl_term_no_reference_is_held_and_with_one_it_stands_still(build: Any, fitted: Any, policy: Any) -> None:
+    module = build()
+    fitted(module)
+    assert module.last_experience.ref_logprobs is None
+    reference = copy.deepcopy(policy).requires_grad_(False)
+    before = copy.deepcopy(reference.state_dict())
+    held = build(loss=ClipLoss(kl_coef=0.1, kl_estimator="k3"), reference=reference)
+    assert [name for name in held.state_dict() if not name.startswith("policy.")] == []
+    first = numbers(fitted(held))
+    assert first["loss/kl"] == pytest.approx(0.0, abs=1e-7)  # policy and reference are still the same
+    second = numbers(fitted(held))
+    assert second["loss/kl"] > 1e-4
+    assert all(torch.equal(value, before[name]) for name, value in reference.state_dict().items())
+
+
+class BreaksAt(ClipLoss):
+    """Becomes nan, or gets a gradient that is not finite, at its n-th call."""
+
+    def __init__(self, call: int, *, gradient_only: bool) -> None:
+        super().__init__()
+        self.call, self.gradient_only, self.calls = call, gradient_only, 0
+
+    def __call__(self, logprobs: Any, *args: Any, **options: Any) -> Any:
+        value, stats = super().__call__(logprobs, *args, **options)
+        self.calls += 1
+        if self.calls < self.call:
+            return value, stats
+        broken = (logprobs - logprobs.detach()).sum().abs().sqrt() if self.gradient_only else torch.tensor(float("nan"))
+        return value + broken, stats
+
+
+@pytest.mark.parametrize(("gradient_only", "words"), [(False, r"loss became nan \(tasks chart\)"), (True, r"gradient norm became nan")])
+def test_what_is_not_finite_stops_the_run_and_leaves_the_weights_before_it(
+    build: Any, fitted: Any, policy: Any, scripted: Any, tmp_path: Path, gradient_only: bool, words: str
+) -> None:
+    engine = scripted(lengths=LENGTHS)
+    # two micro-batches a step: the fourth call is the chart prompt of step 2
+    plan = BatchPlan(prompts=2, group_size=2, micro_prompts=1)
+    module = build(engine=engine, batch=plan, loss=BreaksAt(4, gradient_only=gradient_only))
+    with pytest.raises(RuntimeError, match=rf"step 2: {words}.*weights before it are in .*last_finite\.ckpt.*optimizer\.lr"):
+        fitted(module, steps=3)
+    saved = torch.load(tmp_path / "checkpoints" / "last_finite.ckpt", weights_only=False)["state_dict"]
+    ((step, after_first),) = engine.synced
+    assert step == 1
+    for name, value in after_first.items():
+        assert torch.equal(saved[f"policy.{name}"], value)
+        assert torch.equal(policy.state_dict()[name], value)
+
+
+def test_a_checkpoint_carries_the_step_and_the_memory_of_the_advantage(build: Any, fitted: Any, tmp_path: Path) -> None:
+    advantage = EMAGRPO(decay=0.5)
+    module = build(advantage=advantage)
+    trainer = fitted(module, steps=2)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    saved = torch.load(tmp_path / "a.ckpt", weights_only=False)
+    assert saved["g2rpo"]["steps_done"] == 2
+    other = build(advantage=EMAGRPO(decay=0.5))
+    other.on_load_checkpoint(saved)
+    assert other.steps_done == 2
+    assert other.advantage.moments == advantage.moments != {}
+    assert build(advantage=G2RPO()).advantage is not None  # an estimator without memory asks for nothing
+    build(advantage=G2RPO()).on_load_checkpoint({"g2rpo": {"steps_done": 1, "advantage": {}}})
+
+
+def test_completions_are_written_with_their_verdicts_after_every_step(build: Any, fitted: Any, tmp_path: Path) -> None:
+    fitted(build(), steps=2, callbacks=[RunLog(folder=tmp_path)])
+    rows = [json.loads(line) for line in (tmp_path / "completions.jsonl").read_text().split("\n") if line]
+    assert [row["step"] for row in rows] == [1] * 4 + [2] * 4
+    third = rows[2]
+    assert (third["task"], third["prompt_id"], third["completion"]) == ("chart", "gym/train/chart/0", "completion 2")
+    assert (third["reward"], third["accuracy"], third["format"], third["completion_tokens"], third["finished"]) == (0.0, 0.0, 1.0, 2, True)
+    assert third["advantage"] == pytest.approx(-QUANTILE)
+    assert rows[6]["prompt_id"] == "gym/train/chart/1"
