@@ -60,7 +60,7 @@ def sentence(error: BaseException) -> str:
     cause = error
     while cause.__cause__ is not None and type(error).__name__ == "InstantiationException":
         cause = cause.__cause__
-        if not type(cause).__name__ == "InstantiationException":
+        if type(cause).__name__ != "InstantiationException":
             break
     text = str(cause).strip()
     return f"{key}: {text}" if key and not text.startswith(key) else text

@@ -1,4 +1,4 @@
-"""The plug-in points: whatever satisfies one of these Protocols can be named by `_target_` in a yaml, from inside or outside the repository."""
+"""The plug-in points: what satisfies one of these Protocols can be named by `_target_` in a yaml, also from outside the repository."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol

@@ -119,7 +119,7 @@ class Rollouts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scores:
-    """What the reward says of `b` completions, dimensionless. `parts` holds accuracy, format, structure, ...; `total` is their sum as the reward weighs it."""
+    """What the reward says of `b` completions, dimensionless: `parts` (accuracy, format, structure, ...) and their weighed `total`."""
 
     total: Float[Tensor, " b"]
     parts: Mapping[str, Float[Tensor, " b"]]

@@ -134,8 +134,6 @@ def datamodule(encoder: QwenEncoder) -> Callable[..., PromptDataModule]:
 
     def build(*tasks: str, steps: int) -> PromptDataModule:
         mix = TaskMix(weights=dict.fromkeys(tasks, 1.0))
-        return PromptDataModule(
-            source=GymSource(levels=[0]), mix=mix, encoder=encoder, num_prompts=len(tasks), num_steps=steps, seed=0
-        )
+        return PromptDataModule(source=GymSource(levels=[0]), mix=mix, encoder=encoder, num_prompts=len(tasks), num_steps=steps, seed=0)
 
     return build

@@ -114,7 +114,9 @@ def test_a_restored_stream_goes_on_behind_the_last_draw_of_its_checkpoint() -> N
     assert [ids(resumed.draw().prompts) for _ in range(3)] == expected[2:]
 
 
-@pytest.mark.parametrize(("sizes", "message"), [((0, 4), r"batch\.prompts: .* got 0"), ((3, 0), r"trainer\.max_steps: expected at least 1")])
+@pytest.mark.parametrize(
+    ("sizes", "message"), [((0, 4), r"batch\.prompts: .* got 0"), ((3, 0), r"trainer\.max_steps: expected at least 1")]
+)
 def test_a_run_without_prompts_or_steps_is_refused(sizes: tuple[int, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         module(Shelf(math=None), *sizes, math=1.0)

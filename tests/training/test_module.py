@@ -65,7 +65,7 @@ def fitted(datamodule: Callable[..., PromptDataModule], tmp_path: Path) -> Calla
 
 
 def numbers(trainer: L.Trainer) -> dict[str, float]:
-    return {name: float(value) for name, value in trainer.logged_metrics.items()}
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
 def test_on_policy_the_loss_is_minus_the_token_mean_of_the_advantages(build: Any, fitted: Any) -> None:
@@ -106,7 +106,9 @@ def test_the_step_is_as_long_as_learning_rate_times_the_bound_on_the_gradient(bu
     assert length == pytest.approx(0.5 * 0.01, rel=1e-3)
 
 
-def test_the_engine_is_given_the_weights_after_every_step_and_a_new_seed_for_each(build: Any, fitted: Any, policy: Any, scripted: Any) -> None:
+def test_the_engine_is_given_the_weights_after_every_step_and_a_new_seed_for_each(
+    build: Any, fitted: Any, policy: Any, scripted: Any
+) -> None:
     engine = scripted(lengths=LENGTHS)
     fitted(build(engine=engine), steps=3)
     assert [step for step, _ in engine.synced] == [1, 2, 3]
@@ -117,12 +119,12 @@ def test_the_engine_is_given_the_weights_after_every_step_and_a_new_seed_for_eac
 
 def test_two_minibatches_are_two_updates_of_one_step(build: Any, fitted: Any, scripted: Any) -> None:
     engine = scripted(lengths=LENGTHS)
-    module = build(engine=engine, batch=BatchPlan(prompts=2, group_size=2, num_minibatches=2))
+    module = build(engine=engine, batch=BatchPlan(prompts=2, group_size=2, num_minibatches=2), max_grad_norm=1e-4)
     trainer = fitted(module, steps=1, updates=2)
     assert (trainer.global_step, module.steps_done, len(engine.seeds)) == (2, 1, 1)
     row = numbers(trainer)
-    # one group each, on-policy only in the first: -(3 - 5) q / 8 and -(-2 + 7) q / 9; the second has moved a little
-    assert row["loss/policy"] == pytest.approx((2 * QUANTILE / 8 - 5 * QUANTILE / 9) / 2, abs=0.1)
+    # one group and its own denominator each: -(3 - 5) q / 8 and -(-2 + 7) q / 9; the first update is too short to show in the second
+    assert row["loss/policy"] == pytest.approx((2 * QUANTILE / 8 - 5 * QUANTILE / 9) / 2, abs=1e-3)
     assert row["policy/old_logprob_gap"] == pytest.approx(0.0, abs=1e-5)
 
 
@@ -137,7 +139,9 @@ def test_micro_batches_change_no_number_of_a_step(build: Any, fitted: Any, polic
         rows.append(numbers(fitted(build(engine=engine, batch=plan, loss=ClipLoss(kl_coef=0.2), reference=reference))))
         weights.append(copy.deepcopy(policy.state_dict()))
     assert rows[0]["loss/kl"] > 1e-3
-    assert {k: v for k, v in rows[0].items() if "time/" not in k} == pytest.approx({k: v for k, v in rows[1].items() if "time/" not in k}, abs=1e-5)
+    assert {k: v for k, v in rows[0].items() if "time/" not in k} == pytest.approx(
+        {k: v for k, v in rows[1].items() if "time/" not in k}, abs=1e-5
+    )
     for name, value in weights[0].items():
         torch.testing.assert_close(value, weights[1][name], atol=1e-6, rtol=0)
 

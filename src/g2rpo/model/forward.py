@@ -48,7 +48,7 @@ def completion_positions(first: Int[Tensor, " b"], length: int) -> Int[Tensor, "
 
 
 def masked_logits(policy: Any, hidden: Float[Tensor, "n d"], forbidden: tuple[int, ...], temperature: float) -> Float[Tensor, "n v"]:
-    """Float32 logits at a temperature (0 counts as 1) with the forbidden tokens at minus infinity, as sampling and training both use them."""
+    """Float32 logits at a temperature (0 counts as 1), forbidden tokens at minus infinity: for sampling and for training."""
     logits = policy.lm_head(hidden).float()
     if temperature > 0:
         logits = logits / temperature

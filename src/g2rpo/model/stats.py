@@ -22,7 +22,9 @@ class TokenStats(NamedTuple):
     entropy: Float[Tensor, "b t"]
 
 
-def completion_hidden(policy: Any, batch: PromptBatch, completion_ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
+def completion_hidden(
+    policy: Any, batch: PromptBatch, completion_ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"]
+) -> Float[Tensor, "b t d"]:
     """Last hidden states at the positions that predict the completion tokens; `b` is a multiple of the number of prompts."""
     times = completion_ids.shape[0] // batch.input_ids.shape[0]
     positions, first = prompt_positions(policy, batch)

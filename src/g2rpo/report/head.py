@@ -147,9 +147,11 @@ def _cell(value: object) -> str:
 
 
 def footer(run: Run) -> str:
-    """Small print: hash of the configuration, versions, filter."""
+    """Small print: hash of the configuration, versions, prompts drawn, filter."""
     summary = run.summary or {}
-    facts = [("run", run.name)] + [(key, _flat(summary[key])) for key in ("config_hash", "versions", "filter") if summary.get(key)]
+    facts = [("run", run.name)] + [
+        (key, _flat(summary[key])) for key in ("config_hash", "versions", "prompts_drawn", "filter") if summary.get(key)
+    ]
     lines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(words)}</dd>" for name, words in facts)
     return f"<footer><dl>{lines}</dl></footer>"
 

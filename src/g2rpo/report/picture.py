@@ -76,15 +76,14 @@ def boxes_of(answers: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
 
 
 def overlay(boxes: Mapping[str, tuple[float, ...]]) -> str:
-    """Boxes over an image of any size; a white rim keeps them visible on every ground."""
+    """Boxes over an image of any size. White rims, below all of them, keep them visible on every ground; gold shows through the others' gaps."""
     if not boxes:
         return ""
-    drawn = []
-    for who, (x0, y0, x1, y1) in boxes.items():
-        outline = f"M{x0:g} {y0:g}H{x1:g}V{y1:g}H{x0:g}Z"
-        dash = "" if who == "gold" else ' stroke-dasharray="5 3"'
-        drawn.append(f'<path d="{outline}" stroke="#fff" stroke-width="4"/>')
-        drawn.append(f'<path class="box {who}" d="{outline}" stroke="{BOX_COLORS[who]}" stroke-width="2"{dash}/>')
+    outlines = {who: f"M{x0:g} {y0:g}H{x1:g}V{y1:g}H{x0:g}Z" for who, (x0, y0, x1, y1) in boxes.items()}
+    drawn = [f'<path d="{outline}" stroke="#fff" stroke-width="5"/>' for outline in outlines.values()]
+    for who, outline in outlines.items():
+        line = 'stroke-width="3"' if who == "gold" else 'stroke-width="2" stroke-dasharray="5 4"'
+        drawn.append(f'<path class="box {who}" d="{outline}" stroke="{BOX_COLORS[who]}" {line}/>')
     return f'<svg class="boxes" viewBox="0 0 1000 1000" preserveAspectRatio="none">{"".join(drawn)}</svg>'
 
 

@@ -25,7 +25,7 @@ class BatchPlan:
             raise ValueError(f"batch.prompts: expected at least 1 prompt per step, got {self.prompts}")
         if self.group_size < 2:
             raise ValueError(
-                f"batch.group_size={self.group_size}: G2RPO compares completions of one prompt, so it needs at least 2. Try batch.group_size=8."
+                f"batch.group_size={self.group_size}: G2RPO compares completions of one prompt, so it needs at least 2. Try 8."
             )
         if not 1 <= self.num_minibatches <= self.prompts:
             raise ValueError(f"batch.num_minibatches: expected 1 to batch.prompts={self.prompts}, got {self.num_minibatches}")

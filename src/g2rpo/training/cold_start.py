@@ -9,7 +9,7 @@ Batch `k` is a function of `k` alone, so a resumed run sees exactly the demonstr
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
@@ -20,7 +20,12 @@ from g2rpo.interfaces import Demonstrator, Encoder, PromptSource
 from g2rpo.model.packing import SupervisedBatch, supervised_batch, target_logprobs
 from g2rpo.records import Prompt, PromptBatch, task_index
 
-Demonstration = tuple[PromptBatch, list[list[int]]]
+
+class Demonstration(NamedTuple):
+    """An encoded batch of prompts, and for each the token ids to imitate. A loader would make a list of a plain tuple."""
+
+    prompts: PromptBatch
+    completions: list[list[int]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +64,8 @@ class Demonstrations(IterableDataset[Demonstration]):
         for step in range(self.start, len(schedule)):
             stage = schedule[step]
             prompts = self.prompts(step, stage)
-            yield self.encoder.encode(prompts), [self.encoder.tokenize(stage.demonstrations.demonstrate(p)) for p in prompts]
+            completions = [self.encoder.tokenize(stage.demonstrations.demonstrate(prompt)) for prompt in prompts]
+            yield Demonstration(self.encoder.encode(prompts), completions)
 
     def prompts(self, step: int, stage: Stage) -> list[Prompt]:
         """The prompts of one batch: tasks by weight, indices at random within a source or, in an endless one, never twice."""
@@ -120,7 +126,8 @@ class ColdStartModule(L.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with a warm-up, a plateau and a linear end."""
         optimizer = torch.optim.AdamW(self.policy.parameters(), lr=self.lr, weight_decay=self.weight_decay, betas=(0.9, 0.98))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": torch.optim.lr_scheduler.LambdaLR(optimizer, self._scale), "interval": "step"}}
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._scale)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _scale(self, step: int) -> float:
         left = (self.total_steps - step) / (self.decay_frac * self.total_steps)

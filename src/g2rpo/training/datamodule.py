@@ -67,7 +67,7 @@ class PromptDataModule(L.LightningDataModule):
         if num_prompts < 1:
             raise ValueError(f"batch.prompts: expected at least 1 prompt per step, got {num_prompts}")
         if num_steps < 1:
-            raise ValueError("trainer.max_steps: expected at least 1 optimiser update; python evaluate.py scores a model without training it")
+            raise ValueError("trainer.max_steps: expected at least 1 update; python evaluate.py scores a model without training")
         self.stream = PromptStream(source=source, mix=mix, seed=seed)
         self.encoder = encoder
         self.num_prompts = num_prompts

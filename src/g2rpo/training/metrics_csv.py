@@ -11,7 +11,7 @@ from g2rpo.metrics import metric_of
 
 
 class MetricsCSV(Logger):
-    """Writes `folder/metrics.csv`. A column that first appears later makes the file be rewritten, atomically, with empty cells before it."""
+    """Writes `folder/metrics.csv`. A column that first appears later has it rewritten, atomically, with empty cells before."""
 
     def __init__(self, *, folder: str | Path) -> None:
         super().__init__()

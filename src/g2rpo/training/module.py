@@ -113,7 +113,7 @@ class G2RPOModule(L.LightningModule):
         return experience, length_part
 
     def update(self, parts: list[Experience]) -> UpdateStats:
-        """One optimiser update from the micro-batches of a minibatch; a loss or gradient that is not finite stops the run before the weights change."""
+        """One update from the micro-batches of a minibatch; a loss or gradient that is not finite stops the run before it."""
         optimizer = self.optimizers()
         optimizer.zero_grad()
         try:

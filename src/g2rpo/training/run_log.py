@@ -33,7 +33,8 @@ class RunLog(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """One row per completion."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in completion_rows(pl_module.steps_done, pl_module.last_experience))
+            rows = completion_rows(pl_module.steps_done, pl_module.last_experience)
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def completion_rows(step: int, experience: Experience) -> list[dict[str, Any]]:
@@ -47,7 +48,8 @@ def completion_rows(step: int, experience: Experience) -> list[dict[str, Any]]:
     return [
         {
             "step": step, "task": prompt.task, "prompt_id": prompt.id, "prompt": prompt.text, "answer": prompt.answer, "completion": text,
-            "reward": reward, "accuracy": accuracy, "format": form, "advantage": advantage, "completion_tokens": tokens, "finished": finished,
+            "reward": reward, "accuracy": accuracy, "format": form, "advantage": advantage,
+            "completion_tokens": tokens, "finished": finished,
         }
         for prompt, text, reward, accuracy, form, advantage, tokens, finished in columns
     ]  # fmt: skip

@@ -13,7 +13,7 @@ CHARACTER = {"".join(lines): character for character, lines in GLYPHS.items()}
 
 def _prompts(task: str) -> list[Prompt]:
     source = GymSource(seed=11, levels=(0, 1, 2, 3))
-    return [source.get(task, index, "heldout") for index in range(80)]
+    return [source.get(task, index, "heldout") for index in range(48)]
 
 
 def _heights_px(prompt: Prompt) -> dict[str, float]:

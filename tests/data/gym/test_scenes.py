@@ -53,7 +53,7 @@ def _shape(filled: np.ndarray) -> str:
 
 def _prompts(task: str) -> list[Prompt]:
     source = GymSource(seed=11, levels=(0, 1, 2, 3))
-    return [source.get(task, index, "train") for index in range(80)]
+    return [source.get(task, index, "train") for index in range(48)]
 
 
 def _one(things: list[Seen], **wanted: str) -> Seen:

@@ -26,15 +26,15 @@ def _style(completion: str) -> str:
     }[completion]
 
 
-def _counts(solutions: StyledSolutions, count: int = 4000) -> Counter[str]:
+def _counts(solutions: StyledSolutions, count: int = 3000) -> Counter[str]:
     return Counter(_style(solutions.demonstrate(_prompt(index))) for index in range(count))
 
 
 def test_styles_come_in_their_shares() -> None:
     counts = _counts(StyledSolutions(shares={"look": 7.0, "ramble": 4.0, "blurt": 6.0, "sloppy": 3.0}, blurt_right=0.25))
-    expected = {"look": 1400, "ramble": 800, "blurt right": 300, "blurt wrong": 900, "sloppy": 600}
+    expected = {"look": 1050, "ramble": 600, "blurt right": 225, "blurt wrong": 675, "sloppy": 450}
     # five standard deviations of a binomial count
-    assert all(abs(counts[style] - n) < 5 * (n * (1 - n / 4000)) ** 0.5 for style, n in expected.items()), counts
+    assert all(abs(counts[style] - n) < 5 * (n * (1 - n / 3000)) ** 0.5 for style, n in expected.items()), counts
 
 
 def test_a_style_of_weight_zero_or_without_a_weight_is_never_written() -> None:

@@ -43,7 +43,10 @@ GLYPHS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Thing:
-    """A coloured shape in one cell. `column` and `row` count from 1; `box` is (left, top, right, bottom) in pixels, right and bottom exclusive."""
+    """A coloured shape in one cell, `column` and `row` counted from 1.
+
+    `box` is (left, top, right, bottom) in pixels, right and bottom exclusive.
+    """
 
     color: str
     shape: str

@@ -13,7 +13,6 @@ from PIL import Image
 from g2rpo.data.gym.canvas import COLORS, SHAPES, Thing, blank, draw_things, place, to_grid
 from g2rpo.data.gym.problem import Problem
 
-LETTERS = "ABCD"
 PLURAL = {"circle": "circles", "square": "squares", "triangle": "triangles", "cross": "crosses"}
 
 
@@ -31,13 +30,12 @@ def _reading_order(things: list[Thing]) -> list[Thing]:
     return sorted(things, key=lambda thing: (thing.row, thing.column))
 
 
-def _choices(rng: Random, right: str, others: list[str]) -> tuple[str, str, list[str]]:
-    """Four lettered options in random order: their text, the letter of the right one, and the wrong letters."""
-    options = [right, *rng.sample(others, 3)]
+def _choices(rng: Random, right: str, others: list[str]) -> tuple[str, list[str]]:
+    """Four words to choose from, in random order, and the wrong ones among them."""
+    wrong = rng.sample(others, 3)
+    options = [right, *wrong]
     rng.shuffle(options)
-    letter = LETTERS[options.index(right)]
-    text = " ".join(f"{option} {mark}" for mark, option in zip(LETTERS, options, strict=True))
-    return text, letter, [mark for mark in LETTERS if mark != letter]
+    return " ".join(options), wrong
 
 
 def general_vqa(rng: Random, level: int) -> Problem:
@@ -48,14 +46,14 @@ def general_vqa(rng: Random, level: int) -> Problem:
         question, right, others = f"what color is the {asked.shape}?", asked.color, [c for c in COLORS if c != asked.color]
     else:
         question, right, others = f"which shape is {asked.color}?", asked.shape, [s for s in SHAPES if s != asked.shape]
-    options, letter, wrong = _choices(rng, right, others)
-    look = f"the {asked.shape} is {asked.color} {letter}." if right == asked.color else f"the {asked.color} shape is a {asked.shape} {letter}."
+    options, wrong = _choices(rng, right, others)
+    fact = f"the {asked.shape} is {asked.color}" if right == asked.color else f"the {asked.color} shape is a {asked.shape}"
     return Problem(
         image=draw_things(blank(rng), things),
         text=f"{question} {options}",
-        answer=letter,
+        answer=right,
         answer_type="multiple choice",
-        look=look,
+        look=f"{fact}.",
         scene=_listed(things),
         wrong=wrong,
     )
@@ -117,17 +115,15 @@ def _cells(one: Thing, other: Thing) -> str:
 
 def _relation(rng: Random, one: Thing, other: Thing, things: list[Thing], image: Image.Image) -> Problem:
     dx, dy = one.column - other.column, one.row - other.row
-    if abs(dx) >= abs(dy):
-        right = "left" if dx < 0 else "right"
-    else:
-        right = "above" if dy < 0 else "below"
-    options, letter, wrong = _choices(rng, right, [r for r in ("left", "right", "above", "below") if r != right])
+    sideways, upright = "left" if dx < 0 else "right", "above" if dy < 0 else "below"
+    right = sideways if abs(dx) >= abs(dy) else upright
+    options, wrong = _choices(rng, right, [r for r in ("left", "right", "above", "below") if r != right])
     return Problem(
         image=image,
         text=f"where is the {one.name} from the {other.name}? {options}",
-        answer=letter,
+        answer=right,
         answer_type="multiple choice",
-        look=f"{_cells(one, other)} {right} {letter}.",
+        look=f"{_cells(one, other)} {right}.",
         scene=_listed(things),
         wrong=wrong,
     )

@@ -24,7 +24,7 @@ class GymSource:
     The two splits are disjoint streams of random numbers; an image of one can equal an image of the other only by chance.
     """
 
-    def __init__(self, *, seed: int = 0, levels: Sequence[int] = (1, 2)) -> None:
+    def __init__(self, *, seed: int = 0, levels: Sequence[int] = (1, 1, 2)) -> None:
         if not levels or any(level not in (0, 1, 2, 3) for level in levels):
             raise ValueError(f"data.levels: expected a list of difficulties out of 0, 1, 2, 3, got {list(levels)}")
         self.seed = seed

@@ -27,7 +27,7 @@ class StyledSolutions:
 
     def __init__(self, *, shares: Mapping[str, float], blurt_right: float = 0.35, seed: int = 0) -> None:
         unknown = set(shares) - set(STYLES)
-        if unknown or sum(shares.values()) <= 0 or min(shares.values()) < 0:
+        if unknown or not 0 < sum(shares.values()) < float("inf") or min(shares.values()) < 0:
             raise ValueError(f"demonstrations.shares: expected weights >= 0 for {', '.join(STYLES)}, got {dict(shares)}")
         if not 0 <= blurt_right <= 1:
             raise ValueError(f"demonstrations.blurt_right: expected a share in [0, 1], got {blurt_right}")

@@ -1,0 +1,203 @@
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from g2rpo.interfaces import Encoder
+from g2rpo.records import TASKS, Prompt, PromptBatch, Rollouts, Sampling
+from g2rpo.rollout.collect import Collected, KeepAll, OnlineFilter, collect
+
+Made = Callable[..., PromptBatch]
+RIGHT, WRONG, MIXED = ("1", "1", "1"), ("0", "0", "0"), ("0", "1", "0")
+TASK_OF = dict(zip("abcdefghijkl", TASKS * 2, strict=True))
+
+
+class ScriptedEngine:
+    """Writes for every prompt the three completions that the test has written down; token ids tell prompt and place in the group."""
+
+    def __init__(self, script: dict[str, tuple[str, ...]]) -> None:
+        self.script = script
+        self.sampling = Sampling(group_size=3, max_new_tokens=8)
+        self.asked: list[str] = []
+        self.seeds: list[int] = []
+
+    def start(self, policy: Any, encoder: Encoder) -> None:
+        raise AssertionError("collect has no policy")
+
+    def load_weights(self, policy: Any, step: int) -> None:
+        raise AssertionError("collect has no policy")
+
+    def generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
+        names = [prompt.id for prompt in batch.prompts]
+        self.asked.append("".join(names))
+        self.seeds.append(seed)
+        width = 1 + len(self.asked)  # every draw has a longest completion of its own
+        ids = torch.tensor([[10 * ord(name) + place] * width for name in names for place in range(sampling.group_size)])
+        return Rollouts(
+            completion_ids=ids,
+            completion_mask=torch.ones_like(ids, dtype=torch.bool),
+            old_logprobs=-ids.float(),
+            prompt=torch.arange(len(names)).repeat_interleave(sampling.group_size),
+            finished=torch.ones(len(ids), dtype=torch.bool),
+            texts=tuple(text for name in names for text in self.script[name]),
+        )
+
+
+class TextReward:
+    """The completion is the accuracy; the total looks different for every prompt and completion; `?` cannot be judged."""
+
+    def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
+        accuracy = float(completion)
+        return {"accuracy": accuracy, "format": 1.0, "structure": 0.0, "total": accuracy + len(completion) + ord(prompt.id)}
+
+
+class Run:
+    """`collect` on batches of named prompts: `Run(made, script, "abcd", "efgh")` draws the first batch, then the others."""
+
+    def __init__(self, made: Made, script: dict[str, tuple[str, ...]], *names: str) -> None:
+        self.engine = ScriptedEngine(script)
+        self.made = made
+        self.batches = [self.batch(name) for name in names]
+        self.later = iter(self.batches[1:])
+
+    def batch(self, names: str | Sequence[str]) -> PromptBatch:
+        """A prompt's number of images follows from its letter: 0, 1 or 2."""
+        return self.made(*((name, TASK_OF[name], ord(name) % 3) for name in names))
+
+    def __call__(self, group_filter: Any, failure_budget: float = 0.0) -> Collected:
+        return collect(
+            self.batches[0], lambda: next(self.later), self.engine, TextReward(), self.engine.sampling,
+            group_filter=group_filter, failure_budget=failure_budget, seed=500,
+        )  # fmt: skip
+
+
+def _assert_groups(collected: Collected, names: str, run: Run) -> None:
+    """The groups of these prompts, in this order, with everything that belongs to them."""
+    rollouts = collected.rollouts
+    assert "".join(prompt.id for prompt in collected.batch.prompts) == names
+    expected = run.batch(names)
+    assert torch.equal(collected.batch.num_images, expected.num_images)
+    if expected.pixel_values is not None:
+        assert torch.equal(collected.batch.pixel_values, expected.pixel_values)
+        assert torch.equal(collected.batch.image_grid_thw, expected.image_grid_thw)
+    assert rollouts.prompt.tolist() == [row for row in range(len(names)) for _ in range(3)]
+    assert rollouts.completion_ids[:, 0].tolist() == [10 * ord(name) + place for name in names for place in range(3)]
+    assert rollouts.texts == tuple(text for name in names for text in run.engine.script[name])
+    totals = [float(text) + len(text) + ord(name) for name in names for text in run.engine.script[name] if text != "?"]
+    assert collected.scores.total[~collected.failed].tolist() == totals
+
+
+def _per_task(names: str) -> list[int]:
+    return [sum(TASK_OF[name] == task for name in names) for task in TASKS]
+
+
+def test_groups_that_agree_are_replaced_and_the_order_is_kept(made: Made) -> None:
+    script = {"a": MIXED, "b": RIGHT, "c": MIXED, "d": WRONG, "e": WRONG, "f": ("1", "0", "1"), "g": MIXED, "h": MIXED}
+    run = Run(made, script, "abcd", "efgh")
+    collected = run(OnlineFilter())
+    _assert_groups(collected, "acfg", run)  # h is informative too, but there is no room
+    assert collected.draws == 2
+    assert run.engine.seeds == [500, 501]
+    assert collected.drawn.tolist() == _per_task("abcdefgh")
+    assert collected.kept.tolist() == _per_task("acfgh")  # a share of drawn prompts: h counts
+
+
+def test_completions_of_a_short_draw_are_padded_to_the_longest(made: Made) -> None:
+    run = Run(made, {"a": MIXED, "b": RIGHT, "c": MIXED}, "ab", "cc")
+    rollouts = run(OnlineFilter()).rollouts
+    assert rollouts.completion_mask.tolist() == [[True, True, False]] * 3 + [[True, True, True]] * 3
+    assert (rollouts.old_logprobs[:3, 2] == 0).all()
+
+
+def test_a_batch_that_teaches_enough_is_taken_as_it_is(made: Made) -> None:
+    run = Run(made, dict.fromkeys("abc", MIXED), "abc")
+    collected = run(OnlineFilter())
+    _assert_groups(collected, "abc", run)
+    assert collected.batch is run.batches[0]
+    assert (collected.draws, run.engine.asked) == (1, ["abc"])
+
+
+def test_draws_are_bounded_and_the_step_goes_on_with_what_it_has(made: Made) -> None:
+    script = {"a": RIGHT, "b": MIXED, "c": WRONG, "d": MIXED, "e": RIGHT, "f": WRONG, "g": MIXED, "h": MIXED}
+    run = Run(made, script, "abc", "def", "ggh", "hhh")
+    collected = run(OnlineFilter(max_draws=2))
+    _assert_groups(collected, "bd", run)
+    assert (collected.draws, run.engine.asked) == (2, ["abc", "def"])
+    assert next(run.later) is run.batches[2]  # no prompts were taken from the source that nobody was asked
+
+
+def test_prompts_are_asked_for_only_while_there_is_room(made: Made) -> None:
+    run = Run(made, {"a": MIXED, "b": RIGHT, "c": MIXED, "d": MIXED}, "ab", "cd", "ab")
+    _assert_groups(run(OnlineFilter()), "ac", run)
+    assert next(run.later) is run.batches[2]
+
+
+def test_nothing_to_learn_from_is_an_error_that_names_tasks_and_remedies(made: Made) -> None:
+    run = Run(made, {"a": RIGHT, "b": WRONG, "h": RIGHT}, "ab", "bh", "ab")
+    message = r"no group with mixed accuracy in 3 draws of prompts: general_vqa \(2\), math \(4\)\. .* larger batch\.group_size, or filter=none"
+    with pytest.raises(RuntimeError, match=message):
+        run(OnlineFilter(max_draws=3))
+
+
+def test_without_a_filter_every_group_is_kept(made: Made) -> None:
+    run = Run(made, {"a": RIGHT, "b": WRONG, "c": MIXED}, "abc", "ccc")
+    collected = run(KeepAll())
+    _assert_groups(collected, "abc", run)
+    assert collected.draws == 1
+    assert collected.kept.tolist() == collected.drawn.tolist() == _per_task("abc")
+
+
+def test_the_filter_looks_at_the_accuracy_and_not_at_the_total(made: Made) -> None:
+    # `1`, `1.0` and `1.00` are equally right, but of three different totals
+    run = Run(made, {"a": ("1", "1.0", "1.00"), "b": MIXED}, "ab", "bb")
+    _assert_groups(run(OnlineFilter()), "bb", run)
+
+
+def test_completions_that_could_not_be_judged_are_told(made: Made) -> None:
+    run = Run(made, {"a": RIGHT, "b": ("1", "?", "1"), "c": ("0", "1", "?")}, "ab", "cc")
+    collected = run(OnlineFilter(), failure_budget=0.4)
+    _assert_groups(collected, "bc", run)
+    assert collected.failed.tolist() == [False, True, False, False, False, True]
+    assert collected.scores.parts["accuracy"].tolist() == [1.0, 0.0, 1.0, 0.0, 1.0, 0.0]
+
+
+def test_too_many_failures_in_a_later_draw_stop_the_run(made: Made) -> None:
+    run = Run(made, {"a": RIGHT, "b": MIXED, "c": ("?", "?", "0")}, "ab", "cc")
+    with pytest.raises(RuntimeError, match=r"4 of 6 completions could not be judged.*First: prompt 'c'.*completion '\?'"):
+        run(OnlineFilter(), failure_budget=0.5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(groups=st.lists(st.sampled_from([RIGHT, WRONG, MIXED]), min_size=12, max_size=12), max_draws=st.integers(1, 4))
+def test_the_first_informative_groups_are_kept_whatever_is_drawn(groups: list[tuple[str, ...]], max_draws: int, made: Made) -> None:
+    script = dict(zip("abcdefghijkl", groups, strict=True))
+    run = Run(made, script, "abc", "def", "ghi", "jkl")
+    seen = "abcdefghijkl"[: 3 * max_draws]
+    informative = "".join(name for name in seen if script[name] == MIXED)[:3]
+    if informative:
+        _assert_groups(run(OnlineFilter(max_draws=max_draws)), informative, run)
+    else:
+        with pytest.raises(RuntimeError, match=f"no group with mixed accuracy in {max_draws} draws"):
+            run(OnlineFilter(max_draws=max_draws))
+
+
+def test_a_group_is_kept_strictly_between_the_bounds() -> None:
+    accuracy = torch.tensor([0.0, 0.5, 0.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.75, 0.5])
+    # group means 0.25, 0.5, 1, 0.75, 0.625
+    assert OnlineFilter(low=0.25, high=0.75).keeps(accuracy, 2).tolist() == [False, True, False, False, True]
+    assert OnlineFilter(low=0.0, high=1.0).keeps(accuracy, 5).tolist() == [True, True]
+    assert KeepAll().keeps(accuracy, 5).tolist() == [True, True]
+
+
+@pytest.mark.parametrize("bounds", [{"low": 0.5, "high": 0.5}, {"low": -0.1}, {"high": 1.1}])
+def test_bounds_without_anything_between_them_are_refused(bounds: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"filter: expected 0 <= low < high <= 1 \(mean accuracy of a group\), got low="):
+        OnlineFilter(**bounds)
+
+
+def test_at_least_one_batch_is_drawn() -> None:
+    with pytest.raises(ValueError, match=r"filter\.max_draws: expected at least 1 batch, got 0"):
+        OnlineFilter(max_draws=0)
