@@ -1,7 +1,7 @@
 """The plug-in points: what satisfies one of these Protocols can be named by `_target_` in a yaml, also from outside the repository."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch import Tensor
 from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
 
 
+@runtime_checkable
 class PromptSource(Protocol):
     """Where prompts come from. The same arguments give the same prompt in every process."""
 
@@ -19,6 +20,7 @@ class PromptSource(Protocol):
         """The `index`-th prompt of a task. Raises `IndexError` beyond `size`."""
 
 
+@runtime_checkable
 class Demonstrator(Protocol):
     """Writes the completions that a cold start imitates."""
 
@@ -26,6 +28,7 @@ class Demonstrator(Protocol):
         """The completion for a prompt, the same for the same prompt id."""
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """Turns prompts into what the policy reads, and token ids into text. One per model."""
 
@@ -44,6 +47,7 @@ class Encoder(Protocol):
         """Text of each completion without its end and padding tokens."""
 
 
+@runtime_checkable
 class RolloutEngine(Protocol):
     """Writes completions. Built from the configuration without weights, then started on a policy."""
 
@@ -60,6 +64,7 @@ class RolloutEngine(Protocol):
         """Called after every optimiser phase, so that the next rollouts come from the policy just trained."""
 
 
+@runtime_checkable
 class Reward(Protocol):
     """Judges one completion. Raises only for a broken prompt, never for a strange completion."""
 
@@ -67,6 +72,7 @@ class Reward(Protocol):
         """At least `accuracy`, `format`, `structure` and `total`."""
 
 
+@runtime_checkable
 class Advantage(Protocol):
     """One advantage per completion from the rewards of a whole rollout batch."""
 
@@ -82,6 +88,7 @@ class Advantage(Protocol):
         """`groups` and `tasks` are integer labels; rows of one group share a task."""
 
 
+@runtime_checkable
 class Loss(Protocol):
     """A policy loss over completion tokens, with its KL term."""
 

@@ -1,5 +1,5 @@
+import copy
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,9 +31,11 @@ def sample(policy: Any, encoder: QwenEncoder, batch: PromptBatch) -> Sampler:
     return Sampler(policy, encoder, batch)
 
 
-def _unmasked(encoder: QwenEncoder) -> Any:
+def _unmasked(encoder: QwenEncoder) -> QwenEncoder:
     """The same encoder, but every token may be sampled."""
-    return SimpleNamespace(eos_token_id=encoder.eos_token_id, pad_token_id=encoder.pad_token_id, forbidden_token_ids=(), decode=encoder.decode)
+    other = copy.copy(encoder)
+    other.forbidden_token_ids = ()
+    return other
 
 
 @torch.no_grad()

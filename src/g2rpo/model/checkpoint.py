@@ -66,7 +66,7 @@ class Checkpoint:
         if self.freeze_vision:
             policy.model.visual.requires_grad_(False)
         if self.gradient_checkpointing:
-            policy.gradient_checkpointing_enable()
+            policy.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         return policy
 
     def reference(self) -> Any:

@@ -101,9 +101,11 @@ class QwenEncoder:
 
 def _opened(image: Any, prompt: Prompt) -> Image.Image:
     try:
-        opened = image if isinstance(image, Image.Image) else Image.open(image)
-        return opened.convert("RGB")
-    except OSError as error:
+        if isinstance(image, Image.Image):
+            return image.convert("RGB")
+        with Image.open(image) as opened:
+            return opened.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what PIL raises for damaged files
         raise ValueError(
             f"task {prompt.task!r}, prompt {prompt.id!r}: image {image} cannot be read ({error}). Replace it or drop the record."
         ) from error

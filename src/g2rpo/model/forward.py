@@ -1,10 +1,13 @@
 """Pieces of a Qwen-VL forward pass that are computed once per prompt and used by all of its completions."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from g2rpo.records import PromptBatch
 
@@ -39,6 +42,24 @@ def repeat_images(images: dict[str, Any], batch: PromptBatch, times: int) -> dic
         deepstack_features=[tuple(level[i] for i in order) for level in getattr(features, "deepstack_features", None) or []],
     )
     return {"image": repeated}
+
+
+@contextmanager
+def recomputed_layers(policy: Any) -> Iterator[None]:
+    """Within it, a policy with gradient checkpointing keeps only the inputs of its layers for the backward pass.
+
+    transformers does so in training mode only, and drops the cache then. So just the layers' own switch is turned, and not for
+    sampling: what is inside the layers stays in evaluation mode, without dropout.
+    """
+    layers = [m for m in policy.modules() if isinstance(m, GradientCheckpointingLayer) and m.gradient_checkpointing]
+    modes = [layer.training for layer in layers]
+    try:
+        for layer in layers:
+            layer.training = True
+        yield
+    finally:
+        for layer, mode in zip(layers, modes, strict=True):
+            layer.training = mode
 
 
 def completion_positions(first: Int[Tensor, " b"], length: int) -> Int[Tensor, "3 b t"]:

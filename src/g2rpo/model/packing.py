@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from g2rpo.model.forward import completion_positions, encode_images, prompt_positions
+from g2rpo.model.forward import completion_positions, encode_images, prompt_positions, recomputed_layers
 from g2rpo.records import PromptBatch
 
 
@@ -64,11 +64,12 @@ def _sequences(policy: Any, batch: PromptBatch, completions: Sequence[list[int]]
 
 def target_logprobs(policy: Any, batch: SupervisedBatch) -> Float[Tensor, " n"]:
     """Log-probability, in nats, of every trained token in row-major order; only their positions are projected to the vocabulary."""
-    hidden = policy.model(
-        input_ids=batch.input_ids,
-        position_ids=batch.position_ids,
-        mm_encoder_outputs=encode_images(policy, batch.batch),
-        use_cache=False,
-    ).last_hidden_state
+    with recomputed_layers(policy):
+        hidden = policy.model(
+            input_ids=batch.input_ids,
+            position_ids=batch.position_ids,
+            mm_encoder_outputs=encode_images(policy, batch.batch),
+            use_cache=False,
+        ).last_hidden_state
     logits = policy.lm_head(hidden[:, :-1][batch.targets[:, 1:]]).float()
     return logits.log_softmax(-1).gather(-1, batch.input_ids[batch.targets][:, None])[:, 0]

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from g2rpo.model.forward import completion_positions, encode_images, masked_logits, prompt_positions, repeat_images
+from g2rpo.model.forward import completion_positions, encode_images, masked_logits, prompt_positions, recomputed_layers, repeat_images
 from g2rpo.records import PromptBatch
 
 
@@ -29,13 +29,14 @@ def completion_hidden(
     times = completion_ids.shape[0] // batch.input_ids.shape[0]
     positions, first = prompt_positions(policy, batch)
     tail = completion_positions(first.repeat_interleave(times), completion_ids.shape[1])
-    output = policy.model(
-        input_ids=torch.cat([batch.input_ids.repeat_interleave(times, 0), completion_ids], 1),
-        attention_mask=torch.cat([batch.attention_mask.repeat_interleave(times, 0), mask.to(batch.attention_mask.dtype)], 1),
-        position_ids=torch.cat([positions.repeat_interleave(times, 1), tail], 2),
-        mm_encoder_outputs=repeat_images(encode_images(policy, batch), batch, times),
-        use_cache=False,
-    )
+    with recomputed_layers(policy):
+        output = policy.model(
+            input_ids=torch.cat([batch.input_ids.repeat_interleave(times, 0), completion_ids], 1),
+            attention_mask=torch.cat([batch.attention_mask.repeat_interleave(times, 0), mask.to(batch.attention_mask.dtype)], 1),
+            position_ids=torch.cat([positions.repeat_interleave(times, 1), tail], 2),
+            mm_encoder_outputs=repeat_images(encode_images(policy, batch), batch, times),
+            use_cache=False,
+        )
     start = batch.input_ids.shape[1] - 1
     return output.last_hidden_state[:, start : start + completion_ids.shape[1]]
 

@@ -76,7 +76,7 @@ def boxes_of(answers: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
 
 
 def overlay(boxes: Mapping[str, tuple[float, ...]]) -> str:
-    """Boxes over an image of any size. White rims, below all of them, keep them visible on every ground; gold shows through the others' gaps."""
+    """Boxes over an image of any size. White rims keep them visible on every ground; gold shows through the gaps of the others."""
     if not boxes:
         return ""
     outlines = {who: f"M{x0:g} {y0:g}H{x1:g}V{y1:g}H{x0:g}Z" for who, (x0, y0, x1, y1) in boxes.items()}

@@ -6,7 +6,7 @@ the accuracy alone, never at the shaped total: a length bonus must not make a ho
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -52,6 +52,7 @@ class KeepAll:
         return torch.ones(len(accuracy) // group_size, dtype=torch.bool)
 
 
+@runtime_checkable
 class GroupFilter(Protocol):
     """Decides by accuracy which groups a step learns from."""
 

@@ -114,7 +114,7 @@ class _Decoder:
             tokens = torch.multinomial(_nucleus(logp.exp(), self.sampling.top_p), 1, generator=self.generator)[:, 0]
         return tokens, logp.gather(-1, tokens[:, None])[:, 0]
 
-    def _drop_ended(self, tokens: Int[Tensor, " n"], alive: Bool[Tensor, " n"]) -> tuple[Int[Tensor, " n"], Bool[Tensor, " n"]]:
+    def _drop_ended(self, tokens: Int[Tensor, " n"], alive: Bool[Tensor, " n"]) -> tuple[Int[Tensor, " m"], Bool[Tensor, " m"]]:
         if (~alive).sum() < self.leave_frac * len(alive):
             return tokens, alive
         keep = alive.nonzero()[:, 0]

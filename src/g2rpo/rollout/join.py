@@ -48,7 +48,7 @@ def select_groups(
         completion_ids=rollouts.completion_ids[mine],
         completion_mask=rollouts.completion_mask[mine],
         old_logprobs=rollouts.old_logprobs[mine],
-        prompt=torch.arange(len(rows), device=mine.device).repeat_interleave(group_size),
+        prompt=torch.arange(len(rows), device=rollouts.prompt.device).repeat_interleave(group_size),
         finished=rollouts.finished[mine],
         texts=tuple(rollouts.texts[row] for row in mine.tolist()),
     )
@@ -89,10 +89,11 @@ def cat_rollouts(parts: Sequence[Rollouts]) -> Rollouts:
 
 
 def cat_scores(parts: Sequence[Scores]) -> Scores:
-    """Scores of several batches."""
-    names = parts[0].parts
+    """Scores of several batches; a part that a batch does not have is 0 there."""
+    names = {name: None for part in parts for name in part.parts}
     return Scores(
-        total=torch.cat([part.total for part in parts]), parts={name: torch.cat([part.parts[name] for part in parts]) for name in names}
+        total=torch.cat([part.total for part in parts]),
+        parts={name: torch.cat([part.parts.get(name, torch.zeros_like(part.total)) for part in parts]) for name in names},
     )
 
 

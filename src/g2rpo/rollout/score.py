@@ -1,5 +1,6 @@
 """Completions to rewards, failures counted. What a reward raises for one completion costs that completion, not the run."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,7 +39,7 @@ def score_rollouts(reward: Reward, prompts: Sequence[Prompt], rollouts: Rollouts
             f"reward: {len(errors)} of {len(rows)} completions could not be judged, more than reward_failures={failure_budget:g} allows. "
             f"First: {next(iter(errors.values()))}"
         )
-    names = sorted({name for row in rows for name in row} - {"total"})
+    names = sorted({"accuracy", "format", "structure"}.union(*rows) - {"total"})  # there even if nothing could be judged
     failed = torch.tensor([row in errors for row in range(len(rows))])
     parts = {name: torch.tensor([row.get(name, 0.0) for row in rows]) for name in names}
     return Scored(scores=Scores(total=torch.tensor([row.get("total", 0.0) for row in rows]), parts=parts), failed=failed)
@@ -49,6 +50,6 @@ def _finite(row: dict[str, float]) -> dict[str, float]:
         if name not in row:
             raise ValueError(f"reward returned {sorted(row)}, expected accuracy, format, structure and total")
     for name, value in row.items():
-        if value != value or value in (float("inf"), float("-inf")):
+        if not math.isfinite(value):
             raise ValueError(f"reward returned {name}={value}, expected a finite number")
     return row

@@ -61,19 +61,20 @@ def _one(things: list[Seen], **wanted: str) -> Seen:
     return thing
 
 
-def _option(text: str, letter: str) -> str:
-    return dict((mark, option) for option, mark in re.findall(r"(\w+) ([A-D])\b", text.partition("?")[2]))[letter]
+def _options(prompt: Prompt) -> list[str]:
+    return prompt.text.partition("?")[2].split()
 
 
-def test_the_letter_of_the_colour_or_shape_that_is_seen_is_right() -> None:
+def test_the_colour_or_shape_that_is_seen_is_right_and_one_of_four_options() -> None:
     for prompt in _prompts("general_vqa"):
         things = _seen(prompt.images[0])
         if asked := re.match(r"what color is the (\w+)\?", prompt.text):
             right = _one(things, shape=asked[1]).color
         else:
             right = _one(things, color=re.match(r"which shape is (\w+)\?", prompt.text)[1]).shape
-        assert _option(prompt.text, prompt.answer) == right, prompt.id
-        assert len({_option(prompt.text, letter) for letter in "ABCD"}) == 4
+        assert prompt.answer == right, prompt.id
+        assert sorted([right, *prompt.meta["wrong"]]) == sorted(_options(prompt)), prompt.id
+        assert len(set(_options(prompt))) == 4
 
 
 def test_counted_shapes_give_the_number() -> None:
@@ -100,9 +101,10 @@ def test_relations_follow_the_cells_and_distances_the_pixels() -> None:
             assert int(prompt.answer) == round(math.dist(*centers)), prompt.id
             continue
         dx, dy = one.column - other.column, one.row - other.row
-        x, y = TOWARDS[_option(prompt.text, prompt.answer)]
+        x, y = TOWARDS[prompt.answer]
         assert x * dx + y * dy == max(abs(dx), abs(dy)), prompt.id
         assert x != 0 or abs(dy) > abs(dx)  # a diagonal counts as left or right
+        assert set(_options(prompt)) == set(TOWARDS)
     assert kinds == {"regression", "multiple choice"}
 
 
