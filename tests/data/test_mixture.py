@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from g2rpo.data.mixture import TaskMix
 from g2rpo.records import TASKS
 
-WEIGHTS = st.dictionaries(st.sampled_from(TASKS), st.sampled_from([0.0, 0.25, 1.0, 1.5, 3.0, 7.0]), min_size=1).filter(lambda w: sum(w.values()) > 0)
+WEIGHTS = st.dictionaries(st.sampled_from(TASKS), st.sampled_from([0.0, 0.25, 1.0, 1.5, 3.0, 7.0]), min_size=1).filter(
+    lambda w: sum(w.values()) > 0
+)
 
 
 def _drawn(mix: TaskMix, turns: int, counts: dict[str, int] | None = None) -> list[tuple[str, int]]:

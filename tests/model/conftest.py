@@ -56,7 +56,7 @@ def noise() -> Callable[..., Image.Image]:
 def ask() -> Callable[..., Prompt]:
     """`ask("how many?", image, image, id="t/1")`: a prompt about some images."""
 
-    def prompt(text: str, *images: Any, id: str = "t/0", task: str = "math") -> Prompt:  # noqa: A002
+    def prompt(text: str, *images: Any, id: str = "t/0", task: str = "math") -> Prompt:
         return Prompt(id=id, task=task, text=text, images=images, answer="1", answer_type="numerical")
 
     return prompt

@@ -67,7 +67,9 @@ def test_a_folder_without_a_model_is_refused_before_anything_is_loaded(kind: str
     path = tmp_path / "models" / "mine"
     path.parent.mkdir()
     {"missing": lambda: None, "empty": path.mkdir, "file": path.touch}[kind]()
-    message = r"model\.path: expected a folder with config\.json or a Hub id like .*, got '.*models/mine'; download the model or correct the path"
+    message = (
+        r"model\.path: expected a folder with config\.json or a Hub id like .*, got '.*models/mine'; download the model or correct the path"
+    )
     with pytest.raises(ValueError, match=message):
         Checkpoint(path=str(path))
 
@@ -88,7 +90,11 @@ def test_the_packaged_policy_is_found_and_an_unknown_one_is_not() -> None:
 
 
 def test_a_frozen_vision_tower_gets_no_gradient_and_the_language_model_does(tiny_folder: Path) -> None:
-    trained = {name.split(".")[1] for name, p in _weights(Checkpoint(path=str(tiny_folder), freeze_vision=True).policy()).items() if p.requires_grad}
+    trained = {
+        name.split(".")[1]
+        for name, p in _weights(Checkpoint(path=str(tiny_folder), freeze_vision=True).policy()).items()
+        if p.requires_grad
+    }
     assert trained == {"language_model"}
     everything = {name.split(".")[1] for name, p in _weights(Checkpoint(path=str(tiny_folder)).policy()).items() if p.requires_grad}
     assert everything == {"language_model", "visual"}
@@ -118,7 +124,9 @@ def _saved_bytes(run: Callable[[], torch.Tensor]) -> tuple[int, torch.Tensor]:
     return sum(kept.values()), result
 
 
-def test_gradient_checkpointing_keeps_less_and_changes_no_number(tiny_folder: Path, encoder: QwenEncoder, prompts: Sequence[Prompt]) -> None:
+def test_gradient_checkpointing_keeps_less_and_changes_no_number(
+    tiny_folder: Path, encoder: QwenEncoder, prompts: Sequence[Prompt]
+) -> None:
     results = []
     for trade in (False, True):
         policy = Checkpoint(path=str(tiny_folder), gradient_checkpointing=trade).policy()

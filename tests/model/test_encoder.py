@@ -150,7 +150,9 @@ def test_a_damaged_file_is_read_or_refused_and_nothing_else(
 
 @pytest.mark.parametrize("text", ["what is <|image_pad|>?", "<|image_pad|>"])
 def test_text_that_holds_the_image_placeholder_is_refused(text: str, encoder: QwenEncoder, ask: Ask, noise: Noise) -> None:
-    with pytest.raises(ValueError, match=r"prompt 'mine/3': expected 1 image placeholders .* found 2; its text must not contain <\|image_pad\|>"):
+    with pytest.raises(
+        ValueError, match=r"prompt 'mine/3': expected 1 image placeholders .* found 2; its text must not contain <\|image_pad\|>"
+    ):
         encoder.encode([ask(text, noise(0), id="mine/3")])
     with pytest.raises(ValueError, match=r"prompt 'mine/4': expected 0 image placeholders .* found 1"):
         encoder.encode([ask("<|image_pad|>", id="mine/4")])
@@ -169,7 +171,7 @@ def test_tags_are_one_token_each_and_part_of_the_text(encoder: QwenEncoder) -> N
 
 
 @settings(max_examples=50, deadline=None)
-@given(text=st.text(max_size=40) | st.text("0123456789 .,[]{}\"<>/\n\tabé中🎈", max_size=40))
+@given(text=st.text(max_size=40) | st.text('0123456789 .,[]{}"<>/\n\tabé中🎈', max_size=40))
 def test_a_completion_survives_tokenising_and_decoding(text: str, encoder: QwenEncoder) -> None:
     ids = encoder.tokenize(text)
     assert ids[-1] == encoder.eos_token_id

@@ -65,9 +65,7 @@ def test_no_images_have_no_features(policy: Any, encoder: QwenEncoder, ask: Ask)
 
 
 @pytest.mark.parametrize(("temperature", "divisor"), [(1.0, 1.0), (0.5, 0.5), (2.0, 2.0), (0.0, 1.0)])
-def test_logits_are_divided_by_the_temperature_and_forbidden_ones_minus_infinity(
-    temperature: float, divisor: float, policy: Any
-) -> None:
+def test_logits_are_divided_by_the_temperature_and_forbidden_ones_minus_infinity(temperature: float, divisor: float, policy: Any) -> None:
     hidden = torch.randn(3, 128, generator=torch.Generator().manual_seed(1))
     expected = hidden @ policy.lm_head.weight.T / divisor
     logits = masked_logits(policy, hidden, (2, 9), temperature)

@@ -64,7 +64,8 @@ def test_gradients_of_a_packed_row_are_those_of_padded_rows(case: Case) -> None:
     parameters = dict(case.policy.named_parameters())
     weights = torch.randn(sum(len(c) for c in case.completions), generator=torch.Generator().manual_seed(1))
     packed, padded = (
-        torch.autograd.grad((weights * target_logprobs(case.policy, case.packed(size))).sum(), list(parameters.values())) for size in (10_000, 1)
+        torch.autograd.grad((weights * target_logprobs(case.policy, case.packed(size))).sum(), list(parameters.values()))
+        for size in (10_000, 1)
     )
     for name, x, y in zip(parameters, packed, padded, strict=True):
         assert torch.allclose(x, y, atol=1e-5 * float(y.abs().max()) + 1e-6, rtol=1e-3), name

@@ -88,9 +88,9 @@ def test_gradients_are_those_of_the_plain_forward_pass(temperature: float, case:
     a, b = torch.randn(8, 6, generator=generator), torch.randn(8, 6, generator=generator)
     parameters = dict(case.policy.named_parameters())
     forbidden = case.encoder.forbidden_token_ids
-    grads = []
-    for stats in (case.stats(forbidden=forbidden, temperature=temperature), _plain(case, forbidden, temperature)):
-        grads.append(torch.autograd.grad((a * stats.logprobs).sum() + (b * stats.entropy).sum(), list(parameters.values())))
+    both = (case.stats(forbidden=forbidden, temperature=temperature), _plain(case, forbidden, temperature))
+    weights = list(parameters.values())
+    grads = [torch.autograd.grad((a * stats.logprobs).sum() + (b * stats.entropy).sum(), weights) for stats in both]
     for name, ours, plain in zip(parameters, *grads, strict=True):
         assert torch.allclose(ours, plain, atol=1e-5 * float(plain.abs().max()) + 1e-6, rtol=1e-3), name
     assert min(float(grad.abs().max()) for grad in grads[0]) > 0

@@ -137,7 +137,9 @@ def test_prompts_are_asked_for_only_while_there_is_room(made: Made) -> None:
 
 def test_nothing_to_learn_from_is_an_error_that_names_tasks_and_remedies(made: Made) -> None:
     run = Run(made, {"a": RIGHT, "b": WRONG, "h": RIGHT}, "ab", "bh", "ab")
-    message = r"no group with mixed accuracy in 3 draws of prompts: general_vqa \(2\), math \(4\)\. .* larger batch\.group_size, or filter=none"
+    message = (
+        r"no group with mixed accuracy in 3 draws of prompts: general_vqa \(2\), math \(4\)\. .* larger batch\.group_size, or filter=none"
+    )
     with pytest.raises(RuntimeError, match=message):
         run(OnlineFilter(max_draws=3))
 

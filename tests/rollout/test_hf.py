@@ -205,4 +205,6 @@ def test_what_no_engine_can_do_is_refused() -> None:
         HFEngine(max_new_tokens=4, leave_frac=0.0)
     with pytest.raises(ValueError, match=r"rollout\.temperature: expected 0 \(greedy\) or more, got -1"):
         HFEngine(max_new_tokens=4, temperature=-1.0)
-    assert HFEngine(max_new_tokens=4, temperature=0.5, top_p=0.9).sampling == Sampling(group_size=1, max_new_tokens=4, temperature=0.5, top_p=0.9)
+    assert HFEngine(max_new_tokens=4, temperature=0.5, top_p=0.9).sampling == Sampling(
+        group_size=1, max_new_tokens=4, temperature=0.5, top_p=0.9
+    )

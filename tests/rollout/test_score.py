@@ -80,7 +80,9 @@ def test_more_failures_than_the_budget_stop_the_run_with_the_first_record(score:
 
 
 def test_a_nan_is_named(score: Callable[..., Scored]) -> None:
-    with pytest.raises(RuntimeError, match=r"prompt 'b': ValueError: reward returned total=nan, expected a finite number; completion 'nan'"):
+    with pytest.raises(
+        RuntimeError, match=r"prompt 'b': ValueError: reward returned total=nan, expected a finite number; completion 'nan'"
+    ):
         score("aa", "b", "nan", budget=0.0)
 
 

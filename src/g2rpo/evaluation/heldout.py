@@ -147,4 +147,3 @@ def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     part = path.with_suffix(path.suffix + ".part")
     part.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     part.replace(path)
-

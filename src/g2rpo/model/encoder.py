@@ -70,9 +70,7 @@ class QwenEncoder:
     def chat_text(self, prompt: Prompt) -> str:
         """What the policy is shown, with one placeholder per image, ready for its answer."""
         content: list[dict[str, str]] = [{"type": "image"} for _ in prompt.images] + [{"type": "text", "text": prompt.text}]
-        return str(
-            self.tokenizer.apply_chat_template([{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True)
-        )
+        return str(self.tokenizer.apply_chat_template([{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True))
 
     def _patches(self, images: list[Image.Image]) -> dict[str, Tensor] | None:
         if not images:

@@ -1,7 +1,7 @@
 """Demonstrations as supervised batches: several sequences in one row, or one a row, without a difference in the numbers.
 
-    packed   [prompt 1 | completion 1 | prompt 2 | completion 2 | pad]      positions restart with every sequence, and a
-    padded   [prompt 1 | completion 1 | pad]                                token sees its own sequence only
+packed   [prompt 1 | completion 1 | prompt 2 | completion 2 | pad]      positions restart with every sequence, and a
+padded   [prompt 1 | completion 1 | pad]                                token sees its own sequence only
 """
 
 from collections.abc import Sequence

@@ -60,9 +60,7 @@ class PromptDataModule(L.LightningDataModule):
         seed: Of the order within finite tasks.
     """
 
-    def __init__(
-        self, *, source: PromptSource, mix: TaskMix, encoder: Encoder, num_prompts: int, num_steps: int, seed: int
-    ) -> None:
+    def __init__(self, *, source: PromptSource, mix: TaskMix, encoder: Encoder, num_prompts: int, num_steps: int, seed: int) -> None:
         super().__init__()
         if num_prompts < 1:
             raise ValueError(f"batch.prompts: expected at least 1 prompt per step, got {num_prompts}")

@@ -17,7 +17,13 @@ PACKAGES = ("torch", "transformers", "lightning", "hydra-core")
 
 
 def write_summary(
-    cfg: DictConfig, folder: Path, *, steps: int, before: HeldoutResult, after: HeldoutResult, stage_s: dict[str, float],
+    cfg: DictConfig,
+    folder: Path,
+    *,
+    steps: int,
+    before: HeldoutResult,
+    after: HeldoutResult,
+    stage_s: dict[str, float],
     drawn: dict[str, int],
 ) -> None:
     """Writes `folder/summary.json` atomically."""

@@ -10,14 +10,14 @@ EVERY_LEVEL = (0, 1, 2, 3)
 THINGS = {"math": (2, 4, 10), "spatial": (2, 2, 4), "document": (1, 1, 3)}
 """Things to tell apart, where they are not (1, 1, 4): fewest and most at level 0, most at level 3."""
 GOLDEN = {
-    "general_vqa": ("which shape is red? square A circle B triangle C cross D", "A"),
+    "general_vqa": ("which shape is red? square circle triangle cross", "square"),
     "math": ("how many crosses are there?", "1"),
     "chart": ("what is the value of the black point?", "35"),
-    "spatial": ("where is the purple circle from the green square? left A right B below C above D", "C"),
+    "spatial": ("where is the purple circle from the green square? left right below above", "below"),
     "document": ("read the text.", "32 08 91"),
     "grounding": ("give the box of the black circle.", '{"boxes": [531, 531, 750, 750]}'),
 }
-"""Question and answer of gym/heldout/<task>/3 with seed 0, written down once: the shipped checkpoint has learnt from this stream."""
+    """Written down once: the shipped checkpoint has learnt from this stream."""
 MOSTLY = {"spatial": 0.75, "document": 0.3, "grounding": 0.9}
 """Share of believable wrong answers that are worth nothing at all, at least."""
 

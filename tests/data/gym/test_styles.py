@@ -64,9 +64,7 @@ def test_looking_and_rambling_earn_everything_and_blurting_wrongly_and_sloppines
     assert max(scores["total"] for scores in earned["sloppy"]) == 0.0
 
 
-@pytest.mark.parametrize(
-    "shares", [{"look": 1.0, "shout": 1.0}, {"look": 1.0, "blurt": -0.1}, {"look": 0.0}, {}, {"look": float("nan")}]
-)
+@pytest.mark.parametrize("shares", [{"look": 1.0, "shout": 1.0}, {"look": 1.0, "blurt": -0.1}, {"look": 0.0}, {}, {"look": float("nan")}])
 def test_shares_that_make_no_mixture_are_refused(shares: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"demonstrations\.shares: expected weights >= 0 for look, ramble, blurt, sloppy, got"):
         StyledSolutions(shares=shares)
