@@ -26,6 +26,7 @@ SMALL = (
     "heldout.prompts_per_task=2", "filter=none",
 )  # fmt: skip
 
+NO_HELDOUT = "heldout.prompts_per_task=0"
 LENGTH_PAYS = ("~reward", "+reward={_target_: misbehaving.LengthPays}")
 
 PLUG_INS = '''
@@ -204,14 +205,14 @@ def test_a_run_leaves_its_configuration_a_report_and_weights_that_load(finished:
 
 def test_the_same_seed_gives_the_same_numbers_and_another_does_not(finished: Path, train: Callable[..., Path]) -> None:
     assert untimed(train(folder="again")) == untimed(finished)
-    assert untimed(train("seed=1", "heldout=none", folder="other")) != untimed(finished)
+    assert untimed(train("seed=1", NO_HELDOUT, folder="other")) != untimed(finished)
 
 
 def test_a_killed_and_resumed_run_has_the_numbers_of_the_unbroken_one(
     train: Callable[..., Path], tiny_folder: Path, plug_ins: Path, tmp_path: Path
 ) -> None:
     # ema_grpo remembers rewards, so its memory has to survive too; the reward kills the process in the third step of eight completions
-    options = ("advantage=ema_grpo", "trainer.max_steps=4", "checkpoint.every_n_train_steps=1", "heldout=none", *LENGTH_PAYS)
+    options = ("advantage=ema_grpo", "trainer.max_steps=4", "checkpoint.every_n_train_steps=1", NO_HELDOUT, *LENGTH_PAYS)
     unbroken, killed = train(*options, folder="unbroken"), tmp_path / "killed"
     dies = ("+reward.dies_after=20", f"hydra.run.dir={killed}")
     done = script("train.py", *SMALL, f"model.path={tiny_folder}", *options, *dies, path=plug_ins)
@@ -230,9 +231,9 @@ def test_a_kl_term_loads_a_reference_and_a_run_without_one_does_not(train: Calla
     loaded = []
     reference = Checkpoint.reference
     monkeypatch.setattr(Checkpoint, "reference", lambda self: loaded.append(self.path) or reference(self))
-    train("heldout=none", "trainer.max_steps=1", folder="without")
+    train(NO_HELDOUT, "trainer.max_steps=1", folder="without")
     assert loaded == []
-    rows = metrics(train("heldout=none", "loss.kl_coef=0.1", "optimizer.lr=1e-2", *LENGTH_PAYS))
+    rows = metrics(train(NO_HELDOUT, "loss.kl_coef=0.1", "optimizer.lr=1e-2", *LENGTH_PAYS))
     assert len(loaded) == 1
     assert float(rows[0]["loss/kl"]) == pytest.approx(0.0, abs=1e-7)
     assert float(rows[1]["loss/kl"]) > 1e-4
@@ -271,9 +272,9 @@ WRONG = {
         [f"task_mix.weights.{task}=0" for task in TASKS],
         "task_mix.weights: expected at least one positive weight",
     ),
-    "unknown task": (["+task_mix.weights.maths=1.0"], "unknown task 'maths'; expected one of: general_vqa, math, chart"),
+    "unknown task": (["+task_mix.weights.maths=1.0"], "task_mix: unknown task 'maths'; expected one of: general_vqa, math, chart"),
     "missing folder": (["model.path=/no/such/folder"], "model.path: expected a folder with config.json or a Hub id"),
-    "no folder named": (["model.path=???"], "model.path"),
+    "no folder named": (["model.path=???"], "model.path: Missing mandatory value"),
     "no steps": (["trainer.max_steps=0"], "trainer.max_steps: expected at least 1"),
     "argument that does not exist": (["+filter.lwo=0.1"], "filter: "),
     "class that does not exist": (["reward._target_=nowhere.Reward"], "reward: "),
@@ -287,8 +288,8 @@ def test_wrong_input_is_answered_with_its_key_before_weights_are_loaded(
     monkeypatch.setattr(Checkpoint, "policy", lambda self: pytest.fail("the weights were loaded"))
     options, words = WRONG[name]
     message = complaint(train, caplog, tmp_path, *options)
-    assert message.startswith(words.partition("; ")[0]) or words in message
-    assert len(message.splitlines()) == 1
+    assert message.startswith(words)
+    assert "full_key" not in message
 
 
 def test_a_folder_without_checkpoint_cannot_be_resumed(
@@ -315,31 +316,28 @@ def test_what_hydra_refuses_is_said_with_key_or_choices(option: list[str], words
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
-PICTURES = {
-    "no picture": b"this is no picture",
-    "cut short": b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00@\x00\x00\x00@\x08\x02\x00\x00\x00%\x0b\xe6\x89",
-    "empty": b"",
-}
-
-
-@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("kind", ["no picture", "cut short"])
 def test_a_picture_that_cannot_be_read_is_named_with_its_prompt(
     kind: str, train: Callable[..., Path], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    (tmp_path / "chart.png").write_bytes(PICTURES[kind])
+    GymSource().get("chart", 0, "train").images[0].save(tmp_path / "chart.png")
+    whole = (tmp_path / "chart.png").read_bytes()
+    (tmp_path / "chart.png").write_bytes(whole[: len(whole) // 2] if kind == "cut short" else b"this is no picture")
     message = complaint(
-        train, caplog, tmp_path, "heldout=none", "~data", f"+data={{_target_: misbehaving.Broken, file: {tmp_path / 'chart.png'}}}"
+        train, caplog, tmp_path, NO_HELDOUT, "~data", f"+data={{_target_: misbehaving.Broken, file: {tmp_path / 'chart.png'}}}"
     )
     assert message.startswith("task 'chart', prompt 'gym/train/chart/0': image ")
     assert str(tmp_path / "chart.png") in message
     assert message.endswith("Replace it or drop the record.")
 
 
-@pytest.mark.parametrize("heldout", ["none", "standard"])
+@pytest.mark.parametrize("heldout_prompts", [0, 2])
 def test_a_reward_that_fails_everywhere_is_shown_with_the_first_record(
-    heldout: str, train: Callable[..., Path], caplog: pytest.LogCaptureFixture, tmp_path: Path
+    heldout_prompts: int, train: Callable[..., Path], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    message = complaint(train, caplog, tmp_path, f"heldout={heldout}", "~reward", "+reward={_target_: misbehaving.Refusing}")
+    message = complaint(
+        train, caplog, tmp_path, f"heldout.prompts_per_task={heldout_prompts}", "~reward", "+reward={_target_: misbehaving.Refusing}"
+    )
     assert message.startswith("reward: ")
     assert "completions could not be judged" in message
     assert "ZeroDivisionError: no verdict" in message
@@ -349,14 +347,6 @@ def test_a_reward_that_fails_everywhere_is_shown_with_the_first_record(
 def test_a_loss_that_is_no_number_is_named_with_its_step_and_tasks(
     train: Callable[..., Path], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    message = complaint(train, caplog, tmp_path, "heldout=none", "loss._target_=misbehaving.NoNumber")
+    message = complaint(train, caplog, tmp_path, NO_HELDOUT, "loss._target_=misbehaving.NoNumber")
     assert message.startswith("step 1: loss became nan (tasks chart, general_vqa, math, spatial); the weights before it are in ")
     assert (tmp_path / "run" / "checkpoints" / "last_finite.ckpt").is_file()
-
-
-def test_a_learning_rate_that_blows_the_weights_up_is_named_with_its_step(
-    train: Callable[..., Path], caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    message = complaint(train, caplog, tmp_path, "heldout=none", "optimizer.lr=1e30", *LENGTH_PAYS)
-    assert message.startswith("step 2: ")
-    assert "optimizer.lr" in message

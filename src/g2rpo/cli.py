@@ -56,11 +56,12 @@ def explained(folder: Path) -> Iterator[None]:
 
 def sentence(error: BaseException) -> str:
     """The cause of an error as the user can act on it: Hydra's wrapping is taken off, the configuration key kept."""
-    key = next((line.removeprefix("full_key: ") for line in str(error).splitlines() if line.startswith("full_key: ")), "")
+    lines = [line.strip() for line in str(error).splitlines()]
+    key = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), "")
     cause = error
     while cause.__cause__ is not None and type(error).__name__ == "InstantiationException":
         cause = cause.__cause__
         if type(cause).__name__ != "InstantiationException":
             break
-    text = str(cause).strip()
+    text = "\n".join(line for line in str(cause).strip().splitlines() if not line.strip().startswith(("full_key: ", "object_type=")))
     return f"{key}: {text}" if key and not text.startswith(key) else text

@@ -41,7 +41,7 @@ def policy(tiny_folder: Path, encoder: QwenEncoder) -> Any:
 
     def prefer(module: Any, args: Any, logits: Tensor) -> Tensor:
         bonus = torch.zeros(logits.shape[-1])
-        bonus[encoder.eos_token_id] = 3.5
+        bonus[encoder.eos_token_id] = 3.0
         bonus[list(encoder.forbidden_token_ids)] = 4.0
         return logits + bonus
 

@@ -121,7 +121,7 @@ def test_a_resumed_cold_start_ends_with_the_weights_of_the_unbroken_one(trained:
 
 
 def test_a_loss_is_logged_for_each_task_of_a_batch(trained: Any, encoder: QwenEncoder, policy: Any) -> None:
-    plan = stages(1, 1)[1:]
+    plan = [Stage(steps=1, source=GymSource(), tasks={"math": 1.0, "chart": 1.0}, demonstrations=LOOK)]
     (batch, completions), *_ = demonstrations(encoder, plan)
     assert {prompt.task for prompt in batch.prompts} == {"math", "chart"}
     _, trainer = trained(plan)
