@@ -65,7 +65,7 @@ def fitted(datamodule: Callable[..., PromptDataModule], tmp_path: Path) -> Calla
 
 
 def numbers(trainer: L.Trainer) -> dict[str, float]:
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return {name: float(value) for name, value in trainer.lightning_module.last_metrics.items()}
 
 
 def test_on_policy_the_loss_is_minus_the_token_mean_of_the_advantages(build: Any, fitted: Any) -> None:

@@ -66,6 +66,7 @@ class G2RPOModule(L.LightningModule):
         )
         self.steps_done = 0
         self.last_experience: Experience | None = None
+        self.last_metrics: dict[str, float] = {}
         engine.start(policy, encoder)
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> None:
@@ -85,7 +86,7 @@ class G2RPOModule(L.LightningModule):
         self.engine.load_weights(self.policy, self.steps_done)
         times.updated = time.perf_counter()
         self.last_experience = experience
-        self.log_dict(step_metrics(collected, experience, length_part, updates, times) | self.advantage_metrics(experience))
+        self.record(step_metrics(collected, experience, length_part, updates, times) | self.advantage_metrics(experience))
 
     def collect(self, batch: PromptBatch) -> Collected:
         """Completions and scores for a batch of prompts; unanimous groups are replaced where a filter is set."""
@@ -128,6 +129,12 @@ class G2RPOModule(L.LightningModule):
         optimizer.step()
         stats.loss |= {"grad_norm": norm, "lr": optimizer.param_groups[0]["lr"]}
         return stats
+
+    def record(self, row: dict[str, float]) -> None:
+        """One row to every logger. Not through `self.log`, which repeats the last value of a task that had no prompt in this step."""
+        self.last_metrics = row
+        for logger in self.trainer.loggers:
+            logger.log_metrics(row, step=self.steps_done - 1)
 
     def advantage_metrics(self, experience: Experience) -> dict[str, float]:
         """Shape of the advantages by task."""

@@ -134,7 +134,7 @@ class Progress(ProgressBar):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Shows the numbers of the step that has just ended."""
         if self._display is not None:
-            named = {**trainer.logged_metrics, **trainer.callback_metrics}
+            named = getattr(pl_module, "last_metrics", None) or {**trainer.logged_metrics, **trainer.callback_metrics}
             self._display.update(trainer.global_step, numbers_line(named, also=trainer.progress_bar_metrics))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

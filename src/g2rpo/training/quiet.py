@@ -11,6 +11,7 @@ EXPECTED = (
     r".*module\(s\) in eval mode at the start of training.*",  # on purpose: no dropout, so that sampler and trainer agree
     r".*does not have many workers.*",
     r".*Using ModelCheckpoint with manual optimization.*",  # the state after an update is what a resumed run needs
+    r".*Checkpoint directory .* exists and is not empty.*",  # so it does wherever a run is resumed
     r".*your dataloader is not resumable.*",  # the stream's state is in the checkpoint, see training/datamodule.py
     r".*`weights_only` was not set.*",
 )
