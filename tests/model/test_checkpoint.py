@@ -137,3 +137,10 @@ def test_gradient_checkpointing_keeps_less_and_changes_no_number(
     assert little < 0.5 * plenty
     assert torch.equal(plain, again)
     assert all(torch.allclose(plain_grads[name], again_grads[name], atol=1e-6) for name in plain_grads)
+
+
+def test_a_missing_folder_inside_a_folder_that_exists_is_no_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs").mkdir()
+    with pytest.raises(ValueError, match=r"model\.path: expected a folder with config.json"):
+        Checkpoint(path="outputs/step50")

@@ -39,7 +39,9 @@ class Checkpoint:
         if dtype not in DTYPES:
             raise ValueError(f"model.dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
         is_folder = (Path(path) / "config.json").is_file()
-        if not is_folder and (Path(path).exists() or not HUB_ID.fullmatch(path)):
+        # outputs/step50 has the form of a Hub id, but a first part that exists here can only be meant as a folder
+        looks_local = Path(path).exists() or ("/" in path and Path(path).parent.is_dir())
+        if not is_folder and (looks_local or not HUB_ID.fullmatch(path)):
             raise ValueError(
                 f"model.path: expected a folder with config.json or a Hub id like Qwen/Qwen3-VL-8B-Instruct, got {path!r}; "
                 "download the model or correct the path"
