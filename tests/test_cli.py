@@ -151,8 +151,14 @@ def test_a_run_writes_one_row_of_declared_numbers_a_step(finished: Path) -> None
     assert [row["step"] for row in rows] == ["1", "2"]
     columns = [name for name in rows[0] if name != "step"]
     assert {name for name in columns if metric_of(name).unit == ""} == set()
-    # four prompts of six tasks a step: math and chart in both, document in the second only
-    assert (rows[0]["reward/accuracy/document"] != "", rows[1]["reward/accuracy/document"] != "") == (False, True)
+    # four prompts of six tasks a step: cells of a task that had none are empty, before its first prompt and after its last
+    completions = json_lines(finished / "completions.jsonl")
+    for step, row in enumerate(rows, start=1):
+        seen = {completion["task"] for completion in completions if completion["step"] == step}
+        assert (
+            {task for task in TASKS if row[f"reward/accuracy/{task}"]} == seen == {task for task in TASKS if row[f"advantage/std/{task}"]}
+        )
+        assert len(seen) == 4
     promised = ["reward/total", "loss/clip_frac", "time/step_s", "time/rollout_s", "time/update_s"]
     promised += [f"{name}/math" for name in ("reward/accuracy", "advantage/std", "policy/entropy_nats", "rollout/completion_tokens")]
     assert [name for name in promised if not math.isfinite(float(rows[0][name]))] == []
