@@ -356,3 +356,13 @@ def test_a_loss_that_is_no_number_is_named_with_its_step_and_tasks(
     message = complaint(train, caplog, tmp_path, NO_HELDOUT, "loss._target_=misbehaving.NoNumber")
     assert message.startswith("step 1: loss became nan (tasks chart, general_vqa, math, spatial); the weights before it are in ")
     assert (tmp_path / "run" / "checkpoints" / "last_finite.ckpt").is_file()
+
+
+def test_a_run_whose_report_fails_is_not_finished(train: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Path:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("g2rpo.report.run.write_report", broken)
+    with pytest.raises(SystemExit):
+        train("trainer.max_steps=1", NO_HELDOUT, folder="unreported")
+    assert not (tmp_path / "unreported" / "summary.json").exists()

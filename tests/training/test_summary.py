@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from g2rpo.evaluation.heldout import HeldoutResult
-from g2rpo.training.summary import config_hash, write_summary
+from g2rpo.training.summary import config_hash, summarise, write_summary
 
 BEFORE = HeldoutResult(sampled={"macro": 0.25, "math": 0.25}, greedy={"macro": 0.5, "math": 0.5})
 AFTER = HeldoutResult(sampled={"macro": 0.75, "math": 0.75}, greedy={"macro": 1.0, "math": 1.0})
@@ -17,7 +17,7 @@ AFTER = HeldoutResult(sampled={"macro": 0.75, "math": 0.75}, greedy={"macro": 1.
 
 def written(folder: Path, before: HeldoutResult = BEFORE, after: HeldoutResult = AFTER) -> dict[str, Any]:
     cfg = OmegaConf.create({"seed": 1})
-    write_summary(cfg, folder, steps=7, before=before, after=after, stage_s={"train": 1.5}, drawn={"math": 9})
+    write_summary(folder, summarise(cfg, steps=7, before=before, after=after, stage_s={"train": 1.5}, drawn={"math": 9}))
     return json.loads((folder / "summary.json").read_text(), parse_constant=lambda name: f"{name} is no JSON")
 
 

@@ -80,8 +80,11 @@ class Run:
         return [step for step, _ in found], [value for _, value in found]
 
 
-def read_run(folder: Path) -> Run:
-    """Reads a run folder. Raises `ValueError` for a folder that is none, and for a broken file with its name, line and key."""
+def read_run(folder: Path, summary: dict[str, Any] | None = None) -> Run:
+    """Reads a run folder; a `summary` that is not written yet takes the place of `summary.json`.
+
+    Raises `ValueError` for a folder that is none, and for a broken file with its name, line and key.
+    """
     if not any((folder / name).exists() for name in ("metrics.csv", ".hydra", "heldout", "summary.json")):
         raise ValueError(f"{folder} is no run folder: expected metrics.csv, .hydra/, heldout/ or summary.json in it")
     notes: list[str] = []
@@ -92,7 +95,7 @@ def read_run(folder: Path) -> Run:
         draws=_read_draws(folder, notes),
         before=_read_heldout(folder, "before", notes),
         after=_read_heldout(folder, "after", notes),
-        summary=_read_summary(folder, notes),
+        summary=summary or _read_summary(folder, notes),
         notes=tuple(notes),
     )
 

@@ -2,18 +2,20 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from g2rpo.report.folder import read_run
 from g2rpo.report.page import page
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, summary: dict[str, Any] | None = None) -> Path:
     """Writes `report.html` into a run folder, whole or not at all, and returns its path.
 
-    Works on a run that has not finished: what is missing is said on the page. Raises `ValueError` for a folder that is no run
-    folder, and for a broken row with its file and line.
+    `summary` is what a run is about to write into `summary.json`, which comes last; None reads the file. Works on a run that has
+    not finished: what is missing is said on the page. Raises `ValueError` for a folder that is no run folder, and for a broken row
+    with its file and line.
     """
-    html = page(read_run(folder))
+    html = page(read_run(folder, summary))
     target = folder / "report.html"
     unfinished = folder / f".report.html.{os.getpid()}"
     unfinished.write_text(html, encoding="utf-8", errors="replace")

@@ -23,7 +23,7 @@ from g2rpo.training.progress import Progress, stage
 from g2rpo.training.quiet import quieten
 from g2rpo.training.resume import resume_checkpoint
 from g2rpo.training.run_log import RunLog
-from g2rpo.training.summary import write_summary
+from g2rpo.training.summary import summarise, write_summary
 
 log = logging.getLogger("g2rpo")
 
@@ -71,7 +71,7 @@ class Timer:
         self._last = now
 
 
-def run_training(cfg: DictConfig, *, write_report: Callable[[Path], Path]) -> float:
+def run_training(cfg: DictConfig, *, write_report: Callable[[Path, dict[str, Any]], Path]) -> float:
     """The main job. Returns the held-out macro score after training (nan without held-out prompts)."""
     quieten()
     timer, folder = Timer(), Path(cfg.run_dir)
@@ -100,8 +100,10 @@ def run_training(cfg: DictConfig, *, write_report: Callable[[Path], Path]) -> fl
     save_checkpoint(policy, encoder, folder / "checkpoints" / "final", parts.model.dtype)
     after = heldout(parts, encoder, folder, "after")
     timer.done("heldout_after")
-    write_summary(cfg, folder, steps=trainer.global_step, before=before, after=after, stage_s=timer.stage_s, drawn=data.stream.counts)
-    page = write_report(folder)
+    summary = summarise(cfg, steps=trainer.global_step, before=before, after=after, stage_s=timer.stage_s, drawn=data.stream.counts)
+    page = write_report(folder, summary)
+    timer.done("report")
+    write_summary(folder, summary)  # last of all: with it, the run is finished
     log.info("held-out macro %.3f -> %.3f (greedy %.3f -> %.3f)", *_macros(before, after))
     Console(soft_wrap=True, highlight=False).print(f"report: {page.resolve()}")
     return after.sampled["macro"]
@@ -119,7 +121,7 @@ def run_evaluation(cfg: DictConfig) -> float:
     timer.done("heldout_before")
     for name, score in result.sampled.items():
         log.info("%-12s sampled %.3f   greedy %.3f", name, score, result.greedy[name])
-    write_summary(cfg, folder, steps=0, before=result, after=result, stage_s=timer.stage_s, drawn={})
+    write_summary(folder, summarise(cfg, steps=0, before=result, after=result, stage_s=timer.stage_s, drawn={}))
     return result.sampled["macro"]
 
 

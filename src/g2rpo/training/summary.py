@@ -16,18 +16,17 @@ from g2rpo.evaluation.heldout import HeldoutResult
 PACKAGES = ("torch", "transformers", "lightning", "hydra-core")
 
 
-def write_summary(
+def summarise(
     cfg: DictConfig,
-    folder: Path,
     *,
     steps: int,
     before: HeldoutResult,
     after: HeldoutResult,
     stage_s: dict[str, float],
     drawn: dict[str, int],
-) -> None:
-    """Writes `folder/summary.json` atomically."""
-    summary: dict[str, Any] = {
+) -> dict[str, Any]:
+    """What `summary.json` will hold; `stage_s` is taken as it is, so that a last stage can still be booked."""
+    return {
         "status": "finished",
         "steps": steps,
         "heldout": {"before": _scores(before.sampled), "after": _scores(after.sampled)},
@@ -38,6 +37,10 @@ def write_summary(
         "config_hash": config_hash(cfg),
         "versions": {"g2rpo": __version__, "python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     }
+
+
+def write_summary(folder: Path, summary: dict[str, Any]) -> None:
+    """Writes `folder/summary.json` atomically."""
     part = folder / "summary.json.part"
     part.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     part.replace(folder / "summary.json")
