@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
@@ -73,6 +73,17 @@ class Reward(Protocol):
 
 
 @runtime_checkable
+class GroupFilter(Protocol):
+    """Decides by accuracy which groups a step learns from."""
+
+    max_draws: int
+    """Batches drawn for one step at most."""
+
+    def keeps(self, accuracy: Float[Tensor, " b"], group_size: int) -> Bool[Tensor, " p"]:
+        """One decision per group; rows of a group stand together."""
+
+
+@runtime_checkable
 class Advantage(Protocol):
     """One advantage per completion from the rewards of a whole rollout batch."""
 
@@ -94,16 +105,27 @@ class Loss(Protocol):
 
     kl_coef: float
     """0 means that no reference model is held."""
+    kl_placement: str
+    """`loss`: the loss adds the KL term itself. `reward`: the trainer subtracts it from the rewards, and the loss adds nothing."""
+    kl_estimator: str
+    """`k1`, `k2` or `k3` of `g2rpo.loss.kl`."""
+    tis_clip: float | None
+    """Not None: the trainer computes the old log-probabilities itself and hands over the sampler's beside them."""
 
     def __call__(
         self,
         logprobs: Float[Tensor, "b t"],
         old_logprobs: Float[Tensor, "b t"],
         advantages: Float[Tensor, " b"],
-        mask: Bool[Tensor, "b t"],
+        mask: Shaped[Tensor, "b t"],
         *,
         ref_logprobs: Float[Tensor, "b t"] | None = None,
-        num_tokens: float | None = None,
-        num_completions: float | None = None,
+        sampler_logprobs: Float[Tensor, "b t"] | None = None,
+        num_tokens: float | Tensor | None = None,
+        num_completions: float | Tensor | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """`num_tokens` and `num_completions` are those of the whole batch where this call sees only a micro-batch."""
+        """The scalar to minimise, and at least the stats `policy`, `kl`, `clip_frac` and `ratio_mean`, without gradient.
+
+        `num_tokens` and `num_completions` are those of the whole batch, all micro-batches and ranks, where this call sees only a
+        part of it: scalars and stats of the parts add up to the batch's.
+        """

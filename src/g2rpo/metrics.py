@@ -1,13 +1,12 @@
 """Name, unit and meaning of every number that a run logs. A number that is not listed here cannot be logged.
 
-Names are `<noun>/<what>[/<task>]`; `per_task` metrics exist once for each task that takes part in a step. Numbers are reduced
-over the whole rollout batch as sums and counts, never as means of means.
+Names are `<noun>/<what>[/<task>[/<task>]]`; `per_task` metrics exist once for each task that takes part in a step, `per_pair`
+metrics for each two of them. Numbers are reduced over the whole rollout batch as sums and counts, never as means of means.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -22,6 +21,7 @@ class Metric:
     unit: str
     meaning: str
     per_task: bool = False
+    per_pair: bool = False
     summary: str = "last"
 
 
@@ -36,7 +36,7 @@ METRICS = (
     Metric("advantage/normal_distance", "frac", "largest gap between the advantages' distribution and N(0, 1)", per_task=True),
     Metric("advantage/tie_frac", "frac", "share of completions whose reward another one of their group has too", per_task=True),
     Metric("advantage/zero_signal_frac", "frac", "share of groups in which all rewards agree", per_task=True),
-    Metric("advantage/shaping_only_frac", "frac", "share of groups that differ in nothing but the length part", per_task=True),
+    Metric("advantage/shaping_only_frac", "frac", "share of groups that differ in nothing but the length part or the KL", per_task=True),
     Metric("filter/kept_frac", "frac", "share of drawn prompts whose group was neither all right nor all wrong", per_task=True),
     Metric("filter/draws", "draws", "prompt batches drawn for this step"),
     Metric("policy/entropy_nats", "nats/token", "mean entropy of the next-token distribution", per_task=True),
@@ -49,12 +49,14 @@ METRICS = (
     Metric("loss/clip_frac", "frac", "share of tokens whose ratio the clip cut off"),
     Metric("loss/ratio_mean", "ratio", "mean probability ratio to the sampling policy"),
     Metric("equity/grad_norm", "norm", "gradient norm of one task alone, on the probe batch", per_task=True),
+    Metric("equity/cosine", "cosine", "cosine between two tasks' gradients", per_pair=True),
     Metric("equity/min_cosine", "cosine", "smallest cosine between two tasks' gradients"),
     Metric("equity/norm_ratio", "ratio", "largest over smallest gradient norm of a task"),
     Metric("optim/grad_norm", "norm", "gradient norm before clipping"),
     Metric("optim/lr", "1", "learning rate"),
     Metric("time/step_s", "s", "whole step"),
     Metric("time/rollout_s", "s", "drawing, generating and scoring completions"),
+    Metric("time/equity_s", "s", "measuring gradient equity"),
     Metric("time/update_s", "s", "forward, backward and optimiser"),
 )
 BY_NAME = {metric.name: metric for metric in METRICS}
@@ -62,9 +64,11 @@ BY_NAME = {metric.name: metric for metric in METRICS}
 
 def metric_of(column: str) -> Metric:
     """The metric a logged column belongs to; raises `KeyError` for a column that no metric declares."""
-    name, _, task = column.rpartition("/")
-    metric = BY_NAME.get(name if task in TASKS else column)
-    if metric is None or metric.per_task != (task in TASKS):
+    name, tasks = column, 0
+    while name.rpartition("/")[2] in TASKS:
+        name, tasks = name.rpartition("/")[0], tasks + 1
+    metric = BY_NAME.get(name)
+    if metric is None or tasks != (2 if metric.per_pair else int(metric.per_task)):
         raise KeyError(f"{column!r} is not declared in g2rpo/metrics.py")
     return metric
 
@@ -74,11 +78,8 @@ def task_means(name: str, values: Float[Tensor, " n"], tasks: Int[Tensor, " n"])
     return {f"{name}/{TASKS[i]}": values[tasks == i].double().mean().item() for i in tasks.unique().tolist()}
 
 
-def checked(row: Mapping[str, float], *, names: Iterable[str] = ()) -> dict[str, float]:
-    """The row itself, once every column is known and finite where `names` ask for it."""
+def checked(row: Mapping[str, float]) -> dict[str, float]:
+    """The row itself, once every column is known."""
     for column in row:
         metric_of(column)
-    for name in names:
-        if not torch.isfinite(torch.tensor(row[name])):
-            raise ValueError(f"{name} is {row[name]}, expected a finite number")
     return dict(row)

@@ -135,7 +135,9 @@ class Experience:
     scores: Scores
     """As the reward gave them, before shaping."""
     rewards: Float[Tensor, " b"]
-    """What the advantage was computed from: the total plus the length part, if any."""
+    """What the advantage was computed from: the total, plus the length part, less the KL in the reward, if any."""
     advantages: Float[Tensor, " b"]
     ref_logprobs: Float[Tensor, "b t"] | None = None
     """Log-probabilities under the frozen reference, in nats; None where no KL term asks for them."""
+    trainer_logprobs: Float[Tensor, "b t"] | None = None
+    """Log-probabilities under the policy before the step, computed by the trainer, in nats; None where the sampler's own serve."""

@@ -21,6 +21,7 @@ from g2rpo.shaping import Shaping
 from g2rpo.shaping.length import LengthBand
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.datamodule import PromptDataModule
+from g2rpo.training.equity import GradientEquity
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.quiet import quieten
 from g2rpo.training.run_log import RunLog
@@ -41,6 +42,7 @@ def build(policy: Any, encoder: QwenEncoder, scripted: Any, listed: Any) -> Call
             "policy": policy, "reference": None, "encoder": encoder, "engine": scripted(lengths=LENGTHS), "reward": listed(ACCURACIES),
             "advantage": G2RPO(scope="group"), "loss": ClipLoss(), "shaping": Shaping(length=None, entropy=None),
             "batch": BatchPlan(prompts=2, group_size=2), "optimizer": partial(torch.optim.SGD, lr=0.5), "group_filter": KeepAll(),
+            "equity": GradientEquity(every_n_steps=None),
             "max_grad_norm": 1.0, "failure_budget": 0.0, "seed": 0,
         }  # fmt: skip
         return G2RPOModule(**(parts | changed))

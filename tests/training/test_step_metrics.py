@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 import torch
 
+from g2rpo.advantage.g2rpo import G2RPO
 from g2rpo.metrics import METRICS, metric_of
-from g2rpo.records import TASKS, Experience, Prompt, PromptBatch, Rollouts, Scores, task_index
+from g2rpo.records import TASKS, Prompt, PromptBatch, Rollouts, Scores, task_index
 from g2rpo.rollout.collect import Collected
 from g2rpo.training.step_metrics import StepTimes, step_metrics
+from g2rpo.training.table import completion_table
 from g2rpo.training.update import UpdateStats
 
 MATH, CHART, GROUNDING = (task_index(task) for task in ("math", "chart", "grounding"))
@@ -41,16 +43,15 @@ def row(**options: Any) -> dict[str, float]:
     scores = Scores(total=torch.tensor([1.0, 0.1, 0.2, 1.5]), parts=parts)
     collected = Collected(
         batch=batch, rollouts=rollouts, scores=scores, failed=torch.tensor([False, True, False, False]), draws=2,
-        drawn=per_task(math=3, chart=1, grounding=2).long(), kept=per_task(math=2, chart=1).long(),
+        drawn=per_task(math=3, chart=1, grounding=2).long(), kept=per_task(math=2, chart=1).long(), places=[0, 1], num_groups=2,
     )  # fmt: skip
-    task = batch.task[rollouts.prompt]
-    experience = Experience(batch=batch, rollouts=rollouts, task=task, scores=scores, rewards=scores.total + 9, advantages=scores.total)
     updates = options.get("updates") or [
         update({"math": 4.0}, {"math": 5.0}, 0.25, policy=1.0, clip_frac=0.5, grad_norm=3.0),
         update({"math": 1.0, "chart": 2.0}, {"math": 5.0, "chart": 5.0}, 9.0, policy=2.0, kl=0.5, entropy_band=0.125),
     ]
-    times = StepTimes(start=10.0, rolled_out=12.5, updated=13.0)
-    return step_metrics(collected, experience, options.get("length_part"), updates, times)
+    times = StepTimes(start=10.0, rolled_out=12.5, probed=12.75, updated=13.5)
+    table = completion_table(collected, scores.total + 9, parts | options.get("parts", {}), G2RPO(scope="group"))
+    return step_metrics(collected, table, updates, times)
 
 
 def test_rewards_are_means_over_completions_before_shaping() -> None:
@@ -92,15 +93,21 @@ def test_losses_are_means_over_updates_and_the_gap_is_that_of_the_first() -> Non
 
 def test_times_are_differences_in_seconds() -> None:
     found = row()
-    assert (found["time/step_s"], found["time/rollout_s"], found["time/update_s"]) == (3.0, 2.5, 0.5)
+    assert (found["time/step_s"], found["time/rollout_s"], found["time/equity_s"], found["time/update_s"]) == (3.5, 2.5, 0.25, 0.75)
 
 
 def test_the_length_part_is_logged_where_there_is_one() -> None:
     assert not any(name.startswith("reward/length") for name in row())
-    found = row(length_part=torch.tensor([1.0, 0.5, 0.0, 0.5]))
+    found = row(parts={"length": torch.tensor([1.0, 0.5, 0.0, 0.5])})
     assert (found["reward/length/math"], found["reward/length/chart"]) == (0.75, 0.25)
 
 
-def test_the_names_of_a_row_are_the_declared_ones_but_for_advantages_and_the_probe() -> None:
-    named = {metric_of(column).name for column in row(length_part=torch.zeros(4))}
-    assert named == {metric.name for metric in METRICS if not metric.name.startswith(("advantage/", "equity/"))}
+def test_advantages_are_described_by_task() -> None:
+    found = row()
+    assert (found["advantage/mean/math"], found["advantage/zero_signal_frac/chart"]) == pytest.approx((0.0, 0.0))
+    assert found["advantage/std/chart"] == pytest.approx(0.6744898, abs=1e-6)
+
+
+def test_the_names_of_a_row_are_the_declared_ones_but_for_the_probe() -> None:
+    named = {metric_of(column).name for column in row(parts={"length": torch.zeros(4)})}
+    assert named == {metric.name for metric in METRICS if not metric.name.startswith("equity/")}

@@ -10,6 +10,7 @@ are float64 and tie within 1e-6. Under `zero_signal=mask` a group in which no pa
 """
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -22,6 +23,9 @@ from g2rpo.advantage.parts import reward_parts
 
 class DecoupledG2RPO:
     """Gaussian ranks of each reward part in its group, summed, ranked again within the task."""
+
+    parts_only: ClassVar[bool] = True
+    """`rewards` are not looked at, so what is subtracted from them has no effect."""
 
     def __init__(self, *, zero_signal: ZeroSignal = "mask", tie_atol: float = 1e-6) -> None:
         check_rank_options(zero_signal, tie_atol)

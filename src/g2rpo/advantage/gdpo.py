@@ -8,6 +8,7 @@ Step 3 is token-weighted in the released implementation that this follows; witho
 """
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -23,6 +24,9 @@ EPS = 1e-6
 
 class GDPO:
     """Standardised parts, summed and whitened. It has no settings."""
+
+    parts_only: ClassVar[bool] = True
+    """`rewards` are not looked at, so what is subtracted from them has no effect."""
 
     def __call__(
         self,

@@ -20,6 +20,7 @@ from torch import Tensor
 from g2rpo.loss.kl import ESTIMATORS, MAX_LOG_RATIO, KLEstimator
 
 Aggregation = Literal["token", "seq", "constant"]
+KLPlacement = Literal["loss", "reward"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +56,8 @@ class PolicyLoss(ABC):
     kl_coef: float = 0.0
     """Weight of the KL to the reference; 0 means that no reference is needed."""
     kl_estimator: KLEstimator = "k3"
+    kl_placement: KLPlacement = "loss"
+    """`reward`: whoever computes rewards subtracts `kl_coef` times `kl.completion_penalty`; the loss then only reports the KL."""
     tis_clip: float | None = None
     """Largest importance weight between trainer and sampler (2 is usual); None where the sampler is the trainer's own model."""
 
@@ -63,6 +66,8 @@ class PolicyLoss(ABC):
             raise ValueError(f"loss.aggregation: expected one of {', '.join(get_args(Aggregation))}, got {self.aggregation!r}")
         if self.kl_estimator not in ESTIMATORS:
             raise ValueError(f"loss.kl_estimator: expected one of {', '.join(ESTIMATORS)}, got {self.kl_estimator!r}")
+        if self.kl_placement not in get_args(KLPlacement):
+            raise ValueError(f"loss.kl_placement: expected one of {', '.join(get_args(KLPlacement))}, got {self.kl_placement!r}")
         if not 0 <= self.kl_coef < float("inf"):
             raise ValueError(f"loss.kl_coef: expected 0 (no KL) or more, got {self.kl_coef}")
         if self.max_tokens is not None and self.max_tokens < 1:
@@ -95,7 +100,7 @@ class PolicyLoss(ABC):
             old_logprobs: of the same model when the completions were drawn.
             advantages: one per completion.
             mask: True or 1 on completion tokens; what stands elsewhere, even nan, has no influence.
-            ref_logprobs: of the frozen reference; required where `kl_coef` is not 0.
+            ref_logprobs: of the frozen reference; required where `kl_coef` is not 0 and the KL is part of the loss.
             sampler_logprobs: as the rollout engine reported them; required where `tis_clip` is set.
             num_tokens: mask tokens of the whole batch, where this call sees only a micro-batch.
             num_completions: completions of the whole batch, likewise.
@@ -120,7 +125,11 @@ class PolicyLoss(ABC):
             "clip_frac": denominators.token_mean((cut & inside).to(policy.dtype)),
             "ratio_mean": denominators.token_mean(ratio.detach().where(inside, 0.0)),
         }
-        return (policy + self.kl_coef * kl if self.kl_coef else policy), stats
+        return (policy + self.kl_coef * kl if self._kl_in_loss else policy), stats
+
+    @property
+    def _kl_in_loss(self) -> bool:
+        return self.kl_coef > 0 and self.kl_placement == "loss"
 
     def _denominators(
         self, mask: Bool[Tensor, "b t"], num_tokens: float | Tensor | None, num_completions: float | Tensor | None
@@ -143,7 +152,7 @@ class PolicyLoss(ABC):
     ) -> Float[Tensor, ""]:
         """Divergence from the reference, aggregated like the loss; `logprobs` are 0 outside the mask, and so is the reference here."""
         if ref_logprobs is None:
-            if self.kl_coef:
+            if self._kl_in_loss:
                 raise ValueError(f"loss.kl_coef={self.kl_coef} needs ref_logprobs; pass them, or set loss.kl_coef=0")
             return logprobs.new_zeros(())
         return denominators.mean(ESTIMATORS[self.kl_estimator](logprobs, ref_logprobs.detach().where(mask, 0.0)), mask)

@@ -6,13 +6,13 @@ the accuracy alone, never at the shaped total: a length bonus must not make a ho
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from g2rpo.interfaces import Reward, RolloutEngine
+from g2rpo import ranks
+from g2rpo.interfaces import GroupFilter, Reward, RolloutEngine
 from g2rpo.records import TASKS, PromptBatch, Rollouts, Sampling, Scores
 from g2rpo.rollout.join import cat_batches, cat_rollouts, cat_scores, select_groups
 from g2rpo.rollout.score import score_rollouts
@@ -52,24 +52,18 @@ class KeepAll:
         return torch.ones(len(accuracy) // group_size, dtype=torch.bool)
 
 
-@runtime_checkable
-class GroupFilter(Protocol):
-    """Decides by accuracy which groups a step learns from."""
-
-    max_draws: int
-
-    def keeps(self, accuracy: Float[Tensor, " b"], group_size: int) -> Bool[Tensor, " p"]:
-        """One decision per group; rows of a group stand together."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collected:
-    """What one step learns from, and what was drawn to get it."""
+    """What one step learns from, and what was drawn to get it. Counts are those of all ranks, the rest is this rank's."""
 
     batch: PromptBatch
     rollouts: Rollouts
     scores: Scores
     failed: Bool[Tensor, " b"]
+    places: list[int]
+    """Where this rank's groups stand among those of all ranks, counted from 0 in the order of the stream."""
+    num_groups: int
+    """Groups that all ranks learn from together."""
     draws: int
     drawn: Int[Tensor, " tasks"]
     """Prompts drawn per task, in the order of `TASKS`."""
@@ -87,37 +81,45 @@ def collect(
     failure_budget: float,
     seed: int,
 ) -> Collected:
-    """Generates, judges and filters until as many groups are kept as `first` has prompts.
+    """Generates, judges and filters until all ranks together keep as many groups as their first batches have prompts.
+
+    Groups are taken in the order of the stream (draw, rank, row), so that which ones are learnt from does not depend on the number
+    of ranks; a rank may end up with more groups than another, or with none.
 
     Raises:
         RuntimeError: when not one group was kept in `max_draws` draws; names the tasks and what to change.
     """
-    wanted = len(first.prompts)
+    room = wanted = int(ranks.total(torch.tensor(len(first.prompts))))
     kept: list[tuple[PromptBatch, Rollouts, Scores, Bool[Tensor, " b"]]] = []
     drawn, kept_count = torch.zeros(len(TASKS), dtype=torch.long), torch.zeros(len(TASKS), dtype=torch.long)
-    batch, draws, room = first, 0, wanted
-    while room > 0:
+    places: list[int] = []
+    draws = 0
+    while room > 0 and draws < group_filter.max_draws:
+        batch = more() if draws else first
         rollouts = engine.generate(batch, sampling, seed + draws)
         scored = score_rollouts(reward, batch.prompts, rollouts, failure_budget)
         keep = group_filter.keeps(scored.scores.parts["accuracy"], sampling.group_size)
-        drawn += _per_task(batch.task)
-        kept_count += _per_task(batch.task[keep])
-        rows = keep.nonzero()[:room, 0]
-        if len(rows):
+        drawn += ranks.total(_per_task(batch.task))
+        kept_count += ranks.total(_per_task(batch.task[keep]))
+        counts = ranks.listed([int(keep.sum())])
+        ahead = sum(counts[: ranks.rank()])
+        rows = keep.nonzero()[: max(0, room - ahead), 0]
+        places += range(wanted - room + ahead, wanted - room + ahead + len(rows))
+        if len(rows) or not kept:
             kept.append(select_groups(batch, rollouts, scored.scores, scored.failed, rows, sampling.group_size))
-        room -= len(rows)
+        room -= min(room, sum(counts))
         draws += 1
-        if draws >= group_filter.max_draws:
-            break
-        batch = more() if room > 0 else batch
-    if not kept:
+    if not kept_count.sum():
         raise RuntimeError(_nothing_kept(drawn, draws))
-    batches, rollout_parts, score_parts, failed = zip(*kept, strict=True)
+    filled = [part for part in kept if part[0].prompts] or kept[:1]
+    batches, rollout_parts, score_parts, failed = zip(*filled, strict=True)
     return Collected(
         batch=cat_batches(batches),
         rollouts=cat_rollouts(rollout_parts),
         scores=cat_scores(score_parts),
         failed=torch.cat(failed),
+        places=places,
+        num_groups=wanted - room,
         draws=draws,
         drawn=drawn,
         kept=kept_count,

@@ -36,14 +36,10 @@ def group_rows(rows: Int[Tensor, " k"], group_size: int) -> Int[Tensor, " kg"]:
     return (rows[:, None] * group_size + torch.arange(group_size, device=rows.device)).flatten()
 
 
-def select_groups(
-    batch: PromptBatch, rollouts: Rollouts, scores: Scores, failed: Bool[Tensor, " b"], rows: Int[Tensor, " k"], group_size: int
-) -> tuple[PromptBatch, Rollouts, Scores, Bool[Tensor, " kg"]]:
-    """The groups of some prompts; `rollouts.prompt` counts from 0 again."""
-    if len(rows) == len(batch.prompts):
-        return batch, rollouts, scores, failed
+def select_rollouts(rollouts: Rollouts, rows: Int[Tensor, " k"], group_size: int) -> Rollouts:
+    """The completions of some prompts; `prompt` counts from 0 again."""
     mine = group_rows(rows, group_size)
-    picked = replace(
+    return replace(
         rollouts,
         completion_ids=rollouts.completion_ids[mine],
         completion_mask=rollouts.completion_mask[mine],
@@ -52,8 +48,21 @@ def select_groups(
         finished=rollouts.finished[mine],
         texts=tuple(rollouts.texts[row] for row in mine.tolist()),
     )
-    parts = {name: values[mine] for name, values in scores.parts.items()}
-    return select_prompts(batch, rows), picked, Scores(total=scores.total[mine], parts=parts), failed[mine]
+
+
+def select_scores(scores: Scores, mine: Int[Tensor, " kg"]) -> Scores:
+    """The scores of some completions."""
+    return Scores(total=scores.total[mine], parts={name: values[mine] for name, values in scores.parts.items()})
+
+
+def select_groups(
+    batch: PromptBatch, rollouts: Rollouts, scores: Scores, failed: Bool[Tensor, " b"], rows: Int[Tensor, " k"], group_size: int
+) -> tuple[PromptBatch, Rollouts, Scores, Bool[Tensor, " kg"]]:
+    """The groups of some prompts."""
+    if len(rows) == len(batch.prompts):
+        return batch, rollouts, scores, failed
+    mine = group_rows(rows, group_size)
+    return select_prompts(batch, rows), select_rollouts(rollouts, rows, group_size), select_scores(scores, mine), failed[mine]
 
 
 def cat_batches(batches: Sequence[PromptBatch]) -> PromptBatch:
@@ -77,7 +86,7 @@ def cat_batches(batches: Sequence[PromptBatch]) -> PromptBatch:
 def cat_rollouts(parts: Sequence[Rollouts]) -> Rollouts:
     """Completions of several batches, padded on the right to the longest; prompts are counted on."""
     longest = max(part.completion_ids.shape[1] for part in parts)
-    offsets = torch.tensor([0] + [int(part.prompt.max()) + 1 for part in parts]).cumsum(0)
+    offsets = torch.tensor([0] + [int(part.prompt.max()) + 1 if len(part.prompt) else 0 for part in parts]).cumsum(0)
     return Rollouts(
         completion_ids=torch.cat([_right(part.completion_ids, longest) for part in parts]),
         completion_mask=torch.cat([_right(part.completion_mask, longest) for part in parts]),

@@ -43,5 +43,5 @@ class BatchPlan:
 
     def microbatches(self, rows: list[int]) -> list[list[int]]:
         """Cuts a minibatch into pieces of `micro_prompts`."""
-        size = self.micro_prompts or len(rows)
+        size = self.micro_prompts or max(1, len(rows))
         return [rows[i : i + size] for i in range(0, len(rows), size)]

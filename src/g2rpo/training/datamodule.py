@@ -7,6 +7,7 @@ from typing import Any
 import lightning as L
 from torch.utils.data import DataLoader, IterableDataset
 
+from g2rpo import ranks
 from g2rpo.data.mixture import TaskMix
 from g2rpo.interfaces import Encoder, PromptSource
 from g2rpo.records import Prompt, PromptBatch
@@ -55,7 +56,7 @@ class PromptDataModule(L.LightningDataModule):
         source: Where prompts come from.
         mix: How tasks are weighed.
         encoder: Prompts to model inputs.
-        num_prompts: Prompts per step.
+        num_prompts: Prompts per step, of all ranks together.
         num_steps: Steps of the whole run; a resumed run draws the rest.
         seed: Of the order within finite tasks.
     """
@@ -72,11 +73,15 @@ class PromptDataModule(L.LightningDataModule):
         self.num_steps = num_steps
 
     def draw(self) -> PromptBatch:
-        """The next batch of the stream."""
-        return self.encoder.encode(self.stream.draw(self.num_prompts))
+        """This rank's share of the next batch of the stream: every rank walks the whole stream and encodes its own piece."""
+        prompts = self.stream.draw(self.num_prompts)
+        first, behind = (len(prompts) * rank // ranks.world_size() for rank in (ranks.rank(), ranks.rank() + 1))
+        return self.encoder.encode(prompts[first:behind])
 
     def train_dataloader(self) -> DataLoader[PromptBatch]:
         """Batches for the steps that are left. Nothing is fetched ahead: the filter decides how much a step draws."""
+        if self.num_prompts < ranks.world_size():
+            raise ValueError(f"batch.prompts={self.num_prompts}: expected at least one prompt for each of {ranks.world_size()} processes")
         return DataLoader(_Steps(self), batch_size=None)
 
     def state_dict(self) -> dict[str, Any]:

@@ -3,26 +3,32 @@
     prompts -> completions -> scores -> (length part) -> advantages -> loss (surrogate + KL + entropy band) -> update -> weight sync
 
 Optimisation is manual, because one rollout batch may take several updates; so clipping, accumulation and the number of
-minibatches are arguments here and never of the Trainer.
+minibatches are arguments here and never of the Trainer. With several processes each draws, judges and differentiates its own
+prompts; advantages, denominators, the cut into minibatches and the gradient are those of all of them.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from random import Random
 from typing import Any
 
 import lightning as L
 import torch
 from jaxtyping import Float
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
-from g2rpo.advantage.diagnostics import advantage_metrics
-from g2rpo.interfaces import Advantage, Encoder, Loss, Reward, RolloutEngine
+from g2rpo import ranks
+from g2rpo.interfaces import Advantage, Encoder, GroupFilter, Loss, Reward, RolloutEngine
+from g2rpo.loss.kl import completion_penalty
 from g2rpo.records import Experience, PromptBatch
-from g2rpo.rollout.collect import Collected, GroupFilter, collect
+from g2rpo.rollout.collect import Collected, collect
 from g2rpo.shaping import Shaping
 from g2rpo.training.batch_plan import BatchPlan
+from g2rpo.training.equity import GradientEquity
 from g2rpo.training.step_metrics import StepTimes, step_metrics
+from g2rpo.training.table import CompletionTable, completion_table
 from g2rpo.training.update import Updater, UpdateStats, clip_gradients, select_experience
 
 OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
@@ -43,6 +49,7 @@ class G2RPOModule(L.LightningModule):
         batch: Sizes and cuts.
         optimizer: Makes the optimiser from the trainable parameters.
         group_filter: Which groups are learnt from; the others are replaced.
+        equity: When gradient equity is measured.
         max_grad_norm: Gradients are scaled down to this norm.
         failure_budget: Share of completions whose reward may fail before the run stops.
         seed: Of sampling and of the cut into minibatches; with the step's number it fixes every random choice.
@@ -51,15 +58,16 @@ class G2RPOModule(L.LightningModule):
     def __init__(
         self, *, policy: Any, reference: Any | None, encoder: Encoder, engine: RolloutEngine, reward: Reward, advantage: Advantage,
         loss: Loss, shaping: Shaping, batch: BatchPlan, optimizer: OptimizerFactory, group_filter: GroupFilter,
-        max_grad_norm: float, failure_budget: float, seed: int,
+        equity: GradientEquity, max_grad_norm: float, failure_budget: float, seed: int,
     ) -> None:  # fmt: skip
         super().__init__()
+        _check(loss, advantage)
         self.automatic_optimization = False
         self.policy = policy
         self._reference = (reference,)  # in a tuple, so that frozen weights are neither trained nor written to checkpoints
         self.encoder, self.engine, self.reward, self.advantage = encoder, engine, reward, advantage
         self.shaping, self.batch, self.optimizer_factory, self.group_filter = shaping, batch, optimizer, group_filter
-        self.max_grad_norm, self.failure_budget, self.seed = max_grad_norm, failure_budget, seed
+        self.equity, self.max_grad_norm, self.failure_budget, self.seed = equity, max_grad_norm, failure_budget, seed
         self.sampling = engine.sampling.with_group_size(batch.group_size)
         self.updater = Updater(
             loss=loss, entropy=shaping.entropy, forbidden=tuple(encoder.forbidden_token_ids), temperature=engine.sampling.temperature
@@ -74,58 +82,76 @@ class G2RPOModule(L.LightningModule):
         times = StepTimes(start=time.perf_counter())
         collected = self.collect(batch)
         times.rolled_out = time.perf_counter()
-        experience, length_part = self.experience(collected)
+        experience, table = self.experience(collected)
+        equity = self.measure_equity(experience, table)
+        times.probed = time.perf_counter()
 
         rng = Random(f"{self.seed}/{self.steps_done}")  # noqa: S311
         updates = []
-        for rows in self.batch.minibatches(len(experience.batch.prompts), rng):
-            parts = [select_experience(experience, piece) for piece in self.batch.microbatches(rows)]
-            updates.append(self.update(parts))
+        for places in self.batch.minibatches(collected.num_groups, rng):
+            rows = [row for row, place in enumerate(collected.places) if place in places]
+            updates.append(self.update(self._micro_batches(experience, rows)))
 
         self.steps_done += 1
         self.engine.load_weights(self.policy, self.steps_done)
         times.updated = time.perf_counter()
         self.last_experience = experience
-        self.record(step_metrics(collected, experience, length_part, updates, times) | self.advantage_metrics(experience))
+        self.record(step_metrics(collected, table, updates, times) | equity)
 
     def collect(self, batch: PromptBatch) -> Collected:
         """Completions and scores for a batch of prompts; unanimous groups are replaced where a filter is set."""
-        return collect(
-            batch, self._more, self.engine, self.reward, self.sampling,
-            group_filter=self.group_filter, failure_budget=self.failure_budget, seed=self._sampling_seed(),
-        )  # fmt: skip
+        try:
+            return collect(
+                batch, self._more, self.engine, self.reward, self.sampling,
+                group_filter=self.group_filter, failure_budget=self.failure_budget, seed=self._sampling_seed(),
+            )  # fmt: skip
+        except FloatingPointError as error:
+            raise RuntimeError(
+                f"step {self.steps_done + 1}: {error}. The weights are broken: lower optimizer.lr or max_grad_norm, "
+                "and go on from a checkpoint before this step."
+            ) from error
 
-    def experience(self, collected: Collected) -> tuple[Experience, Float[Tensor, " b"] | None]:
-        """Shaped rewards and advantages of a rollout batch; also the length part before its weight."""
-        rollouts, scores = collected.rollouts, collected.scores
+    def experience(self, collected: Collected) -> tuple[Experience, CompletionTable]:
+        """Shaped rewards and advantages of a rollout batch: this rank's completions, and the numbers of all ranks'."""
+        rollouts, scores, loss = collected.rollouts, collected.scores, self.updater.loss
         task = collected.batch.task[rollouts.prompt]
-        tokens = rollouts.completion_mask.sum(1)
-        rewards, length_part = self.shaping.shaped(scores.total, scores.parts["accuracy"], tokens, task, rollouts.prompt)
-        parts = dict(scores.parts) | ({} if length_part is None else {"length": length_part})
-        experience = Experience(
-            batch=collected.batch,
-            rollouts=rollouts,
-            task=task,
-            scores=scores,
-            rewards=rewards,
-            advantages=self.advantage(rewards, rollouts.prompt, task, parts=parts, completion_tokens=tokens),
-            ref_logprobs=self._reference_logprobs(collected),
+        trainer = self._logprobs(self.policy, collected) if loss.tis_clip is not None else None
+        reference = self._logprobs(self._reference[0], collected) if self._reference[0] is not None else None
+        rewards, length_part = self.shaping.shaped(
+            scores.total, scores.parts["accuracy"], rollouts.completion_mask.sum(1), task, rollouts.prompt
         )
-        return experience, length_part
+        if reference is not None and loss.kl_placement == "reward":
+            policy = rollouts.old_logprobs if trainer is None else trainer
+            rewards = rewards - loss.kl_coef * completion_penalty(policy, reference, rollouts.completion_mask, estimator=loss.kl_estimator)
+        parts = dict(scores.parts) | ({} if length_part is None else {"length": length_part})
+        table = completion_table(collected, rewards, parts, self.advantage)
+        experience = Experience(
+            batch=collected.batch, rollouts=rollouts, task=task, scores=scores, rewards=rewards,
+            advantages=table.advantages[table.own], ref_logprobs=reference, trainer_logprobs=trainer,
+        )  # fmt: skip
+        return experience, table
+
+    def measure_equity(self, experience: Experience, table: CompletionTable) -> dict[str, float]:
+        """How hard and in which direction each task of the batch pulls, in the steps where that is due."""
+        if not self.equity.due(self.steps_done + 1):
+            return {}
+
+        def add_gradient(task: int) -> None:
+            rows = (experience.batch.task == task).nonzero()[:, 0].tolist()
+            with self._own_gradients():
+                self.updater.backward(self.policy, self._micro_batches(experience, rows), self.manual_backward)
+
+        with self._stopping_where_not_finite():
+            return self.equity.measure(self.policy, table.task.unique().tolist(), add_gradient)
 
     def update(self, parts: list[Experience]) -> UpdateStats:
         """One update from the micro-batches of a minibatch; a loss or gradient that is not finite stops the run before it."""
         optimizer = self.optimizers()
         optimizer.zero_grad()
-        try:
-            stats = self.updater.backward(self.policy, parts, self.manual_backward)
+        with self._stopping_where_not_finite():
+            with self._own_gradients():
+                stats = self.updater.backward(self.policy, parts, self.manual_backward)
             norm = clip_gradients(self.policy, self.max_grad_norm, parts)
-        except FloatingPointError as error:
-            kept = f"{self.trainer.default_root_dir}/checkpoints/last_finite.ckpt"
-            self.trainer.save_checkpoint(kept)
-            raise RuntimeError(
-                f"step {self.steps_done + 1}: {error}; the weights before it are in {kept}. Lower optimizer.lr or max_grad_norm."
-            ) from error
         optimizer.step()
         stats.loss |= {"grad_norm": norm, "lr": optimizer.param_groups[0]["lr"]}
         return stats
@@ -136,14 +162,15 @@ class G2RPOModule(L.LightningModule):
         for logger in self.trainer.loggers:
             logger.log_metrics(row, step=self.steps_done - 1)
 
-    def advantage_metrics(self, experience: Experience) -> dict[str, float]:
-        """Shape of the advantages by task."""
-        rollouts = experience.rollouts
-        return advantage_metrics(experience.advantages, experience.rewards, experience.scores.total, rollouts.prompt, experience.task)
-
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser over whatever is not frozen."""
         return self.optimizer_factory([p for p in self.policy.parameters() if p.requires_grad])
+
+    def setup(self, stage: str) -> None:
+        """Refuses what would split the weights over processes: the updates here take them to be whole on each."""
+        strategy = self.trainer.strategy
+        if self.trainer.world_size > 1 and not isinstance(strategy, DDPStrategy):
+            raise ValueError(f"trainer.strategy: expected ddp with {self.trainer.world_size} processes, got {type(strategy).__name__}")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the weights do not hold: the step count and the estimator's memory."""
@@ -160,17 +187,44 @@ class G2RPOModule(L.LightningModule):
         return self.trainer.datamodule.draw().to(self.device)
 
     def _sampling_seed(self) -> int:
-        return Random(f"{self.seed}/sampling/{self.steps_done}").getrandbits(48)  # noqa: S311
+        drawn = Random(f"{self.seed}/sampling/{self.steps_done}").getrandbits(48)  # noqa: S311
+        return drawn + (ranks.rank() << 48)
 
     @torch.no_grad()
-    def _reference_logprobs(self, collected: Collected) -> Float[Tensor, "b t"] | None:
-        (reference,) = self._reference
-        if reference is None:
-            return None
-        rollouts = collected.rollouts
-        part = Experience(
+    def _logprobs(self, model: Any, collected: Collected) -> Float[Tensor, "b t"]:
+        """Log-probabilities of the completions under the policy as it is, or under the reference."""
+        rollouts, total = collected.rollouts, collected.scores.total
+        whole = Experience(
             batch=collected.batch, rollouts=rollouts, task=collected.batch.task[rollouts.prompt], scores=collected.scores,
-            rewards=collected.scores.total, advantages=collected.scores.total,
+            rewards=total, advantages=total,
         )  # fmt: skip
-        pieces = [select_experience(part, rows) for rows in self.batch.microbatches(list(range(len(collected.batch.prompts))))]
-        return torch.cat([self.updater.stats(reference.to(self.device), piece).logprobs for piece in pieces])
+        pieces = self._micro_batches(whole, list(range(len(collected.batch.prompts))))
+        found = [self.updater.stats(model.to(self.device), piece).logprobs for piece in pieces]
+        return torch.cat(found) if found else torch.zeros_like(rollouts.old_logprobs)
+
+    def _micro_batches(self, experience: Experience, rows: Sequence[int]) -> list[Experience]:
+        return [select_experience(experience, piece) for piece in self.batch.microbatches(list(rows))]
+
+    def _own_gradients(self) -> AbstractContextManager[Any]:
+        """DDP would average gradients as they come; here they are added up once, after the last micro-batch (`ranks.add_gradients`)."""
+        strategy = self.trainer.strategy
+        return strategy.block_backward_sync() if isinstance(strategy, DDPStrategy) else nullcontext()
+
+    @contextmanager
+    def _stopping_where_not_finite(self) -> Iterator[None]:
+        try:
+            yield
+        except FloatingPointError as error:
+            kept = f"{self.trainer.default_root_dir}/checkpoints/last_finite.ckpt"
+            self.trainer.save_checkpoint(kept)
+            raise RuntimeError(
+                f"step {self.steps_done + 1}: {error}; the weights before it are in {kept}. Lower optimizer.lr or max_grad_norm."
+            ) from error
+
+
+def _check(loss: Loss, advantage: Advantage) -> None:
+    if loss.kl_coef and loss.kl_placement == "reward" and getattr(advantage, "parts_only", False):
+        raise ValueError(
+            "loss.kl_placement=reward: this advantage ranks the parts of the reward and never looks at their sum, so the KL would "
+            "have no effect; choose another advantage, or loss.kl_placement=loss"
+        )

@@ -44,7 +44,7 @@ class Parts:
 
 def build_parts(cfg: DictConfig) -> Parts:
     """Builds the cheap objects; errors carry the full key."""
-    made = {key: instantiate(cfg[key], _convert_="all") for key in ("advantage", "loss", "shaping", "filter", "optimizer")}
+    made = {key: instantiate(cfg[key], _convert_="all") for key in ("advantage", "loss", "shaping", "filter", "equity", "optimizer")}
     return Parts(
         source=instantiate(cfg.data, _convert_="all"),
         mix=instantiate(cfg.task_mix, _convert_="all"),
@@ -89,8 +89,8 @@ def run_training(cfg: DictConfig, *, write_report: Callable[[Path, dict[str, Any
     module = G2RPOModule(
         policy=policy, reference=parts.model.reference() if others["loss"].kl_coef else None, encoder=encoder, engine=parts.engine,
         reward=parts.reward, advantage=others["advantage"], loss=others["loss"], shaping=others["shaping"], batch=parts.batch,
-        optimizer=others["optimizer"], group_filter=others["filter"], max_grad_norm=cfg.max_grad_norm,
-        failure_budget=cfg.reward_failures, seed=cfg.seed,
+        optimizer=others["optimizer"], group_filter=others["filter"], equity=others["equity"],
+        max_grad_norm=cfg.max_grad_norm, failure_budget=cfg.reward_failures, seed=cfg.seed,
     )  # fmt: skip
     timer.done("setup")
     before = heldout(parts, encoder, folder, "before", reuse=checkpoint is not None)

@@ -7,6 +7,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
 
+from g2rpo import ranks
 from g2rpo.records import Experience
 from g2rpo.training.metrics_csv import MetricsCSV
 
@@ -29,11 +30,14 @@ class RunLog(L.Callback):
             part.write_text("".join(kept), encoding="utf-8")
             part.replace(self.path)
 
-    @rank_zero_only
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """One row per completion."""
+        """One row per completion of any rank."""
+        rows = ranks.listed(completion_rows(pl_module.steps_done, pl_module.last_experience))
+        if trainer.is_global_zero:
+            self._append(rows)
+
+    def _append(self, rows: list[dict[str, Any]]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
-            rows = completion_rows(pl_module.steps_done, pl_module.last_experience)
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 

@@ -1,14 +1,13 @@
-"""The numbers of one step, by their names in metrics.py."""
+"""The numbers of one step, by their names in metrics.py: those of all ranks, equal on each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jaxtyping import Float
-from torch import Tensor
-
+from g2rpo.advantage.diagnostics import advantage_metrics
 from g2rpo.metrics import checked, task_means
-from g2rpo.records import TASKS, Experience
+from g2rpo.records import TASKS
 from g2rpo.rollout.collect import Collected
+from g2rpo.training.table import CompletionTable
 from g2rpo.training.update import UpdateStats
 
 
@@ -18,29 +17,30 @@ class StepTimes:
 
     start: float
     rolled_out: float = 0.0
+    probed: float = 0.0
+    """When gradient equity was measured, or found not to be due."""
     updated: float = 0.0
 
 
-def step_metrics(
-    collected: Collected, experience: Experience, length_part: Float[Tensor, " b"] | None, updates: Sequence[UpdateStats], times: StepTimes
-) -> dict[str, float]:
-    """One row of metrics.csv, the advantages' own numbers excepted."""
-    task, rollouts = experience.task, experience.rollouts
-    row = {"reward/total": experience.scores.total.double().mean().item()}
-    row |= task_means("reward/accuracy", experience.scores.parts["accuracy"], task)
-    row |= task_means("reward/format", experience.scores.parts["format"], task)
-    row |= task_means("reward/failed_frac", collected.failed.float(), task)
-    if length_part is not None:
-        row |= task_means("reward/length", length_part, task)
-    row |= task_means("rollout/completion_tokens", rollouts.completion_mask.sum(1).float(), task)
-    row |= task_means("rollout/truncated_frac", (~rollouts.finished).float(), task)
+def step_metrics(collected: Collected, table: CompletionTable, updates: Sequence[UpdateStats], times: StepTimes) -> dict[str, float]:
+    """One row of metrics.csv, gradient equity excepted."""
+    row = {"reward/total": table.total.double().mean().item()}
+    row |= task_means("reward/accuracy", table.parts["accuracy"], table.task)
+    row |= task_means("reward/format", table.parts["format"], table.task)
+    row |= task_means("reward/failed_frac", table.failed.float(), table.task)
+    if "length" in table.parts:
+        row |= task_means("reward/length", table.parts["length"], table.task)
+    row |= task_means("rollout/completion_tokens", table.tokens.float(), table.task)
+    row |= task_means("rollout/truncated_frac", (~table.finished).float(), table.task)
     row |= {"filter/draws": float(collected.draws)}
     row |= {f"filter/kept_frac/{TASKS[i]}": (collected.kept[i] / n).item() for i, n in enumerate(collected.drawn.tolist()) if n}
+    row |= advantage_metrics(table.advantages, table.rewards, table.total, table.group, table.task)
     row |= _update_metrics(updates)
     row |= {
         "time/step_s": times.updated - times.start,
         "time/rollout_s": times.rolled_out - times.start,
-        "time/update_s": times.updated - times.rolled_out,
+        "time/equity_s": times.probed - times.rolled_out,
+        "time/update_s": times.updated - times.probed,
     }
     return checked(row)
 

@@ -1,24 +1,28 @@
-"""One optimiser update: forward and backward over the micro-batches of a minibatch, with denominators of the whole minibatch."""
+"""One optimiser update: forward and backward over micro-batches, with denominators of the whole minibatch of all ranks."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from g2rpo import ranks
 from g2rpo.interfaces import Loss
 from g2rpo.model.stats import TokenStats, token_stats
 from g2rpo.records import TASKS, Experience
-from g2rpo.rollout.join import group_rows, select_prompts
+from g2rpo.rollout.join import group_rows, select_prompts, select_rollouts, select_scores
 from g2rpo.shaping.entropy import EntropyBand, task_sums
+
+LOSS_STATS = ("policy", "kl", "clip_frac", "ratio_mean")
+"""What every loss reports, divided by the denominators of the whole minibatch, so that micro-batches and ranks add up."""
 
 
 @dataclass(kw_only=True)
 class UpdateStats:
-    """Numbers of one minibatch, each already divided by the minibatch's own denominator."""
+    """Numbers of one minibatch of all ranks, each already divided by the minibatch's own denominator."""
 
     loss: dict[str, float]
     entropy_sum: Float[Tensor, " k"]
@@ -30,29 +34,18 @@ class UpdateStats:
 
 def select_experience(experience: Experience, rows: Sequence[int]) -> Experience:
     """The groups of some prompts."""
-    index = torch.tensor(list(rows), device=experience.advantages.device)
-    mine = group_rows(index, experience.advantages.shape[0] // len(experience.batch.prompts))
-    rollouts = experience.rollouts
-    picked = replace(
-        rollouts,
-        completion_ids=rollouts.completion_ids[mine],
-        completion_mask=rollouts.completion_mask[mine],
-        old_logprobs=rollouts.old_logprobs[mine],
-        prompt=torch.arange(len(index), device=mine.device).repeat_interleave(len(mine) // len(index)),
-        finished=rollouts.finished[mine],
-        texts=tuple(rollouts.texts[row] for row in mine.tolist()),
-    )
-    scores = replace(
-        experience.scores, total=experience.scores.total[mine], parts={name: part[mine] for name, part in experience.scores.parts.items()}
-    )
+    index = torch.tensor(list(rows), dtype=torch.long, device=experience.advantages.device)
+    group_size = len(experience.advantages) // max(1, len(experience.batch.prompts))
+    mine = group_rows(index, group_size)
     return Experience(
         batch=select_prompts(experience.batch, index),
-        rollouts=picked,
+        rollouts=select_rollouts(experience.rollouts, index, group_size),
         task=experience.task[mine],
-        scores=scores,
+        scores=select_scores(experience.scores, mine),
         rewards=experience.rewards[mine],
         advantages=experience.advantages[mine],
         ref_logprobs=None if experience.ref_logprobs is None else experience.ref_logprobs[mine],
+        trainer_logprobs=None if experience.trainer_logprobs is None else experience.trainer_logprobs[mine],
     )
 
 
@@ -80,66 +73,77 @@ class Updater:
         )
 
     def backward(self, policy: Any, parts: Sequence[Experience], backward: Any) -> UpdateStats:
-        """Accumulates the gradient of a minibatch given as micro-batches.
+        """Accumulates the gradient of a minibatch given as this rank's micro-batches (there may be none) and adds it up over ranks.
 
-        `backward` is called on each micro-batch's scalar; the scalars add up to the minibatch's loss. Raises `FloatingPointError`
-        naming the tasks of a micro-batch whose loss is not finite; no gradient of it has been accumulated then.
+        `backward` is called on each micro-batch's scalar; the scalars of all ranks add up to the minibatch's loss. Raises
+        `FloatingPointError`, on every rank, naming the tasks of a micro-batch whose loss is not finite; no gradient of it has been
+        accumulated then.
         """
-        masks = [part.rollouts.completion_mask for part in parts]
-        num_tokens, num_completions = float(sum(mask.sum() for mask in masks)), float(sum(len(mask) for mask in masks))
+        counts = [[part.rollouts.completion_mask.sum().item(), float(len(part.task))] for part in parts]
+        num_tokens, num_completions = ranks.total(_doubles(counts, 2)).tolist()
         ahead = [self.stats(policy, parts[0])] if len(parts) == 1 else None
         signs, tokens, penalty = self._band(policy, parts, ahead)
-        totals: dict[str, float] = {"entropy_band": penalty}
-        entropy_sum, gap = torch.zeros(len(TASKS)), 0.0
+        numbers, sums, gaps, broken = [], [], [0.0], []
         for i, part in enumerate(parts):
             stats = ahead[i] if ahead else self.stats(policy, part)
-            mask = part.rollouts.completion_mask
-            value, numbers = self.loss(
-                stats.logprobs, part.rollouts.old_logprobs, part.advantages, mask,
-                ref_logprobs=part.ref_logprobs, num_tokens=num_tokens, num_completions=num_completions,
+            mask, sampled = part.rollouts.completion_mask, part.rollouts.old_logprobs
+            value, found = self.loss(
+                stats.logprobs, sampled if part.trainer_logprobs is None else part.trainer_logprobs, part.advantages, mask,
+                ref_logprobs=part.ref_logprobs, sampler_logprobs=sampled, num_tokens=num_tokens, num_completions=num_completions,
             )  # fmt: skip
             if self.entropy is not None:
-                value = value + self.entropy.loss(self.entropy.token_entropy(stats.entropy, stats.logprobs), mask, part.task, signs, tokens)
+                entropy = self.entropy.token_entropy(stats.entropy, stats.logprobs)
+                value = value + self.entropy.loss(entropy, mask, part.task, signs.to(entropy), tokens.to(entropy))
             if not torch.isfinite(value):
-                raise FloatingPointError(f"loss became {value.item()} (tasks {_tasks(part)})")
+                broken.append(f"loss became {value.item()} (tasks {', '.join(_tasks(part))})")
+                break
             backward(value)
-            for name, number in numbers.items():
-                totals[name] = totals.get(name, 0.0) + number.item()
-            entropy_sum += task_sums(stats.entropy.detach(), mask, part.task)[0].cpu()
-            gap = max(gap, (stats.logprobs.detach() - part.rollouts.old_logprobs).abs().max().item())
-        return UpdateStats(loss=totals, entropy_sum=entropy_sum, tokens=tokens.cpu(), logprob_gap=gap)
+            numbers.append([found[name].item() for name in LOSS_STATS])
+            sums.append(task_sums(stats.entropy.detach(), mask, part.task)[0].tolist())
+            gaps.append((stats.logprobs.detach() - sampled).abs().max().item())
+        if broken := ranks.listed(broken):
+            raise FloatingPointError(broken[0])
+        ranks.add_gradients(policy.parameters())
+        return UpdateStats(
+            loss=dict(zip(LOSS_STATS, ranks.total(_doubles(numbers, len(LOSS_STATS))).tolist(), strict=True)) | {"entropy_band": penalty},
+            entropy_sum=ranks.total(_doubles(sums, len(TASKS))),
+            tokens=tokens,
+            logprob_gap=ranks.largest(torch.tensor(max(gaps))).item(),
+        )
 
     def _band(
         self, policy: Any, parts: Sequence[Experience], ahead: list[TokenStats] | None
     ) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"], float]:
         """Direction of each task's push, its tokens, and the penalty: from the whole minibatch, before any gradient."""
-        sums, tokens = None, None
+        sums, tokens = [], []
         for i, part in enumerate(parts):
-            if ahead or self.entropy is None:
-                stats = ahead[i] if ahead else None
-            else:
-                with torch.no_grad():
-                    stats = self.stats(policy, part)
             values = torch.zeros_like(part.rollouts.old_logprobs)
-            if stats is not None and self.entropy is not None:
+            if self.entropy is not None:
+                with torch.no_grad():
+                    stats = ahead[i] if ahead else self.stats(policy, part)
                 values = self.entropy.token_entropy(stats.entropy, stats.logprobs).detach()
             part_sums, part_tokens = task_sums(values, part.rollouts.completion_mask, part.task)
-            sums, tokens = (part_sums, part_tokens) if sums is None else (sums + part_sums, tokens + part_tokens)
-        assert sums is not None
-        assert tokens is not None
+            sums.append(part_sums.tolist())
+            tokens.append(part_tokens.tolist())
+        all_sums, all_tokens = ranks.total(torch.stack([_doubles(sums, len(TASKS)), _doubles(tokens, len(TASKS))]))
         if self.entropy is None:
-            return torch.zeros_like(sums), tokens, 0.0
-        signs, penalty = self.entropy.signs(sums, tokens)
-        return signs, tokens, penalty.item()
+            return torch.zeros_like(all_sums), all_tokens, 0.0
+        signs, penalty = self.entropy.signs(all_sums, all_tokens)
+        return signs, all_tokens, penalty.item()
 
 
 def clip_gradients(policy: Any, max_norm: float, parts: Sequence[Experience]) -> float:
     """Scales the gradient down to `max_norm` and returns its norm before. Raises `FloatingPointError` where that is not finite."""
     norm: float = torch.nn.utils.clip_grad_norm_(policy.parameters(), max_norm).item()
     if not math.isfinite(norm):
-        raise FloatingPointError(f"gradient norm became {norm} (tasks {_tasks(*parts)})")
+        raise FloatingPointError(f"gradient norm became {norm} (tasks {', '.join(sorted(set(ranks.listed(_tasks(*parts)))))})")
     return norm
 
 
-def _tasks(*parts: Experience) -> str:
-    return ", ".join(sorted({prompt.task for part in parts for prompt in part.batch.prompts}))
+def _doubles(rows: Sequence[Sequence[float]], width: int) -> Float[Tensor, " w"]:
+    """The sum of some rows, in float64; zeros for no row."""
+    return torch.tensor(list(rows), dtype=torch.float64).reshape(-1, width).sum(0)
+
+
+def _tasks(*parts: Experience) -> list[str]:
+    return sorted({prompt.task for part in parts for prompt in part.batch.prompts})

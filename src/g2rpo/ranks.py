@@ -1,0 +1,79 @@
+"""What the processes of a distributed run add up and show each other. With one process, every function is the identity.
+
+Every rank holds the same weights and its own prompts. Whatever a step divides by, ranks or decides is taken over all of them, so
+that a run on any number of ranks computes the same thing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def world_size() -> int:
+    """Number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def total(values: Tensor) -> Tensor:
+    """Sum over ranks, elementwise, on the device of `values`; the argument is left alone."""
+    return _reduced(values, dist.ReduceOp.SUM)
+
+
+def largest(values: Tensor) -> Tensor:
+    """Largest over ranks, likewise."""
+    return _reduced(values, dist.ReduceOp.MAX)
+
+
+def listed(items: Sequence[Any]) -> list[Any]:
+    """The items of all ranks, rank 0 first. Each rank may bring another number of them."""
+    if world_size() == 1:
+        return list(items)
+    parts: list[Any] = [None] * world_size()
+    dist.all_gather_object(parts, list(items))
+    return [item for part in parts for item in part]
+
+
+def gathered(columns: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], slice]:
+    """Columns with one entry per completion, joined over ranks in their order, and which entries are this rank's own."""
+    if world_size() == 1:
+        rows = len(next(iter(columns.values())))
+        return dict(columns), slice(0, rows)
+    parts = listed([{name: values.detach().cpu() for name, values in columns.items()}])
+    sizes = [len(next(iter(part.values()))) for part in parts]
+    start = sum(sizes[: rank()])
+    joined = {name: torch.cat([part[name] for part in parts]).to(values.device) for name, values in columns.items()}
+    return joined, slice(start, start + sizes[rank()])
+
+
+def add_gradients(parameters: Iterable[Tensor]) -> None:
+    """Replaces every gradient by its sum over ranks. A parameter without a gradient on any rank stays without one."""
+    if world_size() == 1:
+        return
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    used = total(torch.tensor([float(parameter.grad is not None) for parameter in trained])).tolist()
+    work = []
+    for parameter, count in zip(trained, used, strict=True):
+        if not count:
+            continue
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        work.append(dist.all_reduce(parameter.grad, async_op=True))
+    for handle in work:
+        handle.wait()
+
+
+def _reduced(values: Tensor, operation: Any) -> Tensor:
+    if world_size() == 1:
+        return values
+    # NCCL moves nothing but what lies on a GPU
+    moved = values.detach().clone().to("cuda" if dist.get_backend() == "nccl" else values.device)
+    dist.all_reduce(moved, op=operation)
+    return moved.to(values.device)
