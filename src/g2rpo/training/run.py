@@ -1,6 +1,7 @@
 """A run from configuration to summary: build what is cheap, check it, load weights, train between two evaluations, report."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,7 +73,10 @@ class Timer:
 
 
 def run_training(cfg: DictConfig, *, write_report: Callable[[Path, dict[str, Any]], Path]) -> float:
-    """The main job. Returns the held-out macro score after training (nan without held-out prompts)."""
+    """The main job. Returns the held-out macro score after training (nan without held-out prompts).
+
+    Of several processes, all train, and the first alone evaluates and writes.
+    """
     quieten()
     timer, folder = Timer(), Path(cfg.run_dir)
     checkpoint = resume_checkpoint(cfg.resume, folder)
@@ -93,6 +97,9 @@ def run_training(cfg: DictConfig, *, write_report: Callable[[Path, dict[str, Any
         max_grad_norm=cfg.max_grad_norm, failure_budget=cfg.reward_failures, seed=cfg.seed,
     )  # fmt: skip
     timer.done("setup")
+    if not trainer.is_global_zero:
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
+        return math.nan
     before = heldout(parts, encoder, folder, "before", reuse=checkpoint is not None)
     timer.done("heldout_before")
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
