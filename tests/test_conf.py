@@ -11,7 +11,7 @@ from hydra.errors import MissingConfigException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from g2rpo.training.run import build_parts
+from g2rpo.training.parts import build_parts
 
 CONF = Path(__file__).parents[1] / "conf"
 CHOICES = [f"{file.parent.name}={file.stem}" for file in sorted(CONF.glob("*/*.yaml"))]

@@ -13,7 +13,7 @@ import torch
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
-from g2rpo.training.run import build_parts
+from g2rpo.training.parts import build_parts
 
 ROOT = Path(__file__).parents[1]
 

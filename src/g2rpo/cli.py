@@ -20,7 +20,7 @@ def train(cfg: DictConfig) -> float:
         from g2rpo.report.run import write_report
         from g2rpo.training.run import run_training
 
-        return run_training(cfg, write_report=write_report)
+        return run_training(cfg, write_report=write_report, conf=ROOT_CONF if ROOT_CONF.is_dir() else None)
 
 
 def evaluate(cfg: DictConfig) -> float:

@@ -40,9 +40,10 @@ def score_rollouts(reward: Reward, prompts: Sequence[Prompt], rollouts: Rollouts
             f"First: {next(iter(errors.values()))}"
         )
     names = sorted({"accuracy", "format", "structure"}.union(*rows) - {"total"})  # there even if nothing could be judged
-    failed = torch.tensor([row in errors for row in range(len(rows))])
-    parts = {name: torch.tensor([row.get(name, 0.0) for row in rows]) for name in names}
-    return Scored(scores=Scores(total=torch.tensor([row.get("total", 0.0) for row in rows]), parts=parts), failed=failed)
+    device = rollouts.old_logprobs.device
+    failed = torch.tensor([row in errors for row in range(len(rows))], device=device)
+    parts = {name: torch.tensor([row.get(name, 0.0) for row in rows], device=device) for name in names}
+    return Scored(scores=Scores(total=torch.tensor([row.get("total", 0.0) for row in rows], device=device), parts=parts), failed=failed)
 
 
 def _finite(row: dict[str, float]) -> dict[str, float]:

@@ -4,22 +4,22 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from g2rpo.data.mixture import TaskMix
-from g2rpo.evaluation.heldout import HeldoutEvaluation, HeldoutResult
-from g2rpo.interfaces import PromptSource, Reward, RolloutEngine
-from g2rpo.model.checkpoint import Checkpoint, save_checkpoint
-from g2rpo.training.batch_plan import BatchPlan
+from g2rpo.evaluation.heldout import HeldoutResult
+from g2rpo.model.checkpoint import save_checkpoint
+from g2rpo.shaping.pilot import Pilot
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.module import G2RPOModule
+from g2rpo.training.parts import Parts, build_parts, device_of
+from g2rpo.training.pilot import measure_bands
 from g2rpo.training.progress import Progress, stage
 from g2rpo.training.quiet import quieten
 from g2rpo.training.resume import resume_checkpoint
@@ -27,35 +27,6 @@ from g2rpo.training.run_log import RunLog
 from g2rpo.training.summary import summarise, write_summary
 
 log = logging.getLogger("g2rpo")
-
-
-@dataclass(kw_only=True)
-class Parts:
-    """Everything the configuration names that costs nothing to build. A typo in any of it ends the run before weights are loaded."""
-
-    model: Checkpoint
-    source: PromptSource
-    mix: TaskMix
-    engine: RolloutEngine
-    reward: Reward
-    batch: BatchPlan
-    heldout: HeldoutEvaluation
-    others: dict[str, Any]
-
-
-def build_parts(cfg: DictConfig) -> Parts:
-    """Builds the cheap objects; errors carry the full key."""
-    made = {key: instantiate(cfg[key], _convert_="all") for key in ("advantage", "loss", "shaping", "filter", "equity", "optimizer")}
-    return Parts(
-        source=instantiate(cfg.data, _convert_="all"),
-        mix=instantiate(cfg.task_mix, _convert_="all"),
-        engine=instantiate(cfg.rollout, _convert_="all"),
-        reward=instantiate(cfg.reward, _convert_="all"),
-        batch=instantiate(cfg.batch, _convert_="all"),
-        heldout=instantiate(cfg.heldout, _convert_="all"),
-        model=instantiate(cfg.model, _convert_="all"),
-        others=made,
-    )
 
 
 class Timer:
@@ -72,15 +43,18 @@ class Timer:
         self._last = now
 
 
-def run_training(cfg: DictConfig, *, write_report: Callable[[Path, dict[str, Any]], Path]) -> float:
+def run_training(cfg: DictConfig, *, write_report: Callable[[Path, dict[str, Any]], Path], conf: Path | None) -> float:
     """The main job. Returns the held-out macro score after training (nan without held-out prompts).
 
-    Of several processes, all train, and the first alone evaluates and writes.
+    Of several processes, all train, and the first alone evaluates and writes. `shaping=pilot` measures instead, and writes its
+    proposal below `conf`, if given.
     """
     quieten()
     timer, folder = Timer(), Path(cfg.run_dir)
     checkpoint = resume_checkpoint(cfg.resume, folder)
     parts = build_parts(cfg)
+    if isinstance(parts.others["shaping"], Pilot):
+        return measure_bands(cfg, parts, folder, conf)
     (folder / "summary.json").unlink(missing_ok=True)  # of an earlier run in this folder: until the end, this one is not finished
     encoder = parts.model.encoder()
     data = PromptDataModule(
@@ -100,12 +74,15 @@ def run_training(cfg: DictConfig, *, write_report: Callable[[Path, dict[str, Any
     if not trainer.is_global_zero:
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
         return math.nan
-    before = heldout(parts, encoder, folder, "before", reuse=checkpoint is not None)
+    device = trainer.strategy.root_device
+    policy.to(device)
+    before = heldout(parts, encoder, folder, "before", device, reuse=checkpoint is not None)
     timer.done("heldout_before")
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
     timer.done("train")
     save_checkpoint(policy, encoder, folder / "checkpoints" / "final", parts.model.dtype)
-    after = heldout(parts, encoder, folder, "after")
+    policy.to(device)  # Lightning leaves it on the CPU
+    after = heldout(parts, encoder, folder, "after", device)
     timer.done("heldout_after")
     summary = summarise(cfg, steps=trainer.global_step, before=before, after=after, stage_s=timer.stage_s, drawn=data.stream.counts)
     page = write_report(folder, summary)
@@ -122,9 +99,10 @@ def run_evaluation(cfg: DictConfig) -> float:
     timer, folder = Timer(), Path(cfg.run_dir)
     parts = build_parts(cfg)
     encoder = parts.model.encoder()
-    parts.engine.start(parts.model.policy(), encoder)
+    device = device_of(cfg)
+    parts.engine.start(parts.model.policy().to(device), encoder)
     timer.done("setup")
-    result = heldout(parts, encoder, folder, "before")
+    result = heldout(parts, encoder, folder, "before", device)
     timer.done("heldout_before")
     for name, score in result.sampled.items():
         log.info("%-12s sampled %.3f   greedy %.3f", name, score, result.greedy[name])
@@ -132,13 +110,13 @@ def run_evaluation(cfg: DictConfig) -> float:
     return result.sampled["macro"]
 
 
-def heldout(parts: Parts, encoder: Any, folder: Path, name: str, *, reuse: bool = False) -> HeldoutResult:
+def heldout(parts: Parts, encoder: Any, folder: Path, name: str, device: torch.device, *, reuse: bool = False) -> HeldoutResult:
     """Scores the started engine on the held-out prompts, with a progress bar."""
     prompts = parts.heldout.prompts(parts.source)
     if reuse and (folder / "heldout" / f"{name}.jsonl").exists():
         return parts.heldout.read(folder / "heldout" / f"{name}.jsonl")
     with stage(f"held-out prompts, {name}", total=len(prompts)) as advance:
-        return parts.heldout.run(parts.engine, encoder, parts.reward, prompts, folder / "heldout", name, advance)
+        return parts.heldout.run(parts.engine, encoder, parts.reward, prompts, folder / "heldout", name, advance, device)
 
 
 def _trainer(cfg: DictConfig, folder: Path) -> L.Trainer:

@@ -1,0 +1,49 @@
+"""What the configuration names, built."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from g2rpo.data.mixture import TaskMix
+from g2rpo.evaluation.heldout import HeldoutEvaluation
+from g2rpo.interfaces import PromptSource, Reward, RolloutEngine
+from g2rpo.model.checkpoint import Checkpoint
+from g2rpo.training.batch_plan import BatchPlan
+
+
+@dataclass(kw_only=True)
+class Parts:
+    """Everything the configuration names that costs nothing to build. A typo in any of it ends the run before weights are loaded."""
+
+    model: Checkpoint
+    source: PromptSource
+    mix: TaskMix
+    engine: RolloutEngine
+    reward: Reward
+    batch: BatchPlan
+    heldout: HeldoutEvaluation
+    others: dict[str, Any]
+
+
+def build_parts(cfg: DictConfig) -> Parts:
+    """Builds the cheap objects; errors carry the full key."""
+    made = {key: instantiate(cfg[key], _convert_="all") for key in ("advantage", "loss", "shaping", "filter", "equity", "optimizer")}
+    return Parts(
+        source=instantiate(cfg.data, _convert_="all"),
+        mix=instantiate(cfg.task_mix, _convert_="all"),
+        engine=instantiate(cfg.rollout, _convert_="all"),
+        reward=instantiate(cfg.reward, _convert_="all"),
+        batch=instantiate(cfg.batch, _convert_="all"),
+        heldout=instantiate(cfg.heldout, _convert_="all"),
+        model=instantiate(cfg.model, _convert_="all"),
+        others=made,
+    )
+
+
+def device_of(cfg: DictConfig) -> torch.device:
+    """Where the trainer would put the model of this process: evaluation and pilot run there too."""
+    device: torch.device = instantiate(cfg.trainer, logger=False, enable_checkpointing=False).strategy.root_device
+    return device

@@ -1,0 +1,137 @@
+"""`shaping=pilot`: asks the policy as it is, measures, and writes a shaping file. No weight moves."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from g2rpo.interfaces import Encoder, PromptSource, Reward, RolloutEngine
+from g2rpo.model.stats import token_stats
+from g2rpo.records import Prompt, Sampling
+from g2rpo.rollout.score import score_rollouts
+from g2rpo.shaping.pilot import Measured, Pilot, PilotTask, plain
+from g2rpo.training.parts import Parts, device_of
+from g2rpo.training.progress import stage
+
+
+def measure_bands(cfg: DictConfig, parts: Parts, folder: Path, conf: Path | None) -> float:
+    """The whole pilot of a configuration, shown and written down. Returns the mean accuracy over tasks."""
+    pilot, device = parts.others["shaping"], device_of(cfg)
+    policy, encoder = parts.model.policy().to(device), parts.model.encoder()
+    parts.engine.start(policy, encoder)
+    measured = run_pilot(
+        pilot, policy=policy, encoder=encoder, engine=parts.engine, source=parts.source, reward=parts.reward, tasks=tuple(parts.mix.shares),
+        sampling=parts.engine.sampling.with_group_size(parts.batch.group_size),
+        batch_prompts=parts.batch.micro_prompts or parts.batch.prompts, failure_budget=cfg.reward_failures, seed=cfg.seed, device=device,
+    )  # fmt: skip
+    console = Console(width=120, highlight=False)
+    show_pilot(measured, console)
+    origin = f"{Path(parts.model.path).name}, {pilot.prompts_per_task} prompts a task, {parts.batch.group_size} completions each"
+    target = write_pilot(pilot, measured, origin, folder, conf)
+    where = "" if conf else f" 'hydra.searchpath=[file://{folder.resolve()}]'"
+    console.print(
+        f"{target}\nnext: python train.py shaping={pilot.name}{where}, with the same model and data", soft_wrap=True, markup=False
+    )
+    return sum(found.accuracy for found in measured.values()) / len(measured)
+
+
+def run_pilot(
+    pilot: Pilot, *, policy: Any, encoder: Encoder, engine: RolloutEngine, source: PromptSource, reward: Reward, tasks: Sequence[str],
+    sampling: Sampling, batch_prompts: int, failure_budget: float, seed: int, device: torch.device,
+) -> dict[str, Measured]:  # fmt: skip
+    """Answers `pilot.prompts_per_task` training prompts of each task and measures them task by task.
+
+    Args:
+        policy: On `device`, in evaluation or training mode alike.
+        engine: Started on the policy.
+        tasks: Those of the mixture.
+        sampling: As in training, group size included.
+        batch_prompts: Prompts answered at once.
+        failure_budget: Share of a batch's completions whose reward may fail.
+    """
+    prompts = {task: _prompts(source, task, pilot.prompts_per_task) for task in tasks}
+    measured = {}
+    with stage("pilot prompts", total=sum(len(own) for own in prompts.values())) as advance:
+        for task, own in prompts.items():
+            pieces = []
+            for start in range(0, len(own), batch_prompts):
+                chunk = own[start : start + batch_prompts]
+                pieces.append(_answered(chunk, start, policy, encoder, engine, reward, sampling, failure_budget, seed, device))
+                advance(len(chunk))
+            measured[task] = pilot.measure(_joined(pieces))
+    return measured
+
+
+def _prompts(source: PromptSource, task: str, count: int) -> list[Prompt]:
+    size = source.size(task, "train")
+    if size == 0:
+        raise ValueError(f"task_mix: the data source has no training prompt for {task!r}; set task_mix.weights.{task}=0")
+    return [source.get(task, index, "train") for index in range(count if size is None else min(count, size))]
+
+
+@torch.no_grad()
+def _answered(
+    prompts: Sequence[Prompt], start: int, policy: Any, encoder: Encoder, engine: RolloutEngine, reward: Reward, sampling: Sampling,
+    failure_budget: float, seed: int, device: torch.device,
+) -> PilotTask:  # fmt: skip
+    batch = encoder.encode(prompts).to(device)
+    rollouts = engine.generate(batch, sampling, (seed << 24) + start)
+    scores = score_rollouts(reward, prompts, rollouts, failure_budget).scores
+    stats = token_stats(
+        policy, batch, rollouts.completion_ids, rollouts.completion_mask, forbidden=tuple(encoder.forbidden_token_ids),
+        temperature=sampling.temperature,
+    )  # fmt: skip
+    return PilotTask(
+        tokens=rollouts.completion_mask.sum(1).cpu(),
+        entropy_sum=stats.entropy.where(rollouts.completion_mask, 0.0).sum(1).cpu(),
+        accuracy=scores.parts["accuracy"].cpu(),
+        total=scores.total.cpu(),
+        group=rollouts.prompt.cpu() + start,
+        truncated=int((~rollouts.finished).sum()),
+    )
+
+
+def _joined(pieces: Sequence[PilotTask]) -> PilotTask:
+    columns = {
+        name: torch.cat([getattr(piece, name) for piece in pieces]) for name in ("tokens", "entropy_sum", "accuracy", "total", "group")
+    }
+    return PilotTask(**columns, truncated=sum(piece.truncated for piece in pieces))
+
+
+def write_pilot(pilot: Pilot, measured: dict[str, Measured], origin: str, folder: Path, conf: Path | None) -> Path:
+    """Writes `<folder>/shaping/<name>.yaml`, the same file into `conf` where there is one, and pilot.json last.
+
+    A file of that name in `conf` is kept in the run folder. Returns the path of the file to choose.
+    """
+    text = pilot.yaml(measured, origin)
+    own = folder / "shaping" / f"{pilot.name}.yaml"
+    own.parent.mkdir(parents=True, exist_ok=True)
+    own.write_text(text, encoding="utf-8")
+    target = own if conf is None else conf / "shaping" / own.name
+    if target != own:
+        if target.exists():
+            (folder / f"{pilot.name}.replaced.yaml").write_bytes(target.read_bytes())
+        target.write_text(text, encoding="utf-8")
+    (folder / "pilot.json").write_text(json.dumps(plain(measured), indent=2) + "\n", encoding="utf-8")
+    return target
+
+
+def show_pilot(measured: dict[str, Measured], console: Console) -> None:
+    """One line per task."""
+    table = Table(title="Pilot", title_justify="left", box=None)
+    columns = ("task", "accuracy", "reward", "agree", "tokens", "cut", "nats/token", "length band", "entropy band")
+    for name in columns:
+        table.add_column(name, justify="left" if name in ("task", "reward") else "right", no_wrap=True)
+    for task, m in measured.items():
+        table.add_row(
+            task, f"{m.accuracy:.2f}", m.topology, f"{m.zero_signal_frac:.0%}", "{}-{}-{}".format(*m.tokens[1:4]),
+            f"{m.truncated_frac:.0%}", f"{m.entropy_nats:.2f}", " ".join(map(str, m.length_band)),
+            "{:.2f} {:.2f}".format(*m.entropy_band),
+        )  # fmt: skip
+    console.print(table)
+    console.print("agree: groups whose rewards all agree. tokens: quartiles. cut: completions that reached rollout.max_new_tokens.")
