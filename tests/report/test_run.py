@@ -327,3 +327,12 @@ def test_equity_is_shown_only_where_it_was_measured(run_folder: Path) -> None:
     points = points_of(plot_of(page_of(run_folder), "equity", "Smallest cosine between two tasks&#x27; gradients"), 0)
     assert [round(step) for step, _ in points] == list(range(1, 61, 5))
     assert [value for _, value in points] == pytest.approx([0.5] * 12, abs=0.005)
+
+
+def test_cosines_of_tasks_are_a_matrix_of_means_over_the_steps_that_have_them(run_folder: Path) -> None:
+    path = run_folder / "metrics.csv"
+    header, *rows = path.read_text().splitlines()
+    measured = [f"{row},{[0.5, -0.1][i % 2] if i < 2 else ''},{-0.7 if i == 0 else ''}" for i, row in enumerate(rows)]
+    path.write_text("\n".join([f"{header},equity/cosine/math/chart,equity/cosine/general_vqa/chart", *measured]) + "\n")
+    plot = plot_of(page_of(run_folder), "equity", "Cosine between two tasks&#x27; gradients, mean")
+    assert re.findall(r">(-?\d\.\d\d)<", plot) == ["-0.70", "0.20"]

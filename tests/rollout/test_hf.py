@@ -201,3 +201,10 @@ def test_what_no_engine_can_do_is_refused() -> None:
     assert HFEngine(max_new_tokens=4, temperature=0.5, top_p=0.9).sampling == Sampling(
         group_size=1, max_new_tokens=4, temperature=0.5, top_p=0.9
     )
+
+
+def test_logits_that_are_no_numbers_are_named_instead_of_sampled_from(policy: Any, encoder: QwenEncoder, batch: PromptBatch) -> None:
+    broken = copy.deepcopy(policy)
+    broken.model.language_model.norm.weight.data.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match=r"^the policy's logits became nan while sampling$"):
+        Sampler(broken, encoder, batch)()

@@ -13,6 +13,8 @@ import torch
 
 from g2rpo.advantage.ema_grpo import EMAGRPO
 from g2rpo.advantage.g2rpo import G2RPO
+from g2rpo.advantage.g2rpo_decoupled import DecoupledG2RPO
+from g2rpo.advantage.gdpo import GDPO
 from g2rpo.loss.clip import ClipLoss
 from g2rpo.metrics import metric_of
 from g2rpo.model.encoder import QwenEncoder
@@ -254,3 +256,70 @@ def test_completions_are_written_with_their_verdicts_after_every_step(build: Any
     assert (third["reward"], third["accuracy"], third["format"], third["completion_tokens"], third["finished"]) == (0.0, 0.0, 1.0, 2, True)
     assert third["advantage"] == pytest.approx(-QUANTILE)
     assert rows[6]["prompt_id"] == "gym/train/chart/1"
+
+
+def test_equity_is_the_gradient_of_each_task_as_if_it_were_alone(build: Any, fitted: Any, policy: Any) -> None:
+    start = copy.deepcopy(policy.state_dict())
+    probed = numbers(fitted(build(equity=GradientEquity(every_n_steps=1), max_grad_norm=1e9)))
+    after_probe = copy.deepcopy(policy.state_dict())
+    policy.load_state_dict(start)
+    unprobed = numbers(fitted(build(max_grad_norm=1e9)))
+    assert probed["optim/grad_norm"] == pytest.approx(unprobed["optim/grad_norm"], rel=1e-6)
+    for name, value in policy.state_dict().items():
+        assert torch.equal(value, after_probe[name])  # the probe moves nothing
+    tokens = {"math": 8, "chart": 9}
+    # the whole gradient is the token-weighted mean of the tasks' own: its norm obeys the cosine rule
+    parts = {task: probed[f"equity/grad_norm/{task}"] * count / 17 for task, count in tokens.items()}
+    rule = parts["math"] ** 2 + parts["chart"] ** 2 + 2 * parts["math"] * parts["chart"] * probed["equity/cosine/math/chart"]
+    assert rule**0.5 == pytest.approx(probed["optim/grad_norm"], rel=1e-4)
+    assert probed["time/equity_s"] > unprobed["time/equity_s"] >= 0
+
+
+def test_a_kl_in_the_reward_is_subtracted_before_ranking_and_no_part_of_the_loss(build: Any, fitted: Any, policy: Any, listed: Any) -> None:
+    reference = copy.deepcopy(policy).requires_grad_(False)
+    reference.model.language_model.norm.weight.data.mul_(0.9)
+    loss = ClipLoss(kl_coef=0.5, kl_placement="reward", kl_estimator="k1")
+    module = build(loss=loss, reference=reference, reward=listed([1.0] * 4))
+    row = numbers(fitted(module))
+    experience = module.last_experience
+    mask = experience.rollouts.completion_mask
+    penalty = ((experience.rollouts.old_logprobs - experience.ref_logprobs) * mask).sum(1)
+    assert penalty.abs().min() > 1e-3
+    torch.testing.assert_close(experience.rewards, 1.0 - 0.5 * penalty)
+    better = penalty.view(2, 2).argmin(1)
+    assert experience.advantages.view(2, 2).argmax(1).tolist() == better.tolist()
+    assert row["loss/kl"] == pytest.approx((penalty.sum() / mask.sum()).item(), abs=1e-5)
+    signed = (experience.advantages * mask.sum(1)).sum().item() / 17
+    assert row["loss/policy"] == pytest.approx(-signed, abs=1e-5)
+    assert row["reward/total"] == 1.0
+    assert (row["advantage/shaping_only_frac/math"], row["advantage/shaping_only_frac/chart"]) == (1.0, 1.0)
+
+
+def test_a_kl_in_the_reward_that_an_advantage_would_not_see_is_refused(build: Any) -> None:
+    loss = ClipLoss(kl_coef=0.1, kl_placement="reward")
+    for advantage in (GDPO(), DecoupledG2RPO()):
+        with pytest.raises(ValueError, match=r"loss.kl_placement=reward: this advantage ranks the parts.*loss.kl_placement=loss"):
+            build(loss=loss, advantage=advantage)
+    build(loss=ClipLoss(kl_placement="reward"), advantage=GDPO())  # without a coefficient there is no KL to lose
+
+
+def test_with_importance_sampling_ratios_start_at_the_trainer_and_weights_at_the_sampler(build: Any, fitted: Any, scripted: Any) -> None:
+    engine = scripted(lengths=LENGTHS, ratios=[4.0, 0.5, 1.0, 1.0])
+    module = build(engine=engine, loss=ClipLoss(tis_clip=2.0))
+    row = numbers(fitted(module))
+    assert row["loss/ratio_mean"] == pytest.approx(1.0, abs=1e-5)  # on-policy for the trainer
+    assert row["loss/clip_frac"] == 0.0
+    assert row["policy/old_logprob_gap"] == pytest.approx(1.386294, abs=1e-4)
+    # weights 2 (cut from 4), 0.5, 1, 1 on 3, 5, 2, 7 tokens
+    assert row["loss/policy"] == pytest.approx(-(2 * 3 - 0.5 * 5 - 2 + 7) * QUANTILE / 17, abs=1e-5)
+
+
+def test_weights_that_broke_are_named_when_sampling_fails(build: Any, fitted: Any, scripted: Any) -> None:
+    class Broken(scripted):
+        def generate(self, *args: Any) -> Any:
+            if self.seeds:
+                raise FloatingPointError("the policy's logits became nan while sampling")
+            return super().generate(*args)
+
+    with pytest.raises(RuntimeError, match=r"step 2: the policy's logits became nan while sampling. .*lower optimizer.lr"):
+        fitted(build(engine=Broken(lengths=LENGTHS)), steps=3)

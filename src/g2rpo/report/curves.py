@@ -8,6 +8,7 @@ from g2rpo.metrics import BY_NAME
 from g2rpo.report.folder import Draws, Run
 from g2rpo.report.head import stage_seconds
 from g2rpo.report.markup import grid, section
+from g2rpo.report.matrix import cosine_matrix
 from g2rpo.report.palette import INK, PLAIN_COLORS, TASK_COLORS
 from g2rpo.report.plots import Band, Line, bars, histogram, line_plot
 from g2rpo.report.smooth import bucket_size, mean, window_size
@@ -190,11 +191,23 @@ def equity_section(run: Run) -> str:
     figures = task_plot(run, "equity/grad_norm", "Gradient norm of each task alone", keep_zero=True)
     figures += plain_plot(run, "Largest over smallest gradient norm of a task", [("equity/norm_ratio", "norm ratio")])
     figures += plain_plot(run, "Smallest cosine between two tasks' gradients", [("equity/min_cosine", "cosine")])
+    figures += pull_matrix(run)
     if not figures:
         return ""
     return section(
-        anchor="equity", title="Gradient equity", caption=f"{reading_help(run)} Measured on the probe batch.", body=grid(figures, columns=2)
+        anchor="equity",
+        title="Gradient equity",
+        caption=f"{reading_help(run)} Each task's gradient by itself, on the step's own batch before the update. "
+        "Cosine 1: two tasks pull the same way; 0: they do not touch each other; below 0: against each other.",
+        body=grid(figures, columns=2),
     )
+
+
+def pull_matrix(run: Run) -> list[str]:
+    """Cosines between tasks' gradients, mean over the steps that measured both."""
+    pairs = {(first, second): run.column(f"equity/cosine/{first}/{second}")[1] for first in run.tasks for second in run.tasks}
+    means = {pair: mean(values) for pair, values in pairs.items() if values}
+    return [cosine_matrix(title="Cosine between two tasks' gradients, mean", names=run.tasks, values=means)] if means else []
 
 
 def optimisation_section(run: Run) -> str:
