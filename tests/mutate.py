@@ -47,6 +47,14 @@ T_G2RPO, T_EMA, T_DIAGNOSTICS, T_LENGTH = (
 T_GAUSSIAN, T_DECOUPLED, T_ENTROPY = "advantage/test_gaussian.py", "advantage/test_g2rpo_decoupled.py", "shaping/test_entropy.py"
 T_CLIP, T_GSPO, T_SAPO, T_POLICY, T_KL = (f"loss/test_{name}.py" for name in ("clip", "gspo", "sapo", "policy", "kl"))
 
+UPDATE, EQUITY, PILOT = "training/update.py", "training/equity.py", "shaping/pilot.py"
+T_RANKS, T_MODULE, T_EQUITY, T_PILOT = (
+    "training/test_ranks.py",
+    "training/test_module.py",
+    "training/test_equity.py",
+    "shaping/test_pilot.py",
+)
+
 MUTANTS = (
     Mutant("rank offset", GAUSSIAN, "+ sizes - 1", "+ sizes", T_GAUSSIAN),
     Mutant("ties share the sum", GAUSSIAN, "* sums / self.level_sizes", "* sums", T_GAUSSIAN),
@@ -156,6 +164,103 @@ MUTANTS = (
     Mutant("entropy of padding", ENTROPY, "entropy.where(inside, 0.0)", "entropy", T_ENTROPY),
     Mutant("estimators swapped", ENTROPY, 'if self.estimator == "exact"', 'if self.estimator != "exact"', T_ENTROPY),
     Mutant("entropy weight forgotten", ENTROPY, "return self.weight * (signs", "return (signs", T_ENTROPY),
+    # judges
+    Mutant("empty thinking block opens", "scoring/extract.py", 'text.startswith("<thinking>") and text', "text", "scoring/test_extract.py"),
+    Mutant(
+        "last answer instead of first", "scoring/extract.py", "text.partition(_OPEN)", "text.rpartition(_OPEN)", "scoring/test_extract.py"
+    ),
+    Mutant("letters keep their case", "scoring/choice.py", 'sub("", text)).lower()', 'sub("", text))', "scoring/test_choice.py"),
+    Mutant("error at the threshold passes", "scoring/number.py", "error < room", "error <= room", "scoring/test_number.py"),
+    Mutant(
+        "relative to the guess",
+        "scoring/number.py",
+        "abs(got - wanted) / abs(wanted)",
+        "abs(got - wanted) / abs(got)",
+        "scoring/test_number.py",
+    ),
+    Mutant(
+        "edit distance loses its border",
+        "scoring/text.py",
+        "right, left = (right << 1) | 1, left << 1",
+        "right, left = right << 1, left << 1",
+        "scoring/test_text.py",
+    ),
+    Mutant("repeated words count once", "scoring/text.py", "(first & second).total()", "len(first & second)", "scoring/test_text.py"),
+    Mutant("overlap counted twice", "scoring/boxes.py", "_area(*a) + _area(*b) - shared", "_area(*a) + _area(*b)", "scoring/test_boxes.py"),
+    Mutant(
+        "points in their order", "scoring/boxes.py", "for order in permutations(points)", "for order in [points]", "scoring/test_boxes.py"
+    ),
+    Mutant("beginning of a long answer", "scoring/math.py", "answer[-LONGEST_ANSWER:]", "answer[:LONGEST_ANSWER]", "scoring/test_math.py"),
+    Mutant("boxes one pixel off", "data/gym/canvas.py", "round(value * 1000 / SIZE_PX)", "round((value + 1) * 1000 / SIZE_PX)", "data/gym"),
+    # model and rollout
+    Mutant(
+        "position stands still",
+        "rollout/hf.py",
+        "self.position = self.position + 1",
+        "self.position = self.position + 0",
+        "rollout/test_hf.py",
+    ),
+    Mutant("end token left out", "rollout/hf.py", "(ended.cumsum(1) - ended.int()) == 0", "ended.cumsum(1) == 0", "rollout/test_hf.py"),
+    Mutant(
+        "entropy of impossible tokens",
+        "model/stats.py",
+        'finite = logp.masked_fill(logp == float("-inf"), 0.0)',
+        "finite = logp",
+        "model/test_stats.py",
+    ),
+    Mutant(
+        "image positions forgotten",
+        "model/forward.py",
+        "batch.attention_mask.sum(1) + deltas[:, 0]",
+        "batch.attention_mask.sum(1)",
+        "model/test_forward.py",
+    ),
+    Mutant(
+        "group judged by the total",
+        "rollout/collect.py",
+        'keeps(scored.scores.parts["accuracy"]',
+        "keeps(scored.scores.total",
+        "rollout/test_collect.py",
+    ),
+    # steps on several processes
+    Mutant("own denominators", UPDATE, "ranks.total(_doubles(counts, 2))", "_doubles(counts, 2)", T_RANKS),
+    Mutant("own gradient", UPDATE, "        ranks.add_gradients(policy.parameters())\n", "", T_RANKS),
+    Mutant(
+        "own entropy decides",
+        UPDATE,
+        "ranks.total(torch.stack([_doubles(sums, len(TASKS)), _doubles(tokens, len(TASKS))]))",
+        "torch.stack([_doubles(sums, len(TASKS)), _doubles(tokens, len(TASKS))])",
+        T_RANKS,
+    ),
+    Mutant("own groups alone are ranked", "ranks.py", "parts = listed([{name:", "parts = ([{name:", T_RANKS),
+    Mutant("every rank draws everything", "training/datamodule.py", "prompts[first:behind]", "prompts", T_RANKS),
+    Mutant("each rank fills the room", "rollout/collect.py", "ahead = sum(counts[: ranks.rank()])", "ahead = 0", T_RANKS),
+    Mutant(
+        "minibatches by own row",
+        "training/module.py",
+        "for row, place in enumerate(collected.places) if place in places",
+        "for row, place in enumerate(collected.places) if row in places",
+        T_RANKS,
+    ),
+    # the step
+    Mutant("KL rewarded", "training/module.py", "rewards - loss.kl_coef", "rewards + loss.kl_coef", T_MODULE),
+    Mutant("KL charged twice", POLICY, 'self.kl_coef > 0 and self.kl_placement == "loss"', "self.kl_coef > 0", T_MODULE),
+    Mutant("ratio to the sampler", UPDATE, "sampled if part.trainer_logprobs is None else part.trainer_logprobs", "sampled", T_MODULE),
+    Mutant("a probe leaves its gradient", EQUITY, "        policy.zero_grad(set_to_none=True)\n        return", "        return", T_EQUITY),
+    Mutant("tasks' gradients pile up", EQUITY, "            policy.zero_grad(set_to_none=True)\n", "", T_EQUITY),
+    Mutant("spacing starts anew", EQUITY, "flat[-passed % stride :: stride]", "flat[::stride]", T_EQUITY),
+    Mutant("no signal has a direction", EQUITY, "if norm > 0]", "]", T_EQUITY),
+    # pilot
+    Mutant("few good completions suffice", PILOT, "good if len(good) >= FEWEST else found.tokens", "good", T_PILOT),
+    Mutant(
+        "mean of mean entropies",
+        PILOT,
+        "(found.entropy_sum.double().sum() / found.tokens.sum()).item()",
+        "(found.entropy_sum.double() / found.tokens).mean().item()",
+        T_PILOT,
+    ),
+    Mutant("agreement counted by completion", PILOT, "found.group))[leading].double()", "found.group)).double()", T_PILOT),
+    Mutant("variance for kurtosis", PILOT, "centred.pow(4).mean()", "centred.pow(2).mean()", T_PILOT),
 )
 
 
@@ -167,6 +272,7 @@ def run_tests(source: Path, tests: str) -> int:
         os.dup2(silence, 1)
         os.dup2(silence, 2)
         sys.path.insert(0, str(source))
+        os.environ["PYTHONPATH"] = str(source)  # for tests that start processes
         files = [str(ROOT / "tests" / name) for name in tests.split()]
         plain = ["-o", "addopts=", "-o", f"pythonpath={source}", "-p", "no:cacheprovider", "--import-mode=importlib", "-W", "ignore"]
         os._exit(pytest.main([*plain, "--hypothesis-seed=0", "--assert=plain", "-x", "-q", *files]))
