@@ -160,7 +160,10 @@ def advantage_section(run: Run) -> str:
     figures = task_plot(run, "advantage/mean", "Mean advantage by task", reference=0.0)
     figures += task_plot(run, "advantage/std", "Standard deviation of the advantages", reference=1.0, keep_zero=True)
     figures += task_plot(run, "advantage/normal_distance", "Distance to the bell curve", keep_zero=True)
+    figures += task_plot(run, "advantage/tie_frac", "Completions whose reward another one of their group has", y_range=(0.0, 1.0))
     figures += task_plot(run, "advantage/zero_signal_frac", "Groups in which all rewards agree", y_range=(0.0, 1.0))
+    if used_terms(run, *((f"advantage/shaping_only_frac/{task}", task) for task in run.tasks)):
+        figures += task_plot(run, "advantage/shaping_only_frac", "Groups that only length or KL set apart", y_range=(0.0, 1.0))
     shapes = [advantage_histogram(task, run.draws[task]) for task in run.tasks if task in run.draws]
     return section(
         anchor="advantages",
