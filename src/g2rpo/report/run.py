@@ -1,9 +1,9 @@
 """Writes the report of a run into its folder."""
 
-import os
 from pathlib import Path
 from typing import Any
 
+from g2rpo.files import write_whole
 from g2rpo.report.folder import read_run
 from g2rpo.report.page import page
 
@@ -15,9 +15,6 @@ def write_report(folder: Path, summary: dict[str, Any] | None = None) -> Path:
     not finished: what is missing is said on the page. Raises `ValueError` for a folder that is no run folder, and for a broken row
     with its file and line.
     """
-    html = page(read_run(folder, summary))
     target = folder / "report.html"
-    unfinished = folder / f".report.html.{os.getpid()}"
-    unfinished.write_text(html, encoding="utf-8", errors="replace")
-    unfinished.replace(target)
+    write_whole(target, page(read_run(folder, summary)))
     return target

@@ -1,12 +1,14 @@
 """`metrics.csv`: one row a step, always on. A resumed run goes on behind the checkpoint's last row."""
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from g2rpo.files import write_whole
 from g2rpo.metrics import metric_of
 
 
@@ -63,9 +65,8 @@ class MetricsCSV(Logger):
             self._rewrite()
 
     def _rewrite(self) -> None:
-        part = self.path.with_suffix(".csv.part")
-        with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self._columns, restval="")
-            writer.writeheader()
-            writer.writerows(self._rows)
-        part.replace(self.path)
+        file = io.StringIO()
+        writer = csv.DictWriter(file, self._columns, restval="")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        write_whole(self.path, file.getvalue())

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from g2rpo.files import write_whole
 from g2rpo.interfaces import Encoder, PromptSource, Reward, RolloutEngine
 from g2rpo.model.stats import token_stats
 from g2rpo.records import Prompt, Sampling
@@ -110,14 +111,13 @@ def write_pilot(pilot: Pilot, measured: dict[str, Measured], origin: str, folder
     """
     text = pilot.yaml(measured, origin)
     own = folder / "shaping" / f"{pilot.name}.yaml"
-    own.parent.mkdir(parents=True, exist_ok=True)
-    own.write_text(text, encoding="utf-8")
+    write_whole(own, text)
     target = own if conf is None else conf / "shaping" / own.name
     if target != own:
         if target.exists():
             (folder / f"{pilot.name}.replaced.yaml").write_bytes(target.read_bytes())
-        target.write_text(text, encoding="utf-8")
-    (folder / "pilot.json").write_text(json.dumps(plain(measured), indent=2) + "\n", encoding="utf-8")
+        write_whole(target, text)
+    write_whole(folder / "pilot.json", json.dumps(plain(measured), indent=2) + "\n")
     return target
 
 

@@ -1,6 +1,7 @@
 """What a run writes down while it trains: every completion with its verdict, and a metrics file without rows from a lost future."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,7 @@ class RunLog(L.Callback):
             if isinstance(logger, MetricsCSV):
                 logger.forget_after(pl_module.steps_done)
         if self.path.exists():
-            kept = [line for line in _whole_lines(self.path) if json.loads(line)["step"] <= pl_module.steps_done]
-            part = self.path.with_suffix(".jsonl.part")
-            part.write_text("".join(kept), encoding="utf-8")
-            part.replace(self.path)
+            os.truncate(self.path, _end_of_step(self.path, pl_module.steps_done))
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """One row per completion of any rank."""
@@ -59,6 +57,12 @@ def completion_rows(step: int, experience: Experience) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _whole_lines(path: Path) -> list[str]:
-    # a killed run can leave half a line at the end; str.splitlines would also split at U+2028 and its like inside a completion
-    return [line + "\n" for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+def _end_of_step(path: Path, step: int) -> int:
+    """Bytes of the rows up to a step; the half line that a killed run can leave at the end is none of them."""
+    end = 0
+    with path.open("rb") as file:  # by lines of bytes: the file can be larger than memory
+        for line in file:
+            if not line.endswith(b"\n") or json.loads(line)["step"] > step:
+                break
+            end += len(line)
+    return end

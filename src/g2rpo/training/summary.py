@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from g2rpo import __version__
 from g2rpo.evaluation.heldout import HeldoutResult
+from g2rpo.files import write_whole
 
 PACKAGES = ("torch", "transformers", "lightning", "hydra-core")
 
@@ -41,9 +42,7 @@ def summarise(
 
 def write_summary(folder: Path, summary: dict[str, Any]) -> None:
     """Writes `folder/summary.json` atomically."""
-    part = folder / "summary.json.part"
-    part.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    part.replace(folder / "summary.json")
+    write_whole(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
 
 def _scores(scores: dict[str, float]) -> dict[str, float]:
