@@ -39,3 +39,18 @@ def composed() -> Callable[..., Any]:
             return compose(config, list(overrides))
 
     return compose_with
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder of the small Qwen3-VL with random weights, whose tokenizer knows the gym's words."""
+    from g2rpo.data.gym.source import GymSource
+    from g2rpo.data.gym.styles import StyledSolutions
+    from g2rpo.model.tiny import save_tiny
+    from g2rpo.records import TASKS
+
+    folder = tmp_path_factory.mktemp("tiny") / "checkpoint"
+    source, solutions = GymSource(), StyledSolutions(shares={"look": 1.0})
+    prompts = [source.get(task, index, "train") for index in range(10) for task in TASKS]
+    save_tiny(folder, [text for prompt in prompts for text in (prompt.text, solutions.demonstrate(prompt))], seed=3)
+    return folder

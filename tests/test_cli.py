@@ -17,7 +17,6 @@ from g2rpo import cli
 from g2rpo.data.gym.source import GymSource
 from g2rpo.metrics import metric_of
 from g2rpo.model.checkpoint import Checkpoint
-from g2rpo.model.tiny import save_tiny
 from g2rpo.records import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -78,14 +77,6 @@ class NoNumber(ClipLoss):
         value, stats = super().__call__(*args, **options)
         return value * float("nan"), stats
 '''
-
-
-@pytest.fixture(scope="module")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint folder with random weights."""
-    folder = tmp_path_factory.mktemp("tiny") / "checkpoint"
-    save_tiny(folder, [GymSource().get(task, index, "train").text for index in range(10) for task in TASKS])
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -10,20 +10,11 @@ from PIL import Image
 
 from g2rpo.model.checkpoint import Checkpoint
 from g2rpo.model.encoder import QwenEncoder
-from g2rpo.model.tiny import save_tiny
 from g2rpo.records import Prompt
 
 LIVELINESS = 4.0
 """Factor on all weight matrices. Freshly drawn ones predict almost evenly, whatever the picture shows: errors would not be seen."""
 CORPUS = ("what color is the red circle?", "how many squares are there?", "read the text.", "<thinking>2 squares.</thinking>")
-
-
-@pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint folder with random weights."""
-    folder = tmp_path_factory.mktemp("tiny") / "checkpoint"
-    save_tiny(folder, CORPUS * 3, seed=3)
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -11,19 +11,10 @@ from torch import Tensor
 
 from g2rpo.model.checkpoint import Checkpoint
 from g2rpo.model.encoder import QwenEncoder
-from g2rpo.model.tiny import save_tiny
 from g2rpo.records import Prompt, PromptBatch, task_index
 
-LIVELINESS = 4.0
+LIVELINESS = 6.0
 """Factor on all weight matrices: freshly drawn ones predict almost evenly, whatever they read."""
-
-
-@pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint folder with random weights."""
-    folder = tmp_path_factory.mktemp("tiny") / "checkpoint"
-    save_tiny(folder, ["what color is the red circle?", "how many squares are there?", "read the text."] * 3, seed=3)
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -11,28 +11,16 @@ import torch
 from torch import Tensor
 
 from g2rpo.data.gym.source import GymSource
-from g2rpo.data.gym.styles import StyledSolutions
 from g2rpo.data.mixture import TaskMix
 from g2rpo.interfaces import Encoder
 from g2rpo.model.checkpoint import Checkpoint
 from g2rpo.model.encoder import QwenEncoder
 from g2rpo.model.stats import token_stats
-from g2rpo.model.tiny import save_tiny
-from g2rpo.records import TASKS, Prompt, PromptBatch, Rollouts, Sampling
+from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
 from g2rpo.training.datamodule import PromptDataModule
 
 SHARPNESS = 8.0
 """A random model guesses evenly everywhere. Larger logits give every token a probability and an entropy of its own."""
-
-
-@pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint folder with random weights."""
-    folder = tmp_path_factory.mktemp("tiny") / "checkpoint"
-    source, solutions = GymSource(), StyledSolutions(shares={"look": 1.0})
-    prompts = [source.get(task, index, "train") for index in range(10) for task in TASKS]
-    save_tiny(folder, [text for prompt in prompts for text in (prompt.text, solutions.demonstrate(prompt))])
-    return folder
 
 
 @pytest.fixture(scope="session")
