@@ -244,7 +244,7 @@ MUTANTS = (
     ),
     # the step
     Mutant("KL rewarded", "training/module.py", "rewards - loss.kl_coef", "rewards + loss.kl_coef", T_MODULE),
-    Mutant("KL charged twice", POLICY, 'self.kl_coef > 0 and self.kl_placement == "loss"', "self.kl_coef > 0", T_MODULE),
+    Mutant("KL charged twice", POLICY, 'self.kl_coef > 0 and self.kl_placement == "loss"', "self.kl_coef > 0", T_POLICY),
     Mutant("ratio to the sampler", UPDATE, "sampled if part.trainer_logprobs is None else part.trainer_logprobs", "sampled", T_MODULE),
     Mutant("a probe leaves its gradient", EQUITY, "        policy.zero_grad(set_to_none=True)\n        return", "        return", T_EQUITY),
     Mutant("tasks' gradients pile up", EQUITY, "            policy.zero_grad(set_to_none=True)\n", "", T_EQUITY),
@@ -259,7 +259,7 @@ MUTANTS = (
         "(found.entropy_sum.double() / found.tokens).mean().item()",
         T_PILOT,
     ),
-    Mutant("agreement counted by completion", PILOT, "found.group))[leading].double()", "found.group)).double()", T_PILOT),
+    Mutant("agreement is disagreement", PILOT, "(~differs(found.total", "(differs(found.total", T_PILOT),
     Mutant("variance for kurtosis", PILOT, "centred.pow(4).mean()", "centred.pow(2).mean()", T_PILOT),
 )
 

@@ -264,6 +264,10 @@ WRONG = {
         ["shaping=entropy_bounded", "shaping.entropy.low=0.9"],
         "shaping.entropy: expected 0 <= low < high (nats per token), got low=0.9, high=0.6",
     ),
+    "KL that nobody reads": (
+        ["advantage=gdpo", "loss.kl_coef=0.1", "loss.kl_placement=reward"],
+        "loss.kl_placement=reward: this advantage ranks the parts of the reward and never looks at their sum",
+    ),
     "group size": (["batch.group_size=1"], "batch.group_size=1: G2RPO compares completions of one prompt, so it needs at least 2"),
     "empty mixture": (
         [f"task_mix.weights.{task}=0" for task in TASKS],

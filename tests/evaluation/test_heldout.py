@@ -145,7 +145,7 @@ def test_a_completion_may_hold_any_line_separator(tmp_path: Path) -> None:
     assert HeldoutEvaluation().read(tmp_path / "before.jsonl").sampled == {"macro": 0.5, "math": 0.5}
 
 
-def test_a_reward_that_fails_stops_the_evaluation_and_leaves_no_half_file(tmp_path: Path) -> None:
+def test_a_reward_that_fails_stops_the_evaluation_unless_some_may_fail(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Strict(Judge):
         def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
             if prompt.id == "heldout/chart/1":
@@ -156,6 +156,14 @@ def test_a_reward_that_fails_stops_the_evaluation_and_leaves_no_half_file(tmp_pa
     with pytest.raises(RuntimeError, match=r"reward: 4 of 8 completions could not be judged.*'heldout/chart/1'"):
         evaluation.run(Quoting(), IdEncoder(), Strict(), evaluation.prompts(Shelf(math=2, chart=None)), tmp_path, "before", lambda n: None)
     assert list(tmp_path.iterdir()) == []
+    forgiving = HeldoutEvaluation(prompts_per_task=3, samples=4, batch_prompts=2, failure_budget=0.5)
+    with caplog.at_level("WARNING"):
+        prompts = forgiving.prompts(Shelf(math=2, chart=None))
+        forgiving.run(Quoting(), IdEncoder(), Strict(), prompts, tmp_path, "before", lambda n: None)
+    assert "4 of 8 completions could not be judged and count 0" in caplog.text
+    failed = [row["prompt_id"] for row in rows(tmp_path) if all(sample.get("failed") for sample in row["samples"])]
+    assert failed == ["heldout/chart/1"]
+    assert [sample["accuracy"] for row in rows(tmp_path) if row["prompt_id"] in failed for sample in row["samples"]] == [0.0] * 4
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,16 @@ def test_without_a_coefficient_the_kl_is_measured_but_not_charged() -> None:
     assert ClipLoss()(**without)[1]["kl"].item() == 0
 
 
+def test_a_kl_in_the_reward_is_measured_but_not_charged_by_the_loss() -> None:
+    given_ref = batch(5)
+    charged, _ = ClipLoss(kl_coef=0.25)(**given_ref)
+    value, stats = ClipLoss(kl_coef=0.25, kl_placement="reward")(**given_ref)
+    assert value.item() == stats["policy"].item() == ClipLoss()(**given_ref)[0].item() != charged.item()
+    assert stats["kl"].item() > 0
+    without = {name: x for name, x in given_ref.items() if name != "ref_logprobs"}
+    assert ClipLoss(kl_coef=0.25, kl_placement="reward")(**without)[0].item() == value.item()
+
+
 def test_a_kl_coefficient_needs_a_reference() -> None:
     with pytest.raises(ValueError, match=r"loss\.kl_coef=0.1 needs ref_logprobs"):
         ClipLoss(kl_coef=0.1)(torch.zeros(3, 4), torch.zeros(3, 4), ADVANTAGES, MASK)

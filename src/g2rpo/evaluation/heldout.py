@@ -5,6 +5,7 @@ over tasks, so that a large task does not hide a small one.
 """
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from g2rpo.interfaces import Encoder, PromptSource, Reward, RolloutEngine
 from g2rpo.records import TASKS, Prompt, Sampling
 from g2rpo.rollout.score import score_rollouts
 
+log = logging.getLogger("g2rpo")
 Scores = dict[str, float]
 Advance = Callable[[int], None]
 
@@ -39,12 +41,13 @@ class HeldoutEvaluation:
         temperature: 1 is the policy as it acts.
         batch_prompts: Prompts generated for at once.
         images_per_task: How many images are kept for the report.
+        failure_budget: Share of a batch's completions whose reward may fail; they count 0, and are marked `failed` in their row.
         seed: Of sampling; the same before and after.
     """
 
     def __init__(
         self, *, prompts_per_task: int = 64, samples: int = 4, temperature: float = 1.0, batch_prompts: int = 48, images_per_task: int = 4,
-        seed: int = 0,
+        failure_budget: float = 0.0, seed: int = 0,
     ) -> None:  # fmt: skip
         if prompts_per_task < 0:
             raise ValueError(f"heldout.prompts_per_task: expected 0 (no evaluation) or more, got {prompts_per_task}")
@@ -56,6 +59,7 @@ class HeldoutEvaluation:
         self.temperature = temperature
         self.batch_prompts = batch_prompts
         self.images_per_task = images_per_task
+        self.failure_budget = failure_budget
         self.seed = seed
 
     def prompts(self, source: PromptSource) -> list[Prompt]:
@@ -91,14 +95,17 @@ class HeldoutEvaluation:
     ) -> list[list[dict[str, Any]]]:  # fmt: skip
         """Per prompt, its completions with their verdicts."""
         rollouts = engine.generate(encoder.encode(prompts).to(device), plan, seed)
-        scored = score_rollouts(reward, prompts, rollouts, failure_budget=0.0)
+        scored = score_rollouts(reward, prompts, rollouts, self.failure_budget)
         tokens = rollouts.completion_mask.sum(1).tolist()
         verdicts = [
-            {"completion": text, "accuracy": accuracy, "format": form, "completion_tokens": length}
-            for text, accuracy, form, length in zip(
-                rollouts.texts, scored.scores.parts["accuracy"].tolist(), scored.scores.parts["format"].tolist(), tokens, strict=True
+            {"completion": text, "accuracy": accuracy, "format": form, "completion_tokens": length} | ({"failed": True} if failed else {})
+            for text, accuracy, form, length, failed in zip(
+                rollouts.texts, scored.scores.parts["accuracy"].tolist(), scored.scores.parts["format"].tolist(), tokens,
+                scored.failed.tolist(), strict=True,
             )
-        ]
+        ]  # fmt: skip
+        if scored.failed.any():
+            log.warning("held-out: %d of %d completions could not be judged and count 0", int(scored.failed.sum()), len(verdicts))
         return [verdicts[i : i + plan.group_size] for i in range(0, len(verdicts), plan.group_size)]
 
     def _save_images(self, prompts: Sequence[Prompt], folder: Path) -> None:

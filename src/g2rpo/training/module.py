@@ -27,6 +27,7 @@ from g2rpo.rollout.collect import Collected, collect
 from g2rpo.shaping import Shaping
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.equity import GradientEquity
+from g2rpo.training.parts import check_kl_counts
 from g2rpo.training.step_metrics import StepTimes, step_metrics
 from g2rpo.training.table import CompletionTable, completion_table
 from g2rpo.training.update import Updater, UpdateStats, clip_gradients, select_experience
@@ -61,7 +62,7 @@ class G2RPOModule(L.LightningModule):
         equity: GradientEquity, max_grad_norm: float, failure_budget: float, seed: int,
     ) -> None:  # fmt: skip
         super().__init__()
-        _check(loss, advantage)
+        check_kl_counts(loss, advantage)
         self.automatic_optimization = False
         self.policy = policy
         self._reference = (reference,)  # in a tuple, so that frozen weights are neither trained nor written to checkpoints
@@ -220,11 +221,3 @@ class G2RPOModule(L.LightningModule):
             raise RuntimeError(
                 f"step {self.steps_done + 1}: {error}; the weights before it are in {kept}. Lower optimizer.lr or max_grad_norm."
             ) from error
-
-
-def _check(loss: Loss, advantage: Advantage) -> None:
-    if loss.kl_coef and loss.kl_placement == "reward" and getattr(advantage, "parts_only", False):
-        raise ValueError(
-            "loss.kl_placement=reward: this advantage ranks the parts of the reward and never looks at their sum, so the KL would "
-            "have no effect; choose another advantage, or loss.kl_placement=loss"
-        )

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from g2rpo.data.mixture import TaskMix
 from g2rpo.evaluation.heldout import HeldoutEvaluation
-from g2rpo.interfaces import PromptSource, Reward, RolloutEngine
+from g2rpo.interfaces import Advantage, Loss, PromptSource, Reward, RolloutEngine
 from g2rpo.model.checkpoint import Checkpoint
 from g2rpo.training.batch_plan import BatchPlan
 
@@ -31,6 +31,7 @@ class Parts:
 def build_parts(cfg: DictConfig) -> Parts:
     """Builds the cheap objects; errors carry the full key."""
     made = {key: instantiate(cfg[key], _convert_="all") for key in ("advantage", "loss", "shaping", "filter", "equity", "optimizer")}
+    check_kl_counts(made["loss"], made["advantage"])
     return Parts(
         source=instantiate(cfg.data, _convert_="all"),
         mix=instantiate(cfg.task_mix, _convert_="all"),
@@ -47,3 +48,12 @@ def device_of(cfg: DictConfig) -> torch.device:
     """Where the trainer would put the model of this process: evaluation and pilot run there too."""
     device: torch.device = instantiate(cfg.trainer, logger=False, enable_checkpointing=False).strategy.root_device
     return device
+
+
+def check_kl_counts(loss: Loss, advantage: Advantage) -> None:
+    """Refuses a KL in the reward beside an advantage that does not look at the reward: it would be switched on without effect."""
+    if loss.kl_coef and loss.kl_placement == "reward" and getattr(advantage, "parts_only", False):
+        raise ValueError(
+            "loss.kl_placement=reward: this advantage ranks the parts of the reward and never looks at their sum, so the KL would "
+            "have no effect; choose another advantage, or loss.kl_placement=loss"
+        )
