@@ -353,6 +353,27 @@ def test_a_loss_that_is_no_number_is_named_with_its_step_and_tasks(
     assert (tmp_path / "run" / "checkpoints" / "last_finite.ckpt").is_file()
 
 
+def test_each_process_has_an_error_file_of_its_own(train: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(SystemExit):
+        train("batch.group_size=1")
+    assert [path.name for path in (tmp_path / "run").glob("error*")] == ["error_rank1.txt"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_one_writes(tiny_folder: Path, tmp_path: Path) -> None:
+    options = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "hydra.run.dir=run", f"model.path={tiny_folder}"]
+    done = script("train.py", *SMALL, *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["status"] == "finished"
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file)] == [str(step + 1) for step in range(summary["steps"])]
+    drawn = [json.loads(line)["prompt_id"] for line in (tmp_path / "run" / "completions.jsonl").read_text().split("\n") if line]
+    assert len(set(drawn)) > summary["steps"]
+    assert not list((tmp_path / "run").glob("error*"))
+
+
 def test_a_run_whose_report_fails_is_not_finished(train: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> Path:
         raise OSError("no space left on device")

@@ -1,6 +1,7 @@
 """What the three scripts at the root call. Heavy imports wait until Hydra has answered: `--help` takes a second."""
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -41,7 +42,10 @@ def cold_start(cfg: DictConfig) -> None:
 
 @contextmanager
 def explained(folder: Path) -> Iterator[None]:
-    """Ends a failed run with one sentence and exit code 1; the traceback goes to `error.txt` in the run folder."""
+    """Ends a failed run with one sentence and exit code 1; the traceback goes to `error.txt` in the run folder.
+
+    Of several processes, each has a file of its own: when one fails, the others soon complain of its silence.
+    """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -49,8 +53,10 @@ def explained(folder: Path) -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException, ValueError, RuntimeError, OSError, ImportError) as error:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        logging.getLogger("g2rpo").error("%s\n(traceback: %s)", sentence(error), folder / "error.txt")
+        rank = os.environ.get("LOCAL_RANK", "0")
+        path = folder / ("error.txt" if rank == "0" else f"error_rank{rank}.txt")
+        path.write_text(traceback.format_exc(), encoding="utf-8")
+        logging.getLogger("g2rpo").error("%s\n(traceback: %s)", sentence(error), path)
         sys.exit(1)
 
 
