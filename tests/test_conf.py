@@ -19,7 +19,10 @@ OBJECTS = [choice for choice in CHOICES if "@package _global_" not in (CONF / f"
 DEFAULTS = {name for entry in OmegaConf.load(CONF / "config.yaml").defaults if entry != "_self_" for name in entry}
 TINY = files("g2rpo") / "model" / "tiny_qwen3_vl"
 
-GIVEN = {"model=folder": [f"model.path={TINY}"]}
+ROWS = Path(__file__).parent / "data" / "rows.jsonl"
+FILES = [f"data.files={ROWS}", "data.root=.", "task_mix.weights={math: 1.0}"]
+
+GIVEN = {"model=folder": [f"model.path={TINY}"], "data=onethinker": FILES, "data=jsonl": FILES}
 """What a person has to add to a choice, because no default could be right."""
 OF_THE_RUN = {"trainer": {"logger": False, "enable_checkpointing": False}}
 """Arguments that the run adds to a group's own."""
@@ -38,7 +41,7 @@ def test_a_run_with_this_choice_builds(choice: str, composed: Callable[..., Any]
 @pytest.mark.parametrize("choice", OBJECTS)
 def test_an_object_of_a_group_builds_alone(choice: str, composed: Callable[..., Any], tmp_path: Path) -> None:
     group, _, name = choice.partition("=")
-    given = [override.replace(f"{group}.", "probe.", 1) for override in GIVEN.get(choice, [])]
+    given = [override.replace(f"{group}.", "probe.", 1) for override in GIVEN.get(choice, []) if override.startswith(f"{group}.")]
     probe = composed(f"+{group}@probe={name}", *given, f"run_dir={tmp_path}").probe
     built = instantiate(probe, _convert_="all", **OF_THE_RUN.get(group, {}))
     if "_target_" in probe:

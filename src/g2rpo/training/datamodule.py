@@ -1,6 +1,7 @@
 """The stream of prompts: task by mixture, prompt by source, resumed where it stopped."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -8,9 +9,14 @@ import lightning as L
 from torch.utils.data import DataLoader, IterableDataset
 
 from g2rpo import ranks
+from g2rpo.data.loading import Loading, place
 from g2rpo.data.mixture import TaskMix
+from g2rpo.data.rows import BadRecord
 from g2rpo.interfaces import Encoder, PromptSource
 from g2rpo.records import Prompt, PromptBatch
+
+MOST_REPLACEMENTS = 20
+"""Rounds in which a batch is mended before the run stops: then it is not a record that is broken but `data.root`."""
 
 
 class PromptStream:
@@ -32,6 +38,17 @@ class PromptStream:
     def draw(self, num_prompts: int) -> list[Prompt]:
         """The next `num_prompts` prompts."""
         return [self._prompt(*self.mix.draw(self.counts)) for _ in range(num_prompts)]
+
+    def next_of(self, task: str) -> Prompt:
+        """The next prompt of a task, out of turn: it takes the place of one that could not be used."""
+        count = self.counts.get(task, 0)
+        self.counts[task] = count + 1
+        return self._prompt(task, count)
+
+    def peek(self, num_prompts: int) -> list[Prompt]:
+        """What `draw` would return, without drawing it."""
+        counts = dict(self.counts)
+        return [self._prompt(*self.mix.draw(counts)) for _ in range(num_prompts)]
 
     def _prompt(self, task: str, count: int) -> Prompt:
         size = self.source.size(task, "train")
@@ -68,15 +85,56 @@ class PromptDataModule(L.LightningDataModule):
         if num_steps < 1:
             raise ValueError("trainer.max_steps: expected at least 1 update; python evaluate.py scores a model without training")
         self.stream = PromptStream(source=source, mix=mix, seed=seed)
+        # a source that reads files says how; one that draws its images has no need to
+        self.loading: Loading = getattr(source, "loading", None) or Loading(workers=0)
         self.encoder = encoder
         self.num_prompts = num_prompts
         self.num_steps = num_steps
 
     def draw(self) -> PromptBatch:
-        """This rank's share of the next batch of the stream: every rank walks the whole stream and encodes its own piece."""
-        prompts = self.stream.draw(self.num_prompts)
+        """This rank's share of the next batch of the stream: every rank walks the whole stream and encodes its own piece.
+
+        A prompt that cannot be used is replaced by the next one of its task, on all ranks alike, and reported to the source, which
+        counts it or raises.
+        """
+        prompts, ready = self.stream.draw(self.num_prompts), {}
+        for _ in range(MOST_REPLACEMENTS):
+            own = self._own(prompts)
+            batch, unusable = self._encoded(own, ready)
+            unusable = dict(ranks.listed(list(unusable.items())))
+            if batch is not None and not unusable:
+                self.loading.ahead(self._own(self.stream.peek(self.num_prompts)))
+                return replace(batch, prompts=tuple(own))  # the paths again, not the images: those are patches now
+            for prompt in prompts:
+                if prompt.id in unusable:
+                    self._report(prompt.task, unusable[prompt.id])
+            prompts = [self.stream.next_of(prompt.task) if prompt.id in unusable else prompt for prompt in prompts]
+        raise ValueError(f"data: {MOST_REPLACEMENTS} prompts in a row could not be used. Last: {next(iter(unusable.values()))}")
+
+    def _own(self, prompts: list[Prompt]) -> list[Prompt]:
         first, behind = (len(prompts) * rank // ranks.world_size() for rank in (ranks.rank(), ranks.rank() + 1))
-        return self.encoder.encode(prompts[first:behind])
+        return prompts[first:behind]
+
+    def _encoded(self, prompts: list[Prompt], ready: dict[str, Prompt]) -> tuple[PromptBatch | None, dict[str, str]]:
+        """The batch of those that can be used, and what is wrong with the others, by id; `ready` keeps decoded images between calls."""
+        missing = [prompt for prompt in prompts if prompt.id not in ready]
+        found = dict(zip((prompt.id for prompt in missing), self.loading.loaded(missing), strict=True))
+        unusable = {id: str(prompt) for id, prompt in found.items() if isinstance(prompt, BadRecord)}
+        ready |= {id: prompt for id, prompt in found.items() if isinstance(prompt, Prompt)}
+        usable = [ready[prompt.id] for prompt in prompts if prompt.id in ready]
+        if not usable:
+            return None, unusable
+        batch = self.encoder.encode(usable)
+        most, lengths = self.loading.max_prompt_tokens, batch.attention_mask.sum(1).tolist()
+        for prompt, tokens in zip(batch.prompts, lengths, strict=True):
+            if most is not None and tokens > most:
+                unusable[prompt.id] = f"{place(prompt)}: {tokens} tokens are more than data.loading.max_prompt_tokens={most}"
+        return batch, unusable
+
+    def _report(self, task: str, reason: str) -> None:
+        if not hasattr(self.stream.source, "skip"):
+            raise BadRecord(reason)
+        self.stream.source.skip(task, reason)
 
     def train_dataloader(self) -> DataLoader[PromptBatch]:
         """Batches for the steps that are left. Nothing is fetched ahead: the filter decides how much a step draws."""
@@ -87,6 +145,10 @@ class PromptDataModule(L.LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """Draws per task."""
         return {"counts": dict(self.stream.counts)}
+
+    def teardown(self, stage: str) -> None:
+        """Ends the threads that read images."""
+        self.loading.close()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on behind the last draw that a checkpoint knows of."""

@@ -1,0 +1,134 @@
+"""Prompts from JSON and JSON Lines files. Every record is looked at once, at the start; afterwards one is read when its turn comes."""
+
+import hashlib
+import logging
+import time
+from array import array
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any, Literal, Protocol, get_args
+
+from g2rpo.data.loading import Loading
+from g2rpo.data.rows import BadRecord, Place, read_row, rows_of
+from g2rpo.records import TASKS, Prompt, task_index
+
+log = logging.getLogger("g2rpo")
+OnError = Literal["raise", "skip"]
+LISTED = 100
+"""Skipped records that are remembered with their reason; the others are counted."""
+
+
+class RowFormat(Protocol):
+    """What a row means."""
+
+    def key(self, row: Mapping[str, Any]) -> Any:
+        """What tells rows of one file apart; None where a row has no id."""
+
+    def task(self, row: Mapping[str, Any]) -> str:
+        """One of the six tasks. Raises `BadRecord`."""
+
+    def check(self, row: Mapping[str, Any]) -> None:
+        """Raises `BadRecord` with the field and the reason."""
+
+    def prompt(self, row: Mapping[str, Any], *, id: str, meta: Mapping[str, Any]) -> Prompt:
+        """The prompt of a row that passed `check`; image paths as the row has them."""
+
+
+class FileSource:
+    """Prompts of some files, told apart by task. A share of each task is held out, the same for the same files and seed.
+
+    Args:
+        files: One path or several, relative to the working directory.
+        format: What a row means.
+        heldout: Held-out prompts of each task at most; never more than a tenth of the task.
+        loading: How images are read; the default where None.
+        on_error: `raise` at the first unusable record, or `skip` those, counted and listed in summary.json.
+        seed: Of the choice of held-out prompts.
+    """
+
+    def __init__(
+        self, *, files: str | Sequence[str], root: str, format: RowFormat, loading: Loading | None = None, heldout: int = 64,
+        on_error: OnError = "raise", seed: int = 0,
+    ) -> None:  # fmt: skip
+        if on_error not in get_args(OnError):
+            raise ValueError(f"data.on_error: expected one of {', '.join(get_args(OnError))}, got {on_error!r}")
+        if heldout < 0:
+            raise ValueError(f"data.heldout: expected 0 or more prompts of each task, got {heldout}")
+        self.files = [Path(path) for path in ([files] if isinstance(files, str) else files)]
+        for path in self.files:
+            if not path.is_file():
+                raise ValueError(f"data.files: no such file: {path}")
+        self.root = Path(root)
+        self.format = format
+        self.loading = loading or Loading()
+        self.on_error = on_error
+        self.skipped: Counter[str] = Counter()
+        self.skipped_records: list[str] = []
+        # file, start, length and line of each usable row, by task: 28 bytes a row instead of the row
+        self._places = {task: tuple(array(code) for code in "hqiq") for task in TASKS}
+        self._index()
+        self._splits = {task: _split(len(columns[0]), heldout, f"{seed}/{task}") for task, columns in self._places.items()}
+
+    def size(self, task: str, split: str) -> int:
+        """Number of usable prompts."""
+        task_index(task)
+        return len(self._splits[task][split])
+
+    def get(self, task: str, index: int, split: str) -> Prompt:
+        """The `index`-th prompt of a task."""
+        row = self._splits[task][split][index]
+        file, start, length, line = (column[row] for column in self._places[task])
+        path, place = self.files[file], Place(start, length, line)
+        content = read_row(path, place)
+        key = self.format.key(content)
+        prompt = self.format.prompt(content, id=f"{path.stem}/{line if key is None else key}", meta={"file": str(path), "line": line})
+        return replace(prompt, images=tuple(str(self.root / image) for image in prompt.images))
+
+    def skip(self, task: str, reason: str) -> None:
+        """Counts a prompt that turned out unusable, or raises where `on_error` says so."""
+        if self.on_error == "raise":
+            raise BadRecord(f"{reason}. Mend or drop the record, or set data.on_error=skip.")
+        self.skipped[task] += 1
+        if len(self.skipped_records) < LISTED:
+            self.skipped_records.append(reason)
+        log.warning("skipped: %s", reason)
+
+    def _index(self) -> None:
+        for number, path in enumerate(self.files):
+            seen: set[int] = set()
+            start_s = time.perf_counter()
+            for place, row in rows_of(path):
+                task = "unknown"
+                try:
+                    if isinstance(row, BadRecord):
+                        raise row
+                    task = self.format.task(row)
+                    self.format.check(row)
+                    self._check_new(self.format.key(row), seen)
+                except BadRecord as error:
+                    words = str(error)
+                    self.skip(task, words if words.startswith(f"{path}, ") else f"{path}, line {place.line}: {words}")
+                    continue
+                for column, value in zip(self._places[task], (number, place.start, place.length, place.line), strict=True):
+                    column.append(value)
+            log.info("%s: %d records, %d skipped so far, %.1f s", path, len(seen), self.skipped.total(), time.perf_counter() - start_s)
+
+    def _check_new(self, key: Any, seen: set[int]) -> None:
+        if key is None:
+            return
+        digest = int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest())
+        if digest in seen:
+            raise BadRecord(f"id: {key!r} occurs a second time in this file")
+        seen.add(digest)
+
+
+def _split(rows: int, heldout: int, seed: str) -> dict[str, Sequence[int]]:
+    """Row numbers of each split, in the order of the file."""
+    chosen = set(Random(seed).sample(range(rows), min(heldout, rows // 10)))  # noqa: S311
+    return {
+        "heldout": array("q", sorted(chosen)),
+        "train": array("q", (row for row in range(rows) if row not in chosen)),
+    }
