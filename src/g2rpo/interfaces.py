@@ -1,12 +1,12 @@
 """The plug-in points: what satisfies one of these Protocols can be named by `_target_` in a yaml, also from outside the repository."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
+from g2rpo.records import Judgement, Prompt, PromptBatch, Rollouts, Sampling
 
 
 @runtime_checkable
@@ -70,6 +70,46 @@ class Reward(Protocol):
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
         """At least `accuracy`, `format`, `structure` and `total`."""
+
+
+@runtime_checkable
+class Benchmark(Protocol):
+    """One of the benchmarks: records to rows, rows to prompts, completions to judgements.
+
+    A `record` has the columns of where it comes from (the Hub, a VLMEvalKit TSV, JSON Lines). A `row` has ours: `id`, `question`,
+    `images` (PIL images or paths), `answer`, and what the benchmark needs besides, such as `choices`, `category`, `split`.
+    """
+
+    name: str
+    task: str
+    """One of the six tasks."""
+    protocols: Sequence[str]
+    """Ways of scoring it knows, of `paper`, `official`, `robust`, `vlmevalkit`."""
+
+    def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Raises `ValueError` with the column where a record cannot be used."""
+
+    def prompt(self, row: Mapping[str, Any], *, protocol: str = "paper") -> Prompt:
+        """What the policy is asked."""
+
+    def judgement(
+        self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Callable[[str], str] | None = None
+    ) -> Judgement:
+        """The verdict on one completion. `judge` answers a grading prompt; without one, rules alone decide."""
+
+    def score(
+        self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Callable[[str], str] | None = None
+    ) -> float:
+        """The judgement's score."""
+
+    def score_group(self, completions: Sequence[str], rows: Sequence[Mapping[str, Any]], *, protocol: str = "paper") -> float:
+        """The score of rows that count only together."""
+
+    def group(self, row: Mapping[str, Any]) -> str:
+        """Rows with the same group count only together; elsewhere a row's own id."""
+
+    def subscores(self, row: Mapping[str, Any]) -> Sequence[str]:
+        """Names of the sub-scores this row takes part in: `category/algebra`, `split/testA`."""
 
 
 @runtime_checkable

@@ -141,3 +141,17 @@ class Experience:
     """Log-probabilities under the frozen reference, in nats; None where no KL term asks for them."""
     trainer_logprobs: Float[Tensor, "b t"] | None = None
     """Log-probabilities under the policy before the step, computed by the trainer, in nats; None where the sampler's own serve."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgement:
+    """What a benchmark says of one completion."""
+
+    score: float
+    """In [0, 1], the benchmark's headline measure for this row."""
+    parsed: bool
+    """False where no answer could be read from the completion."""
+    answer: str = ""
+    """The answer as it was read."""
+    by: str = "rule"
+    """`rule`, or `judge` where a model's verdict decided."""
