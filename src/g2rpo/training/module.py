@@ -24,6 +24,7 @@ from g2rpo.interfaces import Advantage, Encoder, GroupFilter, Loss, Reward, Roll
 from g2rpo.loss.kl import completion_penalty
 from g2rpo.records import Experience, PromptBatch
 from g2rpo.rollout.collect import Collected, collect
+from g2rpo.rollout.join import group_rows
 from g2rpo.shaping import Shaping
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.equity import GradientEquity
@@ -53,6 +54,7 @@ class G2RPOModule(L.LightningModule):
         equity: When gradient equity is measured.
         max_grad_norm: Gradients are scaled down to this norm.
         failure_budget: Share of completions whose reward may fail before the run stops.
+        prefix: How prompts pass through the policy, `policy.prefix`.
         seed: Of sampling and of the cut into minibatches; with the step's number it fixes every random choice.
     """
 
@@ -60,6 +62,7 @@ class G2RPOModule(L.LightningModule):
         self, *, policy: Any, reference: Any | None, encoder: Encoder, engine: RolloutEngine, reward: Reward, advantage: Advantage,
         loss: Loss, shaping: Shaping, batch: BatchPlan, optimizer: OptimizerFactory, group_filter: GroupFilter,
         equity: GradientEquity, max_grad_norm: float, failure_budget: float, seed: int,
+        prefix: str = "shared",
     ) -> None:  # fmt: skip
         super().__init__()
         check_kl_counts(loss, advantage)
@@ -71,8 +74,9 @@ class G2RPOModule(L.LightningModule):
         self.equity, self.max_grad_norm, self.failure_budget, self.seed = equity, max_grad_norm, failure_budget, seed
         self.sampling = engine.sampling.with_group_size(batch.group_size)
         self.updater = Updater(
-            loss=loss, entropy=shaping.entropy, forbidden=tuple(encoder.forbidden_token_ids), temperature=engine.sampling.temperature
-        )
+            loss=loss, entropy=shaping.entropy, forbidden=tuple(encoder.forbidden_token_ids),
+            temperature=engine.sampling.temperature, prefix=prefix,
+        )  # fmt: skip
         self.steps_done = 0
         self.last_experience: Experience | None = None
         self.last_metrics: dict[str, float] = {}
@@ -199,12 +203,19 @@ class G2RPOModule(L.LightningModule):
             batch=collected.batch, rollouts=rollouts, task=collected.batch.task[rollouts.prompt], scores=collected.scores,
             rewards=total, advantages=total,
         )  # fmt: skip
-        pieces = self._micro_batches(whole, list(range(len(collected.batch.prompts))))
-        found = [self.updater.stats(model.to(self.device), piece).logprobs for piece in pieces]
-        return torch.cat(found) if found else torch.zeros_like(rollouts.old_logprobs)
+        out = torch.zeros_like(rollouts.old_logprobs)
+        for rows in self._cut(whole, list(range(len(collected.batch.prompts)))):
+            index = group_rows(torch.tensor(rows, device=out.device), self.batch.group_size)
+            out[index] = self.updater.stats(model.to(self.device), select_experience(whole, rows)).logprobs
+        return out
 
     def _micro_batches(self, experience: Experience, rows: Sequence[int]) -> list[Experience]:
-        return [select_experience(experience, piece) for piece in self.batch.microbatches(list(rows))]
+        return [select_experience(experience, piece) for piece in self._cut(experience, rows)]
+
+    def _cut(self, experience: Experience, rows: Sequence[int]) -> list[list[int]]:
+        prompts, completions = experience.batch.attention_mask, experience.rollouts.completion_mask
+        tokens = prompts.sum(1) + completions.view(len(prompts), -1).sum(1)
+        return self.batch.microbatches(list(rows), tokens.tolist())
 
     def _own_gradients(self) -> AbstractContextManager[Any]:
         """DDP would average gradients as they come; here they are added up once, after the last micro-batch (`ranks.add_gradients`)."""

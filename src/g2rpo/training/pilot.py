@@ -26,7 +26,8 @@ def measure_bands(cfg: DictConfig, parts: Parts, folder: Path, conf: Path | None
     policy, encoder = parts.model.policy().to(device), parts.model.encoder()
     parts.engine.start(policy, encoder)
     measured = run_pilot(
-        pilot, policy=policy, encoder=encoder, engine=parts.engine, source=parts.source, reward=parts.reward, tasks=tuple(parts.mix.shares),
+        pilot, policy=policy, encoder=encoder, engine=parts.engine, source=parts.source, reward=parts.reward,
+        prefix=parts.others["policy"].prefix, tasks=tuple(parts.mix.shares),
         sampling=parts.engine.sampling.with_group_size(parts.batch.group_size),
         batch_prompts=parts.batch.micro_prompts or parts.batch.prompts, failure_budget=cfg.reward_failures, seed=cfg.seed, device=device,
     )  # fmt: skip
@@ -44,6 +45,7 @@ def measure_bands(cfg: DictConfig, parts: Parts, folder: Path, conf: Path | None
 def run_pilot(
     pilot: Pilot, *, policy: Any, encoder: Encoder, engine: RolloutEngine, source: PromptSource, reward: Reward, tasks: Sequence[str],
     sampling: Sampling, batch_prompts: int, failure_budget: float, seed: int, device: torch.device,
+    prefix: str = "shared",
 ) -> dict[str, Measured]:  # fmt: skip
     """Answers `pilot.prompts_per_task` training prompts of each task and measures them task by task.
 
@@ -54,6 +56,7 @@ def run_pilot(
         sampling: As in training, group size included.
         batch_prompts: Prompts answered at once.
         failure_budget: Share of a batch's completions whose reward may fail.
+        prefix: How prompts pass through the policy, `policy.prefix`.
     """
     prompts = {task: _prompts(source, task, pilot.prompts_per_task) for task in tasks}
     measured = {}
@@ -62,7 +65,7 @@ def run_pilot(
             pieces = []
             for start in range(0, len(own), batch_prompts):
                 chunk = own[start : start + batch_prompts]
-                pieces.append(_answered(chunk, start, policy, encoder, engine, reward, sampling, failure_budget, seed, device))
+                pieces.append(_answered(chunk, start, policy, encoder, engine, reward, sampling, failure_budget, seed, device, prefix))
                 advance(len(chunk))
             measured[task] = pilot.measure(_joined(pieces))
     return measured
@@ -78,14 +81,14 @@ def _prompts(source: PromptSource, task: str, count: int) -> list[Prompt]:
 @torch.no_grad()
 def _answered(
     prompts: Sequence[Prompt], start: int, policy: Any, encoder: Encoder, engine: RolloutEngine, reward: Reward, sampling: Sampling,
-    failure_budget: float, seed: int, device: torch.device,
+    failure_budget: float, seed: int, device: torch.device, prefix: str,
 ) -> PilotTask:  # fmt: skip
     batch = encoder.encode(prompts).to(device)
     rollouts = engine.generate(batch, sampling, (seed << 24) + start)
     scores = score_rollouts(reward, prompts, rollouts, failure_budget).scores
     stats = token_stats(
         policy, batch, rollouts.completion_ids, rollouts.completion_mask, forbidden=tuple(encoder.forbidden_token_ids),
-        temperature=sampling.temperature,
+        temperature=sampling.temperature, prefix=prefix,
     )  # fmt: skip
     return PilotTask(
         tokens=rollouts.completion_mask.sum(1).cpu(),

@@ -57,20 +57,25 @@ class Updater:
         entropy: The entropy band, or None.
         forbidden: Token ids that sampling excluded.
         temperature: Of sampling.
+        prefix: How prompts pass through the policy, `policy.prefix`.
     """
 
-    def __init__(self, *, loss: Loss, entropy: EntropyBand | None, forbidden: tuple[int, ...], temperature: float) -> None:
+    def __init__(
+        self, *, loss: Loss, entropy: EntropyBand | None, forbidden: tuple[int, ...], temperature: float, prefix: str = "shared"
+    ) -> None:
         self.loss = loss
         self.entropy = entropy
         self.forbidden = forbidden
         self.temperature = temperature
+        self.prefix = prefix
 
     def stats(self, policy: Any, part: Experience) -> TokenStats:
         """Log-probabilities and entropies of a piece's completions under `policy`."""
         rollouts = part.rollouts
         return token_stats(
-            policy, part.batch, rollouts.completion_ids, rollouts.completion_mask, forbidden=self.forbidden, temperature=self.temperature
-        )
+            policy, part.batch, rollouts.completion_ids, rollouts.completion_mask, forbidden=self.forbidden,
+            temperature=self.temperature, prefix=self.prefix,
+        )  # fmt: skip
 
     def backward(self, policy: Any, parts: Sequence[Experience], backward: Any) -> UpdateStats:
         """Accumulates the gradient of a minibatch given as this rank's micro-batches (there may be none) and adds it up over ranks.
