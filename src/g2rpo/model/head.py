@@ -12,13 +12,16 @@ from torch import Tensor
 
 NEVER = -1e30
 """A forbidden token's logit. Not -inf, of which differences are nan; the exponential of both is 0."""
-PIECE_BYTES = 2**25
-"""Of float32 logits at a time: large enough for a matrix product to be fast, a small part of what is kept anyway."""
+PIECE_BYTES = {"cpu": 2**23}
+"""Of float32 logits at a time; on a CPU so many that they stay in its cache between one operation and the next (`perf/head.py`)."""
+PIECE_BYTES_ELSEWHERE = 2**28
+FEWEST_COLUMNS = 256
+"""Of a piece, however many tokens there are: narrower matrix products are slow."""
 
 
 def head_stats(
     head: torch.nn.Linear, hidden: Float[Tensor, "n d"], targets: Int[Tensor, " n"], *, forbidden: tuple[int, ...] = (),
-    temperature: float = 1.0, piece_bytes: int = PIECE_BYTES,
+    temperature: float = 1.0, columns: int | None = None,
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:  # fmt: skip
     """Log-probability of each target, and entropy of the distribution it was drawn from, in nats and float32.
 
@@ -28,11 +31,12 @@ def head_stats(
         targets: Token ids.
         forbidden: Token ids of probability 0.
         temperature: Of sampling; 0 (greedy) counts as 1.
-        piece_bytes: Bounds the float32 logits that exist at a time.
+        columns: Of the vocabulary at a time; None chooses by device and number of tokens.
     """
     if type(head) is not torch.nn.Linear or head.bias is not None:
         raise ValueError(f"model: expected an LM head that is one matrix without a bias, got {head}; leave lm_head out of what is adapted")
-    width = max(1, piece_bytes // (4 * max(1, len(hidden))))
+    piece_bytes = PIECE_BYTES.get(hidden.device.type, PIECE_BYTES_ELSEWHERE)
+    width = columns or max(FEWEST_COLUMNS, piece_bytes // (4 * max(1, len(hidden))))
     banned = torch.tensor(sorted(forbidden), dtype=torch.long, device=hidden.device)
     return HeadStats.apply(hidden, head.weight, targets, banned, temperature or 1.0, width)
 
@@ -69,17 +73,18 @@ class HeadStats(torch.autograd.Function):
         """The same pieces once more; each row of the head's gradient is complete as soon as it is written."""
         hidden, weight, targets, banned, lse, entropy = ctx.saved_tensors
         grad_logprobs = torch.zeros_like(lse) if grad_logprobs is None else grad_logprobs
+        if grad_entropy is not None:
+            constant = grad_entropy * (lse - entropy) - grad_logprobs
         grad_hidden = torch.zeros(hidden.shape, device=hidden.device)
         grad_weight = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
         for start in range(0, len(weight), ctx.width):
             logits, mine = _piece(hidden, weight, start, ctx.width, banned, ctx.temperature)
             inside, local = _local(targets, start, logits.shape[1])
-            logits.sub_(lse[:, None])
-            probs = logits.exp()
+            grad = (logits - lse[:, None]).exp_()  # the probabilities
             if grad_entropy is None:
-                grad = probs.mul_(-grad_logprobs[:, None])
-            else:
-                grad = logits.add_(entropy[:, None]).mul_(-grad_entropy[:, None]).sub_(grad_logprobs[:, None]).mul_(probs)
+                grad.mul_(-grad_logprobs[:, None])
+            else:  # -p (g_logprobs + g_entropy (log p + H)), with log p = logits - lse
+                grad.mul_(torch.addcmul(constant[:, None], logits, grad_entropy[:, None], value=-1))
             grad.scatter_add_(1, local, torch.where(inside, grad_logprobs, 0.0)[:, None])
             grad.index_fill_(1, mine, 0.0)
             if ctx.temperature != 1:

@@ -59,11 +59,10 @@ class Groups:
         """What FlexAttention needs to know; made once a row, not once a layer."""
         if "_block_mask" not in self.__dict__:
             prompt, completion = self.owners()
-
-            def visible(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-                return sees(prompt, completion, query, key)
-
-            made = create_block_mask(visible, None, None, len(prompt), len(prompt), device=prompt.device)
+            made = create_block_mask(
+                lambda _batch, _head, query, key: sees(prompt, completion, query, key),
+                None, None, len(prompt), len(prompt), device=prompt.device, _compile=prompt.is_cuda,
+            )  # fmt: skip
             object.__setattr__(self, "_block_mask", made)
         return self.__dict__["_block_mask"]
 
@@ -139,7 +138,11 @@ class PrefixAttention(torch.autograd.Function):
         (grad_prompts, grad_completions), (out, merged) = (split(rows, groups) for rows in (grad, result))
         of_prompts = flash_backward(grad_prompts, *parts.prompts, out, lse, 0.0, True, scale=scale)
         if not parts.completions:
-            return *(unpadded(folded(g, like.shape[1]), groups.prompts) for g, like in zip(of_prompts, (query, key, value), strict=True)), None, None
+            return (
+                *(unpadded(folded(g, like.shape[1]), groups.prompts) for g, like in zip(of_prompts, (query, key, value), strict=True)),
+                None,
+                None,
+            )
         near = flash_backward(grad_completions, *parts.completions, merged, merged_lse, 0.0, True, scale=scale)
         far = flash_backward(
             parts.far(grad_completions), parts.far_query, *parts.prompts[1:], parts.far(merged), parts.far(merged_lse[..., None])[..., 0],
