@@ -1,6 +1,7 @@
 """Log-probability and entropy from the LM head in pieces, beside the form with full logits. `python perf/head.py`
 
-Forward and backward, each form in a process of its own: CPU seconds (of all threads), and peak memory beyond weights, hidden states and their gradients.
+Forward and backward, each form in a process of its own: CPU seconds (of all threads),
+and peak memory beyond weights, hidden states and their gradients.
 The full form is what the formulas say: float32 logits of all tokens, `log_softmax`, sum of p log p. Ratios are of medians.
 """
 

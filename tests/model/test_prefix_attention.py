@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers.integrations.flex_attention import flex_attention_forward
+from torch.nn.attention.flex_attention import flex_attention
 
 from g2rpo.model.prefix_attention import Groups, PrefixAttention, sees, use_prefix_attention
 
@@ -71,13 +71,12 @@ def test_the_block_mask_says_the_same(prompts: Sequence[int], completions: Seque
 
 
 @torch.no_grad()
-@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile", "ignore::DeprecationWarning")
 def test_flex_attention_under_it_gives_the_same_output() -> None:
     groups, rows = groups_of(*CASES[0]), states(15)
-    module = torch.nn.Identity().eval()
     wide = [row.transpose(0, 1)[None] for row in rows]
-    flexed, _ = flex_attention_forward(module, *wide, groups.block_mask(), scaling=SCALE)
-    torch.testing.assert_close(flexed[0], PrefixAttention.apply(*rows, groups, SCALE), atol=1e-5, rtol=1e-5)
+    flexed = flex_attention(*wide, block_mask=groups.block_mask(), scale=SCALE, enable_gqa=True)
+    torch.testing.assert_close(flexed[0].transpose(0, 1), PrefixAttention.apply(*rows, groups, SCALE), atol=1e-5, rtol=1e-5)
     assert groups.block_mask() is groups.block_mask()
 
 

@@ -176,7 +176,7 @@ class _Parts:
 
     def far(self, states: Float[Tensor, "b h c d"]) -> Float[Tensor, "p h gc d"]:
         """Completions of one prompt one after the other, so that they meet its keys in one call."""
-        b, h, c, d = states.shape
+        _, h, c, d = states.shape
         return states.view(self.num_prompts, -1, h, c, d).transpose(1, 2).reshape(self.num_prompts, h, -1, d)
 
     def near(self, states: Float[Tensor, "p h gc d"]) -> Float[Tensor, "b h c d"]:
