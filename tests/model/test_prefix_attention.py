@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import flex_attention
 
-from g2rpo.model.prefix_attention import Groups, PrefixAttention, sees, use_prefix_attention
+from g2rpo.model.prefix_attention import Groups, PrefixAttention, use_prefix_attention
 
 HEADS, KV_HEADS, SIZE, SCALE = 4, 2, 16, 0.3
 CASES = (((5, 3), (2, 0, 1, 4)), ((4, 4), (3, 3, 3, 3)), ((6,), (1, 2, 5)), ((2, 7, 1), (0, 0, 0)))
@@ -67,7 +67,7 @@ def test_half_precision_stays_near_it() -> None:
 def test_the_block_mask_says_the_same(prompts: Sequence[int], completions: Sequence[int]) -> None:
     groups = groups_of(prompts, completions)
     tokens = torch.arange(sum(prompts) + sum(completions))
-    assert torch.equal(sees(*groups.owners(), tokens[:, None], tokens[None]), visible(prompts, completions))
+    assert torch.equal(groups.block_mask().mask_mod(0, 0, tokens[:, None], tokens[None]), visible(prompts, completions))
 
 
 @torch.no_grad()

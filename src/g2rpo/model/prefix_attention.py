@@ -59,18 +59,15 @@ class Groups:
         """What FlexAttention needs to know; made once a row, not once a layer."""
         if "_block_mask" not in self.__dict__:
             prompt, completion = self.owners()
-            made = create_block_mask(
-                lambda _batch, _head, query, key: sees(prompt, completion, query, key),
+            made = create_block_mask(  # a lambda, traced by the compiler: nothing may be called in it
+                lambda _batch, _head, query, key: (
+                    (prompt[key] == prompt[query])
+                    & (((completion[key] == completion[query]) & (key <= query)) | ((completion[key] == -1) & (completion[query] >= 0)))
+                ),
                 None, None, len(prompt), len(prompt), device=prompt.device, _compile=prompt.is_cuda,
             )  # fmt: skip
             object.__setattr__(self, "_block_mask", made)
         return self.__dict__["_block_mask"]
-
-
-def sees(prompt: Int[Tensor, " s"], completion: Int[Tensor, " s"], query: Tensor, key: Tensor) -> Tensor:
-    """Whether the token at place `query` attends to that at place `key`, for owners as `Groups.owners` gives them."""
-    own = (completion[key] == completion[query]) & (key <= query)
-    return (prompt[key] == prompt[query]) & (own | ((completion[key] == -1) & (completion[query] >= 0)))
 
 
 def use_prefix_attention(policy: Any) -> None:

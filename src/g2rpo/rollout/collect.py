@@ -16,6 +16,7 @@ from g2rpo.interfaces import GroupFilter, Reward, RolloutEngine
 from g2rpo.records import TASKS, PromptBatch, Rollouts, Sampling, Scores
 from g2rpo.rollout.join import cat_batches, cat_rollouts, cat_scores, select_groups
 from g2rpo.rollout.score import score_rollouts
+from g2rpo.stopwatch import stage
 
 
 class OnlineFilter:
@@ -96,7 +97,8 @@ def collect(
     draws = 0
     while room > 0 and draws < group_filter.max_draws:
         batch = more() if draws else first
-        rollouts = engine.generate(batch, sampling, seed + draws)
+        with stage("decode"):
+            rollouts = engine.generate(batch, sampling, seed + draws)
         scored = score_rollouts(reward, batch.prompts, rollouts, failure_budget)
         keep = group_filter.keeps(scored.scores.parts["accuracy"], sampling.group_size)
         drawn += ranks.total(_per_task(batch.task))

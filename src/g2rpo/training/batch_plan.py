@@ -65,6 +65,6 @@ def balanced(rows: list[int], tokens: list[int], most: int) -> list[list[int]]:
         pieces: list[list[int]] = [[] for _ in range(count)]
         for row in longest_first:
             min(pieces, key=lambda piece: sum(tokens[r] for r in piece)).append(row)
-        if all(sum(tokens[row] for row in piece) <= most for piece in pieces):
+        if all(len(piece) == 1 or sum(tokens[row] for row in piece) <= most for piece in pieces):
             return sorted(sorted(piece) for piece in pieces)
     return [[row] for row in rows]

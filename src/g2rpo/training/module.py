@@ -26,11 +26,13 @@ from g2rpo.records import Experience, PromptBatch
 from g2rpo.rollout.collect import Collected, collect
 from g2rpo.rollout.join import group_rows
 from g2rpo.shaping import Shaping
+from g2rpo.stopwatch import stage, taken
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.equity import GradientEquity
 from g2rpo.training.parts import check_kl_counts
 from g2rpo.training.step_metrics import StepTimes, step_metrics
 from g2rpo.training.table import CompletionTable, completion_table
+from g2rpo.training.throughput import throughput
 from g2rpo.training.update import Updater, UpdateStats, clip_gradients, select_experience
 
 OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
@@ -98,10 +100,13 @@ class G2RPOModule(L.LightningModule):
             updates.append(self.update(self._micro_batches(experience, rows)))
 
         self.steps_done += 1
-        self.engine.load_weights(self.policy, self.steps_done)
+        with stage("sync"):
+            self.engine.load_weights(self.policy, self.steps_done)
         times.updated = time.perf_counter()
+        times.stages = taken()
         self.last_experience = experience
-        self.record(step_metrics(collected, table, updates, times) | equity)
+        speed = throughput(self.policy, collected, self.updater.prefix, times.updated - times.start)
+        self.record(step_metrics(collected, table, updates, times) | equity | speed)
 
     def collect(self, batch: PromptBatch) -> Collected:
         """Completions and scores for a batch of prompts; unanimous groups are replaced where a filter is set."""
@@ -116,6 +121,7 @@ class G2RPOModule(L.LightningModule):
                 "and go on from a checkpoint before this step."
             ) from error
 
+    @stage("advantage")
     def experience(self, collected: Collected) -> tuple[Experience, CompletionTable]:
         """Shaped rewards and advantages of a rollout batch: this rank's completions, and the numbers of all ranks'."""
         rollouts, scores, loss = collected.rollouts, collected.scores, self.updater.loss
@@ -136,6 +142,7 @@ class G2RPOModule(L.LightningModule):
         )  # fmt: skip
         return experience, table
 
+    @stage("equity", whole=True)
     def measure_equity(self, experience: Experience, table: CompletionTable) -> dict[str, float]:
         """How hard and in which direction each task of the batch pulls, in the steps where that is due."""
         if not self.equity.due(self.steps_done + 1):
@@ -156,8 +163,10 @@ class G2RPOModule(L.LightningModule):
         with self._stopping_where_not_finite():
             with self._own_gradients():
                 stats = self.updater.backward(self.policy, parts, self.manual_backward)
-            norm = clip_gradients(self.policy, self.max_grad_norm, parts)
-        optimizer.step()
+            with stage("optimiser"):
+                norm = clip_gradients(self.policy, self.max_grad_norm, parts)
+        with stage("optimiser"):
+            optimizer.step()
         stats.loss |= {"grad_norm": norm, "lr": optimizer.param_groups[0]["lr"]}
         return stats
 
@@ -195,6 +204,7 @@ class G2RPOModule(L.LightningModule):
         drawn = Random(f"{self.seed}/sampling/{self.steps_done}").getrandbits(48)  # noqa: S311
         return drawn + (ranks.rank() << 48)
 
+    @stage("old_logprobs", whole=True)
     @torch.no_grad()
     def _logprobs(self, model: Any, collected: Collected) -> Float[Tensor, "b t"]:
         """Log-probabilities of the completions under the policy as it is, or under the reference."""
