@@ -43,6 +43,14 @@ METRICS = (
     Metric("policy/old_logprob_gap", "nats/token", "largest difference between the sampler's and the trainer's log-probability"),
     Metric("rollout/completion_tokens", "tokens", "mean completion length", per_task=True),
     Metric("rollout/truncated_frac", "frac", "share of completions cut at rollout.max_new_tokens", per_task=True),
+    Metric("rollout/sync_logprob_gap", "nats/token", "largest difference between engine and trainer after the weights went over", summary="max"),
+    Metric("rollout/logprob_gap_mean", "nats/token", "mean |log-probability| difference of sampler and trainer", per_task=True, summary="max"),
+    Metric("rollout/logprob_gap_max", "nats/token", "largest difference of sampler and trainer", per_task=True, summary="max"),
+    Metric("rollout/sampler_k3", "nats/token", "KL of sampler and trainer, k3 estimate", per_task=True, summary="max"),
+    Metric("rollout/ess_frac", "frac", "effective sample size of the importance weights trainer / sampler", per_task=True, summary="min"),
+    Metric("rollout/num_regenerated", "prompts", "prompts asked again because a request failed", summary="max"),
+    Metric("rollout/num_restarts", "restarts", "times the engine had to be started again", summary="max"),
+    Metric("rollout/freed_gib", "GiB", "GPU memory that the sleeping engine gave back"),
     Metric("loss/policy", "loss", "the clipped surrogate"),
     Metric("loss/kl", "nats/token", "KL penalty to the reference, before its coefficient"),
     Metric("loss/entropy_band", "loss", "penalty for entropy outside its band"),
@@ -57,6 +65,7 @@ METRICS = (
     Metric("time/step_s", "s", "whole step"),
     Metric("time/rollout_s", "s", "drawing, generating and scoring completions"),
     Metric("time/equity_s", "s", "measuring gradient equity"),
+    Metric("time/sync_s", "s", "weights to the engine, and the proof that they arrived; part of the update"),
     Metric("time/update_s", "s", "forward, backward and optimiser"),
 )
 BY_NAME = {metric.name: metric for metric in METRICS}

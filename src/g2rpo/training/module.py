@@ -20,13 +20,15 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from g2rpo import ranks
-from g2rpo.interfaces import Advantage, Encoder, GroupFilter, Loss, Reward, RolloutEngine
+from g2rpo.interfaces import Advantage, Encoder, GroupFilter, Loss, OwnWeights, Reward, RolloutEngine
 from g2rpo.loss.kl import completion_penalty
+from g2rpo.metrics import checked
 from g2rpo.records import Experience, PromptBatch
 from g2rpo.rollout.collect import Collected, collect
 from g2rpo.shaping import Shaping
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.equity import GradientEquity
+from g2rpo.training.mismatch import sampler_mismatch
 from g2rpo.training.parts import check_kl_counts
 from g2rpo.training.step_metrics import StepTimes, step_metrics
 from g2rpo.training.table import CompletionTable, completion_table
@@ -82,6 +84,9 @@ class G2RPOModule(L.LightningModule):
         """One rollout batch: drawn, judged, learnt from."""
         times = StepTimes(start=time.perf_counter())
         collected = self.collect(batch)
+        own = self.engine if isinstance(self.engine, OwnWeights) else None
+        if own:
+            own.rest()
         times.rolled_out = time.perf_counter()
         experience, table = self.experience(collected)
         equity = self.measure_equity(experience, table)
@@ -97,7 +102,8 @@ class G2RPOModule(L.LightningModule):
         self.engine.load_weights(self.policy, self.steps_done)
         times.updated = time.perf_counter()
         self.last_experience = experience
-        self.record(step_metrics(collected, table, updates, times) | equity)
+        row = step_metrics(collected, table, updates, times) | equity | sampler_mismatch(experience)
+        self.record(row | (checked(own.metrics()) if own else {}))
 
     def collect(self, batch: PromptBatch) -> Collected:
         """Completions and scores for a batch of prompts; unanimous groups are replaced where a filter is set."""
@@ -172,6 +178,11 @@ class G2RPOModule(L.LightningModule):
         strategy = self.trainer.strategy
         if self.trainer.world_size > 1 and not isinstance(strategy, DDPStrategy):
             raise ValueError(f"trainer.strategy: expected ddp with {self.trainer.world_size} processes, got {type(strategy).__name__}")
+
+    def on_train_start(self) -> None:
+        """An engine with weights of its own gets those of the checkpoint that a resumed run goes on from."""
+        if self.steps_done and isinstance(self.engine, OwnWeights):
+            self.engine.load_weights(self.policy, self.steps_done)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the weights do not hold: the step count and the estimator's memory."""
