@@ -43,8 +43,12 @@ METRICS = (
     Metric("policy/old_logprob_gap", "nats/token", "largest difference between the sampler's and the trainer's log-probability"),
     Metric("rollout/completion_tokens", "tokens", "mean completion length", per_task=True),
     Metric("rollout/truncated_frac", "frac", "share of completions cut at rollout.max_new_tokens", per_task=True),
-    Metric("rollout/sync_logprob_gap", "nats/token", "largest difference between engine and trainer after the weights went over", summary="max"),
-    Metric("rollout/logprob_gap_mean", "nats/token", "mean |log-probability| difference of sampler and trainer", per_task=True, summary="max"),
+    Metric(
+        "rollout/sync_logprob_gap", "nats/token", "largest difference between engine and trainer after the weights went over", summary="max"
+    ),
+    Metric(
+        "rollout/logprob_gap_mean", "nats/token", "mean |log-probability| difference of sampler and trainer", per_task=True, summary="max"
+    ),
     Metric("rollout/logprob_gap_max", "nats/token", "largest difference of sampler and trainer", per_task=True, summary="max"),
     Metric("rollout/sampler_k3", "nats/token", "KL of sampler and trainer, k3 estimate", per_task=True, summary="max"),
     Metric("rollout/ess_frac", "frac", "effective sample size of the importance weights trainer / sampler", per_task=True, summary="min"),

@@ -51,6 +51,8 @@ class VLLMEngine:
         tis_clip: Largest weight of truncated importance sampling; read by `loss.tis_clip`, which it is the default of.
     """
 
+    in_trainer_process = True
+
     def __init__(
         self, *, max_new_tokens: int, temperature: float = 1.0, top_p: float = 1.0, max_model_len: int | None = None,
         max_num_seqs: int = 256, max_images: int = 8, memory_frac: float = 0.4, sleep: bool = True, enforce_eager: bool = False,
@@ -155,13 +157,14 @@ class VLLMEngine:
         if not on_gpu:
             os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # compiles helpers of the sampler even where nothing else is compiled
             os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # else vLLM leaves the trainer one thread
+        logging.getLogger("vllm").setLevel(logging.ERROR)
         from vllm import LLM
 
         memory = {"gpu_memory_utilization": self.memory_frac, "enable_sleep_mode": self.sleep}
         with tempfile.TemporaryDirectory() as folder:
             write_serving_folder(self._policy, self._encoder, Path(folder))
             return LLM(
-                model=folder, dtype=dtype_name(self._policy), seed=0, generation_config="vllm",
+                model=folder, dtype=dtype_name(self._policy), seed=0, generation_config="vllm", use_tqdm_on_load=False,
                 logprobs_mode="processed_logprobs", max_model_len=self.max_model_len, max_num_seqs=self.max_num_seqs,
                 limit_mm_per_prompt={"image": self.max_images, "video": 0}, enforce_eager=self.enforce_eager or not on_gpu,
                 **(memory if on_gpu else {"kv_cache_memory_bytes": int(CPU_KV_CACHE_GIB * 2**30)}),

@@ -70,7 +70,9 @@ def sampling_fields(encoder: QwenEncoder, sampling: Sampling, seed: int) -> dict
     }  # fmt: skip
 
 
-def rollouts_of(encoder: QwenEncoder, batch: PromptBatch, sampling: Sampling, requests: Sequence[Request], answers: Mapping[int, Answer]) -> Rollouts:
+def rollouts_of(
+    encoder: QwenEncoder, batch: PromptBatch, sampling: Sampling, requests: Sequence[Request], answers: Mapping[int, Answer]
+) -> Rollouts:
     """The answers as records; `answers` has one for the position of every request.
 
     Raises:
@@ -108,7 +110,9 @@ def check_prompt(request: Request, read: Sequence[int], image_token_id: int) -> 
             f"prompt {request.prompt_id!r}: the trainer reads {ours} image tokens, the engine {theirs}. Both must bound images alike: "
             "give the engine's image processor the bounds of model.min_pixels and model.max_pixels"
         )
-    raise ValueError(f"prompt {request.prompt_id!r}: the engine reads other token ids than the trainer; is it another checkpoint's tokenizer?")
+    raise ValueError(
+        f"prompt {request.prompt_id!r}: the engine reads other token ids than the trainer; is it another checkpoint's tokenizer?"
+    )
 
 
 def _collapsed(ids: Sequence[int], image_token_id: int) -> list[int]:

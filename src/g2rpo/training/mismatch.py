@@ -15,15 +15,16 @@ def sampler_mismatch(experience: Experience) -> dict[str, float]:
     """
     if experience.trainer_logprobs is None:
         return {}
-    mask, sampler, trainer = experience.rollouts.completion_mask, experience.rollouts.old_logprobs, experience.trainer_logprobs
+    mask = experience.rollouts.completion_mask
+    sampler, trainer = experience.rollouts.old_logprobs.double(), experience.trainer_logprobs.double()
     sums = torch.zeros(len(TASKS), 5, dtype=torch.float64)
     worst = torch.zeros(len(TASKS), dtype=torch.float64)
     for i in experience.task.unique().tolist():
         inside = mask & (experience.task == i)[:, None]
-        difference = (trainer - sampler)[inside].double()
+        difference = (trainer - sampler)[inside]
         weight = difference.exp()
         terms = [torch.ones_like(weight), difference.abs(), k3(sampler, trainer)[inside], weight, weight.square()]
-        sums[i] = torch.stack([term.double().sum() for term in terms]).cpu()
+        sums[i] = torch.stack([term.sum() for term in terms]).cpu()
         worst[i] = difference.abs().max()
     sums, worst = ranks.total(sums), ranks.largest(worst)
     row: dict[str, float] = {}

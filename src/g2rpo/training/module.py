@@ -180,8 +180,8 @@ class G2RPOModule(L.LightningModule):
             raise ValueError(f"trainer.strategy: expected ddp with {self.trainer.world_size} processes, got {type(strategy).__name__}")
 
     def on_train_start(self) -> None:
-        """An engine with weights of its own gets those of the checkpoint that a resumed run goes on from."""
-        if self.steps_done and isinstance(self.engine, OwnWeights):
+        """Brings an engine with weights of its own up to date: a resumed run has just loaded those of its checkpoint."""
+        if isinstance(self.engine, OwnWeights):
             self.engine.load_weights(self.policy, self.steps_done)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from g2rpo.model.checkpoint import save_checkpoint
 from g2rpo.shaping.pilot import Pilot
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.module import G2RPOModule
-from g2rpo.training.parts import Parts, build_parts, device_of
+from g2rpo.training.parts import Parts, build_parts, check_processes, device_of
 from g2rpo.training.pilot import measure_bands
 from g2rpo.training.progress import Progress, stage
 from g2rpo.training.quiet import quieten
@@ -62,6 +62,7 @@ def run_training(cfg: DictConfig, *, write_report: Callable[[Path, dict[str, Any
         num_steps=-(-cfg.trainer.max_steps // parts.batch.num_minibatches), seed=cfg.seed,
     )  # fmt: skip
     trainer = _trainer(cfg, folder)
+    check_processes(parts.engine, trainer.world_size)
     policy = parts.model.policy()
     others = parts.others
     module = G2RPOModule(
