@@ -1,5 +1,6 @@
 """What goes to vLLM and what comes back, without vLLM."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -15,7 +16,7 @@ SAMPLING = Sampling(group_size=2, max_new_tokens=4, temperature=0.7)
 def test_a_request_has_one_placeholder_per_image_and_no_padding(encoder: QwenEncoder, batch: PromptBatch) -> None:
     found = requests_of(encoder, batch, seed=1)
     placeholder = encoder.image_token_id
-    assert [request.token_ids.count(placeholder) for request in found] == batch.num_images.tolist() == [1, 2, 0, 1, 1, 1]
+    assert [request.token_ids.count(placeholder) for request in found] == batch.num_images.tolist() == [1, 2, 0, 1, 1, 0]
     for request, prompt, ids in zip(found, batch.prompts, batch.input_ids.tolist(), strict=True):
         assert request.prompt_id == prompt.id
         assert request.expanded_ids == ids[-len(request.expanded_ids) :]
@@ -33,7 +34,7 @@ def test_seeds_differ_between_prompts_and_ranks_and_are_the_same_again(encoder: 
     assert len({*first, *other_rank}) == 12
     # vLLM draws the k-th completion of a group with seed + k: groups must not run into each other, nor beyond 63 bits
     ordered = sorted(first + other_rank)
-    assert min(b - a for a, b in zip(ordered, ordered[1:], strict=False)) > 10_000
+    assert min(b - a for a, b in itertools.pairwise(ordered)) > 10_000
     assert max(ordered) < 2**62
 
 
@@ -89,6 +90,16 @@ def test_another_number_of_image_tokens_is_an_error_that_names_the_prompt() -> N
         check_prompt(_request(1, 9, 9, 2), [1, 9, 9, 9, 2], image_token_id=9)
     with pytest.raises(ValueError, match=r"prompt 'docvqa/7': the engine reads other token ids"):
         check_prompt(_request(1, 9, 9, 2), [1, 9, 9, 3], image_token_id=9)
+
+
+def test_a_greedy_completion_is_asked_once_and_stands_for_its_group(
+    encoder: QwenEncoder, batch: PromptBatch, answers: dict[int, Answer]
+) -> None:
+    greedy = replace(SAMPLING, temperature=0.0)
+    assert sampling_fields(encoder, greedy, seed=0)["n"] == 1
+    single = {place: replace(answer, token_ids=answer.token_ids[:1], logprobs=answer.logprobs[:1]) for place, answer in answers.items()}
+    rollouts = rollouts_of(encoder, batch, greedy, requests_of(encoder, batch, 0), single)
+    assert rollouts.completion_ids[:, 0].tolist() == [50, 50, 51, 51, 52, 52, 53, 53, 54, 54, 55, 55]
 
 
 def test_the_rollouts_are_where_the_batch_is(encoder: QwenEncoder, batch: PromptBatch, answers: dict[int, Answer]) -> None:

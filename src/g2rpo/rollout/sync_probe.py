@@ -81,5 +81,6 @@ class SyncProbe:
         raise RuntimeError(
             f"rollout.max_sync_gap: {when}, engine and trainer give token {gap.position} of a completion of prompt {gap.prompt_id!r} the "
             f"log-probabilities {gap.engine:.5f} and {gap.trainer:.5f}; they differ by {gap.nats:.2g} nats, allowed are {self.max_gap:g}. "
-            "The engine holds other weights than the trainer, remembers features of older ones, or computes in another dtype or logprobs mode."
+            "The engine holds other weights than the trainer, remembers features of older ones, or computes in another dtype or "
+            "logprobs mode."
         )

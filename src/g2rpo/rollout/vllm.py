@@ -22,7 +22,8 @@ from g2rpo.rollout.vllm_requests import Answer, requests_of, rollouts_of, sampli
 from g2rpo.rollout.vllm_sleep import Sleeper
 
 log = logging.getLogger("g2rpo")
-CPU_KV_CACHE_GIB = 0.25
+CPU_OPTIONS = {"kv_cache_memory_bytes": 2**28, "block_size": 32}
+"""vLLM would ask for a share of the machine's memory, and for blocks of 128 tokens; a group shares whole blocks of its prompt."""
 
 
 def check_processor_sampling(sampling: Sampling) -> None:
@@ -167,5 +168,5 @@ class VLLMEngine:
                 model=folder, dtype=dtype_name(self._policy), seed=0, generation_config="vllm", use_tqdm_on_load=False,
                 logprobs_mode="processed_logprobs", max_model_len=self.max_model_len, max_num_seqs=self.max_num_seqs,
                 limit_mm_per_prompt={"image": self.max_images, "video": 0}, enforce_eager=self.enforce_eager or not on_gpu,
-                **(memory if on_gpu else {"kv_cache_memory_bytes": int(CPU_KV_CACHE_GIB * 2**30)}),
+                **(memory if on_gpu else CPU_OPTIONS),
             )  # fmt: skip

@@ -95,7 +95,8 @@ class VLLMClient:
             words = error.read().decode(errors="replace")[:500]
             if error.code >= 500:
                 raise ServerLost(f"{address} answered {error.code}: {words}") from error
-            raise RuntimeError(f"{address} answered {error.code}: {words}; the server must run as with `{START}`") from error
+            hint = f"; the server must run as with `{START}`" if error.code == 404 else ""
+            raise RuntimeError(f"{address} answered {error.code}: {words}{hint}") from error
         except (OSError, HTTPException) as error:  # refused, reset, timed out, closed in the middle of an answer
             raise ServerLost(f"{address}: {type(error).__name__}: {error}") from error
         return json.loads(text) if text else {}

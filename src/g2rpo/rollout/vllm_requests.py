@@ -62,7 +62,7 @@ def requests_of(encoder: QwenEncoder, batch: PromptBatch, seed: int) -> list[Req
 def sampling_fields(encoder: QwenEncoder, sampling: Sampling, seed: int) -> dict[str, Any]:
     """Fields of vLLM's `SamplingParams`. All that a checkpoint's generation config could change is set here."""
     return {
-        "n": sampling.group_size, "max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p,
+        "n": _num_draws(sampling), "max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p,
         "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "seed": seed,
         # the end token is the encoder's alone, as in the trainer
         "ignore_eos": True, "stop_token_ids": [encoder.eos_token_id], "logprobs": 0, "detokenize": False,
@@ -83,9 +83,12 @@ def rollouts_of(
     for place, request in enumerate(requests):
         answer = answers[place]
         check_prompt(request, answer.prompt_ids, encoder.image_token_id)
-        assert len(answer.token_ids) == sampling.group_size, f"{request.prompt_id}: {len(answer.token_ids)} of {sampling.group_size}"
-        rows += answer.token_ids
-        logprobs += answer.logprobs
+        assert len(answer.token_ids) == _num_draws(sampling), (
+            f"{request.prompt_id}: {len(answer.token_ids)} of {_num_draws(sampling)} completions"
+        )
+        times = sampling.group_size // _num_draws(sampling)
+        rows += answer.token_ids * times
+        logprobs += answer.logprobs * times
     width = max(len(row) for row in rows)
     device = batch.input_ids.device
     mask = torch.tensor([[True] * len(row) + [False] * (width - len(row)) for row in rows])
@@ -98,6 +101,11 @@ def rollouts_of(
         finished=torch.tensor([row[-1] == encoder.eos_token_id for row in rows]).to(device),
         texts=encoder.decode(ids, mask),
     )
+
+
+def _num_draws(sampling: Sampling) -> int:
+    """vLLM refuses to write the same greedy completion several times."""
+    return 1 if sampling.temperature == 0 else sampling.group_size
 
 
 def check_prompt(request: Request, read: Sequence[int], image_token_id: int) -> None:
