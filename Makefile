@@ -22,7 +22,7 @@ test: .venv/installed-dev
 	@$(BIN)/python -m pytest
 
 test-all: .venv/installed-dev
-	@$(BIN)/python -m pytest -m "not gpu and not network"
+	@$(BIN)/python -m pytest -m "not gpu and not network and not vllm"
 
 test-vllm: .venv-vllm/installed
 	@OMP_NUM_THREADS=1 $(VLLM)/python -m pytest -m vllm

@@ -54,6 +54,11 @@ T_RANKS, T_MODULE, T_EQUITY, T_PILOT = (
     "training/test_equity.py",
     "shaping/test_pilot.py",
 )
+MISMATCH, PROBE, REQUESTS, SERVER = "training/mismatch.py", *(f"rollout/{n}.py" for n in ("sync_probe", "vllm_requests", "vllm_server"))
+T_MISMATCH, T_PROBE, T_REQUESTS, T_SERVER = (
+    "training/test_mismatch.py",
+    *(f"rollout/test_{n}.py" for n in ("sync_probe", "vllm_requests", "vllm_server")),
+)
 
 MUTANTS = (
     Mutant("rank offset", GAUSSIAN, "+ sizes - 1", "+ sizes", T_GAUSSIAN),
@@ -261,6 +266,29 @@ MUTANTS = (
     ),
     Mutant("agreement is disagreement", PILOT, "(~differs(found.total", "(differs(found.total", T_PILOT),
     Mutant("variance for kurtosis", PILOT, "centred.pow(4).mean()", "centred.pow(2).mean()", T_PILOT),
+    # engines with weights of their own
+    Mutant("KL the other way round", MISMATCH, "k3(sampler, trainer)", "k3(trainer, sampler)", T_MISMATCH),
+    Mutant("sample size of sums", MISMATCH, "weight**2 / (count * square)", "weight / count", T_MISMATCH),
+    Mutant(
+        "padding has a gap",
+        MISMATCH,
+        "mask & (experience.task == i)[:, None]",
+        "mask.new_ones(mask.shape) & (experience.task == i)[:, None]",
+        T_MISMATCH,
+    ),
+    Mutant("no number passes", PROBE, "if gap.nats <= self.max_gap:", "if not gap.nats > self.max_gap:", T_PROBE),
+    Mutant("the probe has a temperature of its own", PROBE, "temperature=self.sampling.temperature", "temperature=1.0", T_PROBE),
+    Mutant("every placeholder is an image", REQUESTS, "run[:1] if token == image_token_id else run", "run", T_REQUESTS),
+    Mutant("one seed for all prompts", REQUESTS, 'f"{seed}/{row}"', 'f"{seed}"', T_REQUESTS),
+    Mutant(
+        "a lost server keeps its old weights",
+        SERVER,
+        "            time.sleep(0.5)\n        self._push(client)",
+        "            time.sleep(0.5)",
+        T_SERVER,
+    ),
+    Mutant("answered prompts are asked again", SERVER, "if place not in answers]", "]", T_SERVER),
+    Mutant("vision features stay", "rollout/vllm_client.py", '        self._call("POST", "/reset_encoder_cache")\n', "", T_SERVER),
 )
 
 

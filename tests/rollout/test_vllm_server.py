@@ -187,6 +187,7 @@ def test_a_request_that_fails_is_asked_again_and_nothing_is_lost_or_doubled(
     server.fails = lambda path, count: trouble if path == GENERATE and done + 3 <= count <= done + 4 else None
     rollouts = engine.generate(batch, GROUP, 4)
     assert torch.equal(rollouts.completion_ids, undisturbed.completion_ids)
+    assert server.calls.count(GENERATE) == done + 6 + 2  # what was answered is not asked again
     assert engine.metrics()["rollout/num_regenerated"] == 2
     assert engine.metrics()["rollout/num_regenerated"] == 0
 
