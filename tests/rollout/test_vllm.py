@@ -200,6 +200,13 @@ def test_a_group_shares_one_pass_of_the_vision_tower(engine: VLLMEngine, gym: Ca
     assert sum(seen) == 6
 
 
+def test_a_prompt_without_room_for_its_completion_is_named(engine: VLLMEngine, gym: Callable[[int], PromptBatch]) -> None:
+    with pytest.raises(
+        ValueError, match=r"rollout\.max_model_len: prompt 'gym/train/\w+/\d' has \d+ tokens, which leaves no room for rollout"
+    ):
+        engine.generate(gym(6), Sampling(group_size=2, max_new_tokens=500), 0)
+
+
 def test_it_is_an_engine_with_weights_of_its_own(engine: VLLMEngine) -> None:
     assert isinstance(engine, RolloutEngine)
     assert isinstance(engine, OwnWeights)

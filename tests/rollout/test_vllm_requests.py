@@ -80,6 +80,16 @@ def test_a_group_that_is_not_complete_is_never_used(encoder: QwenEncoder, batch:
         rollouts_of(encoder, batch, SAMPLING, requests_of(encoder, batch, 0), answers)
 
 
+def test_a_completion_that_the_engine_had_no_room_for_is_an_error(
+    encoder: QwenEncoder, batch: PromptBatch, answers: dict[int, Answer]
+) -> None:
+    answers[3] = replace(answers[3], token_ids=[[50, encoder.eos_token_id], [63] * 3], logprobs=[[-0.5] * 2, [-1.0] * 3])
+    with pytest.raises(
+        ValueError, match=r"prompt 't/3' of \d+ tokens: the engine cut a completion after 3 tokens, before rollout\.max_new_tok"
+    ):
+        rollouts_of(encoder, batch, SAMPLING, requests_of(encoder, batch, 0), answers)
+
+
 def _request(*ids: int) -> Request:
     return Request(prompt_id="docvqa/7", token_ids=[], expanded_ids=list(ids), images=[], seed=0)
 

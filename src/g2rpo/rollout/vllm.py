@@ -134,6 +134,13 @@ class VLLMEngine:
         from vllm import SamplingParams
 
         requests = requests_of(self._encoder, batch, seed)
+        room = self._llm.model_config.max_model_len
+        longest = max(requests, key=lambda request: len(request.expanded_ids))
+        if len(longest.expanded_ids) + sampling.max_new_tokens > room:
+            raise ValueError(
+                f"rollout.max_model_len: prompt {longest.prompt_id!r} has {len(longest.expanded_ids)} tokens, which leaves no room for "
+                f"rollout.max_new_tokens={sampling.max_new_tokens} in {room}; raise it, or lower model.max_pixels"
+            )
         prompts = [
             {"prompt_token_ids": request.token_ids} | ({"multi_modal_data": {"image": request.images}} if request.images else {})
             for request in requests

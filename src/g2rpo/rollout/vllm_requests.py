@@ -76,7 +76,7 @@ def rollouts_of(
     """The answers as records; `answers` has one for the position of every request.
 
     Raises:
-        ValueError: naming the prompt that the engine read with other token ids than the trainer.
+        ValueError: naming the prompt that the engine read with other token ids than the trainer, or had no room for.
         AssertionError: when a group is not complete.
     """
     rows, logprobs = [], []
@@ -86,6 +86,12 @@ def rollouts_of(
         assert len(answer.token_ids) == _num_draws(sampling), (
             f"{request.prompt_id}: {len(answer.token_ids)} of {_num_draws(sampling)} completions"
         )
+        shortest = min((len(row) for row in answer.token_ids if row[-1] != encoder.eos_token_id), default=sampling.max_new_tokens)
+        if shortest < sampling.max_new_tokens:
+            raise ValueError(
+                f"prompt {request.prompt_id!r} of {len(request.expanded_ids)} tokens: the engine cut a completion after {shortest} tokens, "
+                f"before rollout.max_new_tokens={sampling.max_new_tokens}; its max_model_len must hold prompt and completion"
+            )
         times = sampling.group_size // _num_draws(sampling)
         rows += answer.token_ids * times
         logprobs += answer.logprobs * times
