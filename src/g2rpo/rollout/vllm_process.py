@@ -15,7 +15,7 @@ from g2rpo.rollout.vllm_client import VLLMClient
 
 log = logging.getLogger("g2rpo")
 MODULE = "g2rpo.rollout.serve"
-CPU_OPTIONS = ("--enforce-eager", "--kv-cache-memory-bytes", str(2**28), "--block-size", "32", "--distributed-executor-backend", "uni")
+CPU_OPTIONS = ("--enforce-eager", "--kv-cache-memory-bytes", str(2**28), "--block-size", "32")
 
 
 class ServerProcess:
