@@ -25,7 +25,7 @@ test-all: .venv/installed-dev
 	@$(BIN)/python -m pytest -m "not gpu and not network and not vllm"
 
 test-vllm: .venv-vllm/installed
-	@OMP_NUM_THREADS=1 $(VLLM)/python -m pytest -m vllm
+	@OMP_NUM_THREADS=1 $(VLLM)/python -m pytest -m vllm tests/rollout
 
 check: .venv/installed-dev
 	@$(BIN)/ruff check .

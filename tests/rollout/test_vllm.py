@@ -145,6 +145,20 @@ def test_the_output_layer_arrives_although_it_is_tied_to_the_embedding(engine: V
     engine.load_weights(updated(trained, 5, part="embed_tokens", size=0.5), 1)
 
 
+@torch.no_grad()
+def test_what_is_drawn_is_as_surprising_as_the_entropy_says(
+    engine: VLLMEngine, trained: Any, reader: QwenEncoder, gym: Callable[[int], PromptBatch]
+) -> None:
+    batch = gym(24)
+    rollouts = engine.generate(batch, Sampling(group_size=8, max_new_tokens=24), 11)
+    mask = rollouts.completion_mask
+    entropy = token_stats(trained, batch, rollouts.completion_ids, mask, forbidden=reader.forbidden_token_ids).entropy
+    # -log p of a drawn token has the entropy for its expectation, whatever came before it
+    excess = (-rollouts.old_logprobs - entropy)[mask]
+    assert abs(float(excess.mean())) < 4 * float(excess.std()) / len(excess) ** 0.5
+    assert float(entropy[mask].mean()) > 0.1
+
+
 def test_the_seed_decides_what_is_drawn_and_a_group_is_several_draws(engine: VLLMEngine, gym: Callable[[int], PromptBatch]) -> None:
     batch = gym(12)
     first, again, other = (engine.generate(batch, GROUP, seed) for seed in (3, 3, 3 + (1 << 48)))
