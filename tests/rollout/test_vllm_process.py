@@ -4,6 +4,9 @@ import csv
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -96,3 +99,23 @@ def test_a_server_that_hangs_is_ended_with_all_its_workers(tmp_path: Path, monke
     with pytest.raises(RuntimeError, match=r"not up within 0\.1 s"):
         server.start(tmp_path)
     assert server.process is None
+
+
+def test_a_server_ends_with_a_trainer_that_was_killed(tmp_path: Path) -> None:
+    watched = "import os, pathlib, time; from threading import Thread; from g2rpo.rollout.serve import end_with_parent\n"
+    watched += f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\n"
+    watched += "Thread(target=end_with_parent, args=(os.getppid(), 0.05), daemon=True).start(); time.sleep(60)"
+    trainer = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', sys.argv[1]], start_new_session=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", trainer, watched])
+    deadline = time.monotonic() + 30
+    while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)
+    server = int((tmp_path / "pid").read_text())
+    assert Path(f"/proc/{server}").exists()
+    process.kill()
+    process.wait()
+    while Path(f"/proc/{server}").exists() and "\nState:\tZ" not in Path(f"/proc/{server}/status").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

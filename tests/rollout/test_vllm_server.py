@@ -187,7 +187,7 @@ def test_a_request_that_fails_is_asked_again_and_nothing_is_lost_or_doubled(
     server.fails = lambda path, count: trouble if path == GENERATE and done + 3 <= count <= done + 4 else None
     rollouts = engine.generate(batch, GROUP, 4)
     assert torch.equal(rollouts.completion_ids, undisturbed.completion_ids)
-    assert server.calls.count(GENERATE) == done + 6 + 2  # what was answered is not asked again
+    assert server.calls.count(GENERATE) == done + 6 + 2 + 4  # what was answered is not asked again; four are the probe's
     assert engine.metrics()["rollout/num_regenerated"] == 2
     assert engine.metrics()["rollout/num_regenerated"] == 0
 
@@ -204,6 +204,8 @@ def test_a_server_that_was_lost_gets_the_weights_again(
     )
     engine.generate(batch, GROUP, 4)
     assert server.calls.count("/collective_rpc") == pushes + 1
+    # six prompts were asked in vain, six again, and four by the probe, because nobody knows what came back
+    assert server.calls.count(GENERATE) == done + 6 + 6 + 4
     assert server.calls.count("/health") == health + 3
 
 

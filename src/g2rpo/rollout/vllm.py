@@ -18,21 +18,12 @@ from g2rpo.model.encoder import QwenEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.serving_folder import dtype_name, write_serving_folder
 from g2rpo.rollout.sync_probe import MAX_GAP, SyncProbe
-from g2rpo.rollout.vllm_requests import Answer, requests_of, rollouts_of, sampling_fields
+from g2rpo.rollout.vllm_requests import Answer, check_options, requests_of, rollouts_of, sampling_fields
 from g2rpo.rollout.vllm_sleep import Sleeper
 
 log = logging.getLogger("g2rpo")
 CPU_OPTIONS = {"kv_cache_memory_bytes": 2**28, "block_size": 32}
 """vLLM would ask for a share of the machine's memory, and for blocks of 128 tokens; a group shares whole blocks of its prompt."""
-
-
-def check_processor_sampling(sampling: Sampling) -> None:
-    """Refuses what would make the sampler's log-probabilities those of another distribution than the trainer's."""
-    if sampling.top_p < 1:
-        raise ValueError(
-            f"rollout.top_p: expected 1, got {sampling.top_p}: vLLM reports log-probabilities of the cut distribution, the trainer "
-            "computes those of the whole; use rollout=hf for top-p sampling"
-        )
 
 
 class VLLMEngine:
@@ -41,7 +32,7 @@ class VLLMEngine:
     Args:
         max_new_tokens: A completion is cut here.
         temperature: Of sampling in training; 0 is greedy.
-        top_p: 1, see `check_processor_sampling`.
+        top_p: 1, see `check_options`.
         max_model_len: Longest prompt and completion together, in tokens; None takes the model's own, which reserves memory for it.
         max_num_seqs: Completions written at once.
         max_images: Of one prompt, at most.
@@ -60,14 +51,12 @@ class VLLMEngine:
         max_sync_gap: float | None = None, tis_clip: float | None = 2.0,
     ) -> None:  # fmt: skip
         self.sampling = Sampling(group_size=1, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
-        check_processor_sampling(self.sampling)
+        check_options(self.sampling, max_sync_gap)
         for name, value in {"max_model_len": max_model_len, "max_num_seqs": max_num_seqs, "max_images": max_images}.items():
             if value is not None and value < 1:
                 raise ValueError(f"rollout.{name}: expected at least 1, got {value}")
         if not 0 < memory_frac < 1:
             raise ValueError(f"rollout.memory_frac: expected a share in (0, 1), got {memory_frac}")
-        if max_sync_gap is not None and not max_sync_gap > 0:
-            raise ValueError(f"rollout.max_sync_gap: expected null (by dtype) or nats above 0, got {max_sync_gap}")
         self.max_model_len, self.max_num_seqs, self.max_images = max_model_len, max_num_seqs, max_images
         self.memory_frac, self.sleep, self.enforce_eager = memory_frac, sleep, enforce_eager
         self.max_sync_gap, self.tis_clip = max_sync_gap, tis_clip

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from g2rpo.rollout.serve import WITH_PARENT
 from g2rpo.rollout.vllm_client import VLLMClient
 
 log = logging.getLogger("g2rpo")
@@ -50,7 +51,7 @@ class ServerProcess:
         """
         self.stop()
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", MODULE, str(folder), "--host", "127.0.0.1", "--port", str(self.port), *self.options]
+        command = [sys.executable, "-m", MODULE, str(folder), "--host", "127.0.0.1", "--port", str(self.port), WITH_PARENT, *self.options]
         environment = {"TORCHDYNAMO_DISABLE": "1", "OMP_NUM_THREADS": "1", "VLLM_NO_USAGE_STATS": "1"} | os.environ
         with self.log_file.open("ab") as output:
             # a session of its own, so that its workers can be ended with it

@@ -43,6 +43,22 @@ class Answer:
     logprobs: list[list[float]]
 
 
+def check_options(sampling: Sampling, max_sync_gap: float | None) -> None:
+    """What both ways of reaching vLLM refuse.
+
+    Raises:
+        ValueError: for top-p sampling, whose log-probabilities would be those of another distribution than the trainer's; for a
+            largest gap that is none.
+    """
+    if sampling.top_p < 1:
+        raise ValueError(
+            f"rollout.top_p: expected 1, got {sampling.top_p}: vLLM reports log-probabilities of the cut distribution, the trainer "
+            "computes those of the whole; use rollout=hf for top-p sampling"
+        )
+    if max_sync_gap is not None and not max_sync_gap > 0:
+        raise ValueError(f"rollout.max_sync_gap: expected null (by dtype) or nats above 0, got {max_sync_gap}")
+
+
 def requests_of(encoder: QwenEncoder, batch: PromptBatch, seed: int) -> list[Request]:
     """One request per prompt. A prompt's seed follows from `seed` and its row, so a prompt asked again is answered alike."""
     rows = [ids[mask.bool()].tolist() for ids, mask in zip(batch.input_ids, batch.attention_mask, strict=True)]

@@ -20,10 +20,9 @@ from g2rpo.model.encoder import QwenEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.serving_folder import dtype_name, write_serving_folder
 from g2rpo.rollout.sync_probe import MAX_GAP, SyncProbe
-from g2rpo.rollout.vllm import check_processor_sampling
 from g2rpo.rollout.vllm_client import START, ServerLost, VLLMClient
 from g2rpo.rollout.vllm_process import CPU_OPTIONS, ServerProcess
-from g2rpo.rollout.vllm_requests import Answer, requests_of, rollouts_of, sampling_fields
+from g2rpo.rollout.vllm_requests import Answer, check_options, requests_of, rollouts_of, sampling_fields
 
 log = logging.getLogger("g2rpo")
 
@@ -34,7 +33,7 @@ class VLLMServerEngine:
     Args:
         max_new_tokens: A completion is cut here.
         temperature: Of sampling in training; 0 is greedy.
-        top_p: 1, see `check_processor_sampling`.
+        top_p: 1, see `check_options`.
         urls: Servers that run already; empty starts one here.
         options: Of vLLM, for the server that is started here.
         weights_dir: Folder through which weights travel; every server must reach it under the same path.
@@ -54,12 +53,10 @@ class VLLMServerEngine:
         max_sync_gap: float | None = None, tis_clip: float | None = 2.0,
     ) -> None:  # fmt: skip
         self.sampling = Sampling(group_size=1, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
-        check_processor_sampling(self.sampling)
+        check_options(self.sampling, max_sync_gap)
         for name, value in {"requests_at_once": requests_at_once, "timeout_s": timeout_s, "start_s": start_s}.items():
             if value <= 0:
                 raise ValueError(f"rollout.{name}: expected a number above 0, got {value}")
-        if max_sync_gap is not None and not max_sync_gap > 0:
-            raise ValueError(f"rollout.max_sync_gap: expected null (by dtype) or nats above 0, got {max_sync_gap}")
         for url in urls:
             if not url.startswith(("http://", "https://")):
                 raise ValueError(f"rollout.urls: expected addresses like http://host:8000, got {url!r}")
@@ -94,9 +91,10 @@ class VLLMServerEngine:
         self._probe.remember(batch)
         if not self._synced:
             self._sync(0)
-        if not self._proven:
+        rollouts = self._generate(batch, sampling, seed, self.clients)
+        if not self._proven:  # after the first weights, or because a server came back: before anybody learns from it
             self._prove("at the start")
-        return self._generate(batch, sampling, seed, self.clients)
+        return rollouts
 
     def load_weights(self, policy: Any, step: int) -> None:
         """New weights to every server, everything computed with older ones forgotten, and the probe asked."""
@@ -123,8 +121,11 @@ class VLLMServerEngine:
     def _sync(self, step: int) -> None:
         """Weights to every server. With several processes all call it together, and the first one writes."""
         self._proven, self._synced = False, True
+        before, self._folder = self._folder, self.weights_dir / f"step{step}"
         if ranks.rank() == 0:
-            self._write(step)
+            write_serving_folder(self._policy, self._encoder, self._folder)
+            if before not in (None, self._folder):
+                shutil.rmtree(before)
             if not self.clients:
                 self._launch()
             for client in self.clients:
@@ -142,13 +143,6 @@ class VLLMServerEngine:
             worst = max(worst, self._probe.check(gap, f"{when} ({client.url})"))
         self._proven = True
         self._metrics["rollout/sync_logprob_gap"] = worst
-
-    def _write(self, step: int) -> None:
-        """The weights into a folder of their own; the one before is removed, once this one is whole."""
-        before, self._folder = self._folder, self.weights_dir / f"step{step}"
-        write_serving_folder(self._policy, self._encoder, self._folder)
-        if before not in (None, self._folder):
-            shutil.rmtree(before)
 
     def _launch(self) -> None:
         if ranks.world_size() > 1:
@@ -170,30 +164,32 @@ class VLLMServerEngine:
         answers: dict[int, Answer] = {}
         for attempt in range(self.max_restarts + 1):
             missing = [place for place in range(len(requests)) if place not in answers]
-            lost: list[ServerLost] = []
+            lost: list[tuple[VLLMClient, ServerLost]] = []
 
-            def ask(place: int, lost: list[ServerLost] = lost) -> None:
+            def ask(place: int, lost: list[tuple[VLLMClient, ServerLost]] = lost) -> None:
                 request = requests[place]
                 # the same prompt goes to the same server, which may still have it in its cache
                 client = clients[(place + ranks.rank()) % len(clients)]
                 try:
                     answers[place] = client.complete(request, sampling_fields(self._encoder, sampling, request.seed))
                 except ServerLost as error:
-                    lost.append(error)
+                    lost.append((client, error))
 
             with ThreadPoolExecutor(min(len(missing), self.requests_at_once * len(clients))) as pool:
                 list(pool.map(ask, missing))
             if not lost:
                 return rollouts_of(self._encoder, batch, sampling, requests, answers)
             if attempt < self.max_restarts:
-                log.warning("%d of %d prompts are asked again: %s", len(lost), len(requests), lost[0])
+                log.warning("%d of %d prompts are asked again: %s", len(lost), len(requests), lost[0][1])
                 self._counts["rollout/num_regenerated"] += len(lost)
-                for client in clients:
+                for client in {client.url: client for client, _ in lost}.values():
                     self._recover(client)
-        raise RuntimeError(f"rollout: {len(lost)} prompts got no answer in {self.max_restarts + 1} attempts. Last: {lost[0]}") from lost[0]
+        error = lost[0][1]
+        raise RuntimeError(f"rollout: {len(lost)} prompts got no answer in {self.max_restarts + 1} attempts. Last: {error}") from error
 
     def _recover(self, client: VLLMClient) -> None:
         """Waits until a server is well, starts it again if it is our own, and gives it the current weights."""
+        self._proven = False
         if self.process is not None and (self.process.process is None or self.process.process.poll() is not None or not client.is_well()):
             self.process.start(self._folder)
             self._counts["rollout/num_restarts"] += 1
