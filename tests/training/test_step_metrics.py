@@ -108,6 +108,17 @@ def test_advantages_are_described_by_task() -> None:
     assert found["advantage/std/chart"] == pytest.approx(0.6744898, abs=1e-6)
 
 
-def test_the_names_of_a_row_are_the_declared_ones_but_for_the_probe() -> None:
+def test_the_names_of_a_row_are_the_declared_ones_but_for_the_probe_and_engines_with_weights_of_their_own() -> None:
     named = {metric_of(column).name for column in row(parts={"length": torch.zeros(4)})}
-    assert named == {metric.name for metric in METRICS if not metric.name.startswith("equity/")}
+    engines = {
+        "sync_logprob_gap",
+        "logprob_gap_mean",
+        "logprob_gap_max",
+        "sampler_k3",
+        "ess_frac",
+        "num_regenerated",
+        "num_restarts",
+        "freed_gib",
+    }
+    elsewhere = {"time/sync_s"} | {f"rollout/{name}" for name in engines}
+    assert named == {metric.name for metric in METRICS if not metric.name.startswith("equity/")} - elsewhere
