@@ -21,7 +21,6 @@ from g2rpo.rollout.sync_probe import MAX_GAP, SyncProbe
 from g2rpo.rollout.vllm_requests import Answer, check_options, requests_of, rollouts_of, sampling_fields
 from g2rpo.rollout.vllm_sleep import Sleeper
 
-log = logging.getLogger("g2rpo")
 CPU_OPTIONS = {"kv_cache_memory_bytes": 2**28, "block_size": 32}
 """vLLM would ask for a share of the machine's memory, and for blocks of 128 tokens; a group shares whole blocks of its prompt."""
 
