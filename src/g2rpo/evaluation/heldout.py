@@ -79,15 +79,18 @@ class HeldoutEvaluation:
         """
         plan = replace(engine.sampling, group_size=self.samples, temperature=self.temperature, top_p=1.0)
         rows: list[dict[str, Any]] = []
+        shown: list[Prompt] = []
         for start in range(0, len(prompts), self.batch_prompts):
             whole = prompts[start : start + self.batch_prompts]
-            advance(len(whole))
             if not (chunk := read(whole)):
+                advance(len(whole))
                 continue
             sampled = self._judged(engine, encoder, reward, chunk, plan, self.seed + start, device)
             greedy = self._judged(engine, encoder, reward, chunk, replace(plan, group_size=1, temperature=0.0), 0, device)
-            self._save_images(chunk, self.images_per_task * len(TASKS) - len(rows), folder / "images")
             rows += [_row(prompt, s, g[0]) for prompt, s, g in zip(chunk, sampled, greedy, strict=True)]
+            shown += chunk[: self.images_per_task * len(TASKS) - len(shown)]
+            advance(len(whole))
+        self._save_images(shown, folder / "images")
         write_jsonl(folder / f"{name}.jsonl", rows)
         return _result(rows)
 
@@ -114,9 +117,9 @@ class HeldoutEvaluation:
             log.warning("held-out: %d of %d completions could not be judged and count 0", int(scored.failed.sum()), len(verdicts))
         return [verdicts[i : i + plan.group_size] for i in range(0, len(verdicts), plan.group_size)]
 
-    def _save_images(self, prompts: Sequence[Prompt], most: int, folder: Path) -> None:
+    def _save_images(self, prompts: Sequence[Prompt], folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        for prompt in prompts[: max(0, most)]:
+        for prompt in prompts:
             for k, image in enumerate(prompt.images):
                 opened = image if isinstance(image, Image.Image) else Image.open(image)
                 opened.convert("RGB").save(folder / f"{prompt.id.replace('/', '-')}-{k}.png")
