@@ -181,7 +181,7 @@ def data_uri(image: Image.Image) -> str:
     """The image at most `CARRIED_PX` wide and high: PNG where that is small, as for drawings, JPEG for photographs."""
     small = image.copy()
     small.thumbnail((CARRIED_PX, CARRIED_PX))
-    content, kind = _written(small, format="PNG", optimize=True), "png"
+    content, kind = _written(small, format="PNG"), "png"
     if len(content) > LARGEST_PNG:
         content, kind = _written(small, format="JPEG", quality=80), "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

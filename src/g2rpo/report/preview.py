@@ -26,10 +26,10 @@ class Preview:
         prompts: Prompts of each task; a task that has fewer shows all.
     """
 
-    def __init__(self, *, prompts: int) -> None:
+    def __init__(self, *, prompts: object) -> None:
         if not isinstance(prompts, int) or isinstance(prompts, bool) or prompts < 1:
             raise ValueError(f"preview: expected null, or at least 1 prompt of each task, got {prompts}; try preview=8")
-        self.prompts = prompts
+        self.prompts: int = prompts
 
     def write(
         self,
