@@ -236,11 +236,11 @@ def test_tokens_and_sizes_are_what_the_model_is_given(page_of: Callable[..., str
     assert tiles(html)["Longest prompt"] == f"{text + 76} tokens"
 
 
-def test_a_prompt_over_the_limit_is_named_as_left_out(page_of: Callable[..., str]) -> None:
+def test_a_prompt_over_the_limit_of_tokens_is_named(page_of: Callable[..., str]) -> None:
     long, short = asked(line=1, text="how many? " * 30), asked(line=2)
     html = page_of(Listed([long, short], Loading(workers=0, max_prompt_tokens=60)))
-    assert len(re.findall(r'<p class="long">left out of training: \d+ tokens are more than max_prompt_tokens=60</p>', html)) == 1
-    assert "Left out of training for their length" in html
+    assert len(re.findall(r'<p class="long">too long for training: \d+ tokens are more than max_prompt_tokens=60</p>', html)) == 1
+    assert "Too long for training" in html
     assert tiles(html)["Flagged"] == "0"
 
 

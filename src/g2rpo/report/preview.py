@@ -77,7 +77,7 @@ class Preview:
         for found in seen.flagged:
             log.warning("flagged: %s: %s", found.place, "; ".join(found.problems))
         for found in seen.too_long:
-            log.warning("left out in training: %s: %s", found.place, found.too_long)
+            log.warning("too long: %s: %s", found.place, found.too_long)
         log.info(
             "%d prompts, %d flagged, %d too long; %d records skipped by the source", len(examined), len(seen.flagged), len(seen.too_long),
             sum(seen.skipped.values()),

@@ -23,7 +23,7 @@ def card(found: Examined, anchor: str) -> str:
         f'<div class="where"><b>{escape(prompt.id)}</b> <span class="facts">{" &middot; ".join(map(escape, facts))}</span>'
         f'<div class="facts">{escape(_file_and_line(found))}</div></div>'
         + (f'<ul class="flags">{flags}</ul>' if flags else "")
-        + (f'<p class="long">left out of training: {escape(found.too_long)}</p>' if found.too_long else "")
+        + (f'<p class="long">too long for training: {escape(found.too_long)}</p>' if found.too_long else "")
         + f'<p class="gold">gold answer <code>{escape(shorten_middle(found.gold))}</code></p>{_verdicts(found.trials)}'
         f'<p class="said">{_lengths(found)}</p><pre>{chat_html(found)}</pre></div></article>'
     )

@@ -43,7 +43,7 @@ class Seen:
 
     @property
     def too_long(self) -> tuple[Examined, ...]:
-        """Those that training would leave out for their length."""
+        """Those that are longer than training takes."""
         return tuple(found for found in self.prompts if found.too_long)
 
     def of(self, task: str) -> tuple[Examined, ...]:
@@ -97,7 +97,7 @@ def _table(seen: Seen) -> str:
         title="Tasks",
         caption="Train and held out: prompts of the source. All other columns: the prompts shown. Tokens: of the whole prompt, smallest / "
         "median / 90% / largest; of images: their share of all tokens. Images: width x height as stored, smallest to largest, and the "
-        "largest that the model sees. A prompt that is too long is left out of training, never cut.",
+        "largest that the model sees. A prompt that is too long is never cut.",
         body='<div class="tasks">' + table(header, rows) + "</div>",
     )
 
@@ -148,13 +148,13 @@ def _flagged(seen: Seen, anchors: Mapping[int, str]) -> str:
     long = [_linked(found, anchors, (found.too_long,)) for found in seen.too_long]
     parts = f'<ul class="list">{"".join(flagged)}</ul>' if flagged else '<p class="empty">None of the prompts shown.</p>'
     if long:
-        parts += f'<h3>Left out of training for their length</h3><ul class="list">{"".join(long)}</ul>'
+        parts += f'<h3>Too long for training</h3><ul class="list">{"".join(long)}</ul>'
     return section(
         anchor="flagged",
         title="Flagged prompts",
         caption="A prompt is flagged if an image cannot be read, if its gold answer in the asked format does not get accuracy 1, if an "
-        "empty or a garbage answer gets any, or if its coordinates do not fit the grid. A prompt whose images cannot be read ends training "
-        "with data.on_error=raise; with skip, the next one of its task takes its place.",
+        "empty or a garbage answer gets any, or if its coordinates do not fit the grid. A prompt whose images cannot be read, or "
+        "that is too long, ends training with data.on_error=raise; with skip, the next one of its task takes its place.",
         body=parts,
     )
 
