@@ -13,12 +13,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from g2rpo.data.skips import merged
+from g2rpo.data.loading import reader
+from g2rpo.data.skips import index_skips, merged
 from g2rpo.data.stream import PromptStream
 from g2rpo.evaluation.heldout import HeldoutResult
 from g2rpo.model.checkpoint import save_checkpoint
 from g2rpo.shaping.pilot import Pilot
-from g2rpo.training.datamodule import PromptDataModule, index_skips, reader
+from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts, device_of
 from g2rpo.training.pilot import measure_bands
@@ -124,7 +125,7 @@ def heldout(parts: Parts, encoder: Any, folder: Path, name: str, device: torch.d
     with stage(f"held-out prompts, {name}", total=len(prompts)) as advance:
         return parts.heldout.run(
             parts.engine, encoder, parts.reward, prompts, folder / "heldout", name, advance, device,
-            read=reader(parts.source, encoder),
+            read=reader(parts.source, encoder.fit),
         )  # fmt: skip
 
 
