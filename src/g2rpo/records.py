@@ -118,6 +118,13 @@ class Rollouts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Failed:
+    """A completion that could not be judged."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Scores:
     """What the reward says of `b` completions, dimensionless: `parts` (accuracy, format, structure, ...) and their weighed `total`."""
 
