@@ -55,12 +55,12 @@ class Doing:
         return {"accuracy": accuracy, "format": 1.0, "structure": 0.0, "total": accuracy}
 
 
-class Locked:
+class Locked(Doing):
     def __init__(self):
         self.lock = threading.Lock()
 
 
-class Unbuildable:
+class Unbuildable(Locked):
     def __setstate__(self, state):
         raise LookupError("no model server")
 
@@ -196,6 +196,12 @@ def test_time_is_counted_for_each_completion_and_not_for_a_batch(pooled: PooledR
     assert not any(isinstance(outcome, Failed) for outcome in outcomes)
 
 
+def test_a_process_that_judges_by_the_rules_does_without_torch() -> None:
+    code = "import sys, g2rpo.isolation.worker, g2rpo.reward.openvlthinker, g2rpo.reward.judge; print('torch' in sys.modules)"
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout == "False\n"
+
+
 def test_pictures_stay_and_paths_travel(pooled: PooledReward) -> None:
     class Picture:
         def __reduce__(self) -> Any:
@@ -242,7 +248,7 @@ def test_a_reward_that_cannot_be_built_there_stops_the_run_with_its_error() -> N
 
     with (
         RewardPool(workers=1).start(Unbuildable()) as reward,
-        pytest.raises(RuntimeError, match="reward: a worker process could not build it: LookupError: 'no model server'"),
+        pytest.raises(RuntimeError, match="reward: a worker process could not build it: LookupError: no model server"),
     ):
         reward.score_all(["1"], [prompt()])
 

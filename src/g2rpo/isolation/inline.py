@@ -1,13 +1,12 @@
 """Rewards in the trainer's process: for debugging, and for rewards that cannot be sent to another one."""
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 from g2rpo.interfaces import BatchReward, Reward
-from g2rpo.records import Failed, Prompt
-
-Outcome = dict[str, float] | Failed
+from g2rpo.isolation.outcome import Outcome, outcome_of
+from g2rpo.prompt import Failed, Prompt
 
 
 class Inline:
@@ -35,31 +34,11 @@ def score_each(
     taken = set(together)
     alone = [row for row in range(len(prompts)) if row not in taken]
     texts, asked = [completions[row] for row in alone], [prompts[row] for row in alone]
-    outcomes = [score_one(reward, *pair) for pair in zip(texts, asked, strict=True)] if singly is None else singly(texts, asked)
+    outcomes = (
+        [outcome_of(partial(reward.score, *pair)) for pair in zip(texts, asked, strict=True)] if singly is None else singly(texts, asked)
+    )
     if batch is not None and together:
         found = batch.score_all([completions[row] for row in together], [prompts[row] for row in together])
-        outcomes += [outcome if isinstance(outcome, Failed) else _guarded(lambda row=outcome: row) for outcome in found]
+        outcomes += [outcome if isinstance(outcome, Failed) else outcome_of(partial(dict, outcome)) for outcome in found]
     by_row = dict(zip(alone + together, outcomes, strict=True))
     return [by_row[row] for row in range(len(prompts))]
-
-
-def score_one(reward: Reward, completion: str, prompt: Prompt) -> Outcome:
-    """What the reward says of one completion, or what it raised."""
-    return _guarded(lambda: reward.score(completion, prompt))
-
-
-def _guarded(judge: Callable[[], dict[str, float]]) -> Outcome:
-    try:
-        return _finite(judge())
-    except Exception as error:  # noqa: BLE001  plug-in code on model text: counted, bounded by the budget, and shown
-        return Failed(reason=f"{type(error).__name__}: {error}")
-
-
-def _finite(row: dict[str, float]) -> dict[str, float]:
-    for name in ("accuracy", "format", "total"):
-        if name not in row:
-            raise ValueError(f"reward returned {sorted(row)}, expected accuracy, format, structure and total")
-    for name, value in row.items():
-        if not math.isfinite(value):
-            raise ValueError(f"reward returned {name}={value}, expected a finite number")
-    return {name: float(value) for name, value in row.items()}

@@ -11,14 +11,18 @@ from multiprocessing.connection import wait
 from typing import Any, Self
 
 from g2rpo.interfaces import Reward
-from g2rpo.isolation.inline import Outcome, score_each
+from g2rpo.isolation.inline import score_each
+from g2rpo.isolation.outcome import Outcome
 from g2rpo.isolation.worker import Worker
-from g2rpo.records import Failed, Prompt
+from g2rpo.prompt import Failed, Prompt
 
 CHUNK = range(4, 129)
 """Completions sent to a worker at once. Fewer cost more in the pipe than in a cheap reward; after more, workers end far apart."""
 TICK_S = 0.05
 """Seconds between two looks at what workers have done that are not through with their chunk."""
+
+DEATH_S = 5.0
+"""Seconds between the closing of a dying worker's pipe and its exit code, at most; usually it is there at once."""
 
 
 class RewardPool:
@@ -96,7 +100,7 @@ class PooledReward:
     def _in_workers(self, work: "_Work") -> list[Outcome]:
         for place, worker in enumerate(self._workers):
             if worker.rows:  # of an earlier call, which was interrupted
-                self._replace(place)
+                self._replace(place, overdue=True)
         while not work.done:
             self._hand_out(work)
             wait([worker.pipe for worker in self._workers if not worker.idle], TICK_S)
@@ -106,7 +110,7 @@ class PooledReward:
             if work.ended > work.allowed:
                 for place, worker in enumerate(self._workers):
                     if worker.rows:
-                        self._replace(place)
+                        self._replace(place, overdue=True)
                 work.give_up()
         return work.in_order()
 
@@ -132,7 +136,7 @@ class PooledReward:
 
     def _replace(self, place: int, *, overdue: bool = False) -> str:
         """Ends a worker and puts a new one in its place; says why the old one was of no use any more."""
-        code = self._workers[place].end()
+        code = self._workers[place].end(0.0 if overdue else DEATH_S)
         self._workers[place] = Worker(self._pickled, self._timeout_s)
         if overdue:
             return f"TimeoutError: not judged within isolation.timeout_s={self._timeout_s:g} seconds"

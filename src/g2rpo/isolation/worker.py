@@ -14,11 +14,11 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
-from g2rpo.interfaces import PreparedReward
-from g2rpo.isolation.inline import Outcome, score_one
+from g2rpo.isolation.outcome import Outcome, outcome_of
 
 START_S = 120.0
 """Seconds until a new process must have built its reward: imports may read hundreds of megabytes from a slow disk."""
@@ -83,10 +83,10 @@ class Worker:
             self.deadline = time.monotonic() + self.timeout_s
         return judged, alive
 
-    def end(self) -> int:
-        """Ends the process at once, whatever it does. Returns the exit code, that of its own death if it died before."""
+    def end(self, grace_s: float = 0.0) -> int:
+        """Ends the process, whatever it does. Returns the exit code, that of its own death if it dies within `grace_s`."""
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(0.2)  # a closed pipe comes a moment before the exit code
+            self.process.wait(grace_s)
         self.process.kill()
         self.pipe.close()
         self.verdicts.close()
@@ -98,7 +98,7 @@ def serve(pipe: Connection, verdicts: Connection) -> None:
     pickled, timeout_s = pipe.recv()
     try:
         reward = pickle.loads(pickled)  # noqa: S301  from our own parent
-        if isinstance(reward, PreparedReward):
+        if hasattr(reward, "prepare"):  # a `PreparedReward`; that Protocol would bring torch
             reward.prepare()
     except Exception as error:  # noqa: BLE001  plug-in code; the parent raises it
         pipe.send(f"{type(error).__name__}: {error}")
@@ -111,7 +111,7 @@ def serve(pipe: Connection, verdicts: Connection) -> None:
         for _, completion, sent in chunk:
             # The trainer ends a slow worker itself. If it was killed, and this one hangs where no thread of Python runs, the alarm does.
             signal.setitimer(signal.ITIMER_REAL, 2 * timeout_s)
-            verdicts.send(score_one(reward, completion, prompts[sent]))
+            verdicts.send(outcome_of(partial(reward.score, completion, prompts[sent])))
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from g2rpo.judge.openai import JudgeError
-from g2rpo.records import Failed, Prompt
+from g2rpo.prompt import Failed, Prompt
 from g2rpo.reward.openvlthinker import OpenVLThinkerReward, given_answer, gold_text, plain_name
 from g2rpo.reward.verdict import Verdict
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
 
-from g2rpo.records import Prompt
+from g2rpo.prompt import Prompt
 from g2rpo.reward import grounding
 from g2rpo.reward.verdict import AnswerType, Verdict
 from g2rpo.scoring import math
