@@ -65,13 +65,6 @@ class LengthPays:
         return {"accuracy": accuracy, "format": 1.0, "structure": 0.0, "total": accuracy}
 
 
-class Dying:
-    """A reward that ends the process it runs in."""
-
-    def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
-        os._exit(7)
-
-
 class SwitchedOff(HFEngine):
     """An engine that ends the run in the middle of a step, like a machine that is switched off: no handler, no clean-up."""
 
@@ -358,14 +351,6 @@ def test_a_reward_that_fails_everywhere_is_shown_with_the_first_record(
     assert "completions could not be judged" in message
     assert "ZeroDivisionError: no verdict" in message
     assert "prompt 'gym/" in message
-
-
-def test_a_reward_that_dies_costs_its_completion_and_beyond_the_budget_the_run(
-    train: Callable[..., Path], caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    message = complaint(train, caplog, tmp_path, NO_HELDOUT, "~reward", "+reward={_target_: misbehaving.Dying}", "isolation.workers=1")
-    assert message.startswith("reward: 8 of 8 completions could not be judged, more than reward_failures=0.05 allows. First: prompt 'gym/")
-    assert "WorkerDied: the process that judged it ended, exit code 7; completion " in message
 
 
 def test_a_loss_that_is_no_number_is_named_with_its_step_and_tasks(
