@@ -55,9 +55,17 @@ def run_training(cfg: DictConfig, *, write_report: Callable[[Path, dict[str, Any
     quieten()
     timer, folder = Timer(), Path(cfg.run_dir)
     checkpoint = resume_checkpoint(cfg.resume, folder)
-    parts = build_parts(cfg)
-    if isinstance(parts.others["shaping"], Pilot):
-        return measure_bands(cfg, parts, folder, conf)
+    with build_parts(cfg).started() as parts:
+        if isinstance(parts.others["shaping"], Pilot):
+            return measure_bands(cfg, parts, folder, conf)
+        return _trained(cfg, parts, folder, timer, checkpoint, write_report)
+
+
+def _trained(
+    cfg: DictConfig, parts: Parts, folder: Path, timer: Timer, checkpoint: Path | None,
+    write_report: Callable[[Path, dict[str, Any]], Path],
+) -> float:  # fmt: skip
+    """The run between its two evaluations, and what it leaves behind."""
     (folder / "summary.json").unlink(missing_ok=True)  # of an earlier run in this folder: until the end, this one is not finished
     encoder = parts.model.encoder()
     data = PromptDataModule(
@@ -103,12 +111,12 @@ def run_evaluation(cfg: DictConfig) -> float:
     """Held-out scores of a checkpoint, without training."""
     quieten()
     timer, folder = Timer(), Path(cfg.run_dir)
-    parts = build_parts(cfg)
-    encoder = parts.model.encoder()
-    device = device_of(cfg)
-    parts.engine.start(parts.model.policy().to(device), encoder)
-    timer.done("setup")
-    result = heldout(parts, encoder, folder, "before", device)
+    with build_parts(cfg).started() as parts:
+        encoder = parts.model.encoder()
+        device = device_of(cfg)
+        parts.engine.start(parts.model.policy().to(device), encoder)
+        timer.done("setup")
+        result = heldout(parts, encoder, folder, "before", device)
     timer.done("heldout_before")
     for name, score in result.sampled.items():
         log.info("%-12s sampled %.3f   greedy %.3f", name, score, result.greedy[name])
