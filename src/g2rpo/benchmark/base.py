@@ -11,7 +11,10 @@ Judge = Callable[[str], str]
 
 
 class BenchmarkBase:
-    """A benchmark that says with `row`, `question` and `judgement` what is its own."""
+    """A benchmark that says with `row`, `question` and `judgement` what is its own.
+
+    `sources` tells each kind of `rows` where this benchmark's records are: `{"hub": {"path": ..., "splits": [...]}, "tsv": {...}}`.
+    """
 
     name: ClassVar[str]
     task: ClassVar[str]
@@ -20,6 +23,9 @@ class BenchmarkBase:
     """Of its prompts, as `g2rpo.records.Prompt` names it."""
     parts: ClassVar[Sequence[str]] = ("split", "category")
     """Columns whose values name sub-scores, where a row has them."""
+
+    def __init__(self, *, sources: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        self.sources = dict(sources or {})
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """A record of the Hub, of a VLMEvalKit TSV or of JSON Lines in our columns. Raises `ValueError` with the column it cannot use."""
