@@ -1,8 +1,8 @@
 """RefCOCO (arXiv 1608.00272): the box of what a sentence describes; right is an overlap (IoU) of at least one half.
 
-    paper       OneThinker: the answer is JSON with `boxes`, per mille, taken as it stands
-    vlmevalkit  the first four numbers; unit guessed from their size, clipped to the image, corners put in order
-    robust      the first box, in the unit the model is known to use, corners put in order
+paper       OneThinker: the answer is JSON with `boxes`, per mille, taken as it stands
+vlmevalkit  the first four numbers; unit guessed from their size, clipped to the image, corners put in order
+robust      the first box, in the unit the model is known to use, corners put in order
 """
 
 import re
@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
-from g2rpo.benchmark.columns import column, size_px
+from g2rpo.benchmark.columns import needed
+from g2rpo.benchmark.picture import needed_image, size_px
 from g2rpo.records import Judgement
-from g2rpo.scoring.boxes import finite_numbers
 from g2rpo.scoring.box_text import GRID, Box, first_box, guessed_pixels, hits, in_order, loose_box, scaled, strict_box
+from g2rpo.scoring.boxes import finite_numbers
 from g2rpo.scoring.extract import json_object
 from g2rpo.scoring.points import whole_value
 from g2rpo.scoring.prediction import clean
@@ -45,15 +46,15 @@ class RefCoco(BenchmarkBase):
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """From OneThinker's JSON, from VLMEvalKit's TSV, or from the Hub's tables with one row for each object."""
-        image = column(record, "image", "images", "path", "image_path")
-        image = image[0] if isinstance(image, list) else image
+        image = needed_image(self.name, record, "image", "images", "path", "image_path")
         width, height = size_px(image)
-        box, box_format, sentence = _problem(record) if "problem" in record else _table_row(record, width, height)
+        read = _problem if "problem" in record else _table_row
+        box, box_format, sentence = read(self.name, record, width, height)
         corners = finite_numbers(list(box) if isinstance(box, list | tuple) else box, 4)
         if corners is None or not (corners[0] < corners[2] and corners[1] < corners[3]):
             raise ValueError(f"answer: expected a box [x0, y0, x1, y1], got {box!r}")
         return {
-            "id": str(column(record, "id", "problem_id", "question_id", "index")),
+            "id": str(needed(self.name, record, "id", "problem_id", "question_id", "index")),
             "question": sentence.strip(),
             "images": [image],
             "answer": list(corners),
@@ -100,33 +101,33 @@ def _gold(row: Mapping[str, Any]) -> tuple[float, float, Box]:
     x0, y0, x1, y1 = (float(value) for value in row["answer"])
     if box_format == "0-1000":
         return float(row.get("width") or GRID), float(row.get("height") or GRID), (x0, y0, x1, y1)
-    width, height = float(column(row, "width")), float(column(row, "height"))
+    width, height = float(needed("refcoco", row, "width")), float(needed("refcoco", row, "height"))
     return width, height, scaled((x0, y0, x1, y1), GRID / width, GRID / height)
 
 
-def _problem(record: Mapping[str, Any]) -> tuple[Any, str, str]:
+def _problem(name: str, record: Mapping[str, Any], width: int, height: int) -> tuple[Any, str, str]:
     """Box, its format and the sentence of a record of OneThinker."""
-    answer = column(record, "solution", "answer")
+    answer = needed(name, record, "solution", "answer")
     box = (json_object(clean(str(answer))) or {}).get("boxes")
-    question = str(column(record, "problem")).replace("<image>", "").strip()
+    question = str(needed(name, record, "problem")).replace("<image>", "").strip()
     return box, "0-1000", _sentence(question)
 
 
-def _table_row(record: Mapping[str, Any], width: int, height: int) -> tuple[Any, str, str]:
+def _table_row(name: str, record: Mapping[str, Any], width: int, height: int) -> tuple[Any, str, str]:
     """Box, its format and the sentence of a row of a table."""
     if record.get("bbox") is not None:  # one object with all of its sentences, its box as x, y, width, height
         x, y, w, h = finite_numbers(list(record["bbox"]), 4) or (0.0, 0.0, 0.0, 0.0)
-        sentences = column(record, "answer")
+        sentences = needed(name, record, "answer")
         return [x, y, x + w, y + h], "pixels", sentences if isinstance(sentences, str) else " / ".join(sentences)
     if record.get("bbox_x1") not in (None, ""):
         value = [record.get(f"bbox_{corner}") for corner in ("x1", "y1", "x2", "y2")]
     else:
-        answer = column(record, "answer")
+        answer = needed(name, record, "answer")
         value = whole_value(answer) if isinstance(answer, str) else answer
     box = finite_numbers(list(value) if isinstance(value, list | tuple) else value, 4)
     if box and max(box) <= 1.5:
-        return list(scaled((box[0], box[1], box[2], box[3]), width, height)), "pixels", _sentence(str(column(record, "question")))
-    return (None if box is None else list(box)) or value, "pixels", _sentence(str(column(record, "question")))
+        return list(scaled((box[0], box[1], box[2], box[3]), width, height)), "pixels", _sentence(str(needed(name, record, "question")))
+    return (None if box is None else list(box)) or value, "pixels", _sentence(str(needed(name, record, "question")))
 
 
 def _sentence(question: str) -> str:

@@ -1,9 +1,9 @@
 """RefSpatial-Bench (arXiv 2506.04308): point at the place a sentence describes; right is what lies in a mask.
 
-    paper     VLMEvalKit, where two classes claim the id: `RefSpatialBench` scores the share of points inside, `RefSpatialDataset`
-              whether any is. A row's `source` may name one of them; a row that does not gets the higher of the two
-    official  RoboRefer: the share of points inside, and a box stands for all of its pixels
-    robust    whether the first point is inside; one outside the image is not
+paper     VLMEvalKit, where two classes claim the id: `RefSpatialBench` scores the share of points inside, `RefSpatialDataset`
+          whether any is. A row's `source` may name one of them; a row that does not gets the higher of the two
+official  RoboRefer: the share of points inside, and a box stands for all of its pixels
+robust    whether the first point is inside; one outside the image is not
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,17 +12,21 @@ from typing import Any
 from PIL import Image
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
-from g2rpo.benchmark.columns import column, size_px
+from g2rpo.benchmark.columns import needed
+from g2rpo.benchmark.picture import needed_image, size_px
 from g2rpo.records import Judgement
 from g2rpo.scoring.points import Point, first_point, literal_points, pixel_areas, tagged_points
-from g2rpo.scoring.prediction import clean
+from g2rpo.scoring.prediction import clean, without_thinking
 from g2rpo.scoring.regions import Mask
 
-POINT_INSTRUCTION = (
-    'Output the point coordinates in JSON format.\nFor example:\n[\n  {"point_2d": [x, y], "label": "point_1"}\n]'
-)
+POINT_INSTRUCTION = 'Output the point coordinates in JSON format.\nFor example:\n[\n  {"point_2d": [x, y], "label": "point_1"}\n]'
 WITHOUT_UNSEEN = ("location", "placement")
 """The categories that a model not trained on RefSpatial is compared by."""
+
+
+def spoken(completion: str) -> str:
+    """The answer of a completion that thinks; one that does not is taken whole, tags included, for the releases do not look into tags."""
+    return completion if without_thinking(completion) == completion else clean(completion)
 
 
 class RefSpatial(BenchmarkBase):
@@ -35,14 +39,14 @@ class RefSpatial(BenchmarkBase):
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """From the Hub, RoboRefer's JSON or a TSV."""
-        image, mask = column(record, "image", "rgb_path", "image_path"), column(record, "mask", "mask_path")
+        image, mask = (needed_image(self.name, record, *names) for names in (("image", "rgb_path", "image_path"), ("mask", "mask_path")))
         width, height = size_px(image)
         if size_px(mask) != (width, height):
             raise ValueError(f"mask: expected {width} x {height} pixels as the image has, got {size_px(mask)}")
-        category = str(column(record, "category", "split")).lower()
+        category = str(needed(self.name, record, "category", "split")).lower()
         return {
-            "id": f"{category}/{column(record, 'id', 'index')}",
-            "question": str(column(record, "prompt", "question")),
+            "id": f"{category}/{needed(self.name, record, 'id', 'index')}",
+            "question": str(needed(self.name, record, "prompt", "question")),
             "suffix": str(record.get("suffix") or ""),
             "images": [image],
             "mask": mask,
@@ -64,7 +68,7 @@ class RefSpatial(BenchmarkBase):
     def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
         """The verdict on one completion."""
         self.check_protocol(protocol)
-        mask, text = _mask(row), clean(completion)
+        mask, text = _mask(row), clean(completion) if protocol == "robust" else spoken(completion)
         if protocol == "paper":
             return _by_vlmevalkit(text, mask, str(row.get("source") or ""))
         if protocol == "official":
@@ -98,7 +102,7 @@ def _mask(row: Mapping[str, Any]) -> Mask:
     """The mask of a row: `mask_rect`, or white in the first channel of an image."""
     if row.get("mask_rect") is not None:
         return Mask.rectangle(int(row["width"]), int(row["height"]), [int(value) for value in row["mask_rect"]])
-    mask = column(row, "mask")
+    mask = needed("refspatial", row, "mask")
     with mask.copy() if isinstance(mask, Image.Image) else Image.open(mask) as image:
         grey = image.convert("RGB") if image.mode in ("P", "CMYK", "YCbCr", "HSV", "LAB") else image
         channel = grey.getchannel(0)

@@ -1,20 +1,21 @@
 """RoboSpatial-Home (arXiv 2411.16537): yes or no about relations in a room, and points in free space given as a polygon.
 
-    paper     VLMEvalKit: yes or no at the beginning; the first point by its even-odd rule, under which upright boxes contain nothing
-    official  RoboSpatial-Eval: yes or no at the beginning; the first point as written, in shares of the image
-    robust    yes or no as stated; the first point in shares or per mille, on the edge counts as inside
+paper     VLMEvalKit: yes or no at the beginning; the first point by its even-odd rule, under which upright boxes contain nothing
+official  RoboSpatial-Eval: yes or no at the beginning; the first point as written, in shares of the image
+robust    yes or no as stated; the first point in shares or per mille, on the edge counts as inside
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
-from g2rpo.benchmark.columns import column, size_px
-from g2rpo.benchmark.refspatial import POINT_INSTRUCTION
+from g2rpo.benchmark.columns import needed
+from g2rpo.benchmark.picture import needed_image, size_px
+from g2rpo.benchmark.refspatial import POINT_INSTRUCTION, spoken
 from g2rpo.records import Judgement
 from g2rpo.scoring.boxes import finite_numbers
 from g2rpo.scoring.points import Point, first_point, leading_point, literal_points, whole_value
-from g2rpo.scoring.prediction import clean, without_thinking
+from g2rpo.scoring.prediction import clean
 from g2rpo.scoring.regions import covers, crosses_odd, crosses_odd_unguarded
 from g2rpo.scoring.yes_no import leading_yes_no, stated_yes_no
 
@@ -31,15 +32,16 @@ class RoboSpatial(BenchmarkBase):
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """From the Hub or a TSV."""
-        image, answer = column(record, "img", "image", "image_path"), str(column(record, "answer")).strip()
+        image = needed_image(self.name, record, "img", "image", "image_path")
+        answer = str(needed(self.name, record, "answer")).strip()
         binary = answer.lower() in ("yes", "no")
         if not binary and _polygon(answer) is None:
             raise ValueError(f"answer: expected yes, no or a list of at least three (x, y), got {answer[:100]!r}")
         width, height = size_px(image)
-        category = str(column(record, "category", "split")).lower()
+        category = str(needed(self.name, record, "category", "split")).lower()
         return {
-            "id": f"{category}/{column(record, 'id', 'index')}",
-            "question": str(column(record, "question")),
+            "id": f"{category}/{needed(self.name, record, 'id', 'index')}",
+            "question": str(needed(self.name, record, "question")),
             "images": [image],
             "answer": answer.lower() if binary else answer,
             "binary": binary,
@@ -61,8 +63,7 @@ class RoboSpatial(BenchmarkBase):
     def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
         """The verdict on one completion."""
         self.check_protocol(protocol)
-        # tags alone are part of the answer here: the releases do not look into them
-        text = clean(completion) if protocol == "robust" or without_thinking(completion) != completion else completion
+        text = clean(completion) if protocol == "robust" else spoken(completion)
         if row["binary"]:
             word = (stated_yes_no if protocol == "robust" else leading_yes_no)(text)
             return Judgement(score=float(word == str(row["answer"]).strip().lower()), parsed=word is not None, answer=word or "")

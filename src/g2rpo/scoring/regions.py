@@ -22,10 +22,10 @@ class Mask:
 
     @classmethod
     def rectangle(cls, width: int, height: int, box: Sequence[int]) -> "Mask":
-        """A mask that is 1 in `box` = (x0, y0, x1, y1), right and bottom exclusive.
+        r"""A mask that is 1 in `box` = (x0, y0, x1, y1), right and bottom exclusive.
 
         >>> Mask.rectangle(3, 2, (1, 0, 3, 1)).pixels
-        b'\\x00\\x01\\x01\\x00\\x00\\x00'
+        b'\x00\x01\x01\x00\x00\x00'
         """
         x0, y0, x1, y1 = (min(max(value, 0), most) for value, most in zip(box, (width, height) * 2, strict=True))
         inside = max(x1 - x0, 0)
