@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from g2rpo.records import Judgement, Prompt
 
 Judge = Callable[[str], str]
-"""A model that answers a grading prompt; `g2rpo.scoring.grading.FAILED` in its answer says that it could not."""
+"""A model that answers a grading prompt; `g2rpo.scoring.option.FAILED` in its answer says that it could not."""
 
 
 class BenchmarkBase:
@@ -21,6 +21,7 @@ class BenchmarkBase:
     protocols: ClassVar[Sequence[str]]
     answer_type: ClassVar[str] = "open ended"
     """Of its prompts, as `g2rpo.records.Prompt` names it."""
+    needs_image: ClassVar[bool] = True
     parts: ClassVar[Sequence[str]] = ("split", "category")
     """Columns whose values name sub-scores, where a row has them."""
 
@@ -42,6 +43,8 @@ class BenchmarkBase:
     def prompt(self, row: Mapping[str, Any], *, protocol: str = "paper") -> Prompt:
         """What the policy is asked. Its id is `<name>/<id of the row>`."""
         self.check_protocol(protocol)
+        if self.needs_image and not row["images"]:
+            raise ValueError(f"{self.name}: row {row['id']!r} has no image; expected one in the column image, image_path or decoded_image")
         return Prompt(
             id=f"{self.name}/{row['id']}",
             task=self.task,
