@@ -47,7 +47,7 @@ def test_the_unit_of_a_model_is_given_and_not_guessed(coordinates: Any, box: lis
 
 def test_an_unknown_unit_is_refused() -> None:
     with pytest.raises(ValueError, match="benchmark.coordinates: expected one of permille, pixel, unit, got 'percent'"):
-        RefCoco(coordinates="percent")  # type: ignore[arg-type]
+        RefCoco(coordinates="percent")
 
 
 ONETHINKER = {"problem_id": 7, "problem": "<image> Please provide the bounding box coordinate of the region this sentence describes: a red hat.",
@@ -74,7 +74,7 @@ def test_records_of_every_origin_become_the_same_row(record: dict[str, Any], ans
     assert refcoco.score('{"boxes": [10, 20, 300, 400]}', row) == 1.0
 
 
-def test_prompts_ask_for_the_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prompts_ask_for_the_sentence() -> None:
     row = refcoco.row(ONETHINKER)
     asked = "Please provide the bounding box coordinate of the region this sentence describes: "
     assert refcoco.prompt(row).text.startswith(f"{asked}a red hat.\n")
@@ -82,7 +82,7 @@ def test_prompts_ask_for_the_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refcoco.subscores(refcoco.row(TSV | {"answer": "[2, 2, 60, 40]"})) == ["split/testa"]
 
 
-@pytest.mark.parametrize("column", ["solution", "problem", "path", "problem_id"])
+@pytest.mark.parametrize("column", ["solution", "problem", "path"])
 def test_a_missing_column_is_named(column: str) -> None:
     with pytest.raises(ValueError, match=column):
         refcoco.row(ONETHINKER | {column: ""})
