@@ -39,8 +39,11 @@ def test_without_a_judge_only_robust_can_tell() -> None:
         ("alpha", "alpha, beta", 1, 0),
         ("1000000", "1e+06", 3, 1),
         ("40000", "40,000", 3, 1),
-    ]  # noqa: RUF001
-    + [("0.1", "10^-1", 3, 1), ("85.5%", "85.5", 4, 1), ("85.4", "85.5", 4, 0), ("The difference is 12.", "12", 4, 1)],
+        ("0.1", "10^-1", 3, 1),
+        ("85.5%", "85.5", 4, 1),
+        ("85.4", "85.5", 4, 0),
+        ("The difference is 12.", "12", 4, 1),
+    ],
 )
 def test_numbers_are_compared_exactly_and_terms_in_any_order(text: str, gold: str, kind: int, score: int) -> None:
     assert CharXivRQ().score(text, {"answer": gold, "inst_category": kind}, protocol="robust") == score

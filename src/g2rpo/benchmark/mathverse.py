@@ -141,7 +141,9 @@ def _robust(text: str, row: Mapping[str, Any]) -> Judgement:
         options = _options(row)
         letter = read_option(text, options)
         if letter is None:
-            found = [name for name, option in options.items() if option and same_value(text, option)]
+            number = final_number(text)
+            texts = [text] if number is None else [text, repr(number)]
+            found = [name for name, option in options.items() if option and any(same_value(form, option) for form in texts)]
             letter = found[0] if len(found) == 1 else None
         return UNREAD if letter is None else Judgement(score=float(letter == gold), parsed=True, answer=letter)
     answer = _extracted(text, row)

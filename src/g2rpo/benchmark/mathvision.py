@@ -116,7 +116,7 @@ def _robust(text: str, row: Mapping[str, Any]) -> Judgement:
             letter = found[0] if len(found) == 1 else None
         return UNREAD if letter is None else Judgement(score=float(letter == row["answer"].strip()), parsed=True, answer=letter)
     gold = clean(row["answer"].replace("\x0crac", "\\frac"))
-    right = same_value(text, gold)
+    right = same_value(text, gold) or text == row["answer"].strip()
     if not right and exact_number(gold) is not None and exact_number(text) is None:
         number = final_number(text)
         right = number is not None and same_value(repr(number), gold)

@@ -23,7 +23,7 @@ def clean(text: str) -> str:
     >>> clean(r"<thinking>5?</thinking><answer>so \boxed{6}</answer>"), clean("<think>5 or"), clean(" 7 ")
     ('6', '', '7')
     """
-    answer = tagged(without_thinking(text))
+    answer = tagged(without_thinking(text.replace("\x00", "")))
     boxed = last_box(answer)
     return (answer if boxed is None else boxed).strip()
 
