@@ -17,7 +17,7 @@ from g2rpo.scoring.quantity import exact_number, final_number, same_value
 
 _CHOICES = re.compile(r"\bChoices?\s*:\s*\n?(.*)$", re.DOTALL)
 _LABEL = re.compile(r"(?:^|\n)\s*\(?([A-H])[:.)]\s*")
-_ANSWER = re.compile(r"(?:\banswer\s*(?:is|:|=)|\btherefore\b|\bis\b)\s*:?\s*([^\n]{1,200})\s*$", re.IGNORECASE)
+_TURNS = (re.compile(r"\banswer\s*(?:is|:|=)\s*:?\s*", re.IGNORECASE), re.compile(r"\bis\b\s*:?\s*", re.IGNORECASE))
 _LONGEST = 2000
 
 
@@ -55,7 +55,7 @@ class MathVerse(BenchmarkBase):
         if protocol == "official":
             return _official(completion, row, judge)
         text = clean(completion) if protocol == "robust" else completion
-        if not text.strip():
+        if not text.strip() and (judge is None or protocol != "paper"):
             return UNREAD
         verdict = _robust(text, row) if protocol == "robust" else _paper(text, row)
         if verdict.score or judge is None:
@@ -102,10 +102,11 @@ def _options(row: Mapping[str, Any]) -> Mapping[str, str]:
 def _extracted(text: str, row: Mapping[str, Any]) -> str:
     """The answer by rules: the option named, or what follows the last `answer is`, or the text. Case is kept."""
     if _is_choice(row):
-        last = text[-_LONGEST:].rsplit(maxsplit=1)[-1].strip(".,:;*()")
+        last = text[-_LONGEST:].rpartition(" ")[2].strip(".,:;*() \n\t")
         return last if len(last) == 1 and last.isalpha() else infer_option(text, _options(row)) or text.strip()[-_LONGEST:]
-    found = _ANSWER.search(text[-_LONGEST:].rstrip(". \n"))
-    return (found[1] if found else text).strip()[-_LONGEST:]
+    text = text[-_LONGEST:].rstrip(". \n")
+    ends = next((ends for turn in _TURNS if (ends := [match.end() for match in turn.finditer(text)])), [0])
+    return text[ends[-1] :].strip().partition("\n")[0].strip() if ends[-1] else text.strip()
 
 
 def _paper(text: str, row: Mapping[str, Any]) -> Judgement:
