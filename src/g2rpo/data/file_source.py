@@ -1,6 +1,5 @@
 """Prompts from JSON and JSON Lines files. Every record is looked at once, at the start; afterwards one is read when its turn comes."""
 
-import hashlib
 import logging
 import time
 from array import array
@@ -107,17 +106,20 @@ class FileSource:
                     words = str(error)
                     self.skips.unusable(task, words if words.startswith(f"{path}, ") else f"{path}, line {place.line}: {words}")
                     continue
-                for column, value in zip(self._places[task], (number, place.start, place.length, place.line), strict=True):
-                    column.append(value)
+                files, starts, lengths, lines = self._places[task]
+                files.append(number)
+                starts.append(place.start)
+                lengths.append(place.length)
+                lines.append(place.line)
             skipped = self.skips.unusable_prompts.total()
             log.info("%s: %d records, %d left out so far, %.1f s", path, rows, skipped, time.perf_counter() - start_s)
 
 
 def check_new(key: Any, seen: set[int]) -> None:
-    """Eight bytes of a hash a row, instead of the ids themselves."""
+    """Eight bytes of a hash a row, instead of the ids themselves. 7 and "7" are one id: both make the prompt `rows/7`."""
     if key is None:
         return
-    digest = int.from_bytes(hashlib.blake2b(repr(key).encode("utf-8", "surrogatepass"), digest_size=8).digest())
+    digest = hash(str(key))
     if digest in seen:
         raise BadRecord(f"id: {key!r} occurs a second time")
     seen.add(digest)

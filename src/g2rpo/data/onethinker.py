@@ -26,7 +26,6 @@ KINDS = ("task_type", "task", "data_source", "problem_type")
 """Fields that say of which kind a row is, the most particular first."""
 GRID = 1000
 MARKER = "<image>"
-_TAGS = re.compile(r"</?answer>")
 _LETTER = re.compile(r"\s*\(?([A-Z])\s*[.):]")
 
 
@@ -54,11 +53,12 @@ class OneThinkerFormat:
 
     def task(self, row: Mapping[str, Any]) -> str:
         """The task of a row. Raises `BadRecord`."""
+        for field in KINDS:
+            if name := row.get(field):
+                task = self.tasks.get(str(name), str(name))
+                if task in TASKS:
+                    return task
         said = [str(row[field]) for field in KINDS if row.get(field)]
-        for name in said:
-            task = self.tasks.get(name, name)
-            if task in TASKS:
-                return task
         names = " / ".join(map(repr, said)) or "nothing"
         raise BadRecord(
             f"task_type: expected one of {', '.join(self.tasks or TASKS)}, got {names}; "
@@ -69,16 +69,17 @@ class OneThinkerFormat:
         """Raises `BadRecord` for a row that no prompt can be made of, or none whose answer can be judged. Opens no image."""
         if row.get("data_type", "image") != "image":
             raise BadRecord(f"data_type: expected image, got {row['data_type']!r}; videos are not supported")
-        if not str(row.get("problem") or "").replace(MARKER, "").strip():
+        problem, images = str(row.get("problem") or ""), _images(row)
+        if not problem.replace(MARKER, "").strip():
             raise BadRecord("problem: the question is empty")
         kind, answer = type_key(str(row.get("problem_type", ""))), _answer(row)
         if kind not in ANSWER_TYPES:
             raise BadRecord(f"problem_type: expected one of {', '.join(ANSWER_TYPES)}, got {row.get('problem_type')!r}")
         if not answer:
             raise BadRecord("answer: it is empty")
-        count = str(row["problem"]).count(MARKER)
-        if count and count != len(_images(row)):
-            raise BadRecord(f"images: the question has {count} <image>, the row {len(_images(row))} paths")
+        count = problem.count(MARKER)
+        if count and count != len(images):
+            raise BadRecord(f"images: the question has {count} <image>, the row {len(images)} paths")
         if kind == "multiple choice":
             _check_options(row.get("options") or [], answer)
         if kind == "spatial grounding":
@@ -104,7 +105,8 @@ class OneThinkerFormat:
 
 def _answer(row: Mapping[str, Any]) -> str:
     answer = row.get("answer", row.get("solution", ""))
-    return _TAGS.sub("", answer if isinstance(answer, str) else json.dumps(answer)).strip()
+    text = answer if isinstance(answer, str) else json.dumps(answer)
+    return text.replace("<answer>", "").replace("</answer>", "").strip()
 
 
 def _images(row: Mapping[str, Any]) -> list[str]:

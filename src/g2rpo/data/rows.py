@@ -13,6 +13,7 @@ CHUNK_CHARS = 1 << 20
 CUT_CHARS = 16
 """What was cut off at the end of a window makes the parser stop this near the end, or inside a string."""
 BLANKS = " \t\r\n"
+BETWEEN = BLANKS + ","
 _decoder = json.JSONDecoder()
 
 
@@ -73,7 +74,7 @@ def _rows_of_list(path: Path) -> Iterator[tuple[Place, dict[str, Any] | BadRecor
         window = _Window(path, file)
         window.skip(BLANKS + "\ufeff")
         window.skip("[")
-        while window.skip(BLANKS + ",") != "]":
+        while window.skip(BETWEEN) != "]":
             start, line = window.bytes, window.line
             row = window.take()
             place = Place(start, window.bytes - start, line)
