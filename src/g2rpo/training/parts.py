@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from g2rpo.data.mixture import TaskMix
 from g2rpo.evaluation.heldout import HeldoutEvaluation
+from g2rpo.evaluation.suite import SuiteEvaluation
 from g2rpo.interfaces import Advantage, Loss, PromptSource, Reward, RolloutEngine
 from g2rpo.model.checkpoint import Checkpoint
 from g2rpo.training.batch_plan import BatchPlan
@@ -25,6 +26,7 @@ class Parts:
     reward: Reward
     batch: BatchPlan
     heldout: HeldoutEvaluation
+    suite: SuiteEvaluation
     others: dict[str, Any]
 
 
@@ -39,6 +41,7 @@ def build_parts(cfg: DictConfig) -> Parts:
         reward=instantiate(cfg.reward, _convert_="all"),
         batch=instantiate(cfg.batch, _convert_="all"),
         heldout=instantiate(cfg.heldout, _convert_="all"),
+        suite=instantiate(cfg.eval, _convert_="all"),
         model=instantiate(cfg.model, _convert_="all"),
         others=made,
     )
