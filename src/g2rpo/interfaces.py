@@ -21,6 +21,26 @@ class PromptSource(Protocol):
 
 
 @runtime_checkable
+class Curriculum(Protocol):
+    """Whether a prompt's turn is taken, from what was seen of it. Hears the same on every rank; its state is in the checkpoint."""
+
+    revisits: bool
+    """Whether it needs prompts that come again: then an endless source is refused."""
+
+    def admits(self, task: str, index: int, epoch: int) -> bool:
+        """False passes over the `index`-th prompt of a task in this epoch."""
+
+    def observe(self, task: str, index: int, epoch: int, accuracy: float) -> None:
+        """The mean accuracy of a group that answered the prompt, whether or not it was learnt from."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it remembers."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from there."""
+
+
+@runtime_checkable
 class Demonstrator(Protocol):
     """Writes the completions that a cold start imitates."""
 
@@ -39,6 +59,9 @@ class Encoder(Protocol):
 
     def encode(self, prompts: Sequence[Prompt]) -> PromptBatch:
         """Chat template, image patches and left padding."""
+
+    def fit(self, image: Any) -> Any:
+        """A PIL image scaled to what `encode` would scale it to. Raises `ValueError` where the policy cannot see it."""
 
     def tokenize(self, completion: str) -> list[int]:
         """Token ids of a completion, its end token included."""
@@ -119,8 +142,8 @@ class GroupFilter(Protocol):
     max_draws: int
     """Batches drawn for one step at most."""
 
-    def keeps(self, accuracy: Float[Tensor, " b"], group_size: int) -> Bool[Tensor, " p"]:
-        """One decision per group; rows of a group stand together."""
+    def keeps(self, accuracy: Float[Tensor, " p"]) -> Bool[Tensor, " p"]:
+        """One decision per group, from the mean accuracy of its completions."""
 
 
 @runtime_checkable

@@ -1,12 +1,15 @@
 """The stream of prompts: every prompt of a finite task once an epoch, and no draw lost at a resume."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from g2rpo.data.mixture import TaskMix
+from g2rpo.data.stream import PromptStream
 from g2rpo.interfaces import PromptSource
 from g2rpo.records import Prompt, PromptBatch, task_index
-from g2rpo.training.datamodule import PromptDataModule, PromptStream
+from g2rpo.training.datamodule import PromptDataModule
 
 
 class Shelf:
@@ -26,6 +29,9 @@ class IdEncoder:
     """Reads nothing: a batch is its prompts."""
 
     eos_token_id, pad_token_id, forbidden_token_ids = 1, 0, ()
+
+    def fit(self, image: Any) -> Any:
+        return image
 
     def tokenize(self, completion: str) -> list[int]:
         return [self.eos_token_id]
@@ -50,9 +56,7 @@ def ids(prompts: list[Prompt] | tuple[Prompt, ...]) -> list[str]:
 
 
 def module(source: PromptSource, num_prompts: int = 3, num_steps: int = 4, **weights: float) -> PromptDataModule:
-    return PromptDataModule(
-        source=source, mix=TaskMix(weights=weights), encoder=IdEncoder(), num_prompts=num_prompts, num_steps=num_steps, seed=0
-    )
+    return PromptDataModule(stream=stream(source, **weights), encoder=IdEncoder(), num_prompts=num_prompts, num_steps=num_steps)
 
 
 def test_each_epoch_of_a_finite_task_serves_every_prompt_once_in_a_new_order() -> None:
@@ -97,7 +101,7 @@ def test_a_loader_serves_one_batch_a_step_and_fetches_none_ahead() -> None:
     loader = data.train_dataloader()
     batches = iter(loader)
     assert ids(next(batches).prompts) == ["math/0", "math/1", "math/2"]
-    assert data.state_dict() == {"counts": {"math": 3}}
+    assert data.state_dict()["stream"]["counts"] == {"math": 3}
     assert ids(data.draw().prompts) == ["math/3", "math/4", "math/5"]  # the filter asks for more within the step
     assert ids(next(batches).prompts) == ["math/6", "math/7", "math/8"]
     assert len(loader) == 4

@@ -180,7 +180,7 @@ def test_groups_that_agree_are_replaced_by_the_next_prompts_of_the_stream(build:
     assert [prompt.id for prompt in module.last_experience.batch.prompts] == ["gym/train/chart/0", "gym/train/math/1"]
     row = numbers(trainer)
     assert (row["filter/draws"], row["filter/kept_frac/math"], row["filter/kept_frac/chart"]) == (2.0, 0.5, 0.5)
-    assert trainer.datamodule.state_dict() == {"counts": {"math": 2, "chart": 2}}
+    assert trainer.datamodule.state_dict()["stream"]["counts"] == {"math": 2, "chart": 2}
 
 
 def test_without_a_kl_term_no_reference_is_held_and_with_one_it_stands_still(build: Any, fitted: Any, policy: Any) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 CHUNK_CHARS = 1 << 20
+CUT_CHARS = 16
+"""What was cut off at the end of a window makes the parser stop this near the end, or inside a string."""
 BLANKS = " \t\r\n"
 _decoder = json.JSONDecoder()
 
@@ -107,10 +109,11 @@ class _Window:
             try:
                 value, self.at = _decoder.raw_decode(self.text, begin)
             except json.JSONDecodeError as error:
-                if self._more():
+                cut = error.msg.startswith("Unterminated string") or error.pos > len(self.text) - CUT_CHARS
+                if cut and self._more():
                     continue
                 line = self.line + self.text.count("\n", self.at, error.pos)
-                raise BadRecord(f"{self.path}, line {line}: not JSON ({error.msg}); mend the file") from None
+                raise BadRecord(f"{self.path}, line {line}: not JSON ({error.msg}); is the file cut off, or a comma missing?") from None
             self._passed(begin)
             return value
 

@@ -35,7 +35,7 @@ class SuiteEvaluation:
         suite: Benchmarks by name, as objects or as what `_target_` and arguments make one.
         rows: Name of a source in `row_sources`, or a source itself, as an object or with `_target_`.
         row_sources: Row sources by name.
-        root: Where row sources that read files find them.
+        root: Takes the place of a row source's `folder`.
         protocol: How answers are asked for and judged; every chosen benchmark has to know it.
         judge: Answers grading prompts, where a benchmark's protocol asks for one; None: rules alone decide.
         template: Puts instructions around a question, as `conf/template` does; None asks as the benchmark does.
@@ -72,7 +72,7 @@ class SuiteEvaluation:
         self.max_unusable_frac, self.every_n_steps = max_unusable_frac, every_n_steps
         self.rows_name = rows if isinstance(rows, str) else _target(rows)
         self.root = root
-        self.source: RowSource | None = self._source(rows, row_sources) if benchmarks else None
+        self.source: RowSource | None = self._source(rows, row_sources, root) if benchmarks else None
 
     def benchmark(self, name: str) -> Benchmark:
         """A benchmark of the suite. Raises `ValueError` where there is none of that name, or where it lacks the protocol."""
@@ -137,10 +137,17 @@ class SuiteEvaluation:
         prompt = benchmark.prompt(row, protocol=self.scoring.protocol)
         return prompt if self.template is None else replace(prompt, text=self.template.text(prompt.text, (), prompt.answer_type))
 
-    def _source(self, rows: Any, row_sources: Mapping[str, Any]) -> RowSource:
+    def _source(self, rows: Any, row_sources: Mapping[str, Any], root: str | None) -> RowSource:
         if isinstance(rows, str) and rows not in row_sources:
             raise ValueError(f"eval.rows: unknown source {rows!r}; expected one of {', '.join(row_sources)}, or a source with _target_")
-        found: RowSource = built(row_sources[rows] if isinstance(rows, str) else rows, "eval.rows")
+        chosen = row_sources[rows] if isinstance(rows, str) else rows
+        if root is not None:
+            if not (isinstance(chosen, Mapping) and "folder" in chosen):
+                raise ValueError(f"eval.root: eval.rows={self.rows_name} reads no folder; leave eval.root out")
+            chosen = {**chosen, "folder": root}
+        if isinstance(chosen, Mapping) and chosen.get("folder", "") is None:
+            raise ValueError(f"eval.root: eval.rows={self.rows_name} needs the folder with the files")
+        found: RowSource = built(chosen, "eval.rows")
         return found
 
 

@@ -4,7 +4,7 @@ A group whose completions are all right or all wrong has no order to learn from 
 the accuracy alone, never at the shaped total: a length bonus must not make a hopeless group look informative.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from g2rpo import ranks
 from g2rpo.interfaces import GroupFilter, Reward, RolloutEngine
 from g2rpo.records import TASKS, PromptBatch, Rollouts, Sampling, Scores
+from g2rpo.rollout.groups import generate_groups, group_means
 from g2rpo.rollout.join import cat_batches, cat_rollouts, cat_scores, select_groups
 from g2rpo.rollout.score import score_rollouts
 
@@ -36,10 +37,9 @@ class OnlineFilter:
         self.high = high
         self.max_draws = max_draws
 
-    def keeps(self, accuracy: Float[Tensor, " b"], group_size: int) -> Bool[Tensor, " p"]:
-        """True for groups with something to learn from; rows of a group stand together."""
-        mean = accuracy.view(-1, group_size).mean(1)
-        return (mean > self.low) & (mean < self.high)
+    def keeps(self, accuracy: Float[Tensor, " p"]) -> Bool[Tensor, " p"]:
+        """True for groups with something to learn from."""
+        return (accuracy > self.low) & (accuracy < self.high)
 
 
 class KeepAll:
@@ -47,9 +47,9 @@ class KeepAll:
 
     max_draws = 1
 
-    def keeps(self, accuracy: Float[Tensor, " b"], group_size: int) -> Bool[Tensor, " p"]:
+    def keeps(self, accuracy: Float[Tensor, " p"]) -> Bool[Tensor, " p"]:
         """True for all."""
-        return torch.ones(len(accuracy) // group_size, dtype=torch.bool)
+        return torch.ones_like(accuracy, dtype=torch.bool)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +68,8 @@ class Collected:
     drawn: Int[Tensor, " tasks"]
     """Prompts drawn per task, in the order of `TASKS`."""
     kept: Int[Tensor, " tasks"]
+    accuracies: dict[str, float]
+    """Mean accuracy of every group that was drawn, kept or not, by the id of its prompt."""
 
 
 def collect(
@@ -80,11 +82,13 @@ def collect(
     group_filter: GroupFilter,
     failure_budget: float,
     seed: int,
+    group_size_of: Mapping[str, int] | None = None,
 ) -> Collected:
     """Generates, judges and filters until all ranks together keep as many groups as their first batches have prompts.
 
     Groups are taken in the order of the stream (draw, rank, row), so that which ones are learnt from does not depend on the number
-    of ranks; a rank may end up with more groups than another, or with none.
+    of ranks; a rank may end up with more groups than another, or with none. `group_size_of` names tasks whose groups have another
+    size than `sampling` says.
 
     Raises:
         RuntimeError: when not one group was kept in `max_draws` draws; names the tasks and what to change.
@@ -93,12 +97,15 @@ def collect(
     kept: list[tuple[PromptBatch, Rollouts, Scores, Bool[Tensor, " b"]]] = []
     drawn, kept_count = torch.zeros(len(TASKS), dtype=torch.long), torch.zeros(len(TASKS), dtype=torch.long)
     places: list[int] = []
+    accuracies: dict[str, float] = {}
     draws = 0
     while room > 0 and draws < group_filter.max_draws:
         batch = more() if draws else first
-        rollouts = engine.generate(batch, sampling, seed + draws)
+        rollouts = generate_groups(engine, batch, sampling, group_size_of or {}, seed + draws)
         scored = score_rollouts(reward, batch.prompts, rollouts, failure_budget)
-        keep = group_filter.keeps(scored.scores.parts["accuracy"], sampling.group_size)
+        accuracy = group_means(scored.scores.parts["accuracy"], rollouts.prompt, len(batch.prompts))
+        keep = group_filter.keeps(accuracy)
+        accuracies |= dict(ranks.listed([(p.id, mean) for p, mean in zip(batch.prompts, accuracy.tolist(), strict=True)]))
         drawn += ranks.total(_per_task(batch.task))
         kept_count += ranks.total(_per_task(batch.task[keep]))
         counts = ranks.listed([int(keep.sum())])
@@ -106,7 +113,7 @@ def collect(
         rows = keep.nonzero()[: max(0, room - ahead), 0]
         places += range(wanted - room + ahead, wanted - room + ahead + len(rows))
         if len(rows) or not kept:
-            kept.append(select_groups(batch, rollouts, scored.scores, scored.failed, rows, sampling.group_size))
+            kept.append(select_groups(batch, rollouts, scored.scores, scored.failed, rows))
         room -= min(room, sum(counts))
         draws += 1
     if not kept_count.sum():
@@ -123,6 +130,7 @@ def collect(
         draws=draws,
         drawn=drawn,
         kept=kept_count,
+        accuracies=accuracies,
     )
 
 

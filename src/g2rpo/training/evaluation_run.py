@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -11,6 +12,7 @@ from g2rpo.evaluation.rescore import rescore
 from g2rpo.evaluation.results import Entry, macro
 from g2rpo.evaluation.suite import SuiteEvaluation, model_settings, weights_digest
 from g2rpo.evaluation.table import publish
+from g2rpo.training.datamodule import index_skips
 from g2rpo.training.parts import build_parts, device_of
 from g2rpo.training.progress import stage
 from g2rpo.training.quiet import quieten
@@ -45,7 +47,7 @@ def run_evaluation(cfg: DictConfig) -> float:
     timer.done("heldout_before")
     for name, score in result.sampled.items():
         log.info("%-12s sampled %.3f   greedy %.3f", name, score, result.greedy[name])
-    write_summary(folder, summarise(cfg, steps=0, before=result, after=result, stage_s=timer.stage_s, drawn={}, benchmarks=entries))
+    _finish(cfg, timer, result, entries, index_skips(parts.source))
     return macro(entries)["macro"] if entries else result.sampled["macro"]
 
 
@@ -56,9 +58,15 @@ def run_rescore(cfg: DictConfig) -> float:
     entries = rescore(Path(cfg.rescore), cfg.eval.benchmarks, suite.benchmark, suite.scoring, folder / "eval")
     timer.done("rescore")
     publish(folder, entries)
-    nothing = HeldoutResult(sampled={}, greedy={})
-    write_summary(folder, summarise(cfg, steps=0, before=nothing, after=nothing, stage_s=timer.stage_s, drawn={}, benchmarks=entries))
+    _finish(cfg, timer, HeldoutResult(sampled={}, greedy={}), entries, {})
     return macro(entries)["macro"]
+
+
+def _finish(cfg: DictConfig, timer: Timer, scores: HeldoutResult, entries: dict[str, Entry], skipped: dict[str, Any]) -> None:
+    summary = summarise(
+        cfg, steps=0, before=scores, after=scores, stage_s=timer.stage_s, drawn={}, skipped=skipped, benchmarks=entries
+    )  # fmt: skip
+    write_summary(Path(cfg.run_dir), summary)
 
 
 class Unread:

@@ -82,6 +82,7 @@ class G2RPOModule(L.LightningModule):
         """One rollout batch: drawn, judged, learnt from."""
         times = StepTimes(start=time.perf_counter())
         collected = self.collect(batch)
+        self.trainer.datamodule.observe(collected.accuracies)
         times.rolled_out = time.perf_counter()
         experience, table = self.experience(collected)
         equity = self.measure_equity(experience, table)
@@ -105,6 +106,7 @@ class G2RPOModule(L.LightningModule):
             return collect(
                 batch, self._more, self.engine, self.reward, self.sampling,
                 group_filter=self.group_filter, failure_budget=self.failure_budget, seed=self._sampling_seed(),
+                group_size_of=self.batch.group_size_of,
             )  # fmt: skip
         except FloatingPointError as error:
             raise RuntimeError(

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from g2rpo.data.mixture import TaskMix
 from g2rpo.evaluation.heldout import HeldoutEvaluation
 from g2rpo.evaluation.suite import SuiteEvaluation
-from g2rpo.interfaces import Advantage, Loss, PromptSource, Reward, RolloutEngine
+from g2rpo.interfaces import Advantage, Curriculum, Loss, PromptSource, Reward, RolloutEngine
 from g2rpo.model.checkpoint import Checkpoint
 from g2rpo.training.batch_plan import BatchPlan
 
@@ -22,6 +22,7 @@ class Parts:
     model: Checkpoint
     source: PromptSource
     mix: TaskMix
+    curriculum: Curriculum
     engine: RolloutEngine
     reward: Reward
     batch: BatchPlan
@@ -37,6 +38,7 @@ def build_parts(cfg: DictConfig) -> Parts:
     return Parts(
         source=instantiate(cfg.data, _convert_="all"),
         mix=instantiate(cfg.task_mix, _convert_="all"),
+        curriculum=instantiate(cfg.curriculum, _convert_="all"),
         engine=instantiate(cfg.rollout, _convert_="all"),
         reward=instantiate(cfg.reward, _convert_="all"),
         batch=instantiate(cfg.batch, _convert_="all"),

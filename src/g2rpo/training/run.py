@@ -13,13 +13,15 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
+from g2rpo.data.skips import merged
+from g2rpo.data.stream import PromptStream
 from g2rpo.evaluation.heldout import HeldoutResult
 from g2rpo.evaluation.suite import model_settings
 from g2rpo.evaluation.table import publish
 from g2rpo.model.checkpoint import save_checkpoint
 from g2rpo.shaping.pilot import Pilot
 from g2rpo.training.benchmark_callback import BenchmarkCallback
-from g2rpo.training.datamodule import PromptDataModule
+from g2rpo.training.datamodule import PromptDataModule, index_skips, reader
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts
 from g2rpo.training.pilot import measure_bands
@@ -62,8 +64,8 @@ def run_training(cfg: DictConfig, *, write_report: Callable[[Path, dict[str, Any
     (folder / "summary.json").unlink(missing_ok=True)  # of an earlier run in this folder: until the end, this one is not finished
     encoder = parts.model.encoder()
     data = PromptDataModule(
-        source=parts.source, mix=parts.mix, encoder=encoder, num_prompts=parts.batch.prompts,
-        num_steps=-(-cfg.trainer.max_steps // parts.batch.num_minibatches), seed=cfg.seed,
+        stream=PromptStream(source=parts.source, mix=parts.mix, seed=cfg.seed, curriculum=parts.curriculum), encoder=encoder,
+        num_prompts=parts.batch.prompts, num_steps=-(-cfg.trainer.max_steps // parts.batch.num_minibatches),
     )  # fmt: skip
     benchmarks = BenchmarkCallback(
         suite=parts.suite, folder=folder, model=model_settings(parts.model), dtype=parts.model.dtype,
@@ -96,6 +98,7 @@ def run_training(cfg: DictConfig, *, write_report: Callable[[Path, dict[str, Any
     timer.done("heldout_after")
     summary = summarise(
         cfg, steps=trainer.global_step, before=before, after=after, stage_s=timer.stage_s, drawn=data.stream.counts,
+        skipped=merged(index_skips(parts.source), data.skips.summary()),
         benchmarks=benchmarks.entries,
     )  # fmt: skip
     page = write_report(folder, summary)
@@ -112,7 +115,10 @@ def heldout(parts: Parts, encoder: Any, folder: Path, name: str, device: torch.d
     if reuse and (folder / "heldout" / f"{name}.jsonl").exists():
         return parts.heldout.read(folder / "heldout" / f"{name}.jsonl")
     with stage(f"held-out prompts, {name}", total=len(prompts)) as advance:
-        return parts.heldout.run(parts.engine, encoder, parts.reward, prompts, folder / "heldout", name, advance, device)
+        return parts.heldout.run(
+            parts.engine, encoder, parts.reward, prompts, folder / "heldout", name, advance, device,
+            read=reader(parts.source, encoder),
+        )  # fmt: skip
 
 
 def _trainer(cfg: DictConfig, folder: Path, benchmarks: BenchmarkCallback) -> L.Trainer:

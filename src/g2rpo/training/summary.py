@@ -27,6 +27,7 @@ def summarise(
     after: HeldoutResult,
     stage_s: dict[str, float],
     drawn: dict[str, int],
+    skipped: dict[str, Any],
     benchmarks: Mapping[str, Entry] | None = None,
 ) -> dict[str, Any]:
     """What `summary.json` will hold; `stage_s` is taken as it is, so that a last stage can still be booked."""
@@ -39,6 +40,7 @@ def summarise(
         "benchmark_means": macro(benchmarks or {}),
         "stage_s": stage_s,
         "prompts_drawn": drawn,
+        "prompts_skipped": skipped,
         "config_hash": config_hash(cfg),
         "versions": {"g2rpo": __version__, "python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     }

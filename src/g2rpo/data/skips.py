@@ -1,0 +1,63 @@
+"""What was left out, and why: counted by task, the first of them with their reasons."""
+
+import logging
+from collections import Counter
+from typing import Any, Literal, get_args
+
+from g2rpo.data.rows import BadRecord
+
+log = logging.getLogger("g2rpo")
+OnError = Literal["raise", "skip"]
+LISTED = 100
+"""Reasons that are kept word for word; further ones are only counted."""
+
+
+class Skips:
+    """Prompts that are not served.
+
+    Args:
+        on_error: `raise` at the first record that cannot be used, or `skip` those and count them. A prompt that is too long is no
+            error: it is left out and counted either way.
+    """
+
+    def __init__(self, *, on_error: OnError = "raise") -> None:
+        if on_error not in get_args(OnError):
+            raise ValueError(f"data.on_error: expected one of {', '.join(get_args(OnError))}, got {on_error!r}")
+        self.on_error = on_error
+        self.unusable_prompts: Counter[str] = Counter()
+        self.long_prompts: Counter[str] = Counter()
+        self.records: list[str] = []
+
+    def unusable(self, task: str, reason: str) -> None:
+        """A record that is broken. Raises `BadRecord` where `on_error` says so."""
+        if self.on_error == "raise":
+            raise BadRecord(f"{reason}. Mend or drop the record, or set data.on_error=skip.")
+        self._note(self.unusable_prompts, task, reason)
+
+    def too_long(self, task: str, reason: str) -> None:
+        """A prompt over the limit: it is never cut, since that would cut image tokens."""
+        self._note(self.long_prompts, task, reason)
+
+    def summary(self) -> dict[str, Any]:
+        """`{"unusable": {task: count}, "too_long": {task: count}, "records": [reason, ...]}`."""
+        return {"unusable": dict(self.unusable_prompts), "too_long": dict(self.long_prompts), "records": list(self.records)}
+
+    def load_summary(self, found: dict[str, Any]) -> None:
+        """Goes on counting from what `summary` gave."""
+        self.unusable_prompts, self.long_prompts = Counter(found["unusable"]), Counter(found["too_long"])
+        self.records = list(found["records"])
+
+    def _note(self, counts: Counter[str], task: str, reason: str) -> None:
+        counts[task] += 1
+        if len(self.records) < LISTED:
+            self.records.append(reason)
+            log.warning("left out: %s", reason)
+
+
+def merged(*found: dict[str, Any]) -> dict[str, Any]:
+    """Several summaries as one."""
+    return {
+        "unusable": dict(sum((Counter(one["unusable"]) for one in found), Counter())),
+        "too_long": dict(sum((Counter(one["too_long"]) for one in found), Counter())),
+        "records": [reason for one in found for reason in one["records"]][:LISTED],
+    }
