@@ -183,8 +183,8 @@ class BenchmarkRun:
     def _prediction(self, row: Row, prompt: Prompt, completion: str, tokens: int, finished: bool) -> Prediction:
         return {
             "id": str(row["id"]), "group": self.plan.benchmark.group(row), "task": prompt.task, "question": prompt.text,
-            "gold": prompt.answer, "completion": completion, "tokens": tokens, "truncated": not finished, "prompted_as": self.scoring.protocol,
-            "subscores": list(self.plan.benchmark.subscores(row)), "row": saved_row(row),
+            "gold": prompt.answer, "completion": completion, "tokens": tokens, "truncated": not finished,
+            "prompted_as": self.scoring.protocol, "subscores": list(self.plan.benchmark.subscores(row)), "row": saved_row(row),
         }  # fmt: skip
 
     def _judged(self, place: int, rows: Sequence[Prediction]) -> list[Prediction]:
