@@ -3,7 +3,7 @@
 They go through `Benchmark.row` as real records do. Each benchmark has prompts of its own, the same in every run.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
