@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from g2rpo.benchmark.refcoco import RefCoco
 from g2rpo.benchmark.refcoco_plus import RefCocoPlus
@@ -71,7 +72,7 @@ def test_an_unknown_protocol_is_answered_with_the_known_ones(name: str, row: dic
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_the_yaml_of_its_name_builds_it(name: str, composed: Any) -> None:
-    benchmark = instantiate(composed(f"+benchmark@probe={name}").probe)
+def test_the_yaml_of_its_name_builds_it(name: str, root: Path) -> None:
+    benchmark = instantiate(OmegaConf.load(root / "conf" / "benchmark" / f"{name}.yaml"))
     assert type(benchmark) is type(BENCHMARKS[name])
     assert {"hub", "tsv"} <= set(benchmark.sources)

@@ -46,11 +46,12 @@ def test_the_unit_of_a_model_is_given_and_not_guessed(coordinates: Any, box: lis
 
 
 def test_an_unknown_unit_is_refused() -> None:
-    with pytest.raises(ValueError, match="benchmark.coordinates: expected one of permille, pixel, unit, got 'percent'"):
-        RefCoco(coordinates="percent")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"benchmark\.coordinates: expected one of permille, pixel, unit, got 'percent'"):
+        RefCoco(coordinates="percent")
 
 
-ONETHINKER = {"problem_id": 7, "problem": "<image> Please provide the bounding box coordinate of the region this sentence describes: a red hat.",
+ASKED = "Please provide the bounding box coordinate of the region this sentence describes: "
+ONETHINKER = {"problem_id": 7, "problem": f"<image> {ASKED}a red hat.",
               "solution": '<answer>{"boxes": [10, 20, 300, 400]}</answer>', "path": IMAGE}  # fmt: skip
 TSV = {"index": "5", "image": IMAGE, "question": "a red hat", "category": "RefCOCO+ testA"}
 TABLE = {"question_id": "9", "image": IMAGE, "answer": ["a red hat", "hat"], "bbox": [2.0, 2.0, 58.0, 38.0], "split": "val"}
@@ -74,15 +75,14 @@ def test_records_of_every_origin_become_the_same_row(record: dict[str, Any], ans
     assert refcoco.score('{"boxes": [10, 20, 300, 400]}', row) == 1.0
 
 
-def test_prompts_ask_for_the_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prompts_ask_for_the_sentence() -> None:
     row = refcoco.row(ONETHINKER)
-    asked = "Please provide the bounding box coordinate of the region this sentence describes: "
-    assert refcoco.prompt(row).text.startswith(f"{asked}a red hat.\n")
-    assert refcoco.prompt(row, protocol="vlmevalkit").text == f"{asked}<ref>a red hat</ref>"
+    assert refcoco.prompt(row).text.startswith(f"{ASKED}a red hat.\n")
+    assert refcoco.prompt(row, protocol="vlmevalkit").text == f"{ASKED}<ref>a red hat</ref>"
     assert refcoco.subscores(refcoco.row(TSV | {"answer": "[2, 2, 60, 40]"})) == ["split/testa"]
 
 
-@pytest.mark.parametrize("column", ["solution", "problem", "path", "problem_id"])
+@pytest.mark.parametrize("column", ["solution", "problem", "path"])
 def test_a_missing_column_is_named(column: str) -> None:
     with pytest.raises(ValueError, match=column):
         refcoco.row(ONETHINKER | {column: ""})

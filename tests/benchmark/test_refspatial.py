@@ -81,7 +81,7 @@ def test_unseen_rows_take_no_part_in_the_usual_mean(record: dict[str, Any]) -> N
     assert refspatial.subscores(refspatial.row(record | {"split": "unseen"})) == ["category/unseen"]
 
 
-@pytest.mark.parametrize("column", ["image", "mask", "prompt", "id", "split"])
+@pytest.mark.parametrize("column", ["image", "mask", "prompt", "split"])
 def test_a_missing_column_is_named(column: str, record: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=column):
         refspatial.row({name: value for name, value in record.items() if name != column})

@@ -59,7 +59,7 @@ def test_a_record_of_the_hub_becomes_a_row(record: dict[str, Any]) -> None:
     assert robospatial.prompt(binary).text == "Does it fit? Answer yes or no."
 
 
-@pytest.mark.parametrize("column", ["img", "answer", "question", "category", "index"])
+@pytest.mark.parametrize("column", ["img", "answer", "question", "category"])
 def test_a_missing_column_is_named(column: str, record: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=column):
         robospatial.row(record | {column: None})

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import string
 from collections.abc import Mapping
 from typing import Any
@@ -148,6 +149,6 @@ def _image(cell: Any, column: str, record: Mapping[str, Any]) -> Any:
             return Image.open(io.BytesIO(base64.b64decode(cell, validate=True)))
         except (binascii.Error, OSError):
             pass  # a path may begin like this as well; if it is none, opening it says so
-    if isinstance(cell, str):
+    if isinstance(cell, str | os.PathLike):
         return cell
     raise ValueError(f"record {first(record, *IDS)!r}, column {column}: expected an image, base64 or a path, got {type(cell).__name__}")

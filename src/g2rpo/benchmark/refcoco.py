@@ -7,10 +7,10 @@ robust      the first box, in the unit the model is known to use, corners put in
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
-from g2rpo.benchmark.columns import needed
+from g2rpo.benchmark.columns import first, identity, needed, text_of
 from g2rpo.benchmark.picture import needed_image, size_px
 from g2rpo.records import Judgement
 from g2rpo.scoring.box_text import GRID, Box, first_box, guessed_pixels, hits, in_order, loose_box, scaled, strict_box
@@ -19,7 +19,7 @@ from g2rpo.scoring.extract import json_object
 from g2rpo.scoring.points import whole_value
 from g2rpo.scoring.prediction import clean
 
-Coordinates = Literal["permille", "pixel", "unit"]
+COORDINATES = ("permille", "pixel", "unit")
 BOX_FORMATS = ("0-1000", "pixels")
 ASKED = "Please provide the bounding box coordinate of the region this sentence describes: {}."
 FORMAT = 'Answer with the box alone, as JSON with the key boxes: {"boxes": [35, 227, 437, 932]}'
@@ -38,10 +38,10 @@ class RefCoco(BenchmarkBase):
     answer_type = "spatial grounding"
     parts = ("split",)
 
-    def __init__(self, *, coordinates: Coordinates = "permille", sources: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    def __init__(self, *, coordinates: str = "permille", sources: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         super().__init__(sources=sources)
-        if coordinates not in get_args(Coordinates):
-            raise ValueError(f"benchmark.coordinates: expected one of {', '.join(get_args(Coordinates))}, got {coordinates!r}")
+        if coordinates not in COORDINATES:
+            raise ValueError(f"benchmark.coordinates: expected one of {', '.join(COORDINATES)}, got {coordinates!r}")
         self.coordinates = coordinates
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class RefCoco(BenchmarkBase):
         if corners is None or not (corners[0] < corners[2] and corners[1] < corners[3]):
             raise ValueError(f"answer: expected a box [x0, y0, x1, y1], got {box!r}")
         return {
-            "id": str(needed(self.name, record, "id", "problem_id", "question_id", "index")),
+            "id": text_of(first(record, "problem_id")) or identity(record),
             "question": sentence.strip(),
             "images": [image],
             "answer": list(corners),

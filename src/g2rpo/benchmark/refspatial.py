@@ -9,10 +9,11 @@ robust    whether the first point is inside; one outside the image is not
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
-from g2rpo.benchmark.columns import needed
+from g2rpo.benchmark.columns import identity, needed
 from g2rpo.benchmark.picture import needed_image, size_px
 from g2rpo.records import Judgement
 from g2rpo.scoring.points import Point, first_point, literal_points, pixel_areas, tagged_points
@@ -45,7 +46,7 @@ class RefSpatial(BenchmarkBase):
             raise ValueError(f"mask: expected {width} x {height} pixels as the image has, got {size_px(mask)}")
         category = str(needed(self.name, record, "category", "split")).lower()
         return {
-            "id": f"{category}/{needed(self.name, record, 'id', 'index')}",
+            "id": f"{category}/{identity(record)}",
             "question": str(needed(self.name, record, "prompt", "question")),
             "suffix": str(record.get("suffix") or ""),
             "images": [image],
@@ -104,7 +105,6 @@ def _mask(row: Mapping[str, Any]) -> Mask:
         return Mask.rectangle(int(row["width"]), int(row["height"]), [int(value) for value in row["mask_rect"]])
     mask = needed("refspatial", row, "mask")
     with mask.copy() if isinstance(mask, Image.Image) else Image.open(mask) as image:
-        grey = image.convert("RGB") if image.mode in ("P", "CMYK", "YCbCr", "HSV", "LAB") else image
-        channel = grey.getchannel(0)
-        # "I" and "F" do not reach `tobytes` as one byte a pixel
-        return Mask(*channel.size, channel.point(lambda value: value > 0, "L").tobytes())
+        seen = np.asarray(image.convert("RGB") if image.mode in ("P", "CMYK", "YCbCr", "HSV", "LAB") else image)
+    inside = (seen[..., 0] if seen.ndim == 3 else seen) > 0
+    return Mask(inside.shape[1], inside.shape[0], inside.astype(np.uint8).tobytes())

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
-from g2rpo.benchmark.columns import needed
+from g2rpo.benchmark.columns import identity, needed
 from g2rpo.benchmark.picture import needed_image, size_px
 from g2rpo.benchmark.refspatial import POINT_INSTRUCTION, spoken
 from g2rpo.records import Judgement
@@ -40,7 +40,7 @@ class RoboSpatial(BenchmarkBase):
         width, height = size_px(image)
         category = str(needed(self.name, record, "category", "split")).lower()
         return {
-            "id": f"{category}/{needed(self.name, record, 'id', 'index')}",
+            "id": f"{category}/{identity(record)}",
             "question": str(needed(self.name, record, "question")),
             "images": [image],
             "answer": answer.lower() if binary else answer,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from g2rpo.interfaces import Benchmark
-from g2rpo.rows.record import Placed, Unreadable, existing, with_images
+from g2rpo.rows.record import Placed, Unreadable, existing, numbered, with_images
 
 
 class FolderRows:
@@ -19,7 +19,7 @@ class FolderRows:
             raise ValueError(f"eval.rows.files: expected a pattern with {{benchmark}}, as in {{benchmark}}.jsonl, got {files!r}")
 
     def records(self, benchmark: Benchmark) -> Iterator[Placed]:
-        """Every record of the benchmark's files, in the order of their names. An `index` is counted where a record has none."""
+        """Every record of the benchmark's files, in the order of their names. Records without an id get their number as `index`."""
         pattern = self.files.replace("{benchmark}", benchmark.name)
         paths = sorted(self.folder.glob(pattern))
         if not paths:
@@ -42,7 +42,7 @@ def _record(columns: Any, folder: Path, number: int) -> Mapping[str, Any]:
             return [mend(name, item) for item in value]
         return existing(folder / value) if isinstance(value, str) and value else value
 
-    return with_images({"index": number, **columns}, mend)
+    return with_images(numbered(columns, number), mend)
 
 
 def _objects(path: Path) -> Iterator[tuple[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 from PIL import Image
 
 from g2rpo.interfaces import Benchmark
-from g2rpo.rows.record import ImageStore, Placed, passes, with_images
+from g2rpo.rows.record import ImageStore, Placed, numbered, passes, with_images
 
 
 class HubRows:
@@ -20,7 +20,7 @@ class HubRows:
         self.images = ImageStore(images)
 
     def records(self, benchmark: Benchmark) -> Iterator[Placed]:
-        """Every record of every split, with `split` and `index` added where it has none."""
+        """Every record of every split, with `split` where it names none, and its number as `index` where it has no id."""
         address = getattr(benchmark, "sources", {}).get("hub")
         if not address:
             raise ValueError(f"benchmark {benchmark.name} names no data set of the Hub: set benchmark.sources.hub, or choose other rows")
@@ -30,7 +30,7 @@ class HubRows:
                 name = ", ".join(filter(None, (address["path"], config, split)))
                 for number, columns in enumerate(_loaded(address, config, split)):
                     if passes(columns, where):
-                        yield f"{name}, row {number}", with_images({"split": split, "index": number, **columns}, self._mend)
+                        yield f"{name}, row {number}", with_images({"split": split, **numbered(columns, number)}, self._mend)
 
     def _mend(self, name: str, value: Any) -> Any:
         if isinstance(value, list):

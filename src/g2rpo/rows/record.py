@@ -19,11 +19,12 @@ IMAGE_COLUMNS = (
     *(f"image_{number}" for number in range(1, 8)),
 )  # fmt: skip
 """Columns that hold images or their paths."""
+ID_COLUMNS = ("index", "id", "pid", "question_id", "questionId", "sample_index", "figure_id", "problem_id")
 Placed = tuple[str, Mapping[str, Any]]
 
 
 class Unreadable(Mapping[str, Any]):
-    """A record that could not be read. Any look at its columns raises `ValueError` with the reason.
+    """A record that could not be read. Any look into its columns raises `ValueError` with the reason.
 
     So whoever turns records into rows learns of a broken record as of an unusable one, and can count and name it.
     """
@@ -35,10 +36,10 @@ class Unreadable(Mapping[str, Any]):
         raise ValueError(self.reason)
 
     def __iter__(self) -> Iterator[str]:
-        raise ValueError(self.reason)
+        return iter(("reason",))
 
     def __len__(self) -> int:
-        raise ValueError(self.reason)
+        return 1
 
 
 def with_images(columns: Mapping[str, Any], mend: Callable[[str, Any], Any]) -> Mapping[str, Any]:
@@ -47,6 +48,11 @@ def with_images(columns: Mapping[str, Any], mend: Callable[[str, Any], Any]) -> 
         return {name: mend(name, value) if name in IMAGE_COLUMNS and value is not None else value for name, value in columns.items()}
     except ValueError as error:
         return Unreadable(str(error))
+
+
+def numbered(columns: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """The record with its number as `index` where it has no id of its own."""
+    return dict(columns) if any(columns.get(name) is not None for name in ID_COLUMNS) else {"index": number, **columns}
 
 
 def passes(columns: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
