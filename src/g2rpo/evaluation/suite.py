@@ -147,7 +147,9 @@ class SuiteEvaluation:
             chosen = {**chosen, "folder": root}
         if isinstance(chosen, Mapping) and chosen.get("folder", "") is None:
             raise ValueError(f"eval.root: eval.rows={self.rows_name} needs the folder with the files")
-        found: RowSource = built(chosen, "eval.rows")
+        found = built(chosen, "eval.rows")
+        if not isinstance(found, RowSource):
+            raise ValueError(f"eval.rows: expected an object with records(benchmark), got {type(found).__name__}")
         return found
 
 

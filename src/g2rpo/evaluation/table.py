@@ -17,7 +17,7 @@ from g2rpo.evaluation.results import DEMO, Entry, macro, remarks
 from g2rpo.files import write_whole
 from g2rpo.records import TASKS
 
-PLAIN_WIDTH = 170
+PLAIN_WIDTH = 200
 """Columns of the table where stdout is no terminal."""
 NOT_COMPARABLE = (
     "These are demo rows, which ship with the package: their scores show that everything runs and are not comparable with the paper's."
@@ -81,6 +81,9 @@ def caption(entries: Mapping[str, Entry]) -> str:
     return f"{said} {NOT_COMPARABLE}" if DEMO in sources else said
 
 
+WIDE = 150
+LEFT_OUT = {"protocol", "judge", *(COLUMNS[name] for name in ("onethinker", "grpo", "gdpo"))}
+"""Columns that a narrower terminal does not show; the page has them all."""
 HEADER = ("benchmark", "score", "95 %", "parsed", "rows", "protocol", "judge", *COLUMNS.values(), "remarks")
 
 
@@ -101,12 +104,14 @@ def show(entries: Mapping[str, Entry], console: Console | None = None) -> None:
     console = console or Console()
     if not console.is_terminal:
         console = Console(file=console.file, width=PLAIN_WIDTH)
-    table = Table(*HEADER, title="Benchmarks, beside the paper's scores", caption=caption(entries), box=box.SIMPLE)
+    shown = [i for i, name in enumerate(HEADER) if console.width >= WIDE or name not in LEFT_OUT]
+    table = Table(*(HEADER[i] for i in shown), title="Benchmarks, beside the paper's scores", caption=caption(entries), box=box.SIMPLE)
     for column in table.columns[1:-1]:
         column.justify = "right"
     table.columns[0].no_wrap = True
     for line in lines(entries):
-        table.add_row(*cells(line), style="bold" if line.entry is None else "", end_section=line.entry is None)
+        words = cells(line)
+        table.add_row(*(words[i] for i in shown), style="bold" if line.entry is None else "", end_section=line.entry is None)
     console.print(table)
 
 

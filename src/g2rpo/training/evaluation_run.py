@@ -45,7 +45,7 @@ def run_evaluation(cfg: DictConfig) -> float:
         publish(folder, entries)
     result = heldout(parts, encoder, folder, "before", device)
     timer.done("heldout_before")
-    for name, score in result.sampled.items():
+    for name, score in result.sampled.items() if len(result.sampled) > 1 else ():
         log.info("%-12s sampled %.3f   greedy %.3f", name, score, result.greedy[name])
     _finish(cfg, timer, result, entries, index_skips(parts.source))
     return macro(entries)["macro"] if entries else result.sampled["macro"]
