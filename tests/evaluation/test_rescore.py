@@ -32,7 +32,9 @@ def home(world: Any, tmp_path: Path) -> Path:
 @pytest.fixture
 def again(world: Any, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     def start(source: Path, *names: str, protocol: str = "robust", judge: Any = None) -> dict[str, Any]:
-        return rescore(source, names, lambda name: world.Sums(name=name), Scoring(protocol=protocol, judge=judge), tmp_path / "new" / "eval")
+        return rescore(
+            source, names, lambda name: world.Sums(name=name), Scoring(protocol=protocol, judge=judge), tmp_path / "new" / "eval"
+        )
 
     return start
 
@@ -71,7 +73,9 @@ def test_broken_completions_count_as_unparsed(home: Path, again: Callable[..., A
 
 
 def test_a_folder_without_predictions_or_without_this_benchmark_is_refused(home: Path, again: Callable[..., Any], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"rescore: expected a run folder with eval/<benchmark>\.jsonl or a prediction file \(\.xlsx, \.tsv\)"):
+    with pytest.raises(
+        ValueError, match=r"rescore: expected a run folder with eval/<benchmark>\.jsonl or a prediction file \(\.xlsx, \.tsv\)"
+    ):
         again(tmp_path / "nothing")
     with pytest.raises(ValueError, match="there is none of mmmu, only: sums"):
         again(home, "mmmu")
@@ -118,7 +122,6 @@ def xlsx(path: Path) -> Path:
         book.writestr("xl/sharedStrings.xml", f"<sst {main}>{strings}</sst>")
         book.writestr("xl/worksheets/sheet1.xml", f'<worksheet {main}><sheetData><row r="1">{head}</row>{body}</sheetData></worksheet>')
     return path
-
 
 
 @pytest.mark.parametrize("write", [tsv, xlsx])

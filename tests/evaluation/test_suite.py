@@ -33,7 +33,9 @@ def suite(world: Any) -> Callable[..., SuiteEvaluation]:
 def run(world: Any, tmp_path: Path) -> Callable[..., Any]:
     def start(suite: SuiteEvaluation, engine: Any = None, weights: str = "aa", **options: Any) -> dict[str, Any]:
         engine = engine or world.Answering(ANSWERS)
-        return suite.run(engine, world.IdEncoder(), tmp_path / "eval", model={"weights": weights}, device="cpu", stage=world.silent, **options)
+        return suite.run(
+            engine, world.IdEncoder(), tmp_path / "eval", model={"weights": weights}, device="cpu", stage=world.silent, **options
+        )
 
     return start
 
@@ -104,7 +106,9 @@ def test_rows_that_were_read_once_are_not_read_again(world: Any, suite: Callable
     assert run(asking, weights="bb", plans=plans, overwrite=True)["sums"]["rows"] == 2
 
 
-def test_a_template_puts_its_words_around_every_question(world: Any, suite: Callable[..., SuiteEvaluation], run: Callable[..., Any]) -> None:
+def test_a_template_puts_its_words_around_every_question(
+    world: Any, suite: Callable[..., SuiteEvaluation], run: Callable[..., Any]
+) -> None:
     template = {"_target_": "g2rpo.data.template.PromptTemplate", "instruction": "Think.", "hints": {"numerical": "One number."}}
     engine = world.Answering({"q1?\nThink.\nOne number.": "1"})
     assert run(suite(template=template), engine)["sums"]["score"] == 0.5
@@ -133,9 +137,7 @@ def test_only_what_is_chosen_is_built(suite: Callable[..., SuiteEvaluation]) -> 
         ({"max_unusable_frac": 1.5}, r"eval\.max_unusable_frac: expected a share in \[0, 1\], got 1\.5"),
     ],
 )
-def test_wrong_settings_are_answered_with_their_key(
-    suite: Callable[..., SuiteEvaluation], wrong: dict[str, Any], message: str
-) -> None:
+def test_wrong_settings_are_answered_with_their_key(suite: Callable[..., SuiteEvaluation], wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         suite(**wrong)
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from g2rpo.evaluation.paper import COLUMNS, paper_rows
+from g2rpo.evaluation.paper import COLUMNS, NOT_COMPARABLE, paper_rows
 from g2rpo.evaluation.results import macro, remarks
-from g2rpo.evaluation.table import NOT_COMPARABLE, caption, cells, csv_text, html_text, lines, show
+from g2rpo.evaluation.table import caption, cells, csv_text, html_text, lines, show
 
 
 def found(task: str, score: float, **other: Any) -> dict[str, Any]:
@@ -39,7 +39,9 @@ def test_the_paper_has_18_benchmarks_three_for_each_task() -> None:
     rows = paper_rows()
     assert len(rows) == 18
     tasks = [row.task for row in rows.values()]
-    assert {task: tasks.count(task) for task in tasks} == dict.fromkeys(["general_vqa", "math", "chart", "document", "spatial", "grounding"], 3)
+    assert {task: tasks.count(task) for task in tasks} == dict.fromkeys(
+        ["general_vqa", "math", "chart", "document", "spatial", "grounding"], 3
+    )
     assert rows["ocrbench"].scores["openvlthinker_v2"] == 0.911
 
 

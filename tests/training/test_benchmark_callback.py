@@ -28,7 +28,7 @@ class Suite(SuiteEvaluation):
         self.asked.append((folder.name, overwrite))
         self.plans.append(id(plans))
         assert set(model) == {"model.max_pixels", "weights"}
-        score = float(engine.weight)
+        score = float(engine.weight.detach())
         return {"chartqa": {"task": "chart", "score": score, "parse_rate": 0.5}}
 
 
@@ -80,7 +80,7 @@ class World:
 def weights_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
     def save(policy: Any, encoder: Any, folder: Path, dtype: str) -> None:
         folder.mkdir(parents=True)
-        (folder / "weights").write_text(str(float(policy.weight)))
+        (folder / "weights").write_text(str(float(policy.weight.detach())))
 
     monkeypatch.setattr(benchmark_callback, "save_checkpoint", save)
 
@@ -136,7 +136,7 @@ def test_without_benchmarks_the_held_out_prompts_choose_where_a_rhythm_is_set(tm
 
     def heldout(module: Any, name: str) -> float:
         names.append(name)
-        return 1 - float(module.policy.weight)
+        return 1 - float(module.policy.weight.detach())
 
     world = World(tmp_path, Suite(benchmarks=()), heldout=heldout)
     world.train(0.0, 0.25, 0.0, 0.75, 0.5)

@@ -29,8 +29,15 @@ INSTRUCTIONS = {
     3: "* Answer with a number that is written in the chart, even if it is approximate. It may be part of a longer text there.",
 }
 """What the category of an answer asks for, in our words; the TSV carries the original ones in its questions."""
-_GREEK = dict(zip("αβγδεζηθικλμνξοπρστυφχψω", ("alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma "
-                  "tau upsilon phi chi psi omega").split(), strict=True))
+_GREEK = dict(
+    zip(
+        "αβγδεζηθικλμνξοπρστυφχψω",
+        (
+            "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi chi psi omega"
+        ).split(),
+        strict=True,
+    )
+)
 _SEPARATOR = re.compile(r"\s*(?:,|;|\band\b|&)\s*")
 _LONGEST = 1000
 

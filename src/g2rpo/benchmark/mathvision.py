@@ -37,7 +37,9 @@ class MathVision(BenchmarkBase):
         row["choices"] = list(choices_of(record).values())
         row["answer"] = text_of(needed(self.name, record, "answer"))
         if row["choices"] and (len(row["answer"]) != 1 or row["answer"] not in _LETTERS[: len(row["choices"])]):
-            raise ValueError(f"mathvision, record {row['id']!r}: column answer: expected the letter of one of {row['choices']}, got {row['answer']!r}")
+            raise ValueError(
+                f"mathvision, record {row['id']!r}: column answer: expected the letter of one of {row['choices']}, got {row['answer']!r}"
+            )
         subject = text_of(first(record, "subject", "category"))
         return row | ({"category": subject} if subject else {})
 
@@ -70,7 +72,11 @@ class MathVision(BenchmarkBase):
         read = _robust if protocol == "robust" else _paper
         verdict = read(text, row)
         settled = verdict.score or (verdict.parsed and (row.get("choices") or protocol == "robust")) or verdict.answer == REFUSAL
-        reply = None if settled or judge is None else ask(judge, extraction_prompt(text_of(row.get("question")), text, "the letter or the value"))
+        reply = (
+            None
+            if settled or judge is None
+            else ask(judge, extraction_prompt(text_of(row.get("question")), text, "the letter or the value"))
+        )
         if reply is None:
             return verdict
         again = read(clean(reply) if protocol == "robust" else reply, row)

@@ -57,7 +57,7 @@ class MMMU(BenchmarkBase):
         """Options by letter; open answers by `protocol`."""
         self.check_protocol(protocol)
         if protocol == "paper":
-            gold, options = (_hidden_options(row["answer"]) if _is_open(row) else (row["answer"], options_of(row)))
+            gold, options = _hidden_options(row["answer"]) if _is_open(row) else (row["answer"], options_of(row))
             return judge_option(completion, row, options, gold, robust=False, judge=judge)
         if _is_open(row):
             return _official_open(completion, row) if protocol == "official" else _robust_open(clean(completion), row)

@@ -14,6 +14,12 @@ COLUMNS = {
 }
 """Columns of `paper.csv`, and what the paper calls them."""
 
+DEMO = "demo"
+"""The row source whose scores say that everything runs, and nothing about a model."""
+NOT_COMPARABLE = (
+    "These are demo rows, which ship with the package: their scores show that everything runs and are not comparable with the paper's."
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PaperRow:

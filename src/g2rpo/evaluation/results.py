@@ -4,15 +4,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from g2rpo.evaluation.paper import paper_rows
+from g2rpo.evaluation.paper import DEMO, paper_rows
 from g2rpo.evaluation.runner import Scoring
 from g2rpo.evaluation.verdicts import judge_name
 from g2rpo.interfaces import Benchmark
 from g2rpo.records import TASKS
 
 Entry = dict[str, Any]
-DEMO = "demo"
-"""The row source whose scores say that everything runs, and nothing about a model."""
 
 
 def entry(

@@ -12,14 +12,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from g2rpo.evaluation.paper import COLUMNS, paper_rows
-from g2rpo.evaluation.results import DEMO, Entry, macro, remarks
+from g2rpo.evaluation.paper import COLUMNS, DEMO, NOT_COMPARABLE, paper_rows
+from g2rpo.evaluation.results import Entry, macro, remarks
 from g2rpo.files import write_whole
 from g2rpo.records import TASKS
 
 PLAIN_WIDTH = 200
 """Columns of the table where stdout is no terminal."""
-NOT_COMPARABLE = (
     "These are demo rows, which ship with the package: their scores show that everything runs and are not comparable with the paper's."
 )
 

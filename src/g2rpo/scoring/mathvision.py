@@ -10,7 +10,23 @@ from g2rpo.scoring.arithmetic import Number, latex_value
 _ENDINGS = (" {0}.", " ({0}).")
 _BEGINNINGS = ("{0}\n", "({0})\n", "({0}) {0}\n")
 _FLAGS = ("the final answer is", "the answer is", "the correct answer is", "the answer should be")
-_REMOVED = (" ", "\\,", "\n", "\\text", "\\mbox", "\\left", "\\right", "^{\\circ}", "^\\circ", "{m}^3", "m^3", "{units}", "units", "{km}", "km")
+_REMOVED = (
+    " ",
+    "\\,",
+    "\n",
+    "\\text",
+    "\\mbox",
+    "\\left",
+    "\\right",
+    "^{\\circ}",
+    "^\\circ",
+    "{m}^3",
+    "m^3",
+    "{units}",
+    "units",
+    "{km}",
+    "km",
+)
 _STRIPPED = ("\\!", "\\$", "$", "\\%")
 _LONGEST = 100_000
 
@@ -23,7 +39,9 @@ def official_answer(response: str) -> str:
     """
     answer = response[:_LONGEST].strip()
     for letter in "ABCDE":
-        if answer.endswith(tuple(end.format(letter) for end in _ENDINGS)) or answer.startswith(tuple(b.format(letter) for b in _BEGINNINGS)):
+        if answer.endswith(tuple(end.format(letter) for end in _ENDINGS)) or answer.startswith(
+            tuple(b.format(letter) for b in _BEGINNINGS)
+        ):
             answer = letter
     last = answer.rpartition("is ")[2].rstrip(".")
     answer = last if _is_number(last) else answer

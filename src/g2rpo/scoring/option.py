@@ -135,7 +135,9 @@ def _by_token(text: str, options: Mapping[str, str]) -> str | None:
 def _by_words(text: str, options: Mapping[str, str]) -> str | None:
     text = f" {_bare(text)} "
     found = {letter: _bare(option) for letter, option in options.items() if _bare(option) and _occurs(_bare(option), text)}
-    longest = [letter for letter, option in found.items() if not any(option != other and _occurs(option, f" {other} ") for other in found.values())]
+    longest = [
+        letter for letter, option in found.items() if not any(option != other and _occurs(option, f" {other} ") for other in found.values())
+    ]
     return longest[0] if len(longest) == 1 else None
 
 

@@ -54,7 +54,7 @@ def run_evaluation(cfg: DictConfig) -> float:
 def run_rescore(cfg: DictConfig) -> float:
     """Judges saved predictions again; returns the mean over benchmarks. Loads no weights."""
     timer, folder = Timer(), Path(cfg.run_dir)
-    suite: SuiteEvaluation = instantiate(cfg.eval, _convert_="all", rows=Unread())
+    suite: SuiteEvaluation = instantiate(cfg.eval, _convert_="all", benchmarks=[])  # nothing is asked: no row source
     entries = rescore(Path(cfg.rescore), cfg.eval.benchmarks, suite.benchmark, suite.scoring, folder / "eval")
     timer.done("rescore")
     publish(folder, entries)
@@ -67,7 +67,3 @@ def _finish(cfg: DictConfig, timer: Timer, scores: HeldoutResult, entries: dict[
         cfg, steps=0, before=scores, after=scores, stage_s=timer.stage_s, drawn={}, skipped=skipped, benchmarks=entries
     )  # fmt: skip
     write_summary(Path(cfg.run_dir), summary)
-
-
-class Unread:
-    """The row source where no row is read."""
