@@ -141,6 +141,8 @@ class GroupFilter(Protocol):
 
     max_draws: int
     """Batches drawn for one step at most."""
+    empty_draws: int
+    """Batches without one group that is kept, in a row, after which the run stops."""
 
     def keeps(self, accuracy: Float[Tensor, " p"]) -> Bool[Tensor, " p"]:
         """One decision per group, from the mean accuracy of its completions."""

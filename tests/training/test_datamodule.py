@@ -59,43 +59,6 @@ def module(source: PromptSource, num_prompts: int = 3, num_steps: int = 4, **wei
     return PromptDataModule(stream=stream(source, **weights), encoder=IdEncoder(), num_prompts=num_prompts, num_steps=num_steps)
 
 
-def test_each_epoch_of_a_finite_task_serves_every_prompt_once_in_a_new_order() -> None:
-    drawn = ids(stream(Shelf(math=7), math=1.0).draw(21))
-    epochs = [drawn[i : i + 7] for i in (0, 7, 14)]
-    assert all(sorted(epoch) == [f"math/{i}" for i in range(7)] for epoch in epochs)
-    assert len({tuple(epoch) for epoch in epochs}) == 3
-
-
-def test_the_order_is_another_for_another_seed_and_another_task() -> None:
-    def order(task: str, seed: int) -> list[str]:
-        return [name.partition("/")[2] for name in ids(stream(Shelf(math=20, chart=20), seed, **{task: 1.0}).draw(20))]
-
-    assert order("math", 0) == order("math", 0)
-    assert order("math", 0) != order("math", 1)
-    assert order("math", 0) != order("chart", 0)
-
-
-def test_an_endless_task_is_served_by_number_beside_a_finite_one() -> None:
-    drawn = ids(stream(Shelf(math=2, chart=None), math=1.0, chart=2.0).draw(9))
-    # chart has two turns of three, and counts on; math starts over after two
-    assert [name for name in drawn if name.startswith("chart")] == [f"chart/{i}" for i in range(6)]
-    turns = [name for name in drawn if name.startswith("math")]
-    assert sorted(turns[:2]) == ["math/0", "math/1"]
-    assert turns[2] in turns[:2]
-
-
-def test_how_draws_are_cut_into_batches_does_not_change_them() -> None:
-    whole, cut = (stream(Shelf(math=5, chart=None), math=3.0, chart=1.0) for _ in range(2))
-    pieces = [prompt for size in (1, 6, 2, 8) for prompt in cut.draw(size)]
-    assert ids(whole.draw(17)) == ids(pieces)
-
-
-def test_a_task_without_prompts_is_refused_with_the_key_that_switches_it_off() -> None:
-    with pytest.raises(ValueError, match=r"task_mix: .* no training prompt for 'chart'; set task_mix\.weights\.chart=0"):
-        stream(Shelf(math=5), math=1.0, chart=1.0)
-    assert ids(stream(Shelf(math=1), math=1.0, chart=0.0).draw(1)) == ["math/0"]
-
-
 def test_a_loader_serves_one_batch_a_step_and_fetches_none_ahead() -> None:
     data = module(Shelf(math=None), math=1.0)
     loader = data.train_dataloader()

@@ -65,7 +65,7 @@ class FileSource:
         # file, start, length and line of each usable row, by task: 22 bytes a row instead of the row
         self._places = {task: tuple(array(code) for code in "hqiq") for task in TASKS}
         self._index()
-        self._splits = {task: _split(len(columns[0]), heldout, f"{seed}/{task}") for task, columns in self._places.items()}
+        self._splits = {task: split_rows(len(columns[0]), heldout, f"{seed}/{task}") for task, columns in self._places.items()}
 
     def size(self, task: str, split: str) -> int:
         """Number of usable prompts."""
@@ -102,7 +102,7 @@ class FileSource:
                         raise row
                     task = self.format.task(row)
                     self.format.check(row)
-                    _check_new(self.format.key(row), seen)
+                    check_new(self.format.key(row), seen)
                 except BadRecord as error:
                     words = str(error)
                     self.skips.unusable(task, words if words.startswith(f"{path}, ") else f"{path}, line {place.line}: {words}")
@@ -113,13 +113,13 @@ class FileSource:
             log.info("%s: %d records, %d left out so far, %.1f s", path, rows, skipped, time.perf_counter() - start_s)
 
 
-def _check_new(key: Any, seen: set[int]) -> None:
+def check_new(key: Any, seen: set[int]) -> None:
     """Eight bytes of a hash a row, instead of the ids themselves."""
     if key is None:
         return
     digest = int.from_bytes(hashlib.blake2b(repr(key).encode("utf-8", "surrogatepass"), digest_size=8).digest())
     if digest in seen:
-        raise BadRecord(f"id: {key!r} occurs a second time in this file")
+        raise BadRecord(f"id: {key!r} occurs a second time")
     seen.add(digest)
 
 
@@ -129,7 +129,7 @@ def _short_names(files: Sequence[Path]) -> list[str]:
     return [str(path) if stems.count(path.stem) > 1 else path.stem for path in files]
 
 
-def _split(rows: int, heldout: int, seed: str) -> dict[str, Sequence[int]]:
+def split_rows(rows: int, heldout: int, seed: str) -> dict[str, Sequence[int]]:
     """Row numbers of each split, in the order of the file."""
     chosen = set(Random(seed).sample(range(rows), min(heldout, rows // 10)))  # noqa: S311
     return {

@@ -44,7 +44,7 @@ def read_row(path: Path, place: Place) -> dict[str, Any]:
     """The record at a place that `rows_of` gave."""
     with path.open("rb") as file:
         file.seek(place.start)
-        row: dict[str, Any] = json.loads(file.read(place.length))
+        row: dict[str, Any] = json.loads(file.read(place.length).decode("utf-8-sig"))
     return row
 
 
@@ -54,12 +54,12 @@ def _rows_of_lines(path: Path) -> Iterator[tuple[Place, dict[str, Any] | BadReco
         for number, line in enumerate(file, 1):
             place, start = Place(start, len(line), number), start + len(line)
             if line.strip():
-                yield place, _parsed(path, place, line)
+                yield place, _parsed(path, place, line.rstrip(b"\r\n"))
 
 
 def _parsed(path: Path, place: Place, line: bytes) -> dict[str, Any] | BadRecord:
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode("utf-8-sig"))  # bytes alone would be taken for UTF-16 where they look like it
     except UnicodeDecodeError as error:
         return BadRecord(f"{path}, line {place.line}: not UTF-8 ({error.reason} at byte {error.start} of the line)")
     except json.JSONDecodeError as error:

@@ -25,17 +25,21 @@ class OnlineFilter:
     Args:
         low: Groups at or below this mean accuracy are dropped.
         high: Groups at or above it, likewise.
-        max_draws: Batches drawn for one step at most; then the step goes on with what it has, or stops if that is nothing.
+        max_draws: Batches drawn for one step at most; then the step goes on with what it has.
+        empty_draws: After so many batches without one group that is kept, over however many steps, the run stops.
     """
 
-    def __init__(self, *, low: float = 0.01, high: float = 0.99, max_draws: int = 20) -> None:
+    def __init__(self, *, low: float = 0.01, high: float = 0.99, max_draws: int = 20, empty_draws: int = 20) -> None:
         if not 0 <= low < high <= 1:
             raise ValueError(f"filter: expected 0 <= low < high <= 1 (mean accuracy of a group), got low={low}, high={high}")
         if max_draws < 1:
             raise ValueError(f"filter.max_draws: expected at least 1 batch, got {max_draws}")
+        if empty_draws < max_draws:
+            raise ValueError(f"filter.empty_draws: expected at least filter.max_draws={max_draws}, got {empty_draws}")
         self.low = low
         self.high = high
         self.max_draws = max_draws
+        self.empty_draws = empty_draws
 
     def keeps(self, accuracy: Float[Tensor, " p"]) -> Bool[Tensor, " p"]:
         """True for groups with something to learn from."""
@@ -46,6 +50,7 @@ class KeepAll:
     """Keeps every group: one draw a step."""
 
     max_draws = 1
+    empty_draws = 1
 
     def keeps(self, accuracy: Float[Tensor, " p"]) -> Bool[Tensor, " p"]:
         """True for all."""
@@ -70,6 +75,8 @@ class Collected:
     kept: Int[Tensor, " tasks"]
     accuracies: dict[str, float]
     """Mean accuracy of every group that was drawn, kept or not, by the id of its prompt."""
+    empty: bool
+    """True where the filter kept no group at all, and the last draw stands for the step."""
 
 
 def collect(
@@ -87,11 +94,9 @@ def collect(
     """Generates, judges and filters until all ranks together keep as many groups as their first batches have prompts.
 
     Groups are taken in the order of the stream (draw, rank, row), so that which ones are learnt from does not depend on the number
-    of ranks; a rank may end up with more groups than another, or with none. `group_size_of` names tasks whose groups have another
-    size than `sampling` says.
-
-    Raises:
-        RuntimeError: when not one group was kept in `max_draws` draws; names the tasks and what to change.
+    of ranks; a rank may end up with more groups than another, or with none. Where not one group is kept in `max_draws` draws, the
+    groups of the last draw are taken as they are (`Collected.empty`): they carry no advantage, but the step has its numbers.
+    `group_size_of` names tasks whose groups have another size than `sampling` says.
     """
     room = wanted = int(ranks.total(torch.tensor(len(first.prompts))))
     kept: list[tuple[PromptBatch, Rollouts, Scores, Bool[Tensor, " b"]]] = []
@@ -116,8 +121,12 @@ def collect(
             kept.append(select_groups(batch, rollouts, scored.scores, scored.failed, rows))
         room -= min(room, sum(counts))
         draws += 1
-    if not kept_count.sum():
-        raise RuntimeError(_nothing_kept(drawn, draws))
+    empty = not kept_count.sum()
+    if empty:
+        counts = ranks.listed([len(batch.prompts)])
+        room = wanted - sum(counts)
+        places = list(range(sum(counts[: ranks.rank()]), sum(counts[: ranks.rank() + 1])))
+        kept = [(batch, rollouts, scored.scores, scored.failed)]
     filled = [part for part in kept if part[0].prompts] or kept[:1]
     batches, rollout_parts, score_parts, failed = zip(*filled, strict=True)
     return Collected(
@@ -131,6 +140,7 @@ def collect(
         drawn=drawn,
         kept=kept_count,
         accuracies=accuracies,
+        empty=empty,
     )
 
 
@@ -138,9 +148,10 @@ def _per_task(task: Int[Tensor, " p"]) -> Int[Tensor, " tasks"]:
     return torch.bincount(task.cpu(), minlength=len(TASKS))
 
 
-def _nothing_kept(drawn: Int[Tensor, " tasks"], draws: int) -> str:
-    tasks = ", ".join(f"{name} ({count})" for name, count in zip(TASKS, drawn.tolist(), strict=True) if count)
+def nothing_kept(drawn: Int[Tensor, " tasks"], draws: int) -> str:
+    """What to say after so many draws without a group to learn from; `drawn` counts the prompts of each task in the last step."""
+    tasks = ", ".join(name for name, count in zip(TASKS, drawn.tolist(), strict=True) if count)
     return (
-        f"filter: no group with mixed accuracy in {draws} draws of prompts: {tasks}. "
+        f"filter: no group with mixed accuracy in {draws} draws in a row, prompts of {tasks}. "
         "Every group was all right or all wrong: choose easier or harder data, a larger batch.group_size, or filter=none."
     )

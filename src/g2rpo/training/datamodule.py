@@ -55,7 +55,7 @@ class PromptDataModule(L.LightningDataModule):
             batch, trouble = self._encoded(own, ready)
             trouble = dict(ranks.listed(list(trouble.items())))
             if not trouble:
-                self.loading.ahead(self._own(self.stream.peek(self.num_prompts)), self.encoder.fit)
+                self._look_ahead()
                 return replace(batch, prompts=tuple(own))  # the paths again, not the images: those are patches now
             self._report(prompts, trouble)
             prompts = [self.stream.next_of(prompt.task) if prompt.id in trouble else prompt for prompt in prompts]
@@ -86,6 +86,11 @@ class PromptDataModule(L.LightningDataModule):
     def teardown(self, stage: str) -> None:
         """Ends the threads that read images."""
         self.loading.close()
+
+    def _look_ahead(self) -> None:
+        """Begins to read the images of this rank's piece of the next batch."""
+        if self.loading.workers:
+            self.loading.ahead(self._own(self.stream.peek(self.num_prompts)), self.encoder.fit)
 
     def _own(self, prompts: list[Prompt]) -> list[Prompt]:
         first, behind = (len(prompts) * rank // ranks.world_size() for rank in (ranks.rank(), ranks.rank() + 1))

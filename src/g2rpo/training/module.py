@@ -7,6 +7,7 @@ minibatches are arguments here and never of the Trainer. With several processes 
 prompts; advantages, denominators, the cut into minibatches and the gradient are those of all of them.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -23,7 +24,7 @@ from g2rpo import ranks
 from g2rpo.interfaces import Advantage, Encoder, GroupFilter, Loss, Reward, RolloutEngine
 from g2rpo.loss.kl import completion_penalty
 from g2rpo.records import Experience, PromptBatch
-from g2rpo.rollout.collect import Collected, collect
+from g2rpo.rollout.collect import Collected, collect, nothing_kept
 from g2rpo.shaping import Shaping
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.equity import GradientEquity
@@ -32,6 +33,7 @@ from g2rpo.training.step_metrics import StepTimes, step_metrics
 from g2rpo.training.table import CompletionTable, completion_table
 from g2rpo.training.update import Updater, UpdateStats, clip_gradients, select_experience
 
+log = logging.getLogger("g2rpo")
 OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 
 
@@ -74,6 +76,7 @@ class G2RPOModule(L.LightningModule):
             loss=loss, entropy=shaping.entropy, forbidden=tuple(encoder.forbidden_token_ids), temperature=engine.sampling.temperature
         )
         self.steps_done = 0
+        self.empty_draws = 0
         self.last_experience: Experience | None = None
         self.last_metrics: dict[str, float] = {}
         engine.start(policy, encoder)
@@ -82,7 +85,7 @@ class G2RPOModule(L.LightningModule):
         """One rollout batch: drawn, judged, learnt from."""
         times = StepTimes(start=time.perf_counter())
         collected = self.collect(batch)
-        self.trainer.datamodule.observe(collected.accuracies)
+        self._watch(collected)
         times.rolled_out = time.perf_counter()
         experience, table = self.experience(collected)
         equity = self.measure_equity(experience, table)
@@ -178,13 +181,24 @@ class G2RPOModule(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the weights do not hold: the step count and the estimator's memory."""
         state = self.advantage.state_dict() if hasattr(self.advantage, "state_dict") else {}
-        checkpoint["g2rpo"] = {"steps_done": self.steps_done, "advantage": state}
+        checkpoint["g2rpo"] = {"steps_done": self.steps_done, "empty_draws": self.empty_draws, "advantage": state}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores it."""
         self.steps_done = checkpoint["g2rpo"]["steps_done"]
+        self.empty_draws = checkpoint["g2rpo"]["empty_draws"]
         if hasattr(self.advantage, "load_state_dict"):
             self.advantage.load_state_dict(checkpoint["g2rpo"]["advantage"])
+
+    def _watch(self, collected: Collected) -> None:
+        """Tells the curriculum what came out, and stops a run in which nothing is learnt any more."""
+        self.trainer.datamodule.observe(collected.accuracies)
+        self.empty_draws = self.empty_draws + collected.draws if collected.empty else 0
+        if not collected.empty:
+            return
+        if self.empty_draws >= self.group_filter.empty_draws:
+            raise RuntimeError(f"step {self.steps_done + 1}: {nothing_kept(collected.drawn, self.empty_draws)}")
+        log.warning("step %d: no group with mixed accuracy in %d draws, nothing to learn from", self.steps_done + 1, collected.draws)
 
     def _more(self) -> PromptBatch:
         return self.trainer.datamodule.draw().to(self.device)

@@ -60,6 +60,6 @@ def config_hash(cfg: DictConfig) -> str:
     """Twelve hex digits that two runs share exactly when their settings do; where a run writes is no setting."""
     plain = OmegaConf.to_container(cfg, resolve=False)
     assert isinstance(plain, dict)
-    for key in ("run_dir", "resume", "logger"):
+    for key in ("run_dir", "resume", "preview", "logger"):
         plain.pop(key, None)
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:12]
