@@ -13,7 +13,14 @@ ROOT = Path(__file__).parents[2]
 VECTORS = ROOT.parent / "shared" / "vectors" / "scoring.jsonl"
 NAMES = {file.stem for file in (ROOT / "conf" / "benchmark").glob("*.yaml")}
 EXCEPTIONS = {
-    ("mathverse", "paper", "...", "14", "0", 1.0): "the original was given an extraction `14` that the row does not hold; its twin with 0 is met",
+    (
+        "mathverse",
+        "paper",
+        "...",
+        "14",
+        "0",
+        1.0,
+    ): "the original was given an extraction `14` that the row does not hold; its twin with 0 is met",
 }
 """(benchmark, protocol, completion, answer, judge's reply, expected) -> why it cannot be met."""
 

@@ -38,8 +38,21 @@ def test_unusable_records_have_a_place_and_a_reason(folder: Path, named: Callabl
     assert all(word in reason for word, reason in zip(words, broken.values(), strict=True))
 
 
+def test_files_of_a_published_folder_are_found_with_their_splits(folder: Path, named: Callable[..., Any]) -> None:
+    for split in ("val", "testA"):
+        (folder / f"eval_otherp_{split}.json").write_text(json.dumps([{"problem_id": 0, "path": "pictures/a.png"}]))
+    other = named("other", folder={"files": "eval_otherp_*.json"})
+    found = list(FolderRows(folder=str(folder)).records(other))
+    assert [(place, record["split"]) for place, record in found] == [
+        ("eval_otherp_testA.json, record 1", "testA"),
+        ("eval_otherp_val.json, record 1", "val"),
+    ]
+    (folder / "other.jsonl").write_text('{"id": "own"}')
+    assert [dict(record) for _, record in FolderRows(folder=str(folder)).records(other)] == [{"id": "own"}]
+
+
 def test_a_missing_file_is_named(folder: Path, named: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match=r"no file .*other.jsonl for benchmark other"):
+    with pytest.raises(ValueError, match=r"no file other.jsonl in .* for benchmark other"):
         list(FolderRows(folder=str(folder)).records(named("other")))
 
 

@@ -1,6 +1,7 @@
 """CharXiv, reasoning questions (validation): 1,000 questions about charts of scientific papers, graded by a judge."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,15 +30,7 @@ INSTRUCTIONS = {
     3: "* Answer with a number that is written in the chart, even if it is approximate. It may be part of a longer text there.",
 }
 """What the category of an answer asks for, in our words; the TSV carries the original ones in its questions."""
-_GREEK = dict(
-    zip(
-        "αβγδεζηθικλμνξοπρστυφχψω",
-        (
-            "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi chi psi omega"
-        ).split(),
-        strict=True,
-    )
-)
+_GREEK = {letter: unicodedata.name(letter).split()[-1].lower().replace("lamda", "lambda") for letter in "αβγδεζηθικλμνξοπρστυφχψω"}
 _SEPARATOR = re.compile(r"\s*(?:,|;|\band\b|&)\s*")
 _LONGEST = 1000
 
@@ -92,7 +85,7 @@ class CharXivRQ(BenchmarkBase):
 
     def subscores(self, row: Mapping[str, Any]) -> list[str]:
         """Answer type and who wrote the question, by name."""
-        named = {"inst_category": KINDS.get(row.get("inst_category", 0)), "qa_source": SOURCES.get(row.get("qa_source", 0))}
+        named = {"inst_category": KINDS.get(row.get("inst_category") or 0), "qa_source": SOURCES.get(row.get("qa_source") or 0)}
         return list(super().subscores(named))
 
 

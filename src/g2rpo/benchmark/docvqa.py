@@ -1,7 +1,7 @@
 """DocVQA (validation): 5,349 questions about scanned pages, by ANLS."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import list_of, needed, row_of, text_of
@@ -18,7 +18,7 @@ class DocVQA(BenchmarkBase):
     task = "document"
     protocols = ("paper", "robust")
     answer_type = "ocr"
-    parts = ("question_types",)
+    parts: ClassVar[Sequence[str]] = ("question_types",)
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Gold answers from a list, or a list as text; hidden ones (the test splits) are refused."""
@@ -39,9 +39,11 @@ class DocVQA(BenchmarkBase):
         """Under `paper` outer spaces stay, as in VLMEvalKit: they raise the score of a partial match."""
         self.check_protocol(protocol)
         text = clean(completion).strip("\"'*` ") if protocol == "robust" else completion
+        if not text.strip() and all(list_of(row["answer"]) or [row["answer"]]):
+            return UNREAD
         golds = list_of(row["answer"])
         score = anls(text, [str(row["answer"])] if golds is None else [str(gold) for gold in golds])
-        return Judgement(score=score, parsed=True, answer=text[:200]) if text.strip() or score else UNREAD
+        return Judgement(score=score, parsed=True, answer=text[:200])
 
     def subscores(self, row: Mapping[str, Any]) -> list[str]:
         """One for each kind a question has: `question_types/table/list`."""

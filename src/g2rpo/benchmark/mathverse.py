@@ -11,7 +11,7 @@ from g2rpo.benchmark.columns import needed, row_of, text_of
 from g2rpo.benchmark.grading import ask, extraction_prompt, same_answer_prompt
 from g2rpo.benchmark.multiple_choice import UNREAD
 from g2rpo.records import Judgement
-from g2rpo.scoring.option import read_option
+from g2rpo.scoring.option import infer_option, read_option
 from g2rpo.scoring.prediction import clean, plain
 from g2rpo.scoring.quantity import exact_number, final_number, same_value
 
@@ -64,9 +64,9 @@ class MathVerse(BenchmarkBase):
 
 
 def choices_in(question: str) -> dict[str, str]:
-    """The options in a question's text.
+    r"""The options in a question's text.
 
-    >>> choices_in("How long is AB? ()\\nChoices:\\nA:40°\\nB:60°")
+    >>> choices_in("How long is AB? ()\nChoices:\nA:40°\nB:60°")
     {'A': '40°', 'B': '60°'}
     """
     block = _CHOICES.search(question)
@@ -102,7 +102,8 @@ def _options(row: Mapping[str, Any]) -> Mapping[str, str]:
 def _extracted(text: str, row: Mapping[str, Any]) -> str:
     """The answer by rules: the option named, or what follows the last `answer is`, or the text. Case is kept."""
     if _is_choice(row):
-        return text.strip() if len(text.strip()) == 1 else read_option(text, _options(row)) or text.strip()[-_LONGEST:]
+        last = text[-_LONGEST:].rsplit(maxsplit=1)[-1].strip(".,:;*()")
+        return last if len(last) == 1 and last.isalpha() else infer_option(text, _options(row)) or text.strip()[-_LONGEST:]
     found = _ANSWER.search(text[-_LONGEST:].rstrip(". \n"))
     return (found[1] if found else text).strip()[-_LONGEST:]
 
@@ -140,7 +141,9 @@ def _robust(text: str, row: Mapping[str, Any]) -> Judgement:
         options = _options(row)
         letter = read_option(text, options)
         if letter is None:
-            found = [name for name, option in options.items() if option and same_value(text, option)]
+            number = final_number(text)
+            texts = [text] if number is None else [text, repr(number)]
+            found = [name for name, option in options.items() if option and any(same_value(form, option) for form in texts)]
             letter = found[0] if len(found) == 1 else None
         return UNREAD if letter is None else Judgement(score=float(letter == gold), parsed=True, answer=letter)
     answer = _extracted(text, row)

@@ -3,7 +3,6 @@ r"""MathVision (test): 3,040 problems of mathematics competitions, 1,532 with fi
 Both original evaluations hand what the model wrote to Python's `eval`. Here `g2rpo.scoring.arithmetic` works the values out.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +18,6 @@ from g2rpo.scoring.prediction import clean
 from g2rpo.scoring.quantity import exact_number, final_number, same_value
 
 TOLERANCE = 1e-6
-_BOX = re.compile(r"\\boxed\{([^}]*)\}")
 _LETTERS = "ABCDE"
 
 
@@ -85,8 +83,8 @@ class MathVision(BenchmarkBase):
 
 def _paper(text: str, row: Mapping[str, Any]) -> Judgement:
     """VLMEvalKit's check: the first box, if any, up to its first closing brace."""
-    box = _BOX.search(text)
-    text = box[1] if box else text
+    _, box, rest = text.partition("\\boxed{")
+    text = rest.partition("}")[0] if box and "}" in rest else text
     if row.get("choices"):
         letter = infer_option(text, options_of(row))
         if letter is None:
@@ -118,7 +116,7 @@ def _robust(text: str, row: Mapping[str, Any]) -> Judgement:
             letter = found[0] if len(found) == 1 else None
         return UNREAD if letter is None else Judgement(score=float(letter == row["answer"].strip()), parsed=True, answer=letter)
     gold = clean(row["answer"].replace("\x0crac", "\\frac"))
-    right = same_value(text, gold)
+    right = same_value(text, gold) or text == row["answer"].strip()
     if not right and exact_number(gold) is not None and exact_number(text) is None:
         number = final_number(text)
         right = number is not None and same_value(repr(number), gold)

@@ -43,9 +43,10 @@ class MathVista(BenchmarkBase):
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Hub or TSV. The gold of a question with options is kept as its text in `answer` and as its letter in `answer_option`."""
         row = row_of(self.name, record, "unit")
-        meta = record.get("metadata") if isinstance(record.get("metadata"), Mapping) else {}
-        row |= {column: text_of(cell) for column in _META if (cell := first({**meta, **record}, column)) is not None}
-        row["skills"] = list_of({**meta, **record}.get("skills")) or []
+        meta = record.get("metadata")
+        described = {**meta, **record} if isinstance(meta, Mapping) else record
+        row |= {column: text_of(cell) for column in _META if (cell := first(described, column)) is not None}
+        row["skills"] = list_of(described.get("skills")) or []
         row["choices"] = list(choices_of(record).values())
         row["question_type"] = text_of(needed(self.name, record, "question_type"))
         row["answer_type"] = text_of(needed(self.name, record, "answer_type"))

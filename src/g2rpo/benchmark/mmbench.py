@@ -42,4 +42,4 @@ class MMBench(MultipleChoice):
         """The six abilities under VLMEvalKit's short names (`l2_category/fp_s`), the twenty under their own."""
         ability = str(row.get("l2_category") or "").lower().replace("_", " ")
         known = {long.replace("_", " "): short for long, short in SHORT.items()}
-        return super().subscores(row | {"l2_category": known.get(ability, ability)} if ability else row)
+        return super().subscores({**row, "l2_category": known.get(ability, ability)} if ability else row)

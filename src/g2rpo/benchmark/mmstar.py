@@ -38,9 +38,9 @@ class MMStar(MultipleChoice):
 
 
 def split_question(text: str) -> tuple[str, dict[str, str]]:
-    """`What?` and its options, from `What?` + newline + `Options: A: .., B: .., C: .., D: ..`. Commas inside an option are kept.
+    r"""`What?` and its options, from `What?` + newline + `Options: A: .., B: .., C: .., D: ..`. Commas inside an option are kept.
 
-    >>> split_question("What?\\nOptions: A: red, green, B: blue")
+    >>> split_question("What?\nOptions: A: red, green, B: blue")
     ('What?', {'A': 'red, green', 'B': 'blue'})
     """
     match = _EMBEDDED.search(text)

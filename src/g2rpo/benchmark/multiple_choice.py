@@ -1,6 +1,6 @@
 """Multiple-choice questions as VLMEvalKit asks and matches them, and the same read without its blind spots."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
@@ -10,6 +10,7 @@ from g2rpo.records import Judgement
 from g2rpo.scoring.option import REFUSAL, infer_option, lettered, read_option
 from g2rpo.scoring.prediction import clean
 
+_REQUEST = "Please select the correct answer from the options above. \n"
 UNREAD = Judgement(score=0.0, parsed=False)
 
 
@@ -17,7 +18,7 @@ class MultipleChoice(BenchmarkBase):
     """`paper` matches a completion as it is by VLMEvalKit's rules, `robust` cleans it and reads it by ours."""
 
     task = "general_vqa"
-    protocols = ("paper", "robust")
+    protocols: ClassVar[Sequence[str]] = ("paper", "robust")
     answer_type = "multiple choice"
     extra: ClassVar[tuple[str, ...]] = ("category", "l2_category", "split")
     """Columns that a row keeps where the record has them."""
@@ -71,8 +72,7 @@ def ask_options(question: str, options: Mapping[str, str], *, hint: Any = None) 
     """A question with its options as VLMEvalKit writes them."""
     head = f"Hint: {hint}\n" if text_of(hint) else ""
     listed = "".join(f"{letter}. {text}\n" for letter, text in options.items())
-    tail = f"Options:\n{listed}Please select the correct answer from the options above. \n" if listed else ""
-    return f"{head}Question: {question}\n{tail}"
+    return "".join([head, f"Question: {question}\n", *(["Options:\n", listed, _REQUEST] if listed else [])])
 
 
 def gold_letter(benchmark: str, identity: str, answer: Any, choices: Mapping[str, str]) -> str:

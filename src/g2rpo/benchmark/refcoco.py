@@ -16,8 +16,9 @@ from g2rpo.records import Judgement
 from g2rpo.scoring.box_text import GRID, Box, first_box, guessed_pixels, hits, in_order, loose_box, scaled, strict_box
 from g2rpo.scoring.boxes import finite_numbers
 from g2rpo.scoring.extract import json_object
-from g2rpo.scoring.points import whole_value
+from g2rpo.scoring.points import NORMALISED_UP_TO, whole_value
 from g2rpo.scoring.prediction import clean
+from g2rpo.scoring.spoken import spoken
 
 COORDINATES = ("permille", "pixel", "unit")
 BOX_FORMATS = ("0-1000", "pixels")
@@ -53,15 +54,16 @@ class RefCoco(BenchmarkBase):
         corners = finite_numbers(list(box) if isinstance(box, list | tuple) else box, 4)
         if corners is None or not (corners[0] < corners[2] and corners[1] < corners[3]):
             raise ValueError(f"answer: expected a box [x0, y0, x1, y1], got {box!r}")
+        split, number = _split(record), text_of(first(record, "problem_id")) or identity(record)
         return {
-            "id": text_of(first(record, "problem_id")) or identity(record),
+            "id": f"{split}/{number}" if split else number,  # OneThinker counts each split from 0
             "question": sentence.strip(),
             "images": [image],
             "answer": list(corners),
             "box_format": box_format,
             "width": width,
             "height": height,
-            "split": _split(record),
+            "split": split,
         }
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
@@ -78,7 +80,7 @@ class RefCoco(BenchmarkBase):
             box = strict_box(completion)
             compared = box
         elif protocol == "vlmevalkit":
-            box = loose_box(clean(completion))
+            box = loose_box(spoken(completion))
             pixels = None if box is None else guessed_pixels(box, width, height)
             compared = None if pixels is None else scaled(pixels, GRID / width, GRID / height)
         else:
@@ -120,14 +122,14 @@ def _table_row(name: str, record: Mapping[str, Any], width: int, height: int) ->
         sentences = needed(name, record, "answer")
         return [x, y, x + w, y + h], "pixels", sentences if isinstance(sentences, str) else " / ".join(sentences)
     if record.get("bbox_x1") not in (None, ""):
-        value = [record.get(f"bbox_{corner}") for corner in ("x1", "y1", "x2", "y2")]
+        value: Any = [record.get(f"bbox_{corner}") for corner in ("x1", "y1", "x2", "y2")]
     else:
         answer = needed(name, record, "answer")
         value = whole_value(answer) if isinstance(answer, str) else answer
     box = finite_numbers(list(value) if isinstance(value, list | tuple) else value, 4)
-    if box and max(box) <= 1.5:
-        return list(scaled((box[0], box[1], box[2], box[3]), width, height)), "pixels", _sentence(str(needed(name, record, "question")))
-    return (None if box is None else list(box)) or value, "pixels", _sentence(str(needed(name, record, "question")))
+    if box and max(box) <= NORMALISED_UP_TO:
+        value = scaled((box[0], box[1], box[2], box[3]), width, height)
+    return value, "pixels", _sentence(str(needed(name, record, "question")))
 
 
 def _sentence(question: str) -> str:

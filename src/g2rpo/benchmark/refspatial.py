@@ -17,17 +17,13 @@ from g2rpo.benchmark.columns import identity, needed
 from g2rpo.benchmark.picture import needed_image, size_px
 from g2rpo.records import Judgement
 from g2rpo.scoring.points import Point, first_point, literal_points, pixel_areas, tagged_points
-from g2rpo.scoring.prediction import clean, without_thinking
+from g2rpo.scoring.prediction import clean
 from g2rpo.scoring.regions import Mask
+from g2rpo.scoring.spoken import spoken
 
 POINT_INSTRUCTION = 'Output the point coordinates in JSON format.\nFor example:\n[\n  {"point_2d": [x, y], "label": "point_1"}\n]'
 WITHOUT_UNSEEN = ("location", "placement")
 """The categories that a model not trained on RefSpatial is compared by."""
-
-
-def spoken(completion: str) -> str:
-    """The answer of a completion that thinks; one that does not is taken whole, tags included, for the releases do not look into tags."""
-    return completion if without_thinking(completion) == completion else clean(completion)
 
 
 class RefSpatial(BenchmarkBase):

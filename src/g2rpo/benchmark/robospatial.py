@@ -11,12 +11,13 @@ from typing import Any
 from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import identity, needed
 from g2rpo.benchmark.picture import needed_image, size_px
-from g2rpo.benchmark.refspatial import POINT_INSTRUCTION, spoken
+from g2rpo.benchmark.refspatial import POINT_INSTRUCTION
 from g2rpo.records import Judgement
 from g2rpo.scoring.boxes import finite_numbers
 from g2rpo.scoring.points import Point, first_point, leading_point, literal_points, whole_value
 from g2rpo.scoring.prediction import clean
 from g2rpo.scoring.regions import covers, crosses_odd, crosses_odd_unguarded
+from g2rpo.scoring.spoken import spoken
 from g2rpo.scoring.yes_no import leading_yes_no, stated_yes_no
 
 FORMAT_HINT = "Your answer should"

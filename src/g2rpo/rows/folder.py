@@ -10,7 +10,11 @@ from g2rpo.rows.record import Placed, Unreadable, existing, numbered, with_image
 
 
 class FolderRows:
-    """Records of the files that `files` names, a pattern in which `{benchmark}` stands for the benchmark's name."""
+    """Records of the files that `files` names, a pattern in which `{benchmark}` stands for the benchmark's name.
+
+    Where no file is called so, those that the benchmark's `sources.folder.files` names, which are of a published folder. Of a pattern
+    with `*` the end of a file's name is the split of records that name none: `eval_refcoco_testA.json`.
+    """
 
     def __init__(self, *, folder: str, files: str = "{benchmark}.jsonl") -> None:
         self.folder = Path(folder).expanduser()
@@ -20,18 +24,20 @@ class FolderRows:
 
     def records(self, benchmark: Benchmark) -> Iterator[Placed]:
         """Every record of the benchmark's files, in the order of their names. Records without an id get their number as `index`."""
-        pattern = self.files.replace("{benchmark}", benchmark.name)
-        paths = sorted(self.folder.glob(pattern))
+        published = getattr(benchmark, "sources", {}).get("folder", {}).get("files")
+        patterns = [self.files.replace("{benchmark}", benchmark.name), *([published] if published else [])]
+        pattern, paths = next(((p, found) for p in patterns if (found := sorted(self.folder.glob(p)))), ("", []))
         if not paths:
-            raise ValueError(f"eval.rows.folder: no file {self.folder / pattern} for benchmark {benchmark.name}")
+            raise ValueError(f"eval.rows.folder: no file {' or '.join(patterns)} in {self.folder} for benchmark {benchmark.name}")
         number = 0
         for path in paths:
             for place, columns in _objects(path):
-                yield place, _record(columns, path.parent, number)
+                added = {"split": path.stem.rpartition("_")[2]} if "*" in pattern else {}
+                yield place, _record(columns, added, path.parent, number)
                 number += 1
 
 
-def _record(columns: Any, folder: Path, number: int) -> Mapping[str, Any]:
+def _record(columns: Any, added: Mapping[str, Any], folder: Path, number: int) -> Mapping[str, Any]:
     if isinstance(columns, Unreadable):
         return columns
     if not isinstance(columns, dict):
@@ -42,7 +48,7 @@ def _record(columns: Any, folder: Path, number: int) -> Mapping[str, Any]:
             return [mend(name, item) for item in value]
         return existing(folder / value) if isinstance(value, str) and value else value
 
-    return with_images(numbered(columns, number), mend)
+    return with_images({**added, **numbered(columns, number)}, mend)
 
 
 def _objects(path: Path) -> Iterator[tuple[str, Any]]:

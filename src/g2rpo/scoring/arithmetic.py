@@ -126,8 +126,8 @@ class _Python(_Parser):
     def product(self) -> Number:
         value = self.signed()
         while self.peek() in ("*", "/", "//", "%"):
-            sign, right = self.take(), self.signed()
-            value = {"*": _times, "/": _over, "//": _floor, "%": _rest}[sign](value, right)
+            operator, right = self.take(), self.signed()
+            value = {"*": _times, "/": _over, "//": _floor, "%": _rest}[operator](value, right)
         return value
 
     def signed(self) -> Number:
@@ -145,27 +145,27 @@ class _Python(_Parser):
         return -value if signs % 2 else value
 
     def atom(self) -> Number:
-        token = self.take()
-        return self.bracket(token) if token == "(" else _number(token)
+        sign = self.take()
+        return self.bracket(sign) if sign == "(" else _number(sign)
 
 
 class _Latex(_Parser):
     def __init__(self, tokens: list[str], constants: bool) -> None:
-        super().__init__([plain for token in tokens if (plain := _SAME.get(token, token)) not in _SILENT])
+        super().__init__([plain for sign in tokens if (plain := _SAME.get(sign, sign)) not in _SILENT])
         self.constants = constants
 
     def product(self) -> Number:
         value = self.signed()
-        while token := self.peek():
-            if token in _TIMES:
+        while sign := self.peek():
+            if sign in _TIMES:
                 self.take()
                 value = value * self.signed()
-            elif token in _OVER:
+            elif sign in _OVER:
                 self.take()
                 value = value / self.signed()
-            elif token in ("+", "-", ")", "]", "}"):
+            elif sign in ("+", "-", ")", "]", "}"):
                 break
-            elif token == r"\frac" and self.tokens[self.place - 1].isdigit():  # a mixed number
+            elif sign == r"\frac" and self.tokens[self.place - 1].isdigit():  # a mixed number
                 value = value + math.copysign(1, _real(value)) * _real(self.factor())
             else:
                 value = value * self.factor()
@@ -183,38 +183,39 @@ class _Latex(_Parser):
         if self.peek() != "^":
             return base
         self.take()
-        sign = -1 if self.peek() == "-" and self.take() else 1
-        return self.power(base, sign * self.atom())
+        negative = self.peek() == "-" and bool(self.take())
+        exponent = self.atom()
+        return self.power(base, -exponent if negative else exponent)
 
     def atom(self) -> Number:
-        token = self.take()
-        if token in _CLOSING:
-            return self.bracket(token)
-        if token == r"\frac":
+        sign = self.take()
+        if sign in _CLOSING:
+            return self.bracket(sign)
+        if sign == r"\frac":
             return self.argument() / self.argument()
-        if token == r"\sqrt" and self.constants:
+        if sign == r"\sqrt" and self.constants:
             degree = self.bracket(self.take()) if self.peek() == "[" else 2
             return self.power(self.argument(), 1 / degree)
-        if token == r"\pi" and self.constants:
+        if sign == r"\pi" and self.constants:
             return math.pi
-        return _number(token)
+        return _number(sign)
 
     def argument(self) -> Number:
         r"""In braces, or the next digit: `\frac12` is one half."""
-        token = self.peek()
-        if token.isdigit() and len(token) > 1:
-            self.tokens[self.place] = token[1:]
-            return int(token[0])
+        sign = self.peek()
+        if sign.isdigit() and len(sign) > 1:
+            self.tokens[self.place] = sign[1:]
+            return int(sign[0])
         return self.atom()
 
 
-def _number(token: str) -> Number:
-    token = token.replace(",", "")
-    if token.isdigit():
-        if len(token) > _MOST_DIGITS:
+def _number(sign: str) -> Number:
+    sign = sign.replace(",", "")
+    if sign.isdigit():
+        if len(sign) > _MOST_DIGITS:
             raise _NoValue
-        return int(token)
-    return float(token)
+        return int(sign)
+    return float(sign)
 
 
 def _real(value: Number) -> float:

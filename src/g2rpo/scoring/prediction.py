@@ -6,9 +6,12 @@ linear in the length of the text.
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 _TAG = re.compile(r"<\s*+(/?)\s*+(thinking|think|thought|answer)\s*+>", re.IGNORECASE)
-_DRESSING = re.compile(r"[*_`$\"'“”‘’]+")
+_WORDS = ("think", "thought", "answer")
+_DRESSING = re.compile(r"[`$\"“”]++|^[#*]++ |(?:^|(?<=[\s(\[{]))[*_'‘]++(?=[^\s*])|(?<=[^\s*])[*_'’]++(?=$|[\s.,:;!?)\]}])", re.MULTILINE)
+"""Quotes, dollar signs; marks of emphasis and headings at the edges of words, where `2 * 3`, `2*3` and `x_1` have none."""
 _WRAPPER = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|textit|operatorname)\s*+(?=\{)")
 _BOX = "\\boxed{"
 _MINUS = str.maketrans({"−": "-", "–": "-", "‐": "-", "‑": "-", "\u00a0": " ", "\u200b": None, "\ufeff": None, "\x00": None})
@@ -20,7 +23,7 @@ def clean(text: str) -> str:
     >>> clean(r"<thinking>5?</thinking><answer>so \boxed{6}</answer>"), clean("<think>5 or"), clean(" 7 ")
     ('6', '', '7')
     """
-    answer = tagged(without_thinking(text))
+    answer = tagged(without_thinking(text.replace("\x00", "")))
     boxed = last_box(answer)
     return (answer if boxed is None else boxed).strip()
 
@@ -32,7 +35,7 @@ def without_thinking(text: str) -> str:
     ('B', '<answer>B</answer>', '')
     """
     opened, closed, answer = None, None, None
-    for tag in _TAG.finditer(text):
+    for tag in _tags(text):
         if tag[2].lower() == "answer":
             answer = tag.start() if opened is not None and answer is None and not tag[1] else answer
         elif tag[1]:
@@ -53,7 +56,7 @@ def tagged(text: str) -> str:
     ('B', 'B', 'B')
     """
     start: int | None = None
-    for tag in _TAG.finditer(text):
+    for tag in _tags(text):
         if tag[2].lower() != "answer":
             continue
         if start is None and not tag[1]:
@@ -90,6 +93,11 @@ def plain(text: str) -> str:
     if "\\" in text:
         text = _unwrapped(text)
     return _DRESSING.sub("", text).strip()
+
+
+def _tags(text: str) -> Iterator[re.Match[str]]:
+    lowered = text.lower() if "<" in text else ""
+    return _TAG.finditer(text) if any(word in lowered for word in _WORDS) else iter(())
 
 
 def _unwrapped(text: str) -> str:
