@@ -55,6 +55,12 @@ T_RANKS, T_MODULE, T_EQUITY, T_PILOT = (
     "shaping/test_pilot.py",
 )
 
+OPTION, PREDICTION, ARITHMETIC, QUANTITY = (f"scoring/{name}.py" for name in ("option", "prediction", "arithmetic", "quantity"))
+T_OPTION, T_PREDICTION, T_ARITHMETIC, T_QUANTITY = (
+    f"scoring/test_{name}.py" for name in ("option", "prediction", "arithmetic", "quantity")
+)
+T_MMBENCH, T_MATHVISTA = "benchmark/test_mmbench.py", "benchmark/test_mathvista.py"
+
 MUTANTS = (
     Mutant("rank offset", GAUSSIAN, "+ sizes - 1", "+ sizes", T_GAUSSIAN),
     Mutant("ties share the sum", GAUSSIAN, "* sums / self.level_sizes", "* sums", T_GAUSSIAN),
@@ -261,6 +267,25 @@ MUTANTS = (
     ),
     Mutant("agreement is disagreement", PILOT, "(~differs(found.total", "(differs(found.total", T_PILOT),
     Mutant("variance for kurtosis", PILOT, "centred.pow(4).mean()", "centred.pow(2).mean()", T_PILOT),
+    Mutant("judge: five last words", OPTION, "> len(words) - 5", "> len(words) - 6", T_OPTION),
+    Mutant("judge: first of several letters", OPTION, "len(present) == 1 and", "present and", T_OPTION),
+    Mutant("judge: texts in long answers", OPTION, "len(text) > 2 * sum", "len(text) > 9 * sum", T_OPTION),
+    Mutant("judge: parts of words", OPTION, "(?![\\w]|\\.\\d)", "", T_OPTION),
+    Mutant("judge: any letter after answer is", OPTION, "match[2] is not None or", "True or", T_OPTION),
+    Mutant("judge: first thinking tag", PREDICTION, "closed = tag.end()", "closed = closed or tag.end()", T_PREDICTION),
+    Mutant("judge: first box", PREDICTION, "text.rfind(_BOX)", "text.find(_BOX)", T_PREDICTION),
+    Mutant("judge: truncated thinking", PREDICTION, 'answer is not None else ""', "answer is not None else text", T_PREDICTION),
+    Mutant(
+        "judge: minus binds first",
+        ARITHMETIC,
+        "return -value if signs % 2 else value\n\n    def atom",
+        "return value\n\n    def atom",
+        T_ARITHMETIC,
+    ),
+    Mutant("judge: unbounded powers", ARITHMETIC, "abs(base), 2)) > _MOST_DIGITS", "abs(base), 2)) > 10 * _MOST_DIGITS", T_ARITHMETIC),
+    Mutant("judge: one decimal suffices", QUANTITY, "len(decimals) >= 2", "len(decimals) >= 1", T_QUANTITY),
+    Mutant("judge: one pass suffices", "benchmark/mmbench.py", "protocol=protocol) == 1)", "protocol=protocol) > 0)", T_MMBENCH),
+    Mutant("judge: a right 0 counts", "benchmark/mathvista.py", "(final or bool(value))", "True", T_MATHVISTA),
 )
 
 

@@ -19,7 +19,7 @@ from g2rpo.benchmark.chartqa import ChartQA
         ("The answer is Yes.", "yes", [0, 1]),
         ("Brazil and Peru", "Brazil", [0, 0]),
         ("<thinking>20?</thinking><answer>14</answer>", "14", [0, 1]),
-        ("−14", "-14", [0, 1]),  # noqa: RUF001  a minus sign
+        ("−14", "-14", [0, 1]),
     ],
 )
 def test_relaxed_accuracy_by_protocol(text: str, gold: str, expected: list[int]) -> None:

@@ -56,7 +56,7 @@ def test_latex_has_its_value(text: str, value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "()", "1 2", "1,2", "1/0", "9**9**9", "9^{9^9}", "10**400", "(" * 50 + "1" + ")" * 50, "nan", "1_000"]
+    "text", ["", "x", "()", "1 2", "1,2", "1/0", "9**9**9", "9^{9^9}", "10**400", "10^{400}", "(" * 50 + "1" + ")" * 50, "nan", "1_000"]
 )
 @pytest.mark.parametrize("value", [python_value, latex_value])
 def test_everything_else_has_no_value(text: str, value: object) -> None:

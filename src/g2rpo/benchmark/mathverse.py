@@ -55,7 +55,7 @@ class MathVerse(BenchmarkBase):
         if protocol == "official":
             return _official(completion, row, judge)
         text = clean(completion) if protocol == "robust" else completion
-        if not text.strip():
+        if not text.strip() and (judge is None or protocol != "paper"):
             return UNREAD
         verdict = _robust(text, row) if protocol == "robust" else _paper(text, row)
         if verdict.score or judge is None:
@@ -102,7 +102,7 @@ def _options(row: Mapping[str, Any]) -> Mapping[str, str]:
 def _extracted(text: str, row: Mapping[str, Any]) -> str:
     """The answer by rules: the option named, or what follows the last `answer is`, or the text. Case is kept."""
     if _is_choice(row):
-        last = text[-_LONGEST:].rsplit(maxsplit=1)[-1].strip(".,:;*()")
+        last = text[-_LONGEST:].rpartition(" ")[2].strip(".,:;*() \n\t")
         return last if len(last) == 1 and last.isalpha() else infer_option(text, _options(row)) or text.strip()[-_LONGEST:]
     found = _ANSWER.search(text[-_LONGEST:].rstrip(". \n"))
     return (found[1] if found else text).strip()[-_LONGEST:]

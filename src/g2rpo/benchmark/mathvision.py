@@ -60,7 +60,7 @@ class MathVision(BenchmarkBase):
     def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
         """By rules; a judge only extracts an answer where they find none, under `official` never."""
         self.check_protocol(protocol)
-        if not completion.strip():
+        if not completion.strip() and (judge is None or protocol != "paper"):
             return UNREAD
         if protocol == "official":
             answer = official_answer(completion)
