@@ -84,6 +84,7 @@ def judge(plan: Plan, asked: list[tuple[list[Any], list[dict[str, Any]]]], scori
 
 
 def main() -> None:
+    """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--predictions", type=int, default=50_000, help="over all benchmarks together")
     parser.add_argument("--protocol", default="paper")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from g2rpo import cli
 from g2rpo.evaluation.paper import paper_rows
@@ -22,6 +23,18 @@ SMALL = (
     "model=folder", "heldout=none", "eval=suite18", "eval.rows=demo", "eval.row_sources.demo.rows_per_benchmark=3", "eval.max_new_tokens=4",
     "eval.limit=4", "rollout.max_new_tokens=8",
 )  # fmt: skip
+
+
+THEIRS = """
+class Two:
+    def __init__(self, *, count):
+        self.count = count
+
+    def records(self, benchmark):
+        for i in range(self.count):
+            record = {"index": i, "question": f"{benchmark.name} {i}?", "answer": "a", "category": "Doc", "image": "none.png"}
+            yield f"mine {i}", record
+"""
 
 
 @pytest.fixture
@@ -112,14 +125,8 @@ def test_wrong_input_is_answered_before_weights_are_loaded(
 def test_a_source_of_ones_own_is_named_by_its_import_path(
     evaluate: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "their_rows.py").write_text(
-        "class Two:\n    def __init__(self, *, count: int) -> None:\n        self.count = count\n\n    def records(self, benchmark):\n"
-        "        for i in range(self.count):\n            yield f'mine {i}', {'index': i, 'question': f'{benchmark.name} {i}?', 'answer': 'a', 'category': 'Doc',"
-        " 'image': 'none.png'}\n"
-    )
+    (tmp_path / "their_rows.py").write_text(THEIRS)
     monkeypatch.syspath_prepend(tmp_path)
-    from PIL import Image
-
     Image.new("RGB", (40, 40)).save(tmp_path / "none.png")
     monkeypatch.chdir(tmp_path)
     folder = evaluate("eval.benchmarks=[ocrbench]", "eval.rows={_target_: their_rows.Two, count: 2}")

@@ -1,5 +1,6 @@
 """Which rows are asked: whole groups, the same for the same seed, and unusable records by name."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -49,7 +50,7 @@ def test_a_limit_takes_whole_groups_and_a_larger_one_takes_the_same_and_more() -
     for limit, found in enumerate(taken, 1):
         assert found == [group for group in groups if group in found]
         assert 0 < sum(map(len, found)) <= max(limit, 4)
-    assert all(group in larger for smaller, larger in zip(taken, taken[1:], strict=False) for group in smaller)
+    assert all(group in larger for smaller, larger in pairwise(taken) for group in smaller)
     assert taken[-1] == groups == thinned(groups, None, "7")
 
 

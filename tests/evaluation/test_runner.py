@@ -25,11 +25,13 @@ def run(world: Any, tmp_path: Path) -> Callable[..., Outcome]:
             "records", [world.record(i, block="x" if i in (4, 5) else f"r{i}", category="ab"[i % 2]) for i in range(1, 7)]
         )
         plan = make_plan(
-            benchmark, world.Listed(sums=records), limit=options.pop("limit", None), seed=0, max_unusable_frac=options.get("max_unusable_frac", 0)
+            benchmark, world.Listed(sums=records), limit=options.pop("limit", None), seed=0,
+            max_unusable_frac=options.get("max_unusable_frac", 0),
         )  # fmt: skip
         asking = Asking(**{
-            "engine": engine, "encoder": world.IdEncoder(), "device": "cpu", "sampling": Sampling(group_size=1, max_new_tokens=4, temperature=0),
-            "batch_rows": 2, "prompted": benchmark.prompt, "seed": 0, "max_unusable_frac": 0.0,
+            "engine": engine, "encoder": world.IdEncoder(), "device": "cpu",
+            "sampling": Sampling(group_size=1, max_new_tokens=4, temperature=0), "batch_rows": 2,
+            "prompted": benchmark.prompt, "seed": 0, "max_unusable_frac": 0.0,
         } | options)  # fmt: skip
         heard: list[int] = []
         found = BenchmarkRun(plan=plan, asking=asking, scoring=Scoring(protocol=protocol, judge=judge), folder=tmp_path).run(heard.append)
@@ -61,8 +63,9 @@ def test_every_row_is_written_with_all_that_judges_it(world: Any, run: Callable[
     assert [row["id"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
     assert rows[4] == {
         "id": "5", "group": "x", "task": "math", "question": "q5?", "gold": "1", "completion": "cut", "tokens": 3, "truncated": True,
-        "prompted_as": "paper", "subscores": ["category/b"], "score": 0.0, "group_score": 0.0, "parsed": False, "answer": "cut", "by": "rule",
-        "protocol": "paper", "judge": None, "row": {"id": 5, "question": "q5", "answer": "1", "block": "x", "category": "b"},
+        "prompted_as": "paper", "subscores": ["category/b"], "score": 0.0, "group_score": 0.0, "parsed": False, "answer": "cut",
+        "by": "rule", "protocol": "paper", "judge": None, "prediction": "cut",
+        "row": {"id": 5, "question": "q5", "answer": "1", "block": "x", "category": "b"},
     }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import torch
 
 from g2rpo.evaluation.suite import SuiteEvaluation, weights_digest
 
+BAD = {"_target_": "no.where"}
 ANSWERS = {"q1?": "1", "q2?": "half"}
 
 
@@ -18,11 +19,9 @@ def suite(world: Any) -> Callable[..., SuiteEvaluation]:
     def build(**options: Any) -> SuiteEvaluation:
         records = [world.record(1), world.record(2)]
         given = {
-            "benchmarks": ["sums", "more"], "suite": {"sums": world.Sums(), "more": world.Sums(name="more"), "bad": {"_target_": "no.where"}},
-            "rows": "listed", "max_new_tokens": 7,
-            "row_sources": {
-                "listed": world.Listed(sums=records, more=records[:1]), "other": world.Listed(sums=records), "bad": {"_target_": "no.where"},
-            },
+            "benchmarks": ["sums", "more"], "rows": "listed", "max_new_tokens": 7,
+            "suite": {"sums": world.Sums(), "more": world.Sums(name="more"), "bad": BAD},
+            "row_sources": {"listed": world.Listed(sums=records, more=records[:1]), "other": world.Listed(sums=records), "bad": BAD},
         }  # fmt: skip
         return SuiteEvaluation(**(given | options))
 

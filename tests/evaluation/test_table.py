@@ -14,9 +14,9 @@ from g2rpo.evaluation.table import caption, cells, csv_text, html_text, lines, s
 
 def found(task: str, score: float, **other: Any) -> dict[str, Any]:
     return {
-        "task": task, "score": score, "low": score - 0.05, "high": score + 0.05, "parse_rate": 0.875, "rows": 40, "groups": 40, "protocol": "paper",
-        "prompted_as": "paper", "judge": None, "rows_by_judge": 0, "rows_from": "hub", "limit": None, "rows_available": 40, "rows_unusable": 0,
-        "rows_failed": 0, "truncated_frac": 0.0, "completion_tokens": 9.5, "subscores": {},
+        "task": task, "score": score, "low": score - 0.05, "high": score + 0.05, "parse_rate": 0.875, "rows": 40, "groups": 40,
+        "protocol": "paper", "prompted_as": "paper", "judge": None, "rows_by_judge": 0, "rows_from": "hub", "limit": None,
+        "rows_available": 40, "rows_unusable": 0, "rows_failed": 0, "truncated_frac": 0.0, "completion_tokens": 9.5, "subscores": {},
     } | other  # fmt: skip
 
 

@@ -11,6 +11,7 @@ def test_a_row_alone_has_its_own_score_as_that_of_its_group(world: Any) -> None:
     (verdict,) = judged(world.Sums(), [world.record(1, "7")], ["half"], protocol="paper")
     assert verdict == {
         "score": 0.5, "group_score": 0.5, "parsed": True, "answer": "half", "by": "rule", "protocol": "paper", "judge": None,
+        "prediction": "half",
     }  # fmt: skip
 
 
@@ -23,6 +24,20 @@ def test_rows_that_count_together_have_the_score_of_the_benchmark(world: Any) ->
 def test_the_protocol_reaches_the_benchmark(world: Any) -> None:
     scores = {p: judged(world.Sums(), [world.record(1, "7")], ["7."], protocol=p)[0]["score"] for p in ("paper", "robust")}
     assert scores == {"paper": 0.0, "robust": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("completion", "score", "parsed"),
+    [
+        ("<thinking>7 or 8?</thinking>\n<answer> 7 </answer>", 1.0, True),
+        ("<think>8</think>so \\boxed{7}", 1.0, True),
+        ("<thinking>7", 0.0, False),
+    ],
+)
+def test_what_was_thought_is_taken_off_before_a_benchmark_reads_the_answer(completion: str, score: float, parsed: bool, world: Any) -> None:
+    for rows in ([world.record(1, "7")], [world.record(1, "7"), world.record(2, "7")]):
+        verdict = judged(world.Sums(), rows, [completion] * len(rows), protocol="paper")[0]
+        assert (verdict["score"], verdict["group_score"], verdict["parsed"]) == (score, score, parsed)
 
 
 def test_a_judge_decides_and_is_named(world: Any) -> None:

@@ -22,7 +22,7 @@ from g2rpo.records import Prompt, PromptBatch, Sampling
 log = logging.getLogger("g2rpo")
 Advance = Callable[[int], None]
 Prediction = dict[str, Any]
-VERDICT = ("score", "group_score", "parsed", "answer", "by", "protocol", "judge", "error")
+VERDICT = ("score", "group_score", "parsed", "answer", "by", "protocol", "judge", "prediction", "error")
 """What judging again replaces in a prediction."""
 
 

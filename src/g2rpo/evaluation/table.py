@@ -19,8 +19,6 @@ from g2rpo.records import TASKS
 
 PLAIN_WIDTH = 200
 """Columns of the table where stdout is no terminal."""
-    "These are demo rows, which ship with the package: their scores show that everything runs and are not comparable with the paper's."
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

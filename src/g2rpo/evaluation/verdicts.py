@@ -1,4 +1,8 @@
-"""Completions to verdicts. What a benchmark raises for one completion costs that row its score, and is counted; never the run."""
+"""Completions to verdicts. What a benchmark raises for one completion costs that row its score, and is counted; never the run.
+
+A benchmark's protocol is written for answers, and some read a letter of the reasoning as one. So what a policy thought is taken off
+first, for every protocol alike; the completion itself is kept.
+"""
 
 import logging
 import math
@@ -7,6 +11,7 @@ from typing import Any
 
 from g2rpo.interfaces import Benchmark
 from g2rpo.records import Judgement
+from g2rpo.scoring.prediction import clean
 
 log = logging.getLogger("g2rpo")
 Judge = Callable[[str], str]
@@ -19,14 +24,18 @@ def judged(
     """The verdict on each completion of rows that count together: one row, unless the benchmark groups them.
 
     Returns:
-        Per row `score`, `group_score`, `parsed`, `answer`, `by`, `protocol` and `judge` (its name, or None), and `error` where
-        the benchmark or the judge failed: then the score is 0 and `by` is `failed`.
+        Per row `score`, `group_score`, `parsed`, `answer`, `by`, `protocol`, `judge` (its name, or None) and `prediction` (the
+        completion without thinking and tags, which is what was judged), and `error` where the benchmark or the judge failed: then
+        the score is 0 and `by` is `failed`.
     """
     named = {"protocol": protocol, "judge": judge_name(judge)}
-    verdicts = [_verdict(benchmark, row, text, protocol, judge) | named for row, text in zip(rows, completions, strict=True)]
+    texts = [clean(completion) for completion in completions]
+    verdicts = [
+        _verdict(benchmark, row, text, protocol, judge) | named | {"prediction": text} for row, text in zip(rows, texts, strict=True)
+    ]
     group_score = verdicts[0]["score"]
     if len(rows) > 1:
-        group_score = _group_score(benchmark, rows, completions, verdicts, protocol, judge)
+        group_score = _group_score(benchmark, rows, texts, verdicts, protocol, judge)
     return [verdict | {"group_score": group_score} for verdict in verdicts]
 
 

@@ -140,8 +140,8 @@ def benchmark_section(run: Run) -> str:
     return section(
         anchor="benchmarks",
         title="Benchmarks",
-        caption="Headline score with its 95% interval over rows, the share of completions in which an answer was found, and the scores of the "
-        "paper (arXiv 2604.08539)." + (f" {NOT_COMPARABLE}" if demo else ""),
+        caption="Headline score with its 95% interval over rows, the share of completions in which an answer was found, and the scores of "
+        "the paper (arXiv 2604.08539)." + (f" {NOT_COMPARABLE}" if demo else ""),
         body=table(["benchmark", *columns, "base", "OpenVLThinkerV2"], rows, last_is_total=len(rows) > len(benchmarks)),
     )
 
