@@ -1,6 +1,9 @@
 """A benchmark worked off: every row asked once, also over kills; judged again only where that is asked for."""
 
 import json
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -171,3 +174,26 @@ def test_images_are_forgotten_once_they_are_answered_unless_they_are_needed_agai
         )  # fmt: skip
         BenchmarkRun(plan=plan, asking=asking, scoring=Scoring(protocol="paper"), folder=tmp_path / str(keep)).run(lambda count: None)
         assert bool(plan.groups[0][0]["images"]) == keep
+
+
+@pytest.mark.slow
+def test_two_ranks_share_the_rows_and_agree_on_every_number(world: Any, run: Callable[..., Outcome], tmp_path: Path) -> None:
+    records = [world.record(i, block="x" if i in (4, 5) else f"r{i}", category="ab"[i % 2]) for i in range(1, 8)]
+    alone = run(world.Answering({f"q{i}?": "1" if i % 3 else "half" for i in range(1, 8)}), records=records).numbers
+    written = lines(tmp_path)
+    # two of the rows are there already: rank 0 takes them over for both
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in written[:2]))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    script = str(Path(__file__).with_name("runner_ranks.py"))
+    started = [
+        subprocess.Popen([sys.executable, script, str(rank), port, str(tmp_path / "two")], stdout=subprocess.PIPE, text=True)
+        for rank in (0, 1)
+    ]
+    found = [json.loads(process.communicate()[0].splitlines()[-1]) for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    assert found[0]["numbers"] == found[1]["numbers"] == alone
+    assert [sorted(one["asked"]) for one in found] == [["sums/3", "sums/6"], ["sums/4", "sums/5", "sums/7"]]
+    assert [json.loads(line) for line in (tmp_path / "two" / "sums.jsonl").read_text().splitlines()] == written
