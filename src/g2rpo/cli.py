@@ -31,14 +31,16 @@ def train(cfg: DictConfig) -> float:
 
 
 def _preview(cfg: DictConfig) -> float:
-    """Shows what training would see first. No weights are loaded."""
+    """Shows what training would see first. No weights are loaded, and no broken record hides the others."""
+    from g2rpo.data.stream import PromptStream
     from g2rpo.report.preview import Preview
-    from g2rpo.training.datamodule import PromptStream
     from g2rpo.training.parts import build_parts
     from g2rpo.training.quiet import quieten
 
     quieten()
     preview = Preview(prompts=cfg.preview)
+    if "on_error" in cfg.data:
+        cfg.data.on_error = "skip"
     parts = build_parts(cfg)
     stream = PromptStream(source=parts.source, mix=parts.mix, seed=cfg.seed)
     preview.write(

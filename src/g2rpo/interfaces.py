@@ -1,12 +1,13 @@
 """The plug-in points: what satisfies one of these Protocols can be named by `_target_` in a yaml, also from outside the repository."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from g2rpo.records import Judgement, Prompt, PromptBatch, Rollouts, Sampling
+from g2rpo.records import Failed, Judgement, Prompt, PromptBatch, Rollouts, Sampling
 
 
 @runtime_checkable
@@ -93,6 +94,33 @@ class Reward(Protocol):
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
         """At least `accuracy`, `format`, `structure` and `total`."""
+
+
+@runtime_checkable
+class PreparedReward(Reward, Protocol):
+    """A reward that has something to load, which must not count as the time of the first completion that needs it."""
+
+    def prepare(self) -> None:
+        """Called once in each worker process, in the background of the run's own start."""
+
+
+@runtime_checkable
+class BatchReward(Reward, Protocol):
+    """A reward that judges some prompts many at a time and in the trainer's process, because it waits for a server."""
+
+    def in_batch(self, prompt: Prompt) -> bool:
+        """Whether completions of this prompt are judged by `score_all`; the others by `score`, in worker processes."""
+
+    def score_all(self, completions: Sequence[str], prompts: Sequence[Prompt]) -> Sequence[dict[str, float] | Failed]:
+        """One outcome per completion, in their order. What it raises ends the run; the trouble of one completion is its outcome."""
+
+
+@runtime_checkable
+class Isolation(Protocol):
+    """Where rewards run."""
+
+    def start(self, reward: Reward) -> AbstractContextManager[Reward]:
+        """The reward to use until the context ends. Returns at once: what takes time goes on in the background."""
 
 
 @runtime_checkable

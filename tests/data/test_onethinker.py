@@ -52,11 +52,11 @@ def test_an_answer_may_lie_in_a_solution_and_be_json(record: Record) -> None:
     assert reads().prompt(row, id="x", meta={}).answer == '{"boxes": [1, 2, 3, 4]}'
 
 
-def test_stray_entries_among_lettered_options_do_no_harm(record: Record) -> None:
+def test_stray_entries_among_lettered_options_are_not_shown(record: Record) -> None:
     row = record(problem_type="multiple choice", options=["A. 5.7", "-", "(B) 7.1", "C) 9"], answer="<answer>B</answer>")
     reads({"math_reasoning": "math"}).check(row)
     text = reads({"math_reasoning": "math"}).prompt(row, id="x", meta={}).text
-    assert text == "How many things? (1)\nOptions:\nA. 5.7\n-\n(B) 7.1\nC) 9"
+    assert text == "How many things? (1)\nOptions:\nA. 5.7\n(B) 7.1\nC) 9"
 
 
 OWN = {"id": "q1", "task": "chart", "text": "How much?", "images": "a.png", "answer": "3", "answer_type": "numerical"}

@@ -5,7 +5,6 @@ import io
 import json
 import logging
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,13 +17,14 @@ from PIL import Image
 from g2rpo import cli
 from g2rpo.data.loading import Loading
 from g2rpo.data.mixture import TaskMix
+from g2rpo.data.skips import Skips
+from g2rpo.data.stream import PromptStream
 from g2rpo.interfaces import Reward
 from g2rpo.model.checkpoint import Checkpoint
 from g2rpo.model.encoder import QwenEncoder
 from g2rpo.records import TASKS, Prompt
 from g2rpo.report.preview import Preview
 from g2rpo.reward.openvlthinker import OpenVLThinkerReward
-from g2rpo.training.datamodule import PromptStream
 
 HOSTILE = "<script>alert(1)</script><img src=http://example.org/x.png>&\"'"
 BOX = '{"boxes": [100, 250, 600, 750]}'
@@ -36,8 +36,7 @@ class Listed:
     def __init__(self, prompts: Sequence[Prompt], loading: Loading | None = None) -> None:
         self.prompts = list(prompts)
         self.loading = loading or Loading(workers=0)
-        self.skipped: Counter[str] = Counter()
-        self.skipped_records: list[str] = []
+        self.skips = Skips(on_error="skip")
 
     def size(self, task: str, split: str) -> int:
         return sum(prompt.task == task for prompt in self.prompts) if split == "train" else 0
@@ -239,7 +238,8 @@ def test_tokens_and_sizes_are_what_the_model_is_given(page_of: Callable[..., str
 def test_a_prompt_over_the_limit_of_tokens_is_named(page_of: Callable[..., str]) -> None:
     long, short = asked(line=1, text="how many? " * 30), asked(line=2)
     html = page_of(Listed([long, short], Loading(workers=0, max_prompt_tokens=60)))
-    assert len(re.findall(r'<p class="long">too long for training: \d+ tokens are more than max_prompt_tokens=60</p>', html)) == 1
+    long_line = r'<p class="long">too long for training: \d+ tokens are more than data\.loading\.max_prompt_tokens=60</p>'
+    assert len(re.findall(long_line, html)) == 1
     assert "Too long for training" in html
     assert tiles(html)["Flagged"] == "0"
 
@@ -265,8 +265,8 @@ def test_a_text_that_the_encoder_refuses_is_named(page_of: Callable[..., str]) -
 
 def test_what_the_source_skipped_is_counted_and_listed(page_of: Callable[..., str]) -> None:
     source = Listed([asked()])
-    source.skipped.update({"math": 2, "unknown": 1})
-    source.skipped_records += ["rows.jsonl, line 3: answer: it is empty", "rows.jsonl, line 8: <b>"]
+    source.skips.unusable_prompts.update({"math": 2, "unknown": 1})
+    source.skips.records += ["rows.jsonl, line 3: answer: it is empty", "rows.jsonl, line 8: <b>"]
     html = page_of(source)
     assert tiles(html)["Records skipped"] == "3"
     assert "<p>math 2, unknown 1</p>" in html
@@ -288,8 +288,8 @@ def test_the_page_has_no_script_and_asks_no_server_whatever_a_record_says(page_o
         meta={"file": HOSTILE, "line": 1},
     )  # fmt: skip
     source = Listed([prompt, asked(images=[Image.new("RGB", (8, 8))])])
-    source.skipped_records.append(HOSTILE)
-    source.skipped[HOSTILE] += 1
+    source.skips.records.append(HOSTILE)
+    source.skips.unusable_prompts[HOSTILE] += 1
     html = page_of(source)
     tags: list[tuple[str, dict[str, str | None]]] = []
     parser = HTMLParser()

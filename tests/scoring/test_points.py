@@ -75,6 +75,7 @@ def test_pixel_areas_of_640_by_480(text: str, areas: list[tuple[int, int, int, i
     ("text", "point"),
     [
         ('so {"label": "a", "point_2d": [900, 100]} and (1, 2)', (0.9, 0.1)),
+        ('not (1, 2) but {"point_2d": [900, 100]}', (0.9, 0.1)),
         ("I say [0.2, 0.9], not (0.4, 0.4)", (0.2, 0.9)),
         ("(1.6, 1.0)", (0.0016, 0.001)),
         ("(1.5, 1.0)", (1.5, 1.0)),

@@ -25,6 +25,11 @@ def test_the_share_of_areas_counts_pixels(box: tuple[int, int, int, int], corner
     assert mask.share_of(areas) == pytest.approx(expected)
 
 
+def test_rows_of_pixels_are_as_long_as_the_image_is_wide() -> None:
+    mask = Mask.rectangle(5, 3, (1, 2, 3, 3))
+    assert [mask.share_of([area]) for area in ((1, 2, 3, 3), (0, 1, 5, 3), (3, 0, 5, 3))] == [1.0, 0.2, 0.0]
+
+
 def test_a_huge_area_is_counted_without_being_visited() -> None:
     assert Mask.rectangle(10, 10, (0, 0, 10, 10)).share_of([(0, 0, 10**12, 10**12)]) == pytest.approx(1e-22)
 

@@ -17,7 +17,7 @@ from g2rpo.scoring.quantity import exact_number, final_number, same_value
 
 _CHOICES = re.compile(r"\bChoices?\s*:\s*\n?(.*)$", re.DOTALL)
 _LABEL = re.compile(r"(?:^|\n)\s*\(?([A-H])[:.)]\s*")
-_ANSWER = re.compile(r"(?:\banswer\s*(?:is|:|=)|\btherefore\b|\bis\b)\s*:?\s*([^\n]{1,200})\s*$", re.IGNORECASE)
+_TURNS = (re.compile(r"\banswer\s*(?:is|:|=)\s*:?\s*", re.IGNORECASE), re.compile(r"\bis\b\s*:?\s*", re.IGNORECASE))
 _LONGEST = 2000
 
 
@@ -104,8 +104,9 @@ def _extracted(text: str, row: Mapping[str, Any]) -> str:
     if _is_choice(row):
         last = text[-_LONGEST:].rpartition(" ")[2].strip(".,:;*() \n\t")
         return last if len(last) == 1 and last.isalpha() else infer_option(text, _options(row)) or text.strip()[-_LONGEST:]
-    found = _ANSWER.search(text[-_LONGEST:].rstrip(". \n"))
-    return (found[1] if found else text).strip()[-_LONGEST:]
+    text = text[-_LONGEST:].rstrip(". \n")
+    ends = next((ends for turn in _TURNS if (ends := [match.end() for match in turn.finditer(text)])), [0])
+    return text[ends[-1] :].strip().partition("\n")[0].strip() if ends[-1] else text.strip()
 
 
 def _paper(text: str, row: Mapping[str, Any]) -> Judgement:

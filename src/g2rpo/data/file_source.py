@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from g2rpo.data.loading import Loading
 from g2rpo.data.rows import BadRecord, Place, read_row, rows_of
-from g2rpo.data.skips import OnError, Skips
+from g2rpo.data.skips import Skips
 from g2rpo.records import TASKS, Prompt, task_index
 
 log = logging.getLogger("g2rpo")
@@ -50,7 +50,7 @@ class FileSource:
 
     def __init__(
         self, *, files: str | Sequence[str], root: str, format: RowFormat, loading: Loading | None = None, heldout: int = 64,
-        on_error: OnError = "raise", seed: int = 0,
+        on_error: str = "raise", seed: int = 0,
     ) -> None:  # fmt: skip
         if heldout < 0:
             raise ValueError(f"data.heldout: expected 0 or more prompts of each task, got {heldout}")

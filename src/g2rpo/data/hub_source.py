@@ -14,7 +14,7 @@ from typing import Any
 from g2rpo.data.file_source import RowFormat, check_new, split_rows
 from g2rpo.data.loading import Loading
 from g2rpo.data.rows import BadRecord
-from g2rpo.data.skips import OnError, Skips
+from g2rpo.data.skips import Skips
 from g2rpo.records import TASKS, Prompt, task_index
 
 log = logging.getLogger("g2rpo")
@@ -81,7 +81,7 @@ class HubSource:
     def __init__(
         self, *, path: str, columns: Mapping[str, str], format: RowFormat, name: str | None = None, split: str = "train",
         data_files: Any = None, values: Mapping[str, Any] | None = None, root: str | None = None, loading: Loading | None = None,
-        heldout: int = 64, on_error: OnError = "raise", seed: int = 0,
+        heldout: int = 64, on_error: str = "raise", seed: int = 0,
     ) -> None:  # fmt: skip
         if heldout < 0:
             raise ValueError(f"data.heldout: expected 0 or more prompts of each task, got {heldout}")

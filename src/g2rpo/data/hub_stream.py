@@ -12,7 +12,7 @@ from typing import Any
 from g2rpo.data.file_source import RowFormat
 from g2rpo.data.hub_source import HubColumns, hub_prompt, loaded, undecoded, usable_rows
 from g2rpo.data.loading import Loading
-from g2rpo.data.skips import OnError, Skips
+from g2rpo.data.skips import Skips
 from g2rpo.records import TASKS, Prompt, task_index
 
 KEPT = 256
@@ -46,7 +46,7 @@ class HubStream:
         self, *, path: str, columns: Mapping[str, str], format: RowFormat, name: str | None = None, split: str = "train",
         heldout_split: str | None = None, data_files: Any = None, values: Mapping[str, Any] | None = None, root: str | None = None,
         shuffle_rows: int = 0, waiting_rows: int = 10_000, loading: Loading | None = None, heldout: int = 64,
-        on_error: OnError = "raise", seed: int = 0,
+        on_error: str = "raise", seed: int = 0,
     ) -> None:  # fmt: skip
         for key, value in (("heldout", heldout), ("shuffle_rows", shuffle_rows), ("waiting_rows", waiting_rows)):
             if value < 0:

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from g2rpo.data.rows import BadRecord
-from g2rpo.data.skips import Skips
+from g2rpo.data.skips import Skips, skips_of
 from g2rpo.records import Prompt
 
 Fit = Callable[[Image.Image], Image.Image]
@@ -102,6 +102,17 @@ class Loading:
             if width * height > self.max_image_pixels:
                 raise ValueError(f"{width} x {height} pixels are more than data.loading.max_image_pixels={self.max_image_pixels}")
             return opened.convert("RGB")
+
+
+def loading_of(source: Any) -> Loading:
+    """How a source reads images. One that draws them, as the gym does, has no need to say so."""
+    return source.loading if hasattr(source, "loading") else Loading(workers=0)
+
+
+def reader(source: Any, fit: Fit) -> Callable[[Sequence[Prompt]], list[Prompt]]:
+    """For prompts outside the stream: gets the images of some, and leaves out (or refuses) those that cannot be used."""
+    loading, skips = loading_of(source), skips_of(source)
+    return lambda prompts: loading.usable(prompts, fit, skips)
 
 
 def place(prompt: Prompt) -> str:

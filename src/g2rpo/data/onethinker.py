@@ -93,7 +93,7 @@ class OneThinkerFormat:
         return Prompt(
             id=id,
             task=self.task(row),
-            text=self.template.text(question, [str(option) for option in row.get("options") or []], kind),
+            text=self.template.text(question, _lettered(row.get("options") or []), kind),
             images=tuple(_images(row)),
             answer=_answer(row),
             answer_type=kind,
@@ -124,9 +124,13 @@ def _without_markers(question: str) -> str:
     return text
 
 
+def _lettered(options: list[Any]) -> list[str]:
+    """Real data has stray entries such as "-" among lettered options."""
+    return [str(option) for option in options if _LETTER.match(str(option))]
+
+
 def _check_options(options: list[Any], answer: str) -> None:
-    # real data has stray entries such as "-" among lettered options
-    letters = [match[1] for option in options if (match := _LETTER.match(str(option)))]
+    letters = [match[1] for option in _lettered(options) if (match := _LETTER.match(option))]
     if not letters:
         raise BadRecord(f"options: expected a letter before each, as in 'A. red', got {options!r}"[:300])
     chosen = re.sub(r"[().\s]", "", answer).upper()

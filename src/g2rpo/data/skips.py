@@ -2,12 +2,12 @@
 
 import logging
 from collections import Counter
-from typing import Any, Literal, get_args
+from typing import Any
 
 from g2rpo.data.rows import BadRecord
 
 log = logging.getLogger("g2rpo")
-OnError = Literal["raise", "skip"]
+ON_ERROR = ("raise", "skip")
 LISTED = 100
 """Reasons that are kept word for word; further ones are only counted."""
 
@@ -18,12 +18,14 @@ class Skips:
     Args:
         on_error: `raise` at the first record that cannot be used, or `skip` those and count them. A prompt that is too long is no
             error: it is left out and counted either way.
+        remedy: What the message about a broken record ends with.
     """
 
-    def __init__(self, *, on_error: OnError = "raise") -> None:
-        if on_error not in get_args(OnError):
-            raise ValueError(f"data.on_error: expected one of {', '.join(get_args(OnError))}, got {on_error!r}")
+    def __init__(self, *, on_error: str = "raise", remedy: str = "Mend or drop the record, or set data.on_error=skip.") -> None:
+        if on_error not in ON_ERROR:
+            raise ValueError(f"data.on_error: expected one of {', '.join(ON_ERROR)}, got {on_error!r}")
         self.on_error = on_error
+        self.remedy = remedy
         self.unusable_prompts: Counter[str] = Counter()
         self.long_prompts: Counter[str] = Counter()
         self.records: list[str] = []
@@ -31,7 +33,7 @@ class Skips:
     def unusable(self, task: str, reason: str) -> None:
         """A record that is broken. Raises `BadRecord` where `on_error` says so."""
         if self.on_error == "raise":
-            raise BadRecord(f"{reason}. Mend or drop the record, or set data.on_error=skip.")
+            raise BadRecord(f"{reason}. {self.remedy}")
         self._note(self.unusable_prompts, task, reason)
 
     def too_long(self, task: str, reason: str) -> None:
@@ -61,3 +63,13 @@ def merged(*found: dict[str, Any]) -> dict[str, Any]:
         "too_long": dict(sum((Counter(one["too_long"]) for one in found), Counter())),
         "records": [reason for one in found for reason in one["records"]][:LISTED],
     }
+
+
+def skips_of(source: Any) -> Skips:
+    """A new count of what is left out from here on, as strict as the source is. One that draws its prompts has nothing to leave out."""
+    return Skips(on_error=source.skips.on_error) if hasattr(source, "skips") else Skips(remedy="Mend or drop the record.")
+
+
+def index_skips(source: Any) -> dict[str, Any]:
+    """What a source left out when it looked through its records, as `Skips.summary` gives it."""
+    return source.skips.summary() if hasattr(source, "skips") else Skips().summary()

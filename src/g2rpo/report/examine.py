@@ -117,7 +117,9 @@ def examine(prompt: Prompt, *, encoder: QwenEncoder, loading: Loading, reward: R
         trials=trials,
         marks=marks,
         problems=tuple(problem for problem in problems if problem),
-        too_long=f"{tokens} tokens are more than max_prompt_tokens={most}" if tokens and most is not None and tokens > most else "",
+        too_long=f"{tokens} tokens are more than data.loading.max_prompt_tokens={most}"
+        if tokens and most is not None and tokens > most
+        else "",
     )
 
 
@@ -166,7 +168,7 @@ def off_grid(marks: Marks) -> str:
 
 
 def _loaded(prompt: Prompt, image: object, loading: Loading) -> Image.Image | str:
-    (found,) = loading.loaded([replace(prompt, images=(image,))])
+    (found,) = loading.loaded([replace(prompt, images=(image,))], lambda whole: whole)
     if isinstance(found, BadRecord):
         return str(found).removeprefix(f"{place(prompt)}: ")
     opened: Image.Image = found.images[0]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from g2rpo.data.loading import Loading
+from g2rpo.data.loading import loading_of
+from g2rpo.data.skips import index_skips
 from g2rpo.files import write_whole
 from g2rpo.interfaces import PromptSource, Reward
 from g2rpo.model.encoder import QwenEncoder
@@ -53,7 +54,7 @@ class Preview:
             encoder: Of the model folder.
             reward: Judges the gold answer, an empty one and garbage.
         """
-        loading: Loading = getattr(source, "loading", None) or Loading(workers=0)
+        loading, skipped = loading_of(source), index_skips(source)
         examined: list[Examined] = []
         for task in tasks:
             size = source.size(task, "train")
@@ -67,8 +68,8 @@ class Preview:
             per_task=self.prompts,
             seed=seed,
             sizes={task: (source.size(task, "train"), source.size(task, "heldout")) for task in tasks},
-            skipped=dict(getattr(source, "skipped", {})),
-            skipped_records=tuple(getattr(source, "skipped_records", ())),
+            skipped=skipped["unusable"],
+            skipped_records=tuple(skipped["records"]),
             settings=read_settings(folder / ".hydra", []),
             max_prompt_tokens=loading.max_prompt_tokens,
         )

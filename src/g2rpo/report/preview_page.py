@@ -153,8 +153,9 @@ def _flagged(seen: Seen, anchors: Mapping[int, str]) -> str:
         anchor="flagged",
         title="Flagged prompts",
         caption="A prompt is flagged if an image cannot be read, if its gold answer in the asked format does not get accuracy 1, if an "
-        "empty or a garbage answer gets any, or if its coordinates do not fit the grid. A prompt whose images cannot be read, or "
-        "that is too long, ends training with data.on_error=raise; with skip, the next one of its task takes its place.",
+        "empty or a garbage answer gets any, or if its coordinates do not fit the grid. A prompt whose images cannot be read "
+        "ends training with data.on_error=raise; with skip, the next one of its task takes its place. A prompt that is too long is never "
+        "cut: the next one takes its place, and summary.json counts it.",
         body=parts,
     )
 

@@ -1,6 +1,6 @@
 """Batches of prompts for the trainer: drawn from the stream, read, encoded; the state of the stream is in the checkpoint."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -8,9 +8,9 @@ import lightning as L
 from torch.utils.data import DataLoader, IterableDataset
 
 from g2rpo import ranks
-from g2rpo.data.loading import Loading, place
+from g2rpo.data.loading import loading_of, place
 from g2rpo.data.rows import BadRecord
-from g2rpo.data.skips import Skips
+from g2rpo.data.skips import skips_of
 from g2rpo.data.stream import PromptStream
 from g2rpo.interfaces import Encoder
 from g2rpo.records import Prompt, PromptBatch
@@ -138,27 +138,6 @@ class PromptDataModule(L.LightningDataModule):
             if prompt.id in trouble:
                 kind, reason = trouble[prompt.id]
                 (self.skips.too_long if kind == "too_long" else self.skips.unusable)(prompt.task, reason)
-
-
-def loading_of(source: Any) -> Loading:
-    """How a source reads images. One that draws them, as the gym does, has no need to say so."""
-    return source.loading if hasattr(source, "loading") else Loading(workers=0)
-
-
-def skips_of(source: Any) -> Skips:
-    """A new count of what is left out from here on, as strict as the source is."""
-    return Skips(on_error=source.skips.on_error) if hasattr(source, "skips") else Skips()
-
-
-def reader(source: Any, encoder: Encoder) -> Callable[[Sequence[Prompt]], list[Prompt]]:
-    """For prompts outside the stream: gets the images of some, and leaves out (or refuses) those that cannot be used."""
-    loading, skips = loading_of(source), skips_of(source)
-    return lambda prompts: loading.usable(prompts, encoder.fit, skips)
-
-
-def index_skips(source: Any) -> dict[str, Any]:
-    """What a source left out when it looked through its records."""
-    return source.skips.summary() if hasattr(source, "skips") else Skips().summary()
 
 
 class _Steps(IterableDataset[PromptBatch]):

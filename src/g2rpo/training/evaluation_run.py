@@ -7,12 +7,12 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from g2rpo.data.skips import index_skips
 from g2rpo.evaluation.heldout import HeldoutResult
 from g2rpo.evaluation.rescore import rescore
 from g2rpo.evaluation.results import Entry, macro
 from g2rpo.evaluation.suite import SuiteEvaluation, model_settings, weights_digest
 from g2rpo.evaluation.table import publish
-from g2rpo.training.datamodule import index_skips
 from g2rpo.training.parts import build_parts, device_of
 from g2rpo.training.progress import stage
 from g2rpo.training.quiet import quieten
@@ -32,18 +32,18 @@ def run_evaluation(cfg: DictConfig) -> float:
     if cfg.rescore is not None:
         return run_rescore(cfg)
     timer, folder = Timer(), Path(cfg.run_dir)
-    parts = build_parts(cfg)
-    encoder, device = parts.model.encoder(), device_of(cfg)
-    policy = parts.model.policy().to(device)
-    parts.engine.start(policy, encoder)
-    timer.done("setup")
     entries: dict[str, Entry] = {}
-    if parts.suite.benchmarks:
-        model = {**model_settings(parts.model), "weights": weights_digest(policy.named_parameters())}
-        entries = parts.suite.run(parts.engine, encoder, folder / "eval", model=model, device=device, stage=stage)
-        timer.done("benchmarks")
-        publish(folder, entries)
-    result = heldout(parts, encoder, folder, "before", device)
+    with build_parts(cfg).started() as parts:
+        encoder, device = parts.model.encoder(), device_of(cfg)
+        policy = parts.model.policy().to(device)
+        parts.engine.start(policy, encoder)
+        timer.done("setup")
+        if parts.suite.benchmarks:
+            model = {**model_settings(parts.model), "weights": weights_digest(policy.named_parameters())}
+            entries = parts.suite.run(parts.engine, encoder, folder / "eval", model=model, device=device, stage=stage)
+            timer.done("benchmarks")
+            publish(folder, entries)
+        result = heldout(parts, encoder, folder, "before", device)
     timer.done("heldout_before")
     for name, score in result.sampled.items() if len(result.sampled) > 1 else ():
         log.info("%-12s sampled %.3f   greedy %.3f", name, score, result.greedy[name])

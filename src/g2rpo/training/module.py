@@ -25,6 +25,7 @@ from g2rpo.interfaces import Advantage, Encoder, GroupFilter, Loss, Reward, Roll
 from g2rpo.loss.kl import completion_penalty
 from g2rpo.records import Experience, PromptBatch
 from g2rpo.rollout.collect import Collected, collect, nothing_kept
+from g2rpo.rollout.join import group_rows
 from g2rpo.shaping import Shaping
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.equity import GradientEquity
@@ -109,7 +110,7 @@ class G2RPOModule(L.LightningModule):
             return collect(
                 batch, self._more, self.engine, self.reward, self.sampling,
                 group_filter=self.group_filter, failure_budget=self.failure_budget, seed=self._sampling_seed(),
-                group_size_of=self.batch.group_size_of,
+                group_size_of=self.batch.group_sizes(),
             )  # fmt: skip
         except FloatingPointError as error:
             raise RuntimeError(
@@ -215,12 +216,20 @@ class G2RPOModule(L.LightningModule):
             batch=collected.batch, rollouts=rollouts, task=collected.batch.task[rollouts.prompt], scores=collected.scores,
             rewards=total, advantages=total,
         )  # fmt: skip
-        pieces = self._micro_batches(whole, list(range(len(collected.batch.prompts))))
-        found = [self.updater.stats(model.to(self.device), piece).logprobs for piece in pieces]
-        return torch.cat(found) if found else torch.zeros_like(rollouts.old_logprobs)
+        out = torch.zeros_like(rollouts.old_logprobs)
+        for rows in self._cut(whole, range(len(collected.batch.prompts))):
+            mine = group_rows(torch.tensor(rows, device=out.device), rollouts.prompt)
+            out[mine] = self.updater.stats(model.to(self.device), select_experience(whole, rows)).logprobs
+        return out
 
     def _micro_batches(self, experience: Experience, rows: Sequence[int]) -> list[Experience]:
-        return [select_experience(experience, piece) for piece in self.batch.microbatches(list(rows))]
+        return [select_experience(experience, piece) for piece in self._cut(experience, rows)]
+
+    def _cut(self, experience: Experience, rows: Sequence[int]) -> list[list[int]]:
+        """Prompts of each forward pass; a pass takes groups of one size."""
+        sizes = torch.bincount(experience.rollouts.prompt.cpu()).tolist()
+        alike = [[row for row in rows if sizes[row] == size] for size in sorted({sizes[row] for row in rows})]
+        return [piece for group in alike for piece in self.batch.microbatches(group)]
 
     def _own_gradients(self) -> AbstractContextManager[Any]:
         """DDP would average gradients as they come; here they are added up once, after the last micro-batch (`ranks.add_gradients`)."""

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from g2rpo.data.loading import reader
 from g2rpo.evaluation.heldout import Read
 from g2rpo.files import write_whole
 from g2rpo.interfaces import Encoder, PromptSource, Reward, RolloutEngine
@@ -17,7 +18,6 @@ from g2rpo.model.stats import token_stats
 from g2rpo.records import Prompt, Sampling
 from g2rpo.rollout.score import score_rollouts
 from g2rpo.shaping.pilot import Measured, Pilot, PilotTask, plain
-from g2rpo.training.datamodule import reader
 from g2rpo.training.parts import Parts, device_of
 from g2rpo.training.progress import stage
 
@@ -31,7 +31,7 @@ def measure_bands(cfg: DictConfig, parts: Parts, folder: Path, conf: Path | None
         pilot, policy=policy, encoder=encoder, engine=parts.engine, source=parts.source, reward=parts.reward, tasks=tuple(parts.mix.shares),
         sampling=parts.engine.sampling.with_group_size(parts.batch.group_size),
         batch_prompts=parts.batch.micro_prompts or parts.batch.prompts, failure_budget=cfg.reward_failures, seed=cfg.seed, device=device,
-        read=reader(parts.source, encoder),
+        read=reader(parts.source, encoder.fit),
     )  # fmt: skip
     console = Console(width=120, highlight=False)
     show_pilot(measured, console)

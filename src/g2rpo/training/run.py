@@ -13,7 +13,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from g2rpo.data.skips import merged
+from g2rpo.data.loading import reader
+from g2rpo.data.skips import index_skips, merged
 from g2rpo.data.stream import PromptStream
 from g2rpo.evaluation.heldout import HeldoutResult
 from g2rpo.evaluation.suite import model_settings
@@ -21,7 +22,7 @@ from g2rpo.evaluation.table import publish
 from g2rpo.model.checkpoint import save_checkpoint
 from g2rpo.shaping.pilot import Pilot
 from g2rpo.training.benchmark_callback import BenchmarkCallback
-from g2rpo.training.datamodule import PromptDataModule, index_skips, reader
+from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts
 from g2rpo.training.pilot import measure_bands
@@ -58,9 +59,17 @@ def run_training(cfg: DictConfig, *, write_report: Callable[[Path, dict[str, Any
     quieten()
     timer, folder = Timer(), Path(cfg.run_dir)
     checkpoint = resume_checkpoint(cfg.resume, folder)
-    parts = build_parts(cfg)
-    if isinstance(parts.others["shaping"], Pilot):
-        return measure_bands(cfg, parts, folder, conf)
+    with build_parts(cfg).started() as parts:
+        if isinstance(parts.others["shaping"], Pilot):
+            return measure_bands(cfg, parts, folder, conf)
+        return _trained(cfg, parts, folder, timer, checkpoint, write_report)
+
+
+def _trained(
+    cfg: DictConfig, parts: Parts, folder: Path, timer: Timer, checkpoint: Path | None,
+    write_report: Callable[[Path, dict[str, Any]], Path],
+) -> float:  # fmt: skip
+    """The run between its two evaluations, and what it leaves behind."""
     (folder / "summary.json").unlink(missing_ok=True)  # of an earlier run in this folder: until the end, this one is not finished
     encoder = parts.model.encoder()
     data = PromptDataModule(
@@ -117,7 +126,7 @@ def heldout(parts: Parts, encoder: Any, folder: Path, name: str, device: torch.d
     with stage(f"held-out prompts, {name}", total=len(prompts)) as advance:
         return parts.heldout.run(
             parts.engine, encoder, parts.reward, prompts, folder / "heldout", name, advance, device,
-            read=reader(parts.source, encoder),
+            read=reader(parts.source, encoder.fit),
         )  # fmt: skip
 
 
