@@ -51,9 +51,9 @@ def _preview(cfg: DictConfig) -> float:
 
 
 def evaluate(cfg: DictConfig) -> float:
-    """Scores a checkpoint on the held-out prompts."""
+    """Scores a checkpoint on benchmarks and held-out prompts, or judges saved predictions again. Returns the mean score."""
     with explained(Path(cfg.run_dir)):
-        from g2rpo.training.run import run_evaluation
+        from g2rpo.training.evaluation_run import run_evaluation
 
         return run_evaluation(cfg)
 

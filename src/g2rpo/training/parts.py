@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from g2rpo.data.mixture import TaskMix
 from g2rpo.evaluation.heldout import HeldoutEvaluation
+from g2rpo.evaluation.suite import SuiteEvaluation
 from g2rpo.interfaces import Advantage, Curriculum, Isolation, Loss, PromptSource, Reward, RolloutEngine
 from g2rpo.model.checkpoint import Checkpoint
 from g2rpo.training.batch_plan import BatchPlan
@@ -29,6 +30,7 @@ class Parts:
     isolation: Isolation
     batch: BatchPlan
     heldout: HeldoutEvaluation
+    suite: SuiteEvaluation
     others: dict[str, Any]
 
     @contextmanager
@@ -51,6 +53,7 @@ def build_parts(cfg: DictConfig) -> Parts:
         isolation=instantiate(cfg.isolation, _convert_="all"),
         batch=instantiate(cfg.batch, _convert_="all"),
         heldout=instantiate(cfg.heldout, _convert_="all"),
+        suite=instantiate(cfg.eval, _convert_="all"),
         model=instantiate(cfg.model, _convert_="all"),
         others=made,
     )

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,14 @@ from g2rpo.data.loading import reader
 from g2rpo.data.skips import index_skips, merged
 from g2rpo.data.stream import PromptStream
 from g2rpo.evaluation.heldout import HeldoutResult
+from g2rpo.evaluation.suite import model_settings
+from g2rpo.evaluation.table import publish
 from g2rpo.model.checkpoint import save_checkpoint
 from g2rpo.shaping.pilot import Pilot
+from g2rpo.training.benchmark_callback import BenchmarkCallback
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.module import G2RPOModule
-from g2rpo.training.parts import Parts, build_parts, device_of
+from g2rpo.training.parts import Parts, build_parts
 from g2rpo.training.pilot import measure_bands
 from g2rpo.training.progress import Progress, stage
 from g2rpo.training.quiet import quieten
@@ -39,10 +42,11 @@ class Timer:
         self.stage_s: dict[str, float] = {}
         self._last = time.perf_counter()
 
-    def done(self, name: str) -> None:
-        """Books the time since the last call."""
+    def done(self, name: str, less: Mapping[str, float] | None = None) -> None:
+        """Books the time since the last call, less parts of it that have a name of their own."""
         now = time.perf_counter()
-        self.stage_s[name] = round(now - self._last, 3)
+        parts = {part: round(seconds, 3) for part, seconds in (less or {}).items() if seconds}
+        self.stage_s |= {name: round(now - self._last - sum(parts.values()), 3), **parts}
         self._last = now
 
 
@@ -72,7 +76,11 @@ def _trained(
         stream=PromptStream(source=parts.source, mix=parts.mix, seed=cfg.seed, curriculum=parts.curriculum), encoder=encoder,
         num_prompts=parts.batch.prompts, num_steps=-(-cfg.trainer.max_steps // parts.batch.num_minibatches),
     )  # fmt: skip
-    trainer = _trainer(cfg, folder)
+    benchmarks = BenchmarkCallback(
+        suite=parts.suite, folder=folder, model=model_settings(parts.model), dtype=parts.model.dtype,
+        heldout=lambda module, name: heldout(parts, encoder, folder, name, module.device).sampled["macro"],
+    )  # fmt: skip
+    trainer = _trainer(cfg, folder, benchmarks)
     policy = parts.model.policy()
     others = parts.others
     module = G2RPOModule(
@@ -90,7 +98,9 @@ def _trained(
     before = heldout(parts, encoder, folder, "before", device, reuse=checkpoint is not None)
     timer.done("heldout_before")
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
-    timer.done("train")
+    timer.done("train", less={"benchmarks": benchmarks.spent_s})
+    if benchmarks.entries:
+        publish(folder, benchmarks.entries)
     save_checkpoint(policy, encoder, folder / "checkpoints" / "final", parts.model.dtype)
     policy.to(device)  # Lightning leaves it on the CPU
     after = heldout(parts, encoder, folder, "after", device)
@@ -98,6 +108,7 @@ def _trained(
     summary = summarise(
         cfg, steps=trainer.global_step, before=before, after=after, stage_s=timer.stage_s, drawn=data.stream.counts,
         skipped=merged(index_skips(parts.source), data.skips.summary()),
+        benchmarks=benchmarks.entries,
     )  # fmt: skip
     page = write_report(folder, summary)
     timer.done("report")
@@ -105,24 +116,6 @@ def _trained(
     log.info("held-out macro %.3f -> %.3f (greedy %.3f -> %.3f)", *_macros(before, after))
     Console(soft_wrap=True, highlight=False).print(f"report: {page.resolve()}")
     return after.sampled["macro"]
-
-
-def run_evaluation(cfg: DictConfig) -> float:
-    """Held-out scores of a checkpoint, without training."""
-    quieten()
-    timer, folder = Timer(), Path(cfg.run_dir)
-    with build_parts(cfg).started() as parts:
-        encoder = parts.model.encoder()
-        device = device_of(cfg)
-        parts.engine.start(parts.model.policy().to(device), encoder)
-        timer.done("setup")
-        result = heldout(parts, encoder, folder, "before", device)
-    timer.done("heldout_before")
-    for name, score in result.sampled.items():
-        log.info("%-12s sampled %.3f   greedy %.3f", name, score, result.greedy[name])
-    skipped = index_skips(parts.source)
-    write_summary(folder, summarise(cfg, steps=0, before=result, after=result, stage_s=timer.stage_s, drawn={}, skipped=skipped))
-    return result.sampled["macro"]
 
 
 def heldout(parts: Parts, encoder: Any, folder: Path, name: str, device: torch.device, *, reuse: bool = False) -> HeldoutResult:
@@ -137,9 +130,9 @@ def heldout(parts: Parts, encoder: Any, folder: Path, name: str, device: torch.d
         )  # fmt: skip
 
 
-def _trainer(cfg: DictConfig, folder: Path) -> L.Trainer:
+def _trainer(cfg: DictConfig, folder: Path, benchmarks: BenchmarkCallback) -> L.Trainer:
     loggers = [instantiate(logger) for logger in cfg.logger.values()]
-    callbacks = [instantiate(cfg.checkpoint), RunLog(folder=folder), Progress()]
+    callbacks = [instantiate(cfg.checkpoint), RunLog(folder=folder), benchmarks, Progress()]
     return instantiate(cfg.trainer, logger=loggers, callbacks=callbacks)
 
 

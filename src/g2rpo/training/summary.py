@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from g2rpo import __version__
 from g2rpo.evaluation.heldout import HeldoutResult
+from g2rpo.evaluation.results import Entry, macro
 from g2rpo.files import write_whole
 
 PACKAGES = ("torch", "transformers", "lightning", "hydra-core")
@@ -26,6 +28,7 @@ def summarise(
     stage_s: dict[str, float],
     drawn: dict[str, int],
     skipped: dict[str, Any],
+    benchmarks: Mapping[str, Entry] | None = None,
 ) -> dict[str, Any]:
     """What `summary.json` will hold; `stage_s` is taken as it is, so that a last stage can still be booked."""
     return {
@@ -33,7 +36,8 @@ def summarise(
         "steps": steps,
         "heldout": {"before": _scores(before.sampled), "after": _scores(after.sampled)},
         "heldout_greedy": {"before": _scores(before.greedy), "after": _scores(after.greedy)},
-        "benchmarks": {},
+        "benchmarks": dict(benchmarks or {}),
+        "benchmark_means": macro(benchmarks or {}),
         "stage_s": stage_s,
         "prompts_drawn": drawn,
         "prompts_skipped": skipped,
