@@ -12,7 +12,6 @@ import os
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import hydra.utils  # noqa: F401  imported before forking, to save every child the time
@@ -20,19 +19,10 @@ import hypothesis.strategies  # noqa: F401
 import pytest
 import scipy.stats  # noqa: F401
 import torch
+from mutant import Mutant
+from mutants_data import DATA_MUTANTS
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """`old` becomes `new` in `src/g2rpo/<file>`; `tests` are files under `tests/`, separated by blanks."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    tests: str
 
 
 GAUSSIAN, G2RPO, DECOUPLED = "advantage/gaussian.py", "advantage/g2rpo.py", "advantage/g2rpo_decoupled.py"
@@ -286,6 +276,7 @@ MUTANTS = (
     Mutant("judge: one decimal suffices", QUANTITY, "len(decimals) >= 2", "len(decimals) >= 1", T_QUANTITY),
     Mutant("judge: one pass suffices", "benchmark/mmbench.py", "protocol=protocol) == 1)", "protocol=protocol) > 0)", T_MMBENCH),
     Mutant("judge: a right 0 counts", "benchmark/mathvista.py", "(final or bool(value))", "True", T_MATHVISTA),
+    *DATA_MUTANTS,
 )
 
 
