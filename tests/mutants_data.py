@@ -19,7 +19,7 @@ DATA_MUTANTS = (
     Mutant("data: a replacement takes a turn", STREAM, "return self._served(self._next(task, self.places))",
            "self.counts[task] = self.counts.get(task, 0) + 1\n        return self._served(self._next(task, self.places))", T_STREAM),
     Mutant("data: nothing rests", STREAM, "if self.curriculum.admits(*turn):", "if True:", T_STREAM),
-    Mutant("data: temperature the other way", MIX, "weight ** (1 / temperature)", "weight**temperature", T_MIX),
+    Mutant("data: temperature the other way", MIX, "task: weight ** (1 / temperature) for", "task: weight**temperature for", T_MIX),
     Mutant("data: sizes count without weights", MIX, "weight * (sizes[task] or 0)", "(sizes[task] or 0)", T_MIX),
     Mutant("data: rest ends an epoch early", CURRICULUM, "epoch + 1 + rest", "epoch + rest", T_CURRICULUM),
     Mutant("data: hard and easy swapped", CURRICULUM, "self.hard_epochs if accuracy <= self.low",
