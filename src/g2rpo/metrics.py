@@ -1,7 +1,8 @@
 """Name, unit and meaning of every number that a run logs. A number that is not listed here cannot be logged.
 
 Names are `<noun>/<what>[/<task>[/<task>]]`; `per_task` metrics exist once for each task that takes part in a step, `per_pair`
-metrics for each two of them. Numbers are reduced over the whole rollout batch as sums and counts, never as means of means.
+metrics for each two of them, `per_benchmark` metrics once for each benchmark that is asked (`benchmark/score/mmmu`). Numbers are
+reduced over the whole rollout batch as sums and counts, never as means of means.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ class Metric:
     meaning: str
     per_task: bool = False
     per_pair: bool = False
+    per_benchmark: bool = False
     summary: str = "last"
 
 
@@ -66,6 +68,10 @@ METRICS = (
     Metric("equity/norm_ratio", "ratio", "largest over smallest gradient norm of a task"),
     Metric("optim/grad_norm", "norm", "gradient norm before clipping"),
     Metric("optim/lr", "1", "learning rate"),
+    Metric("benchmark/score", "score in [0, 1]", "headline score of a benchmark", per_benchmark=True, summary="max"),
+    Metric("benchmark/parse_rate", "frac", "share of a benchmark's rows in whose completion an answer was found", per_benchmark=True),
+    Metric("benchmark/macro", "score in [0, 1]", "mean over the benchmarks that are asked", summary="max"),
+    Metric("heldout/macro", "score in [0, 1]", "mean over tasks of the sampled accuracy on held-out prompts", summary="max"),
     Metric("time/step_s", "s", "whole step"),
     Metric("time/rollout_s", "s", "drawing, generating and scoring completions"),
     Metric("time/equity_s", "s", "measuring gradient equity"),
@@ -77,11 +83,14 @@ BY_NAME = {metric.name: metric for metric in METRICS}
 
 def metric_of(column: str) -> Metric:
     """The metric a logged column belongs to; raises `KeyError` for a column that no metric declares."""
+    owner, _, benchmark = column.rpartition("/")
+    if owner in BY_NAME and BY_NAME[owner].per_benchmark and benchmark:
+        return BY_NAME[owner]
     name, tasks = column, 0
     while name.rpartition("/")[2] in TASKS:
         name, tasks = name.rpartition("/")[0], tasks + 1
     metric = BY_NAME.get(name)
-    if metric is None or tasks != (2 if metric.per_pair else int(metric.per_task)):
+    if metric is None or metric.per_benchmark or tasks != (2 if metric.per_pair else int(metric.per_task)):
         raise KeyError(f"{column!r} is not declared in g2rpo/metrics.py")
     return metric
 

@@ -44,6 +44,7 @@ def row(**options: Any) -> dict[str, float]:
     collected = Collected(
         batch=batch, rollouts=rollouts, scores=scores, failed=torch.tensor([False, True, False, False]), draws=2,
         drawn=per_task(math=3, chart=1, grounding=2).long(), kept=per_task(math=2, chart=1).long(), places=[0, 1], num_groups=2,
+        accuracies={}, empty=False,
     )  # fmt: skip
     updates = options.get("updates") or [
         update({"math": 4.0}, {"math": 5.0}, 0.25, policy=1.0, clip_frac=0.5, grad_norm=3.0),

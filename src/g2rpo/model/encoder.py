@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int
 from PIL import Image
 from torch import Tensor
 from transformers import AutoTokenizer
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
 from g2rpo.records import Prompt, PromptBatch, task_index
 
@@ -56,6 +56,14 @@ class QwenEncoder:
             image_grid_thw=patches["image_grid_thw"] if patches else None,
             num_images=torch.tensor([len(group) for group in images]),
         )
+
+    def fit(self, image: Image.Image) -> Image.Image:
+        """The image at the size the policy sees it, so that `encode` has nothing left to scale. Raises `ValueError` for a strip."""
+        width, height = image.size
+        factor = self.image_processor.patch_size * self.image_processor.merge_size
+        bounds = {"min_pixels": self.size["shortest_edge"], "max_pixels": self.size["longest_edge"]}
+        target = smart_resize(height, width, factor=factor, **bounds)[::-1]
+        return image if target == image.size else image.resize(target, self.image_processor.resample)
 
     def tokenize(self, completion: str) -> list[int]:
         """Token ids of a completion, its end token included."""

@@ -7,6 +7,7 @@ minibatches are arguments here and never of the Trainer. With several processes 
 prompts; advantages, denominators, the cut into minibatches and the gradient are those of all of them.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -24,7 +25,8 @@ from g2rpo.interfaces import Advantage, Encoder, GroupFilter, Loss, OwnWeights, 
 from g2rpo.loss.kl import completion_penalty
 from g2rpo.metrics import checked
 from g2rpo.records import Experience, PromptBatch
-from g2rpo.rollout.collect import Collected, collect
+from g2rpo.rollout.collect import Collected, collect, nothing_kept
+from g2rpo.rollout.join import group_rows
 from g2rpo.shaping import Shaping
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.equity import GradientEquity
@@ -34,6 +36,7 @@ from g2rpo.training.step_metrics import StepTimes, step_metrics
 from g2rpo.training.table import CompletionTable, completion_table
 from g2rpo.training.update import Updater, UpdateStats, clip_gradients, select_experience
 
+log = logging.getLogger("g2rpo")
 OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 
 
@@ -76,6 +79,7 @@ class G2RPOModule(L.LightningModule):
             loss=loss, entropy=shaping.entropy, forbidden=tuple(encoder.forbidden_token_ids), temperature=engine.sampling.temperature
         )
         self.steps_done = 0
+        self.empty_draws = 0
         self.last_experience: Experience | None = None
         self.last_metrics: dict[str, float] = {}
         engine.start(policy, encoder)
@@ -84,6 +88,7 @@ class G2RPOModule(L.LightningModule):
         """One rollout batch: drawn, judged, learnt from."""
         times = StepTimes(start=time.perf_counter())
         collected = self.collect(batch)
+        self._watch(collected)
         own = self.engine if isinstance(self.engine, OwnWeights) else None
         if own:
             own.rest()
@@ -111,6 +116,7 @@ class G2RPOModule(L.LightningModule):
             return collect(
                 batch, self._more, self.engine, self.reward, self.sampling,
                 group_filter=self.group_filter, failure_budget=self.failure_budget, seed=self._sampling_seed(),
+                group_size_of=self.batch.group_sizes(),
             )  # fmt: skip
         except FloatingPointError as error:
             raise RuntimeError(
@@ -187,13 +193,24 @@ class G2RPOModule(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the weights do not hold: the step count and the estimator's memory."""
         state = self.advantage.state_dict() if hasattr(self.advantage, "state_dict") else {}
-        checkpoint["g2rpo"] = {"steps_done": self.steps_done, "advantage": state}
+        checkpoint["g2rpo"] = {"steps_done": self.steps_done, "empty_draws": self.empty_draws, "advantage": state}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores it."""
         self.steps_done = checkpoint["g2rpo"]["steps_done"]
+        self.empty_draws = checkpoint["g2rpo"]["empty_draws"]
         if hasattr(self.advantage, "load_state_dict"):
             self.advantage.load_state_dict(checkpoint["g2rpo"]["advantage"])
+
+    def _watch(self, collected: Collected) -> None:
+        """Tells the curriculum what came out, and stops a run in which nothing is learnt any more."""
+        self.trainer.datamodule.observe(collected.accuracies)
+        self.empty_draws = self.empty_draws + collected.draws if collected.empty else 0
+        if not collected.empty:
+            return
+        if self.empty_draws >= self.group_filter.empty_draws:
+            raise RuntimeError(f"step {self.steps_done + 1}: {nothing_kept(collected.drawn, self.empty_draws)}")
+        log.warning("step %d: no group with mixed accuracy in %d draws, nothing to learn from", self.steps_done + 1, collected.draws)
 
     def _more(self) -> PromptBatch:
         return self.trainer.datamodule.draw().to(self.device)
@@ -210,12 +227,20 @@ class G2RPOModule(L.LightningModule):
             batch=collected.batch, rollouts=rollouts, task=collected.batch.task[rollouts.prompt], scores=collected.scores,
             rewards=total, advantages=total,
         )  # fmt: skip
-        pieces = self._micro_batches(whole, list(range(len(collected.batch.prompts))))
-        found = [self.updater.stats(model.to(self.device), piece).logprobs for piece in pieces]
-        return torch.cat(found) if found else torch.zeros_like(rollouts.old_logprobs)
+        out = torch.zeros_like(rollouts.old_logprobs)
+        for rows in self._cut(whole, range(len(collected.batch.prompts))):
+            mine = group_rows(torch.tensor(rows, device=out.device), rollouts.prompt)
+            out[mine] = self.updater.stats(model.to(self.device), select_experience(whole, rows)).logprobs
+        return out
 
     def _micro_batches(self, experience: Experience, rows: Sequence[int]) -> list[Experience]:
-        return [select_experience(experience, piece) for piece in self.batch.microbatches(list(rows))]
+        return [select_experience(experience, piece) for piece in self._cut(experience, rows)]
+
+    def _cut(self, experience: Experience, rows: Sequence[int]) -> list[list[int]]:
+        """Prompts of each forward pass; a pass takes groups of one size."""
+        sizes = torch.bincount(experience.rollouts.prompt.cpu()).tolist()
+        alike = [[row for row in rows if sizes[row] == size] for size in sorted({sizes[row] for row in rows})]
+        return [piece for group in alike for piece in self.batch.microbatches(group)]
 
     def _own_gradients(self) -> AbstractContextManager[Any]:
         """DDP would average gradients as they come; here they are added up once, after the last micro-batch (`ranks.add_gradients`)."""

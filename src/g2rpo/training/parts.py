@@ -1,7 +1,9 @@
 """What the configuration names, built."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from hydra.utils import instantiate
@@ -9,7 +11,8 @@ from omegaconf import DictConfig
 
 from g2rpo.data.mixture import TaskMix
 from g2rpo.evaluation.heldout import HeldoutEvaluation
-from g2rpo.interfaces import Advantage, Loss, OwnWeights, PromptSource, Reward, RolloutEngine
+from g2rpo.evaluation.suite import SuiteEvaluation
+from g2rpo.interfaces import Advantage, Curriculum, Isolation, Loss, OwnWeights, PromptSource, Reward, RolloutEngine
 from g2rpo.model.checkpoint import Checkpoint
 from g2rpo.training.batch_plan import BatchPlan
 
@@ -21,11 +24,20 @@ class Parts:
     model: Checkpoint
     source: PromptSource
     mix: TaskMix
+    curriculum: Curriculum
     engine: RolloutEngine
     reward: Reward
+    isolation: Isolation
     batch: BatchPlan
     heldout: HeldoutEvaluation
+    suite: SuiteEvaluation
     others: dict[str, Any]
+
+    @contextmanager
+    def started(self) -> Iterator[Self]:
+        """These parts with a reward that runs where `isolation` says, until the context ends."""
+        with self.isolation.start(self.reward) as reward:
+            yield replace(self, reward=reward)
 
 
 def build_parts(cfg: DictConfig) -> Parts:
@@ -35,10 +47,13 @@ def build_parts(cfg: DictConfig) -> Parts:
     return Parts(
         source=instantiate(cfg.data, _convert_="all"),
         mix=instantiate(cfg.task_mix, _convert_="all"),
+        curriculum=instantiate(cfg.curriculum, _convert_="all"),
         engine=instantiate(cfg.rollout, _convert_="all"),
         reward=instantiate(cfg.reward, _convert_="all"),
+        isolation=instantiate(cfg.isolation, _convert_="all"),
         batch=instantiate(cfg.batch, _convert_="all"),
         heldout=instantiate(cfg.heldout, _convert_="all"),
+        suite=instantiate(cfg.eval, _convert_="all"),
         model=instantiate(cfg.model, _convert_="all"),
         others=made,
     )
