@@ -30,6 +30,7 @@ HUB = [
 GIVEN = {
     "model=folder": [f"model.path={TINY}"], "data=onethinker": FILES, "data=jsonl": FILES,
     "data=hub": HUB, "data=hub_stream": HUB,
+    "experiment=openvlthinker_v2": FILES, "experiment=grpo_baseline": FILES,
     "reward=judge": ["reward.judge.model=m", "reward.judge.api_key_env=null"],
     "judge=openai": ["judge.model=m", "judge.api_key_env=null"],
 }  # fmt: skip
