@@ -75,8 +75,22 @@ METRICS = (
     Metric("time/step_s", "s", "whole step"),
     Metric("time/rollout_s", "s", "drawing, generating and scoring completions"),
     Metric("time/equity_s", "s", "measuring gradient equity"),
-    Metric("time/sync_s", "s", "weights to the engine, and the proof that they arrived; part of the update"),
     Metric("time/update_s", "s", "forward, backward and optimiser"),
+    Metric("time/data_s", "s", "drawing and encoding prompts; the step's first batch is drawn before time/step_s begins"),
+    Metric("time/vision_s", "s", "vision tower, in rollouts and in forward passes"),
+    Metric("time/prefill_s", "s", "prompts through the network before the first sampled token"),
+    Metric("time/decode_s", "s", "sampling completions"),
+    Metric("time/reward_s", "s", "judging completions"),
+    Metric("time/advantage_s", "s", "shaped rewards and advantages"),
+    Metric("time/old_logprobs_s", "s", "log-probabilities of completions under the reference, and under the policy where asked for"),
+    Metric("time/forward_s", "s", "forward passes and loss of the updates, vision tower apart"),
+    Metric("time/backward_s", "s", "backward passes of the updates"),
+    Metric("time/optimiser_s", "s", "clipping and optimiser steps"),
+    Metric("time/sync_s", "s", "giving the new weights to the sampler, and the proof that they arrived; part of the update"),
+    Metric("throughput/tokens", "tokens/s", "prompt and completion tokens of a step, each prompt once, over its time"),
+    Metric("throughput/useful_frac", "frac", "share of tokens in training passes that are neither padding nor a prompt's copy"),
+    Metric("throughput/tflops", "TFLOP/s", "least work of generating and learning, over the step's time"),
+    Metric("throughput/mfu_frac", "frac", "the same as a share of what the GPUs can do in bfloat16"),
 )
 BY_NAME = {metric.name: metric for metric in METRICS}
 

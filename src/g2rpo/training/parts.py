@@ -42,7 +42,9 @@ class Parts:
 
 def build_parts(cfg: DictConfig) -> Parts:
     """Builds the cheap objects; errors carry the full key."""
-    made = {key: instantiate(cfg[key], _convert_="all") for key in ("advantage", "loss", "shaping", "filter", "equity", "optimizer")}
+    made = {
+        key: instantiate(cfg[key], _convert_="all") for key in ("advantage", "loss", "shaping", "filter", "equity", "optimizer", "policy")
+    }
     check_kl_counts(made["loss"], made["advantage"])
     return Parts(
         source=instantiate(cfg.data, _convert_="all"),

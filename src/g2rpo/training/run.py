@@ -87,7 +87,7 @@ def _trained(
     module = G2RPOModule(
         policy=policy, reference=parts.model.reference() if others["loss"].kl_coef else None, encoder=encoder, engine=parts.engine,
         reward=parts.reward, advantage=others["advantage"], loss=others["loss"], shaping=others["shaping"], batch=parts.batch,
-        optimizer=others["optimizer"], group_filter=others["filter"], equity=others["equity"],
+        optimizer=others["optimizer"], prefix=others["policy"].prefix, group_filter=others["filter"], equity=others["equity"],
         max_grad_norm=cfg.max_grad_norm, failure_budget=cfg.reward_failures, seed=cfg.seed,
     )  # fmt: skip
     timer.done("setup")
