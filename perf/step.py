@@ -81,7 +81,9 @@ class Update:
         """Of the forward pass; the backward pass is twice that."""
         cost, tokens = cost_of(self.policy), self.mask.sum(1)
         batch = self.single if form == "apart" else self.batch
-        return vision_flops(cost, batch) + text_flops(cost, self.batch.attention_mask.sum(1), tokens, shared=form == "shared")
+        prompt = self.batch.attention_mask.sum(1)
+        owner = torch.arange(len(prompt)).repeat_interleave(len(tokens) // len(prompt))
+        return vision_flops(cost, batch) + text_flops(cost, prompt, tokens, owner.to(prompt.device), shared=form == "shared")
 
     def peak(self) -> float:
         """MiB held at most, so far."""

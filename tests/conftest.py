@@ -5,7 +5,11 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers and datasets are imported
 os.environ["WANDB_MODE"] = "offline"
 
-from collections.abc import Callable
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +58,71 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     prompts = [source.get(task, index, "train") for index in range(10) for task in TASKS]
     save_tiny(folder, [text for prompt in prompts for text in (prompt.text, solutions.demonstrate(prompt))], seed=3)
     return folder
+
+
+class ChatServer:
+    """Answers chat completions on 127.0.0.1. `reply(prompt, attempt)` is text, or (status, headers, body), or a pause in seconds."""
+
+    def __init__(self) -> None:
+        self.reply: Callable[[str, int], Any] = lambda prompt, attempt: "1"
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.times: list[float] = []
+        self.at_once = self.most_at_once = 0
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.base_url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    @property
+    def prompts(self) -> list[str]:
+        return [request["messages"][0]["content"] for request in self.requests]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(server) -> type[BaseHTTPRequestHandler]:
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                prompt = body["messages"][0]["content"]
+                with server._lock:
+                    server.requests.append(body | {"path": self.path})
+                    server.headers.append(dict(self.headers))
+                    server.times.append(time.monotonic())
+                    attempt = server.prompts.count(prompt)
+                    server.at_once += 1
+                    server.most_at_once = max(server.most_at_once, server.at_once)
+                try:
+                    self.answer(server.reply(prompt, attempt))
+                except BrokenPipeError:
+                    pass  # the client did not wait
+                finally:
+                    with server._lock:
+                        server.at_once -= 1
+
+            def answer(self, reply: Any) -> None:
+                if isinstance(reply, float):
+                    time.sleep(reply)
+                    reply = "slow"
+                content = json.dumps({"choices": [{"message": {"role": "assistant", "content": reply}, "finish_reason": "stop"}]})
+                status, headers, text = reply if isinstance(reply, tuple) else (200, {}, content)
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        return Handler
+
+
+@pytest.fixture
+def chat_server() -> Iterator[ChatServer]:
+    """An endpoint that says what a test wants; it remembers what it was asked."""
+    server = ChatServer()
+    yield server
+    server.close()

@@ -36,7 +36,7 @@ import torch
 from g2rpo.data.gym.source import GymSource
 from g2rpo.loss.clip import ClipLoss
 from g2rpo.records import Prompt
-from g2rpo.reward.openvlthinker import OpenVLThinkerReward
+from g2rpo.rollout.hf import HFEngine
 
 
 class Broken(GymSource):
@@ -60,16 +60,23 @@ class Refusing:
 class LengthPays:
     """Some variety in the rewards of a random model: the accuracy grows with the length of the text."""
 
-    def __init__(self, *, dies_after: int | None = None) -> None:
-        self.left = dies_after
-
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
-        if self.left is not None:
-            self.left -= 1
-            if self.left < 0:
-                os._exit(9)  # like a machine that is switched off: no handler, no clean-up
         accuracy = min(1.0, len(completion) / 40)
         return {"accuracy": accuracy, "format": 1.0, "structure": 0.0, "total": accuracy}
+
+
+class SwitchedOff(HFEngine):
+    """An engine that ends the run in the middle of a step, like a machine that is switched off: no handler, no clean-up."""
+
+    def __init__(self, *, dies_in_step: int, **options) -> None:
+        super().__init__(**options)
+        self.left = dies_in_step
+
+    def generate(self, batch, sampling, seed):
+        self.left -= 1
+        if self.left == 0:
+            os._exit(9)
+        return super().generate(batch, sampling, seed)
 
 
 class NoNumber(ClipLoss):
@@ -208,10 +215,10 @@ def test_the_same_seed_gives_the_same_numbers_and_another_does_not(finished: Pat
 def test_a_killed_and_resumed_run_has_the_numbers_of_the_unbroken_one(
     train: Callable[..., Path], tiny_folder: Path, plug_ins: Path, tmp_path: Path
 ) -> None:
-    # ema_grpo remembers rewards, so its memory has to survive too; the reward kills the process in the third step of eight completions
+    # ema_grpo remembers rewards, so its memory has to survive too; the process dies in its third step
     options = ("advantage=ema_grpo", "trainer.max_steps=4", "checkpoint.every_n_train_steps=1", NO_HELDOUT, *LENGTH_PAYS)
     unbroken, killed = train(*options, folder="unbroken"), tmp_path / "killed"
-    dies = ("+reward.dies_after=20", f"hydra.run.dir={killed}")
+    dies = ("rollout._target_=misbehaving.SwitchedOff", "+rollout.dies_in_step=3", f"hydra.run.dir={killed}")
     done = script("train.py", *SMALL, f"model.path={tiny_folder}", *options, *dies, path=plug_ins)
     assert done.returncode == 9, done.stderr
     assert [row["step"] for row in metrics(killed)] == ["1", "2"]
@@ -277,6 +284,7 @@ WRONG = {
     "missing folder": (["model.path=/no/such/folder"], "model.path: expected a folder with config.json or a Hub id"),
     "no folder named": (["model.path=???"], "model.path: Missing mandatory value"),
     "no steps": (["trainer.max_steps=0"], "trainer.max_steps: expected at least 1"),
+    "no workers": (["isolation.workers=0"], "isolation.workers: expected at least 1 process, got 0; isolation=inline uses none"),
     "argument that does not exist": (["+filter.lwo=0.1"], "filter: "),
     "class that does not exist": (["reward._target_=nowhere.Reward"], "reward: "),
 }
@@ -327,9 +335,8 @@ def test_a_picture_that_cannot_be_read_is_named_with_its_prompt(
     message = complaint(
         train, caplog, tmp_path, NO_HELDOUT, "~data", f"+data={{_target_: misbehaving.Broken, file: {tmp_path / 'chart.png'}}}"
     )
-    assert message.startswith("task 'chart', prompt 'gym/train/chart/0': image ")
-    assert str(tmp_path / "chart.png") in message
-    assert message.endswith("Replace it or drop the record.")
+    assert message.startswith(f"prompt 'gym/train/chart/0': image {tmp_path / 'chart.png'}: ")
+    assert message.endswith(". Mend or drop the record.")
 
 
 @pytest.mark.parametrize("heldout_prompts", [0, 2])

@@ -22,7 +22,18 @@ TINY = files("g2rpo") / "model" / "tiny_qwen3_vl"
 ROWS = Path(__file__).parent / "data" / "rows.jsonl"
 FILES = [f"data.files={ROWS}", "data.root=.", "task_mix.weights={math: 1.0}"]
 
-GIVEN = {"model=folder": [f"model.path={TINY}"], "data=onethinker": FILES, "data=jsonl": FILES}
+HUB = [
+    f"data.path={ROWS.parent}", "data.columns={text: text, answer: answer}", "data.values={answer_type: numerical, task: math}",
+    "task_mix.weights={math: 1.0}",
+]  # fmt: skip
+
+GIVEN = {
+    "model=folder": [f"model.path={TINY}"], "data=onethinker": FILES, "data=jsonl": FILES,
+    "data=hub": HUB, "data=hub_stream": HUB,
+    "experiment=openvlthinker_v2": FILES, "experiment=grpo_baseline": FILES,
+    "reward=judge": ["reward.judge.model=m", "reward.judge.api_key_env=null"],
+    "judge=openai": ["judge.model=m", "judge.api_key_env=null"],
+}  # fmt: skip
 """What a person has to add to a choice, because no default could be right."""
 OF_THE_RUN = {"trainer": {"logger": False, "enable_checkpointing": False}}
 """Arguments that the run adds to a group's own."""
@@ -31,9 +42,9 @@ OF_THE_RUN = {"trainer": {"logger": False, "enable_checkpointing": False}}
 @pytest.mark.parametrize("choice", CHOICES)
 def test_a_run_with_this_choice_builds(choice: str, composed: Callable[..., Any], tmp_path: Path) -> None:
     group, _, name = choice.partition("=")
-    chosen = choice if group in DEFAULTS else f"+{group}@probe={name}"
+    chosen, given = (choice, GIVEN.get(choice, [])) if group in DEFAULTS else (f"+{group}@probe={name}", _probe_given(choice))
     small = [] if group == "model" else ["model=tiny"]
-    cfg = composed(*small, chosen, *GIVEN.get(choice, []), f"run_dir={tmp_path}")
+    cfg = composed(*small, chosen, *given, f"run_dir={tmp_path}")
     assert OmegaConf.missing_keys(cfg) == set()
     build_parts(cfg)
 
@@ -41,17 +52,23 @@ def test_a_run_with_this_choice_builds(choice: str, composed: Callable[..., Any]
 @pytest.mark.parametrize("choice", OBJECTS)
 def test_an_object_of_a_group_builds_alone(choice: str, composed: Callable[..., Any], tmp_path: Path) -> None:
     group, _, name = choice.partition("=")
-    given = [override.replace(f"{group}.", "probe.", 1) for override in GIVEN.get(choice, []) if override.startswith(f"{group}.")]
-    probe = composed(f"+{group}@probe={name}", *given, f"run_dir={tmp_path}").probe
+    probe = composed(f"+{group}@probe={name}", *_probe_given(choice), f"run_dir={tmp_path}").probe
     built = instantiate(probe, _convert_="all", **OF_THE_RUN.get(group, {}))
     if "_target_" in probe:
         assert _made_by(probe._target_, built)
+
+
+def _probe_given(choice: str) -> list[str]:
+    group = choice.partition("=")[0]
+    return [override.replace(f"{group}.", "probe.", 1) for override in GIVEN.get(choice, []) if override.startswith(f"{group}.")]
 
 
 def _made_by(target: str, made: Any) -> bool:
     """Whether `made` is what a yaml's `_target_` names: an instance, a partial, or the product of a classmethod."""
     kind = made.func if isinstance(made, partial) else type(made)
     names = target.split(".")
+    if made is None:
+        return target == "types.NoneType"
     return names[0] == kind.__module__.split(".")[0] and kind.__name__ in names
 
 

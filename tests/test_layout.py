@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "g2rpo"
 PYTHON = sorted(p for top in ("src", "tests", "perf") for p in (ROOT / top).rglob("*.py")) + sorted(ROOT.glob("*.py"))
 YAML = sorted(p for top in ("conf", "sweeps") for p in (ROOT / top).rglob("*.yaml"))
-ONE_NOUN = ("advantage", "loss", "reward")
+ONE_NOUN = ("advantage", "loss", "reward", "benchmark", "rows")
 """Groups in which `conf/<noun>/<x>.yaml` builds an object of `src/g2rpo/<noun>/<x>.py`."""
 NAMES = sorted((noun, file.stem) for noun in ONE_NOUN for file in (ROOT / "conf" / noun).glob("*.yaml"))
 MODULES = sorted(

@@ -92,3 +92,12 @@ def test_a_checked_row_is_a_copy_of_itself() -> None:
     copy = checked(row)
     assert copy == row
     assert copy is not row
+
+
+def test_a_benchmark_metric_exists_once_for_each_benchmark_of_whatever_name() -> None:
+    assert metric_of("benchmark/score/refcoco_plus") is BY_NAME["benchmark/score"]
+    assert metric_of("benchmark/score/theirs") is BY_NAME["benchmark/score"]
+    assert metric_of("benchmark/macro") is BY_NAME["benchmark/macro"]
+    for column in ("benchmark/score", "benchmark/score/", "benchmark/macro/mmmu", "benchmark/scores/mmmu", "benchmark/score/a/b"):
+        with pytest.raises(KeyError, match="is not declared"):
+            metric_of(column)

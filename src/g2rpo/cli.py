@@ -1,6 +1,7 @@
 """What the three scripts at the root call. Heavy imports wait until Hydra has answered: `--help` takes a second."""
 
 import logging
+import math
 import os
 import sys
 import traceback
@@ -16,18 +17,43 @@ CONF = str(ROOT_CONF if ROOT_CONF.is_dir() else Path(__file__).parent / "conf")
 
 
 def train(cfg: DictConfig) -> float:
-    """Trains, evaluates before and after, writes report and summary. Returns the held-out macro score: what a sweep maximises."""
+    """Trains, evaluates before and after, writes report and summary. Returns the held-out macro score: what a sweep maximises.
+
+    With `preview` it shows the first prompts instead, and returns nan.
+    """
     with explained(Path(cfg.run_dir)):
+        if cfg.preview is not None:
+            return _preview(cfg)
         from g2rpo.report.run import write_report
         from g2rpo.training.run import run_training
 
         return run_training(cfg, write_report=write_report, conf=ROOT_CONF if ROOT_CONF.is_dir() else None)
 
 
+def _preview(cfg: DictConfig) -> float:
+    """Shows what training would see first. No weights are loaded, and no broken record hides the others."""
+    from g2rpo.data.stream import PromptStream
+    from g2rpo.report.preview import Preview
+    from g2rpo.training.parts import build_parts
+    from g2rpo.training.quiet import quieten
+
+    quieten()
+    preview = Preview(prompts=cfg.preview)
+    if "on_error" in cfg.data:
+        cfg.data.on_error = "skip"
+    parts = build_parts(cfg)
+    stream = PromptStream(source=parts.source, mix=parts.mix, seed=cfg.seed)
+    preview.write(
+        Path(cfg.run_dir), source=parts.source, tasks=tuple(parts.mix.shares), next_of=stream.next_of, seed=cfg.seed,
+        encoder=parts.model.encoder(), reward=parts.reward,
+    )  # fmt: skip
+    return math.nan
+
+
 def evaluate(cfg: DictConfig) -> float:
-    """Scores a checkpoint on the held-out prompts."""
+    """Scores a checkpoint on benchmarks and held-out prompts, or judges saved predictions again. Returns the mean score."""
     with explained(Path(cfg.run_dir)):
-        from g2rpo.training.run import run_evaluation
+        from g2rpo.training.evaluation_run import run_evaluation
 
         return run_evaluation(cfg)
 

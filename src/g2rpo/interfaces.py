@@ -1,12 +1,13 @@
 """The plug-in points: what satisfies one of these Protocols can be named by `_target_` in a yaml, also from outside the repository."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from g2rpo.records import Judgement, Prompt, PromptBatch, Rollouts, Sampling
+from g2rpo.records import Failed, Judgement, Prompt, PromptBatch, Rollouts, Sampling
 
 
 @runtime_checkable
@@ -18,6 +19,26 @@ class PromptSource(Protocol):
 
     def get(self, task: str, index: int, split: str) -> Prompt:
         """The `index`-th prompt of a task. Raises `IndexError` beyond `size`."""
+
+
+@runtime_checkable
+class Curriculum(Protocol):
+    """Whether a prompt's turn is taken, from what was seen of it. Hears the same on every rank; its state is in the checkpoint."""
+
+    revisits: bool
+    """Whether it needs prompts that come again: then an endless source is refused."""
+
+    def admits(self, task: str, index: int, epoch: int) -> bool:
+        """False passes over the `index`-th prompt of a task in this epoch."""
+
+    def observe(self, task: str, index: int, epoch: int, accuracy: float) -> None:
+        """The mean accuracy of a group that answered the prompt, whether or not it was learnt from."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it remembers."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from there."""
 
 
 @runtime_checkable
@@ -39,6 +60,9 @@ class Encoder(Protocol):
 
     def encode(self, prompts: Sequence[Prompt]) -> PromptBatch:
         """Chat template, image patches and left padding."""
+
+    def fit(self, image: Any) -> Any:
+        """A PIL image scaled to what `encode` would scale it to. Raises `ValueError` where the policy cannot see it."""
 
     def tokenize(self, completion: str) -> list[int]:
         """Token ids of a completion, its end token included."""
@@ -65,11 +89,52 @@ class RolloutEngine(Protocol):
 
 
 @runtime_checkable
+class OwnWeights(Protocol):
+    """What a rollout engine has besides, if it holds weights of its own that can fall behind the trainer's."""
+
+    in_trainer_process: bool
+    """Whether it lives inside the one process that trains, so that there cannot be several."""
+
+    def rest(self) -> None:
+        """Called when a step's completions are drawn: what holds memory may let go of it until `load_weights` or `generate`."""
+
+    def metrics(self) -> dict[str, float]:
+        """Numbers of the step that has just ended, all ranks', by their names in metrics.py. Called by every rank."""
+
+
+@runtime_checkable
 class Reward(Protocol):
     """Judges one completion. Raises only for a broken prompt, never for a strange completion."""
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
         """At least `accuracy`, `format`, `structure` and `total`."""
+
+
+@runtime_checkable
+class PreparedReward(Reward, Protocol):
+    """A reward that has something to load, which must not count as the time of the first completion that needs it."""
+
+    def prepare(self) -> None:
+        """Called once in each worker process, in the background of the run's own start."""
+
+
+@runtime_checkable
+class BatchReward(Reward, Protocol):
+    """A reward that judges some prompts many at a time and in the trainer's process, because it waits for a server."""
+
+    def in_batch(self, prompt: Prompt) -> bool:
+        """Whether completions of this prompt are judged by `score_all`; the others by `score`, in worker processes."""
+
+    def score_all(self, completions: Sequence[str], prompts: Sequence[Prompt]) -> Sequence[dict[str, float] | Failed]:
+        """One outcome per completion, in their order. What it raises ends the run; the trouble of one completion is its outcome."""
+
+
+@runtime_checkable
+class Isolation(Protocol):
+    """Where rewards run."""
+
+    def start(self, reward: Reward) -> AbstractContextManager[Reward]:
+        """The reward to use until the context ends. Returns at once: what takes time goes on in the background."""
 
 
 @runtime_checkable
@@ -118,9 +183,11 @@ class GroupFilter(Protocol):
 
     max_draws: int
     """Batches drawn for one step at most."""
+    empty_draws: int
+    """Batches without one group that is kept, in a row, after which the run stops."""
 
-    def keeps(self, accuracy: Float[Tensor, " b"], group_size: int) -> Bool[Tensor, " p"]:
-        """One decision per group; rows of a group stand together."""
+    def keeps(self, accuracy: Float[Tensor, " p"]) -> Bool[Tensor, " p"]:
+        """One decision per group, from the mean accuracy of its completions."""
 
 
 @runtime_checkable

@@ -1,7 +1,8 @@
 """Name, unit and meaning of every number that a run logs. A number that is not listed here cannot be logged.
 
 Names are `<noun>/<what>[/<task>[/<task>]]`; `per_task` metrics exist once for each task that takes part in a step, `per_pair`
-metrics for each two of them. Numbers are reduced over the whole rollout batch as sums and counts, never as means of means.
+metrics for each two of them, `per_benchmark` metrics once for each benchmark that is asked (`benchmark/score/mmmu`). Numbers are
+reduced over the whole rollout batch as sums and counts, never as means of means.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ class Metric:
     meaning: str
     per_task: bool = False
     per_pair: bool = False
+    per_benchmark: bool = False
     summary: str = "last"
 
 
@@ -43,6 +45,18 @@ METRICS = (
     Metric("policy/old_logprob_gap", "nats/token", "largest difference between the sampler's and the trainer's log-probability"),
     Metric("rollout/completion_tokens", "tokens", "mean completion length", per_task=True),
     Metric("rollout/truncated_frac", "frac", "share of completions cut at rollout.max_new_tokens", per_task=True),
+    Metric(
+        "rollout/sync_logprob_gap", "nats/token", "largest difference between engine and trainer after the weights went over", summary="max"
+    ),
+    Metric(
+        "rollout/logprob_gap_mean", "nats/token", "mean |log-probability| difference of sampler and trainer", per_task=True, summary="max"
+    ),
+    Metric("rollout/logprob_gap_max", "nats/token", "largest difference of sampler and trainer", per_task=True, summary="max"),
+    Metric("rollout/sampler_k3", "nats/token", "KL of sampler and trainer, k3 estimate", per_task=True, summary="max"),
+    Metric("rollout/ess_frac", "frac", "effective sample size of the importance weights trainer / sampler", per_task=True, summary="min"),
+    Metric("rollout/num_regenerated", "prompts", "prompts asked again because a request failed", summary="max"),
+    Metric("rollout/num_restarts", "restarts", "times the engine had to be started again", summary="max"),
+    Metric("rollout/freed_gib", "GiB", "GPU memory that the sleeping engine gave back"),
     Metric("loss/policy", "loss", "the clipped surrogate"),
     Metric("loss/kl", "nats/token", "KL penalty to the reference, before its coefficient"),
     Metric("loss/entropy_band", "loss", "penalty for entropy outside its band"),
@@ -54,6 +68,10 @@ METRICS = (
     Metric("equity/norm_ratio", "ratio", "largest over smallest gradient norm of a task"),
     Metric("optim/grad_norm", "norm", "gradient norm before clipping"),
     Metric("optim/lr", "1", "learning rate"),
+    Metric("benchmark/score", "score in [0, 1]", "headline score of a benchmark", per_benchmark=True, summary="max"),
+    Metric("benchmark/parse_rate", "frac", "share of a benchmark's rows in whose completion an answer was found", per_benchmark=True),
+    Metric("benchmark/macro", "score in [0, 1]", "mean over the benchmarks that are asked", summary="max"),
+    Metric("heldout/macro", "score in [0, 1]", "mean over tasks of the sampled accuracy on held-out prompts", summary="max"),
     Metric("time/step_s", "s", "whole step"),
     Metric("time/rollout_s", "s", "drawing, generating and scoring completions"),
     Metric("time/equity_s", "s", "measuring gradient equity"),
@@ -68,7 +86,7 @@ METRICS = (
     Metric("time/forward_s", "s", "forward passes and loss of the updates, vision tower apart"),
     Metric("time/backward_s", "s", "backward passes of the updates"),
     Metric("time/optimiser_s", "s", "clipping and optimiser steps"),
-    Metric("time/sync_s", "s", "giving the new weights to the sampler"),
+    Metric("time/sync_s", "s", "giving the new weights to the sampler, and the proof that they arrived; part of the update"),
     Metric("time/tokens_per_second", "tokens/s", "prompt and completion tokens of a step, each prompt once, over its time"),
     Metric("time/useful_frac", "frac", "share of tokens in training passes that are neither padding nor a prompt's copy"),
     Metric("time/tflops", "TFLOP/s", "least work of generating and learning, over the step's time"),
@@ -79,11 +97,14 @@ BY_NAME = {metric.name: metric for metric in METRICS}
 
 def metric_of(column: str) -> Metric:
     """The metric a logged column belongs to; raises `KeyError` for a column that no metric declares."""
+    owner, _, benchmark = column.rpartition("/")
+    if owner in BY_NAME and BY_NAME[owner].per_benchmark and benchmark:
+        return BY_NAME[owner]
     name, tasks = column, 0
     while name.rpartition("/")[2] in TASKS:
         name, tasks = name.rpartition("/")[0], tasks + 1
     metric = BY_NAME.get(name)
-    if metric is None or tasks != (2 if metric.per_pair else int(metric.per_task)):
+    if metric is None or metric.per_benchmark or tasks != (2 if metric.per_pair else int(metric.per_task)):
         raise KeyError(f"{column!r} is not declared in g2rpo/metrics.py")
     return metric
 

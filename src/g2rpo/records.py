@@ -8,44 +8,18 @@ and row `i` answers prompt `i // group_size`. The prompt and its images exist on
 the raw reward, the shaped reward and the advantage are three fields.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-TASKS = ("general_vqa", "math", "chart", "spatial", "document", "grounding")
-"""The one axis along which everything is told apart: data, mixture, rewards, advantages, shaping, logs, evaluation."""
-
-
-def task_index(task: str) -> int:
-    """Position of a task's name in `TASKS`; a `ValueError` names the choices."""
-    if task not in TASKS:
-        raise ValueError(f"unknown task {task!r}; expected one of: {', '.join(TASKS)}")
-    return TASKS.index(task)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Prompt:
-    """One question about zero or more images, with what a reward needs to judge an answer."""
-
-    id: str
-    """Unique in its source and the same in every run: `gym/train/chart/17`."""
-    task: str
-    """One of `TASKS`."""
-    text: str
-    """The user's turn, without chat template and image placeholders; images stand before the text."""
-    images: Sequence[Any]
-    """PIL images, or paths that are opened when the prompt is encoded."""
-    answer: str
-    """The gold answer, with or without `<answer>` tags."""
-    answer_type: str
-    """How an answer is judged: `multiple choice`, `numerical`, `regression`, `OCR`, `math`, `spatial grounding`, ..."""
-    media: str = "image"
-    source: str = ""
-    meta: Mapping[str, Any] = field(default_factory=dict)
+from g2rpo.prompt import TASKS as TASKS
+from g2rpo.prompt import Failed as Failed
+from g2rpo.prompt import Prompt as Prompt
+from g2rpo.prompt import task_index as task_index
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -77,3 +77,25 @@ def test_the_order_in_which_weights_are_written_does_not_matter() -> None:
 def test_weights_that_make_no_mixture_are_refused(weights: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TaskMix(weights=weights)
+
+
+def test_temperature_evens_out_shares_and_one_leaves_them() -> None:
+    weights = {"math": 16.0, "chart": 4.0, "document": 1.0}
+    # square roots at temperature 2: 4, 2, 1
+    assert TaskMix(weights=weights, temperature=2.0).shares == pytest.approx({"math": 4 / 7, "chart": 2 / 7, "document": 1 / 7})
+    assert TaskMix(weights=weights).shares == pytest.approx({"math": 16 / 21, "chart": 4 / 21, "document": 1 / 21})
+    sharper = TaskMix(weights=weights, temperature=0.5).shares
+    assert sharper["math"] == pytest.approx(256 / 273)
+
+
+def test_a_mixture_by_size_weighs_prompts_and_not_tasks() -> None:
+    mix = TaskMix(weights={"math": 1.0, "chart": 3.0}, by_size=True, temperature=2.0).sized({"math": 16, "chart": 12})
+    assert mix.shares == pytest.approx({"math": 4 / 10, "chart": 6 / 10})
+    plain = TaskMix(weights={"math": 1.0, "chart": 3.0})
+    assert plain.sized({"math": 1600, "chart": None}) is plain
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_temperature_that_is_no_positive_number_is_refused(temperature: float) -> None:
+    with pytest.raises(ValueError, match=r"task_mix\.temperature: expected a number above 0"):
+        TaskMix(weights={"math": 1.0}, temperature=temperature)

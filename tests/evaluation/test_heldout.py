@@ -41,6 +41,9 @@ class IdEncoder:
             attention_mask=ids + 1, pixel_values=None, image_grid_thw=None, num_images=torch.ones(len(prompts), dtype=torch.long),
         )  # fmt: skip
 
+    def fit(self, image: Any) -> Any:
+        return image
+
     def tokenize(self, completion: str) -> list[int]:
         return [self.eos_token_id]
 

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from g2rpo.interfaces import Encoder
 from g2rpo.records import TASKS, Prompt, PromptBatch, Rollouts, Sampling
-from g2rpo.rollout.collect import Collected, KeepAll, OnlineFilter, collect
+from g2rpo.rollout.collect import Collected, KeepAll, OnlineFilter, collect, nothing_kept
 
 Made = Callable[..., PromptBatch]
 RIGHT, WRONG, MIXED = ("1", "1", "1"), ("0", "0", "0"), ("0", "1", "0")
@@ -135,13 +136,27 @@ def test_prompts_are_asked_for_only_while_there_is_room(made: Made) -> None:
     assert next(run.later) is run.batches[2]
 
 
-def test_nothing_to_learn_from_is_an_error_that_names_tasks_and_remedies(made: Made) -> None:
+def test_where_nothing_is_kept_the_last_draw_stands_for_the_step(made: Made) -> None:
     run = Run(made, {"a": RIGHT, "b": WRONG, "h": RIGHT}, "ab", "bh", "ab")
+    collected = run(OnlineFilter(max_draws=2))
+    _assert_groups(collected, "bh", run)
+    assert (collected.empty, collected.draws, collected.num_groups, collected.places) == (True, 2, 2, [0, 1])
+    assert collected.kept.tolist() == [0] * len(TASKS)
+
+
+def test_the_message_about_nothing_to_learn_from_names_tasks_and_remedies() -> None:
+    drawn = torch.tensor([2, 4, 0, 0, 0, 0])
     message = (
-        r"no group with mixed accuracy in 3 draws of prompts: general_vqa \(2\), math \(4\)\. .* larger batch\.group_size, or filter=none"
+        r"no group with mixed accuracy in 7 draws in a row, prompts of general_vqa, math\. .* larger batch\.group_size, or filter=none"
     )
-    with pytest.raises(RuntimeError, match=message):
-        run(OnlineFilter(max_draws=3))
+    assert re.search(message, nothing_kept(drawn, 7))
+
+
+def test_every_groups_mean_accuracy_is_known_by_its_prompt(made: Made) -> None:
+    script = {"a": MIXED, "b": RIGHT, "c": MIXED, "d": WRONG, "e": WRONG, "f": ("1", "0", "1"), "g": MIXED, "h": MIXED}
+    collected = Run(made, script, "abcd", "efgh")(OnlineFilter())
+    means = {name: sum(map(float, script[name])) / 3 for name in "abcdefgh"}
+    assert collected.accuracies == pytest.approx(means)
 
 
 def test_without_a_filter_every_group_is_kept(made: Made) -> None:
@@ -179,19 +194,16 @@ def test_the_first_informative_groups_are_kept_whatever_is_drawn(groups: list[tu
     run = Run(made, script, "abc", "def", "ghi", "jkl")
     seen = "abcdefghijkl"[: 3 * max_draws]
     informative = "".join(name for name in seen if script[name] == MIXED)[:3]
-    if informative:
-        _assert_groups(run(OnlineFilter(max_draws=max_draws)), informative, run)
-    else:
-        with pytest.raises(RuntimeError, match=f"no group with mixed accuracy in {max_draws} draws"):
-            run(OnlineFilter(max_draws=max_draws))
+    collected = run(OnlineFilter(max_draws=max_draws))
+    _assert_groups(collected, informative or seen[-3:], run)
+    assert collected.empty == (not informative)
 
 
 def test_a_group_is_kept_strictly_between_the_bounds() -> None:
-    accuracy = torch.tensor([0.0, 0.5, 0.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.75, 0.5])
-    # group means 0.25, 0.5, 1, 0.75, 0.625
-    assert OnlineFilter(low=0.25, high=0.75).keeps(accuracy, 2).tolist() == [False, True, False, False, True]
-    assert OnlineFilter(low=0.0, high=1.0).keeps(accuracy, 5).tolist() == [True, True]
-    assert KeepAll().keeps(accuracy, 5).tolist() == [True, True]
+    accuracy = torch.tensor([0.25, 0.5, 1.0, 0.75, 0.625])
+    assert OnlineFilter(low=0.25, high=0.75).keeps(accuracy).tolist() == [False, True, False, False, True]
+    assert OnlineFilter(low=0.0, high=1.0).keeps(accuracy).tolist() == [True, True, False, True, True]
+    assert KeepAll().keeps(accuracy).tolist() == [True] * 5
 
 
 @pytest.mark.parametrize("bounds", [{"low": 0.5, "high": 0.5}, {"low": -0.1}, {"high": 1.1}])

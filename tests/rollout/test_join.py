@@ -65,14 +65,14 @@ def test_a_batch_that_is_cut_and_joined_is_the_batch(cut: int, order: Sequence[i
 
 
 def test_rows_of_a_group_stand_together_in_the_order_of_the_prompts() -> None:
-    assert group_rows(torch.tensor([2, 0]), 3).tolist() == [6, 7, 8, 0, 1, 2]
+    assert group_rows(torch.tensor([2, 0]), torch.arange(3).repeat_interleave(3)).tolist() == [6, 7, 8, 0, 1, 2]
 
 
 def test_selected_groups_are_counted_from_zero_and_keep_what_belongs_to_them(made: Made) -> None:
     rollouts = _rollouts(1, 4, 2, 2, 3, 1)
     scores = Scores(total=torch.arange(6.0), parts={"accuracy": torch.arange(6.0) / 10, "format": torch.arange(6.0) / 5})
     failed = torch.tensor([False, True, False, False, True, False])
-    batch, picked, kept, lost = select_groups(made(A, B, C), rollouts, scores, failed, torch.tensor([0, 2]), 2)
+    batch, picked, kept, lost = select_groups(made(A, B, C), rollouts, scores, failed, torch.tensor([0, 2]))
     _assert_same(batch, made(A, C))
     assert picked.prompt.tolist() == [0, 0, 1, 1]
     assert picked.completion_ids.tolist() == [[100, 0, 0, 0], [200, 201, 202, 203], [500, 501, 502, 0], [600, 0, 0, 0]]

@@ -79,6 +79,14 @@ def test_more_failures_than_the_budget_stop_the_run_with_the_first_record(score:
     assert score("aa", "boom", "nan", "d", budget=0.5).failed.sum() == 2
 
 
+def test_a_record_from_a_file_is_named_with_its_line() -> None:
+    prompt = Prompt(
+        id="rows/4", task="math", text="?", images=(), answer="1", answer_type="numerical", meta={"file": "data/rows.jsonl", "line": 5}
+    )
+    with pytest.raises(RuntimeError, match=r"First: prompt 'rows/4' \(data/rows.jsonl, line 5\): ZeroDivisionError"):
+        score_rollouts(LengthReward(), [prompt], _rollouts("boom", prompt=[0]), 0.0)
+
+
 def test_a_nan_is_named(score: Callable[..., Scored]) -> None:
     with pytest.raises(
         RuntimeError, match=r"prompt 'b': ValueError: reward returned total=nan, expected a finite number; completion 'nan'"

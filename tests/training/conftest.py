@@ -12,6 +12,7 @@ from torch import Tensor
 
 from g2rpo.data.gym.source import GymSource
 from g2rpo.data.mixture import TaskMix
+from g2rpo.data.stream import PromptStream
 from g2rpo.interfaces import Encoder
 from g2rpo.model.checkpoint import Checkpoint
 from g2rpo.model.encoder import QwenEncoder
@@ -122,6 +123,7 @@ def datamodule(encoder: QwenEncoder) -> Callable[..., PromptDataModule]:
 
     def build(*tasks: str, steps: int) -> PromptDataModule:
         mix = TaskMix(weights=dict.fromkeys(tasks, 1.0))
-        return PromptDataModule(source=GymSource(levels=[0]), mix=mix, encoder=encoder, num_prompts=len(tasks), num_steps=steps, seed=0)
+        stream = PromptStream(source=GymSource(levels=[0]), mix=mix, seed=0)
+        return PromptDataModule(stream=stream, encoder=encoder, num_prompts=len(tasks), num_steps=steps)
 
     return build

@@ -16,6 +16,7 @@ from g2rpo import ranks
 from g2rpo.advantage.ema_grpo import EMAGRPO
 from g2rpo.data.gym.source import GymSource
 from g2rpo.data.mixture import TaskMix
+from g2rpo.data.stream import PromptStream
 from g2rpo.interfaces import Encoder
 from g2rpo.loss.clip import ClipLoss
 from g2rpo.model.checkpoint import Checkpoint
@@ -93,7 +94,8 @@ def main(folder: str, out: Path) -> None:
     torch.set_num_threads(1)
     module = build(Checkpoint(path=folder))
     mix = TaskMix(weights={"math": 1.0, "chart": 1.0, "grounding": 1.0})
-    data = PromptDataModule(source=GymSource(levels=[0]), mix=mix, encoder=module.encoder, num_prompts=7, num_steps=2, seed=0)
+    stream = PromptStream(source=GymSource(levels=[0]), mix=mix, seed=0)
+    data = PromptDataModule(stream=stream, encoder=module.encoder, num_prompts=7, num_steps=2)
     world = int(sys.argv[3])
     trainer = L.Trainer(
         max_steps=4, accelerator="cpu", devices=world, strategy="ddp" if world > 1 else "auto", logger=False, enable_checkpointing=False,

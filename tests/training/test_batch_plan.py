@@ -71,3 +71,12 @@ def test_every_group_is_in_exactly_one_pass(tokens: list[int], most: int) -> Non
 def test_sizes_that_make_no_sense_are_refused_with_their_key(wrong: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         BatchPlan(**({"prompts": 4, "group_size": 2} | wrong))
+
+
+def test_tasks_may_have_a_group_size_of_their_own() -> None:
+    plan = BatchPlan(prompts=4, group_size=8, group_size_of={"math": 16, "chart": None})
+    assert plan.group_sizes() == {"math": 16}
+    with pytest.raises(ValueError, match=r"batch\.group_size_of\.math=1: a group needs at least 2"):
+        BatchPlan(prompts=4, group_size=8, group_size_of={"math": 1})
+    with pytest.raises(ValueError, match="unknown task 'maths'"):
+        BatchPlan(prompts=4, group_size=8, group_size_of={"maths": 4})

@@ -1,12 +1,19 @@
 """The stream of prompts: every prompt of a finite task once an epoch, and no draw lost at a resume."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
+from g2rpo.data.loading import Loading
 from g2rpo.data.mixture import TaskMix
+from g2rpo.data.rows import BadRecord
+from g2rpo.data.skips import Skips
+from g2rpo.data.stream import PromptStream
 from g2rpo.interfaces import PromptSource
 from g2rpo.records import Prompt, PromptBatch, task_index
-from g2rpo.training.datamodule import PromptDataModule, PromptStream
+from g2rpo.training.datamodule import PromptDataModule
 
 
 class Shelf:
@@ -26,6 +33,9 @@ class IdEncoder:
     """Reads nothing: a batch is its prompts."""
 
     eos_token_id, pad_token_id, forbidden_token_ids = 1, 0, ()
+
+    def fit(self, image: Any) -> Any:
+        return image
 
     def tokenize(self, completion: str) -> list[int]:
         return [self.eos_token_id]
@@ -50,46 +60,7 @@ def ids(prompts: list[Prompt] | tuple[Prompt, ...]) -> list[str]:
 
 
 def module(source: PromptSource, num_prompts: int = 3, num_steps: int = 4, **weights: float) -> PromptDataModule:
-    return PromptDataModule(
-        source=source, mix=TaskMix(weights=weights), encoder=IdEncoder(), num_prompts=num_prompts, num_steps=num_steps, seed=0
-    )
-
-
-def test_each_epoch_of_a_finite_task_serves_every_prompt_once_in_a_new_order() -> None:
-    drawn = ids(stream(Shelf(math=7), math=1.0).draw(21))
-    epochs = [drawn[i : i + 7] for i in (0, 7, 14)]
-    assert all(sorted(epoch) == [f"math/{i}" for i in range(7)] for epoch in epochs)
-    assert len({tuple(epoch) for epoch in epochs}) == 3
-
-
-def test_the_order_is_another_for_another_seed_and_another_task() -> None:
-    def order(task: str, seed: int) -> list[str]:
-        return [name.partition("/")[2] for name in ids(stream(Shelf(math=20, chart=20), seed, **{task: 1.0}).draw(20))]
-
-    assert order("math", 0) == order("math", 0)
-    assert order("math", 0) != order("math", 1)
-    assert order("math", 0) != order("chart", 0)
-
-
-def test_an_endless_task_is_served_by_number_beside_a_finite_one() -> None:
-    drawn = ids(stream(Shelf(math=2, chart=None), math=1.0, chart=2.0).draw(9))
-    # chart has two turns of three, and counts on; math starts over after two
-    assert [name for name in drawn if name.startswith("chart")] == [f"chart/{i}" for i in range(6)]
-    turns = [name for name in drawn if name.startswith("math")]
-    assert sorted(turns[:2]) == ["math/0", "math/1"]
-    assert turns[2] in turns[:2]
-
-
-def test_how_draws_are_cut_into_batches_does_not_change_them() -> None:
-    whole, cut = (stream(Shelf(math=5, chart=None), math=3.0, chart=1.0) for _ in range(2))
-    pieces = [prompt for size in (1, 6, 2, 8) for prompt in cut.draw(size)]
-    assert ids(whole.draw(17)) == ids(pieces)
-
-
-def test_a_task_without_prompts_is_refused_with_the_key_that_switches_it_off() -> None:
-    with pytest.raises(ValueError, match=r"task_mix: .* no training prompt for 'chart'; set task_mix\.weights\.chart=0"):
-        stream(Shelf(math=5), math=1.0, chart=1.0)
-    assert ids(stream(Shelf(math=1), math=1.0, chart=0.0).draw(1)) == ["math/0"]
+    return PromptDataModule(stream=stream(source, **weights), encoder=IdEncoder(), num_prompts=num_prompts, num_steps=num_steps)
 
 
 def test_a_loader_serves_one_batch_a_step_and_fetches_none_ahead() -> None:
@@ -97,7 +68,7 @@ def test_a_loader_serves_one_batch_a_step_and_fetches_none_ahead() -> None:
     loader = data.train_dataloader()
     batches = iter(loader)
     assert ids(next(batches).prompts) == ["math/0", "math/1", "math/2"]
-    assert data.state_dict() == {"counts": {"math": 3}}
+    assert data.state_dict()["stream"]["counts"] == {"math": 3}
     assert ids(data.draw().prompts) == ["math/3", "math/4", "math/5"]  # the filter asks for more within the step
     assert ids(next(batches).prompts) == ["math/6", "math/7", "math/8"]
     assert len(loader) == 4
@@ -120,3 +91,85 @@ def test_a_restored_stream_goes_on_behind_the_last_draw_of_its_checkpoint() -> N
 def test_a_run_without_prompts_or_steps_is_refused(sizes: tuple[int, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         module(Shelf(math=None), *sizes, math=1.0)
+
+
+class Torn(Shelf):
+    """A shelf on which some prompts have an image that is missing; the others have none."""
+
+    def __init__(self, broken: set[str], on_error: str, most: int | None = None, **sizes: int | None) -> None:
+        super().__init__(**sizes)
+        self.broken = broken
+        self.skips = Skips(on_error=on_error)
+        self.loading = Loading(workers=0, max_prompt_tokens=most)
+
+    def get(self, task: str, index: int, split: str) -> Prompt:
+        prompt = super().get(task, index, split)
+        return replace(prompt, images=("gone.png",)) if prompt.id.removeprefix("train/") in self.broken else prompt
+
+
+class Lengths(IdEncoder):
+    """Some prompts have three tokens, all others one; one text it refuses."""
+
+    long: frozenset[str] = frozenset()
+    refused = ""
+
+    def encode(self, prompts: list[Prompt]) -> PromptBatch:
+        if self.refused in ids(prompts):
+            raise ValueError("this text cannot be read")
+        batch = super().encode(prompts)
+        mask = torch.tensor([[1, 1, 1] if prompt.id.removeprefix("train/") in self.long else [0, 0, 1] for prompt in prompts])
+        return replace(batch, input_ids=torch.zeros_like(mask), attention_mask=mask)
+
+
+def test_prompts_that_cannot_be_used_are_replaced_by_the_next_of_their_task_and_counted() -> None:
+    data = module(Torn({"math/1", "math/2", "chart/0"}, "skip", math=None, chart=None), num_prompts=4, math=1.0, chart=1.0)
+    assert ids(data.draw().prompts) == ["math/0", "chart/2", "math/3", "chart/1"]
+    assert ids(data.draw().prompts) == ["math/4", "chart/3", "math/5", "chart/4"]
+    assert data.skips.summary() == {
+        "unusable": {"chart": 1, "math": 2},
+        "too_long": {},
+        "records": [
+            "prompt 'train/chart/0': image gone.png: No such file or directory",
+            "prompt 'train/math/1': image gone.png: No such file or directory",
+            "prompt 'train/math/2': image gone.png: No such file or directory",
+        ],
+    }
+
+
+def test_the_first_broken_record_stops_a_run_that_does_not_skip() -> None:
+    data = module(Torn({"math/1"}, "raise", math=None), math=1.0)
+    with pytest.raises(BadRecord, match=r"prompt 'train/math/1': image gone\.png: No such file .* or set data\.on_error=skip"):
+        data.draw()
+
+
+def test_a_prompt_that_is_too_long_is_left_out_whole_and_is_no_error() -> None:
+    data = module(Torn(set(), "raise", most=2, math=None), math=1.0)
+    data.encoder = Lengths()
+    data.encoder.long = frozenset({"math/0", "math/2"})
+    assert ids(data.draw().prompts) == ["math/3", "math/1", "math/4"]
+    assert data.skips.summary()["too_long"] == {"math": 2}
+    assert data.skips.records[0] == "prompt 'train/math/0': 3 tokens are more than data.loading.max_prompt_tokens=2"
+
+
+def test_a_prompt_that_the_encoder_refuses_is_found_among_the_others() -> None:
+    data = module(Torn(set(), "skip", math=None), math=1.0)
+    data.encoder = Lengths()
+    data.encoder.refused = "math/1"
+    assert ids(data.draw().prompts) == ["math/0", "math/3", "math/2"]
+    assert data.skips.records == ["prompt 'train/math/1': this text cannot be read"]
+
+
+def test_a_source_in_which_nothing_can_be_used_ends_the_run() -> None:
+    data = module(Torn({f"math/{n}" for n in range(999)}, "skip", math=None), math=1.0)
+    with pytest.raises(ValueError, match=r"data: no batch could be filled, .* is data\.root right\? Last: prompt .*No such file"):
+        data.draw()
+
+
+def test_what_was_left_out_is_remembered_across_a_resume() -> None:
+    unbroken, killed, resumed = (module(Torn({"math/1", "math/4"}, "skip", math=None), math=1.0) for _ in range(3))
+    batches = [ids(unbroken.draw().prompts) for _ in range(3)]
+    killed.draw()
+    resumed.load_state_dict(killed.state_dict())
+    assert [ids(resumed.draw().prompts) for _ in range(2)] == batches[1:]
+    assert resumed.skips.summary() == unbroken.skips.summary()
+    assert resumed.skips.summary()["unusable"] == {"math": 2}

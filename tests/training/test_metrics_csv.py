@@ -71,3 +71,14 @@ def test_forgetting_nothing_leaves_the_file_as_it_is(tmp_path: Path) -> None:
     before = (tmp_path / "metrics.csv").stat().st_ino
     log.forget_after(1)
     assert (tmp_path / "metrics.csv").stat().st_ino == before  # a rewritten file would be another one
+
+
+def test_numbers_that_come_later_in_a_step_join_its_row(tmp_path: Path) -> None:
+    log = MetricsCSV(folder=tmp_path)
+    log.log_metrics({"reward/total": 1.0}, step=0)
+    log.log_metrics({"reward/total": 2.0}, step=1)
+    log.log_metrics({"benchmark/macro": 0.5}, step=1)
+    log.log_metrics({"reward/total": 3.0}, step=2)
+    assert [(row["step"], row["reward/total"], row["benchmark/macro"]) for row in read(tmp_path)] == [
+        ("1", "1.0", ""), ("2", "2.0", "0.5"), ("3", "3.0", ""),
+    ]  # fmt: skip

@@ -180,7 +180,19 @@ def test_groups_that_agree_are_replaced_by_the_next_prompts_of_the_stream(build:
     assert [prompt.id for prompt in module.last_experience.batch.prompts] == ["gym/train/chart/0", "gym/train/math/1"]
     row = numbers(trainer)
     assert (row["filter/draws"], row["filter/kept_frac/math"], row["filter/kept_frac/chart"]) == (2.0, 0.5, 0.5)
-    assert trainer.datamodule.state_dict() == {"counts": {"math": 2, "chart": 2}}
+    assert trainer.datamodule.state_dict()["stream"]["counts"] == {"math": 2, "chart": 2}
+
+
+def test_a_run_goes_on_without_anything_to_learn_and_stops_after_so_many_draws_in_a_row(build: Any, fitted: Any, listed: Any) -> None:
+    filtered = OnlineFilter(max_draws=2, empty_draws=5)
+    module = build(reward=listed([1.0]), group_filter=filtered)
+    with pytest.raises(RuntimeError, match=r"step 3: filter: no group with mixed accuracy in 6 draws in a row, prompts of math, chart"):
+        fitted(module, steps=4)
+    assert module.steps_done == 2
+    # steps that differ in nothing but one good draw: the count begins anew
+    module = build(reward=listed([1.0] * 16 + [1.0, 0.0] * 2 + [1.0] * 16), group_filter=filtered)
+    fitted(module, steps=4)
+    assert (module.steps_done, module.empty_draws) == (4, 2)
 
 
 def test_without_a_kl_term_no_reference_is_held_and_with_one_it_stands_still(build: Any, fitted: Any, policy: Any) -> None:
@@ -244,7 +256,7 @@ def test_a_checkpoint_carries_the_step_and_the_memory_of_the_advantage(build: An
     assert other.steps_done == 2
     assert other.advantage.moments == advantage.moments != {}
     assert build(advantage=G2RPO()).advantage is not None  # an estimator without memory asks for nothing
-    build(advantage=G2RPO()).on_load_checkpoint({"g2rpo": {"steps_done": 1, "advantage": {}}})
+    build(advantage=G2RPO()).on_load_checkpoint({"g2rpo": {"steps_done": 1, "empty_draws": 0, "advantage": {}}})
 
 
 def test_completions_are_written_with_their_verdicts_after_every_step(build: Any, fitted: Any, tmp_path: Path) -> None:

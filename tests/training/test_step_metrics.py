@@ -46,6 +46,7 @@ def row(**options: Any) -> dict[str, float]:
     collected = Collected(
         batch=batch, rollouts=rollouts, scores=scores, failed=torch.tensor([False, True, False, False]), draws=2,
         drawn=per_task(math=3, chart=1, grounding=2).long(), kept=per_task(math=2, chart=1).long(), places=[0, 1], num_groups=2,
+        accuracies={}, empty=False,
     )  # fmt: skip
     updates = options.get("updates") or [
         update({"math": 4.0}, {"math": 5.0}, 0.25, policy=1.0, clip_frac=0.5, grad_norm=3.0),
@@ -111,6 +112,17 @@ def test_advantages_are_described_by_task() -> None:
     assert found["advantage/std/chart"] == pytest.approx(0.6744898, abs=1e-6)
 
 
-def test_the_names_of_a_row_are_the_declared_ones_but_for_the_probe() -> None:
+def test_the_names_of_a_row_are_the_declared_ones_but_for_the_probe_and_engines_with_weights_of_their_own() -> None:
     named = {metric_of(column).name for column in row(parts={"length": torch.zeros(4)})}
-    assert named == {metric.name for metric in METRICS if not metric.name.startswith("equity/") and metric.name not in SPEED}
+    engines = {
+        "sync_logprob_gap",
+        "logprob_gap_mean",
+        "logprob_gap_max",
+        "sampler_k3",
+        "ess_frac",
+        "num_regenerated",
+        "num_restarts",
+        "freed_gib",
+    }
+    elsewhere = {f"rollout/{name}" for name in engines}
+    assert named == {metric.name for metric in METRICS if not metric.name.startswith(("equity/", "heldout/", "benchmark/"))} - elsewhere - set(SPEED)

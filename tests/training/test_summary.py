@@ -17,7 +17,7 @@ AFTER = HeldoutResult(sampled={"macro": 0.75, "math": 0.75}, greedy={"macro": 1.
 
 def written(folder: Path, before: HeldoutResult = BEFORE, after: HeldoutResult = AFTER) -> dict[str, Any]:
     cfg = OmegaConf.create({"seed": 1})
-    write_summary(folder, summarise(cfg, steps=7, before=before, after=after, stage_s={"train": 1.5}, drawn={"math": 9}))
+    write_summary(folder, summarise(cfg, steps=7, before=before, after=after, stage_s={"train": 1.5}, drawn={"math": 9}, skipped={}))
     return json.loads((folder / "summary.json").read_text(), parse_constant=lambda name: f"{name} is no JSON")
 
 

@@ -1,26 +1,23 @@
 """Prompts from JSON and JSON Lines files. Every record is looked at once, at the start; afterwards one is read when its turn comes."""
 
-import hashlib
 import logging
 import time
 from array import array
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol, runtime_checkable
 
 from g2rpo.data.loading import Loading
 from g2rpo.data.rows import BadRecord, Place, read_row, rows_of
+from g2rpo.data.skips import Skips
 from g2rpo.records import TASKS, Prompt, task_index
 
 log = logging.getLogger("g2rpo")
-OnError = Literal["raise", "skip"]
-LISTED = 100
-"""Skipped records that are remembered with their reason; the others are counted."""
 
 
+@runtime_checkable
 class RowFormat(Protocol):
     """What a row means."""
 
@@ -41,7 +38,8 @@ class FileSource:
     """Prompts of some files, told apart by task. A share of each task is held out, the same for the same files and seed.
 
     Args:
-        files: One path or several, relative to the working directory.
+        files: One path or several, relative to the working directory or to `root`.
+        root: Folder that image paths are relative to.
         format: What a row means.
         heldout: Held-out prompts of each task at most; never more than a tenth of the task.
         loading: How images are read; the default where None.
@@ -51,26 +49,22 @@ class FileSource:
 
     def __init__(
         self, *, files: str | Sequence[str], root: str, format: RowFormat, loading: Loading | None = None, heldout: int = 64,
-        on_error: OnError = "raise", seed: int = 0,
+        on_error: str = "raise", seed: int = 0,
     ) -> None:  # fmt: skip
-        if on_error not in get_args(OnError):
-            raise ValueError(f"data.on_error: expected one of {', '.join(get_args(OnError))}, got {on_error!r}")
         if heldout < 0:
             raise ValueError(f"data.heldout: expected 0 or more prompts of each task, got {heldout}")
-        self.files = [Path(path) for path in ([files] if isinstance(files, str) else files)]
-        for path in self.files:
-            if not path.is_file():
-                raise ValueError(f"data.files: no such file: {path}")
+        self.skips = Skips(on_error=on_error)
         self.root = Path(root)
+        if not self.root.is_dir():
+            raise ValueError(f"data.root: no such folder: {root}")
+        self.files = [self._found(Path(path)) for path in ([files] if isinstance(files, str) else files)]
+        self.names = _short_names(self.files)
         self.format = format
         self.loading = loading or Loading()
-        self.on_error = on_error
-        self.skipped: Counter[str] = Counter()
-        self.skipped_records: list[str] = []
-        # file, start, length and line of each usable row, by task: 28 bytes a row instead of the row
+        # file, start, length and line of each usable row, by task: 22 bytes a row instead of the row
         self._places = {task: tuple(array(code) for code in "hqiq") for task in TASKS}
         self._index()
-        self._splits = {task: _split(len(columns[0]), heldout, f"{seed}/{task}") for task, columns in self._places.items()}
+        self._splits = {task: split_rows(len(columns[0]), heldout, f"{seed}/{task}") for task, columns in self._places.items()}
 
     def size(self, task: str, split: str) -> int:
         """Number of usable prompts."""
@@ -81,51 +75,63 @@ class FileSource:
         """The `index`-th prompt of a task."""
         row = self._splits[task][split][index]
         file, start, length, line = (column[row] for column in self._places[task])
-        path, place = self.files[file], Place(start, length, line)
-        content = read_row(path, place)
+        path = self.files[file]
+        content = read_row(path, Place(start, length, line))
         key = self.format.key(content)
-        prompt = self.format.prompt(content, id=f"{path.stem}/{line if key is None else key}", meta={"file": str(path), "line": line})
+        name = f"{self.names[file]}/{f'line-{line}' if key is None else key}"
+        prompt = self.format.prompt(content, id=name, meta={"file": str(path), "line": line})
         return replace(prompt, images=tuple(str(self.root / image) for image in prompt.images))
 
-    def skip(self, task: str, reason: str) -> None:
-        """Counts a prompt that turned out unusable, or raises where `on_error` says so."""
-        if self.on_error == "raise":
-            raise BadRecord(f"{reason}. Mend or drop the record, or set data.on_error=skip.")
-        self.skipped[task] += 1
-        if len(self.skipped_records) < LISTED:
-            self.skipped_records.append(reason)
-        log.warning("skipped: %s", reason)
+    def _found(self, path: Path) -> Path:
+        found = next((place for place in (path, self.root / path) if place.is_file()), None)
+        if found is None:
+            raise ValueError(f"data.files: no such file: {path}, neither here nor in data.root={self.root}")
+        return found
 
     def _index(self) -> None:
         for number, path in enumerate(self.files):
             seen: set[int] = set()
             start_s = time.perf_counter()
+            rows = 0
             for place, row in rows_of(path):
+                rows += 1
                 task = "unknown"
                 try:
                     if isinstance(row, BadRecord):
                         raise row
                     task = self.format.task(row)
                     self.format.check(row)
-                    self._check_new(self.format.key(row), seen)
+                    check_new(self.format.key(row), seen)
                 except BadRecord as error:
                     words = str(error)
-                    self.skip(task, words if words.startswith(f"{path}, ") else f"{path}, line {place.line}: {words}")
+                    self.skips.unusable(task, words if words.startswith(f"{path}, ") else f"{path}, line {place.line}: {words}")
                     continue
-                for column, value in zip(self._places[task], (number, place.start, place.length, place.line), strict=True):
-                    column.append(value)
-            log.info("%s: %d records, %d skipped so far, %.1f s", path, len(seen), self.skipped.total(), time.perf_counter() - start_s)
-
-    def _check_new(self, key: Any, seen: set[int]) -> None:
-        if key is None:
-            return
-        digest = int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest())
-        if digest in seen:
-            raise BadRecord(f"id: {key!r} occurs a second time in this file")
-        seen.add(digest)
+                files, starts, lengths, lines = self._places[task]
+                files.append(number)
+                starts.append(place.start)
+                lengths.append(place.length)
+                lines.append(place.line)
+            skipped = self.skips.unusable_prompts.total()
+            log.info("%s: %d records, %d left out so far, %.1f s", path, rows, skipped, time.perf_counter() - start_s)
 
 
-def _split(rows: int, heldout: int, seed: str) -> dict[str, Sequence[int]]:
+def check_new(key: Any, seen: set[int]) -> None:
+    """Eight bytes of a hash a row, instead of the ids themselves. 7 and "7" are one id: both make the prompt `rows/7`."""
+    if key is None:
+        return
+    digest = hash(str(key))
+    if digest in seen:
+        raise BadRecord(f"id: {key!r} occurs a second time")
+    seen.add(digest)
+
+
+def _short_names(files: Sequence[Path]) -> list[str]:
+    """What prompt ids begin with: a file's name, or its whole path where two files have one name."""
+    stems = [path.stem for path in files]
+    return [str(path) if stems.count(path.stem) > 1 else path.stem for path in files]
+
+
+def split_rows(rows: int, heldout: int, seed: str) -> dict[str, Sequence[int]]:
     """Row numbers of each split, in the order of the file."""
     chosen = set(Random(seed).sample(range(rows), min(heldout, rows // 10)))  # noqa: S311
     return {

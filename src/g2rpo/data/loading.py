@@ -1,10 +1,11 @@
-"""Images from paths: opened lazily, ahead of time in threads, never more of them than the next batch has.
+"""Images from paths: opened lazily, made as small as the model sees them, ahead of time in threads, never more than a few.
 
-What comes next is a function of the draws so far (data/mixture.py), so images are fetched ahead without moving the stream: the
+What comes next is a function of the draws so far (data/mixture.py), so images are read ahead without moving the stream: the
 number of workers changes how long a step waits and nothing else, and a resumed run needs to know nothing about them.
 """
 
-from collections.abc import Iterable, Sequence
+import io
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -12,46 +13,65 @@ from typing import Any
 from PIL import Image
 
 from g2rpo.data.rows import BadRecord
+from g2rpo.data.skips import Skips, skips_of
 from g2rpo.records import Prompt
+
+Fit = Callable[[Image.Image], Image.Image]
+"""Scales an image to the size the model sees."""
 
 
 class Loading:
     """How images are read.
 
     Args:
-        workers: Threads that decode ahead; 0 decodes when a prompt's turn comes.
+        workers: Threads that read ahead; 0 reads when a prompt's turn comes.
+        prefetch: Prompts whose images are read ahead at most: with `model.max_pixels`, a bound on memory.
         max_image_pixels: Larger images are refused before they are decoded.
         max_prompt_tokens: Longer prompts, image tokens included, are left out: a prompt with images is never cut. None: no limit.
     """
 
-    def __init__(self, *, workers: int = 2, max_image_pixels: int = 64_000_000, max_prompt_tokens: int | None = None) -> None:
-        for name, value, least in (("workers", workers, 0), ("max_image_pixels", max_image_pixels, 1)):
+    def __init__(
+        self, *, workers: int = 2, prefetch: int = 128, max_image_pixels: int = 64_000_000, max_prompt_tokens: int | None = None
+    ) -> None:
+        for name, value, least in (("workers", workers, 0), ("prefetch", prefetch, 1), ("max_image_pixels", max_image_pixels, 1)):
             if value < least:
                 raise ValueError(f"data.loading.{name}: expected {least} or more, got {value}")
         if max_prompt_tokens is not None and max_prompt_tokens < 1:
             raise ValueError(f"data.loading.max_prompt_tokens: expected null or at least 1, got {max_prompt_tokens}")
         self.workers = workers
+        self.prefetch = prefetch
         self.max_image_pixels = max_image_pixels
         self.max_prompt_tokens = max_prompt_tokens
         self._pool: ThreadPoolExecutor | None = None
         self._ahead: dict[str, Future[Prompt | BadRecord]] = {}
+        Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns without saying which record it was; ours is checked in `_open`
 
-    def loaded(self, prompts: Sequence[Prompt]) -> list[Prompt | BadRecord]:
-        """Each prompt with its images decoded, or what is wrong with them."""
+    def loaded(self, prompts: Sequence[Prompt], fit: Fit) -> list[Prompt | BadRecord]:
+        """Each prompt with its images in memory, or what is wrong with them."""
         waiting = [self._ahead.pop(prompt.id, None) for prompt in prompts]
-        return [self._load(prompt) if found is None else found.result() for prompt, found in zip(prompts, waiting, strict=True)]
+        if self.workers and any(prompt.images for prompt in prompts):
+            pool = self._threads()
+            waiting = [pool.submit(self._load, p, fit) if found is None else found for p, found in zip(prompts, waiting, strict=True)]
+        return [self._load(p, fit) if found is None else found.result() for p, found in zip(prompts, waiting, strict=True)]
 
-    def ahead(self, prompts: Iterable[Prompt]) -> None:
-        """Begins to decode what is likely to be asked for next; forgets what was not asked for."""
+    def usable(self, prompts: Sequence[Prompt], fit: Fit, skips: Skips) -> list[Prompt]:
+        """Those whose images can be read, with them in memory; the others are reported."""
+        found = list(zip(prompts, self.loaded(prompts, fit), strict=True))
+        for prompt, outcome in found:
+            if isinstance(outcome, BadRecord):
+                skips.unusable(prompt.task, str(outcome))
+        return [outcome for _, outcome in found if isinstance(outcome, Prompt)]
+
+    def ahead(self, prompts: Sequence[Prompt], fit: Fit) -> None:
+        """Begins to read what is likely to be asked for next; forgets what was not asked for."""
         if not self.workers:
             return
-        self._pool = self._pool or ThreadPoolExecutor(self.workers, thread_name_prefix="images")
-        wanted = {prompt.id: prompt for prompt in prompts}
+        wanted = {prompt.id: prompt for prompt in prompts[: self.prefetch] if prompt.images}
         for id in set(self._ahead) - set(wanted):
             self._ahead.pop(id).cancel()
         for id, prompt in wanted.items():
             if id not in self._ahead:
-                self._ahead[id] = self._pool.submit(self._load, prompt)
+                self._ahead[id] = self._threads().submit(self._load, prompt, fit)
 
     def close(self) -> None:
         """Ends the threads."""
@@ -59,21 +79,40 @@ class Loading:
             self._pool.shutdown(cancel_futures=True)
             self._pool, self._ahead = None, {}
 
-    def _load(self, prompt: Prompt) -> Prompt | BadRecord:
+    def _threads(self) -> ThreadPoolExecutor:
+        self._pool = self._pool or ThreadPoolExecutor(self.workers, thread_name_prefix="images")
+        return self._pool
+
+    def _load(self, prompt: Prompt, fit: Fit) -> Prompt | BadRecord:
         images: list[Any] = []
-        for image in prompt.images:
+        for number, image in enumerate(prompt.images, 1):
             try:
-                images.append(image if isinstance(image, Image.Image) else self._open(image))
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what PIL raises for damaged files
-                return BadRecord(f"{place(prompt)}: image {image}: {words_of(error)}")
+                images.append(fit(self._open(image)))
+            except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for damaged files
+                name = image if isinstance(image, str) else number
+                return BadRecord(f"{place(prompt)}: image {name}: {words_of(error)}")
         return replace(prompt, images=tuple(images))
 
-    def _open(self, path: Any) -> Image.Image:
-        with Image.open(path) as image:
-            width, height = image.size
+    def _open(self, image: Any) -> Image.Image:
+        """From a PIL image, a path, or the bytes of a file."""
+        if isinstance(image, Image.Image):
+            return image.convert("RGB")
+        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:
+            width, height = opened.size
             if width * height > self.max_image_pixels:
                 raise ValueError(f"{width} x {height} pixels are more than data.loading.max_image_pixels={self.max_image_pixels}")
-            return image.convert("RGB")
+            return opened.convert("RGB")
+
+
+def loading_of(source: Any) -> Loading:
+    """How a source reads images. One that draws them, as the gym does, has no need to say so."""
+    return source.loading if hasattr(source, "loading") else Loading(workers=0)
+
+
+def reader(source: Any, fit: Fit) -> Callable[[Sequence[Prompt]], list[Prompt]]:
+    """For prompts outside the stream: gets the images of some, and leaves out (or refuses) those that cannot be used."""
+    loading, skips = loading_of(source), skips_of(source)
+    return lambda prompts: loading.usable(prompts, fit, skips)
 
 
 def place(prompt: Prompt) -> str:
@@ -84,4 +123,6 @@ def place(prompt: Prompt) -> str:
 
 def words_of(error: Exception) -> str:
     """The reason without the path, which the message has already."""
-    return error.strerror if isinstance(error, OSError) and error.strerror else str(error).partition("/")[0].strip() or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).partition("/")[0].strip(" '\"") or type(error).__name__

@@ -4,7 +4,8 @@ r"""Records in the format of OneThinker and OpenVLThinker: what is in a row, and
      "task_type": "spatial_grounding", "options": [], "answer": "<answer>{\"boxes\": [577, 232, 899, 786]}</answer>",
      "images": ["./train2014/355231.jpg"], "data_source": "RefCOCOg"}
 
-Images stand before the text, whatever the place of `<image>` in it. Boxes are on a grid from 0 to 1000. Videos are not supported.
+Images stand before the text, whatever the place of `<image>` in it; a marker amid the text becomes `[image 2]`. Boxes are on a
+grid from 0 to 1000. Videos are not supported.
 """
 
 import json
@@ -15,13 +16,16 @@ from typing import Any
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.template import PromptTemplate, type_key
 from g2rpo.records import TASKS, Prompt, task_index
+from g2rpo.scoring.number import read_number
 
 ANSWER_TYPES = (
     "multiple choice", "numerical", "regression", "relaxed", "ocr", "open ended", "math", "spatial grounding", "segmentation",
 )  # fmt: skip
 """Those that a question about images can have."""
+KINDS = ("task_type", "task", "data_source", "problem_type")
+"""Fields that say of which kind a row is, the most particular first."""
 GRID = 1000
-_TAGS = re.compile(r"</?answer>")
+MARKER = "<image>"
 _LETTER = re.compile(r"\s*\(?([A-Z])\s*[.):]")
 
 
@@ -29,7 +33,8 @@ class OneThinkerFormat:
     """Rows to prompts.
 
     Args:
-        tasks: `task_type` of a row to one of the six tasks; a task's own name needs no entry.
+        tasks: What a row says of its kind to one of the six tasks: its `task_type`, `task`, `data_source` or `problem_type`, the
+            first of them that is found here. A task's own name needs no entry.
         template: What is said beside the question.
     """
 
@@ -48,42 +53,48 @@ class OneThinkerFormat:
 
     def task(self, row: Mapping[str, Any]) -> str:
         """The task of a row. Raises `BadRecord`."""
-        name = row.get("task_type") or row.get("task") or row.get("problem_type") or ""
-        task = self.tasks.get(str(name), str(name))
-        try:
-            task_index(task)
-        except ValueError:
-            known = ", ".join(self.tasks or TASKS)
-            raise BadRecord(f"task_type: {name!r} is none of {known}; add +data.format.tasks.{name}=<task>") from None
-        return task
+        for field in KINDS:
+            if name := row.get(field):
+                task = self.tasks.get(str(name), str(name))
+                if task in TASKS:
+                    return task
+        said = [str(row[field]) for field in KINDS if row.get(field)]
+        names = " / ".join(map(repr, said)) or "nothing"
+        raise BadRecord(
+            f"task_type: expected one of {', '.join(self.tasks or TASKS)}, got {names}; "
+            f"say what it is with '+data.format.tasks.{(said or ['KIND'])[0]}=TASK'"
+        )
 
     def check(self, row: Mapping[str, Any]) -> None:
         """Raises `BadRecord` for a row that no prompt can be made of, or none whose answer can be judged. Opens no image."""
         if row.get("data_type", "image") != "image":
             raise BadRecord(f"data_type: expected image, got {row['data_type']!r}; videos are not supported")
-        if not str(row.get("problem") or "").replace("<image>", "").strip():
+        problem, images = str(row.get("problem") or ""), _images(row)
+        if not problem.replace(MARKER, "").strip():
             raise BadRecord("problem: the question is empty")
         kind, answer = type_key(str(row.get("problem_type", ""))), _answer(row)
         if kind not in ANSWER_TYPES:
             raise BadRecord(f"problem_type: expected one of {', '.join(ANSWER_TYPES)}, got {row.get('problem_type')!r}")
         if not answer:
             raise BadRecord("answer: it is empty")
-        count = str(row["problem"]).count("<image>")
-        if count and count != len(_images(row)):
-            raise BadRecord(f"images: the question has {count} <image>, the row {len(_images(row))} paths")
+        count = problem.count(MARKER)
+        if count and count != len(images):
+            raise BadRecord(f"images: the question has {count} <image>, the row {len(images)} paths")
         if kind == "multiple choice":
             _check_options(row.get("options") or [], answer)
         if kind == "spatial grounding":
             _check_box(answer)
+        if kind in ("numerical", "regression") and read_number(answer) is None:
+            raise BadRecord(f"answer: expected a number without unit for {kind}, got {answer[:100]!r}")
 
     def prompt(self, row: Mapping[str, Any], *, id: str, meta: Mapping[str, Any]) -> Prompt:
         """The prompt of a row that passed `check`; image paths as the row has them."""
         kind = str(row["problem_type"])
-        question = " ".join(str(row["problem"]).replace("<image>", " ").split(" ")).strip()
+        question = _without_markers(str(row["problem"]))
         return Prompt(
             id=id,
             task=self.task(row),
-            text=self.template.text(question, [str(option) for option in row.get("options") or []], kind),
+            text=self.template.text(question, _lettered(row.get("options") or []), kind),
             images=tuple(_images(row)),
             answer=_answer(row),
             answer_type=kind,
@@ -94,17 +105,34 @@ class OneThinkerFormat:
 
 def _answer(row: Mapping[str, Any]) -> str:
     answer = row.get("answer", row.get("solution", ""))
-    return _TAGS.sub("", answer if isinstance(answer, str) else json.dumps(answer)).strip()
+    text = answer if isinstance(answer, str) else json.dumps(answer)
+    return text.replace("<answer>", "").replace("</answer>", "").strip()
 
 
 def _images(row: Mapping[str, Any]) -> list[str]:
     found = row.get("images", row.get("image", row.get("path"))) or []
-    return [str(path) for path in ([found] if isinstance(found, str) else found)]
+    paths = [found] if isinstance(found, str) else found
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise BadRecord(f"images: expected a path or a list of paths, got {str(found)[:100]}")
+    return paths
+
+
+def _without_markers(question: str) -> str:
+    """Images stand before the text, so markers at its beginning go; one further on becomes the number of its image."""
+    pieces = question.split(MARKER)
+    text = pieces[0].strip()
+    for number, piece in enumerate(pieces[1:], 1):
+        text = f"{text} [image {number}] {piece.strip()}" if text else piece.strip()
+    return text
+
+
+def _lettered(options: list[Any]) -> list[str]:
+    """Real data has stray entries such as "-" among lettered options."""
+    return [str(option) for option in options if _LETTER.match(str(option))]
 
 
 def _check_options(options: list[Any], answer: str) -> None:
-    # real data has stray entries such as "-" among lettered options
-    letters = [match[1] for option in options if (match := _LETTER.match(str(option)))]
+    letters = [match[1] for option in _lettered(options) if (match := _LETTER.match(option))]
     if not letters:
         raise BadRecord(f"options: expected a letter before each, as in 'A. red', got {options!r}"[:300])
     chosen = re.sub(r"[().\s]", "", answer).upper()

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 CHUNK_CHARS = 1 << 20
+CUT_CHARS = 16
+"""What was cut off at the end of a window makes the parser stop this near the end, or inside a string."""
 BLANKS = " \t\r\n"
+BETWEEN = BLANKS + ","
 _decoder = json.JSONDecoder()
 
 
@@ -42,7 +45,7 @@ def read_row(path: Path, place: Place) -> dict[str, Any]:
     """The record at a place that `rows_of` gave."""
     with path.open("rb") as file:
         file.seek(place.start)
-        row: dict[str, Any] = json.loads(file.read(place.length))
+        row: dict[str, Any] = json.loads(file.read(place.length).decode("utf-8-sig"))
     return row
 
 
@@ -52,12 +55,12 @@ def _rows_of_lines(path: Path) -> Iterator[tuple[Place, dict[str, Any] | BadReco
         for number, line in enumerate(file, 1):
             place, start = Place(start, len(line), number), start + len(line)
             if line.strip():
-                yield place, _parsed(path, place, line)
+                yield place, _parsed(path, place, line.rstrip(b"\r\n"))
 
 
 def _parsed(path: Path, place: Place, line: bytes) -> dict[str, Any] | BadRecord:
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode("utf-8-sig"))  # bytes alone would be taken for UTF-16 where they look like it
     except UnicodeDecodeError as error:
         return BadRecord(f"{path}, line {place.line}: not UTF-8 ({error.reason} at byte {error.start} of the line)")
     except json.JSONDecodeError as error:
@@ -71,7 +74,7 @@ def _rows_of_list(path: Path) -> Iterator[tuple[Place, dict[str, Any] | BadRecor
         window = _Window(path, file)
         window.skip(BLANKS + "\ufeff")
         window.skip("[")
-        while window.skip(BLANKS + ",") != "]":
+        while window.skip(BETWEEN) != "]":
             start, line = window.bytes, window.line
             row = window.take()
             place = Place(start, window.bytes - start, line)
@@ -107,10 +110,11 @@ class _Window:
             try:
                 value, self.at = _decoder.raw_decode(self.text, begin)
             except json.JSONDecodeError as error:
-                if self._more():
+                cut = error.msg.startswith("Unterminated string") or error.pos > len(self.text) - CUT_CHARS
+                if cut and self._more():
                     continue
                 line = self.line + self.text.count("\n", self.at, error.pos)
-                raise BadRecord(f"{self.path}, line {line}: not JSON ({error.msg}); mend the file") from None
+                raise BadRecord(f"{self.path}, line {line}: not JSON ({error.msg}); is the file cut off, or a comma missing?") from None
             self._passed(begin)
             return value
 

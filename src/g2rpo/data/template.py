@@ -1,6 +1,7 @@
 """What the model is told beside the question: how to think and answer, and in which form an answer of its type is wanted."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 
 class PromptTemplate:
@@ -22,6 +23,7 @@ class PromptTemplate:
         return "\n".join(part for part in parts if part)
 
 
+@cache
 def type_key(answer_type: str) -> str:
     """`OCR` and `ocr`, `spatial grounding` and `spatial_grounding` are one type.
 

@@ -22,6 +22,7 @@ from g2rpo.rollout.score import score_rollouts
 log = logging.getLogger("g2rpo")
 Scores = dict[str, float]
 Advance = Callable[[int], None]
+Read = Callable[[Sequence[Prompt]], list[Prompt]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,19 +71,27 @@ class HeldoutEvaluation:
 
     def run(
         self, engine: RolloutEngine, encoder: Encoder, reward: Reward, prompts: Sequence[Prompt], folder: Path, name: str, advance: Advance,
-        device: torch.device | str = "cpu",
+        device: torch.device | str = "cpu", read: Read = list,
     ) -> HeldoutResult:  # fmt: skip
-        """Scores `prompts`, writes `folder/<name>.jsonl` atomically and images beside it; `advance` hears of every batch."""
+        """Scores `prompts`, writes `folder/<name>.jsonl` atomically and images beside it; `advance` hears of every batch.
+
+        `read` gets the images of a batch and leaves out prompts that cannot be used.
+        """
         plan = replace(engine.sampling, group_size=self.samples, temperature=self.temperature, top_p=1.0)
         rows: list[dict[str, Any]] = []
+        shown: list[Prompt] = []
         for start in range(0, len(prompts), self.batch_prompts):
-            chunk = prompts[start : start + self.batch_prompts]
+            whole = prompts[start : start + self.batch_prompts]
+            if not (chunk := read(whole)):
+                advance(len(whole))
+                continue
             sampled = self._judged(engine, encoder, reward, chunk, plan, self.seed + start, device)
             greedy = self._judged(engine, encoder, reward, chunk, replace(plan, group_size=1, temperature=0.0), 0, device)
             rows += [_row(prompt, s, g[0]) for prompt, s, g in zip(chunk, sampled, greedy, strict=True)]
-            advance(len(chunk))
+            shown += chunk[: self.images_per_task * len(TASKS) - len(shown)]
+            advance(len(whole))
+        self._save_images(shown, folder / "images")
         write_jsonl(folder / f"{name}.jsonl", rows)
-        self._save_images(prompts, folder / "images")
         return _result(rows)
 
     def read(self, path: Path) -> HeldoutResult:
@@ -110,7 +119,7 @@ class HeldoutEvaluation:
 
     def _save_images(self, prompts: Sequence[Prompt], folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        for prompt in prompts[: self.images_per_task * len(TASKS)]:
+        for prompt in prompts:
             for k, image in enumerate(prompt.images):
                 opened = image if isinstance(image, Image.Image) else Image.open(image)
                 opened.convert("RGB").save(folder / f"{prompt.id.replace('/', '-')}-{k}.png")

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int
 from PIL import Image
 from torch import Tensor
 from transformers import AutoTokenizer
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
 from g2rpo.records import Prompt, PromptBatch, task_index
 
@@ -34,7 +34,7 @@ class QwenEncoder:
         self.tokenizer = AutoTokenizer.from_pretrained(path)
         self.image_processor = Qwen2VLImageProcessorPil.from_pretrained(path)
         size = dict(self.image_processor.size)
-        self._size = {"shortest_edge": min_pixels or size["shortest_edge"], "longest_edge": max_pixels or size["longest_edge"]}
+        self.size = {"shortest_edge": min_pixels or size["shortest_edge"], "longest_edge": max_pixels or size["longest_edge"]}
         self.image_token_id = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
         self.eos_token_id = self.tokenizer.eos_token_id
         self.pad_token_id = self.tokenizer.pad_token_id
@@ -57,6 +57,14 @@ class QwenEncoder:
             num_images=torch.tensor([len(group) for group in images]),
         )
 
+    def fit(self, image: Image.Image) -> Image.Image:
+        """The image at the size the policy sees it, so that `encode` has nothing left to scale. Raises `ValueError` for a strip."""
+        width, height = image.size
+        factor = self.image_processor.patch_size * self.image_processor.merge_size
+        bounds = {"min_pixels": self.size["shortest_edge"], "max_pixels": self.size["longest_edge"]}
+        target = smart_resize(height, width, factor=factor, **bounds)[::-1]
+        return image if target == image.size else image.resize(target, self.image_processor.resample)
+
     def tokenize(self, completion: str) -> list[int]:
         """Token ids of a completion, its end token included."""
         ids: list[int] = self.tokenizer(completion, add_special_tokens=False)["input_ids"]
@@ -75,7 +83,7 @@ class QwenEncoder:
     def _patches(self, images: list[Image.Image]) -> dict[str, Tensor] | None:
         if not images:
             return None
-        out = self.image_processor(images=images, return_tensors="pt", size=self._size)
+        out = self.image_processor(images=images, return_tensors="pt", size=self.size)
         return {"pixel_values": out["pixel_values"], "image_grid_thw": out["image_grid_thw"]}
 
     def _token_ids(self, prompt: Prompt, grids: list[list[int]]) -> list[int]:

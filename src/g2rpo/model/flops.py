@@ -53,13 +53,13 @@ def vision_flops(cost: Cost, batch: PromptBatch) -> float:
     return float(cost.patch * frames.sum() + cost.patch_pair * frames.square().sum())
 
 
-def text_flops(cost: Cost, prompt: Int[Tensor, " p"], completion: Int[Tensor, " b"], *, shared: bool) -> float:
-    """Text layers and head for prompts with their completions, in tokens; `b` is a multiple of `p`.
+def text_flops(cost: Cost, prompt: Int[Tensor, " p"], completion: Int[Tensor, " b"], owner: Int[Tensor, " b"], *, shared: bool) -> float:
+    """Text layers and head for prompts with their completions, in tokens; `owner` is the prompt of each completion.
 
     The last token of a completion needs no pass of its own.
     """
-    prompts, completions = prompt.double(), (completion - 1).double().view(len(prompt), -1)
-    times = 1 if shared else completions.shape[1]
-    tokens = times * prompts.sum() + completions.sum()
-    pairs = times * prompts.square().sum() / 2 + (completions * prompts[:, None] + completions.square() / 2).sum()
+    own, completions = prompt.double()[owner], (completion - 1).double()
+    passed = prompt.double() if shared else own
+    tokens = passed.sum() + completions.sum()
+    pairs = passed.square().sum() / 2 + (completions * own + completions.square() / 2).sum()
     return float(cost.token * tokens + cost.pair * pairs + cost.head * completion.sum())

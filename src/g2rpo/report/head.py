@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
+from g2rpo.evaluation.paper import DEMO, NOT_COMPARABLE, paper_rows
 from g2rpo.records import TASKS
 from g2rpo.report.folder import Completion, HeldoutPrompt, Run
 from g2rpo.report.markup import change_text, duration_text, score_text, section, table, task_name
@@ -128,18 +129,36 @@ def _mean_of_tasks(prompts: list[HeldoutPrompt], read: Callable[[Completion], fl
 
 
 def benchmark_section(run: Run) -> str:
-    """The table of benchmark scores; nothing where none was run."""
+    """The table of benchmark scores beside the paper's; nothing where none was run."""
     benchmarks: Mapping[str, Any] = (run.summary or {}).get("benchmarks") or {}
     if not benchmarks:
         return ""
-    columns = ("score", "low", "high", "parse_rate", "rows", "protocol")
-    rows = [[escape(name), *(_cell(row.get(column)) for column in columns)] for name, row in benchmarks.items()]
+    columns = ("score", "low", "high", "parse_rate", "rows", "rows_from", "limit", "protocol", "judge")
+    rows = [[_title(name), *(_cell(row.get(column)) for column in columns), *_in_paper(name)] for name, row in benchmarks.items()]
+    rows += _mean_row(run.summary or {}, len(columns))
+    demo = any(row.get("rows_from") == DEMO for row in benchmarks.values())
     return section(
         anchor="benchmarks",
         title="Benchmarks",
-        caption="Headline score with its 95% interval over rows, and the share of completions in which an answer was found.",
-        body=table(["benchmark", *columns], rows),
+        caption="Headline score with its 95% interval over rows, the share of completions in which an answer was found, and the scores of "
+        "the paper (arXiv 2604.08539)." + (f" {NOT_COMPARABLE}" if demo else ""),
+        body=table(["benchmark", *columns, "base", "OpenVLThinkerV2"], rows, last_is_total=len(rows) > len(benchmarks)),
     )
+
+
+def _title(name: str) -> str:
+    paper = paper_rows().get(name)
+    return escape(name if paper is None else paper.title)
+
+
+def _in_paper(name: str) -> list[str]:
+    paper = paper_rows().get(name)
+    return ["-", "-"] if paper is None else [score_text(paper.scores[column]) for column in ("base", "openvlthinker_v2")]
+
+
+def _mean_row(summary: Mapping[str, Any], columns: int) -> list[list[str]]:
+    macro = (summary.get("benchmark_means") or {}).get("macro")
+    return [] if macro is None else [["mean", score_text(float(macro)), *[""] * (columns + 1)]]
 
 
 def _cell(value: object) -> str:

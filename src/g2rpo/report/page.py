@@ -16,12 +16,16 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 def page(run: Run) -> str:
     """The report of one run."""
     parts = (header, score_section, benchmark_section, curve_sections, gallery_section, footer)
-    body = "".join(part(run) for part in parts)
+    return document(f"{run.name} - g2rpo run", "".join(part(run) for part in parts))
+
+
+def document(title: str, body: str, style: str = "") -> str:
+    """A page that loads nothing; `style` comes on top of what every page has."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(run.name)} - g2rpo run</title><style>{SVG_STYLE}{STYLE}</style></head><body><main>{body}</main></body></html>\n"
+        f"<title>{escape(title)}</title><style>{SVG_STYLE}{STYLE}{style}</style></head><body><main>{body}</main></body></html>\n"
     )
 
 

@@ -12,7 +12,7 @@ Every part is read on its own: a missing part costs its share and not the others
 
 from typing import Any, NamedTuple
 
-from g2rpo.records import Prompt
+from g2rpo.prompt import Prompt
 from g2rpo.reward.verdict import AnswerType, Verdict
 from g2rpo.scoring.boxes import box_iou, finite_numbers, frame_iou, point_similarity, read_points, shared_frame_iou
 from g2rpo.scoring.extract import json_object

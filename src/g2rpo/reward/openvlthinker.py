@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
 
-from g2rpo.records import Prompt
+from g2rpo.prompt import Prompt
 from g2rpo.reward import grounding
 from g2rpo.reward.verdict import AnswerType, Verdict
+from g2rpo.scoring import math
 from g2rpo.scoring.choice import option, same_option
 from g2rpo.scoring.extract import final_answer, keeps_format, tagged_answer, tidy_tags
-from g2rpo.scoring.math import same_mathematics
 from g2rpo.scoring.number import equal_to_two_decimals, mean_relative_accuracy, read_number, relaxed_match
 from g2rpo.scoring.text import rouge, word_accuracy
 
@@ -25,7 +25,7 @@ CHARTQA_TOLERANCE = 0.05
 
 
 class OpenVLThinkerReward:
-    """Judges a completion by its prompt's answer type. Safe in a worker process; heavy imports wait for the first `math` prompt."""
+    """Judges a completion by its prompt's answer type. Safe in a worker process."""
 
     def __init__(self, *, format_weight: float = 0.1, structure_weight: float = 0.5, bare_latex: bool = False) -> None:
         """Sets the weights.
@@ -41,8 +41,8 @@ class OpenVLThinkerReward:
             raise ValueError(f"reward.structure_weight: expected a number of at least 0, got {structure_weight}")
         self.format_weight = format_weight
         self.structure_weight = structure_weight
-        math = AnswerType(expected="an expression", read_gold=_gold_text, judge=partial(_math, bare_latex=bare_latex))
-        self.types = {**PLAIN_TYPES, **grounding.TYPES, "math": math}
+        equal = AnswerType(expected="an expression", read_gold=_gold_text, judge=partial(_math, bare_latex=bare_latex))
+        self.types = {**PLAIN_TYPES, **grounding.TYPES, "math": equal}
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
         """`accuracy` and `format` in [0, 1], `structure` in [0, structure_weight], `total` as in the module's formula.
@@ -52,12 +52,18 @@ class OpenVLThinkerReward:
         """
         answer_type = self._type_of(prompt)
         gold = _read_gold(prompt, answer_type)
-        completion = tidy_tags(completion)
-        verdict = answer_type.judge(final_answer(completion), gold)
-        form = float(keeps_format(completion))
+        return self.weighed(completion, answer_type.judge(given_answer(completion), gold))
+
+    def weighed(self, completion: str, verdict: Verdict) -> dict[str, float]:
+        """The module's formula for a verdict on the answer, whoever gave it."""
+        form = float(keeps_format(tidy_tags(completion)))
         structure = self.structure_weight * verdict.structure * form
         total = (1 - self.format_weight) * verdict.accuracy + self.format_weight * form + structure
         return {"accuracy": verdict.accuracy, "format": form, "structure": structure, "total": total}
+
+    def prepare(self) -> None:
+        """Loads what mathematics needs."""
+        math.load()
 
     def _type_of(self, prompt: Prompt) -> AnswerType:
         name = plain_name(prompt.answer_type)
@@ -77,8 +83,18 @@ def plain_name(answer_type: str) -> str:
     return OTHER_NAMES.get(name, name)
 
 
+def given_answer(completion: str) -> str:
+    """The answer that is judged: what the first pair of `<answer>` tags holds, or the whole completion."""
+    return final_answer(tidy_tags(completion))
+
+
+def gold_text(prompt: Prompt) -> str:
+    """The gold answer without its tags."""
+    return tagged_answer(prompt.answer) or prompt.answer.strip().removeprefix("<answer>").removesuffix("</answer>").strip()
+
+
 def _read_gold(prompt: Prompt, answer_type: AnswerType) -> Any:
-    text = tagged_answer(prompt.answer) or prompt.answer.strip().removeprefix("<answer>").removesuffix("</answer>").strip()
+    text = gold_text(prompt)
     gold = answer_type.read_gold(text, prompt)
     if gold is None:
         raise ValueError(
@@ -115,7 +131,7 @@ def _open_ended(answer: str, gold: str) -> Verdict:
 
 
 def _math(answer: str, gold: str, *, bare_latex: bool) -> Verdict:
-    return Verdict(float(same_mathematics(answer, gold, bare_latex=bare_latex)))
+    return Verdict(float(math.same_mathematics(answer, gold, bare_latex=bare_latex)))
 
 
 def _gold_text(text: str, prompt: Prompt) -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from g2rpo.records import Prompt
+from g2rpo.prompt import Prompt
 
 
 class Verdict(NamedTuple):

@@ -31,38 +31,50 @@ def select_prompts(batch: PromptBatch, rows: Int[Tensor, " k"]) -> PromptBatch:
     )
 
 
-def group_rows(rows: Int[Tensor, " k"], group_size: int) -> Int[Tensor, " kg"]:
-    """Completion rows of the given prompts, in their order."""
-    return (rows[:, None] * group_size + torch.arange(group_size, device=rows.device)).flatten()
+def group_rows(rows: Int[Tensor, " k"], prompt: Int[Tensor, " b"]) -> Int[Tensor, " n"]:
+    """Completion rows of the given prompts, in the order of `rows`; in `prompt` the rows of one prompt stand together, prompts in order."""
+    if not len(rows):
+        return rows
+    sizes = torch.bincount(prompt, minlength=int(rows.max()) + 1)
+    starts, picked = (sizes.cumsum(0) - sizes)[rows], sizes[rows]
+    within = torch.arange(int(picked.sum()), device=rows.device) - (picked.cumsum(0) - picked).repeat_interleave(picked)
+    return starts.repeat_interleave(picked) + within
 
 
-def select_rollouts(rollouts: Rollouts, rows: Int[Tensor, " k"], group_size: int) -> Rollouts:
+def select_rollouts(rollouts: Rollouts, rows: Int[Tensor, " k"]) -> Rollouts:
     """The completions of some prompts; `prompt` counts from 0 again."""
-    mine = group_rows(rows, group_size)
+    mine = group_rows(rows, rollouts.prompt)
+    new = torch.full((int(rollouts.prompt.max()) + 1 if len(rollouts.prompt) else 0,), -1, device=rows.device)
+    new[rows] = torch.arange(len(rows), device=rows.device)
+    return replace(take_rollouts(rollouts, mine), prompt=new[rollouts.prompt[mine]])
+
+
+def take_rollouts(rollouts: Rollouts, mine: Int[Tensor, " n"]) -> Rollouts:
+    """Some completions, with `prompt` as it was."""
     return replace(
         rollouts,
         completion_ids=rollouts.completion_ids[mine],
         completion_mask=rollouts.completion_mask[mine],
         old_logprobs=rollouts.old_logprobs[mine],
-        prompt=torch.arange(len(rows), device=rollouts.prompt.device).repeat_interleave(group_size),
+        prompt=rollouts.prompt[mine],
         finished=rollouts.finished[mine],
         texts=tuple(rollouts.texts[row] for row in mine.tolist()),
     )
 
 
-def select_scores(scores: Scores, mine: Int[Tensor, " kg"]) -> Scores:
+def select_scores(scores: Scores, mine: Int[Tensor, " n"]) -> Scores:
     """The scores of some completions."""
     return Scores(total=scores.total[mine], parts={name: values[mine] for name, values in scores.parts.items()})
 
 
 def select_groups(
-    batch: PromptBatch, rollouts: Rollouts, scores: Scores, failed: Bool[Tensor, " b"], rows: Int[Tensor, " k"], group_size: int
-) -> tuple[PromptBatch, Rollouts, Scores, Bool[Tensor, " kg"]]:
+    batch: PromptBatch, rollouts: Rollouts, scores: Scores, failed: Bool[Tensor, " b"], rows: Int[Tensor, " k"]
+) -> tuple[PromptBatch, Rollouts, Scores, Bool[Tensor, " n"]]:
     """The groups of some prompts."""
     if len(rows) == len(batch.prompts):
         return batch, rollouts, scores, failed
-    mine = group_rows(rows, group_size)
-    return select_prompts(batch, rows), select_rollouts(rollouts, rows, group_size), select_scores(scores, mine), failed[mine]
+    mine = group_rows(rows, rollouts.prompt)
+    return select_prompts(batch, rows), select_rollouts(rollouts, rows), select_scores(scores, mine), failed[mine]
 
 
 def cat_batches(batches: Sequence[PromptBatch]) -> PromptBatch:

@@ -1,6 +1,5 @@
 """Completions to rewards, failures counted. What a reward raises for one completion costs that completion, not the run."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +8,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from g2rpo.interfaces import Reward
-from g2rpo.records import Prompt, Rollouts, Scores
+from g2rpo.isolation.inline import score_each
+from g2rpo.records import Failed, Prompt, Rollouts, Scores
 from g2rpo.stopwatch import stage
 
 
@@ -28,31 +28,23 @@ def score_rollouts(reward: Reward, prompts: Sequence[Prompt], rollouts: Rollouts
     Raises:
         RuntimeError: naming the first failing record, when more than `failure_budget` of the completions cannot be judged.
     """
-    rows: list[dict[str, float]] = []
-    errors: dict[int, str] = {}
-    for row, (owner, text) in enumerate(zip(rollouts.prompt.tolist(), rollouts.texts, strict=True)):
-        try:
-            rows.append(_finite(reward.score(text, prompts[owner])))
-        except Exception as error:  # noqa: BLE001  plug-in code on model text: counted, bounded by the budget, and shown
-            errors[row] = f"prompt {prompts[owner].id!r}: {type(error).__name__}: {error}; completion {text[:200]!r}"
-            rows.append({})
-    if len(errors) > failure_budget * len(rows):
+    asked = [prompts[owner] for owner in rollouts.prompt.tolist()]
+    outcomes = score_each(reward, rollouts.texts, asked)
+    failures = [row for row, outcome in enumerate(outcomes) if isinstance(outcome, Failed)]
+    if len(failures) > failure_budget * len(outcomes):
+        first = failures[0]
         raise RuntimeError(
-            f"reward: {len(errors)} of {len(rows)} completions could not be judged, more than reward_failures={failure_budget:g} allows. "
-            f"First: {next(iter(errors.values()))}"
+            f"reward: {len(failures)} of {len(outcomes)} completions could not be judged, more than reward_failures={failure_budget:g} "
+            f"allows. First: {_named(asked[first])}: {outcomes[first].reason}; completion {rollouts.texts[first][:200]!r}"
         )
+    rows = [{} if isinstance(outcome, Failed) else outcome for outcome in outcomes]
     names = sorted({"accuracy", "format", "structure"}.union(*rows) - {"total"})  # there even if nothing could be judged
     device = rollouts.old_logprobs.device
-    failed = torch.tensor([row in errors for row in range(len(rows))], device=device)
+    failed = torch.tensor([isinstance(outcome, Failed) for outcome in outcomes], device=device)
     parts = {name: torch.tensor([row.get(name, 0.0) for row in rows], device=device) for name in names}
     return Scored(scores=Scores(total=torch.tensor([row.get("total", 0.0) for row in rows], device=device), parts=parts), failed=failed)
 
 
-def _finite(row: dict[str, float]) -> dict[str, float]:
-    for name in ("accuracy", "format", "total"):
-        if name not in row:
-            raise ValueError(f"reward returned {sorted(row)}, expected accuracy, format, structure and total")
-    for name, value in row.items():
-        if not math.isfinite(value):
-            raise ValueError(f"reward returned {name}={value}, expected a finite number")
-    return row
+def _named(prompt: Prompt) -> str:
+    """A prompt's id, and the place in a file that it came from."""
+    return f"prompt {prompt.id!r}" + (f" ({prompt.meta['file']}, line {prompt.meta.get('line')})" if "file" in prompt.meta else "")

@@ -71,6 +71,11 @@ def _digits_of_number(number: Any) -> float:
     return abs(math.log10(abs(float(number)) or 1e-300)) if number.is_finite else 0.0
 
 
+def load() -> None:
+    """Imports math-verify and sympy now, which the first answer would do otherwise: a second, and many on a busy machine."""
+    _library()
+
+
 @cache
 def _library() -> ModuleType:
     """math_verify, imported when the first answer needs it: it brings sympy, a second that other judges need not wait."""

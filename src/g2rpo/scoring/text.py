@@ -81,7 +81,7 @@ def anls(answer: str, golds: Iterable[str], threshold: float = 0.5) -> float:
     >>> round(anls("ITC Limted", ["ITC Limited"]), 6), anls("ITC", ["ITC Limited"]), anls("a  b", ["A b"])
     (0.909091, 0.0, 1.0)
     """
-    best = max((_similarity(answer, gold) for gold in golds), default=0.0)
+    best = max((_similarity(answer, gold, threshold) for gold in golds), default=0.0)
     return best if best >= threshold else 0.0
 
 
@@ -110,9 +110,12 @@ def _accuracy(answer: Sequence[Hashable], gold: Sequence[Hashable]) -> float:
     return max(0.0, 1 - edit_distance(gold, answer) / len(gold))
 
 
-def _similarity(answer: str, gold: str) -> float:
+def _similarity(answer: str, gold: str, threshold: float) -> float:
+    """0 without counting the edits where the lengths alone keep it below the threshold: a page for a word."""
     longest = max(len(answer), len(gold))
     got, wanted = (" ".join(text.lower().split()) for text in (answer, gold))
+    if longest and 1 - abs(len(got) - len(wanted)) / longest < threshold:
+        return 0.0
     return 1 - edit_distance(wanted, got) / longest if longest else 1.0
 
 

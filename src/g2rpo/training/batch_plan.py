@@ -1,7 +1,10 @@
 """How a rollout batch is sized and cut: prompts, groups, optimiser updates, and what fits into memory at once."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from random import Random
+
+from g2rpo.records import task_index
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,6 +14,7 @@ class BatchPlan:
     Args:
         prompts: Groups that a step learns from.
         group_size: Completions per prompt.
+        group_size_of: Tasks whose prompts get another number of completions; None stands for `group_size`.
         num_minibatches: Optimiser updates per rollout batch; the groups are dealt out at random.
         micro_prompts: Groups in one forward pass; null takes a whole minibatch. Changes memory, not numbers.
         micro_tokens: Instead, tokens in one forward pass, each prompt counted once beside its completions. Groups are dealt out so
@@ -22,6 +26,7 @@ class BatchPlan:
     num_minibatches: int = 1
     micro_prompts: int | None = None
     micro_tokens: int | None = None
+    group_size_of: Mapping[str, int | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.prompts < 1:
@@ -30,6 +35,10 @@ class BatchPlan:
             raise ValueError(
                 f"batch.group_size={self.group_size}: G2RPO compares completions of one prompt, so it needs at least 2. Try 8."
             )
+        for task, size in self.group_size_of.items():
+            task_index(task)
+            if size is not None and size < 2:
+                raise ValueError(f"batch.group_size_of.{task}={size}: a group needs at least 2 completions")
         if not 1 <= self.num_minibatches <= self.prompts:
             raise ValueError(f"batch.num_minibatches: expected 1 to batch.prompts={self.prompts}, got {self.num_minibatches}")
         if self.micro_prompts is not None and self.micro_prompts < 1:
@@ -40,6 +49,10 @@ class BatchPlan:
             raise ValueError(
                 f"batch.micro_tokens={self.micro_tokens}, batch.micro_prompts={self.micro_prompts}: both cut a minibatch; set one to null"
             )
+
+    def group_sizes(self) -> dict[str, int]:
+        """Of the tasks that have one of their own."""
+        return {task: size for task, size in self.group_size_of.items() if size is not None}
 
     def minibatches(self, num_prompts: int, rng: Random) -> list[list[int]]:
         """Rows of the prompts of each update; every prompt once, sizes differing by at most one."""

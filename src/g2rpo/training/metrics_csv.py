@@ -42,15 +42,19 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Adds the row of a step; Lightning counts steps from 0, people from 1."""
+        """Adds the row of a step, or numbers to the last row; Lightning counts steps from 0, people from 1."""
         numbers = {name: repr(float(value)) for name, value in metrics.items() if name != "epoch"}
         for name in numbers:
             metric_of(name)
         row = {"step": str((step or 0) + 1), **numbers}
         new = [name for name in row if name not in self._columns]
         self._columns += sorted(new)
-        self._rows.append(row)
-        if new or len(self._rows) == 1:
+        same = bool(self._rows) and self._rows[-1]["step"] == row["step"]
+        if same:
+            self._rows[-1] |= row
+        else:
+            self._rows.append(row)
+        if new or same or len(self._rows) == 1:
             self._rewrite()
         else:
             with self.path.open("a", newline="", encoding="utf-8") as file:

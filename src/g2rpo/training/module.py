@@ -7,6 +7,7 @@ minibatches are arguments here and never of the Trainer. With several processes 
 prompts; advantages, denominators, the cut into minibatches and the gradient are those of all of them.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -20,21 +21,24 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from g2rpo import ranks
-from g2rpo.interfaces import Advantage, Encoder, GroupFilter, Loss, Reward, RolloutEngine
+from g2rpo.interfaces import Advantage, Encoder, GroupFilter, Loss, OwnWeights, Reward, RolloutEngine
 from g2rpo.loss.kl import completion_penalty
+from g2rpo.metrics import checked
 from g2rpo.records import Experience, PromptBatch
-from g2rpo.rollout.collect import Collected, collect
+from g2rpo.rollout.collect import Collected, collect, nothing_kept
 from g2rpo.rollout.join import group_rows
 from g2rpo.shaping import Shaping
 from g2rpo.stopwatch import stage, taken
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.equity import GradientEquity
+from g2rpo.training.mismatch import sampler_mismatch
 from g2rpo.training.parts import check_kl_counts
 from g2rpo.training.step_metrics import StepTimes, step_metrics
 from g2rpo.training.table import CompletionTable, completion_table
 from g2rpo.training.throughput import throughput
 from g2rpo.training.update import Updater, UpdateStats, clip_gradients, select_experience
 
+log = logging.getLogger("g2rpo")
 OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 
 
@@ -80,6 +84,7 @@ class G2RPOModule(L.LightningModule):
             temperature=engine.sampling.temperature, prefix=prefix,
         )  # fmt: skip
         self.steps_done = 0
+        self.empty_draws = 0
         self.last_experience: Experience | None = None
         self.last_metrics: dict[str, float] = {}
         engine.start(policy, encoder)
@@ -88,6 +93,10 @@ class G2RPOModule(L.LightningModule):
         """One rollout batch: drawn, judged, learnt from."""
         times = StepTimes(start=time.perf_counter())
         collected = self.collect(batch)
+        self._watch(collected)
+        own = self.engine if isinstance(self.engine, OwnWeights) else None
+        if own:
+            own.rest()
         times.rolled_out = time.perf_counter()
         experience, table = self.experience(collected)
         equity = self.measure_equity(experience, table)
@@ -105,8 +114,9 @@ class G2RPOModule(L.LightningModule):
         times.updated = time.perf_counter()
         times.stages = taken()
         self.last_experience = experience
-        speed = throughput(self.policy, collected, self.updater.prefix, times.updated - times.start)
-        self.record(step_metrics(collected, table, updates, times) | equity | speed)
+        row = step_metrics(collected, table, updates, times) | equity | sampler_mismatch(experience)
+        row |= throughput(self.policy, collected, self.updater.prefix, times.updated - times.start)
+        self.record(row | (checked(own.metrics()) if own else {}))
 
     def collect(self, batch: PromptBatch) -> Collected:
         """Completions and scores for a batch of prompts; unanimous groups are replaced where a filter is set."""
@@ -114,6 +124,7 @@ class G2RPOModule(L.LightningModule):
             return collect(
                 batch, self._more, self.engine, self.reward, self.sampling,
                 group_filter=self.group_filter, failure_budget=self.failure_budget, seed=self._sampling_seed(),
+                group_size_of=self.batch.group_sizes(),
             )  # fmt: skip
         except FloatingPointError as error:
             raise RuntimeError(
@@ -186,16 +197,32 @@ class G2RPOModule(L.LightningModule):
         if self.trainer.world_size > 1 and not isinstance(strategy, DDPStrategy):
             raise ValueError(f"trainer.strategy: expected ddp with {self.trainer.world_size} processes, got {type(strategy).__name__}")
 
+    def on_train_start(self) -> None:
+        """Brings an engine with weights of its own up to date: a resumed run has just loaded those of its checkpoint."""
+        if isinstance(self.engine, OwnWeights):
+            self.engine.load_weights(self.policy, self.steps_done)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the weights do not hold: the step count and the estimator's memory."""
         state = self.advantage.state_dict() if hasattr(self.advantage, "state_dict") else {}
-        checkpoint["g2rpo"] = {"steps_done": self.steps_done, "advantage": state}
+        checkpoint["g2rpo"] = {"steps_done": self.steps_done, "empty_draws": self.empty_draws, "advantage": state}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores it."""
         self.steps_done = checkpoint["g2rpo"]["steps_done"]
+        self.empty_draws = checkpoint["g2rpo"]["empty_draws"]
         if hasattr(self.advantage, "load_state_dict"):
             self.advantage.load_state_dict(checkpoint["g2rpo"]["advantage"])
+
+    def _watch(self, collected: Collected) -> None:
+        """Tells the curriculum what came out, and stops a run in which nothing is learnt any more."""
+        self.trainer.datamodule.observe(collected.accuracies)
+        self.empty_draws = self.empty_draws + collected.draws if collected.empty else 0
+        if not collected.empty:
+            return
+        if self.empty_draws >= self.group_filter.empty_draws:
+            raise RuntimeError(f"step {self.steps_done + 1}: {nothing_kept(collected.drawn, self.empty_draws)}")
+        log.warning("step %d: no group with mixed accuracy in %d draws, nothing to learn from", self.steps_done + 1, collected.draws)
 
     def _more(self) -> PromptBatch:
         return self.trainer.datamodule.draw().to(self.device)
@@ -214,18 +241,21 @@ class G2RPOModule(L.LightningModule):
             rewards=total, advantages=total,
         )  # fmt: skip
         out = torch.zeros_like(rollouts.old_logprobs)
-        for rows in self._cut(whole, list(range(len(collected.batch.prompts)))):
-            index = group_rows(torch.tensor(rows, device=out.device), self.batch.group_size)
-            out[index] = self.updater.stats(model.to(self.device), select_experience(whole, rows)).logprobs
+        for rows in self._cut(whole, range(len(collected.batch.prompts))):
+            mine = group_rows(torch.tensor(rows, device=out.device), rollouts.prompt)
+            out[mine] = self.updater.stats(model.to(self.device), select_experience(whole, rows)).logprobs
         return out
 
     def _micro_batches(self, experience: Experience, rows: Sequence[int]) -> list[Experience]:
         return [select_experience(experience, piece) for piece in self._cut(experience, rows)]
 
     def _cut(self, experience: Experience, rows: Sequence[int]) -> list[list[int]]:
-        prompts, completions = experience.batch.attention_mask, experience.rollouts.completion_mask
-        tokens = prompts.sum(1) + completions.view(len(prompts), -1).sum(1)
-        return self.batch.microbatches(list(rows), tokens.tolist())
+        """Prompts of each forward pass; a pass takes groups of one size."""
+        owner, prompts = experience.rollouts.prompt.cpu(), experience.batch.attention_mask.sum(1).cpu()
+        sizes = torch.bincount(owner, minlength=len(prompts)).tolist()
+        tokens = prompts.index_add(0, owner, experience.rollouts.completion_mask.sum(1).cpu()).tolist()
+        alike = [[row for row in rows if sizes[row] == size] for size in sorted({sizes[row] for row in rows})]
+        return [piece for group in alike for piece in self.batch.microbatches(group, tokens)]
 
     def _own_gradients(self) -> AbstractContextManager[Any]:
         """DDP would average gradients as they come; here they are added up once, after the last micro-batch (`ranks.add_gradients`)."""

@@ -1,7 +1,9 @@
 """What the configuration names, built."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from hydra.utils import instantiate
@@ -9,7 +11,8 @@ from omegaconf import DictConfig
 
 from g2rpo.data.mixture import TaskMix
 from g2rpo.evaluation.heldout import HeldoutEvaluation
-from g2rpo.interfaces import Advantage, Loss, PromptSource, Reward, RolloutEngine
+from g2rpo.evaluation.suite import SuiteEvaluation
+from g2rpo.interfaces import Advantage, Curriculum, Isolation, Loss, OwnWeights, PromptSource, Reward, RolloutEngine
 from g2rpo.model.checkpoint import Checkpoint
 from g2rpo.training.batch_plan import BatchPlan
 
@@ -21,11 +24,20 @@ class Parts:
     model: Checkpoint
     source: PromptSource
     mix: TaskMix
+    curriculum: Curriculum
     engine: RolloutEngine
     reward: Reward
+    isolation: Isolation
     batch: BatchPlan
     heldout: HeldoutEvaluation
+    suite: SuiteEvaluation
     others: dict[str, Any]
+
+    @contextmanager
+    def started(self) -> Iterator[Self]:
+        """These parts with a reward that runs where `isolation` says, until the context ends."""
+        with self.isolation.start(self.reward) as reward:
+            yield replace(self, reward=reward)
 
 
 def build_parts(cfg: DictConfig) -> Parts:
@@ -37,10 +49,13 @@ def build_parts(cfg: DictConfig) -> Parts:
     return Parts(
         source=instantiate(cfg.data, _convert_="all"),
         mix=instantiate(cfg.task_mix, _convert_="all"),
+        curriculum=instantiate(cfg.curriculum, _convert_="all"),
         engine=instantiate(cfg.rollout, _convert_="all"),
         reward=instantiate(cfg.reward, _convert_="all"),
+        isolation=instantiate(cfg.isolation, _convert_="all"),
         batch=instantiate(cfg.batch, _convert_="all"),
         heldout=instantiate(cfg.heldout, _convert_="all"),
+        suite=instantiate(cfg.eval, _convert_="all"),
         model=instantiate(cfg.model, _convert_="all"),
         others=made,
     )
@@ -50,6 +65,15 @@ def device_of(cfg: DictConfig) -> torch.device:
     """Where the trainer would put the model of this process: evaluation and pilot run there too."""
     device: torch.device = instantiate(cfg.trainer, logger=False, enable_checkpointing=False).strategy.root_device
     return device
+
+
+def check_processes(engine: RolloutEngine, world_size: int) -> None:
+    """Refuses several trainer processes where the engine lives inside of one."""
+    if world_size > 1 and isinstance(engine, OwnWeights) and engine.in_trainer_process:
+        raise ValueError(
+            f"trainer.devices: expected 1 with rollout=vllm, got {world_size} processes; start servers (docs/rollouts.md) and take "
+            "rollout=vllm_server 'rollout.urls=[http://host:8000]'"
+        )
 
 
 def check_kl_counts(loss: Loss, advantage: Advantage) -> None:

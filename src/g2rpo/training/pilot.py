@@ -10,6 +10,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from g2rpo.data.loading import reader
+from g2rpo.evaluation.heldout import Read
 from g2rpo.files import write_whole
 from g2rpo.interfaces import Encoder, PromptSource, Reward, RolloutEngine
 from g2rpo.model.stats import token_stats
@@ -30,6 +32,7 @@ def measure_bands(cfg: DictConfig, parts: Parts, folder: Path, conf: Path | None
         prefix=parts.others["policy"].prefix, tasks=tuple(parts.mix.shares),
         sampling=parts.engine.sampling.with_group_size(parts.batch.group_size),
         batch_prompts=parts.batch.micro_prompts or parts.batch.prompts, failure_budget=cfg.reward_failures, seed=cfg.seed, device=device,
+        read=reader(parts.source, encoder.fit),
     )  # fmt: skip
     console = Console(width=120, highlight=False)
     show_pilot(measured, console)
@@ -44,7 +47,7 @@ def measure_bands(cfg: DictConfig, parts: Parts, folder: Path, conf: Path | None
 
 def run_pilot(
     pilot: Pilot, *, policy: Any, encoder: Encoder, engine: RolloutEngine, source: PromptSource, reward: Reward, tasks: Sequence[str],
-    sampling: Sampling, batch_prompts: int, failure_budget: float, seed: int, device: torch.device,
+    sampling: Sampling, batch_prompts: int, failure_budget: float, seed: int, device: torch.device, read: Read = list,
     prefix: str = "shared",
 ) -> dict[str, Measured]:  # fmt: skip
     """Answers `pilot.prompts_per_task` training prompts of each task and measures them task by task.
@@ -56,6 +59,7 @@ def run_pilot(
         sampling: As in training, group size included.
         batch_prompts: Prompts answered at once.
         failure_budget: Share of a batch's completions whose reward may fail.
+        read: Gets the images of a batch and leaves out prompts that cannot be used.
         prefix: How prompts pass through the policy, `policy.prefix`.
     """
     prompts = {task: _prompts(source, task, pilot.prompts_per_task) for task in tasks}
@@ -65,8 +69,11 @@ def run_pilot(
             pieces = []
             for start in range(0, len(own), batch_prompts):
                 chunk = own[start : start + batch_prompts]
-                pieces.append(_answered(chunk, start, policy, encoder, engine, reward, sampling, failure_budget, seed, device, prefix))
+                if usable := read(chunk):
+                    pieces.append(_answered(usable, start, policy, encoder, engine, reward, sampling, failure_budget, seed, device, prefix))
                 advance(len(chunk))
+            if not pieces:
+                raise ValueError(f"data: none of the first {len(own)} prompts of {task} can be used")
             measured[task] = pilot.measure(_joined(pieces))
     return measured
 

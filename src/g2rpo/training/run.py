@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,18 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
+from g2rpo.data.loading import reader
+from g2rpo.data.skips import index_skips, merged
+from g2rpo.data.stream import PromptStream
 from g2rpo.evaluation.heldout import HeldoutResult
+from g2rpo.evaluation.suite import model_settings
+from g2rpo.evaluation.table import publish
 from g2rpo.model.checkpoint import save_checkpoint
 from g2rpo.shaping.pilot import Pilot
+from g2rpo.training.benchmark_callback import BenchmarkCallback
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.module import G2RPOModule
-from g2rpo.training.parts import Parts, build_parts, device_of
+from g2rpo.training.parts import Parts, build_parts, check_processes
 from g2rpo.training.pilot import measure_bands
 from g2rpo.training.progress import Progress, stage
 from g2rpo.training.quiet import quieten
@@ -36,10 +42,11 @@ class Timer:
         self.stage_s: dict[str, float] = {}
         self._last = time.perf_counter()
 
-    def done(self, name: str) -> None:
-        """Books the time since the last call."""
+    def done(self, name: str, less: Mapping[str, float] | None = None) -> None:
+        """Books the time since the last call, less parts of it that have a name of their own."""
         now = time.perf_counter()
-        self.stage_s[name] = round(now - self._last, 3)
+        parts = {part: round(seconds, 3) for part, seconds in (less or {}).items() if seconds}
+        self.stage_s |= {name: round(now - self._last - sum(parts.values()), 3), **parts}
         self._last = now
 
 
@@ -52,16 +59,29 @@ def run_training(cfg: DictConfig, *, write_report: Callable[[Path, dict[str, Any
     quieten()
     timer, folder = Timer(), Path(cfg.run_dir)
     checkpoint = resume_checkpoint(cfg.resume, folder)
-    parts = build_parts(cfg)
-    if isinstance(parts.others["shaping"], Pilot):
-        return measure_bands(cfg, parts, folder, conf)
+    with build_parts(cfg).started() as parts:
+        if isinstance(parts.others["shaping"], Pilot):
+            return measure_bands(cfg, parts, folder, conf)
+        return _trained(cfg, parts, folder, timer, checkpoint, write_report)
+
+
+def _trained(
+    cfg: DictConfig, parts: Parts, folder: Path, timer: Timer, checkpoint: Path | None,
+    write_report: Callable[[Path, dict[str, Any]], Path],
+) -> float:  # fmt: skip
+    """The run between its two evaluations, and what it leaves behind."""
     (folder / "summary.json").unlink(missing_ok=True)  # of an earlier run in this folder: until the end, this one is not finished
     encoder = parts.model.encoder()
     data = PromptDataModule(
-        source=parts.source, mix=parts.mix, encoder=encoder, num_prompts=parts.batch.prompts,
-        num_steps=-(-cfg.trainer.max_steps // parts.batch.num_minibatches), seed=cfg.seed,
+        stream=PromptStream(source=parts.source, mix=parts.mix, seed=cfg.seed, curriculum=parts.curriculum), encoder=encoder,
+        num_prompts=parts.batch.prompts, num_steps=-(-cfg.trainer.max_steps // parts.batch.num_minibatches),
     )  # fmt: skip
-    trainer = _trainer(cfg, folder)
+    benchmarks = BenchmarkCallback(
+        suite=parts.suite, folder=folder, model=model_settings(parts.model), dtype=parts.model.dtype,
+        heldout=lambda module, name: heldout(parts, encoder, folder, name, module.device).sampled["macro"],
+    )  # fmt: skip
+    trainer = _trainer(cfg, folder, benchmarks)
+    check_processes(parts.engine, trainer.world_size)
     policy = parts.model.policy()
     others = parts.others
     module = G2RPOModule(
@@ -79,12 +99,18 @@ def run_training(cfg: DictConfig, *, write_report: Callable[[Path, dict[str, Any
     before = heldout(parts, encoder, folder, "before", device, reuse=checkpoint is not None)
     timer.done("heldout_before")
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
-    timer.done("train")
+    timer.done("train", less={"benchmarks": benchmarks.spent_s})
+    if benchmarks.entries:
+        publish(folder, benchmarks.entries)
     save_checkpoint(policy, encoder, folder / "checkpoints" / "final", parts.model.dtype)
     policy.to(device)  # Lightning leaves it on the CPU
     after = heldout(parts, encoder, folder, "after", device)
     timer.done("heldout_after")
-    summary = summarise(cfg, steps=trainer.global_step, before=before, after=after, stage_s=timer.stage_s, drawn=data.stream.counts)
+    summary = summarise(
+        cfg, steps=trainer.global_step, before=before, after=after, stage_s=timer.stage_s, drawn=data.stream.counts,
+        skipped=merged(index_skips(parts.source), data.skips.summary()),
+        benchmarks=benchmarks.entries,
+    )  # fmt: skip
     page = write_report(folder, summary)
     timer.done("report")
     write_summary(folder, summary)  # last of all: with it, the run is finished
@@ -93,35 +119,21 @@ def run_training(cfg: DictConfig, *, write_report: Callable[[Path, dict[str, Any
     return after.sampled["macro"]
 
 
-def run_evaluation(cfg: DictConfig) -> float:
-    """Held-out scores of a checkpoint, without training."""
-    quieten()
-    timer, folder = Timer(), Path(cfg.run_dir)
-    parts = build_parts(cfg)
-    encoder = parts.model.encoder()
-    device = device_of(cfg)
-    parts.engine.start(parts.model.policy().to(device), encoder)
-    timer.done("setup")
-    result = heldout(parts, encoder, folder, "before", device)
-    timer.done("heldout_before")
-    for name, score in result.sampled.items():
-        log.info("%-12s sampled %.3f   greedy %.3f", name, score, result.greedy[name])
-    write_summary(folder, summarise(cfg, steps=0, before=result, after=result, stage_s=timer.stage_s, drawn={}))
-    return result.sampled["macro"]
-
-
 def heldout(parts: Parts, encoder: Any, folder: Path, name: str, device: torch.device, *, reuse: bool = False) -> HeldoutResult:
     """Scores the started engine on the held-out prompts, with a progress bar."""
     prompts = parts.heldout.prompts(parts.source)
     if reuse and (folder / "heldout" / f"{name}.jsonl").exists():
         return parts.heldout.read(folder / "heldout" / f"{name}.jsonl")
     with stage(f"held-out prompts, {name}", total=len(prompts)) as advance:
-        return parts.heldout.run(parts.engine, encoder, parts.reward, prompts, folder / "heldout", name, advance, device)
+        return parts.heldout.run(
+            parts.engine, encoder, parts.reward, prompts, folder / "heldout", name, advance, device,
+            read=reader(parts.source, encoder.fit),
+        )  # fmt: skip
 
 
-def _trainer(cfg: DictConfig, folder: Path) -> L.Trainer:
+def _trainer(cfg: DictConfig, folder: Path, benchmarks: BenchmarkCallback) -> L.Trainer:
     loggers = [instantiate(logger) for logger in cfg.logger.values()]
-    callbacks = [instantiate(cfg.checkpoint), RunLog(folder=folder), Progress()]
+    callbacks = [instantiate(cfg.checkpoint), RunLog(folder=folder), benchmarks, Progress()]
     return instantiate(cfg.trainer, logger=loggers, callbacks=callbacks)
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from g2rpo import __version__
 from g2rpo.evaluation.heldout import HeldoutResult
+from g2rpo.evaluation.results import Entry, macro
 from g2rpo.files import write_whole
 
 PACKAGES = ("torch", "transformers", "lightning", "hydra-core")
@@ -25,6 +27,8 @@ def summarise(
     after: HeldoutResult,
     stage_s: dict[str, float],
     drawn: dict[str, int],
+    skipped: dict[str, Any],
+    benchmarks: Mapping[str, Entry] | None = None,
 ) -> dict[str, Any]:
     """What `summary.json` will hold; `stage_s` is taken as it is, so that a last stage can still be booked."""
     return {
@@ -32,9 +36,11 @@ def summarise(
         "steps": steps,
         "heldout": {"before": _scores(before.sampled), "after": _scores(after.sampled)},
         "heldout_greedy": {"before": _scores(before.greedy), "after": _scores(after.greedy)},
-        "benchmarks": {},
+        "benchmarks": dict(benchmarks or {}),
+        "benchmark_means": macro(benchmarks or {}),
         "stage_s": stage_s,
         "prompts_drawn": drawn,
+        "prompts_skipped": skipped,
         "config_hash": config_hash(cfg),
         "versions": {"g2rpo": __version__, "python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     }
@@ -54,6 +60,6 @@ def config_hash(cfg: DictConfig) -> str:
     """Twelve hex digits that two runs share exactly when their settings do; where a run writes is no setting."""
     plain = OmegaConf.to_container(cfg, resolve=False)
     assert isinstance(plain, dict)
-    for key in ("run_dir", "resume", "logger"):
+    for key in ("run_dir", "resume", "preview", "logger"):
         plain.pop(key, None)
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:12]

@@ -23,7 +23,11 @@ def throughput(policy: Any, collected: Collected, prefix: str, step_s: float) ->
     padded = len(completion) * (collected.batch.attention_mask.shape[1] + collected.rollouts.completion_mask.shape[1])
     passed = distinct if prefix == "shared" else torch.tensor(padded)
     cost = cost_of(policy)
-    forward = (vision_flops(cost, collected.batch) + text_flops(cost, prompt, completion, shared=True)) if len(completion) else 0.0
+    forward = (
+        (vision_flops(cost, collected.batch) + text_flops(cost, prompt, completion, collected.rollouts.prompt, shared=True))
+        if len(completion)
+        else 0.0
+    )
     own = torch.tensor([float(prompt.sum() + completion.sum()), float(distinct), float(passed), 4 * forward], dtype=torch.float64)
     tokens, useful, through, flops = ranks.total(own).tolist()
     row = {"time/tokens_per_second": tokens / step_s, "time/useful_frac": useful / through, "time/tflops": flops / step_s / 1e12}

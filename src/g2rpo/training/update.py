@@ -36,11 +36,10 @@ class UpdateStats:
 def select_experience(experience: Experience, rows: Sequence[int]) -> Experience:
     """The groups of some prompts."""
     index = torch.tensor(list(rows), dtype=torch.long, device=experience.advantages.device)
-    group_size = len(experience.advantages) // max(1, len(experience.batch.prompts))
-    mine = group_rows(index, group_size)
+    mine = group_rows(index, experience.rollouts.prompt)
     return Experience(
         batch=select_prompts(experience.batch, index),
-        rollouts=select_rollouts(experience.rollouts, index, group_size),
+        rollouts=select_rollouts(experience.rollouts, index),
         task=experience.task[mine],
         scores=select_scores(experience.scores, mine),
         rewards=experience.rewards[mine],

@@ -1,0 +1,86 @@
+"""What it costs to judge in worker processes instead of the trainer's own.  `python perf/rewards.py`
+
+Judges the same completions by `reward=openvlthinker` inline and in a pool; results must be equal to the bit. Printed are the fastest
+seconds of each in turns, and the pool's over inline's: below 1 the pool is faster, because its workers share the work.
+"""
+
+import argparse
+import random
+import time
+
+from g2rpo.interfaces import Reward
+from g2rpo.isolation.inline import score_each
+from g2rpo.isolation.pool import RewardPool
+from g2rpo.records import Prompt
+from g2rpo.reward.openvlthinker import OpenVLThinkerReward
+
+GOLDS = {
+    "multiple choice": "B",
+    "numerical": "1,234",
+    "spatial grounding": '{"boxes": [10, 10, 200, 300]}',
+    "OCR": "Invoice No. 4821 total",
+}
+ANSWERS = {
+    "multiple choice": ["B", "(b)", "C"], "numerical": ["1234", "12", "1,234.001"], "OCR": ["invoice 4821", "Invoice No. 4821 total"],
+    "spatial grounding": ['{"boxes": [0, 10, 190, 310]}', "[0, 1, 2, 3]"],
+}  # fmt: skip
+
+
+def cheap(count: int) -> tuple[list[str], list[Prompt]]:
+    """Letters, numbers, words and boxes, eight completions a prompt."""
+    rng, kinds = random.Random(0), list(GOLDS)
+    prompts = [_prompt(k, kinds[k % 4], GOLDS[kinds[k % 4]]) for k in range(count // 8)]
+    owners = [prompt for prompt in prompts for _ in range(8)]
+    return [_completion(rng.choice(ANSWERS[prompt.answer_type])) for prompt in owners], owners
+
+
+def mixed(count: int) -> tuple[list[str], list[Prompt]]:
+    """The same with every fourth prompt a problem of mathematics; no two of its answers are equal."""
+    rng, (texts, owners) = random.Random(1), cheap(count)
+    for row in range(count):
+        if row // 8 % 4 == 0:
+            owners[row] = owners[row - 1] if row % 8 else _prompt(row // 8, "math", rf"$\frac{{{rng.randrange(1, 99)}}}{{7}} + \sqrt{{3}}$")
+            texts[row] = _completion(rf"$\frac{{{rng.randrange(1, 9999)}}}{{{rng.randrange(7, 999)}}} + \sqrt{{3}}$")
+    return texts, owners
+
+
+def _prompt(number: int, kind: str, answer: str) -> Prompt:
+    return Prompt(id=str(number), task="math", text="?", images=(), answer=answer, answer_type=kind)
+
+
+def _completion(answer: str) -> str:
+    return f"<thinking>{'so it is ' * 40}</thinking><answer>{answer}</answer>"
+
+
+def main() -> None:
+    """Check that all agree, then print times and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=10)
+    args = parser.parse_args()
+    begin = time.perf_counter()
+    pool = RewardPool(workers=args.workers)
+    reward: Reward = OpenVLThinkerReward()
+    with pool.start(reward) as pooled:
+        print(f"start returned after {1e3 * (time.perf_counter() - begin):.1f} ms", end=", ")
+        pooled.score_all(*cheap(8))
+        print(f"first verdicts after {time.perf_counter() - begin:.2f} s")
+        cases = {"1600 cheap": (cheap(1600), args.rounds), "200 cheap": (cheap(200), args.rounds), "1600, a quarter math": (mixed(1600), 1)}
+        for name, ((texts, owners), rounds) in cases.items():  # mathematics once: then math-verify's readings are remembered
+            if rounds == 1:  # both sides import sympy
+                score_each(reward, *mixed(8))
+                pooled.score_all(*mixed(64 * args.workers))
+            inline = within = float("inf")
+            for _ in range(rounds):
+                begin = time.perf_counter()
+                expected = score_each(reward, texts, owners)
+                middle = time.perf_counter()
+                found = pooled.score_all(texts, owners)
+                inline, within = min(inline, middle - begin), min(within, time.perf_counter() - middle)
+                if found != expected:
+                    raise SystemExit(f"{name}: the pool and inline differ")
+            print(f"{name}: inline {1e3 * inline:.1f} ms, {args.workers} workers {1e3 * within:.1f} ms, ratio {within / inline:.2f}")
+
+
+if __name__ == "__main__":
+    main()

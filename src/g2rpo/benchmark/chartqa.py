@@ -1,0 +1,66 @@
+"""ChartQA (test): 1,250 questions by people and 1,250 generated ones."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from g2rpo.benchmark.base import BenchmarkBase, Judge
+from g2rpo.benchmark.columns import first, list_of, needed, row_of, text_of
+from g2rpo.benchmark.multiple_choice import UNREAD
+from g2rpo.records import Judgement
+from g2rpo.scoring.number import relaxed_match
+from g2rpo.scoring.prediction import clean, plain
+from g2rpo.scoring.quantity import exact_number, final_number
+
+TOLERANCE = 0.05
+_LONGEST_WORDS = 200
+_SPLITS = {"human": "human", "human_test": "human", "test_human": "human", "0": "human"}
+_SPLITS |= {"augmented": "augmented", "augmented_test": "augmented", "test_augmented": "augmented", "1": "augmented"}
+
+
+class ChartQA(BenchmarkBase):
+    """Relaxed accuracy: a number within 5 % of the gold one, words equal apart from case."""
+
+    name = "chartqa"
+    task = "chart"
+    protocols = ("paper", "robust")
+    answer_type = "relaxed"
+    parts = ("split",)
+
+    def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer from `answer`, or from `label`, a list of one; the split from `split`, `type` or `human_or_machine`."""
+        row = row_of(self.name, record, question=("question", "query"))
+        answer = needed(self.name, record, "answer", "label")
+        golds = list_of(answer) if not isinstance(answer, str) else None
+        row["answer"] = text_of(answer) if golds is None else text_of(golds[0]) if len(golds) == 1 else [text_of(gold) for gold in golds]
+        split = text_of(first(record, "type", "human_or_machine", "split")).lower()
+        return row | ({"split": _SPLITS.get(split, split)} if split else {})
+
+    def question(self, row: Mapping[str, Any], protocol: str) -> str:
+        """VLMEvalKit's prompt."""
+        return f"{row['question']}\nAnswer the question using a single word or phrase."
+
+    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+        """The best over the gold answers, of which a list-like one holds several."""
+        self.check_protocol(protocol)
+        text = clean(completion) if protocol == "robust" else completion.strip()
+        if not text:
+            return UNREAD
+        golds = list_of(row["answer"])
+        golds = [row["answer"]] if golds is None else golds
+        match = _robust_match if protocol == "robust" else relaxed_match
+        return Judgement(score=float(any(match(text, str(gold)) for gold in golds)), parsed=True, answer=text[:200])
+
+
+def _robust_match(answer: str, gold: str) -> bool:
+    """Numbers with commas, currency, units or words around them are read, a gold 0 is a number, and `12%` is 12 or 0.12 as the gold is."""
+    wanted = exact_number(gold)
+    if wanted is None:
+        words, gold = (" ".join(plain(text).lower().strip(" .()[]").split()) for text in (answer[-_LONGEST_WORDS:], gold))
+        return words == gold or words.endswith((f" is {gold}", f": {gold}"))
+    got = exact_number(answer)
+    got = final_number(answer) if got is None else got
+    if got is None:
+        return False
+    # a share may be written with the sign or without it: 12% for 0.12, 0.12 for 12%, 12 for 12%
+    readings = [got, got / 100] if "%" in answer and "%" not in gold else [got, got * 100] if "%" in gold and "%" not in answer else [got]
+    return any(abs(value - wanted) <= TOLERANCE * abs(wanted) + 1e-12 for value in readings)

@@ -1,0 +1,121 @@
+"""CharXiv, reasoning questions (validation): 1,000 questions about charts of scientific papers, graded by a judge."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from g2rpo.benchmark.base import BenchmarkBase, Judge
+from g2rpo.benchmark.columns import first, images_of, needed, row_of, text_of
+from g2rpo.benchmark.grading import ask, chart_prompt, json_reply
+from g2rpo.benchmark.multiple_choice import UNREAD
+from g2rpo.records import Judgement
+from g2rpo.scoring.prediction import clean, plain
+from g2rpo.scoring.quantity import exact_number, final_number
+
+KINDS = {1: "text in chart", 2: "text in general", 3: "number in chart", 4: "number in general"}
+SOURCES = {1: "gpt sourced", 2: "gpt inspired", 3: "human"}
+RUBRICS = {
+    1: "the answer names the same terms as the reference; form and order do not matter (a Greek letter may be spelt out), "
+    "one different term is wrong.",
+    2: "if the question offers a set of answers, the answer is exactly one of them; otherwise it means the same as the reference.",
+    3: "the answer is exactly the same number; the notation does not matter.",
+    4: "the answer is exactly the same number; the notation does not matter.",
+}
+INSTRUCTIONS = {
+    1: "* Answer with text that is written in the chart.\n* Separate several terms with commas.\n"
+    "* Give the full names of subplots and labels, unless the question asks for less.",
+    2: "* Answer with one of the options, if the question has options.\n* Follow the instructions in the question, if there are any.\n"
+    "* Otherwise answer with a short phrase.",
+    3: "* Answer with a number that is written in the chart, even if it is approximate. It may be part of a longer text there.",
+}
+"""What the category of an answer asks for, in our words; the TSV carries the original ones in its questions."""
+_GREEK = {letter: unicodedata.name(letter).split()[-1].lower().replace("lamda", "lambda") for letter in "αβγδεζηθικλμνξοπρστυφχψω"}
+_SEPARATOR = re.compile(r"\s*(?:,|;|\band\b|&)\s*")
+_LONGEST = 1000
+
+
+class CharXivRQ(BenchmarkBase):
+    """Only a judge can tell under `paper` and `official`; `robust` compares numbers and terms where there is none."""
+
+    name = "charxiv_rq"
+    task = "chart"
+    protocols = ("paper", "official", "robust")
+    parts = ("inst_category", "qa_source")
+
+    def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Of the Hub (`reasoning_q`, `reasoning_a`, `reasoning_a_type`), the published JSON or the TSV."""
+        row = row_of(self.name, record, question=("reasoning_q", "query", "question"))
+        row["images"] = row["images"] or images_of(record, "figure_path")
+        row["answer"] = text_of(needed(self.name, record, "reasoning_a", "answer"))
+        kind = text_of(needed(self.name, record, "reasoning_a_type", "inst_category"))
+        if kind not in "1234":
+            raise ValueError(f"charxiv_rq, record {row['id']!r}: column inst_category: expected 1 to 4, got {kind!r}")
+        row["inst_category"] = int(kind)
+        source = text_of(first(record, "reasoning_q_source", "qa_source"))
+        row |= {"qa_source": int(source)} if source in ("1", "2", "3") else {}
+        return row | ({} if "reasoning_q" in record or "query" in record else {"instructed": True})
+
+    def type_of(self, row: Mapping[str, Any]) -> str:
+        """Numbers for categories 3 and 4."""
+        return "numerical" if row["inst_category"] > 2 and exact_number(row["answer"]) is not None else "open ended"
+
+    def question(self, row: Mapping[str, Any], protocol: str) -> str:
+        """The question with what its category asks of an answer; the TSV has that in its question."""
+        if row.get("instructed"):
+            return str(row["question"])
+        decimals = len(row["answer"].partition(".")[2])
+        exact = "an exact integer" if not decimals else f"a number with {decimals} decimal places"
+        return f"{row['question']}\n{INSTRUCTIONS.get(row['inst_category'], f'* Your final answer must be {exact}.')}"
+
+    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+        """The judge's verdict, in JSON; without a judge nothing can be told, except under `robust`."""
+        self.check_protocol(protocol)
+        text = clean(completion) if protocol == "robust" else completion
+        if not text.strip():
+            return UNREAD
+        if judge is None:
+            return _by_rule(text, row) if protocol == "robust" else UNREAD
+        kind = int(row.get("inst_category") or 2)
+        reply = ask(judge, chart_prompt(text_of(row.get("question")), text, row["answer"], RUBRICS[kind]))
+        verdict = None if reply is None else _read(reply, lenient=protocol == "robust")
+        if verdict is None:
+            return _by_rule(text, row) if protocol == "robust" else UNREAD
+        return verdict
+
+    def subscores(self, row: Mapping[str, Any]) -> list[str]:
+        """Answer type and who wrote the question, by name."""
+        named = {"inst_category": KINDS.get(row.get("inst_category") or 0), "qa_source": SOURCES.get(row.get("qa_source") or 0)}
+        return list(super().subscores(named))
+
+
+def _read(reply: str, *, lenient: bool) -> Judgement | None:
+    """What the judge says; None where its reply is not the JSON that was asked for. The key must be `extracted_answer`."""
+    content = json_reply(reply, lenient=lenient)
+    if content is None or "score" not in content or not ("extracted_answer" in content or (lenient and "extract_answer" in content)):
+        return None
+    try:
+        score = float(content["score"])
+    except (TypeError, ValueError):
+        return None
+    if not 0 <= score <= 1:
+        return None
+    answer = text_of(content.get("extracted_answer", content.get("extract_answer")))
+    return Judgement(score=score, parsed=True, answer=answer[:200], by="judge")
+
+
+def _by_rule(text: str, row: Mapping[str, Any]) -> Judgement:
+    gold = row["answer"]
+    wanted = exact_number(gold)
+    if wanted is not None and int(row.get("inst_category") or 3) > 2:
+        got = exact_number(text)
+        got = final_number(text) if got is None else got
+        return UNREAD if got is None else Judgement(score=float(abs(got - wanted) <= 1e-9 * abs(wanted)), parsed=True, answer=f"{got:g}")
+    return Judgement(score=float(_terms(text[-_LONGEST:]) == _terms(gold)), parsed=True, answer=text[:200])
+
+
+def _terms(text: str) -> frozenset[str]:
+    """The terms of an answer in any order, without case, brackets, dollar signs and backslashes, Greek letters spelt out."""
+    text = "".join(f" {_GREEK[letter]} " if letter in _GREEK else letter for letter in plain(text).lower())
+    text = re.sub(r"[()\[\]{}\\_.]+", " ", text)
+    return frozenset(" ".join(term.split()) for term in _SEPARATOR.split(text) if term.strip())

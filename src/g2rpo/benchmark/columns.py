@@ -1,0 +1,154 @@
+"""Columns of records, whatever they come from: the Hub (lists, dicts, PIL images), VLMEvalKit's TSV (lists as text, base64), JSON Lines.
+
+A cell is missing where it is None, NaN or an empty text. The text `None` is an answer like any other: a table must be read without
+turning such words into NaN (`pandas.read_csv(..., keep_default_na=False)`), and an answer that is NaN is refused by name.
+"""
+
+import ast
+import base64
+import binascii
+import hashlib
+import io
+import json
+import math
+import os
+import string
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image
+
+IDS = ("index", "id", "pid", "question_id", "questionId", "sample_index", "figure_id")
+IMAGES = ("decoded_image", "image", "images", "image_path")
+_BASE64 = ("/9j/", "iVBOR", "R0lGOD", "UklGR", "Qk")
+"""How JPEG, PNG, GIF, WebP and BMP begin in base64."""
+_SHORTEST_BASE64 = 65
+"""Characters. VLMEvalKit takes a shorter cell for the index of the row whose image it shares."""
+
+
+def is_missing(cell: Any) -> bool:
+    """Whether a cell holds nothing."""
+    return cell is None or (isinstance(cell, float) and math.isnan(cell)) or (isinstance(cell, str) and not cell.strip())
+
+
+def first(record: Mapping[str, Any], *columns: str) -> Any:
+    """The first of the columns that holds something, else None."""
+    return next((record[column] for column in columns if not is_missing(record.get(column))), None)
+
+
+def needed(benchmark: str, record: Mapping[str, Any], *columns: str) -> Any:
+    """The first of the columns that holds something. Raises `ValueError` with the record and the columns where none does."""
+    cell = first(record, *columns)
+    if cell is None:
+        have = ", ".join(sorted(column for column in record if not is_missing(record[column]))) or "nothing"
+        hint = " Read tables without turning words such as None or NA into NaN." if any(column in record for column in columns) else ""
+        raise ValueError(
+            f"{benchmark}, record {first(record, *IDS)!r}: column {' or '.join(columns)} is missing or empty; the record has {have}.{hint}"
+        )
+    return cell
+
+
+def row_of(benchmark: str, record: Mapping[str, Any], *also: str, question: tuple[str, ...] = ("question",)) -> dict[str, Any]:
+    """`id`, `question`, `images`, and those of `also` that the record has: what most rows begin with."""
+    row: dict[str, Any] = {"id": identity(record), "question": text_of(needed(benchmark, record, *question)), "images": images_of(record)}
+    return row | {column: plain_value(record[column]) for column in also if not is_missing(record.get(column))}
+
+
+def text_of(cell: Any) -> str:
+    """A cell as text; a whole number read as a float, which pandas makes of a column with gaps, loses its `.0`.
+
+    >>> text_of(3.0), text_of(2.5), text_of("3.0"), text_of(None)
+    ('3', '2.5', '3.0', '')
+    """
+    if is_missing(cell):
+        return ""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell)
+
+
+def plain_value(cell: Any) -> Any:
+    """Arrays and scalars of numpy as Python's own."""
+    return cell.tolist() if hasattr(cell, "tolist") and not isinstance(cell, Image.Image) else cell
+
+
+def list_of(cell: Any) -> list[Any] | None:
+    """A cell as a list: a sequence, or the text of a JSON or Python list. None for anything else.
+
+    >>> list_of("['a', 'b']"), list_of('["a"]'), list_of("a"), list_of(("a",))
+    (['a', 'b'], ['a'], None, ['a'])
+    """
+    cell = plain_value(cell)
+    if isinstance(cell, str):
+        if not cell.lstrip().startswith("["):
+            return None
+        for read in (json.loads, ast.literal_eval):
+            try:
+                value = read(cell.strip())
+            except (ValueError, SyntaxError, RecursionError, MemoryError):
+                continue
+            return value if isinstance(value, list) else None
+        return None
+    return list(cell) if isinstance(cell, list | tuple) else None
+
+
+def choices_of(record: Mapping[str, Any]) -> dict[str, str]:
+    """Options by letter: columns A, B, ... (a gap leaves its letter out), or a list in `options`, `choices` or `answer_options`.
+
+    >>> choices_of({"A": "cat", "B": "dog", "C": float("nan")}), choices_of({"options": "['cat', 'None']"})
+    ({'A': 'cat', 'B': 'dog'}, {'A': 'cat', 'B': 'None'})
+    """
+    columns = {letter: text_of(record[letter]) for letter in string.ascii_uppercase if not is_missing(record.get(letter))}
+    if columns:
+        return columns
+    cell = first(record, "choices", "options", "answer_options")
+    if isinstance(cell, Mapping):
+        return {str(letter): text_of(option) for letter, option in cell.items() if not is_missing(option)}
+    return {string.ascii_uppercase[place]: str(option) for place, option in enumerate((list_of(cell) or [])[:26])}
+
+
+def images_of(record: Mapping[str, Any], *columns: str) -> list[Any]:
+    """The images of a record, as PIL images or paths, of the first of the columns that has any; empty where none has.
+
+    Raises `ValueError` with the column where a cell is neither.
+    """
+    for column in columns or IMAGES:
+        cell = plain_value(record.get(column))
+        if is_missing(cell):
+            continue
+        cells = list_of(cell)
+        found = [cell] if cells is None else cells
+        images = [_image(item, column, record) for item in found if not is_missing(item)]
+        if images:
+            return images
+    return []
+
+
+def identity(record: Mapping[str, Any]) -> str:
+    """The record's id or index; where it has none, a digest of its texts and images, the same in every run."""
+    cell = first(record, *IDS)
+    if cell is not None:
+        return text_of(plain_value(cell))
+    digest = hashlib.sha256()
+    for column in sorted(record):
+        cell = record[column]
+        digest.update(cell.tobytes() if isinstance(cell, Image.Image) else repr(cell).encode())
+    return digest.hexdigest()[:16]
+
+
+def _image(cell: Any, column: str, record: Mapping[str, Any]) -> Any:
+    if isinstance(cell, Image.Image):
+        return cell
+    if isinstance(cell, Mapping):
+        data = cell.get("bytes")
+        return Image.open(io.BytesIO(data)) if data else _image(cell.get("path"), column, record)
+    if isinstance(cell, bytes):
+        return Image.open(io.BytesIO(cell))
+    if isinstance(cell, str) and len(cell) >= _SHORTEST_BASE64 and cell.startswith(_BASE64):
+        try:
+            return Image.open(io.BytesIO(base64.b64decode(cell, validate=True)))
+        except (binascii.Error, OSError):
+            pass  # a path may begin like this as well; if it is none, opening it says so
+    if isinstance(cell, str | os.PathLike):
+        return cell
+    raise ValueError(f"record {first(record, *IDS)!r}, column {column}: expected an image, base64 or a path, got {type(cell).__name__}")

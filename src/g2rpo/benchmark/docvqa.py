@@ -1,0 +1,55 @@
+"""DocVQA (validation): 5,349 questions about scanned pages, by ANLS."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from g2rpo.benchmark.base import BenchmarkBase, Judge
+from g2rpo.benchmark.columns import list_of, needed, row_of, text_of
+from g2rpo.benchmark.multiple_choice import UNREAD
+from g2rpo.records import Judgement
+from g2rpo.scoring.prediction import clean
+from g2rpo.scoring.text import anls
+
+
+class DocVQA(BenchmarkBase):
+    """Average normalised Levenshtein similarity, best over the gold answers, 0 below a half. `robust` cleans the completion first."""
+
+    name = "docvqa"
+    task = "document"
+    protocols = ("paper", "robust")
+    answer_type = "ocr"
+    parts: ClassVar[Sequence[str]] = ("question_types",)
+
+    def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Gold answers from a list, or a list as text; hidden ones (the test splits) are refused."""
+        row = row_of(self.name, record)
+        answer = needed(self.name, record, "answers", "answer")
+        golds = list_of(answer)
+        golds = [answer] if golds is None else golds
+        row["answer"] = [text_of(gold) for gold in golds]
+        if not any(row["answer"]):
+            raise ValueError(f"{self.name}, record {row['id']!r}: column answers: expected at least one answer, got {answer!r}")
+        return row | {column: kinds for column in self.parts if (kinds := _kinds(record.get(column)))}
+
+    def question(self, row: Mapping[str, Any], protocol: str) -> str:
+        """VLMEvalKit's prompt."""
+        return f"{row['question']}\nAnswer the question using a single word or phrase."
+
+    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+        """Under `paper` outer spaces stay, as in VLMEvalKit: they raise the score of a partial match."""
+        self.check_protocol(protocol)
+        text = clean(completion).strip("\"'*` ") if protocol == "robust" else completion
+        if not text.strip() and all(list_of(row["answer"]) or [row["answer"]]):
+            return UNREAD
+        golds = list_of(row["answer"])
+        score = anls(text, [str(row["answer"])] if golds is None else [str(gold) for gold in golds])
+        return Judgement(score=score, parsed=True, answer=text[:200])
+
+    def subscores(self, row: Mapping[str, Any]) -> list[str]:
+        """One for each kind a question has: `question_types/table/list`."""
+        return [name for part in self.parts for kind in row.get(part, ()) for name in super(DocVQA, self).subscores({part: kind})]
+
+
+def _kinds(cell: Any) -> list[str]:
+    kinds = list_of(cell)
+    return [text_of(kind) for kind in ([cell] if kinds is None else kinds) if text_of(kind)]

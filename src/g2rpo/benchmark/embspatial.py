@@ -1,0 +1,47 @@
+"""EmbSpatial-Bench: 3,640 questions on where objects stand in rooms, four options each, from three simulators and scans."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from g2rpo.benchmark.base import Judge
+from g2rpo.benchmark.columns import text_of
+from g2rpo.benchmark.grading import ask, grade_prompt
+from g2rpo.benchmark.multiple_choice import UNREAD, MultipleChoice, judge_option, options_of
+from g2rpo.records import Judgement
+from g2rpo.scoring.prediction import without_thinking
+from g2rpo.scoring.spatial_option import spatial_option
+
+
+class EmbSpatial(MultipleChoice):
+    """The answer is a 0-based number on the Hub and a letter in the TSV, whose options are one column."""
+
+    name = "embspatial"
+    task = "spatial"
+    parts = ("data_source", "relation")
+    extra = ("data_source", "relation")
+
+    def question(self, row: Mapping[str, Any], protocol: str) -> str:
+        """VLMEvalKit's prompt."""
+        listed = "".join(f"{letter}: {text}\n" for letter, text in options_of(row).items())
+        return f"Question: {row['question']}\nOptions:\n{listed}Give me the answer letter directly. The best answer is:"
+
+    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+        """With a judge its grade decides: A is right, B wrong, C no answer. Where it fails or says anything else, the rules do."""
+        self.check_protocol(protocol)
+        if not completion.strip():
+            return UNREAD
+        graded = None if judge is None else _graded(completion, row, judge)
+        if graded is not None:
+            return graded
+        if protocol == "robust":
+            return judge_option(completion, row, options_of(row), row["answer"], robust=True)
+        letter = spatial_option(completion)
+        return UNREAD if letter is None else Judgement(score=float(letter == spatial_option(row["answer"])), parsed=True, answer=letter)
+
+
+def _graded(completion: str, row: Mapping[str, Any], judge: Judge) -> Judgement | None:
+    reply = ask(judge, grade_prompt(text_of(row.get("question")), options_of(row), completion, row["answer"]))
+    grade = "" if reply is None else without_thinking(reply).strip()
+    if grade[:1] not in ("A", "B", "C") or grade[1:2].isalnum():
+        return None
+    return Judgement(score=float(grade[0] == "A"), parsed=grade[0] != "C", answer=spatial_option(completion) or "", by="judge")

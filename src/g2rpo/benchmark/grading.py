@@ -1,0 +1,81 @@
+"""What a judge model is asked, in our own words, and how its replies are read."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from g2rpo.benchmark.base import Judge
+from g2rpo.scoring.option import FAILED
+from g2rpo.scoring.prediction import without_thinking
+
+LONGEST = 8000
+"""Characters of a response shown to a judge, from its end."""
+
+
+def ask(judge: Judge, prompt: str) -> str | None:
+    """The judge's reply; None where it says that it failed."""
+    reply = judge(prompt)
+    return None if FAILED in reply else reply
+
+
+def extraction_prompt(question: str, response: str, form: str) -> str:
+    """Asks for the final answer in a response."""
+    return (
+        "A model answered a question about an image. Copy the final answer out of its response.\n"
+        f"Write {form}, and nothing else. Do not solve the question yourself. If the response gives no final answer, write: null\n\n"
+        f"[Question]\n{question}\n\n[Response]\n{response[-LONGEST:]}\n\n[Final answer]\n"
+    )
+
+
+def option_prompt(question: str, options: Mapping[str, str], response: str) -> str:
+    """Asks which option a response means."""
+    listed = "\n".join(f"{letter}. {text}" for letter, text in options.items())
+    return (
+        "Which of the options does the response choose? Reply with that option's capital letter, or with Z if it chooses none of them.\n\n"
+        f"[Question]\n{question}\n\n[Options]\n{listed}\n\n[Response]\n{response[-LONGEST:]}\n\n[Letter]\n"
+    )
+
+
+def same_answer_prompt(question: str, answer: str, gold: str) -> str:
+    """Asks whether two answers to a question are the same, as 1 or 0."""
+    return (
+        "Do the two answers to this question say the same? A different notation or unit of the same quantity is the same; an answer that\n"
+        "is incomplete or says more than one thing is not. Reply with the single character 1 for the same, 0 otherwise.\n\n"
+        f"[Question]\n{question}\n\n[Reference answer]\n{gold}\n\n[Answer]\n{answer[-LONGEST:]}\n\n[1 or 0]\n"
+    )
+
+
+def chart_prompt(question: str, response: str, gold: str, rubric: str) -> str:
+    """Asks for the answer in a response about a chart and whether it is right, as JSON."""
+    return (
+        "Grade the response to a question about a chart against the reference answer.\n"
+        f"Rule: {rubric}\n"
+        'Reply with one JSON object and nothing around it: {"extracted_answer": "<the final answer>", "score": 1 or 0}\n\n'
+        f"[Question]\n{question}\n\n[Reference answer]\n{gold}\n\n[Response]\n{response[-LONGEST:]}\n"
+    )
+
+
+def grade_prompt(question: str, options: Mapping[str, str], response: str, gold: str) -> str:
+    """Asks for a grade of a multiple-choice response: A right, B wrong, C no answer."""
+    listed = "\n".join(f"{letter}. {text}" for letter, text in options.items())
+    return (
+        "Grade the response to a multiple-choice question. Reply with one letter: A if its final answer is the reference option, B if it\n"
+        "is another one, C if it gives no answer.\n\n"
+        f"[Question]\n{question}\n{listed}\n\n[Reference option]\n{gold}\n\n[Response]\n{response[-LONGEST:]}\n\n[Grade]\n"
+    )
+
+
+def json_reply(reply: str, *, lenient: bool = False) -> dict[str, Any] | None:
+    r"""A reply as a JSON object, None for anything else. `lenient` looks for it behind thinking and inside a code fence.
+
+    >>> json_reply('{"score": 1}'), json_reply('[1]'), json_reply('```json\n{"score": 1}\n```', lenient=True)
+    ({'score': 1}, None, {'score': 1})
+    """
+    if lenient:
+        reply = without_thinking(reply)
+        reply = reply[reply.find("{") : reply.rfind("}") + 1]
+    try:
+        value = json.loads(reply)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,155 @@
+"""MathVerse (testmini): 788 geometry and function problems in five versions, which move more and more of the problem into the image."""
+
+import ast
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from g2rpo.benchmark.base import BenchmarkBase, Judge
+from g2rpo.benchmark.columns import needed, row_of, text_of
+from g2rpo.benchmark.grading import ask, extraction_prompt, same_answer_prompt
+from g2rpo.benchmark.multiple_choice import UNREAD
+from g2rpo.records import Judgement
+from g2rpo.scoring.option import infer_option, read_option
+from g2rpo.scoring.prediction import clean, plain
+from g2rpo.scoring.quantity import exact_number, final_number, same_value
+
+_CHOICES = re.compile(r"\bChoices?\s*:\s*\n?(.*)$", re.DOTALL)
+_LABEL = re.compile(r"(?:^|\n)\s*\(?([A-H])[:.)]\s*")
+_TURNS = (re.compile(r"\banswer\s*(?:is|:|=)\s*:?\s*", re.IGNORECASE), re.compile(r"\bis\b\s*:?\s*", re.IGNORECASE))
+_LONGEST = 2000
+
+
+class MathVerse(BenchmarkBase):
+    """Two steps, extraction and comparison, both by a judge in the original; here rules come first and decide alone where there is none."""
+
+    name = "mathverse"
+    task = "math"
+    protocols = ("paper", "official", "robust")
+    parts = ("problem_version", "subject", "subfield", "question_type")
+    needs_image = False
+    """The version without images (Text Only) is asked like the others."""
+
+    def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Of the Hub or the TSV; `Vision Only` has its problem in the image, and its question is the instruction of `query_cot`."""
+        question = next((column for column in ("question", "query_cot", "query_wo") if text_of(record.get(column))), "question")
+        row = row_of(self.name, record, "question_type", "problem_version", "problem_index", "query_wo", "query_cot", question=(question,))
+        for_eval = text_of(record.get("question_for_eval"))
+        meta = _metadata(record.get("metadata"))
+        row |= {column: text_of(meta[column]) for column in ("subject", "subfield", "source") if text_of(meta.get(column))}
+        row["answer"] = text_of(needed(self.name, record, "answer"))
+        return row | {"question_for_eval": for_eval or row["question"], "choices": choices_in(for_eval or row["question"])}
+
+    def type_of(self, row: Mapping[str, Any]) -> str:
+        """By `question_type`."""
+        return "multiple choice" if row.get("question_type") == "multi-choice" else "math"
+
+    def question(self, row: Mapping[str, Any], protocol: str) -> str:
+        """The question as it is under `paper`, MathVerse's own chain-of-thought query otherwise."""
+        return str(row["question"] if protocol == "paper" else row.get("query_cot") or row["question"])
+
+    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+        """Equal texts are right without a judge; a judge's verdict must be exactly 1 or 0."""
+        self.check_protocol(protocol)
+        if protocol == "official":
+            return _official(completion, row, judge)
+        text = clean(completion) if protocol == "robust" else completion
+        if not text.strip() and (judge is None or protocol != "paper"):
+            return UNREAD
+        verdict = _robust(text, row) if protocol == "robust" else _paper(text, row)
+        if verdict.score or judge is None:
+            return verdict
+        return _judged(text, row, judge, verdict)
+
+
+def choices_in(question: str) -> dict[str, str]:
+    r"""The options in a question's text.
+
+    >>> choices_in("How long is AB? ()\nChoices:\nA:40°\nB:60°")
+    {'A': '40°', 'B': '60°'}
+    """
+    block = _CHOICES.search(question)
+    if block is None:
+        return {}
+    labels = list(_LABEL.finditer(block[1]))
+    ends = [label.start() for label in labels[1:]] + [len(block[1])]
+    return {label[1]: block[1][label.end() : end].strip() for label, end in zip(labels, ends, strict=True)}
+
+
+def _metadata(cell: Any) -> Mapping[str, Any]:
+    """A mapping, or the text of one; unreadable text has no metadata."""
+    if isinstance(cell, str):
+        for read in (json.loads, ast.literal_eval):
+            try:
+                cell = read(cell)
+                break
+            except (ValueError, SyntaxError, RecursionError, MemoryError):
+                continue
+    return cell if isinstance(cell, Mapping) else {}
+
+
+def _is_choice(row: Mapping[str, Any]) -> bool:
+    gold = row["answer"].strip()
+    return row.get("question_type") == "multi-choice" or (not row.get("question_type") and len(gold) == 1 and gold in "ABCDEFGH")
+
+
+def _options(row: Mapping[str, Any]) -> Mapping[str, str]:
+    choices = row.get("choices") or choices_in(text_of(row.get("question_for_eval") or row.get("question")))
+    return choices if isinstance(choices, Mapping) and choices else dict.fromkeys("ABCD", "")
+
+
+def _extracted(text: str, row: Mapping[str, Any]) -> str:
+    """The answer by rules: the option named, or what follows the last `answer is`, or the text. Case is kept."""
+    if _is_choice(row):
+        last = text[-_LONGEST:].rpartition(" ")[2].strip(".,:;*() \n\t")
+        return last if len(last) == 1 and last.isalpha() else infer_option(text, _options(row)) or text.strip()[-_LONGEST:]
+    text = text[-_LONGEST:].rstrip(". \n")
+    ends = next((ends for turn in _TURNS if (ends := [match.end() for match in turn.finditer(text)])), [0])
+    return text[ends[-1] :].strip().partition("\n")[0].strip() if ends[-1] else text.strip()
+
+
+def _paper(text: str, row: Mapping[str, Any]) -> Judgement:
+    answer = _extracted(text, row)
+    return Judgement(score=float(answer.strip() == row["answer"].strip()), parsed=True, answer=answer[:200])
+
+
+def _judged(text: str, row: Mapping[str, Any], judge: Judge, verdict: Judgement) -> Judgement:
+    """Extraction, equality, then the judge's comparison. Where the judge fails, the verdict of the rules stands."""
+    question = text_of(row.get("question_for_eval") or row.get("question"))
+    extraction = ask(judge, extraction_prompt(question, text, "the option letter or the value"))
+    if extraction is None:
+        return verdict
+    if extraction.strip() == row["answer"].strip():
+        return Judgement(score=1.0, parsed=True, answer=extraction.strip()[:200], by="judge")
+    reply = ask(judge, same_answer_prompt(question, extraction, row["answer"]))
+    if reply is None or reply.strip() not in ("0", "1"):
+        return verdict
+    return Judgement(score=float(reply.strip()), parsed=extraction.strip() != "null", answer=extraction.strip()[:200], by="judge")
+
+
+def _official(completion: str, row: Mapping[str, Any], judge: Judge | None) -> Judgement:
+    """Without a judge nothing is extracted; an extraction that is handed in is compared as it is, spaces included (`quick_match`)."""
+    if row.get("extraction_is_completion"):
+        return Judgement(score=float(completion == row["answer"]), parsed=bool(completion.strip()), answer=completion[:200])
+    return UNREAD if judge is None or not completion.strip() else _judged(completion, row, judge, UNREAD)
+
+
+def _robust(text: str, row: Mapping[str, Any]) -> Judgement:
+    """Letters for options, whose text counts too; else equal values, the gold's unit left out."""
+    gold = row["answer"].strip()
+    if _is_choice(row):
+        options = _options(row)
+        letter = read_option(text, options)
+        if letter is None:
+            number = final_number(text)
+            texts = [text] if number is None else [text, repr(number)]
+            found = [name for name, option in options.items() if option and any(same_value(form, option) for form in texts)]
+            letter = found[0] if len(found) == 1 else None
+        return UNREAD if letter is None else Judgement(score=float(letter == gold), parsed=True, answer=letter)
+    answer = _extracted(text, row)
+    right = same_value(text, gold) or same_value(answer, gold)
+    if not right and exact_number(plain(gold).rstrip("°")) is not None and len(answer.split()) > 1:
+        number = final_number(text)
+        right = number is not None and same_value(repr(number), gold)
+    return Judgement(score=float(right), parsed=True, answer=answer[:200])

@@ -1,0 +1,123 @@
+r"""MathVision (test): 3,040 problems of mathematics competitions, 1,532 with five options and 1,508 free.
+
+Both original evaluations hand what the model wrote to Python's `eval`. Here `g2rpo.scoring.arithmetic` works the values out.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from g2rpo.benchmark.base import BenchmarkBase, Judge
+from g2rpo.benchmark.columns import choices_of, first, needed, row_of, text_of
+from g2rpo.benchmark.grading import ask, extraction_prompt
+from g2rpo.benchmark.multiple_choice import UNREAD, options_of
+from g2rpo.records import Judgement
+from g2rpo.scoring.arithmetic import latex_value, python_value
+from g2rpo.scoring.mathvision import official_answer, official_equal
+from g2rpo.scoring.option import REFUSAL, infer_option, read_option
+from g2rpo.scoring.prediction import clean
+from g2rpo.scoring.quantity import exact_number, final_number, same_value
+
+TOLERANCE = 1e-6
+_LETTERS = "ABCDE"
+
+
+class MathVision(BenchmarkBase):
+    """Options by letter; free answers by equal text or equal value."""
+
+    name = "mathvision"
+    task = "math"
+    protocols = ("paper", "official", "robust")
+    parts = ("category", "level")
+
+    def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Of the Hub (`options`, `subject`, `level`) or of the TSV (`choices`, `category`)."""
+        row = row_of(self.name, record, "level")
+        row["choices"] = list(choices_of(record).values())
+        row["answer"] = text_of(needed(self.name, record, "answer"))
+        if row["choices"] and (len(row["answer"]) != 1 or row["answer"] not in _LETTERS[: len(row["choices"])]):
+            raise ValueError(
+                f"mathvision, record {row['id']!r}: column answer: expected the letter of one of {row['choices']}, got {row['answer']!r}"
+            )
+        subject = text_of(first(record, "subject", "category"))
+        return row | ({"category": subject} if subject else {})
+
+    def type_of(self, row: Mapping[str, Any]) -> str:
+        """`multiple choice` where there are options."""
+        return "multiple choice" if row.get("choices") else "math"
+
+    def question(self, row: Mapping[str, Any], protocol: str) -> str:
+        """The question with its options; under `official` behind MathVision's own instruction."""
+        options = options_of(row) if row.get("choices") else {}
+        named = "" if list(options.values()) == list(options) else "\n".join(f"({letter}) {text}" for letter, text in options.items())
+        text = row["question"] + (f"\n{named}" if named and "(A)" not in row["question"] else "")
+        if protocol != "official":
+            return str(text)
+        return (
+            'Please solve the problem step by step and put your answer in one "\\boxed{}". If it is a multiple choice question, '
+            f'only one letter is allowed in the "\\boxed{{}}".\n{text}'
+        )
+
+    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+        """By rules; a judge only extracts an answer where they find none, under `official` never."""
+        self.check_protocol(protocol)
+        if not completion.strip() and (judge is None or protocol != "paper"):
+            return UNREAD
+        if protocol == "official":
+            answer = official_answer(completion)
+            values = [row["answer"], *([options_of(row)[row["answer"]]] if row.get("choices") else [])]
+            return Judgement(score=float(any(official_equal(gold, answer) for gold in values)), parsed=bool(answer), answer=answer[:200])
+        text = clean(completion) if protocol == "robust" else completion
+        read = _robust if protocol == "robust" else _paper
+        verdict = read(text, row)
+        settled = verdict.score or (verdict.parsed and (row.get("choices") or protocol == "robust")) or verdict.answer == REFUSAL
+        reply = (
+            None
+            if settled or judge is None
+            else ask(judge, extraction_prompt(text_of(row.get("question")), text, "the letter or the value"))
+        )
+        if reply is None:
+            return verdict
+        again = read(clean(reply) if protocol == "robust" else reply, row)
+        return Judgement(score=again.score, parsed=again.parsed, answer=again.answer, by="judge")
+
+
+def _paper(text: str, row: Mapping[str, Any]) -> Judgement:
+    """VLMEvalKit's check: the first box, if any, up to its first closing brace."""
+    _, box, rest = text.partition("\\boxed{")
+    text = rest.partition("}")[0] if box and "}" in rest else text
+    if row.get("choices"):
+        letter = infer_option(text, options_of(row))
+        if letter is None:
+            return UNREAD
+        return Judgement(score=float(letter == row["answer"].strip()), parsed=letter != REFUSAL, answer=letter)
+    return Judgement(score=float(_equal(text, row["answer"])), parsed=bool(text.strip()), answer=text.strip()[:200])
+
+
+def _equal(answer: str, gold: str) -> bool:
+    r"""The same text, or values closer than 1e-6: of Python's arithmetic, else of LaTeX without `\sqrt` and `\pi`."""
+    answer, gold = answer.lower().strip(), gold.lower().strip()
+    if answer == gold:
+        return True
+    for value in (python_value, lambda text: latex_value(text, constants=False)):
+        got, wanted = value(answer[:1000]), value(gold)
+        if got is not None and wanted is not None and abs(got - wanted) < TOLERANCE:
+            return True
+    return False
+
+
+def _robust(text: str, row: Mapping[str, Any]) -> Judgement:
+    if not text:
+        return UNREAD
+    if row.get("choices"):
+        options = options_of(row)
+        letter = read_option(text, options)
+        if letter is None:
+            found = [name for name, option in options.items() if same_value(text, option)]
+            letter = found[0] if len(found) == 1 else None
+        return UNREAD if letter is None else Judgement(score=float(letter == row["answer"].strip()), parsed=True, answer=letter)
+    gold = clean(row["answer"].replace("\x0crac", "\\frac"))
+    right = same_value(text, gold) or text == row["answer"].strip()
+    if not right and exact_number(gold) is not None and exact_number(text) is None:
+        number = final_number(text)
+        right = number is not None and same_value(repr(number), gold)
+    return Judgement(score=float(right), parsed=True, answer=text[:200])

@@ -1,0 +1,45 @@
+"""MMBench (English, dev): every question asked once per option, with the options shifted; it counts only if every time is right."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from g2rpo.benchmark.multiple_choice import MultipleChoice
+
+PASS = 1_000_000
+"""Indices of the passes of one question differ by multiples of this."""
+SHORT = {
+    "coarse_perception": "cp",
+    "finegrained_perception (instance-level)": "fp_s",
+    "finegrained_perception (cross-instance)": "fp_c",
+    "logic_reasoning": "lr",
+    "relation_reasoning": "rr",
+    "attribute_reasoning": "ar",
+}
+
+
+class MMBench(MultipleChoice):
+    """Circular evaluation: the score of a group is 1 where all its passes are right, else 0."""
+
+    name = "mmbench"
+    parts = ("split", "l2_category", "category")
+
+    def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """A pass of a question. `index` must be a whole number, because it says which passes belong together."""
+        row = super().row(record)
+        if not row["id"].isdigit():
+            raise ValueError(f"mmbench, record {row['id']!r}: column index: expected a whole number, which groups the passes of a question")
+        return row
+
+    def group(self, row: Mapping[str, Any]) -> str:
+        """The index of the question's first pass."""
+        return str(int(row["id"]) % PASS)
+
+    def score_group(self, completions: Sequence[str], rows: Sequence[Mapping[str, Any]], *, protocol: str = "paper") -> float:
+        """1 where every pass is right."""
+        return float(super().score_group(completions, rows, protocol=protocol) == 1)
+
+    def subscores(self, row: Mapping[str, Any]) -> Sequence[str]:
+        """The six abilities under VLMEvalKit's short names (`l2_category/fp_s`), the twenty under their own."""
+        ability = str(row.get("l2_category") or "").lower().replace("_", " ")
+        known = {long.replace("_", " "): short for long, short in SHORT.items()}
+        return super().subscores({**row, "l2_category": known.get(ability, ability)} if ability else row)

@@ -1,0 +1,115 @@
+"""MMMU (validation): 900 college questions of 30 subjects, 847 with options and 53 open."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from g2rpo.benchmark.base import BenchmarkBase, Judge
+from g2rpo.benchmark.columns import choices_of, images_of, list_of, needed, row_of, text_of
+from g2rpo.benchmark.multiple_choice import UNREAD, ask_options, gold_letter, judge_option, options_of
+from g2rpo.records import Judgement
+from g2rpo.scoring.mmmu import official_option, open_candidates, open_match
+from g2rpo.scoring.prediction import clean
+from g2rpo.scoring.quantity import exact_number, final_number, same_value, same_words
+
+IMAGES = tuple(f"image_{number}" for number in range(1, 8))
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_TURNS = ("answer is", "answer:", " is ", "=")
+
+
+class MMMU(BenchmarkBase):
+    """`paper` turns an open question into one with two options the model never saw, as VLMEvalKit does; the others read open answers."""
+
+    name = "mmmu"
+    task = "general_vqa"
+    protocols = ("paper", "official", "robust")
+    parts = ("split", "category", "l2_category")
+
+    def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Options from a list as text or from columns A to I; none for an open question, whose answer may be a list of alternatives."""
+        row = row_of(self.name, record, "hint", "split", "category")
+        row["images"] = row["images"] or [image for column in IMAGES for image in images_of(record, column)]
+        row["choices"] = choices_of(record)
+        answer = needed(self.name, record, "answer")
+        if row["choices"]:
+            row["answer"] = gold_letter(self.name, row["id"], answer, row["choices"])
+        else:
+            golds = list_of(answer)
+            row["answer"] = text_of(answer) if golds is None else [text_of(gold) for gold in golds]
+        row["question_type"] = "multiple-choice" if row["choices"] else "open"
+        subject = text_of(record.get("l2-category")) or _subject(row["id"])
+        return row | ({"l2_category": subject} if subject else {})
+
+    def type_of(self, row: Mapping[str, Any]) -> str:
+        """Open questions have an answer type of their own."""
+        return "open ended" if _is_open(row) else "multiple choice"
+
+    def question(self, row: Mapping[str, Any], protocol: str) -> str:
+        """VLMEvalKit's prompt, or under `official` MMMU's own."""
+        options = {} if _is_open(row) else options_of(row)
+        if protocol != "official":
+            return ask_options(row["question"], options, hint=row.get("hint")) if options else f"Question: {row['question']}\n"
+        if not options:
+            return f"{row['question']}\n\nAnswer the question using a single word or phrase."
+        listed = "\n".join(f"({letter}) {text}" for letter, text in options.items())
+        return f"{row['question']}\n\n{listed}\n\nAnswer with the option's letter from the given choices directly."
+
+    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+        """Options by letter; open answers by `protocol`."""
+        self.check_protocol(protocol)
+        if protocol == "paper":
+            gold, options = _hidden_options(row["answer"]) if _is_open(row) else (row["answer"], options_of(row))
+            return judge_option(completion, row, options, gold, robust=False, judge=judge)
+        if _is_open(row):
+            return _official_open(completion, row) if protocol == "official" else _robust_open(clean(completion), row)
+        if protocol == "robust":
+            return judge_option(completion, row, options_of(row), row["answer"], robust=True, judge=judge)
+        letter = official_option(completion, options_of(row))
+        return UNREAD if letter is None else Judgement(score=float(letter == row["answer"]), parsed=True, answer=letter)
+
+
+def _is_open(row: Mapping[str, Any]) -> bool:
+    kind = row.get("question_type")
+    return kind in ("open", "short-answer") if kind else not row.get("choices")
+
+
+def _golds(row: Mapping[str, Any]) -> list[str]:
+    golds = list_of(row["answer"])
+    return [row["answer"]] if golds is None else [str(gold) for gold in golds]
+
+
+def _hidden_options(answer: Any) -> tuple[str, dict[str, str]]:
+    """The gold letter and the options that VLMEvalKit gives an open question: a list answer is taken as its text."""
+    text = str(answer)
+    return (text if len(text) == 1 and text in _LETTERS else "A"), {"A": text, "B": "Other Answers"}
+
+
+def _official_open(completion: str, row: Mapping[str, Any]) -> Judgement:
+    match = open_match(sorted(open_candidates(completion), key=str), _golds(row))
+    answer = "" if match is None else str(match)
+    return Judgement(score=float(match is not None), parsed=bool(completion.strip()), answer=answer)
+
+
+def _robust_open(text: str, row: Mapping[str, Any]) -> Judgement:
+    """The answer itself, or what follows the last `answer is`, `is` or `=`; of a sentence its number where the gold is one."""
+    if not text:
+        return UNREAD
+    tail = text[-2000:].rstrip(". \n")
+    cut = max(tail.lower().rfind(turn) + len(turn) if turn in tail.lower() else 0 for turn in _TURNS)
+    short = tail[cut:].strip()
+    right = any(_same(text, gold) or _same(short, gold) for gold in _golds(row))
+    return Judgement(score=float(right), parsed=True, answer=short[:200])
+
+
+def _same(answer: str, gold: str) -> bool:
+    wanted = exact_number(gold)
+    if wanted is None:
+        return same_words(answer, gold) or same_value(answer, gold)
+    got = exact_number(answer)
+    got = final_number(answer) if got is None else got
+    return got is not None and round(got, 2) == round(wanted, 2)
+
+
+def _subject(identity: str) -> str:
+    """`Basic Medical Science` of `validation_Basic_Medical_Science_10`."""
+    words = identity.split("_")
+    return " ".join(words[1:-1]) if words[0] in ("dev", "validation", "test") else ""

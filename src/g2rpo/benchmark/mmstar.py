@@ -1,0 +1,55 @@
+"""MMStar: 1,500 questions that cannot be answered without the image, 250 in each of six categories."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from g2rpo.benchmark.base import Judge
+from g2rpo.benchmark.columns import choices_of, needed, text_of
+from g2rpo.benchmark.multiple_choice import MultipleChoice
+from g2rpo.records import Judgement
+
+_OPENINGS = ("", "(", "option ", "the answer is ")
+_EMBEDDED = re.compile(r"\n\s*Options:\s*(A:.*)$", re.DOTALL)
+_LABEL = re.compile(r"(?:^|,\s*|\n)([A-H]):\s*")
+
+
+class MMStar(MultipleChoice):
+    """On the Hub the options are part of the question; they are taken out of it where their labels stand in order."""
+
+    name = "mmstar"
+    protocols = ("paper", "official", "robust")
+    parts = ("category", "l2_category")
+
+    def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """A row of the TSV, with columns A to D, or of the Hub, with the options inside the question."""
+        if choices_of(record):
+            return super().row(record)
+        question, choices = split_question(text_of(needed(self.name, record, "question")))
+        return super().row({**record, "question": question, "choices": choices})
+
+    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+        """`official` looks at the beginning only: a letter, in either case, even as the first of a word (`Both` is B)."""
+        if protocol != "official":
+            return super().judgement(completion, row, protocol=protocol, judge=judge)
+        text, gold = (part.lower().strip().replace("\n", " ") for part in (completion[:1000], row["answer"]))
+        right = bool(gold) and any(text.startswith(opening + gold) for opening in _OPENINGS)
+        return Judgement(score=float(right), parsed=bool(text), answer=text[:1].upper())
+
+
+def split_question(text: str) -> tuple[str, dict[str, str]]:
+    r"""`What?` and its options, from `What?` + newline + `Options: A: .., B: .., C: .., D: ..`. Commas inside an option are kept.
+
+    >>> split_question("What?\nOptions: A: red, green, B: blue")
+    ('What?', {'A': 'red, green', 'B': 'blue'})
+    """
+    match = _EMBEDDED.search(text)
+    if match is None:
+        return text, {}
+    labels: list[re.Match[str]] = []
+    for label in _LABEL.finditer(match[1]):
+        if label[1] == chr(ord("A") + len(labels)):
+            labels.append(label)
+    ends = [label.start() for label in labels[1:]] + [len(match[1])]
+    options = {label[1]: match[1][label.end() : end].strip() for label, end in zip(labels, ends, strict=True)}
+    return text[: match.start()].strip(), options

@@ -1,0 +1,92 @@
+"""Multiple-choice questions as VLMEvalKit asks and matches them, and the same read without its blind spots."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from g2rpo.benchmark.base import BenchmarkBase, Judge
+from g2rpo.benchmark.columns import choices_of, list_of, needed, row_of, text_of
+from g2rpo.benchmark.grading import ask, option_prompt
+from g2rpo.records import Judgement
+from g2rpo.scoring.option import REFUSAL, infer_option, lettered, read_option
+from g2rpo.scoring.prediction import clean
+
+_REQUEST = "Please select the correct answer from the options above. \n"
+UNREAD = Judgement(score=0.0, parsed=False)
+
+
+class MultipleChoice(BenchmarkBase):
+    """`paper` matches a completion as it is by VLMEvalKit's rules, `robust` cleans it and reads it by ours."""
+
+    task = "general_vqa"
+    protocols: ClassVar[Sequence[str]] = ("paper", "robust")
+    answer_type = "multiple choice"
+    extra: ClassVar[tuple[str, ...]] = ("category", "l2_category", "split")
+    """Columns that a row keeps where the record has them."""
+
+    def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Options from columns A, B, ... or from a list; the answer a letter, the 0-based number of an option, or its text."""
+        row = row_of(self.name, record, "hint", *self.extra)
+        row["choices"] = choices_of(record)
+        if not row["choices"]:
+            raise ValueError(f"{self.name}, record {row['id']!r}: column A, options or choices is missing; expected the options")
+        row["answer"] = gold_letter(self.name, row["id"], needed(self.name, record, "answer"), row["choices"])
+        for column in ("l2-category", "L2-category"):
+            if text_of(record.get(column)):
+                row["l2_category"] = text_of(record[column])
+        return row
+
+    def question(self, row: Mapping[str, Any], protocol: str) -> str:
+        """VLMEvalKit's prompt: hint, question, options, and what to do."""
+        return ask_options(row["question"], options_of(row), hint=row.get("hint"))
+
+    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+        """Right where the letter read is the row's. A judge is asked which option was meant only where the rules read nothing."""
+        self.check_protocol(protocol)
+        return judge_option(completion, row, options_of(row), row["answer"], robust=protocol == "robust", judge=judge)
+
+
+def judge_option(
+    completion: str, row: Mapping[str, Any], options: Mapping[str, str], gold: str, *, robust: bool, judge: Judge | None = None
+) -> Judgement:
+    """The verdict on a choice among lettered options."""
+    text = clean(completion) if robust else completion
+    letter = read_option(text, options) if robust else infer_option(text, options)
+    by = "rule"
+    if letter is None and judge is not None and text:
+        reply = ask(judge, option_prompt(text_of(row.get("question")), options, text))
+        letter, by = (None if reply is None else infer_option(reply, options)), "judge"
+    if letter is None:
+        return UNREAD
+    return Judgement(score=float(letter == gold.strip()), parsed=letter != REFUSAL, answer=letter, by=by)
+
+
+def options_of(row: Mapping[str, Any]) -> dict[str, str]:
+    """A row's options by letter; A to D without texts where it has none."""
+    choices = row.get("choices")
+    if isinstance(choices, Mapping):
+        return {str(letter): str(text) for letter, text in choices.items()}
+    return lettered(list_of(choices) or []) or dict.fromkeys("ABCD", "")
+
+
+def ask_options(question: str, options: Mapping[str, str], *, hint: Any = None) -> str:
+    """A question with its options as VLMEvalKit writes them."""
+    head = f"Hint: {hint}\n" if text_of(hint) else ""
+    listed = "".join(f"{letter}. {text}\n" for letter, text in options.items())
+    return "".join([head, f"Question: {question}\n", *(["Options:\n", listed, _REQUEST] if listed else [])])
+
+
+def gold_letter(benchmark: str, identity: str, answer: Any, choices: Mapping[str, str]) -> str:
+    """The gold option's letter, from itself, from its 0-based number (also as text, as AI2D has it on the Hub), or from its text."""
+    text = text_of(answer).strip()
+    if text in choices:
+        return text
+    letters = list(choices)
+    if text.isdigit() and int(text) < len(letters):
+        return letters[int(text)]
+    matching = [letter for letter, option in choices.items() if option.strip() == text]
+    if len(matching) == 1:
+        return matching[0]
+    bare = text.strip("().").upper()
+    if bare in choices:
+        return bare
+    raise ValueError(f"{benchmark}, record {identity!r}: column answer: expected one of {', '.join(letters)}, got {text!r}")

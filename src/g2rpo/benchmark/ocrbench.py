@@ -1,0 +1,93 @@
+"""OCRBench: 1,000 questions on reading text; the sum of the scores is the published number."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from g2rpo.benchmark.base import BenchmarkBase, Judge
+from g2rpo.benchmark.columns import list_of, needed, row_of, text_of
+from g2rpo.benchmark.multiple_choice import UNREAD
+from g2rpo.records import Judgement
+from g2rpo.scoring.prediction import clean, plain
+
+FORMULAS = "Handwritten Mathematical Expression Recognition"
+GROUPS = {
+    "Scene Text-centric VQA": "scene_vqa",
+    "Doc-oriented VQA": "doc_vqa",
+    "Key Information Extraction": "key_information",
+    FORMULAS: "formulas",
+}
+"""The published groups; all other categories are text recognition."""
+
+
+class OCRBench(BenchmarkBase):
+    """A gold answer must occur in the completion: `paper` as a substring, `robust` as whole words of the cleaned answer."""
+
+    name = "ocrbench"
+    task = "document"
+    protocols = ("paper", "robust")
+    answer_type = "ocr"
+    parts = ("category",)
+
+    def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Answers from a list, a list as text, or a single text."""
+        row = row_of(self.name, record)
+        if record.get("dataset_name") and "index" not in record:  # ids of the published JSON count inside each of its data sets
+            row["id"] = f"{text_of(record['dataset_name'])}/{row['id']}"
+        answer = needed(self.name, record, "answer", "answers")
+        golds = list_of(answer)
+        row["answer"] = [text_of(answer)] if golds is None else [text_of(gold) for gold in golds]
+        row["category"] = text_of(needed(self.name, record, "category", "question_type", "type"))
+        return row
+
+    def question(self, row: Mapping[str, Any], protocol: str) -> str:
+        """The question as it is."""
+        return str(row["question"])
+
+    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+        """1 where one of the gold answers is there. In formulas spaces do not count and case does, elsewhere the other way round."""
+        self.check_protocol(protocol)
+        text = clean(completion) if protocol == "robust" else completion
+        if not text.strip():
+            return UNREAD
+        golds = list_of(row["answer"])
+        golds = [row["answer"]] if golds is None else golds
+        formula = row.get("category") == FORMULAS
+        occurs = _occurs_as_words if protocol == "robust" and not formula else _occurs
+        read = _robust_formula if protocol == "robust" and formula else _formula if formula else _line
+        right = any(occurs(read(str(gold)), read(text)) for gold in golds)
+        return Judgement(score=float(right), parsed=True, answer=text[:200])
+
+    def subscores(self, row: Mapping[str, Any]) -> list[str]:
+        """The category, and the published group it belongs to."""
+        return [*super().subscores(row), f"group/{GROUPS.get(row.get('category', ''), 'text_recognition')}"]
+
+
+def _formula(text: str) -> str:
+    return text.strip().replace("\n", " ").replace(" ", "")
+
+
+def _robust_formula(text: str) -> str:
+    for long, short in (("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\left", ""), ("\\right", ""), ("$", "")):
+        text = text.replace(long, short)
+    return "".join(text.split())
+
+
+def _line(text: str) -> str:
+    return text.lower().strip().replace("\n", " ")
+
+
+def _occurs(gold: str, text: str) -> bool:
+    return gold in text
+
+
+def _occurs_as_words(gold: str, text: str) -> bool:
+    """Between characters that are no letters or digits; runs of spaces are one, full-width characters and quotes plain."""
+    gold, text = (" ".join(plain(part).lower().split()) for part in (gold, text))
+    start = text.find(gold) if gold else -1
+    while start >= 0:
+        end = start + len(gold)
+        before, after = text[start - 1 : start] if start else "", text[end : end + 1]
+        if not (before.isalnum() and gold[0].isalnum()) and not (after.isalnum() and gold[-1].isalnum()):
+            return True
+        start = text.find(gold, start + 1)
+    return False

@@ -1,0 +1,25 @@
+"""The picture of a row that has exactly one, and its size, for benchmarks whose answers are places in it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image
+
+from g2rpo.benchmark.columns import images_of, needed
+
+
+def needed_image(benchmark: str, record: Mapping[str, Any], *columns: str) -> Any:
+    """The image in the first of the columns that has any, a PIL image or a path. Raises `ValueError` with the columns."""
+    needed(benchmark, record, *columns)
+    return images_of(record, *columns)[0]
+
+
+def size_px(image: Any) -> tuple[int, int]:
+    """Width and height of a PIL image or of an image file. Raises `ValueError` where the file is none."""
+    if isinstance(image, Image.Image):
+        return image.size
+    try:
+        with Image.open(image) as opened:
+            return opened.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what PIL raises for damaged files
+        raise ValueError(f"image {image} cannot be read ({error})") from error

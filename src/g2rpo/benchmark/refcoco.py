@@ -1,0 +1,144 @@
+"""RefCOCO (arXiv 1608.00272): the box of what a sentence describes; right is an overlap (IoU) of at least one half.
+
+paper       OneThinker: the answer is JSON with `boxes`, per mille, taken as it stands
+vlmevalkit  the first four numbers; unit guessed from their size, clipped to the image, corners put in order
+robust      the first box, in the unit the model is known to use, corners put in order
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from g2rpo.benchmark.base import BenchmarkBase, Judge
+from g2rpo.benchmark.columns import first, identity, needed, text_of
+from g2rpo.benchmark.picture import needed_image, size_px
+from g2rpo.records import Judgement
+from g2rpo.scoring.box_text import GRID, Box, first_box, guessed_pixels, hits, in_order, loose_box, scaled, strict_box
+from g2rpo.scoring.boxes import finite_numbers
+from g2rpo.scoring.extract import json_object
+from g2rpo.scoring.points import NORMALISED_UP_TO, whole_value
+from g2rpo.scoring.prediction import clean
+from g2rpo.scoring.spoken import spoken
+
+COORDINATES = ("permille", "pixel", "unit")
+BOX_FORMATS = ("0-1000", "pixels")
+ASKED = "Please provide the bounding box coordinate of the region this sentence describes: {}."
+FORMAT = 'Answer with the box alone, as JSON with the key boxes: {"boxes": [35, 227, 437, 932]}'
+_SENTENCE = re.compile(r"sentence describes:\s*+(?:<ref>)?(.*?)(?:</ref>)?\.?$", re.S)
+
+
+class RefCoco(BenchmarkBase):
+    """One row for each sentence of val, testA and testB.
+
+    `coordinates` is the unit of the model's boxes under `robust`: thousandths of the image, pixels, or shares of the image.
+    """
+
+    name = "refcoco"
+    task = "grounding"
+    protocols = ("paper", "vlmevalkit", "robust")
+    answer_type = "spatial grounding"
+    parts = ("split",)
+
+    def __init__(self, *, coordinates: str = "permille", sources: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        super().__init__(sources=sources)
+        if coordinates not in COORDINATES:
+            raise ValueError(f"benchmark.coordinates: expected one of {', '.join(COORDINATES)}, got {coordinates!r}")
+        self.coordinates = coordinates
+
+    def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """From OneThinker's JSON, from VLMEvalKit's TSV, or from the Hub's tables with one row for each object."""
+        image = needed_image(self.name, record, "image", "images", "path", "image_path")
+        width, height = size_px(image)
+        read = _problem if "problem" in record else _table_row
+        box, box_format, sentence = read(self.name, record, width, height)
+        corners = finite_numbers(list(box) if isinstance(box, list | tuple) else box, 4)
+        if corners is None or not (corners[0] < corners[2] and corners[1] < corners[3]):
+            raise ValueError(f"answer: expected a box [x0, y0, x1, y1], got {box!r}")
+        split, number = _split(record), text_of(first(record, "problem_id")) or identity(record)
+        return {
+            "id": f"{split}/{number}" if split else number,  # OneThinker counts each split from 0
+            "question": sentence.strip(),
+            "images": [image],
+            "answer": list(corners),
+            "box_format": box_format,
+            "width": width,
+            "height": height,
+            "split": split,
+        }
+
+    def question(self, row: Mapping[str, Any], protocol: str) -> str:
+        """OneThinker's question and how to answer it; VLMEvalKit marks the sentence instead."""
+        if protocol == "vlmevalkit":
+            return ASKED.format(f"<ref>{row['question']}</ref>").removesuffix(".")
+        return f"{ASKED.format(row['question'])}\n{FORMAT}"
+
+    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+        """The verdict on one completion."""
+        self.check_protocol(protocol)
+        width, height, gold = _gold(row)
+        if protocol == "paper":
+            box = strict_box(completion)
+            compared = box
+        elif protocol == "vlmevalkit":
+            box = loose_box(spoken(completion))
+            pixels = None if box is None else guessed_pixels(box, width, height)
+            compared = None if pixels is None else scaled(pixels, GRID / width, GRID / height)
+        else:
+            box = first_box(clean(completion))
+            compared = None if box is None else in_order(self._permille(box, width, height))
+        hit = compared is not None and hits(compared, gold)
+        return Judgement(score=float(hit), parsed=box is not None, answer="" if box is None else str([round(value, 4) for value in box]))
+
+    def _permille(self, box: Box, width: float, height: float) -> Box:
+        if self.coordinates == "pixel":
+            return scaled(box, GRID / width, GRID / height)
+        return scaled(box, GRID, GRID) if self.coordinates == "unit" else box
+
+
+def _gold(row: Mapping[str, Any]) -> tuple[float, float, Box]:
+    """Width, height and the gold box per mille. Where the box is per mille already, the size need not be known."""
+    box_format = row.get("box_format", "0-1000")
+    if box_format not in BOX_FORMATS:
+        raise ValueError(f"box_format: expected one of {', '.join(BOX_FORMATS)}, got {box_format!r}")
+    x0, y0, x1, y1 = (float(value) for value in row["answer"])
+    if box_format == "0-1000":
+        return float(row.get("width") or GRID), float(row.get("height") or GRID), (x0, y0, x1, y1)
+    width, height = float(needed("refcoco", row, "width")), float(needed("refcoco", row, "height"))
+    return width, height, scaled((x0, y0, x1, y1), GRID / width, GRID / height)
+
+
+def _problem(name: str, record: Mapping[str, Any], width: int, height: int) -> tuple[Any, str, str]:
+    """Box, its format and the sentence of a record of OneThinker."""
+    answer = needed(name, record, "solution", "answer")
+    box = (json_object(clean(str(answer))) or {}).get("boxes")
+    question = str(needed(name, record, "problem")).replace("<image>", "").strip()
+    return box, "0-1000", _sentence(question)
+
+
+def _table_row(name: str, record: Mapping[str, Any], width: int, height: int) -> tuple[Any, str, str]:
+    """Box, its format and the sentence of a row of a table."""
+    if record.get("bbox") is not None:  # one object with all of its sentences, its box as x, y, width, height
+        x, y, w, h = finite_numbers(list(record["bbox"]), 4) or (0.0, 0.0, 0.0, 0.0)
+        sentences = needed(name, record, "answer")
+        return [x, y, x + w, y + h], "pixels", sentences if isinstance(sentences, str) else " / ".join(sentences)
+    if record.get("bbox_x1") not in (None, ""):
+        value: Any = [record.get(f"bbox_{corner}") for corner in ("x1", "y1", "x2", "y2")]
+    else:
+        answer = needed(name, record, "answer")
+        value = whole_value(answer) if isinstance(answer, str) else answer
+    box = finite_numbers(list(value) if isinstance(value, list | tuple) else value, 4)
+    if box and max(box) <= NORMALISED_UP_TO:
+        value = scaled((box[0], box[1], box[2], box[3]), width, height)
+    return value, "pixels", _sentence(str(needed(name, record, "question")))
+
+
+def _sentence(question: str) -> str:
+    """What is described, without the request around it."""
+    match = _SENTENCE.search(question)
+    return match[1] if match else question
+
+
+def _split(record: Mapping[str, Any]) -> str:
+    """`testA` of a column `split`, or of `RefCOCO+ testA` in `category`."""
+    words = str(record.get("split") or record.get("category") or "").replace("_", " ").split()
+    return words[-1] if words else ""

@@ -1,0 +1,106 @@
+"""RefSpatial-Bench (arXiv 2506.04308): point at the place a sentence describes; right is what lies in a mask.
+
+paper     VLMEvalKit, where two classes claim the id: `RefSpatialBench` scores the share of points inside, `RefSpatialDataset`
+          whether any is. A row's `source` may name one of them; a row that does not gets the higher of the two
+official  RoboRefer: the share of points inside, and a box stands for all of its pixels
+robust    whether the first point is inside; one outside the image is not
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from g2rpo.benchmark.base import BenchmarkBase, Judge
+from g2rpo.benchmark.columns import identity, needed
+from g2rpo.benchmark.picture import needed_image, size_px
+from g2rpo.records import Judgement
+from g2rpo.scoring.points import Point, first_point, literal_points, pixel_areas, tagged_points
+from g2rpo.scoring.prediction import clean
+from g2rpo.scoring.regions import Mask
+from g2rpo.scoring.spoken import spoken
+
+POINT_INSTRUCTION = 'Output the point coordinates in JSON format.\nFor example:\n[\n  {"point_2d": [x, y], "label": "point_1"}\n]'
+WITHOUT_UNSEEN = ("location", "placement")
+"""The categories that a model not trained on RefSpatial is compared by."""
+
+
+class RefSpatial(BenchmarkBase):
+    """277 questions: 100 of location, 100 of placement, and 77 unseen ones for models that were trained on RefSpatial."""
+
+    name = "refspatial"
+    task = "spatial"
+    protocols = ("paper", "official", "robust")
+    answer_type = "point"
+
+    def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """From the Hub, RoboRefer's JSON or a TSV."""
+        image, mask = (needed_image(self.name, record, *names) for names in (("image", "rgb_path", "image_path"), ("mask", "mask_path")))
+        width, height = size_px(image)
+        if size_px(mask) != (width, height):
+            raise ValueError(f"mask: expected {width} x {height} pixels as the image has, got {size_px(mask)}")
+        category = str(needed(self.name, record, "category", "split")).lower()
+        return {
+            "id": f"{category}/{identity(record)}",
+            "question": str(needed(self.name, record, "prompt", "question")),
+            "suffix": str(record.get("suffix") or ""),
+            "images": [image],
+            "mask": mask,
+            "answer": "",
+            "width": width,
+            "height": height,
+            "category": category,
+            "step": record.get("step"),
+        }
+
+    def question(self, row: Mapping[str, Any], protocol: str) -> str:
+        """The sentence and how to answer: the data set's own words for `official`, VLMEvalKit's elsewhere."""
+        return f"{row['question']} {row['suffix'] if protocol == 'official' and row['suffix'] else POINT_INSTRUCTION}"
+
+    def subscores(self, row: Mapping[str, Any]) -> Sequence[str]:
+        """The category, and `set/without_unseen` for the two that are usually reported together."""
+        return [*super().subscores(row), *(["set/without_unseen"] if row.get("category") in WITHOUT_UNSEEN else [])]
+
+    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+        """The verdict on one completion."""
+        self.check_protocol(protocol)
+        mask, text = _mask(row), clean(completion) if protocol == "robust" else spoken(completion)
+        if protocol == "paper":
+            return _by_vlmevalkit(text, mask, str(row.get("source") or ""))
+        if protocol == "official":
+            areas = pixel_areas(text, mask.width, mask.height)
+            return Judgement(score=mask.share_of(areas or []), parsed=bool(areas), answer=_written(areas or []))
+        point = first_point(text)
+        return _judged([point] if point else [], float(point is not None and mask.has_share(point)))
+
+
+def _by_vlmevalkit(text: str, mask: Mask, source: str) -> Judgement:
+    by_share, by_any = literal_points(text, mask.width, mask.height), tagged_points(text)
+    inside = [mask.has(round(x), round(y)) for x, y in (mask.clipped(x * mask.width, y * mask.height) for x, y in by_share)]
+    share = sum(inside) / len(inside) if inside else 0.0
+    any_inside = any(mask.has(int(x), int(y)) for x, y in (mask.clipped(x * mask.width, y * mask.height) for x, y in by_any))
+    if "RefSpatialBench" in source:
+        return _judged(by_share, share)
+    if "RefSpatialDataset" in source:
+        return _judged(by_any, float(any_inside))
+    return _judged(by_any if any_inside or not by_share else by_share, max(share, float(any_inside)))
+
+
+def _judged(points: Sequence[Point], score: float) -> Judgement:
+    return Judgement(score=score, parsed=bool(points), answer=_written(points))
+
+
+def _written(points: Sequence[Sequence[float]]) -> str:
+    return " ".join(f"({', '.join(f'{value:.4g}' for value in point)})" for point in points[:8])
+
+
+def _mask(row: Mapping[str, Any]) -> Mask:
+    """The mask of a row: `mask_rect`, or white in the first channel of an image."""
+    if row.get("mask_rect") is not None:
+        return Mask.rectangle(int(row["width"]), int(row["height"]), [int(value) for value in row["mask_rect"]])
+    mask = needed("refspatial", row, "mask")
+    with mask.copy() if isinstance(mask, Image.Image) else Image.open(mask) as image:
+        seen = np.asarray(image.convert("RGB") if image.mode in ("P", "CMYK", "YCbCr", "HSV", "LAB") else image)
+    inside = (seen[..., 0] if seen.ndim == 3 else seen) > 0
+    return Mask(inside.shape[1], inside.shape[0], inside.astype(np.uint8).tobytes())

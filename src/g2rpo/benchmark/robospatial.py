@@ -1,0 +1,96 @@
+"""RoboSpatial-Home (arXiv 2411.16537): yes or no about relations in a room, and points in free space given as a polygon.
+
+paper     VLMEvalKit: yes or no at the beginning; the first point by its even-odd rule, under which upright boxes contain nothing
+official  RoboSpatial-Eval: yes or no at the beginning; the first point as written, in shares of the image
+robust    yes or no as stated; the first point in shares or per mille, on the edge counts as inside
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from g2rpo.benchmark.base import BenchmarkBase, Judge
+from g2rpo.benchmark.columns import identity, needed
+from g2rpo.benchmark.picture import needed_image, size_px
+from g2rpo.benchmark.refspatial import POINT_INSTRUCTION
+from g2rpo.records import Judgement
+from g2rpo.scoring.boxes import finite_numbers
+from g2rpo.scoring.points import Point, first_point, leading_point, literal_points, whole_value
+from g2rpo.scoring.prediction import clean
+from g2rpo.scoring.regions import covers, crosses_odd, crosses_odd_unguarded
+from g2rpo.scoring.spoken import spoken
+from g2rpo.scoring.yes_no import leading_yes_no, stated_yes_no
+
+FORMAT_HINT = "Your answer should"
+"""Where the data set's own words on the format of points begin."""
+
+
+class RoboSpatial(BenchmarkBase):
+    """350 questions: 105 on compatibility, 123 on configuration (both yes or no), 122 on free space in context (a point)."""
+
+    name = "robospatial"
+    task = "spatial"
+    protocols = ("paper", "official", "robust")
+
+    def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """From the Hub or a TSV."""
+        image = needed_image(self.name, record, "img", "image", "image_path")
+        answer = str(needed(self.name, record, "answer")).strip()
+        binary = answer.lower() in ("yes", "no")
+        if not binary and _polygon(answer) is None:
+            raise ValueError(f"answer: expected yes, no or a list of at least three (x, y), got {answer[:100]!r}")
+        width, height = size_px(image)
+        category = str(needed(self.name, record, "category", "split")).lower()
+        return {
+            "id": f"{category}/{identity(record)}",
+            "question": str(needed(self.name, record, "question")),
+            "images": [image],
+            "answer": answer.lower() if binary else answer,
+            "binary": binary,
+            "width": width,
+            "height": height,
+            "category": category,
+        }
+
+    def type_of(self, row: Mapping[str, Any]) -> str:
+        """`yes or no`, or `point`."""
+        return "yes or no" if row["binary"] else "point"
+
+    def question(self, row: Mapping[str, Any], protocol: str) -> str:
+        """The question; where a point is asked for, with VLMEvalKit's words on its format in place of the data set's."""
+        if row["binary"] or protocol == "official":
+            return str(row["question"])
+        return f"{str(row['question']).partition(FORMAT_HINT)[0].rstrip()}\n\n{POINT_INSTRUCTION}"
+
+    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+        """The verdict on one completion."""
+        self.check_protocol(protocol)
+        text = clean(completion) if protocol == "robust" else spoken(completion)
+        if row["binary"]:
+            word = (stated_yes_no if protocol == "robust" else leading_yes_no)(text)
+            return Judgement(score=float(word == str(row["answer"]).strip().lower()), parsed=word is not None, answer=word or "")
+        polygon = _polygon(row["answer"])
+        if polygon is None:
+            raise ValueError(f"row {row.get('id')}: answer: expected a list of at least three (x, y), got {row['answer']!r}")
+        point = _point(text, row, protocol)
+        contains = {"paper": crosses_odd_unguarded, "official": crosses_odd, "robust": covers}[protocol]
+        inside = point is not None and contains(point, polygon)
+        return Judgement(score=float(inside), parsed=point is not None, answer="" if point is None else f"({point[0]:.4g}, {point[1]:.4g})")
+
+
+def _point(text: str, row: Mapping[str, Any], protocol: str) -> Point | None:
+    if protocol == "official":
+        return leading_point(text)
+    if protocol == "robust":
+        return first_point(text)
+    # an image's size matters only where pixels are given
+    points = literal_points(text, float(row.get("width") or 1), float(row.get("height") or 1))
+    return points[0] if points else None
+
+
+def _polygon(answer: Any) -> list[tuple[float, ...]] | None:
+    """The vertices of the gold region; None where the answer is no polygon."""
+    corners = whole_value(answer) if isinstance(answer, str) else answer
+    if not isinstance(corners, list | tuple) or len(corners) < 3:
+        return None
+    points = [finite_numbers(list(corner) if isinstance(corner, list | tuple) else corner, 2) for corner in corners]
+    return None if None in points else [point for point in points if point is not None]

@@ -1,0 +1,169 @@
+"""Prompts from any data set of the `datasets` library: on the Hub, or in a folder, with columns of its own names.
+
+Rows are read in place (Arrow files are mapped, not loaded), images stay encoded until a prompt's turn comes.
+"""
+
+import logging
+import time
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from g2rpo.data.file_source import RowFormat, check_new, split_rows
+from g2rpo.data.loading import Loading
+from g2rpo.data.rows import BadRecord
+from g2rpo.data.skips import Skips
+from g2rpo.records import TASKS, Prompt, task_index
+
+log = logging.getLogger("g2rpo")
+
+
+class HubColumns:
+    """What the columns of a data set mean.
+
+    Args:
+        columns: Our field (`text`, `images`, `answer`, `answer_type`, `task`, `options`, `id`) to the column that holds it.
+        values: Fields that are the same for every row, such as `{task: chart, answer_type: numerical}`.
+        root: Folder that image paths are relative to, where a column holds paths.
+    """
+
+    def __init__(self, *, columns: Mapping[str, str], values: Mapping[str, Any] | None = None, root: str | None = None) -> None:
+        twice = set(columns) & set(values or {})
+        if twice:
+            raise ValueError(f"data.values: {', '.join(sorted(twice))} is in data.columns already")
+        self.columns = dict(columns)
+        self.values = dict(values or {})
+        self.root = Path(root) if root else None
+
+    def check_against(self, names: Sequence[str]) -> None:
+        """Raises `ValueError` for a column that the data set does not have."""
+        for field, column in self.columns.items():
+            if column not in names:
+                raise ValueError(f"data.columns.{field}: the data set has no column {column!r}; it has {', '.join(names)}")
+
+    def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """A record under our names, its images left aside: one place holder stands for each marker in the text."""
+        row = {field: record[column] for field, column in self.columns.items() if field != "images"} | self.values
+        return row | {"images": ["image"] * max(1, str(row.get("text", "")).count("<image>")) if "images" in self.columns else []}
+
+    def images(self, record: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Encoded images, or paths."""
+        found = record.get(self.columns.get("images", ""))
+        items = [] if found is None else found if isinstance(found, list) else [found]
+        return tuple(self._image(item) for item in items)
+
+    def _image(self, item: Any) -> Any:
+        if isinstance(item, Mapping):  # what datasets gives for an image that it does not decode
+            item = item["bytes"] or item["path"]
+        return str(self.root / item) if isinstance(item, str) and self.root else item
+
+
+class HubSource:
+    """Prompts of one split of a data set, told apart by task; some of each are held out.
+
+    Args:
+        path: Hub id, a folder that `datasets` can read or has saved, or a format (`json`, `parquet`, ...) with `data_files`.
+        columns: See `HubColumns`.
+        format: What a row means, under our field names.
+        name: Configuration of the data set.
+        split: Which split is trained on.
+        data_files: As in `datasets.load_dataset`.
+        values: See `HubColumns`.
+        root: See `HubColumns`.
+        loading: How images are read; the default where None.
+        heldout: Held-out prompts of each task at most; never more than a tenth of the task.
+        on_error: `raise` at the first unusable record, or `skip` those, counted and listed in summary.json.
+        seed: Of the choice of held-out prompts.
+    """
+
+    def __init__(
+        self, *, path: str, columns: Mapping[str, str], format: RowFormat, name: str | None = None, split: str = "train",
+        data_files: Any = None, values: Mapping[str, Any] | None = None, root: str | None = None, loading: Loading | None = None,
+        heldout: int = 64, on_error: str = "raise", seed: int = 0,
+    ) -> None:  # fmt: skip
+        if heldout < 0:
+            raise ValueError(f"data.heldout: expected 0 or more prompts of each task, got {heldout}")
+        self.columns = HubColumns(columns=columns, values=values, root=root)
+        self.format = format
+        self.loading = loading or Loading()
+        self.skips = Skips(on_error=on_error)
+        self.label = f"{path}:{split}"
+        self._rows = undecoded(loaded(path, name, split, data_files))
+        self.columns.check_against(self._rows.column_names)
+        self._places = {task: array("q") for task in TASKS}
+        self._index()
+        self._splits = {task: split_rows(len(places), heldout, f"{seed}/{task}") for task, places in self._places.items()}
+
+    def size(self, task: str, split: str) -> int:
+        """Number of usable prompts."""
+        task_index(task)
+        return len(self._splits[task][split])
+
+    def get(self, task: str, index: int, split: str) -> Prompt:
+        """The `index`-th prompt of a task."""
+        number = self._places[task][self._splits[task][split][index]]
+        return hub_prompt(self.columns, self.format, self._rows[number], number, self.label)
+
+    def _index(self) -> None:
+        start_s = time.perf_counter()
+        texts = self._rows.select_columns([column for field, column in self.columns.columns.items() if field != "images"])
+        for number, task, _ in usable_rows(texts, self.columns, self.format, self.skips, self.label):
+            self._places[task].append(number)
+        skipped = self.skips.unusable_prompts.total()
+        log.info("%s: %d rows, %d left out, %.1f s", self.label, len(texts), skipped, time.perf_counter() - start_s)
+
+
+def hub_prompt(columns: HubColumns, format: RowFormat, record: Mapping[str, Any], number: int, label: str) -> Prompt:
+    """The prompt of a usable record."""
+    row = columns.row(record)
+    key = format.key(row)
+    prompt = format.prompt(row, id=f"{label}/{number if key is None else key}", meta={"file": label, "line": number})
+    return replace(prompt, images=columns.images(record))
+
+
+def loaded(path: str, name: str | None, split: str, data_files: Any, *, streaming: bool = False) -> Any:
+    """The data set; `ValueError` with what to do where it cannot be had."""
+    import datasets  # half a second that a run on the gym does not need
+
+    try:
+        if (Path(path) / "state.json").is_file():
+            return datasets.load_from_disk(path)
+        return datasets.load_dataset(path, name, split=split, data_files=data_files, streaming=streaming)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        given = f"data.path={path}" + (f" data.name={name}" if name else "") + f" data.split={split}"
+        raise ValueError(f"{given}: {str(error).strip().splitlines()[0]}") from error
+
+
+def undecoded(rows: Any) -> Any:
+    """The same data set with images as they are stored."""
+    import datasets
+
+    def plain(feature: Any) -> Any:
+        if isinstance(feature, datasets.Image):
+            return datasets.Image(decode=False)
+        return datasets.List(plain(feature.feature)) if isinstance(feature, datasets.List) else feature
+
+    for column, feature in (rows.features or {}).items():
+        if plain(feature) != feature:
+            rows = rows.cast_column(column, plain(feature))
+    return rows
+
+
+def usable_rows(
+    rows: Any, columns: HubColumns, format: RowFormat, skips: Skips, label: str
+) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
+    """Number, task and record of every row that can be used, in their order; the others are reported."""
+    seen: set[int] = set()
+    for number, record in enumerate(rows):
+        task = "unknown"
+        try:
+            row = columns.row(record)
+            task = format.task(row)
+            format.check(row)
+            check_new(format.key(row), seen)
+        except BadRecord as error:
+            skips.unusable(task, f"{label}, row {number}: {error}")
+            continue
+        yield number, task, record

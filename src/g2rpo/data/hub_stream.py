@@ -1,0 +1,130 @@
+"""Prompts from a data set that is read as it comes, for sets that are too large to store or to look through before the start.
+
+Every pass over the set is one epoch, in the set's own order or shuffled in a window. The set has no length, so its tasks never run
+out; a resumed run reads past what it had already used.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from g2rpo.data.file_source import RowFormat
+from g2rpo.data.hub_source import HubColumns, hub_prompt, loaded, undecoded, usable_rows
+from g2rpo.data.loading import Loading
+from g2rpo.data.skips import Skips
+from g2rpo.records import TASKS, Prompt, task_index
+
+KEPT = 256
+"""Rows of each task that are kept after they were served: images are read ahead, so the stream looks at a row more than once."""
+HELDOUT_ROWS = 8
+"""Rows of the held-out split that are looked at, for each held-out prompt that is wanted of any task."""
+
+
+class HubStream:
+    """Prompts of a streamed data set; held-out prompts come from a split of their own.
+
+    Args:
+        path: Hub id, a folder, or a format with `data_files`.
+        columns: See `HubColumns`.
+        format: What a row means, under our field names.
+        name: Configuration of the data set.
+        split: Which split is trained on.
+        heldout_split: Where held-out prompts come from; none where null.
+        data_files: As in `datasets.load_dataset`.
+        values: See `HubColumns`.
+        root: See `HubColumns`.
+        shuffle_rows: Rows from which the next one is drawn at random; 0 keeps the set's order.
+        waiting_rows: Rows of other tasks that are kept while one of a rare task is looked for, at most.
+        loading: How images are read; the default where None.
+        heldout: Held-out prompts of each task at most.
+        on_error: `raise` at the first unusable record, or `skip` those, counted and listed in summary.json.
+        seed: Of the shuffling.
+    """
+
+    def __init__(
+        self, *, path: str, columns: Mapping[str, str], format: RowFormat, name: str | None = None, split: str = "train",
+        heldout_split: str | None = None, data_files: Any = None, values: Mapping[str, Any] | None = None, root: str | None = None,
+        shuffle_rows: int = 0, waiting_rows: int = 10_000, loading: Loading | None = None, heldout: int = 64,
+        on_error: str = "raise", seed: int = 0,
+    ) -> None:  # fmt: skip
+        for key, value in (("heldout", heldout), ("shuffle_rows", shuffle_rows), ("waiting_rows", waiting_rows)):
+            if value < 0:
+                raise ValueError(f"data.{key}: expected 0 or more, got {value}")
+        self.columns = HubColumns(columns=columns, values=values, root=root)
+        self.format = format
+        self.loading = loading or Loading()
+        self.skips = Skips(on_error=on_error)
+        self.label, self.seed = f"{path}:{split}", seed
+        self.shuffle_rows, self.waiting_rows = shuffle_rows, waiting_rows
+        self._rows = undecoded(loaded(path, name, split, data_files, streaming=True))
+        if self._rows.column_names:
+            self.columns.check_against(self._rows.column_names)
+        self._heldout: dict[str, list[Prompt]] = {task: [] for task in TASKS}
+        if heldout_split and heldout:
+            held = undecoded(loaded(path, name, heldout_split, data_files, streaming=True))
+            self._fill_heldout(held, heldout, f"{path}:{heldout_split}")
+        self._rewind()
+
+    def size(self, task: str, split: str) -> int | None:
+        """None for training prompts: the stream starts over."""
+        task_index(task)
+        return None if split == "train" else len(self._heldout[task])
+
+    def get(self, task: str, index: int, split: str) -> Prompt:
+        """The `index`-th prompt of a task. Reads on to it, or anew from the start where it is long gone."""
+        if split == "heldout":
+            return self._heldout[task][index]
+        if index < self._gone[task]:
+            self._rewind()
+        while index >= self._gone[task] + len(self._waiting[task]):
+            self._read_one(task)
+        prompt = self._waiting[task][index - self._gone[task]]
+        while index - self._gone[task] > KEPT:
+            self._waiting[task].popleft()
+            self._gone[task] += 1
+        return prompt
+
+    def _fill_heldout(self, rows: Any, count: int, label: str) -> None:
+        seen = islice(rows, count * len(TASKS) * HELDOUT_ROWS)
+        for number, task, record in usable_rows(seen, self.columns, self.format, self.skips, label):
+            if len(self._heldout[task]) < count:
+                self._heldout[task].append(hub_prompt(self.columns, self.format, record, number, label))
+
+    def _rewind(self) -> None:
+        self._waiting: dict[str, deque[Prompt]] = {task: deque() for task in TASKS}
+        self._gone = dict.fromkeys(TASKS, 0)
+        self._stream = self._passes()
+
+    def _passes(self) -> Iterator[tuple[str, Prompt] | None]:
+        """Prompt after prompt with its task, for ever; None between two passes."""
+        epoch = 0
+        while True:
+            rows = self._rows.shuffle(seed=self.seed, buffer_size=self.shuffle_rows) if self.shuffle_rows else self._rows
+            rows.set_epoch(epoch)
+            # what a later pass would report again is counted once
+            skips = self.skips if epoch == 0 else Skips(on_error="skip")
+            for number, task, record in usable_rows(rows, self.columns, self.format, skips, self.label):
+                prompt = hub_prompt(self.columns, self.format, record, number, f"{self.label}/{epoch}")
+                yield task, prompt
+            yield None
+            epoch += 1
+
+    def _read_one(self, task: str) -> None:
+        """Reads on until there is one more prompt of a task."""
+        passes = 0
+        while True:
+            found = next(self._stream)
+            if found is None:
+                passes += 1
+                if passes == 2:
+                    raise ValueError(f"{self.label}: no usable row of {task} in a whole pass; set task_mix.weights.{task}=0")
+                continue
+            self._waiting[found[0]].append(found[1])
+            if found[0] == task:
+                return
+            if sum(map(len, self._waiting.values())) > self.waiting_rows + KEPT * len(TASKS):
+                raise ValueError(
+                    f"{self.label}: {self.waiting_rows} rows went by before one of {task}; lower task_mix.weights.{task}, raise "
+                    "data.waiting_rows (memory), or use data=hub, which looks through all rows first"
+                )

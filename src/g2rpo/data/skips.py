@@ -1,0 +1,75 @@
+"""What was left out, and why: counted by task, the first of them with their reasons."""
+
+import logging
+from collections import Counter
+from typing import Any
+
+from g2rpo.data.rows import BadRecord
+
+log = logging.getLogger("g2rpo")
+ON_ERROR = ("raise", "skip")
+LISTED = 100
+"""Reasons that are kept word for word; further ones are only counted."""
+
+
+class Skips:
+    """Prompts that are not served.
+
+    Args:
+        on_error: `raise` at the first record that cannot be used, or `skip` those and count them. A prompt that is too long is no
+            error: it is left out and counted either way.
+        remedy: What the message about a broken record ends with.
+    """
+
+    def __init__(self, *, on_error: str = "raise", remedy: str = "Mend or drop the record, or set data.on_error=skip.") -> None:
+        if on_error not in ON_ERROR:
+            raise ValueError(f"data.on_error: expected one of {', '.join(ON_ERROR)}, got {on_error!r}")
+        self.on_error = on_error
+        self.remedy = remedy
+        self.unusable_prompts: Counter[str] = Counter()
+        self.long_prompts: Counter[str] = Counter()
+        self.records: list[str] = []
+
+    def unusable(self, task: str, reason: str) -> None:
+        """A record that is broken. Raises `BadRecord` where `on_error` says so."""
+        if self.on_error == "raise":
+            raise BadRecord(f"{reason}. {self.remedy}")
+        self._note(self.unusable_prompts, task, reason)
+
+    def too_long(self, task: str, reason: str) -> None:
+        """A prompt over the limit: it is never cut, since that would cut image tokens."""
+        self._note(self.long_prompts, task, reason)
+
+    def summary(self) -> dict[str, Any]:
+        """`{"unusable": {task: count}, "too_long": {task: count}, "records": [reason, ...]}`."""
+        return {"unusable": dict(self.unusable_prompts), "too_long": dict(self.long_prompts), "records": list(self.records)}
+
+    def load_summary(self, found: dict[str, Any]) -> None:
+        """Goes on counting from what `summary` gave."""
+        self.unusable_prompts, self.long_prompts = Counter(found["unusable"]), Counter(found["too_long"])
+        self.records = list(found["records"])
+
+    def _note(self, counts: Counter[str], task: str, reason: str) -> None:
+        counts[task] += 1
+        if len(self.records) < LISTED:
+            self.records.append(reason)
+            log.warning("left out: %s", reason)
+
+
+def merged(*found: dict[str, Any]) -> dict[str, Any]:
+    """Several summaries as one."""
+    return {
+        "unusable": dict(sum((Counter(one["unusable"]) for one in found), Counter())),
+        "too_long": dict(sum((Counter(one["too_long"]) for one in found), Counter())),
+        "records": [reason for one in found for reason in one["records"]][:LISTED],
+    }
+
+
+def skips_of(source: Any) -> Skips:
+    """A new count of what is left out from here on, as strict as the source is. One that draws its prompts has nothing to leave out."""
+    return Skips(on_error=source.skips.on_error) if hasattr(source, "skips") else Skips(remedy="Mend or drop the record.")
+
+
+def index_skips(source: Any) -> dict[str, Any]:
+    """What a source left out when it looked through its records, as `Skips.summary` gives it."""
+    return source.skips.summary() if hasattr(source, "skips") else Skips().summary()

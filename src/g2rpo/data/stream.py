@@ -1,0 +1,106 @@
+"""The order of training prompts: task by mixture, prompt by epoch, resumed where it stopped."""
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any, NamedTuple
+
+from g2rpo.data.curriculum import EveryPrompt
+from g2rpo.data.mixture import TaskMix
+from g2rpo.interfaces import Curriculum, PromptSource
+from g2rpo.records import Prompt
+
+
+class Turn(NamedTuple):
+    """Which prompt of its task, and the how-manieth time around."""
+
+    task: str
+    index: int
+    epoch: int
+
+
+class PromptStream:
+    """Draws training prompts one after the other. Its state is how often each task had its turn, and how far it is in each.
+
+    A finite task is gone through in a new random order each time it starts over; an endless one never repeats.
+
+    Args:
+        source: Where prompts come from.
+        mix: How tasks are weighed.
+        seed: Of the order within finite tasks.
+        curriculum: Which prompts are passed over; every prompt is served where None.
+    """
+
+    def __init__(self, *, source: PromptSource, mix: TaskMix, seed: int, curriculum: Curriculum | None = None) -> None:
+        sizes = {task: source.size(task, "train") for task in mix.shares}
+        for task, size in sizes.items():
+            if size == 0:
+                raise ValueError(f"task_mix: the data source has no training prompt for {task!r}; set task_mix.weights.{task}=0")
+        self.source = source
+        self.mix = mix.sized(sizes)
+        self.seed = seed
+        self.curriculum = curriculum or EveryPrompt()
+        if self.curriculum.revisits and None in sizes.values():
+            raise ValueError("curriculum: this data source never runs out, so no prompt comes a second time; choose curriculum=none")
+        self.counts: dict[str, int] = {}
+        """Turns that each task had."""
+        self.places: dict[str, int] = {}
+        """Prompts of each task that are behind us, served or not, over all epochs."""
+        self._sizes = sizes
+        self._order: dict[str, tuple[int, list[int]]] = {}
+        self._in_flight: dict[str, Turn] = {}
+
+    def draw(self, num_prompts: int) -> list[Prompt]:
+        """The next `num_prompts` prompts."""
+        turns = [self._next(self.mix.draw(self.counts)[0], self.places) for _ in range(num_prompts)]
+        return [self._served(turn) for turn in turns]
+
+    def next_of(self, task: str) -> Prompt:
+        """The next prompt of a task, out of turn: it takes the place of one that could not be used."""
+        return self._served(self._next(task, self.places))
+
+    def peek(self, num_prompts: int) -> list[Prompt]:
+        """What `draw` is going to return, unless prompts before it have to be replaced."""
+        counts, places = dict(self.counts), dict(self.places)
+        turns = [self._next(self.mix.draw(counts)[0], places) for _ in range(num_prompts)]
+        return [self.source.get(turn.task, turn.index, "train") for turn in turns]
+
+    def observe(self, accuracies: Mapping[str, float]) -> None:
+        """Tells the curriculum the mean accuracy of groups, by the id of their prompt. Prompts it does not hear of are forgotten."""
+        for id, accuracy in accuracies.items():
+            if id in self._in_flight:
+                self.curriculum.observe(*self._in_flight[id], accuracy)
+        self._in_flight = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Between two steps no prompt is in flight, so the counts say all."""
+        return {"counts": dict(self.counts), "places": dict(self.places), "curriculum": self.curriculum.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on behind the last draw that a checkpoint knows of."""
+        self.counts, self.places = dict(state["counts"]), dict(state["places"])
+        self.curriculum.load_state_dict(state["curriculum"])
+
+    def _served(self, turn: Turn) -> Prompt:
+        prompt = self.source.get(turn.task, turn.index, "train")
+        self._in_flight[prompt.id] = turn
+        return prompt
+
+    def _next(self, task: str, places: dict[str, int]) -> Turn:
+        """The next prompt of a task that is admitted; where none is in a whole epoch, the one after that all the same."""
+        size = self._sizes[task]
+        for _ in range(size or 1):
+            place = places.get(task, 0)
+            places[task] = place + 1
+            epoch, rank = (0, place) if size is None else divmod(place, size)
+            turn = Turn(task, rank if size is None else self._epoch_order(task, epoch, size)[rank], epoch)
+            if self.curriculum.admits(*turn):
+                break
+        return turn
+
+    def _epoch_order(self, task: str, epoch: int, size: int) -> list[int]:
+        """A function of its arguments and the seed; the last one is kept, since shuffling for every prompt would be slow."""
+        if self._order.get(task, (-1, []))[0] != epoch:
+            order = list(range(size))
+            Random(f"{self.seed}/{task}/{epoch}").shuffle(order)  # noqa: S311
+            self._order[task] = (epoch, order)
+        return self._order[task][1]

@@ -1,0 +1,187 @@
+"""One's own scores beside the paper's: on the terminal, as `table.csv` and as `table.html`, a page of its own."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from g2rpo.evaluation.paper import COLUMNS, DEMO, NOT_COMPARABLE, paper_rows
+from g2rpo.evaluation.results import Entry, macro, remarks
+from g2rpo.files import write_whole
+from g2rpo.records import TASKS
+
+PLAIN_WIDTH = 200
+"""Columns of the table where stdout is no terminal."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """A row of the table: a benchmark, or a mean over some. Scores in [0, 1]; NaN where unknown."""
+
+    name: str
+    title: str
+    full: int
+    score: float
+    paper: dict[str, float]
+    entry: Entry | None = None
+
+    def points(self, value: float) -> str:
+        """A score as the paper prints it: percent, or points of 1000."""
+        if not math.isfinite(value):
+            return "-"
+        return f"{value * self.full:.1f}" if self.full == 100 else f"{value * self.full:.0f}"
+
+
+def lines(entries: Mapping[str, Entry]) -> list[Line]:
+    """Benchmarks in the paper's order, each task's followed by their mean, and the mean over all at the end."""
+    order = [*paper_rows(), *(name for name in entries if name not in paper_rows())]
+    names = [name for name in order if name in entries]
+    means = macro(entries)
+    found = []
+    for task in TASKS:
+        own = [name for name in names if entries[name]["task"] == task]
+        found += [_line(name, entries[name]) for name in own]
+        if len(own) > 1:
+            found.append(_mean_line(f"mean/{task}", f"mean, {task}", means[task], own))
+    return found + ([_mean_line("mean/all", f"mean of {len(names)}", means["macro"], names)] if len(names) > 1 else [])
+
+
+def _line(name: str, entry: Entry) -> Line:
+    paper = paper_rows().get(name)
+    if paper is None:
+        return Line(name=name, title=name, full=100, score=entry["score"], paper=dict.fromkeys(COLUMNS, math.nan), entry=entry)
+    return Line(name=name, title=paper.title, full=paper.full, score=entry["score"], paper=paper.scores, entry=entry)
+
+
+def _mean_line(name: str, title: str, score: float, names: Sequence[str]) -> Line:
+    """The paper's mean is over the same benchmarks, and unknown where one of them is not in the paper."""
+    known = [paper_rows()[one].scores for one in names if one in paper_rows()]
+    whole = len(known) == len(names)
+    paper = {column: math.fsum(scores[column] for scores in known) / len(known) if whole else math.nan for column in COLUMNS}
+    return Line(name=name, title=title, full=100, score=score, paper=paper)
+
+
+def caption(entries: Mapping[str, Entry]) -> str:
+    """How the numbers came about, in one or two sentences."""
+    judges = sorted({entry["judge"] for entry in entries.values() if entry["judge"]})
+    protocols = sorted({entry["protocol"] for entry in entries.values()})
+    sources = sorted({entry["rows_from"] for entry in entries.values()})
+    by = f"judge {', '.join(judges)}" if judges else "no judge, rules alone decide"
+    said = f"Protocol {', '.join(protocols)}; {by}; rows: {', '.join(sources)}."
+    return f"{said} {NOT_COMPARABLE}" if DEMO in sources else said
+
+
+WIDE = 150
+LEFT_OUT = {"protocol", "judge", *(COLUMNS[name] for name in ("onethinker", "grpo", "gdpo"))}
+"""Columns that a narrower terminal does not show; the page has them all."""
+HEADER = ("benchmark", "score", "95 %", "parsed", "rows", "protocol", "judge", *COLUMNS.values(), "remarks")
+
+
+def cells(line: Line) -> list[str]:
+    """A line as text."""
+    paper = [line.points(line.paper[column]) for column in COLUMNS]
+    entry = line.entry
+    if entry is None:
+        return [line.title, line.points(line.score), "", "", "", "", "", *paper, ""]
+    return [
+        line.title, line.points(line.score), f"{line.points(entry['low'])} - {line.points(entry['high'])}", f"{entry['parse_rate']:.0%}",
+        str(entry["rows"]), entry["protocol"], entry["judge"] or "no", *paper, ", ".join(remarks(entry)),
+    ]  # fmt: skip
+
+
+def show(entries: Mapping[str, Entry], console: Console | None = None) -> None:
+    """Prints the table."""
+    console = console or Console()
+    if not console.is_terminal:
+        console = Console(file=console.file, width=PLAIN_WIDTH)
+    shown = [i for i, name in enumerate(HEADER) if console.width >= WIDE or name not in LEFT_OUT]
+    table = Table(*(HEADER[i] for i in shown), title="Benchmarks, beside the paper's scores", caption=caption(entries), box=box.SIMPLE)
+    for column in table.columns[1:-1]:
+        column.justify = "right"
+    table.columns[0].no_wrap = True
+    for line in lines(entries):
+        words = cells(line)
+        table.add_row(*(words[i] for i in shown), style="bold" if line.entry is None else "", end_section=line.entry is None)
+    console.print(table)
+
+
+def publish(folder: Path, entries: Mapping[str, Entry]) -> None:
+    """The table of a run: shown, and written below `folder/eval`."""
+    write_tables(folder / "eval", entries)
+    console = Console(highlight=False)
+    show(entries, console)
+    console.print(f"table: {(folder / 'eval' / 'table.html').resolve()}", soft_wrap=True)
+
+
+def write_tables(folder: Path, entries: Mapping[str, Entry]) -> None:
+    """Writes `folder/table.csv` and `folder/table.html`, each whole or not at all."""
+    write_whole(folder / "table.csv", csv_text(entries))
+    write_whole(folder / "table.html", html_text(entries))
+
+
+OF_ENTRY = (
+    "low", "high", "parse_rate", "rows", "groups", "protocol", "prompted_as", "judge", "rows_by_judge", "rows_from", "limit",
+    "rows_available", "rows_unusable", "rows_failed", "truncated_frac", "completion_tokens",
+)  # fmt: skip
+
+
+def csv_text(entries: Mapping[str, Entry]) -> str:
+    """One line per benchmark and mean; scores in [0, 1], also the paper's."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["benchmark", "task", "score", *OF_ENTRY, *(f"paper_{column}" for column in COLUMNS)])
+    for line in lines(entries):
+        entry = line.entry or {}
+        own = [entry.get("task", ""), line.score, *("" if entry.get(name) is None else entry[name] for name in OF_ENTRY)]
+        writer.writerow([line.name, *own, *("" if math.isnan(value) else round(value, 6) for value in line.paper.values())])
+    return file.getvalue()
+
+
+def html_text(entries: Mapping[str, Entry]) -> str:
+    """The page: no script, nothing beside it."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in HEADER)
+    body = "".join(
+        f'<tr class="{"mean" if line.entry is None else "one"}">' + "".join(f"<td>{escape(cell)}</td>" for cell in cells(line)) + "</tr>"
+        for line in lines(entries)
+    )
+    parts = "".join(_subscores(line) for line in lines(entries) if line.entry and line.entry["subscores"])
+    subscores = f"<h2>Sub-scores</h2>{parts}" if parts else ""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f"<title>Benchmarks - g2rpo</title><style>{STYLE}</style></head><body><h1>Benchmarks</h1><p>{escape(caption(entries))}</p>"
+        "<p>Scores in percent, OCRBench in points of 1000; the interval is a 95 % bootstrap over rows (whole groups where rows count only "
+        "together). Columns from Qwen3-VL-8B on: arXiv 2604.08539, Tables 1 to 3.</p>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{subscores}</body></html>\n"
+    )
+
+
+def _subscores(line: Line) -> str:
+    assert line.entry is not None
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td>{line.points(found['score'])}</td><td>{found['groups']}</td></tr>"
+        for name, found in line.entry["subscores"].items()
+    )
+    return f"<details><summary>{escape(line.title)}</summary><table class=sub><tbody>{rows}</tbody></table></details>"
+
+
+STYLE = """
+body { margin: 0 auto; padding: 20px; max-width: 1240px; color: #1f2328; font: 13px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
+h1 { font-size: 22px; margin: 0 0 4px; } h2 { font-size: 17px; margin: 28px 0 6px; }
+p { margin: 0 0 6px; max-width: 1000px; color: #57606a; }
+table { border-collapse: collapse; width: 100%; margin-top: 14px; font-variant-numeric: tabular-nums; }
+table.sub { width: auto; margin: 4px 0 12px 16px; }
+th, td { text-align: right; padding: 3px 7px; border-bottom: 1px solid #e4e8ec; }
+th { color: #57606a; font-weight: 600; vertical-align: bottom; }
+td { white-space: nowrap; }
+th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
+td:last-child { white-space: normal; }
+tr.mean td { font-weight: 600; border-bottom: 2px solid #c9d1d9; background: #f6f8fa; }
+"""

@@ -1,0 +1,219 @@
+"""A chat model behind the OpenAI interface, asked many things at a time, each of them once.
+
+A try that fails for a reason that may pass (429, 408, 5xx, no connection, no reply in time, a reply that cannot be used) is repeated
+after a pause that doubles, or that the endpoint names. Replies are kept on disk under the hash of all that decides them.
+"""
+
+import hashlib
+import http.client
+import json
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from g2rpo.files import write_whole
+
+log = logging.getLogger("g2rpo")
+LONGEST_PAUSE_S = 120.0
+PASSING = {408, 409, 425, 429}
+"""Statuses below 500 that another try may not meet again."""
+_JITTER = random.Random()  # noqa: S311  its own, so that no seed of the run is used up
+_WRITING = threading.Lock()
+
+
+class JudgeError(RuntimeError):
+    """A prompt that the judge did not answer."""
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    """A redirect would carry the key to another host."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+class OpenAIJudge:
+    """Answers prompts at temperature 0. Pickled without its threads and without the key, which stays in the environment.
+
+    Args:
+        base_url: Up to and without `/chat/completions`.
+        model: The name that the endpoint knows.
+        api_key_env: Environment variable with the key; None where the endpoint wants none.
+        max_tokens: Longest reply.
+        extra: Further keys of the request's body; those that are None are taken out of it.
+        timeout_s: Seconds without a byte after which a try has failed.
+        tries: Of one prompt.
+        backoff_s: Seconds before the second try, give or take a half; doubled before each further one.
+        max_concurrent: Requests at a time, of all threads together.
+        cache: Folder of the replies; None to ask every time.
+    """
+
+    def __init__(
+        self, *, base_url: str, model: str, api_key_env: str | None = None, max_tokens: int = 64, extra: Mapping[str, Any] | None = None,
+        timeout_s: float = 60.0, tries: int = 5, backoff_s: float = 1.0, max_concurrent: int = 16, cache: str | None = None,
+    ) -> None:  # fmt: skip
+        if not base_url.startswith(("http://", "https://")):
+            raise ValueError(f"judge.base_url: expected http://... or https://..., got {base_url!r}")
+        if api_key_env is not None and not os.environ.get(api_key_env):
+            raise ValueError(
+                f"judge.api_key_env: the environment variable {api_key_env} is not set; export it, or set judge.api_key_env=null for an "
+                "endpoint without keys"
+            )
+        for name, count in {"max_tokens": max_tokens, "tries": tries, "max_concurrent": max_concurrent}.items():
+            if count < 1:
+                raise ValueError(f"judge.{name}: expected at least 1, got {count}")
+        if timeout_s <= 0 or backoff_s < 0:
+            raise ValueError(f"judge: expected timeout_s above 0 and backoff_s of at least 0, got {timeout_s} and {backoff_s}")
+        self.url = base_url.rstrip("/") + "/chat/completions"
+        self.api_key_env = api_key_env
+        body = {"model": model, "temperature": 0.0, "max_tokens": max_tokens} | dict(extra or {})
+        self.body = {key: value for key, value in body.items() if value is not None}
+        self.timeout_s, self.tries, self.backoff_s = timeout_s, tries, backoff_s
+        self.max_concurrent = max_concurrent
+        self.cache = Path(cache) if cache is not None else None
+        self.failed = 0
+        """Prompts that stayed unanswered so far."""
+        self.__setstate__({})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_slots"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._slots = threading.BoundedSemaphore(self.max_concurrent)
+
+    def __call__(self, prompt: str) -> str:
+        """The reply. Raises `JudgeError` where there is none."""
+        (reply,) = self.ask_all([prompt])
+        if isinstance(reply, JudgeError):
+            raise reply
+        return reply
+
+    def ask_all(self, prompts: Sequence[str], *, usable: Callable[[str], bool] = bool) -> list[str | JudgeError]:
+        """Replies in the order of the prompts; equal prompts are asked once.
+
+        Args:
+            prompts: Any number.
+            usable: What a reply must be. One that is not counts as a failed try, and is not remembered.
+        """
+        replies: dict[str, str | JudgeError] = {}
+        open_prompts: SimpleQueue[str] = SimpleQueue()
+        for prompt in dict.fromkeys(prompts):
+            known = self._remembered(prompt)
+            if known is not None and usable(known):
+                replies[prompt] = known
+            else:
+                open_prompts.put(prompt)
+        done: SimpleQueue[tuple[str, str | JudgeError | Exception]] = SimpleQueue()
+        waiting = open_prompts.qsize()
+        for _ in range(min(waiting, self.max_concurrent)):  # daemons: Ctrl-C does not wait for an endpoint
+            threading.Thread(target=self._serve, args=(open_prompts, done, usable), daemon=True, name="judge").start()
+        for _ in range(waiting):
+            prompt, reply = done.get()
+            if isinstance(reply, Exception) and not isinstance(reply, JudgeError):
+                raise reply
+            replies[prompt] = reply
+        failures = [reply for reply in replies.values() if isinstance(reply, JudgeError)]
+        if failures:
+            self.failed += len(failures)
+            log.warning("judge: %d of %d prompts unanswered; first: %s", len(failures), len(replies), failures[0])
+        return [replies[prompt] for prompt in prompts]
+
+    def _serve(self, prompts: SimpleQueue[str], done: SimpleQueue[Any], usable: Callable[[str], bool]) -> None:
+        while True:
+            try:
+                prompt = prompts.get_nowait()
+            except Empty:
+                return
+            try:
+                done.put((prompt, self._answer(prompt, usable)))
+            except Exception as error:  # noqa: BLE001  raised again by whoever waits
+                done.put((prompt, error))
+
+    def _answer(self, prompt: str, usable: Callable[[str], bool]) -> str | JudgeError:
+        trouble, used = "", 0
+        for used in range(1, self.tries + 1):
+            pause_s = self.backoff_s * 2 ** (used - 1) * _JITTER.uniform(0.5, 1.5)
+            try:
+                with self._slots:
+                    reply = self._requested(prompt)
+            except HTTPError as error:
+                trouble = f"status {error.code} {error.reason}: {_beginning(error)}"
+                if error.code not in PASSING and error.code < 500:
+                    break
+                pause_s = max(pause_s, _retry_after_s(error.headers.get("Retry-After")))
+            except (URLError, OSError, http.client.HTTPException) as error:
+                trouble = f"{type(error).__name__}: {error}"
+            except (ValueError, LookupError, TypeError) as error:
+                trouble = f"a reply that is no chat completion ({type(error).__name__}: {error})"
+            else:
+                if usable(reply):
+                    self._remember(prompt, reply)
+                    return reply
+                trouble = f"a reply that cannot be used: {reply[:100]!r}"
+            if used < self.tries:
+                time.sleep(min(pause_s, LONGEST_PAUSE_S))
+        return JudgeError(f"{self.url}, model {self.body.get('model')}: {trouble}, after {used} {'try' if used == 1 else 'tries'}")
+
+    def _requested(self, prompt: str) -> str:
+        headers = {"Content-Type": "application/json"}
+        if self.api_key_env is not None:
+            headers["Authorization"] = f"Bearer {os.environ[self.api_key_env]}"
+        content = json.dumps(self.body | {"messages": [{"role": "user", "content": prompt}]}).encode()
+        request = Request(self.url, data=content, headers=headers)  # noqa: S310  the constructor lets only http(s) through
+        with build_opener(_NoRedirect).open(request, timeout=self.timeout_s) as response:
+            choice = json.loads(response.read())["choices"][0]
+        reply = choice["message"]["content"]
+        if not isinstance(reply, str):
+            raise TypeError(f"expected text, got {reply!r}, finish_reason {choice.get('finish_reason')!r}; is max_tokens too small?")
+        return reply
+
+    def _file(self, prompt: str) -> Path | None:
+        if self.cache is None:
+            return None
+        digest = hashlib.sha256(json.dumps([self.body, prompt], sort_keys=True).encode()).hexdigest()
+        return self.cache / digest[:2] / f"{digest[2:]}.json"
+
+    def _remembered(self, prompt: str) -> str | None:
+        file = self._file(prompt)
+        if file is None or not file.exists():
+            return None
+        try:
+            reply = json.loads(file.read_text(encoding="utf-8"))["reply"]
+        except (OSError, ValueError, LookupError, TypeError):  # damaged on disk: asked again and written anew
+            return None
+        return reply if isinstance(reply, str) else None
+
+    def _remember(self, prompt: str, reply: str) -> None:
+        file = self._file(prompt)
+        if file is not None:
+            with _WRITING:
+                write_whole(file, json.dumps({"request": self.body, "prompt": prompt, "reply": reply}, indent=1) + "\n")
+
+
+def _retry_after_s(value: str | None) -> float:
+    """Seconds that a Retry-After header asks for, as a number or as a date."""
+    try:
+        return max(0.0, float(value or 0))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(value or "").timestamp() - time.time())
+    except ValueError:
+        return 0.0
+
+
+def _beginning(error: HTTPError) -> str:
+    try:
+        return error.read(300).decode(errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,223 @@
+"""One prompt as training would meet it: its images, its tokens, the text the model reads, and the reward of three answers.
+
+Whatever is wrong with a prompt becomes words about this prompt; the next one is examined all the same.
+"""
+
+import base64
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from PIL import Image
+
+from g2rpo.data.loading import Loading, place
+from g2rpo.data.rows import BadRecord
+from g2rpo.interfaces import Reward
+from g2rpo.model.encoder import QwenEncoder
+from g2rpo.records import Prompt
+from g2rpo.report.picture import CARRIED_PX
+from g2rpo.scoring.boxes import finite_numbers, read_points
+from g2rpo.scoring.extract import final_answer, json_object, tidy_tags
+
+GRID = 1000
+LARGEST_PNG = 64_000
+"""Bytes. A larger picture is carried as JPEG."""
+GARBAGE = "qxzv jwkq"
+SCORES = ("accuracy", "format", "structure", "total")
+REQUIRED = ("accuracy", "format", "total")
+NEARLY = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shown:
+    """One image. Sizes are (width, height) in pixels."""
+
+    uri: str = ""
+    """The image as a data URI, scaled down to `CARRIED_PX`; empty where it cannot be read."""
+    size: tuple[int, int] = (0, 0)
+    read_size: tuple[int, int] | None = None
+    """What the model is given, after its bounds on pixels; None where the prompt cannot be encoded."""
+    tokens: int | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """What the reward says of an answer in the asked format."""
+
+    name: str
+    """`gold`, `empty` or `garbage`."""
+    completion: str
+    scores: Mapping[str, float]
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Marks:
+    """What a gold answer points at, on the grid from 0 to 1000."""
+
+    box: tuple[float, ...] | None
+    inside: tuple[tuple[float, ...], ...] = ()
+    outside: tuple[tuple[float, ...], ...] = ()
+
+    def numbers(self) -> list[float]:
+        """Every coordinate."""
+        return [*(self.box or ()), *(value for point in (*self.inside, *self.outside) for value in point)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Examined:
+    """A prompt with all that was found out about it."""
+
+    prompt: Prompt
+    place: str
+    """File and line, or the id."""
+    gold: str
+    """The gold answer without tags."""
+    images: tuple[Shown, ...]
+    chat: str
+    """What the model reads, one placeholder for each image."""
+    tokens: int | None
+    """Of the whole prompt; None where it cannot be encoded."""
+    trials: tuple[Trial, ...]
+    marks: Marks
+    problems: tuple[str, ...]
+    """Why the prompt is flagged."""
+    too_long: str = ""
+
+    @property
+    def image_tokens(self) -> int:
+        """Of all images."""
+        return sum(image.tokens or 0 for image in self.images)
+
+
+def examine(prompt: Prompt, *, encoder: QwenEncoder, loading: Loading, reward: Reward) -> Examined:
+    """Looks at everything; raises nothing for a broken prompt."""
+    loaded = [_loaded(prompt, image, loading) for image in prompt.images]
+    shown = tuple(_shown(image) for image in loaded)
+    tokens, encoding = None, ""
+    if not any(image.problem for image in shown):
+        try:
+            tokens, shown = _encoded(replace(prompt, images=tuple(loaded)), shown, encoder)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this prompt's, and is shown on its card
+            encoding = f"the model's encoder refuses the prompt: {_words(error)}"
+    gold = final_answer(tidy_tags(prompt.answer))
+    trials = tuple(_trial(name, answer, prompt, reward) for name, answer in (("gold", gold), ("empty", ""), ("garbage", GARBAGE)))
+    marks = marks_of(gold)
+    problems = [*(image.problem for image in shown), encoding, *_complaints(trials), off_grid(marks)]
+    most = loading.max_prompt_tokens
+    return Examined(
+        prompt=prompt,
+        place=place(prompt),
+        gold=gold,
+        images=shown,
+        chat=encoder.chat_text(prompt),
+        tokens=tokens,
+        trials=trials,
+        marks=marks,
+        problems=tuple(problem for problem in problems if problem),
+        too_long=f"{tokens} tokens are more than data.loading.max_prompt_tokens={most}"
+        if tokens and most is not None and tokens > most
+        else "",
+    )
+
+
+def complaint(trial: Trial) -> str:
+    """What is wrong with a verdict; empty where the right answer is right and the others are wrong."""
+    if trial.problem:
+        return f"the reward fails for the {trial.name} answer: {trial.problem}"
+    accuracy = trial.scores["accuracy"]
+    if trial.name == "gold":
+        return f"the gold answer gets accuracy {accuracy:g} instead of 1" if accuracy < 1 - NEARLY else ""
+    article = "an" if trial.name == "empty" else "a"
+    return f"{article} {trial.name} answer gets accuracy {accuracy:g} instead of 0" if accuracy > NEARLY else ""
+
+
+def _complaints(trials: Sequence[Trial]) -> list[str]:
+    """One for each trial; a reward that fails for all of them in the same way is complained of once."""
+    same = {trial.problem for trial in trials}
+    if len(same) == 1 and trials[0].problem:
+        return [f"the reward fails, whatever the answer: {trials[0].problem}"]
+    return [complaint(trial) for trial in trials]
+
+
+def marks_of(gold: str) -> Marks:
+    """Box and points that a gold answer in JSON names.
+
+    >>> marks_of('{"boxes": [1, 2, 30, 40]}').box, marks_of("B").box
+    ((1.0, 2.0, 30.0, 40.0), None)
+    """
+    found = json_object(gold) or {}
+    inside, outside = (tuple(read_points(found.get(name)) or ()) for name in ("positive_points", "negative_points"))
+    return Marks(box=finite_numbers(found.get("boxes"), 4), inside=inside, outside=outside)
+
+
+def off_grid(marks: Marks) -> str:
+    """What is wrong with the coordinates of a gold answer, which the reward cannot know; empty where they can be right.
+
+    >>> off_grid(Marks(box=(0.1, 0.2, 0.5, 0.75)))
+    'the coordinates of the gold answer are all at most 1: shares of the image, not units of the grid from 0 to 1000?'
+    """
+    numbers = marks.numbers()
+    if numbers and max(numbers) <= 1:
+        return f"the coordinates of the gold answer are all at most 1: shares of the image, not units of the grid from 0 to {GRID}?"
+    if any(not 0 <= value <= GRID for value in numbers):
+        return f"coordinates of the gold answer lie outside the grid from 0 to {GRID}: pixels?"
+    return ""
+
+
+def _loaded(prompt: Prompt, image: object, loading: Loading) -> Image.Image | str:
+    (found,) = loading.loaded([replace(prompt, images=(image,))], lambda whole: whole)
+    if isinstance(found, BadRecord):
+        return str(found).removeprefix(f"{place(prompt)}: ")
+    opened: Image.Image = found.images[0]
+    return opened.convert("RGB")
+
+
+def _shown(image: Image.Image | str) -> Shown:
+    return Shown(problem=image) if isinstance(image, str) else Shown(uri=data_uri(image), size=image.size)
+
+
+def data_uri(image: Image.Image) -> str:
+    """The image at most `CARRIED_PX` wide and high: PNG where that is small, as for drawings, JPEG for photographs."""
+    small = image.copy()
+    small.thumbnail((CARRIED_PX, CARRIED_PX))
+    content, kind = _written(small, format="PNG"), "png"
+    if len(content) > LARGEST_PNG:
+        content, kind = _written(small, format="JPEG", quality=80), "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _written(image: Image.Image, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, **options)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _encoded(prompt: Prompt, shown: tuple[Shown, ...], encoder: QwenEncoder) -> tuple[int, tuple[Shown, ...]]:
+    """Tokens of the prompt, and its images with what the model is given of each."""
+    batch = encoder.encode([prompt])
+    grids = [] if batch.image_grid_thw is None else batch.image_grid_thw.tolist()
+    patch_px, merged = encoder.image_processor.patch_size, encoder.image_processor.merge_size**2
+    read = tuple(
+        replace(image, read_size=(w * patch_px, h * patch_px), tokens=t * h * w // merged)
+        for image, (t, h, w) in zip(shown, grids, strict=True)
+    )
+    return int(batch.attention_mask.sum()), read
+
+
+def _trial(name: str, answer: str, prompt: Prompt, reward: Reward) -> Trial:
+    completion = f"<thinking>...</thinking><answer>{answer}</answer>"
+    try:
+        scores = {part: float(value) for part, value in reward.score(completion, prompt).items()}
+    except Exception as error:  # noqa: BLE001 - a reward may raise anything; it is shown on the card
+        return Trial(name=name, completion=completion, scores={}, problem=_words(error))
+    missing = [part for part in REQUIRED if part not in scores]
+    unusable = [f"{part}={value}" for part, value in scores.items() if not math.isfinite(value)]
+    problem = f"it returned no {', '.join(missing)}" if missing else f"it returned {', '.join(unusable)}" if unusable else ""
+    return Trial(name=name, completion=completion, scores=scores, problem=problem)
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

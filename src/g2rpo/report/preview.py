@@ -1,0 +1,93 @@
+"""`python train.py preview=8`: the first prompts of each task on a page, before anything is trained and without any weights."""
+
+import logging
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from g2rpo.data.loading import loading_of
+from g2rpo.data.skips import index_skips
+from g2rpo.files import write_whole
+from g2rpo.interfaces import PromptSource, Reward
+from g2rpo.model.encoder import QwenEncoder
+from g2rpo.records import Prompt
+from g2rpo.report.examine import Examined, examine
+from g2rpo.report.preview_page import Seen, preview_page
+from g2rpo.report.settings import read_settings
+
+log = logging.getLogger("g2rpo")
+
+
+class Preview:
+    """Shows what training would see first.
+
+    Args:
+        prompts: Prompts of each task; a task that has fewer shows all.
+    """
+
+    def __init__(self, *, prompts: object) -> None:
+        if not isinstance(prompts, int) or isinstance(prompts, bool) or prompts < 1:
+            raise ValueError(f"preview: expected null, or at least 1 prompt of each task, got {prompts}; try preview=8")
+        self.prompts: int = prompts
+
+    def write(
+        self,
+        folder: Path,
+        *,
+        source: PromptSource,
+        tasks: Sequence[str],
+        next_of: Callable[[str], Prompt],
+        seed: int,
+        encoder: QwenEncoder,
+        reward: Reward,
+    ) -> Path:
+        """Writes `preview.html` into the folder and says in a few lines what is on it; the last one is its path.
+
+        Args:
+            folder: The run folder.
+            source: Asked for its sizes, its way of loading images and what it skipped.
+            tasks: Those with a share in the mixture.
+            next_of: The next prompt of a task in the order of training.
+            seed: Of that order, to be named on the page.
+            encoder: Of the model folder.
+            reward: Judges the gold answer, an empty one and garbage.
+        """
+        loading, skipped = loading_of(source), index_skips(source)
+        examined: list[Examined] = []
+        for task in tasks:
+            size = source.size(task, "train")
+            count = self.prompts if size is None else min(self.prompts, size)
+            own = [examine(next_of(task), encoder=encoder, loading=loading, reward=reward) for _ in range(count)]
+            examined += own
+            log.info(_task_line(task, own))
+        seen = Seen(
+            name=folder.resolve().name,
+            prompts=tuple(examined),
+            per_task=self.prompts,
+            seed=seed,
+            sizes={task: (source.size(task, "train"), source.size(task, "heldout")) for task in tasks},
+            skipped=skipped["unusable"],
+            skipped_records=tuple(skipped["records"]),
+            settings=read_settings(folder / ".hydra", []),
+            max_prompt_tokens=loading.max_prompt_tokens,
+        )
+        target = folder / "preview.html"
+        write_whole(target, preview_page(seen))
+        for found in seen.flagged:
+            log.warning("flagged: %s: %s", found.place, "; ".join(found.problems))
+        for found in seen.too_long:
+            log.warning("too long: %s: %s", found.place, found.too_long)
+        log.info(
+            "%d prompts, %d flagged, %d too long; %d records skipped by the source", len(examined), len(seen.flagged), len(seen.too_long),
+            sum(seen.skipped.values()),
+        )  # fmt: skip
+        Console(soft_wrap=True, highlight=False).print(f"preview: {target.resolve()}")
+        return target
+
+
+def _task_line(task: str, own: Sequence[Examined]) -> str:
+    tokens = [found.tokens for found in own if found.tokens is not None]
+    lengths = f"tokens mean {statistics.mean(tokens):.0f}, max {max(tokens)}" if tokens else "none can be encoded"
+    return f"{task:<12} {len(own)} shown, {sum(bool(found.problems) for found in own)} flagged, {lengths}"

@@ -1,0 +1,101 @@
+"""Records as they were found, and their images as files.
+
+A row source yields `(place, record)`: where a person finds it (`MMStar.tsv, line 12`), and its columns as they are there.
+"""
+
+import base64
+import binascii
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+IMAGE_COLUMNS = (
+    "image", "images", "decoded_image", "img", "rgb_path", "image_path", "path", "mask", "mask_path", "depth_image",
+    *(f"image_{number}" for number in range(1, 8)),
+)  # fmt: skip
+"""Columns that hold images or their paths."""
+ID_COLUMNS = ("index", "id", "pid", "question_id", "questionId", "sample_index", "figure_id", "problem_id")
+Placed = tuple[str, Mapping[str, Any]]
+
+
+class Unreadable(Mapping[str, Any]):
+    """A record that could not be read. Any look into its columns raises `ValueError` with the reason.
+
+    So whoever turns records into rows learns of a broken record as of an unusable one, and can count and name it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def __getitem__(self, name: str) -> Any:
+        raise ValueError(self.reason)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("reason",))
+
+    def __len__(self) -> int:
+        return 1
+
+
+def with_images(columns: Mapping[str, Any], mend: Callable[[str, Any], Any]) -> Mapping[str, Any]:
+    """The record with `mend(name, value)` in its image columns; `Unreadable` where that raises `ValueError`."""
+    try:
+        return {name: mend(name, value) if name in IMAGE_COLUMNS and value is not None else value for name, value in columns.items()}
+    except ValueError as error:
+        return Unreadable(str(error))
+
+
+def numbered(columns: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """The record with its number as `index` where it has no id of its own."""
+    return dict(columns) if any(columns.get(name) is not None for name in ID_COLUMNS) else {"index": number, **columns}
+
+
+def passes(columns: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
+    """Whether each column that `where` names has one of the values it lists."""
+    return all(str(columns.get(name)) in map(str, values) for name, values in where.items())
+
+
+def existing(path: Path) -> str:
+    """The path of an image file; `ValueError` where there is none."""
+    if not path.is_file():
+        raise ValueError(f"image: no such file: {path}")
+    return str(path)
+
+
+class ImageStore:
+    """A folder of image files named by their content, so that an image that many rows share is there once.
+
+    Rows hold paths: thousands of decoded pages would not fit into memory.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder).expanduser()
+
+    def keep(self, data: bytes) -> str:
+        """Path of a file with these bytes. Raises `ValueError` where they do not begin as an image does."""
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                suffix = (image.format or "png").lower()
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what PIL raises for damaged files
+            raise ValueError(f"image: {len(data)} bytes that are no image ({error})") from None
+        name = hashlib.blake2b(data, digest_size=16).hexdigest()
+        path = self.folder / name[:2] / f"{name}.{suffix}"
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+            unfinished.write_bytes(data)
+            unfinished.replace(path)
+        return str(path)
+
+    def keep_base64(self, text: str) -> str:
+        """Path of a file with the bytes that base64 text stands for."""
+        try:
+            data = base64.b64decode(text.removeprefix("data:").rpartition("base64,")[2], validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ValueError(f"image: expected base64, got {text[:40]!r} ({error})") from None
+        return self.keep(data)

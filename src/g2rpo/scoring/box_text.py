@@ -1,0 +1,94 @@
+"""One box in text that a model wrote: as OneThinker reads it, as VLMEvalKit does, and as one should.
+
+Boxes are `(x0, y0, x1, y1)`. Every function takes time linear in the length of the text and never raises for a strange one.
+"""
+
+import re
+
+from g2rpo.scoring.boxes import box_iou, finite_numbers
+from g2rpo.scoring.extract import final_answer, json_object
+
+Box = tuple[float, float, float, float]
+GRID = 1000.0
+_NUMBER = r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?"
+_GAP = r"(?:\s*+,\s*+|\s++)"
+_FOUR = rf"\s*+({_NUMBER}){_GAP}({_NUMBER}){_GAP}({_NUMBER}){_GAP}({_NUMBER})\s*+"
+_BRACKETED = re.compile(rf"\[{_FOUR}\]")
+_ENCLOSED = re.compile(rf"[\[(]{_FOUR}[\])]")
+_NAMED = re.compile(rf"""["'](?:boxes|bbox_2d|bbox|box)["']\s*+:\s*+(?:\[\s*+)?[\[(]{_FOUR}[\])]""")
+_NUMBERS = re.compile(_NUMBER)
+
+
+def strict_box(text: str) -> Box | None:
+    """OneThinker: the tagged answer, or the whole text, is a JSON object whose `boxes` is a flat list of four numbers.
+
+    >>> strict_box('<answer>{"boxes": [1, "2", 3, 4]}</answer>'), strict_box('{"boxes": [[1, 2, 3, 4]]}'), strict_box("[1, 2, 3, 4]")
+    ((1.0, 2.0, 3.0, 4.0), None, None)
+    """
+    return _four((json_object(final_answer(text)) or {}).get("boxes"))
+
+
+def loose_box(text: str) -> Box | None:
+    """VLMEvalKit: the first square brackets around exactly four numbers, else the first four numbers anywhere.
+
+    >>> loose_box("[[1 2 3 4]]"), loose_box("x1=1 y1=2"), loose_box("1, 2, 3")
+    ((1.0, 2.0, 3.0, 4.0), (1.0, 1.0, 1.0, 2.0), None)
+    """
+    match = _BRACKETED.search(text)
+    if match:
+        return _four(list(match.groups()))
+    words = [word[0] for word, _ in zip(_NUMBERS.finditer(text), range(4), strict=False)]
+    return _four(words)
+
+
+def first_box(text: str) -> Box | None:
+    """The strict reading; else the first `boxes`, `bbox_2d`, `bbox` or `box`; else the first four numbers in brackets.
+
+    >>> first_box('see [{"bbox_2d": [1, 2, 3, 4]}, {"bbox_2d": [5, 6, 7, 8]}]'), first_box("(9, 8, 7, 6)"), first_box("1 2 3 4")
+    ((1.0, 2.0, 3.0, 4.0), (9.0, 8.0, 7.0, 6.0), None)
+    """
+    strict = strict_box(text)
+    if strict is not None:
+        return strict
+    answer = final_answer(text)
+    match = _NAMED.search(answer) or _ENCLOSED.search(answer)
+    return _four(list(match.groups())) if match else None
+
+
+def scaled(box: Box, width: float, height: float) -> Box:
+    """The box with x times `width` and y times `height`."""
+    return box[0] * width, box[1] * height, box[2] * width, box[3] * height
+
+
+def guessed_pixels(box: Box, width: float, height: float) -> Box:
+    """VLMEvalKit's guess: shares up to 1.5, per mille up to 1000, pixels above; then inside the image, corners in order.
+
+    >>> guessed_pixels((500.0, 500.0, 100.0, -50.0), 640, 480), guessed_pixels((1100.0, 10.0, 20.0, 30.0), 640, 480)
+    ((64.0, 0.0, 320.0, 240.0), (20.0, 10.0, 640.0, 30.0))
+    """
+    largest = max(map(abs, box))
+    if largest <= 1.5:
+        box = scaled(box, width, height)
+    elif largest <= GRID:
+        box = scaled(box, width / GRID, height / GRID)
+    x0, y0, x1, y1 = (min(max(value, 0.0), float(most)) for value, most in zip(box, (width, height) * 2, strict=True))
+    return in_order((x0, y0, x1, y1))
+
+
+def in_order(box: Box) -> Box:
+    """The box with its corners swapped where they are reversed."""
+    return min(box[0], box[2]), min(box[1], box[3]), max(box[0], box[2]), max(box[1], box[3])
+
+
+def hits(box: Box, gold: Box, least: float = 0.5) -> bool:
+    """Whether the overlap is at least `least`, the bound included.
+
+    >>> hits((0.0, 0.0, 5.0, 10.0), (0.0, 0.0, 10.0, 10.0)), hits((0.0, 0.0, 4.9, 10.0), (0.0, 0.0, 10.0, 10.0))
+    (True, False)
+    """
+    return box_iou(list(box), list(gold)) >= least - 1e-9  # scaled corners are not exact
+
+
+def _four(value: object) -> Box | None:
+    numbers = finite_numbers(value, 4)
+    return None if numbers is None else (numbers[0], numbers[1], numbers[2], numbers[3])

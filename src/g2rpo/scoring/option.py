@@ -1,0 +1,149 @@
+"""Which option of a multiple-choice question a text names: by VLMEvalKit's rules, and by ours."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from g2rpo.scoring.prediction import plain
+
+REFUSAL = "Z"
+"""What VLMEvalKit reads in a text that names none of the options on purpose."""
+FAILED = "Failed to obtain answer via API"
+"""How VLMEvalKit's judges say that they could not answer."""
+_REFUSALS = (
+    "Sorry, I can't help with images of people yet.",
+    "I can't process this file.",
+    "I'm sorry, but without the image provided",
+    "Cannot determine the answer",
+)
+_PUNCTUATION = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
+_ANSWER_IS = re.compile(r"(?:correct )?answer is \**([ABCD])\**", re.IGNORECASE)
+
+_HEAD, _TAIL = 200, 2000
+"""Characters read at either end of a long text, where an answer stands."""
+_ALONE = re.compile(r"\W*(?:(?:option|choice|answer)\W+)?([A-Za-z])\W*", re.IGNORECASE)
+_LABEL = re.compile(r"\W*?(?:(?i:option|choice)\s+)?(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])\s?[.):,\]]|([B-HJ-Z])\s*-)(?=\s|$)")
+_PHRASE = re.compile(
+    r"\b(?:answers?|options?|choices?|choose|chose|select|pick)\b(?:\s++(?:is|are|was|be|would|should|will|must|the|option|choice|letter|answer)\b)*+"
+    r"\s*+[:=]?\s*[(\[]?\s?([A-Za-z])(?![A-Za-z0-9'])([)\]]|\s*[.,:;!?)\]]|\s*$|\s*\n)?",
+    re.IGNORECASE,
+)
+_IS_CORRECT = re.compile(r"(?<![A-Za-z0-9])\(?([A-Z])\)?\s+is\s+(?:the\s+)?(?:correct|right|best|true)\b")
+_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9'])(?<!\bnot )(?<!\bnot \()"
+    r"(?:([B-HJ-Z])(?![A-Za-z0-9'])|([AI])(?![A-Za-z0-9'])(?!\s+(?!(?:or|and|nor|is|because|since|as|but)\b)[a-z]))"
+    r"(?!\)?\s+is\s+(?:wrong|incorrect|false|not)\b)"
+)
+"""A letter on its own that is no article (`A dog`) and not ruled out (`not (A)`, `A is wrong`)."""
+_SENTENCE = re.compile(r"\n+|(?<=[.!?;])\s+")
+_EDGE = ".,:;!?()[]{} \n\t"
+
+
+def lettered(texts: Iterable[object]) -> dict[str, str]:
+    """Options by letter.
+
+    >>> lettered(["cat", 12])
+    {'A': 'cat', 'B': '12'}
+    """
+    return {chr(ord("A") + place): str(text) for place, text in enumerate(texts)}
+
+
+def infer_option(text: str, options: Mapping[str, str]) -> str | None:
+    """The letter that VLMEvalKit's exact matching reads, `Z` for a refusal, None where it reads nothing.
+
+    A letter counts as a word of its own, in upper case, among the last four words, and only if no other option's letter is there;
+    otherwise `answer is` and a letter from A to D; otherwise the one option whose text occurs.
+
+    >>> options = {"A": "teddy bear", "B": "rabbit"}
+    >>> infer_option("It is (B).", options), infer_option("A or B", options), infer_option("Rabbit", options)
+    ('B', None, 'B')
+    """
+    if FAILED in text:
+        return None
+    if any(refusal in text for refusal in _REFUSALS):
+        return REFUSAL
+    words = text.translate(_PUNCTUATION).split()
+    present = [letter for letter in options if letter in words]
+    if len(present) == 1 and words.index(present[0]) > len(words) - 5:
+        return present[0]
+    if not present and REFUSAL in words:
+        return REFUSAL
+    phrase = _ANSWER_IS.search(text)
+    if phrase and phrase[1].upper() in options:
+        return phrase[1].upper()
+    return _by_text(text.lower(), {letter: option.lower() for letter, option in options.items()})
+
+
+def _by_text(text: str, options: Mapping[str, str]) -> str | None:
+    if len(text) > 2 * sum(map(len, options.values())):
+        return None
+    found = [letter for letter, option in options.items() if option in text]
+    return found[0] if len(found) == 1 else None
+
+
+def read_option(text: str, options: Mapping[str, str]) -> str | None:
+    """The letter of the option a cleaned answer names, without guessing; None where it names none, or several.
+
+    In this order: the letter alone, in either case; the text of an option and nothing else; the last `answer is (B)` or `option B`; a
+    label at the start (`B. rabbit`); the one letter that stands alone in the text, or in its last sentence; the one option whose text
+    occurs as whole words, an option that is part of another one's text left out.
+
+    >>> options = {"A": "1", "B": "2", "C": "12", "D": "a dog"}
+    >>> [read_option(text, options) for text in ("c", "12", "**(B)**", "The answer is a dog", "A or B", "not C. So the answer is B")]
+    ['C', 'C', 'B', 'D', None, 'B']
+    """
+    text = plain(text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}")
+    alone = _ALONE.fullmatch(text)
+    if alone and alone[1].upper() in options:
+        return alone[1].upper()
+    exact = [letter for letter, option in options.items() if option and _bare(option) == _bare(text)]
+    if len(exact) == 1:
+        return exact[0]
+    return _by_phrase(text, options) or _by_label(text, options) or _by_token(text, options) or _by_words(text, options)
+
+
+def _by_phrase(text: str, options: Mapping[str, str]) -> str | None:
+    found = None
+    for match in _PHRASE.finditer(text):
+        letter = match[1].upper()
+        # `answer is a dog`: a small letter, or the article A, must be closed by something
+        if letter in options and (match[2] is not None or (match[1].isupper() and letter not in "AI")):
+            found = letter
+    if found is None:
+        correct = [match[1] for match in _IS_CORRECT.finditer(text) if match[1] in options]
+        found = correct[-1] if correct else None
+    return found
+
+
+def _by_label(text: str, options: Mapping[str, str]) -> str | None:
+    match = _LABEL.match(text)
+    if match is None:
+        return None
+    letter = next(group for group in match.groups() if group).upper()
+    # a list of all options, or a second label further on, is no answer yet
+    others = {(m[1] or m[2]) for m in _TOKEN.finditer(text, match.end())} & set(options)
+    return letter if letter in options and others <= {letter} else None
+
+
+def _by_token(text: str, options: Mapping[str, str]) -> str | None:
+    for part in (text, _SENTENCE.split(text.strip())[-1]):
+        found = {match[1] or match[2] for match in _TOKEN.finditer(part)} & set(options)
+        if len(found) == 1:
+            return found.pop()
+    return None
+
+
+def _by_words(text: str, options: Mapping[str, str]) -> str | None:
+    text = f" {_bare(text)} "
+    found = {letter: _bare(option) for letter, option in options.items() if _bare(option) and _occurs(_bare(option), text)}
+    longest = [
+        letter for letter, option in found.items() if not any(option != other and _occurs(option, f" {other} ") for other in found.values())
+    ]
+    return longest[0] if len(longest) == 1 else None
+
+
+def _occurs(words: str, text: str) -> bool:
+    return re.search(rf"(?<![\w.]){re.escape(words)}(?![\w]|\.\d)", text) is not None
+
+
+def _bare(text: str) -> str:
+    return " ".join(plain(text).lower().strip(_EDGE).split())

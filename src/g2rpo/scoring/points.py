@@ -1,0 +1,191 @@
+"""Points `(x, y)` in text that a model wrote, as the released evaluations of pointing benchmarks read them, and as one should.
+
+A point comes back in shares of the image, (0, 0) its upper left corner and (1, 1) its lower right one, unless a function says
+otherwise. Nothing is evaluated; every function takes time linear in the length of the text and never raises for a strange one.
+"""
+
+import ast
+import json
+import math
+import re
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from g2rpo.scoring.boxes import finite_numbers
+
+Point = tuple[float, float]
+LONGEST_LITERAL = 20_000
+"""Characters. Longer texts are not parsed as a whole: no list of points is that long."""
+PERMILLE = 1000.0
+NORMALISED_UP_TO = 1.5
+"""Coordinates up to here are taken as shares of the image, which leaves room for points just outside."""
+
+NUMBER = r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?"
+_FENCE_LINE = re.compile(r"```\w*+")
+_PARENTHESES = re.compile(rf"\(\s*+({NUMBER})\s*+,\s*+({NUMBER})\s*+\)")
+_BRACKETS = re.compile(rf"\[\s*+({NUMBER})\s*+,\s*+({NUMBER})\s*+\]")
+_PAIR = re.compile(rf"[\[(]\s*+({NUMBER})\s*+,\s*+({NUMBER})\s*+[\])]")
+_NAMED = re.compile(rf"""["']point_2d["']\s*+:\s*+[\[(]\s*+({NUMBER})\s*+,\s*+({NUMBER})\s*+[\])]""")
+_XML = re.compile(r"""\bx\d*+\s*+=\s*+["']\s*+(-?\d++\.?\d*+)\s*+["']\s++y\d*+\s*+=\s*+["']\s*+(-?\d++\.?\d*+)\s*+["']""")
+_GROUP = re.compile(r"\(([-+]?\d++\.?\d*+(?:,\s*+[-+]?\d++\.?\d*+)*+)\)")
+
+
+def first_point(text: str) -> Point | None:
+    """The first `point_2d`, else the first pair in brackets or parentheses: shares up to 1.5, per mille above.
+
+    >>> first_point('Here: [{"point_2d": [550, 480]}]'), first_point("(0.55, .48)"), first_point("none")
+    ((0.55, 0.48), (0.55, 0.48), None)
+    """
+    match = _NAMED.search(text) or _PAIR.search(text)
+    point = _finite(match) if match else None
+    return _unpermille(point) if point else None
+
+
+def literal_points(text: str, width: float, height: float) -> list[Point]:
+    """As VLMEvalKit's `Point2DParser`: `point_2d` or `point`, both x first, where the whole text is JSON or a Python literal.
+
+    Shares up to 1.5, per mille up to 1000, pixels above. Otherwise whatever stands in parentheses, where more than 1.5 means pixels.
+
+    >>> literal_points("[{'point_2d': (550, 480)}]", 640, 480), literal_points("(320, 240)", 640, 480), literal_points("[5, 5]", 9, 9)
+    ([(0.55, 0.48)], [(0.5, 0.5)], [])
+    """
+    keyed = [point for item in _items(whole_value(_unfenced(text))) for point in _keyed(item, ("point_2d", "point"))]
+    if keyed:
+        return [_shares(point, width, height, permille=True) for point in keyed]
+    return [_shares(p, width, height, permille=False) for match in _PARENTHESES.finditer(text) if (p := _finite(match))]
+
+
+def tagged_points(text: str) -> list[Point]:
+    """As VLMEvalKit's `RefSpatialDataset`: JSON with `point_2d` (x first), `point` (y first) or bare pairs, per mille above 1.
+
+    Otherwise Molmo's XML in per cent; otherwise pairs in parentheses, taken as shares whatever their size.
+
+    >>> tagged_points('{"point": [480, 550]}'), tagged_points("[[550, 480]]"), tagged_points('<points x1="55" y1="48"/>')
+    ([(0.55, 0.48)], [(0.55, 0.48)], [(0.55, 0.48)])
+    """
+    points = []
+    for item in _items(json_value(_unfenced(text))):
+        pair = finite_numbers(item, 2)
+        found = [(pair[0], pair[1])] if pair else _keyed(item, ("point_2d",)) or [(x, y) for y, x in _keyed(item, ("point",))]
+        points += [_unpermille(point, above=1.0) for point in found]
+    if points:
+        return points
+    percent = xml_points(text)
+    return percent or [p for match in _PARENTHESES.finditer(text) if (p := _finite(match))]
+
+
+def xml_points(text: str) -> list[Point]:
+    """The points of Molmo's `<points x1="55.0" y1="48.0" ...>`, which are per cent.
+
+    >>> xml_points('<points x1="50" y1="48" x2="10" y2="20">cup</points>')
+    [(0.5, 0.48), (0.1, 0.2)]
+    """
+    return [(x / 100, y / 100) for match in _XML.finditer(text) if (point := _finite(match)) for x, y in [point]]
+
+
+def pixel_areas(text: str, width: int, height: int) -> list[tuple[int, int, int, int]] | None:
+    """As RoboRefer's evaluation: areas `(x0, y0, x1, y1)` in whole pixels, right and bottom exclusive; a point is one pixel.
+
+    Read from Molmo's XML, from JSON with `point` (y first, per mille), or from parentheses with two numbers (a point) or four (all
+    pixels of a box), of which each group is scaled by the image only if one of its numbers has a decimal point. None for a box whose
+    corners are swapped.
+
+    >>> pixel_areas("(0.55, 0.48)", 640, 480), pixel_areas("(1, 2, 3, 5)", 640, 480), pixel_areas("(3, 2, 1, 5)", 640, 480)
+    ([(352, 230, 353, 231)], [(1, 2, 3, 5)], None)
+    """
+    shares = xml_points(text) or [
+        (x / PERMILLE, y / PERMILLE) for item in _items(json_value(_unfenced(text))) for y, x in _keyed(item, ("point",))
+    ]
+    areas = [_pixel(int(x * width), int(y * height)) for x, y in shares]
+    if areas:
+        return areas
+    for match in _GROUP.finditer(text):
+        words = [word.strip() for word in match[1].split(",")]
+        if len(words) not in (2, 4):
+            continue
+        scale = (width, height, width, height) if any("." in word for word in words) else (1, 1, 1, 1)
+        numbers = finite_numbers(words, len(words))
+        if numbers is None:
+            continue
+        corners = [int(number * by) for number, by in zip(numbers, scale, strict=False)]
+        if len(corners) == 2:
+            areas.append(_pixel(corners[0], corners[1]))
+        elif corners[2] < corners[0] or corners[3] < corners[1]:
+            return None
+        else:
+            areas.append((corners[0], corners[1], corners[2], corners[3]))
+    return areas
+
+
+def leading_point(text: str) -> Point | None:
+    """As RoboSpatial's evaluation: the first `(x, y)`, else the first `[x, y]`, as written.
+
+    >>> leading_point("at (0.5,0.4)."), leading_point('{"point_2d": [500, 400]}'), leading_point("[(0.5, 0.5")
+    ((0.5, 0.4), (500.0, 400.0), None)
+    """
+    match = _PARENTHESES.search(text) or _BRACKETS.search(text)
+    return _finite(match) if match else None
+
+
+def json_value(text: str) -> Any:
+    """The text as one JSON value; None for anything else and for what is longer than any list of points."""
+    if len(text) > LONGEST_LITERAL:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # not JSON, or nested too deep
+        return None
+
+
+def whole_value(text: str) -> Any:
+    """The text as one JSON value or Python literal; None for anything else. Literals are parsed, never run."""
+    value = json_value(text)
+    if value is not None or len(text) > LONGEST_LITERAL:
+        return value
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes in the text
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # all that `literal_eval` is documented to raise
+        return None
+
+
+def _unfenced(text: str) -> str:
+    text = text.strip()
+    opening = _FENCE_LINE.match(text)
+    return text[opening.end() : -3].strip() if opening and len(text) >= opening.end() + 3 and text.endswith("```") else text
+
+
+def _items(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _keyed(item: Any, keys: tuple[str, ...]) -> list[Point]:
+    """The pair under the first of the keys that an object has."""
+    value = next((item[key] for key in keys if key in item), None) if isinstance(item, Mapping) else None
+    pair = finite_numbers(list(value) if isinstance(value, tuple) else value, 2)
+    return [(pair[0], pair[1])] if pair else []
+
+
+def _finite(match: re.Match[str]) -> Point | None:
+    x, y = float(match[1]), float(match[2])
+    return (x, y) if math.isfinite(x) and math.isfinite(y) else None
+
+
+def _unpermille(point: Point, above: float = NORMALISED_UP_TO) -> Point:
+    largest = max(map(abs, point))
+    return point if largest <= above else (point[0] / PERMILLE, point[1] / PERMILLE)
+
+
+def _shares(point: Point, width: float, height: float, *, permille: bool) -> Point:
+    largest = max(map(abs, point))
+    if largest <= NORMALISED_UP_TO:
+        return point
+    if permille and largest <= PERMILLE:
+        return _unpermille(point)
+    return point[0] / width, point[1] / height
+
+
+def _pixel(x: int, y: int) -> tuple[int, int, int, int]:
+    return x, y, x + 1, y + 1

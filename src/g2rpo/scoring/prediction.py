@@ -1,0 +1,122 @@
+r"""From what a model wrote to the answer it means: thinking, `<answer>` tags, `\boxed{}`, markdown and LaTeX dressing.
+
+Both families of tags are known, `<thinking>` and `<think>` (and `<thought>`), whatever the model was trained with. Everything is
+linear in the length of the text.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+_TAG = re.compile(r"<\s*+(/?)\s*+(thinking|think|thought|answer)\s*+>", re.IGNORECASE)
+_WORDS = ("think", "thought", "answer")
+_DRESSING = re.compile(r"[`$\"“”]++|^[#*]++ |(?:^|(?<=[\s(\[{]))[*_'‘]++(?=[^\s*])|(?<=[^\s*])[*_'’]++(?=$|[\s.,:;!?)\]}])", re.MULTILINE)
+"""Quotes, dollar signs; marks of emphasis and headings at the edges of words, where `2 * 3`, `2*3` and `x_1` have none."""
+_WRAPPER = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|textit|operatorname)\s*+(?=\{)")
+_BOX = "\\boxed{"
+_MINUS = str.maketrans({"−": "-", "–": "-", "‐": "-", "‑": "-", "\u00a0": " ", "\u200b": None, "\ufeff": None, "\x00": None})
+
+
+def clean(text: str) -> str:
+    r"""The answer in a completion: after the thinking, in the first answer tags, in the last box; empty where thinking never ended.
+
+    >>> clean(r"<thinking>5?</thinking><answer>so \boxed{6}</answer>"), clean("<think>5 or"), clean(" 7 ")
+    ('6', '', '7')
+    """
+    answer = tagged(without_thinking(text.replace("\x00", "")))
+    boxed = last_box(answer)
+    return (answer if boxed is None else boxed).strip()
+
+
+def without_thinking(text: str) -> str:
+    """What follows the last closing tag of thinking; where one was opened and none closed, what follows its first answer tag, if any.
+
+    >>> without_thinking("<think>A</think>B"), without_thinking("<think>A <answer>B</answer>"), without_thinking("<thinking>A")
+    ('B', '<answer>B</answer>', '')
+    """
+    opened, closed, answer = None, None, None
+    for tag in _tags(text):
+        if tag[2].lower() == "answer":
+            answer = tag.start() if opened is not None and answer is None and not tag[1] else answer
+        elif tag[1]:
+            closed = tag.end()
+        elif opened is None:
+            opened = tag.start()
+    if closed is not None:
+        return text[closed:]
+    if opened is not None:
+        return text[answer:] if answer is not None else ""
+    return text
+
+
+def tagged(text: str) -> str:
+    """What stands in the first answer tags, which may be left open at the end; the whole text where there are none.
+
+    >>> tagged("so <answer> B </answer><answer>C</answer>"), tagged("<answer>B"), tagged("B")
+    ('B', 'B', 'B')
+    """
+    start: int | None = None
+    for tag in _tags(text):
+        if tag[2].lower() != "answer":
+            continue
+        if start is None and not tag[1]:
+            start = tag.end()
+        elif start is not None and tag[1]:
+            return text[start : tag.start()].strip()
+    return text[start or 0 :].strip()
+
+
+def last_box(text: str) -> str | None:
+    r"""What stands in the last `\boxed{...}`, its braces balanced; None where there is no box, or none that is closed.
+
+    >>> last_box(r"\boxed{5}, no, \boxed{\frac{1}{2}}"), last_box(r"\boxed{\boxed{5}}"), last_box(r"\boxed{5")
+    ('\\frac{1}{2}', '5', None)
+    """
+    start = text.rfind(_BOX)
+    if start < 0:
+        return None
+    depth = 0
+    for place in range(start + len(_BOX) - 1, len(text)):
+        depth += (text[place] == "{") - (text[place] == "}")
+        if depth == 0:
+            return text[start + len(_BOX) : place].strip()
+    return None
+
+
+def plain(text: str) -> str:
+    r"""The text without markdown marks, quotes, dollar signs and `\text{}`, its minus signs and full-width characters made plain.
+
+    >>> plain(r"**Ｂ**"), plain(r"$\text{B}$"), plain("−3")
+    ('B', 'B', '-3')
+    """
+    text = unicodedata.normalize("NFKC", text.translate(_MINUS)).translate(_MINUS)
+    if "\\" in text:
+        text = _unwrapped(text)
+    return _DRESSING.sub("", text).strip()
+
+
+def _tags(text: str) -> Iterator[re.Match[str]]:
+    lowered = text.lower() if "<" in text else ""
+    return _TAG.finditer(text) if any(word in lowered for word in _WORDS) else iter(())
+
+
+def _unwrapped(text: str) -> str:
+    r"""Without the LaTeX wrappers and the braces that belong to them; other braces stay."""
+    pieces: list[str] = []
+    depths: list[bool] = []  # for every open brace whether it belongs to a wrapper
+    place = 0
+    for match in _WRAPPER.finditer(text):
+        _append(pieces, depths, text[place : match.start()], wrapped=False)
+        place = match.end() + 1
+        depths.append(True)
+    _append(pieces, depths, text[place:], wrapped=False)
+    return "".join(pieces)
+
+
+def _append(pieces: list[str], depths: list[bool], text: str, *, wrapped: bool) -> None:
+    for letter in text:
+        if letter == "{":
+            depths.append(wrapped)
+        elif letter == "}" and depths and depths.pop():
+            continue
+        pieces.append(letter)

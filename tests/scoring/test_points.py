@@ -1,0 +1,126 @@
+import random
+import time
+
+import pytest
+
+from g2rpo.scoring.points import first_point, leading_point, literal_points, pixel_areas, tagged_points, whole_value, xml_points
+
+READERS = (
+    first_point,
+    leading_point,
+    tagged_points,
+    xml_points,
+    lambda text: literal_points(text, 640, 480),
+    lambda text: pixel_areas(text, 640, 480),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "points"),
+    [
+        ('[{"point_2d": [550, 480], "label": "it\'s (1, 2)"}]', [(0.55, 0.48)]),
+        ("[{'point_2d': (550, 480)}, {'point': [100, 200]}]", [(0.55, 0.48), (0.1, 0.2)]),
+        ('```json\n{"point_2d": ["550", 480]}\n```', [(0.55, 0.48)]),
+        ('[{"point_2d": [1600, 480]}]', [(2.5, 1.0)]),  # above 1000: pixels of 640 x 480
+        ('[{"point_2d": [1.4, 0.2]}]', [(1.4, 0.2)]),
+        ("between (64, 48) and (0.5, .25)", [(0.1, 0.1), (0.5, 0.25)]),
+        ("(-64, 48)", [(-0.1, 0.1)]),
+        ('Here: [{"point_2d": [550, 480]}]', []),
+        ("[[550, 480]]", []),
+        ("[550, 480]", []),
+        ('[{"point_2d": [550, 480, 3]}, {"bbox_2d": [1, 2, 3, 4]}, 7]', []),
+        ('[{"point_2d": [NaN, 480]}]', []),
+        ("(1, 2, 3)", []),
+    ],
+)
+def test_literal_points(text: str, points: list[tuple[float, float]]) -> None:
+    assert literal_points(text, 640, 480) == [pytest.approx(point) for point in points]
+
+
+@pytest.mark.parametrize(
+    ("text", "points"),
+    [
+        ('[{"point": [480, 550]}]', [(0.55, 0.48)]),  # y first
+        ('[{"point_2d": [1, 1]}]', [(1.0, 1.0)]),
+        ('[{"point_2d": [1.2, 1]}]', [(0.0012, 0.001)]),
+        ("[[550, 480], [100, 200]]", [(0.55, 0.48), (0.1, 0.2)]),
+        ("(550, 480)", [(550.0, 480.0)]),
+        ('<points x1="55" y1="48" x2="10.5" y2="20" alt="cup">cup</points>', [(0.55, 0.48), (0.105, 0.2)]),
+        ("<point x='55' y='48'/>", [(0.55, 0.48)]),
+        ("[550, 480]", []),
+        ("Here you go: [{'point_2d': [550, 480]}]", []),
+    ],
+)
+def test_tagged_points(text: str, points: list[tuple[float, float]]) -> None:
+    assert tagged_points(text) == [pytest.approx(point) for point in points]
+
+
+@pytest.mark.parametrize(
+    ("text", "areas"),
+    [
+        ("(350, 230)", [(350, 230, 351, 231)]),
+        ("(0.5, 1)", [(320, 480, 321, 481)]),
+        ("(0.25, 0.5, 0.5, 0.75)", [(160, 240, 320, 360)]),
+        ("[(0.1, 0.1), (10, 20, 30, 40)]", [(64, 48, 65, 49), (10, 20, 30, 40)]),
+        ("(30, 20, 10, 40)", None),
+        ("(1, 2, 3), [4, 5], ()", []),
+        ('[{"point": [480, 550]}]', [(352, 230, 353, 231)]),
+    ],
+)
+def test_pixel_areas_of_640_by_480(text: str, areas: list[tuple[int, int, int, int]] | None) -> None:
+    assert pixel_areas(text, 640, 480) == areas
+
+
+@pytest.mark.parametrize(
+    ("text", "point"),
+    [
+        ('so {"label": "a", "point_2d": [900, 100]} and (1, 2)', (0.9, 0.1)),
+        ('not (1, 2) but {"point_2d": [900, 100]}', (0.9, 0.1)),
+        ("I say [0.2, 0.9], not (0.4, 0.4)", (0.2, 0.9)),
+        ("(1.6, 1.0)", (0.0016, 0.001)),
+        ("(1.5, 1.0)", (1.5, 1.0)),
+        ("(1e999, 0.5)", None),
+        ("1, 2", None),
+    ],
+)
+def test_the_first_point(text: str, point: tuple[float, float] | None) -> None:
+    assert first_point(text) == (None if point is None else pytest.approx(point))
+
+
+def test_the_leading_point_prefers_parentheses_and_scales_nothing() -> None:
+    assert leading_point("[0.1, 0.2] or (500, 400)") == (500, 400)
+
+
+def test_code_is_not_run() -> None:
+    assert whole_value("__import__('os').getcwd()") is None
+    assert whole_value("[1, *range(3)]") is None
+    assert whole_value("\\d") is None
+
+
+def test_long_and_nested_texts_are_read_in_no_time() -> None:
+    rng = random.Random(3)
+    alphabets = (
+        "(",
+        "[",
+        "{",
+        "1",
+        "-",
+        "1,",
+        "(1,",
+        "[1, ",
+        '{"point_2d":',
+        " ",
+        "```",
+        "\x00",
+        "(1.",
+        "9e",
+        '<points x1="1" ',
+        "'\"[({1, .",
+    )
+    texts = [alphabet * (100_000 // len(alphabet)) for alphabet in alphabets]
+    texts += [f"({' ' * 99_990}1", f"```a{' ' * 99_990}b", "".join(rng.choices('()[]{},.1 "', k=100_000)), "-" * 15_000 + "1", "(" * 15_000]
+    for text in texts:
+        for read in READERS:
+            start = time.perf_counter()
+            read(text)
+            assert time.perf_counter() - start < 1

@@ -1,0 +1,75 @@
+import pytest
+
+from g2rpo.scoring.quantity import exact_number, final_number, numbers, same_value, same_words
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("14", 14),
+        ("It is 14 cm^2", 14),
+        ("x = 3 + 5 = 8", 8),
+        ("12 of 20, so the answer is 5 of 9", 5),
+        ("1,400.", 1400),
+        ("-5", -5),
+        ("10-3", 3),
+        ("about 1/2", 0.5),
+        ("−3", -3),
+        ("three", None),
+        ("H2O", None),
+        ("1/0", None),
+        ("1e999", None),
+        ("**7**", 7),
+    ],
+)
+def test_the_number_an_answer_ends_on(text: str, number: float | None) -> None:
+    assert final_number(text) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("$40,000", 40000),
+        ("1e+06", 1000000.0),
+        (r"10^{-1}", 0.1),
+        (r"1.5\times10^3", 1500),
+        ("85.5%", 85.5),
+        (r"85\%", 85),
+        ("1/4", 0.25),
+        ("14 dogs", None),
+        ("", None),
+        ("nan", None),
+        ("1_000", None),
+        ("inf", None),
+    ],
+)
+def test_a_number_in_any_notation(text: str, number: float | None) -> None:
+    assert exact_number(text) == (None if number is None else pytest.approx(number))
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "same"),
+    [
+        ("14 cm", "14", True),
+        (r"118^\circ", "118°", True),
+        (r"6 \text{ m}^2", "6", True),
+        ("11.18", r"5\sqrt{5}", True),
+        ("11.2", r"5\sqrt{5}", False),
+        ("11.19", r"5\sqrt{5}", False),
+        ("y = 2x+1", "2x + 1", True),
+        ("1+x^2", "x^2+1", True),
+        ("x^2-1", "x^2+1", False),
+        ("(1, 2)", "(1,2)", True),
+        ("six", "6", False),
+        ("", "6", False),
+        ("blue", "Blue.", True),
+    ],
+)
+def test_values_are_the_same_but_for_their_dressing(answer: str, gold: str, same: bool) -> None:
+    assert same_value(answer, gold) == same
+
+
+def test_words_and_lists_of_numbers() -> None:
+    assert same_words("'Dark  Blue.'", "dark blue")
+    assert not same_words("dark", "dark blue")
+    assert numbers("from 2,014 to -3.5") == [2014.0, -3.5]
