@@ -24,7 +24,7 @@ def collected(policy: Any, encoder: QwenEncoder, scripted: Any, prompts_of: Any)
     nothing = torch.zeros(6, dtype=torch.long)
     return Collected(
         batch=batch, rollouts=rollouts, scores=Scores(total=torch.zeros(4), parts={}), failed=torch.zeros(4, dtype=torch.bool),
-        draws=1, drawn=nothing, kept=nothing, places=[0, 1], num_groups=2,
+        draws=1, drawn=nothing, kept=nothing, places=[0, 1], num_groups=2, accuracies={}, empty=False,
     )  # fmt: skip
 
 
@@ -33,7 +33,9 @@ def test_tokens_and_work_are_those_of_the_step_over_its_seconds(policy: Any, col
     found = checked(throughput(policy, collected, "shared", 4.0))
     assert found["time/tokens_per_second"] == (int(prompts.sum()) + 11) / 4
     cost = cost_of(policy)
-    forward = vision_flops(cost, collected.batch) + text_flops(cost, prompts, torch.tensor(LENGTHS), shared=True)
+    forward = vision_flops(cost, collected.batch) + text_flops(
+        cost, prompts, torch.tensor(LENGTHS), torch.tensor([0, 0, 1, 1]), shared=True
+    )
     assert found["time/tflops"] == pytest.approx(4 * forward / 4 / 1e12)
 
 
