@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from g2rpo.model.encoder import QwenEncoder
 from g2rpo.model.shared_prefix import pack_groups
@@ -58,6 +59,31 @@ def test_so_do_prompts_alone_with_one_picture_with_three_and_with_none(
     which: list[int], policy: Any, encoder: QwenEncoder, prompts: Sequence[Prompt]
 ) -> None:
     assert_equal(policy, encoder.encode([prompts[i] for i in which]), UNEVEN[:6])
+
+
+def test_so_do_they_for_qwen2_5_vl() -> None:
+    text = {
+        "vocab_size": 320, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 2, 2]},
+    }  # fmt: skip
+    vision = {
+        "depth": 2, "hidden_size": 48, "intermediate_size": 64, "num_heads": 3, "patch_size": 8, "out_hidden_size": 64, "window_size": 32,
+        "fullatt_block_indexes": [1],
+    }  # fmt: skip
+    torch.manual_seed(0)
+    policy = Qwen2_5_VLForConditionalGeneration(
+        Qwen2_5_VLConfig(text_config=text, vision_config=vision, image_token_id=4, vision_start_token_id=5, vision_end_token_id=6)
+    ).eval()
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.mul_(4.0 if parameter.ndim > 1 else 1.0)
+    ids = torch.tensor([[0, 0, 20, 5, 4, 4, 4, 4, 6, 30], [20, 21, 22, 5, 4, 4, 4, 4, 6, 33]])
+    batch = PromptBatch(
+        prompts=tuple(Prompt(id=f"t/{i}", task="math", text="", images=(), answer="", answer_type="numerical") for i in range(2)),
+        task=torch.zeros(2, dtype=torch.long), input_ids=ids, attention_mask=(ids > 0).long(), pixel_values=torch.randn(32, 384),
+        image_grid_thw=torch.tensor([[1, 4, 4], [1, 4, 4]]), num_images=torch.tensor([1, 1]),
+    )  # fmt: skip
+    assert_equal(policy, batch, UNEVEN[:6])
 
 
 def test_so_do_recomputed_layers(policy: Any, encoder: QwenEncoder, prompts: Sequence[Prompt]) -> None:

@@ -39,10 +39,9 @@ def repeat_images(images: dict[str, Any], batch: PromptBatch, times: int) -> dic
     features = images["image"]
     owner = torch.repeat_interleave(torch.arange(len(batch.num_images)), batch.num_images.cpu())
     order = [int(i) for row in range(len(batch.num_images)) for _ in range(times) for i in (owner == row).nonzero()[:, 0]]
-    repeated = type(features)(
-        pooler_output=tuple(features.pooler_output[i] for i in order),
-        deepstack_features=[tuple(level[i] for i in order) for level in getattr(features, "deepstack_features", None) or []],
-    )
+    repeated = type(features)(pooler_output=tuple(features.pooler_output[i] for i in order))
+    if hasattr(features, "deepstack_features"):  # Qwen3-VL has them, Qwen2.5-VL not
+        repeated.deepstack_features = [tuple(level[i] for i in order) for level in features.deepstack_features]
     return {"image": repeated}
 
 
