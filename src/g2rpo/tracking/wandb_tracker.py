@@ -52,7 +52,6 @@ class WandbTracker(Logger):
         self.tables_every, self.rows_per_task, self.image_px = tables_every, rows_per_task, image_px
         self.constants: dict[str, float] = {}
         """Logged with every step, bands for example."""
-        self._config: dict[str, Any] = {}
         self._run: Any = None
         self._open_step: int | None = None
         self._staging: str | None = None
@@ -77,8 +76,7 @@ class WandbTracker(Logger):
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """The resolved configuration; opens the run."""
-        self._config = dict(params)
-        self.run.config.update(self._config, allow_val_change=True)
+        self.run.config.update(dict(params), allow_val_change=True)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -130,7 +128,7 @@ class WandbTracker(Logger):
         run = wandb.init(
             project=self.project, entity=self.entity, dir=str(self.folder), id=run_id(self.folder, resumed=self.resumed), resume="allow",
             mode="offline" if self.offline else None, group=self.group or group_name(self.folder), job_type=self.job_type,
-            name=run_name(self.folder), config=self._config, reinit="create_new", settings=wandb.Settings(console="off", quiet=True),
+            name=run_name(self.folder), reinit="create_new", settings=wandb.Settings(console="off", quiet=True),
         )  # fmt: skip
         run.define_metric("step", hidden=True)
         for metric in METRICS:
