@@ -4,6 +4,8 @@ import argparse
 import json
 import sys
 
+import wandb
+
 from g2rpo.dashboard.view import as_json, view
 from g2rpo.dashboard.workspace import workspace
 
@@ -23,8 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         saved = workspace(sections, entity=given.entity, project=given.project, name=given.name).save()
-    except ImportError as error:
-        sys.stderr.write(f"{error}\n")
+    except (ImportError, wandb.Error, ValueError, OSError) as error:  # no package, no account, no such project, no network
+        sys.stderr.write(f"the view of {given.entity}/{given.project} was not saved: {error}\n")
         return 1
     sys.stdout.write(f"{saved.url}\n")
     return 0

@@ -82,7 +82,9 @@ def panels_of(metric: Metric) -> list[Panel]:
     """One panel, or one for each task where a band is drawn with the metric."""
     name, unit = metric.name, metric.unit
     if name in BANDS:
-        return [Panel(title=f"{name}, {task}", unit=unit, columns=tuple(f"{each}/{task}" for each in (name, *BANDS[name]))) for task in TASKS]
+        return [
+            Panel(title=f"{name}, {task}", unit=unit, columns=tuple(f"{each}/{task}" for each in (name, *BANDS[name]))) for task in TASKS
+        ]
     if metric.per_benchmark:
         return [Panel(title=name, unit=unit, pattern=f"{name}/.+")]
     return [Panel(title=name, unit=unit, columns=columns_of(metric))]

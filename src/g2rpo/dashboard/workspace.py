@@ -5,6 +5,10 @@ from typing import Any
 
 from g2rpo.dashboard.view import Panel, Section
 
+COLUMNS = 3
+OPEN = 3
+"""Sections that are unfolded at first."""
+
 
 def workspace(sections: Sequence[Section], *, entity: str, project: str, name: str) -> Any:
     """A `wandb_workspaces.workspaces.Workspace`, not saved yet. Raises `ImportError` where the package is missing."""
@@ -15,7 +19,10 @@ def workspace(sections: Sequence[Section], *, entity: str, project: str, name: s
     return workspaces.Workspace(
         entity=entity, project=project, name=name,
         sections=[
-            workspaces.Section(name=section.name, panels=[_panel(panel) for panel in section.panels], is_open=place < 3)
+            workspaces.Section(
+                name=section.name, panels=[_panel(panel) for panel in section.panels], is_open=place < OPEN,
+                layout_settings=workspaces.SectionLayoutSettings(columns=COLUMNS, rows=-(-len(section.panels) // COLUMNS)),
+            )
             for place, section in enumerate(sections)
         ],
         settings=workspaces.WorkspaceSettings(x_axis="Step", smoothing_type="none"),
