@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 from lightning.pytorch.utilities import rank_zero_only
@@ -60,7 +61,10 @@ def experience(step: int) -> Experience:
 def train(folder: Path, steps: range, *, benchmarks_after: int | None = None, **options: Any) -> WandbTracker:
     """The calls that a training makes in these steps: metrics to both loggers, then the callback."""
     loggers = [MetricsCSV(folder=folder), WandbTracker(folder=folder, project="tests", **options)]
-    trainer, module = SimpleNamespace(loggers=loggers), SimpleNamespace(shaping=SHAPING, steps_done=steps.start - 1, last_experience=None)
+    trainer = L.Trainer(
+        logger=loggers, accelerator="cpu", enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False
+    )
+    module = SimpleNamespace(shaping=SHAPING, steps_done=steps.start - 1, last_experience=None)
     callback = TrackedSteps()
     callback.on_train_start(trainer, module)
     for step in steps:
@@ -164,8 +168,8 @@ def test_pictures_of_a_table_are_small_and_lie_in_the_run_folder(folder: Path, o
         (table,) = [json.loads(file.read_text()) for path, file in files.items() if path.endswith(".table.json")]
         place = table["columns"].index("image")
         assert [row[place] is None for row in table["data"]] == [True, True, False, False]
-        picture = Image.open(files[table["data"][2][place]["path"]])
-        assert picture.size == (256, 64)
+        with Image.open(files[table["data"][2][place]["path"]]) as picture:
+            assert picture.size == (256, 64)
     assert [file for _, files in run.artifacts for file in files.values() if folder not in file.parents] == []
 
 
