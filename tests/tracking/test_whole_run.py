@@ -76,6 +76,6 @@ def test_an_agent_starts_runs_that_compose_and_go_online(root: Path, composed: C
     (folder,) = [word.partition("=")[2] for word in words if word.startswith("hydra.run.dir=")]
     assert OmegaConf.create({"folder": folder}).folder == "outputs/agents/abc"
     cfg = composed(*overrides, "run_dir=there")
-    assert (cfg.advantage._target_, cfg.seed, cfg.logger.wandb.offline) == ("g2rpo.advantage.grpo.GRPOAdvantage", 2, False)
+    assert (cfg.advantage._target_, cfg.seed, cfg.logger.wandb.offline) == ("g2rpo.advantage.grpo.GRPO", 2, False)
     assert WandbTracker.__name__ in cfg.logger.wandb._target_
     assert sweep["metric"]["name"] == "heldout/macro"

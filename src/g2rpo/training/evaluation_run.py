@@ -1,6 +1,7 @@
 """What `evaluate.py` does: the benchmarks and the held-out prompts of a checkpoint, or saved predictions judged again."""
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,8 @@ def _track(tracker: WandbTracker, cfg: DictConfig, scores: HeldoutResult, entrie
     """An evaluation is a run of its own in W&B, and step 0 its only one."""
     tracker.job_type = "evaluate"
     tracker.log_hyperparams(settings_of(cfg))
-    row = benchmark_row(entries) if entries else {}
-    tracker.log_metrics(row | ({"heldout/macro": scores.sampled["macro"]} if "macro" in scores.sampled else {}), step=-1)
+    heldout_macro = scores.sampled.get("macro", math.nan)
+    row = {"heldout/macro": heldout_macro} if math.isfinite(heldout_macro) else {}
+    tracker.log_metrics(row | (benchmark_row(entries) if entries else {}), step=-1)
     tracker.log_benchmarks(entries, 0)
     tracker.close(summary)

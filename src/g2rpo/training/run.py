@@ -99,8 +99,8 @@ def _trained(
     policy.to(device)
     before = heldout(parts, encoder, folder, "before", device, reuse=checkpoint is not None)
     timer.done("heldout_before")
-    for tracker in trackers(trainer.loggers) if checkpoint is None else ():
-        tracker.log_metrics({"heldout/macro": before.sampled["macro"]}, step=-1)
+    if checkpoint is None:
+        _track(trainer, before, step=0)
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
     timer.done("train", less={"benchmarks": benchmarks.spent_s})
     if benchmarks.entries:
@@ -116,8 +116,8 @@ def _trained(
     )  # fmt: skip
     page = write_report(folder, summary)
     timer.done("report")
+    _track(trainer, after, step=module.steps_done)
     for tracker in trackers(trainer.loggers):
-        tracker.log_metrics({"heldout/macro": after.sampled["macro"]}, step=module.steps_done - 1)
         tracker.close(summary)
     write_summary(folder, summary)  # last of all: with it, the run is finished
     log.info("held-out macro %.3f -> %.3f (greedy %.3f -> %.3f)", *_macros(before, after))
@@ -151,6 +151,12 @@ def settings_of(cfg: DictConfig) -> dict[str, Any]:
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def _track(trainer: L.Trainer, scores: HeldoutResult, *, step: int) -> None:
+    """The held-out score of a step goes to W&B alone, which knows no other place for it; there is none without held-out prompts."""
+    for tracker in trackers(trainer.loggers) if math.isfinite(scores.sampled["macro"]) else ():
+        tracker.log_metrics({"heldout/macro": scores.sampled["macro"]}, step=step - 1)
 
 
 def _macros(before: HeldoutResult, after: HeldoutResult) -> tuple[float, float, float, float]:
