@@ -34,13 +34,13 @@ class Section:
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "reward": ("reward", "filter"),
     "advantages": ("advantage",),
-    "length and entropy": ("rollout", "policy", "shaping"),
+    "length and entropy": ("rollout/completion_tokens", "rollout/truncated_frac", "policy/entropy_nats", "shaping"),
     "gradient equity": ("equity",),
     "benchmarks": ("benchmark", "heldout"),
     "loss and optimiser": ("loss", "optim"),
-    "system": ("time",),
+    "system": ("time", "rollout", "policy"),
 }
-"""The nouns of each section's metrics."""
+"""Nouns and names of each section's metrics; a name goes before its noun."""
 BANDS: Mapping[str, tuple[str, str]] = {
     "rollout/completion_tokens": ("shaping/length_low_tokens", "shaping/length_high_tokens"),
     "policy/entropy_nats": ("shaping/entropy_low_nats", "shaping/entropy_high_nats"),
@@ -72,9 +72,10 @@ def view(metrics: Sequence[Metric] = METRICS) -> tuple[Section, ...]:
 def section_of(metric: Metric) -> str:
     """The section a metric is shown in."""
     noun = metric.name.partition("/")[0]
-    for name, nouns in SECTIONS.items():
-        if noun in nouns:
-            return name
+    for wanted in (metric.name, noun):
+        for section, shown in SECTIONS.items():
+            if wanted in shown:
+                return section
     raise ValueError(f"g2rpo/dashboard/view.py: no section for {noun}/*; add {noun!r} to one of {', '.join(SECTIONS)}")
 
 
