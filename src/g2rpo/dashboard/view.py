@@ -38,7 +38,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "gradient equity": ("equity",),
     "benchmarks": ("benchmark", "heldout"),
     "loss and optimiser": ("loss", "optim"),
-    "system": ("time", "rollout", "policy"),
+    "system": ("time", "throughput", "rollout", "policy"),
 }
 """Nouns and names of each section's metrics; a name goes before its noun."""
 BANDS: Mapping[str, tuple[str, str]] = {

@@ -147,7 +147,7 @@ class WandbTracker(Logger):
             os.environ[STAGING] = self._staging
 
 
-def trackers(loggers: Iterable[Logger]) -> list[WandbTracker]:
+def trackers(loggers: Iterable[Any]) -> list[WandbTracker]:
     """Those of a run's loggers that are in W&B."""
     return [logger for logger in loggers if isinstance(logger, WandbTracker)]
 
