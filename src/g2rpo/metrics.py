@@ -91,10 +91,10 @@ METRICS = (
     Metric("time/backward_s", "s", "backward passes of the updates"),
     Metric("time/optimiser_s", "s", "clipping and optimiser steps"),
     Metric("time/sync_s", "s", "giving the new weights to the sampler, and the proof that they arrived; part of the update"),
-    Metric("throughput/tokens", "tokens/s", "prompt and completion tokens of a step, each prompt once, over its time"),
-    Metric("throughput/useful_frac", "frac", "share of tokens in training passes that are neither padding nor a prompt's copy"),
-    Metric("throughput/tflops", "TFLOP/s", "least work of generating and learning, over the step's time"),
-    Metric("throughput/mfu_frac", "frac", "the same as a share of what the GPUs can do in bfloat16"),
+    Metric("time/tokens_per_second", "tokens/s", "prompt and completion tokens of a step, each prompt once, over its time"),
+    Metric("time/useful_frac", "frac", "share of tokens in training passes that are neither padding nor a prompt's copy"),
+    Metric("time/tflops", "TFLOP/s", "least work of generating and learning, over the step's time"),
+    Metric("time/mfu_frac", "frac", "the same as a share of what the GPUs can do in bfloat16"),
 )
 BY_NAME = {metric.name: metric for metric in METRICS}
 

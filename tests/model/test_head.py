@@ -94,6 +94,21 @@ def test_half_precision_weights_give_float32_numbers_near_the_exact_ones(head: t
         assert (ours - theirs).norm() < 0.02 * theirs.norm()
 
 
-def test_a_head_that_is_more_than_a_matrix_is_refused(hidden: Tensor) -> None:
-    with pytest.raises(ValueError, match=r"model: expected an LM head that is one matrix without a bias"):
-        head_stats(torch.nn.Linear(WIDTH, VOCABULARY), hidden, torch.tensor(TARGETS))
+def test_a_head_that_is_more_than_a_matrix_is_called(head: torch.nn.Linear, hidden: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("g2rpo.model.head.CALLED_TOKENS", 2)
+    shift = torch.linspace(-2, 3, VOCABULARY)
+    biased = torch.nn.Linear(WIDTH, VOCABULARY)
+    biased.weight, biased.bias = head.weight, torch.nn.Parameter(shift)
+    hooked = torch.nn.Linear(WIDTH, VOCABULARY, bias=False)
+    hooked.weight = head.weight
+    hooked.register_forward_hook(lambda _module, _args, logits: logits + shift)
+    wide = torch.cat([hidden, torch.ones(5, 1)], 1)  # the same as a matrix with one more column
+    matrix = torch.nn.Linear(WIDTH + 1, VOCABULARY, bias=False)
+    matrix.weight = torch.nn.Parameter(torch.cat([head.weight, shift[:, None]], 1))
+    targets = torch.tensor(TARGETS)
+    expected = head_stats(matrix, wide, targets, forbidden=FORBIDDEN, temperature=0.7)
+    (slope,) = torch.autograd.grad(expected[0].sum() + expected[1].sum(), hidden)
+    for other in (biased, hooked):
+        found = head_stats(other, hidden, targets, forbidden=FORBIDDEN, temperature=0.7)
+        torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-5)
+        torch.testing.assert_close(torch.autograd.grad(found[0].sum() + found[1].sum(), hidden)[0], slope, atol=2e-5, rtol=1e-5)

@@ -70,9 +70,9 @@ def completion_positions(first: Int[Tensor, " b"], length: int) -> Int[Tensor, "
     return steps.expand(3, -1, -1)
 
 
-def masked_logits(policy: Any, hidden: Float[Tensor, "n d"], forbidden: tuple[int, ...], temperature: float) -> Float[Tensor, "n v"]:
+def masked_logits(head: Any, hidden: Float[Tensor, "n d"], forbidden: tuple[int, ...], temperature: float) -> Float[Tensor, "n v"]:
     """Float32 logits at a temperature (0 counts as 1), forbidden tokens at minus infinity: for sampling and for training."""
-    logits = policy.lm_head(hidden).float()
+    logits = head(hidden).float()
     if temperature > 0:
         logits = logits / temperature
     blocked = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)

@@ -9,32 +9,37 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from g2rpo.model.forward import masked_logits
 
 NEVER = -1e30
 """A forbidden token's logit. Not -inf, of which differences are nan; the exponential of both is 0."""
 PIECE_BYTES = {"cpu": 2**23}
 """Of float32 logits at a time; on a CPU so many that they stay in its cache between one operation and the next (`perf/head.py`)."""
 PIECE_BYTES_ELSEWHERE = 2**28
+CALLED_TOKENS = 256
 FEWEST_COLUMNS = 256
 """Of a piece, however many tokens there are: narrower matrix products are slow."""
 
 
 def head_stats(
-    head: torch.nn.Linear, hidden: Float[Tensor, "n d"], targets: Int[Tensor, " n"], *, forbidden: tuple[int, ...] = (),
+    head: torch.nn.Module, hidden: Float[Tensor, "n d"], targets: Int[Tensor, " n"], *, forbidden: tuple[int, ...] = (),
     temperature: float = 1.0, columns: int | None = None,
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:  # fmt: skip
     """Log-probability of each target, and entropy of the distribution it was drawn from, in nats and float32.
 
     Args:
-        head: The policy's output projection, without a bias.
+        head: The policy's output projection. One that is more than a matrix (a bias, an adapter, hooks) is called instead, for
+            pieces of the tokens.
         hidden: Final hidden states.
         targets: Token ids.
         forbidden: Token ids of probability 0.
         temperature: Of sampling; 0 (greedy) counts as 1.
         columns: Of the vocabulary at a time; None chooses by device and number of tokens.
     """
-    if type(head) is not torch.nn.Linear or head.bias is not None:
-        raise ValueError(f"model: expected an LM head that is one matrix without a bias, got {head}; leave lm_head out of what is adapted")
+    if type(head) is not torch.nn.Linear or head.bias is not None or head._forward_hooks or head._forward_pre_hooks:
+        return _called(head, hidden, targets, forbidden, temperature)
     piece_bytes = PIECE_BYTES.get(hidden.device.type, PIECE_BYTES_ELSEWHERE)
     width = columns or max(FEWEST_COLUMNS, piece_bytes // (4 * max(1, len(hidden))))
     banned = torch.tensor(sorted(forbidden), dtype=torch.long, device=hidden.device)
@@ -94,6 +99,25 @@ class HeadStats(torch.autograd.Function):
             if grad_weight is not None:
                 torch.mm(grad.T, hidden, out=grad_weight[start : start + ctx.width])
         return grad_hidden.to(hidden.dtype), grad_weight, None, None, None, None
+
+
+def _called(
+    head: torch.nn.Module, hidden: Float[Tensor, "n d"], targets: Int[Tensor, " n"], forbidden: tuple[int, ...], temperature: float
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """The same for any head: so many tokens at a time, each piece computed again in the backward pass."""
+    pieces = zip(hidden.split(CALLED_TOKENS), targets.split(CALLED_TOKENS), strict=True)
+    found = [checkpoint(_of_tokens, head, h, y, forbidden, temperature, use_reentrant=False) for h, y in pieces]
+    logprobs, entropy = (torch.cat(values) for values in zip(*found, strict=True))
+    return logprobs, entropy
+
+
+def _of_tokens(
+    head: torch.nn.Module, hidden: Tensor, targets: Tensor, forbidden: tuple[int, ...], temperature: float
+) -> tuple[Tensor, Tensor]:
+    logp = masked_logits(head, hidden, forbidden, temperature).log_softmax(-1)
+    # a forbidden token has p = 0 and log p = -inf; 0 * -inf is nan, in the gradient too, so its term is left out before the product
+    finite = logp.masked_fill(logp == float("-inf"), 0.0)
+    return logp.gather(-1, targets[:, None])[:, 0], -(logp.exp() * finite).sum(-1)
 
 
 def _piece(hidden: Tensor, weight: Tensor, start: int, width: int, banned: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

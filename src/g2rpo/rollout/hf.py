@@ -109,7 +109,7 @@ class _Decoder:
 
     def _sample(self, hidden: Float[Tensor, "n d"]) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
         forbidden = tuple(self.encoder.forbidden_token_ids)
-        logp = masked_logits(self.policy, hidden, forbidden, self.sampling.temperature).log_softmax(-1)
+        logp = masked_logits(self.policy.lm_head, hidden, forbidden, self.sampling.temperature).log_softmax(-1)
         if logp.isnan().any():
             raise FloatingPointError("the policy's logits became nan while sampling")
         if self.sampling.temperature == 0:

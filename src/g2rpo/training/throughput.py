@@ -13,7 +13,7 @@ PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "B200
 
 
 def throughput(policy: Any, collected: Collected, prefix: str, step_s: float) -> dict[str, float]:
-    """The `throughput/*` numbers of one step of all ranks.
+    """The speed of one step of all ranks.
 
     Model FLOPs are those that the step's prompts and completions need at least: a forward pass to write them and one with its backward
     pass (twice a forward) to learn from them, each prompt once for its group. Dropped groups and passes over them count as nothing.
@@ -30,9 +30,9 @@ def throughput(policy: Any, collected: Collected, prefix: str, step_s: float) ->
     )
     own = torch.tensor([float(prompt.sum() + completion.sum()), float(distinct), float(passed), 4 * forward], dtype=torch.float64)
     tokens, useful, through, flops = ranks.total(own).tolist()
-    row = {"throughput/tokens": tokens / step_s, "throughput/useful_frac": useful / through, "throughput/tflops": flops / step_s / 1e12}
+    row = {"time/tokens_per_second": tokens / step_s, "time/useful_frac": useful / through, "time/tflops": flops / step_s / 1e12}
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name()
         peaks = [peak for card, peak in PEAK_TFLOPS.items() if card in name]
-        row |= {"throughput/mfu_frac": row["throughput/tflops"] / (peaks[0] * ranks.world_size())} if peaks else {}
+        row |= {"time/mfu_frac": row["time/tflops"] / (peaks[0] * ranks.world_size())} if peaks else {}
     return row
