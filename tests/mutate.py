@@ -55,6 +55,7 @@ T_OPTION, T_PREDICTION, T_ARITHMETIC, T_QUANTITY = (
     f"scoring/test_{name}.py" for name in ("option", "prediction", "arithmetic", "quantity")
 )
 T_MMBENCH, T_MATHVISTA = "benchmark/test_mmbench.py", "benchmark/test_mathvista.py"
+T_TRACKING = "tracking/test_wandb_tracker.py tracking/test_identity.py"
 
 MUTANTS = (
     Mutant("rank offset", GAUSSIAN, "+ sizes - 1", "+ sizes", T_GAUSSIAN),
@@ -304,6 +305,19 @@ MUTANTS = (
     Mutant("judge: one decimal suffices", QUANTITY, "len(decimals) >= 2", "len(decimals) >= 1", T_QUANTITY),
     Mutant("judge: one pass suffices", "benchmark/mmbench.py", "protocol=protocol) == 1)", "protocol=protocol) > 0)", T_MMBENCH),
     Mutant("judge: a right 0 counts", "benchmark/mathvista.py", "(final or bool(value))", "True", T_MATHVISTA),
+    Mutant("W&B: any rows of a task", "tracking/rows.py", "(-advantages[row], row)", "row", T_TRACKING),
+    Mutant("W&B: pictures as they are", "tracking/rows.py", "copy.thumbnail((longest_px, longest_px))", "pass", T_TRACKING),
+    Mutant("W&B: a resumed run is a new one", "tracking/identity.py", "if resumed and", "if not resumed and", T_TRACKING),
+    Mutant("W&B: a step ends before its benchmarks", "tracking/wandb_tracker.py", "step=step)\n", "step=step, commit=True)\n", T_TRACKING),
+    Mutant(
+        "W&B: artifacts in the home folder", "tracking/wandb_tracker.py", 'STAGING = "WANDB_DATA_DIR"', 'STAGING = "ELSEWHERE"', T_TRACKING
+    ),
+    Mutant("W&B: one summary for all", "tracking/wandb_tracker.py", "summary=metric.summary", 'summary="last"', T_TRACKING),
+    Mutant("W&B: bands swapped", "tracking/bands.py", "_, low, high, _ =", "low, _, _, high =", T_TRACKING),
+    Mutant(
+        "W&B: every rank writes", "tracking/wandb_tracker.py", "    @rank_zero_only\n    def log_metrics", "    def log_metrics", T_TRACKING
+    ),
+    Mutant("dashboard: metric twice", "dashboard/view.py", "and metric.name not in bounds", "", "dashboard/test_view.py"),
     *DATA_MUTANTS,
 )
 

@@ -16,6 +16,7 @@ from g2rpo.evaluation.plan import Plan
 from g2rpo.evaluation.results import Entry, macro
 from g2rpo.evaluation.suite import SuiteEvaluation, weights_digest
 from g2rpo.model.checkpoint import save_checkpoint
+from g2rpo.tracking.wandb_tracker import trackers
 
 log = logging.getLogger("g2rpo")
 Heldout = Callable[[Any, str], float]
@@ -78,6 +79,8 @@ class BenchmarkCallback(L.Callback):
         if trainer.is_global_zero:
             for logger in trainer.loggers:
                 logger.log_metrics(row, step=step - 1)
+            for tracker in trackers(trainer.loggers):
+                tracker.log_benchmarks(self.entries, step)
             measure, score = next((name, row[name]) for name in ("benchmark/macro", "heldout/macro") if name in row)
             log.info("step %d: %s %.4f", step, measure, score)
             self._keep_if_best(module, step, measure, score)

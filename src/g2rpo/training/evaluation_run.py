@@ -1,6 +1,7 @@
 """What `evaluate.py` does: the benchmarks and the held-out prompts of a checkpoint, or saved predictions judged again."""
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from g2rpo.evaluation.rescore import rescore
 from g2rpo.evaluation.results import Entry, macro
 from g2rpo.evaluation.suite import SuiteEvaluation, model_settings, weights_digest
 from g2rpo.evaluation.table import publish
+from g2rpo.tracking.wandb_tracker import WandbTracker, trackers
+from g2rpo.training.benchmark_callback import benchmark_row
 from g2rpo.training.parts import build_parts, device_of
 from g2rpo.training.progress import stage
 from g2rpo.training.quiet import quieten
-from g2rpo.training.run import Timer, heldout
+from g2rpo.training.run import Timer, heldout, settings_of
 from g2rpo.training.summary import summarise, write_summary
 
 log = logging.getLogger("g2rpo")
@@ -66,4 +69,17 @@ def _finish(cfg: DictConfig, timer: Timer, scores: HeldoutResult, entries: dict[
     summary = summarise(
         cfg, steps=0, before=scores, after=scores, stage_s=timer.stage_s, drawn={}, skipped=skipped, benchmarks=entries
     )  # fmt: skip
+    for tracker in trackers([instantiate(logger) for logger in cfg.logger.values()]):
+        _track(tracker, cfg, scores, entries, summary)
     write_summary(Path(cfg.run_dir), summary)
+
+
+def _track(tracker: WandbTracker, cfg: DictConfig, scores: HeldoutResult, entries: dict[str, Entry], summary: dict[str, Any]) -> None:
+    """An evaluation is a run of its own in W&B, and step 0 its only one."""
+    tracker.job_type = "evaluate"
+    tracker.log_hyperparams(settings_of(cfg))
+    heldout_macro = scores.sampled.get("macro", math.nan)
+    row = {"heldout/macro": heldout_macro} if math.isfinite(heldout_macro) else {}
+    tracker.log_metrics(row | (benchmark_row(entries) if entries else {}), step=-1)
+    tracker.log_benchmarks(entries, 0)
+    tracker.close(summary)

@@ -10,7 +10,7 @@ from typing import Any
 import lightning as L
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from g2rpo.data.loading import reader
@@ -21,6 +21,8 @@ from g2rpo.evaluation.suite import model_settings
 from g2rpo.evaluation.table import publish
 from g2rpo.model.checkpoint import save_checkpoint
 from g2rpo.shaping.pilot import Pilot
+from g2rpo.tracking.callback import TrackedSteps
+from g2rpo.tracking.wandb_tracker import trackers
 from g2rpo.training.benchmark_callback import BenchmarkCallback
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.module import G2RPOModule
@@ -98,6 +100,8 @@ def _trained(
     policy.to(device)
     before = heldout(parts, encoder, folder, "before", device, reuse=checkpoint is not None)
     timer.done("heldout_before")
+    if checkpoint is None:
+        _track(trainer, before, step=0)
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
     timer.done("train", less={"benchmarks": benchmarks.spent_s})
     if benchmarks.entries:
@@ -113,6 +117,9 @@ def _trained(
     )  # fmt: skip
     page = write_report(folder, summary)
     timer.done("report")
+    _track(trainer, after, step=module.steps_done)
+    for tracker in trackers(trainer.loggers):
+        tracker.close(summary)
     write_summary(folder, summary)  # last of all: with it, the run is finished
     log.info("held-out macro %.3f -> %.3f (greedy %.3f -> %.3f)", *_macros(before, after))
     Console(soft_wrap=True, highlight=False).print(f"report: {page.resolve()}")
@@ -133,8 +140,24 @@ def heldout(parts: Parts, encoder: Any, folder: Path, name: str, device: torch.d
 
 def _trainer(cfg: DictConfig, folder: Path, benchmarks: BenchmarkCallback) -> L.Trainer:
     loggers = [instantiate(logger) for logger in cfg.logger.values()]
-    callbacks = [instantiate(cfg.checkpoint), RunLog(folder=folder), benchmarks, Progress()]
-    return instantiate(cfg.trainer, logger=loggers, callbacks=callbacks)
+    callbacks = [instantiate(cfg.checkpoint), RunLog(folder=folder), benchmarks, TrackedSteps(), Progress()]
+    trainer: L.Trainer = instantiate(cfg.trainer, logger=loggers, callbacks=callbacks)
+    for tracker in trackers(loggers):
+        tracker.log_hyperparams(settings_of(cfg))
+    return trainer
+
+
+def settings_of(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration with everything it refers to, as plain values."""
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _track(trainer: L.Trainer, scores: HeldoutResult, *, step: int) -> None:
+    """The held-out score of a step goes to W&B alone, which knows no other place for it; there is none without held-out prompts."""
+    for tracker in trackers(trainer.loggers) if math.isfinite(scores.sampled["macro"]) else ():
+        tracker.log_metrics({"heldout/macro": scores.sampled["macro"]}, step=step - 1)
 
 
 def _macros(before: HeldoutResult, after: HeldoutResult) -> tuple[float, float, float, float]:
