@@ -1,0 +1,3 @@
+from pathlib import Path
+def write_sweep_report(folder: Path) -> Path:
+    return folder
