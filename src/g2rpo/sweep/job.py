@@ -140,3 +140,14 @@ def _is_of(pid: int, folder: Path) -> bool:
         return True  # no such file system here; the number must do
     words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
     return str(folder.resolve()) in words
+
+
+def why(folder: Path, code: int | None) -> str:
+    """The last line of the traceback, or what the exit code says."""
+    path = folder / "error.txt"
+    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()] if path.is_file() else []
+    if lines:
+        return lines[-1]
+    if code is None:
+        return "its process is gone"
+    return f"killed by signal {-code}" if code < 0 else f"exit code {code}"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from g2rpo.sweep.job import Job, read_mark, read_summary, state_of
+from g2rpo.sweep.job import Job, read_mark, read_summary, state_of, why
 from g2rpo.sweep.plan import Plan, read_plan
 from g2rpo.sweep.process import CONSOLE, Task
 from g2rpo.sweep.runner import Runner
@@ -126,17 +126,6 @@ def seconds_of(job: Job, begun: float) -> float:
     """How long the last process of a job ran."""
     mark = read_mark(job.folder) or {}
     return (mark.get("ended_s") or time.time()) - mark.get("started_s", begun)
-
-
-def why(folder: Path, code: int | None) -> str:
-    """The last line of the traceback, or what the exit code says."""
-    path = folder / "error.txt"
-    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()] if path.is_file() else []
-    if lines:
-        return lines[-1]
-    if code is None:
-        return "its process is gone"
-    return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def clock(seconds: float) -> str:
