@@ -70,7 +70,8 @@ class _SweepLauncher(Launcher):
             jobs = [self._job(folder, dimensions, list(o), initial_job_idx + i) for i, o in enumerate(job_overrides)]
             sweep = Sweep(
                 folder=folder, script=str(Path(sys.argv[0]).resolve()), command=" ".join(["python", *sys.argv]), dimensions=dimensions,
-                runner=self.runner(folder), write_report=write_sweep_report,
+                runner=self.runner(folder), write_report=write_sweep_report, first=initial_job_idx,
+                total=OmegaConf.select(self.config, "hydra.sweeper.n_trials") or initial_job_idx + len(jobs),
             )  # fmt: skip
             with _terminable():
                 outcomes = sweep.run(jobs)

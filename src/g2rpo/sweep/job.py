@@ -1,11 +1,13 @@
 """One run of a sweep: its frozen configuration, its folder, and how far it has come."""
 
+import hashlib
 import json
 import os
 import re
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -62,13 +64,36 @@ class Job:
 
 
 def job_name(values: Mapping[str, str]) -> str:
-    """A folder's name from the values of the dimensions; what no folder's name should hold becomes a dash.
+    """A folder's name from the values of the dimensions, with short keys; where something is lost, a hash keeps names apart.
 
     >>> job_name({"advantage": "grpo", "seed": "0"}), job_name({"shaping.length.bands.math": "[3,4,9,20]"})
-    ('advantage=grpo,seed=0', 'shaping.length.bands.math=3-4-9-20')
+    ('advantage=grpo,seed=0', 'math=3-4-9-20')
+    >>> job_name({"a.weight": "0.22852913149", "b.weight": "0.5"})
+    'a.weight=0.2285,b.weight=0.5,054b4c'
     """
-    words = ",".join(f"{key}={re.sub(r'[^A-Za-z0-9._+-]+', '-', value).strip('-')}" for key, value in values.items())
-    return words[:MAX_NAME] or "default"
+    words = {key: re.sub(r"[^A-Za-z0-9._+-]+", "-", rounded(value)).strip("-") for key, value in values.items()}
+    name = ",".join(f"{short}={words[key]}" for key, short in short_keys(values).items())
+    lost = len(name) > MAX_NAME or any(rounded(value) != value for value in values.values())
+    if lost:
+        name = f"{name[:MAX_NAME]},{hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:6]}"
+    return name or "default"
+
+
+def rounded(value: str) -> str:
+    """A drawn number to four digits; any other word as it is."""
+    return f"{float(value):.4g}" if re.fullmatch(r"-?\d*\.\d{5,}(e-?\d+)?", value) else value
+
+
+def short_keys(keys: Iterable[str]) -> dict[str, str]:
+    """Of each dotted key the shortest end that no other key has.
+
+    >>> short_keys(["shaping.length.weight", "shaping.entropy.weight", "seed"])
+    {'shaping.length.weight': 'length.weight', 'shaping.entropy.weight': 'entropy.weight', 'seed': 'seed'}
+    """
+    parts = {key: key.split(".") for key in keys}
+    ends = {key: [".".join(words[-n:]) for n in range(1, len(words) + 1)] for key, words in parts.items()}
+    taken = Counter(end for own in ends.values() for end in own)
+    return {key: next((end for end in own if taken[end] == 1), key) for key, own in ends.items()}
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:

@@ -41,6 +41,8 @@ class Sweep:
         dimensions: The keys that are varied.
         runner: Where jobs run.
         write_report: Writes the page over the folder.
+        total: Jobs of the whole sweep; a search hands them over a few at a time.
+        first: How many of them were handed over before.
     """
 
     folder: Path
@@ -49,6 +51,8 @@ class Sweep:
     dimensions: Sequence[str]
     runner: Runner
     write_report: Callable[[Path], object]
+    total: int
+    first: int = 0
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
         """One outcome per job, in their order. Raises `ValueError` before the first job where the folder belongs to another sweep."""
@@ -66,12 +70,12 @@ class Sweep:
             return [self._outcome(job) for job in jobs]
 
     def _execute(self, jobs: Sequence[Job], missing: list[Job]) -> None:
-        done, begun, total = len(jobs) - len(missing), time.monotonic(), len(jobs)
-        if done:
-            log.info("%d of %d jobs are done already", done, total)
+        done, begun = self.first + len(jobs) - len(missing), time.monotonic()
+        if len(missing) < len(jobs):
+            log.info("%d/%d done already", done, self.total)
         for i, (job, seconds) in enumerate(self._ended(missing), start=1):
-            left = (time.monotonic() - begun) / i * (len(missing) - i)
-            log.info("%s", self._line(job, done + i, total, seconds, left))
+            left = (time.monotonic() - begun) / i * (self.total - done - i)
+            log.info("%s", self._line(job, done + i, seconds, left))
             self._report()
 
     def _ended(self, missing: list[Job]) -> Iterator[tuple[Job, float]]:
@@ -97,12 +101,12 @@ class Sweep:
         for i, _ in self.runner.run(tasks):
             yield jobs[i], seconds_of(jobs[i], begun)
 
-    def _line(self, job: Job, done: int, total: int, seconds: float, left: float) -> str:
+    def _line(self, job: Job, done: int, seconds: float, left: float) -> str:
         """What a person sees of a job: one line."""
         outcome = self._outcome(job)
         scored = "no held-out score" if math.isnan(outcome.score) else f"held-out {outcome.score:.3f}"
         words = f"FAILED: {outcome.failure}" if outcome.failure else scored
-        return f"{done}/{total} {job.name} | {words} | {clock(seconds)} | " + (f"{clock(left)} left" if left else "last job")
+        return f"{done}/{self.total} {job.name} | {words} | {clock(seconds)} | " + (f"{clock(left)} left" if left else "last job")
 
     def _outcome(self, job: Job) -> Outcome:
         summary = read_summary(job.folder)

@@ -9,7 +9,7 @@ from g2rpo.prompt import TASKS
 from g2rpo.report.markup import grid, section
 from g2rpo.report.palette import INK
 from g2rpo.report.smooth import bucket_size, bucketed, mean, running_mean, window_size
-from g2rpo.report.svg import Frame, Key, axes, drawing, legend
+from g2rpo.report.svg import Frame, Key, axes, drawing, legend, rounded_range
 from g2rpo.report.sweep.folder import JobResult, SweepResult
 from g2rpo.report.sweep.scores import Variant, by_seed, reference, variant_name
 
@@ -95,7 +95,7 @@ def task_plot(task: str, courses: Sequence[Course]) -> str:
     low, high = min(steps), max(steps)
     frame = Frame.inside(
         width=WIDTH, height=HEIGHT + int(key_height) - 18, top=32 + key_height + 14,
-        x_range=(low, high) if high > low else (low - 0.5, high + 0.5), y_range=(0.0, 1.0),
+        x_range=(low, high) if high > low else (low - 0.5, high + 0.5), y_range=rounded_range([y for course in courses for y in (*course.low, *course.high)], keep_zero=False),
     )  # fmt: skip
     bands = "".join(_band(frame, course) for course in courses)
     lines = "".join(_line(frame, course) for course in courses)

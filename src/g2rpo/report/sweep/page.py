@@ -14,7 +14,10 @@ from g2rpo.report.sweep.statistics import spread
 SWEEP_STYLE = """
 .tiles { grid-template-columns: 1fr 3fr 1.4fr 1.4fr; }
 .tile .value { white-space: normal; overflow-wrap: anywhere; }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto; font-size: 13px; }
+.wide th, .wide td { padding: 4px 5px; }
+.wide .chip { margin-right: 4px; }
+.pm { color: #5b6672; font-size: 11.5px; }
 td.words { white-space: normal; }
 .state-failed, .state-stopped { color: #a33b00; font-weight: 600; }
 .state-running { color: #0060a8; }

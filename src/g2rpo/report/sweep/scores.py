@@ -9,6 +9,7 @@ from g2rpo.report.palette import GRID, INK, MUTED
 from g2rpo.report.sweep.folder import JobResult, SweepResult
 from g2rpo.report.sweep.statistics import Difference, difference, spread
 from g2rpo.report.svg import Scale, drawing, label, number_text, rounded_range, ticks
+from g2rpo.sweep.job import rounded, short_keys
 
 Variant = tuple[tuple[str, str], ...]
 NEEDED = "An interval needs two seeds that both variants have finished."
@@ -20,9 +21,10 @@ def variant_name(variant: Variant) -> str:
     >>> variant_name((("row", "full"),)), variant_name((("advantage", "grpo"), ("shaping", "none"))), variant_name(())
     ('full', 'advantage=grpo, shaping=none', 'all jobs')
     """
-    if len(variant) == 1:
-        return variant[0][1] if "." not in variant[0][0] else f"{variant[0][0].rpartition('.')[2]}={variant[0][1]}"
-    return ", ".join(f"{key}={value}" for key, value in variant) or "all jobs"
+    if len(variant) == 1 and "." not in variant[0][0]:
+        return variant[0][1]
+    short = short_keys(key for key, _ in variant)
+    return ", ".join(f"{short[key]}={rounded(value)}" for key, value in variant) or "all jobs"
 
 
 def by_seed(jobs: list[JobResult], column: str) -> dict[str, float]:
@@ -100,7 +102,7 @@ def interval_text(won: Difference) -> str:
 
 def _cell(values: list[float]) -> str:
     own = spread(values)
-    return score_text(own.mean) + (f" ± {own.std:.3f}" if math.isfinite(own.std) else "")
+    return score_text(own.mean) + (f' <span class="pm">± {own.std:.3f}</span>' if math.isfinite(own.std) else "")
 
 
 def gain_plot(sweep: SweepResult, width: int = 900) -> str:
@@ -130,7 +132,7 @@ def gain_plot(sweep: SweepResult, width: int = 900) -> str:
         parts.append(f'<path d="M{scale.px(won.mean):.1f} {y - 8}v16" stroke="{INK}" stroke-width="3"/>')
     parts.append(label(width - 20, bottom + 33, "gain in held-out score", anchor="end", kind="unit"))
     title = f"Gain over {variant_name(reference(sweep))}, mean of the tasks"
-    return '<h3></h3><figure class="gain">' + drawing(width=width, height=height, title=title, body="".join(parts)) + "</figure>"
+    return '<h3>Gain by seed</h3><figure class="gain">' + drawing(width=width, height=height, title=title, body="".join(parts)) + "</figure>"
 
 
 def _half(won: Difference) -> float:
