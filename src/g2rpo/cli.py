@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hydra_plugins.g2rpo_launcher import store_launchers
 from omegaconf import DictConfig, OmegaConf
+
+from hydra_plugins.g2rpo_launcher import store_launchers
 
 ROOT_CONF = Path(__file__).parents[2] / "conf"
 CONF = str(ROOT_CONF if ROOT_CONF.is_dir() else Path(__file__).parent / "conf")

@@ -53,7 +53,9 @@ class _SweepLauncher(Launcher):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.context, self.config = hydra_context, config
         if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) > 0 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise CompactHydraException("a sweep is started once, not by every rank: leave torchrun out; trainer=ddp starts its own processes")
+            raise CompactHydraException(
+                "a sweep is started once, not by every rank: leave torchrun out; trainer=ddp starts its own processes"
+            )
 
     def runner(self, folder: Path) -> "Runner":
         raise NotImplementedError
@@ -153,9 +155,7 @@ class SubmititLauncher(_SweepLauncher):
 
         own = folder / ".submitit" / "%j"
         given = {key: value for key, value in self.parameters.items() if value is not None}
-        return Submitit(
-            cluster=self.cluster, folder=own, parameters=given, array_parallelism=self.array_parallelism, poll_s=self.poll_s
-        )
+        return Submitit(cluster=self.cluster, folder=own, parameters=given, array_parallelism=self.array_parallelism, poll_s=self.poll_s)
 
 
 @contextmanager

@@ -129,5 +129,3 @@ def _plan_of_jobs(folder: Path) -> Plan:
 def _overrides(run: Path) -> list[str]:
     path = run / ".hydra" / "overrides.yaml"
     return [str(word) for word in OmegaConf.load(path)] if path.is_file() else []
-
-

@@ -74,12 +74,10 @@ def ablation(tmp_path: Path) -> Path:
 def unfinished(ablation: Path) -> Path:
     """The same while it goes on: one job not begun, one failed, one killed, one running on another machine."""
     (job_of(ablation, "full", 2) / "summary.json").unlink()
-    for row, mark in {
-        "full": {"host": "elsewhere", "exit_code": None}, "length": {"host": "here", "exit_code": 1}, "entropy": {"host": "here", "exit_code": -9},
-    }.items():  # fmt: skip
+    for row, host, code in (("full", "elsewhere", None), ("length", "here", 1), ("entropy", "here", -9)):
         folder = job_of(ablation, row, 1)
         (folder / "summary.json").unlink()
-        (folder / "process.json").write_text(json.dumps({"pid": 1, "started_s": 0.0, "ended_s": 1.0} | mark))
+        (folder / "process.json").write_text(json.dumps({"host": host, "pid": 1, "started_s": 0.0, "ended_s": 1.0, "exit_code": code}))
     (job_of(ablation, "length", 1) / "error.txt").write_text("Traceback\nRuntimeError: loss became nan\n")
     return ablation
 

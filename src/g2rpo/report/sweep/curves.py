@@ -95,7 +95,8 @@ def task_plot(task: str, courses: Sequence[Course]) -> str:
     low, high = min(steps), max(steps)
     frame = Frame.inside(
         width=WIDTH, height=HEIGHT + int(key_height) - 18, top=32 + key_height + 14,
-        x_range=(low, high) if high > low else (low - 0.5, high + 0.5), y_range=rounded_range([y for course in courses for y in (*course.low, *course.high)], keep_zero=False),
+        x_range=(low, high) if high > low else (low - 0.5, high + 0.5),
+        y_range=rounded_range([y for course in courses for y in (*course.low, *course.high)], keep_zero=False),
     )  # fmt: skip
     bands = "".join(_band(frame, course) for course in courses)
     lines = "".join(_line(frame, course) for course in courses)

@@ -83,6 +83,8 @@ class SweepResult:
     command: str
     dimensions: tuple[str, ...]
     jobs: tuple[JobResult, ...]
+    against: str | None = None
+    """Name of the variant that the others are compared with; None: the first."""
 
     @property
     def name(self) -> str:
@@ -109,7 +111,7 @@ class SweepResult:
         return [name for name in ("macro", *TASKS) if name in known] + sorted(name for name in known if "/" in name)
 
 
-def read_sweep(folder: Path) -> SweepResult:
+def read_sweep(folder: Path, against: str | None = None) -> SweepResult:
     """Reads a multirun folder. Raises `ValueError` for one that is none, holds jobs of another sweep, or has a broken file."""
     plan = read_plan(folder)
     if plan is None:
@@ -121,7 +123,7 @@ def read_sweep(folder: Path) -> SweepResult:
             "move one of them into a folder of its own"
         )
     jobs = tuple(_job(folder / name, planned) for name, planned in plan.jobs.items())
-    return SweepResult(folder=folder, command=plan.command, dimensions=plan.dimensions, jobs=jobs)
+    return SweepResult(folder=folder, command=plan.command, dimensions=plan.dimensions, jobs=jobs, against=against)
 
 
 def is_multirun(folder: Path) -> bool:

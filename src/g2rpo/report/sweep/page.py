@@ -68,7 +68,9 @@ def _hours(hours: float) -> str:
 
 def _notes(sweep: SweepResult) -> str:
     """Jobs without a result, by name."""
-    lines = [f"{job.name}: {job.state}{f' ({job.why})' if job.why else ''}" for job in sweep.jobs if job.state not in ("finished", "waiting")]
+    lines = [
+        f"{job.name}: {job.state}{f' ({job.why})' if job.why else ''}" for job in sweep.jobs if job.state not in ("finished", "waiting")
+    ]
     waiting = [job.name for job in sweep.jobs if job.state == "waiting"]
     lines += [f"not begun: {', '.join(waiting)}"] if waiting else []
     return f'<div class="notes"><ul>{"".join(f"<li>{escape(line)}</li>" for line in lines)}</ul></div>' if lines else ""

@@ -6,9 +6,9 @@ from html import escape
 from g2rpo.prompt import TASKS
 from g2rpo.report.markup import change_text, score_text, section, table, task_name
 from g2rpo.report.palette import GRID, INK, MUTED
+from g2rpo.report.svg import Scale, drawing, label, number_text, rounded_range, ticks
 from g2rpo.report.sweep.folder import JobResult, SweepResult
 from g2rpo.report.sweep.statistics import Difference, difference, spread
-from g2rpo.report.svg import Scale, drawing, label, number_text, rounded_range, ticks
 from g2rpo.sweep.job import rounded, short_keys
 
 Variant = tuple[tuple[str, str], ...]
@@ -33,8 +33,13 @@ def by_seed(jobs: list[JobResult], column: str) -> dict[str, float]:
 
 
 def reference(sweep: SweepResult) -> Variant:
-    """What the others are compared with: the first variant of the sweep."""
-    return next(iter(sweep.variants))
+    """What the others are compared with: the first variant of the sweep, or the one that was asked for."""
+    names = {variant_name(variant): variant for variant in sweep.variants}
+    if sweep.against is None:
+        return next(iter(sweep.variants))
+    if sweep.against not in names:
+        raise ValueError(f"--against: no variant {sweep.against!r} in {sweep.folder}; expected one of: {', '.join(names)}")
+    return names[sweep.against]
 
 
 def gain(sweep: SweepResult, variant: Variant, column: str = "macro") -> Difference:
@@ -74,7 +79,8 @@ def _tables(sweep: SweepResult) -> str:
     benchmarks = [name for name in sweep.columns if "/" in name]
     if benchmarks:
         inner = [
-            [escape(variant_name(v)), *(_cell(list(by_seed(jobs, name).values())) for name in benchmarks)] for v, jobs in sweep.variants.items()
+            [escape(variant_name(v)), *(_cell(list(by_seed(jobs, name).values())) for name in benchmarks)]
+            for v, jobs in sweep.variants.items()
         ]
         parts += '<h3>Benchmarks, score in [0, 1]</h3><div class="wide">'
         parts += table(["variant", *(escape(name.partition("/")[2]) for name in benchmarks)], inner) + "</div>"
@@ -132,7 +138,9 @@ def gain_plot(sweep: SweepResult, width: int = 900) -> str:
         parts.append(f'<path d="M{scale.px(won.mean):.1f} {y - 8}v16" stroke="{INK}" stroke-width="3"/>')
     parts.append(label(width - 20, bottom + 33, "gain in held-out score", anchor="end", kind="unit"))
     title = f"Gain over {variant_name(reference(sweep))}, mean of the tasks"
-    return '<h3>Gain by seed</h3><figure class="gain">' + drawing(width=width, height=height, title=title, body="".join(parts)) + "</figure>"
+    return (
+        '<h3>Gain by seed</h3><figure class="gain">' + drawing(width=width, height=height, title=title, body="".join(parts)) + "</figure>"
+    )
 
 
 def _half(won: Difference) -> float:

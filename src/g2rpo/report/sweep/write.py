@@ -10,15 +10,17 @@ from g2rpo.report.sweep.folder import SEED, JobResult, SweepResult, read_sweep
 from g2rpo.report.sweep.page import page
 
 
-def write_sweep_report(folder: Path) -> Path:
+def write_sweep_report(folder: Path, against: str | None = None) -> Path:
     """Writes both, whole or not at all, and returns the path of the page.
 
+    `against` names the variant that the others are compared with; None takes the first.
     Works on a sweep that has not ended: jobs that are missing, run or have failed are listed. Raises `ValueError` for a folder that is
     no multirun's, or has jobs of two sweeps or a broken file in it.
     """
-    sweep = read_sweep(folder)
+    sweep = read_sweep(folder, against)
+    drawn = page(sweep)
     write_whole(folder / "sweep.csv", csv_text(sweep))
-    write_whole(folder / "sweep.html", page(sweep))
+    write_whole(folder / "sweep.html", drawn)
     return folder / "sweep.html"
 
 
@@ -26,7 +28,18 @@ def csv_text(sweep: SweepResult) -> str:
     """One row a job: its dimensions, its state, and the numbers of its summary.json as they stand there."""
     dimensions = list(dict.fromkeys([*sweep.dimensions, SEED]))
     scores = [f"heldout/{name}" if "/" not in name else name for name in sweep.columns]
-    header = ["job", *dimensions, "state", "steps", *scores, "heldout_before/macro", "heldout_greedy/macro", "time_s", "device_h", "config_hash"]
+    header = [
+        "job",
+        *dimensions,
+        "state",
+        "steps",
+        *scores,
+        "heldout_before/macro",
+        "heldout_greedy/macro",
+        "time_s",
+        "device_h",
+        "config_hash",
+    ]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(header)
