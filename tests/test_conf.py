@@ -22,8 +22,15 @@ TINY = files("g2rpo") / "model" / "tiny_qwen3_vl"
 ROWS = Path(__file__).parent / "data" / "rows.jsonl"
 FILES = [f"data.files={ROWS}", "data.root=.", "task_mix.weights={math: 1.0}"]
 
+HUB = [
+    f"data.path={ROWS.parent}", "data.columns={text: text, answer: answer}", "data.values={answer_type: numerical, task: math}",
+    "task_mix.weights={math: 1.0}",
+]  # fmt: skip
+
 GIVEN = {
     "model=folder": [f"model.path={TINY}"], "data=onethinker": FILES, "data=jsonl": FILES,
+    "data=hub": HUB, "data=hub_stream": HUB,
+    "experiment=openvlthinker_v2": FILES, "experiment=grpo_baseline": FILES,
     "reward=judge": ["reward.judge.model=m", "reward.judge.api_key_env=null"],
     "judge=openai": ["judge.model=m", "judge.api_key_env=null"],
 }  # fmt: skip

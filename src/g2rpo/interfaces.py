@@ -89,6 +89,20 @@ class RolloutEngine(Protocol):
 
 
 @runtime_checkable
+class OwnWeights(Protocol):
+    """What a rollout engine has besides, if it holds weights of its own that can fall behind the trainer's."""
+
+    in_trainer_process: bool
+    """Whether it lives inside the one process that trains, so that there cannot be several."""
+
+    def rest(self) -> None:
+        """Called when a step's completions are drawn: what holds memory may let go of it until `load_weights` or `generate`."""
+
+    def metrics(self) -> dict[str, float]:
+        """Numbers of the step that has just ended, all ranks', by their names in metrics.py. Called by every rank."""
+
+
+@runtime_checkable
 class Reward(Protocol):
     """Judges one completion. Raises only for a broken prompt, never for a strange completion."""
 

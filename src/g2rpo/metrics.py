@@ -45,6 +45,18 @@ METRICS = (
     Metric("policy/old_logprob_gap", "nats/token", "largest difference between the sampler's and the trainer's log-probability"),
     Metric("rollout/completion_tokens", "tokens", "mean completion length", per_task=True),
     Metric("rollout/truncated_frac", "frac", "share of completions cut at rollout.max_new_tokens", per_task=True),
+    Metric(
+        "rollout/sync_logprob_gap", "nats/token", "largest difference between engine and trainer after the weights went over", summary="max"
+    ),
+    Metric(
+        "rollout/logprob_gap_mean", "nats/token", "mean |log-probability| difference of sampler and trainer", per_task=True, summary="max"
+    ),
+    Metric("rollout/logprob_gap_max", "nats/token", "largest difference of sampler and trainer", per_task=True, summary="max"),
+    Metric("rollout/sampler_k3", "nats/token", "KL of sampler and trainer, k3 estimate", per_task=True, summary="max"),
+    Metric("rollout/ess_frac", "frac", "effective sample size of the importance weights trainer / sampler", per_task=True, summary="min"),
+    Metric("rollout/num_regenerated", "prompts", "prompts asked again because a request failed", summary="max"),
+    Metric("rollout/num_restarts", "restarts", "times the engine had to be started again", summary="max"),
+    Metric("rollout/freed_gib", "GiB", "GPU memory that the sleeping engine gave back"),
     Metric("loss/policy", "loss", "the clipped surrogate"),
     Metric("loss/kl", "nats/token", "KL penalty to the reference, before its coefficient"),
     Metric("loss/entropy_band", "loss", "penalty for entropy outside its band"),
@@ -64,6 +76,21 @@ METRICS = (
     Metric("time/rollout_s", "s", "drawing, generating and scoring completions"),
     Metric("time/equity_s", "s", "measuring gradient equity"),
     Metric("time/update_s", "s", "forward, backward and optimiser"),
+    Metric("time/data_s", "s", "drawing and encoding prompts; the step's first batch is drawn before time/step_s begins"),
+    Metric("time/vision_s", "s", "vision tower, in rollouts and in forward passes"),
+    Metric("time/prefill_s", "s", "prompts through the network before the first sampled token"),
+    Metric("time/decode_s", "s", "sampling completions"),
+    Metric("time/reward_s", "s", "judging completions"),
+    Metric("time/advantage_s", "s", "shaped rewards and advantages"),
+    Metric("time/old_logprobs_s", "s", "log-probabilities of completions under the reference, and under the policy where asked for"),
+    Metric("time/forward_s", "s", "forward passes and loss of the updates, vision tower apart"),
+    Metric("time/backward_s", "s", "backward passes of the updates"),
+    Metric("time/optimiser_s", "s", "clipping and optimiser steps"),
+    Metric("time/sync_s", "s", "giving the new weights to the sampler, and the proof that they arrived; part of the update"),
+    Metric("time/tokens_per_second", "tokens/s", "prompt and completion tokens of a step, each prompt once, over its time"),
+    Metric("time/useful_frac", "frac", "share of tokens in training passes that are neither padding nor a prompt's copy"),
+    Metric("time/tflops", "TFLOP/s", "least work of generating and learning, over the step's time"),
+    Metric("time/mfu_frac", "frac", "the same as a share of what the GPUs can do in bfloat16"),
 )
 BY_NAME = {metric.name: metric for metric in METRICS}
 

@@ -1,5 +1,6 @@
 """What all losses share: masks, denominators, micro-batches, the KL term and the correction for a foreign sampler."""
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -159,6 +160,16 @@ def test_a_foreign_sampler_is_corrected_by_truncated_weights_without_gradient() 
     expected = -ADVANTAGES.double().unsqueeze(1) * weights * MASK / 7
     torch.testing.assert_close(gradient(value, logprobs), expected)
     assert not ClipLoss(tis_clip=2.0)(logprobs.detach(), old, ADVANTAGES.double(), MASK, sampler_logprobs=sampler)[0].requires_grad
+
+
+def test_a_completion_is_weighed_by_the_product_over_its_tokens_where_that_is_asked_for() -> None:
+    # 4 tokens of e^.3 make 3.3 and are truncated to 2, 1 of e^-.5 stays, 2 of e^-1 make e^-2; what stands outside the mask has no part
+    logprobs = torch.full((3, 4), -3.0, dtype=torch.float64, requires_grad=True)
+    old = logprobs.detach()
+    sampler = (old - torch.tensor([[0.3], [-0.5], [-1.0]], dtype=torch.float64)).where(MASK, 9.0)
+    value, _ = ClipLoss(tis_clip=2.0, tis_level="sequence")(logprobs, old, ADVANTAGES.double(), MASK, sampler_logprobs=sampler)
+    weights = torch.tensor([[2.0], [math.exp(-0.5)], [math.exp(-2.0)]], dtype=torch.float64)
+    torch.testing.assert_close(gradient(value, logprobs), -ADVANTAGES.double().unsqueeze(1) * weights * MASK / 7)
 
 
 def test_the_correction_needs_the_samplers_own_numbers() -> None:

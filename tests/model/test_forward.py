@@ -68,7 +68,7 @@ def test_no_images_have_no_features(policy: Any, encoder: QwenEncoder, ask: Ask)
 def test_logits_are_divided_by_the_temperature_and_forbidden_ones_minus_infinity(temperature: float, divisor: float, policy: Any) -> None:
     hidden = torch.randn(3, 128, generator=torch.Generator().manual_seed(1))
     expected = hidden @ policy.lm_head.weight.T / divisor
-    logits = masked_logits(policy, hidden, (2, 9), temperature)
+    logits = masked_logits(policy.lm_head, hidden, (2, 9), temperature)
     assert (logits[:, [2, 9]] == float("-inf")).all()
     allowed = [i for i in range(logits.shape[1]) if i not in (2, 9)]
     assert torch.allclose(logits[:, allowed], expected[:, allowed], atol=1e-5)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from g2rpo.model.encoder import QwenEncoder
-from g2rpo.model.stats import TokenStats, token_stats
+from g2rpo.model.stats import PolicyPass, TokenStats, token_stats
 from g2rpo.records import Prompt, PromptBatch
 
 LENGTHS = (3, 6, 1, 4, 6, 2, 5, 1)
@@ -60,10 +60,10 @@ def _plain(case: Case, forbidden: Sequence[int] = (), temperature: float = 1.0) 
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_statistics_are_those_of_a_plain_forward_pass_of_one_row_at_a_time(temperature: float, case: Case) -> None:
+@pytest.mark.parametrize(("prefix", "temperature"), [("shared", 1.0), ("shared", 0.7), ("repeated", 0.7)])
+def test_statistics_are_those_of_a_plain_forward_pass_of_one_row_at_a_time(prefix: str, temperature: float, case: Case) -> None:
     forbidden = case.encoder.forbidden_token_ids
-    stats, plain = case.stats(forbidden=forbidden, temperature=temperature), _plain(case, forbidden, temperature)
+    stats, plain = case.stats(forbidden=forbidden, temperature=temperature, prefix=prefix), _plain(case, forbidden, temperature)
     assert torch.allclose(stats.logprobs, plain.logprobs, atol=1e-5)
     assert torch.allclose(stats.entropy, plain.entropy, atol=1e-5)
     assert (stats.logprobs[case.mask] < 0).all()
@@ -96,19 +96,6 @@ def test_gradients_are_those_of_the_plain_forward_pass(temperature: float, case:
     assert min(float(grad.abs().max()) for grad in grads[0]) > 0
 
 
-@pytest.mark.parametrize("chunk_tokens", [1, 5, 28])
-def test_the_size_of_a_chunk_does_not_matter(chunk_tokens: int, case: Case) -> None:
-    parameters = list(case.policy.parameters())
-    results = []
-    for options in ({}, {"chunk_tokens": chunk_tokens}):
-        stats = case.stats(forbidden=case.encoder.forbidden_token_ids, **options)
-        results.append((stats, torch.autograd.grad(stats.logprobs.sum() + stats.entropy.square().sum(), parameters)))
-    (stats, grads), (cut, cut_grads) = results
-    assert torch.allclose(stats.logprobs, cut.logprobs, atol=1e-5)
-    assert torch.allclose(stats.entropy, cut.entropy, atol=1e-5)
-    assert all(torch.allclose(x, y, atol=1e-4 * float(x.abs().max()) + 1e-6) for x, y in zip(grads, cut_grads, strict=True))
-
-
 def test_forbidden_tokens_have_probability_zero_and_leave_no_nan_behind(case: Case) -> None:
     allowed, words = range(10, 15), case.policy.config.text_config.vocab_size
     forbidden = tuple(token for token in range(words) if token not in allowed)
@@ -131,3 +118,9 @@ def test_forbidden_tokens_have_probability_zero_and_leave_no_nan_behind(case: Ca
 def test_what_stands_behind_the_end_of_a_completion_does_not_matter(case: Case) -> None:
     filled = case.ids.where(case.mask, 77)
     assert torch.allclose(token_stats(case.policy, case.batch, filled, case.mask).logprobs, case.stats().logprobs, atol=1e-5)
+
+
+def test_an_unknown_form_is_refused_with_its_key() -> None:
+    assert PolicyPass().prefix == "shared"
+    with pytest.raises(ValueError, match=r"policy\.prefix: expected one of shared, repeated, got 'share'"):
+        PolicyPass(prefix="share")

@@ -9,10 +9,12 @@ from g2rpo.advantage.g2rpo import G2RPO
 from g2rpo.metrics import METRICS, metric_of
 from g2rpo.records import TASKS, Prompt, PromptBatch, Rollouts, Scores, task_index
 from g2rpo.rollout.collect import Collected
+from g2rpo.stopwatch import STAGES
 from g2rpo.training.step_metrics import StepTimes, step_metrics
 from g2rpo.training.table import completion_table
 from g2rpo.training.update import UpdateStats
 
+SPEED = ("time/tokens_per_second", "time/useful_frac", "time/tflops", "time/mfu_frac")
 MATH, CHART, GROUNDING = (task_index(task) for task in ("math", "chart", "grounding"))
 
 
@@ -50,7 +52,7 @@ def row(**options: Any) -> dict[str, float]:
         update({"math": 4.0}, {"math": 5.0}, 0.25, policy=1.0, clip_frac=0.5, grad_norm=3.0),
         update({"math": 1.0, "chart": 2.0}, {"math": 5.0, "chart": 5.0}, 9.0, policy=2.0, kl=0.5, entropy_band=0.125),
     ]
-    times = StepTimes(start=10.0, rolled_out=12.5, probed=12.75, updated=13.5)
+    times = StepTimes(start=10.0, rolled_out=12.5, probed=12.75, updated=13.5, stages=dict.fromkeys(STAGES, 0.125))
     table = completion_table(collected, scores.total + 9, parts | options.get("parts", {}), G2RPO(scope="group"))
     return step_metrics(collected, table, updates, times)
 
@@ -95,6 +97,7 @@ def test_losses_are_means_over_updates_and_the_gap_is_that_of_the_first() -> Non
 def test_times_are_differences_in_seconds() -> None:
     found = row()
     assert (found["time/step_s"], found["time/rollout_s"], found["time/equity_s"], found["time/update_s"]) == (3.5, 2.5, 0.25, 0.75)
+    assert (found["time/vision_s"], found["time/backward_s"]) == (0.125, 0.125)
 
 
 def test_the_length_part_is_logged_where_there_is_one() -> None:
@@ -109,6 +112,18 @@ def test_advantages_are_described_by_task() -> None:
     assert found["advantage/std/chart"] == pytest.approx(0.6744898, abs=1e-6)
 
 
-def test_the_names_of_a_row_are_the_declared_ones_but_for_the_probe() -> None:
+def test_the_names_of_a_row_are_the_declared_ones_but_for_the_probe_and_engines_with_weights_of_their_own() -> None:
     named = {metric_of(column).name for column in row(parts={"length": torch.zeros(4)})}
-    assert named == {metric.name for metric in METRICS if not metric.name.startswith("equity/")}
+    engines = {
+        "sync_logprob_gap",
+        "logprob_gap_mean",
+        "logprob_gap_max",
+        "sampler_k3",
+        "ess_frac",
+        "num_regenerated",
+        "num_restarts",
+        "freed_gib",
+    }
+    elsewhere = {f"rollout/{name}" for name in engines}
+    evaluated = ("equity/", "benchmark/", "heldout/")
+    assert named == {metric.name for metric in METRICS if not metric.name.startswith(evaluated)} - elsewhere - set(SPEED)

@@ -84,7 +84,7 @@ def test_any_cut_into_micro_batches_gives_the_same_gradient(
         assert (pieces - whole).norm() < 1e-6 * whole.norm()
         assert cut_loss == pytest.approx(loss, abs=1e-6)
         assert cut_stats.loss == pytest.approx(stats.loss, abs=1e-5)
-        torch.testing.assert_close(cut_stats.entropy_sum, stats.entropy_sum)
+        torch.testing.assert_close(cut_stats.entropy_sum, stats.entropy_sum, rtol=1e-6, atol=0)
         assert cut_stats.tokens.tolist() == stats.tokens.tolist()
 
 

@@ -21,6 +21,7 @@ from g2rpo.loss.kl import ESTIMATORS, MAX_LOG_RATIO, KLEstimator
 
 Aggregation = Literal["token", "seq", "constant"]
 KLPlacement = Literal["loss", "reward"]
+TISLevel = Literal["token", "sequence"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +61,8 @@ class PolicyLoss(ABC):
     """`reward`: whoever computes rewards subtracts `kl_coef` times `kl.completion_penalty`; the loss then only reports the KL."""
     tis_clip: float | None = None
     """Largest importance weight between trainer and sampler (2 is usual); None where the sampler is the trainer's own model."""
+    tis_level: TISLevel = "token"
+    """Whose importance weight: each token's own, or one of the whole completion, the product of its tokens' (truncated alike)."""
 
     def __post_init__(self) -> None:
         if self.aggregation not in get_args(Aggregation):
@@ -68,6 +71,8 @@ class PolicyLoss(ABC):
             raise ValueError(f"loss.kl_estimator: expected one of {', '.join(ESTIMATORS)}, got {self.kl_estimator!r}")
         if self.kl_placement not in get_args(KLPlacement):
             raise ValueError(f"loss.kl_placement: expected one of {', '.join(get_args(KLPlacement))}, got {self.kl_placement!r}")
+        if self.tis_level not in get_args(TISLevel):
+            raise ValueError(f"loss.tis_level: expected one of {', '.join(get_args(TISLevel))}, got {self.tis_level!r}")
         if not 0 <= self.kl_coef < float("inf"):
             raise ValueError(f"loss.kl_coef: expected 0 (no KL) or more, got {self.kl_coef}")
         if self.max_tokens is not None and self.max_tokens < 1:
@@ -160,8 +165,10 @@ class PolicyLoss(ABC):
     def _sampler_weight(
         self, old_logprobs: Float[Tensor, "b t"], sampler_logprobs: Float[Tensor, "b t"] | None, mask: Bool[Tensor, "b t"]
     ) -> Float[Tensor, "b t"]:
-        """Truncated importance weight min(trainer / sampler, C) of each token, without gradient."""
+        """Truncated importance weight min(trainer / sampler, C) of each token or its completion, without gradient."""
         if sampler_logprobs is None:
             raise ValueError(f"loss.tis_clip={self.tis_clip} needs sampler_logprobs; pass them, or set loss.tis_clip=null")
         gap = old_logprobs - sampler_logprobs.detach().where(mask, 0.0)
+        if self.tis_level == "sequence":
+            gap = gap.sum(1, keepdim=True).expand_as(gap)
         return gap.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp().clamp(max=self.tis_clip)

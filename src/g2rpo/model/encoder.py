@@ -34,7 +34,7 @@ class QwenEncoder:
         self.tokenizer = AutoTokenizer.from_pretrained(path)
         self.image_processor = Qwen2VLImageProcessorPil.from_pretrained(path)
         size = dict(self.image_processor.size)
-        self._size = {"shortest_edge": min_pixels or size["shortest_edge"], "longest_edge": max_pixels or size["longest_edge"]}
+        self.size = {"shortest_edge": min_pixels or size["shortest_edge"], "longest_edge": max_pixels or size["longest_edge"]}
         self.image_token_id = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
         self.eos_token_id = self.tokenizer.eos_token_id
         self.pad_token_id = self.tokenizer.pad_token_id
@@ -61,7 +61,7 @@ class QwenEncoder:
         """The image at the size the policy sees it, so that `encode` has nothing left to scale. Raises `ValueError` for a strip."""
         width, height = image.size
         factor = self.image_processor.patch_size * self.image_processor.merge_size
-        bounds = {"min_pixels": self._size["shortest_edge"], "max_pixels": self._size["longest_edge"]}
+        bounds = {"min_pixels": self.size["shortest_edge"], "max_pixels": self.size["longest_edge"]}
         target = smart_resize(height, width, factor=factor, **bounds)[::-1]
         return image if target == image.size else image.resize(target, self.image_processor.resample)
 
@@ -83,7 +83,7 @@ class QwenEncoder:
     def _patches(self, images: list[Image.Image]) -> dict[str, Tensor] | None:
         if not images:
             return None
-        out = self.image_processor(images=images, return_tensors="pt", size=self._size)
+        out = self.image_processor(images=images, return_tensors="pt", size=self.size)
         return {"pixel_values": out["pixel_values"], "image_grid_thw": out["image_grid_thw"]}
 
     def _token_ids(self, prompt: Prompt, grids: list[list[int]]) -> list[int]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from g2rpo.records import PromptBatch
+from g2rpo.stopwatch import stage
 
 
 def prompt_positions(policy: Any, batch: PromptBatch) -> tuple[Int[Tensor, "3 p l"], Int[Tensor, " p"]]:
@@ -23,6 +24,7 @@ def prompt_positions(policy: Any, batch: PromptBatch) -> tuple[Int[Tensor, "3 p 
     return positions, batch.attention_mask.sum(1) + deltas[:, 0]
 
 
+@stage("vision")
 def encode_images(policy: Any, batch: PromptBatch) -> dict[str, Any]:
     """One pass of the vision tower over all images of a batch; empty where the batch has none."""
     if batch.pixel_values is None:
@@ -68,9 +70,9 @@ def completion_positions(first: Int[Tensor, " b"], length: int) -> Int[Tensor, "
     return steps.expand(3, -1, -1)
 
 
-def masked_logits(policy: Any, hidden: Float[Tensor, "n d"], forbidden: tuple[int, ...], temperature: float) -> Float[Tensor, "n v"]:
+def masked_logits(head: Any, hidden: Float[Tensor, "n d"], forbidden: tuple[int, ...], temperature: float) -> Float[Tensor, "n v"]:
     """Float32 logits at a temperature (0 counts as 1), forbidden tokens at minus infinity: for sampling and for training."""
-    logits = policy.lm_head(hidden).float()
+    logits = head(hidden).float()
     if temperature > 0:
         logits = logits / temperature
     blocked = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)

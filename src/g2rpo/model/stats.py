@@ -1,18 +1,38 @@
 """The one place where the policy is called for training statistics.
 
-Only completion positions are projected to the vocabulary, a chunk of tokens at a time, and every chunk is computed again in
-the backward pass: logits of shape [b, t, V] never exist.
+A prompt and its images go through the network once per group (`shared_prefix.py`) and only completion positions are projected to
+the vocabulary, piece by piece (`head.py`): neither prompts nor logits of shape [b, t, V] exist once per completion.
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-from g2rpo.model.forward import completion_positions, encode_images, masked_logits, prompt_positions, recomputed_layers, repeat_images
+from g2rpo.model.forward import completion_positions, encode_images, prompt_positions, recomputed_layers, repeat_images
+from g2rpo.model.head import head_stats
+from g2rpo.model.shared_prefix import shared_hidden
 from g2rpo.records import PromptBatch
+
+PREFIXES = ("shared", "repeated")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyPass:
+    """How the policy is called for training statistics.
+
+    Args:
+        prefix: `shared` passes a prompt once for its whole group; `repeated` once per completion, for models whose attention the
+            shared form does not know. Changes speed and memory, and numbers in their last bits only.
+    """
+
+    prefix: str = "shared"
+
+    def __post_init__(self) -> None:
+        if self.prefix not in PREFIXES:
+            raise ValueError(f"policy.prefix: expected one of {', '.join(PREFIXES)}, got {self.prefix!r}")
 
 
 class TokenStats(NamedTuple):
@@ -22,10 +42,8 @@ class TokenStats(NamedTuple):
     entropy: Float[Tensor, "b t"]
 
 
-def completion_hidden(
-    policy: Any, batch: PromptBatch, completion_ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"]
-) -> Float[Tensor, "b t d"]:
-    """Last hidden states at the positions that predict the completion tokens; `b` is a multiple of the number of prompts."""
+def repeated_hidden(policy: Any, batch: PromptBatch, completion_ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "n d"]:
+    """Last hidden states that predict the completion tokens under the mask, in row-major order; one row per prompt and completion."""
     times = completion_ids.shape[0] // batch.input_ids.shape[0]
     positions, first = prompt_positions(policy, batch)
     tail = completion_positions(first.repeat_interleave(times), completion_ids.shape[1])
@@ -38,39 +56,21 @@ def completion_hidden(
             use_cache=False,
         )
     start = batch.input_ids.shape[1] - 1
-    return output.last_hidden_state[:, start : start + completion_ids.shape[1]]
+    return output.last_hidden_state[:, start : start + completion_ids.shape[1]][mask]
 
 
 def token_stats(
-    policy: Any,
-    batch: PromptBatch,
-    completion_ids: Int[Tensor, "b t"],
-    completion_mask: Bool[Tensor, "b t"],
-    *,
-    forbidden: tuple[int, ...] = (),
-    temperature: float = 1.0,
-    chunk_tokens: int = 1024,
-) -> TokenStats:
+    policy: Any, batch: PromptBatch, completion_ids: Int[Tensor, "b t"], completion_mask: Bool[Tensor, "b t"], *,
+    forbidden: tuple[int, ...] = (), temperature: float = 1.0, prefix: str = "shared",
+) -> TokenStats:  # fmt: skip
     """Log-probability of every completion token and exact entropy of the distribution it was drawn from.
 
-    Temperature and forbidden tokens are those of sampling, so that the numbers are comparable with the sampler's.
+    Temperature and forbidden tokens are those of sampling, so that the numbers are comparable with the sampler's. Rows answer prompts
+    group by group: `b` is a multiple of the number of prompts. `prefix`: see `PolicyPass`.
     """
-    hidden = completion_hidden(policy, batch, completion_ids, completion_mask)
-    rows, targets = hidden[completion_mask], completion_ids[completion_mask]
-    parts = [
-        checkpoint(_chunk, policy, h, y, forbidden, temperature, use_reentrant=False)
-        for h, y in zip(rows.split(chunk_tokens), targets.split(chunk_tokens), strict=True)
-    ]
-    logprobs, entropy = (torch.cat(values) for values in zip(*parts, strict=True))
+    hidden_of = shared_hidden if prefix == "shared" else repeated_hidden
+    hidden = hidden_of(policy, batch, completion_ids, completion_mask)
+    targets = completion_ids[completion_mask]
+    logprobs, entropy = head_stats(policy.lm_head, hidden, targets, forbidden=forbidden, temperature=temperature)
     blank = torch.zeros(completion_mask.shape, dtype=logprobs.dtype, device=logprobs.device)
     return TokenStats(blank.masked_scatter(completion_mask, logprobs), blank.masked_scatter(completion_mask, entropy))
-
-
-def _chunk(
-    policy: Any, hidden: Float[Tensor, "n d"], targets: Int[Tensor, " n"], forbidden: tuple[int, ...], temperature: float
-) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-    logp = masked_logits(policy, hidden, forbidden, temperature).log_softmax(-1)
-    # a forbidden token has p = 0 and log p = -inf; 0 * -inf is nan, in the gradient too, so its term is left out before the product
-    finite = logp.masked_fill(logp == float("-inf"), 0.0)
-    entropy = -(logp.exp() * finite).sum(-1)
-    return logp.gather(-1, targets[:, None])[:, 0], entropy

@@ -17,6 +17,7 @@ from g2rpo.records import TASKS, PromptBatch, Rollouts, Sampling, Scores
 from g2rpo.rollout.groups import generate_groups, group_means
 from g2rpo.rollout.join import cat_batches, cat_rollouts, cat_scores, select_groups
 from g2rpo.rollout.score import score_rollouts
+from g2rpo.stopwatch import stage
 
 
 class OnlineFilter:
@@ -106,7 +107,8 @@ def collect(
     draws = 0
     while room > 0 and draws < group_filter.max_draws:
         batch = more() if draws else first
-        rollouts = generate_groups(engine, batch, sampling, group_size_of or {}, seed + draws)
+        with stage("decode"):
+            rollouts = generate_groups(engine, batch, sampling, group_size_of or {}, seed + draws)
         scored = score_rollouts(reward, batch.prompts, rollouts, failure_budget)
         accuracy = group_means(scored.scores.parts["accuracy"], rollouts.prompt, len(batch.prompts))
         keep = group_filter.keeps(accuracy)

@@ -14,6 +14,7 @@ from transformers import DynamicCache
 from g2rpo.interfaces import Encoder
 from g2rpo.model.forward import encode_images, masked_logits, prompt_positions
 from g2rpo.records import PromptBatch, Rollouts, Sampling
+from g2rpo.stopwatch import stage
 
 
 class HFEngine:
@@ -91,6 +92,7 @@ class _Decoder:
             hidden = self._step(tokens)
         raise AssertionError("max_new_tokens is at least 1")
 
+    @stage("prefill")
     def _prefill(self) -> tuple[Float[Tensor, "b d"], Int[Tensor, " b"]]:
         positions, first = prompt_positions(self.policy, self.batch)
         output = self.policy.model(
@@ -107,7 +109,7 @@ class _Decoder:
 
     def _sample(self, hidden: Float[Tensor, "n d"]) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
         forbidden = tuple(self.encoder.forbidden_token_ids)
-        logp = masked_logits(self.policy, hidden, forbidden, self.sampling.temperature).log_softmax(-1)
+        logp = masked_logits(self.policy.lm_head, hidden, forbidden, self.sampling.temperature).log_softmax(-1)
         if logp.isnan().any():
             raise FloatingPointError("the policy's logits became nan while sampling")
         if self.sampling.temperature == 0:

@@ -20,6 +20,9 @@ from g2rpo.files import write_whole
 State = Literal["finished", "running", "failed", "stopped", "waiting"]
 PROCESS = "process.json"
 """Who runs a job: host, process, times, exit code."""
+CONSOLE = "console.log"
+"""What a job wrote to stdout and stderr, of all its tries."""
+SAID = "[g2rpo][ERROR] - "
 BEAT_S = 15.0
 """How often a process says that it is alive."""
 SILENCE_S = 120.0
@@ -164,15 +167,21 @@ def _is_of(pid: int, folder: Path) -> bool:
     if not path.exists():
         return True  # no such file system here; the number must do
     words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    if not words:  # it has only just begun, or it has ended and nobody has asked how
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return str(folder.resolve()) in words
 
 
 def why(folder: Path, code: int | None) -> str:
-    """The last line of the traceback, or what the exit code says."""
-    path = folder / "error.txt"
-    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()] if path.is_file() else []
-    if lines:
-        return lines[-1]
+    """How a job ended: the sentence it said, or the last line of its traceback, or what the exit code says."""
+    said = [line.partition(SAID)[2] for line in _lines(folder / CONSOLE) if SAID in line]
+    trace = [line for line in _lines(folder / "error.txt") if line.strip()]
+    if trace:
+        return said[-1] if said else trace[-1]
     if code is None:
         return "its process is gone"
     return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from g2rpo.sweep.job import Job, read_mark, read_summary, state_of, why
+from g2rpo.sweep.job import CONSOLE, Job, read_mark, read_summary, state_of, why
 from g2rpo.sweep.plan import Plan, read_plan
-from g2rpo.sweep.process import CONSOLE, Task
+from g2rpo.sweep.process import Task
 from g2rpo.sweep.runner import Runner
 
 log = logging.getLogger("g2rpo")

@@ -17,12 +17,15 @@ class BatchPlan:
         group_size_of: Tasks whose prompts get another number of completions; None stands for `group_size`.
         num_minibatches: Optimiser updates per rollout batch; the groups are dealt out at random.
         micro_prompts: Groups in one forward pass; null takes a whole minibatch. Changes memory, not numbers.
+        micro_tokens: Instead, tokens in one forward pass, each prompt counted once beside its completions. Groups are dealt out so
+            that the passes are of nearly equal size; a group longer than this is a pass of its own.
     """
 
     prompts: int
     group_size: int
     num_minibatches: int = 1
     micro_prompts: int | None = None
+    micro_tokens: int | None = None
     group_size_of: Mapping[str, int | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -40,6 +43,12 @@ class BatchPlan:
             raise ValueError(f"batch.num_minibatches: expected 1 to batch.prompts={self.prompts}, got {self.num_minibatches}")
         if self.micro_prompts is not None and self.micro_prompts < 1:
             raise ValueError(f"batch.micro_prompts: expected null or at least 1 prompt, got {self.micro_prompts}")
+        if self.micro_tokens is not None and self.micro_tokens < 1:
+            raise ValueError(f"batch.micro_tokens: expected null or at least 1 token, got {self.micro_tokens}")
+        if self.micro_tokens is not None and self.micro_prompts is not None:
+            raise ValueError(
+                f"batch.micro_tokens={self.micro_tokens}, batch.micro_prompts={self.micro_prompts}: both cut a minibatch; set one to null"
+            )
 
     def group_sizes(self) -> dict[str, int]:
         """Of the tasks that have one of their own."""
@@ -54,7 +63,21 @@ class BatchPlan:
         parts = [sorted(order[i :: self.num_minibatches]) for i in range(self.num_minibatches)]
         return [part for part in parts if part]
 
-    def microbatches(self, rows: list[int]) -> list[list[int]]:
-        """Cuts a minibatch into pieces of `micro_prompts`."""
+    def microbatches(self, rows: list[int], tokens: list[int]) -> list[list[int]]:
+        """Cuts a minibatch into pieces of `micro_prompts`, or of `micro_tokens`; `tokens[row]` counts a prompt and its completions."""
+        if self.micro_tokens is not None:
+            return balanced(rows, tokens, self.micro_tokens)
         size = self.micro_prompts or max(1, len(rows))
         return [rows[i : i + size] for i in range(0, len(rows), size)]
+
+
+def balanced(rows: list[int], tokens: list[int], most: int) -> list[list[int]]:
+    """Few pieces that hold at most `most` tokens each: longest first, each to the piece that is shortest so far."""
+    longest_first = sorted(rows, key=lambda row: (-tokens[row], row))
+    for count in range(-(-sum(tokens[row] for row in rows) // most), len(rows) + 1):
+        pieces: list[list[int]] = [[] for _ in range(count)]
+        for row in longest_first:
+            min(pieces, key=lambda piece: sum(tokens[r] for r in piece)).append(row)
+        if all(len(piece) == 1 or sum(tokens[row] for row in piece) <= most for piece in pieces):
+            return sorted(sorted(piece) for piece in pieces)
+    return [[row] for row in rows]

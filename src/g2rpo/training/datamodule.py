@@ -14,6 +14,7 @@ from g2rpo.data.skips import skips_of
 from g2rpo.data.stream import PromptStream
 from g2rpo.interfaces import Encoder
 from g2rpo.records import Prompt, PromptBatch
+from g2rpo.stopwatch import stage
 
 MOST_REPLACEMENTS = 20
 """Rounds in which a batch is mended before the run stops: then it is not a record that is broken but `data.root`."""
@@ -44,6 +45,7 @@ class PromptDataModule(L.LightningDataModule):
         self.num_prompts = num_prompts
         self.num_steps = num_steps
 
+    @stage("data")
     def draw(self) -> PromptBatch:
         """This rank's share of the next batch of the stream: every rank walks the whole stream and encodes its own piece.
 

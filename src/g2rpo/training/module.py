@@ -21,17 +21,21 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from g2rpo import ranks
-from g2rpo.interfaces import Advantage, Encoder, GroupFilter, Loss, Reward, RolloutEngine
+from g2rpo.interfaces import Advantage, Encoder, GroupFilter, Loss, OwnWeights, Reward, RolloutEngine
 from g2rpo.loss.kl import completion_penalty
+from g2rpo.metrics import checked
 from g2rpo.records import Experience, PromptBatch
 from g2rpo.rollout.collect import Collected, collect, nothing_kept
 from g2rpo.rollout.join import group_rows
 from g2rpo.shaping import Shaping
+from g2rpo.stopwatch import stage, taken
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.equity import GradientEquity
+from g2rpo.training.mismatch import sampler_mismatch
 from g2rpo.training.parts import check_kl_counts
 from g2rpo.training.step_metrics import StepTimes, step_metrics
 from g2rpo.training.table import CompletionTable, completion_table
+from g2rpo.training.throughput import throughput
 from g2rpo.training.update import Updater, UpdateStats, clip_gradients, select_experience
 
 log = logging.getLogger("g2rpo")
@@ -56,6 +60,7 @@ class G2RPOModule(L.LightningModule):
         equity: When gradient equity is measured.
         max_grad_norm: Gradients are scaled down to this norm.
         failure_budget: Share of completions whose reward may fail before the run stops.
+        prefix: How prompts pass through the policy, `policy.prefix`.
         seed: Of sampling and of the cut into minibatches; with the step's number it fixes every random choice.
     """
 
@@ -63,6 +68,7 @@ class G2RPOModule(L.LightningModule):
         self, *, policy: Any, reference: Any | None, encoder: Encoder, engine: RolloutEngine, reward: Reward, advantage: Advantage,
         loss: Loss, shaping: Shaping, batch: BatchPlan, optimizer: OptimizerFactory, group_filter: GroupFilter,
         equity: GradientEquity, max_grad_norm: float, failure_budget: float, seed: int,
+        prefix: str = "shared",
     ) -> None:  # fmt: skip
         super().__init__()
         check_kl_counts(loss, advantage)
@@ -74,8 +80,9 @@ class G2RPOModule(L.LightningModule):
         self.equity, self.max_grad_norm, self.failure_budget, self.seed = equity, max_grad_norm, failure_budget, seed
         self.sampling = engine.sampling.with_group_size(batch.group_size)
         self.updater = Updater(
-            loss=loss, entropy=shaping.entropy, forbidden=tuple(encoder.forbidden_token_ids), temperature=engine.sampling.temperature
-        )
+            loss=loss, entropy=shaping.entropy, forbidden=tuple(encoder.forbidden_token_ids),
+            temperature=engine.sampling.temperature, prefix=prefix,
+        )  # fmt: skip
         self.steps_done = 0
         self.empty_draws = 0
         self.last_experience: Experience | None = None
@@ -87,6 +94,9 @@ class G2RPOModule(L.LightningModule):
         times = StepTimes(start=time.perf_counter())
         collected = self.collect(batch)
         self._watch(collected)
+        own = self.engine if isinstance(self.engine, OwnWeights) else None
+        if own:
+            own.rest()
         times.rolled_out = time.perf_counter()
         experience, table = self.experience(collected)
         equity = self.measure_equity(experience, table)
@@ -99,10 +109,14 @@ class G2RPOModule(L.LightningModule):
             updates.append(self.update(self._micro_batches(experience, rows)))
 
         self.steps_done += 1
-        self.engine.load_weights(self.policy, self.steps_done)
+        with stage("sync"):
+            self.engine.load_weights(self.policy, self.steps_done)
         times.updated = time.perf_counter()
+        times.stages = taken()
         self.last_experience = experience
-        self.record(step_metrics(collected, table, updates, times) | equity)
+        row = step_metrics(collected, table, updates, times) | equity | sampler_mismatch(experience)
+        row |= throughput(self.policy, collected, self.updater.prefix, times.updated - times.start)
+        self.record(row | (checked(own.metrics()) if own else {}))
 
     def collect(self, batch: PromptBatch) -> Collected:
         """Completions and scores for a batch of prompts; unanimous groups are replaced where a filter is set."""
@@ -118,6 +132,7 @@ class G2RPOModule(L.LightningModule):
                 "and go on from a checkpoint before this step."
             ) from error
 
+    @stage("advantage")
     def experience(self, collected: Collected) -> tuple[Experience, CompletionTable]:
         """Shaped rewards and advantages of a rollout batch: this rank's completions, and the numbers of all ranks'."""
         rollouts, scores, loss = collected.rollouts, collected.scores, self.updater.loss
@@ -138,6 +153,7 @@ class G2RPOModule(L.LightningModule):
         )  # fmt: skip
         return experience, table
 
+    @stage("equity", whole=True)
     def measure_equity(self, experience: Experience, table: CompletionTable) -> dict[str, float]:
         """How hard and in which direction each task of the batch pulls, in the steps where that is due."""
         if not self.equity.due(self.steps_done + 1):
@@ -158,8 +174,10 @@ class G2RPOModule(L.LightningModule):
         with self._stopping_where_not_finite():
             with self._own_gradients():
                 stats = self.updater.backward(self.policy, parts, self.manual_backward)
-            norm = clip_gradients(self.policy, self.max_grad_norm, parts)
-        optimizer.step()
+            with stage("optimiser"):
+                norm = clip_gradients(self.policy, self.max_grad_norm, parts)
+        with stage("optimiser"):
+            optimizer.step()
         stats.loss |= {"grad_norm": norm, "lr": optimizer.param_groups[0]["lr"]}
         return stats
 
@@ -178,6 +196,11 @@ class G2RPOModule(L.LightningModule):
         strategy = self.trainer.strategy
         if self.trainer.world_size > 1 and not isinstance(strategy, DDPStrategy):
             raise ValueError(f"trainer.strategy: expected ddp with {self.trainer.world_size} processes, got {type(strategy).__name__}")
+
+    def on_train_start(self) -> None:
+        """Brings an engine with weights of its own up to date: a resumed run has just loaded those of its checkpoint."""
+        if isinstance(self.engine, OwnWeights):
+            self.engine.load_weights(self.policy, self.steps_done)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the weights do not hold: the step count and the estimator's memory."""
@@ -208,6 +231,7 @@ class G2RPOModule(L.LightningModule):
         drawn = Random(f"{self.seed}/sampling/{self.steps_done}").getrandbits(48)  # noqa: S311
         return drawn + (ranks.rank() << 48)
 
+    @stage("old_logprobs", whole=True)
     @torch.no_grad()
     def _logprobs(self, model: Any, collected: Collected) -> Float[Tensor, "b t"]:
         """Log-probabilities of the completions under the policy as it is, or under the reference."""
@@ -227,9 +251,11 @@ class G2RPOModule(L.LightningModule):
 
     def _cut(self, experience: Experience, rows: Sequence[int]) -> list[list[int]]:
         """Prompts of each forward pass; a pass takes groups of one size."""
-        sizes = torch.bincount(experience.rollouts.prompt.cpu()).tolist()
+        owner, prompts = experience.rollouts.prompt.cpu(), experience.batch.attention_mask.sum(1).cpu()
+        sizes = torch.bincount(owner, minlength=len(prompts)).tolist()
+        tokens = prompts.index_add(0, owner, experience.rollouts.completion_mask.sum(1).cpu()).tolist()
         alike = [[row for row in rows if sizes[row] == size] for size in sorted({sizes[row] for row in rows})]
-        return [piece for group in alike for piece in self.batch.microbatches(group)]
+        return [piece for group in alike for piece in self.batch.microbatches(group, tokens)]
 
     def _own_gradients(self) -> AbstractContextManager[Any]:
         """DDP would average gradients as they come; here they are added up once, after the last micro-batch (`ranks.add_gradients`)."""

@@ -28,7 +28,8 @@ def measure_bands(cfg: DictConfig, parts: Parts, folder: Path, conf: Path | None
     policy, encoder = parts.model.policy().to(device), parts.model.encoder()
     parts.engine.start(policy, encoder)
     measured = run_pilot(
-        pilot, policy=policy, encoder=encoder, engine=parts.engine, source=parts.source, reward=parts.reward, tasks=tuple(parts.mix.shares),
+        pilot, policy=policy, encoder=encoder, engine=parts.engine, source=parts.source, reward=parts.reward,
+        prefix=parts.others["policy"].prefix, tasks=tuple(parts.mix.shares),
         sampling=parts.engine.sampling.with_group_size(parts.batch.group_size),
         batch_prompts=parts.batch.micro_prompts or parts.batch.prompts, failure_budget=cfg.reward_failures, seed=cfg.seed, device=device,
         read=reader(parts.source, encoder.fit),
@@ -47,6 +48,7 @@ def measure_bands(cfg: DictConfig, parts: Parts, folder: Path, conf: Path | None
 def run_pilot(
     pilot: Pilot, *, policy: Any, encoder: Encoder, engine: RolloutEngine, source: PromptSource, reward: Reward, tasks: Sequence[str],
     sampling: Sampling, batch_prompts: int, failure_budget: float, seed: int, device: torch.device, read: Read = list,
+    prefix: str = "shared",
 ) -> dict[str, Measured]:  # fmt: skip
     """Answers `pilot.prompts_per_task` training prompts of each task and measures them task by task.
 
@@ -58,6 +60,7 @@ def run_pilot(
         batch_prompts: Prompts answered at once.
         failure_budget: Share of a batch's completions whose reward may fail.
         read: Gets the images of a batch and leaves out prompts that cannot be used.
+        prefix: How prompts pass through the policy, `policy.prefix`.
     """
     prompts = {task: _prompts(source, task, pilot.prompts_per_task) for task in tasks}
     measured = {}
@@ -67,7 +70,7 @@ def run_pilot(
             for start in range(0, len(own), batch_prompts):
                 chunk = own[start : start + batch_prompts]
                 if usable := read(chunk):
-                    pieces.append(_answered(usable, start, policy, encoder, engine, reward, sampling, failure_budget, seed, device))
+                    pieces.append(_answered(usable, start, policy, encoder, engine, reward, sampling, failure_budget, seed, device, prefix))
                 advance(len(chunk))
             if not pieces:
                 raise ValueError(f"data: none of the first {len(own)} prompts of {task} can be used")
@@ -85,14 +88,14 @@ def _prompts(source: PromptSource, task: str, count: int) -> list[Prompt]:
 @torch.no_grad()
 def _answered(
     prompts: Sequence[Prompt], start: int, policy: Any, encoder: Encoder, engine: RolloutEngine, reward: Reward, sampling: Sampling,
-    failure_budget: float, seed: int, device: torch.device,
+    failure_budget: float, seed: int, device: torch.device, prefix: str,
 ) -> PilotTask:  # fmt: skip
     batch = encoder.encode(prompts).to(device)
     rollouts = engine.generate(batch, sampling, (seed << 24) + start)
     scores = score_rollouts(reward, prompts, rollouts, failure_budget).scores
     stats = token_stats(
         policy, batch, rollouts.completion_ids, rollouts.completion_mask, forbidden=tuple(encoder.forbidden_token_ids),
-        temperature=sampling.temperature,
+        temperature=sampling.temperature, prefix=prefix,
     )  # fmt: skip
     return PilotTask(
         tokens=rollouts.completion_mask.sum(1).cpu(),

@@ -24,7 +24,7 @@ from g2rpo.shaping.pilot import Pilot
 from g2rpo.training.benchmark_callback import BenchmarkCallback
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.module import G2RPOModule
-from g2rpo.training.parts import Parts, build_parts
+from g2rpo.training.parts import Parts, build_parts, check_processes
 from g2rpo.training.pilot import measure_bands
 from g2rpo.training.progress import Progress, stage
 from g2rpo.training.quiet import quieten
@@ -81,12 +81,13 @@ def _trained(
         heldout=lambda module, name: heldout(parts, encoder, folder, name, module.device).sampled["macro"],
     )  # fmt: skip
     trainer = _trainer(cfg, folder, benchmarks)
+    check_processes(parts.engine, trainer.world_size)
     policy = parts.model.policy()
     others = parts.others
     module = G2RPOModule(
         policy=policy, reference=parts.model.reference() if others["loss"].kl_coef else None, encoder=encoder, engine=parts.engine,
         reward=parts.reward, advantage=others["advantage"], loss=others["loss"], shaping=others["shaping"], batch=parts.batch,
-        optimizer=others["optimizer"], group_filter=others["filter"], equity=others["equity"],
+        optimizer=others["optimizer"], prefix=others["policy"].prefix, group_filter=others["filter"], equity=others["equity"],
         max_grad_norm=cfg.max_grad_norm, failure_budget=cfg.reward_failures, seed=cfg.seed,
     )  # fmt: skip
     timer.done("setup")

@@ -1,7 +1,7 @@
 """The numbers of one step, by their names in metrics.py: those of all ranks, equal on each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from g2rpo.advantage.diagnostics import advantage_metrics
 from g2rpo.metrics import checked, task_means
@@ -20,6 +20,8 @@ class StepTimes:
     probed: float = 0.0
     """When gradient equity was measured, or found not to be due."""
     updated: float = 0.0
+    stages: dict[str, float] = field(default_factory=dict)
+    """Seconds by stage, of `STAGES`."""
 
 
 def step_metrics(collected: Collected, table: CompletionTable, updates: Sequence[UpdateStats], times: StepTimes) -> dict[str, float]:
@@ -41,7 +43,7 @@ def step_metrics(collected: Collected, table: CompletionTable, updates: Sequence
         "time/rollout_s": times.rolled_out - times.start,
         "time/equity_s": times.probed - times.rolled_out,
         "time/update_s": times.updated - times.probed,
-    }
+    } | {f"time/{name}_s": seconds for name, seconds in times.stages.items()}
     return checked(row)
 
 

@@ -15,6 +15,7 @@ from g2rpo.model.stats import TokenStats, token_stats
 from g2rpo.records import TASKS, Experience
 from g2rpo.rollout.join import group_rows, select_prompts, select_rollouts, select_scores
 from g2rpo.shaping.entropy import EntropyBand, task_sums
+from g2rpo.stopwatch import stage
 
 LOSS_STATS = ("policy", "kl", "clip_frac", "ratio_mean")
 """What every loss reports, divided by the denominators of the whole minibatch, so that micro-batches and ranks add up."""
@@ -56,21 +57,27 @@ class Updater:
         entropy: The entropy band, or None.
         forbidden: Token ids that sampling excluded.
         temperature: Of sampling.
+        prefix: How prompts pass through the policy, `policy.prefix`.
     """
 
-    def __init__(self, *, loss: Loss, entropy: EntropyBand | None, forbidden: tuple[int, ...], temperature: float) -> None:
+    def __init__(
+        self, *, loss: Loss, entropy: EntropyBand | None, forbidden: tuple[int, ...], temperature: float, prefix: str = "shared"
+    ) -> None:
         self.loss = loss
         self.entropy = entropy
         self.forbidden = forbidden
         self.temperature = temperature
+        self.prefix = prefix
 
     def stats(self, policy: Any, part: Experience) -> TokenStats:
         """Log-probabilities and entropies of a piece's completions under `policy`."""
         rollouts = part.rollouts
         return token_stats(
-            policy, part.batch, rollouts.completion_ids, rollouts.completion_mask, forbidden=self.forbidden, temperature=self.temperature
-        )
+            policy, part.batch, rollouts.completion_ids, rollouts.completion_mask, forbidden=self.forbidden,
+            temperature=self.temperature, prefix=self.prefix,
+        )  # fmt: skip
 
+    @stage("forward")
     def backward(self, policy: Any, parts: Sequence[Experience], backward: Any) -> UpdateStats:
         """Accumulates the gradient of a minibatch given as this rank's micro-batches (there may be none) and adds it up over ranks.
 
@@ -96,7 +103,8 @@ class Updater:
             if not torch.isfinite(value):
                 broken.append(f"loss became {value.item()} (tasks {', '.join(_tasks(part))})")
                 break
-            backward(value)
+            with stage("backward"):
+                backward(value)
             numbers.append([found[name].item() for name in LOSS_STATS])
             sums.append(task_sums(stats.entropy.detach(), mask, part.task)[0].tolist())
             gaps.append((stats.logprobs.detach() - sampled).abs().max().item())

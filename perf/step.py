@@ -1,0 +1,209 @@
+"""Seconds, tokens per second and peak memory of one policy update, with prompts shared by their group and without.
+
+    python perf/step.py                                        8 completions of 32 tokens on a prompt of 512, mostly image
+    python perf/step.py --shape 2b --dtype bfloat16            the same in the shape of Qwen3-VL-2B, random weights
+    python perf/step.py --table                                over prompt length, group size and completion length
+
+Three forms of the same numbers: `shared`, `repeated` (policy.prefix), and `apart`, in which every completion is a sequence with a
+prompt and images of its own, as trainers commonly have it. Forms take turns; ratios are of medians. On a CPU, seconds are those of
+all its threads, which a busy machine does not stretch; memory is the peak resident size, each form in a process of its own.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from shapes import SHAPES, random_batch, random_policy
+
+from g2rpo.model.flops import cost_of, text_flops, vision_flops
+from g2rpo.model.forward import encode_images
+from g2rpo.model.stats import token_stats
+from g2rpo.records import PromptBatch
+from g2rpo.rollout.join import select_prompts
+
+FORMS = ("shared", "repeated", "apart")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class Update:
+    """One setting, ready to be run in any form."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.device, dtype = torch.device(options.device), DTYPES[options.dtype]
+        self.group = options.group
+        self.policy = random_policy(options.shape, self.device, dtype)
+        if options.checkpointing:
+            self.policy.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self.batch = random_batch(self.policy, options.prompts, options.prompt, options.images, options.image_frac, self.device, dtype)
+        each = torch.arange(options.prompts, device=self.device).repeat_interleave(options.group)
+        self.single = select_prompts(self.batch, each)
+        rows = options.prompts * options.group
+        words = torch.Generator().manual_seed(2)
+        self.ids = torch.randint(10, 500, (rows, options.completion), generator=words).to(self.device)
+        self.mask = torch.ones_like(self.ids, dtype=torch.bool)
+        self.optimizer = torch.optim.SGD(self.policy.parameters(), lr=0.0)
+
+    def run(self, form: str) -> dict[str, float]:
+        """Seconds of each stage; the vision tower is part of `forward`, and measured by itself as well."""
+        batch: PromptBatch = self.single if form == "apart" else self.batch
+        seconds = {}
+        start = self.clock()
+        with torch.no_grad():
+            encode_images(self.policy, batch)
+        seconds["vision"] = self.clock() - start
+        start = self.clock()
+        stats = token_stats(self.policy, batch, self.ids, self.mask, prefix="shared" if form == "shared" else "repeated")
+        loss = -stats.logprobs.mean() + 0.01 * stats.entropy.mean()
+        middle = self.clock()
+        loss.backward()
+        end = self.clock()
+        self.optimizer.step()
+        seconds |= {"forward": middle - start, "backward": end - middle, "optimiser": self.clock() - end, "update": end - start}
+        self.optimizer.zero_grad(set_to_none=True)
+        return seconds
+
+    def clock(self) -> float:
+        """CPU seconds of the process, or seconds on the GPU's own time."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+            return time.perf_counter()
+        return time.process_time()
+
+    def flops(self, form: str) -> float:
+        """Of the forward pass; the backward pass is twice that."""
+        cost, tokens = cost_of(self.policy), self.mask.sum(1)
+        batch = self.single if form == "apart" else self.batch
+        prompt = self.batch.attention_mask.sum(1)
+        owner = torch.arange(len(prompt)).repeat_interleave(len(tokens) // len(prompt))
+        return vision_flops(cost, batch) + text_flops(cost, prompt, tokens, owner.to(prompt.device), shared=form == "shared")
+
+    def peak(self) -> float:
+        """MiB held at most, so far."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated() / 2**20
+        return resident("VmHWM")
+
+
+def resident(field: str) -> float:
+    """MiB of memory that the kernel of Linux reports for this process: `VmRSS` now, `VmHWM` at most since the last reset."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) / 1024
+
+
+def medians(update: Update, forms: tuple[str, ...], repeats: int) -> dict[str, dict[str, float]]:
+    """Median seconds of each stage by form, the forms taking turns."""
+    found: dict[str, dict[str, list[float]]] = {form: defaultdict(list) for form in forms}
+    for turn in range(repeats + 1):
+        for form in forms:
+            for stage, seconds in update.run(form).items():
+                if turn:  # the first is for warming up
+                    found[form][stage].append(seconds)
+    return {form: {stage: statistics.median(values) for stage, values in stages.items()} for form, stages in found.items()}
+
+
+def memory(options: argparse.Namespace, form: str) -> dict[str, float]:
+    """Peak MiB of one form, in a process of its own: in all, and beyond the loaded model."""
+    command = [sys.executable, __file__, "--form", form]
+    for name, value in vars(options).items():
+        if name not in ("form", "table", "against"):
+            command += (
+                [f"--{name.replace('_', '-')}"] if value is True else [] if value is False else [f"--{name.replace('_', '-')}={value}"]
+            )
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+
+
+def one_form(options: argparse.Namespace) -> None:
+    """What `memory` starts. No turn goes before: what an allocator keeps of it would be counted as the model's."""
+    update = Update(options)
+    if update.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated() / 2**20
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
+        before = resident("VmRSS")
+    for _ in range(2):
+        update.run(options.form)
+    print(json.dumps({"peak": update.peak(), "extra": update.peak() - before}))
+
+
+def report(options: argparse.Namespace) -> None:
+    """Stages, speed and memory of one setting."""
+    update = Update(options)
+    times, held = medians(update, FORMS, options.repeats), {form: memory(options, form) for form in FORMS}
+    tokens = options.prompts * (options.prompt + options.group * options.completion)
+    print(
+        f"shape {options.shape}, {options.dtype}, {device_name(update.device)}: {options.prompts} prompt(s) of {options.prompt} tokens,",
+        end=" ",
+    )
+    print(f"{options.images} image(s) each, {options.group} completions of {options.completion}; {options.repeats} turns")
+    print(
+        "| form | vision s | forward s | backward s | update s | tokens/s | peak MiB | beyond model | time ratio | memory ratio | FLOPs |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    for form in FORMS:
+        row = times[form]
+        ratios = (
+            row["update"] / times["shared"]["update"],
+            held[form]["extra"] / held["shared"]["extra"],
+            update.flops(form) / update.flops("shared"),
+        )
+        cells = [f"{row[stage]:.3f}" for stage in ("vision", "forward", "backward", "update")]
+        cells += [f"{value:.0f}" for value in (tokens / row["update"], held[form]["peak"], held[form]["extra"])]
+        print(f"| {form} | " + " | ".join([*cells, *(f"{ratio:.2f}" for ratio in ratios)]) + " |")
+
+
+def table(options: argparse.Namespace) -> None:
+    """Ratios over prompt length P, group size G and completion length C."""
+    print("| P | G | C | apart / shared | ideal | repeated / shared | ideal |\n|---|---|---|---|---|---|---|")
+    for prompt, group, completion in product((128, 512, 1024), (4, 8), (32, 128)):
+        setting = argparse.Namespace(**vars(options) | {"prompt": prompt, "group": group, "completion": completion})
+        update = Update(setting)
+        times = medians(update, FORMS, options.repeats)
+        cells = []
+        for form in ("apart", "repeated"):
+            cells += [times[form]["update"] / times["shared"]["update"], update.flops(form) / update.flops("shared")]
+        print(f"| {prompt} | {group} | {completion} | " + " | ".join(f"{cell:.2f}" for cell in cells) + " |", flush=True)
+
+
+def device_name(device: torch.device) -> str:
+    """For the headline."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
+
+
+def parsed() -> Any:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", choices=SHAPES, default="tiny", help="of the model; weights are random")
+    parser.add_argument("--prompts", type=int, default=1)
+    parser.add_argument("--prompt", type=int, default=512, help="tokens of a prompt, images included")
+    parser.add_argument("--images", type=int, default=1, help="of a prompt")
+    parser.add_argument("--image-frac", type=float, default=0.9, help="share of image tokens")
+    parser.add_argument("--group", type=int, default=8, help="completions of a prompt")
+    parser.add_argument("--completion", type=int, default=32, help="tokens of a completion")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="on a CPU")
+    parser.add_argument("--checkpointing", action="store_true", help="layers are computed again in the backward pass")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--form", choices=FORMS, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    chosen = parsed()
+    torch.set_num_threads(chosen.threads)
+    if chosen.form:
+        one_form(chosen)
+    elif chosen.table:
+        table(chosen)
+    else:
+        report(chosen)

@@ -1,0 +1,109 @@
+"""The HTTP side of one vLLM server: completions, weights, health."""
+
+import base64
+import io
+import json
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from typing import Any
+from urllib.parse import urlencode
+
+from PIL import Image
+
+from g2rpo.rollout.vllm_requests import Answer, Request
+
+START = "python -m g2rpo.rollout.serve MODEL --port 8000"
+
+
+class ServerLost(Exception):
+    """The server did not answer, or not in time: worth asking again once it is well."""
+
+
+class VLLMClient:
+    """Speaks to one server.
+
+    Args:
+        url: `http://host:port`.
+        timeout_s: For completions of one prompt, and for a change of weights.
+    """
+
+    def __init__(self, *, url: str, timeout_s: float) -> None:
+        self.url = url.rstrip("/")
+        self.timeout_s = timeout_s
+
+    def is_well(self) -> bool:
+        """Whether the server and its engine answer."""
+        try:
+            self._call("GET", "/health", timeout_s=5)
+        except (ServerLost, RuntimeError):
+            return False
+        return True
+
+    def complete(self, request: Request, fields: dict[str, Any]) -> Answer:
+        """Completions of one prompt; `fields` are those of vLLM's SamplingParams.
+
+        Raises:
+            ServerLost: when the server did not answer in time.
+            RuntimeError: naming the prompt, when it refused.
+        """
+        body: dict[str, Any] = {"token_ids": request.token_ids, "sampling_params": fields, "return_token_ids": True}
+        if request.images:
+            body["content_parts"] = [{"type": "image_url", "url": _data_url(image)} for image in request.images]
+        try:
+            answer = self._call("POST", "/inference/v1/generate", body)
+        except RuntimeError as error:
+            raise RuntimeError(f"prompt {request.prompt_id!r}: {error}") from error
+        choices = sorted(answer["choices"], key=lambda choice: choice["index"])
+        return Answer(
+            prompt_ids=answer["prompt_token_ids"],
+            token_ids=[choice["token_ids"] for choice in choices],
+            logprobs=[[token["logprob"] for token in choice["logprobs"]["content"]] for choice in choices],
+        )
+
+    def push(self, folder: str) -> None:
+        """Weights from a folder that the server can read."""
+        self._call("POST", "/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": folder}})
+
+    def forget(self) -> None:
+        """Drops keys and values, prepared images and vision features. Raises `RuntimeError` where something still holds on to them."""
+        done = self._call("POST", "/reset_prefix_cache")
+        if not done.get("success", False):
+            raise RuntimeError(f"{self.url}: the prefix cache could not be reset, because requests of somebody else are running")
+        self._call("POST", "/reset_mm_cache")
+        self._call("POST", "/reset_encoder_cache")
+
+    def pause(self) -> None:
+        """Lets running requests end, and holds new ones back."""
+        self._call("POST", "/pause", query={"mode": "wait"})
+
+    def resume(self) -> None:
+        """Lets requests in again."""
+        self._call("POST", "/resume")
+
+    def _call(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, query: dict[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        address = self.url + path + (f"?{urlencode(query)}" if query else "")
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(address, data, {"Content-Type": "application/json"}, method=method)  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s or self.timeout_s) as response:  # noqa: S310
+                text = response.read()
+        except urllib.error.HTTPError as error:
+            words = error.read().decode(errors="replace")[:500]
+            if error.code >= 500:
+                raise ServerLost(f"{address} answered {error.code}: {words}") from error
+            hint = f"; the server must run as with `{START}`" if error.code == 404 else ""
+            raise RuntimeError(f"{address} answered {error.code}: {words}{hint}") from error
+        except (OSError, HTTPException) as error:  # refused, reset, timed out, closed in the middle of an answer
+            raise ServerLost(f"{address}: {type(error).__name__}: {error}") from error
+        return json.loads(text) if text else {}
+
+
+def _data_url(image: Image.Image) -> str:
+    """PNG, which loses nothing; the smallest effort, because it travels once."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,72 @@
+"""An engine that lies down while the trainer updates, on a GPU: its memory is measured before and after, not believed."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+log = logging.getLogger("g2rpo")
+GIB = 2**30
+
+
+class Sleeper:
+    """Puts an engine to sleep and wakes it. On a CPU both do nothing: there is no memory to give back.
+
+    Args:
+        llm: vLLM's engine, built for sleeping where the device is a GPU.
+        device: Where it computes.
+        weights: A module of the size of the engine's weights: no less than these must come free.
+    """
+
+    def __init__(self, llm: Any, *, device: torch.device, weights: torch.nn.Module) -> None:
+        self.llm = llm
+        self.device = device
+        self.weight_bytes = sum(value.numel() * value.element_size() for value in weights.parameters())
+        self.asleep = False
+        self._freed = 0
+
+    def rest(self) -> dict[str, float]:
+        """Discards weights and cache, which the next sync brings back; returns how much that freed.
+
+        Raises:
+            RuntimeError: when less came free than the weights alone take.
+        """
+        if self.device.type != "cuda" or self.asleep:
+            return {}
+        before = self._free_bytes()
+        self.llm.sleep(level=2)
+        self.asleep = True
+        self._freed = self._free_bytes() - before
+        if self._freed < self.weight_bytes:
+            raise RuntimeError(
+                f"rollout.sleep: the sleeping engine freed {self._freed / GIB:.2f} GiB, expected at least its weights, "
+                f"{self.weight_bytes / GIB:.2f} GiB; set rollout.sleep=false if both fit beside each other"
+            )
+        log.info("the sleeping engine freed %.2f GiB", self._freed / GIB)
+        return {"rollout/freed_gib": self._freed / GIB}
+
+    @contextmanager
+    def waking(self) -> Iterator[None]:
+        """Memory for weights before the block that brings them, memory for keys and values after it."""
+        if not self.asleep:
+            yield
+            return
+        torch.cuda.empty_cache()  # what the trainer's allocator keeps for later is memory that the engine needs now
+        self._wake("weights")
+        yield
+        self._wake("kv_cache")
+        self.asleep = False
+
+    def _wake(self, what: str) -> None:
+        try:
+            self.llm.wake_up(tags=[what])
+        except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
+            raise RuntimeError(
+                f"rollout: the engine wants {self._freed / GIB:.2f} GiB back to wake up, and {self._free_bytes() / GIB:.2f} GiB of the GPU "
+                "are free. Lower rollout.memory_frac, or what the trainer holds: batch.micro_prompts, model.gradient_checkpointing=true"
+            ) from error
+
+    def _free_bytes(self) -> int:
+        return torch.cuda.mem_get_info(self.device)[0]

@@ -1,0 +1,123 @@
+"""What the module does for an engine that has weights of its own."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+
+from g2rpo.advantage.g2rpo import G2RPO
+from g2rpo.loss.clip import ClipLoss
+from g2rpo.model.encoder import QwenEncoder
+from g2rpo.records import PromptBatch, Rollouts, Sampling
+from g2rpo.rollout.collect import KeepAll
+from g2rpo.rollout.hf import HFEngine
+from g2rpo.rollout.vllm import VLLMEngine
+from g2rpo.rollout.vllm_server import VLLMServerEngine
+from g2rpo.shaping import Shaping
+from g2rpo.training.batch_plan import BatchPlan
+from g2rpo.training.datamodule import PromptDataModule
+from g2rpo.training.equity import GradientEquity
+from g2rpo.training.module import G2RPOModule
+from g2rpo.training.parts import check_processes
+from g2rpo.training.quiet import quieten
+
+RATIOS = [2.0, 2.0, 0.5, 0.5]
+
+
+@pytest.fixture
+def noting(scripted: Any) -> Any:
+    """A scripted engine that has weights of its own, and writes down who called it when."""
+
+    class Noting(scripted):
+        in_trainer_process = True
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.calls: list[str] = []
+
+        def generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
+            self.calls.append("generate")
+            return super().generate(batch, sampling, seed)
+
+        def load_weights(self, policy: Any, step: int) -> None:
+            self.calls.append(f"weights {step}")
+            super().load_weights(policy, step)
+
+        def rest(self) -> None:
+            self.calls.append("rest")
+
+        def metrics(self) -> dict[str, float]:
+            self.calls.append("metrics")
+            return {"rollout/sync_logprob_gap": 0.25}
+
+    return Noting(lengths=[3, 5, 2, 7], ratios=RATIOS)
+
+
+@pytest.fixture
+def fitted(
+    policy: Any, encoder: QwenEncoder, listed: Any, datamodule: Callable[..., PromptDataModule], tmp_path: Path
+) -> Callable[..., G2RPOModule]:
+    def fit(engine: Any, *, steps: int = 1, start: int = 0, tis_clip: float | None = None) -> G2RPOModule:
+        quieten()
+        module = G2RPOModule(
+            policy=policy, reference=None, encoder=encoder, engine=engine, reward=listed([1.0, 0.0, 0.0, 1.0]),
+            advantage=G2RPO(scope="group"), loss=ClipLoss(tis_clip=tis_clip), shaping=Shaping(length=None, entropy=None),
+            batch=BatchPlan(prompts=2, group_size=2), optimizer=partial(torch.optim.SGD, lr=0.1), group_filter=KeepAll(),
+            equity=GradientEquity(every_n_steps=None), max_grad_norm=1.0, failure_budget=0.0, seed=0,
+        )  # fmt: skip
+        module.steps_done = start
+        trainer = L.Trainer(
+            max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False, default_root_dir=tmp_path,
+        )  # fmt: skip
+        trainer.fit(module, datamodule=datamodule("math", "chart", steps=steps))
+        return module
+
+    return fit
+
+
+def test_it_rests_between_drawing_and_updating_and_starts_from_the_trainers_weights(noting: Any, fitted: Any) -> None:
+    fitted(noting, steps=2, start=4)  # as in a run that goes on from step 4
+    step = ["generate", "rest"]
+    assert noting.calls == ["weights 4", *step, "weights 5", "metrics", *step, "weights 6", "metrics"]
+
+
+def test_its_numbers_are_in_the_row_of_the_step(noting: Any, fitted: Any) -> None:
+    assert fitted(noting).last_metrics["rollout/sync_logprob_gap"] == 0.25
+
+
+def test_an_undeclared_number_of_an_engine_is_refused(noting: Any, fitted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noting, "metrics", lambda: {"rollout/typo": 1.0})
+    with pytest.raises(KeyError, match="rollout/typo"):
+        fitted(noting)
+
+
+def test_the_mismatch_of_sampler_and_trainer_is_logged_where_the_trainer_computes_it(noting: Any, fitted: Any) -> None:
+    row = fitted(noting, tis_clip=2.0).last_metrics
+    # the policy gives every token of math twice, of chart half the probability that the sampler reports: weights that are all equal
+    assert row["rollout/logprob_gap_mean/math"] == pytest.approx(0.6931, abs=1e-4)
+    assert row["rollout/sampler_k3/math"] == pytest.approx(2 - 1 - 0.6931, abs=1e-4)
+    assert row["rollout/sampler_k3/chart"] == pytest.approx(0.5 - 1 + 0.6931, abs=1e-4)
+    assert row["rollout/ess_frac/chart"] == pytest.approx(1.0, abs=1e-6)
+    assert row["loss/ratio_mean"] == pytest.approx(1.0, abs=1e-5)  # of the policy to the trainer's own numbers
+    assert not any("mismatch" in name or "ess" in name for name in fitted(noting).last_metrics)
+
+
+def test_several_processes_cannot_have_an_engine_in_each() -> None:
+    check_processes(HFEngine(max_new_tokens=4), 8)
+    check_processes(VLLMEngine(max_new_tokens=4), 1)
+    check_processes(VLLMServerEngine(max_new_tokens=4, weights_dir="weights"), 8)
+    with pytest.raises(ValueError, match=r"trainer\.devices: expected 1 with rollout=vllm, got 2 processes; .*rollout=vllm_server"):
+        check_processes(VLLMEngine(max_new_tokens=4), 2)
+
+
+def test_importance_sampling_is_on_with_engines_of_their_own_and_off_otherwise(composed: Callable[..., Any]) -> None:
+    for rollout, expected in {"hf": None, "vllm": 2.0, "vllm_server": 2.0}.items():
+        assert composed(f"rollout={rollout}", "run_dir=x").loss.tis_clip == expected
+    assert composed("rollout=vllm", "loss=gspo", "run_dir=x").loss.tis_clip == 2.0
+    assert composed("rollout=vllm", "loss.tis_clip=null", "run_dir=x").loss.tis_clip is None
+    assert composed("loss.tis_clip=3.0", "run_dir=x").loss.tis_clip == 3.0
