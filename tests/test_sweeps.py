@@ -83,7 +83,11 @@ def test_the_number_of_jobs_in_the_first_line_is_that_of_the_grid(file: Path) ->
 
 def test_a_row_of_the_ablation_wins_over_a_recipe() -> None:
     cfg = composed_job(ROOT / "sweeps" / "paper_ablation.yaml", ["row=full"])
-    assert (cfg.advantage._target_, cfg.shaping.length is None, cfg.shaping.entropy is None) == ("g2rpo.advantage.g2rpo.G2RPO", False, False)
+    assert (cfg.advantage._target_, cfg.shaping.length is None, cfg.shaping.entropy is None) == (
+        "g2rpo.advantage.g2rpo.G2RPO",
+        False,
+        False,
+    )
     done = command(["-cn", "paper_ablation", "row=full", "experiment=grpo_baseline", "--cfg", "job"])
     assert done.returncode == 0, done.stderr
     recipe = OmegaConf.create(done.stdout)
@@ -93,7 +97,12 @@ def test_a_row_of_the_ablation_wins_over_a_recipe() -> None:
 
 def command(words: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "train.py", "-cd", "sweeps", *words], cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        [sys.executable, "train.py", "-cd", "sweeps", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
     )
 
 
@@ -145,3 +154,21 @@ def test_ranks_of_a_job_train_that_job_and_start_no_sweep(tmp_path: Path) -> Non
         console = (folder / job / "console.log").read_text()
         assert "MEMBER: 2/2" in console
         assert "[HYDRA]" not in console
+
+
+@pytest.mark.slow
+def test_a_search_maximises_the_held_out_score_and_takes_the_same_way_again(tmp_path: Path) -> None:
+    pytest.importorskip("optuna", reason="needs the extra [sweeps]")
+    folder = tmp_path / "sweep"
+    words = ["-cn", "shaping_search", "-m", *SMALL, "hydra.sweeper.n_trials=2", f"hydra.sweep.dir={folder}"]
+    first = command(words)
+    assert first.returncode == 0, first.stderr
+    jobs = json.loads((folder / "sweep.json").read_text())["jobs"]
+    found = OmegaConf.load(folder / "optimization_results.yaml")
+    scores = [json.loads((folder / name / "summary.json").read_text())["heldout"]["after"]["macro"] for name in jobs]
+    assert len(jobs) == 2
+    assert found.best_value == max(scores)
+    second = command([*words, "hydra.sweeper.n_trials=3"])
+    assert second.returncode == 0, second.stderr
+    assert "1/3 done already" in second.stdout
+    assert list(json.loads((folder / "sweep.json").read_text())["jobs"])[:2] == list(jobs)

@@ -10,7 +10,7 @@ from g2rpo.sweep.job import Job, job_name
 from g2rpo.sweep.launch import Sweep
 from g2rpo.sweep.runner import Local, Runner
 
-SCRIPT = '''
+SCRIPT = """
 import json, os, signal, sys, time
 from pathlib import Path
 from omegaconf import OmegaConf
@@ -19,7 +19,7 @@ from g2rpo.config_hash import config_hash
 folder = Path(sys.argv[sys.argv.index("--config-path") + 1]).parent
 cfg = OmegaConf.load(folder / ".hydra" / "config.yaml")
 with (folder / "starts.txt").open("a") as file:
-    file.write(json.dumps([sys.argv[1:], {key: os.environ.get(key) for key in ("RANK", "CUDA_VISIBLE_DEVICES", "WANDB_RUN_GROUP")}]) + "\\n")
+    file.write(json.dumps([sys.argv[1:], dict(os.environ)]) + "\\n")
 if cfg.does == "fail":
     (folder / "error.txt").write_text("Traceback\\nRuntimeError: out of luck\\n")
     sys.exit(1)
@@ -29,7 +29,7 @@ if cfg.does == "sleep":
     time.sleep(30)
 summary = {"config_hash": config_hash(cfg), "heldout": {"after": {"macro": cfg.seed / 8}}, "stage_s": {"train": 1.5}, "steps": 3}
 (folder / "summary.json").write_text(json.dumps(summary))
-'''
+"""
 
 
 @pytest.fixture

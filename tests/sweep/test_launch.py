@@ -78,7 +78,9 @@ def test_a_line_says_of_each_job_how_many_are_done_its_score_and_the_time(job, s
 
 def test_other_settings_in_the_same_folder_are_another_sweep_and_named(job, sweep) -> None:
     sweep().run([job(seed=1)])
-    with pytest.raises(ValueError, match=r"holds another sweep: its job does=train,seed=1 has other settings \(trainer\.max_steps was 60 and is 7\)"):
+    with pytest.raises(
+        ValueError, match=r"holds another sweep: its job does=train,seed=1 has other settings \(trainer\.max_steps was 60 and is 7\)"
+    ):
         sweep().run([job(seed=1, steps=7)])
     with pytest.raises(ValueError, match="holds another sweep, started with other options"):
         sweep().run([job(seed=5, steps=7)])

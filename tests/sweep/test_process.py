@@ -36,7 +36,15 @@ def test_a_job_with_a_checkpoint_goes_on_from_it(tmp_path: Path) -> None:
 
 
 def test_a_job_is_no_rank_of_whatever_started_the_sweep() -> None:
-    given = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "4", "MASTER_PORT": "29500", "PATH": "/bin", "SLURM_NTASKS": "1", "SLURM_JOB_ID": "7"}
+    given = {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "4",
+        "MASTER_PORT": "29500",
+        "PATH": "/bin",
+        "SLURM_NTASKS": "1",
+        "SLURM_JOB_ID": "7",
+    }
     assert task(Path("/x")).environment(given) == {"PATH": "/bin", "SLURM_JOB_ID": "7", "WANDB_RUN_GROUP": "paper_ablation"}
 
 

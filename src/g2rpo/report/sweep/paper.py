@@ -46,8 +46,9 @@ def paper_section(sweep: SweepResult) -> str:
     return section(
         anchor="paper",
         title="Beside the paper",
-        caption=f"Paper: {numbers['source']}. Its numbers are {numbers['note']}. Ours: held-out score of this sweep, in percent. The "
-        "levels cannot be compared; what can be asked is whether the gains have the same order. By task: our gain / the paper's, in points.",
+        caption=f"Paper: {numbers['source']}. Its numbers are {numbers['note']}. Ours: held-out score of this sweep, in percent. "
+        "The levels cannot be compared; what can be asked is whether the gains have the same order. By task: our gain / the paper's, "
+        "in points.",
         body=f'<div class="wide">{table(head, rows)}</div>',
     )
 
