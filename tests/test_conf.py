@@ -23,7 +23,8 @@ ROWS = Path(__file__).parent / "data" / "rows.jsonl"
 FILES = [f"data.files={ROWS}", "data.root=.", "task_mix.weights={math: 1.0}"]
 
 HUB = [
-    f"data.path={ROWS.parent}", "data.columns={text: text, answer: answer}", "data.values={answer_type: numerical, task: math}",
+    "data.path=json", f"data.data_files={ROWS}", "data.columns={text: text, answer: answer}",
+    "data.values={answer_type: numerical, task: math}",
     "task_mix.weights={math: 1.0}",
 ]  # fmt: skip
 

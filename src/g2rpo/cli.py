@@ -9,21 +9,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+
+from hydra_plugins.g2rpo_launcher import store_launchers
 
 ROOT_CONF = Path(__file__).parents[2] / "conf"
 CONF = str(ROOT_CONF if ROOT_CONF.is_dir() else Path(__file__).parent / "conf")
 """The configuration folder: at the repository's root, or inside an installed package."""
+store_launchers()
 
 
 def train(cfg: DictConfig) -> float:
     """Trains, evaluates before and after, writes report and summary. Returns the held-out macro score: what a sweep maximises.
 
-    With `preview` it shows the first prompts instead, and returns nan.
+    With `preview` it shows the first prompts instead, and returns nan; with `trainer.limit_train_batches=0` it scores and trains nothing.
     """
     with explained(Path(cfg.run_dir)):
         if cfg.preview is not None:
             return _preview(cfg)
+        if OmegaConf.select(cfg, "trainer.limit_train_batches") == 0:
+            return _score(cfg)
         from g2rpo.report.run import write_report
         from g2rpo.training.run import run_training
 
@@ -48,6 +53,16 @@ def _preview(cfg: DictConfig) -> float:
         encoder=parts.model.encoder(), reward=parts.reward,
     )  # fmt: skip
     return math.nan
+
+
+def _score(cfg: DictConfig) -> float:
+    """What `evaluate.py` does, with a report: the row of a comparison that was not trained."""
+    from g2rpo.report.run import write_report
+    from g2rpo.training.evaluation_run import run_evaluation
+
+    score = run_evaluation(cfg)
+    write_report(Path(cfg.run_dir))
+    return score
 
 
 def evaluate(cfg: DictConfig) -> float:

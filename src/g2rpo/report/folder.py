@@ -86,7 +86,9 @@ def read_run(folder: Path, summary: dict[str, Any] | None = None) -> Run:
     Raises `ValueError` for a folder that is none, and for a broken file with its name, line and key.
     """
     if not any((folder / name).exists() for name in ("metrics.csv", ".hydra", "heldout", "summary.json")):
-        raise ValueError(f"{folder} is no run folder: expected metrics.csv, .hydra/, heldout/ or summary.json in it")
+        raise ValueError(
+            f"{folder} is no run folder: expected metrics.csv, .hydra/, heldout/ or summary.json in it, or sweep.json of a multirun"
+        )
     notes: list[str] = []
     return Run(
         folder=folder,

@@ -1,6 +1,6 @@
 """One colour per task, the same in every plot; told apart under the common colour blindnesses (after Okabe and Ito, 2008)."""
 
-from g2rpo.records import TASKS
+from g2rpo.prompt import TASKS
 
 TASK_COLORS = dict(zip(TASKS, ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"), strict=True))
 INK = "#1f2730"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from html import escape
 
 from g2rpo.records import TASKS
+from g2rpo.report.document import document
 from g2rpo.report.examine import GARBAGE, Examined, Shown
 from g2rpo.report.markup import section, table, task_name
-from g2rpo.report.page import document
 from g2rpo.report.palette import GRID, INK, MUTED
 from g2rpo.report.preview_card import card
 from g2rpo.report.settings import Settings

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from g2rpo.records import task_index
+from g2rpo.prompt import task_index
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from g2rpo.records import TASKS
+from g2rpo.prompt import TASKS
 
 HEADLINE_CHOICES = ("advantage", "shaping", "loss", "model", "data", "task_mix")
 

@@ -1,6 +1,5 @@
 """`summary.json`: what came out, written last and all at once, so that its presence means the run is finished."""
 
-import hashlib
 import json
 import math
 import platform
@@ -9,9 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from g2rpo import __version__
+from g2rpo.config_hash import config_hash
 from g2rpo.evaluation.heldout import HeldoutResult
 from g2rpo.evaluation.results import Entry, macro
 from g2rpo.files import write_whole
@@ -54,12 +54,3 @@ def write_summary(folder: Path, summary: dict[str, Any]) -> None:
 def _scores(scores: dict[str, float]) -> dict[str, float]:
     """Without held-out prompts there is no macro score, and JSON has no nan."""
     return {name: score for name, score in scores.items() if math.isfinite(score)}
-
-
-def config_hash(cfg: DictConfig) -> str:
-    """Twelve hex digits that two runs share exactly when their settings do; where a run writes is no setting."""
-    plain = OmegaConf.to_container(cfg, resolve=False)
-    assert isinstance(plain, dict)
-    for key in ("run_dir", "resume", "preview", "logger"):
-        plain.pop(key, None)
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:12]

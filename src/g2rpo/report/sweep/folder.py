@@ -1,0 +1,149 @@
+"""A multirun folder as the page sees it: the plan, and what each job has left so far."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from g2rpo.prompt import TASKS
+from g2rpo.report.rows import metric_rows
+from g2rpo.sweep.job import State, read_mark, read_summary, state_of, why
+from g2rpo.sweep.plan import PLAN, Planned, read_plan
+
+SEED = "seed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobResult:
+    """A job. `summary` is None unless it is finished; `why` says how a failed one ended."""
+
+    name: str
+    folder: Path
+    planned: Planned
+    state: State
+    summary: Mapping[str, Any] | None
+    why: str
+
+    @property
+    def seed(self) -> str:
+        """As typed; jobs of one variant differ by it alone."""
+        return self.planned.values.get(SEED, "-")
+
+    @property
+    def variant(self) -> tuple[tuple[str, str], ...]:
+        """Values of the dimensions, without the seed."""
+        return tuple((key, value) for key, value in self.planned.values.items() if key != SEED)
+
+    @cached_property
+    def scores(self) -> dict[str, float]:
+        """`macro`, tasks and `benchmark/<name>`, as summary.json has them; empty before the end."""
+        after = _scores(self.summary, "heldout", "after")
+        benchmarks = (self.summary or {}).get("benchmarks") or {}
+        return after | {f"benchmark/{name}": float(row["score"]) for name, row in benchmarks.items() if row.get("score") is not None}
+
+    @property
+    def before(self) -> dict[str, float]:
+        """Held-out scores before training."""
+        return _scores(self.summary, "heldout", "before")
+
+    @property
+    def greedy(self) -> dict[str, float]:
+        """Held-out scores after training, greedy."""
+        return _scores(self.summary, "heldout_greedy", "after")
+
+    @property
+    def seconds(self) -> float:
+        """Sum of the stages of the run; nan before the end."""
+        stages = (self.summary or {}).get("stage_s") or {}
+        return math.fsum(stages.values()) if stages else math.nan
+
+    @cached_property
+    def device_hours(self) -> float:
+        """Time times devices, where the configuration says how many there are; nan where it says `auto`."""
+        path = self.folder / ".hydra" / "config.yaml"
+        devices = OmegaConf.select(OmegaConf.load(path), "trainer.devices") if path.is_file() else None
+        return self.seconds / 3600 * devices if isinstance(devices, int) and devices > 0 else math.nan
+
+    @cached_property
+    def metrics(self) -> dict[int, dict[str, float]]:
+        """`{step: {column: value}}`, of a running job as well."""
+        path = self.folder / "metrics.csv"
+        return metric_rows(path, []) if path.is_file() else {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepResult:
+    """A sweep."""
+
+    folder: Path
+    command: str
+    dimensions: tuple[str, ...]
+    jobs: tuple[JobResult, ...]
+    against: str | None = None
+    """Name of the variant that the others are compared with; None: the first."""
+
+    @property
+    def name(self) -> str:
+        """Of the folder."""
+        return self.folder.resolve().name
+
+    @property
+    def finished(self) -> list[JobResult]:
+        """Jobs with a summary."""
+        return [job for job in self.jobs if job.state == "finished"]
+
+    @property
+    def variants(self) -> dict[tuple[tuple[str, str], ...], list[JobResult]]:
+        """Jobs by what they differ in besides the seed, in the order of the sweep."""
+        found: dict[tuple[tuple[str, str], ...], list[JobResult]] = {}
+        for job in self.jobs:
+            found.setdefault(job.variant, []).append(job)
+        return found
+
+    @property
+    def columns(self) -> list[str]:
+        """Scores that any job has: `macro`, tasks, benchmarks."""
+        known = {name for job in self.jobs for name in job.scores}
+        return [name for name in ("macro", *TASKS) if name in known] + sorted(name for name in known if "/" in name)
+
+
+def read_sweep(folder: Path, against: str | None = None) -> SweepResult:
+    """Reads a multirun folder. Raises `ValueError` for one that is none, holds jobs of another sweep, or has a broken file."""
+    plan = read_plan(folder)
+    if plan is None:
+        raise ValueError(f"{folder} is no multirun folder: expected {PLAN} or multirun.yaml in it" + _below(folder))
+    there = {path.parent.parent.name for path in folder.glob("*/.hydra/config.yaml")}
+    if strangers := sorted(there - set(plan.jobs)):
+        raise ValueError(
+            f"{folder} holds two sweeps: {', '.join(strangers[:3])} {'is' if len(strangers) == 1 else 'are'} not in its {PLAN}; "
+            "move one of them into a folder of its own"
+        )
+    jobs = tuple(_job(folder / name, planned) for name, planned in plan.jobs.items())
+    return SweepResult(folder=folder, command=plan.command, dimensions=plan.dimensions, jobs=jobs, against=against)
+
+
+def is_multirun(folder: Path) -> bool:
+    """Whether a folder is that of a sweep, or holds such folders, and not that of a run."""
+    return any((folder / name).is_file() for name in (PLAN, "multirun.yaml")) or bool(_below(folder))
+
+
+def _below(folder: Path) -> str:
+    names = sorted(path.parent.name for name in (PLAN, "multirun.yaml") for path in folder.glob(f"*/{name}"))
+    return f"; multirun folders in it: {', '.join(dict.fromkeys(names))}; name one of them" if names else ""
+
+
+def _job(folder: Path, planned: Planned) -> JobResult:
+    state = state_of(folder, planned.hash)
+    mark = read_mark(folder) or {}
+    return JobResult(
+        name=folder.name, folder=folder, planned=planned, state=state, summary=read_summary(folder) if state == "finished" else None,
+        why=why(folder, mark.get("exit_code")) if state in ("failed", "stopped") else "",
+    )  # fmt: skip
+
+
+def _scores(summary: Mapping[str, Any] | None, key: str, when: str) -> dict[str, float]:
+    return {name: float(score) for name, score in (((summary or {}).get(key) or {}).get(when) or {}).items()}

@@ -1,0 +1,153 @@
+"""The way of a sweep: compose every job, freeze it, run what is missing, say after each job how it went.
+
+Done is what has a `summary.json` of the same settings. The same command again, after a crash or with more values, runs the rest.
+"""
+
+import fcntl
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from g2rpo.sweep.job import CONSOLE, Job, read_mark, read_summary, state_of, why
+from g2rpo.sweep.plan import Plan, read_plan
+from g2rpo.sweep.process import Task
+from g2rpo.sweep.runner import Runner
+
+log = logging.getLogger("g2rpo")
+LOCK = ".lock"
+LOOK_S = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a job ended: its held-out macro score (nan where it has none), or why it has none."""
+
+    score: float = math.nan
+    failure: str | None = None
+
+
+@dataclass(kw_only=True)
+class Sweep:
+    """Runs jobs into one folder.
+
+    Args:
+        folder: Of the whole sweep.
+        script: `train.py`, with its whole path.
+        command: What was typed.
+        dimensions: The keys that are varied.
+        runner: Where jobs run.
+        write_report: Writes the page over the folder.
+        total: Jobs of the whole sweep; a search hands them over a few at a time.
+        first: How many of them were handed over before.
+    """
+
+    folder: Path
+    script: str
+    command: str
+    dimensions: Sequence[str]
+    runner: Runner
+    write_report: Callable[[Path], object]
+    total: int
+    first: int = 0
+
+    def run(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """One outcome per job, in their order. Raises `ValueError` before the first job where the folder belongs to another sweep."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder):
+            plan = (read_plan(self.folder) if (self.folder / "sweep.json").is_file() else None) or Plan()
+            plan.extended(self.folder, self.command, self.dimensions, jobs).write(self.folder)
+            states = {job.name: state_of(job.folder, job.hash) for job in jobs}
+            missing = [job for job in jobs if states[job.name] != "finished"]
+            for job in missing:
+                if states[job.name] != "running":
+                    job.freeze()
+            self._report()
+            self._execute(jobs, missing)
+            return [self._outcome(job) for job in jobs]
+
+    def _execute(self, jobs: Sequence[Job], missing: list[Job]) -> None:
+        done, begun = self.first + len(jobs) - len(missing), time.monotonic()
+        if len(missing) < len(jobs):
+            log.info("%d/%d done already", done, self.total)
+        for i, (job, seconds) in enumerate(self._ended(missing), start=1):
+            left = (time.monotonic() - begun) / i * (self.total - done - i)
+            log.info("%s", self._line(job, done + i, seconds, left))
+            self._report()
+
+    def _ended(self, missing: list[Job]) -> Iterator[tuple[Job, float]]:
+        """Jobs as they end, with their seconds; those that an earlier, killed sweep left running are waited for, last of all."""
+        busy = [job for job in missing if state_of(job.folder, job.hash) == "running"]
+        yield from self._run([job for job in missing if job not in busy])
+        for job in busy:
+            log.info("%s runs already; waiting for it", job.name)
+            since = time.monotonic()
+            while state_of(job.folder, job.hash) == "running":
+                time.sleep(LOOK_S)
+            if state_of(job.folder, job.hash) == "finished":
+                yield job, time.monotonic() - since
+            else:
+                yield from self._run([job])
+
+    def _run(self, jobs: list[Job]) -> Iterator[tuple[Job, float]]:
+        if not jobs:
+            return
+        group, cwd = self.folder.name, str(Path.cwd())
+        tasks = [Task(script=self.script, folder=str(job.folder.resolve()), cwd=cwd, group=group) for job in jobs]
+        begun = time.time()
+        for i, _ in self.runner.run(tasks):
+            yield jobs[i], seconds_of(jobs[i], begun)
+
+    def _line(self, job: Job, done: int, seconds: float, left: float) -> str:
+        """What a person sees of a job: one line."""
+        outcome = self._outcome(job)
+        scored = "no held-out score" if math.isnan(outcome.score) else f"held-out {outcome.score:.3f}"
+        words = f"FAILED: {outcome.failure}" if outcome.failure else scored
+        return f"{done}/{self.total} {job.name} | {words} | {clock(seconds)} | " + (f"{clock(left)} left" if left else "last job")
+
+    def _outcome(self, job: Job) -> Outcome:
+        summary = read_summary(job.folder)
+        if summary is not None and summary["config_hash"] == job.hash:
+            macro = ((summary.get("heldout") or {}).get("after") or {}).get("macro")
+            return Outcome(score=math.nan if macro is None else float(macro))
+        mark = read_mark(job.folder) or {}
+        if mark.get("exit_code") == 0:
+            return Outcome()  # a job that trains nothing, as shaping=pilot, has no summary
+        return Outcome(failure=f"{why(job.folder, mark.get('exit_code'))}; see {job.folder / CONSOLE}")
+
+    def _report(self) -> None:
+        """A page that cannot be drawn is said, and stops nothing: the jobs are worth more."""
+        try:
+            self.write_report(self.folder)
+        except (ValueError, OSError) as error:
+            log.warning("no report yet: %s", error)
+
+
+def seconds_of(job: Job, begun: float) -> float:
+    """How long the last process of a job ran."""
+    mark = read_mark(job.folder) or {}
+    return (mark.get("ended_s") or time.time()) - mark.get("started_s", begun)
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, with hours where there are any.
+
+    >>> clock(152), clock(7322)
+    ('2:32', '2:02:02')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps a second sweep out of the folder while this one lasts; a killed one keeps nobody out."""
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{folder}: another process runs a sweep in this folder at this moment; wait for it, or end it") from None
+        yield
