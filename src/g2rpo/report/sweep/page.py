@@ -17,6 +17,7 @@ SWEEP_STYLE = """
 .wide { overflow-x: auto; font-size: 13px; }
 .wide th, .wide td { padding: 4px 5px; }
 .wide .chip { margin-right: 4px; }
+figure.gain { margin-top: 24px; }
 .pm { color: #5b6672; font-size: 11.5px; }
 td.words { white-space: normal; }
 .state-failed, .state-stopped { color: #a33b00; font-weight: 600; }

@@ -139,7 +139,7 @@ def gain_plot(sweep: SweepResult, width: int = 900) -> str:
     parts.append(label(width - 20, bottom + 33, "gain in held-out score", anchor="end", kind="unit"))
     title = f"Gain over {variant_name(reference(sweep))}, mean of the tasks"
     return (
-        '<h3>Gain by seed</h3><figure class="gain">' + drawing(width=width, height=height, title=title, body="".join(parts)) + "</figure>"
+        '<figure class="gain">' + drawing(width=width, height=height, title=title, body="".join(parts)) + "</figure>"
     )
 
 
