@@ -138,9 +138,7 @@ def gain_plot(sweep: SweepResult, width: int = 900) -> str:
         parts.append(f'<path d="M{scale.px(won.mean):.1f} {y - 8}v16" stroke="{INK}" stroke-width="3"/>')
     parts.append(label(width - 20, bottom + 33, "gain in held-out score", anchor="end", kind="unit"))
     title = f"Gain over {variant_name(reference(sweep))}, mean of the tasks"
-    return (
-        '<figure class="gain">' + drawing(width=width, height=height, title=title, body="".join(parts)) + "</figure>"
-    )
+    return '<figure class="gain">' + drawing(width=width, height=height, title=title, body="".join(parts)) + "</figure>"
 
 
 def _half(won: Difference) -> float:
