@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from g2rpo.sweep.job import SILENCE_S, Job, job_name, state_of, write_mark
+from g2rpo.sweep.job import SILENCE_S, Job, job_name, state_of, why, write_mark
 
 
 def test_names_stay_apart_where_digits_or_ends_are_cut_off() -> None:
@@ -37,6 +37,13 @@ def test_a_summary_of_other_settings_is_no_end(job: Callable[..., Job]) -> None:
 def test_an_exit_code_tells_failed_from_killed(code: int, state: str, tmp_path: Path) -> None:
     write_mark(tmp_path, 1, time.time(), code)
     assert state_of(tmp_path, "x") == state
+
+
+def test_what_hydra_adds_below_its_message_is_not_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "error.txt").write_text(
+        "Traceback ...\nValueError('batch.group_size=1: at least 2')\nfull_key: batch\n  object_type=dict\n"
+    )
+    assert why(tmp_path, 1) == "ValueError('batch.group_size=1: at least 2')"
 
 
 def test_a_process_that_is_gone_or_is_another_one_by_now_does_not_run(tmp_path: Path) -> None:

@@ -175,7 +175,8 @@ def _is_of(pid: int, folder: Path) -> bool:
 def why(folder: Path, code: int | None) -> str:
     """How a job ended: the sentence it said, or the last line of its traceback, or what the exit code says."""
     said = [line.partition(SAID)[2] for line in _lines(folder / CONSOLE) if SAID in line]
-    trace = [line for line in _lines(folder / "error.txt") if line.strip()]
+    hydras = ("full_key: ", "object_type=")  # what Hydra adds below its message
+    trace = [line for line in _lines(folder / "error.txt") if line.strip() and not line.strip().startswith(hydras)]
     if trace:
         return said[-1] if said else trace[-1]
     if code is None:
