@@ -2,10 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 TASKS = ("general_vqa", "math", "chart", "spatial", "document", "grounding")
 """The one axis along which everything is told apart: data, mixture, rewards, advantages, shaping, logs, evaluation."""
+
+
+_OTHER_KINDS = {"bbox": "spatial grounding", "box": "spatial grounding", "boxes": "spatial grounding", "numeric": "numerical"}
+
+
+@cache
+def answer_kind(answer_type: str) -> str:
+    """An answer type's plain name: `OCR` and `multiple_choice` are `ocr` and `multiple choice`, `bbox` is `spatial grounding`.
+
+    >>> answer_kind("Spatial_Grounding"), answer_kind("numeric")
+    ('spatial grounding', 'numerical')
+    """
+    name = " ".join(answer_type.lower().replace("_", " ").replace("-", " ").split())
+    return _OTHER_KINDS.get(name, name)
 
 
 def task_index(task: str) -> int:

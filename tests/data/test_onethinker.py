@@ -74,3 +74,12 @@ def test_own_records_have_the_names_of_a_prompt() -> None:
 def test_a_missing_field_is_named_as_it_is_written(field: str) -> None:
     with pytest.raises(BadRecord, match=rf"{field}: missing; expected the fields task, text, answer, answer_type, and images"):
         OwnFormat(tasks={}, template=PLAIN).check({name: value for name, value in OWN.items() if name != field})
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"), [("bbox", '{"boxes": [1, 2, 3, 4]}'), ("numeric", "7"), ("Spatial_Grounding", '{"boxes": [1, 2, 3, 4]}')]
+)
+def test_every_name_of_an_answer_type_that_the_reward_knows_is_taken(name: str, answer: str) -> None:
+    OwnFormat(tasks={}, template=PLAIN).check(OWN | {"answer_type": name, "answer": answer})
+    with pytest.raises(BadRecord, match="answer: "):
+        OwnFormat(tasks={}, template=PLAIN).check(OWN | {"answer_type": name, "answer": "many"})

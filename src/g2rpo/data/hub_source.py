@@ -13,6 +13,7 @@ from typing import Any
 
 from g2rpo.data.file_source import RowFormat, check_new, split_rows
 from g2rpo.data.loading import Loading
+from g2rpo.data.onethinker import MARKER
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.skips import Skips
 from g2rpo.records import TASKS, Prompt, task_index
@@ -46,7 +47,7 @@ class HubColumns:
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """A record under our names, its images left aside: one place holder stands for each marker in the text."""
         row = {field: record[column] for field, column in self.columns.items() if field != "images"} | self.values
-        return row | {"images": ["image"] * max(1, str(row.get("text", "")).count("<image>")) if "images" in self.columns else []}
+        return row | {"images": ["image"] * max(1, str(row.get("text", "")).count(MARKER)) if "images" in self.columns else []}
 
     def images(self, record: Mapping[str, Any]) -> tuple[Any, ...]:
         """Encoded images, or paths."""

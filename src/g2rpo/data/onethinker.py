@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from g2rpo.data.rows import BadRecord
-from g2rpo.data.template import PromptTemplate, type_key
+from g2rpo.data.template import PromptTemplate
+from g2rpo.prompt import answer_kind
 from g2rpo.records import TASKS, Prompt, task_index
 from g2rpo.scoring.number import read_number
 
@@ -72,7 +73,7 @@ class OneThinkerFormat:
         problem, images = str(row.get("problem") or ""), _images(row)
         if not problem.replace(MARKER, "").strip():
             raise BadRecord("problem: the question is empty")
-        kind, answer = type_key(str(row.get("problem_type", ""))), _answer(row)
+        kind, answer = answer_kind(str(row.get("problem_type", ""))), _answer(row)
         if kind not in ANSWER_TYPES:
             raise BadRecord(f"problem_type: expected one of {', '.join(ANSWER_TYPES)}, got {row.get('problem_type')!r}")
         if not answer:

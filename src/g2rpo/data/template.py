@@ -1,7 +1,8 @@
 """What the model is told beside the question: how to think and answer, and in which form an answer of its type is wanted."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+
+from g2rpo.prompt import answer_kind
 
 
 class PromptTemplate:
@@ -14,20 +15,10 @@ class PromptTemplate:
 
     def __init__(self, *, instruction: str, hints: Mapping[str, str]) -> None:
         self.instruction = instruction.strip()
-        self.hints = {type_key(name): hint.strip() for name, hint in hints.items()}
+        self.hints = {answer_kind(name): hint.strip() for name, hint in hints.items()}
 
     def text(self, question: str, options: Sequence[str], answer_type: str) -> str:
         """The user's turn."""
         listed = "Options:\n" + "\n".join(options) if options else ""
-        parts = (question.strip(), listed, self.instruction, self.hints.get(type_key(answer_type), ""))
+        parts = (question.strip(), listed, self.instruction, self.hints.get(answer_kind(answer_type), ""))
         return "\n".join(part for part in parts if part)
-
-
-@cache
-def type_key(answer_type: str) -> str:
-    """`OCR` and `ocr`, `spatial grounding` and `spatial_grounding` are one type.
-
-    >>> type_key("Spatial_Grounding")
-    'spatial grounding'
-    """
-    return " ".join(answer_type.lower().replace("_", " ").replace("-", " ").split())

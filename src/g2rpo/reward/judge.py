@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from g2rpo.judge.openai import JudgeError
-from g2rpo.prompt import Failed, Prompt
-from g2rpo.reward.openvlthinker import OpenVLThinkerReward, given_answer, gold_text, plain_name
+from g2rpo.prompt import Failed, Prompt, answer_kind
+from g2rpo.reward.openvlthinker import OpenVLThinkerReward, given_answer, gold_text
 from g2rpo.reward.verdict import Verdict
 
 LONGEST_ANSWER = 4000
@@ -62,7 +62,7 @@ class JudgeReward:
         if judge is None:
             raise ValueError("reward.judge: expected a judge, got none; choose one, such as judge@reward.judge=openai")
         self.judge = judge
-        self.judged = frozenset(map(plain_name, judged))
+        self.judged = frozenset(map(answer_kind, judged))
         self.graded = graded
         self.rules = rules
 
@@ -72,7 +72,7 @@ class JudgeReward:
 
     def in_batch(self, prompt: Prompt) -> bool:
         """Those that the judge grades."""
-        return plain_name(prompt.answer_type) in self.judged
+        return answer_kind(prompt.answer_type) in self.judged
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
         """`accuracy`, `format`, `structure` and `total`, as the rules weigh them.

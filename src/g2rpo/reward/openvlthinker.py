@@ -8,10 +8,10 @@ total lies in [0, 1.5], and a broken format costs 0.6. Rules, examples and devia
 """
 
 from collections.abc import Mapping
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
-from g2rpo.prompt import Prompt
+from g2rpo.prompt import Prompt, answer_kind
 from g2rpo.reward import grounding
 from g2rpo.reward.verdict import AnswerType, Verdict
 from g2rpo.scoring import math
@@ -20,7 +20,6 @@ from g2rpo.scoring.extract import final_answer, keeps_format, tagged_answer, tid
 from g2rpo.scoring.number import equal_to_two_decimals, mean_relative_accuracy, read_number, relaxed_match
 from g2rpo.scoring.text import rouge, word_accuracy
 
-OTHER_NAMES = {"bbox": "spatial grounding", "box": "spatial grounding", "boxes": "spatial grounding", "numeric": "numerical"}
 CHARTQA_TOLERANCE = 0.05
 
 
@@ -66,7 +65,7 @@ class OpenVLThinkerReward:
         math.load()
 
     def _type_of(self, prompt: Prompt) -> AnswerType:
-        name = plain_name(prompt.answer_type)
+        name = answer_kind(prompt.answer_type)
         if name not in self.types:
             known = ", ".join(sorted(self.types))
             raise ValueError(
@@ -74,13 +73,6 @@ class OpenVLThinkerReward:
                 "Correct the record, or choose a reward that judges this type."
             )
         return self.types[name]
-
-
-@cache
-def plain_name(answer_type: str) -> str:
-    """An answer type's name in lower case with spaces, `OCR` and `multiple_choice` as `ocr` and `multiple choice`."""
-    name = " ".join(answer_type.lower().replace("_", " ").replace("-", " ").split())
-    return OTHER_NAMES.get(name, name)
 
 
 def given_answer(completion: str) -> str:
