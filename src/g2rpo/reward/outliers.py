@@ -1,0 +1,41 @@
+"""A verifier that errs now and then, by a lot: what an advantage estimator makes of a reward out of all proportion.
+
+For experiments, see sweeps/outliers.yaml. Accuracy, format and structure stay as they are: only the total, which training sees, errs.
+"""
+
+import hashlib
+import math
+
+from g2rpo.prompt import Prompt
+from g2rpo.reward.openvlthinker import OpenVLThinkerReward
+
+
+class OutlierReward:
+    """The verdict of `rules`, its total moved by `size` for a `share` of the completions, whatever they are worth.
+
+    Args:
+        rules: Judges.
+        share: Of all completions, in [0, 1]. Which ones is decided by prompt and completion alone, the same in every process and run.
+        size: Added to their total; below 0, taken from it.
+    """
+
+    def __init__(self, *, rules: OpenVLThinkerReward, share: float = 0.05, size: float = 10.0) -> None:
+        if not 0 <= share <= 1:
+            raise ValueError(f"reward.share: expected a share in [0, 1], got {share}")
+        if not math.isfinite(size):
+            raise ValueError(f"reward.size: expected a finite number, got {size}")
+        self.rules, self.share, self.size = rules, share, size
+
+    def prepare(self) -> None:
+        """Loads what the rules need."""
+        self.rules.prepare()
+
+    def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
+        """As the rules score, and `total` plus `size` where the verifier errs. Raises what the rules raise."""
+        scores = self.rules.score(completion, prompt)
+        return scores | {"total": scores["total"] + self.size * self.errs(completion, prompt)}
+
+    def errs(self, completion: str, prompt: Prompt) -> bool:
+        """Whether this completion is one of the share."""
+        digest = hashlib.sha256(f"{prompt.id}\0{completion}".encode()).digest()
+        return int.from_bytes(digest[:8]) < self.share * 2**64
