@@ -2,7 +2,7 @@
 
     python train.py -cd sweeps -cn paper_ablation -m equity.every_n_steps=2
     python train.py -cd sweeps -cn outliers -m equity.every_n_steps=2
-    python train.py -cd sweeps -cn advantage_ablation -m advantage=dr_grpo equity.every_n_steps=2      # the third estimator without errors
+    python train.py -cd sweeps -cn entropy_band -m shaping.entropy.low=0.2 shaping.entropy.weight=0.2,1.0 equity.every_n_steps=2
 
 Numbers are means over seeds; `±` is their standard deviation (n - 1), brackets are the 95% interval of Student's t over differences of
 equal seeds. Figures go to docs/claims_*.svg.
