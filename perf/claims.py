@@ -35,17 +35,16 @@ def main() -> None:
     parser.add_argument("sweeps", type=Path, nargs="?", default=Path("outputs/sweeps"), help="holds paper_ablation, outliers, ...")
     parser.add_argument("--out", type=Path, default=Path("docs"), help="where figures go")
     given = parser.parse_args()
-    ablation, outliers, third = (named(read_sweep(given.sweeps / name)) for name in ("paper_ablation", "outliers", "advantage_ablation"))
-    clean = {"grpo": ablation["grpo"], "g2rpo": ablation["g2rpo"], "dr_grpo": third["dr_grpo"]}
-    print(
-        "\n\n".join(
-            [equity_table(ablation), outlier_table(clean, outliers), entropy_table(ablation), length_table(ablation), order(ablation)]
-        )
-    )
+    ablation, outliers, bands = (named(read_sweep(given.sweeps / name)) for name in ("paper_ablation", "outliers", "entropy_band"))
+    clean = {name: ablation[name] for name in outliers}
+    weights = {"grpo": ablation["grpo"], "g2rpo": ablation["g2rpo"], "weight 0.02": ablation["entropy"]}
+    weights |= {name.replace("=", " "): jobs for name, jobs in bands.items()}
+    tables = (equity_table(ablation), outlier_table(clean, outliers), entropy_table(weights), length_table(ablation), order(ablation))
+    print("\n\n".join(tables))
     figures = {
         "equity": equity_figure(ablation["grpo"], ablation["g2rpo"]),
         "outliers": outlier_figure(clean, outliers),
-        "entropy": entropy_figure(ablation),
+        "entropy": entropy_figure(weights),
         "length": length_figure(ablation),
         "ablation": ablation_figure(read_sweep(given.sweeps / "paper_ablation", against="g2rpo")),
     }
@@ -85,11 +84,22 @@ def outlier_table(clean: Jobs, wrong: Jobs) -> str:
 
 def entropy_table(rows: Jobs) -> str:
     """Where each task's entropy ends, and how often it lies inside the band."""
-    names = ("grpo", "g2rpo", "entropy", "full")
-    low, high = read_settings(rows["entropy"][0].folder / ".hydra", []).entropy_bands["math"]
-    lines = [[task, *(plus_minus(per_seed(rows[name], end_of(f"policy/entropy_nats/{task}")), 3) for name in names)] for task in TASKS]
-    inside = [plus_minus(per_seed(rows[name], lambda job: inside_frac(job, low, high)), 2) for name in names]
-    return table([f"entropy, nats, last {LAST} steps", *names], [*lines, [f"share of tasks and steps in {low} - {high}", *inside]])
+    low, high = read_settings(rows["weight 0.02"][0].folder / ".hydra", []).entropy_bands["math"]
+    lines = [[task, *(plus_minus(per_seed(jobs, end_of(f"policy/entropy_nats/{task}")), 3) for jobs in rows.values())] for task in TASKS]
+    lines += [
+        [
+            f"share of tasks and steps in {low} - {high}",
+            *(plus_minus(per_seed(jobs, lambda job: inside_frac(job, low, high)), 2) for jobs in rows.values()),
+        ],
+        ["held-out macro, temperature 1", *(plus_minus(by_seed(jobs, "macro"), 3) for jobs in rows.values())],
+        ["held-out macro, greedy", *(plus_minus(per_seed(jobs, greedy), 3) for jobs in rows.values())],
+    ]
+    return table([f"entropy, nats, last {LAST} steps", *rows], lines)
+
+
+def greedy(job: JobResult) -> float:
+    """Held-out macro score of the most probable answers."""
+    return job.greedy["macro"]
 
 
 def inside_frac(job: JobResult, low: float, high: float) -> float:
@@ -132,9 +142,10 @@ def order(rows: Jobs) -> str:
     for name, jobs in rows.items():
         own = by_seed(jobs, "macro")
         gains = [interval(own, by_seed(rows[other], "macro"), 3) if name not in ("base", other) else "" for other in ("grpo", "g2rpo")]
-        greedy = plus_minus(per_seed(jobs, lambda job: job.greedy["macro"]), 3)
         gained = theirs[name]["macro"] - theirs["grpo"]["macro"]
-        lines.append([name, plus_minus(own, 3), *gains, greedy, f"{theirs[name]['macro']:.1f} ({gained:+.1f})"])
+        lines.append(
+            [name, plus_minus(own, 3), *gains, plus_minus(per_seed(jobs, greedy), 3), f"{theirs[name]['macro']:.1f} ({gained:+.1f})"]
+        )
     return table(["row", "held-out macro", "over grpo", "over g2rpo", "greedy", "paper, percent (over grpo)"], lines)
 
 

@@ -14,7 +14,14 @@ from g2rpo.report.sweep.folder import JobResult, SweepResult
 from g2rpo.report.sweep.scores import gain_plot
 
 Jobs = Mapping[str, list[JobResult]]
-COLORS = {"grpo": "#d55e00", "g2rpo": "#0072b2", "dr_grpo": "#cc79a7", "entropy": "#009e73", "length": "#009e73"}
+COLORS = {
+    "grpo": "#d55e00",
+    "g2rpo": "#0072b2",
+    "length": "#009e73",
+    "weight 0.02": "#009e73",
+    "weight 0.2": "#e69f00",
+    "weight 1.0": "#cc79a7",
+}
 MARGIN = 14
 PANEL = (400, 250)
 """Pixels of a panel."""
@@ -40,8 +47,8 @@ def outlier_figure(clean: Jobs, wrong: Jobs) -> str:
 
 def entropy_figure(rows: Jobs) -> str:
     """Entropy by task with and without the band."""
-    bands = read_settings(rows["entropy"][0].folder / ".hydra", []).entropy_bands
-    return task_figure(rows, ("g2rpo", "entropy"), "policy/entropy_nats", "nats per token", "band", bands)
+    bands = read_settings(rows["weight 0.02"][0].folder / ".hydra", []).entropy_bands
+    return task_figure(rows, [name for name in rows if name != "grpo"], "policy/entropy_nats", "nats per token", "band", bands)
 
 
 def length_figure(rows: Jobs) -> str:
