@@ -63,7 +63,7 @@ def equity_table(rows: Jobs) -> str:
     """How many times harder the strongest task pulls than the weakest."""
     found = {name: {job.seed: pull_ratio(job) for job in rows[name]} for name in ("grpo", "g2rpo", "entropy", "length", "full")}
     lines = [[name, plus_minus(own, 2), "" if name == "grpo" else interval(own, found["grpo"], 2)] for name, own in found.items()]
-    return table(["largest / smallest gradient norm of a task", "", "less than grpo by"], lines)
+    return table(["largest / smallest gradient norm of a task", "", "difference to grpo"], lines)
 
 
 def pull_ratio(job: JobResult) -> float:
