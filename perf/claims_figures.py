@@ -19,8 +19,8 @@ COLORS = {
     "g2rpo": "#0072b2",
     "length": "#009e73",
     "weight 0.02": "#009e73",
-    "weight 0.2": "#e69f00",
-    "weight 1.0": "#cc79a7",
+    "weight 0.2, low 0.1": "#e69f00",
+    "weight 0.2, low 0.2": "#cc79a7",
 }
 MARGIN = 14
 PANEL = (400, 250)
