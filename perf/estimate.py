@@ -16,7 +16,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from shapes import random_policy
 from step import DTYPES, Update, parsed, resident
 
 from g2rpo.estimate.assumptions import Assumptions
@@ -34,9 +33,9 @@ SETTINGS = (
     "--shape=tiny --prompts=1 --prompt=512 --group=8 --completion=32",
     "--shape=small --prompts=1 --prompt=512 --group=8 --completion=32",
     "--shape=small --prompts=2 --prompt=512 --group=8 --completion=128",
-    "--shape=small --prompts=2 --prompt=512 --group=8 --completion=128 --checkpointing",
-    "--shape=small --prompts=2 --prompt=512 --group=8 --completion=128 --dtype=bfloat16",
-    "--shape=small --prompts=1 --prompt=2048 --images=4 --group=4 --completion=128",
+    "--shape=small --prompts=2 --prompt=512 --group=8 --completion=64 --checkpointing",
+    "--shape=tiny --prompts=4 --prompt=256 --group=8 --completion=64 --dtype=bfloat16",
+    "--shape=small --prompts=1 --prompt=1536 --images=4 --group=4 --completion=64",
 )
 KEPT_FOR = {"backward": ("what layers keep", "head", "gradients"), "rollout": ("prefill", "keys and values", "sampling")}
 STAGES = {"backward": ("forward", "backward"), "rollout": ("prefill", "decode")}
@@ -102,7 +101,9 @@ def one(options: argparse.Namespace, phase: str) -> None:
 
 def main() -> None:
     """Prints the table."""
-    print("| setting | phase | estimated MiB | measured MiB | ratio | estimated s | measured s | ratio |\n|---|---|---|---|---|---|---|---|")
+    print(
+        "| setting | phase | estimated MiB | measured MiB | ratio | estimated s | measured s | ratio |\n|---|---|---|---|---|---|---|---|"
+    )
     for setting in SETTINGS:
         for phase in KEPT_FOR:
             if phase == "rollout" and "checkpointing" in setting:

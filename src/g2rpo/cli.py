@@ -22,7 +22,8 @@ store_launchers()
 def train(cfg: DictConfig) -> float:
     """Trains, evaluates before and after, writes report and summary. Returns the held-out macro score: what a sweep maximises.
 
-    With `preview` it shows the first prompts instead, with `estimate` what a run would need, and returns nan; with `trainer.limit_train_batches=0` it scores and trains nothing.
+    With `preview` it shows the first prompts instead, with `estimate` what a run would need, and returns nan; with
+    `trainer.limit_train_batches=0` it scores and trains nothing.
     """
     with explained(Path(cfg.run_dir)):
         if cfg.preview is not None:

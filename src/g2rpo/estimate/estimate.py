@@ -95,29 +95,30 @@ def estimate(
 
 def show(found: Estimate, console: Console) -> None:
     """A row per part, a column per phase; seconds; what was assumed; the verdict last."""
-    table = Table(title=f"Memory of one process in GiB ({found.processes} in all)", title_justify="left", box=box.SIMPLE_HEAD)
+    several = f", one of {found.processes}" if found.processes > 1 else ""
+    table = Table(title=f"Memory of a process{several}, GiB", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("part", no_wrap=True)
     for phase in PHASES:
         table.add_column(phase, justify="right", no_wrap=True)
-    table.add_column("smaller by")
     for part in found.parts:
-        table.add_row(part.name, *(_gib(getattr(part, phase)) for phase in PHASES), part.lower)
+        table.add_row(part.name, *(_gib(getattr(part, phase)) for phase in PHASES))
     table.add_section()
-    table.add_row("sum", *(_gib(found.peaks[phase]) for phase in PHASES), "", style="bold")
+    table.add_row("sum", *(_gib(found.peaks[phase]) for phase in PHASES), style="bold")
     console.print(table)
     load, lengths = found.load, found.load.lengths
+    console.print(
+        f"a step of a process: {load.prompts} prompts x {load.group_size} completions of {load.completion} tokens, "
+        f"{load.updates} update(s), {load.micro_prompts} group(s) in a forward pass of {load.tokens} tokens"
+    )
+    console.print(
+        f"prompts: {lengths.longest} tokens at most, {lengths.mean:.0f} on average, {lengths.most_patches} image patches at most "
+        f"({lengths.origin})"
+    )
     if found.seconds:
         stages = ", ".join(f"{name} {_seconds(value)}" for name, value in found.seconds.items() if value)
-        console.print(f"seconds per step: {_seconds(found.step_s or 0.0)} ({stages}); one draw, completions of full length unless given")
+        console.print(f"seconds per step: {_seconds(found.step_s or 0.0)} ({stages}); one draw, rewards not counted")
     else:
-        console.print("seconds per step: the device is not here; 'estimate={gib: 80, tflops: 989, gb_per_s: 3350}' names its speed")
-    console.print(
-        f"a step of one process: {load.prompts} prompts x {load.group_size} completions of {load.completion} tokens, {load.updates} update(s), "
-        f"{load.micro_prompts} group(s) in a forward pass of {load.tokens} tokens"
-    )
-    console.print(
-        f"prompts: {lengths.longest} tokens at most, {lengths.mean:.0f} on average, {lengths.most_patches} image patches at most ({lengths.origin})"
-    )
+        console.print("seconds per step: not known without the device; 'estimate={gib: 80, tflops: 989, gb_per_s: 3350}' describes one")
     console.print(found.verdict())
 
 

@@ -10,10 +10,10 @@ import torch
 
 from g2rpo.estimate.assumptions import Assumptions
 
-GPU_EFFICIENCY, CPU_EFFICIENCY = 0.45, 0.7
-"""Share of a large matrix product's speed that whole passes reach: on GPUs as trainers report it, on CPUs as `perf/estimate.py` measures."""
-GPU_LAYER_S, CPU_LAYER_S = 3e-4, 6e-4
-"""Seconds that Python and small kernels take for a layer, however little there is to compute."""
+GPU_EFFICIENCY, CPU_EFFICIENCY = 0.4, 0.7
+"""Share of a large matrix product's speed that passes through a model reach: on CPUs by `perf/estimate.py`, on GPUs a usual figure."""
+GPU_LAYER_S, CPU_LAYER_S = 5e-4, 1.2e-3
+"""Seconds of Python and of small kernels for a layer, however little there is to compute; on GPUs not measured yet."""
 SIZE = {"cuda": 4096, "cpu": 512}
 MEASURE_S = 0.1
 

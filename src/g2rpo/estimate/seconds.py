@@ -60,6 +60,7 @@ def _decode(shape: Shape, load: Workload, device: Machine, completion: float) ->
     rows, cost = load.prompts * load.group_size, shape.cost
     middle = load.lengths.mean + completion / 2
     held = 2 * shape.keys * shape.layers * shape.number
-    read = shape.weights * shape.number + 3 * rows * middle * held  # the cache is read, and copied where a token is added to it
+    # the cache is copied where a token is added to it, and again to have a key for every head of queries
+    read = shape.weights * shape.number + (3 + 2 * shape.queries / shape.keys) * rows * middle * held
     work = rows * (cost.token + cost.head + cost.pair * middle)
     return completion * (max(read / device.bandwidth, work / device.flops) + shape.layers * device.layer_s)

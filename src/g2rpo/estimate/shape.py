@@ -72,8 +72,8 @@ def blank_policy(checkpoint: Checkpoint) -> Any:
         ) from error
     if config.model_type not in KNOWN:
         raise ValueError(
-            f"model.path={checkpoint.path}: model_type {config.model_type!r} cannot be estimated: how much its layers keep for the backward "
-            f"pass is known for {', '.join(KNOWN)} only; leave out estimate=true and watch time/peak_gib of a short run"
+            f"model.path={checkpoint.path}: model_type {config.model_type!r} cannot be estimated: what its layers keep for the "
+            f"backward pass is known for {', '.join(KNOWN)} only; leave out estimate=true and watch time/peak_gib of a short run"
         )
     with torch.device("meta"):
         policy = AutoModelForImageTextToText.from_config(config, dtype=DTYPES[checkpoint.dtype])
