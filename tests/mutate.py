@@ -21,6 +21,9 @@ import scipy.stats  # noqa: F401
 import torch
 from mutant import Mutant
 from mutants_data import DATA_MUTANTS
+from mutants_evaluation import EVALUATION_MUTANTS
+from mutants_model import MODEL_MUTANTS
+from mutants_sweep import SWEEP_MUTANTS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -319,6 +322,9 @@ MUTANTS = (
     ),
     Mutant("dashboard: metric twice", "dashboard/view.py", "and metric.name not in bounds", "", "dashboard/test_view.py"),
     *DATA_MUTANTS,
+    *MODEL_MUTANTS,
+    *EVALUATION_MUTANTS,
+    *SWEEP_MUTANTS,
 )
 
 

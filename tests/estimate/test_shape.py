@@ -9,22 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from shapes import random_policy
 
 from g2rpo.estimate.shape import blank_policy, optimizer_bytes, shape_of
 from g2rpo.model.checkpoint import Checkpoint
 
 AdamW, SGD = torch.optim.AdamW, torch.optim.SGD
-
-
-@pytest.fixture(scope="session")
-def config_of_8b(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with nothing but the config.json of Qwen3-VL-8B, whose head is a matrix of its own."""
-    folder = tmp_path_factory.mktemp("8b")
-    config = random_policy("8b", torch.device("meta"), torch.bfloat16).config
-    config.tie_word_embeddings = config.text_config.tie_word_embeddings = False
-    config.save_pretrained(folder)
-    return folder
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
