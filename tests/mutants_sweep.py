@@ -10,7 +10,8 @@ T_STATISTICS = "report/sweep/test_statistics.py"
 SWEEP_MUTANTS = (
     Mutant("sweep: a summary of other settings counts", JOB, 'if summary is not None and summary["config_hash"] == wanted:',
            "if summary is not None:", f"{T_JOB} {T_LAUNCH}"),
-    Mutant("sweep: a dead process runs", JOB, "    except ProcessLookupError:\n        return False", "    except ProcessLookupError:\n        return True",
+    Mutant("sweep: a dead process runs", JOB, "    except ProcessLookupError:\n        return False",
+           "    except ProcessLookupError:\n        return True",
            T_JOB),
     Mutant("sweep: any process of that number is the job's", JOB, "return str(folder.resolve()) in words", "return True", T_JOB),
     Mutant("sweep: silence of another machine", JOB, "st_mtime < SILENCE_S", "st_mtime < 1e9", T_JOB),
@@ -30,5 +31,6 @@ SWEEP_MUTANTS = (
     Mutant("sweep: one degree of freedom too many", STATISTICS, "student(of_pairs.n - 1)", "student(of_pairs.n)", T_STATISTICS),
     Mutant("sweep: an interval of single values", STATISTICS, "/ math.sqrt(of_pairs.n)", "", T_STATISTICS),
     Mutant("sweep: nan is a value", STATISTICS, "if math.isfinite(value)]", "]", T_STATISTICS),
-    Mutant("sweep: normal beyond the table", STATISTICS, "return z + (z**3 + z) / (4 * freedom)", "return z + 0 * (z**3 + z) / (4 * freedom)", T_STATISTICS),
+    Mutant("sweep: normal beyond the table", STATISTICS, "return z + (z**3 + z) / (4 * freedom)",
+           "return z + 0 * (z**3 + z) / (4 * freedom)", T_STATISTICS),
 )  # fmt: skip

@@ -26,7 +26,8 @@ def test_the_largest_phase_decides_and_its_two_largest_parts_are_to_be_lowered(l
     found = of(load, device, 15 * GIB, *parts)
     assert (found.peak, found.step_s) == (16 * GIB, 2.5)
     assert found.verdict() == (
-        "does NOT fit: 16.00 GiB at most, in rollouts, but there are 15.00 GiB of a machine. Lower keys (batch.prompts) and weights (model.dtype)"
+        "does NOT fit: 16.00 GiB at most, in rollouts, but there are 15.00 GiB of a machine. "
+        "Lower keys (batch.prompts) and weights (model.dtype)"
     )
     assert of(load, device, 40 * GIB, *parts).verdict() == "fits: 16.00 GiB at most, in rollouts, of 40.00 GiB of a machine"
     assert "tight" in of(load, device, 17 * GIB, *parts).verdict()
