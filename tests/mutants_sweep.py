@@ -4,12 +4,12 @@ from mutant import Mutant
 
 PLAN, JOB, RUNNER, PROCESS, LAUNCH = (f"sweep/{name}.py" for name in ("plan", "job", "runner", "process", "launch"))
 STATISTICS = "report/sweep/statistics.py"
-T_JOB, T_RUNNER, T_PROCESS, T_LAUNCH = (f"sweep/test_{name}.py" for name in ("job", "runner", "process", "launch"))
+T_JOB, T_PROCESS, T_LAUNCH = (f"sweep/test_{name}.py" for name in ("job", "process", "launch"))
 T_STATISTICS = "report/sweep/test_statistics.py"
 
 SWEEP_MUTANTS = (
     Mutant("sweep: a summary of other settings counts", JOB, 'if summary is not None and summary["config_hash"] == wanted:',
-           "if summary is not None:", f"{T_JOB} {T_LAUNCH}"),
+           "if summary is not None:", T_JOB),
     Mutant("sweep: a dead process runs", JOB, "    except ProcessLookupError:\n        return False",
            "    except ProcessLookupError:\n        return True",
            T_JOB),
@@ -17,11 +17,12 @@ SWEEP_MUTANTS = (
     Mutant("sweep: silence of another machine", JOB, "st_mtime < SILENCE_S", "st_mtime < 1e9", T_JOB),
     Mutant("sweep: a killed job has failed", JOB, 'mark["exit_code"] > 0 else "stopped"', 'mark["exit_code"] != 0 else "stopped"', T_JOB),
     Mutant("sweep: jobs begin anew", PROCESS, 'return [*words, f"resume={quoted(self.folder)}"] if resumes else words', "return words",
-           f"{T_PROCESS} {T_LAUNCH}"),
+           T_PROCESS),
     Mutant("sweep: a job is a rank of its sweep", PROCESS, "dropped = set(RANK_VARIABLES) |", "dropped =", T_PROCESS),
-    Mutant("sweep: jobs outlive it", PROCESS, "                process.terminate()\n", "                pass\n", f"{T_RUNNER} {T_PROCESS}"),
-    Mutant("sweep: seats are not given back", RUNNER, "            self.seats.put(seat)\n", "            pass\n", T_RUNNER),
-    Mutant("sweep: all jobs see the first GPU", RUNNER, '"CUDA_VISIBLE_DEVICES": gpus[i]', '"CUDA_VISIBLE_DEVICES": gpus[0]', T_RUNNER),
+    Mutant("sweep: jobs outlive it", PROCESS, "                process.terminate()\n", "                pass\n", T_LAUNCH),
+    Mutant("sweep: a seat is given back without its GPU", RUNNER, "            self.seats.put(seat)\n",
+           "            self.seats.put({})\n", T_LAUNCH),
+    Mutant("sweep: all jobs see the first GPU", RUNNER, '"CUDA_VISIBLE_DEVICES": gpus[i]', '"CUDA_VISIBLE_DEVICES": gpus[0]', T_LAUNCH),
     Mutant("sweep: jobs of one name", PLAN, "if len(set(names)) < len(names):", "if False:", T_LAUNCH),
     Mutant("sweep: other settings under a name", PLAN, "if known is not None and known.hash != job.hash:", "if False:", T_LAUNCH),
     Mutant("sweep: finished jobs run again", LAUNCH, 'if states[job.name] != "finished"]', "]", T_LAUNCH),
