@@ -78,6 +78,7 @@ def test_processes_are_counted_without_being_started() -> None:
         assert processes_of(OmegaConf.create({"devices": devices, "accelerator": "auto"})) == count
     assert processes_of(OmegaConf.create({"devices": [0, 1], "accelerator": "auto", "num_nodes": 4})) == 8
     assert processes_of(OmegaConf.create({"devices": "auto", "accelerator": "cpu"})) == 1
+    assert processes_of(OmegaConf.create({})) == here
 
 
 def test_a_wrong_setting_of_the_data_is_no_missing_data(composed: Composed, tmp_path: Path) -> None:
@@ -105,5 +106,5 @@ def test_a_run_whose_model_cannot_be_estimated_goes_on(composed: Composed, tmp_p
     parts = build_parts(cfg)
     with caplog.at_level(logging.WARNING, "g2rpo"):
         write_estimate(cfg, parts, PromptStream(source=parts.source, mix=parts.mix, seed=0), tmp_path)
-    assert "no estimate of memory and time: model.path=" in caplog.text
+    assert "no estimate of memory and time: ValueError: model.path=" in caplog.text
     assert not (tmp_path / "estimate.json").exists()

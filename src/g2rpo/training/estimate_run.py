@@ -60,8 +60,8 @@ def write_estimate(cfg: DictConfig, parts: Parts, stream: PromptStream, folder: 
     """`estimate.json` of a run that begins. A model that cannot be estimated can be trained all the same, and the log says so."""
     try:
         found = estimated(cfg, parts, lambda: stream.peek(LOOKED_AT))
-    except ValueError as error:
-        log.warning("no estimate of memory and time: %s", error)
+    except Exception as error:  # noqa: BLE001  what a model or an optimiser does on the meta device must not end a run that would work
+        log.warning("no estimate of memory and time: %s: %s", type(error).__name__, error)
         return
     found.write(folder)
     log.info("estimate: %s", found.verdict())
@@ -75,7 +75,9 @@ def estimated(cfg: DictConfig, parts: Parts, peek: Callable[[], Sequence[Prompt]
     shape = shape_of(policy)
     lengths = given_lengths(assumed, shape.merge) or _looked_at(cfg, parts, peek, shape.patch_px)
     processes = processes_of(cfg.trainer)
-    device = machine(assumed, DTYPES[parts.model.dtype], piece_bytes, processes=processes, cpu=cfg.trainer.accelerator == "cpu")
+    device = machine(
+        assumed, DTYPES[parts.model.dtype], piece_bytes, processes=processes, cpu=OmegaConf.select(cfg, "trainer.accelerator") == "cpu"
+    )
     return estimate(
         shape, workload_of(parts, lengths, processes), device, optimizer_bytes(parts.others["optimizer"], policy), processes,
         assumed.completion_tokens,
@@ -92,21 +94,21 @@ def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
     together = micro_prompts(prompts, updates, batch.micro_prompts, batch.micro_tokens, lengths.longest + sizes * completion)
     band = getattr(parts.others["shaping"], "entropy", None) is not None and together < -(-prompts // updates)
     own = isinstance(engine, OwnWeights)
-    inside = engine.memory_frac if own and engine.in_trainer_process else 0.0
+    inside = float(getattr(engine, "memory_frac", 0.0)) if own and engine.in_trainer_process else 0.0
     return Workload(
         prompts=prompts, group_size=sizes, completion=completion, lengths=lengths, updates=updates, micro_prompts=together,
         shared=parts.others["policy"].prefix == "shared", checkpointing=parts.model.gradient_checkpointing,
         reference=bool(loss.kl_coef), extra_passes=bool(loss.kl_coef) + (loss.tis_clip is not None) + band,
         redraws=parts.others["filter"].max_draws > 1, sampled_here=not own, engine_frac=inside,
-        engine_stays=bool(inside) and not engine.sleep,
+        engine_stays=bool(inside) and not getattr(engine, "sleep", False),
     )  # fmt: skip
 
 
 def processes_of(trainer: DictConfig) -> int:
     """How many processes `trainer` would start, without starting any: one for each device, on each node."""
-    devices: Any = trainer.devices
+    devices: Any = OmegaConf.select(trainer, "devices", default="auto")
     if devices in ("auto", -1, "-1"):
-        here = torch.cuda.device_count() if trainer.accelerator != "cpu" else 0
+        here = torch.cuda.device_count() if OmegaConf.select(trainer, "accelerator") != "cpu" else 0
         count = max(1, here)
     elif isinstance(devices, str):
         count = len(devices.split(",")) if "," in devices else int(devices)
