@@ -338,7 +338,17 @@ def run_tests(source: Path, tests: str) -> int:
         sys.path.insert(0, str(source))
         os.environ["PYTHONPATH"] = str(source)  # for tests that start processes
         files = [str(ROOT / "tests" / name) for name in tests.split()]
-        plain = ["-o", "addopts=", "-o", f"pythonpath={source}", "-p", "no:cacheprovider", "--import-mode=importlib", "-W", "ignore"]
+        plain = [
+            "-o",
+            "addopts=",
+            "-o",
+            f"pythonpath={source} {ROOT / 'perf'}",
+            "-p",
+            "no:cacheprovider",
+            "--import-mode=importlib",
+            "-W",
+            "ignore",
+        ]
         os._exit(pytest.main([*plain, "--hypothesis-seed=0", "--assert=plain", "-x", "-q", *files]))
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 

@@ -74,10 +74,8 @@ def estimated(cfg: DictConfig, parts: Parts, peek: Callable[[], Sequence[Prompt]
     policy = blank_policy(parts.model)
     shape = shape_of(policy)
     lengths = given_lengths(assumed, shape.merge) or _looked_at(cfg, parts, peek, shape.patch_px)
-    processes = processes_of(cfg.trainer)
-    device = machine(
-        assumed, DTYPES[parts.model.dtype], piece_bytes, processes=processes, cpu=OmegaConf.select(cfg, "trainer.accelerator") == "cpu"
-    )
+    processes, accelerator = processes_of(cfg.trainer), OmegaConf.select(cfg, "trainer.accelerator")
+    device = machine(assumed, DTYPES[parts.model.dtype], piece_bytes, processes=processes, cpu=accelerator == "cpu")
     return estimate(
         shape, workload_of(parts, lengths, processes), device, optimizer_bytes(parts.others["optimizer"], policy), processes,
         assumed.completion_tokens,
