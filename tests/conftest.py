@@ -60,6 +60,19 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def config_of_8b(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with nothing but the config.json of Qwen3-VL-8B, whose head is a matrix of its own."""
+    import torch
+    from shapes import random_policy
+
+    folder = tmp_path_factory.mktemp("8b")
+    config = random_policy("8b", torch.device("meta"), torch.bfloat16).config
+    config.tie_word_embeddings = config.text_config.tie_word_embeddings = False
+    config.save_pretrained(folder)
+    return folder
+
+
 class ChatServer:
     """Answers chat completions on 127.0.0.1. `reply(prompt, attempt)` is text, or (status, headers, body), or a pause in seconds."""
 

@@ -21,6 +21,9 @@ import scipy.stats  # noqa: F401
 import torch
 from mutant import Mutant
 from mutants_data import DATA_MUTANTS
+from mutants_evaluation import EVALUATION_MUTANTS
+from mutants_model import MODEL_MUTANTS
+from mutants_sweep import SWEEP_MUTANTS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -319,6 +322,9 @@ MUTANTS = (
     ),
     Mutant("dashboard: metric twice", "dashboard/view.py", "and metric.name not in bounds", "", "dashboard/test_view.py"),
     *DATA_MUTANTS,
+    *MODEL_MUTANTS,
+    *EVALUATION_MUTANTS,
+    *SWEEP_MUTANTS,
 )
 
 
@@ -332,7 +338,17 @@ def run_tests(source: Path, tests: str) -> int:
         sys.path.insert(0, str(source))
         os.environ["PYTHONPATH"] = str(source)  # for tests that start processes
         files = [str(ROOT / "tests" / name) for name in tests.split()]
-        plain = ["-o", "addopts=", "-o", f"pythonpath={source}", "-p", "no:cacheprovider", "--import-mode=importlib", "-W", "ignore"]
+        plain = [
+            "-o",
+            "addopts=",
+            "-o",
+            f"pythonpath={source} {ROOT / 'perf'}",
+            "-p",
+            "no:cacheprovider",
+            "--import-mode=importlib",
+            "-W",
+            "ignore",
+        ]
         os._exit(pytest.main([*plain, "--hypothesis-seed=0", "--assert=plain", "-x", "-q", *files]))
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 

@@ -22,11 +22,17 @@ store_launchers()
 def train(cfg: DictConfig) -> float:
     """Trains, evaluates before and after, writes report and summary. Returns the held-out macro score: what a sweep maximises.
 
-    With `preview` it shows the first prompts instead, and returns nan; with `trainer.limit_train_batches=0` it scores and trains nothing.
+    With `preview` it shows the first prompts instead, with `estimate` what a run would need, and returns nan; with
+    `trainer.limit_train_batches=0` it scores and trains nothing.
     """
     with explained(Path(cfg.run_dir)):
         if cfg.preview is not None:
             return _preview(cfg)
+        if cfg.estimate is not None and cfg.estimate is not False:
+            from g2rpo.training.estimate_run import run_estimate
+
+            run_estimate(cfg)
+            return math.nan
         if OmegaConf.select(cfg, "trainer.limit_train_batches") == 0:
             return _score(cfg)
         from g2rpo.report.run import write_report

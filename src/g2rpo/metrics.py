@@ -94,6 +94,12 @@ METRICS = (
     Metric("time/tokens_per_second", "tokens/s", "prompt and completion tokens of a step, each prompt once, over its time"),
     Metric("time/useful_frac", "frac", "share of tokens in training passes that are neither padding nor a prompt's copy"),
     Metric("time/tflops", "TFLOP/s", "least work of generating and learning, over the step's time"),
+    Metric(
+        "time/peak_gib",
+        "GiB",
+        "most memory that a process has held so far: what torch allocated on a GPU, else resident memory",
+        summary="max",
+    ),
     Metric("time/mfu_frac", "frac", "the same as a share of what the GPUs can do in bfloat16"),
 )
 BY_NAME = {metric.name: metric for metric in METRICS}

@@ -60,6 +60,14 @@ def test_scores_are_means_over_groups_and_rates_over_rows(world: Any, run: Calla
     assert {(s.group_size, s.temperature, s.max_new_tokens) for s in engine.samplings} == {(1, 0, 4)}
 
 
+def test_every_batch_has_a_seed_of_its_own_which_a_resumed_run_has_too(world: Any, run: Callable[..., Outcome]) -> None:
+    killed, resumed = world.Answering(ANSWERS, dies_at=3), world.Answering(ANSWERS)
+    with pytest.raises(KeyboardInterrupt):
+        run(killed, seed=5)
+    run(resumed, seed=5)
+    assert [*killed.seeds, *resumed.seeds] == [5, 7, 8, 9]  # the place of a batch's first group
+
+
 def test_every_row_is_written_with_all_that_judges_it(world: Any, run: Callable[..., Outcome], tmp_path: Path) -> None:
     run(world.Answering(ANSWERS))
     rows = lines(tmp_path)

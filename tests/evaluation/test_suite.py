@@ -147,4 +147,5 @@ def test_weights_that_differ_in_one_tensor_have_another_digest() -> None:
     assert digest == weights_digest({name: values.clone() for name, values in weights.items()}.items())
     assert digest != weights_digest((weights | {"b": torch.tensor([0.0, 1e-7, 0.0])}).items())
     assert digest != weights_digest((weights | {"a": weights["a"] + 1e-3}).items())
+    assert digest != weights_digest({"renamed": weights["a"], "b": weights["b"], "c": weights["c"]}.items())
     assert len(digest) == 12

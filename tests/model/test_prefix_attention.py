@@ -53,6 +53,14 @@ def test_output_and_gradients_are_those_of_a_masked_softmax(prompts: Sequence[in
         torch.testing.assert_close(mine, other, atol=1e-4, rtol=1e-4)
 
 
+def test_scores_whose_exponential_overflows_are_merged_all_the_same() -> None:
+    groups, (query, key, value) = groups_of(*CASES[0]), states(15)
+    out = PrefixAttention.apply(30 * query, key, value, groups, SCALE)
+    expected = plain(30 * query, key, value, visible(*CASES[0]))
+    assert torch.logsumexp((30 * query[8, 0] @ key[:5, 0].T * SCALE).double(), 0) > 100  # float32 ends at the exponential of 88
+    torch.testing.assert_close(out, expected.float(), atol=1e-3, rtol=1e-3)
+
+
 def test_half_precision_stays_near_it() -> None:
     groups, (query, key, value) = groups_of(*CASES[0]), states(15, torch.bfloat16)
     out = PrefixAttention.apply(query, key, value, groups, SCALE)

@@ -14,7 +14,7 @@ from g2rpo.training.step_metrics import StepTimes, step_metrics
 from g2rpo.training.table import completion_table
 from g2rpo.training.update import UpdateStats
 
-SPEED = ("time/tokens_per_second", "time/useful_frac", "time/tflops", "time/mfu_frac")
+SPEED = ("time/tokens_per_second", "time/useful_frac", "time/tflops", "time/mfu_frac", "time/peak_gib")
 MATH, CHART, GROUNDING = (task_index(task) for task in ("math", "chart", "grounding"))
 
 

@@ -40,10 +40,14 @@ def head_stats(
     """
     if type(head) is not torch.nn.Linear or head.bias is not None or head._forward_hooks or head._forward_pre_hooks:
         return _called(head, hidden, targets, forbidden, temperature)
-    piece_bytes = PIECE_BYTES.get(hidden.device.type, PIECE_BYTES_ELSEWHERE)
-    width = columns or max(FEWEST_COLUMNS, piece_bytes // (4 * max(1, len(hidden))))
+    width = columns or max(FEWEST_COLUMNS, piece_bytes(hidden.device.type) // (4 * max(1, len(hidden))))
     banned = torch.tensor(sorted(forbidden), dtype=torch.long, device=hidden.device)
     return HeadStats.apply(hidden, head.weight, targets, banned, temperature or 1.0, width)
+
+
+def piece_bytes(device: str) -> int:
+    """Of float32 logits at a time, on a kind of device."""
+    return PIECE_BYTES.get(device, PIECE_BYTES_ELSEWHERE)
 
 
 class HeadStats(torch.autograd.Function):

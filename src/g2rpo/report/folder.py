@@ -59,6 +59,8 @@ class Run:
     before: list[HeldoutPrompt] | None
     after: list[HeldoutPrompt] | None
     summary: dict[str, Any] | None
+    estimate: dict[str, Any] | None
+    """`estimate.json`: what the run was expected to need. None in a run that has none."""
     notes: tuple[str, ...]
     """Sentences about what is missing or was left out."""
 
@@ -98,6 +100,7 @@ def read_run(folder: Path, summary: dict[str, Any] | None = None) -> Run:
         before=_read_heldout(folder, "before", notes),
         after=_read_heldout(folder, "after", notes),
         summary=summary or _read_summary(folder, notes),
+        estimate=_read_estimate(folder),
         notes=tuple(notes),
     )
 
@@ -166,6 +169,14 @@ def _read_summary(folder: Path, notes: list[str]) -> dict[str, Any] | None:
         return json_object((folder / "summary.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"summary.json: {error}") from None
+
+
+def _read_estimate(folder: Path) -> dict[str, Any] | None:
+    path = folder / "estimate.json"
+    try:
+        return json_object(path.read_text(encoding="utf-8")) if path.exists() else None
+    except ValueError as error:
+        raise ValueError(f"estimate.json: {error}") from None
 
 
 def paired(before: Sequence[HeldoutPrompt] | None, after: Sequence[HeldoutPrompt] | None) -> list[Pair]:

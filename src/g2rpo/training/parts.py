@@ -40,14 +40,14 @@ class Parts:
             yield replace(self, reward=reward)
 
 
-def build_parts(cfg: DictConfig) -> Parts:
-    """Builds the cheap objects; errors carry the full key."""
+def build_parts(cfg: DictConfig, *, source: PromptSource | None = None) -> Parts:
+    """Builds the cheap objects; errors carry the full key. A `source` takes the place of `cfg.data`."""
     made = {
         key: instantiate(cfg[key], _convert_="all") for key in ("advantage", "loss", "shaping", "filter", "equity", "optimizer", "policy")
     }
     check_kl_counts(made["loss"], made["advantage"])
     return Parts(
-        source=instantiate(cfg.data, _convert_="all"),
+        source=source or instantiate(cfg.data, _convert_="all"),
         mix=instantiate(cfg.task_mix, _convert_="all"),
         curriculum=instantiate(cfg.curriculum, _convert_="all"),
         engine=instantiate(cfg.rollout, _convert_="all"),

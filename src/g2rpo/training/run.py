@@ -25,6 +25,7 @@ from g2rpo.tracking.callback import TrackedSteps
 from g2rpo.tracking.wandb_tracker import trackers
 from g2rpo.training.benchmark_callback import BenchmarkCallback
 from g2rpo.training.datamodule import PromptDataModule
+from g2rpo.training.estimate_run import write_estimate
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts, check_processes
 from g2rpo.training.pilot import measure_bands
@@ -84,6 +85,8 @@ def _trained(
     )  # fmt: skip
     trainer = _trainer(cfg, folder, benchmarks)
     check_processes(parts.engine, trainer.world_size)
+    if trainer.is_global_zero and checkpoint is None:
+        write_estimate(cfg, parts, data.stream, folder)
     policy = parts.model.policy()
     others = parts.others
     module = G2RPOModule(

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from g2rpo import ranks
+from g2rpo.estimate.machine import peak_bytes
 from g2rpo.model.flops import cost_of, text_flops, vision_flops
 from g2rpo.rollout.collect import Collected
 
@@ -31,6 +32,7 @@ def throughput(policy: Any, collected: Collected, prefix: str, step_s: float) ->
     own = torch.tensor([float(prompt.sum() + completion.sum()), float(distinct), float(passed), 4 * forward], dtype=torch.float64)
     tokens, useful, through, flops = ranks.total(own).tolist()
     row = {"time/tokens_per_second": tokens / step_s, "time/useful_frac": useful / through, "time/tflops": flops / step_s / 1e12}
+    row["time/peak_gib"] = float(ranks.largest(torch.tensor(peak_bytes() / 2**30, dtype=torch.float64)))
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name()
         peaks = [peak for card, peak in PEAK_TFLOPS.items() if card in name]

@@ -1,0 +1,54 @@
+"""What a person may say about a machine or a data set that is not at hand: `'estimate={gib: 80, tflops: 989, gb_per_s: 3350}'`."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assumptions:
+    """None of it: everything is looked up or measured here.
+
+    Args:
+        gib: Memory of the device of one process.
+        tflops: Matrix products a second in the model's dtype, in 10^12 floating-point operations, as a data sheet says.
+        gb_per_s: Bytes read from the device's memory a second, in 10^9.
+        efficiency: Share of `tflops` that passes through a model reach.
+        prompt_tokens: Of a prompt, its images included.
+        image_tokens: Of those, in images.
+        completion_tokens: Of a completion on average, for seconds; memory always takes rollout.max_new_tokens.
+    """
+
+    gib: float | None = None
+    tflops: float | None = None
+    gb_per_s: float | None = None
+    efficiency: float | None = None
+    prompt_tokens: int | None = None
+    image_tokens: int | None = None
+    completion_tokens: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            least = 0 if field.name == "image_tokens" else None
+            if value is not None and (value < 0 if least == 0 else value <= 0):
+                raise ValueError(f"estimate.{field.name}: expected a number above 0, got {value}")
+        if self.efficiency is not None and self.efficiency > 1:
+            raise ValueError(f"estimate.efficiency: expected a share in (0, 1], got {self.efficiency}")
+        if self.image_tokens and (self.prompt_tokens or 0) <= self.image_tokens:
+            raise ValueError(f"estimate.image_tokens={self.image_tokens}: expected fewer than estimate.prompt_tokens={self.prompt_tokens}")
+
+    @classmethod
+    def read(cls, value: object) -> Self:
+        """From what stands behind `estimate=`: true, or a mapping of the names above to numbers."""
+        if value is True or value is None:
+            return cls()
+        names = [field.name for field in fields(cls)]
+        wrong = sorted(set(value) - set(names)) if isinstance(value, dict) else [value]
+        if wrong:
+            raise ValueError(f"estimate: expected true, or a mapping with {', '.join(names)}, got {wrong[0]!r}; try estimate=true")
+        assert isinstance(value, dict)
+        for name, number in value.items():
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                raise ValueError(f"estimate.{name}: expected a number, got {number!r}")
+        given: dict[str, Any] = value
+        return cls(**given)

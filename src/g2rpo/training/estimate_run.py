@@ -1,0 +1,134 @@
+"""`python train.py estimate=true`: memory and seconds of the composed run. And the same at the start of every run, for its report."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from g2rpo.data.stream import PromptStream
+from g2rpo.estimate.assumptions import Assumptions
+from g2rpo.estimate.estimate import Estimate, estimate, show
+from g2rpo.estimate.machine import machine
+from g2rpo.estimate.shape import blank_policy, optimizer_bytes, shape_of
+from g2rpo.estimate.workload import Lengths, Workload, bounded_lengths, given_lengths, micro_prompts, sampled_lengths
+from g2rpo.interfaces import OwnWeights
+from g2rpo.model.checkpoint import DTYPES
+from g2rpo.model.head import piece_bytes
+from g2rpo.records import Prompt
+from g2rpo.training.parts import Parts, build_parts
+from g2rpo.training.quiet import quieten
+
+log = logging.getLogger("g2rpo")
+LOOKED_AT = 24
+"""Prompts whose lengths stand for those of the data."""
+
+
+class NoPrompts:
+    """In the place of data that cannot be read: says why as soon as it is asked."""
+
+    def __init__(self, *, why: str) -> None:
+        self.why = why
+
+    def size(self, task: str, split: str) -> int | None:
+        """Raises `ValueError`."""
+        raise ValueError(self.why)
+
+    def get(self, task: str, index: int, split: str) -> Prompt:
+        """Raises `ValueError`."""
+        raise ValueError(self.why)
+
+
+def run_estimate(cfg: DictConfig) -> Estimate:
+    """Prints what the run would need, and writes it to `estimate.json`. No weight is read, and nothing is trained."""
+    quieten()
+    if "on_error" in cfg.data:
+        cfg.data.on_error = "skip"
+    parts = build_parts(cfg, source=_source(cfg))
+    found = estimated(cfg, parts, lambda: PromptStream(source=parts.source, mix=parts.mix, seed=cfg.seed).peek(LOOKED_AT))
+    found.write(Path(cfg.run_dir))
+    show(found, Console(highlight=False))
+    return found
+
+
+def write_estimate(cfg: DictConfig, parts: Parts, stream: PromptStream, folder: Path) -> None:
+    """`estimate.json` of a run that begins. A model that cannot be estimated can be trained all the same, and the log says so."""
+    try:
+        found = estimated(cfg, parts, lambda: stream.peek(LOOKED_AT))
+    except Exception as error:  # noqa: BLE001  what a model or an optimiser does on the meta device must not end a run that would work
+        log.warning("no estimate of memory and time: %s: %s", type(error).__name__, error)
+        return
+    found.write(folder)
+    log.info("estimate: %s", found.verdict())
+
+
+def estimated(cfg: DictConfig, parts: Parts, peek: Callable[[], Sequence[Prompt]]) -> Estimate:
+    """The estimate of a composed run. `peek` returns some of the prompts that it would begin with."""
+    plain = OmegaConf.to_container(cfg.estimate, resolve=True) if OmegaConf.is_config(cfg.estimate) else cfg.estimate
+    assumed = Assumptions.read(plain or None)
+    policy = blank_policy(parts.model)
+    shape = shape_of(policy)
+    lengths = given_lengths(assumed, shape.merge) or _looked_at(cfg, parts, peek, shape.patch_px)
+    processes, accelerator = processes_of(cfg.trainer), OmegaConf.select(cfg, "trainer.accelerator")
+    device = machine(assumed, DTYPES[parts.model.dtype], piece_bytes, processes=processes, cpu=accelerator == "cpu")
+    return estimate(
+        shape, workload_of(parts, lengths, processes), device, optimizer_bytes(parts.others["optimizer"], policy), processes,
+        assumed.completion_tokens,
+    )  # fmt: skip
+
+
+def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
+    """What one of `processes` does in a step."""
+    batch, engine, loss = parts.batch, parts.engine, parts.others["loss"]
+    sizes = max(batch.group_size, *batch.group_sizes().values(), 0)
+    completion = engine.sampling.max_new_tokens
+    prompts = -(-batch.prompts // processes)
+    updates = min(batch.num_minibatches, prompts)
+    together = micro_prompts(prompts, updates, batch.micro_prompts, batch.micro_tokens, lengths.longest + sizes * completion)
+    band = getattr(parts.others["shaping"], "entropy", None) is not None and together < -(-prompts // updates)
+    own = isinstance(engine, OwnWeights)
+    inside = float(getattr(engine, "memory_frac", 0.0)) if own and engine.in_trainer_process else 0.0
+    return Workload(
+        prompts=prompts, group_size=sizes, completion=completion, lengths=lengths, updates=updates, micro_prompts=together,
+        shared=parts.others["policy"].prefix == "shared", checkpointing=parts.model.gradient_checkpointing,
+        reference=bool(loss.kl_coef), extra_passes=bool(loss.kl_coef) + (loss.tis_clip is not None) + band,
+        redraws=parts.others["filter"].max_draws > 1, sampled_here=not own, engine_frac=inside,
+        engine_stays=bool(inside) and not getattr(engine, "sleep", False),
+    )  # fmt: skip
+
+
+def processes_of(trainer: DictConfig) -> int:
+    """How many processes `trainer` would start, without starting any: one for each device, on each node."""
+    devices: Any = OmegaConf.select(trainer, "devices", default="auto")
+    if devices in ("auto", -1, "-1"):
+        here = torch.cuda.device_count() if OmegaConf.select(trainer, "accelerator") != "cpu" else 0
+        count = max(1, here)
+    elif isinstance(devices, str):
+        count = len(devices.split(",")) if "," in devices else int(devices)
+    else:
+        count = devices if isinstance(devices, int) else len(devices)
+    return count * int(OmegaConf.select(trainer, "num_nodes") or 1)
+
+
+def _source(cfg: DictConfig) -> Any:
+    """The data; or, where it is not on this machine, what says so."""
+    try:
+        return instantiate(cfg.data, _convert_="all")
+    except InstantiationException as error:
+        if not isinstance(error.__cause__, ValueError | OSError):
+            raise
+        return NoPrompts(why=str(error.__cause__).splitlines()[0])
+
+
+def _looked_at(cfg: DictConfig, parts: Parts, peek: Callable[[], Sequence[Prompt]], patch_px: int) -> Lengths:
+    """From prompts where there are some, else from the bounds that the settings give."""
+    try:
+        return sampled_lengths(peek(), parts.model.encoder(), parts.source)
+    except (ValueError, OSError) as error:
+        most = OmegaConf.select(cfg, "data.loading.max_prompt_tokens")
+        return bounded_lengths(most, parts.model.max_pixels, patch_px, str(error).strip().splitlines()[0])

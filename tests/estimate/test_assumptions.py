@@ -1,0 +1,26 @@
+"""What may stand behind `estimate=`."""
+
+import pytest
+
+from g2rpo.estimate.assumptions import Assumptions
+
+
+def test_true_assumes_nothing_and_a_mapping_is_taken() -> None:
+    assert Assumptions.read(True) == Assumptions.read(None) == Assumptions()
+    assert Assumptions.read({"gib": 80, "tflops": 989.0}) == Assumptions(gib=80, tflops=989.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (3, "expected true, or a mapping with gib, tflops, .*got 3; try estimate=true"),
+        ({"gb": 80}, "expected true, or a mapping .*got 'gb'"),
+        ({"gib": "80GB"}, r"estimate\.gib: expected a number, got '80GB'"),
+        ({"gib": -1}, r"estimate\.gib: expected a number above 0, got -1"),
+        ({"efficiency": 1.5}, r"estimate\.efficiency: expected a share in \(0, 1\], got 1.5"),
+        ({"image_tokens": 500}, r"estimate\.image_tokens=500: expected fewer than estimate\.prompt_tokens=None"),
+    ],
+)
+def test_anything_else_says_what_was_expected(value: object, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Assumptions.read(value)
