@@ -73,7 +73,7 @@ class LengthReward:
 
 
 def build(checkpoint: Checkpoint) -> G2RPOModule:
-    policy, reference = checkpoint.policy(), checkpoint.reference()
+    policy, reference = checkpoint.policy(), checkpoint.reference(None)
     policy.model.language_model.norm.weight.data.mul_(8.0)
     bands = {task: [0, 2, 5, 9] for task in TASKS}
     return G2RPOModule(

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from g2rpo import ranks
+from g2rpo.model.adapter import has_adapter
 from g2rpo.model.flops import cost_of, text_flops, vision_flops
 from g2rpo.rollout.collect import Collected
 
@@ -16,7 +17,8 @@ def throughput(policy: Any, collected: Collected, prefix: str, step_s: float) ->
     """The speed of one step of all ranks.
 
     Model FLOPs are those that the step's prompts and completions need at least: a forward pass to write them and one with its backward
-    pass (twice a forward) to learn from them, each prompt once for its group. Dropped groups and passes over them count as nothing.
+    pass (twice a forward, or once where the weights are frozen beside an adapter) to learn from them, each prompt once for its group.
+    Dropped groups and passes over them count as nothing.
     """
     prompt, completion = collected.batch.attention_mask.sum(1), collected.rollouts.completion_mask.sum(1)
     distinct = prompt.sum() + (completion - 1).sum()
@@ -28,7 +30,8 @@ def throughput(policy: Any, collected: Collected, prefix: str, step_s: float) ->
         if len(completion)
         else 0.0
     )
-    own = torch.tensor([float(prompt.sum() + completion.sum()), float(distinct), float(passed), 4 * forward], dtype=torch.float64)
+    effort = (3 if has_adapter(policy) else 4) * forward
+    own = torch.tensor([float(prompt.sum() + completion.sum()), float(distinct), float(passed), effort], dtype=torch.float64)
     tokens, useful, through, flops = ranks.total(own).tolist()
     row = {"time/tokens_per_second": tokens / step_s, "time/useful_frac": useful / through, "time/tflops": flops / step_s / 1e12}
     if torch.cuda.is_available():
