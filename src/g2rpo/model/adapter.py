@@ -120,7 +120,6 @@ def adapter_off(policy: Any) -> Iterator[None]:
             layer.enable_adapters(True)
 
 
-@torch.no_grad()
 def merged_state_dict(policy: Any) -> Iterator[tuple[str, Tensor]]:
     """The policy's weights as a checkpoint names them, with the adapter added in; one at a time, and the policy stays as it is.
 
@@ -132,7 +131,7 @@ def merged_state_dict(policy: Any) -> Iterator[tuple[str, Tensor]]:
             continue
         layer, inside, what = name.partition(".base_layer.")
         if inside and what == "weight":
-            yield f"{layer}.weight", (value.float() + layers[layer].get_delta_weight(ADAPTER)).to(value.dtype)
+            yield f"{layer}.weight", _merged(value, layers[layer])
         else:
             yield f"{layer}.{what}" if inside else name, value
 
@@ -147,6 +146,11 @@ def save_adapter(policy: Any, folder: Path, base: str) -> None:
     # peft's own wrapper has the model two levels down
     named = {f"base_model.model.{name}": value.detach().cpu().contiguous() for name, value in weights.items()}
     save_file(named, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+@torch.no_grad()
+def _merged(weight: Tensor, layer: Any) -> Tensor:
+    return (weight.float() + layer.get_delta_weight(ADAPTER)).to(weight.dtype)
 
 
 def _adapted(policy: Any) -> dict[str, Any]:
