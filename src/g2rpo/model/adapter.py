@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -149,7 +150,7 @@ def save_adapter(policy: Any, folder: Path, base: str) -> None:
 
 
 @torch.no_grad()
-def _merged(weight: Tensor, layer: Any) -> Tensor:
+def _merged(weight: Float[Tensor, "o i"], layer: Any) -> Float[Tensor, "o i"]:
     return (weight.float() + layer.get_delta_weight(ADAPTER)).to(weight.dtype)
 
 
