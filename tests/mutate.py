@@ -21,6 +21,7 @@ import scipy.stats  # noqa: F401
 import torch
 from mutant import Mutant
 from mutants_data import DATA_MUTANTS
+from mutants_model import MODEL_MUTANTS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -319,6 +320,7 @@ MUTANTS = (
     ),
     Mutant("dashboard: metric twice", "dashboard/view.py", "and metric.name not in bounds", "", "dashboard/test_view.py"),
     *DATA_MUTANTS,
+    *MODEL_MUTANTS,
 )
 
 

@@ -1,4 +1,4 @@
-"""Two steps of training in one of several processes: `python ranks_step.py CHECKPOINT OUT SIZE whole|adapter`; the rank comes from the environment.
+"""Two steps of training in one of several processes: `python ranks_step.py CHECKPOINT OUT SIZE whole|adapter`; rank from the environment.
 
 What is drawn, written and judged depends on the prompt alone, so the outcome may not depend on the number of processes.
 """

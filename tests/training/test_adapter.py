@@ -162,7 +162,7 @@ def test_a_run_from_the_command_line_leaves_merged_weights_and_the_adapter(compo
         if is_adapter(name):
             value.data.copy_(written["base_model.model." + name.replace(".default", "")])
     merged = dict(merged_state_dict(own))
-    assert final.keys() == load_file(Path(checkpoint.path) / "model.safetensors").keys()
+    assert final.keys() | {"lm_head.weight"} == base.keys()  # which is tied to the embedding
     assert all(torch.equal(value, merged[name]) for name, value in final.items())
     assert sum(not torch.equal(value, base[name]) for name, value in final.items()) == 4 * 7
 
