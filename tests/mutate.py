@@ -20,6 +20,7 @@ import pytest
 import scipy.stats  # noqa: F401
 import torch
 from mutant import Mutant
+from mutants_adapter import ADAPTER_MUTANTS
 from mutants_data import DATA_MUTANTS
 from mutants_evaluation import EVALUATION_MUTANTS
 from mutants_model import MODEL_MUTANTS
@@ -323,6 +324,7 @@ MUTANTS = (
     Mutant("dashboard: metric twice", "dashboard/view.py", "and metric.name not in bounds", "", "dashboard/test_view.py"),
     *DATA_MUTANTS,
     *MODEL_MUTANTS,
+    *ADAPTER_MUTANTS,
     *EVALUATION_MUTANTS,
     *SWEEP_MUTANTS,
 )

@@ -234,7 +234,7 @@ def test_a_killed_and_resumed_run_has_the_numbers_of_the_unbroken_one(
 def test_a_kl_term_loads_a_reference_and_a_run_without_one_does_not(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
     reference = Checkpoint.reference
-    monkeypatch.setattr(Checkpoint, "reference", lambda self: loaded.append(self.path) or reference(self))
+    monkeypatch.setattr(Checkpoint, "reference", lambda self, policy: loaded.append(self.path) or reference(self, policy))
     train(NO_HELDOUT, "trainer.max_steps=1", folder="without")
     assert loaded == []
     rows = metrics(train(NO_HELDOUT, "loss.kl_coef=0.1", "optimizer.lr=1e-2", *LENGTH_PAYS))

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from g2rpo.training.parts import build_parts
 
 CONF = Path(__file__).parents[1] / "conf"
-CHOICES = [f"{file.parent.name}={file.stem}" for file in sorted(CONF.glob("*/*.yaml"))]
+CHOICES = [f"{file.parent.relative_to(CONF)}={file.stem}" for file in sorted(CONF.rglob("*/*.yaml"))]
 OBJECTS = [choice for choice in CHOICES if "@package _global_" not in (CONF / f"{choice.replace('=', '/')}.yaml").read_text()]
 DEFAULTS = {name for entry in OmegaConf.load(CONF / "config.yaml").defaults if entry != "_self_" for name in entry}
 TINY = files("g2rpo") / "model" / "tiny_qwen3_vl"
@@ -43,7 +43,9 @@ OF_THE_RUN = {"trainer": {"logger": False, "enable_checkpointing": False}}
 @pytest.mark.parametrize("choice", CHOICES)
 def test_a_run_with_this_choice_builds(choice: str, composed: Callable[..., Any], tmp_path: Path) -> None:
     group, _, name = choice.partition("=")
-    chosen, given = (choice, GIVEN.get(choice, [])) if group in DEFAULTS else (f"+{group}@probe={name}", _probe_given(choice))
+    chosen, given = (
+        (choice, GIVEN.get(choice, [])) if group.partition("/")[0] in DEFAULTS else (f"+{group}@probe={name}", _probe_given(choice))
+    )
     small = [] if group == "model" else ["model=tiny"]
     cfg = composed(*small, chosen, *given, f"run_dir={tmp_path}")
     assert OmegaConf.missing_keys(cfg) == set()

@@ -102,7 +102,7 @@ def test_a_frozen_vision_tower_gets_no_gradient_and_the_language_model_does(tiny
 
 def test_the_reference_is_frozen_and_a_copy_of_its_own(tiny_folder: Path) -> None:
     checkpoint = Checkpoint(path=str(tiny_folder))
-    policy, reference = _weights(checkpoint.policy()), _weights(checkpoint.reference())
+    policy, reference = _weights(checkpoint.policy()), _weights(checkpoint.reference(None))
     assert not any(value.requires_grad for value in reference.values())
     with torch.no_grad():
         for value in policy.values():

@@ -1,4 +1,4 @@
-"""Two steps of training in one of several processes: `python ranks_step.py CHECKPOINT OUT`; rank and size come from the environment.
+"""Two steps of training in one of several processes: `python ranks_step.py CHECKPOINT OUT SIZE whole|adapter`; rank from the environment.
 
 What is drawn, written and judged depends on the prompt alone, so the outcome may not depend on the number of processes.
 """
@@ -19,6 +19,7 @@ from g2rpo.data.mixture import TaskMix
 from g2rpo.data.stream import PromptStream
 from g2rpo.interfaces import Encoder
 from g2rpo.loss.clip import ClipLoss
+from g2rpo.model.adapter import LoRA
 from g2rpo.model.checkpoint import Checkpoint
 from g2rpo.model.stats import token_stats
 from g2rpo.records import TASKS, Prompt, PromptBatch, Rollouts, Sampling
@@ -73,7 +74,8 @@ class LengthReward:
 
 
 def build(checkpoint: Checkpoint) -> G2RPOModule:
-    policy, reference = checkpoint.policy(), checkpoint.reference()
+    policy = checkpoint.policy()
+    reference = checkpoint.reference(policy)
     policy.model.language_model.norm.weight.data.mul_(8.0)
     bands = {task: [0, 2, 5, 9] for task in TASKS}
     return G2RPOModule(
@@ -92,7 +94,7 @@ def build(checkpoint: Checkpoint) -> G2RPOModule:
 def main(folder: str, out: Path) -> None:
     quieten()
     torch.set_num_threads(1)
-    module = build(Checkpoint(path=folder))
+    module = build(Checkpoint(path=folder, adapter=LoRA(rank=4) if sys.argv[4] == "adapter" else None))
     mix = TaskMix(weights={"math": 1.0, "chart": 1.0, "grounding": 1.0})
     stream = PromptStream(source=GymSource(levels=[0]), mix=mix, seed=0)
     data = PromptDataModule(stream=stream, encoder=module.encoder, num_prompts=7, num_steps=2)

@@ -169,6 +169,11 @@ def test_a_stage_that_cannot_be_drawn_from_is_refused(steps: int, tasks: dict[st
         Stage(steps=steps, source=GymSource(), tasks=tasks, demonstrations=LOOK)
 
 
+def test_random_weights_are_no_base_for_an_adapter(composed: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"model/adapter: an adapter trains on weights that stay as they are, .*; add fresh=null"):
+        run_cold_start(composed("model/adapter=lora", f"run_dir={tmp_path}", config="cold_start"))
+
+
 def test_a_whole_cold_start_writes_a_checkpoint_that_loads(
     composed: Callable[..., Any], tiny_folder: Path, tmp_path: Path, prompts_of: Callable[..., list[Prompt]]
 ) -> None:

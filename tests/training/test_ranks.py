@@ -14,7 +14,7 @@ import torch
 SCRIPT = Path(__file__).parent / "ranks_step.py"
 
 
-def start(checkpoint: Path, out: Path, world: int) -> list[subprocess.Popen[str]]:
+def start(checkpoint: Path, out: Path, world: int, trained: str) -> list[subprocess.Popen[str]]:
     """One process per rank, as a cluster would start them."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -22,18 +22,18 @@ def start(checkpoint: Path, out: Path, world: int) -> list[subprocess.Popen[str]
     variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     return [
         subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(checkpoint), str(out), str(world)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            [sys.executable, str(SCRIPT), str(checkpoint), str(out), str(world), trained], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, env=os.environ | variables | ({"LOCAL_RANK": str(rank), "NODE_RANK": "0"} if world > 1 else {}),
         )
         for rank in range(world)
     ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def outcomes(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+@pytest.fixture(scope="module", params=["whole", "adapter"])
+def outcomes(request: pytest.FixtureRequest, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What each process of a run with one and of a run with two processes ended with, and their folders."""
     out = tmp_path_factory.mktemp("ranks")
-    running = start(tiny_folder, out / "one", 1) + start(tiny_folder, out / "two", 2)
+    running = start(tiny_folder, out / "one", 1, request.param) + start(tiny_folder, out / "two", 2, request.param)
     for process in running:
         words, _ = process.communicate(timeout=240)
         assert process.returncode == 0, words

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from g2rpo.metrics import checked
+from g2rpo.model.adapter import LoRA
 from g2rpo.model.encoder import QwenEncoder
 from g2rpo.model.flops import cost_of, text_flops, vision_flops
 from g2rpo.records import Sampling, Scores
@@ -37,6 +38,15 @@ def test_tokens_and_work_are_those_of_the_step_over_its_seconds(policy: Any, col
         cost, prompts, torch.tensor(LENGTHS), torch.tensor([0, 0, 1, 1]), shared=True
     )
     assert found["time/tflops"] == pytest.approx(4 * forward / 4 / 1e12)
+
+
+def test_frozen_weights_beside_an_adapter_need_no_gradient_of_their_own(policy: Any, collected: Collected) -> None:
+    LoRA(rank=1).attach(policy)
+    cost, prompts = cost_of(policy), collected.batch.attention_mask.sum(1)
+    forward = vision_flops(cost, collected.batch) + text_flops(
+        cost, prompts, torch.tensor(LENGTHS), torch.tensor([0, 0, 1, 1]), shared=True
+    )
+    assert throughput(policy, collected, "shared", 4.0)["time/tflops"] == pytest.approx(3 * forward / 4 / 1e12)
 
 
 def test_a_copied_prompt_and_padding_are_of_no_use(policy: Any, collected: Collected) -> None:

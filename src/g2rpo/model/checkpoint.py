@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from transformers import AutoModelForImageTextToText
 
+from g2rpo.model.adapter import LoRA, merged_state_dict
 from g2rpo.model.encoder import QwenEncoder
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -24,6 +25,7 @@ class Checkpoint:
         max_pixels: See `QwenEncoder`.
         freeze_vision: Keep the vision tower as it is.
         gradient_checkpointing: Trade compute for memory in the backward pass.
+        adapter: Trained in place of the weights, which then stay as they are.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Checkpoint:
         max_pixels: int | None = None,
         freeze_vision: bool = False,
         gradient_checkpointing: bool = False,
+        adapter: LoRA | None = None,
     ) -> None:
         if dtype not in DTYPES:
             raise ValueError(f"model.dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
@@ -46,17 +49,20 @@ class Checkpoint:
                 f"model.path: expected a folder with config.json or a Hub id like Qwen/Qwen3-VL-8B-Instruct, got {path!r}; "
                 "download the model or correct the path"
             )
+        if freeze_vision and adapter is not None and adapter.vision:
+            raise ValueError("model.freeze_vision: expected false with model.adapter.vision=true, got true; set one of them to false")
         self.path = path
         self.dtype = dtype
         self.min_pixels = min_pixels
         self.max_pixels = max_pixels
         self.freeze_vision = freeze_vision
         self.gradient_checkpointing = gradient_checkpointing
+        self.adapter = adapter
 
     @classmethod
-    def packaged(cls, *, name: str, dtype: str = "float32") -> Self:
+    def packaged(cls, *, name: str, dtype: str = "float32", adapter: LoRA | None = None) -> Self:
         """A checkpoint that ships inside the package."""
-        return cls(path=str(files("g2rpo") / "model" / name), dtype=dtype)
+        return cls(path=str(files("g2rpo") / "model" / name), dtype=dtype, adapter=adapter)
 
     def encoder(self) -> QwenEncoder:
         """Tokenizer and image processor of the folder."""
@@ -67,18 +73,32 @@ class Checkpoint:
         policy = AutoModelForImageTextToText.from_pretrained(self.path, dtype=DTYPES[self.dtype]).eval()
         if self.freeze_vision:
             policy.model.visual.requires_grad_(False)
+        if self.adapter is not None:
+            self.adapter.attach(policy)
         if self.gradient_checkpointing:
             policy.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         return policy
 
-    def reference(self) -> Any:
-        """A second, frozen copy of the weights."""
-        return self.policy().requires_grad_(False)
+    def reference(self, policy: Any) -> Any:
+        """What a KL term compares the policy with: a second, frozen copy of the weights, or the policy itself where these stay frozen.
+
+        To be asked within `adapter_off`.
+        """
+        return self.policy().requires_grad_(False) if self.adapter is None else policy
 
 
 def save_checkpoint(policy: Any, encoder: QwenEncoder, folder: Path, dtype: str = "bfloat16") -> None:
-    """Writes weights, tokenizer and image processor as an ordinary folder that `AutoModelForImageTextToText` loads."""
-    state = {name: value.detach().to(DTYPES[dtype]) for name, value in policy.state_dict().items()}
+    """Writes weights, tokenizer and image processor as an ordinary folder that `AutoModelForImageTextToText` loads.
+
+    An adapter is merged into the weights that are written.
+    """
+    state = {name: value.detach().to("cpu", DTYPES[dtype]) for name, value in merged_state_dict(policy)}
     policy.save_pretrained(folder, state_dict=state)
     encoder.tokenizer.save_pretrained(folder)
     encoder.image_processor.save_pretrained(folder)
+
+
+def parameter_counts(policy: Any) -> str:
+    """`1.60 M of 1.60 M parameters`: those that are trained, and all."""
+    counts = [sum(p.numel() for p in policy.parameters() if p.requires_grad or everything) for everything in (False, True)]
+    return " of ".join(f"{n / 1e9:.2f} B" if n >= 1e9 else f"{n / 1e6:.2f} M" for n in counts) + " parameters"

@@ -1,4 +1,4 @@
-"""The policy as a checkpoint folder that an engine reads: weights as they are, images bounded as the trainer bounds them."""
+"""The policy as a checkpoint folder that an engine reads: weights as they are, an adapter merged in, images bounded as the trainer does."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from g2rpo.files import write_whole
+from g2rpo.model.adapter import merged_state_dict
 from g2rpo.model.encoder import QwenEncoder
 
 
@@ -29,6 +30,6 @@ def write_serving_folder(policy: Any, encoder: QwenEncoder, folder: Path) -> Non
     write_whole(file, json.dumps(json.loads(file.read_text()) | {"size": encoder.size}, indent=2) + "\n")
     # clones, because safetensors refuses two names for one memory
     weights = {
-        name: value.detach().to("cpu", memory_format=torch.contiguous_format, copy=True) for name, value in policy.state_dict().items()
+        name: value.detach().to("cpu", memory_format=torch.contiguous_format, copy=True) for name, value in merged_state_dict(policy)
     }
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from g2rpo.model.adapter import merged_state_dict
 from g2rpo.model.encoder import QwenEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.serving_folder import dtype_name, write_serving_folder
@@ -101,8 +102,8 @@ class VLLMEngine:
         return found
 
     def push(self, policy: Any) -> None:
-        """The trainer's weights into the engine, layer by layer as from a checkpoint."""
-        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(policy.state_dict().items())})
+        """The trainer's weights into the engine, layer by layer as from a checkpoint; an adapter is merged in on the way."""
+        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": merged_state_dict(policy)})
 
     def forget(self) -> None:
         """Keys and values, prepared images and vision features: all of them were, or could have been, computed with older weights."""

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from g2rpo.model.adapter import is_adapter
+
 log = logging.getLogger("g2rpo")
 GIB = 2**30
 
@@ -17,13 +19,13 @@ class Sleeper:
     Args:
         llm: vLLM's engine, built for sleeping where the device is a GPU.
         device: Where it computes.
-        weights: A module of the size of the engine's weights: no less than these must come free.
+        weights: A module with the engine's weights: no less than these must come free. The engine has no adapter beside them.
     """
 
     def __init__(self, llm: Any, *, device: torch.device, weights: torch.nn.Module) -> None:
         self.llm = llm
         self.device = device
-        self.weight_bytes = sum(value.numel() * value.element_size() for value in weights.parameters())
+        self.weight_bytes = sum(value.numel() * value.element_size() for name, value in weights.named_parameters() if not is_adapter(name))
         self.asleep = False
         self._freed = 0
 

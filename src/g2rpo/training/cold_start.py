@@ -125,7 +125,9 @@ class ColdStartModule(L.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with a warm-up, a plateau and a linear end."""
-        optimizer = torch.optim.AdamW(self.policy.parameters(), lr=self.lr, weight_decay=self.weight_decay, betas=(0.9, 0.98))
+        optimizer = torch.optim.AdamW(
+            [p for p in self.policy.parameters() if p.requires_grad], lr=self.lr, weight_decay=self.weight_decay, betas=(0.9, 0.98)
+        )  # fmt: skip
         # a plain function: of any other callable the scheduler would write the attributes into the checkpoint
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._scale(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

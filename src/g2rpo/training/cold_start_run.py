@@ -47,6 +47,8 @@ def _model(cfg: DictConfig, folder: Path, stages: list[Stage]) -> Checkpoint:
     """The configured model, or random weights where `fresh` names a builder."""
     if cfg.fresh is None:
         return instantiate(cfg.model, _convert_="all")
+    if instantiate(cfg.model.adapter) is not None:
+        raise ValueError("model/adapter: an adapter trains on weights that stay as they are, and fresh makes random ones; add fresh=null")
     if not (folder / "fresh" / "config.json").is_file():
         instantiate(cfg.fresh)(folder=folder / "fresh", corpus=_corpus(stages[-1].source, stages[-1].demonstrations))
     return Checkpoint(path=str(folder / "fresh"))

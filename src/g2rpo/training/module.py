@@ -24,6 +24,7 @@ from g2rpo import ranks
 from g2rpo.interfaces import Advantage, Encoder, GroupFilter, Loss, OwnWeights, Reward, RolloutEngine
 from g2rpo.loss.kl import completion_penalty
 from g2rpo.metrics import checked
+from g2rpo.model.adapter import adapter_off
 from g2rpo.records import Experience, PromptBatch
 from g2rpo.rollout.collect import Collected, collect, nothing_kept
 from g2rpo.rollout.join import group_rows
@@ -33,6 +34,7 @@ from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.equity import GradientEquity
 from g2rpo.training.mismatch import sampler_mismatch
 from g2rpo.training.parts import check_kl_counts
+from g2rpo.training.resume import keep_adapter, restore_base
 from g2rpo.training.step_metrics import StepTimes, step_metrics
 from g2rpo.training.table import CompletionTable, completion_table
 from g2rpo.training.throughput import throughput
@@ -47,7 +49,7 @@ class G2RPOModule(L.LightningModule):
 
     Args:
         policy: The model in training.
-        reference: A frozen copy, or None where `loss.kl_coef` is 0.
+        reference: A frozen copy, or the policy itself if it has an adapter, which is switched off then; None where `loss.kl_coef` is 0.
         encoder: Of the same checkpoint.
         engine: Writes completions; started on the policy here.
         reward: Judges them.
@@ -138,7 +140,7 @@ class G2RPOModule(L.LightningModule):
         rollouts, scores, loss = collected.rollouts, collected.scores, self.updater.loss
         task = collected.batch.task[rollouts.prompt]
         trainer = self._logprobs(self.policy, collected) if loss.tis_clip is not None else None
-        reference = self._logprobs(self._reference[0], collected) if self._reference[0] is not None else None
+        reference = self._reference_logprobs(collected)
         rewards, length_part = self.shaping.shaped(
             scores.total, scores.parts["accuracy"], rollouts.completion_mask.sum(1), task, rollouts.prompt
         )
@@ -203,12 +205,14 @@ class G2RPOModule(L.LightningModule):
             self.engine.load_weights(self.policy, self.steps_done)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what the weights do not hold: the step count and the estimator's memory."""
+        """Adds what the weights do not hold: the step count and the estimator's memory. Of a policy with an adapter, only that is kept."""
         state = self.advantage.state_dict() if hasattr(self.advantage, "state_dict") else {}
         checkpoint["g2rpo"] = {"steps_done": self.steps_done, "empty_draws": self.empty_draws, "advantage": state}
+        keep_adapter(checkpoint, self.policy)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores it."""
+        restore_base(checkpoint, self.policy)
         self.steps_done = checkpoint["g2rpo"]["steps_done"]
         self.empty_draws = checkpoint["g2rpo"]["empty_draws"]
         if hasattr(self.advantage, "load_state_dict"):
@@ -245,6 +249,13 @@ class G2RPOModule(L.LightningModule):
             mine = group_rows(torch.tensor(rows, device=out.device), rollouts.prompt)
             out[mine] = self.updater.stats(model.to(self.device), select_experience(whole, rows)).logprobs
         return out
+
+    def _reference_logprobs(self, collected: Collected) -> Float[Tensor, "b t"] | None:
+        model = self._reference[0]
+        if model is None:
+            return None
+        with adapter_off(model):
+            return self._logprobs(model, collected)
 
     def _micro_batches(self, experience: Experience, rows: Sequence[int]) -> list[Experience]:
         return [select_experience(experience, piece) for piece in self._cut(experience, rows)]

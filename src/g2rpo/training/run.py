@@ -19,7 +19,8 @@ from g2rpo.data.stream import PromptStream
 from g2rpo.evaluation.heldout import HeldoutResult
 from g2rpo.evaluation.suite import model_settings
 from g2rpo.evaluation.table import publish
-from g2rpo.model.checkpoint import save_checkpoint
+from g2rpo.model.adapter import has_adapter, save_adapter
+from g2rpo.model.checkpoint import parameter_counts, save_checkpoint
 from g2rpo.shaping.pilot import Pilot
 from g2rpo.tracking.callback import TrackedSteps
 from g2rpo.tracking.wandb_tracker import trackers
@@ -90,15 +91,16 @@ def _trained(
     policy = parts.model.policy()
     others = parts.others
     module = G2RPOModule(
-        policy=policy, reference=parts.model.reference() if others["loss"].kl_coef else None, encoder=encoder, engine=parts.engine,
-        reward=parts.reward, advantage=others["advantage"], loss=others["loss"], shaping=others["shaping"], batch=parts.batch,
-        optimizer=others["optimizer"], prefix=others["policy"].prefix, group_filter=others["filter"], equity=others["equity"],
-        max_grad_norm=cfg.max_grad_norm, failure_budget=cfg.reward_failures, seed=cfg.seed,
+        policy=policy, reference=parts.model.reference(policy) if others["loss"].kl_coef else None, encoder=encoder,
+        engine=parts.engine, reward=parts.reward, advantage=others["advantage"], loss=others["loss"], shaping=others["shaping"],
+        batch=parts.batch, optimizer=others["optimizer"], prefix=others["policy"].prefix, group_filter=others["filter"],
+        equity=others["equity"], max_grad_norm=cfg.max_grad_norm, failure_budget=cfg.reward_failures, seed=cfg.seed,
     )  # fmt: skip
     timer.done("setup")
     if not trainer.is_global_zero:
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
         return math.nan
+    log.info("trains %s", parameter_counts(policy))
     device = trainer.strategy.root_device
     policy.to(device)
     before = heldout(parts, encoder, folder, "before", device, reuse=checkpoint is not None)
@@ -110,6 +112,8 @@ def _trained(
     if benchmarks.entries:
         publish(folder, benchmarks.entries)
     save_checkpoint(policy, encoder, folder / "checkpoints" / "final", parts.model.dtype)
+    if has_adapter(policy):
+        save_adapter(policy, folder / "checkpoints" / "adapter", base=parts.model.path)
     policy.to(device)  # Lightning leaves it on the CPU
     after = heldout(parts, encoder, folder, "after", device)
     timer.done("heldout_after")

@@ -6,6 +6,7 @@ import torch
 
 from g2rpo import ranks
 from g2rpo.estimate.machine import peak_bytes
+from g2rpo.model.adapter import has_adapter
 from g2rpo.model.flops import cost_of, text_flops, vision_flops
 from g2rpo.rollout.collect import Collected
 
@@ -29,7 +30,8 @@ def throughput(policy: Any, collected: Collected, prefix: str, step_s: float) ->
         if len(completion)
         else 0.0
     )
-    own = torch.tensor([float(prompt.sum() + completion.sum()), float(distinct), float(passed), 4 * forward], dtype=torch.float64)
+    effort = (3 if has_adapter(policy) else 4) * forward
+    own = torch.tensor([float(prompt.sum() + completion.sum()), float(distinct), float(passed), effort], dtype=torch.float64)
     tokens, useful, through, flops = ranks.total(own).tolist()
     row = {"time/tokens_per_second": tokens / step_s, "time/useful_frac": useful / through, "time/tflops": flops / step_s / 1e12}
     row["time/peak_gib"] = float(ranks.largest(torch.tensor(peak_bytes() / 2**30, dtype=torch.float64)))
