@@ -116,7 +116,7 @@ def _attention(
 
 
 def _room(state: Float[Tensor, "n k t d"], tokens: int) -> Float[Tensor, "n k s d"]:
-    """The same states with room for so many more tokens... """
+    """The same states at the beginning of room for so many tokens, the rest as it comes."""
     n, k, t, d = state.shape
     room = state.new_empty(n, k, tokens, d)
     room[:, :, :t] = state
