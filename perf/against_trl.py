@@ -2,7 +2,7 @@
 
 Both sides train the same folder on the same prompts with the same reward and optimiser; each completion has exactly as many tokens as
 asked for (the end token is forbidden). Each is a process of its own with the same threads, and they take turns step by step: while one
-works, the other waits. The first steps of both are for warming up. TRL is a bench-only extra:
+works, the other waits. The first step of both is for warming up. TRL is a bench-only extra:
 
     pip install -c constraints/ci.txt -e .[bench]
 """
@@ -23,7 +23,7 @@ from typing import Any
 HERE = Path(__file__).parent
 INSTALL = "pip install -c constraints/ci.txt -e .[bench]"
 SIDES = ("g2rpo", "trl")
-WARM_UP = 2
+WARM_UP = 1
 MOST_PIXELS = 2**22
 PASSED_ON = ("prompts", "group", "completion", "threads", "dtype", "device")
 
@@ -75,23 +75,31 @@ def measured(options: argparse.Namespace, prompt: int) -> dict[str, dict[str, fl
         scratch = Path(name)
         folder = Path(options.model) if options.model else model_folder(scratch)
         sides = [Side(side, options, prompt, folder, scratch) for side in SIDES]
-        held = [side.hear() for side in sides]  # both are ready before either begins
-        steps: list[list[dict[str, float]]] = [[] for _ in sides]
-        for _ in range(WARM_UP + options.repeats):
-            for side, own in zip(sides, steps, strict=True):
-                side.go()
-                own.append(side.hear())
-        found = {}
-        for side, own, before in zip(sides, steps, held, strict=True):
+        try:
+            return _in_turns(sides, options)
+        finally:
+            for side in sides:
+                side.process.kill()
+                side.process.wait()
+
+
+def _in_turns(sides: list[Side], options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    held = [side.hear() for side in sides]  # both are ready before either begins
+    steps: list[list[dict[str, float]]] = [[] for _ in sides]
+    for turn in range(WARM_UP + options.repeats):
+        for side, own in zip(sides, steps, strict=True):
             side.go()
-            last = side.hear()
-            side.process.wait()
-            kept = own[WARM_UP:]
-            found[side.name] = {kind: statistics.median(step[kind] for step in kept) for kind in ("cpu", "wall")}
-            found[side.name] |= {"peak": last["peak"], "extra": last["peak"] - before["before"]}
-            if last["tokens"] != options.completion:
-                raise SystemExit(f"{side.name}: expected completions of {options.completion} tokens, got {last['tokens']:.2f} on average")
-        return found
+            own.append(side.hear())
+        print(f"turn {turn}: " + ", ".join(f"{s.name} {own[-1]['cpu']:.2f} CPU s" for s, own in zip(sides, steps, strict=True)), flush=True)
+    found = {}
+    for side, own, before in zip(sides, steps, held, strict=True):
+        side.go()
+        last = side.hear()
+        found[side.name] = {kind: statistics.median(step[kind] for step in own[WARM_UP:]) for kind in ("cpu", "wall")}
+        found[side.name] |= {"peak": last["peak"], "extra": last["peak"] - before["before"]}
+        if last["tokens"] != options.completion:
+            raise SystemExit(f"{side.name}: expected completions of {options.completion} tokens, got {last['tokens']:.2f} on average")
+    return found
 
 
 def rows(found: dict[str, dict[str, float]]) -> list[str]:
@@ -123,7 +131,7 @@ def compare(options: argparse.Namespace) -> None:
         print(
             f"TRL {release}, {options.dtype}, {options.device}, {options.threads} thread(s): {options.prompts} prompts of {prompt} tokens, "
             f"a picture in each, {options.group} completions of {options.completion}; "
-            f"medians of {options.repeats} steps, first {WARM_UP} left out"
+            f"medians of {options.repeats} steps, the first left out"
         )
         print("| | CPU s/step | wall s/step | peak MiB | beyond what was held before training |\n|---|---|---|---|---|")
         print(*rows(found), sep="\n", flush=True)

@@ -51,7 +51,8 @@ class Clock:
         self._say(peak=self._held("VmHWM"), **others)
 
     def _wait(self) -> None:
-        sys.stdin.readline()
+        if not sys.stdin.readline():
+            raise SystemExit("nobody waits for the next step any more")
         self.wall, self.cpu = time.perf_counter(), time.process_time()
 
     def _say(self, **numbers: Any) -> None:
@@ -108,9 +109,7 @@ class Prompts:
         self.images = [picture(index, columns, rows, unit) for index in range(POOL)]
 
         def prompt(index: int, text: str) -> Any:
-            return Prompt(
-                id=f"bench/{index}", task="math", text=text, images=(self.images[index],), answer="", answer_type="text"
-            )
+            return Prompt(id=f"bench/{index}", task="math", text=text, images=(self.images[index],), answer="", answer_type="text")
 
         bare = encoder.encode([prompt(0, question(1))]).input_ids.shape[1]
         self.text = question(1 + tokens - bare)
@@ -161,7 +160,8 @@ def ours(options: argparse.Namespace, clock: Clock) -> None:
     data = PromptDataModule(stream=stream, encoder=encoder, num_prompts=options.prompts, num_steps=options.steps)
     module = G2RPOModule(
         policy=model.policy(), reference=None, encoder=encoder, engine=HFEngine(max_new_tokens=options.completion), reward=Vowels(),
-        advantage=G2RPO(), loss=ClipLoss(), shaping=Shaping(length=None, entropy=None), batch=BatchPlan(prompts=options.prompts, group_size=options.group),
+        advantage=G2RPO(), loss=ClipLoss(), shaping=Shaping(length=None, entropy=None),
+        batch=BatchPlan(prompts=options.prompts, group_size=options.group),
         optimizer=optimizer, group_filter=KeepAll(), equity=GradientEquity(every_n_steps=None), max_grad_norm=MAX_GRAD_NORM,
         failure_budget=0.0, seed=0,
     )  # fmt: skip

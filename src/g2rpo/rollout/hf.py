@@ -1,7 +1,7 @@
 """Completions written by the policy itself, in the trainer's process: one prefill per prompt, shared by its group.
 
-The prompt runs once through vision tower and network; its keys and values are then repeated for the group, and only single
-tokens follow. Rows that have ended leave the batch.
+The prompt runs once through vision tower and network. Its keys and values are held once for the whole group (`PrefixCache`), and
+only single tokens follow. Rows that have ended leave the batch.
 """
 
 from typing import Any
@@ -62,7 +62,7 @@ class HFEngine:
 
 
 class _Decoder:
-    """One call's state: the cache and, per live row, its place in the output, its attention mask and its next position."""
+    """One call's state: what has been read and written so far and, per live row, its place in the output and its next position."""
 
     def __init__(self, policy: Any, encoder: Encoder, batch: PromptBatch, sampling: Sampling, leave_frac: float, seed: int) -> None:
         self.policy = policy
