@@ -3,6 +3,7 @@
     python perf/step.py                                        8 completions of 32 tokens on a prompt of 512, mostly image
     python perf/step.py --shape 2b --dtype bfloat16            the same in the shape of Qwen3-VL-2B, random weights
     python perf/step.py --table                                over prompt length, group size and completion length
+    python perf/step.py --against trl                          whole steps beside TRL's GRPOTrainer: see against_trl.py
 
 Three forms of the same numbers: `shared`, `repeated` (policy.prefix), and `apart`, in which every completion is a sequence with a
 prompt and images of its own, as trainers commonly have it. Forms take turns; ratios are of medians. On a CPU, seconds are those of
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from against_trl import compare
 from shapes import SHAPES, random_batch, random_policy
 
 from g2rpo.model.flops import cost_of, text_flops, vision_flops
@@ -113,7 +115,7 @@ def memory(options: argparse.Namespace, form: str) -> dict[str, float]:
     """Peak MiB of one form, in a process of its own: in all, and beyond the loaded model."""
     command = [sys.executable, __file__, "--form", form]
     for name, value in vars(options).items():
-        if name not in ("form", "table", "against"):
+        if name not in ("form", "table", "against", "model", "trl_cache"):
             command += (
                 [f"--{name.replace('_', '-')}"] if value is True else [] if value is False else [f"--{name.replace('_', '-')}={value}"]
             )
@@ -182,8 +184,8 @@ def parsed() -> Any:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=SHAPES, default="tiny", help="of the model; weights are random")
-    parser.add_argument("--prompts", type=int, default=1)
-    parser.add_argument("--prompt", type=int, default=512, help="tokens of a prompt, images included")
+    parser.add_argument("--prompts", type=int, help="default 1, with --against 32")
+    parser.add_argument("--prompt", type=int, help="tokens of a prompt, images included; default 512, with --against 100 and 512")
     parser.add_argument("--images", type=int, default=1, help="of a prompt")
     parser.add_argument("--image-frac", type=float, default=0.9, help="share of image tokens")
     parser.add_argument("--group", type=int, default=8, help="completions of a prompt")
@@ -194,14 +196,22 @@ def parsed() -> Any:
     parser.add_argument("--checkpointing", action="store_true", help="layers are computed again in the backward pass")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--against", choices=("trl",), help="compares whole steps, rollouts included, with those of another trainer")
+    parser.add_argument("--model", help="--against: a Qwen3-VL folder; the model that ships by default")
+    parser.add_argument("--trl-cache", choices=("static", "dynamic"), help="--against: cache_implementation of TRL's generation")
     parser.add_argument("--form", choices=FORMS, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.prompts = options.prompts or (32 if options.against else 1)
+    options.prompt = options.prompt or (None if options.against else 512)
+    return options
 
 
 if __name__ == "__main__":
     chosen = parsed()
     torch.set_num_threads(chosen.threads)
-    if chosen.form:
+    if chosen.against:
+        compare(chosen)
+    elif chosen.form:
         one_form(chosen)
     elif chosen.table:
         table(chosen)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from g2rpo.model.encoder import QwenEncoder
+from g2rpo.model.prefix_attention import knows_prefixes
 from g2rpo.model.stats import token_stats
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.hf import HFEngine, _nucleus
@@ -117,6 +118,28 @@ def test_when_ended_rows_leave_changes_nothing_of_what_is_written(sample: Sample
     assert widths[0.01] == written[0.01].completion_mask.sum(0).tolist()  # ended rows left at once
     assert set(widths[1.0]) == {18}
     assert sum(widths[0.01]) < sum(widths[0.5]) < sum(widths[1.0])
+
+
+def test_a_policy_of_unknown_attention_is_sampled_from_with_repeated_prompts(sample: Sampler) -> None:
+    other = copy.deepcopy(sample.policy)
+    other.set_attn_implementation("eager")
+    assert not knows_prefixes(other)
+    repeated, shared = Sampler(other, sample.encoder, sample.batch), sample
+    for drawing in ({"temperature": 0.0}, {"seed": 4}):
+        one, two = repeated(leave_frac=0.01, **drawing), shared(leave_frac=0.01, **drawing)
+        assert torch.equal(one.completion_ids, two.completion_ids)
+        assert torch.allclose(one.old_logprobs, two.old_logprobs, atol=1e-5)
+    assert other.config.get_text_config()._attn_implementation == "eager"
+
+
+def test_draws_are_those_of_multinomial_on_the_probabilities(sample: Sampler) -> None:
+    """So that a faster sampler writes what an earlier one wrote."""
+    drawn = sample(seed=9, temperature=0.8, max_new_tokens=1)
+    rows = [_plain_logits(sample, row, torch.tensor([5]), sample.encoder.forbidden_token_ids)[0] for row in range(6)]
+    probs = (torch.stack(rows).repeat_interleave(3, 0) / 0.8).softmax(-1)
+    expected = torch.multinomial(probs, 1, generator=torch.Generator().manual_seed(9))[:, 0]
+    assert drawn.completion_ids[:, 0].tolist() == expected.tolist()
+    assert torch.allclose(drawn.old_logprobs[:, 0], probs.gather(1, expected[:, None])[:, 0].log(), atol=1e-5)
 
 
 def test_a_completion_ends_with_its_end_token_or_at_the_limit(sample: Sampler) -> None:

@@ -23,6 +23,8 @@ from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from g2rpo.model.prefix_cache import PrefixCache
+
 NAME = "g2rpo_shared_prefix"
 flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
@@ -71,25 +73,31 @@ class Groups:
 
 
 def use_prefix_attention(policy: Any) -> None:
-    """Makes the text layers of a policy understand `groups=`; calls without it are as before.
+    """Makes the text layers of a policy understand `groups=` and `behind=`; calls without them are as before.
 
     Raises `ValueError` for a policy whose attention is of another kind.
     """
     text = policy.config.get_text_config()
-    if text._attn_implementation == NAME:
-        return
-    sliding = "sliding_attention" in (getattr(text, "layer_types", None) or ())
-    if sliding or text._attn_implementation != "sdpa":
-        kind = "a sliding window" if sliding else text._attn_implementation
+    if not knows_prefixes(policy):
+        kind = "a sliding window" if text._attn_implementation == "sdpa" else text._attn_implementation
         raise ValueError(f"policy.prefix=shared: expected full attention by sdpa, got {kind}; use policy.prefix=repeated")
     text._attn_implementation = NAME
 
 
+def knows_prefixes(policy: Any) -> bool:
+    """Whether `use_prefix_attention` takes a policy."""
+    text = policy.config.get_text_config()
+    sliding = "sliding_attention" in (getattr(text, "layer_types", None) or ())
+    return text._attn_implementation in ("sdpa", NAME) and not sliding
+
+
 def _forward(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, *, groups: Groups | None = None,
-    scaling: float | None = None, **others: Any,
+    behind: PrefixCache | None = None, scaling: float | None = None, **others: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip
-    """The interface of transformers: [1, heads, s, d] in, [1, s, heads, d] out."""
+    """The interface of transformers: [b, heads, s, d] in, [b, s, heads, d] out; one row with `groups=`, single tokens with `behind=`."""
+    if behind is not None:
+        return behind.attend(module.layer_idx, query, key, value, module.scaling if scaling is None else scaling), None
     if groups is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
     if query.device.type == "cuda":

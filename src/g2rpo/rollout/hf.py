@@ -1,7 +1,7 @@
 """Completions written by the policy itself, in the trainer's process: one prefill per prompt, shared by its group.
 
-The prompt runs once through vision tower and network; its keys and values are then repeated for the group, and only single
-tokens follow. Rows that have ended leave the batch.
+The prompt runs once through vision tower and network. Its keys and values are held once for the whole group (`PrefixCache`), and
+only single tokens follow. Rows that have ended leave the batch.
 """
 
 from typing import Any
@@ -13,6 +13,8 @@ from transformers import DynamicCache
 
 from g2rpo.interfaces import Encoder
 from g2rpo.model.forward import encode_images, masked_logits, prompt_positions
+from g2rpo.model.prefix_attention import knows_prefixes, use_prefix_attention
+from g2rpo.model.prefix_cache import PrefixCache
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.stopwatch import stage
 
@@ -60,7 +62,7 @@ class HFEngine:
 
 
 class _Decoder:
-    """One call's state: the cache and, per live row, its place in the output, its attention mask and its next position."""
+    """One call's state: what has been read and written so far and, per live row, its place in the output and its next position."""
 
     def __init__(self, policy: Any, encoder: Encoder, batch: PromptBatch, sampling: Sampling, leave_frac: float, seed: int) -> None:
         self.policy = policy
@@ -71,8 +73,6 @@ class _Decoder:
         device = batch.input_ids.device
         self.generator = torch.Generator(device=device).manual_seed(seed)
         self.rows = torch.arange(len(batch.prompts) * sampling.group_size, device=device)
-        self.mask = batch.attention_mask.repeat_interleave(sampling.group_size, 0)
-        self.cache = DynamicCache(config=policy.config.get_text_config())
 
     def run(self) -> tuple[Int[Tensor, "b t"], Float[Tensor, "b t"]]:
         """Token ids, filled up with the end token, and their log-probabilities (of no meaning behind a row's first end token)."""
@@ -95,54 +95,91 @@ class _Decoder:
     @stage("prefill")
     def _prefill(self) -> tuple[Float[Tensor, "b d"], Int[Tensor, " b"]]:
         positions, first = prompt_positions(self.policy, self.batch)
+        cache = DynamicCache(config=self.policy.config.get_text_config())
         output = self.policy.model(
             input_ids=self.batch.input_ids,
             attention_mask=self.batch.attention_mask,
             position_ids=positions,
             mm_encoder_outputs=encode_images(self.policy, self.batch),
-            past_key_values=self.cache,
+            past_key_values=cache,
             use_cache=True,
         )
-        self.cache.batch_repeat_interleave(self.sampling.group_size)
+        kind = SharedTail if knows_prefixes(self.policy) else RepeatedTail
+        self.tail = kind(self.policy, cache, self.batch.attention_mask, self.sampling.group_size)
         times = self.sampling.group_size
         return output.last_hidden_state[:, -1].repeat_interleave(times, 0), first.repeat_interleave(times)
 
     def _sample(self, hidden: Float[Tensor, "n d"]) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
+        """One exponential over the vocabulary: drawing needs no normalised weights, and a log-probability only their sum."""
         forbidden = tuple(self.encoder.forbidden_token_ids)
-        logp = masked_logits(self.policy.lm_head, hidden, forbidden, self.sampling.temperature).log_softmax(-1)
-        if logp.isnan().any():
+        logits = masked_logits(self.policy.lm_head, hidden, forbidden, self.sampling.temperature)
+        largest, greedy = logits.max(-1, keepdim=True)
+        weights = (logits - largest).exp_()
+        total = weights.sum(-1, keepdim=True)
+        if total.isnan().any():
             raise FloatingPointError("the policy's logits became nan while sampling")
         if self.sampling.temperature == 0:
-            tokens = logp.argmax(-1)
+            tokens = greedy
         else:
-            tokens = torch.multinomial(_nucleus(logp.exp(), self.sampling.top_p), 1, generator=self.generator)[:, 0]
-        return tokens, logp.gather(-1, tokens[:, None])[:, 0]
+            if self.sampling.top_p < 1:
+                weights = _nucleus(weights / total, self.sampling.top_p)
+            tokens = torch.multinomial(weights, 1, generator=self.generator)
+        return tokens[:, 0], (logits.gather(-1, tokens) - largest - total.log())[:, 0]
 
     def _drop_ended(self, tokens: Int[Tensor, " n"], alive: Bool[Tensor, " n"]) -> tuple[Int[Tensor, " m"], Bool[Tensor, " m"]]:
         if (~alive).sum() < self.leave_frac * len(alive):
             return tokens, alive
         keep = alive.nonzero()[:, 0]
-        self.cache.batch_select_indices(keep)
-        self.rows, self.mask, self.position = self.rows[keep], self.mask[keep], self.position[keep]
+        self.tail.select(keep)
+        self.rows, self.position = self.rows[keep], self.position[keep]
         return tokens[keep], alive[keep]
 
     def _step(self, tokens: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
+        hidden = self.tail.step(tokens, self.position.expand(3, -1)[..., None])
+        self.position = self.position + 1
+        return hidden
+
+
+class SharedTail:
+    """Single tokens behind prompts whose keys and values are held once."""
+
+    def __init__(self, policy: Any, prompts: DynamicCache, mask: Int[Tensor, "p l"], group_size: int) -> None:
+        use_prefix_attention(policy)
+        self.policy = policy
+        self.cache = PrefixCache(prompts=prompts, mask=mask.bool(), group_size=group_size)
+        self.select = self.cache.select
+
+    def step(self, tokens: Int[Tensor, " n"], positions: Int[Tensor, "3 n 1"]) -> Float[Tensor, "n d"]:
+        """Last hidden state of one more token of every row."""
+        output = self.policy.model(
+            input_ids=tokens[:, None], position_ids=positions, past_key_values=self.cache, behind=self.cache, use_cache=True
+        )
+        return output.last_hidden_state[:, -1]
+
+
+class RepeatedTail:
+    """The same for a policy whose attention is not known: keys and values of a prompt are repeated for its group."""
+
+    def __init__(self, policy: Any, prompts: DynamicCache, mask: Int[Tensor, "p l"], group_size: int) -> None:
+        prompts.batch_repeat_interleave(group_size)
+        self.policy, self.cache, self.mask = policy, prompts, mask.repeat_interleave(group_size, 0)
+
+    def select(self, rows: Int[Tensor, " m"]) -> None:
+        """Keeps some rows."""
+        self.cache.batch_select_indices(rows)
+        self.mask = self.mask[rows]
+
+    def step(self, tokens: Int[Tensor, " n"], positions: Int[Tensor, "3 n 1"]) -> Float[Tensor, "n d"]:
+        """Last hidden state of one more token of every row."""
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], 1)
         output = self.policy.model(
-            input_ids=tokens[:, None],
-            attention_mask=self.mask,
-            position_ids=self.position.expand(3, -1)[..., None],
-            past_key_values=self.cache,
-            use_cache=True,
+            input_ids=tokens[:, None], attention_mask=self.mask, position_ids=positions, past_key_values=self.cache, use_cache=True
         )
-        self.position = self.position + 1
         return output.last_hidden_state[:, -1]
 
 
 def _nucleus(probs: Float[Tensor, "n v"], top_p: float) -> Float[Tensor, "n v"]:
     """Probabilities outside the smallest set that holds `top_p` set to 0; the most probable token always stays."""
-    if top_p >= 1:
-        return probs
     ordered, order = probs.sort(-1, descending=True)
     outside = ordered.cumsum(-1) - ordered >= top_p
     return torch.zeros_like(probs).scatter(-1, order, ordered.masked_fill(outside, 0.0))

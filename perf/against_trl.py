@@ -1,0 +1,137 @@
+"""A whole step against TRL's GRPOTrainer: rollout, reward, advantage, update.  `python perf/step.py --against trl`
+
+Both sides train the same folder on the same prompts with the same reward and optimiser; each completion has exactly as many tokens as
+asked for (the end token is forbidden). Each is a process of its own with the same threads, and they take turns step by step: while one
+works, the other waits. The first step of both is for warming up. TRL is a bench-only extra:
+
+    pip install -c constraints/ci.txt -e .[bench]
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+INSTALL = "pip install -c constraints/ci.txt -e .[bench]"
+SIDES = ("g2rpo", "trl")
+WARM_UP = 1
+MOST_PIXELS = 2**22
+PASSED_ON = ("prompts", "group", "completion", "threads", "dtype", "device")
+
+
+class Side:
+    """A process that makes a step whenever it is told to."""
+
+    def __init__(self, name: str, options: argparse.Namespace, prompt: int, folder: Path, scratch: Path) -> None:
+        self.name, self.log = name, scratch / f"{name}.log"
+        values = {name: getattr(options, name) for name in PASSED_ON}
+        values |= {"side": name, "prompt": prompt, "folder": folder, "scratch": scratch, "steps": WARM_UP + options.repeats}
+        if options.trl_cache:
+            values["trl_cache"] = options.trl_cache
+        threads = {f"{library}_NUM_THREADS": str(options.threads) for library in ("OMP", "MKL", "OPENBLAS")}
+        self.process = subprocess.Popen(
+            [sys.executable, HERE / "trl_sides.py", *(f"--{key.replace('_', '-')}={value}" for key, value in values.items())],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log.open("w"), text=True, bufsize=1,
+            env=os.environ | threads | {"HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"},
+        )  # fmt: skip
+
+    def hear(self) -> dict[str, Any]:
+        """Its next answer. Ends the program, with the process's last words, where there is none."""
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait()
+            raise SystemExit(f"{self.name} ended with status {self.process.returncode}:\n{self.log.read_text()[-3000:]}")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def go(self) -> None:
+        """Leave to go on."""
+        self.process.stdin.write("\n")
+
+
+def model_folder(scratch: Path) -> Path:
+    """The model that ships, allowed to see larger pictures."""
+    folder = scratch / "model"
+    shutil.copytree(str(files("g2rpo") / "model" / "tiny_qwen3_vl"), folder)
+    settings = folder / "preprocessor_config.json"
+    values = json.loads(settings.read_text())
+    values["size"]["longest_edge"] = MOST_PIXELS
+    settings.write_text(json.dumps(values))
+    return folder
+
+
+def measured(options: argparse.Namespace, prompt: int) -> dict[str, dict[str, float]]:
+    """Medians of the seconds of a step, and MiB, by side."""
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        folder = Path(options.model) if options.model else model_folder(scratch)
+        sides = [Side(side, options, prompt, folder, scratch) for side in SIDES]
+        try:
+            return _in_turns(sides, options)
+        finally:
+            for side in sides:
+                side.process.kill()
+                side.process.wait()
+
+
+def _in_turns(sides: list[Side], options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    held = [side.hear() for side in sides]  # both are ready before either begins
+    steps: list[list[dict[str, float]]] = [[] for _ in sides]
+    for turn in range(WARM_UP + options.repeats):
+        for side, own in zip(sides, steps, strict=True):
+            side.go()
+            own.append(side.hear())
+        print(f"turn {turn}: " + ", ".join(f"{s.name} {own[-1]['cpu']:.2f} CPU s" for s, own in zip(sides, steps, strict=True)), flush=True)
+    found = {}
+    for side, own, before in zip(sides, steps, held, strict=True):
+        side.go()
+        last = side.hear()
+        found[side.name] = {kind: statistics.median(step[kind] for step in own[WARM_UP:]) for kind in ("cpu", "wall")}
+        found[side.name] |= {"peak": last["peak"], "extra": last["peak"] - before["before"]}
+        if last["tokens"] != options.completion:
+            raise SystemExit(f"{side.name}: expected completions of {options.completion} tokens, got {last['tokens']:.2f} on average")
+    return found
+
+
+def rows(found: dict[str, dict[str, float]]) -> list[str]:
+    """A table's rows, and the last one the ratios: how many times TRL's steps a second, which share of its memory.
+
+    >>> one, other = {"cpu": 2.0, "wall": 1.0, "peak": 300.0, "extra": 100.0}, {"cpu": 8.0, "wall": 3.0, "peak": 900.0, "extra": 400.0}
+    >>> print(*rows({"g2rpo": one, "trl": other}), sep=chr(10))
+    | g2rpo | 2.00 | 1.00 | 300 | 100 |
+    | trl | 8.00 | 3.00 | 900 | 400 |
+    | ratio | 4.00 x | 3.00 x | 0.33 | 0.25 |
+    """
+    ours, trl = (found[side] for side in SIDES)
+    lines = [
+        f"| {side} | {row['cpu']:.2f} | {row['wall']:.2f} | {row['peak']:.0f} | {row['extra']:.0f} |"
+        for side, row in zip(SIDES, (ours, trl), strict=True)
+    ]
+    faster, smaller = (trl[kind] / ours[kind] for kind in ("cpu", "wall")), (ours[kind] / trl[kind] for kind in ("peak", "extra"))
+    return [*lines, "| ratio | " + " | ".join([*(f"{ratio:.2f} x" for ratio in faster), *(f"{ratio:.2f}" for ratio in smaller)]) + " |"]
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Prints a table for each length of prompt."""
+    try:
+        release = version("trl")
+    except PackageNotFoundError:
+        raise SystemExit(f"--against trl: TRL is not installed here; {INSTALL}") from None
+    for prompt in [options.prompt] if options.prompt else [100, 512]:
+        found = measured(options, prompt)
+        print(
+            f"TRL {release}, {options.dtype}, {options.device}, {options.threads} thread(s): {options.prompts} prompts of {prompt} tokens, "
+            f"a picture in each, {options.group} completions of {options.completion}; "
+            f"medians of {options.repeats} steps, the first left out"
+        )
+        print("| | CPU s/step | wall s/step | peak MiB | beyond what was held before training |\n|---|---|---|---|---|")
+        print(*rows(found), sep="\n", flush=True)
