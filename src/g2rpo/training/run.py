@@ -19,6 +19,7 @@ from g2rpo.data.stream import PromptStream
 from g2rpo.evaluation.heldout import HeldoutResult
 from g2rpo.evaluation.suite import model_settings
 from g2rpo.evaluation.table import publish
+from g2rpo.interfaces import OwnWeights
 from g2rpo.model.checkpoint import save_checkpoint
 from g2rpo.shaping.pilot import Pilot
 from g2rpo.tracking.callback import TrackedSteps
@@ -26,7 +27,7 @@ from g2rpo.tracking.wandb_tracker import trackers
 from g2rpo.training.benchmark_callback import BenchmarkCallback
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.module import G2RPOModule
-from g2rpo.training.parts import Parts, build_parts, check_processes
+from g2rpo.training.parts import Parts, build_parts
 from g2rpo.training.pilot import measure_bands
 from g2rpo.training.progress import Progress, stage
 from g2rpo.training.quiet import quieten
@@ -83,7 +84,8 @@ def _trained(
         heldout=lambda module, name: heldout(parts, encoder, folder, name, module.device).sampled["macro"],
     )  # fmt: skip
     trainer = _trainer(cfg, folder, benchmarks)
-    check_processes(parts.engine, trainer.world_size)
+    if isinstance(parts.engine, OwnWeights):
+        parts.engine.expect(trainer.world_size)
     policy = parts.model.policy()
     others = parts.others
     module = G2RPOModule(
