@@ -6,6 +6,7 @@ started it.
 
 import json
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -80,6 +81,7 @@ def _listen(listener: Listener, room: int, calls: "SimpleQueue[Call]") -> None:
 def main(address: str, settings: str) -> None:
     """Builds the engine, then listens."""
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # in an orderly way, which ends vLLM's workers
     host = Host(**json.loads(settings))
     calls: SimpleQueue[Call] = SimpleQueue()
     listener = Listener(address, family="AF_UNIX")

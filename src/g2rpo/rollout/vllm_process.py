@@ -61,17 +61,19 @@ class EngineProcess:
             time.sleep(0.1)
 
     def stop(self) -> None:
-        """Ends the process and its workers, if they run."""
+        """Ends the process and its workers, if they run. They have time to give shared memory back, which outlives them otherwise."""
         if self.process is None:
             return
-        for sign in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self.process.pid, sign)
-                self.process.wait(10)
-            except ProcessLookupError:
-                break  # the whole group is gone
-            except subprocess.TimeoutExpired:
-                continue
+        try:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            deadline = time.monotonic() + 10
+            while time.monotonic() < deadline:
+                self.process.poll()
+                os.killpg(self.process.pid, 0)
+                time.sleep(0.05)
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # the whole group is gone
         self.process.wait()
         self.process = None
 

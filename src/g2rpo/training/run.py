@@ -2,8 +2,10 @@
 
 import logging
 import math
+import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +106,8 @@ def _trained(
     timer.done("heldout_before")
     if checkpoint is None:
         _track(trainer, before, step=0)
-    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
+    with _ending_others(trainer):
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
     timer.done("train", less={"benchmarks": benchmarks.spent_s})
     if benchmarks.entries:
         publish(folder, benchmarks.entries)
@@ -147,6 +150,17 @@ def _trainer(cfg: DictConfig, folder: Path, benchmarks: BenchmarkCallback) -> L.
     for tracker in trackers(loggers):
         tracker.log_hyperparams(settings_of(cfg))
     return trainer
+
+
+@contextmanager
+def _ending_others(trainer: L.Trainer) -> Iterator[None]:
+    """When the first process fails, those it started end too: in the middle of a collective they would wait for it, with NCCL for long."""
+    try:
+        yield
+    except Exception:
+        if trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(signal.SIGKILL)
+        raise
 
 
 def settings_of(cfg: DictConfig) -> dict[str, Any]:
