@@ -4,9 +4,11 @@ Nothing of vLLM is in the trainer's process, and nothing of the trainer's proces
 folder that is in memory where the machine has one there.
 """
 
+import atexit
 import fcntl
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -48,10 +50,10 @@ class EngineBeside:
         self.options = dict(options)
         self.environment = engine_environment()
         if self.on_gpu:
-            del self.environment["TORCHDYNAMO_DISABLE"]
             self.environment["CUDA_VISIBLE_DEVICES"] = ",".join(visible_devices(device, num_devices))
         else:
-            self.environment |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}  # engines would bind themselves to the same cores
+            self.environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"  # engines would bind themselves to the same cores
+            self.environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(torch.get_num_threads()))
         self.process = EngineProcess(log_file=log_file, start_s=start_s)
         self._line: Connection | None = None
         self.room = self.pid = 0
@@ -113,12 +115,15 @@ class EngineBeside:
         self._reply()
 
     def _send(self, method: str, **given: Any) -> None:
-        if self._line is None:
-            raise EngineLost("the engine is not running")
         try:
+            if self._line is None:
+                raise ConnectionError("the engine is not running")
             self._line.send((method, given))
         except OSError as error:
-            self._lost(error)
+            self._hang_up()
+            if not self._connected():
+                self._lost(error)
+            self._line.send((method, given))  # a process that shares it has started it again
 
     def _reply(self) -> Any:
         """The next word of the engine."""
@@ -175,7 +180,9 @@ def visible_devices(device: torch.device, count: int) -> list[str]:
 
 def new_address() -> str:
     """A socket that nobody else has; short, because a socket's path may have 100 characters."""
-    return str(Path(tempfile.mkdtemp(prefix="g2rpo-")) / "engine")
+    folder = Path(tempfile.mkdtemp(prefix="g2rpo-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return str(folder / "engine")
 
 
 @contextmanager

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import torch
+
 from g2rpo.rollout.serve import WITH_PARENT
 from g2rpo.rollout.vllm_client import VLLMClient
 
@@ -24,7 +26,8 @@ LAUNCHER = ("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "NODE_RANK", "WORLD
 def engine_environment() -> dict[str, str]:
     """The environment of an engine: the trainer's, less what would let it join the trainer's processes."""
     inherited = {name: value for name, value in os.environ.items() if name not in LAUNCHER and not name.startswith("TORCHELASTIC_")}
-    return {"TORCHDYNAMO_DISABLE": "1", "OMP_NUM_THREADS": "1", "VLLM_NO_USAGE_STATS": "1"} | inherited
+    on_cpu = {} if torch.cuda.is_available() else {"TORCHDYNAMO_DISABLE": "1"}  # helpers of the sampler, where nothing else is compiled
+    return {"OMP_NUM_THREADS": "1", "VLLM_NO_USAGE_STATS": "1"} | on_cpu | inherited
 
 
 class EngineProcess:
