@@ -31,9 +31,13 @@ def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         )
         for rank in range(2)
     ]  # fmt: skip
-    for process in running:
-        words, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, words
+    try:
+        for process in running:
+            words, _ = process.communicate(timeout=900)
+            assert process.returncode == 0, words
+    finally:
+        for process in running:
+            process.kill()
     found = [torch.load(out / f"rank{rank}.pt", weights_only=False) for rank in range(2)]
     assert {one["num_engines"] for one in found} == {2 // request.param}
     return found
