@@ -288,7 +288,12 @@ MUTANTS = (
         "            time.sleep(0.5)",
         T_SERVER,
     ),
-    Mutant("answered prompts are asked again", SERVER, "if place not in answers]", "]", T_SERVER),
+    Mutant("answered prompts are asked again", "rollout/vllm_again.py", "if place not in answers]", "]", T_SERVER),
+    Mutant("leftovers in use are removed", "rollout/weights_folder.py", " | fcntl.LOCK_NB", " & 0", "rollout/test_weights_folder.py"),
+    Mutant("every rank fails alone", "ranks.py", "    if messages:\n", "    if raised:\n", "test_ranks.py"),
+    Mutant(
+        "a group takes the first gpus", "rollout/vllm_beside.py", "(device.index or 0) // count * count", "0", "rollout/test_vllm_beside.py"
+    ),
     Mutant("vision features stay", "rollout/vllm_client.py", '        self._call("POST", "/reset_encoder_cache")\n', "", T_SERVER),
     Mutant("judge: five last words", OPTION, "> len(words) - 5", "> len(words) - 6", T_OPTION),
     Mutant("judge: first of several letters", OPTION, "len(present) == 1 and", "present and", T_OPTION),

@@ -92,8 +92,8 @@ class RolloutEngine(Protocol):
 class OwnWeights(Protocol):
     """What a rollout engine has besides, if it holds weights of its own that can fall behind the trainer's."""
 
-    in_trainer_process: bool
-    """Whether it lives inside the one process that trains, so that there cannot be several."""
+    def expect(self, num_processes: int) -> None:
+        """Called before `start` with the number of processes that train. Raises `ValueError` where it cannot serve so many."""
 
     def rest(self) -> None:
         """Called when a step's completions are drawn: what holds memory may let go of it until `load_weights` or `generate`."""

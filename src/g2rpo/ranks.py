@@ -4,7 +4,8 @@ Every rank holds the same weights and its own prompts. Whatever a step divides b
 that a run on any number of ranks computes the same thing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -51,6 +52,33 @@ def gathered(columns: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], slice]:
     start = sum(sizes[: rank()])
     joined = {name: torch.cat([part[name] for part in parts]).to(values.device) for name, values in columns.items()}
     return joined, slice(start, start + sizes[rank()])
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Every rank leaves this block, or none: what one raises in it, all raise, with its number. Blocks on other ranks are waited for."""
+    if world_size() == 1:
+        yield
+        return
+    raised: Exception | None = None
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  raised again below, here and on every other rank
+        raised = error
+    messages = listed([f"rank {rank()}: {raised}"] if raised else [])
+    if messages:
+        raise RuntimeError("\n".join(messages)) from raised
+
+
+@contextmanager
+def named() -> Iterator[None]:
+    """An error of this rank alone says which one it is."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        if world_size() == 1:
+            raise
+        raise RuntimeError(f"rank {rank()}: {error}") from error
 
 
 def add_gradients(parameters: Iterable[Tensor]) -> None:

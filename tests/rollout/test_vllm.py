@@ -131,7 +131,7 @@ def test_resetting_the_prefix_cache_alone_leaves_features_of_the_old_vision_towe
 
     engine.generate(gym(6), GROUP, 1)  # the probe asks the same prompts again
     newer = updated(trained, 4, part="visual")
-    monkeypatch.setattr(engine, "forget", lambda: engine._llm.reset_prefix_cache())
+    monkeypatch.setattr(engine, "forget", lambda: engine._llm.llm.reset_prefix_cache())
     monkeypatch.setattr(GPUModelRunner, "reset_encoder_cache", lambda self: None)  # which a reload of weights calls besides
     with pytest.raises(RuntimeError, match="after step 1"):
         engine.load_weights(newer, 1)

@@ -293,4 +293,3 @@ def test_it_is_an_engine_with_weights_of_its_own() -> None:
     engine = VLLMServerEngine(max_new_tokens=8, weights_dir="weights")
     assert isinstance(engine, RolloutEngine)
     assert isinstance(engine, OwnWeights)
-    assert not engine.in_trainer_process

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from g2rpo.rollout.vllm_sleep import GIB, Sleeper
+from g2rpo.rollout.vllm_sleep import GIB, Sleeper, finding_room
 
 WEIGHTS = torch.nn.Linear(2**14, 2**13, bias=False, device="meta")
 """2^27 numbers of four bytes: half a GiB."""
@@ -76,3 +76,24 @@ def test_on_a_cpu_nothing_sleeps(memory: dict[str, int]) -> None:
     with sleeping.waking():
         pass
     assert engine.calls == []
+
+
+def test_an_engine_over_two_gpus_frees_half_its_weights_on_each(memory: dict[str, int]) -> None:
+    engine = Engine(memory, freed=GIB // 4)
+    assert Sleeper(engine, device=torch.device("cuda"), weights=WEIGHTS, num_devices=2).rest() == {"rollout/freed_gib": 0.25}
+
+
+def test_no_room_to_start_is_said_with_how_much_and_what_to_lower(memory: dict[str, int]) -> None:
+    gpu = torch.device("cuda")
+    with (
+        pytest.raises(
+            RuntimeError, match=r"wants 32\.00 GiB of the GPU to start \(rollout\.memory_frac=0\.4\), and 3\.00 GiB are free\. Lower"
+        ),
+        finding_room(gpu, 0.4),
+    ):
+        raise ValueError("Free memory on device is less than desired")
+    memory["free"] = 40 * GIB
+    with pytest.raises(ValueError, match=r"^another reason$"), finding_room(gpu, 0.4):
+        raise ValueError("another reason")
+    with pytest.raises(RuntimeError, match=r"wants 32\.00 GiB"), finding_room(gpu, 0.4):
+        raise torch.OutOfMemoryError("CUDA out of memory")

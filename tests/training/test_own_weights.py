@@ -14,7 +14,6 @@ from g2rpo.loss.clip import ClipLoss
 from g2rpo.model.encoder import QwenEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.collect import KeepAll
-from g2rpo.rollout.hf import HFEngine
 from g2rpo.rollout.vllm import VLLMEngine
 from g2rpo.rollout.vllm_server import VLLMServerEngine
 from g2rpo.shaping import Shaping
@@ -22,7 +21,6 @@ from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.equity import GradientEquity
 from g2rpo.training.module import G2RPOModule
-from g2rpo.training.parts import check_processes
 from g2rpo.training.quiet import quieten
 
 RATIOS = [2.0, 2.0, 0.5, 0.5]
@@ -33,11 +31,12 @@ def noting(scripted: Any) -> Any:
     """A scripted engine that has weights of its own, and writes down who called it when."""
 
     class Noting(scripted):
-        in_trainer_process = True
-
         def __init__(self, **options: Any) -> None:
             super().__init__(**options)
             self.calls: list[str] = []
+
+        def expect(self, num_processes: int) -> None:
+            self.calls.append(f"{num_processes} processes")
 
         def generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
             self.calls.append("generate")
@@ -107,12 +106,19 @@ def test_the_mismatch_of_sampler_and_trainer_is_logged_where_the_trainer_compute
     assert not any("mismatch" in name or "ess" in name for name in fitted(noting).last_metrics)
 
 
-def test_several_processes_cannot_have_an_engine_in_each() -> None:
-    check_processes(HFEngine(max_new_tokens=4), 8)
-    check_processes(VLLMEngine(max_new_tokens=4), 1)
-    check_processes(VLLMServerEngine(max_new_tokens=4, weights_dir="weights"), 8)
-    with pytest.raises(ValueError, match=r"trainer\.devices: expected 1 with rollout=vllm, got 2 processes; .*rollout=vllm_server"):
-        check_processes(VLLMEngine(max_new_tokens=4), 2)
+def test_several_processes_have_engines_beside_them_or_share_servers_that_run_already() -> None:
+    engine = VLLMEngine(max_new_tokens=4)
+    engine.expect(1)
+    assert not engine.beside
+    engine.expect(2)
+    assert engine.beside
+    VLLMEngine(max_new_tokens=4, tensor_parallel=4).expect(8)
+    with pytest.raises(ValueError, match=r"rollout\.tensor_parallel: expected a divisor of the number of trainer processes, 6 .*, got 4"):
+        VLLMEngine(max_new_tokens=4, tensor_parallel=4).expect(6)
+    VLLMServerEngine(max_new_tokens=4, weights_dir="weights", urls=["http://h:1"]).expect(8)
+    VLLMServerEngine(max_new_tokens=4, weights_dir="weights").expect(1)
+    with pytest.raises(ValueError, match=r"rollout\.urls: with several trainer processes, servers are started beforehand: .*rollout=vllm"):
+        VLLMServerEngine(max_new_tokens=4, weights_dir="weights").expect(2)
 
 
 def test_importance_sampling_is_on_with_engines_of_their_own_and_off_otherwise(composed: Callable[..., Any]) -> None:

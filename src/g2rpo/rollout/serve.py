@@ -28,6 +28,8 @@ def end_with_parent(parent: int, every_s: float = 2.0) -> None:
     """Ends this process's group, and so vLLM's workers, once `parent` is gone. For a process that leads a session of its own."""
     while os.getppid() == parent:
         time.sleep(every_s)
+    os.killpg(os.getpgrp(), signal.SIGTERM)  # which lets them give shared memory back
+    time.sleep(10)
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 

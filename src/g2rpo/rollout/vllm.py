@@ -1,33 +1,39 @@
-"""Completions by vLLM in the trainer's own process: the group of a prompt shares one prefill and one pass of the vision tower.
+"""Completions by vLLM on the trainer's own devices: the group of a prompt shares one prefill and one pass of the vision tower.
 
-Weights go over in memory after every optimiser phase, and a probe proves that they arrived. On a GPU the engine sleeps while
-the trainer updates. One process, one engine: several trainer processes want `rollout=vllm_server`.
+The engine lives in the trainer's process, or in a child process beside it: always there with several trainer processes, whose
+process group is no place for vLLM's, and there it can die and be started again. After every optimiser phase the weights go over,
+and a probe proves that they arrived. On a GPU the engine sleeps while the trainer updates.
 """
 
 import logging
-import os
-import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import torch
 
+from g2rpo import ranks
 from g2rpo.model.adapter import merged_state_dict
 from g2rpo.model.encoder import QwenEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
-from g2rpo.rollout.serving_folder import dtype_name, write_serving_folder
+from g2rpo.rollout.serving_folder import dtype_name
 from g2rpo.rollout.sync_probe import MAX_GAP, SyncProbe
-from g2rpo.rollout.vllm_requests import Answer, check_options, requests_of, rollouts_of, sampling_fields
-from g2rpo.rollout.vllm_sleep import Sleeper
+from g2rpo.rollout.vllm_again import EngineLost, Lost, Tally, ask_until_answered
+from g2rpo.rollout.vllm_beside import EngineBeside, new_address
+from g2rpo.rollout.vllm_host import Host
+from g2rpo.rollout.vllm_requests import Answer, Request, check_options, requests_of, rollouts_of, sampling_fields
+from g2rpo.rollout.vllm_sleep import Sleeper, finding_room
+from g2rpo.rollout.weights_folder import shared_weights_folder, weights_folder
 
-CPU_OPTIONS = {"kv_cache_memory_bytes": 2**28, "block_size": 32}
-"""vLLM would ask for a share of the machine's memory, and for blocks of 128 tokens; a group shares whole blocks of its prompt."""
+log = logging.getLogger("g2rpo")
 
 
 class VLLMEngine:
-    """`rollout=vllm`. Same seed, same batch, same completions.
+    """`rollout=vllm`. Same seed, same batch, same completions, whatever fails in between.
 
     Args:
         max_new_tokens: A completion is cut here.
@@ -39,29 +45,55 @@ class VLLMEngine:
         memory_frac: Share of a GPU's memory that the engine takes while it is awake.
         sleep: Whether the engine gives that memory back while the trainer updates (GPU only).
         enforce_eager: No CUDA graphs: slower, but starts at once. Always so on a CPU.
+        own_process: Whether the engine of a single trainer process has a process of its own, too.
+        tensor_parallel: Neighbouring trainer processes that share one engine, which is spread over their devices.
+        log_dir: Where an engine with a process of its own writes its log.
+        start_s: Seconds until it must be up.
+        timeout_s: Without a word from it, then it is started again.
+        max_restarts: In one rollout; then the run stops.
         max_sync_gap: Nats by which a token's log-probability may differ from the trainer's after a sync; None goes by dtype.
         tis_clip: Largest weight of truncated importance sampling; read by `loss.tis_clip`, which it is the default of.
     """
 
-    in_trainer_process = True
-
     def __init__(
         self, *, max_new_tokens: int, temperature: float = 1.0, top_p: float = 1.0, max_model_len: int | None = None,
         max_num_seqs: int = 256, max_images: int = 8, memory_frac: float = 0.4, sleep: bool = True, enforce_eager: bool = False,
-        max_sync_gap: float | None = None, tis_clip: float | None = 2.0,
+        own_process: bool = False, tensor_parallel: int = 1, log_dir: str = ".", start_s: float = 600.0, timeout_s: float = 600.0,
+        max_restarts: int = 3, max_sync_gap: float | None = None, tis_clip: float | None = 2.0,
     ) -> None:  # fmt: skip
         self.sampling = Sampling(group_size=1, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
         check_options(self.sampling, max_sync_gap)
-        for name, value in {"max_model_len": max_model_len, "max_num_seqs": max_num_seqs, "max_images": max_images}.items():
+        whole = {"max_model_len": max_model_len, "max_num_seqs": max_num_seqs, "max_images": max_images, "tensor_parallel": tensor_parallel}
+        for name, value in whole.items():
             if value is not None and value < 1:
                 raise ValueError(f"rollout.{name}: expected at least 1, got {value}")
         if not 0 < memory_frac < 1:
             raise ValueError(f"rollout.memory_frac: expected a share in (0, 1), got {memory_frac}")
+        for name, seconds in {"start_s": start_s, "timeout_s": timeout_s}.items():
+            if seconds <= 0:
+                raise ValueError(f"rollout.{name}: expected seconds above 0, got {seconds}")
+        if max_restarts < 0:
+            raise ValueError(f"rollout.max_restarts: expected 0 or more, got {max_restarts}")
         self.max_model_len, self.max_num_seqs, self.max_images = max_model_len, max_num_seqs, max_images
         self.memory_frac, self.sleep, self.enforce_eager = memory_frac, sleep, enforce_eager
-        self.max_sync_gap, self.tis_clip = max_sync_gap, tis_clip
-        self._llm: Any = None
-        self._metrics: dict[str, float] = {}
+        self.tensor_parallel, self.log_dir, self.start_s, self.timeout_s = tensor_parallel, Path(log_dir), start_s, timeout_s
+        self.beside = own_process or tensor_parallel > 1
+        self.max_restarts, self.max_sync_gap, self.tis_clip = max_restarts, max_sync_gap, tis_clip
+        self._llm: Host | EngineBeside | None = None
+        self._sleeper: Sleeper | None = None
+        self._shared: Path | None = None
+        self._unproven = "at the start"
+        """Since when the probe has not been asked; empty where it has."""
+        self._tally, self._freed_gib = Tally(), 0.0
+
+    def expect(self, num_processes: int) -> None:
+        """Several trainer processes want engines beside them, and groups that come out even."""
+        if num_processes % self.tensor_parallel:
+            raise ValueError(
+                f"rollout.tensor_parallel: expected a divisor of the number of trainer processes, {num_processes} (trainer.devices), "
+                f"got {self.tensor_parallel}"
+            )
+        self.beside |= num_processes > 1
 
     def start(self, policy: Any, encoder: QwenEncoder) -> None:
         """Takes the policy. The engine itself is built for the first completions, when the policy is where it stays."""
@@ -75,94 +107,179 @@ class VLLMEngine:
         self._probe = SyncProbe(sampling=self.sampling, max_gap=max_gap)
 
     def generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
-        """`sampling.group_size` completions per prompt, rows of one prompt together."""
-        self._probe.remember(batch)
-        if self._llm is None:
-            self._llm = self._built()
-            self._sleeper = Sleeper(self._llm, device=self._policy.device, weights=self._policy)
-            self._sync("at the start")
-        elif self._sleeper.asleep:
-            self._sync("after waking up")
-        return self._generate(batch, sampling, seed)
+        """`sampling.group_size` completions per prompt, rows of one prompt together. Each rank asks when it wants."""
+        with ranks.named():
+            self._probe.remember(batch)
+            if self._llm is None:
+                self._sync("at the start")
+            elif self._sleeper is not None and self._sleeper.asleep:
+                self._sync("after waking up")
+            rollouts = self._generate(batch, sampling, seed)
+            if self._unproven:  # before anybody learns from it
+                self._prove(self._unproven)
+            return rollouts
 
     def load_weights(self, policy: Any, step: int) -> None:
-        """New weights in, everything computed with older ones forgotten, and the probe asked. Raises `RuntimeError` if it fails."""
+        """New weights in, everything computed with older ones forgotten, and the probe asked: on every rank, or all raise.
+
+        Raises:
+            RuntimeError: naming the rank on which that failed.
+        """
         self._policy = policy
-        if self._llm is not None:
+        if ranks.world_size() > 1:
+            self._sync_together(f"after step {step}")
+        elif self._llm is not None:
             self._sync(f"after step {step}")
 
     def rest(self) -> None:
         """Gives the GPU's memory to the trainer."""
-        if self.sleep and self._llm is not None:
-            self._metrics |= self._sleeper.rest()
+        if not self.sleep:
+            return
+        with ranks.together():  # a rank that shares another's engine has its memory back when that sleeps
+            if self._sleeper is not None:
+                try:
+                    self._freed_gib = self._sleeper.rest().get("rollout/freed_gib", 0.0)
+                except EngineLost as error:
+                    log.warning("lost when it was to sleep, and so asleep: %s", error)
 
     def metrics(self) -> dict[str, float]:
-        """The last sync's gap and duration, and what sleeping freed."""
-        found, self._metrics = self._metrics, {}
-        return found
+        """The last sync, what failed since the last call, and what sleeping freed: of all ranks."""
+        freed = float(ranks.largest(torch.tensor(self._freed_gib)))
+        self._freed_gib = 0.0
+        return self._tally.row() | ({"rollout/freed_gib": freed} if freed else {})
 
     def push(self, policy: Any) -> None:
-        """The trainer's weights into the engine, layer by layer as from a checkpoint; an adapter is merged in on the way."""
-        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": merged_state_dict(policy)})
+        """The trainer's weights, an adapter merged in on the way: layer by layer as from a checkpoint, or through a folder."""
+        if isinstance(self._llm, Host):
+            self._llm.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": merged_state_dict(policy)})
+            return
+        with self._folder() as folder:
+            self._llm.reload(str(folder))
 
     def forget(self) -> None:
-        """Keys and values, prepared images and vision features: all of them were, or could have been, computed with older weights."""
-        self._llm.reset_prefix_cache()
-        self._llm.reset_mm_cache()
-        self._llm.llm_engine.reset_encoder_cache()
+        """Whatever the engine computed with older weights."""
+        self._llm.forget()
 
     def _sync(self, when: str) -> None:
+        """This rank's engine, for itself."""
         start = time.perf_counter()
-        with self._sleeper.waking():
-            self.push(self._policy)
-        self.forget()
+        self._renew()
+        self._prove(when)
+        self._tally.sync_s = time.perf_counter() - start
+
+    def _sync_together(self, when: str) -> None:
+        """All ranks' engines: first the weights, then the proof by every rank with prompts of its own."""
+        start = time.perf_counter()
+        if self._policy.device.type == "cuda":
+            torch.cuda.empty_cache()  # an engine that is to wake up may be another rank's
+        with shared_weights_folder(self._policy, self._encoder) as self._shared:
+            with ranks.together():
+                if ranks.rank() % self.tensor_parallel == 0:
+                    self._renew()
+            doors = ranks.listed([(gethostname(), getattr(self._llm, "address", ""))])
+            with ranks.together():
+                self._join(doors)
+                if self._probe.batch is not None:
+                    self._prove(when)
+        self._shared = None
+        self._tally.sync_s = time.perf_counter() - start
+
+    def _renew(self) -> None:
+        """The current weights for an engine that is awake, asleep, dead, or not there yet."""
+        if self._llm is None:
+            self._build()
+            return
+        try:
+            with self._sleeper.waking():
+                self.push(self._policy)
+            self.forget()
+        except EngineLost as error:
+            log.warning("lost while its weights were changed: %s", error)
+            self._restart()
+
+    def _join(self, doors: list[tuple[str, str]]) -> None:
+        """Reaches the engine of this rank's group, at the door of its first rank."""
+        host, address = doors[ranks.rank() // self.tensor_parallel * self.tensor_parallel]
+        if host != gethostname():
+            raise ValueError(f"rollout.tensor_parallel: ranks that share an engine are on two machines, {host} and {gethostname()}")
+        if self._llm is None:
+            self._llm = self._engine_at(address)
+        self._llm.connect()
+
+    def _prove(self, when: str) -> None:
         gap = self._probe.gap(self._policy, self._encoder, self._generate, seed=0)
-        self._metrics |= {"rollout/sync_logprob_gap": self._probe.check(gap, when), "time/sync_s": time.perf_counter() - start}
+        self._tally.sync_logprob_gap = self._probe.check(gap, when)
+        self._unproven = ""
 
     def _generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
-        from vllm import SamplingParams
-
         requests = requests_of(self._encoder, batch, seed)
-        room = self._llm.model_config.max_model_len
-        longest = max(requests, key=lambda request: len(request.expanded_ids))
-        if len(longest.expanded_ids) + sampling.max_new_tokens > room:
-            raise ValueError(
-                f"rollout.max_model_len: prompt {longest.prompt_id!r} has {len(longest.expanded_ids)} tokens, which leaves no room for "
-                f"rollout.max_new_tokens={sampling.max_new_tokens} in {room}; raise it, or lower model.max_pixels"
-            )
-        prompts = [
-            {"prompt_token_ids": request.token_ids} | ({"multi_modal_data": {"image": request.images}} if request.images else {})
-            for request in requests
-        ]
-        params = [SamplingParams(**sampling_fields(self._encoder, sampling, request.seed)) for request in requests]
-        outputs = self._llm.generate(prompts, params, use_tqdm=False)
-        answers = {
-            place: Answer(
-                prompt_ids=list(output.prompt_token_ids),
-                token_ids=[list(one.token_ids) for one in output.outputs],
-                logprobs=[[found[i].logprob for found, i in zip(one.logprobs, one.token_ids, strict=True)] for one in output.outputs],
-            )
-            for place, output in enumerate(outputs)
-        }
+        self._check_room(requests, sampling)
+        fields = [sampling_fields(self._encoder, sampling, request.seed) for request in requests]
+
+        def ask(missing: list[int], answers: dict[int, Answer]) -> Lost:
+            try:
+                self._llm.generate(requests, fields, answers)
+            except EngineLost as error:
+                return [(self._llm, error)] * (len(requests) - len(answers))
+            return []
+
+        def recover(lost: Lost) -> None:
+            self._tally.num_regenerated += len(lost)
+            self._restart()
+
+        answers = ask_until_answered(len(requests), ask, recover, max_restarts=self.max_restarts)
         return rollouts_of(self._encoder, batch, sampling, requests, answers)
 
-    def _built(self) -> Any:
-        """The engine on the policy as it is."""
-        on_gpu = self._policy.device.type == "cuda"
-        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        if not on_gpu:
-            os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # compiles helpers of the sampler even where nothing else is compiled
-            os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # else vLLM leaves the trainer one thread
-        logging.getLogger("vllm").setLevel(logging.ERROR)
-        from vllm import LLM
+    def _check_room(self, requests: list[Request], sampling: Sampling) -> None:
+        longest = max(requests, key=lambda request: len(request.expanded_ids))
+        if len(longest.expanded_ids) + sampling.max_new_tokens > self._llm.room:
+            raise ValueError(
+                f"rollout.max_model_len: prompt {longest.prompt_id!r} has {len(longest.expanded_ids)} tokens, which leaves no room for "
+                f"rollout.max_new_tokens={sampling.max_new_tokens} in {self._llm.room}; raise it, or lower model.max_pixels"
+            )
 
-        memory = {"gpu_memory_utilization": self.memory_frac, "enable_sleep_mode": self.sleep}
-        with tempfile.TemporaryDirectory() as folder:
-            write_serving_folder(self._policy, self._encoder, Path(folder))
-            return LLM(
-                model=folder, dtype=dtype_name(self._policy), seed=0, generation_config="vllm", use_tqdm_on_load=False,
-                logprobs_mode="processed_logprobs", max_model_len=self.max_model_len, max_num_seqs=self.max_num_seqs,
-                limit_mm_per_prompt={"image": self.max_images, "video": 0}, enforce_eager=self.enforce_eager or not on_gpu,
-                **(memory if on_gpu else CPU_OPTIONS),
-            )  # fmt: skip
+    def _restart(self) -> None:
+        """Starts the engine again from the current weights, unless a rank that shares it has."""
+        with self._folder() as folder:
+            self._tally.num_restarts += self._llm.start(folder)
+        if self._sleeper is not None:
+            self._sleeper.asleep = False
+        self._unproven = "after a restart"
+
+    def _build(self) -> None:
+        """The engine on the policy as it is."""
+        device = self._policy.device
+        with self._folder() as folder, finding_room(device, self.memory_frac):
+            if self.beside:
+                self._llm = self._engine_at(new_address())
+                self._llm.start(folder)
+            else:
+                self._llm = Host(str(folder), on_gpu=device.type == "cuda", options=self._options())
+        self._sleeper = Sleeper(self._llm, device=device, weights=self._policy, num_devices=self.tensor_parallel)
+
+    def _engine_at(self, address: str) -> EngineBeside:
+        return EngineBeside(
+            address=address, device=self._policy.device, num_devices=self.tensor_parallel, options=self._options(),
+            log_file=self.log_dir / f"engine_rank{ranks.rank()}.log", start_s=self.start_s, timeout_s=self.timeout_s,
+        )  # fmt: skip
+
+    def _options(self) -> dict[str, Any]:
+        on_gpu = self._policy.device.type == "cuda"
+        options = {
+            "dtype": dtype_name(self._policy), "max_model_len": self.max_model_len, "max_num_seqs": self.max_num_seqs,
+            "limit_mm_per_prompt": {"image": self.max_images, "video": 0}, "enforce_eager": self.enforce_eager or not on_gpu,
+        }  # fmt: skip
+        if on_gpu:
+            options |= {"gpu_memory_utilization": self.memory_frac, "enable_sleep_mode": self.sleep}
+        if self.tensor_parallel > 1:  # the vision tower whole on each device: its heads need not be a multiple
+            options |= {"tensor_parallel_size": self.tensor_parallel, "mm_encoder_tp_mode": "data"}
+        return options
+
+    @contextmanager
+    def _folder(self) -> Iterator[Path]:
+        """The current weights, in a folder that all ranks share just now or one of its own."""
+        if self._shared is not None:
+            yield self._shared
+            return
+        with weights_folder(self._policy, self._encoder) as folder:
+            yield folder

@@ -11,12 +11,13 @@ from urllib.parse import urlencode
 
 from PIL import Image
 
+from g2rpo.rollout.vllm_again import EngineLost
 from g2rpo.rollout.vllm_requests import Answer, Request
 
 START = "python -m g2rpo.rollout.serve MODEL --port 8000"
 
 
-class ServerLost(Exception):
+class ServerLost(EngineLost):
     """The server did not answer, or not in time: worth asking again once it is well."""
 
 

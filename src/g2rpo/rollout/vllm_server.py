@@ -13,13 +13,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from g2rpo import ranks
 from g2rpo.model.encoder import QwenEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.serving_folder import dtype_name, write_serving_folder
 from g2rpo.rollout.sync_probe import MAX_GAP, SyncProbe
+from g2rpo.rollout.vllm_again import EngineLost, Lost, Tally, ask_until_answered
 from g2rpo.rollout.vllm_client import START, ServerLost, VLLMClient
 from g2rpo.rollout.vllm_process import CPU_OPTIONS, ServerProcess
 from g2rpo.rollout.vllm_requests import Answer, check_options, requests_of, rollouts_of, sampling_fields
@@ -45,8 +44,6 @@ class VLLMServerEngine:
         tis_clip: As in `rollout=vllm`.
     """
 
-    in_trainer_process = False
-
     def __init__(
         self, *, max_new_tokens: int, weights_dir: str, temperature: float = 1.0, top_p: float = 1.0, urls: Sequence[str] = (),
         options: Sequence[str] = (), requests_at_once: int = 64, timeout_s: float = 600.0, start_s: float = 600.0, max_restarts: int = 3,
@@ -69,8 +66,15 @@ class VLLMServerEngine:
         self.process: ServerProcess | None = None
         self._folder: Path | None = None
         self._synced = self._proven = False
-        self._counts = {"rollout/num_regenerated": 0, "rollout/num_restarts": 0}
-        self._metrics: dict[str, float] = {}
+        self._tally = Tally()
+
+    def expect(self, num_processes: int) -> None:
+        """Any number may share servers that run elsewhere; one is started here for a single process alone."""
+        if num_processes > 1 and not self.clients:
+            raise ValueError(
+                f"rollout.urls: with several trainer processes, servers are started beforehand: `{START}`. Or take rollout=vllm: an engine "
+                "beside each process"
+            )
 
     def start(self, policy: Any, encoder: QwenEncoder) -> None:
         """Takes the policy, and asks whether the servers are there. One of our own is started for the first completions."""
@@ -104,19 +108,14 @@ class VLLMServerEngine:
             self._sync(step)
             if self._probe.batch is not None:
                 self._prove(f"after step {step}")
-            self._metrics["time/sync_s"] = time.perf_counter() - start
+            self._tally.sync_s = time.perf_counter() - start
 
     def rest(self) -> None:
         """Nothing to do: a server has memory of its own."""
 
     def metrics(self) -> dict[str, float]:
         """Gap and duration of the last sync, and what failed since the last call, over all ranks."""
-        counts = ranks.total(torch.tensor(list(self._counts.values()))).tolist()
-        worst = ranks.largest(torch.tensor([self._metrics.get("rollout/sync_logprob_gap", 0.0), self._metrics.get("time/sync_s", 0.0)]))
-        row = dict(zip(("rollout/sync_logprob_gap", "time/sync_s"), worst.tolist(), strict=True))
-        row |= dict(zip(self._counts, map(float, counts), strict=True))
-        self._counts, self._metrics = dict.fromkeys(self._counts, 0), {}
-        return row
+        return self._tally.row()
 
     def _sync(self, step: int) -> None:
         """Weights to every server. With several processes all call it together, and the first one writes."""
@@ -142,11 +141,9 @@ class VLLMServerEngine:
             gap = self._probe.gap(self._policy, self._encoder, lambda *drawing, own=client: self._generate(*drawing, [own]), seed=0)
             worst = max(worst, self._probe.check(gap, f"{when} ({client.url})"))
         self._proven = True
-        self._metrics["rollout/sync_logprob_gap"] = worst
+        self._tally.sync_logprob_gap = worst
 
     def _launch(self) -> None:
-        if ranks.world_size() > 1:
-            raise ValueError(f"rollout.urls: with several trainer processes, servers are started beforehand: `{START}`")
         on_gpu = self._policy.device.type == "cuda"
         options = ["--dtype", dtype_name(self._policy), *(() if on_gpu else CPU_OPTIONS), *self.options]
         self.process = ServerProcess(log_file=self.weights_dir / "server.log", options=options, start_s=self.start_s)
@@ -161,12 +158,11 @@ class VLLMServerEngine:
 
     def _generate(self, batch: PromptBatch, sampling: Sampling, seed: int, clients: Sequence[VLLMClient]) -> Rollouts:
         requests = requests_of(self._encoder, batch, seed)
-        answers: dict[int, Answer] = {}
-        for attempt in range(self.max_restarts + 1):
-            missing = [place for place in range(len(requests)) if place not in answers]
-            lost: list[tuple[VLLMClient, ServerLost]] = []
 
-            def ask(place: int, lost: list[tuple[VLLMClient, ServerLost]] = lost) -> None:
+        def ask(missing: list[int], answers: dict[int, Answer]) -> Lost:
+            lost: list[tuple[VLLMClient, EngineLost]] = []
+
+            def complete(place: int) -> None:
                 request = requests[place]
                 # the same prompt goes to the same server, which may still have it in its cache
                 client = clients[(place + ranks.rank()) % len(clients)]
@@ -176,23 +172,23 @@ class VLLMServerEngine:
                     lost.append((client, error))
 
             with ThreadPoolExecutor(min(len(missing), self.requests_at_once * len(clients))) as pool:
-                list(pool.map(ask, missing))
-            if not lost:
-                return rollouts_of(self._encoder, batch, sampling, requests, answers)
-            if attempt < self.max_restarts:
-                log.warning("%d of %d prompts are asked again: %s", len(lost), len(requests), lost[0][1])
-                self._counts["rollout/num_regenerated"] += len(lost)
-                for client in {client.url: client for client, _ in lost}.values():
-                    self._recover(client)
-        error = lost[0][1]
-        raise RuntimeError(f"rollout: {len(lost)} prompts got no answer in {self.max_restarts + 1} attempts. Last: {error}") from error
+                list(pool.map(complete, missing))
+            return lost
+
+        def recover(lost: Lost) -> None:
+            self._tally.num_regenerated += len(lost)
+            for client in {client.url: client for client, _ in lost}.values():
+                self._recover(client)
+
+        answers = ask_until_answered(len(requests), ask, recover, max_restarts=self.max_restarts)
+        return rollouts_of(self._encoder, batch, sampling, requests, answers)
 
     def _recover(self, client: VLLMClient) -> None:
         """Waits until a server is well, starts it again if it is our own, and gives it the current weights."""
         self._proven = False
         if self.process is not None and (self.process.process is None or self.process.process.poll() is not None or not client.is_well()):
             self.process.start(self._folder)
-            self._counts["rollout/num_restarts"] += 1
+            self._tally.num_restarts += 1
             return
         deadline = time.monotonic() + self.start_s
         while not client.is_well():

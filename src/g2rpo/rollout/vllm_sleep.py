@@ -11,6 +11,7 @@ from g2rpo.model.adapter import is_adapter
 
 log = logging.getLogger("g2rpo")
 GIB = 2**30
+LOWER = "Lower rollout.memory_frac, or what the trainer holds: batch.micro_prompts, model.gradient_checkpointing=true"
 
 
 class Sleeper:
@@ -19,13 +20,15 @@ class Sleeper:
     Args:
         llm: vLLM's engine, built for sleeping where the device is a GPU.
         device: Where it computes.
-        weights: A module with the engine's weights: no less than these must come free. The engine has no adapter beside them.
+        weights: A module of the size of the engine's weights: no less than these must come free. The engine has no adapter beside them.
+        num_devices: Over which they are spread.
     """
 
-    def __init__(self, llm: Any, *, device: torch.device, weights: torch.nn.Module) -> None:
+    def __init__(self, llm: Any, *, device: torch.device, weights: torch.nn.Module, num_devices: int = 1) -> None:
         self.llm = llm
         self.device = device
-        self.weight_bytes = sum(value.numel() * value.element_size() for name, value in weights.named_parameters() if not is_adapter(name))
+        whole = sum(value.numel() * value.element_size() for name, value in weights.named_parameters() if not is_adapter(name))
+        self.weight_bytes = whole // num_devices
         self.asleep = False
         self._freed = 0
 
@@ -67,8 +70,27 @@ class Sleeper:
         except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
             raise RuntimeError(
                 f"rollout: the engine wants {self._freed / GIB:.2f} GiB back to wake up, and {self._free_bytes() / GIB:.2f} GiB of the GPU "
-                "are free. Lower rollout.memory_frac, or what the trainer holds: batch.micro_prompts, model.gradient_checkpointing=true"
+                f"are free. {LOWER}"
             ) from error
 
     def _free_bytes(self) -> int:
         return torch.cuda.mem_get_info(self.device)[0]
+
+
+@contextmanager
+def finding_room(device: torch.device, memory_frac: float) -> Iterator[None]:
+    """An engine that finds no memory to start in says how much it wants, how much there is, and what to lower."""
+    if device.type != "cuda":
+        yield
+        return
+    torch.cuda.empty_cache()
+    try:
+        yield
+    except (RuntimeError, ValueError, MemoryError) as error:
+        free, total = torch.cuda.mem_get_info(device)
+        if free >= memory_frac * total and "out of memory" not in str(error):
+            raise
+        raise RuntimeError(
+            f"rollout: the engine wants {memory_frac * total / GIB:.2f} GiB of the GPU to start (rollout.memory_frac={memory_frac}), and "
+            f"{free / GIB:.2f} GiB are free. {LOWER}. vLLM says: {error}"
+        ) from error

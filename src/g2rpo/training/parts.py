@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from g2rpo.data.mixture import TaskMix
 from g2rpo.evaluation.heldout import HeldoutEvaluation
 from g2rpo.evaluation.suite import SuiteEvaluation
-from g2rpo.interfaces import Advantage, Curriculum, Isolation, Loss, OwnWeights, PromptSource, Reward, RolloutEngine
+from g2rpo.interfaces import Advantage, Curriculum, Isolation, Loss, PromptSource, Reward, RolloutEngine
 from g2rpo.model.checkpoint import Checkpoint
 from g2rpo.training.batch_plan import BatchPlan
 
@@ -65,15 +65,6 @@ def device_of(cfg: DictConfig) -> torch.device:
     """Where the trainer would put the model of this process: evaluation and pilot run there too."""
     device: torch.device = instantiate(cfg.trainer, logger=False, enable_checkpointing=False).strategy.root_device
     return device
-
-
-def check_processes(engine: RolloutEngine, world_size: int) -> None:
-    """Refuses several trainer processes where the engine lives inside of one."""
-    if world_size > 1 and isinstance(engine, OwnWeights) and engine.in_trainer_process:
-        raise ValueError(
-            f"trainer.devices: expected 1 with rollout=vllm, got {world_size} processes; start servers (docs/rollouts.md) and take "
-            "rollout=vllm_server 'rollout.urls=[http://host:8000]'"
-        )
 
 
 def check_kl_counts(loss: Loss, advantage: Advantage) -> None:

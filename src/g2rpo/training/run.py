@@ -2,8 +2,10 @@
 
 import logging
 import math
+import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from g2rpo.data.stream import PromptStream
 from g2rpo.evaluation.heldout import HeldoutResult
 from g2rpo.evaluation.suite import model_settings
 from g2rpo.evaluation.table import publish
+from g2rpo.interfaces import OwnWeights
 from g2rpo.model.adapter import has_adapter, save_adapter
 from g2rpo.model.checkpoint import parameter_counts, save_checkpoint
 from g2rpo.shaping.pilot import Pilot
@@ -28,7 +31,7 @@ from g2rpo.training.benchmark_callback import BenchmarkCallback
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.estimate_run import write_estimate
 from g2rpo.training.module import G2RPOModule
-from g2rpo.training.parts import Parts, build_parts, check_processes
+from g2rpo.training.parts import Parts, build_parts
 from g2rpo.training.pilot import measure_bands
 from g2rpo.training.progress import Progress, stage
 from g2rpo.training.quiet import quieten
@@ -85,7 +88,8 @@ def _trained(
         heldout=lambda module, name: heldout(parts, encoder, folder, name, module.device).sampled["macro"],
     )  # fmt: skip
     trainer = _trainer(cfg, folder, benchmarks)
-    check_processes(parts.engine, trainer.world_size)
+    if isinstance(parts.engine, OwnWeights):
+        parts.engine.expect(trainer.world_size)
     if trainer.is_global_zero and checkpoint is None:
         write_estimate(cfg, parts, data.stream, folder)
     policy = parts.model.policy()
@@ -107,7 +111,8 @@ def _trained(
     timer.done("heldout_before")
     if checkpoint is None:
         _track(trainer, before, step=0)
-    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
+    with _ending_others(trainer):
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
     timer.done("train", less={"benchmarks": benchmarks.spent_s})
     if benchmarks.entries:
         publish(folder, benchmarks.entries)
@@ -152,6 +157,17 @@ def _trainer(cfg: DictConfig, folder: Path, benchmarks: BenchmarkCallback) -> L.
     for tracker in trackers(loggers):
         tracker.log_hyperparams(settings_of(cfg))
     return trainer
+
+
+@contextmanager
+def _ending_others(trainer: L.Trainer) -> Iterator[None]:
+    """When the first process fails, those it started end too: in the middle of a collective they would wait for it, with NCCL for long."""
+    try:
+        yield
+    except Exception:
+        if trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(signal.SIGKILL)
+        raise
 
 
 def settings_of(cfg: DictConfig) -> dict[str, Any]:

@@ -1,0 +1,46 @@
+"""An error on one rank is one on all; tests/training/test_ranks.py has the sums."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from g2rpo import ranks
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """This is rank 1 of two; what rank 0 contributes to a list is what the test puts there."""
+    theirs: list[str] = []
+    monkeypatch.setattr(ranks, "world_size", lambda: 2)
+    monkeypatch.setattr(ranks, "rank", lambda: 1)
+
+    def listed(items: Sequence[str]) -> list[str]:
+        return [*theirs, *items]
+
+    monkeypatch.setattr(ranks, "listed", listed)
+    return theirs
+
+
+def test_what_one_rank_raises_all_raise_with_its_number(two: list[str]) -> None:
+    with pytest.raises(RuntimeError, match=r"^rank 1: no memory$") as caught, ranks.together():
+        raise ValueError("no memory")
+    assert isinstance(caught.value.__cause__, ValueError)
+    two.append("rank 0: lost")
+    with pytest.raises(RuntimeError, match=r"^rank 0: lost$"), ranks.together():
+        pass
+    with pytest.raises(RuntimeError, match=r"^rank 0: lost\nrank 1: no memory$"), ranks.together():
+        raise ValueError("no memory")
+    two.clear()
+    with ranks.together():
+        pass
+
+
+def test_an_error_of_this_rank_alone_has_its_number(two: list[str]) -> None:
+    with pytest.raises(RuntimeError, match=r"^rank 1: no memory$"), ranks.named():
+        raise ValueError("no memory")
+
+
+def test_a_single_process_raises_what_it_raises() -> None:
+    for block in (ranks.together, ranks.named):
+        with pytest.raises(ValueError, match=r"^no memory$"), block():
+            raise ValueError("no memory")
