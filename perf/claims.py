@@ -83,13 +83,12 @@ def outlier_table(clean: Jobs, wrong: Jobs) -> str:
 
 
 def entropy_table(rows: Jobs) -> str:
-    """Where each task's entropy ends, and how often it lies inside the band."""
-    low, high = read_settings(rows["weight 0.02"][0].folder / ".hydra", []).entropy_bands["math"]
+    """Where each task's entropy ends, how often it lies inside the variant's band, and what that costs."""
     lines = [[task, *(plus_minus(per_seed(jobs, end_of(f"policy/entropy_nats/{task}")), 3) for jobs in rows.values())] for task in TASKS]
     lines += [
         [
-            f"share of tasks and steps in {low} - {high}",
-            *(plus_minus(per_seed(jobs, lambda job: inside_frac(job, low, high)), 2) for jobs in rows.values()),
+            "share of tasks and steps inside its band",
+            *(plus_minus(per_seed(jobs, inside_frac), 2) if banded(jobs) else "" for jobs in rows.values()),
         ],
         ["held-out macro, temperature 1", *(plus_minus(by_seed(jobs, "macro"), 3) for jobs in rows.values())],
         ["held-out macro, greedy", *(plus_minus(per_seed(jobs, greedy), 3) for jobs in rows.values())],
@@ -97,15 +96,21 @@ def entropy_table(rows: Jobs) -> str:
     return table([f"entropy, nats, last {LAST} steps", *rows], lines)
 
 
+def banded(jobs: Sequence[JobResult]) -> bool:
+    """Whether a variant has an entropy band."""
+    return bool(read_settings(jobs[0].folder / ".hydra", []).entropy_bands)
+
+
 def greedy(job: JobResult) -> float:
     """Held-out macro score of the most probable answers."""
     return job.greedy["macro"]
 
 
-def inside_frac(job: JobResult, low: float, high: float) -> float:
-    """Share of the last steps' task means that lie in the band."""
-    values = [value for task in TASKS for value in values_of(job, f"policy/entropy_nats/{task}")[-LAST:]]
-    return sum(low <= value <= high for value in values) / len(values)
+def inside_frac(job: JobResult) -> float:
+    """Share of the last steps' task means that lie in the job's band."""
+    bands = read_settings(job.folder / ".hydra", []).entropy_bands
+    values = [(value, bands[task]) for task in TASKS for value in values_of(job, f"policy/entropy_nats/{task}")[-LAST:]]
+    return sum(low <= value <= high for value, (low, high) in values) / len(values)
 
 
 def length_table(rows: Jobs) -> str:
