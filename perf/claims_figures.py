@@ -48,7 +48,7 @@ def outlier_figure(clean: Jobs, wrong: Jobs) -> str:
 def entropy_figure(rows: Jobs) -> str:
     """Entropy by task with and without the band."""
     bands = read_settings(rows["weight 0.02"][0].folder / ".hydra", []).entropy_bands
-    return task_figure(rows, [name for name in rows if name != "grpo"], "policy/entropy_nats", "nats per token", "band", bands)
+    return task_figure(rows, [name for name in rows if name != "grpo"], "policy/entropy_nats", "nats per token", "band 0.2 - 0.6", bands)
 
 
 def length_figure(rows: Jobs) -> str:
