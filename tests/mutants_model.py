@@ -9,7 +9,7 @@ MODEL_MUTANTS = (
     Mutant("adapter: merged without rounding once", ADAPTER, "(weight.float() + layer.get_delta_weight(ADAPTER)).to(weight.dtype)",
            "weight + layer.get_delta_weight(ADAPTER).to(weight.dtype)", T_ADAPTER),
     Mutant("adapter: engines get the base", ADAPTER, 'if inside and what == "weight":', "if False:", T_ADAPTER),
-    Mutant("adapter: the whole model is trained", ADAPTER, "parameter.requires_grad_(is_adapter(name))", "pass", T_ADAPTER),
+    Mutant("adapter: the whole model is trained", ADAPTER, "parameter.requires_grad_(is_adapter(name))", "parameter.requires_grad_(True)", T_ADAPTER),
     Mutant("adapter: in the model's dtype", ADAPTER, "parameter.data = parameter.data.float()", "pass", T_ADAPTER),
     Mutant("adapter: a seed of no effect", ADAPTER, "manual_seed(self.seed)", "manual_seed(0)", T_ADAPTER),
     Mutant("adapter: stays off after the reference", ADAPTER, "layer.enable_adapters(True)", "pass", T_ADAPTER),
