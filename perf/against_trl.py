@@ -120,13 +120,14 @@ def rows(found: dict[str, dict[str, float]]) -> list[str]:
     return [*lines, "| ratio | " + " | ".join([*(f"{ratio:.2f} x" for ratio in faster), *(f"{ratio:.2f}" for ratio in smaller)]) + " |"]
 
 
-def compare(options: argparse.Namespace) -> None:
+def compare(chosen: argparse.Namespace) -> None:
     """Prints a table for each length of prompt."""
     try:
         release = version("trl")
     except PackageNotFoundError:
         raise SystemExit(f"--against trl: TRL is not installed here; {INSTALL}") from None
-    for prompt in [options.prompt] if options.prompt else [100, 512]:
+    for prompt in [chosen.prompt] if chosen.prompt else [100, 512]:
+        options = argparse.Namespace(**vars(chosen) | {"prompts": chosen.prompts or (32 if prompt <= 256 else 8)})
         found = measured(options, prompt)
         print(
             f"TRL {release}, {options.dtype}, {options.device}, {options.threads} thread(s): {options.prompts} prompts of {prompt} tokens, "

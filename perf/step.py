@@ -184,7 +184,7 @@ def parsed() -> Any:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=SHAPES, default="tiny", help="of the model; weights are random")
-    parser.add_argument("--prompts", type=int, help="default 1, with --against 32")
+    parser.add_argument("--prompts", type=int, help="default 1; with --against 32, and 8 of more than 256 tokens, for memory")
     parser.add_argument("--prompt", type=int, help="tokens of a prompt, images included; default 512, with --against 100 and 512")
     parser.add_argument("--images", type=int, default=1, help="of a prompt")
     parser.add_argument("--image-frac", type=float, default=0.9, help="share of image tokens")
@@ -201,7 +201,7 @@ def parsed() -> Any:
     parser.add_argument("--trl-cache", choices=("static", "dynamic"), help="--against: cache_implementation of TRL's generation")
     parser.add_argument("--form", choices=FORMS, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    options.prompts = options.prompts or (32 if options.against else 1)
+    options.prompts = options.prompts or (None if options.against else 1)
     options.prompt = options.prompt or (None if options.against else 512)
     return options
 
