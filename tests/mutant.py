@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mutant:
-    """`old` becomes `new` in `src/g2rpo/<file>`; `tests` are files under `tests/`, separated by blanks."""
+    """`old` becomes `new` in `src/g2rpo/<file>`; `tests` are files (or `file::test`) under `tests/`, separated by blanks."""
 
     name: str
     file: str

@@ -4,7 +4,18 @@ from mutant import Mutant
 
 PLAN, JOB, RUNNER, PROCESS, LAUNCH = (f"sweep/{name}.py" for name in ("plan", "job", "runner", "process", "launch"))
 STATISTICS = "report/sweep/statistics.py"
-T_JOB, T_PROCESS, T_LAUNCH = (f"sweep/test_{name}.py" for name in ("job", "process", "launch"))
+T_JOB, T_PROCESS = "sweep/test_job.py", "sweep/test_process.py"
+T_LAUNCH = "sweep/test_launch.py::test_"  # each starts processes: one test a bug
+T_ENDED, T_SEATS, T_TWICE, T_OTHER, T_MORE = (
+    f"{T_LAUNCH}{name}"
+    for name in (
+        "a_sweep_that_is_ended_ends_its_job",
+        "jobs_side_by_side_see_the_gpus_of_their_seat",
+        "a_value_given_twice_is_refused",
+        "other_settings_in_the_same_folder_are_another_sweep_and_named",
+        "more_seeds_run_only_what_is_new",
+    )
+)
 T_STATISTICS = "report/sweep/test_statistics.py"
 
 SWEEP_MUTANTS = (
@@ -19,13 +30,13 @@ SWEEP_MUTANTS = (
     Mutant("sweep: jobs begin anew", PROCESS, 'return [*words, f"resume={quoted(self.folder)}"] if resumes else words', "return words",
            T_PROCESS),
     Mutant("sweep: a job is a rank of its sweep", PROCESS, "dropped = set(RANK_VARIABLES) |", "dropped =", T_PROCESS),
-    Mutant("sweep: jobs outlive it", PROCESS, "                process.terminate()\n", "                pass\n", T_LAUNCH),
+    Mutant("sweep: jobs outlive it", PROCESS, "                process.terminate()\n", "                pass\n", T_ENDED),
     Mutant("sweep: a seat is given back without its GPU", RUNNER, "            self.seats.put(seat)\n",
-           "            self.seats.put({})\n", T_LAUNCH),
-    Mutant("sweep: all jobs see the first GPU", RUNNER, '"CUDA_VISIBLE_DEVICES": gpus[i]', '"CUDA_VISIBLE_DEVICES": gpus[0]', T_LAUNCH),
-    Mutant("sweep: jobs of one name", PLAN, "if len(set(names)) < len(names):", "if False:", T_LAUNCH),
-    Mutant("sweep: other settings under a name", PLAN, "if known is not None and known.hash != job.hash:", "if False:", T_LAUNCH),
-    Mutant("sweep: finished jobs run again", LAUNCH, 'if states[job.name] != "finished"]', "]", T_LAUNCH),
+           "            self.seats.put({})\n", T_SEATS),
+    Mutant("sweep: all jobs see the first GPU", RUNNER, '"CUDA_VISIBLE_DEVICES": gpus[i]', '"CUDA_VISIBLE_DEVICES": gpus[0]', T_SEATS),
+    Mutant("sweep: jobs of one name", PLAN, "if len(set(names)) < len(names):", "if False:", T_TWICE),
+    Mutant("sweep: other settings under a name", PLAN, "if known is not None and known.hash != job.hash:", "if False:", T_OTHER),
+    Mutant("sweep: finished jobs run again", LAUNCH, 'if states[job.name] != "finished"]', "]", T_MORE),
     Mutant("sweep: seeds in any order are pairs", STATISTICS, "[own[seed] - other[seed] for seed in own if seed in other]",
            "[a - b for a, b in zip(own.values(), other.values())]", T_STATISTICS),
     Mutant("sweep: a spread of n", STATISTICS, "for value in finite) / (n - 1))", "for value in finite) / n)", T_STATISTICS),
