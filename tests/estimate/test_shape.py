@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from g2rpo.estimate.shape import blank_policy, optimizer_bytes, shape_of
+from g2rpo.model.adapter import LoRA
 from g2rpo.model.checkpoint import Checkpoint
 
 AdamW, SGD = torch.optim.AdamW, torch.optim.SGD
@@ -36,6 +37,18 @@ def test_a_frozen_tower_is_not_trained(tiny_folder: Path) -> None:
     shape, real = shape_of(blank_policy(checkpoint)), checkpoint.policy()
     assert not shape.vision_trained
     assert shape.weights - shape.trained == sum(p.numel() for p in real.model.visual.parameters())
+
+
+def test_an_adapter_is_all_that_is_trained_and_has_a_dtype_of_its_own(tiny_folder: Path) -> None:
+    checkpoint = Checkpoint(path=str(tiny_folder), dtype="bfloat16", adapter=LoRA(rank=3, targets=["q_proj", "down_proj"]))
+    real, shape = checkpoint.policy(), shape_of(blank_policy(checkpoint))
+    assert shape == shape_of(real)
+    text = real.config.get_text_config()
+    queries = text.num_attention_heads * text.head_dim
+    numbers = 3 * (text.hidden_size + queries + text.intermediate_size + text.hidden_size) * text.num_hidden_layers
+    assert (shape.adapter, shape.trained) == (4 * numbers, 0)
+    assert shape.weights == shape_of(Checkpoint(path=str(tiny_folder)).policy()).weights
+    assert optimizer_bytes(partial(AdamW, lr=1.0), blank_policy(checkpoint))[0] == after_a_step(partial(AdamW, lr=1.0), real)
 
 
 @pytest.mark.parametrize("make", [partial(AdamW, lr=1e-4), partial(SGD, lr=0.1), partial(SGD, lr=0.1, momentum=0.9)])

@@ -13,7 +13,7 @@ from typing import Any
 from g2rpo.rollout import vllm_child
 from g2rpo.rollout.vllm_requests import Answer, Request
 
-FOLDER = Path(os.environ["FAKE_ENGINE"])
+FOLDER = Path(os.environ.get("FAKE_ENGINE", ""))
 
 
 class FakeHost:

@@ -110,14 +110,9 @@ def test_the_step_is_as_long_as_learning_rate_times_the_bound_on_the_gradient(bu
     assert length == pytest.approx(0.5 * 0.01, rel=1e-3)
 
 
-def test_no_gradient_of_an_earlier_step_is_left_in_a_later_one(build: Any, fitted: Any, policy: Any) -> None:
-    module = build(optimizer=partial(torch.optim.SGD, lr=0.0), max_grad_norm=1e9)
-    fitted(module, steps=3)
-    found = [None if p.grad is None else p.grad.clone() for p in policy.parameters()]
-    policy.zero_grad()
-    module.updater.backward(policy, [module.last_experience], lambda value: value.backward())
-    for gradient, parameter in zip(found, policy.parameters(), strict=True):
-        torch.testing.assert_close(gradient, parameter.grad, atol=1e-6, rtol=1e-4)
+def test_no_gradient_is_left_when_a_step_ends_for_the_next_or_for_the_rollouts_memory(build: Any, fitted: Any, policy: Any) -> None:
+    fitted(build(), steps=2)
+    assert all(parameter.grad is None for parameter in policy.parameters())
 
 
 def test_the_engine_is_given_the_weights_after_every_step_and_a_new_seed_for_each(

@@ -1,6 +1,6 @@
 """Where memory goes and when: one row per part, in bytes, for the three places of a step where most is held.
 
-    rollout     completions are written           weights, state, reference, old gradients, cache of keys and values
+    rollout     completions are written           weights, state, reference, cache of keys and values
     backward    the largest micro-batch           weights, state, reference, gradients so far, what layers keep
     optimiser   an update                         weights, state, reference, gradients, copies that the optimiser makes
 
@@ -35,8 +35,8 @@ class Part:
 
 def parts_of(shape: Shape, load: Workload, device: Machine, state: int, copies: int) -> list[Part]:
     """All of them. `state` and `copies`: see `optimizer_bytes`."""
-    weights, gradients = shape.weights * shape.number, shape.trained * shape.number
-    head = shape.words * shape.hidden * shape.number * (2 if shape.tied else 1)
+    weights, gradients = shape.weights * shape.number + shape.adapter, shape.trained * shape.number + shape.adapter
+    head = 0 if shape.adapter else shape.words * shape.hidden * shape.number * (2 if shape.tied else 1)
     pixels = load.lengths.most_patches * shape.patch_values * PIXEL_BYTES * load.prompts
     engine = round(load.engine_frac * device.memory)
     always = {"rollout": 1, "backward": 1, "optimiser": 1}
@@ -44,10 +44,9 @@ def parts_of(shape: Shape, load: Workload, device: Machine, state: int, copies: 
         Part(name="process before the model", **_times(device.baseline, always), lower="nothing"),
         Part(name="weights", **_times(weights, always), lower="model.dtype=bfloat16, a smaller model"),
         Part(name="optimiser state", **_times(state, always), lower="model.dtype=bfloat16, model.freeze_vision=true, another optimizer"),
-        Part(name="reference policy", **_times(weights if load.reference else 0, always), lower="loss.kl_coef=0"),
+        Part(name="reference policy", **_times(weights if load.reference and not shape.adapter else 0, always), lower="loss.kl_coef=0"),
         Part(
             name="gradients",
-            rollout=gradients,
             # of one micro-batch alone, gradients come as what layers keep goes; of several, those of the ones before are there
             backward=gradients + head if load.micro_batches > 1 else head,
             optimiser=gradients,

@@ -7,7 +7,7 @@ from g2rpo.estimate.workload import Workload
 STATE_TRAFFIC = 3
 """Times that an update reads or writes weights, gradients and state, all together."""
 BACKWARD = 2.0
-"""FLOPs of a backward pass over those of its forward pass."""
+"""FLOPs of a backward pass over those of its forward pass; half of them are for the gradients of weights, which an adapter spares."""
 
 
 def seconds_of(shape: Shape, load: Workload, device: Machine, state: int, completion: float | None = None) -> dict[str, float]:
@@ -27,14 +27,15 @@ def seconds_of(shape: Shape, load: Workload, device: Machine, state: int, comple
     passes = -(-load.prompts // load.micro_prompts) * (shape.layers + shape.depth) * device.layer_s
     forward = (vision + _update(shape, load, tokens)) / device.flops + passes
     again = 1.0 if load.checkpointing else 0.0
-    weights = shape.weights * shape.number
+    changed = shape.adapter or shape.weights * shape.number
+    backward = BACKWARD / 2 if shape.adapter else BACKWARD
     return {
         "prefill": (vision + prompt) / device.flops + (shape.layers + shape.depth) * device.layer_s,
         "decode": _decode(shape, load, device, tokens),
         "without gradients": load.extra_passes * forward,
         "forward": forward,
-        "backward": (BACKWARD + again) * forward,
-        "optimiser": load.updates * STATE_TRAFFIC * (2 * weights + state) / device.bandwidth,
+        "backward": (backward + again) * forward,
+        "optimiser": load.updates * STATE_TRAFFIC * (2 * changed + state) / device.bandwidth,
     }
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText
 
+from g2rpo.model.adapter import is_adapter
 from g2rpo.model.checkpoint import DTYPES, Checkpoint
 from g2rpo.model.flops import Cost, cost_of
 
@@ -48,9 +49,11 @@ class Shape:
     """Numbers of one patch in `pixel_values`."""
     patch_px: int
     weights: int
-    """Parameters."""
+    """Parameters, without those of an adapter."""
     trained: int
-    """Parameters that an update changes."""
+    """Those of them that an update changes."""
+    adapter: int
+    """Bytes of an adapter, 0 without: its weights have a dtype of their own."""
     vision_trained: bool
     number: int
     """Bytes of a weight."""
@@ -77,6 +80,8 @@ def blank_policy(checkpoint: Checkpoint) -> Any:
         )
     with torch.device("meta"):
         policy = AutoModelForImageTextToText.from_config(config, dtype=DTYPES[checkpoint.dtype])
+        if checkpoint.adapter is not None:
+            checkpoint.adapter.attach(policy)
     if checkpoint.freeze_vision:
         policy.model.visual.requires_grad_(False)
     return policy
@@ -104,8 +109,9 @@ def shape_of(policy: Any) -> Shape:
         mergers=1 + len(getattr(vision, "deepstack_visual_indexes", ())),
         patch_values=policy.model.visual.patch_embed.proj.weight[0].numel(),
         patch_px=vision.patch_size,
-        weights=sum(p.numel() for p in policy.parameters()),
-        trained=sum(p.numel() for p in policy.parameters() if p.requires_grad),
+        weights=sum(p.numel() for name, p in policy.named_parameters() if not is_adapter(name)),
+        trained=sum(p.numel() for name, p in policy.named_parameters() if p.requires_grad and not is_adapter(name)),
+        adapter=sum(p.numel() * p.element_size() for name, p in policy.named_parameters() if is_adapter(name)),
         vision_trained=any(p.requires_grad for p in policy.model.visual.parameters()),
         number=policy.lm_head.weight.element_size(),
         cost=cost_of(policy),

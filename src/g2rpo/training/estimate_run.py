@@ -92,7 +92,7 @@ def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
     together = micro_prompts(prompts, updates, batch.micro_prompts, batch.micro_tokens, lengths.longest + sizes * completion)
     band = getattr(parts.others["shaping"], "entropy", None) is not None and together < -(-prompts // updates)
     own = isinstance(engine, OwnWeights)
-    inside = float(getattr(engine, "memory_frac", 0.0)) if own and engine.in_trainer_process else 0.0
+    inside = float(getattr(engine, "memory_frac", 0.0))  # of the trainer's own device: a server has none of it
     return Workload(
         prompts=prompts, group_size=sizes, completion=completion, lengths=lengths, updates=updates, micro_prompts=together,
         shared=parts.others["policy"].prefix == "shared", checkpointing=parts.model.gradient_checkpointing,

@@ -172,7 +172,6 @@ class G2RPOModule(L.LightningModule):
     def update(self, parts: list[Experience]) -> UpdateStats:
         """One update from the micro-batches of a minibatch; a loss or gradient that is not finite stops the run before it."""
         optimizer = self.optimizers()
-        optimizer.zero_grad()
         with self._stopping_where_not_finite():
             with self._own_gradients():
                 stats = self.updater.backward(self.policy, parts, self.manual_backward)
@@ -180,6 +179,7 @@ class G2RPOModule(L.LightningModule):
                 norm = clip_gradients(self.policy, self.max_grad_norm, parts)
         with stage("optimiser"):
             optimizer.step()
+            optimizer.zero_grad()  # here and not before the next update: their memory is the rollouts' meanwhile
         stats.loss |= {"grad_norm": norm, "lr": optimizer.param_groups[0]["lr"]}
         return stats
 
