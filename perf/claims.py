@@ -15,8 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
+import torch
 from claims_figures import ablation_figure, entropy_figure, equity_figure, length_figure, outlier_figure
 
+from g2rpo.advantage.g2rpo import G2RPO
+from g2rpo.advantage.grpo import GRPO
 from g2rpo.prompt import TASKS
 from g2rpo.report.settings import read_settings
 from g2rpo.report.sweep.folder import JobResult, SweepResult, read_sweep
@@ -39,7 +42,14 @@ def main() -> None:
     clean = {name: ablation[name] for name in outliers}
     weights = {"grpo": ablation["grpo"], "g2rpo": ablation["g2rpo"], "weight 0.02": ablation["entropy"]}
     weights |= {name.replace("=", " "): jobs for name, jobs in bands.items()}
-    tables = (equity_table(ablation), outlier_table(clean, outliers), entropy_table(weights), length_table(ablation), order(ablation))
+    tables = (
+        equity_table(ablation),
+        outlier_table(clean, outliers),
+        one_group(),
+        entropy_table(weights),
+        length_table(ablation),
+        order(ablation),
+    )
     print("\n\n".join(tables))
     figures = {
         "equity": equity_figure(ablation["grpo"], ablation["g2rpo"]),
@@ -77,9 +87,24 @@ def outlier_table(clean: Jobs, wrong: Jobs) -> str:
     lines = []
     for name in clean:
         before, after = by_seed(clean[name], "macro"), by_seed(wrong[name], "macro")
-        against = "" if name == "g2rpo" else interval(after, by_seed(wrong["g2rpo"], "macro"), 3)
-        lines.append([name, plus_minus(before, 3), plus_minus(after, 3), interval(after, before, 3), against])
-    return table(["held-out macro", "verifier right", "errs in 5 %", "difference", "beside g2rpo, both with errors"], lines)
+        pulls = [per_seed(jobs[name], pull_ratio) for jobs in (clean, wrong)]
+        lines.append(
+            [name, plus_minus(before, 3), plus_minus(after, 3), interval(after, before, 3), *(plus_minus(pull, 2) for pull in pulls)]
+        )
+    head = ["estimator", "held-out macro, verifier right", "errs in 5 %", "difference", "largest / smallest norm, right", "errs in 5 %"]
+    return table(head, lines)
+
+
+def one_group() -> str:
+    """Advantages in a group with an outlier, and without it."""
+    rewards = torch.tensor([1.5, 1.5, 1.5, 1.0, 0.5, 0.1, 0.0, 0.0])
+    lines = []
+    for name, advantage in (("grpo", GRPO()), ("g2rpo", G2RPO())):
+        for first in (0.0, 10.0):
+            given = rewards + first * torch.eye(8)[0]
+            found = advantage(given, torch.zeros(8, dtype=torch.long), torch.zeros(8, dtype=torch.long))
+            lines.append([name, *(f"{reward:g}: {value:+.2f}" for reward, value in zip(given.tolist(), found.tolist(), strict=True))])
+    return table(["reward: advantage", *[""] * 8], lines)
 
 
 def entropy_table(rows: Jobs) -> str:
