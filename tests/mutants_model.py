@@ -12,7 +12,13 @@ T_KEPT, T_SHAPE, T_PARTS, T_SECONDS, T_LOAD = (
     f"estimate/test_{name}.py" for name in ("activations", "shape", "parts", "seconds", "workload")
 )
 
+CACHE, T_CACHE = "model/prefix_cache.py", "model/test_prefix_cache.py"
+
 MODEL_MUTANTS = (
+    Mutant("cache: padding is seen", CACHE, "None if mask.all() else ~mask[:, None, None]", "None", T_CACHE),
+    Mutant("cache: shares swapped", CACHE, "(far_lse - near_lse).sigmoid()", "(near_lse - far_lse).sigmoid()", T_CACHE),
+    Mutant("cache: rows of a ragged group misplaced", CACHE, "+ self.owner * self.width", "+ first[self.owner]", T_CACHE),
+    Mutant("cache: room is not grown", CACHE, "_room(own[1], 2 * self.written))", "_room(own[1].mul(0), 2 * self.written))", T_CACHE),
     Mutant("model: a completion sees its siblings", ATTENTION, "((completion[key] == completion[query]) & (key <= query))",
            "((completion[key] >= 0) & (key <= query))", T_ATTENTION),
     Mutant("model: a completion sees every prompt", ATTENTION, "(prompt[key] == prompt[query])\n", "(key >= 0)\n", T_ATTENTION),

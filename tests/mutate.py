@@ -59,7 +59,6 @@ T_OPTION, T_PREDICTION, T_ARITHMETIC, T_QUANTITY = (
     f"scoring/test_{name}.py" for name in ("option", "prediction", "arithmetic", "quantity")
 )
 T_MMBENCH, T_MATHVISTA = "benchmark/test_mmbench.py", "benchmark/test_mathvista.py"
-CACHE, T_CACHE = "model/prefix_cache.py", "model/test_prefix_cache.py"
 T_TRACKING = "tracking/test_wandb_tracker.py tracking/test_identity.py"
 
 MUTANTS = (
@@ -328,10 +327,6 @@ MUTANTS = (
         "W&B: every rank writes", "tracking/wandb_tracker.py", "    @rank_zero_only\n    def log_metrics", "    def log_metrics", T_TRACKING
     ),
     Mutant("dashboard: metric twice", "dashboard/view.py", "and metric.name not in bounds", "", "dashboard/test_view.py"),
-    Mutant("cache: padding is seen", CACHE, "None if mask.all() else ~mask[:, None, None]", "None", T_CACHE),
-    Mutant("cache: shares swapped", CACHE, "(far_lse - near_lse).sigmoid()", "(near_lse - far_lse).sigmoid()", T_CACHE),
-    Mutant("cache: rows of a ragged group misplaced", CACHE, "+ self.owner * self.width", "+ first[self.owner]", T_CACHE),
-    Mutant("cache: room is not grown", CACHE, "_room(own[1], 2 * self.written))", "_room(own[1].mul(0), 2 * self.written))", T_CACHE),
     *DATA_MUTANTS,
     *MODEL_MUTANTS,
     *ADAPTER_MUTANTS,

@@ -15,6 +15,7 @@ from g2rpo.records import PromptBatch, Sampling
 from g2rpo.rollout.hf import HFEngine
 from g2rpo.rollout.serving_folder import write_serving_folder
 from g2rpo.rollout.vllm import VLLMEngine
+from g2rpo.rollout.vllm_host import Host
 from g2rpo.rollout.vllm_sleep import Sleeper
 
 
@@ -42,13 +43,14 @@ class Receiver:
 
 
 def test_the_engine_in_this_process_gets_merged_weights_under_the_names_of_a_checkpoint(policy: Any, adapted: Any) -> None:
-    engine = VLLMEngine(max_new_tokens=4)
-    engine._llm = Receiver()
+    engine, receiver = VLLMEngine(max_new_tokens=4), Receiver()
+    engine._llm = Host.__new__(Host)  # without the engine that it would build
+    engine._llm.llm = receiver
     engine.push(policy)
-    plain = engine._llm.weights
+    plain = receiver.weights
     assert all(torch.equal(value, plain[name]) for name, value in policy.state_dict().items())
     engine.push(adapted)
-    got = engine._llm.weights
+    got = receiver.weights
     assert list(got) == list(plain)
     changed = {name for name, value in got.items() if not torch.equal(value, plain[name])}
     # 4 layers of 7 projections; 3 blocks of 4, 3 mergers of 2
