@@ -34,7 +34,8 @@ def test_what_is_computed_again_and_passes_without_gradients_are_passes(shape: S
 
 
 def test_decoding_is_bound_by_memory_by_products_or_by_python(shape: Shape, load: Callable, device: Callable) -> None:
-    read = 5000 * 2 + (3 + 2 * 2) * 12 * 12.5 * (2 * 6 * 2 * 2)
+    # weights; the cache of 4 prompts and of 12 half-written completions; 2 heads' scores in 2 layers, float32, six times
+    read = 5000 * 2 + (4 * 10 + 12 * 2.5) * (2 * 6 * 2 * 2) + 6 * 4 * 2 * 2 * 12 * 12.5
     assert seconds_of(shape, load(), device(flops=1e12, bandwidth=1.0), 0)["decode"] == pytest.approx(5 * read)
     work = 12 * (1000 + 2000 + 10 * 12.5)
     assert seconds_of(shape, load(), device(flops=1.0, bandwidth=1e12), 0)["decode"] == pytest.approx(5 * work)

@@ -41,8 +41,11 @@ def test_the_papers_recipe_needs_neither_weights_nor_data(composed: Composed, co
     sizes = {part.name: part.optimiser / 2**30 for part in found.parts}
     assert sizes["weights"] == pytest.approx(16.33, abs=0.01)
     assert sizes["optimiser state"] == pytest.approx(2 * 16.33, abs=0.01)  # two moments in the weights' bfloat16
-    # keys and values of 512 completions of 20 480 tokens: 147 456 bytes each in 36 layers, and one layer's for all heads of queries
-    assert next(part.rollout for part in found.parts if part.name == "keys and values") == 512 * 20_480 * (147_456 + 2 * 5120 * 2)
+    # 64 prompts of 16 384 tokens and 512 completions of 4096: 147 456 bytes each in 36 layers; scores of 32 heads
+    assert (
+        next(part.rollout for part in found.parts if part.name == "keys and values")
+        == (64 * 16_384 + 512 * 4096) * 147_456 + 512 * 32 * 16_384 * 6
+    )
     assert "does NOT fit" in found.verdict()
     assert "keys and values (rollout=vllm_server" in found.verdict()
 

@@ -13,6 +13,7 @@ from g2rpo.estimate import activations
 from g2rpo.estimate.machine import Machine
 from g2rpo.estimate.shape import Shape
 from g2rpo.estimate.workload import Workload
+from g2rpo.model.prefix_cache import ROOM
 
 PHASES = ("rollout", "backward", "optimiser")
 PIXEL_BYTES = 4
@@ -91,11 +92,14 @@ def _prefill(shape: Shape, load: Workload) -> int:
 
 
 def _cache(shape: Shape, load: Workload) -> int:
-    """Of all completions at their full length, and one layer's keys and values once more for every head of queries."""
+    """Of prompts once for their group, of completions in the room they are given; and one layer's scores of a token, in float32."""
     if not load.sampled_here:
         return 0
-    tokens = load.prompts * load.group_size * (load.lengths.longest + load.completion)
-    return tokens * (activations.cache(shape) + 2 * (shape.keys + shape.queries) * shape.number)
+    rows, room = load.prompts * load.group_size, ROOM
+    while room < load.completion:
+        room *= 2
+    scores = rows * shape.heads * load.lengths.longest * (4 + shape.number % 4)  # and a copy in the model's dtype, if that is another
+    return (load.prompts * load.lengths.longest + rows * room) * activations.cache(shape) + scores
 
 
 def _sampling(shape: Shape, load: Workload) -> int:

@@ -6,6 +6,8 @@ from g2rpo.estimate.workload import Workload
 
 STATE_TRAFFIC = 3
 """Times that an update reads or writes weights, gradients and state, all together."""
+SCORES = 6
+"""Times that decoding reads or writes the scores of a token's attention, in float32."""
 BACKWARD = 2.0
 """FLOPs of a backward pass over those of its forward pass; half of them are for the gradients of weights, which an adapter spares."""
 
@@ -61,7 +63,7 @@ def _decode(shape: Shape, load: Workload, device: Machine, completion: float) ->
     rows, cost = load.prompts * load.group_size, shape.cost
     middle = load.lengths.mean + completion / 2
     held = 2 * shape.keys * shape.layers * shape.number
-    # the cache is copied where a token is added to it, and again to have a key for every head of queries
-    read = shape.weights * shape.number + (3 + 2 * shape.queries / shape.keys) * rows * middle * held
+    cached = held * (load.prompts * load.lengths.mean + rows * completion / 2)  # a prompt's once for its group
+    read = shape.weights * shape.number + cached + SCORES * 4 * shape.layers * shape.heads * rows * middle
     work = rows * (cost.token + cost.head + cost.pair * middle)
     return completion * (max(read / device.bandwidth, work / device.flops) + shape.layers * device.layer_s)

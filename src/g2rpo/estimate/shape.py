@@ -26,6 +26,8 @@ class Shape:
     hidden: int
     inner: int
     """Of a text layer's MLP."""
+    heads: int
+    """Of queries."""
     queries: int
     """All heads together."""
     keys: int
@@ -96,6 +98,7 @@ def shape_of(policy: Any) -> Shape:
         layers=text.num_hidden_layers,
         hidden=text.hidden_size,
         inner=text.intermediate_size,
+        heads=text.num_attention_heads,
         queries=text.num_attention_heads * head_dim,
         keys=text.num_key_value_heads * head_dim,
         words=policy.lm_head.weight.shape[0],
