@@ -12,7 +12,8 @@ from g2rpo.model.flops import Cost
 
 SHAPE = Shape(
     layers=2, hidden=10, inner=30, heads=2, queries=12, keys=6, words=100, qk_norm=True, tied=False, depth=3, width=8,
-    patch_inner=16, gated=False, merge=2, mergers=1, patch_values=48, patch_px=4, weights=5000, adapter=0, trained=4000, vision_trained=True, number=2,
+    patch_inner=16, gated=False, merge=2, mergers=1, patch_values=48, patch_px=4, weights=5000, adapter=0,
+    trained=4000, vision_trained=True, number=2,
     cost=Cost(token=1000.0, pair=10.0, patch=100.0, patch_pair=1.0, head=2000.0),
 )  # fmt: skip
 LOAD = Workload(

@@ -36,7 +36,7 @@ def test_pixels_are_float32_and_those_of_two_draws_where_groups_are_filtered(sha
 
 
 def test_keys_and_values_are_those_of_prompts_once_and_of_completions_in_their_room(shape: Shape, load: Callable, device: Callable) -> None:
-    # 4 prompts of 20 tokens, 12 rows with room for 32: 6 keys and 6 values in 2 layers of 2 bytes; scores of 2 heads in float32 and bfloat16
+    # 4 prompts of 20 tokens, 12 rows with room for 32; 6 keys and values in 2 layers; scores of 2 heads in float32 and bfloat16
     assert rows(parts_of(shape, load(), device(), 0, 0))["keys and values"] == ((4 * 20 + 12 * 32) * 48 + 12 * 2 * 20 * 6, 0, 0)
     assert rows(parts_of(shape, load(completion=65), device(), 0, 0))["keys and values"][0] == (4 * 20 + 12 * 128) * 48 + 12 * 2 * 20 * 6
     assert rows(parts_of(shape, load(), device(), 0, 0))["sampling"] == (12 * 100 * 4 * 5, 0, 0)
