@@ -24,6 +24,7 @@ def test_gradients_of_several_micro_batches_are_there_during_a_backward_pass(sha
     # of one micro-batch, only the head's gradient (100 words x 10 numbers of 2 bytes) meets all that the layers keep
     assert rows(parts_of(shape, load(), device(), 0, 0))["gradients"] == (0, 2000, 8000)
     assert rows(parts_of(shape, load(micro_prompts=2), device(), 0, 0))["gradients"] == (0, 10_000, 8000)
+    assert rows(parts_of(shape, load(checkpointing=True), device(), 0, 0))["gradients"] == (0, 8000, 8000)
 
 
 def test_a_copy_of_the_weights_is_made_where_optimisers_work_on_all_at_once(shape: Shape, load: Callable, device: Callable) -> None:

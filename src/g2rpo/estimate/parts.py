@@ -37,7 +37,6 @@ class Part:
 def parts_of(shape: Shape, load: Workload, device: Machine, state: int, copies: int) -> list[Part]:
     """All of them. `state` and `copies`: see `optimizer_bytes`."""
     weights, gradients = shape.weights * shape.number + shape.adapter, shape.trained * shape.number + shape.adapter
-    head = 0 if shape.adapter else shape.words * shape.hidden * shape.number * (2 if shape.tied else 1)
     pixels = load.lengths.most_patches * shape.patch_values * PIXEL_BYTES * load.prompts
     engine = round(load.engine_frac * device.memory)
     always = {"rollout": 1, "backward": 1, "optimiser": 1}
@@ -48,8 +47,7 @@ def parts_of(shape: Shape, load: Workload, device: Machine, state: int, copies: 
         Part(name="reference policy", **_times(weights if load.reference and not shape.adapter else 0, always), lower="loss.kl_coef=0"),
         Part(
             name="gradients",
-            # of one micro-batch alone, gradients come as what layers keep goes; of several, those of the ones before are there
-            backward=gradients + head if load.micro_batches > 1 else head,
+            backward=_gradients(shape, load, gradients),
             optimiser=gradients,
             lower="model.freeze_vision=true",
         ),
@@ -75,6 +73,18 @@ def totals(parts: list[Part]) -> dict[str, int]:
 
 def _times(size: int, phases: dict[str, int]) -> dict[str, int]:
     return {phase: size * times for phase, times in phases.items()}
+
+
+def _gradients(shape: Shape, load: Workload, whole: int) -> int:
+    """During a backward pass.
+
+    Of one micro-batch alone, gradients come as what layers keep goes, and only the head's meets all of that. With checkpointing little is
+    kept, so that most is held at the end of the pass. Of several micro-batches, the gradients of those before are there.
+    """
+    head = 0 if shape.adapter else shape.words * shape.hidden * shape.number * (2 if shape.tied else 1)
+    if load.micro_batches > 1:
+        return whole + head
+    return max(whole, head) if load.checkpointing else head
 
 
 def _backbone(shape: Shape, load: Workload) -> int:
