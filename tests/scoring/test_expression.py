@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from g2rpo.scoring.expression import read_quantity, readable_expression, same_expression, same_number
+from g2rpo.scoring.expression import same_expression, same_number
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "reward.jsonl"
 
