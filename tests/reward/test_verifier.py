@@ -15,6 +15,7 @@ from g2rpo.reward.verifier import TYPES, VerifierReward
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT.parent / "shared" / "cases" / "reward.jsonl"
+NEIGHBORS = [json.loads(line) for line in Path(__file__).with_name("neighbors.jsonl").read_text().splitlines()]
 OPTIONS = {"A": "teddy bear", "B": "rabbit", "C": "cat", "D": "dog"}
 BOX = '{"boxes": [100, 200, 500, 600]}'
 TRACK = '{"boxes": {"0": [0, 0, 10, 10], "5": [5, 5, 20, 20]}}'
@@ -65,6 +66,16 @@ def test_people_s_verdicts_on_reported_answers_are_met() -> None:
     assert len({row[0] for row in missed}) <= 0.03 * len(rows), missed
 
 
+@pytest.mark.parametrize("case", NEIGHBORS, ids=lambda case: f"{case['type']}: {case['gold']} | {case['answer']}")
+def test_answers_next_to_the_reported_ones_get_what_a_person_would_give(case: dict[str, Any]) -> None:
+    meta = {"options": case["options"]} if "options" in case else {}
+    scores = VerifierReward().score(tagged(case["answer"]), prompt(case["type"], case["gold"], **meta))
+    assert scores["accuracy"] == pytest.approx(case["accuracy"])
+    # the structure is paid for the asked form alone, as in the release
+    released = OpenVLThinkerReward().score(tagged(case["answer"]), prompt("spatial grounding", BOX))
+    assert scores["structure"] == (released["structure"] if case["type"] == "spatial grounding" else scores["structure"])
+
+
 @pytest.mark.parametrize(("answer_type", "gold"), GOLDS.items())
 def test_the_four_numbers_are_weighed_as_in_the_release(answer_type: str, gold: str) -> None:
     reward, asked = VerifierReward(), prompt(answer_type, f"<answer>{gold}</answer>")
@@ -85,13 +96,26 @@ def test_options_in_another_notation_count_as_their_text() -> None:
 @pytest.mark.parametrize(
     ("completion", "right"),
     [
-        ("<thinking>B", 0), ("<think>B", 0), ("<thinking>B</thinking>", 0), ("<think>B</think>", 0), ("<thinking>B</thinking><answer></answer>", 0),
-        ("<thinking>B</thinking><answer> \n </answer>B", 0), ("<answer></answer>", 0), ("", 0), ("<think>A</think>B", 1), ("B", 1),
-        ("<thinking>A</thinking><answer>B", 1), ("<THINK>A</THINK><answer>B</answer>", 1), ("<thinking>A</thinking> < answer >B</ answer >", 1),
-        ("<think>A</think><answer>B</answer><answer>C</answer>", 1), ("<think>A</think><answer>C</answer><answer>B</answer>", 0),
-        ("<answer>C</answer> <thinking>B</thinking>", 0), ("</think>B", 1), ("<thought>A</thought>B", 1),
+        ("<thinking>B", 0),
+        ("<think>B", 0),
+        ("<thinking>B</thinking>", 0),
+        ("<think>B</think>", 0),
+        ("<thinking>B</thinking><answer></answer>", 0),
+        ("<thinking>B</thinking><answer> \n </answer>B", 0),
+        ("<answer></answer>", 0),
+        ("", 0),
+        ("<think>A</think>B", 1),
+        ("B", 1),
+        ("<thinking>A</thinking><answer>B", 1),
+        ("<THINK>A</THINK><answer>B</answer>", 1),
+        ("<thinking>A</thinking> < answer >B</ answer >", 1),
+        ("<think>A</think><answer>B</answer><answer>C</answer>", 1),
+        ("<think>A</think><answer>C</answer><answer>B</answer>", 0),
+        ("<answer>C</answer> <thinking>B</thinking>", 0),
+        ("</think>B", 1),
+        ("<thought>A</thought>B", 1),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("answer_type", ["multiple choice", "OCR", "open-ended", "relaxed"])
 def test_thinking_that_never_ended_and_an_empty_answer_are_no_answer(completion: str, right: float, answer_type: str) -> None:
     assert VerifierReward().score(completion, prompt(answer_type, "B"))["accuracy"] == right
@@ -125,12 +149,24 @@ def test_any_of_the_accepted_answers_is_right_and_the_best_verdict_counts() -> N
 @pytest.mark.parametrize(
     ("answer_type", "gold"),
     [
-        ("multiple choice", ""), ("multiple choice", "$$"), ("numerical", "many"), ("numerical", "nan"), ("regression", "x"), ("relaxed", " "),
-        ("OCR", "<answer> </answer>"), ("OCR", "\u200b"), ("open-ended", ""), ("math", ""), ("spatial grounding", "[1, 2, 3]"),
-        ("spatial grounding", '{"boxes": [9, 9, 9, 9]}'), ("temporal grounding", '{"time": [5, 5]}'), ("tracking", BOX), ("segmentation", BOX),
+        ("multiple choice", ""),
+        ("multiple choice", "$$"),
+        ("numerical", "many"),
+        ("numerical", "nan"),
+        ("regression", "x"),
+        ("relaxed", " "),
+        ("OCR", "<answer> </answer>"),
+        ("OCR", "\u200b"),
+        ("open-ended", ""),
+        ("math", ""),
+        ("spatial grounding", "[1, 2, 3]"),
+        ("spatial grounding", '{"boxes": [9, 9, 9, 9]}'),
+        ("temporal grounding", '{"time": [5, 5]}'),
+        ("tracking", BOX),
+        ("segmentation", BOX),
         ("spatial-temporal grounding", TRACK),
     ],
-)  # fmt: skip
+)
 def test_a_gold_answer_that_cannot_be_read_names_the_prompt_and_the_remedy(answer_type: str, gold: str) -> None:
     with pytest.raises(ValueError, match=r"prompt 't/7', field answer: expected .* got .* Correct the record or leave it out"):
         VerifierReward().score(tagged("B"), prompt(answer_type, gold))

@@ -17,11 +17,11 @@ from g2rpo.prompt import Prompt
 from g2rpo.reward import verified_places
 from g2rpo.reward.by_type import JudgedByType, gold_text, untagged
 from g2rpo.reward.verdict import AnswerType, Verdict
-from g2rpo.scoring import math
 from g2rpo.scoring.chart import TOLERANCE, same_chart_answer
+from g2rpo.scoring.expression import read_quantity, same_expression, same_number
 from g2rpo.scoring.extract import THINK_TAGS, keeps_format, tidy_tags
 from g2rpo.scoring.letters import answer_letters, bare, gold_letters
-from g2rpo.scoring.number import equal_to_two_decimals, mean_relative_accuracy, read_number
+from g2rpo.scoring.number import mean_relative_accuracy
 from g2rpo.scoring.option import read_option
 from g2rpo.scoring.prediction import clean, tagged, unboxed, without_thinking
 from g2rpo.scoring.written import readable, reading_accuracy, wording_similarity
@@ -29,7 +29,6 @@ from g2rpo.scoring.written import readable, reading_accuracy, wording_similarity
 USUAL_LETTERS = "ABCDEFGHIJ"
 """Option letters of a question whose options are not known."""
 LONGEST_CHOICE = 2000
-LONGEST_NUMBER = 2000
 
 
 class VerifierReward:
@@ -81,8 +80,8 @@ class VerifierReward:
         return self.by_type.weighed(keeps_format(tidy_tags(completion, self.think_tag), self.think_tag), verdict)
 
     def prepare(self) -> None:
-        """Loads what mathematics needs."""
-        math.load()
+        """Reads once, so that the first completion does not pay for it."""
+        same_expression("1", "2")
 
 
 class Choice(NamedTuple):
@@ -117,12 +116,11 @@ def _gold_choice(text: str, prompt: Prompt) -> Choice | None:
 
 
 def _numerical(answer: str, gold: str) -> Verdict:
-    number, wanted = read_number(unboxed(answer)), read_number(gold)
-    return Verdict(float(number is not None and wanted is not None and equal_to_two_decimals(number, wanted)))
+    return Verdict(float(same_number(answer, gold)))
 
 
 def _regression(answer: str, gold: float) -> Verdict:
-    number = read_number(unboxed(answer))
+    number = read_quantity(answer)
     return Verdict(mean_relative_accuracy(number, gold) if number is not None else 0.0)
 
 
@@ -139,7 +137,7 @@ def _open_ended(answer: str, gold: str) -> Verdict:
 
 
 def _math(answer: str, gold: str) -> Verdict:
-    return Verdict(float(bool(answer) and math.same_mathematics(answer, gold, bare_latex=True)))
+    return Verdict(float(same_expression(answer, gold)))
 
 
 def _best(similarity: Any, answer: str, gold: str) -> float:
@@ -152,12 +150,16 @@ def _gold_text(text: str, prompt: Prompt) -> str | None:
     return text if readable(text).strip() else None
 
 
+def _gold_expression(text: str, prompt: Prompt) -> str | None:
+    return text if same_expression(text, text) else None
+
+
 def _gold_number_text(text: str, prompt: Prompt) -> str | None:
-    return text if read_number(text) is not None else None
+    return text if same_number(text, text) else None
 
 
 def _gold_number(text: str, prompt: Prompt) -> float | None:
-    return read_number(text)
+    return read_quantity(text)
 
 
 def _gold_relaxed(text: str, prompt: Prompt) -> tuple[str, float] | None:
@@ -177,6 +179,6 @@ TYPES: Mapping[str, AnswerType] = {
     "relaxed": AnswerType(expected="a number or words", read_gold=_gold_relaxed, judge=_relaxed),
     "ocr": AnswerType(expected="text", read_gold=_gold_text, judge=_ocr),
     "open ended": AnswerType(expected="text", read_gold=_gold_text, judge=_open_ended),
-    "math": AnswerType(expected="an expression", read_gold=_gold_text, judge=_math),
+    "math": AnswerType(expected="an expression", read_gold=_gold_expression, judge=_math),
     **verified_places.TYPES,
 }

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterable, Mapping
 
+from g2rpo.scoring.expression import same_expression
 from g2rpo.scoring.letters import bare, labeled_option, letters_of_text
 from g2rpo.scoring.prediction import plain
-from g2rpo.scoring.quantity import same_value
 
 REFUSAL = "Z"
 """What VLMEvalKit reads in a text that names none of the options on purpose."""
@@ -189,7 +189,7 @@ def _by_value(text: str, options: Mapping[str, str]) -> str | None:
     """The one option that is the same number or formula in another notation: `2/3` for a fraction in LaTeX."""
     if len(text) > _LONGEST_VALUE or not any(sign.isdigit() for sign in text):
         return None
-    found = [letter for letter, option in options.items() if any(map(str.isdigit, option)) and same_value(text, option)]
+    found = [letter for letter, option in options.items() if any(map(str.isdigit, option)) and same_expression(text, option)]
     return found[0] if len(found) == 1 else None
 
 
