@@ -42,7 +42,7 @@ def unwrapped(tokens: Sequence[Token]) -> Sequence[Token]:
     while start < end and tokens[end - 1].text in (":", ",", ".", ";", "=", "?", "≈"):
         end -= 1
     tokens = tokens[start:end]
-    if len(tokens) > 2 and tokens[0].text == "{" and partner(tokens, 0) == len(tokens) - 1:
+    if len(tokens) > 2 and tokens[0].text == "{" and partner(tokens, 0) == len(tokens) - 1 and not split(tokens[1:-1], (",",))[1]:
         return unwrapped(tokens[1:-1])
     return tokens
 
@@ -90,8 +90,8 @@ def left_side_name(tokens: Sequence[Token]) -> str | None:
 def quantity_of(tokens: Sequence[Token]) -> Quantity:
     """One expression, with its unit, percent sign or degree sign."""
     bare, unit = split_unit(tokens)
-    if unit is None and len(tokens) > 1 and tokens[-1].text in ("%", "°"):
-        return replace(quantity_of(tokens[:-1]), face=tokens[-1].text)
+    if len(bare) > 1 and bare[-1].text in ("%", "°"):
+        return replace(quantity_of(bare[:-1]), face=bare[-1].text, unit=unit)
     rough = len(bare) > 1 and bare[-1].text == r"\ldots" and bare[-2].decimals is not None
     node = parse(bare[:-1] if rough else bare)
     if unit is not None and symbols(node):

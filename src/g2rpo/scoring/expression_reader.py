@@ -12,7 +12,7 @@ from g2rpo.scoring.expression_tokens import Token
 from g2rpo.scoring.expression_value import Unreadable, equal, evaluate
 
 MOST_ITEMS = 100
-_BRACKETS = ("(", "[", r"\{", r"\langle")
+_BRACKETS = ("(", "[", "{", r"\{", r"\langle")
 _RELATIONS = ("=", "≈", "<", "<=", ">", ">=", "!=", r"\in")
 _FLIPPED = {">": "<", ">=": "<="}
 _PAIRS = ("(", "[")
@@ -217,6 +217,7 @@ def _ratio(parts: list[list[Token]], text: str) -> Form:
 
 def _bracketed(tokens: Sequence[Token]) -> Form | None:
     opening, closing, inside = tokens[0].text, tokens[-1].text, tokens[1:-1]
+    opening = r"\{" if opening == "{" else opening
     if opening == r"\{":
         for bar in ("|", ":"):
             parts, joints = split(inside, (bar,))

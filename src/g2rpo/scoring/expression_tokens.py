@@ -23,7 +23,7 @@ _MATRIX = re.compile(r"\\(begin|end)\s*+\{[A-Za-z]*?matrix\*?\}")
 _BLACKBOARD = re.compile(r"\\mathbb\s*+(?:\{\s*+([A-Z])\s*+\}|([A-Z]))")
 _DEGREES = re.compile(r"\^\s*+(?:\{\s*+\\circ\s*+\}|\\circ(?![A-Za-z]))")
 _RAISED_RUN, _LOWERED_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]++"), re.compile("[₀₁₂₃₄₅₆₇₈₉]++")
-_WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathit|mbox|hbox|operatorname\*?|rm)\s*+\{([^{}]*+)\}")
+_WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathit|mbox|hbox|operatorname\*?|rm)\s*+\{((?:[^{}]++|\{[^{}]*+\})*+)\}")
 _POWER_OF_TEN = re.compile(r"(?<=\d)\s*+[xX]\s*+(?=10\s*+\^)|(?<=\d)\s++[xX]\s++(?=\d)")
 _TOKEN = re.compile(
     r"""(?P<space>[\s~$\u0001`"]++)
