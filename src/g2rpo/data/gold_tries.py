@@ -113,10 +113,7 @@ def fault_of(prompt: Prompt, verdicts: Sequence[tuple[Try, Mapping[str, float] |
 
 def _not_accepted(tried: Try, accuracy: float, golds: Sequence[str]) -> str:
     if tried.name == ASKED:
-        return (
-            f"the gold answer in the form that the prompt asks for, {_short(tried.answer)}, "
-            f"gets accuracy {accuracy:g} instead of 1"
-        )
+        return f"the gold answer in the form that the prompt asks for, {_short(tried.answer)}, gets accuracy {accuracy:g} instead of 1"
     if tried.answer != golds[0]:
         return f"{_short(tried.answer)}, one of {len(golds)} gold answers, gets accuracy {accuracy:g} instead of 1"
     return f"the gold answer itself gets accuracy {accuracy:g} instead of 1; no answer can meet it"

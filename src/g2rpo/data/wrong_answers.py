@@ -31,8 +31,8 @@ _DIGITS = re.compile(r"\d+(?:\.\d+)?")
 _VALUE = re.compile(r"(?<![\w.^])(?<![_^]\{)\d+(?:\.\d+)?(?![\d.]*\d)")
 # Where a changed number may leave the value as it was, or where only one side is compared.
 _DOUBTFUL = re.compile(
-    r"\\(?:sin|cos|tan|cot|sec|csc|text|mathrm|mbox|approx|equiv|sim|pmod|bmod|overline|infty)\b|≈|"
-    r"[^\W\d_]{3,}|[*·×/]\s*0(?![.\d])|(?<![.\d])0\s*(?:\\cdot|\\times|[*·×/a-z\\(])|frac\s*\{?0(?![.\d])"
+    r"\\(?:sin|cos|tan|cot|sec|csc|text|mathrm|mbox|approx|equiv|sim|pmod|bmod|overline|infty)\b|\u2248|"
+    r"[^\W\d_]{3,}|[*\u00b7\u00d7/]\s*0(?![.\d])|(?<![.\d])0\s*(?:\\cdot|\\times|[*\u00b7\u00d7/a-z\\(])|frac\s*\{?0(?![.\d])"
 )
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _PI = re.compile(r"(-?\d+(?:\.\d+)?)\s*\\pi")
@@ -102,14 +102,14 @@ def option_letters(gold: str) -> str:
 def _kept_command(match: re.Match[str]) -> str:
     """Commands are judged by their names; those that build expressions are no words."""
     harmless = ("frac", "dfrac", "tfrac", "sqrt", "left", "right", "cdot", "times", "cup", "cap", "leq", "geq", "neq")
-    return " " if match[0][1:] in harmless or len(match[0]) <= 3 else match[0]  # noqa: PLR2004
+    return " " if match[0][1:] in harmless or len(match[0]) <= 3 else match[0]
 
 
 def _changed_numbers(bare: str) -> list[str]:
     """The first and the last number changed, each alone; after the last equals sign only."""
     start = bare.rfind("=") + 1
     found = list(_VALUE.finditer(bare, start))
-    if not found or found[0][0] == bare:
+    if not found or found[0][0] == bare.lstrip("-+ "):
         return []
     ends = [found[0]] if len(found) == 1 else [found[0], found[-1]]
     return [f"{bare[: at.start()]}{3 * float(at[0]) + 7:.10g}{bare[at.end() :]}" for at in ends]
@@ -148,8 +148,8 @@ def _moved(value: Any) -> Any:
     """A box becomes a small one in the corner that is farther from it; other numbers move out of reach."""
     if isinstance(value, Mapping):
         return {name: _moved(item) for name, item in value.items()}
-    if isinstance(value, list) and len(value) == 4 and all(map(_is_number, value)):  # noqa: PLR2004
-        far = 0 if value[0] + value[2] > 1000 else 1000 - CORNER  # noqa: PLR2004
+    if isinstance(value, list) and len(value) == 4 and all(map(_is_number, value)):
+        far = 0 if value[0] + value[2] > 1000 else 1000 - CORNER
         return [far, far, far + CORNER, far + CORNER]
     if isinstance(value, list):
         return [_moved(item) for item in value]
