@@ -29,10 +29,13 @@ FARTHEST = 1e300
 _DIGITS = re.compile(r"\d+(?:\.\d+)?")
 # A number whose change changes the value: no index, no exponent, no part of a name or of a longer number.
 _VALUE = re.compile(r"(?<![\w.^])(?<![_^]\{)\d+(?:\.\d+)?(?![\d.]*\d)")
-# Where a changed number may leave the value as it was, or where only one side is compared.
+# Where only one side may be compared, a function repeats its values, or words hold numbers that do not count.
 _DOUBTFUL = re.compile(
-    r"\\(?:sin|cos|tan|cot|sec|csc|text|mathrm|mbox|approx|equiv|sim|pmod|bmod|overline|infty)\b|\u2248|"
-    r"[^\W\d_]{3,}|[*\u00b7\u00d7/]\s*0(?![.\d])|(?<![.\d])0\s*(?:\\cdot|\\times|[*\u00b7\u00d7/a-z\\(])|frac\s*\{?0(?![.\d])"
+    r"\\(?:sin|cos|tan|cot|sec|csc|text|mathrm|mbox|approx|equiv|sim|pmod|bmod|overline|infty)\b|\u2248|[^\W\d_]{3,}"
+)
+# A factor 0, beside which no other number counts.
+_ZERO = re.compile(
+    r"(?:[*\u00b7\u00d7/(]|\\cdot|\\times)\s*0(?![.\d])(?!\s*[,;])|(?<![.\d])0\s*(?:\\|[*\u00b7\u00d7/a-z(])|frac\s*\{?\s*0(?![.\d])"
 )
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _PI = re.compile(r"(-?\d+(?:\.\d+)?)\s*\\pi")
@@ -81,7 +84,8 @@ def changed_parts(gold: str) -> list[str]:
     ([], [], [])
     """
     bare = gold.strip().strip("$").strip()
-    changed = [] if _DOUBTFUL.search(_COMMAND.sub(_kept_command, bare)) else _changed_numbers(bare)
+    doubtful = _ZERO.search(bare) or _DOUBTFUL.search(_COMMAND.sub(_kept_command, bare))
+    changed = [] if doubtful else _changed_numbers(bare)
     return [*changed, *_left_out(bare)]
 
 
