@@ -1,10 +1,16 @@
 """Reads pages with the standard library: elements as a tree, their text, tables, and the figures with their numbers."""
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
+from hashlib import sha256
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
+from g2rpo.report.run import write_report
+
+HOSTILE = "</script><script>alert(1)</script><img src=http://example.org/x.png>{{ 7 * 7 }}{% raw %}&\"'\u2028\U0001f600"
 VOID = {"meta", "img", "input", "br", "path", "link", "hr"}
 
 
@@ -99,3 +105,29 @@ def loaded(page: Element) -> list[str]:
     names = ("src", "href", "xlink:href", "srcset", "action", "data", "poster")
     values = [str(value) for element in page.walk() for name, value in element.attributes.items() if name in names]
     return [value for value in values if not value.startswith(("data:image/", "#"))]
+
+
+def page_of(folder: Path) -> Element:
+    return parsed(write_report(folder).read_text())
+
+
+def part(page: Element, anchor: str) -> Element:
+    return page.one("section", id=anchor)
+
+
+def json_lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def assert_only_own_scripts(page: Element) -> None:
+    """Scripts are data, or those whose hashes the content policy lists; nothing else runs and nothing is fetched."""
+    (policy,) = [meta.attributes["content"] for meta in page.all("meta") if "http-equiv" in meta.attributes]
+    assert policy is not None
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert (rules["default-src"], rules["img-src"]) == ("'none'", "data: blob:")
+    scripts = [script for script in page.all("script") if script.attributes.get("type") != "application/json"]
+    hashes = ["'sha256-" + b64encode(sha256(str(script.children[0]).encode()).digest()).decode() + "'" for script in scripts]
+    assert rules["script-src"].split() == hashes
+    assert len(hashes) == 2  # plotly.js and the page's own
+    assert not {"iframe", "object", "link", "embed", "base"} & {element.tag for element in page.walk()}
+    assert not any(name.startswith("on") for element in page.walk() for name in element.attributes)

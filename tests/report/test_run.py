@@ -1,35 +1,19 @@
 """The page as a whole: its numbers are those of the files, it loads nothing, and it copes with half a run."""
 
-import csv
 import json
 import re
 import statistics
-from base64 import b64encode
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from report.pages import Element, curve, loaded, parsed
+from report.pages import HOSTILE, Element, assert_only_own_scripts, json_lines, loaded, page_of, part
 
 from g2rpo.records import TASKS
 from g2rpo.report.__main__ import main
 from g2rpo.report.run import write_report
 
 Rewrite = Callable[[Path, int, dict[str, object]], None]
-HOSTILE = "</script><script>alert(1)</script><img src=http://example.org/x.png>{{ 7 * 7 }}{% raw %}&\"'\u2028\U0001f600"
-
-
-def page_of(folder: Path) -> Element:
-    return parsed(write_report(folder).read_text())
-
-
-def part(page: Element, anchor: str) -> Element:
-    return page.one("section", id=anchor)
-
-
-def json_lines(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_the_head_shows_the_numbers_of_the_summary(finished_run: Path, finished_page: Element) -> None:
@@ -98,56 +82,6 @@ def test_kinds_of_errors_are_counted_by_task(run_folder: Path, rewrite: Rewrite)
     assert [cell.text for cell in table.all("th")] == ["task", "right", "partly right", "wrong", "format", "truncated", "unreadable"]
     row = next(row for row in table.rows() if row[0] == "math")
     assert [cell.split(" → ")[1] for cell in row[1:]] == ["25%", "0%", "0%", "25%", "25%", "25%"]
-
-
-def test_hovering_a_curve_shows_the_logged_values(finished_run: Path, finished_page: Element) -> None:
-    with (finished_run / "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    plots = {
-        "Accuracy by task": ("learning", "reward/accuracy"),
-        "Standard deviation of the advantages": ("advantages", "advantage/std"),
-    }
-    for title, (section, metric) in plots.items():
-        figure = part(finished_page, section).figures()[title]
-        for task in TASKS:
-            logged = [(int(row["step"]), float(row[f"{metric}/{task}"])) for row in rows if row[f"{metric}/{task}"]]
-            points = curve(figure, task)
-            assert len(points) == (54 if task == "chart" else 60)  # six steps drew no chart prompt
-            assert [step for step, _ in points] == [step for step, _ in logged]
-            assert [value for _, value in points] == pytest.approx([value for _, value in logged], rel=1e-4)
-
-
-def test_reward_by_task_is_the_mean_over_the_completions_of_a_step(finished_run: Path, finished_page: Element) -> None:
-    rows = json_lines(finished_run / "completions.jsonl")
-    points = curve(part(finished_page, "learning").figures()["Total reward"], "spatial")
-    expected = [statistics.mean(r["reward"] for r in rows if r["task"] == "spatial" and r["step"] == step) for step in range(1, 61)]
-    assert [value for _, value in points] == pytest.approx(expected, rel=1e-4)
-
-
-def test_bands_are_drawn_at_the_configured_lengths_and_entropies(finished_page: Element) -> None:
-    def edges(section: str, task: str) -> list[tuple[float, float]]:
-        layout = part(finished_page, section).figures()[task]["layout"]
-        return [(shape["y0"], shape["y1"]) for shape in layout["shapes"]]
-
-    plateau, slopes = edges("length", "math")
-    assert plateau == (10, 24)
-    assert slopes[0] >= 6  # cut off at the frame
-    assert edges("entropy", "chart") == [(0.2, 0.6)]
-    ((low, high),) = edges("entropy", "math")  # no upper bound: up to the frame
-    frame = part(finished_page, "entropy").figures()["math"]["layout"]["yaxis"]["range"]
-    assert (low, high) == (0.2, pytest.approx(frame[1], rel=1e-3))
-
-
-def test_histograms_hold_the_first_and_the_last_quarter_of_the_steps(finished_run: Path, finished_page: Element) -> None:
-    rows = [row for row in json_lines(finished_run / "completions.jsonl") if row["task"] == "document"]
-    traces = part(finished_page, "advantages").figures()["document"]["data"]
-    for kind, steps, trace in (("first", range(1, 16), traces[0]), ("last", range(46, 61), traces[1])):
-        values = [row["advantage"] for row in rows if row["step"] in steps]
-        assert trace["name"] == f"{kind} quarter ({len(values)})"
-        counts = [sum(-3 + i / 4 <= value < -2.75 + i / 4 for value in values) for i in range(24)]
-        counts[0] += sum(value < -3 for value in values)
-        counts[-1] += sum(value >= 3 for value in values)
-        assert trace["y"] == pytest.approx([count / len(values) / 0.25 for count in counts], rel=1e-4)
 
 
 def test_the_gallery_shows_picture_question_gold_answer_and_both_completions(finished_run: Path, finished_page: Element) -> None:
@@ -220,20 +154,6 @@ def test_text_from_a_model_or_a_data_set_cannot_become_markup_or_code(run_folder
     assert part(page, "gallery").text.count("characters left out") >= 2
 
 
-def assert_only_own_scripts(page: Element) -> None:
-    """Scripts are data, or those whose hashes the content policy lists; nothing else runs and nothing is fetched."""
-    (policy,) = [meta.attributes["content"] for meta in page.all("meta") if "http-equiv" in meta.attributes]
-    assert policy is not None
-    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
-    assert (rules["default-src"], rules["img-src"]) == ("'none'", "data: blob:")
-    scripts = [script for script in page.all("script") if script.attributes.get("type") != "application/json"]
-    hashes = ["'sha256-" + b64encode(sha256(str(script.children[0]).encode()).digest()).decode() + "'" for script in scripts]
-    assert rules["script-src"].split() == hashes
-    assert len(hashes) == 2  # plotly.js and the page's own
-    assert not {"iframe", "object", "link", "embed", "base"} & {element.tag for element in page.walk()}
-    assert not any(name.startswith("on") for element in page.walk() for name in element.attributes)
-
-
 def test_the_page_loads_nothing(finished_page: Element) -> None:
     assert_only_own_scripts(finished_page)
     assert loaded(finished_page) == []
@@ -278,32 +198,11 @@ def test_the_error_that_ended_a_run_is_repeated(run_folder: Path) -> None:
     assert "The run ended with an error: RuntimeError: loss became nan at step 31" in page_of(run_folder).text
 
 
-def test_a_term_that_is_switched_off_has_no_plot(run_folder: Path) -> None:
-    path = run_folder / "metrics.csv"
-    header, *rows = path.read_text().splitlines()
-    path.write_text(
-        "\n".join([f"{header},loss/kl,loss/entropy_band", *(f"{row},0.0,{0.0 if i else 0.002}" for i, row in enumerate(rows))]) + "\n"
-    )
-    figures = part(page_of(run_folder), "optimization").figures()
-    assert "Penalty to the reference" not in figures
-    assert "entropy band" in {trace["name"] for trace in figures["Loss"]["data"]}
-
-
 def test_a_folder_with_only_a_configuration_gets_a_page(run_folder: Path) -> None:
     for path in sorted(run_folder.rglob("*"), reverse=True):
         if ".hydra" not in path.parts:
             path.rmdir() if path.is_dir() else path.unlink()
     assert "advantage g2rpo" in page_of(run_folder).text
-
-
-def test_without_the_configuration_curves_are_drawn_without_bands(run_folder: Path) -> None:
-    for path in (run_folder / ".hydra").iterdir():
-        path.unlink()
-    page = page_of(run_folder)
-    assert ".hydra/config.yaml is missing" in page.text
-    figure = part(page, "entropy").figures()["Entropy by task"]
-    assert figure["layout"]["shapes"] == []
-    assert len(curve(figure, TASKS[0])) == 60
 
 
 @pytest.mark.parametrize(
@@ -371,54 +270,3 @@ def test_an_unreadable_summary_is_named(run_folder: Path) -> None:
     (run_folder / "summary.json").write_text('{"status": ')
     with pytest.raises(ValueError, match=r"summary.json: expected a JSON object, got"):
         write_report(run_folder)
-
-
-def test_gradients_of_tasks_are_shown_only_if_they_were_measured(run_folder: Path) -> None:
-    assert page_of(run_folder).all("section", id="equity") == []
-    path = run_folder / "metrics.csv"
-    header, *rows = path.read_text().splitlines()
-    measured = [f"{row},{0.5 if i % 5 == 0 else ''}" for i, row in enumerate(rows)]
-    path.write_text("\n".join([f"{header},equity/min_cosine", *measured]) + "\n")
-    figure = part(page_of(run_folder), "equity").figures()["Smallest cosine between two tasks' gradients"]
-    assert curve(figure, "cosine") == [(step, 0.5) for step in range(1, 61, 5)]
-
-
-def test_cosines_of_tasks_are_a_matrix_of_means_over_the_steps_that_have_them(run_folder: Path) -> None:
-    path = run_folder / "metrics.csv"
-    header, *rows = path.read_text().splitlines()
-    measured = [f"{row},{[0.5, -0.1][i % 2] if i < 2 else ''},{-0.7 if i == 0 else ''}" for i, row in enumerate(rows)]
-    path.write_text("\n".join([f"{header},equity/cosine/math/chart,equity/cosine/general_vqa/chart", *measured]) + "\n")
-    (trace,) = part(page_of(run_folder), "equity").figures()["Cosine between two tasks' gradients, mean"]["data"]
-    cells = {(a, b): value for a, row in zip(trace["y"], trace["z"], strict=True) for b, value in zip(trace["x"], row, strict=True)}
-    assert (cells["math", "chart"], cells["chart", "math"], cells["general_vqa", "chart"]) == (0.2, 0.2, -0.7)
-    assert (cells["math", "math"], cells["math", "document"]) == (1.0, None)
-
-
-def test_two_runs_are_put_side_by_side(run_folder: Path, finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = json.loads((run_folder / ".hydra" / "config.yaml").read_text())
-    config["loss"]["_target_"], config["seed"] = HOSTILE, 7
-    (run_folder / ".hydra" / "config.yaml").write_text(json.dumps(config, ensure_ascii=False))
-    summary = json.loads((run_folder / "summary.json").read_text())
-    summary["heldout"]["after"]["math"] += 0.1
-    summary["benchmarks"]["mmmu"] = {"score": 0.25}
-    (run_folder / "summary.json").write_text(json.dumps(summary))
-    main([str(finished_run), str(run_folder), "--out", str(tmp_path / "both.html")])
-    assert capsys.readouterr().out == f"{tmp_path / 'both.html'}\n"
-    page = parsed((tmp_path / "both.html").read_text())
-    assert part(page, "configuration").rows() == [["loss._target_", "g2rpo.loss.clip.ClipLoss", HOSTILE], ["seed", "-", "7"]]
-    rows = {row[0]: row for row in part(page, "scores").rows()}
-    assert rows["math"][3] == "+0.100"
-    assert rows["chart"][3] == "+0.000"
-    assert (rows["chartqa"], rows["mmmu"]) == (["chartqa", "0.438", "0.438", "+0.000"], ["mmmu", "-", "0.250", "-"])
-    names = [str(finished_run), str(run_folder)]  # both are called 2026-03-01/14-05-12
-    figures = part(page, "curves").figures()
-    assert [trace["name"] for trace in figures["Accuracy, math"]["data"] if "customdata" in trace] == names
-    assert len(curve(figures["Accuracy, mean of the tasks"], names[1])) == 60
-    assert_only_own_scripts(page)
-
-
-def test_a_broken_run_among_several_is_named(run_folder: Path, finished_run: Path, tmp_path: Path) -> None:
-    (run_folder / "summary.json").write_text("[")
-    with pytest.raises(SystemExit, match=re.escape(f"{run_folder}: summary.json: expected a JSON object")):
-        main([str(finished_run), str(run_folder), "--out", str(tmp_path / "both.html")])
-    assert not (tmp_path / "both.html").exists()

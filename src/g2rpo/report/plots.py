@@ -135,11 +135,12 @@ def range_plot(title: str, unit: str, lines: Sequence[tuple[Line, Sequence[float
     """Draw curves, each with its lowest and highest values as a band around it."""
     data: list[dict[str, Any]] = []
     for line, low, high in lines:
+        faint = line.color.replace(")", ", 0.15)")
         shared = {"type": "scatter", "mode": "lines", "x": numbers(line.steps), "legendgroup": line.name}
         edge = {**shared, "line": {"width": 0, "color": line.color}, "showlegend": False, "hoverinfo": "skip"}
         data += [
             {**edge, "y": numbers(low)},
-            {**edge, "y": numbers(high), "fill": "tonexty", "fillcolor": line.color.replace(")", ", 0.15)")},
+            {**edge, "y": numbers(high), "fill": "tonexty", "fillcolor": faint},
         ]
         data.append({
             **shared, "y": numbers(line.values), "name": line.name, "line": {"color": line.color, "width": 2},
