@@ -1,7 +1,8 @@
-"""What it costs to judge in worker processes instead of the trainer's own.  `python perf/rewards.py`
+"""What judging costs: `reward=verifier` beside `openvlthinker`, and a pool beside the trainer's own process.  `python perf/rewards.py`
 
-Judges the same completions by `reward=openvlthinker` inline and in a pool; results must be equal to the bit. Printed are the fastest
-seconds of each in turns, and the pool's over inline's: below 1 the pool is faster, because its workers share the work.
+Printed are the fastest seconds of each in turns. First the same completions, in the mixture of answer types of a generalist run, are
+judged by both rewards: the ratio is verifier over openvlthinker. Then they are judged by the default reward inline and in a pool,
+whose results must be equal to the bit: below 1 the pool is faster, because its workers share the work.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from g2rpo.isolation.inline import score_each
 from g2rpo.isolation.pool import RewardPool
 from g2rpo.records import Prompt
 from g2rpo.reward.openvlthinker import OpenVLThinkerReward
+from g2rpo.reward.verifier import VerifierReward
 
 GOLDS = {
     "multiple choice": "B",
@@ -24,6 +26,15 @@ ANSWERS = {
     "multiple choice": ["B", "(b)", "C"], "numerical": ["1234", "12", "1,234.001"], "OCR": ["invoice 4821", "Invoice No. 4821 total"],
     "spatial grounding": ['{"boxes": [0, 10, 190, 310]}', "[0, 1, 2, 3]"],
 }  # fmt: skip
+
+
+ALL_GOLDS = {**GOLDS, "relaxed": "14", "regression": "2.5", "open-ended": "two dogs are playing in the park"}
+ALL_ANSWERS = {
+    **ANSWERS,
+    "relaxed": ["14", "13.5", "red", "14%"],
+    "regression": ["2.5", "3", "2.75"],
+    "open-ended": ["two dogs play in a park", "two dogs are playing in the park", "a cat"],
+}
 
 
 def cheap(count: int) -> tuple[list[str], list[Prompt]]:
@@ -52,15 +63,54 @@ def _completion(answer: str) -> str:
     return f"<thinking>{'so it is ' * 40}</thinking><answer>{answer}</answer>"
 
 
+def by_type(kind: str, count: int) -> tuple[list[str], list[Prompt]]:
+    """Completions of one answer type, right and wrong, eight to a prompt."""
+    rng = random.Random(kind)
+    if kind == "math":
+        golds = [rf"$\frac{{{rng.randrange(1, 99)}}}{{7}} + \sqrt{{{rng.randrange(2, 40)}}}$" for _ in range(count // 8)]
+        answers = [
+            rng.choice((gold, rf"$\frac{{{rng.randrange(1, 99)}}}{{7}}$", f"{rng.randrange(99)}")) for gold in golds for _ in range(8)
+        ]
+        return [_completion(answer) for answer in answers], [_prompt(i // 8, kind, golds[i // 8]) for i in range(count)]
+    golds, answers = [ALL_GOLDS[kind]] * count, [rng.choice(ALL_ANSWERS[kind]) for _ in range(count)]
+    return [_completion(answer) for answer in answers], [_prompt(i // 8, kind, gold) for i, gold in enumerate(golds)]
+
+
+def compare_rewards(rounds: int) -> None:
+    """Print milliseconds of both rewards for each answer type and for all of them together."""
+    rewards: dict[str, Reward] = {"openvlthinker": OpenVLThinkerReward(), "verifier": VerifierReward()}
+    for reward in rewards.values():
+        score_each(reward, *by_type("math", 8))  # imports sympy
+    totals = dict.fromkeys(rewards, 0.0)
+    for kind in (*ALL_GOLDS, "math"):
+        texts, owners = by_type(kind, 800)
+        best = dict.fromkeys(rewards, float("inf"))
+        # readings are remembered: mathematics is timed once, as the answers of a step are new
+        for _ in range(1 if kind == "math" else rounds):
+            for name, reward in rewards.items():
+                begin = time.perf_counter()
+                score_each(reward, texts, owners)
+                best[name] = min(best[name], time.perf_counter() - begin)
+        totals = {name: totals[name] + best[name] for name in totals}
+        _print_ratio(f"800 {kind}", best)
+    _print_ratio("all types", totals)
+
+
+def _print_ratio(what: str, seconds: dict[str, float]) -> None:
+    release, ours = 1e3 * seconds["openvlthinker"], 1e3 * seconds["verifier"]
+    print(f"{what}: openvlthinker {release:.1f} ms, verifier {ours:.1f} ms, ratio {ours / release:.2f}")
+
+
 def main() -> None:
     """Check that all agree, then print times and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=10)
     args = parser.parse_args()
+    compare_rewards(args.rounds)
     begin = time.perf_counter()
     pool = RewardPool(workers=args.workers)
-    reward: Reward = OpenVLThinkerReward()
+    reward: Reward = VerifierReward()
     with pool.start(reward) as pooled:
         print(f"start returned after {1e3 * (time.perf_counter() - begin):.1f} ms", end=", ")
         pooled.score_all(*cheap(8))

@@ -24,6 +24,7 @@ from mutants_adapter import ADAPTER_MUTANTS
 from mutants_data import DATA_MUTANTS
 from mutants_evaluation import EVALUATION_MUTANTS
 from mutants_model import MODEL_MUTANTS
+from mutants_reward import REWARD_MUTANTS
 from mutants_sweep import SWEEP_MUTANTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -331,6 +332,7 @@ MUTANTS = (
     *MODEL_MUTANTS,
     *ADAPTER_MUTANTS,
     *EVALUATION_MUTANTS,
+    *REWARD_MUTANTS,
     *SWEEP_MUTANTS,
 )
 

@@ -10,7 +10,8 @@ A gold answer is `prompt.answer`. Further accepted answers are `prompt.meta["alt
 texts of a multiple-choice question by letter, and may be missing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from g2rpo.prompt import Prompt
@@ -105,7 +106,14 @@ def _choice(answer: str, gold: Choice) -> Verdict:
 
 
 def _gold_choice(text: str, prompt: Prompt) -> Choice | None:
-    options = {str(letter): str(option) for letter, option in (prompt.meta.get("options") or {}).items()}
+    options = prompt.meta.get("options") or {}
+    return _read_choice(text, tuple((str(letter), str(option)) for letter, option in options.items()))
+
+
+@lru_cache(maxsize=4096)
+def _read_choice(text: str, known: tuple[tuple[str, str], ...]) -> Choice | None:
+    """The gold letters and the options. Cached, because a group shares them."""
+    options = dict(known)
     letters = gold_letters(text, options)
     if letters is None:  # options without letters, as in the gym: the gold answer is the text of one
         return Choice(frozenset(), {}, bare(text)) if not options and bare(text) else None
@@ -146,16 +154,22 @@ def _best(similarity: Any, answer: str, gold: str) -> float:
     return max((similarity(text, gold) for text in texts), default=0.0)
 
 
+@lru_cache(maxsize=8192)
+def _accepts_itself(same: Callable[[str, str], bool], gold: str) -> bool:
+    """Whether a gold answer can be read: then it is a right answer. Cached, because a group shares it."""
+    return same(gold, gold)
+
+
 def _gold_text(text: str, prompt: Prompt) -> str | None:
     return text if readable(text).strip() else None
 
 
 def _gold_expression(text: str, prompt: Prompt) -> str | None:
-    return text if same_expression(text, text) else None
+    return text if _accepts_itself(same_expression, text) else None
 
 
 def _gold_number_text(text: str, prompt: Prompt) -> str | None:
-    return text if same_number(text, text) else None
+    return text if _accepts_itself(same_number, text) else None
 
 
 def _gold_number(text: str, prompt: Prompt) -> float | None:
@@ -169,7 +183,7 @@ def _gold_relaxed(text: str, prompt: Prompt) -> tuple[str, float] | None:
             f"prompt {prompt.id!r}, field meta.tolerance: expected a relative tolerance of at least 0, got {tolerance!r}. "
             "Correct the record."
         )
-    return (text, float(tolerance)) if same_chart_answer(text, text) else None
+    return (text, float(tolerance)) if _accepts_itself(same_chart_answer, text) else None
 
 
 TYPES: Mapping[str, AnswerType] = {

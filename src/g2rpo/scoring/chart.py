@@ -4,6 +4,7 @@ ChartQA's relaxed accuracy (Masry et al. 2022, section 5.1), read as a person re
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from g2rpo.scoring.prediction import plain
@@ -81,6 +82,7 @@ def same_chart_answer(answer: str, gold: str, tolerance: float = TOLERANCE) -> b
     return any(abs(value - target) <= (tolerance + _ROUNDING) * abs(target) for value, target in _readings(got, wanted))
 
 
+@lru_cache(maxsize=8192)
 def read_amount(text: str) -> Amount | None:
     """The amount that a text is, a unit behind it aside; None for anything else, such as `12:30`, `Q1` and `45-50`.
 
@@ -92,6 +94,7 @@ def read_amount(text: str) -> Amount | None:
     return _amount(match) if match and _UNIT.fullmatch(text, match.end()) and not _is_range(text) else None
 
 
+@lru_cache(maxsize=8192)
 def amount_in(text: str) -> Amount | None:
     """The one amount in a sentence: the value behind the last `is` or `=`, or the only number. None if there are several.
 

@@ -106,6 +106,8 @@ def read_option(text: str, options: Mapping[str, str]) -> str | None:
     >>> [read_option(text, options) for text in ("c", "12", "**(B)**", "The answer is a dog", "A or B", "not C. So the answer is B")]
     ['C', 'C', 'B', 'D', None, 'B']
     """
+    if text in options:
+        return text
     text = plain(text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}")
     following = _NEXT_QUESTION.search(text)
     text = text[: following.start()] if following else text
