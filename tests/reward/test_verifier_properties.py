@@ -28,9 +28,29 @@ def accuracy(answer_type: str, gold: str, completion: str, meta: dict[str, Any])
 
 
 PHRASES = st.sampled_from(
-    ["{}", "**{}**", "The answer is {}.", "Answer: {}", r"\boxed{{{}}}", "<think>?</think>{}", "<answer>{}</answer>", "`{}`", "{}.", '"{}"',
-     "It is {}", "Final answer: {}", "So, {}", "({})", "[{}]", "not {}", "{} or B", "maybe {}", "```\n{}\n```", "${}$"]
-)  # fmt: skip
+    [
+        "{}",
+        "**{}**",
+        "The answer is {}.",
+        "Answer: {}",
+        r"\boxed{{{}}}",
+        "<think>?</think>{}",
+        "<answer>{}</answer>",
+        "`{}`",
+        "{}.",
+        '"{}"',
+        "It is {}",
+        "Final answer: {}",
+        "So, {}",
+        "({})",
+        "[{}]",
+        "not {}",
+        "{} or B",
+        "maybe {}",
+        "```\n{}\n```",
+        "${}$",
+    ]
+)
 
 
 @given(
@@ -42,8 +62,11 @@ def test_an_option_that_robust_scoring_accepts_is_accepted(phrase: str, named: s
     assert accuracy("multiple choice", gold, completion, {"options": OPTIONS}) >= robust
 
 
-@given(PHRASES, st.sampled_from(["14", "14%", "0.14", "14 million", "$14", "fourteen", "Red", "yes", "13.5", "2010", "1,400", "14.8"]),
-       st.sampled_from(["14", "14%", "0.14", "14,000,000", "Red", "Yes", "2010", "1400"]))  # fmt: skip
+@given(
+    PHRASES,
+    st.sampled_from(["14", "14%", "0.14", "14 million", "$14", "fourteen", "Red", "yes", "13.5", "2010", "1,400", "14.8"]),
+    st.sampled_from(["14", "14%", "0.14", "14,000,000", "Red", "Yes", "2010", "1400"]),
+)
 def test_a_chart_answer_that_robust_scoring_accepts_is_accepted(phrase: str, answer: str, gold: str) -> None:
     completion = phrase.format(answer)
     robust = ChartQA().score(completion, {"id": "1", "answer": gold}, protocol="robust")
@@ -100,13 +123,22 @@ def other_expression(draw: st.DrawFn) -> Drawn:
     gold, wrong = draw(
         st.sampled_from(
             [
-                (rf"{a}\pi", rf"{other}\pi"), (rf"{a}x+{b}", rf"{a}x+{other}"), (rf"{a}\sqrt{{{b}}}", f"{a}"), (f"{a}", rf"{a}\sqrt{{{b}}}"),
-                (f"({a},{b})", f"({a},{other})"), (f"x<{a}", f"x>{a}"), (rf"\{{{a},{b},{c}\}}", rf"\{{{a},{b},{other}\}}"), (f"{a}", f"{a},{other}"),
-                (rf"\frac{{{a}}}{{{other}}}", rf"\frac{{{other}}}{{{a}}}"), (f"{a}^{{{b}}}", f"{a}^{{{other}}}"), (f"{a}-{b}i", f"{a}+{b}i"),
-                (f"y={a}x", f"y={other}x"), (rf"{a}\times10^{{-{b}}}", rf"{other}\times10^{{-{b}}}"),
+                (rf"{a}\pi", rf"{other}\pi"),
+                (rf"{a}x+{b}", rf"{a}x+{other}"),
+                (rf"{a}\sqrt{{{b}}}", f"{a}"),
+                (f"{a}", rf"{a}\sqrt{{{b}}}"),
+                (f"({a},{b})", f"({a},{other})"),
+                (f"x<{a}", f"x>{a}"),
+                (rf"\{{{a},{b},{c}\}}", rf"\{{{a},{b},{other}\}}"),
+                (f"{a}", f"{a},{other}"),
+                (rf"\frac{{{a}}}{{{other}}}", rf"\frac{{{other}}}{{{a}}}"),
+                (f"{a}^{{{b}}}", f"{a}^{{{other}}}"),
+                (f"{a}-{b}i", f"{a}+{b}i"),
+                (f"y={a}x", f"y={other}x"),
+                (rf"{a}\times10^{{-{b}}}", rf"{other}\times10^{{-{b}}}"),
             ]
         )
-    )  # fmt: skip
+    )
     return gold, draw(st.sampled_from(["{}", "${}$", r"\boxed{{{}}}", "The answer is {}"])).format(wrong), {}
 
 
@@ -170,17 +202,52 @@ def test_a_thousand_changed_answers_are_not_paid_in_full(answer_type: str) -> No
 
 
 HOSTILE = [
-    "word " * 20_000, "9" * 100_000, "[" * 100_000, "(" * 100_000, "{" * 100_000, '{"boxes": ' * 10_000, "1," * 50_000, "A, " * 33_000,
-    "\\frac{" * 16_000, "^" * 100_000, "9^" * 50_000, "<answer>" * 12_000, "<think>" * 14_000, " " * 100_000, "\\boxed{" * 14_000, "is " * 33_000,
-    "雨" * 100_000, "answer is " * 10_000, "-" * 100_000, "(1,2)," * 16_000, "\"" * 100_000, "not A " * 16_000, "\\sqrt" * 20_000, "x=" * 50_000,
-    "1/" * 50_000, "!" * 100_000, "a_" * 50_000, "e\u0301" * 50_000, "1 1/2 " * 16_000, "$" * 100_000, "```" * 33_000, "C. " * 33_000,
-]  # fmt: skip
+    "word " * 20_000,
+    "9" * 100_000,
+    "[" * 100_000,
+    "(" * 100_000,
+    "{" * 100_000,
+    '{"boxes": ' * 10_000,
+    "1," * 50_000,
+    "A, " * 33_000,
+    "\\frac{" * 16_000,
+    "^" * 100_000,
+    "9^" * 50_000,
+    "<answer>" * 12_000,
+    "<think>" * 14_000,
+    " " * 100_000,
+    "\\boxed{" * 14_000,
+    "is " * 33_000,
+    "雨" * 100_000,
+    "answer is " * 10_000,
+    "-" * 100_000,
+    "(1,2)," * 16_000,
+    '"' * 100_000,
+    "not A " * 16_000,
+    "\\sqrt" * 20_000,
+    "x=" * 50_000,
+    "1/" * 50_000,
+    "!" * 100_000,
+    "a_" * 50_000,
+    "e\u0301" * 50_000,
+    "1 1/2 " * 16_000,
+    "$" * 100_000,
+    "```" * 33_000,
+    "C. " * 33_000,
+]
 GOLDS = {
-    "multiple choice": ("B", "AC"), "numerical": ("12.5",), "regression": ("2.5",), "relaxed": ("14", "red bus"), "OCR": ("Invoice No. 4821",),
-    "open-ended": ("two dogs are playing",), "math": (r"\frac{1}{7}+\sqrt{3}", "x^2-4"), "spatial grounding": ('{"boxes": [100, 200, 500, 600]}',),
-    "temporal grounding": ('{"time": [1000, 2000]}',), "tracking": ('{"boxes": {"0": [5, 5, 20, 20]}}',),
+    "multiple choice": ("B", "AC"),
+    "numerical": ("12.5",),
+    "regression": ("2.5",),
+    "relaxed": ("14", "red bus"),
+    "OCR": ("Invoice No. 4821",),
+    "open-ended": ("two dogs are playing",),
+    "math": (r"\frac{1}{7}+\sqrt{3}", "x^2-4"),
+    "spatial grounding": ('{"boxes": [100, 200, 500, 600]}',),
+    "temporal grounding": ('{"time": [1000, 2000]}',),
+    "tracking": ('{"boxes": {"0": [5, 5, 20, 20]}}',),
     "spatial-temporal grounding": ('{"time": [1000, 2000], "boxes": {"0": [5, 5, 20, 20]}}',),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("answer_type", GOLDS)

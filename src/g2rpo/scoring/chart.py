@@ -39,7 +39,6 @@ _UNIT = re.compile(r"[\s.]*(?:[A-Za-z°µ$€£¥₹²³/()'.\s-]{0,40})[.\s]*")
 _TURN = re.compile(r"\b(?:is|was|are|were|equals|answer|about|around|approximately|roughly|of)\b\s*:?|[=≈~:]", re.IGNORECASE)
 _IN_YEAR = re.compile(r"\b(?:in|during|of|for|since|by|from|until|year|years)\s+(?:the\s+)?(?:year\s+)?(?:1[6-9]|20)\d\d\b", re.IGNORECASE)
 _PARENTHESIS = re.compile(r"\([^()]*\)")
-_RANGE = re.compile(r"\bbetween\b|\d\s*(?:-|to|or)\s*[$€£]?\d", re.IGNORECASE)
 _UNSURE = re.compile(r"\b(?:cannot|can't|unable|not sure|unsure|maybe|perhaps|unclear|unknown)\b", re.IGNORECASE)
 _LEAD = re.compile(
     r"(?:so|thus|hence|therefore)?[,\s]*(?:(?:the|my|it|this|that|final|correct|answer|value|color|colour|category|country|label)\s+)*"
@@ -91,7 +90,7 @@ def read_amount(text: str) -> Amount | None:
     """
     text = text.strip(" .()[]")
     match = _AMOUNT.match(text)
-    return _amount(match) if match and _UNIT.fullmatch(text, match.end()) and not _is_range(text) else None
+    return _amount(match) if match and _UNIT.fullmatch(text, match.end()) else None
 
 
 @lru_cache(maxsize=8192)
@@ -107,17 +106,11 @@ def amount_in(text: str) -> Amount | None:
         rest = read_amount(text[turn.end() :])
         if rest is not None:
             return rest
-    if _is_range(text):
-        return None
     for simpler in (text, _PARENTHESIS.sub(" ", text), _IN_YEAR.sub(" ", _PARENTHESIS.sub(" ", text))):
         found = [amount for match in _AMOUNT.finditer(simpler) if (amount := _amount(match)) is not None]
         if len(found) == 1:
             return found[0]
     return None
-
-
-def _is_range(text: str) -> bool:
-    return _RANGE.search(text) is not None and "=" not in text
 
 
 def _amount(match: re.Match[str]) -> Amount | None:
