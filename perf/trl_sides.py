@@ -220,7 +220,7 @@ def theirs(options: argparse.Namespace, clock: Clock) -> None:
     )  # fmt: skip
     made = optimizer([p for p in model.parameters() if p.requires_grad])
     trainer = GRPOTrainer(
-        model=model, reward_funcs=score, args=config, train_dataset=rows, processing_class=processor(encoder), callbacks=[turns],
+        model=model, reward_funcs=score, args=config, train_dataset=rows, processing_class=processor(encoder), callbacks=[Turns()],
         optimizers=(made, torch.optim.lr_scheduler.ConstantLR(made, factor=1.0)),
     )  # fmt: skip
     clock.start()

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from PIL import Image
 
+from g2rpo.evaluation.pictures import save_pictures, worth_showing
 from g2rpo.files import write_whole
 from g2rpo.interfaces import Encoder, PromptSource, Reward, RolloutEngine
 from g2rpo.records import TASKS, Prompt, Sampling
@@ -55,13 +55,13 @@ class HeldoutEvaluation:
         samples: Completions per prompt at `temperature`.
         temperature: 1 is the policy as it acts.
         batch_prompts: Prompts generated for at once.
-        images_per_task: How many images are kept for the report.
+        images_per_task: Number of prompts whose pictures are kept for the report: the worst, the best and the most changed.
         failure_budget: Share of a batch's completions whose reward may fail; they count 0, and are marked `failed` in their row.
         seed: Of sampling; the same before and after.
     """
 
     def __init__(
-        self, *, prompts_per_task: int = 64, samples: int = 4, temperature: float = 1.0, batch_prompts: int = 48, images_per_task: int = 4,
+        self, *, prompts_per_task: int = 64, samples: int = 4, temperature: float = 1.0, batch_prompts: int = 48, images_per_task: int = 6,
         failure_budget: float = 0.0, seed: int = 0,
     ) -> None:  # fmt: skip
         if prompts_per_task < 0:
@@ -99,22 +99,23 @@ class HeldoutEvaluation:
         greedy = self._judged(engine, encoder, reward, batch.prompts, replace(plan, group_size=1, temperature=0.0), 0, device)
         return [_row(prompt, s, g[0]) for prompt, s, g in zip(batch.prompts, sampled, greedy, strict=True)]
 
-    def save_images(self, batch: HeldoutBatch, folder: Path) -> None:
-        """Keep the images of the first `images_per_task` prompts of each task, for the report."""
-        most = self.images_per_task * len(TASKS)
-        folder.mkdir(parents=True, exist_ok=True)
-        for place, prompt in zip(batch.places, batch.prompts, strict=True):
-            for k, image in enumerate(prompt.images if place < most else ()):
-                opened = image if isinstance(image, Image.Image) else Image.open(image)
-                opened.convert("RGB").save(folder / f"{prompt.id.replace('/', '-')}-{k}.png")
-
     def result(self, rows: Sequence[dict[str, Any]]) -> HeldoutResult:
         """The scores of some rows; `macro` is nan without rows."""
         return _result(rows)
 
-    def write(self, path: Path, rows: Sequence[dict[str, Any]]) -> None:
-        """Write the rows atomically."""
-        write_jsonl(path, rows)
+    def write(self, folder: Path, name: str, rows: Sequence[dict[str, Any]], prompts: Sequence[Prompt], read: Read = list) -> None:
+        """Write `folder/<name>.jsonl` atomically, and the pictures of the prompts that the report shows beside it.
+
+        Args:
+            folder: `heldout` in the run folder.
+            name: Name of the validation.
+            rows: The rows of all ranks.
+            prompts: All held-out prompts.
+            read: Gets the images of some prompts and leaves out those that cannot be used.
+        """
+        write_jsonl(folder / f"{name}.jsonl", rows)
+        kept = self._worth_showing(rows, folder / "before.jsonl")
+        save_pictures(read([prompt for prompt in prompts if prompt.id in kept]), folder / "images")
 
     def read(self, path: Path) -> HeldoutResult:
         """The scores of rows that an earlier run wrote."""
@@ -129,15 +130,29 @@ class HeldoutEvaluation:
         scored = score_rollouts(reward, prompts, rollouts, self.failure_budget)
         tokens = rollouts.completion_mask.sum(1).tolist()
         verdicts = [
-            {"completion": text, "accuracy": accuracy, "format": form, "completion_tokens": length} | ({"failed": True} if failed else {})
-            for text, accuracy, form, length, failed in zip(
+            {"completion": text, "accuracy": accuracy, "format": form, "completion_tokens": length, "finished": finished}
+            | ({"failed": True} if failed else {})
+            for text, accuracy, form, length, failed, finished in zip(
                 rollouts.texts, scored.scores.parts["accuracy"].tolist(), scored.scores.parts["format"].tolist(), tokens,
-                scored.failed.tolist(), strict=True,
+                scored.failed.tolist(), rollouts.finished.tolist(), strict=True,
             )
         ]  # fmt: skip
         if scored.failed.any():
             log.warning("held-out: %d of %d completions could not be judged and count 0", int(scored.failed.sum()), len(verdicts))
         return [verdicts[i : i + plan.group_size] for i in range(0, len(verdicts), plan.group_size)]
+
+    def _worth_showing(self, rows: Sequence[dict[str, Any]], before: Path) -> set[str]:
+        """Ids of the prompts whose pictures the report needs: the worst, the best and the most changed of each task."""
+        earlier = {row["prompt_id"]: _sampled(row) for row in (read_jsonl(before) if before.exists() else ())}
+        by_task: dict[str, dict[str, float]] = {}
+        for row in rows:
+            by_task.setdefault(row["task"], {})[row["prompt_id"]] = _sampled(row)
+        return {name for scores in by_task.values() for name in worth_showing(scores, earlier, self.images_per_task)}
+
+
+def _sampled(row: dict[str, Any]) -> float:
+    accuracies = [sample["accuracy"] for sample in row["samples"]]
+    return sum(accuracies) / len(accuracies)
 
 
 def _row(prompt: Prompt, samples: list[dict[str, Any]], greedy: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from g2rpo.training.benchmark_callback import Benchmarks
 from g2rpo.training.build import build_data, build_module, build_trainer
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.estimate_run import write_estimate
+from g2rpo.training.gold_check import refuse_bad_golds
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts
 from g2rpo.training.pilot import measure_bands
@@ -62,7 +63,9 @@ def run_training(cfg: DictConfig, *, write_report: WriteReport, conf: Path | Non
     quieten()
     timer, folder = Timer(), Path(cfg.run_dir)
     checkpoint = resume_checkpoint(cfg.resume, folder)
-    with build_parts(cfg).started() as parts:
+    built = build_parts(cfg)
+    with built.started() as parts:
+        refuse_bad_golds(parts.source, parts.reward, tasks=tuple(parts.mix.shares), rules=built.reward, folder=folder, seed=cfg.seed)
         if isinstance(parts.algorithm.shaping, Pilot):
             return measure_bands(cfg, parts, folder, conf)
         return _trained(cfg, parts, folder, timer, checkpoint, write_report)

@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from g2rpo import ranks
+from g2rpo.data.loading import reader
 from g2rpo.evaluation.heldout import HeldoutBatch, HeldoutEvaluation, HeldoutResult
 from g2rpo.evaluation.suite import SuiteEvaluation
 from g2rpo.interfaces import Encoder, Reward, RolloutEngine
@@ -49,19 +50,18 @@ class Validation:
         self._started_s = time.perf_counter()
 
     def answer(self, batch: HeldoutBatch, *, engine: RolloutEngine, encoder: Encoder, reward: Reward, device: torch.device) -> None:
-        """Answer and judge the prompts of this rank's share of a batch, and keep some of their pictures."""
+        """Answer and judge the prompts of this rank's share of a batch."""
         if not batch.prompts:
             return
-        found = self.heldout.score(engine, encoder, reward, batch, device)
-        self._rows += zip(batch.places, found, strict=True)
-        self.heldout.save_images(batch, self.folder / "heldout" / "images")
+        self._rows += zip(batch.places, self.heldout.score(engine, encoder, reward, batch, device), strict=True)
 
     def finish(self, trainer: L.Trainer) -> dict[str, float]:
         """Join the rows of all ranks and write them on the first; the metrics of the validation, equal on every rank."""
         rows = [row for _, row in sorted(ranks.listed(self._rows), key=lambda placed: placed[0])]
         name = validation_name(trainer)
         if trainer.is_global_zero:
-            self.heldout.write(self.folder / "heldout" / f"{name}.jsonl", rows)
+            source, encoder = trainer.datamodule.stream.source, trainer.datamodule.encoder
+            self.heldout.write(self.folder / "heldout", name, rows, self.heldout.prompts(source), read=reader(source, encoder.fit))
         result = self.results[name] = self.heldout.result(rows)
         if trainer.state.fn == TrainerFn.FITTING:
             self.spent_s += time.perf_counter() - self._started_s
