@@ -1,4 +1,4 @@
-"""The page as a whole: its numbers are those of the files, it loads nothing, and it copes with half a run."""
+"""The whole page: its numbers are those of the files, it loads nothing, and half a run will do."""
 
 import json
 import re
