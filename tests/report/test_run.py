@@ -192,6 +192,17 @@ def test_a_run_that_has_just_begun_says_what_is_missing(run_folder: Path) -> Non
     assert "not there yet" in html
 
 
+def test_in_an_unfinished_run_the_latest_validation_takes_the_place_of_the_one_after_training(run_folder: Path) -> None:
+    (run_folder / "summary.json").unlink()
+    (run_folder / "heldout" / "after.jsonl").rename(run_folder / "heldout" / "step_10.jsonl")
+    (run_folder / "heldout" / "step_9.jsonl").write_text("")
+    page = page_of(run_folder)
+    assert "heldout/after.jsonl is missing: heldout/step_10.jsonl, the latest validation, takes its place." in page.text
+    after = [row for row in json_lines(run_folder / "heldout" / "step_10.jsonl") if row["task"] == "math"]
+    expected = statistics.mean(sample["accuracy"] for row in after for sample in row["samples"])
+    assert part(page, "scores").rows()[TASKS.index("math")][3] == f"{expected:.3f}"
+
+
 def test_the_error_that_ended_a_run_is_repeated(run_folder: Path) -> None:
     (run_folder / "summary.json").unlink()
     (run_folder / "error.txt").write_text("Traceback (most recent call last):\n  ...\nRuntimeError: loss became nan at step 31\n")

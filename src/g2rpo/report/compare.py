@@ -59,7 +59,7 @@ def comparison_page(runs: Sequence[Run]) -> str:
         changes=[f"change, {name}" for name in names[1:]],
         facts=[
             ["state", *("not finished" if run.summary is None else "finished" for run in runs)],
-            ["steps", *(str(len(run.metrics)) for run in runs)],
+            ["steps", *(str(max(run.metrics, default=0)) for run in runs)],
             ["training time", *(duration_text(run.stage_s.get("train", math.fsum(run.column("time/step_s")[1]))) for run in runs)],
         ],
     )

@@ -75,13 +75,13 @@ def _tiles(run: Run, sampled: Comparison, greedy: Comparison) -> list[tuple[str,
         words = _arrow(score_text, own.before.get("macro", math.nan), own.after.get("macro", math.nan))
         change = change_cell(own.change("macro"))
         scores.append((f"Held-out score, {name}", words, remark, None if change == "-" else change))
-    done = int(run.summary["steps"]) if run.summary and "steps" in run.summary else len(run.metrics)
+    done = int(run.summary["steps"]) if run.summary and "steps" in run.summary else max(run.metrics, default=0)
     planned = run.settings.max_steps
     if "train" in run.stage_s:
         took, remark = run.stage_s["train"], f"{duration_text(sum(run.stage_s.values()))} for the whole run"
     else:
         took, remark = math.fsum(run.column("time/step_s")[1]), "sum of time/step_s"
-    steps = f"of {planned}" if planned is not None and planned > 0 else "rows of metrics.csv"
+    steps = f"of {planned}" if planned is not None and planned > 0 else "last step of metrics.csv"
     return [*scores, ("Steps", str(done), steps, None), ("Training time", duration_text(took), remark, None)]
 
 
