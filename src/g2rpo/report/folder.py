@@ -161,7 +161,7 @@ def _heldout_prompt(row: Row) -> HeldoutPrompt:
         answer=row.text("answer"),
         answer_type=row.text("answer_type"),
         samples=tuple(_completion(sample) for sample in row.list_of("samples")),
-        greedy=_completion(row.inner("greedy", row.fields.get("greedy"))),
+        greedy=_completion(row.inner("greedy")),
     )
 
 

@@ -80,7 +80,7 @@ def read_training(rows: Iterable[Row]) -> tuple[dict[str, Draws], list[TrainingP
 
 def _completion(row: Row) -> TrainingCompletion:
     accuracy, form = row.number("accuracy"), row.number("format")
-    parts = row.inner("parts", row.fields["parts"]) if "parts" in row.fields else None
+    parts = row.inner("parts") if "parts" in row.fields else None
     return TrainingCompletion(
         text=row.text("completion"),
         verdict=verdict(accuracy, form, finished=row.fields.get("finished") is not False),
