@@ -23,6 +23,7 @@ from mutant import Mutant
 from mutants_adapter import ADAPTER_MUTANTS
 from mutants_data import DATA_MUTANTS
 from mutants_evaluation import EVALUATION_MUTANTS
+from mutants_mathematics import MATHEMATICS_MUTANTS
 from mutants_model import MODEL_MUTANTS
 from mutants_sweep import SWEEP_MUTANTS
 
@@ -329,6 +330,7 @@ MUTANTS = (
     Mutant("dashboard: metric twice", "dashboard/view.py", "and metric.name not in bounds", "", "dashboard/test_view.py"),
     *DATA_MUTANTS,
     *MODEL_MUTANTS,
+    *MATHEMATICS_MUTANTS,
     *ADAPTER_MUTANTS,
     *EVALUATION_MUTANTS,
     *SWEEP_MUTANTS,
