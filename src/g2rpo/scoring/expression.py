@@ -144,4 +144,5 @@ def _squeezed(text: str) -> str:
     """The last span without white space and signs that say nothing."""
     found = spans(text)
     span = found[-1] if found else text
-    return _SILENT.sub("", _dressed_down(span)).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").rstrip(".")
+    short = _SILENT.sub("", _dressed_down(span)).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").rstrip(".")
+    return short or span.strip(" $.")
