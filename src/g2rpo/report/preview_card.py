@@ -84,7 +84,9 @@ def dots(marks: Marks) -> str:
 
 def _verdicts(trials: tuple[Trial, ...]) -> str:
     head = "".join(f"<th>{name}</th>" for name in ("answer", *SCORES))
-    rows = "".join(f"<tr><td>{trial.name}</td>{_scores(trial)}</tr>" for trial in trials)
+    rows = "".join(
+        f"<tr><td>{trial.name} <code>{escape(shorten_middle(trial.answer))}</code></td>{_scores(trial)}</tr>" for trial in trials
+    )
     return f'<table class="judged"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
 
 

@@ -8,7 +8,7 @@ from html import escape
 
 from g2rpo.records import TASKS
 from g2rpo.report.document import document
-from g2rpo.report.examine import GARBAGE, Examined, Shown
+from g2rpo.report.examine import Examined, Shown
 from g2rpo.report.markup import section, table, task_name
 from g2rpo.report.palette import GRID, INK, MUTED
 from g2rpo.report.preview_card import card
@@ -152,8 +152,9 @@ def _flagged(seen: Seen, anchors: Mapping[int, str]) -> str:
     return section(
         anchor="flagged",
         title="Flagged prompts",
-        caption="A prompt is flagged if an image cannot be read, if its gold answer in the asked format does not get accuracy 1, if an "
-        "empty or a garbage answer gets any, or if its coordinates do not fit the grid. A prompt whose images cannot be read "
+        caption="A prompt is flagged if an image cannot be read, if the reward does not accept its gold answer (as it is, and as the "
+        "prompt asks for it) or pays a wrong answer like it, which training refuses, or if its "
+        "coordinates do not fit the grid. A prompt whose images cannot be read "
         "ends training with data.on_error=raise; with skip, the next one of its task takes its place. A prompt that is too long is never "
         "cut: the next one takes its place, and summary.json counts it.",
         body=parts,
@@ -191,8 +192,9 @@ def _cards(seen: Seen, anchors: Mapping[int, str]) -> str:
         anchor="prompts",
         title="Prompts",
         caption="Coordinates of gold answers are drawn on a grid from 0 to 1000 over the image, whatever its size: x to the right, y down "
-        "from the upper left corner, a box as [left, upper, right, lower]. The reward judges <thinking>...</thinking><answer>ANSWER"
-        f"</answer> with three answers: the gold one, none, and {GARBAGE!r}. The text is what the model reads; the placeholder of an image "
+        "from the upper left corner, a box as [left, upper, right, lower]. The reward judges the gold answer as it is, in the form "
+        "that the prompt asks for, and wrong answers, each behind some thinking in the tags that the prompt "
+        "names. The text is what the model reads; the placeholder of an image "
         "stands once, with its number of tokens.",
         body="".join(parts),
     )
