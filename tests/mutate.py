@@ -23,6 +23,7 @@ from mutant import Mutant
 from mutants_adapter import ADAPTER_MUTANTS
 from mutants_data import DATA_MUTANTS
 from mutants_evaluation import EVALUATION_MUTANTS
+from mutants_gold import GOLD_MUTANTS
 from mutants_model import MODEL_MUTANTS
 from mutants_sweep import SWEEP_MUTANTS
 
@@ -328,6 +329,7 @@ MUTANTS = (
     ),
     Mutant("dashboard: metric twice", "dashboard/view.py", "and metric.name not in bounds", "", "dashboard/test_view.py"),
     *DATA_MUTANTS,
+    *GOLD_MUTANTS,
     *MODEL_MUTANTS,
     *ADAPTER_MUTANTS,
     *EVALUATION_MUTANTS,
