@@ -45,8 +45,7 @@ class PromptStream:
         """Turns that each task had."""
         self.places: dict[str, int] = {}
         """Prompts of each task that are behind us, served or not, over all epochs."""
-        self.sizes = sizes
-        """Training prompts of each task; None for an endless one."""
+        self._sizes = sizes
         self._order: dict[str, tuple[int, list[int]]] = {}
         self._in_flight: dict[str, Turn] = {}
 
@@ -88,7 +87,7 @@ class PromptStream:
 
     def _next(self, task: str, places: dict[str, int]) -> Turn:
         """The next prompt of a task that is admitted; where none is in a whole epoch, the one after that all the same."""
-        size = self.sizes[task]
+        size = self._sizes[task]
         for _ in range(size or 1):
             place = places.get(task, 0)
             places[task] = place + 1
