@@ -42,6 +42,7 @@ class Shown:
 class Trial:
     """What the reward says of one of the answers that training tries before it starts."""
 
+    prompt: Prompt
     tried: Try
     scores: Mapping[str, float]
     problem: str = ""
@@ -109,7 +110,7 @@ def examine(prompt: Prompt, *, encoder: QwenEncoder, loading: Loading, reward: R
     gold = final_answer(tidy_tags(prompt.answer))
     trials = tuple(_trial(tried, prompt, reward) for tried in tries_of(prompt))
     marks = marks_of(gold)
-    problems = [*(image.problem for image in shown), encoding, _fault(prompt, trials), off_grid(marks)]
+    problems = [*(image.problem for image in shown), encoding, *_complaints(trials), off_grid(marks)]
     most = loading.max_prompt_tokens
     return Examined(
         prompt=prompt,
@@ -137,9 +138,10 @@ def complaint(trial: Trial) -> str:
     return f"accuracy {accuracy:g} for a wrong answer" if accuracy >= 1 - NEARLY else ""
 
 
-def _fault(prompt: Prompt, trials: Sequence[Trial]) -> str:
-    """Why training would refuse the prompt."""
-    return fault_of(prompt, [(trial.tried, Failed(reason=trial.problem) if trial.problem else trial.scores) for trial in trials])
+def _complaints(trials: Sequence[Trial]) -> list[str]:
+    """Why training would refuse the prompt, if it would."""
+    verdicts = [(trial.tried, Failed(reason=trial.problem) if trial.problem else trial.scores) for trial in trials]
+    return [fault_of(trials[0].prompt, verdicts)]
 
 
 def marks_of(gold: str) -> Marks:
@@ -195,11 +197,11 @@ def _trial(tried: Try, prompt: Prompt, reward: Reward) -> Trial:
     try:
         scores = {part: float(value) for part, value in reward.score(tried.completion, prompt).items()}
     except Exception as error:  # noqa: BLE001 - a reward may raise anything; it is shown on the card
-        return Trial(tried=tried, scores={}, problem=_words(error))
+        return Trial(prompt=prompt, tried=tried, scores={}, problem=_words(error))
     missing = [part for part in REQUIRED if part not in scores]
     unusable = [f"{part}={value}" for part, value in scores.items() if not math.isfinite(value)]
     problem = f"it returned no {', '.join(missing)}" if missing else f"it returned {', '.join(unusable)}" if unusable else ""
-    return Trial(tried=tried, scores=scores, problem=problem)
+    return Trial(prompt=prompt, tried=tried, scores=scores, problem=problem)
 
 
 def _words(error: Exception) -> str:
