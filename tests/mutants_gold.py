@@ -12,7 +12,7 @@ GOLD_MUTANTS = (
     Mutant("gold: an option of the same text is wrong", WRONG, ".strip().lower() not in same", ".strip().lower() != same", T_WRONG),
     Mutant("gold: a far number is near", WRONG, "+ 7919", "+ 0", T_WRONG),
     Mutant("gold: exponents are changed", WRONG, "(?<![_^]\\{)", "", T_WRONG),
-    Mutant("gold: sines are changed", WRONG, "sin|cos", "cos", T_WRONG),
+    Mutant("gold: sines are changed", WRONG, r"[^\W\d_]{3,}", r"[^\W\d_]{7,}", T_WRONG),
     Mutant("gold: both sides of an equation are changed", WRONG, 'bare.rfind("=") + 1', "0", T_WRONG),
     Mutant("gold: 4 / 2 is not 2", WRONG, "if above != below**2 else []", "", T_WRONG),
     Mutant("gold: 2 sqrt(4) is not 4", WRONG, "if radicand not in (0, factor**2) else []", "", T_WRONG),

@@ -118,6 +118,11 @@ def test_prompts_are_left_out_and_come_without_images_where_none_are_needed(stor
     assert [source.get("chart", index, "train").answer for index in range(7)] == [before[0], *before[2:8]]
 
 
+def test_a_file_as_path_is_refused_with_what_to_type(stored: str) -> None:
+    with pytest.raises(ValueError, match=r"got the file .*train\.parquet; use data\.path=parquet data\.data_files=.*train\.parquet"):
+        HubSource(path=f"{stored}/train.parquet", format=own_format(), **OPTIONS)
+
+
 def streamed(path: str, **options: Any) -> HubStream:
     return HubStream(path=path, format=own_format(), **OPTIONS, **options)
 
