@@ -23,7 +23,6 @@ from mutant import Mutant
 from mutants_adapter import ADAPTER_MUTANTS
 from mutants_data import DATA_MUTANTS
 from mutants_evaluation import EVALUATION_MUTANTS
-from mutants_gold import GOLD_MUTANTS
 from mutants_model import MODEL_MUTANTS
 from mutants_sweep import SWEEP_MUTANTS
 
@@ -329,7 +328,6 @@ MUTANTS = (
     ),
     Mutant("dashboard: metric twice", "dashboard/view.py", "and metric.name not in bounds", "", "dashboard/test_view.py"),
     *DATA_MUTANTS,
-    *GOLD_MUTANTS,
     *MODEL_MUTANTS,
     *ADAPTER_MUTANTS,
     *EVALUATION_MUTANTS,
