@@ -12,6 +12,9 @@ from geometry3k import ROWS, Problem, write_parquet
 from hydra.utils import instantiate
 
 from g2rpo import cli
+from g2rpo.data.stream import PromptStream
+from g2rpo.report.preview import Preview
+from g2rpo.training.parts import build_parts
 
 COMMAND = re.compile(r"^    python (train\.py data=hub data\.path=parquet .*)$", re.MULTILINE)
 
@@ -59,7 +62,11 @@ def test_the_preview_flags_nothing(
     options: list[str], composed: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    cli.train(composed(*options, "preview=8", f"run_dir={tmp_path / 'run'}"))
+    parts = build_parts(composed(*options))
+    stream = PromptStream(source=parts.source, mix=parts.mix, seed=0)
+    Preview(prompts=8).write(
+        tmp_path, source=parts.source, tasks=("math",), next_of=stream.next_of, seed=0, encoder=parts.model.encoder(), reward=parts.reward
+    )
     assert any(re.match(r"math +8 shown, 0 flagged", line) for line in caplog.messages)
 
 
