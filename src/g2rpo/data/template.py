@@ -1,5 +1,6 @@
 """What the model is told beside the question: how to think and answer, and in which form an answer of its type is wanted."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from g2rpo.prompt import answer_kind
@@ -16,6 +17,11 @@ class PromptTemplate:
     def __init__(self, *, instruction: str, hints: Mapping[str, str]) -> None:
         self.instruction = instruction.strip()
         self.hints = {answer_kind(name): hint.strip() for name, hint in hints.items()}
+
+    @property
+    def speaks_of_image(self) -> bool:
+        """Whether the instruction tells the model to look at an image."""
+        return re.search(r"(?i)\b(?:image|picture|photo|figure)s?\b", self.instruction) is not None
 
     def text(self, question: str, options: Sequence[str], answer_type: str) -> str:
         """The user's turn."""
