@@ -14,7 +14,7 @@ from typing import Any
 
 from g2rpo.data.arrow_rows import records_of
 from g2rpo.data.fields import Notes, is_media
-from g2rpo.data.file_source import RowFormat, check_new, split_rows
+from g2rpo.data.file_source import RowFormat, check_counts, check_new, others, split_rows
 from g2rpo.data.loading import Loading
 from g2rpo.data.record_images import located
 from g2rpo.data.rows import BadRecord
@@ -64,8 +64,8 @@ class HubColumns:
                 raise ValueError(f"data.columns.{field}: the data set has no column {column!r}; it has {', '.join(names)}")
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """A record under our names."""
-        return {field: record[column] for field, column in self.columns.items()} | self.values
+        """A record under our names; columns that were left aside are missing."""
+        return {field: record[column] for field, column in self.columns.items() if column in record} | self.values
 
 
 class HubSource:
@@ -84,15 +84,16 @@ class HubSource:
         heldout: Held-out prompts of each task at most; never more than a tenth of the task.
         on_error: `raise` at the first unusable record, or `skip` those, counted and listed in summary.json.
         seed: Of the choice of held-out prompts.
+        check_golds: Maximum number of records whose gold answers go through the reward before training; 0 checks none.
     """
 
     def __init__(
         self, *, path: str, columns: Mapping[str, str], format: RowFormat, name: str | None = None, split: str = "train",
         data_files: Any = None, values: Mapping[str, Any] | None = None, root: str | None = None, loading: Loading | None = None,
-        heldout: int = 64, on_error: str = "raise", seed: int = 0,
+        heldout: int = 64, on_error: str = "raise", seed: int = 0, check_golds: int = 20_000,
     ) -> None:  # fmt: skip
-        if heldout < 0:
-            raise ValueError(f"data.heldout: expected 0 or more prompts of each task, got {heldout}")
+        check_counts(heldout, check_golds)
+        self.check_golds = check_golds
         self.columns = HubColumns(columns=columns, values=values, root=root)
         self.format = format
         self.loading = loading or Loading()
@@ -115,9 +116,19 @@ class HubSource:
         number = self._places[task][self._splits[task][split][index]]
         return hub_prompt(self.columns, self.format, self._rows[number], number, self.label)
 
+    def without_images(self, task: str, index: int, split: str) -> Prompt:
+        """Return the same prompt as `get` without its images, which take long to fetch."""
+        number = self._places[task][self._splits[task][split][index]]
+        return hub_prompt(self.columns, self.format, self._texts[number], number, self.label)
+
+    def leave_out(self, task: str, split: str, indices: Collection[int]) -> None:
+        """Serve these prompts no longer; the others of their task and split close up."""
+        self._splits[task][split] = others(self._splits[task][split], indices)
+
     def _index(self) -> None:
         start_s = time.perf_counter()
         read = sorted({*self.columns.columns.values()})
+        self._texts = self._rows.select_columns([column for field, column in self.columns.columns.items() if field != "images"])
         records = records_of(self._rows.select_columns(read))
         notes = Notes()
         for number, task, record in usable_rows(records, self.columns, self.format, self.skips, self.label):
