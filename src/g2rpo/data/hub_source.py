@@ -51,14 +51,14 @@ class HubColumns:
                     raise ValueError(f"data.{key}.{name}: unknown field{hint}")
 
     def check_against(self, names: Sequence[str]) -> None:
-        """Raises `ValueError` for a column that the data set does not have, and for images that it has and nothing reads."""
+        """Raises `ValueError` for a column that the data set does not have; warns of images that it has and nothing reads."""
         has_images = any({"images", "image", "path", "messages", "conversations"} & set(known) for known in (self.columns, self.values))
         media = [name for name in names if is_media(name) and name not in self.columns.values()]
         if media and not has_images:
-            raise ValueError(
-                f"data.columns.images: the data set has a column {media[0]!r}, and nothing reads it; set data.columns.images={media[0]}, "
-                "or +data.values.images=[] to train on the text alone"
-            )
+            log.warning(
+                "data.columns.images: the data set has a column %r, and nothing reads it; set data.columns.images=%s, "
+                "or +data.values.images=[] to train on the text alone", media[0], media[0],
+            )  # fmt: skip
         for field, column in self.columns.items():
             if column not in names:
                 raise ValueError(f"data.columns.{field}: the data set has no column {column!r}; it has {', '.join(names)}")
