@@ -11,10 +11,14 @@ class PromptTemplate:
 
     Args:
         instruction: Said of every question.
+        think_tag: Name of the tags around the thinking that the instruction asks for.
         hints: By answer type, as data sets write it (`multiple choice`, `OCR`, ...); a type without a hint gets none.
     """
 
-    def __init__(self, *, instruction: str, hints: Mapping[str, str]) -> None:
+    def __init__(self, *, instruction: str, hints: Mapping[str, str], think_tag: str = "thinking") -> None:
+        if instruction and f"<{think_tag}>" not in instruction and "<think" in instruction:
+            raise ValueError(f"template.think_tag: expected the tag that template.instruction asks for, got {think_tag!r}")
+        self.think_tag = think_tag
         self.instruction = instruction.strip()
         self.hints = {answer_kind(name): hint.strip() for name, hint in hints.items()}
 
