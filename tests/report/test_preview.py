@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -277,8 +278,13 @@ def test_an_image_that_cannot_be_read_is_named_and_the_others_are_shown(page_of:
 
 
 def test_a_text_that_the_encoder_refuses_is_named(page_of: Callable[..., Element]) -> None:
-    (flag,) = flags(page_of([asked(text="what is <|image_pad|>?")]))
+    (flag,) = flags(page_of([asked(text="<image>, <image> or <image>?", images=[Image.new("RGB", (64, 64))] * 2)]))
     assert flag.startswith("the model's encoder refuses the prompt: ValueError: prompt")
+
+
+def test_a_warning_of_the_source_flags_the_prompt(page_of: Callable[..., Element]) -> None:
+    html = page_of([replace(asked(), meta={"file": "rows.jsonl", "line": 1, "warning": "there is no image, though ..."})])
+    assert flags(html) == ["there is no image, though ..."]
 
 
 def test_what_the_source_skipped_is_counted_and_listed(page_of: Callable[..., Element]) -> None:

@@ -110,14 +110,14 @@ def examine(prompt: Prompt, *, encoder: QwenEncoder, loading: Loading, reward: R
     gold = final_answer(tidy_tags(prompt.answer))
     trials = tuple(_trial(tried, prompt, reward) for tried in tries_of(prompt))
     marks = marks_of(gold)
-    problems = [*(image.problem for image in shown), encoding, *_complaints(trials), off_grid(marks)]
+    problems = [*(image.problem for image in shown), encoding, *_complaints(trials), off_grid(marks), str(prompt.meta.get("warning", ""))]
     most = loading.max_prompt_tokens
     return Examined(
         prompt=prompt,
         place=place(prompt),
         gold=gold,
         images=shown,
-        chat=encoder.chat_text(prompt),
+        chat=_chat(prompt, encoder),
         tokens=tokens,
         trials=trials,
         marks=marks,
@@ -167,6 +167,13 @@ def off_grid(marks: Marks) -> str:
     if any(not 0 <= value <= GRID for value in numbers):
         return f"coordinates of the gold answer lie outside the grid from 0 to {GRID}: pixels?"
     return ""
+
+
+def _chat(prompt: Prompt, encoder: QwenEncoder) -> str:
+    try:
+        return encoder.chat_text(prompt)
+    except ValueError:  # told as the reason why the encoder refuses the prompt
+        return prompt.text
 
 
 def _loaded(prompt: Prompt, image: object, loading: Loading) -> Image.Image | str:
