@@ -145,8 +145,9 @@ def json_lines(file: Path) -> list[dict[str, Any]]:
 
 
 def test_a_run_writes_one_row_of_declared_numbers_a_step(finished: Path) -> None:
-    rows = metrics(finished)
-    assert [row["step"] for row in rows] == ["1", "2"]
+    validated, *rows = metrics(finished)
+    assert [row["step"] for row in (validated, *rows)] == ["0", "1", "2"]
+    assert {name.partition("/")[0] for name, cell in validated.items() if cell} == {"step", "val"}
     columns = [name for name in rows[0] if name != "step"]
     assert {name for name in columns if metric_of(name).unit == ""} == set()
     # four prompts of six tasks a step: cells of a task that had none are empty, before its first prompt and after its last
@@ -166,11 +167,12 @@ def test_a_run_writes_every_completion_with_its_verdict(finished: Path) -> None:
     rows = json_lines(finished / "completions.jsonl")
     assert [row["step"] for row in rows] == [1] * 8 + [2] * 8
     assert {tuple(row) for row in rows} == {(
-        "step", "task", "prompt_id", "prompt", "answer", "completion", "reward", "accuracy", "format", "advantage", "completion_tokens",
-        "finished", "parts",
+        "step", "rollout_batch", "task", "prompt_id", "prompt", "answer", "completion", "reward", "accuracy", "format", "advantage",
+        "completion_tokens", "finished", "parts",
     )}  # fmt: skip
-    logged = [float(row["reward/total"]) for row in metrics(finished)]
-    assert [sum(row["reward"] for row in rows if row["step"] == step) / 8 for step in (1, 2)] == pytest.approx(logged, abs=1e-6)
+    logged = [float(row["reward/total"]) for row in metrics(finished) if row["reward/total"]]
+    means = [sum(row["reward"] for row in rows if row["step"] == step) / 8 for step in (1, 2)]
+    assert means == pytest.approx(logged, abs=1e-6)
     assert all(1 <= row["completion_tokens"] <= 8 for row in rows)
     assert all(row["parts"]["accuracy"] == row["accuracy"] and {"format", "structure"} <= set(row["parts"]) for row in rows)
     assert {path.stem for path in (finished / "images").iterdir()} == {row["prompt_id"].replace("/", "-") + "-0" for row in rows}
@@ -251,7 +253,7 @@ def test_evaluate_scores_a_checkpoint_without_training_it(finished: Path, train:
     assert (summary["status"], summary["steps"]) == ("finished", 0)
     after = json.loads((finished / "summary.json").read_text())["heldout"]["after"]
     assert summary["heldout"]["after"] == pytest.approx(after, abs=1e-6)
-    assert not (folder / "metrics.csv").exists()
+    assert [row["step"] for row in metrics(folder)] == ["0"]  # an evaluation is a validation before the first step
 
 
 def complaint(train: Callable[..., Path], caplog: pytest.LogCaptureFixture, tmp_path: Path, *options: str) -> str:
@@ -377,7 +379,7 @@ def test_two_processes_train_and_one_writes(tiny_folder: Path, tmp_path: Path) -
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["status"] == "finished"
     with (tmp_path / "run" / "metrics.csv").open() as file:
-        assert [row["step"] for row in csv.DictReader(file)] == [str(step + 1) for step in range(summary["steps"])]
+        assert [row["step"] for row in csv.DictReader(file)] == [str(step) for step in range(summary["steps"] + 1)]
     drawn = [json.loads(line)["prompt_id"] for line in (tmp_path / "run" / "completions.jsonl").read_text().split("\n") if line]
     assert len(set(drawn)) > summary["steps"]
     assert not list((tmp_path / "run").glob("error*"))

@@ -23,9 +23,9 @@ def build_module(cfg: DictConfig, parts: Parts) -> G2RPOModule:
     return G2RPOModule(**_arguments(cfg, parts, policy))
 
 
-def build_data(cfg: DictConfig, parts: Parts) -> PromptDataModule:
-    """The stream of training prompts and the held-out prompts."""
-    updates = max(1, cfg.trainer.max_steps)
+def build_data(cfg: DictConfig, parts: Parts, *, updates: int | None = None) -> PromptDataModule:
+    """The stream of training prompts, for `trainer.max_steps` or so many updates, and the held-out prompts."""
+    updates = cfg.trainer.max_steps if updates is None else updates
     return PromptDataModule(
         stream=PromptStream(source=parts.source, mix=parts.mix, seed=cfg.seed, curriculum=parts.curriculum),
         encoder=parts.model.encoder(), num_prompts=parts.algorithm.batch.prompts,

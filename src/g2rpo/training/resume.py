@@ -26,7 +26,7 @@ def resume_checkpoint(resume: str | None, folder: Path) -> Path | None:
     if not last.is_file():
         raise ValueError(f"resume: expected a run folder with checkpoints/last.ckpt, got {resume!r}; start anew without resume")
     if Path(resume).resolve() != folder.resolve():
-        raise ValueError(f"resume={resume} goes on in its own folder; add hydra.run.dir={resume}")
+        raise ValueError(f"resume={resume} goes on in its own folder; leave hydra.run.dir out")
     return last
 
 
