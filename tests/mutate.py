@@ -209,10 +209,10 @@ MUTANTS = (
     Mutant("end token left out", "rollout/hf.py", "(ended.cumsum(1) - ended.int()) == 0", "ended.cumsum(1) == 0", "rollout/test_hf.py"),
     Mutant(
         "entropy of impossible tokens",
-        "model/stats.py",
+        "model/head.py",
         'finite = logp.masked_fill(logp == float("-inf"), 0.0)',
         "finite = logp",
-        "model/test_stats.py",
+        "model/test_head.py",
     ),
     Mutant(
         "image positions forgotten",
@@ -224,8 +224,8 @@ MUTANTS = (
     Mutant(
         "group judged by the total",
         "rollout/collect.py",
-        'keeps(scored.scores.parts["accuracy"]',
-        "keeps(scored.scores.total",
+        'group_means(scored.scores.parts["accuracy"]',
+        "group_means(scored.scores.total",
         "rollout/test_collect.py",
     ),
     # steps on several processes
