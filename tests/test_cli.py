@@ -167,11 +167,13 @@ def test_a_run_writes_every_completion_with_its_verdict(finished: Path) -> None:
     assert [row["step"] for row in rows] == [1] * 8 + [2] * 8
     assert {tuple(row) for row in rows} == {(
         "step", "task", "prompt_id", "prompt", "answer", "completion", "reward", "accuracy", "format", "advantage", "completion_tokens",
-        "finished",
+        "finished", "parts",
     )}  # fmt: skip
     logged = [float(row["reward/total"]) for row in metrics(finished)]
     assert [sum(row["reward"] for row in rows if row["step"] == step) / 8 for step in (1, 2)] == pytest.approx(logged, abs=1e-6)
     assert all(1 <= row["completion_tokens"] <= 8 for row in rows)
+    assert all(row["parts"]["accuracy"] == row["accuracy"] and {"format", "structure"} <= set(row["parts"]) for row in rows)
+    assert {path.stem for path in (finished / "images").iterdir()} == {row["prompt_id"].replace("/", "-") + "-0" for row in rows}
 
 
 def test_a_run_asks_the_same_unseen_prompts_before_and_after(finished: Path) -> None:

@@ -78,10 +78,16 @@ BROKEN = {
         {"problem_type": "spatial grounding", "answer": '<answer>{"boxes": [50, 10, 20, 60]}</answer>'},
         r"answer: the box .* first corner above and left of the second",
     ),
-    "options without letters": (
-        {"problem_type": "multiple choice", "options": ["red", "blue"], "answer": "A"},
-        r"options: expected a letter before each, as in 'A\. red', got \['red', 'blue'\]",
+    "options that are no texts": (
+        {"problem_type": "multiple choice", "options": [["red"], ["blue"]], "answer": "A"},
+        r"options: expected texts, or objects with 'label' and 'text', got \[\['red'\], \['blue'\]\]",
     ),
+    "no options and no letter": (
+        {"problem_type": "multiple choice", "options": [], "answer": "red"},
+        "answer: 'red' is no letter, and neither options nor question list any option",
+    ),
+    "null as answer": ({"answer": None}, "answer: it is missing or null"),
+    "true as answer": ({"answer": True}, "answer: expected a text, a number or a list of them, got true; write the word"),
     "answer that is no option": (
         {"problem_type": "multiple choice", "options": ["A. red", "B. blue"], "answer": "<answer>D</answer>"},
         "answer: 'D' is none of the options A, B",

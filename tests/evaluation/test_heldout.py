@@ -115,9 +115,10 @@ def test_a_row_holds_the_prompt_its_samples_and_the_greedy_completion(tmp_path: 
     assert {key: found[2][key] for key in ("task", "prompt", "answer", "answer_type")} == {
         "task": "math", "prompt": "1?", "answer": "1", "answer_type": "numerical",
     }  # fmt: skip
-    expected = {"completion": "heldout/chart/1 2 1", "accuracy": 0.0, "format": 0.5, "completion_tokens": 3}
+    expected = {"completion": "heldout/chart/1 2 1", "accuracy": 0.0, "format": 0.5, "completion_tokens": 3, "finished": True}
     assert found[3]["samples"][2] == expected
-    assert found[3]["greedy"] == {"completion": "heldout/chart/1 0 0", "accuracy": 1.0, "format": 0.5, "completion_tokens": 1}
+    greedy = {"completion": "heldout/chart/1 0 0", "accuracy": 1.0, "format": 0.5, "completion_tokens": 1}
+    assert found[3]["greedy"] == greedy | {"finished": True}
     assert [len(row["samples"]) for row in found] == [4] * 5
 
 
@@ -129,12 +130,26 @@ def test_sampling_is_that_of_the_evaluation_and_its_seed_the_same_at_every_call(
     assert heard == [2, 2, 1]
 
 
-def test_images_of_the_first_prompts_are_kept_under_their_ids(tmp_path: Path) -> None:
-    evaluated(tmp_path, Shelf(math=2, chart=None), images_per_task=4)
+def test_pictures_of_the_worst_and_the_best_prompts_are_kept_under_their_ids(tmp_path: Path) -> None:
+    # math prompt 0 scores 0.25 and all others 0; chart prompts score 0.5 each, so the first of them counts as best and worst
+    evaluated(tmp_path, Shelf(math=None, chart=None), images_per_task=2)
     names = {path.name for path in (tmp_path / "images").iterdir()}
-    assert names == {f"heldout-{task}-{i}-0.png" for task, count in {"math": 2, "chart": 3}.items() for i in range(count)}
+    assert names == {f"heldout-{prompt}-0.png" for prompt in ("math-0", "math-1", "chart-0", "chart-1")}
     with Image.open(tmp_path / "images" / "heldout-chart-1-0.png") as image:
         assert (image.size, image.convert("RGB").getpixel((3, 1))) == ((4, 2), (255, 0, 0))
+
+
+def test_pictures_of_prompts_that_changed_most_are_kept_after_training(tmp_path: Path) -> None:
+    before = [
+        {"prompt_id": f"heldout/math/{i}", "task": "math", "samples": [{"accuracy": score}], "greedy": {"accuracy": 0.0}}
+        for i, score in enumerate([0.25, 0.0, 0.0, 0.0, 0.75])
+    ]
+    (tmp_path / "before.jsonl").write_text("".join(json.dumps(row) + "\n" for row in before))
+    evaluation = HeldoutEvaluation(prompts_per_task=5, images_per_task=3)
+    prompts = evaluation.prompts(Shelf(math=None))
+    evaluation.run(Quoting(), IdEncoder(), Judge(), prompts, tmp_path, "after", lambda count: None)
+    # worst: the first with 0; best: number 0 with 0.25; the largest loss is number 4, from 0.75 to 0
+    assert {path.name for path in (tmp_path / "images").iterdir()} == {f"heldout-math-{i}-0.png" for i in (0, 1, 4)}
 
 
 def test_scores_are_read_back_from_the_rows(tmp_path: Path) -> None:

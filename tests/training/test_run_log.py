@@ -5,7 +5,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import lightning as L
+from PIL import Image
 
+from g2rpo.records import Prompt
 from g2rpo.training.metrics_csv import MetricsCSV
 from g2rpo.training.run_log import RunLog
 
@@ -45,3 +47,29 @@ def test_a_new_run_in_an_old_folder_begins_with_empty_files(tmp_path: Path) -> N
 def test_a_new_run_has_nothing_to_cut(tmp_path: Path) -> None:
     start(tmp_path, 0)
     assert list(tmp_path.iterdir()) == []
+
+
+def pictures_of(folder: Path, steps: int) -> set[str]:
+    """Names of the pictures after a run of so many steps with three prompts of one task each."""
+    log = RunLog(folder=folder)
+    for step in range(1, steps + 1):
+        image = Image.new("RGB", (600, 300), (step, 0, 0))
+        prompts = [
+            Prompt(id=f"s/{step}/{i}", task="math", text="?", images=(image,), answer="1", answer_type="numerical") for i in range(3)
+        ]
+        log.keep_pictures(step, prompts)
+    trainer = L.Trainer(logger=False, accelerator="cpu", enable_checkpointing=False, enable_progress_bar=False)
+    log.on_train_end(trainer, SimpleNamespace())
+    return {path.name for path in (folder / "images").iterdir()}
+
+
+def test_pictures_of_the_first_prompts_at_doubling_steps_and_at_the_last_are_kept(tmp_path: Path) -> None:
+    assert pictures_of(tmp_path, 7) == {f"s-{step}-{i}-0.png" for step in (1, 2, 4, 7) for i in (0, 1)}
+    with Image.open(tmp_path / "images" / "s-7-0-0.png") as image:
+        assert (image.size, image.getpixel((0, 0))) == ((256, 128), (7, 0, 0))
+
+
+def test_pictures_stop_at_their_limit_of_bytes(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "of_an_earlier_start.png").write_bytes(bytes(4_000_000))
+    assert pictures_of(tmp_path, 3) == {"of_an_earlier_start.png"}

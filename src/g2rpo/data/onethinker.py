@@ -9,10 +9,11 @@ grid from 0 to 1000. Videos are not supported.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from g2rpo.data.gold import read_golds
+from g2rpo.data.options import Options, gold_letters, options_in, read_options
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.template import PromptTemplate
 from g2rpo.prompt import answer_kind
@@ -27,7 +28,6 @@ KINDS = ("task_type", "task", "data_source", "problem_type")
 """Fields that say of which kind a row is, the most particular first."""
 GRID = 1000
 MARKER = "<image>"
-_LETTER = re.compile(r"\s*\(?([A-Z])\s*[.):]")
 
 
 class OneThinkerFormat:
@@ -73,41 +73,41 @@ class OneThinkerFormat:
         problem, images = str(row.get("problem") or ""), _images(row)
         if not problem.replace(MARKER, "").strip():
             raise BadRecord("problem: the question is empty")
-        kind, answer = answer_kind(str(row.get("problem_type", ""))), _answer(row)
+        kind = answer_kind(str(row.get("problem_type", "")))
         if kind not in ANSWER_TYPES:
             raise BadRecord(f"problem_type: expected one of {', '.join(ANSWER_TYPES)}, got {row.get('problem_type')!r}")
-        if not answer:
-            raise BadRecord("answer: it is empty")
+        golds = read_golds(row, kind)
         count = problem.count(MARKER)
         if count and count != len(images):
             raise BadRecord(f"images: the question has {count} <image>, the row {len(images)} paths")
-        if kind == "multiple choice":
-            _check_options(row.get("options") or [], answer)
-        if kind == "spatial grounding":
-            _check_box(answer)
-        if kind in ("numerical", "regression") and read_number(answer) is None:
-            raise BadRecord(f"answer: expected a number without unit for {kind}, got {answer[:100]!r}")
+        options = _options(row, kind, problem)
+        for answer in golds:
+            if kind == "multiple choice":
+                _check_choice(options.texts, answer)
+            if kind == "spatial grounding":
+                _check_box(answer)
+            if kind in ("numerical", "regression") and read_number(answer) is None:
+                raise BadRecord(f"answer: expected a number without unit for {kind}, got {answer[:100]!r}")
 
     def prompt(self, row: Mapping[str, Any], *, id: str, meta: Mapping[str, Any]) -> Prompt:
         """The prompt of a row that passed `check`; image paths as the row has them."""
         kind = str(row["problem_type"])
         question = _without_markers(str(row["problem"]))
+        plain_kind = answer_kind(kind)
+        options = _options(row, plain_kind, question)
+        golds = read_golds(row, plain_kind)
+        if plain_kind == "multiple choice":
+            golds = [gold_letters(gold, options.texts) or gold for gold in golds]
         return Prompt(
             id=id,
             task=self.task(row),
-            text=self.template.text(question, _lettered(row.get("options") or []), kind),
+            text=self.template.text(question, options.lines, kind),
             images=tuple(_images(row)),
-            answer=_answer(row),
+            answer=golds[0],
             answer_type=kind,
             source=str(row.get("data_source") or ""),
-            meta=meta,
+            meta={**meta, **({"options": options.texts} if options.texts else {}), **({"alternatives": golds} if len(golds) > 1 else {})},
         )
-
-
-def _answer(row: Mapping[str, Any]) -> str:
-    answer = row.get("answer", row.get("solution", ""))
-    text = answer if isinstance(answer, str) else json.dumps(answer)
-    return text.replace("<answer>", "").replace("</answer>", "").strip()
 
 
 def _images(row: Mapping[str, Any]) -> list[str]:
@@ -127,18 +127,16 @@ def _without_markers(question: str) -> str:
     return text
 
 
-def _lettered(options: list[Any]) -> list[str]:
-    """Real data has stray entries such as "-" among lettered options."""
-    return [str(option) for option in options if _LETTER.match(str(option))]
+def _options(row: Mapping[str, Any], kind: str, question: str) -> Options:
+    """The options of a record; those that only its question lists are not shown a second time."""
+    found = read_options(row.get("options"))
+    return Options((), options_in(question)) if kind == "multiple choice" and not found.texts else found
 
 
-def _check_options(options: list[Any], answer: str) -> None:
-    letters = [match[1] for option in _lettered(options) if (match := _LETTER.match(option))]
-    if not letters:
-        raise BadRecord(f"options: expected a letter before each, as in 'A. red', got {options!r}"[:300])
-    chosen = re.sub(r"[().\s]", "", answer).upper()
-    if len(chosen) == 1 and chosen not in letters:
-        raise BadRecord(f"answer: {answer!r} is none of the options {', '.join(letters)}")
+def _check_choice(texts: Mapping[str, str], answer: str) -> None:
+    if gold_letters(answer, texts) is None:
+        listed = f"none of the options {', '.join(texts)}" if texts else "no letter, and neither options nor question list any option"
+        raise BadRecord(f"answer: {answer[:100]!r} is {listed}")
 
 
 def _check_box(answer: str) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
+from g2rpo.evaluation.pictures import save_pictures, worth_showing
 from g2rpo.files import write_whole
 from g2rpo.interfaces import Encoder, PromptSource, Reward, RolloutEngine
 from g2rpo.records import TASKS, Prompt, Sampling
@@ -41,13 +41,13 @@ class HeldoutEvaluation:
         samples: Completions per prompt at `temperature`.
         temperature: 1 is the policy as it acts.
         batch_prompts: Prompts generated for at once.
-        images_per_task: How many images are kept for the report.
+        images_per_task: Number of prompts whose pictures are kept for the report: the worst, the best and the most changed.
         failure_budget: Share of a batch's completions whose reward may fail; they count 0, and are marked `failed` in their row.
         seed: Of sampling; the same before and after.
     """
 
     def __init__(
-        self, *, prompts_per_task: int = 64, samples: int = 4, temperature: float = 1.0, batch_prompts: int = 48, images_per_task: int = 4,
+        self, *, prompts_per_task: int = 64, samples: int = 4, temperature: float = 1.0, batch_prompts: int = 48, images_per_task: int = 6,
         failure_budget: float = 0.0, seed: int = 0,
     ) -> None:  # fmt: skip
         if prompts_per_task < 0:
@@ -79,7 +79,6 @@ class HeldoutEvaluation:
         """
         plan = replace(engine.sampling, group_size=self.samples, temperature=self.temperature, top_p=1.0)
         rows: list[dict[str, Any]] = []
-        shown: list[Prompt] = []
         for start in range(0, len(prompts), self.batch_prompts):
             whole = prompts[start : start + self.batch_prompts]
             if not (chunk := read(whole)):
@@ -88,10 +87,10 @@ class HeldoutEvaluation:
             sampled = self._judged(engine, encoder, reward, chunk, plan, self.seed + start, device)
             greedy = self._judged(engine, encoder, reward, chunk, replace(plan, group_size=1, temperature=0.0), 0, device)
             rows += [_row(prompt, s, g[0]) for prompt, s, g in zip(chunk, sampled, greedy, strict=True)]
-            shown += chunk[: self.images_per_task * len(TASKS) - len(shown)]
             advance(len(whole))
-        self._save_images(shown, folder / "images")
         write_jsonl(folder / f"{name}.jsonl", rows)
+        kept = self._worth_showing(rows, folder / "before.jsonl")
+        save_pictures(read([prompt for prompt in prompts if prompt.id in kept]), folder / "images")
         return _result(rows)
 
     def read(self, path: Path) -> HeldoutResult:
@@ -107,22 +106,29 @@ class HeldoutEvaluation:
         scored = score_rollouts(reward, prompts, rollouts, self.failure_budget)
         tokens = rollouts.completion_mask.sum(1).tolist()
         verdicts = [
-            {"completion": text, "accuracy": accuracy, "format": form, "completion_tokens": length} | ({"failed": True} if failed else {})
-            for text, accuracy, form, length, failed in zip(
+            {"completion": text, "accuracy": accuracy, "format": form, "completion_tokens": length, "finished": finished}
+            | ({"failed": True} if failed else {})
+            for text, accuracy, form, length, failed, finished in zip(
                 rollouts.texts, scored.scores.parts["accuracy"].tolist(), scored.scores.parts["format"].tolist(), tokens,
-                scored.failed.tolist(), strict=True,
+                scored.failed.tolist(), rollouts.finished.tolist(), strict=True,
             )
         ]  # fmt: skip
         if scored.failed.any():
             log.warning("held-out: %d of %d completions could not be judged and count 0", int(scored.failed.sum()), len(verdicts))
         return [verdicts[i : i + plan.group_size] for i in range(0, len(verdicts), plan.group_size)]
 
-    def _save_images(self, prompts: Sequence[Prompt], folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        for prompt in prompts:
-            for k, image in enumerate(prompt.images):
-                opened = image if isinstance(image, Image.Image) else Image.open(image)
-                opened.convert("RGB").save(folder / f"{prompt.id.replace('/', '-')}-{k}.png")
+    def _worth_showing(self, rows: Sequence[dict[str, Any]], before: Path) -> set[str]:
+        """Ids of the prompts whose pictures the report needs: the worst, the best and the most changed of each task."""
+        earlier = {row["prompt_id"]: _sampled(row) for row in (read_jsonl(before) if before.exists() else ())}
+        by_task: dict[str, dict[str, float]] = {}
+        for row in rows:
+            by_task.setdefault(row["task"], {})[row["prompt_id"]] = _sampled(row)
+        return {name for scores in by_task.values() for name in worth_showing(scores, earlier, self.images_per_task)}
+
+
+def _sampled(row: dict[str, Any]) -> float:
+    accuracies = [sample["accuracy"] for sample in row["samples"]]
+    return sum(accuracies) / len(accuracies)
 
 
 def _row(prompt: Prompt, samples: list[dict[str, Any]], greedy: dict[str, Any]) -> dict[str, Any]:

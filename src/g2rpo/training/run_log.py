@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,24 @@ import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
 
 from g2rpo import ranks
-from g2rpo.records import Experience
+from g2rpo.evaluation import showcase
+from g2rpo.evaluation.pictures import save_pictures
+from g2rpo.records import Experience, Prompt
 from g2rpo.training.metrics_csv import MetricsCSV
+
+PICTURE_PX, PICTURE_BYTES = 256, 4_000_000
+"""Largest width and height of a training picture, and of all of them the size in bytes at which no more are written."""
 
 
 class RunLog(L.Callback):
-    """Appends to `folder/completions.jsonl` after every step; on resume, forgets what lies behind the checkpoint."""
+    """Appends to `folder/completions.jsonl` after every step; on resume, forgets what lies behind the checkpoint.
+
+    It also keeps small pictures of a few training prompts in `folder/images`; `showcase` says of which.
+    """
 
     def __init__(self, *, folder: str | Path) -> None:
         self.path = Path(folder) / "completions.jsonl"
+        self._latest: Sequence[Prompt] = ()
 
     @rank_zero_only
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -33,6 +43,23 @@ class RunLog(L.Callback):
         rows = ranks.listed(completion_rows(pl_module.steps_done, pl_module.last_experience))
         if trainer.is_global_zero:
             self._append(rows)
+            self.keep_pictures(pl_module.steps_done, pl_module.last_experience.batch.prompts)
+
+    @rank_zero_only
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Keep the pictures of the last step as well."""
+        self._save_pictures()
+
+    def keep_pictures(self, rollout_batch: int, prompts: Sequence[Prompt]) -> None:
+        """Save pictures of the prompts that the report shows if the rollout batch is one of those it shows."""
+        self._latest = showcase.first_of_each_task(prompts)
+        if showcase.is_shown(rollout_batch):
+            self._save_pictures()
+
+    def _save_pictures(self) -> None:
+        folder = self.path.with_name("images")
+        save_pictures(self._latest, folder, largest_px=PICTURE_PX, most_bytes=PICTURE_BYTES)
+        self._latest = ()
 
     def _append(self, rows: list[dict[str, Any]]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
@@ -43,17 +70,19 @@ def completion_rows(step: int, experience: Experience) -> list[dict[str, Any]]:
     """A step's completions as plain rows."""
     rollouts, scores = experience.rollouts, experience.scores
     prompts = [experience.batch.prompts[i] for i in rollouts.prompt.tolist()]
+    parts = tuple(scores.parts)
     columns = zip(
         prompts, rollouts.texts, experience.rewards.tolist(), scores.parts["accuracy"].tolist(), scores.parts["format"].tolist(),
-        experience.advantages.tolist(), rollouts.completion_mask.sum(1).tolist(), rollouts.finished.tolist(), strict=True,
+        experience.advantages.tolist(), rollouts.completion_mask.sum(1).tolist(), rollouts.finished.tolist(),
+        zip(*(scores.parts[part].tolist() for part in parts), strict=True), strict=True,
     )  # fmt: skip
     return [
         {
             "step": step, "task": prompt.task, "prompt_id": prompt.id, "prompt": prompt.text, "answer": prompt.answer, "completion": text,
             "reward": reward, "accuracy": accuracy, "format": form, "advantage": advantage,
-            "completion_tokens": tokens, "finished": finished,
+            "completion_tokens": tokens, "finished": finished, "parts": dict(zip(parts, values, strict=True)),
         }
-        for prompt, text, reward, accuracy, form, advantage, tokens, finished in columns
+        for prompt, text, reward, accuracy, form, advantage, tokens, finished, values in columns
     ]  # fmt: skip
 
 
