@@ -167,7 +167,7 @@ def test_a_run_writes_every_completion_with_its_verdict(finished: Path) -> None:
     assert [row["step"] for row in rows] == [1] * 8 + [2] * 8
     assert {tuple(row) for row in rows} == {(
         "step", "task", "prompt_id", "prompt", "answer", "completion", "reward", "accuracy", "format", "advantage", "completion_tokens",
-        "finished", "parts",
+        "finished", "ended_by", "parts",
     )}  # fmt: skip
     logged = [float(row["reward/total"]) for row in metrics(finished)]
     assert [sum(row["reward"] for row in rows if row["step"] == step) / 8 for step in (1, 2)] == pytest.approx(logged, abs=1e-6)

@@ -231,3 +231,21 @@ def test_logits_that_are_no_numbers_are_named_instead_of_sampled_from(policy: An
     broken.model.language_model.norm.weight.data.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match=r"^the policy's logits became nan while sampling$"):
         Sampler(broken, encoder, batch)()
+
+
+def test_any_of_the_end_tokens_ends_a_completion(sample: Sampler, encoder: QwenEncoder) -> None:
+    # the token that is written most often becomes a second end token
+    plain = sample().completion_ids
+    written = plain[(plain != encoder.eos_token_id) & (plain != encoder.pad_token_id)]
+    second = int(written.mode().values)
+    other = copy.copy(encoder)
+    other.end_tokens = encoder.end_tokens | {second: "<other end>"}
+    rollouts = sample(encoder=other)
+    ended_by = {second: 0, encoder.eos_token_id: 0}
+    for ids, mask, finished in zip(rollouts.completion_ids, rollouts.completion_mask, rollouts.finished, strict=True):
+        *before, last = ids[mask].tolist()
+        assert not {second, encoder.eos_token_id} & set(before)
+        assert bool(finished) == (last in ended_by)
+        if finished:
+            ended_by[last] += 1
+    assert min(ended_by.values()) > 0
