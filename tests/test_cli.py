@@ -176,6 +176,12 @@ def test_a_run_writes_every_completion_with_its_verdict(finished: Path) -> None:
     assert {path.stem for path in (finished / "images").iterdir()} == {row["prompt_id"].replace("/", "-") + "-0" for row in rows}
 
 
+def test_a_run_says_once_that_its_completions_are_cut_and_which_key_to_raise(finished: Path) -> None:
+    rows = json_lines(finished / "completions.jsonl")
+    assert {row["ended_by"] == "length" for row in rows if not row["finished"]} == {True}
+    assert (finished / "train.log").read_text().count("of completions reached rollout.max_new_tokens=8 and were cut") == 1
+
+
 def test_a_run_asks_the_same_unseen_prompts_before_and_after(finished: Path) -> None:
     before, after = (json_lines(finished / "heldout" / f"{when}.jsonl") for when in ("before", "after"))
     assert [row["prompt_id"] for row in before] == [row["prompt_id"] for row in after]

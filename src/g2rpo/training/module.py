@@ -31,6 +31,7 @@ from g2rpo.rollout.join import group_rows
 from g2rpo.shaping import Shaping
 from g2rpo.stopwatch import stage, taken
 from g2rpo.training.batch_plan import BatchPlan
+from g2rpo.training.cut_notice import CutNotice
 from g2rpo.training.equity import GradientEquity
 from g2rpo.training.mismatch import sampler_mismatch
 from g2rpo.training.parts import check_kl_counts
@@ -86,6 +87,7 @@ class G2RPOModule(L.LightningModule):
             temperature=engine.sampling.temperature, prefix=prefix,
         )  # fmt: skip
         self.steps_done = 0
+        self.cut_notice = CutNotice()
         self.empty_draws = 0
         self.last_experience: Experience | None = None
         self.last_metrics: dict[str, float] = {}
@@ -118,6 +120,7 @@ class G2RPOModule(L.LightningModule):
         self.last_experience = experience
         row = step_metrics(collected, table, updates, times) | equity | sampler_mismatch(experience)
         row |= throughput(self.policy, collected, self.updater.prefix, times.updated - times.start)
+        self.cut_notice.watch(self.steps_done, row, self.sampling.max_new_tokens)
         self.record(row | (checked(own.metrics()) if own else {}))
 
     def collect(self, batch: PromptBatch) -> Collected:

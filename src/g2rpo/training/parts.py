@@ -9,7 +9,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from g2rpo.data.mixture import TaskMix
+from g2rpo.data.mixture import TaskMix, mixture_of
 from g2rpo.evaluation.heldout import HeldoutEvaluation
 from g2rpo.evaluation.suite import SuiteEvaluation
 from g2rpo.interfaces import Advantage, Curriculum, Isolation, Loss, PromptSource, Reward, RolloutEngine
@@ -46,9 +46,10 @@ def build_parts(cfg: DictConfig, *, source: PromptSource | None = None) -> Parts
         key: instantiate(cfg[key], _convert_="all") for key in ("advantage", "loss", "shaping", "filter", "equity", "optimizer", "policy")
     }
     check_kl_counts(made["loss"], made["advantage"])
+    source = source or instantiate(cfg.data, _convert_="all")
     return Parts(
-        source=source or instantiate(cfg.data, _convert_="all"),
-        mix=instantiate(cfg.task_mix, _convert_="all"),
+        source=source,
+        mix=mixture_of(source, instantiate(cfg.task_mix, _convert_="all")),
         curriculum=instantiate(cfg.curriculum, _convert_="all"),
         engine=instantiate(cfg.rollout, _convert_="all"),
         reward=instantiate(cfg.reward, _convert_="all"),
