@@ -37,7 +37,7 @@ DATA_MUTANTS = (
            'KINDS = ("problem_type", "data_source", "task", "task_type")', T_THINKER),
     Mutant("data: images keep their size", LOADING, "fit(self._open(image))", "self._open(image)", T_LOADING),
     Mutant("data: no bound on images ahead", LOADING, "prompts[: self.prefetch]", "prompts", T_LOADING),
-    Mutant("data: pixels are not counted", LOADING, "if width * height > self.max_image_pixels:", "if False:", T_LOADING),
+    Mutant("data: pixels are not counted", LOADING, "max_pixels=self.max_image_pixels", "max_pixels=10**12", T_LOADING),
     Mutant("data: too long is an error", SKIPS, "self._note(self.long_prompts, task, reason)", "self.unusable(task, reason)", T_SKIPS),
     Mutant("data: skips are forgotten", MODULE, "self.skips.load_summary(state_dict[\"skips\"])", "pass", T_MODULE),
     Mutant("data: long prompts pass", MODULE, "if tokens > most", "if tokens > most + 1", T_MODULE),
