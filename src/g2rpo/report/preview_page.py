@@ -1,4 +1,4 @@
-"""The page of a preview: what was looked at and what is wrong, a table of tasks, and a card for each prompt."""
+"""The page of a preview: what is wrong, a table of tasks, and a card for each prompt."""
 
 import math
 from collections import Counter
@@ -144,7 +144,7 @@ def _picture(image: Shown, marks: Marks) -> Picture:
 
 
 def _in_pixels(size: tuple[int, int], marks: Marks) -> list[str]:
-    """Return the place of the gold answer in the stored image, to compare with what an annotation tool says."""
+    """Return the place of the gold answer in pixels of the stored image."""
     lines = []
     if marks.box:
         corners = (value * size[i % 2] / 1000 for i, value in enumerate(marks.box))
@@ -159,7 +159,7 @@ def _marks(marks: Marks) -> list[Mark]:
 
 
 def _verdicts(trial: Trial) -> list[tuple[str, bool]]:
-    """Return each part of the reward as text, and whether it is wrong; one sentence if there is no verdict."""
+    """Return each part of the reward as text, and whether it is wrong."""
     if trial.problem:
         return [("not judged", True)]
     wrong = bool(complaint(trial))
@@ -171,7 +171,7 @@ def _number(value: float | None) -> str:
 
 
 def chat_pieces(found: Examined) -> list[tuple[str, bool]]:
-    """Return the text that the model reads in pieces; True marks the placeholder of an image, with its number of tokens."""
+    """Return what the model reads in pieces; True marks an image, with its number of tokens."""
     texts = shorten_middle(found.chat).split(IMAGE_TOKEN)
     counts = [image.tokens for image in found.images]
     whole = len(texts) == len(counts) + 1  # False if the text itself contains the placeholder, or was cut
