@@ -171,13 +171,7 @@ MUTANTS = (
     Mutant("estimators swapped", ENTROPY, 'if self.estimator == "exact"', 'if self.estimator != "exact"', T_ENTROPY),
     Mutant("entropy weight forgotten", ENTROPY, "return self.weight * (signs", "return (signs", T_ENTROPY),
     # judges
-    Mutant(
-        "empty thinking block opens",
-        "scoring/extract.py",
-        "framed = text.startswith(opening) and text",
-        "framed = text",
-        "scoring/test_extract.py",
-    ),
+    Mutant("empty thinking block opens", "scoring/extract.py", "text.startswith(opening) and", "", "scoring/test_extract.py"),
     Mutant(
         "last answer instead of first", "scoring/extract.py", "text.partition(_OPEN)", "text.rpartition(_OPEN)", "scoring/test_extract.py"
     ),
