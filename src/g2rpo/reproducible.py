@@ -12,6 +12,7 @@ Three things change the last bits of a sum from one run to the next, and trainin
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -24,7 +25,8 @@ def reproducible() -> Iterator[None]:
     """
     os.environ.setdefault("MKL_CBWR", "AUTO")
     import torch  # here: its import takes a second, which `--help` should not wait for
-    from torch.utils import deterministic
+
+    deterministic: Any = torch.utils.deterministic  # its attributes are set by name, which type checkers do not see
 
     torch.set_num_threads(torch.get_num_threads())  # a fixed number, and with it MKL_DYNAMIC=FALSE
     before = torch.are_deterministic_algorithms_enabled(), deterministic.fill_uninitialized_memory

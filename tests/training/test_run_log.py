@@ -13,9 +13,17 @@ from g2rpo.training.metrics_csv import MetricsCSV
 from g2rpo.training.run_log import RunLog, completion_rows
 
 
+class Trainer(L.Trainer):
+    """What the callback looks at."""
+
+    loggers, global_step = (), 0
+
+    def __init__(self, logger: MetricsCSV, step: int) -> None:
+        self.loggers, self.global_step = [logger], step
+
+
 def start(folder: Path, steps_done: int) -> None:
-    trainer = L.Trainer(logger=MetricsCSV(folder=folder), accelerator="cpu", enable_checkpointing=False, enable_progress_bar=False)
-    RunLog(folder=folder).on_train_start(trainer, SimpleNamespace(steps_done=steps_done))
+    RunLog(folder=folder).on_train_start(Trainer(MetricsCSV(folder=folder), steps_done), SimpleNamespace())
 
 
 def line(step: int, text: str = "a") -> str:
@@ -39,7 +47,7 @@ def test_a_completion_may_hold_what_other_programs_take_for_the_end_of_a_line(tm
 
 def test_a_new_run_in_an_old_folder_begins_with_empty_files(tmp_path: Path) -> None:
     (tmp_path / "completions.jsonl").write_text(line(1) + line(2))
-    MetricsCSV(folder=tmp_path).log_metrics({"reward/total": 1.0}, step=0)
+    MetricsCSV(folder=tmp_path).log_metrics({"reward/total": 1.0}, step=1)
     start(tmp_path, 0)
     assert (tmp_path / "completions.jsonl").read_text() == ""
     assert (tmp_path / "metrics.csv").read_text().splitlines() == ["step,reward/total"]
@@ -93,5 +101,5 @@ def test_a_row_says_which_token_ended_its_completion_or_that_it_was_cut() -> Non
         batch=batch, rollouts=rollouts, task=torch.tensor([1] * 4), rewards=zeros, advantages=zeros,
         scores=Scores(total=zeros, parts={"accuracy": zeros, "format": zeros}),
     )  # fmt: skip
-    rows = completion_rows(1, experience, {1: "<end>", 2: "<other end>"})
+    rows = completion_rows(1, 1, experience, {1: "<end>", 2: "<other end>"})
     assert [row["ended_by"] for row in rows] == ["<end>", "<other end>", "length", "<end>"]
