@@ -24,19 +24,20 @@ from g2rpo.training.progress import stage
 
 def measure_bands(cfg: DictConfig, parts: Parts, folder: Path, conf: Path | None) -> float:
     """The whole pilot of a configuration, shown and written down. Returns the mean accuracy over tasks."""
-    pilot, device = parts.others["shaping"], device_of(cfg)
+    pilot, device = parts.algorithm.shaping, device_of(cfg)
     policy, encoder = parts.model.policy().to(device), parts.model.encoder()
     parts.engine.start(policy, encoder)
     measured = run_pilot(
         pilot, policy=policy, encoder=encoder, engine=parts.engine, source=parts.source, reward=parts.reward,
-        prefix=parts.others["policy"].prefix, tasks=tuple(parts.mix.shares),
-        sampling=parts.engine.sampling.with_group_size(parts.batch.group_size),
-        batch_prompts=parts.batch.micro_prompts or parts.batch.prompts, failure_budget=cfg.reward_failures, seed=cfg.seed, device=device,
+        prefix=parts.algorithm.prefix, tasks=tuple(parts.mix.shares),
+        sampling=parts.engine.sampling.with_group_size(parts.algorithm.batch.group_size),
+        batch_prompts=parts.algorithm.batch.micro_prompts or parts.algorithm.batch.prompts,
+        failure_budget=cfg.reward_failures, seed=cfg.seed, device=device,
         read=reader(parts.source, encoder.fit),
     )  # fmt: skip
     console = Console(width=120, highlight=False)
     show_pilot(measured, console)
-    origin = f"{Path(parts.model.path).name}, {pilot.prompts_per_task} prompts a task, {parts.batch.group_size} completions each"
+    origin = f"{Path(parts.model.path).name}, {pilot.prompts_per_task} prompts a task, {parts.algorithm.batch.group_size} completions each"
     target = write_pilot(pilot, measured, origin, folder, conf)
     where = "" if conf else f" 'hydra.searchpath=[file://{folder.resolve()}]'"
     console.print(
