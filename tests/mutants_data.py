@@ -1,6 +1,7 @@
 """Bugs in the way of the prompts: order, resume, files, images."""
 
 from mutant import Mutant
+from mutants_gold import GOLD_MUTANTS
 
 STREAM, MIX, CURRICULUM, ROWS = "data/stream.py", "data/mixture.py", "data/curriculum.py", "data/rows.py"
 FILES, THINKER, LOADING, SKIPS = "data/file_source.py", "data/onethinker.py", "data/loading.py", "data/skips.py"
@@ -19,6 +20,7 @@ T_RECORD_IMAGES, T_ARROW, T_OPTIONS, T_GOLD, T_CONVERSATION, T_FIELDS = (
 )
 
 DATA_MUTANTS = (
+    *GOLD_MUTANTS,
     Mutant("data: one order for all epochs", STREAM, "{self.seed}/{task}/{epoch}", "{self.seed}/{task}", T_STREAM),
     Mutant("data: places are lost at a resume", STREAM, "dict(state[\"places\"])", "{}", T_STREAM),
     Mutant("data: curriculum is lost at a resume", STREAM, "self.curriculum.load_state_dict(state[\"curriculum\"])", "pass", T_STREAM),

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from g2rpo.training.run_folder import run_folder
 from hydra_plugins.g2rpo_launcher import store_launchers
 
 ROOT_CONF = Path(__file__).parents[2] / "conf"
 CONF = str(ROOT_CONF if ROOT_CONF.is_dir() else Path(__file__).parent / "conf")
 """The configuration folder: at the repository's root, or inside an installed package."""
 store_launchers()
+OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
 
 
 def train(cfg: DictConfig) -> float:

@@ -18,7 +18,8 @@ HINTS = {
 
 def asked(answer: str, kind: str = "math", *, instruction: str = THINK, hint: str | None = None, **meta: Any) -> Prompt:
     hints = HINTS if hint is None else {kind: hint}
-    text = PromptTemplate(instruction=instruction, hints=hints).text("How many dollar signs?", (), kind)
+    tag = "think" if "<think>" in instruction else "thinking"
+    text = PromptTemplate(instruction=instruction, hints=hints, think_tag=tag).text("How many dollar signs?", (), kind)
     return Prompt(id="1", task="math", text=text, images=(), answer=answer, answer_type=kind, meta=meta)
 
 
@@ -98,3 +99,9 @@ def test_an_alternative_that_is_not_accepted_is_named() -> None:
     prompt = asked("3", "numerical", alternatives=["3", "4"])
     found = fault_of(prompt, verdicts(prompt, 1, 0, 1, 0))
     assert found == "'4', one of 2 gold answers, gets accuracy 0 instead of 1"
+
+
+@pytest.mark.parametrize(("gold", "found"), [("D", True), ("A, D", True), ("A, B", False), ("I", False), ("ii", False), ("a thing", False)])
+def test_an_option_that_does_not_exist_is_named_whatever_the_reward_says(gold: str, found: bool) -> None:
+    prompt = asked(gold, "multiple choice", options={"A": "I", "B": "II"})
+    assert fault_of(prompt, verdicts(prompt, 1, 1, 0)) == ("it is none of the options A, B" if found else "")

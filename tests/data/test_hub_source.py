@@ -119,6 +119,21 @@ def test_settings_that_do_not_fit_the_data_set_are_refused(options: dict[str, An
         HubSource(**{"path": stored, "format": own_format(), **OPTIONS, **options})
 
 
+def test_prompts_are_left_out_and_come_without_images_where_none_are_needed(stored: str) -> None:
+    source = HubSource(path=stored, format=own_format(), **OPTIONS)
+    before = [source.get("chart", index, "train").answer for index in range(9)]
+    bare = source.without_images("chart", 4, "train")
+    assert (bare.answer, bare.id, bare.images) == (before[4], source.get("chart", 4, "train").id, ())
+    source.leave_out("chart", "train", {1, 8})
+    assert source.size("chart", "train") == 7
+    assert [source.get("chart", index, "train").answer for index in range(7)] == [before[0], *before[2:8]]
+
+
+def test_a_file_as_path_is_refused_with_what_to_type(stored: str) -> None:
+    with pytest.raises(ValueError, match=r"got the file .*train\.parquet; use data\.path=parquet data\.data_files=.*train\.parquet"):
+        HubSource(path=f"{stored}/train.parquet", format=own_format(), **OPTIONS)
+
+
 def streamed(path: str, **options: Any) -> HubStream:
     return HubStream(path=path, format=own_format(), **OPTIONS, **options)
 

@@ -154,6 +154,11 @@ def loaded(path: str, name: str | None, split: str, data_files: Any, *, streamin
     """The data set; `ValueError` with what to do where it cannot be had."""
     import datasets  # half a second that a run on the gym does not need
 
+    if Path(path).is_file():
+        kind = {".jsonl": "json", ".json": "json", ".csv": "csv", ".arrow": "arrow"}.get(Path(path).suffix, "parquet")
+        raise ValueError(
+            f"data.path: expected a Hub id, a folder or a format, got the file {path}; use data.path={kind} data.data_files={path}"
+        )
     try:
         if (Path(path) / "state.json").is_file():
             return datasets.load_from_disk(path)

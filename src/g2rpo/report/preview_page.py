@@ -8,7 +8,7 @@ from typing import Any
 
 from g2rpo.model.encoder import IMAGE_TOKEN
 from g2rpo.records import TASKS
-from g2rpo.report.examine import GARBAGE, NEARLY, SCORES, Examined, Marks, Shown, Trial, complaint
+from g2rpo.report.examine import NEARLY, SCORES, Examined, Marks, Shown, Trial, complaint
 from g2rpo.report.picture import Mark, Picture, box_marks
 from g2rpo.report.render import Cell, render, share_text, shorten_middle, task_cell
 from g2rpo.report.settings import Settings
@@ -62,7 +62,6 @@ def preview_page(seen: Seen) -> str:
         tasks=[task for task in TASKS if task in seen.sizes],
         rows=[_task_row(seen, task) for task in TASKS if task in seen.sizes],
         cards=cards,
-        garbage=GARBAGE,
         scores=SCORES,
         unlisted=sum(seen.skipped.values()) - len(seen.skipped_records),
     )
@@ -132,7 +131,7 @@ def _card(found: Examined, anchor: str) -> dict[str, Any]:
         "marks": _marks(found.marks) if alone else [],
         "large": "large" if any(image.size[0] > 192 for image in found.images) else "",
         "unclear": not alone and bool(found.images) and bool(found.marks.numbers()),
-        "trials": [(trial.name, _verdicts(trial)) for trial in found.trials],
+        "trials": [(trial.name, shorten_middle(trial.answer), _verdicts(trial)) for trial in found.trials],
         "chat": chat_pieces(found),
     }
 

@@ -79,6 +79,12 @@ class PromptDataModule(L.LightningDataModule):
         """Batches for the steps that are left. Nothing is fetched ahead: the filter decides how much a step draws."""
         if self.num_prompts < ranks.world_size():
             raise ValueError(f"batch.prompts={self.num_prompts}: expected at least one prompt for each of {ranks.world_size()} processes")
+        sizes = ranks.listed([{task: self.stream.source.size(task, "train") for task in self.stream.mix.shares}])
+        if any(other != sizes[0] for other in sizes):
+            raise ValueError(
+                f"data: expected the same training prompts in every process, got {' / '.join(map(str, sizes))}. Do all read the same "
+                "files? If gold answers ran into isolation.timeout_s on some of them, raise it."
+            )
         return DataLoader(_Steps(self), batch_size=None)
 
     def val_dataloader(self) -> Any:
