@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from report.pages import loaded, parsed
 
 from g2rpo import cli
 from g2rpo.data.gym.source import GymSource
@@ -168,7 +169,7 @@ def test_a_run_writes_every_completion_with_its_verdict(finished: Path) -> None:
     assert [row["step"] for row in rows] == [1] * 8 + [2] * 8
     assert {tuple(row) for row in rows} == {(
         "step", "rollout_batch", "task", "prompt_id", "prompt", "answer", "completion", "reward", "accuracy", "format", "advantage",
-        "completion_tokens", "finished", "parts",
+        "completion_tokens", "finished", "ended_by", "parts",
     )}  # fmt: skip
     logged = [float(row["reward/total"]) for row in metrics(finished) if row["reward/total"]]
     means = [sum(row["reward"] for row in rows if row["step"] == step) / 8 for step in (1, 2)]
@@ -176,6 +177,12 @@ def test_a_run_writes_every_completion_with_its_verdict(finished: Path) -> None:
     assert all(1 <= row["completion_tokens"] <= 8 for row in rows)
     assert all(row["parts"]["accuracy"] == row["accuracy"] and {"format", "structure"} <= set(row["parts"]) for row in rows)
     assert {path.stem for path in (finished / "images").iterdir()} == {row["prompt_id"].replace("/", "-") + "-0" for row in rows}
+
+
+def test_a_run_says_once_that_its_completions_are_cut_and_which_key_to_raise(finished: Path) -> None:
+    rows = json_lines(finished / "completions.jsonl")
+    assert {row["ended_by"] == "length" for row in rows if not row["finished"]} == {True}
+    assert (finished / "train.log").read_text().count("of completions reached rollout.max_new_tokens=8 and were cut") == 1
 
 
 def test_a_run_asks_the_same_unseen_prompts_before_and_after(finished: Path) -> None:
@@ -200,9 +207,9 @@ def test_a_run_ends_with_a_summary_of_the_promised_keys(finished: Path) -> None:
 
 def test_a_run_leaves_its_configuration_a_report_and_weights_that_load(finished: Path) -> None:
     assert OmegaConf.load(finished / ".hydra" / "config.yaml").rollout.max_new_tokens == 8
-    page = (finished / "report.html").read_text()
-    assert "<html" in page
-    assert "http://" not in page.replace("http://www.w3.org", "")
+    page = parsed((finished / "report.html").read_text())
+    assert loaded(page) == []
+    assert len(page.one("section", id="training").all("img")) >= 2
     final = Checkpoint(path=str(finished / "checkpoints" / "final"))
     assert final.policy().config.model_type == "qwen3_vl"
     assert final.encoder().eos_token_id is not None

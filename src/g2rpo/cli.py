@@ -11,6 +11,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from g2rpo.reproducible import reproducible
 from g2rpo.training.run_folder import run_folder
 from hydra_plugins.g2rpo_launcher import store_launchers
 
@@ -99,7 +100,8 @@ def explained(folder: Path) -> Iterator[None]:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        yield
+        with reproducible():
+            yield
     except (HydraException, OmegaConfBaseException, ValueError, RuntimeError, OSError, ImportError) as error:
         folder.mkdir(parents=True, exist_ok=True)
         rank = os.environ.get("LOCAL_RANK", "0")
