@@ -48,6 +48,17 @@ def evaluate(composed: Callable[..., Any], tiny_folder: Path, tmp_path: Path) ->
     return run
 
 
+@pytest.fixture
+def rescore(composed: Callable[..., Any], tmp_path: Path) -> Callable[..., Path]:
+    """`rescore("source=run")`: judges the predictions of a folder again; returns the folder of the new verdicts."""
+
+    def run(*options: str) -> Path:
+        cli.rescore(composed(*options, f"run_dir={tmp_path / 'again'}", config="rescore"))
+        return tmp_path / "again"
+
+    return run
+
+
 def rows(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
 
@@ -57,7 +68,7 @@ def predictions(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_all_18_benchmarks_are_asked_scored_and_shown(
-    evaluate: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    evaluate: Callable[..., Path], rescore: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = evaluate()
     shown = capsys.readouterr().out
@@ -79,7 +90,7 @@ def test_all_18_benchmarks_are_asked_scored_and_shown(
     assert str(folder / "eval" / "table.html") in shown
     # judged again by another protocol, from the files alone
     monkeypatch.setattr(Checkpoint, "policy", lambda self: pytest.fail("the weights were loaded"))
-    again = evaluate(f"rescore={folder}", "eval=none", "eval.benchmarks=[mmstar,refcoco]", "eval.protocol=robust", folder="again")
+    again = rescore(f"source={folder}", "eval=none", "eval.benchmarks=[mmstar,refcoco]", "eval.protocol=robust")
     found = json.loads((again / "summary.json").read_text())["benchmarks"]
     assert {name: (entry["protocol"], entry["prompted_as"], entry["rows_from"]) for name, entry in found.items()} == {
         name: ("robust", "paper", "demo") for name in ("mmstar", "refcoco")
@@ -110,7 +121,6 @@ def test_other_settings_in_the_same_folder_are_refused(evaluate: Callable[..., P
         (["eval.rows=tvs"], "eval.rows: unknown source 'tvs'; expected one of demo, hub, tsv, folder"),
         (["eval.rows=folder"], "eval.root: eval.rows=folder needs the folder with the files"),
         (["eval.protocol=vlmevalkit", "eval.benchmarks=[charxiv_rq,refspatial]"], "eval.protocol=vlmevalkit: benchmark "),
-        (["rescore=/no/such/folder"], "rescore: expected a run folder with eval/<benchmark>.jsonl"),
     ],
 )
 def test_wrong_input_is_answered_before_weights_are_loaded(
@@ -120,6 +130,12 @@ def test_wrong_input_is_answered_before_weights_are_loaded(
     with pytest.raises(SystemExit):
         evaluate(*options)
     assert caplog.records[-1].getMessage().startswith(words)
+
+
+def test_a_folder_without_predictions_cannot_be_rescored(rescore: Callable[..., Path], caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        rescore("source=/no/such/folder")
+    assert caplog.records[-1].getMessage().startswith("source: expected a run folder with eval/<benchmark>.jsonl")
 
 
 def test_a_source_of_ones_own_is_named_by_its_import_path(

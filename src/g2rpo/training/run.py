@@ -24,7 +24,6 @@ from g2rpo.evaluation.table import publish
 from g2rpo.interfaces import OwnWeights
 from g2rpo.model.adapter import has_adapter, save_adapter
 from g2rpo.model.checkpoint import parameter_counts, save_checkpoint
-from g2rpo.shaping.pilot import Pilot
 from g2rpo.tracking.callback import TrackedSteps
 from g2rpo.tracking.wandb_tracker import trackers
 from g2rpo.training.benchmark_callback import BenchmarkCallback
@@ -32,7 +31,6 @@ from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.estimate_run import write_estimate
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts
-from g2rpo.training.pilot import measure_bands
 from g2rpo.training.progress import Progress, stage
 from g2rpo.training.quiet import quieten
 from g2rpo.training.resume import resume_checkpoint
@@ -57,18 +55,15 @@ class Timer:
         self._last = now
 
 
-def run_training(cfg: DictConfig, *, write_report: Callable[[Path, dict[str, Any]], Path], conf: Path | None) -> float:
+def run_training(cfg: DictConfig, *, write_report: Callable[[Path, dict[str, Any]], Path]) -> float:
     """The main job. Returns the held-out macro score after training (nan without held-out prompts).
 
-    Of several processes, all train, and the first alone evaluates and writes. `shaping=pilot` measures instead, and writes its
-    proposal below `conf`, if given.
+    Of several processes, all train, and the first alone evaluates and writes.
     """
     quieten()
     timer, folder = Timer(), Path(cfg.run_dir)
     checkpoint = resume_checkpoint(cfg.resume, folder)
     with build_parts(cfg).started() as parts:
-        if isinstance(parts.others["shaping"], Pilot):
-            return measure_bands(cfg, parts, folder, conf)
         return _trained(cfg, parts, folder, timer, checkpoint, write_report)
 
 
