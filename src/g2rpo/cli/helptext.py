@@ -125,8 +125,9 @@ def _value(conf: Path, group: str, choice: str | None, key: str) -> tuple[str, s
 
 def _own_keys(file: Path) -> str:
     """The keys that a program has beside those of `config.yaml`, with their comments."""
-    lines = [line for line in _text(file).splitlines() if not line.startswith(("defaults", "  - ", "hydra", "  run"))]
-    return "\n".join(f"  {line}" for line in lines[:24]) + "\n"
+    lines = [line for line in _text(file).splitlines() if not line.startswith(("#", "defaults", "  - ", "hydra", "  run"))]
+    lines = [re.sub(r" {3,}#", "   #", line) for line in lines]
+    return "\n".join(f"  {line}" if len(line) < WIDTH - 2 else f"  {line[: WIDTH - 6]} ..." for line in lines) + "\n"
 
 
 def _text(file: Path) -> str:
