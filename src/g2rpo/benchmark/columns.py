@@ -5,10 +5,7 @@ turning such words into NaN (`pandas.read_csv(..., keep_default_na=False)`), and
 """
 
 import ast
-import base64
-import binascii
 import hashlib
-import io
 import json
 import math
 import os
@@ -18,12 +15,10 @@ from typing import Any
 
 from PIL import Image
 
+from g2rpo.image import inline_bytes, is_inline, undecoded
+
 IDS = ("index", "id", "pid", "question_id", "questionId", "sample_index", "figure_id")
 IMAGES = ("decoded_image", "image", "images", "image_path")
-_BASE64 = ("/9j/", "iVBOR", "R0lGOD", "UklGR", "Qk")
-"""How JPEG, PNG, GIF, WebP and BMP begin in base64."""
-_SHORTEST_BASE64 = 65
-"""Characters. VLMEvalKit takes a shorter cell for the index of the row whose image it shares."""
 
 
 def is_missing(cell: Any) -> bool:
@@ -141,14 +136,19 @@ def _image(cell: Any, column: str, record: Mapping[str, Any]) -> Any:
         return cell
     if isinstance(cell, Mapping):
         data = cell.get("bytes")
-        return Image.open(io.BytesIO(data)) if data else _image(cell.get("path"), column, record)
+        return _stored(data, column, record) if data else _image(cell.get("path"), column, record)
     if isinstance(cell, bytes):
-        return Image.open(io.BytesIO(cell))
-    if isinstance(cell, str) and len(cell) >= _SHORTEST_BASE64 and cell.startswith(_BASE64):
-        try:
-            return Image.open(io.BytesIO(base64.b64decode(cell, validate=True)))
-        except (binascii.Error, OSError):
-            pass  # a path may begin like this as well; if it is none, opening it says so
+        return _stored(cell, column, record)
+    if isinstance(cell, str) and is_inline(cell):
+        return _stored(cell, column, record)
     if isinstance(cell, str | os.PathLike):
         return cell
     raise ValueError(f"record {first(record, *IDS)!r}, column {column}: expected an image, base64 or a path, got {type(cell).__name__}")
+
+
+def _stored(data: bytes | str, column: str, record: Mapping[str, Any]) -> Image.Image:
+    """An image from the bytes of a file, or from text that holds them; it is decoded when it is used."""
+    try:
+        return undecoded(inline_bytes(data) if isinstance(data, str) else data)
+    except ValueError as error:
+        raise ValueError(f"record {first(record, *IDS)!r}, column {column}: {error}") from None

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from PIL import Image
-
 from g2rpo.benchmark.columns import images_of, needed
+from g2rpo.image import image_size
 
 
 def needed_image(benchmark: str, record: Mapping[str, Any], *columns: str) -> Any:
@@ -15,11 +14,8 @@ def needed_image(benchmark: str, record: Mapping[str, Any], *columns: str) -> An
 
 
 def size_px(image: Any) -> tuple[int, int]:
-    """Width and height of a PIL image or of an image file. Raises `ValueError` where the file is none."""
-    if isinstance(image, Image.Image):
-        return image.size
+    """Width and height of a PIL image or of an image file, upright. Raises `ValueError` where the file is none."""
     try:
-        with Image.open(image) as opened:
-            return opened.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what PIL raises for damaged files
+        return image_size(image)
+    except ValueError as error:
         raise ValueError(f"image {image} cannot be read ({error})") from error

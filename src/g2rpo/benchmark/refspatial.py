@@ -100,6 +100,7 @@ def _mask(row: Mapping[str, Any]) -> Mask:
     if row.get("mask_rect") is not None:
         return Mask.rectangle(int(row["width"]), int(row["height"]), [int(value) for value in row["mask_rect"]])
     mask = needed("refspatial", row, "mask")
+    # a mask holds numbers and is no picture: its values are read as they are stored
     with mask.copy() if isinstance(mask, Image.Image) else Image.open(mask) as image:
         seen = np.asarray(image.convert("RGB") if image.mode in ("P", "CMYK", "YCbCr", "HSV", "LAB") else image)
     inside = (seen[..., 0] if seen.ndim == 3 else seen) > 0

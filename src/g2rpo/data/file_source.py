@@ -3,7 +3,7 @@
 import logging
 import time
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -45,14 +45,15 @@ class FileSource:
         loading: How images are read; the default where None.
         on_error: `raise` at the first unusable record, or `skip` those, counted and listed in summary.json.
         seed: Of the choice of held-out prompts.
+        check_golds: Maximum number of records whose gold answers go through the reward before training; 0 checks none.
     """
 
     def __init__(
         self, *, files: str | Sequence[str], root: str, format: RowFormat, loading: Loading | None = None, heldout: int = 64,
-        on_error: str = "raise", seed: int = 0,
+        on_error: str = "raise", seed: int = 0, check_golds: int = 20_000,
     ) -> None:  # fmt: skip
-        if heldout < 0:
-            raise ValueError(f"data.heldout: expected 0 or more prompts of each task, got {heldout}")
+        check_counts(heldout, check_golds)
+        self.check_golds = check_golds
         self.skips = Skips(on_error=on_error)
         self.root = Path(root)
         if not self.root.is_dir():
@@ -81,6 +82,10 @@ class FileSource:
         name = f"{self.names[file]}/{f'line-{line}' if key is None else key}"
         prompt = self.format.prompt(content, id=name, meta={"file": str(path), "line": line})
         return replace(prompt, images=tuple(str(self.root / image) for image in prompt.images))
+
+    def leave_out(self, task: str, split: str, indices: Collection[int]) -> None:
+        """Serve these prompts no longer; the others of their task and split close up."""
+        self._splits[task][split] = others(self._splits[task][split], indices)
 
     def _found(self, path: Path) -> Path:
         found = next((place for place in (path, self.root / path) if place.is_file()), None)
@@ -113,6 +118,23 @@ class FileSource:
                 lines.append(place.line)
             skipped = self.skips.unusable_prompts.total()
             log.info("%s: %d records, %d left out so far, %.1f s", path, rows, skipped, time.perf_counter() - start_s)
+
+
+def check_counts(heldout: int, check_golds: int) -> None:
+    """Raise `ValueError` for a number of prompts or records below 0."""
+    if heldout < 0:
+        raise ValueError(f"data.heldout: expected 0 or more prompts of each task, got {heldout}")
+    if check_golds < 0:
+        raise ValueError(f"data.check_golds: expected 0 (check none) or a number of records, got {check_golds}")
+
+
+def others(rows: Sequence[int], indices: Collection[int]) -> Sequence[int]:
+    """Return the rows without those at the given positions.
+
+    >>> list(others([4, 7, 9], {1}))
+    [4, 9]
+    """
+    return array("q", (row for position, row in enumerate(rows) if position not in indices))
 
 
 def check_new(key: Any, seen: set[int]) -> None:

@@ -6,12 +6,12 @@ Rows are read in place (Arrow files are mapped, not loaded), images stay encoded
 import logging
 import time
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from g2rpo.data.file_source import RowFormat, check_new, split_rows
+from g2rpo.data.file_source import RowFormat, check_counts, check_new, others, split_rows
 from g2rpo.data.loading import Loading
 from g2rpo.data.onethinker import MARKER
 from g2rpo.data.rows import BadRecord
@@ -77,15 +77,16 @@ class HubSource:
         heldout: Held-out prompts of each task at most; never more than a tenth of the task.
         on_error: `raise` at the first unusable record, or `skip` those, counted and listed in summary.json.
         seed: Of the choice of held-out prompts.
+        check_golds: Maximum number of records whose gold answers go through the reward before training; 0 checks none.
     """
 
     def __init__(
         self, *, path: str, columns: Mapping[str, str], format: RowFormat, name: str | None = None, split: str = "train",
         data_files: Any = None, values: Mapping[str, Any] | None = None, root: str | None = None, loading: Loading | None = None,
-        heldout: int = 64, on_error: str = "raise", seed: int = 0,
+        heldout: int = 64, on_error: str = "raise", seed: int = 0, check_golds: int = 20_000,
     ) -> None:  # fmt: skip
-        if heldout < 0:
-            raise ValueError(f"data.heldout: expected 0 or more prompts of each task, got {heldout}")
+        check_counts(heldout, check_golds)
+        self.check_golds = check_golds
         self.columns = HubColumns(columns=columns, values=values, root=root)
         self.format = format
         self.loading = loading or Loading()
@@ -107,13 +108,22 @@ class HubSource:
         number = self._places[task][self._splits[task][split][index]]
         return hub_prompt(self.columns, self.format, self._rows[number], number, self.label)
 
+    def without_images(self, task: str, index: int, split: str) -> Prompt:
+        """Return the same prompt as `get` without its images, which take long to fetch."""
+        number = self._places[task][self._splits[task][split][index]]
+        return hub_prompt(self.columns, self.format, self._texts[number], number, self.label)
+
+    def leave_out(self, task: str, split: str, indices: Collection[int]) -> None:
+        """Serve these prompts no longer; the others of their task and split close up."""
+        self._splits[task][split] = others(self._splits[task][split], indices)
+
     def _index(self) -> None:
         start_s = time.perf_counter()
-        texts = self._rows.select_columns([column for field, column in self.columns.columns.items() if field != "images"])
-        for number, task, _ in usable_rows(texts, self.columns, self.format, self.skips, self.label):
+        self._texts = self._rows.select_columns([column for field, column in self.columns.columns.items() if field != "images"])
+        for number, task, _ in usable_rows(self._texts, self.columns, self.format, self.skips, self.label):
             self._places[task].append(number)
         skipped = self.skips.unusable_prompts.total()
-        log.info("%s: %d rows, %d left out, %.1f s", self.label, len(texts), skipped, time.perf_counter() - start_s)
+        log.info("%s: %d rows, %d left out, %.1f s", self.label, len(self._texts), skipped, time.perf_counter() - start_s)
 
 
 def hub_prompt(columns: HubColumns, format: RowFormat, record: Mapping[str, Any], number: int, label: str) -> Prompt:

@@ -40,14 +40,16 @@ class HubStream:
         heldout: Held-out prompts of each task at most.
         on_error: `raise` at the first unusable record, or `skip` those, counted and listed in summary.json.
         seed: Of the shuffling.
+        check_golds: 0 checks no gold answer before training; otherwise the first of each task are checked.
     """
 
     def __init__(
         self, *, path: str, columns: Mapping[str, str], format: RowFormat, name: str | None = None, split: str = "train",
         heldout_split: str | None = None, data_files: Any = None, values: Mapping[str, Any] | None = None, root: str | None = None,
         shuffle_rows: int = 0, waiting_rows: int = 10_000, loading: Loading | None = None, heldout: int = 64,
-        on_error: str = "raise", seed: int = 0,
+        on_error: str = "raise", seed: int = 0, check_golds: int = 20_000,
     ) -> None:  # fmt: skip
+        self.check_golds = check_golds
         for key, value in (("heldout", heldout), ("shuffle_rows", shuffle_rows), ("waiting_rows", waiting_rows)):
             if value < 0:
                 raise ValueError(f"data.{key}: expected 0 or more, got {value}")

@@ -4,7 +4,6 @@ What comes next is a function of the draws so far (data/mixture.py), so images a
 number of workers changes how long a step waits and nothing else, and a resumed run needs to know nothing about them.
 """
 
-import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -14,6 +13,7 @@ from PIL import Image
 
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.skips import Skips, skips_of
+from g2rpo.image import is_inline, open_image
 from g2rpo.records import Prompt
 
 Fit = Callable[[Image.Image], Image.Image]
@@ -44,7 +44,6 @@ class Loading:
         self.max_prompt_tokens = max_prompt_tokens
         self._pool: ThreadPoolExecutor | None = None
         self._ahead: dict[str, Future[Prompt | BadRecord]] = {}
-        Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns without saying which record it was; ours is checked in `_open`
 
     def loaded(self, prompts: Sequence[Prompt], fit: Fit) -> list[Prompt | BadRecord]:
         """Each prompt with its images in memory, or what is wrong with them."""
@@ -88,20 +87,14 @@ class Loading:
         for number, image in enumerate(prompt.images, 1):
             try:
                 images.append(fit(self._open(image)))
-            except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for damaged files
-                name = image if isinstance(image, str) else number
-                return BadRecord(f"{place(prompt)}: image {name}: {words_of(error)}")
+            except ValueError as error:
+                name = image if isinstance(image, str) and not is_inline(image) else number
+                return BadRecord(f"{place(prompt)}: image {name}: {error}")
         return replace(prompt, images=tuple(images))
 
     def _open(self, image: Any) -> Image.Image:
         """From a PIL image, a path, or the bytes of a file."""
-        if isinstance(image, Image.Image):
-            return image.convert("RGB")
-        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:
-            width, height = opened.size
-            if width * height > self.max_image_pixels:
-                raise ValueError(f"{width} x {height} pixels are more than data.loading.max_image_pixels={self.max_image_pixels}")
-            return opened.convert("RGB")
+        return open_image(image, max_pixels=self.max_image_pixels, limit="data.loading.max_image_pixels")
 
 
 def loading_of(source: Any) -> Loading:
@@ -119,10 +112,3 @@ def place(prompt: Prompt) -> str:
     """Where a prompt comes from, as its author knows it: file and line, or its id."""
     where = f"{prompt.meta['file']}, line {prompt.meta['line']}: " if "file" in prompt.meta else ""
     return f"{where}prompt {prompt.id!r}"
-
-
-def words_of(error: Exception) -> str:
-    """The reason without the path, which the message has already."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error).partition("/")[0].strip(" '\"") or type(error).__name__

@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 
+from g2rpo.image import open_image
 from g2rpo.records import Prompt
 
 LARGEST_PX = 512
@@ -19,7 +20,7 @@ LARGEST_PNG = 64_000
 
 def encoded(image: Image.Image, largest_px: int = LARGEST_PX) -> tuple[bytes, str]:
     """Return a picture as file content and its kind: `png` if that is small, as for drawings, else `jpeg`."""
-    small = image.convert("RGB")
+    small = open_image(image)
     small.thumbnail((largest_px, largest_px))
     content = _written(small, format="PNG")
     if len(content) <= LARGEST_PNG:
@@ -41,8 +42,7 @@ def save_pictures(prompts: Sequence[Prompt], folder: Path, *, largest_px: int = 
         for k, image in enumerate(prompt.images):
             if spent >= most_bytes:
                 return
-            opened = image if isinstance(image, Image.Image) else Image.open(image)
-            content, kind = encoded(opened, largest_px)
+            content, kind = encoded(open_image(image), largest_px)
             (folder / f"{_stem(prompt.id)}-{k}.{kind}").write_bytes(content)
             spent += len(content)
 

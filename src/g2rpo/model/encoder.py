@@ -4,6 +4,7 @@ transformers' own `Qwen3VLProcessor` needs torchvision for its video processor. 
 the same tensors: each image placeholder of the chat template is repeated once per merged patch.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
+from g2rpo.image import is_inline, open_image
 from g2rpo.records import Prompt, PromptBatch, task_index
 
 IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105
@@ -107,11 +109,9 @@ class QwenEncoder:
 
 def _opened(image: Any, prompt: Prompt) -> Image.Image:
     try:
-        if isinstance(image, Image.Image):
-            return image.convert("RGB")
-        with Image.open(image) as opened:
-            return opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what PIL raises for damaged files
+        return open_image(image)
+    except ValueError as error:
+        name = image if isinstance(image, str | os.PathLike) and not is_inline(str(image)) else f"{prompt.images.index(image) + 1}"
         raise ValueError(
-            f"task {prompt.task!r}, prompt {prompt.id!r}: image {image} cannot be read ({error}). Replace it or drop the record."
+            f"task {prompt.task!r}, prompt {prompt.id!r}: image {name} cannot be read ({error}). Replace it or drop the record."
         ) from error

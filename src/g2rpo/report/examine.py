@@ -172,7 +172,7 @@ def _loaded(prompt: Prompt, image: object, loading: Loading) -> Image.Image | st
     if isinstance(found, BadRecord):
         return str(found).removeprefix(f"{place(prompt)}: ")
     opened: Image.Image = found.images[0]
-    return opened.convert("RGB")
+    return opened
 
 
 def _shown(image: Image.Image | str) -> Shown:

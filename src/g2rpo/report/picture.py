@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from g2rpo.image import open_image
 from g2rpo.report.palette import AFTER, BEFORE
 from g2rpo.scoring.boxes import finite_numbers
 from g2rpo.scoring.extract import final_answer, json_object, tidy_tags
@@ -54,7 +55,7 @@ def embedded(path: Path) -> str:
 
 
 def _scaled(image: Image.Image) -> bytes:
-    small = image.convert("RGB")
+    small = open_image(image)
     small.thumbnail((CARRIED_PX, CARRIED_PX))
     buffer = io.BytesIO()
     small.save(buffer, format="PNG")

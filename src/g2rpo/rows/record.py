@@ -6,13 +6,12 @@ A row source yields `(place, record)`: where a person finds it (`MMStar.tsv, lin
 import base64
 import binascii
 import hashlib
-import io
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from g2rpo.image import undecoded
 
 IMAGE_COLUMNS = (
     "image", "images", "decoded_image", "img", "rgb_path", "image_path", "path", "mask", "mask_path", "depth_image",
@@ -79,9 +78,9 @@ class ImageStore:
     def keep(self, data: bytes) -> str:
         """Path of a file with these bytes. Raises `ValueError` where they do not begin as an image does."""
         try:
-            with Image.open(io.BytesIO(data)) as image:
+            with undecoded(data) as image:
                 suffix = (image.format or "png").lower()
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what PIL raises for damaged files
+        except ValueError as error:
             raise ValueError(f"image: {len(data)} bytes that are no image ({error})") from None
         name = hashlib.blake2b(data, digest_size=16).hexdigest()
         path = self.folder / name[:2] / f"{name}.{suffix}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 
+from g2rpo.image import open_image
 from g2rpo.records import TASKS, Experience
 
 COMPLETION_COLUMNS = (
@@ -55,12 +56,9 @@ def benchmark_rows(step: int, entries: Mapping[str, Mapping[str, Any]]) -> list[
     return [{"step": step, "benchmark": name} | {key: found[key] for key in BENCHMARK_COLUMNS[2:]} for name, found in entries.items()]
 
 
-def small(image: Image.Image | str | Path, longest_px: int) -> Image.Image:
+def small(image: Image.Image | bytes | str | Path, longest_px: int) -> Image.Image:
     """The image in RGB, scaled down where a side is longer."""
-    if not isinstance(image, Image.Image):
-        with Image.open(image) as opened:
-            return small(opened, longest_px)
-    copy = image.convert("RGB")
+    copy = open_image(image)
     copy.thumbnail((longest_px, longest_px))
     return copy
 

@@ -29,6 +29,7 @@ from g2rpo.tracking.wandb_tracker import trackers
 from g2rpo.training.benchmark_callback import BenchmarkCallback
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.estimate_run import write_estimate
+from g2rpo.training.gold_check import refuse_bad_golds
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts
 from g2rpo.training.progress import Progress, stage
@@ -63,7 +64,9 @@ def run_training(cfg: DictConfig, *, write_report: Callable[[Path, dict[str, Any
     quieten()
     timer, folder = Timer(), Path(cfg.run_dir)
     checkpoint = resume_checkpoint(cfg.resume, folder)
-    with build_parts(cfg).started() as parts:
+    built = build_parts(cfg)
+    with built.started() as parts:
+        refuse_bad_golds(parts.source, parts.reward, tasks=tuple(parts.mix.shares), rules=built.reward, folder=folder, seed=cfg.seed)
         return _trained(cfg, parts, folder, timer, checkpoint, write_report)
 
 

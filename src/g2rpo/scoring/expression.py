@@ -1,0 +1,125 @@
+r"""Mathematics and numbers read whole or not at all, as the reward `verifier` reads them.
+
+An answer is compared with the gold one only if every sign of it has been read: LaTeX, plain text or both, with words and a unit around
+one expression. `2x+7` is never read as its first number. Expressions are equal if their values are, exactly where arithmetic is exact.
+Nothing here evaluates a power, a factorial or a list without a bound, so that hostile texts cost milliseconds.
+"""
+
+import math
+import re
+from functools import lru_cache
+
+from g2rpo.scoring.answer_span import LONGEST, spans
+from g2rpo.scoring.expression_compare import same
+from g2rpo.scoring.expression_forms import Form, Named, Quantity, Several
+from g2rpo.scoring.expression_pieces import as_float
+from g2rpo.scoring.expression_tokens import canonical, tokens
+from g2rpo.scoring.expression_value import Unreadable
+from g2rpo.scoring.expression_words import read_text
+
+_SILENT = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|(?<!\\)\\[,;:! ]|[\s$`]++|\\\(|\\\)|\\displaystyle")
+_EMPHASIS = re.compile(r"(?<![\w)}\]])\*\*|\*\*(?![\w({\[\\])|^\s*#+\s|^\*(?=[^*]+\*$)|(?<=[^*])\*$", re.MULTILINE)
+_SMALL = 0.1
+_SMALL_TOLERANCE = 0.005
+
+
+def same_expression(answer: str, gold: str) -> bool:
+    r"""Whether an answer is the gold expression, list, set, interval, equation or inequality in any notation.
+
+    A decimal number may be the other one rounded to two or more decimals (`37.70` for `12\pi`); a unit may be missing on one side.
+
+    >>> same_expression("sqrt(5)/2", r"\frac{\sqrt{5}}{2}"), same_expression("2x+7", "2x+1"), same_expression("5 cm", "5")
+    (True, False, True)
+    """
+    if _same_text(answer, gold):
+        return True
+    got, wanted = _read(answer), _read(gold)
+    if got is None or wanted is None:
+        return False
+    try:
+        return same(got, wanted)
+    except Unreadable:
+        return False
+
+
+def readable_expression(text: str) -> bool:
+    r"""Whether an answer or a gold answer is read as a whole, so that other notations of it can be compared with it.
+
+    >>> readable_expression(r"2 \sqrt { 221 }"), readable_expression("between 2 and 80"), readable_expression("5 of 6 or 7/")
+    (True, False, False)
+    """
+    return _read(text) is not None
+
+
+def read_quantity(text: str) -> float | None:
+    r"""The text as one finite real number, alone or with a unit or words around it; None for anything else.
+
+    Commas group thousands or nothing; a percentage is the number before the sign.
+
+    >>> read_quantity("1/2"), read_quantity("three"), read_quantity("[3]"), read_quantity("1,234 km"), read_quantity("3,5")
+    (0.5, 3.0, 3.0, 1234.0, None)
+    """
+    quantity = _quantity(_read(text))
+    if quantity is None:
+        return None
+    try:
+        value = as_float(quantity)
+    except (Unreadable, OverflowError):
+        return None
+    return value if value is not None and math.isfinite(value) else None
+
+
+def same_number(answer: str, gold: str) -> bool:
+    """Whether an answer is the gold number: to two decimals, or within 0.5 % of a gold number below 0.1.
+
+    >>> same_number("3.004", "3"), same_number("three", "3"), same_number("0.004", "0.001"), same_number("1,2,3", "123")
+    (True, True, False, False)
+    """
+    got, wanted = read_quantity(answer), read_quantity(gold)
+    if got is None or wanted is None:
+        return False
+    return _near(got, wanted) or same_expression(answer, gold)
+
+
+def _near(got: float, wanted: float) -> bool:
+    if abs(wanted) < _SMALL:
+        return abs(got - wanted) <= _SMALL_TOLERANCE * abs(wanted)
+    return round(got, 2) == round(wanted, 2)
+
+
+def _quantity(form: Form | None) -> Quantity | None:
+    """The one closed expression that a form is."""
+    if isinstance(form, Named):
+        return _quantity(form.form)
+    if isinstance(form, Several) and len(form.items) == 1:
+        return _quantity(form.items[0])
+    return form if isinstance(form, Quantity) and form.closed else None
+
+
+@lru_cache(maxsize=8192)
+def _read(text: str) -> Form | None:
+    """What a text says, by the first of its spans that can be read; None if there is none."""
+    for span in spans(text):
+        if len(span) > LONGEST:
+            continue
+        found = tokens(_EMPHASIS.sub("", canonical(span)))
+        if not found:
+            continue
+        try:
+            return read_text(found)
+        except (Unreadable, RecursionError, OverflowError):
+            continue
+    return None
+
+
+def _same_text(answer: str, gold: str) -> bool:
+    wanted = _squeezed(gold)
+    return bool(wanted) and _squeezed(answer) == wanted
+
+
+@lru_cache(maxsize=8192)
+def _squeezed(text: str) -> str:
+    """The last span without white space and signs that say nothing."""
+    found = spans(text)
+    span = found[-1] if found else text
+    return _SILENT.sub("", canonical(span)).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").rstrip(".")

@@ -1,0 +1,107 @@
+"""A number among words: taken out of them only if it is the only one, and if no word changes it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from g2rpo.scoring.expression_forms import EVERYTHING, Form, Words
+from g2rpo.scoring.expression_reader import read_form
+from g2rpo.scoring.expression_signs import word_set
+from g2rpo.scoring.expression_tokens import Token, is_product
+from g2rpo.scoring.expression_value import Unreadable
+from g2rpo.scoring.units import is_unit
+
+_EQUALS = word_set("is are equals equal was be been")
+_NEGATIVE = word_set("minus negative")
+_CHANGES = word_set(
+    """not no never neither nor isn aren wasn doesn don didn cannot can without except unless if
+    between from through to until least most more less than greater fewer larger smaller bigger over under above below
+    up down out exceeds approaches half halves third thirds quarter quarters fourth fourths double twice thrice triple
+    plus squared cubed square cube root roots times divided multiplied power factorial log logarithm
+    reciprocal inverse opposite percent modulo mod remainder hundred thousand million billion trillion dozen
+    wrong incorrect false unknown either maybe perhaps possibly undetermined indeterminate infinitely of ago"""
+)
+"""Words that change the number beside them, or that take it back."""
+_CHANGES_ELSEWHERE = frozenset("不非或至到否约")
+_EDGES = word_set(", . ; : ! ? ' ( ) & =")
+
+
+def read_text(tokens: Sequence[Token]) -> Form:
+    """What an answer is that may have words around it.
+
+    Raises:
+        Unreadable: several expressions stand among the words, or a word changes what one means.
+    """
+    chunks: list[list[Token]] = [[]]
+    words: list[str] = []
+    tokens = _with_signs(tokens)
+    for token in tokens:
+        if token.kind == "word" and not is_product(token.text) and not _is_counted(chunks[-1], token.text):
+            words.append(token.text.lower())
+            if chunks[-1]:
+                chunks.append([])
+        else:
+            chunks[-1].append(token)
+    if not words:
+        return read_form(tokens)
+    found = [trimmed for chunk in chunks if (trimmed := _trimmed(chunk))]
+    if " ".join(words[-3:]) in ("all real numbers", "all reals"):
+        return EVERYTHING
+    if not found:
+        return Words(" ".join(words))
+    if len(found) > 1:
+        raise Unreadable("several expressions among words")
+    before = [word for word in words if word in _CHANGES or set(word) & _CHANGES_ELSEWHERE]
+    if [word for word in before if not (word == "of" and _precedes(tokens, "of", found[0]))]:
+        raise Unreadable("a word changes the number")
+    return read_form(found[0])
+
+
+def _has_value(chunk: list[Token]) -> bool:
+    return any(token.kind == "number" or token.text in (r"\pi", r"\infty", ")", "}") for token in chunk)
+
+
+def _precedes(tokens: Sequence[Token], word: str, chunk: list[Token]) -> bool:
+    """Whether a word stands before the expression, where it belongs to other words: `the length of the side is 5`."""
+    start = next((k for k, token in enumerate(tokens) if token is chunk[0]), 0)
+    return all(k < start for k, token in enumerate(tokens) if token.text.lower() == word)
+
+
+def _with_signs(tokens: Sequence[Token]) -> list[Token]:
+    """`is` as `=`, `minus 3` as `-3`, and no article."""
+    result: list[Token] = []
+    for place, token in enumerate(tokens):
+        lower = token.text.lower()
+        following = tokens[place + 1] if place + 1 < len(tokens) else None
+        if token.kind == "word" and lower in _EQUALS:
+            result.append(replace(token, kind="sign", text="="))
+        elif token.kind == "word" and lower in _NEGATIVE and following is not None and following.kind == "number":
+            result.append(replace(token, kind="sign", text="-"))
+        elif token.text in ("a", "A", "I") and token.kind == "symbol" and _beside_word(tokens, place):
+            continue
+        else:
+            result.append(token)
+    return result
+
+
+def _beside_word(tokens: Sequence[Token], place: int) -> bool:
+    near = [tokens[k] for k in (place - 1, place + 1) if 0 <= k < len(tokens)]
+    return any(token.kind == "word" and not is_product(token.text) and not is_unit(token.text) for token in near)
+
+
+def _is_counted(chunk: list[Token], word: str) -> bool:
+    """Whether a word is the unit of the expression before it."""
+    return bool(chunk) and is_unit(word) and _has_value(chunk) and chunk[-1].text not in (",", ".", ";", ":", "=")
+
+
+def _trimmed(chunk: list[Token]) -> list[Token]:
+    start, end = 0, len(chunk)
+    while start < end and chunk[start].text in _EDGES - {"("}:
+        start += 1
+    while start < end and chunk[end - 1].text in _EDGES - {")", "!"}:
+        end -= 1
+    kept = chunk[start:end]
+    brackets = [token.text for token in kept]
+    while brackets.count("(") > brackets.count(")") and (brackets[0] == "(" or brackets[-1] == "("):
+        kept = kept[1:] if brackets[0] == "(" else kept[:-1]
+        brackets = [token.text for token in kept]
+    return kept if any(token.text not in _EDGES | {")", "{", "}"} for token in kept) else []

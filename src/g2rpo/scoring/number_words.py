@@ -1,0 +1,61 @@
+"""Numbers in English words: `three`, `twenty-one`, `one hundred and five`."""
+
+import re
+
+_ONES, _TENS = (
+    words.split()
+    for words in (
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen",
+        "twenty thirty forty fifty sixty seventy eighty ninety",
+    )
+)
+_VALUES = {word: value for value, word in enumerate(_ONES)} | {word: 10 * k for k, word in enumerate(_TENS, start=2)}
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_WORDS = re.compile(r"[A-Za-z]+")
+_ANY = "|".join((*_VALUES, *_SCALES))
+_PHRASE = re.compile(rf"(?<![\w\\])(?:{'|'.join(_VALUES)})(?:(?:[\s-]++(?:and\s++)?)(?:{_ANY}))*+(?!\w)", re.IGNORECASE)
+_SCALED = re.compile(r"(\d)\s*+(hundred|thousand|million|billion|trillion)s?+(?!\w)", re.IGNORECASE)
+
+
+def with_digits(text: str) -> str:
+    """The text with its numbers in words written in digits, and `12.5 million` as `12.5e6`.
+
+    >>> with_digits("twenty-one cats"), with_digits("$12.5 million"), with_digits("someone")
+    ('21 cats', '$12.5e6', 'someone')
+    """
+    text = _PHRASE.sub(_in_digits, text)
+    return _SCALED.sub(lambda match: f"{match[1]}e{len(str(_SCALES[match[2].lower()])) - 1}", text)
+
+
+def _in_digits(match: re.Match[str]) -> str:
+    value = spoken_number(match[0])
+    return match[0] if value is None else str(value)
+
+
+def spoken_number(text: str) -> int | None:
+    """The number that English words say; None if another word is among them.
+
+    >>> spoken_number("three"), spoken_number("Twenty-one"), spoken_number("one hundred and five"), spoken_number("three cats")
+    (3, 21, 105, None)
+    """
+    if len(text) > 100 or not set(text) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ -"):
+        return None
+    words = [word for word in _WORDS.findall(text.lower())]
+    if not words or words[0] == "and" or words[-1] == "and" or words[0] in _SCALES:
+        return None
+    total, group, last = 0, 0, 10**15
+    for word in words:
+        if word == "and":
+            continue
+        if word in _VALUES:
+            value = _VALUES[word]
+            if group % 100 and not (group % 10 == 0 and group % 100 >= 20 and 0 < value < 10):
+                return None  # "two three" is a list
+            group += value
+        elif word == "hundred":
+            group *= 100
+        elif word in _SCALES and _SCALES[word] < last:
+            total, group, last = total + group * _SCALES[word], 0, _SCALES[word]
+        else:
+            return None
+    return total + group
