@@ -17,8 +17,14 @@ from g2rpo.scoring.expression_tokens import canonical, tokens
 from g2rpo.scoring.expression_value import Unreadable
 from g2rpo.scoring.expression_words import read_text
 
-_SILENT = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|(?<!\\)\\[,;:! ]|[\s$`]++|\\\(|\\\)|\\displaystyle")
-_EMPHASIS = re.compile(r"(?<![\w)}\]])\*\*|\*\*(?![\w({\[\\])|^\s*#+\s|^\*(?=[^*]+\*$)|(?<=[^*])\*$", re.MULTILINE)
+_SILENT = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|(?<!\\)\\[,;:! ]|[$`]++|(?<![\w.,])\s++|\s++(?![\w.,])|\\\(|\\\)|\\displaystyle")
+_EMPHASIS = re.compile(r"(?<![\w)}\]])\*\*|\*\*(?![\w({\[\\])|^[ \t]*+#++(?=\s)", re.MULTILINE)
+_WHOLE_EMPHASIS = re.compile(r"([*_'])([^*_']++)\1")
+_ABBREVIATION = re.compile(r"\b(sq|cu|approx|ca|in|ft|deg|No)\.(?=\s|$)")
+_CACHED = 2000
+"""Characters of the longest text whose reading is kept: a group shares its gold answer, and often its answers."""
+_PLAIN = re.compile(r"[-+]?(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]{1,300})(?:\.[0-9]{1,300})?")
+"""Numbers that need no parser."""
 _SMALL = 0.1
 _SMALL_TOLERANCE = 0.005
 
@@ -59,6 +65,8 @@ def read_quantity(text: str) -> float | None:
     >>> read_quantity("1/2"), read_quantity("three"), read_quantity("[3]"), read_quantity("1,234 km"), read_quantity("3,5")
     (0.5, 3.0, 3.0, 1234.0, None)
     """
+    if _PLAIN.fullmatch(text):
+        return float(text.replace(",", ""))
     quantity = _quantity(_read(text))
     if quantity is None:
         return None
@@ -78,7 +86,9 @@ def same_number(answer: str, gold: str) -> bool:
     got, wanted = read_quantity(answer), read_quantity(gold)
     if got is None or wanted is None:
         return False
-    return _near(got, wanted) or same_expression(answer, gold)
+    if _near(got, wanted):
+        return True
+    return not (_PLAIN.fullmatch(answer) and _PLAIN.fullmatch(gold)) and same_expression(answer, gold)
 
 
 def _near(got: float, wanted: float) -> bool:
@@ -96,13 +106,16 @@ def _quantity(form: Form | None) -> Quantity | None:
     return form if isinstance(form, Quantity) and form.closed else None
 
 
-@lru_cache(maxsize=8192)
 def _read(text: str) -> Form | None:
+    return _read_short(text) if len(text) <= _CACHED else _read_any(text)
+
+
+def _read_any(text: str) -> Form | None:
     """What a text says, by the first of its spans that can be read; None if there is none."""
     for span in spans(text):
         if len(span) > LONGEST:
             continue
-        found = tokens(_EMPHASIS.sub("", canonical(span)))
+        found = tokens(_dressed_down(span))
         if not found:
             continue
         try:
@@ -112,14 +125,23 @@ def _read(text: str) -> Form | None:
     return None
 
 
+_read_short = lru_cache(maxsize=8192)(_read_any)
+
+
+def _dressed_down(span: str) -> str:
+    """A span in plain signs, without the marks of emphasis, quotes and abbreviations around or in it."""
+    text = _EMPHASIS.sub("", canonical(span)).strip()
+    whole = _WHOLE_EMPHASIS.fullmatch(text)
+    return _ABBREVIATION.sub(r"\1", whole[2] if whole else text)
+
+
 def _same_text(answer: str, gold: str) -> bool:
     wanted = _squeezed(gold)
     return bool(wanted) and _squeezed(answer) == wanted
 
 
-@lru_cache(maxsize=8192)
 def _squeezed(text: str) -> str:
     """The last span without white space and signs that say nothing."""
     found = spans(text)
     span = found[-1] if found else text
-    return _SILENT.sub("", canonical(span)).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").rstrip(".")
+    return _SILENT.sub("", _dressed_down(span)).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").rstrip(".")

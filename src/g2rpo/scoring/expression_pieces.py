@@ -10,6 +10,9 @@ from g2rpo.scoring.expression_tokens import Token, is_product
 from g2rpo.scoring.expression_value import Node, evaluate, functions, inexact, symbols
 from g2rpo.scoring.units import split_unit
 
+OPENING = frozenset(("(", "[", "{", r"\{", r"\langle", r"\beginmatrix"))
+CLOSING = frozenset((")", "]", "}", r"\}", r"\rangle", r"\endmatrix"))
+
 
 def split(tokens: Sequence[Token], signs: Sequence[str]) -> tuple[list[list[Token]], list[str]]:
     """The parts between signs that stand outside of brackets, and those signs. `, and` is one sign."""
@@ -18,8 +21,8 @@ def split(tokens: Sequence[Token], signs: Sequence[str]) -> tuple[list[list[Toke
     depth = 0
     for token in tokens:
         if token.kind == "sign":
-            depth += token.text in ("(", "[", "{", r"\{", r"\langle")
-            depth -= token.text in (")", "]", "}", r"\}", r"\rangle")
+            depth += token.text in OPENING
+            depth -= token.text in CLOSING
             if depth == 0 and token.text in signs:
                 if token.text in ("and", "or") and joints and joints[-1] in (",", ";") and not parts[-1]:
                     joints[-1] = token.text
@@ -34,12 +37,12 @@ def split(tokens: Sequence[Token], signs: Sequence[str]) -> tuple[list[list[Toke
 def unwrapped(tokens: Sequence[Token]) -> Sequence[Token]:
     """Without the signs at the edges that say nothing: a full stop, a comma, braces around all, `=` in front."""
     start, end = 0, len(tokens)
-    while start < end and tokens[start].text in (":", ",", ".", ";", "=", "≈", "'", "–"):
+    while start < end and tokens[start].text in (":", ",", ".", ";", "=", "≈"):
         start += 1
     while start < end and tokens[end - 1].text in (":", ",", ".", ";", "=", "?", "≈"):
         end -= 1
     tokens = tokens[start:end]
-    if len(tokens) > 2 and tokens[0].text == "{" and partner(tokens, 0) == len(tokens) - 1:
+    if len(tokens) > 2 and tokens[0].text == "{" and partner(tokens, 0) == len(tokens) - 1 and not split(tokens[1:-1], (",",))[1]:
         return unwrapped(tokens[1:-1])
     return tokens
 
@@ -49,8 +52,8 @@ def partner(tokens: Sequence[Token], start: int) -> int:
     depth = 0
     for place in range(start, len(tokens)):
         if tokens[place].kind == "sign":
-            depth += tokens[place].text in ("(", "[", "{", r"\{", r"\langle")
-            depth -= tokens[place].text in (")", "]", "}", r"\}", r"\rangle")
+            depth += tokens[place].text in OPENING
+            depth -= tokens[place].text in CLOSING
             if depth == 0:
                 return place
     return -1
@@ -58,8 +61,11 @@ def partner(tokens: Sequence[Token], start: int) -> int:
 
 def left_side_name(tokens: Sequence[Token]) -> str | None:
     """The name on a left-hand side: `x`, `x_1`, `f(x)`, `AB`, `P(A)`, `sin A`; None for a formula."""
-    if not tokens or any(token.kind == "number" and k == 0 for k, token in enumerate(tokens)):
+    tokens = unwrapped(tokens)
+    if not tokens:
         return None
+    if tokens[0].text == "(" and tokens[-1].text == ")" and all(t.kind == "symbol" or t.text == "," for t in tokens[1:-1]):
+        return "".join(token.text for token in tokens) if len(tokens) > 4 else None
     texts = [token.text for token in tokens]
     if tokens[0].kind == "function":
         plain = all(token.kind in ("symbol", "word") or token.text in "(){}" for token in tokens[1:])
@@ -84,8 +90,8 @@ def left_side_name(tokens: Sequence[Token]) -> str | None:
 def quantity_of(tokens: Sequence[Token]) -> Quantity:
     """One expression, with its unit, percent sign or degree sign."""
     bare, unit = split_unit(tokens)
-    if unit is None and len(tokens) > 1 and tokens[-1].text in ("%", "°"):
-        return replace(quantity_of(tokens[:-1]), face=tokens[-1].text)
+    if len(bare) > 1 and bare[-1].text in ("%", "°"):
+        return replace(quantity_of(bare[:-1]), face=bare[-1].text, unit=unit)
     rough = len(bare) > 1 and bare[-1].text == r"\ldots" and bare[-2].decimals is not None
     node = parse(bare[:-1] if rough else bare)
     if unit is not None and symbols(node):

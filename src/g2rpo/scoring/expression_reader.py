@@ -11,8 +11,8 @@ from g2rpo.scoring.expression_pieces import left_side_name, partner, quantity_of
 from g2rpo.scoring.expression_tokens import Token
 from g2rpo.scoring.expression_value import Unreadable, equal, evaluate
 
-MOST_ITEMS = 200
-_OPENING = {"(": ")", "[": "]", r"\{": r"\}", r"\langle": r"\rangle", "{": "}", "|": ""}
+MOST_ITEMS = 100
+_BRACKETS = ("(", "[", "{", r"\{", r"\langle")
 _RELATIONS = ("=", "≈", "<", "<=", ">", ">=", "!=", r"\in")
 _FLIPPED = {">": "<", ">=": "<="}
 _PAIRS = ("(", "[")
@@ -70,6 +70,9 @@ def _piece(tokens: Sequence[Token]) -> Form:
     tokens = unwrapped(tokens)
     if not tokens:
         raise Unreadable("an empty part")
+    parts, bars = split(tokens, ("|",))
+    if len(bars) == 1 and len(parts[0]) == 1 and parts[0][0].kind == "symbol":  # x | x < 3, from between braces
+        return _piece(parts[1])
     parts, signs = split(tokens, _RELATIONS)
     if not signs:
         return _side(tokens)
@@ -92,6 +95,8 @@ def _piece(tokens: Sequence[Token]) -> Form:
 def _chain(parts: list[list[Token]], signs: list[str]) -> Form:
     """`name = value`, `name = formula = value`, `12 - 5 = 7`, or an equation."""
     name = left_side_name(parts[0])
+    if name is None and len(parts) == 2 and left_side_name(parts[1]) is not None:
+        parts, name = parts[::-1], left_side_name(parts[1])
     if len(parts) == 2 and name is None:
         left, right = _side(parts[0]), _side(parts[1])
         if isinstance(left, Quantity) and isinstance(right, Quantity) and not (left.closed and right.closed):
@@ -171,18 +176,18 @@ def _side(tokens: Sequence[Token]) -> Form:
         raise Unreadable("an empty side")
     if texts == [r"\ldots"]:
         return Dots()
-    if texts in (["R"], [r"\mathbb", "{", "R", "}"], [r"\mathbb", "R"]) and len(texts) > 1:
+    if texts == ["bbR"]:
         return EVERYTHING
     if texts[-1] == r"\infty" and (len(texts) == 1 or (len(texts) == 2 and texts[0] in "+-")):
         return Infinite(-1 if texts[0] == "-" else 1)
-    if texts[0] == r"\begin":
+    if texts[0] == r"\beginmatrix" and partner(tokens, 0) == len(tokens) - 1:
         return _matrix(tokens)
     if texts == [r"\emptyset"] or texts == [r"\{", r"\}"]:
         return Several("set", ())
     parts, joints = split(tokens, (r"\cup",) if r"\cup" in texts else ("U",))
     if joints:
         return _united([region_of(_side(part)) for part in parts], True)
-    if texts[0] in _OPENING and partner(tokens, 0) == len(tokens) - 1 and texts[0] not in ("{", "|"):
+    if texts[0] in _BRACKETS and partner(tokens, 0) == len(tokens) - 1:
         form = _bracketed(tokens)
         if form is not None:
             return form
@@ -194,10 +199,7 @@ def _side(tokens: Sequence[Token]) -> Form:
 
 def _matrix(tokens: Sequence[Token]) -> Form:
     """The rows of a matrix; a column is a vector."""
-    texts = [token.text for token in tokens]
-    if len(tokens) < 8 or "matrix" not in texts[2] or texts[-4:] != [r"\end", *texts[1:4]]:
-        raise Unreadable("an environment that is no matrix")
-    lines = [split(row, ("&",))[0] for row in split(tokens[4:-4], ("\\\\",))[0] if row]
+    lines = [split(row, ("&",))[0] for row in split(tokens[1:-1], ("\\\\",))[0] if row]
     if sum(len(line) for line in lines) > MOST_ITEMS:
         raise Unreadable("too many items")
     rows = [tuple(_signed(cell, _piece) for cell in line) for line in lines]
@@ -215,6 +217,7 @@ def _ratio(parts: list[list[Token]], text: str) -> Form:
 
 def _bracketed(tokens: Sequence[Token]) -> Form | None:
     opening, closing, inside = tokens[0].text, tokens[-1].text, tokens[1:-1]
+    opening = r"\{" if opening == "{" else opening
     if opening == r"\{":
         for bar in ("|", ":"):
             parts, joints = split(inside, (bar,))

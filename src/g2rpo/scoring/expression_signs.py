@@ -53,7 +53,7 @@ SIGNS: Mapping[str, str] = table(
     − - | ‐ - | ‑ - | ﹣ - | － - | — – | × * | ⋅ * | · * | ∙ * | • * | ∗ * | ÷ / | ∕ / | ⁄ /
     ≤ <= | ⩽ <= | ≥ >= | ⩾ >= | ≠ != | ≃ ≈ | ± \pm_ | ∓ \mp_ | ∞ \infty_ | √ \sqrt_ | ∛ \sqrt[3]
     ∪ \cup_ | ∩ \cap_ | ∈ \in_ | ∅ \emptyset_ | ⟨ \langle_ | ⟩ \rangle_ | ∠ 0 | △ 0 | … \ldots_
-    ′ ' | ’ ' | ‘ ' | “ 0 | ” 0 | º ° | ˚ ° | ℃ °C | ℉ °F | ¢ _cents | 。 . | ， , | ℝ \mathbb{R}
+    ′ ' | ’ ' | ‘ ' | “ 0 | ” 0 | º ° | ˚ ° | ℃ °C | ℉ °F | ¢ _cents | 。 . | ， , | ℝ \mathbb{R} | € 0 | £ 0 | ¥ 0
     π \pi_ | θ \theta_ | α \alpha_ | β \beta_ | γ \gamma_ | λ \lambda_ | μ \mu_ | φ \phi_ | ω \omega_
     σ \sigma_ | ρ \rho_ | Δ \Delta_ | Ω \Omega_
     ½ _1/2 | ¼ _1/4 | ¾ _3/4 | ⅓ _1/3 | ⅔ _2/3 | ⅕ _1/5 | ⅙ _1/6 | ⅛ _1/8

@@ -5,7 +5,7 @@ Dollar signs, `\left` and spaces of LaTeX say nothing and are dropped. Letters b
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from g2rpo.scoring.expression_signs import COMMANDS, FUNCTIONS, GREEK, NAMES, SIGNS, SILENT, word_set
@@ -17,15 +17,19 @@ _BAR = "\u2223"
 _TRANSLATION = str.maketrans(dict(SIGNS))
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
 _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_RANGE = re.compile(r"(?<=\d)(\s*+)–(?=\s*+\d)")
+_FONT = re.compile(r"\{\s*+\\(?:rm|bf|it)\s++([^{}]*+)\}")
+_MATRIX = re.compile(r"\\(begin|end)\s*+\{[A-Za-z]*?matrix\*?\}")
+_BLACKBOARD = re.compile(r"\\mathbb\s*+(?:\{\s*+([A-Z])\s*+\}|([A-Z]))")
 _DEGREES = re.compile(r"\^\s*+(?:\{\s*+\\circ\s*+\}|\\circ(?![A-Za-z]))")
 _RAISED_RUN, _LOWERED_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]++"), re.compile("[₀₁₂₃₄₅₆₇₈₉]++")
-_WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathit|mbox|hbox|operatorname\*?|rm)\s*+\{([^{}]*+)\}")
+_WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathit|mbox|hbox|operatorname\*?|rm)\s*+\{((?:[^{}]++|\{[^{}]*+\})*+)\}")
 _POWER_OF_TEN = re.compile(r"(?<=\d)\s*+[xX]\s*+(?=10\s*+\^)|(?<=\d)\s++[xX]\s++(?=\d)")
 _TOKEN = re.compile(
     r"""(?P<space>[\s~$\u0001`"]++)
     |(?P<repeat>\d*\.\d*\\overline\s*+\{\s*+\d++\s*+\})
-    |(?P<number>(?:\d{1,3}(?:,\d{3})++(?![\d,])|\d{1,3}(?:\{,\}\d{3})++(?!\d)|\d{1,3}(?:\\,\d{3})++(?!\d)
-        |\d{1,3}(?:\ \d{3})++(?![\d/,]|\s*\d|\s*/)|\d++)(?:\.\d++|\.(?![\d.]))?(?:[eE][-+]?\d++(?![A-Za-z\d.]))?
+    |(?P<number>(?:[1-9]\d{0,2}(?:,\d{3})++(?![\d,])|[1-9]\d{0,2}(?:\{,\}\d{3})++(?!\d)|[1-9]\d{0,2}(?:\\,\d{3})++(?!\d)
+        |[1-9]\d{0,2}(?:\ \d{3})++(?![\d/,]|\s*+\d|\s*+/)|\d++)(?:\.\d++|\.(?![\d.]))?(?:[eE][-+]?\d++(?![A-Za-z\d.]))?
         |\.\d++(?:[eE][-+]?\d++(?![A-Za-z\d.]))?)
     |(?P<text>\u0002[^\u0002]*+\u0002)
     |(?P<command>\\(?:[A-Za-z]++|.))
@@ -61,7 +65,9 @@ def canonical(text: str) -> str:
     text = _RAISED_RUN.sub(lambda run: f"^{{{run[0].translate(_RAISED)}}}", text)
     text = _LOWERED_RUN.sub(lambda run: f"_{{{run[0].translate(_LOWERED)}}}", text)
     text = unicodedata.normalize("NFKC", text.translate(_TRANSLATION)).translate(_TRANSLATION)
-    return _DEGREES.sub("°", text)
+    text = text.replace("&lt;", "<").replace("&gt;", ">")
+    ranges = _RANGE.sub("\\1\3", _DEGREES.sub("°", text))  # a dash between numbers is no minus sign
+    return ranges.replace("–", "-").replace("\3", "–")
 
 
 def tokens(text: str) -> list[Token] | None:
@@ -70,6 +76,8 @@ def tokens(text: str) -> list[Token] | None:
     >>> [token.text for token in tokens(r"2\dfrac{x}{3} \leq 1,000")]
     ['2', '\\frac', '{', 'x', '}', '{', '3', '}', '<=', '1000']
     """
+    text = _BLACKBOARD.sub(r"\\bb\1\2 ", _MATRIX.sub(r"\\\1matrix ", text))
+    text = _FONT.sub(r"\\text{\1}", text)
     for _ in range(3):  # \text{... \mathrm{cm}}
         text, found = _WRAPPED.subn(lambda match: f"\2{match[1]}\2" if _has_letters(match[1]) else match[1], text)
         if not found:
@@ -88,9 +96,18 @@ def tokens(text: str) -> list[Token] | None:
         new = _tokens_of(kind, match[0], spaced)
         if new is None:
             return None
+        if new and new[0].text in ("I", "j") and _is_imaginary(new[0], result):
+            new = [replace(new[0], text="i")]
         result += new
         spaced = spaced and not new
     return result
+
+
+def _is_imaginary(token: Token, before: list[Token]) -> bool:
+    """Whether `I` is written as sympy does, `2*I`, or `j` as Python does, `2j`."""
+    if not before:
+        return False
+    return (before[-1].kind == "number" and not token.spaced) or (token.text == "I" and before[-1].text == "*")
 
 
 def _has_letters(text: str) -> bool:
@@ -173,4 +190,5 @@ def _command(text: str, spaced: bool) -> list[Token]:
     text = COMMANDS.get(text, text).replace(_BAR, "|")
     if name in FUNCTIONS and name != "sqrt":
         return [Token("function", name, spaced=spaced)]
-    return [Token("symbol" if name in GREEK else "sign", name if name in GREEK else text, spaced=spaced)]
+    letter = name in GREEK or name.startswith("bb")
+    return [Token("symbol" if letter else "sign", name if letter else text, spaced=spaced)]

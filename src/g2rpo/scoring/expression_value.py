@@ -53,7 +53,10 @@ def inexact(value: Value) -> Inexact:
     """The value as a complex number with its error."""
     if isinstance(value, Inexact):
         return value
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError as error:
+        raise Unreadable("too large") from error
     if number == 0 and value != 0:
         raise Unreadable("too small")
     return Inexact(complex(number), abs(number) * _EPSILON)

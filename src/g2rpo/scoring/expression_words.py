@@ -90,7 +90,7 @@ def _beside_word(tokens: Sequence[Token], place: int) -> bool:
 
 def _is_counted(chunk: list[Token], word: str) -> bool:
     """Whether a word is the unit of the expression before it."""
-    return bool(chunk) and is_unit(word) and _has_value(chunk) and chunk[-1].text not in (",", ".", ";", ":", "=")
+    return bool(chunk) and is_unit(word) and _has_value(chunk) and chunk[-1].text not in ("(", ",", ".", ";", ":", "=")
 
 
 def _trimmed(chunk: list[Token]) -> list[Token]:
