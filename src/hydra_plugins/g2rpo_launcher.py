@@ -56,6 +56,7 @@ class _SweepLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs what is missing; a job that failed ends the command with status 1, but none of the others."""
+        from g2rpo.cli.checks import refuse_added
         from g2rpo.cli.errors import give_errors_back
         from g2rpo.report.sweep.write import write_sweep_report
         from g2rpo.sweep.launch import Sweep
@@ -65,6 +66,7 @@ class _SweepLauncher(Launcher):
         folder = Path(str(self.config.hydra.sweep.dir))
         dimensions = self._dimensions()
         try:
+            refuse_added(self.config.hydra)
             jobs = [self._job(folder, dimensions, list(o), initial_job_idx + i) for i, o in enumerate(job_overrides)]
             sweep = Sweep(
                 folder=folder, script=str(Path(sys.argv[0]).resolve()), command=" ".join(["python", *sys.argv]), dimensions=dimensions,

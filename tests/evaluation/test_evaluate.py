@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from g2rpo import cli
-from g2rpo.evaluation.paper import paper_rows
+from g2rpo.evaluation.by_name import benchmark_names
 from g2rpo.model.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -74,12 +74,12 @@ def test_all_18_benchmarks_are_asked_scored_and_shown(
     shown = capsys.readouterr().out
     summary = json.loads((folder / "summary.json").read_text())
     found = summary["benchmarks"]
-    assert set(found) == set(paper_rows()) == set(predictions(folder))
+    assert set(found) == set(benchmark_names()) == set(predictions(folder))
+    assert [entry["published"]["row"] for entry in found.values()] == list(range(1, 19))
     for name, entry in found.items():
         assert 0 <= entry["low"] <= entry["score"] <= entry["high"] <= 1
         assert (entry["protocol"], entry["judge"], entry["rows_from"], entry["limit"]) == ("paper", None, "demo", 4)
         assert entry["rows"] == len(predictions(folder)[name]) > 0
-        assert entry["task"] == paper_rows()[name].task
     assert "of_1000" in found["ocrbench"]
     assert summary["benchmark_means"]["macro"] == pytest.approx(sum(entry["score"] for entry in found.values()) / 18)
     with (folder / "eval" / "table.csv").open() as file:
@@ -117,7 +117,10 @@ def test_other_settings_in_the_same_folder_are_refused(evaluate: Callable[..., P
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["eval.benchmarks=[mmstarr]"], "eval.benchmarks: unknown benchmark 'mmstarr'; expected some of: mmmu, mmbench"),
+        (
+            ["eval.benchmarks=[mmstarr]"],
+            "eval.benchmarks: unknown benchmark 'mmstarr'; did you mean mmstar? expected some of: ai2d, chartqa",
+        ),
         (["eval.rows=tvs"], "eval.rows: unknown source 'tvs'; expected one of demo, hub, tsv, folder"),
         (["eval.rows=folder"], "eval.root: eval.rows=folder needs the folder with the files"),
         (["eval.protocol=vlmevalkit", "eval.benchmarks=[charxiv_rq,refspatial]"], "eval.protocol=vlmevalkit: benchmark "),

@@ -2,7 +2,8 @@
 
 Each script at the root of the repository is a `@program(...)` over `conf/` and calls the function of its name below with the
 composed configuration. `g2rpo <program>` (`command.py`) runs the same scripts, also from an installed package. `helptext.py` writes
-`--help`, `errors.py` and `keys.py` turn what went wrong into one sentence.
+`--help`, `checks.py`, `keys.py` and `value_types.py` refuse
+what cannot be meant, and `errors.py` turns what went wrong into one sentence.
 
 Nothing heavy is imported before a function is called: `--help`, a typing error and the first lines of a run take a second.
 """
@@ -12,9 +13,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from g2rpo.cli.errors import explained
-from g2rpo.cli.places import CONF, ROOT_CONF
+from g2rpo.cli.checks import checked
 from g2rpo.cli.start import program
+from g2rpo.places import CONF, ROOT_CONF
 
 __all__ = ["CONF", "cold_start", "estimate", "evaluate", "pilot", "preview", "program", "rescore", "train"]
 
@@ -24,7 +25,7 @@ def train(cfg: DictConfig) -> float:
 
     With `trainer.limit_train_batches=0` the checkpoint is scored and not trained.
     """
-    with explained(Path(cfg.run_dir)):
+    with checked(cfg):
         if OmegaConf.select(cfg, "trainer.limit_train_batches") == 0:
             return _score(cfg)
         from g2rpo.report.run import write_report
@@ -45,7 +46,7 @@ def _score(cfg: DictConfig) -> float:
 
 def evaluate(cfg: DictConfig) -> float:
     """Score a checkpoint on benchmarks and held-out prompts. Return the mean score."""
-    with explained(Path(cfg.run_dir)):
+    with checked(cfg):
         from g2rpo.training.evaluation_run import run_evaluation
 
         return run_evaluation(cfg)
@@ -53,7 +54,7 @@ def evaluate(cfg: DictConfig) -> float:
 
 def rescore(cfg: DictConfig) -> float:
     """Judge saved predictions again. Return the mean over benchmarks. Load no weights."""
-    with explained(Path(cfg.run_dir)):
+    with checked(cfg):
         from g2rpo.training.evaluation_run import run_rescore
 
         return run_rescore(cfg)
@@ -61,7 +62,7 @@ def rescore(cfg: DictConfig) -> float:
 
 def preview(cfg: DictConfig) -> float:
     """Show what training would see first. Load no weights; a broken record does not hide the others."""
-    with explained(Path(cfg.run_dir)):
+    with checked(cfg):
         from g2rpo.data.stream import PromptStream
         from g2rpo.report.preview import Preview
         from g2rpo.training.parts import build_parts
@@ -87,7 +88,7 @@ def preview(cfg: DictConfig) -> float:
 
 def estimate(cfg: DictConfig) -> float:
     """Print the memory and the seconds a step of this run would need. Read no weights."""
-    with explained(Path(cfg.run_dir)):
+    with checked(cfg):
         from g2rpo.training.estimate_run import run_estimate
 
         run_estimate(cfg)
@@ -96,7 +97,7 @@ def estimate(cfg: DictConfig) -> float:
 
 def pilot(cfg: DictConfig) -> float:
     """Measure lengths and entropies of the untrained policy and write a shaping file with bands. Return the mean accuracy."""
-    with explained(Path(cfg.run_dir)):
+    with checked(cfg):
         from g2rpo.training.pilot import measure_bands
 
         return measure_bands(cfg, ROOT_CONF if ROOT_CONF.is_dir() else None)
@@ -104,7 +105,7 @@ def pilot(cfg: DictConfig) -> float:
 
 def cold_start(cfg: DictConfig) -> None:
     """Fine-tune on demonstrations and write a checkpoint folder."""
-    with explained(Path(cfg.run_dir)):
+    with checked(cfg):
         from g2rpo.training.cold_start_run import run_cold_start
 
         run_cold_start(cfg)

@@ -9,7 +9,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from g2rpo.cli.places import CONF
+from g2rpo.places import CONF
 
 WIDTH = 100
 COMMANDS = (
@@ -76,7 +76,9 @@ def _groups(conf: Path) -> list[str]:
     """One entry for each group of `config.yaml`, and those that are mounted elsewhere."""
     found = [(group, default, words) for group, default, words in _DEFAULT.findall(_text(conf / "config.yaml")) if "hydra/" not in group]
     found += [
-        ("model/adapter", "none", "what is trained beside or instead of the weights"),
+        ("shaping/length", "", "reward for a fitting length"),
+        ("shaping/entropy", "", "loss outside an entropy band"),
+        ("model/adapter", "", "what is trained instead of the weights"),
         ("rows", "hub", "where benchmark rows come from: eval.rows=NAME"),
         ("benchmark", "", "asked by name: eval.benchmarks=[mmmu,...]"),
     ]

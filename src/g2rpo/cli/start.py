@@ -13,9 +13,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from g2rpo.cli.errors import explained, give_errors_back, sentence, take_errors_from_hydra
+from g2rpo.cli.errors import give_errors_back, sentence, take_errors_from_hydra
 from g2rpo.cli.helptext import help_text
-from g2rpo.cli.places import CONF
+from g2rpo.places import CONF
 
 Task = Callable[[DictConfig], Any]
 
@@ -32,8 +32,6 @@ def program(config_name: str) -> Callable[[Task], Callable[[], None]]:
         def begun(cfg: DictConfig) -> Any:
             give_errors_back()
             _announce(cfg)
-            with explained(Path(cfg.run_dir)):
-                refuse_missing(cfg)
             return task(cfg)
 
         @functools.wraps(task)
@@ -41,14 +39,14 @@ def program(config_name: str) -> Callable[[Task], Callable[[], None]]:
             if {"--help", "-h"} & set(sys.argv[1:]):
                 sys.stdout.write(help_text(config_name))
                 return
-            _run(hydra.main(config_path=CONF, config_name=config_name, version_base="1.3")(begun))
+            _run(hydra.main(config_path=CONF, config_name=config_name, version_base="1.3")(begun), config_name)
 
         return main
 
     return decorate
 
 
-def _run(composed_and_called: Callable[[], None]) -> None:
+def _run(composed_and_called: Callable[[], None], config_name: str) -> None:
     """Run the program; an error of the composition ends it with one sentence and exit code 1."""
     if not take_errors_from_hydra():
         composed_and_called()
@@ -56,17 +54,12 @@ def _run(composed_and_called: Callable[[], None]) -> None:
     try:
         composed_and_called()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        sys.stderr.write(f"{sentence(error)}\n")
+        from g2rpo.cli.keys import explanation
+
+        sys.stderr.write(f"{explanation(error, config_name, sys.argv[1:]) or sentence(error)}\n")
         sys.exit(1)
     finally:
         give_errors_back()
-
-
-def refuse_missing(cfg: DictConfig) -> None:
-    """Raise `ValueError` for keys that have no default and were not given, before anything heavy is imported."""
-    missing = sorted(OmegaConf.missing_keys(cfg))
-    if missing:
-        raise ValueError(f"{missing[0]}: this key has no default; add {' '.join(f'{key}=...' for key in missing)}")
 
 
 def _announce(cfg: DictConfig) -> None:

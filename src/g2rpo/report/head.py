@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
-from g2rpo.evaluation.paper import DEMO, NOT_COMPARABLE, paper_rows
+from g2rpo.evaluation.paper import DEMO, NOT_COMPARABLE
 from g2rpo.records import TASKS
 from g2rpo.report.folder import Completion, HeldoutPrompt, Run
 from g2rpo.report.markup import change_text, duration_text, score_text, section, table, task_name
@@ -134,7 +134,7 @@ def benchmark_section(run: Run) -> str:
     if not benchmarks:
         return ""
     columns = ("score", "low", "high", "parse_rate", "rows", "rows_from", "limit", "protocol", "judge")
-    rows = [[_title(name), *(_cell(row.get(column)) for column in columns), *_in_paper(name)] for name, row in benchmarks.items()]
+    rows = [[_title(name, row), *(_cell(row.get(column)) for column in columns), *_in_paper(row)] for name, row in benchmarks.items()]
     rows += _mean_row(run.summary or {}, len(columns))
     demo = any(row.get("rows_from") == DEMO for row in benchmarks.values())
     return section(
@@ -146,14 +146,13 @@ def benchmark_section(run: Run) -> str:
     )
 
 
-def _title(name: str) -> str:
-    paper = paper_rows().get(name)
-    return escape(name if paper is None else paper.title)
+def _title(name: str, row: Mapping[str, Any]) -> str:
+    return escape((row.get("published") or {}).get("title", name))
 
 
-def _in_paper(name: str) -> list[str]:
-    paper = paper_rows().get(name)
-    return ["-", "-"] if paper is None else [score_text(paper.scores[column]) for column in ("base", "openvlthinker_v2")]
+def _in_paper(row: Mapping[str, Any]) -> list[str]:
+    scores = (row.get("published") or {}).get("scores") or {}
+    return [score_text(scores[column]) if column in scores else "-" for column in ("base", "openvlthinker_v2")]
 
 
 def _mean_row(summary: Mapping[str, Any], columns: int) -> list[list[str]]:

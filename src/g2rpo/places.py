@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parents[1]
 ROOT_CONF = ROOT / "conf"
 IN_CHECKOUT = ROOT_CONF.is_dir() and (ROOT / "train.py").is_file()
