@@ -9,11 +9,10 @@ import argparse
 from pathlib import Path
 
 import torch
+from figures import Curve, figure, panel
 from torch import Tensor
 
 from g2rpo.records import task_index
-from g2rpo.report.plots import Band, Line, line_plot
-from g2rpo.report.svg import SVG_STYLE
 from g2rpo.shaping.entropy import EntropyBand, task_sums
 
 MATH = task_index("math")
@@ -67,19 +66,13 @@ def main() -> None:
     runs = {(name, way): entropies(name, sharpness) for name in COLORS for way, sharpness in STARTS.items()}
     for (name, way), values in runs.items():
         print(f"{name:12} {way}: {values[0]:.3f} -> {values[-1]:.3f} nats")
-    lines = [
-        Line(name=f"{name}, {way}", color=COLORS[name], steps=list(range(len(values))), values=values)
+    curves = [
+        Curve(name=f"{name}, {way}", color=COLORS[name], steps=list(range(len(values))), values=values)
         for (name, way), values in runs.items()
     ]
-    plot = line_plot(
-        title="Entropy of a policy trained on the band alone", unit="nats", lines=lines, keep_zero=True, width=720, height=360,
-        bands=[Band(name="band", low=LOW, high=HIGH, strength=0.25)],
-    )  # fmt: skip
-    style = f"<style>svg {{ font-family: sans-serif; }}{SVG_STYLE}</style>"
-    style += '<rect x="-12" y="-10" width="744" height="380" fill="#fff"/>'
-    svg = plot.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace('"0 0 720 360"', '"-12 -10 744 380"', 1)
-    head, tail = svg.split(">", 1)
-    out.write_text(f"{head}>{style}{tail}\n", encoding="utf-8")
+    title = "Entropy of a policy trained on the band alone"
+    drawn = figure([lambda axes: panel(axes, title, "nats", curves, low=0.0, band=("band", LOW, HIGH))], size=(7.2, 3.6))
+    out.write_text(drawn, encoding="utf-8")
     print(out)
 
 

@@ -10,10 +10,11 @@ from random import Random
 
 import pytest
 from PIL import Image, ImageDraw
+from report.pages import Element, parsed
 
 from g2rpo.records import TASKS
 from g2rpo.report.folder import read_run
-from g2rpo.report.page import page
+from g2rpo.report.run import page
 
 STEPS = 60
 GROUPS, GROUP_SIZE = 2, 4
@@ -50,9 +51,9 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished_page(finished_run: Path) -> str:
+def finished_page(finished_run: Path) -> Element:
     """Its report."""
-    return page(read_run(finished_run))
+    return parsed(page(read_run(finished_run)))
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
 """The table of what was expected and what happened."""
 
 import json
-import re
 from pathlib import Path
 
 import pytest
+from report.pages import parsed
 
 from g2rpo.report.folder import read_run
-from g2rpo.report.page import page
+from g2rpo.report.run import page
 
 EXPECTED = {
     "peak_gib": 3.0, "step_s": 5.0, "stages_s": {"prefill": 1.0, "backward": 0.0},
@@ -24,8 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def rows(text: str) -> list[list[str]]:
-    section = text.partition('<section id="estimate">')[2].partition("</section>")[0]
-    return [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", section)[1:]]
+    return parsed(text).one("section", id="estimate").rows()
 
 
 def test_memory_is_the_largest_and_seconds_are_medians_without_the_first_step(folder: Path) -> None:

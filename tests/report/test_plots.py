@@ -1,44 +1,27 @@
-"""The parts of a plot: scales, ticks, averages."""
+"""Figures as plotly.js gets them: the right numbers, and nothing that is no JSON."""
 
+import json
 import math
 import statistics
-from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from g2rpo.report.palette import TASK_COLORS
-from g2rpo.report.plots import Line, densities, line_plot
+from g2rpo.prompt import TASKS
+from g2rpo.report.plots import Band, Line, densities, gains, line_plot, task_color
 from g2rpo.report.smooth import bucket_size, bucketed, running_mean, window_size
-from g2rpo.report.svg import Key, Scale, legend, rounded_range, ticks
 
 numbers = st.floats(-1e6, 1e6)
 
 
-def test_a_scale_maps_its_ends_and_stops_there() -> None:
-    scale = Scale(2.0, 6.0, 100.0, 20.0)
-    assert [scale.px(value) for value in (2.0, 3.0, 6.0, 9.0, -1.0)] == [100.0, 80.0, 20.0, 20.0, 100.0]
-
-
-@given(st.tuples(numbers, numbers).filter(lambda ends: abs(ends[1] - ends[0]) > 1e-3))
+@given(st.lists(numbers, min_size=1, max_size=20), st.booleans())
 @settings(max_examples=50, deadline=None)
-def test_ticks_are_few_and_evenly_spaced_inside_the_range(ends: tuple[float, float]) -> None:
-    low, high = sorted(ends)
-    found = ticks(low, high)
-    assert 2 <= len(found) <= 7
-    slack = (high - low) * 1e-6
-    assert low - slack <= found[0] < found[-1] <= high + slack
-    gaps = [b - a for a, b in pairwise(found)]
-    assert max(gaps) - min(gaps) <= slack
-
-
-@given(st.lists(numbers, max_size=20), st.booleans())
-@settings(max_examples=50, deadline=None)
-def test_the_range_of_an_axis_holds_all_values(values: list[float], keep_zero: bool) -> None:
-    low, high = rounded_range([*values, math.nan], keep_zero=keep_zero)
+def test_the_axis_holds_all_values(values: list[float], keep_zero: bool) -> None:
+    line = Line(name="math", color="#000000", steps=list(range(len(values) + 1)), values=[*values, math.nan])
+    low, high = line_plot("t", "u", [line], keep_zero=keep_zero).spec["layout"]["yaxis"]["range"]
     assert low < high
-    slack = (high - low) * 1e-6
+    slack = 1e-4 * max(1.0, *map(abs, values))  # five digits are written
     assert all(low - slack <= value <= high + slack for value in values + [0.0] * keep_zero)
 
 
@@ -66,25 +49,30 @@ def test_densities_add_up_to_one_and_keep_what_lies_outside() -> None:
     assert (found[0], found[12], found[-1]) == (1.0, 2.0, 1.0)  # a quarter of the values in a bin of width 0.25 is density 1
 
 
-def test_a_curve_with_a_gap_is_two_lines() -> None:
+def test_a_curve_with_a_gap_is_two_lines_and_valid_json() -> None:
     line = Line(name="math", color="#000000", steps=[1, 2, 3, 4], values=[0.1, math.nan, 0.3, 0.4])
-    drawn = line_plot(title="t", unit="u", lines=[line]).split('<path class="mean" d="')[1].split('"')[0]
-    assert drawn.count("M") == 2
-    assert drawn.count("L") == 1
+    _, drawn = line_plot("t", "u", [line]).spec["data"]
+    assert drawn["y"] == drawn["customdata"] == [0.1, None, 0.3, 0.4]
+    json.dumps(line_plot("t", "u", [line]).spec, allow_nan=False)
 
 
-def test_a_curve_of_one_step_is_drawn() -> None:
-    drawn = line_plot(title="t", unit="u", lines=[Line(name="math", color="#000000", steps=[7], values=[0.4])])
-    assert drawn.count("h0") == 1
-    assert "nan" not in drawn
+def test_a_curve_of_one_step_is_drawn_as_a_point() -> None:
+    _, drawn = line_plot("t", "u", [Line(name="math", color="#000000", steps=[7], values=[0.4])]).spec["data"]
+    assert (drawn["mode"], drawn["x"], drawn["y"]) == ("lines+markers", [7], [0.4])
 
 
-def test_a_legend_wraps_instead_of_running_out_of_the_plot() -> None:
-    _, one_row = legend([Key("mean", "#000")], y=0, width=200)
-    drawn, two_rows = legend([Key("general_vqa", "#000"), Key("document", "#000"), Key("grounding", "#000")], y=0, width=250)
-    assert two_rows == 2 * one_row
-    assert "grounding" in drawn
+def test_bands_are_cut_off_at_the_frame_and_left_out_beyond_it() -> None:
+    line = Line(name="math", color="#000000", steps=[1, 2], values=[0.0, 1.0])
+    bands = [Band(name="a", low=0.5, high=math.inf), Band(name="b", low=7, high=9)]
+    (shape,) = line_plot("t", "u", [line], bands=bands, y_range=(0, 1)).spec["layout"]["shapes"]
+    assert (shape["y0"], shape["y1"], shape["label"]["text"]) == (0.5, 1, "a")
 
 
-def test_each_task_has_a_colour_of_its_own() -> None:
-    assert len(set(TASK_COLORS.values())) == 6
+def test_gains_have_a_bar_where_an_interval_is_known() -> None:
+    seeds, means = gains("t", {"a": (0.1, 0.02, [0.09, 0.11]), "b": (0.3, math.nan, [0.3])}).spec["data"]
+    assert (seeds["x"], seeds["y"]) == ([0.09, 0.11, 0.3], ["a", "a", "b"])
+    assert (means["x"], means["error_x"]["array"]) == ([0.1, 0.3], [0.02, None])
+
+
+def test_each_task_has_a_color_of_its_own() -> None:
+    assert len({task_color(task) for task in TASKS}) == 6

@@ -8,12 +8,10 @@ from g2rpo.benchmark.columns import first, list_of, needed, row_of, text_of
 from g2rpo.benchmark.multiple_choice import UNREAD
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgement, Prompt
+from g2rpo.scoring.chart import same_chart_answer
 from g2rpo.scoring.number import relaxed_match
-from g2rpo.scoring.prediction import clean, plain
-from g2rpo.scoring.quantity import exact_number, final_number
+from g2rpo.scoring.prediction import clean
 
-TOLERANCE = 0.05
-_LONGEST_WORDS = 200
 _SPLITS = {"human": "human", "human_test": "human", "test_human": "human", "0": "human"}
 _SPLITS |= {"augmented": "augmented", "augmented_test": "augmented", "test_augmented": "augmented", "1": "augmented"}
 
@@ -58,25 +56,10 @@ class ChartQA(BenchmarkBase):
             return UNREAD
         golds = list_of(row["answer"])
         golds = [row["answer"]] if golds is None else golds
-        match = _robust_match if protocol == "robust" else relaxed_match
+        match = same_chart_answer if protocol == "robust" else relaxed_match
         return Judgement(score=float(any(match(text, str(gold)) for gold in golds)), parsed=True, answer=text[:200])
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
         """The Hub's columns."""
         kind = ("human_test", "augmented_test")[number % 2]
         return [{"type": kind, "question": prompt.text, "answer": prompt.answer, "image": prompt.images[0], "index": number}]
-
-
-def _robust_match(answer: str, gold: str) -> bool:
-    """Numbers with commas, currency, units or words around them are read, a gold 0 is a number, and `12%` is 12 or 0.12 as the gold is."""
-    wanted = exact_number(gold)
-    if wanted is None:
-        words, gold = (" ".join(plain(text).lower().strip(" .()[]").split()) for text in (answer[-_LONGEST_WORDS:], gold))
-        return words == gold or words.endswith((f" is {gold}", f": {gold}"))
-    got = exact_number(answer)
-    got = final_number(answer) if got is None else got
-    if got is None:
-        return False
-    # a share may be written with the sign or without it: 12% for 0.12, 0.12 for 12%, 12 for 12%
-    readings = [got, got / 100] if "%" in answer and "%" not in gold else [got, got * 100] if "%" in gold and "%" not in answer else [got]
-    return any(abs(value - wanted) <= TOLERANCE * abs(wanted) + 1e-12 for value in readings)

@@ -1,4 +1,4 @@
-"""Writes the report of a run, or of a sweep, again: `python -m g2rpo.report outputs/2026-03-01/14-05-12`."""
+"""Writes the report of a run or of a sweep again, or compares runs: `python -m g2rpo.report outputs/2026-03-01/14-05-12`."""
 
 import argparse
 import sys
@@ -10,24 +10,35 @@ from g2rpo.report.sweep.write import write_sweep_report
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Writes the path of the report to stdout; a broken or missing folder ends the process with one sentence and status 1."""
-    parser = argparse.ArgumentParser(prog="python -m g2rpo.report", description="Write the report of a run or of a sweep into its folder.")
-    parser.add_argument("folder", type=Path, help="folder of one run (report.html) or of a multirun (sweep.html, sweep.csv)")
+    """Print the path of the report; a broken or missing folder ends the process with one sentence and status 1."""
+    parser = argparse.ArgumentParser(
+        prog="python -m g2rpo.report", description="Write the report of a run, of a sweep, or of several runs."
+    )
+    told = "one run (writes report.html into it), a multirun (sweep.html and sweep.csv), or several runs to put side by side (--out)"
+    parser.add_argument("folders", type=Path, nargs="+", metavar="folder", help=told)
     parser.add_argument("--against", metavar="VARIANT", help="of a multirun: what the others are compared with; the first by default")
+    parser.add_argument(
+        "--out", type=Path, default=Path("compare.html"), help="of several runs: the page to write; compare.html by default"
+    )
     given = parser.parse_args(arguments)
-    folder: Path = given.folder
+    folders: list[Path] = given.folders
     try:
-        sys.stdout.write(f"{_write(folder, given.against)}\n")
+        sys.stdout.write(f"{_write(folders, given.against, given.out)}\n")
     except ValueError as error:
-        sys.exit(f"{folder}: {error}" if str(folder) not in str(error) else str(error))
+        (folder, *others) = folders
+        sys.exit(str(error) if others or str(folder) in str(error) else f"{folder}: {error}")
 
 
-def _write(folder: Path, against: str | None) -> Path:
-    if is_multirun(folder):
-        return write_sweep_report(folder, against)
+def _write(folders: Sequence[Path], against: str | None, out: Path) -> Path:
+    if len(folders) > 1:
+        from g2rpo.report.compare import write_comparison
+
+        return write_comparison(folders, out)
+    if is_multirun(folders[0]):
+        return write_sweep_report(folders[0], against)
     from g2rpo.report.run import write_report
 
-    return write_report(folder)
+    return write_report(folders[0])
 
 
 if __name__ == "__main__":

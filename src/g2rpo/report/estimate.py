@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from g2rpo.report.folder import Run
-from g2rpo.report.markup import section, table
 
 COLUMNS = {
     "prefill": "time/prefill_s",
@@ -19,28 +18,29 @@ COLUMNS = {
 """Stages of the estimate by their columns in metrics.csv, where the vision tower has a column of its own."""
 
 
-def estimate_section(run: Run) -> str:
-    """The table; nothing where the run made no estimate."""
+def estimate_rows(run: Run) -> list[list[str]]:
+    """Return the rows of the table; none if the run made no estimate."""
     if run.estimate is None:
-        return ""
+        return []
     peaks = run.column("time/peak_gib")[1]
     rows = [_row("peak memory of a process, GiB", run.estimate.get("peak_gib"), max(peaks, default=math.nan))]
     stages: Mapping[str, Any] = run.estimate.get("stages_s") or {}
     rows += [_row(f"{name}, s", stages[name], _median(run, column)) for name, column in COLUMNS.items() if stages.get(name)]
-    rows.append(_row("step, s", run.estimate.get("step_s"), _median(run, "time/step_s")))
-    prompts: Mapping[str, Any] = run.estimate.get("prompt_tokens") or {}
-    return section(
-        anchor="estimate",
-        title="Estimated and measured",
-        caption="What the run was expected to need before anything was loaded: every completion as long as it may be, one draw of prompts "
+    return [*rows, _row("step, s", run.estimate.get("step_s"), _median(run, "time/step_s"))]
+
+
+def estimate_caption(run: Run) -> str:
+    """Return what was estimated and how it was measured."""
+    prompts: Mapping[str, Any] = (run.estimate or {}).get("prompt_tokens") or {}
+    return (
+        "What the run was expected to need before anything was loaded: every completion as long as it may be, one draw of prompts "
         f"a step, prompts of {prompts.get('longest', '?')} tokens at most ({prompts.get('known', 'unknown')}). Measured: the largest "
-        "memory so far, which on a CPU is resident memory with whatever else the process did; medians over the steps but the first.",
-        body=table(["", "estimated", "measured", "estimated / measured"], rows),
+        "memory so far, which on a CPU is resident memory with whatever else the process did; medians over the steps but the first."
     )
 
 
 def _median(run: Run, column: str) -> float:
-    """Over the steps but the first, which warms up, where there are more."""
+    """Return the median over the steps but the first, which warms up, if there are more."""
     values = run.column(column)[1]
     return statistics.median(values[1:] or values) if values else math.nan
 
@@ -48,8 +48,4 @@ def _median(run: Run, column: str) -> float:
 def _row(name: str, estimated: float | None, measured: float) -> list[str]:
     expected = math.nan if estimated is None else float(estimated)
     ratio = expected / measured if measured else math.nan
-    return [name, *(_text(value) for value in (expected, measured, ratio))]
-
-
-def _text(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else "-"
+    return [name, *(f"{value:.2f}" if math.isfinite(value) else "-" for value in (expected, measured, ratio))]

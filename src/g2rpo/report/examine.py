@@ -3,8 +3,6 @@
 Whatever is wrong with a prompt becomes words about this prompt; the next one is examined all the same.
 """
 
-import base64
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,16 +11,15 @@ from PIL import Image
 
 from g2rpo.data.loading import Loading, place
 from g2rpo.data.rows import BadRecord
+from g2rpo.evaluation.pictures import encoded
 from g2rpo.interfaces import Reward
 from g2rpo.model.encoder import QwenEncoder
 from g2rpo.records import Prompt
-from g2rpo.report.picture import CARRIED_PX
+from g2rpo.report.picture import data_uri
 from g2rpo.scoring.boxes import finite_numbers, read_points
 from g2rpo.scoring.extract import final_answer, json_object, tidy_tags
 
 GRID = 1000
-LARGEST_PNG = 64_000
-"""Bytes. A larger picture is carried as JPEG."""
 GARBAGE = "qxzv jwkq"
 SCORES = ("accuracy", "format", "structure", "total")
 REQUIRED = ("accuracy", "format", "total")
@@ -34,7 +31,7 @@ class Shown:
     """One image. Sizes are (width, height) in pixels."""
 
     uri: str = ""
-    """The image as a data URI, scaled down to `CARRIED_PX`; empty where it cannot be read."""
+    """The image as a data URI, scaled down; empty where it cannot be read."""
     size: tuple[int, int] = (0, 0)
     read_size: tuple[int, int] | None = None
     """What the model is given, after its bounds on pixels; None where the prompt cannot be encoded."""
@@ -176,23 +173,7 @@ def _loaded(prompt: Prompt, image: object, loading: Loading) -> Image.Image | st
 
 
 def _shown(image: Image.Image | str) -> Shown:
-    return Shown(problem=image) if isinstance(image, str) else Shown(uri=data_uri(image), size=image.size)
-
-
-def data_uri(image: Image.Image) -> str:
-    """The image at most `CARRIED_PX` wide and high: PNG where that is small, as for drawings, JPEG for photographs."""
-    small = image.copy()
-    small.thumbnail((CARRIED_PX, CARRIED_PX))
-    content, kind = _written(small, format="PNG"), "png"
-    if len(content) > LARGEST_PNG:
-        content, kind = _written(small, format="JPEG", quality=80), "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _written(image: Image.Image, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, **options)  # type: ignore[arg-type]
-    return buffer.getvalue()
+    return Shown(problem=image) if isinstance(image, str) else Shown(uri=data_uri(*encoded(image)), size=image.size)
 
 
 def _encoded(prompt: Prompt, shown: tuple[Shown, ...], encoder: QwenEncoder) -> tuple[int, tuple[Shown, ...]]:

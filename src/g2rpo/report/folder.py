@@ -1,14 +1,15 @@
 """A run folder as the page sees it. Any file may be missing, since a run can be looked at while it goes on; what is missing is noted."""
 
-from array import array
-from collections.abc import MutableSequence, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from g2rpo.records import TASKS
 from g2rpo.report.rows import Row, json_object, json_rows, metric_rows
 from g2rpo.report.settings import Settings, read_settings
+from g2rpo.report.training import Draws, TrainingPrompt, read_training
+from g2rpo.report.verdict import verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,6 +20,13 @@ class Completion:
     accuracy: float
     format: float
     tokens: float
+    finished: bool = True
+    failed: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """One of `VERDICTS`."""
+        return verdict(self.accuracy, self.format, finished=self.finished, failed=self.failed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,18 +41,14 @@ class HeldoutPrompt:
     samples: tuple[Completion, ...]
     greedy: Completion
 
+    @property
+    def accuracies(self) -> str:
+        """The accuracy of each sample, as text."""
+        return " ".join(f"{sample.accuracy:.2f}".removesuffix(".00") for sample in self.samples)
+
 
 Pair = tuple[HeldoutPrompt | None, HeldoutPrompt | None]
 """One prompt before and after training."""
-
-
-@dataclass(frozen=True, slots=True)
-class Draws:
-    """What one task's completions earned in training, one entry each, in the order of the file."""
-
-    steps: MutableSequence[int] = field(default_factory=lambda: array("q"))
-    rewards: MutableSequence[float] = field(default_factory=lambda: array("d"))
-    advantages: MutableSequence[float] = field(default_factory=lambda: array("d"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +60,8 @@ class Run:
     metrics: dict[int, dict[str, float]]
     """`{step: {column: value}}`, as in metrics.csv."""
     draws: dict[str, Draws]
+    training: list[TrainingPrompt]
+    """The training prompts that the page shows."""
     before: list[HeldoutPrompt] | None
     after: list[HeldoutPrompt] | None
     summary: dict[str, Any] | None
@@ -76,6 +82,11 @@ class Run:
         shown = {prompt.task for prompts in (self.before, self.after) for prompt in prompts or ()}
         return [task for task in TASKS if task in trained | shown | set(self.draws)]
 
+    @property
+    def stage_s(self) -> dict[str, float]:
+        """Seconds by stage of the run; empty before it has finished."""
+        return {name: float(seconds) for name, seconds in ((self.summary or {}).get("stage_s") or {}).items()}
+
     def column(self, name: str) -> tuple[list[float], list[float]]:
         """Steps and values of a column of metrics.csv, in the order of the steps; both empty where it does not occur."""
         found = [(float(step), row[name]) for step, row in sorted(self.metrics.items()) if name in row]
@@ -92,11 +103,13 @@ def read_run(folder: Path, summary: dict[str, Any] | None = None) -> Run:
             f"{folder} is no run folder: expected metrics.csv, .hydra/, heldout/ or summary.json in it, or sweep.json of a multirun"
         )
     notes: list[str] = []
+    draws, training = _read_training(folder, notes)
     return Run(
         folder=folder,
         settings=read_settings(folder / ".hydra", notes),
         metrics=_read_metrics(folder, notes),
-        draws=_read_draws(folder, notes),
+        draws=draws,
+        training=training,
         before=_read_heldout(folder, "before", notes),
         after=_read_heldout(folder, "after", notes),
         summary=summary or _read_summary(folder, notes),
@@ -121,17 +134,11 @@ def _read_metrics(folder: Path, notes: list[str]) -> dict[int, dict[str, float]]
     return rows
 
 
-def _read_draws(folder: Path, notes: list[str]) -> dict[str, Draws]:
-    """Completions of training, one line at a time and only their numbers: the file can be larger than memory."""
-    draws: dict[str, Draws] = {}
-    if _missing(folder / "completions.jsonl", "there are no advantage histograms and no reward by task", notes):
-        return draws
-    for row in json_rows(folder / "completions.jsonl", "completions.jsonl", notes):
-        own = draws.setdefault(row.task(), Draws())
-        own.steps.append(row.whole("step"))
-        own.rewards.append(row.number("reward"))
-        own.advantages.append(row.number("advantage"))
-    return draws
+def _read_training(folder: Path, notes: list[str]) -> tuple[dict[str, Draws], list[TrainingPrompt]]:
+    """Read completions of training one line at a time: the file can be larger than memory."""
+    path = folder / "completions.jsonl"
+    missing = _missing(path, "there are no training completions and no reward by task", notes)
+    return read_training(() if missing else json_rows(path, path.name, notes))
 
 
 def _read_heldout(folder: Path, when: str, notes: list[str]) -> list[HeldoutPrompt] | None:
@@ -155,7 +162,12 @@ def _heldout_prompt(row: Row) -> HeldoutPrompt:
 
 def _completion(row: Row) -> Completion:
     return Completion(
-        text=row.text("completion"), accuracy=row.number("accuracy"), format=row.number("format"), tokens=row.number("completion_tokens")
+        text=row.text("completion"),
+        accuracy=row.number("accuracy"),
+        format=row.number("format"),
+        tokens=row.number("completion_tokens"),
+        finished=row.fields.get("finished") is not False,
+        failed=row.fields.get("failed") is True,
     )
 
 

@@ -4,14 +4,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+from typing import Any
 
+from g2rpo.model.encoder import IMAGE_TOKEN
 from g2rpo.records import TASKS
-from g2rpo.report.document import document
-from g2rpo.report.examine import GARBAGE, Examined, Shown
-from g2rpo.report.markup import section, table, task_name
-from g2rpo.report.palette import GRID, INK, MUTED
-from g2rpo.report.preview_card import card
+from g2rpo.report.examine import GARBAGE, NEARLY, SCORES, Examined, Marks, Shown, Trial, complaint
+from g2rpo.report.picture import Mark, Picture, box_marks
+from g2rpo.report.render import Cell, render, share_text, shorten_middle, task_cell
 from g2rpo.report.settings import Settings
 
 CHOICES = ("model", "data", "task_mix")
@@ -28,9 +27,9 @@ class Seen:
     per_task: int
     seed: int
     sizes: Mapping[str, tuple[int | None, int | None]]
-    """Prompts of the source for training and held out, by task; None is endless."""
+    """Number of prompts for training and held out, by task; None is endless."""
     skipped: Mapping[str, int]
-    """Records that the source left out, by task."""
+    """Number of records that the source left out, by task."""
     skipped_records: Sequence[str]
     """Why, for as many as the source remembers."""
     settings: Settings
@@ -52,77 +51,55 @@ class Seen:
 
 
 def preview_page(seen: Seen) -> str:
-    """The whole page as one string: no script, no network, nothing beside it."""
-    anchors = {id(found): f"p{number}" for number, found in enumerate(seen.prompts, 1)}
-    body = _head(seen) + _table(seen) + _flagged(seen, anchors) + _skipped(seen) + _cards(seen, anchors)
-    return document(f"{seen.name} - g2rpo preview", body, STYLE)
-
-
-def _head(seen: Seen) -> str:
-    choices = "".join(
-        f"<li>{group} <b>{escape(seen.settings.choices[group])}</b></li>" for group in CHOICES if group in seen.settings.choices
+    """Return the whole page as one string."""
+    cards = [_card(found, f"p{number}") for number, found in enumerate(seen.prompts, 1)]
+    return render(
+        "preview.html.j2",
+        title=f"{seen.name} - g2rpo preview",
+        seen=seen,
+        choices={group: seen.settings.choices[group] for group in CHOICES if group in seen.settings.choices},
+        tiles=_tiles(seen),
+        tasks=[task for task in TASKS if task in seen.sizes],
+        rows=[_task_row(seen, task) for task in TASKS if task in seen.sizes],
+        cards=cards,
+        garbage=GARBAGE,
+        scores=SCORES,
+        unlisted=sum(seen.skipped.values()) - len(seen.skipped_records),
     )
-    command = escape(" ".join(("python train.py", *seen.settings.overrides)))
+
+
+def _tiles(seen: Seen) -> list[tuple[str, Cell, str]]:
     lengths = [found.tokens for found in seen.prompts if found.tokens is not None]
-    limit = "no limit is set" if seen.max_prompt_tokens is None else f"{len(seen.too_long)} over max_prompt_tokens={seen.max_prompt_tokens}"
-    tiles = (
+    limit = f"{len(seen.too_long)} over max_prompt_tokens={seen.max_prompt_tokens}"
+    return [
         ("Prompts shown", str(len(seen.prompts)), f"the first {seen.per_task} of each task at most"),
-        (
-            "Flagged",
-            f'<span class="{"bad" if seen.flagged else "good"}">{len(seen.flagged)}</span>',
-            "images, gold answer, reward",
-        ),
-        ("Longest prompt", f"{max(lengths)} tokens" if lengths else "-", limit),
+        ("Flagged", str(len(seen.flagged)), "images, gold answer, reward"),
+        ("Longest prompt", f"{max(lengths)} tokens" if lengths else "-", "no limit is set" if seen.max_prompt_tokens is None else limit),
         ("Records skipped", str(sum(seen.skipped.values())), "by the source, listed below" if seen.skipped else "by the source"),
-    )
-    drawn = "".join(
-        f'<div class="tile"><div class="name">{name}</div><div class="value">{value}</div><div class="remark">{escape(remark)}</div></div>'
-        for name, value, remark in tiles
-    )
-    order = (
-        f"The first {seen.per_task} prompts of each task in the order of training, which follows from seed={seen.seed}: what training "
-        "would see first. Nothing was trained and no weights were read; texts, tokens and image sizes come from the model's own encoder."
-    )
-    return (
-        f'<header><h1>{escape(seen.name)} <span class="state">preview of the data</span></h1><ul class="choices">{choices}</ul>'
-        f'<p class="command"><code>{command}</code></p><p class="caption">{escape(order)}</p><div class="tiles even">{drawn}</div></header>'
-    )
+    ]
 
 
-def _table(seen: Seen) -> str:
-    header = ("task", "train", "held out", "shown", "answer types", "flagged", "too long", "tokens", "of images", "images (px)")
-    rows = [_task_row(seen, task) for task in TASKS if task in seen.sizes]
-    return section(
-        anchor="tasks",
-        title="Tasks",
-        caption="Train and held out: prompts of the source. All other columns: the prompts shown. Tokens: of the whole prompt, smallest / "
-        "median / 90% / largest; of images: their share of all tokens. Images: width x height as stored, smallest to largest, and the "
-        "largest that the model sees. A prompt that is too long is never cut.",
-        body='<div class="tasks">' + table(header, rows) + "</div>",
-    )
-
-
-def _task_row(seen: Seen, task: str) -> list[str]:
+def _task_row(seen: Seen, task: str) -> list[Cell]:
     own = seen.of(task)
     flagged, long = sum(bool(found.problems) for found in own), sum(bool(found.too_long) for found in own)
     types = Counter(found.prompt.answer_type for found in own)
     lengths = sorted(found.tokens for found in own if found.tokens is not None)
     share = sum(found.image_tokens for found in own) / sum(lengths) if lengths else math.nan
     return [
-        f'<a href="#{task}">{task_name(task)}</a>',
+        task_cell(task),
         *("endless" if size is None else str(size) for size in seen.sizes[task]),
         str(len(own)),
-        "<br>".join(f"{escape(kind)} {count}" for kind, count in types.most_common()),
-        f'<span class="bad">{flagged}</span>' if flagged else "0",
+        ", ".join(f"{kind} {count}" for kind, count in types.most_common()),
+        {"text": str(flagged), "kind": "bad" if flagged else ""},
         str(long) if seen.max_prompt_tokens is not None else "-",
         " / ".join(str(quantile(lengths, level)) for level in QUANTILES) if lengths else "-",
-        f"{share:.0%}" if lengths else "-",
+        share_text(share),
         _image_sizes([image for found in own for image in found.images]),
     ]
 
 
 def quantile(ordered: Sequence[int], level: float) -> int:
-    """The smallest value that at least this share of the values does not exceed.
+    """Return the smallest value that at least this share of the values does not exceed.
 
     >>> [quantile([3, 5, 9, 40], level) for level in (0.0, 0.5, 0.9, 1.0)]
     [3, 5, 40, 40]
@@ -136,97 +113,70 @@ def _image_sizes(images: Sequence[Shown]) -> str:
     if not stored:
         return "-"
     span = " to ".join(_by(size) for size in dict.fromkeys((stored[0], stored[-1])))
-    return f"{span} &rarr; {_by(max(read, key=math.prod))}" if read else span
+    return f"{span} → {_by(max(read, key=math.prod))}" if read else span
 
 
 def _by(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]}"
 
 
-def _flagged(seen: Seen, anchors: Mapping[int, str]) -> str:
-    flagged = [_linked(found, anchors, found.problems) for found in seen.flagged]
-    long = [_linked(found, anchors, (found.too_long,)) for found in seen.too_long]
-    parts = f'<ul class="list">{"".join(flagged)}</ul>' if flagged else '<p class="empty">None of the prompts shown.</p>'
-    if long:
-        parts += f'<h3>Too long for training</h3><ul class="list">{"".join(long)}</ul>'
-    return section(
-        anchor="flagged",
-        title="Flagged prompts",
-        caption="A prompt is flagged if an image cannot be read, if its gold answer in the asked format does not get accuracy 1, if an "
-        "empty or a garbage answer gets any, or if its coordinates do not fit the grid. A prompt whose images cannot be read "
-        "ends training with data.on_error=raise; with skip, the next one of its task takes its place. A prompt that is too long is never "
-        "cut: the next one takes its place, and summary.json counts it.",
-        body=parts,
-    )
+def _card(found: Examined, anchor: str) -> dict[str, Any]:
+    alone = len(found.images) == 1
+    meta = found.prompt.meta
+    return {
+        "found": found,
+        "prompt": found.prompt,
+        "anchor": anchor,
+        "line": f"{meta['file']}, line {meta['line']}" if "file" in meta else "",
+        "pictures": [_picture(image, found.marks if alone else Marks(box=None)) for image in found.images],
+        "marks": _marks(found.marks) if alone else [],
+        "large": "large" if any(image.size[0] > 192 for image in found.images) else "",
+        "unclear": not alone and bool(found.images) and bool(found.marks.numbers()),
+        "trials": [(trial.name, _verdicts(trial)) for trial in found.trials],
+        "chat": chat_pieces(found),
+    }
 
 
-def _linked(found: Examined, anchors: Mapping[int, str], words: Sequence[str]) -> str:
-    link = f'<a href="#{anchors[id(found)]}">{escape(found.place)}</a>'
-    return f"<li>{link} <span>{escape(found.prompt.task)}, {escape(found.prompt.answer_type)}</span><br>{escape('; '.join(words))}</li>"
+def _picture(image: Shown, marks: Marks) -> Picture:
+    read = f"model sees {_by(image.read_size)}, {image.tokens} tokens" if image.read_size else "not encoded"
+    remarks = [f"{_by(image.size)} px · {read}", *_in_pixels(image.size, marks)]
+    return Picture(uri=image.uri, size=image.size, problem=image.problem, remarks=remarks)
 
 
-def _skipped(seen: Seen) -> str:
-    if not seen.skipped:
-        return ""
-    counts = ", ".join(f"{escape(task)} {count}" for task, count in sorted(seen.skipped.items()))
-    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in seen.skipped_records)
-    left = sum(seen.skipped.values()) - len(seen.skipped_records)
-    more = f"<li>and {left} more, not listed</li>" if left > 0 else ""
-    return section(
-        anchor="skipped",
-        title="Records the source skipped",
-        caption="Found unusable when the files were read, so that they are neither trained nor asked.",
-        body=f'<p>{counts}</p><ul class="list">{reasons}{more}</ul>',
-    )
+def _in_pixels(size: tuple[int, int], marks: Marks) -> list[str]:
+    """Return the place of the gold answer in the stored image, to compare with what an annotation tool says."""
+    lines = []
+    if marks.box:
+        corners = (value * size[i % 2] / 1000 for i, value in enumerate(marks.box))
+        lines.append(f"gold box in pixels: {', '.join(f'{value:.0f}' for value in corners)}")
+    return lines + [f"{len(own)} points {name}" for name, own in (("inside", marks.inside), ("outside", marks.outside)) if own]
 
 
-def _cards(seen: Seen, anchors: Mapping[int, str]) -> str:
-    parts = []
-    for task in TASKS:
-        own = seen.of(task)
-        if own:
-            cards = "".join(card(found, anchors[id(found)]) for found in own)
-            parts.append(f'<h3 id="{task}">{task_name(task)}</h3><div class="cards">{cards}</div>')
-    return section(
-        anchor="prompts",
-        title="Prompts",
-        caption="Coordinates of gold answers are drawn on a grid from 0 to 1000 over the image, whatever its size: x to the right, y down "
-        "from the upper left corner, a box as [left, upper, right, lower]. The reward judges <thinking>...</thinking><answer>ANSWER"
-        f"</answer> with three answers: the gold one, none, and {GARBAGE!r}. The text is what the model reads; the placeholder of an image "
-        "stands once, with its number of tokens.",
-        body="".join(parts),
-    )
+def _marks(marks: Marks) -> list[Mark]:
+    points = [(name, point) for name, own in (("inside", marks.inside), ("outside", marks.outside)) for point in own]
+    boxes = box_marks({"gold": marks.box}) if marks.box else []
+    return boxes + [Mark(f"dot {name}", f"M{x:g} {y:g}h0") for name, (x, y) in points]
 
 
-STYLE = f"""
-.tiles.even {{ grid-template-columns: repeat(4, 1fr); }}
-.bad {{ color: #b3121d; font-weight: 600; }}
-.good {{ color: #00694a; }}
-a {{ color: #0060a8; text-decoration: none; }}
-.tasks td {{ vertical-align: top; }}
-.list {{ margin: 0; padding-left: 18px; overflow-wrap: anywhere; }}
-.list li {{ margin-bottom: 6px; }}
-.list span {{ color: {MUTED}; }}
-.cards {{ display: grid; gap: 18px; }}
-.cards .card {{ display: flex; gap: 22px; padding: 14px 16px; height: auto; scroll-margin-top: 12px; }}
-.cards .card.flagged {{ border: 1px solid #d9534f; border-left-width: 5px; }}
-.views {{ flex: 0 0 340px; display: grid; gap: 10px; align-content: start; }}
-.views.many {{ grid-template-columns: 1fr 1fr; }}
-.views .image {{ width: fit-content; max-width: 100%; }}
-.views .image img {{ display: block; width: auto; max-width: 100%; }}
-.views .image img.pixels {{ width: 192px; }}
-.views .remark {{ font-size: 12.5px; overflow-wrap: anywhere; }}
-.facts-of {{ flex: 1; min-width: 0; }}
-.facts-of .where {{ overflow-wrap: anywhere; }}
-.facts-of .where b {{ font-size: 15px; }}
-.flags {{ margin: 8px 0 0; padding: 6px 10px 6px 26px; background: #fdeceb; color: #9c0f19; border-radius: 4px; overflow-wrap: anywhere; }}
-.long {{ margin: 8px 0 0; padding: 6px 10px; background: #fbf3d9; color: #6b5200; border-radius: 4px; }}
-.facts-of .gold {{ margin: 10px 0 6px; max-height: 160px; overflow-y: auto; }}
-.judged {{ width: auto; min-width: 460px; }}
-.judged th, .judged td {{ padding: 2px 10px; }}
-.judged .bad {{ background: #fdeceb; }}
-.facts-of pre {{ color: {INK}; max-height: 360px; border: 1px solid {GRID}; }}
-.facts-of .said {{ margin: 10px 0 0; color: {MUTED}; }}
-.placeholder {{ background: #e3edf7; border-radius: 3px; padding: 0 4px; }}
-svg.boxes path.dot {{ stroke-linecap: round; }}
-"""
+def _verdicts(trial: Trial) -> list[tuple[str, bool]]:
+    """Return each part of the reward as text, and whether it is wrong; one sentence if there is no verdict."""
+    if trial.problem:
+        return [("not judged", True)]
+    wrong = bool(complaint(trial))
+    return [(_number(trial.scores.get(part)), wrong and part == "accuracy") for part in SCORES]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else "0" if abs(value) < NEARLY else f"{value:.3f}".rstrip("0").removesuffix(".")
+
+
+def chat_pieces(found: Examined) -> list[tuple[str, bool]]:
+    """Return the text that the model reads in pieces; True marks the placeholder of an image, with its number of tokens."""
+    texts = shorten_middle(found.chat).split(IMAGE_TOKEN)
+    counts = [image.tokens for image in found.images]
+    whole = len(texts) == len(counts) + 1  # False if the text itself contains the placeholder, or was cut
+    pieces = [(texts[0], False)]
+    for number, text in enumerate(texts[1:]):
+        repeat = f" \N{MULTIPLICATION SIGN} {counts[number]}" if whole and counts[number] is not None else ""
+        pieces += [(f"{IMAGE_TOKEN}{repeat}", True), (text, False)]
+    return pieces

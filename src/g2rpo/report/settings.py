@@ -22,11 +22,20 @@ class Settings:
     """Chosen file of each group in `HEADLINE_CHOICES`."""
     overrides: tuple[str, ...] = ()
     """What was typed after `python train.py`."""
+    text: str = ""
+    """config.yaml as it was written."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Every value of config.yaml by its full key; interpolations are not resolved."""
     max_steps: int | None = None
     length_bands: Mapping[str, tuple[float, float, float, float]] = field(default_factory=dict)
     """(min, low, high, max) by task, in tokens."""
     entropy_bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """(low, high) by task, in nats per token; 0 or infinity where a side is open."""
+
+    @property
+    def command(self) -> str:
+        """The command of the run."""
+        return " ".join(("python train.py", *self.overrides))
 
 
 def read_settings(folder: Path, notes: list[str]) -> Settings:
@@ -40,10 +49,19 @@ def read_settings(folder: Path, notes: list[str]) -> Settings:
     return Settings(
         choices=_choices(config, _load(folder / "hydra.yaml")),
         overrides=tuple(str(word) for word in overrides or ()),
+        text=(folder / "config.yaml").read_text(encoding="utf-8"),
+        values=_flat(OmegaConf.to_container(config, resolve=False), ""),
         max_steps=steps if isinstance(steps, int) else None,
         length_bands=_length_bands(_at(config, "shaping.length.bands")),
         entropy_bands=_entropy_bands(_at(config, "shaping.entropy.low"), _at(config, "shaping.entropy.high")),
     )
+
+
+def _flat(value: Any, key: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {key: value}
+    prefix = f"{key}." if key else ""
+    return {name: inner for part, own in value.items() for name, inner in _flat(own, f"{prefix}{part}").items()}
 
 
 def _load(path: Path) -> DictConfig | ListConfig | None:

@@ -1,7 +1,7 @@
-"""Accuracy from a model that grades answers, for answer types that no rule can judge; the rest by the rules of `openvlthinker`.
+"""Accuracy from a model that grades answers, for answer types that no rule can judge; the rest by the rules of another reward.
 
 The judge reads the question, the gold answer and the answer that was given, never the image or the thinking. Format, structure and
-total are those of `reward=openvlthinker`, so the two kinds of prompts share a scale.
+total are those of that reward, so the two kinds of prompts share a scale.
 """
 
 import re
@@ -10,8 +10,8 @@ from typing import Protocol, runtime_checkable
 
 from g2rpo.judge.openai import JudgeError
 from g2rpo.prompt import Failed, Prompt, answer_kind
-from g2rpo.reward.openvlthinker import OpenVLThinkerReward, given_answer, gold_text
-from g2rpo.reward.verdict import Verdict
+from g2rpo.reward.by_type import gold_text
+from g2rpo.reward.verdict import Rules, Verdict
 
 LONGEST_ANSWER = 4000
 """Characters of an answer that the judge reads, from its end."""
@@ -56,7 +56,7 @@ class JudgeReward:
         rules: Judges the rest, and weighs every verdict.
     """
 
-    def __init__(self, *, judge: Asked | None, judged: Sequence[str], rules: OpenVLThinkerReward, graded: bool = False) -> None:
+    def __init__(self, *, judge: Asked | None, judged: Sequence[str], rules: Rules, graded: bool = False) -> None:
         if not judged or isinstance(judged, str):
             raise ValueError(f"reward.judged: expected a list of answer types, such as [open-ended], got {judged!r}")
         if judge is None:
@@ -90,7 +90,7 @@ class JudgeReward:
 
     def score_all(self, completions: Sequence[str], prompts: Sequence[Prompt]) -> list[dict[str, float] | Failed]:
         """All requests at a time. An answer that is empty is wrong without a question asked."""
-        questions = [self._question(given_answer(text), prompt) for text, prompt in zip(completions, prompts, strict=True)]
+        questions = [self._question(self.rules.given_answer(text), prompt) for text, prompt in zip(completions, prompts, strict=True)]
         asked = [row for row, question in enumerate(questions) if isinstance(question, str)]
         replies = dict(zip(asked, self.judge.ask_all([questions[row] for row in asked], usable=self._usable), strict=True))
         return [

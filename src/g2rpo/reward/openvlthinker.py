@@ -9,14 +9,14 @@ total lies in [0, 1.5], and a broken format costs 0.6. Rules, examples and devia
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
-from g2rpo.prompt import Prompt, answer_kind
+from g2rpo.prompt import Prompt
 from g2rpo.reward import grounding
+from g2rpo.reward.by_type import JudgedByType, gold_text
 from g2rpo.reward.verdict import AnswerType, Verdict
 from g2rpo.scoring import math
 from g2rpo.scoring.choice import option, same_option
-from g2rpo.scoring.extract import final_answer, keeps_format, tagged_answer, tidy_tags
+from g2rpo.scoring.extract import final_answer, keeps_format, tidy_tags
 from g2rpo.scoring.number import equal_to_two_decimals, mean_relative_accuracy, read_number, relaxed_match
 from g2rpo.scoring.text import rouge, word_accuracy
 
@@ -34,14 +34,9 @@ class OpenVLThinkerReward:
             structure_weight: reward, at least 0, for an answer that has the whole of the asked structure in the right format.
             bare_latex: read a `math` answer or gold answer that is LaTeX without dollar signs, where the release reads nothing.
         """
-        if not 0 <= format_weight <= 1:
-            raise ValueError(f"reward.format_weight: expected a share in [0, 1], got {format_weight}")
-        if not 0 <= structure_weight < float("inf"):
-            raise ValueError(f"reward.structure_weight: expected a number of at least 0, got {structure_weight}")
-        self.format_weight = format_weight
-        self.structure_weight = structure_weight
         equal = AnswerType(expected="an expression", read_gold=_gold_text, judge=partial(_math, bare_latex=bare_latex))
-        self.types = {**PLAIN_TYPES, **grounding.TYPES, "math": equal}
+        types = {**PLAIN_TYPES, **grounding.TYPES, "math": equal}
+        self.by_type = JudgedByType(types, format_weight=format_weight, structure_weight=structure_weight)
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
         """`accuracy` and `format` in [0, 1], `structure` in [0, structure_weight], `total` as in the module's formula.
@@ -49,51 +44,20 @@ class OpenVLThinkerReward:
         Raises:
             ValueError: the prompt is broken: unknown answer type, or a gold answer that its type cannot read.
         """
-        answer_type = self._type_of(prompt)
-        gold = _read_gold(prompt, answer_type)
-        return self.weighed(completion, answer_type.judge(given_answer(completion), gold))
+        gold = self.by_type.gold(prompt, gold_text(prompt))
+        return self.weighed(completion, self.by_type.type_of(prompt).judge(self.given_answer(completion), gold))
+
+    def given_answer(self, completion: str) -> str:
+        """The answer that is judged: what the first pair of `<answer>` tags holds, or the whole completion."""
+        return final_answer(tidy_tags(completion))
 
     def weighed(self, completion: str, verdict: Verdict) -> dict[str, float]:
         """The module's formula for a verdict on the answer, whoever gave it."""
-        form = float(keeps_format(tidy_tags(completion)))
-        structure = self.structure_weight * verdict.structure * form
-        total = (1 - self.format_weight) * verdict.accuracy + self.format_weight * form + structure
-        return {"accuracy": verdict.accuracy, "format": form, "structure": structure, "total": total}
+        return self.by_type.weighed(keeps_format(tidy_tags(completion)), verdict)
 
     def prepare(self) -> None:
         """Loads what mathematics needs."""
         math.load()
-
-    def _type_of(self, prompt: Prompt) -> AnswerType:
-        name = answer_kind(prompt.answer_type)
-        if name not in self.types:
-            known = ", ".join(sorted(self.types))
-            raise ValueError(
-                f"prompt {prompt.id!r}, field answer_type: expected one of {known}; got {prompt.answer_type!r}. "
-                "Correct the record, or choose a reward that judges this type."
-            )
-        return self.types[name]
-
-
-def given_answer(completion: str) -> str:
-    """The answer that is judged: what the first pair of `<answer>` tags holds, or the whole completion."""
-    return final_answer(tidy_tags(completion))
-
-
-def gold_text(prompt: Prompt) -> str:
-    """The gold answer without its tags."""
-    return tagged_answer(prompt.answer) or prompt.answer.strip().removeprefix("<answer>").removesuffix("</answer>").strip()
-
-
-def _read_gold(prompt: Prompt, answer_type: AnswerType) -> Any:
-    text = gold_text(prompt)
-    gold = answer_type.read_gold(text, prompt)
-    if gold is None:
-        raise ValueError(
-            f"prompt {prompt.id!r}, field answer: expected {answer_type.expected} (answer type {prompt.answer_type!r}), "
-            f"got {text[:200]!r}. Correct the record or leave it out."
-        )
-    return gold
 
 
 def _choice(answer: str, gold: str) -> Verdict:

@@ -7,7 +7,7 @@ import hashlib
 import math
 
 from g2rpo.prompt import Prompt
-from g2rpo.reward.openvlthinker import OpenVLThinkerReward
+from g2rpo.reward.verdict import Rules
 
 
 class OutlierReward:
@@ -19,7 +19,7 @@ class OutlierReward:
         size: Added to their total; below 0, taken from it.
     """
 
-    def __init__(self, *, rules: OpenVLThinkerReward, share: float = 0.05, size: float = 10.0) -> None:
+    def __init__(self, *, rules: Rules, share: float = 0.05, size: float = 10.0) -> None:
         if not 0 <= share <= 1:
             raise ValueError(f"reward.share: expected a share in [0, 1], got {share}")
         if not math.isfinite(size):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from g2rpo.prompt import Prompt
 
@@ -23,3 +23,20 @@ class AnswerType:
     read_gold: Callable[[str, Prompt], Any]
     judge: Callable[[str, Any], Verdict]
     """(answer, what `read_gold` gave) -> verdict. Never raises."""
+
+
+@runtime_checkable
+class Rules(Protocol):
+    """What a reward that wraps another one needs of it: `reward=verifier` and `reward=openvlthinker` have it."""
+
+    def prepare(self) -> None:
+        """Loads what judging needs."""
+
+    def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
+        """`accuracy`, `format`, `structure` and `total` of a completion."""
+
+    def given_answer(self, completion: str) -> str:
+        """The part of a completion that is judged; empty if there is no answer."""
+
+    def weighed(self, completion: str, verdict: Verdict) -> dict[str, float]:
+        """The four numbers for a verdict that somebody else gave on the completion's answer."""

@@ -7,6 +7,7 @@ import re
 
 from g2rpo.scoring.boxes import box_iou, finite_numbers
 from g2rpo.scoring.extract import final_answer, json_object
+from g2rpo.scoring.places import box_in
 
 Box = tuple[float, float, float, float]
 GRID = 1000.0
@@ -42,7 +43,9 @@ def loose_box(text: str) -> Box | None:
 
 
 def first_box(text: str) -> Box | None:
-    """The strict reading; else the first `boxes`, `bbox_2d`, `bbox` or `box`; else the first four numbers in brackets.
+    """The strict reading; else the first box in any notation of `places.box_in`; else what a broken notation still shows.
+
+    Broken notations are an object that was not closed and bracketed numbers without commas.
 
     >>> first_box('see [{"bbox_2d": [1, 2, 3, 4]}, {"bbox_2d": [5, 6, 7, 8]}]'), first_box("(9, 8, 7, 6)"), first_box("1 2 3 4")
     ((1.0, 2.0, 3.0, 4.0), (9.0, 8.0, 7.0, 6.0), None)
@@ -51,6 +54,9 @@ def first_box(text: str) -> Box | None:
     if strict is not None:
         return strict
     answer = final_answer(text)
+    box = box_in(answer)
+    if box is not None:
+        return box
     match = _NAMED.search(answer) or _ENCLOSED.search(answer)
     return _four(list(match.groups())) if match else None
 

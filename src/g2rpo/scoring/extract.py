@@ -9,18 +9,22 @@ import re
 from typing import Any
 
 # Possessive quantifiers (`*+`): a run of 100,000 spaces after `<` must not be tried at every length.
-_LOOSE_TAG = re.compile(r"<\s*+(/?)\s*+(thinking|answer)\s*+>")
-_TURN = re.compile(r"</thinking>\s*+<answer>")
+_LOOSE_TAGS, _TURNS = (
+    {tag: re.compile(pattern.format(tag=tag)) for tag in ("thinking", "think")}
+    for pattern in (r"<\s*+(/?)\s*+({tag}|answer)\s*+>", r"</{tag}>\s*+<answer>")
+)
+THINK_TAGS = tuple(_TURNS)
+"""Tags between which a model may be asked to think."""
 _OPEN, _CLOSE = "<answer>", "</answer>"
 
 
-def tidy_tags(text: str) -> str:
+def tidy_tags(text: str, think_tag: str = "thinking") -> str:
     """The text with the whitespace inside its tags removed, which the release forgives.
 
     >>> tidy_tags("< thinking >3 < 4</ thinking>")
     '<thinking>3 < 4</thinking>'
     """
-    return _LOOSE_TAG.sub(r"<\1\2>", text)
+    return _LOOSE_TAGS[think_tag].sub(r"<\1\2>", text)
 
 
 def tagged_answer(text: str) -> str:
@@ -43,15 +47,18 @@ def final_answer(text: str) -> str:
     return tagged_answer(text) or text.strip()
 
 
-def keeps_format(text: str) -> bool:
-    """Whether the text is thinking, then an answer, and nothing around them. A second answer block counts as part of the first.
+def keeps_format(text: str, think_tag: str = "thinking") -> bool:
+    """Whether the text is thinking, then an answer, and nothing around them.
+
+    A second answer block counts as part of the first. `think_tag` is one of `THINK_TAGS`.
 
     >>> keeps_format("<thinking>so</thinking> <answer>B</answer>"), keeps_format("<answer>B</answer>")
     (True, False)
     """
     text = text.strip()
-    framed = text.startswith("<thinking>") and text.endswith(_CLOSE)
-    return framed and _TURN.search(text, len("<thinking>")) is not None
+    opening = f"<{think_tag}>"
+    framed = text.startswith(opening) and text.endswith(_CLOSE)
+    return framed and _TURNS[think_tag].search(text, len(opening)) is not None
 
 
 def json_object(text: str) -> dict[str, Any] | None:

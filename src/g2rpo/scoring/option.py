@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping
 
+from g2rpo.scoring.expression import same_expression
+from g2rpo.scoring.letters import bare, labeled_option, letters_of_text
 from g2rpo.scoring.prediction import plain
 
 REFUSAL = "Z"
@@ -18,6 +20,7 @@ _REFUSALS = (
 _PUNCTUATION = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
 _ANSWER_IS = re.compile(r"(?:correct )?answer is \**([ABCD])\**", re.IGNORECASE)
 
+_LONGEST_VALUE = 80
 _HEAD, _TAIL = 200, 2000
 """Characters read at either end of a long text, where an answer stands."""
 _ALONE = re.compile(r"\W*(?:(?:option|choice|answer)\W+)?([A-Za-z])\W*", re.IGNORECASE)
@@ -29,13 +32,25 @@ _PHRASE = re.compile(
 )
 _IS_CORRECT = re.compile(r"(?<![A-Za-z0-9])\(?([A-Z])\)?\s+is\s+(?:the\s+)?(?:correct|right|best|true)\b")
 _TOKEN = re.compile(
-    r"(?<![A-Za-z0-9'])(?<!\bnot )(?<!\bnot \()"
+    r"(?<![A-Za-z0-9'∠])"
     r"(?:([B-HJ-Z])(?![A-Za-z0-9'])|([AI])(?![A-Za-z0-9'])(?!\s+(?!(?:or|and|nor|is|because|since|as|but)\b)[a-z]))"
-    r"(?!\)?\s+is\s+(?:wrong|incorrect|false|not)\b)"
+    r"(?!\)?\s+(?:is|are|was)\s+(?:wrong|incorrect|false|not|impossible)\b)"
+    r"(?!\)?\s*:\s*(?:no|not|wrong|incorrect|false)\b)"
 )
-"""A letter on its own that is no article (`A dog`) and not ruled out (`not (A)`, `A is wrong`)."""
+"""A letter on its own that is no article (`A dog`) and not ruled out (`A is wrong`)."""
+_RULED_OUT = re.compile(
+    r"(?:\b(?:not|never|neither|nor|except|exclud\w*|eliminat\w*|rul\w* out|cannot be|company|angle|point|line|segment|figure)"
+    r"|n't(?: be)?)\s+(?:(?:be|the|option|choice|answer)\s+)*[(\[]?$",
+    re.IGNORECASE,
+)
+"""What stands before a letter that is not the answer: a negation, or the name of some other thing."""
+_ALSO = re.compile(r"[)\].]?\s*(?:,|/|&|;|\bor\b|\band\b|,\s*or\b|,\s*and\b)\s*(?:option\s+)?[(\[]?([A-Z])(?![A-Za-z0-9'])")
+_BEFORE = re.compile(r"(?<![A-Za-z0-9'])([A-Z])[)\].]?\s*(?:,|/|&|\bor\b|\band\b)\s*$")
+_IS_WRONG = re.compile(r"[)\]]?\s+(?:is|are|was)\s+(?:\w+\s+)?(?:wrong|incorrect|false|not|impossible|out)\b", re.IGNORECASE)
+_NEXT_QUESTION = re.compile(r"(?<=\S)\s*\n\s*Question\s*:")
+"""Where a model begins to write the next problem."""
+_SO = re.compile(r"\b(?:so|hence|thus|therefore|finally)\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"\n+|(?<=[.!?;])\s+")
-_EDGE = ".,:;!?()[]{} \n\t"
 
 
 def lettered(texts: Iterable[object]) -> dict[str, str]:
@@ -92,26 +107,46 @@ def read_option(text: str, options: Mapping[str, str]) -> str | None:
     ['C', 'C', 'B', 'D', None, 'B']
     """
     text = plain(text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}")
+    following = _NEXT_QUESTION.search(text)
+    text = text[: following.start()] if following else text
     alone = _ALONE.fullmatch(text)
     if alone and alone[1].upper() in options:
         return alone[1].upper()
-    exact = [letter for letter, option in options.items() if option and _bare(option) == _bare(text)]
-    if len(exact) == 1:
-        return exact[0]
-    return _by_phrase(text, options) or _by_label(text, options) or _by_token(text, options) or _by_words(text, options)
+    exact = letters_of_text(text, options)
+    if exact:
+        return next(iter(exact))
+    labeled = labeled_option(text, options)
+    if labeled is not None:
+        return labeled
+    phrase = _by_phrase(text, options)
+    if phrase is not None:
+        return phrase or None
+    return _by_label(text, options) or _by_token(text, options) or _by_words(text, options) or _by_value(text, options)
 
 
 def _by_phrase(text: str, options: Mapping[str, str]) -> str | None:
+    """The letter after the last `answer is`; empty if several letters follow it, None if there is no such phrase."""
     found = None
     for match in _PHRASE.finditer(text):
         letter = match[1].upper()
         # `answer is a dog`: a small letter, or the article A, must be closed by something
-        if letter in options and (match[2] is not None or (match[1].isupper() and letter not in "AI")):
-            found = letter
+        closed = match[2] is not None or (match[1].isupper() and letter not in "AI")
+        if letter in options and closed and not _is_ruled_out(text, match.start(1), match.end(1)):
+            others = {
+                also[1]
+                for also in (_ALSO.match(text, match.end(1)), _BEFORE.search(text[max(0, match.start() - 12) : match.start()]))
+                if also
+            }
+            found = "" if others & set(options) - {letter} else letter
     if found is None:
         correct = [match[1] for match in _IS_CORRECT.finditer(text) if match[1] in options]
         found = correct[-1] if correct else None
     return found
+
+
+def _is_ruled_out(text: str, start: int, end: int) -> bool:
+    """Whether the letter at [start, end) is named only to be rejected."""
+    return bool(_IS_WRONG.match(text, end) or _RULED_OUT.search(text[max(0, start - 40) : start]))
 
 
 def _by_label(text: str, options: Mapping[str, str]) -> str | None:
@@ -120,30 +155,43 @@ def _by_label(text: str, options: Mapping[str, str]) -> str | None:
         return None
     letter = next(group for group in match.groups() if group).upper()
     # a list of all options, or a second label further on, is no answer yet
-    others = {(m[1] or m[2]) for m in _TOKEN.finditer(text, match.end())} & set(options)
-    return letter if letter in options and others <= {letter} else None
+    return letter if letter in options and _tokens(text[match.end() :], options) <= {letter} else None
 
 
 def _by_token(text: str, options: Mapping[str, str]) -> str | None:
-    for part in (text, _SENTENCE.split(text.strip())[-1]):
-        found = {match[1] or match[2] for match in _TOKEN.finditer(part)} & set(options)
+    sentence = _SENTENCE.split(text.strip())[-1]
+    for part in (text, sentence, _SO.split(sentence)[-1]):
+        found = _tokens(part, options)
         if len(found) == 1:
             return found.pop()
     return None
 
 
+def _tokens(text: str, options: Mapping[str, str]) -> set[str]:
+    """The option letters that stand alone in a text and are not ruled out there."""
+    return {
+        letter
+        for match in _TOKEN.finditer(text)
+        if (letter := match[1] or match[2]) in options and not _is_ruled_out(text, match.start(), match.end())
+    }
+
+
 def _by_words(text: str, options: Mapping[str, str]) -> str | None:
-    text = f" {_bare(text)} "
-    found = {letter: _bare(option) for letter, option in options.items() if _bare(option) and _occurs(_bare(option), text)}
+    text = f" {bare(text)} "
+    found = {letter: bare(option) for letter, option in options.items() if bare(option) and _occurs(bare(option), text)}
     longest = [
         letter for letter, option in found.items() if not any(option != other and _occurs(option, f" {other} ") for other in found.values())
     ]
     return longest[0] if len(longest) == 1 else None
 
 
+def _by_value(text: str, options: Mapping[str, str]) -> str | None:
+    """The one option that is the same number or formula in another notation: `2/3` for a fraction in LaTeX."""
+    if len(text) > _LONGEST_VALUE or not any(sign.isdigit() for sign in text):
+        return None
+    found = [letter for letter, option in options.items() if any(map(str.isdigit, option)) and same_expression(text, option)]
+    return found[0] if len(found) == 1 else None
+
+
 def _occurs(words: str, text: str) -> bool:
     return re.search(rf"(?<![\w.]){re.escape(words)}(?![\w]|\.\d)", text) is not None
-
-
-def _bare(text: str) -> str:
-    return " ".join(plain(text).lower().strip(_EDGE).split())

@@ -23,9 +23,17 @@ def clean(text: str) -> str:
     >>> clean(r"<thinking>5?</thinking><answer>so \boxed{6}</answer>"), clean("<think>5 or"), clean(" 7 ")
     ('6', '', '7')
     """
-    answer = tagged(without_thinking(text.replace("\x00", "")))
-    boxed = last_box(answer)
-    return (answer if boxed is None else boxed).strip()
+    return unboxed(tagged(without_thinking(text.replace("\x00", ""))))
+
+
+def unboxed(text: str) -> str:
+    r"""What stands in the last box of an answer; the answer itself if it has none.
+
+    >>> unboxed(r"so \boxed{6}"), unboxed(" 6 ")
+    ('6', '6')
+    """
+    boxed = last_box(text)
+    return (text if boxed is None else boxed).strip()
 
 
 def without_thinking(text: str) -> str:

@@ -2,17 +2,15 @@
 
 import csv
 import json
-import re
 import shutil
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
+from report.pages import loaded, parsed
 
 from g2rpo.prompt import TASKS
 from g2rpo.report.__main__ import main
@@ -24,32 +22,8 @@ from g2rpo.report.sweep.write import write_sweep_report
 ROWS = ("base", "grpo", "g2rpo", "entropy", "length", "full")
 
 
-class Tables(HTMLParser):
-    """Cells of every table, as text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.rows: list[list[str]] = []
-        self._inside = False
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-            self._inside = True
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside = self._inside and tag not in ("td", "th")
-
-    def handle_data(self, data: str) -> None:
-        if self._inside:
-            self.rows[-1][-1] += data
-
-
 def rows_of(page: Path) -> list[list[str]]:
-    return Tables(page.read_text()).rows
+    return parsed(page.read_text()).rows()
 
 
 def score(sweep: Path, row: str, seed: int, name: str = "macro") -> float:
@@ -109,7 +83,7 @@ def test_the_papers_numbers_stand_beside_ours_and_say_what_they_are_of(ablation:
 
 def test_a_half_finished_sweep_lists_what_is_missing_and_why(unfinished: Path) -> None:
     page = write_sweep_report(unfinished)
-    notes = re.findall(r"<li>([^<]*)</li>", page.read_text())
+    notes = [line.text for line in parsed(page.read_text()).one("ul", kind="notes").all("li")]
     assert "row=full,seed=1: running" in notes
     assert "row=length,seed=1: failed (RuntimeError: loss became nan)" in notes
     assert "row=entropy,seed=1: stopped (killed by signal 9)" in notes
@@ -140,15 +114,27 @@ def test_benchmarks_of_the_summaries_are_columns(ablation: Path, change: Callabl
     assert shown[1].startswith("0.375 ")
 
 
-def test_every_plot_names_its_axes_and_lines_and_nothing_is_fetched(ablation: Path) -> None:
-    text = write_sweep_report(ablation).read_text()
-    plots = re.findall(r"<svg class=\"plot\".*?</svg>", text, flags=re.S)
-    assert len(plots) == 1 + len(TASKS)
-    for plot in plots:
-        assert 'class="legend"' in plot
-        assert 'class="unit"' in plot
-    assert "default-src 'none'" in text
-    assert not re.search(r"(src|href)=\"(https?:)?//|<script|url\(", text)
+def test_gains_and_curves_are_those_of_the_jobs_and_nothing_is_fetched(ablation: Path) -> None:
+    page = parsed(write_sweep_report(ablation).read_text())
+    figures = page.figures()
+    assert list(figures) == ["Gain over base, mean of the tasks", *TASKS]
+    seeds, means = figures["Gain over base, mean of the tasks"]["data"]
+    gains = {row: [score(ablation, row, seed) - score(ablation, "base", seed) for seed in range(3)] for row in ROWS[1:]}
+    assert seeds["x"] == pytest.approx([gain for own in gains.values() for gain in own], rel=1e-4)
+    assert means["x"] == pytest.approx([statistics.mean(own) for own in gains.values()], rel=1e-4)
+    lines = [trace for trace in figures["math"]["data"] if "name" in trace]
+    assert [line["name"] for line in lines] == list(ROWS[1:])  # base has no steps
+    low, high, line = figures["math"]["data"][:3]
+    assert all(a <= b <= c for a, b, c in zip(low["y"], line["y"], high["y"], strict=True))
+    assert loaded(page) == []
+    (policy,) = [meta.attributes["content"] for meta in page.all("meta") if "http-equiv" in meta.attributes]
+    assert policy.startswith("default-src 'none'")
+
+
+def test_jobs_with_a_report_are_linked(ablation: Path) -> None:
+    (ablation / "row=full,seed=1" / "report.html").write_text("")
+    page = parsed(write_sweep_report(ablation).read_text())
+    assert loaded(page) == ["row=full,seed=1/report.html"]
 
 
 def test_a_multirun_of_another_launcher_is_read_from_its_jobs(ablation: Path) -> None:

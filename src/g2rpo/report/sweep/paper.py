@@ -2,12 +2,11 @@
 
 import json
 import math
-from html import escape
 from importlib.resources import files
 from typing import Any
 
 from g2rpo.prompt import TASKS
-from g2rpo.report.markup import section, table, task_name
+from g2rpo.report.render import Cell, task_cell
 from g2rpo.report.sweep.folder import SweepResult
 from g2rpo.report.sweep.scores import Variant, by_seed, gain, reference, variant_name
 from g2rpo.report.sweep.statistics import Difference, spread
@@ -34,31 +33,23 @@ def paper_row(variant: Variant) -> str | None:
     return name if name in paper_numbers()["rows"] else None
 
 
-def paper_section(sweep: SweepResult) -> str:
-    """Ours and theirs; nothing where the paper has fewer than two of the variants, or the reference is not in it."""
+def paper_table(sweep: SweepResult) -> tuple[list[Cell], list[list[Cell]]]:
+    """Return header and rows of ours beside theirs; no rows if the paper has fewer than two variants, or not the reference."""
     known = {variant: name for variant in sweep.variants if (name := paper_row(variant)) is not None}
+    head: list[Cell] = ["variant", "ours", "gain, points", "95% interval", "paper", "gain, points", *map(task_cell, TASKS)]
     if len(known) < 2 or reference(sweep) not in known:
-        return ""
+        return head, []
     numbers = paper_numbers()
     start = numbers["rows"][known[reference(sweep)]]
-    head = ["variant", "ours", "gain, points", "95% interval", "paper", "gain, points", *(task_name(task) for task in TASKS)]
-    rows = [_row(sweep, variant, numbers["rows"][name], start) for variant, name in known.items()]
-    return section(
-        anchor="paper",
-        title="Beside the paper",
-        caption=f"Paper: {numbers['source']}. Its numbers are {numbers['note']}. Ours: held-out score of this sweep, in percent. "
-        "The levels cannot be compared; what can be asked is whether the gains have the same order. By task: our gain / the paper's, "
-        "in points.",
-        body=f'<div class="wide">{table(head, rows)}</div>',
-    )
+    return head, [_row(sweep, variant, numbers["rows"][name], start) for variant, name in known.items()]
 
 
-def _row(sweep: SweepResult, variant: Variant, paper: dict[str, float], start: dict[str, float]) -> list[str]:
+def _row(sweep: SweepResult, variant: Variant, paper: dict[str, float], start: dict[str, float]) -> list[Cell]:
     own = spread(list(by_seed(sweep.variants[variant], "macro").values()))
     first, won = variant == reference(sweep), gain(sweep, variant)
     tasks = [f"{_points(gain(sweep, variant, task).mean)} / {paper[task] - start[task]:+.1f}" for task in TASKS]
     return [
-        escape(variant_name(variant)),
+        variant_name(variant),
         f"{100 * own.mean:.1f}" if math.isfinite(own.mean) else "-",
         "reference" if first else _points(won.mean),
         "" if first else _ends(won),

@@ -1,18 +1,15 @@
 """The table of a sweep: mean and spread over seeds, and what each variant gains over the first, seed by seed."""
 
 import math
-from html import escape
 
 from g2rpo.prompt import TASKS
-from g2rpo.report.markup import change_text, score_text, section, table, task_name
-from g2rpo.report.palette import GRID, INK, MUTED
-from g2rpo.report.svg import Scale, drawing, label, number_text, rounded_range, ticks
+from g2rpo.report.plots import Figure, gains
+from g2rpo.report.render import Cell, change_cell, score_text, task_cell
 from g2rpo.report.sweep.folder import JobResult, SweepResult
 from g2rpo.report.sweep.statistics import Difference, difference, spread
 from g2rpo.sweep.job import rounded, short_keys
 
 Variant = tuple[tuple[str, str], ...]
-NEEDED = "An interval needs two seeds that both variants have finished."
 
 
 def variant_name(variant: Variant) -> str:
@@ -55,102 +52,60 @@ def best_variant(sweep: SweepResult) -> Variant | None:
     return max(full, key=lambda variant: full[variant]) if full else None
 
 
-def score_section(sweep: SweepResult) -> str:
-    """The table, and the gains drawn with their intervals."""
-    if not sweep.finished or "macro" not in sweep.columns:
-        body = '<p class="empty">No job has finished yet.</p>'
-    else:
-        body = _tables(sweep) + gain_plot(sweep)
-    return section(
-        anchor="scores",
-        title="Held-out scores",
-        caption="Accuracy in [0, 1] after training, mean of the samples at temperature 1: mean over seeds ± standard deviation (n - 1). "
-        f"Gain: mean difference to {variant_name(reference(sweep)) if sweep.jobs else '-'} with the same seed, and its 95% interval by "
-        "Student's t over those differences; it speaks of other seeds, not of other data. " + NEEDED,
-        body=body,
-    )
+def score_table(sweep: SweepResult) -> tuple[list[Cell], list[list[Cell]]]:
+    """Return header and rows of the held-out scores; no rows before a job has finished."""
+    columns = [name for name in sweep.columns if name in TASKS]
+    head: list[Cell] = ["variant", "seeds", "mean of the tasks", "gain", "95% interval", *map(task_cell, columns)]
+    known = sweep.finished and "macro" in sweep.columns
+    return head, [_row(sweep, variant, columns) for variant in sweep.variants] if known else []
 
 
-def _tables(sweep: SweepResult) -> str:
-    columns = [name for name in sweep.columns if "/" not in name]
-    head = ["variant", "seeds", "mean of the tasks", "gain", "95% interval", *(task_name(name) for name in columns if name in TASKS)]
-    rows = [_row(sweep, variant, columns) for variant in sweep.variants]
-    parts = f'<div class="wide">{table(head, rows)}</div>'
-    benchmarks = [name for name in sweep.columns if "/" in name]
-    if benchmarks:
-        inner = [
-            [escape(variant_name(v)), *(_cell(list(by_seed(jobs, name).values())) for name in benchmarks)]
-            for v, jobs in sweep.variants.items()
-        ]
-        parts += '<h3>Benchmarks, score in [0, 1]</h3><div class="wide">'
-        parts += table(["variant", *(escape(name.partition("/")[2]) for name in benchmarks)], inner) + "</div>"
-    return parts
+def benchmark_table(sweep: SweepResult) -> tuple[list[Cell], list[list[Cell]]]:
+    """Return header and rows of the benchmark scores; no rows if no job has any."""
+    names = [name for name in sweep.columns if "/" in name]
+    rows: list[list[Cell]] = [
+        [variant_name(variant), *(_cell(list(by_seed(jobs, name).values())) for name in names)] for variant, jobs in sweep.variants.items()
+    ]
+    return ["variant", *(name.partition("/")[2] for name in names)], rows if names else []
 
 
-def _row(sweep: SweepResult, variant: Variant, columns: list[str]) -> list[str]:
+def _row(sweep: SweepResult, variant: Variant, columns: list[str]) -> list[Cell]:
     jobs, won = sweep.variants[variant], gain(sweep, variant)
     own = variant == reference(sweep)
     done = len([job for job in jobs if job.state == "finished"])
     return [
-        escape(variant_name(variant)),
+        variant_name(variant),
         f"{done}" if done == len(jobs) else f"{done} of {len(jobs)}",
-        f"<b>{_cell(list(by_seed(jobs, 'macro').values()))}</b>",
-        "reference" if own else change_text(won.mean),
+        _cell(list(by_seed(jobs, "macro").values())),
+        "reference" if own else change_cell(won.mean),
         "" if own else interval_text(won),
-        *(_cell(list(by_seed(jobs, task).values())) for task in columns if task in TASKS),
+        *(_cell(list(by_seed(jobs, task).values())) for task in columns),
     ]
 
 
 def interval_text(won: Difference) -> str:
-    """Both ends, or a dash below two seeds."""
+    """Return both ends, or a dash below two seeds."""
     return f"{won.mean - won.half:+.3f} to {won.mean + won.half:+.3f}" if math.isfinite(won.half) else "-"
 
 
 def _cell(values: list[float]) -> str:
     own = spread(values)
-    return score_text(own.mean) + (f' <span class="pm">± {own.std:.3f}</span>' if math.isfinite(own.std) else "")
+    return score_text(own.mean) + (f" ± {own.std:.3f}" if math.isfinite(own.std) else "")
 
 
-def gain_plot(sweep: SweepResult, width: int = 900) -> str:
-    """One row a variant: the gain of each seed as a dot, their mean, and its interval as a line."""
-    others = [variant for variant in sweep.variants if variant != reference(sweep) and gain(sweep, variant).n > 0]
-    if not others:
-        return ""
+def seed_gains(sweep: SweepResult) -> dict[str, tuple[float, float, list[float]]]:
+    """Return the gain of each variant over the reference by its name: mean, half of the interval, and the gain of every seed."""
     base = by_seed(sweep.variants[reference(sweep)], "macro")
-    gains = {variant: gain(sweep, variant) for variant in others}
-    seeds = {v: [score - base[seed] for seed, score in by_seed(sweep.variants[v], "macro").items() if seed in base] for v in others}
-    reach = [x for v in others for x in (*seeds[v], gains[v].mean - _half(gains[v]), gains[v].mean + _half(gains[v]))]
-    low, high = rounded_range(reach, keep_zero=True)
-    scale, height = Scale(low, high, 300.0, width - 20.0), 84 + 26 * len(others)
-    zero, bottom = scale.px(0.0), height - 40
-    parts = [_keys()]
-    for tick in ticks(low, high):
-        parts.append(f'<path d="M{scale.px(tick):.1f} 44V{bottom}" stroke="{GRID}"/>')
-        parts.append(label(scale.px(tick), bottom + 17, number_text(tick), anchor="middle", kind="tick"))
-    parts.append(f'<path d="M{zero:.1f} 44V{bottom}" stroke="{MUTED}" stroke-dasharray="5 4"/>')
-    for i, variant in enumerate(others):
-        y, won = 60 + 26 * i, gains[variant]
-        parts.append(label(290, y + 4, _short(variant_name(variant)), anchor="end"))
-        if math.isfinite(won.half):
-            ends = f"M{scale.px(won.mean - won.half):.1f} {y}H{scale.px(won.mean + won.half):.1f}"
-            parts.append(f'<path d="{ends}" stroke="{INK}" stroke-width="2"/>')
-        parts += [f'<circle cx="{scale.px(x):.1f}" cy="{y}" r="3.4" fill="#0072b2" fill-opacity="0.5"/>' for x in seeds[variant]]
-        parts.append(f'<path d="M{scale.px(won.mean):.1f} {y - 8}v16" stroke="{INK}" stroke-width="3"/>')
-    parts.append(label(width - 20, bottom + 33, "gain in held-out score", anchor="end", kind="unit"))
-    title = f"Gain over {variant_name(reference(sweep))}, mean of the tasks"
-    return '<figure class="gain">' + drawing(width=width, height=height, title=title, body="".join(parts)) + "</figure>"
+    found = {}
+    for variant, jobs in sweep.variants.items():
+        won = gain(sweep, variant)
+        if variant != reference(sweep) and won.n:
+            seeds = [score - base[seed] for seed, score in by_seed(jobs, "macro").items() if seed in base]
+            found[variant_name(variant)] = (won.mean, won.half, seeds)
+    return found
 
 
-def _half(won: Difference) -> float:
-    return won.half if math.isfinite(won.half) else 0.0
-
-
-def _short(name: str, most: int = 42) -> str:
-    return name if len(name) <= most else name[: most - 3] + "..."
-
-
-def _keys() -> str:
-    dot = '<circle cx="8" cy="32" r="3.4" fill="#0072b2" fill-opacity="0.5"/>'
-    bar = f'<path d="M88 24v16" stroke="{INK}" stroke-width="3"/><path d="M148 32h24" stroke="{INK}" stroke-width="2"/>'
-    words = label(20, 36, "one seed") + label(96, 36, "mean") + label(180, 36, "95% t interval of the mean")
-    return f'<g class="legend">{dot}{bar}{words}</g>'
+def gain_figures(sweep: SweepResult) -> list[Figure]:
+    """Return the gains drawn with their intervals; nothing before a variant has a seed in common with the reference."""
+    found = seed_gains(sweep) if sweep.finished else {}
+    return [gains(f"Gain over {variant_name(reference(sweep))}, mean of the tasks", found)] if found else []

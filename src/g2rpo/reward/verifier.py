@@ -1,0 +1,184 @@
+"""The default reward: the formula of `reward=openvlthinker`, with answers read as a person reads them.
+
+    total = (1 - format_weight) * accuracy + format_weight * format + structure
+
+What is read of a completion is its first answer block after the thinking, or the text after the thinking if there is no block.
+Thinking that never ended, an empty block, or no text is no answer: accuracy 0. Rules by answer type: docs/rewards.md.
+
+A gold answer is `prompt.answer`. Further accepted answers are `prompt.meta["alternatives"]`, a list of texts; it may repeat
+`prompt.answer`. The best verdict over all of them counts, and each must be readable. `prompt.meta["options"]` holds the
+texts of a multiple-choice question by letter, and may be missing.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from g2rpo.prompt import Prompt
+from g2rpo.reward import verified_places
+from g2rpo.reward.by_type import JudgedByType, gold_text, untagged
+from g2rpo.reward.verdict import AnswerType, Verdict
+from g2rpo.scoring.chart import TOLERANCE, same_chart_answer
+from g2rpo.scoring.expression import read_quantity, same_expression, same_number
+from g2rpo.scoring.extract import THINK_TAGS, keeps_format, tidy_tags
+from g2rpo.scoring.letters import answer_letters, bare, gold_letters
+from g2rpo.scoring.number import mean_relative_accuracy
+from g2rpo.scoring.option import read_option
+from g2rpo.scoring.prediction import clean, tagged, unboxed, without_thinking
+from g2rpo.scoring.written import readable, reading_accuracy, wording_similarity
+
+USUAL_LETTERS = "ABCDEFGHIJ"
+"""Option letters of a question whose options are not known."""
+LONGEST_CHOICE = 2000
+
+
+class VerifierReward:
+    """Judges a completion by its prompt's answer type. Safe in a worker process.
+
+    Args:
+        format_weight: Share of the total, in [0, 1], that the format takes from the accuracy.
+        structure_weight: Reward, at least 0, for an answer in the right format that has the whole asked structure.
+        think_tag: Name of the tags around the thinking that the format asks for: `thinking` or `think`. Both are
+            recognized as thinking when the answer is looked for.
+    """
+
+    def __init__(self, *, format_weight: float = 0.1, structure_weight: float = 0.5, think_tag: str = "thinking") -> None:
+        if think_tag not in THINK_TAGS:
+            raise ValueError(f"reward.think_tag: expected one of {', '.join(THINK_TAGS)}, got {think_tag!r}")
+        self.by_type = JudgedByType(TYPES, format_weight=format_weight, structure_weight=structure_weight)
+        self.think_tag = think_tag
+
+    def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
+        """`accuracy` and `format` in [0, 1], `structure` in [0, structure_weight], `total` as in the module's formula.
+
+        Raises:
+            ValueError: The prompt is broken: unknown answer type, or a gold answer that its type cannot read.
+        """
+        judge = self.by_type.type_of(prompt).judge
+        golds = self.golds(prompt)
+        answer = tagged(without_thinking(completion.replace("\x00", "")))
+        verdicts = [judge(answer, gold) for gold in golds]
+        return self.weighed(completion, max(verdicts, key=lambda verdict: verdict.accuracy))
+
+    def golds(self, prompt: Prompt) -> list[Any]:
+        """What the answer type reads in each accepted answer. Raises `ValueError` for one that it cannot read."""
+        golds = [self.by_type.gold(prompt, gold_text(prompt))]
+        if "alternatives" in prompt.meta:
+            others = prompt.meta["alternatives"]
+            if not isinstance(others, Sequence) or isinstance(others, str) or not all(isinstance(o, str) for o in others):
+                raise ValueError(
+                    f"prompt {prompt.id!r}, field meta.alternatives: expected a list of texts, got {others!r}. Correct the record."
+                )
+            golds += [self.by_type.gold(prompt, untagged(text), "meta.alternatives") for text in others if text != prompt.answer]
+        return golds
+
+    def given_answer(self, completion: str) -> str:
+        """The answer that is judged; empty if the completion gives none."""
+        return clean(completion)
+
+    def weighed(self, completion: str, verdict: Verdict) -> dict[str, float]:
+        """The module's formula for a verdict on the answer, whoever gave it."""
+        return self.by_type.weighed(keeps_format(tidy_tags(completion, self.think_tag), self.think_tag), verdict)
+
+    def prepare(self) -> None:
+        """Reads once, so that the first completion does not pay for it."""
+        same_expression("1", "2")
+
+
+class Choice(NamedTuple):
+    """The gold option letters with the known texts by letter, or the gold text if the options have no letters."""
+
+    letters: frozenset[str]
+    options: Mapping[str, str]
+    text: str
+
+
+def _choice(answer: str, gold: Choice) -> Verdict:
+    answer = unboxed(answer)
+    if not answer:
+        return Verdict(0.0)
+    if len(gold.letters) > 1:
+        return Verdict(float(answer_letters(answer, gold.options) == gold.letters))
+    if gold.letters:
+        return Verdict(float(read_option(answer, gold.options) in gold.letters))
+    got = bare(answer) if len(answer) <= LONGEST_CHOICE else ""
+    return Verdict(float(got == gold.text or got.endswith((f"answer is {gold.text}", f"answer: {gold.text}"))))
+
+
+def _gold_choice(text: str, prompt: Prompt) -> Choice | None:
+    options = {str(letter): str(option) for letter, option in (prompt.meta.get("options") or {}).items()}
+    letters = gold_letters(text, options)
+    if letters is None:  # options without letters, as in the gym: the gold answer is the text of one
+        return Choice(frozenset(), {}, bare(text)) if not options and bare(text) else None
+    if not options:
+        own = text.partition(".")[2] if len(letters) == 1 else ""
+        options = dict.fromkeys(sorted({*USUAL_LETTERS, *letters}), "") | dict.fromkeys(letters, own.strip())
+    return Choice(letters, options, "")
+
+
+def _numerical(answer: str, gold: str) -> Verdict:
+    return Verdict(float(same_number(answer, gold)))
+
+
+def _regression(answer: str, gold: float) -> Verdict:
+    number = read_quantity(answer)
+    return Verdict(mean_relative_accuracy(number, gold) if number is not None else 0.0)
+
+
+def _relaxed(answer: str, gold: tuple[str, float]) -> Verdict:
+    return Verdict(float(same_chart_answer(unboxed(answer), *gold)))
+
+
+def _ocr(answer: str, gold: str) -> Verdict:
+    return Verdict(_best(reading_accuracy, answer, gold))
+
+
+def _open_ended(answer: str, gold: str) -> Verdict:
+    return Verdict(_best(wording_similarity, answer, gold))
+
+
+def _math(answer: str, gold: str) -> Verdict:
+    return Verdict(float(same_expression(answer, gold)))
+
+
+def _best(similarity: Any, answer: str, gold: str) -> float:
+    """Over the text as it is and what stands in its last box, if any. An empty answer is worth 0."""
+    texts = {answer, unboxed(answer)} - {""}
+    return max((similarity(text, gold) for text in texts), default=0.0)
+
+
+def _gold_text(text: str, prompt: Prompt) -> str | None:
+    return text if readable(text).strip() else None
+
+
+def _gold_expression(text: str, prompt: Prompt) -> str | None:
+    return text if same_expression(text, text) else None
+
+
+def _gold_number_text(text: str, prompt: Prompt) -> str | None:
+    return text if same_number(text, text) else None
+
+
+def _gold_number(text: str, prompt: Prompt) -> float | None:
+    return read_quantity(text)
+
+
+def _gold_relaxed(text: str, prompt: Prompt) -> tuple[str, float] | None:
+    tolerance = prompt.meta.get("tolerance", TOLERANCE)
+    if not isinstance(tolerance, int | float) or not 0 <= tolerance < float("inf"):
+        raise ValueError(
+            f"prompt {prompt.id!r}, field meta.tolerance: expected a relative tolerance of at least 0, got {tolerance!r}. "
+            "Correct the record."
+        )
+    return (text, float(tolerance)) if same_chart_answer(text, text) else None
+
+
+TYPES: Mapping[str, AnswerType] = {
+    "multiple choice": AnswerType(expected="letters or the text of an option", read_gold=_gold_choice, judge=_choice),
+    "numerical": AnswerType(expected="a finite number", read_gold=_gold_number_text, judge=_numerical),
+    "regression": AnswerType(expected="a finite number", read_gold=_gold_number, judge=_regression),
+    "relaxed": AnswerType(expected="a number or words", read_gold=_gold_relaxed, judge=_relaxed),
+    "ocr": AnswerType(expected="text", read_gold=_gold_text, judge=_ocr),
+    "open ended": AnswerType(expected="text", read_gold=_gold_text, judge=_open_ended),
+    "math": AnswerType(expected="an expression", read_gold=_gold_expression, judge=_math),
+    **verified_places.TYPES,
+}
