@@ -284,9 +284,10 @@ WRONG = {
     ),
     "unknown task": (["+task_mix.weights.maths=1.0"], "task_mix: unknown task 'maths'; expected one of: general_vqa, math, chart"),
     "missing folder": (["model.path=/no/such/folder"], "model.path: expected a folder with config.json or a Hub id"),
-    "no folder named": (["model.path=???"], "model.path: Missing mandatory value"),
+    "no folder named": (["model.path=???"], "model.path: this key has no default; add model.path=..."),
     "no steps": (["trainer.max_steps=0"], "trainer.max_steps: expected at least 1"),
     "no workers": (["isolation.workers=0"], "isolation.workers: expected at least 1 process, got 0; isolation=inline uses none"),
+    "wrong type": (["batch.group_size=many"], "batch.group_size: expected a whole number, got 'many'"),
     "argument that does not exist": (["+filter.lwo=0.1"], "filter: "),
     "class that does not exist": (["reward._target_=nowhere.Reward"], "reward: "),
 }

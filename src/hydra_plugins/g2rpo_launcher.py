@@ -75,6 +75,8 @@ class _SweepLauncher(Launcher):
             )  # fmt: skip
             with _terminable():
                 outcomes = sweep.run(jobs)
+            page = folder.resolve() / "sweep.html"
+            sys.stdout.write(f"sweep: {page}\n" if page.is_file() else "")
         except ValueError as error:
             raise CompactHydraException(str(error)) from None
         failed = [job.name for job, outcome in zip(jobs, outcomes, strict=True) if outcome.failure]

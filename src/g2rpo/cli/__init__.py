@@ -9,11 +9,13 @@ Nothing heavy is imported before a function is called: `--help`, a typing error 
 """
 
 import math
+import os
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from g2rpo.cli.checks import checked
+from g2rpo.cli.ending import say_scores
 from g2rpo.cli.start import program
 from g2rpo.places import CONF, ROOT_CONF
 
@@ -31,7 +33,10 @@ def train(cfg: DictConfig) -> float:
         from g2rpo.report.run import write_report
         from g2rpo.training.run import run_training
 
-        return run_training(cfg, write_report=write_report)
+        score = run_training(cfg, write_report=write_report)
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            say_scores(Path(cfg.run_dir))
+        return score
 
 
 def _score(cfg: DictConfig) -> float:

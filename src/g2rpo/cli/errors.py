@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from g2rpo.cli.ending import resume_line
+
 
 @contextmanager
 def explained(folder: Path) -> Iterator[None]:
@@ -26,6 +28,8 @@ def explained(folder: Path) -> Iterator[None]:
         path = folder / ("error.txt" if rank == "0" else f"error_rank{rank}.txt")
         path.write_text(traceback.format_exc(), encoding="utf-8")
         logging.getLogger("g2rpo").error("%s\n(traceback: %s)", sentence(error), path)
+        if rank == "0" and (line := resume_line(folder)):
+            sys.stderr.write(f"to go on from the last checkpoint: {line}\n")
         sys.exit(1)
 
 

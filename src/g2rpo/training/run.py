@@ -13,7 +13,6 @@ import lightning as L
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from g2rpo.data.loading import reader
 from g2rpo.data.skips import index_skips, merged
@@ -125,14 +124,13 @@ def _trained(
         skipped=merged(index_skips(parts.source), data.skips.summary()),
         benchmarks=benchmarks.entries,
     )  # fmt: skip
-    page = write_report(folder, summary)
+    write_report(folder, summary)
     timer.done("report")
     _track(trainer, after, step=module.steps_done)
     for tracker in trackers(trainer.loggers):
         tracker.close(summary)
     write_summary(folder, summary)  # last of all: with it, the run is finished
     log.info("held-out macro %.3f -> %.3f (greedy %.3f -> %.3f)", *_macros(before, after))
-    Console(soft_wrap=True, highlight=False).print(f"report: {page.resolve()}")
     return after.sampled["macro"]
 
 
