@@ -1,4 +1,4 @@
-"""The figures of perf/claims.py: panels of curves, each a mean over seeds, as SVG files that any viewer shows."""
+"""The figures of perf/claims.py: panels of curves, each a mean over seeds, as SVG files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -65,7 +65,7 @@ def task_figure(rows: Jobs, names: Sequence[str], metric: str, unit: str, band: 
 
 
 def ablation_figure(sweep: SweepResult) -> str:
-    """The gain of each trained row, seed by seed; beside them, that of training at all would leave no room."""
+    """The gain of each trained row, seed by seed; the gain of training at all would dwarf them."""
     trained = replace(sweep, jobs=tuple(job for job in sweep.jobs if job.planned.values["row"] != "base"))
     found = seed_gains(trained)
 

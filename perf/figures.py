@@ -25,10 +25,16 @@ class Curve:
 
 
 def panel(
-    axes: Axes, title: str, unit: str, curves: Sequence[Curve], *, low: float | None = None, high: float | None = None,
+    axes: Axes,
+    title: str,
+    unit: str,
+    curves: Sequence[Curve],
+    *,
+    low: float | None = None,
+    high: float | None = None,
     band: tuple[str, float, float] | None = None,
-) -> None:  # fmt: skip
-    """Draw single steps as a faint line and their running mean as a line, over a band (name, low, high)."""
+) -> None:
+    """Draw single steps faintly and their running mean as a line, over a band (name, low, high)."""
     for own in curves:
         axes.plot(own.steps, own.values, color=own.color, alpha=0.3, linewidth=0.7)
         axes.plot(own.steps, running_mean(own.values, window_size(len(own.values))), color=own.color, label=own.name)

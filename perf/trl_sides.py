@@ -139,14 +139,16 @@ def ours(options: argparse.Namespace, clock: Clock) -> None:
     from g2rpo.rollout.collect import KeepAll
     from g2rpo.rollout.hf import HFEngine
     from g2rpo.shaping import Shaping
+    from g2rpo.training.algorithm import Algorithm
     from g2rpo.training.batch_plan import BatchPlan
     from g2rpo.training.datamodule import PromptDataModule
     from g2rpo.training.equity import GradientEquity
     from g2rpo.training.module import G2RPOModule
 
     class Turns(L.Callback):
-        def on_train_batch_end(self, *_: Any) -> None:
+        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, *_: Any) -> None:
             clock.stop()
+            self.experience = outputs["experience"]
 
     class Vowels:
         def score(self, completion: str, prompt: Any) -> dict[str, float]:
@@ -160,18 +162,20 @@ def ours(options: argparse.Namespace, clock: Clock) -> None:
     data = PromptDataModule(stream=stream, encoder=encoder, num_prompts=options.prompts, num_steps=options.steps)
     module = G2RPOModule(
         policy=model.policy(), reference=None, encoder=encoder, engine=HFEngine(max_new_tokens=options.completion), reward=Vowels(),
-        advantage=G2RPO(), loss=ClipLoss(), shaping=Shaping(length=None, entropy=None),
+        algorithm=Algorithm(advantage=G2RPO(), loss=ClipLoss(), shaping=Shaping(length=None, entropy=None),
         batch=BatchPlan(prompts=options.prompts, group_size=options.group),
         optimizer=optimizer, group_filter=KeepAll(), equity=GradientEquity(every_n_steps=None), max_grad_norm=MAX_GRAD_NORM,
         failure_budget=0.0, seed=0,
+        ),
     )  # fmt: skip
+    turns = Turns()
     trainer = L.Trainer(
         max_steps=options.steps, accelerator=options.device, devices=1, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, callbacks=[Turns()],
+        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, callbacks=[turns],
     )  # fmt: skip
     clock.start()
     trainer.fit(module, datamodule=data)
-    written = module.last_experience.rollouts.completion_mask.sum(1)
+    written = turns.experience.rollouts.completion_mask.sum(1)
     clock.end(tokens=written.double().mean().item())
 
 

@@ -23,6 +23,7 @@ from mutant import Mutant
 from mutants_adapter import ADAPTER_MUTANTS
 from mutants_data import DATA_MUTANTS
 from mutants_evaluation import EVALUATION_MUTANTS
+from mutants_mathematics import MATHEMATICS_MUTANTS
 from mutants_model import MODEL_MUTANTS
 from mutants_sweep import SWEEP_MUTANTS
 
@@ -42,12 +43,8 @@ T_GAUSSIAN, T_DECOUPLED, T_ENTROPY = "advantage/test_gaussian.py", "advantage/te
 T_CLIP, T_GSPO, T_SAPO, T_POLICY, T_KL = (f"loss/test_{name}.py" for name in ("clip", "gspo", "sapo", "policy", "kl"))
 
 UPDATE, EQUITY, PILOT = "training/update.py", "training/equity.py", "shaping/pilot.py"
-T_RANKS, T_MODULE, T_EQUITY, T_PILOT = (
-    "training/test_ranks.py",
-    "training/test_module.py",
-    "training/test_equity.py",
-    "shaping/test_pilot.py",
-)
+T_RANKS, T_MODULE, T_EQUITY = (f"training/test_{name}.py" for name in ("ranks", "module", "equity"))
+T_PILOT = "shaping/test_pilot.py"
 MISMATCH, PROBE, REQUESTS, SERVER = "training/mismatch.py", *(f"rollout/{n}.py" for n in ("sync_probe", "vllm_requests", "vllm_server"))
 T_MISMATCH, T_PROBE, T_REQUESTS, T_SERVER = (
     "training/test_mismatch.py",
@@ -329,6 +326,7 @@ MUTANTS = (
     Mutant("dashboard: metric twice", "dashboard/view.py", "and metric.name not in bounds", "", "dashboard/test_view.py"),
     *DATA_MUTANTS,
     *MODEL_MUTANTS,
+    *MATHEMATICS_MUTANTS,
     *ADAPTER_MUTANTS,
     *EVALUATION_MUTANTS,
     *SWEEP_MUTANTS,

@@ -218,7 +218,7 @@ def test_a_killed_and_resumed_run_has_the_numbers_of_the_unbroken_one(
     train: Callable[..., Path], tiny_folder: Path, plug_ins: Path, tmp_path: Path
 ) -> None:
     # ema_grpo remembers rewards, so its memory has to survive too; the process dies in its third step
-    options = ("advantage=ema_grpo", "trainer.max_steps=4", "checkpoint.every_n_train_steps=1", NO_HELDOUT, *LENGTH_PAYS)
+    options = ("advantage=ema_grpo", "trainer.max_steps=4", "callbacks.checkpoint.every_n_train_steps=1", NO_HELDOUT, *LENGTH_PAYS)
     unbroken, killed = train(*options, folder="unbroken"), tmp_path / "killed"
     dies = ("rollout._target_=misbehaving.SwitchedOff", "+rollout.dies_in_step=3", f"hydra.run.dir={killed}")
     done = script("train.py", *SMALL, f"model.path={tiny_folder}", *options, *dies, path=plug_ins)

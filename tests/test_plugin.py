@@ -55,7 +55,7 @@ def _parts(elsewhere: Path, composed: Callable[..., Any], *overrides: str) -> An
 
 
 def test_the_advantage_of_the_contributing_guide_builds_and_computes(elsewhere: Path, composed: Callable[..., Any]) -> None:
-    advantage = _parts(elsewhere, composed, "advantage=median", "advantage.scale=2.0").others["advantage"]
+    advantage = _parts(elsewhere, composed, "advantage=median", "advantage.scale=2.0").algorithm.advantage
     rewards, groups = torch.tensor([0.0, 3.0, 1.0, 1.0, 7.0, 9.0]), torch.tensor([4, 2, 4, 2, 4, 2])
     # group 4 holds 0, 1, 7 (median 1), group 2 holds 3, 1, 9 (median 3); twice the differences
     assert advantage(rewards, groups, torch.zeros(6, dtype=torch.long)).tolist() == [-2.0, 0.0, 0.0, -4.0, 12.0, 12.0]

@@ -113,7 +113,7 @@ def test_a_killed_run_goes_on_with_the_same_prompts_and_numbers(
     rows[13]["images"] = ["images/gone.jpg"]  # so that a replacement is part of what has to be the same
     (records / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     options = (
-        "advantage=ema_grpo", "trainer.max_steps=10", "checkpoint.every_n_train_steps=1", "heldout=none", "data.on_error=skip",
+        "advantage=ema_grpo", "trainer.max_steps=10", "callbacks.checkpoint.every_n_train_steps=1", "heldout=none", "data.on_error=skip",
         "data.heldout=0", f"data.loading.workers={workers}", "task_mix=proportional", "curriculum=pass_rate", "batch.num_minibatches=2",
         "batch.group_size_of.math=3",
     )  # fmt: skip

@@ -105,16 +105,18 @@ def check_source(source: Any) -> None:
         raise ValueError(f"{source[:200]} is a web address, and images are not downloaded in training; save it and give its path")
     if isinstance(source, str) and is_inline(source):
         inline_bytes(source)
-    if not isinstance(source, Image.Image | bytes | str | os.PathLike):
+    if not (isinstance(source, Image.Image | bytes | str | os.PathLike) or hasattr(source, "read")):
         raise ValueError(f"expected an image, its bytes or a path, got {'null' if source is None else type(source).__name__}")
 
 
-def _file(source: Any) -> io.BytesIO | Path:
+def _file(source: Any) -> Any:
     check_source(source)
     if isinstance(source, str) and is_inline(source):
         source = inline_bytes(source)
     if isinstance(source, bytes):
         return io.BytesIO(source)
+    if hasattr(source, "read"):
+        return source
     path = Path(source)
     if path.is_file() and path.stat().st_size == 0:
         raise ValueError("the file is empty (0 bytes)")

@@ -1,10 +1,11 @@
-"""Name, unit and meaning of every number that a run logs. A number that is not listed here cannot be logged.
+"""Name, unit and meaning of every number that a run logs. A number that is not listed here is logged with a warning.
 
 Names are `<noun>/<what>[/<task>[/<task>]]`; `per_task` metrics exist once for each task that takes part in a step, `per_pair`
 metrics for each two of them, `per_benchmark` metrics once for each benchmark that is asked (`benchmark/score/mmmu`). Numbers are
 reduced over the whole rollout batch as sums and counts, never as means of means.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from g2rpo.records import TASKS
+
+log = logging.getLogger("g2rpo")
+_undeclared: set[str] = set()
+"""Columns that a warning has named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,7 @@ class Metric:
 
 
 METRICS = (
+    Metric("rollout_batch", "batches", "rollout batches learned from so far; `step` counts optimizer updates"),
     Metric("reward/total", "reward", "mean reward of a completion, before shaping", summary="max"),
     Metric("reward/accuracy", "score in [0, 1]", "mean accuracy of a completion", per_task=True, summary="max"),
     Metric("reward/format", "frac", "share of completions in the asked format", per_task=True, summary="max"),
@@ -75,7 +81,9 @@ METRICS = (
     Metric("benchmark/score", "score in [0, 1]", "headline score of a benchmark", per_benchmark=True, summary="max"),
     Metric("benchmark/parse_rate", "frac", "share of a benchmark's rows in whose completion an answer was found", per_benchmark=True),
     Metric("benchmark/macro", "score in [0, 1]", "mean over the benchmarks that are asked", summary="max"),
-    Metric("heldout/macro", "score in [0, 1]", "mean over tasks of the sampled accuracy on held-out prompts", summary="max"),
+    Metric("val/accuracy", "score in [0, 1]", "mean accuracy of sampled completions on held-out prompts", per_task=True, summary="max"),
+    Metric("val/macro", "score in [0, 1]", "mean over tasks of the sampled accuracy on held-out prompts", summary="max"),
+    Metric("val/greedy_macro", "score in [0, 1]", "mean over tasks of the greedy accuracy on held-out prompts", summary="max"),
     Metric("time/step_s", "s", "whole step"),
     Metric("time/rollout_s", "s", "drawing, generating and scoring completions"),
     Metric("time/equity_s", "s", "measuring gradient equity"),
@@ -125,7 +133,13 @@ def task_means(name: str, values: Float[Tensor, " n"], tasks: Int[Tensor, " n"])
 
 
 def checked(row: Mapping[str, float]) -> dict[str, float]:
-    """The row itself, once every column is known."""
+    """A copy of the row. A column that no metric declares is logged all the same, with one warning per name."""
     for column in row:
-        metric_of(column)
+        if column in _undeclared or column in ("epoch", "step"):
+            continue
+        try:
+            metric_of(column)
+        except KeyError as error:
+            _undeclared.add(column)
+            log.warning("%s; it is logged without unit and meaning", error.args[0])
     return dict(row)

@@ -11,6 +11,9 @@ TASKS = ("general_vqa", "math", "chart", "spatial", "document", "grounding")
 
 _OTHER_KINDS = {"bbox": "spatial grounding", "box": "spatial grounding", "boxes": "spatial grounding", "numeric": "numerical"}
 
+MARKER = "<image>"
+"""Stands for an image in the text of a prompt."""
+
 
 @cache
 def answer_kind(answer_type: str) -> str:
@@ -39,7 +42,7 @@ class Prompt:
     task: str
     """One of `TASKS`."""
     text: str
-    """The user's turn, without chat template and image placeholders; images stand before the text."""
+    """The user's turn, without chat template. Each `<image>` in it is the place of the next image; without any, images come first."""
     images: Sequence[Any]
     """PIL images, or paths that are opened when the prompt is encoded."""
     answer: str
@@ -49,6 +52,44 @@ class Prompt:
     media: str = "image"
     source: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
+    """What else goes with the prompt: `file` and `line`, `options` (capital letter to text), `alternatives` (all gold answers)."""
+    system: str = ""
+    """The system prompt; without one, the chat template's own."""
+    history: Sequence[tuple[str, str]] = ()
+    """Earlier turns as (`user` or `assistant`, text), in their order. Their images come before those of `text`."""
+
+
+def chat_messages(prompt: Prompt) -> list[dict[str, Any]]:
+    """Return a prompt as messages for a chat template, with one part of type `image` at the place of each image.
+
+    Raises:
+        ValueError: When the texts have another number of `<image>` than the prompt has images. Without images, `<image>` is text.
+
+    >>> ask = Prompt(id="1", task="math", text="Is <image> a cat?", images=["a.png"], answer="yes", answer_type="open ended")
+    >>> [part["type"] for part in chat_messages(ask)[0]["content"]]
+    ['text', 'image', 'text']
+    """
+    turns = [*prompt.history, ("user", prompt.text)]
+    count, markers = len(prompt.images), sum(text.count(MARKER) for _, text in turns)
+    if count and markers not in (0, count):
+        raise ValueError(f"prompt {prompt.id!r}: expected one {MARKER} for each of its {count} images, or none, got {markers}")
+    pieces = [(role, text.split(MARKER) if count else [text]) for role, text in turns]
+    if not markers:
+        first = next(place for place, (role, _) in enumerate(turns) if role == "user")
+        pieces[first] = ("user", [""] * count + pieces[first][1])
+    system = [{"role": "system", "content": [{"type": "text", "text": prompt.system}]}] if prompt.system else []
+    return system + [{"role": role, "content": _parts(texts)} for role, texts in pieces]
+
+
+def _parts(texts: Sequence[str]) -> list[dict[str, str]]:
+    """Text and image parts in turns; an image stands between any two texts."""
+    parts: list[dict[str, str]] = []
+    for place, text in enumerate(texts):
+        if place:
+            parts.append({"type": "image"})
+        if text:
+            parts.append({"type": "text", "text": text})
+    return parts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

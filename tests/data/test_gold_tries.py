@@ -98,3 +98,9 @@ def test_an_alternative_that_is_not_accepted_is_named() -> None:
     prompt = asked("3", "numerical", alternatives=["3", "4"])
     found = fault_of(prompt, verdicts(prompt, 1, 0, 1, 0))
     assert found == "'4', one of 2 gold answers, gets accuracy 0 instead of 1"
+
+
+@pytest.mark.parametrize(("gold", "found"), [("D", True), ("A, D", True), ("A, B", False), ("I", False), ("ii", False), ("a thing", False)])
+def test_an_option_that_does_not_exist_is_named_whatever_the_reward_says(gold: str, found: bool) -> None:
+    prompt = asked(gold, "multiple choice", options={"A": "I", "B": "II"})
+    assert fault_of(prompt, verdicts(prompt, 1, 1, 0)) == ("it is none of the options A, B" if found else "")

@@ -1,13 +1,18 @@
 """Data sets of the `datasets` library as a prompt source, stored or streamed; all of them made here."""
 
+import base64
+import io
+import re
 from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from g2rpo.data.hub_source import HubSource
+from g2rpo.data.arrow_rows import records_of
+from g2rpo.data.hub_source import HubSource, loaded, undecoded
 from g2rpo.data.hub_stream import HubStream
 from g2rpo.data.own_format import OwnFormat
 from g2rpo.data.rows import BadRecord
@@ -28,6 +33,12 @@ def table(count: int, **columns: list[Any]) -> datasets.Dataset:
     pictures = [Image.new("RGB", (8 + n, 8)) for n in range(count)]
     made = {"question": [f"q{n}" for n in range(count)], "picture": pictures, "label": [str(n) for n in range(count)], "kind": kinds}
     return datasets.Dataset.from_dict(made | columns).cast_column("picture", datasets.Image())
+
+
+def written(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def own_format() -> OwnFormat:
@@ -72,7 +83,7 @@ def test_a_saved_data_set_and_lists_of_images_are_read_too(tmp_path: Path) -> No
     )  # fmt: skip
     prompt = source.get("spatial", 0, "train")
     (loaded,) = source.loading.loaded([prompt], lambda image: image)
-    assert (prompt.text, [image.size for image in loaded.images]) == ("a [image 1] b [image 2]\nThink.", [(8, 8), (9, 9)])
+    assert (prompt.text, [image.size for image in loaded.images]) == ("a <image> b <image>\nThink.", [(8, 8), (9, 9)])
     source.loading.close()
 
 
@@ -106,6 +117,21 @@ def test_a_row_that_cannot_be_used_is_named_by_its_number(stored: str, tmp_path:
 def test_settings_that_do_not_fit_the_data_set_are_refused(options: dict[str, Any], message: str, stored: str) -> None:
     with pytest.raises(ValueError, match=message):
         HubSource(**{"path": stored, "format": own_format(), **OPTIONS, **options})
+
+
+def test_prompts_are_left_out_and_come_without_images_where_none_are_needed(stored: str) -> None:
+    source = HubSource(path=stored, format=own_format(), **OPTIONS)
+    before = [source.get("chart", index, "train").answer for index in range(9)]
+    bare = source.without_images("chart", 4, "train")
+    assert (bare.answer, bare.id, bare.images) == (before[4], source.get("chart", 4, "train").id, ())
+    source.leave_out("chart", "train", {1, 8})
+    assert source.size("chart", "train") == 7
+    assert [source.get("chart", index, "train").answer for index in range(7)] == [before[0], *before[2:8]]
+
+
+def test_a_file_as_path_is_refused_with_what_to_type(stored: str) -> None:
+    with pytest.raises(ValueError, match=r"got the file .*train\.parquet; use data\.path=parquet data\.data_files=.*train\.parquet"):
+        HubSource(path=f"{stored}/train.parquet", format=own_format(), **OPTIONS)
 
 
 def streamed(path: str, **options: Any) -> HubStream:
@@ -153,3 +179,58 @@ def test_held_out_prompts_of_a_stream_come_from_their_own_split(stored: str) -> 
     assert [source.size(task, "heldout") for task in ("math", "chart")] == [3, 3]
     assert source.get("chart", 2, "heldout").text == "held 6\nThink."
     assert source.get("chart", 2, "train").text == "q6\nThink."
+
+
+PICTURE = {"bytes": b"", "path": None}
+
+
+@pytest.mark.parametrize(
+    ("field", "rows", "message"),
+    [
+        ("picture", [PICTURE, None], r"images: image 1: the image is empty \(0 bytes\)"),
+        ("picture", [{"bytes": None, "path": None}, None], "images: image 1: expected an image, its bytes or a path, got null"),
+        ("question", ["<image> or <image>?", "q"], "images: the question has 2 <image>, the row 1 paths"),
+        ("picture", [None, None], "images: the question has 1 <image>, the row 0 paths"),
+        ("picture", [{"bytes": None, "path": "http://a.org/b.png"}, None], r"images: image 1: http://a\.org/b\.png is a web address"),
+    ],
+)
+def test_pictures_of_a_stored_set_are_checked_before_training(field: str, rows: list[Any], message: str, tmp_path: Path) -> None:
+    good = {"bytes": written(Image.new("RGB", (8, 8))), "path": None}
+    columns = {"question": ["<image>q", "q"], "picture": [good, good], "label": ["1", "2"], "kind": ["sums"] * 2} | {field: rows}
+    features = datasets.Features({name: datasets.Value("string") for name in columns} | {"picture": datasets.Image(decode=False)})
+    folder = tmp_path / "set"
+    folder.mkdir()
+    # without `to_parquet`, which fetches what paths name
+    pyarrow.parquet.write_table(pyarrow.Table.from_pydict(columns, schema=features.arrow_schema), folder / "train.parquet")
+    with pytest.raises(BadRecord, match=f"train, row 0: {message}"):
+        HubSource(path=str(folder), format=own_format(), **OPTIONS)
+    found = HubSource(path=str(folder), format=own_format(), on_error="skip", **OPTIONS)
+    for source in (found, streamed(str(folder), on_error="skip")):
+        assert source.get("math", 0, "train").answer == "2"
+        assert [re.search(message, reason) is not None for reason in source.skips.records] == [True]
+
+
+def test_base64_and_data_urls_in_a_column_become_bytes(tmp_path: Path) -> None:
+    data = written(Image.new("RGB", (8, 12), (255, 0, 0)))
+    text = base64.b64encode(data).decode()
+    columns = {"question": ["q", "r"], "picture": [text, f"data:image/png;base64,{text}"], "label": ["1", "2"], "kind": ["sums"] * 2}
+    datasets.Dataset.from_dict(columns).to_parquet(tmp_path / "train.parquet")
+    source = HubSource(path=str(tmp_path), root="/pictures", format=own_format(), **OPTIONS)
+    assert [source.get("math", index, "train").images for index in range(2)] == [(data,)] * 2
+
+
+def test_unknown_fields_are_refused_and_pictures_that_nothing_reads_are_told(stored: str, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ValueError, match=r"data\.columns\.txt: unknown field; is it 'text'\?"):
+        HubSource(path=stored, format=own_format(), columns={"txt": "question"})
+    bare = {"columns": {"text": "question", "answer": "label", "task": "kind"}, "format": own_format()}
+    HubSource(path=stored, values={"answer_type": "numerical"}, **bare)
+    assert "a column 'picture', and nothing reads it; set data.columns.images=picture, or +data.values.images=[]" in caplog.text
+    source = HubSource(path=stored, values={"answer_type": "numerical", "images": []}, **bare)
+    assert source.get("math", 0, "train").images == ()
+
+
+def test_no_bytes_of_pictures_are_read_for_the_first_look(stored: str) -> None:
+    rows = undecoded(loaded(stored, None, "train", None))
+    record = next(records_of(rows))
+    assert record["picture"]["bytes"] == b"x"
+    assert record["question"] == "q0"

@@ -22,12 +22,12 @@ def reads(tasks: dict[str, str] | None = None) -> OneThinkerFormat:
     ("question", "text"),
     [
         ("<image> Where is it?", "Where is it?"),
-        ("Where is it? <image>", "Where is it? [image 1]"),
+        ("Where is it? <image>", "Where is it? <image>"),
         ("<image><image> Which is older?", "Which is older?"),
-        ("Is <image> older than <image>?", "Is [image 1] older than [image 2] ?"),
+        ("Is <image> older than <image>?", "Is <image> older than <image>?"),
     ],
 )
-def test_images_stand_before_the_text_and_markers_amid_it_become_numbers(question: str, text: str, record: Record) -> None:
+def test_images_stay_where_the_text_has_them_and_come_first_without_markers(question: str, text: str, record: Record) -> None:
     row = record(problem=question, images=["a.png"] * question.count("<image>"))
     reads({"math_reasoning": "math"}).check(row)
     assert reads({"math_reasoning": "math"}).prompt(row, id="x", meta={}).text == text
@@ -57,6 +57,15 @@ def test_stray_entries_among_lettered_options_are_not_shown(record: Record) -> N
     reads({"math_reasoning": "math"}).check(row)
     text = reads({"math_reasoning": "math"}).prompt(row, id="x", meta={}).text
     assert text == "How many things? (1)\nOptions:\nA. 5.7\n(B) 7.1\nC) 9"
+
+
+def test_images_may_stand_in_options(record: Record) -> None:
+    row = record(problem="Which is a cat?", problem_type="multiple choice", options=["<image>", "<image>"], answer="B", images=["a", "b"])
+    form = reads({"math_reasoning": "math"})
+    form.check(row)
+    assert form.prompt(row, id="x", meta={}).text == "Which is a cat?\nOptions:\nA. <image>\nB. <image>"
+    with pytest.raises(BadRecord, match="images: the question has 2 <image>, the row 1 paths"):
+        form.check(row | {"images": ["a"]})
 
 
 OWN = {"id": "q1", "task": "chart", "text": "How much?", "images": "a.png", "answer": "3", "answer_type": "numerical"}

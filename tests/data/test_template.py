@@ -1,3 +1,9 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hydra.utils import instantiate
+
 from g2rpo.data.template import PromptTemplate
 
 
@@ -8,3 +14,16 @@ def test_question_options_instruction_and_hint_stand_below_each_other() -> None:
     )
     assert template.text("Read.", [], "ocr") == "Read.\nThink first.\nAs it stands."
     assert template.text("Why?", [], "open-ended") == "Why?\nThink first."
+
+
+@pytest.mark.parametrize(("choice", "tag"), [("thinking", "thinking"), ("think", "think")])
+def test_one_setting_says_the_tags_of_prompt_and_format(choice: str, tag: str, composed: Callable[..., Any]) -> None:
+    config = composed("data=jsonl", "data.files=x", "data.root=.", f"template={choice}", "reward=verifier")
+    template = instantiate(config.data.format).template
+    assert f"between <{tag}> and </{tag}>" in template.text("Why?", [], "math")
+    assert (template.think_tag, instantiate(config.reward).think_tag) == (tag, tag)
+
+
+def test_a_tag_that_the_instruction_does_not_ask_for_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"template\.think_tag: expected the tag that template\.instruction asks for, got 'think'"):
+        PromptTemplate(instruction="Write <thinking> first.", hints={}, think_tag="think")

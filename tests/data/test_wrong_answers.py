@@ -59,7 +59,7 @@ def test_roots_and_fractions_without_a_part_have_another_value(above: int, below
     "gold",
     [
         r"5 \text{ cm}",  # a unit may hold numbers that do not count
-        "x_1", "x^2", "8", "-5.1", r"\pi", "no solution", "",  # nothing to change, or changed as a whole
+        "x_1", "x^2", "x^{2}", "x_{1}", "x^{-2}", "8", "-5.1", r"\pi", "no solution", "",  # nothing to change, or changed as a whole
         r"\sin(2\pi)",  # 13 pi has the same sine
         r"0 \cdot 5", r"\frac{0}{5x}", "0(x+5)",  # nothing changes
         r"2\sqrt{2} \approx 2.83",  # one side is enough

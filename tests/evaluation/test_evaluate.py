@@ -176,14 +176,14 @@ def test_an_evaluation_killed_in_the_middle_generates_nothing_twice(tiny_folder:
 
 def test_training_asks_the_benchmarks_and_keeps_the_best_weights(composed: Callable[..., Any], tiny_folder: Path, tmp_path: Path) -> None:
     small = ("batch.prompts=4", "batch.group_size=2", "trainer.max_steps=3", "filter=none", "eval.benchmarks=[mmbench,ocrbench]")
-    cli.train(composed(*SMALL, f"model.path={tiny_folder}", *small, "eval.every_n_steps=2", f"run_dir={tmp_path / 'run'}"))
+    cli.train(composed(*SMALL, f"model.path={tiny_folder}", *small, "trainer.val_check_interval=2", f"run_dir={tmp_path / 'run'}"))
     folder = tmp_path / "run"
     summary = json.loads((folder / "summary.json").read_text())
     assert set(summary["benchmarks"]) == {"mmbench", "ocrbench"} == set(predictions(folder))
     assert {path.name for path in (folder / "eval").iterdir()} >= {"step_2", "table.csv", "table.html", "settings.json"}
     with (folder / "metrics.csv").open(newline="") as file:
         logged = [(row["step"], row["benchmark/score/ocrbench"]) for row in csv.DictReader(file)]
-    assert [(step, bool(score)) for step, score in logged] == [("1", False), ("2", True), ("3", True)]
+    assert [(step, bool(score)) for step, score in logged] == [("0", False), ("1", False), ("2", True), ("3", True)]
     assert float(logged[-1][1]) == summary["benchmarks"]["ocrbench"]["score"]
     best = json.loads((folder / "checkpoints" / "best" / "best.json").read_text())
     assert best["measure"] == "benchmark/macro"

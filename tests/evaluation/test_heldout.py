@@ -84,11 +84,20 @@ class Judge:
         return {"accuracy": float(right), "format": 0.5, "structure": 0.0, "total": 7.0}
 
 
+def run(evaluation: HeldoutEvaluation, engine: Any, judge: Any, source: Any, folder: Path, name: str = "before") -> HeldoutResult:
+    """Every batch, as one process asks it."""
+    found = []
+    for batch in evaluation.batches(source):
+        found += evaluation.score(engine, IdEncoder(), judge, batch)
+    evaluation.write(folder, name, found, evaluation.prompts(source))
+    return evaluation.result(found)
+
+
 def evaluated(folder: Path, source: Any, **options: Any) -> tuple[HeldoutResult, Quoting, list[int]]:
     evaluation = HeldoutEvaluation(**({"prompts_per_task": 3, "samples": 4, "batch_prompts": 2, "seed": 10} | options))
-    engine, heard = Quoting(), []
-    result = evaluation.run(engine, IdEncoder(), Judge(), evaluation.prompts(source), folder, "before", heard.append)
-    return result, engine, heard
+    engine = Quoting()
+    result = run(evaluation, engine, Judge(), source, folder)
+    return result, engine, [len(batch.prompts) for batch in evaluation.batches(source)]
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -99,6 +108,11 @@ def test_prompts_are_the_first_of_each_task_that_has_any_tasks_in_turn() -> None
     prompts = HeldoutEvaluation(prompts_per_task=3).prompts(Shelf(chart=None, math=2))
     assert [prompt.id for prompt in prompts] == [f"heldout/{name}" for name in ("math/0", "chart/0", "math/1", "chart/1", "chart/2")]
     assert HeldoutEvaluation(prompts_per_task=0).prompts(Shelf(chart=None)) == []
+
+
+def test_without_prompts_there_is_one_empty_batch_so_that_benchmarks_are_asked_all_the_same() -> None:
+    (batch,) = HeldoutEvaluation(prompts_per_task=0).batches(Shelf(chart=None))
+    assert (batch.start, batch.places, batch.prompts) == (0, [], [])
 
 
 def test_a_task_scores_the_mean_of_its_samples_and_macro_the_mean_of_tasks(tmp_path: Path) -> None:
@@ -146,8 +160,7 @@ def test_pictures_of_prompts_that_changed_most_are_kept_after_training(tmp_path:
     ]
     (tmp_path / "before.jsonl").write_text("".join(json.dumps(row) + "\n" for row in before))
     evaluation = HeldoutEvaluation(prompts_per_task=5, images_per_task=3)
-    prompts = evaluation.prompts(Shelf(math=None))
-    evaluation.run(Quoting(), IdEncoder(), Judge(), prompts, tmp_path, "after", lambda count: None)
+    run(evaluation, Quoting(), Judge(), Shelf(math=None), tmp_path, "after")
     # worst: the first with 0; best: number 0 with 0.25; the largest loss is number 4, from 0.75 to 0
     assert {path.name for path in (tmp_path / "images").iterdir()} == {f"heldout-math-{i}-0.png" for i in (0, 1, 4)}
 
@@ -172,12 +185,11 @@ def test_a_reward_that_fails_stops_the_evaluation_unless_some_may_fail(tmp_path:
 
     evaluation = HeldoutEvaluation(prompts_per_task=3, samples=4, batch_prompts=2)
     with pytest.raises(RuntimeError, match=r"reward: 4 of 8 completions could not be judged.*'heldout/chart/1'"):
-        evaluation.run(Quoting(), IdEncoder(), Strict(), evaluation.prompts(Shelf(math=2, chart=None)), tmp_path, "before", lambda n: None)
-    assert list(tmp_path.iterdir()) == []
+        run(evaluation, Quoting(), Strict(), Shelf(math=2, chart=None), tmp_path)
+    assert not (tmp_path / "before.jsonl").exists()
     forgiving = HeldoutEvaluation(prompts_per_task=3, samples=4, batch_prompts=2, failure_budget=0.5)
     with caplog.at_level("WARNING"):
-        prompts = forgiving.prompts(Shelf(math=2, chart=None))
-        forgiving.run(Quoting(), IdEncoder(), Strict(), prompts, tmp_path, "before", lambda n: None)
+        run(forgiving, Quoting(), Strict(), Shelf(math=2, chart=None), tmp_path)
     assert "4 of 8 completions could not be judged and count 0" in caplog.text
     failed = [row["prompt_id"] for row in rows(tmp_path) if all(sample.get("failed") for sample in row["samples"])]
     assert failed == ["heldout/chart/1"]

@@ -1,4 +1,4 @@
-"""Reads pages with the standard library: elements as a tree, their text, tables, and the figures with their numbers."""
+"""Reads pages with the standard library: elements as a tree, text, tables and figures."""
 
 import json
 from base64 import b64encode
@@ -120,7 +120,7 @@ def json_lines(path: Path) -> list[dict]:
 
 
 def assert_only_own_scripts(page: Element) -> None:
-    """Scripts are data, or those whose hashes the content policy lists; nothing else runs and nothing is fetched."""
+    """Scripts are data, or those whose hashes the content policy lists; nothing is fetched."""
     (policy,) = [meta.attributes["content"] for meta in page.all("meta") if "http-equiv" in meta.attributes]
     assert policy is not None
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))

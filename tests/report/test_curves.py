@@ -1,4 +1,4 @@
-"""Figures of the report: hovering shows the numbers of the files, with bands as configured, and nothing that was not measured."""
+"""Figures of the report show the numbers of the files, and nothing that was not measured."""
 
 import csv
 import statistics
@@ -100,3 +100,13 @@ def test_cosines_of_tasks_are_a_matrix_of_means_over_the_steps_that_have_them(ru
     cells = {(a, b): value for a, row in zip(trace["y"], trace["z"], strict=True) for b, value in zip(trace["x"], row, strict=True)}
     assert (cells["math", "chart"], cells["chart", "math"], cells["general_vqa", "chart"]) == (0.2, 0.2, -0.7)
     assert (cells["math", "math"], cells["math", "document"]) == (1.0, None)
+
+
+def test_held_out_scores_and_benchmarks_in_training_are_curves_with_the_steps_that_have_them(run_folder: Path) -> None:
+    path = run_folder / "metrics.csv"
+    header, *rows = path.read_text().splitlines()
+    measured = [f"{row},{i / 100 if i % 30 == 29 else ''},{0.25 if i == 29 else ''}" for i, row in enumerate(rows)]
+    path.write_text("\n".join([f"{header},val/accuracy/math,benchmark/score/mmmu", *measured]) + "\n")
+    figures = part(page_of(run_folder), "learning").figures()
+    assert curve(figures["Held-out accuracy by task"], "math") == [(30, 0.29), (60, 0.59)]
+    assert curve(figures["Benchmarks"], "mmmu") == [(30, 0.25)]

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from g2rpo.model.encoder import QwenEncoder
 from g2rpo.records import TASKS, Prompt
 from g2rpo.report.preview import Preview
 from g2rpo.reward.openvlthinker import OpenVLThinkerReward
+from g2rpo.training.gold_check import check_golds
 
 HOSTILE = "<script>alert(1)</script><img src=http://example.org/x.png>&\"'"
 BOX = '{"boxes": [100, 250, 600, 750]}'
@@ -53,7 +55,7 @@ class Always:
 
 
 class Raising:
-    """No verdict on anything but the empty answer and garbage."""
+    """No verdict on anything but wrong answers."""
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
         if prompt.answer in completion:
@@ -107,7 +109,7 @@ def flags(page: Element) -> list[str]:
 
 
 def verdicts(card: Element) -> dict[str, list[str]]:
-    return {row[0]: row[1:] for row in card.rows()}
+    return {str(re.match("gold|as asked|wrong", row[0])[0]): row[1:] for row in card.rows()}  # type: ignore[index]
 
 
 def pictures(page: Element) -> list[Image.Image]:
@@ -166,7 +168,7 @@ def test_a_right_gold_answer_is_not_flagged_and_its_verdicts_are_shown(page_of: 
     html = page_of([asked("<answer>3</answer>", text="how many?", line=7)])
     assert flags(html) == []
     wrong = ["0", "1", "0.5", "0.6"]  # 0.1 for the format and 0.5 for the structure
-    assert verdicts(cards(html)[0]) == {"gold": ["1", "1", "0.5", "1.5"], "empty": wrong, "garbage": wrong}
+    assert verdicts(cards(html)[0]) == {"gold": ["1", "1", "0.5", "1.5"], "as asked": ["1", "1", "0.5", "1.5"], "wrong": wrong}
     assert [word for word in ("data/rows.jsonl, line 7", "gold answer 3", "numerical", "Made") if word not in cards(html)[0].text] == []
 
 
@@ -174,9 +176,9 @@ def test_a_gold_answer_without_full_accuracy_is_flagged_on_its_card_in_the_list_
     page_of: Callable[..., Element], caplog: pytest.LogCaptureFixture
 ) -> None:
     html = page_of([asked(r"\sqrt{2}", "math", line=4)])
-    words = "the gold answer gets accuracy 0 instead of 1"
+    words = "the gold answer itself gets accuracy 0 instead of 1; no answer can meet it"
     assert flags(html) == [words]
-    assert [cell.text for cell in cards(html)[0].all("td", kind="bad")] == ["0"]
+    assert [cell.text for cell in cards(html)[0].all("td", kind="bad")] == ["0", "0"]
     (listed,) = html.one("section", id="flagged").all("li")
     assert (listed.one("a").attributes["href"], cards(html)[0].attributes["id"]) == ("#p1", "p1")
     assert listed.text.startswith("data/rows.jsonl, line 4: ")
@@ -185,22 +187,29 @@ def test_a_gold_answer_without_full_accuracy_is_flagged_on_its_card_in_the_list_
     assert [record.getMessage() for record in caplog.records] == [f"flagged: data/rows.jsonl, line 4: prompt 'rows/4': {words}"]
 
 
-def test_a_reward_that_pays_for_nothing_and_for_garbage_is_flagged(page_of: Callable[..., Element]) -> None:
-    assert flags(page_of([asked()], reward=Always())) == [
-        "an empty answer gets accuracy 1 instead of 0",
-        "a garbage answer gets accuracy 1 instead of 0",
-    ]
+def test_a_reward_that_pays_for_wrong_answers_is_flagged(page_of: Callable[..., Element]) -> None:
+    (flag,) = flags(page_of([asked()], reward=Always()))
+    assert flag.startswith("the wrong answer '7928' gets accuracy 1 like the right one")
 
 
 def test_a_reward_that_raises_is_this_prompts_problem(page_of: Callable[..., Element]) -> None:
     html = page_of([asked("12345")], reward=Raising())
-    assert flags(html) == ["the reward fails for the gold answer: ZeroDivisionError: no verdict"]
-    assert verdicts(cards(html)[0]) == {"gold": ["not judged"], "empty": ["0", "1", "-", "0.1"], "garbage": ["0", "1", "-", "0.1"]}
+    assert flags(html) == ["the reward cannot judge it: ZeroDivisionError: no verdict"]
+    assert verdicts(cards(html)[0]) == {"gold": ["not judged"], "as asked": ["not judged"], "wrong": ["0", "1", "-", "0.1"]}
 
 
 def test_a_record_that_no_answer_can_satisfy_is_complained_of_once(page_of: Callable[..., Element]) -> None:
     (flag,) = flags(page_of([asked("7 cm")]))
-    assert flag.startswith("the reward fails, whatever the answer: ValueError: prompt")
+    assert flag.startswith("the reward cannot judge it: ValueError: prompt")
+
+
+def test_what_is_flagged_is_what_training_refuses(page_of: Callable[..., Element]) -> None:
+    prompts = [asked("3", line=1), asked(r"\sqrt{2}", "math", line=2), asked("7 cm", line=3), asked("B", "multiple choice", line=4)]
+    flagged = [card for card in cards(page_of(prompts)) if "flagged" in str(card.attributes["class"]).split()]
+    reward = OpenVLThinkerReward()
+    refused = check_golds(Listed(prompts), reward, tasks=("math",), rules=reward, most=100).findings
+    shown = [re.search(r"data/rows\.jsonl, line (\d+)", card.text) for card in flagged]
+    assert sorted(found[1] for found in shown if found) == [str(finding.index + 1) for finding in refused] == ["2", "3"]
 
 
 def test_a_gold_box_is_drawn_at_its_place_and_given_in_pixels(page_of: Callable[..., Element]) -> None:
@@ -269,8 +278,13 @@ def test_an_image_that_cannot_be_read_is_named_and_the_others_are_shown(page_of:
 
 
 def test_a_text_that_the_encoder_refuses_is_named(page_of: Callable[..., Element]) -> None:
-    (flag,) = flags(page_of([asked(text="what is <|image_pad|>?")]))
+    (flag,) = flags(page_of([asked(text="<image>, <image> or <image>?", images=[Image.new("RGB", (64, 64))] * 2)]))
     assert flag.startswith("the model's encoder refuses the prompt: ValueError: prompt")
+
+
+def test_a_warning_of_the_source_flags_the_prompt(page_of: Callable[..., Element]) -> None:
+    html = page_of([replace(asked(), meta={"file": "rows.jsonl", "line": 1, "warning": "there is no image, though ..."})])
+    assert flags(html) == ["there is no image, though ..."]
 
 
 def test_what_the_source_skipped_is_counted_and_listed(page_of: Callable[..., Element]) -> None:

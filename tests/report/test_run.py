@@ -1,4 +1,4 @@
-"""The page as a whole: its numbers are those of the files, it loads nothing, and it copes with half a run."""
+"""The whole page: its numbers are those of the files, it loads nothing, and half a run will do."""
 
 import json
 import re
@@ -190,6 +190,17 @@ def test_a_run_that_has_just_begun_says_what_is_missing(run_folder: Path) -> Non
     by_task = [statistics.mean(s["accuracy"] for row in before if row["task"] == task for s in row["samples"]) for task in TASKS]
     assert page.all(kind="tile")[0].one("b").text == f"{statistics.mean(by_task):.3f} → -"
     assert "not there yet" in html
+
+
+def test_in_an_unfinished_run_the_latest_validation_takes_the_place_of_the_one_after_training(run_folder: Path) -> None:
+    (run_folder / "summary.json").unlink()
+    (run_folder / "heldout" / "after.jsonl").rename(run_folder / "heldout" / "step_10.jsonl")
+    (run_folder / "heldout" / "step_9.jsonl").write_text("")
+    page = page_of(run_folder)
+    assert "heldout/after.jsonl is missing: heldout/step_10.jsonl, the latest validation, takes its place." in page.text
+    after = [row for row in json_lines(run_folder / "heldout" / "step_10.jsonl") if row["task"] == "math"]
+    expected = statistics.mean(sample["accuracy"] for row in after for sample in row["samples"])
+    assert part(page, "scores").rows()[TASKS.index("math")][3] == f"{expected:.3f}"
 
 
 def test_the_error_that_ended_a_run_is_repeated(run_folder: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 from torch import Tensor
@@ -105,6 +106,18 @@ class ListedReward:
         accuracy = self.accuracies[self.calls % len(self.accuracies)]
         self.calls += 1
         return {"accuracy": accuracy, "format": 1.0, "structure": 0.0, "total": accuracy}
+
+
+class Recorder(L.Callback):
+    """Keeps what `training_step` returned last, as `module.last`."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        pl_module.last = outputs
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
 
 
 @pytest.fixture

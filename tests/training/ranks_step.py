@@ -27,6 +27,7 @@ from g2rpo.rollout.collect import OnlineFilter
 from g2rpo.shaping import Shaping
 from g2rpo.shaping.entropy import EntropyBand
 from g2rpo.shaping.length import LengthBand
+from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.equity import GradientEquity
@@ -73,6 +74,13 @@ class LengthReward:
         return {"accuracy": accuracy, "format": 1.0, "structure": 0.0, "total": accuracy}
 
 
+class Recorder(L.Callback):
+    """Keeps what `training_step` returned last."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        pl_module.last = outputs
+
+
 def build(checkpoint: Checkpoint) -> G2RPOModule:
     policy = checkpoint.policy()
     reference = checkpoint.reference(policy)
@@ -80,14 +88,14 @@ def build(checkpoint: Checkpoint) -> G2RPOModule:
     bands = {task: [0, 2, 5, 9] for task in TASKS}
     return G2RPOModule(
         policy=policy, reference=reference, encoder=checkpoint.encoder(), engine=PromptEngine(), reward=LengthReward(),
-        advantage=EMAGRPO(decay=0.5), loss=ClipLoss(kl_coef=0.05, tis_clip=2.0),
+        algorithm=Algorithm(advantage=EMAGRPO(decay=0.5), loss=ClipLoss(kl_coef=0.05, tis_clip=2.0),
         shaping=Shaping(
             length=LengthBand(bands=bands, weight=0.1, min_accuracy=0.5, allow_in_unanimous_groups=False),
             entropy=EntropyBand(low=0.0, high=0.5, weight=0.3),
         ),
         batch=BatchPlan(prompts=7, group_size=GROUP_SIZE, num_minibatches=2, micro_prompts=2),
         optimizer=partial(torch.optim.SGD, lr=0.01), group_filter=OnlineFilter(max_draws=2), equity=GradientEquity(every_n_steps=2),
-        max_grad_norm=1.0, failure_budget=0.0, seed=3,
+        max_grad_norm=1.0, failure_budget=0.0, seed=3),
     )  # fmt: skip
 
 
@@ -102,13 +110,13 @@ def main(folder: str, out: Path) -> None:
     trainer = L.Trainer(
         max_steps=4, accelerator="cpu", devices=world, strategy="ddp" if world > 1 else "auto", logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False, default_root_dir=out,
-        callbacks=[RunLog(folder=out)],
+        callbacks=[RunLog(folder=out), Recorder()],
     )  # fmt: skip
     out.mkdir(exist_ok=True)
     trainer.fit(module, datamodule=data)
     result = {
-        "weights": dict(module.policy.named_parameters()), "metrics": module.last_metrics, "moments": module.advantage.moments,
-        "counts": data.stream.counts, "groups": len(module.last_experience.batch.prompts),
+        "weights": dict(module.policy.named_parameters()), "metrics": module.last["metrics"], "moments": module.algorithm.advantage.moments,
+        "counts": data.stream.counts, "groups": len(module.last["experience"].batch.prompts),
     }  # fmt: skip
     torch.save(result, out / f"rank{ranks.rank()}.pt")
 

@@ -21,6 +21,7 @@ from g2rpo.model.encoder import QwenEncoder
 from g2rpo.rollout.collect import KeepAll
 from g2rpo.rollout.hf import HFEngine
 from g2rpo.shaping import Shaping
+from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.equity import GradientEquity
@@ -41,7 +42,7 @@ class LengthPays:
 
 @pytest.fixture
 def fitted(
-    tiny_folder: Path, encoder: QwenEncoder, datamodule: Callable[..., PromptDataModule], tmp_path: Path
+    tiny_folder: Path, encoder: QwenEncoder, datamodule: Callable[..., PromptDataModule], tmp_path: Path, recorder: L.Callback
 ) -> Callable[..., G2RPOModule]:
     """Trains so many steps, from a checkpoint if one is given, and writes `folder/last.ckpt`; the module afterwards."""
     quieten()
@@ -59,13 +60,15 @@ def fitted(
             reference.model.language_model.norm.weight.data.mul_(8.0 * scale)
         module = G2RPOModule(
             policy=policy, reference=reference if kl_coef else None, encoder=encoder, engine=HFEngine(max_new_tokens=6),
-            reward=LengthPays(), advantage=EMAGRPO(decay=0.5), loss=ClipLoss(kl_coef=kl_coef), shaping=Shaping(length=None, entropy=None),
+            reward=LengthPays(), algorithm=Algorithm(
+                advantage=EMAGRPO(decay=0.5), loss=ClipLoss(kl_coef=kl_coef), shaping=Shaping(length=None, entropy=None),
             batch=BatchPlan(prompts=3, group_size=3), optimizer=partial(torch.optim.AdamW, lr=0.02), group_filter=KeepAll(),
             equity=GradientEquity(every_n_steps=1), max_grad_norm=1.0, failure_budget=0.0, seed=0,
+            ),
         )  # fmt: skip
         trainer = L.Trainer(
             max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, default_root_dir=tmp_path,
+            enable_model_summary=False, default_root_dir=tmp_path, callbacks=[recorder],
         )  # fmt: skip
         trainer.fit(module, datamodule=datamodule(*TASKS_OF_A_STEP, steps=4), ckpt_path=checkpoint, weights_only=False)
         trainer.save_checkpoint(tmp_path / folder / "last.ckpt")
@@ -84,7 +87,7 @@ def test_training_moves_the_adapter_and_nothing_else(fitted: Callable[..., G2RPO
     optimised = [value for group in module.optimizers().param_groups for value in group["params"]]
     assert {id(value) for value in optimised} == {id(value) for name, value in module.policy.named_parameters() if is_adapter(name)}
     assert len(optimised) == 4 * 7 * 2
-    row = checked(module.last_metrics)
+    row = checked(module.last["metrics"])
     assert row["policy/old_logprob_gap"] < 1e-4
     assert row["equity/norm_ratio"] > 1
     assert all(math.isfinite(value) for value in row.values())
@@ -93,8 +96,8 @@ def test_training_moves_the_adapter_and_nothing_else(fitted: Callable[..., G2RPO
 def test_the_reference_without_adapter_is_worth_a_frozen_copy(fitted: Callable[..., G2RPOModule]) -> None:
     own, copied = (fitted(kl_coef=0.1, frozen_copy=frozen, folder=str(frozen)) for frozen in (False, True))
     assert own._reference[0] is own.policy
-    assert own.last_metrics["loss/kl"] == copied.last_metrics["loss/kl"] > 1e-4
-    assert torch.equal(own.last_experience.ref_logprobs, copied.last_experience.ref_logprobs)
+    assert own.last["metrics"]["loss/kl"] == copied.last["metrics"]["loss/kl"] > 1e-4
+    assert torch.equal(own.last["experience"].ref_logprobs, copied.last["experience"].ref_logprobs)
     assert all(torch.equal(value, copied.policy.state_dict()[name]) for name, value in own.policy.state_dict().items())
 
 
@@ -111,10 +114,10 @@ def test_a_checkpoint_holds_the_adapter_and_a_run_goes_on_from_it_to_the_bit(fit
     assert {is_adapter(name) for name in saved["state_dict"]} == {True}
     assert len(saved["state_dict"]) == len(saved["optimizer_states"][0]["state"]) == 4 * 7 * 2
     resumed = fitted(steps=4, folder="resumed", checkpoint=last)
-    assert resumed.steps_done == 4
+    assert resumed.rollout_batch == 4
     assert all(torch.equal(value, resumed.policy.state_dict()[name]) for name, value in unbroken.policy.state_dict().items())
-    assert resumed.advantage.moments == unbroken.advantage.moments
-    assert resumed.last_metrics["reward/total"] == unbroken.last_metrics["reward/total"]
+    assert resumed.algorithm.advantage.moments == unbroken.algorithm.advantage.moments
+    assert resumed.last["metrics"]["reward/total"] == unbroken.last["metrics"]["reward/total"]
 
 
 def test_a_checkpoint_goes_on_with_its_own_adapter_and_its_own_base_only(fitted: Callable[..., G2RPOModule], tmp_path: Path) -> None:

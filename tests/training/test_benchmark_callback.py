@@ -1,7 +1,6 @@
-"""Benchmarks in training: when they are asked, what is logged, and which weights are kept."""
+"""Benchmarks in validation: when they are asked, what is logged, and which weights are kept."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,66 +8,74 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 
 from g2rpo.evaluation.suite import SuiteEvaluation
-from g2rpo.metrics import checked
+from g2rpo.model.checkpoint import Checkpoint
 from g2rpo.training import benchmark_callback
-from g2rpo.training.benchmark_callback import BenchmarkCallback
+from g2rpo.training.benchmark_callback import Benchmarks
 
 
 class Suite(SuiteEvaluation):
     """One benchmark, whose score is the policy's only weight."""
 
-    def __init__(self, *, benchmarks: tuple[str, ...] = ("chartqa",), every_n_steps: int | None = 2) -> None:
-        self.benchmarks, self.every_n_steps = benchmarks, every_n_steps
+    def __init__(self, *, benchmarks: tuple[str, ...] = ("chartqa",)) -> None:
+        self.benchmarks = benchmarks
         self.asked: list[tuple[str, bool]] = []
         self.plans: list[int] = []
 
     def run(self, engine: Any, encoder: Any, folder: Path, *, model: Any, device: Any, stage: Any, plans: Any, overwrite: bool) -> Any:
         self.asked.append((folder.name, overwrite))
         self.plans.append(id(plans))
-        assert set(model) == {"model.max_pixels", "weights"}
-        score = float(engine.weight.detach())
-        return {"chartqa": {"task": "chart", "score": score, "parse_rate": 0.5}}
-
-
-class Logger:
-    def __init__(self) -> None:
-        self.rows: list[tuple[int, dict[str, float]]] = []
-
-    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
-        self.rows.append((step, checked(metrics)))
+        assert "weights" in model
+        return {"chartqa": {"task": "chart", "score": float(engine.weight.detach()), "parse_rate": 0.5}}
 
 
 class Trainer(L.Trainer):
     """What a callback looks at."""
 
-    is_global_zero, global_step, max_steps, loggers, strategy = True, 0, 0, (), None
+    is_global_zero, global_step, max_steps, loggers, strategy, sanity_checking = True, 0, 0, (), None, False
+    callback_metrics: Any = None
 
-    def __init__(self, logger: Logger, max_steps: int) -> None:
-        self.loggers, self.max_steps, self.strategy = [logger], max_steps, SimpleNamespace(barrier=lambda: None)
+    def __init__(self, max_steps: int) -> None:
+        self.max_steps, self.strategy = max_steps, SimpleNamespace(barrier=lambda: None)
+        self.callback_metrics = {}
+        self.state = SimpleNamespace(fn=TrainerFn.FITTING)
 
 
 class World:
-    def __init__(self, folder: Path, suite: Suite, *, max_steps: int = 5, heldout: Callable[..., float] | None = None) -> None:
-        self.policy = torch.nn.Linear(1, 1, bias=False)
-        self.logger, self.suite, self.folder = Logger(), suite, folder
-        self.trainer = Trainer(self.logger, max_steps)
-        self.module = SimpleNamespace(steps_done=0, policy=self.policy, engine=self.policy, encoder=None, device=torch.device("cpu"))
-        self.callback = BenchmarkCallback(
-            suite=suite, folder=folder, model={"model.max_pixels": None}, dtype="float32", heldout=heldout or (lambda module, name: 0.0)
-        )
+    """A training in which the weight is the benchmark's score; one minus the weight is the held-out score."""
 
-    def train(self, *scores: float, start: int = 0) -> None:
-        self.module.steps_done = self.trainer.global_step = start
+    def __init__(self, folder: Path, suite: Suite, *, max_steps: int = 5) -> None:
+        self.policy = torch.nn.Linear(1, 1, bias=False)
+        self.suite, self.folder = suite, folder
+        self.rows: list[tuple[int, dict[str, float]]] = []
+        self.trainer = Trainer(max_steps)
+        self.module = SimpleNamespace(
+            policy=self.policy, engine=self.policy, encoder=None, device=torch.device("cpu"), log_scores=self.log_scores,
+            validation=SimpleNamespace(suite=suite, model=Checkpoint(path="org/name")),
+        )  # fmt: skip
+        self.callback = Benchmarks(folder=folder)
+
+    def log_scores(self, row: dict[str, float]) -> None:
+        self.rows.append((self.trainer.global_step, row))
+        self.trainer.callback_metrics |= row
+
+    def validate(self) -> None:
+        self.callback.on_validation_epoch_start(self.trainer, self.module)
+        self.trainer.callback_metrics["val/macro"] = 1 - float(self.policy.weight.detach())
+        self.callback.on_validation_epoch_end(self.trainer, self.module)
+        self.callback.on_validation_end(self.trainer, self.module)
+
+    def train(self, *scores: float, start: int = 0, every: int = 2) -> None:
+        self.trainer.global_step = start
         self.callback.on_train_start(self.trainer, self.module)
         for score in scores:
-            self.module.steps_done += 1
             self.trainer.global_step += 1
             with torch.no_grad():
                 self.policy.weight.fill_(score)
-            self.callback.on_train_batch_end(self.trainer, self.module, None, None, 0)
-        self.callback.on_train_end(self.trainer, self.module)
+            if self.trainer.global_step % every == 0 or self.trainer.global_step == self.trainer.max_steps:
+                self.validate()
 
     @property
     def best(self) -> dict[str, Any]:
@@ -85,25 +92,36 @@ def weights_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark_callback, "save_checkpoint", save)
 
 
-def test_every_n_steps_and_at_the_end_each_in_a_folder_of_its_own(tmp_path: Path) -> None:
+def test_every_validation_has_a_folder_of_its_own_and_the_last_one_the_folder_of_the_run(tmp_path: Path) -> None:
     suite = Suite()
     World(tmp_path, suite).train(0.1, 0.2, 0.3, 0.4, 0.5)
     assert suite.asked == [("step_2", True), ("step_4", True), ("eval", True)]
     assert len(set(suite.plans)) == 1
 
 
-def test_a_last_step_that_is_due_is_asked_once(tmp_path: Path) -> None:
-    suite = Suite()
-    World(tmp_path, suite, max_steps=4).train(0.1, 0.2, 0.3, 0.4)
-    assert suite.asked == [("step_2", True), ("eval", True)]
-
-
-def test_what_is_logged_is_declared_and_belongs_to_its_step(tmp_path: Path) -> None:
+def test_before_training_benchmarks_are_asked_only_on_request(tmp_path: Path) -> None:
     world = World(tmp_path, Suite())
+    world.trainer.state.fn = TrainerFn.VALIDATING
+    world.validate()
+    assert (world.suite.asked, world.rows, list(tmp_path.iterdir())) == ([], [], [])
+    world.callback.before = True
+    world.validate()
+    assert world.suite.asked == [("eval", False)]  # predictions of other settings are refused, not overwritten
+
+
+def test_a_sanity_check_asks_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, Suite())
+    world.trainer.sanity_checking = True
+    world.validate()
+    assert (world.suite.asked, world.rows, list(tmp_path.iterdir())) == ([], [], [])
+
+
+def test_what_is_logged_belongs_to_its_step(tmp_path: Path) -> None:
+    world = World(tmp_path, Suite(), max_steps=3)
     world.train(0.0, 0.25, 0.5)
-    assert world.logger.rows == [
-        (1, {"benchmark/macro": 0.25, "benchmark/score/chartqa": 0.25, "benchmark/parse_rate/chartqa": 0.5}),
-        (2, {"benchmark/macro": 0.5, "benchmark/score/chartqa": 0.5, "benchmark/parse_rate/chartqa": 0.5}),
+    assert world.rows == [
+        (2, {"benchmark/macro": 0.25, "benchmark/score/chartqa": 0.25, "benchmark/parse_rate/chartqa": 0.5}),
+        (3, {"benchmark/macro": 0.5, "benchmark/score/chartqa": 0.5, "benchmark/parse_rate/chartqa": 0.5}),
     ]
 
 
@@ -131,30 +149,24 @@ def test_a_resumed_run_compares_with_its_own_best_and_a_new_one_does_not(tmp_pat
     assert (new.best["step"], new.best["score"]) == (2, 0.25)
 
 
-def test_without_benchmarks_the_held_out_prompts_choose_where_a_rhythm_is_set(tmp_path: Path) -> None:
-    names: list[str] = []
-
-    def heldout(module: Any, name: str) -> float:
-        names.append(name)
-        return 1 - float(module.policy.weight.detach())
-
-    world = World(tmp_path, Suite(benchmarks=()), heldout=heldout)
+def test_without_benchmarks_the_held_out_prompts_choose(tmp_path: Path) -> None:
+    world = World(tmp_path, Suite(benchmarks=()))
     world.train(0.0, 0.25, 0.0, 0.75, 0.5)
-    assert names == ["step_2", "step_4", "step_5"]
-    assert world.best == {"step": 2, "measure": "heldout/macro", "score": 0.75, "weight": 0.25}
-    assert world.logger.rows[0] == (1, {"heldout/macro": 0.75})
+    assert world.best == {"step": 2, "measure": "val/macro", "score": 0.75, "weight": 0.25}
+    assert world.suite.asked == []
 
 
-def test_without_benchmarks_and_rhythm_nothing_is_measured(tmp_path: Path) -> None:
-    World(tmp_path, Suite(benchmarks=(), every_n_steps=None), heldout=lambda module, name: pytest.fail("asked")).train(0.5, 0.5)
+def test_nothing_is_kept_where_that_is_switched_off(tmp_path: Path) -> None:
+    world = World(tmp_path, Suite())
+    world.callback.keep_best = False
+    world.train(0.0, 0.5)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_other_processes_ask_but_write_nothing(tmp_path: Path) -> None:
     suite = Suite()
-    world = World(tmp_path, suite)
+    world = World(tmp_path, suite, max_steps=3)
     world.trainer.is_global_zero = False
-    world.train(0.1, 0.2)
+    world.train(0.1, 0.2, 0.3)
     assert suite.asked == [("step_2", True), ("eval", True)]
-    assert world.logger.rows == []
     assert not (tmp_path / "checkpoints").exists()

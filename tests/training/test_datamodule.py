@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from g2rpo import ranks
 from g2rpo.data.loading import Loading
 from g2rpo.data.mixture import TaskMix
 from g2rpo.data.rows import BadRecord
@@ -173,3 +174,10 @@ def test_what_was_left_out_is_remembered_across_a_resume() -> None:
     assert [ids(resumed.draw().prompts) for _ in range(2)] == batches[1:]
     assert resumed.skips.summary() == unbroken.skips.summary()
     assert resumed.skips.summary()["unusable"] == {"math": 2}
+
+
+def test_processes_that_see_other_prompts_are_stopped_before_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = module(Shelf(math=4), math=1.0)
+    monkeypatch.setattr(ranks, "listed", lambda items: [*items, {"math": 3}])
+    with pytest.raises(ValueError, match=r"the same training prompts in every process, got \{'math': 4\} / \{'math': 3\}"):
+        data.train_dataloader()

@@ -21,6 +21,7 @@ from g2rpo.model.encoder import QwenEncoder
 from g2rpo.rollout.collect import KeepAll, OnlineFilter
 from g2rpo.shaping import Shaping
 from g2rpo.shaping.length import LengthBand
+from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.equity import GradientEquity
@@ -42,25 +43,30 @@ def build(policy: Any, encoder: QwenEncoder, scripted: Any, listed: Any) -> Call
     def module(**changed: Any) -> G2RPOModule:
         parts = {
             "policy": policy, "reference": None, "encoder": encoder, "engine": scripted(lengths=LENGTHS), "reward": listed(ACCURACIES),
+        }  # fmt: skip
+        algorithm = {
             "advantage": G2RPO(scope="group"), "loss": ClipLoss(), "shaping": Shaping(length=None, entropy=None),
             "batch": BatchPlan(prompts=2, group_size=2), "optimizer": partial(torch.optim.SGD, lr=0.5), "group_filter": KeepAll(),
             "equity": GradientEquity(every_n_steps=None),
             "max_grad_norm": 1.0, "failure_budget": 0.0, "seed": 0,
         }  # fmt: skip
-        return G2RPOModule(**(parts | changed))
+        parts |= {name: value for name, value in changed.items() if name in parts}
+        algorithm |= {name: value for name, value in changed.items() if name not in parts}
+        return G2RPOModule(**parts, algorithm=Algorithm(**algorithm))
 
     return module
 
 
 @pytest.fixture
-def fitted(datamodule: Callable[..., PromptDataModule], tmp_path: Path) -> Callable[..., L.Trainer]:
+def fitted(datamodule: Callable[..., PromptDataModule], tmp_path: Path, recorder: L.Callback) -> Callable[..., L.Trainer]:
     """Trains a module for so many rollout batches of a math and a chart prompt."""
 
     def fit(module: G2RPOModule, *, steps: int = 1, updates: int | None = None, callbacks: list[L.Callback] | None = None) -> L.Trainer:
         quieten()
         trainer = L.Trainer(
             max_steps=updates or steps, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, log_every_n_steps=1, default_root_dir=tmp_path, callbacks=callbacks,
+            enable_model_summary=False, log_every_n_steps=1, default_root_dir=tmp_path,
+            callbacks=[recorder, *(callbacks or [])],
         )  # fmt: skip
         trainer.fit(module, datamodule=datamodule("math", "chart", steps=steps))
         return trainer
@@ -69,7 +75,7 @@ def fitted(datamodule: Callable[..., PromptDataModule], tmp_path: Path) -> Calla
 
 
 def numbers(trainer: L.Trainer) -> dict[str, float]:
-    return {name: float(value) for name, value in trainer.lightning_module.last_metrics.items()}
+    return {name: float(value) for name, value in trainer.lightning_module.last["metrics"].items()}
 
 
 def test_on_policy_the_loss_is_minus_the_token_mean_of_the_advantages(build: Any, fitted: Any) -> None:
@@ -130,7 +136,7 @@ def test_two_minibatches_are_two_updates_of_one_step(build: Any, fitted: Any, sc
     engine = scripted(lengths=LENGTHS)
     module = build(engine=engine, batch=BatchPlan(prompts=2, group_size=2, num_minibatches=2), max_grad_norm=1e-4)
     trainer = fitted(module, steps=1, updates=2)
-    assert (trainer.global_step, module.steps_done, len(engine.seeds)) == (2, 1, 1)
+    assert (trainer.global_step, module.rollout_batch, len(engine.seeds)) == (2, 1, 1)
     row = numbers(trainer)
     # one group and its own denominator each: -(3 - 5) q / 8 and -(-2 + 7) q / 9; the first update is too short to show in the second
     assert row["loss/policy"] == pytest.approx((2 * QUANTILE / 8 - 5 * QUANTILE / 9) / 2, abs=1e-3)
@@ -161,7 +167,7 @@ def test_the_length_part_is_added_to_what_is_ranked_and_logged_before_its_weight
     row = numbers(fitted(module))
     # math: 3 tokens lie on the plateau, 5 halfway down; chart: 2 tokens on the plateau, the wrong one earns nothing
     assert (row["reward/length/math"], row["reward/length/chart"]) == pytest.approx((0.75, 0.5))
-    experience = module.last_experience
+    experience = module.last["experience"]
     assert experience.rewards.tolist() == pytest.approx([1.1, 1.05, 1.1, 0.0])
     assert experience.scores.total.tolist() == [1.0, 1.0, 1.0, 0.0]
     assert experience.advantages.tolist() == pytest.approx([QUANTILE, -QUANTILE, QUANTILE, -QUANTILE])
@@ -172,7 +178,7 @@ def test_groups_that_agree_are_replaced_by_the_next_prompts_of_the_stream(build:
     # first draw: math agrees, chart does not; second draw: math does not agree either, and fills the step
     module = build(reward=listed([1.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0]), group_filter=OnlineFilter(max_draws=3))
     trainer = fitted(module)
-    assert [prompt.id for prompt in module.last_experience.batch.prompts] == ["gym/train/chart/0", "gym/train/math/1"]
+    assert [prompt.id for prompt in module.last["experience"].batch.prompts] == ["gym/train/chart/0", "gym/train/math/1"]
     row = numbers(trainer)
     assert (row["filter/draws"], row["filter/kept_frac/math"], row["filter/kept_frac/chart"]) == (2.0, 0.5, 0.5)
     assert trainer.datamodule.state_dict()["stream"]["counts"] == {"math": 2, "chart": 2}
@@ -183,17 +189,17 @@ def test_a_run_goes_on_without_anything_to_learn_and_stops_after_so_many_draws_i
     module = build(reward=listed([1.0]), group_filter=filtered)
     with pytest.raises(RuntimeError, match=r"step 3: filter: no group with mixed accuracy in 6 draws in a row, prompts of math, chart"):
         fitted(module, steps=4)
-    assert module.steps_done == 2
+    assert module.rollout_batch == 2
     # steps that differ in nothing but one good draw: the count begins anew
     module = build(reward=listed([1.0] * 16 + [1.0, 0.0] * 2 + [1.0] * 16), group_filter=filtered)
     fitted(module, steps=4)
-    assert (module.steps_done, module.empty_draws) == (4, 2)
+    assert (module.rollout_batch, module.empty_draws) == (4, 2)
 
 
 def test_without_a_kl_term_no_reference_is_held_and_with_one_it_stands_still(build: Any, fitted: Any, policy: Any) -> None:
     module = build()
     fitted(module)
-    assert module.last_experience.ref_logprobs is None
+    assert module.last["experience"].ref_logprobs is None
     reference = copy.deepcopy(policy).requires_grad_(False)
     before = copy.deepcopy(reference.state_dict())
     held = build(loss=ClipLoss(kl_coef=0.1, kl_estimator="k3"), reference=reference)
@@ -245,13 +251,13 @@ def test_a_checkpoint_carries_the_step_and_the_memory_of_the_advantage(build: An
     trainer = fitted(module, steps=2)
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     saved = torch.load(tmp_path / "a.ckpt", weights_only=False)
-    assert saved["g2rpo"]["steps_done"] == 2
+    assert saved["g2rpo"]["rollout_batch"] == 2
     other = build(advantage=EMAGRPO(decay=0.5))
     other.on_load_checkpoint(saved)
-    assert other.steps_done == 2
-    assert other.advantage.moments == advantage.moments != {}
-    assert build(advantage=G2RPO()).advantage is not None  # an estimator without memory asks for nothing
-    build(advantage=G2RPO()).on_load_checkpoint({"g2rpo": {"steps_done": 1, "empty_draws": 0, "advantage": {}}})
+    assert other.rollout_batch == 2
+    assert other.algorithm.advantage.moments == advantage.moments != {}
+    # an estimator without memory asks for nothing
+    build(advantage=G2RPO()).on_load_checkpoint({"g2rpo": {"rollout_batch": 1, "empty_draws": 0, "advantage": {}}})
 
 
 def test_completions_are_written_with_their_verdicts_after_every_step(build: Any, fitted: Any, tmp_path: Path) -> None:
@@ -288,7 +294,7 @@ def test_a_kl_in_the_reward_is_subtracted_before_ranking_and_no_part_of_the_loss
     loss = ClipLoss(kl_coef=0.5, kl_placement="reward", kl_estimator="k1")
     module = build(loss=loss, reference=reference, reward=listed([1.0] * 4))
     row = numbers(fitted(module))
-    experience = module.last_experience
+    experience = module.last["experience"]
     mask = experience.rollouts.completion_mask
     penalty = ((experience.rollouts.old_logprobs - experience.ref_logprobs) * mask).sum(1)
     assert penalty.abs().min() > 1e-3

@@ -17,6 +17,7 @@ from g2rpo.rollout.collect import KeepAll
 from g2rpo.rollout.vllm import VLLMEngine
 from g2rpo.rollout.vllm_server import VLLMServerEngine
 from g2rpo.shaping import Shaping
+from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.equity import GradientEquity
@@ -58,20 +59,21 @@ def noting(scripted: Any) -> Any:
 
 @pytest.fixture
 def fitted(
-    policy: Any, encoder: QwenEncoder, listed: Any, datamodule: Callable[..., PromptDataModule], tmp_path: Path
+    policy: Any, encoder: QwenEncoder, listed: Any, datamodule: Callable[..., PromptDataModule], tmp_path: Path, recorder: L.Callback
 ) -> Callable[..., G2RPOModule]:
-    def fit(engine: Any, *, steps: int = 1, start: int = 0, tis_clip: float | None = None) -> G2RPOModule:
+    def fit(engine: Any, *, steps: int = 1, tis_clip: float | None = None) -> G2RPOModule:
         quieten()
         module = G2RPOModule(
             policy=policy, reference=None, encoder=encoder, engine=engine, reward=listed([1.0, 0.0, 0.0, 1.0]),
-            advantage=G2RPO(scope="group"), loss=ClipLoss(tis_clip=tis_clip), shaping=Shaping(length=None, entropy=None),
+            algorithm=Algorithm(
+                advantage=G2RPO(scope="group"), loss=ClipLoss(tis_clip=tis_clip), shaping=Shaping(length=None, entropy=None),
             batch=BatchPlan(prompts=2, group_size=2), optimizer=partial(torch.optim.SGD, lr=0.1), group_filter=KeepAll(),
             equity=GradientEquity(every_n_steps=None), max_grad_norm=1.0, failure_budget=0.0, seed=0,
+            ),
         )  # fmt: skip
-        module.steps_done = start
         trainer = L.Trainer(
             max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, default_root_dir=tmp_path,
+            enable_model_summary=False, default_root_dir=tmp_path, callbacks=[recorder],
         )  # fmt: skip
         trainer.fit(module, datamodule=datamodule("math", "chart", steps=steps))
         return module
@@ -80,30 +82,36 @@ def fitted(
 
 
 def test_it_rests_between_drawing_and_updating_and_starts_from_the_trainers_weights(noting: Any, fitted: Any) -> None:
-    fitted(noting, steps=2, start=4)  # as in a run that goes on from step 4
+    fitted(noting, steps=2)
     step = ["generate", "rest"]
-    assert noting.calls == ["weights 4", *step, "weights 5", "metrics", *step, "weights 6", "metrics"]
+    assert noting.calls == ["weights 0", *step, "weights 1", "metrics", *step, "weights 2", "metrics"]
 
 
 def test_its_numbers_are_in_the_row_of_the_step(noting: Any, fitted: Any) -> None:
-    assert fitted(noting).last_metrics["rollout/sync_logprob_gap"] == 0.25
+    assert fitted(noting).last["metrics"]["rollout/sync_logprob_gap"] == 0.25
 
 
-def test_an_undeclared_number_of_an_engine_is_refused(noting: Any, fitted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_undeclared_number_of_an_engine_is_logged_and_named_once(
+    noting: Any, fitted: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(noting, "metrics", lambda: {"rollout/typo": 1.0})
-    with pytest.raises(KeyError, match="rollout/typo"):
-        fitted(noting)
+    with caplog.at_level("WARNING"):
+        row = fitted(noting, steps=2).last["metrics"]
+    assert row["rollout/typo"] == 1.0
+    assert [record.message for record in caplog.records if "rollout/typo" in record.message] == [
+        "'rollout/typo' is not declared in g2rpo/metrics.py; it is logged without unit and meaning"
+    ]
 
 
 def test_the_mismatch_of_sampler_and_trainer_is_logged_where_the_trainer_computes_it(noting: Any, fitted: Any) -> None:
-    row = fitted(noting, tis_clip=2.0).last_metrics
+    row = fitted(noting, tis_clip=2.0).last["metrics"]
     # the policy gives every token of math twice, of chart half the probability that the sampler reports: weights that are all equal
     assert row["rollout/logprob_gap_mean/math"] == pytest.approx(0.6931, abs=1e-4)
     assert row["rollout/sampler_k3/math"] == pytest.approx(2 - 1 - 0.6931, abs=1e-4)
     assert row["rollout/sampler_k3/chart"] == pytest.approx(0.5 - 1 + 0.6931, abs=1e-4)
     assert row["rollout/ess_frac/chart"] == pytest.approx(1.0, abs=1e-6)
     assert row["loss/ratio_mean"] == pytest.approx(1.0, abs=1e-5)  # of the policy to the trainer's own numbers
-    assert not any("mismatch" in name or "ess" in name for name in fitted(noting).last_metrics)
+    assert not any("mismatch" in name or "ess" in name for name in fitted(noting).last["metrics"])
 
 
 def test_several_processes_have_engines_beside_them_or_share_servers_that_run_already() -> None:

@@ -12,9 +12,17 @@ from g2rpo.training.metrics_csv import MetricsCSV
 from g2rpo.training.run_log import RunLog
 
 
+class Trainer(L.Trainer):
+    """What the callback looks at."""
+
+    loggers, global_step = (), 0
+
+    def __init__(self, logger: MetricsCSV, step: int) -> None:
+        self.loggers, self.global_step = [logger], step
+
+
 def start(folder: Path, steps_done: int) -> None:
-    trainer = L.Trainer(logger=MetricsCSV(folder=folder), accelerator="cpu", enable_checkpointing=False, enable_progress_bar=False)
-    RunLog(folder=folder).on_train_start(trainer, SimpleNamespace(steps_done=steps_done))
+    RunLog(folder=folder).on_train_start(Trainer(MetricsCSV(folder=folder), steps_done), SimpleNamespace())
 
 
 def line(step: int, text: str = "a") -> str:
@@ -38,7 +46,7 @@ def test_a_completion_may_hold_what_other_programs_take_for_the_end_of_a_line(tm
 
 def test_a_new_run_in_an_old_folder_begins_with_empty_files(tmp_path: Path) -> None:
     (tmp_path / "completions.jsonl").write_text(line(1) + line(2))
-    MetricsCSV(folder=tmp_path).log_metrics({"reward/total": 1.0}, step=0)
+    MetricsCSV(folder=tmp_path).log_metrics({"reward/total": 1.0}, step=1)
     start(tmp_path, 0)
     assert (tmp_path / "completions.jsonl").read_text() == ""
     assert (tmp_path / "metrics.csv").read_text().splitlines() == ["step,reward/total"]

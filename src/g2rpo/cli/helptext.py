@@ -43,7 +43,7 @@ NUMBERS = (
     ("", "seed"),
 )
 """Group and key of the numbers that people change first."""
-_DEFAULT = re.compile(r"^  - (?:override )?([\w/]+): (\w+) *(?:# *(.*))?$", re.MULTILINE)
+_DEFAULT = re.compile(r"^  - (?:override )?([\w/]+): \[?(\w+)\]? *(?:# *(.*))?$", re.MULTILINE)
 
 
 def help_text(config_name: str) -> str:

@@ -9,7 +9,9 @@ from pathlib import Path
 from random import Random
 from typing import Any, Protocol, runtime_checkable
 
+from g2rpo.data.fields import Notes
 from g2rpo.data.loading import Loading
+from g2rpo.data.record_images import located
 from g2rpo.data.rows import BadRecord, Place, read_row, rows_of
 from g2rpo.data.skips import Skips
 from g2rpo.records import TASKS, Prompt, task_index
@@ -21,6 +23,9 @@ log = logging.getLogger("g2rpo")
 class RowFormat(Protocol):
     """What a row means."""
 
+    fields: frozenset[str]
+    """Fields that are read."""
+
     def key(self, row: Mapping[str, Any]) -> Any:
         """What tells rows of one file apart; None where a row has no id."""
 
@@ -29,6 +34,12 @@ class RowFormat(Protocol):
 
     def check(self, row: Mapping[str, Any]) -> None:
         """Raises `BadRecord` with the field and the reason."""
+
+    def unread(self, row: Mapping[str, Any]) -> Sequence[str]:
+        """Fields of a row that nothing reads."""
+
+    def warning(self, row: Mapping[str, Any]) -> str:
+        """What looks wrong about a row that passed `check`, the same sentence for like rows; nothing where all is well."""
 
     def prompt(self, row: Mapping[str, Any], *, id: str, meta: Mapping[str, Any]) -> Prompt:
         """The prompt of a row that passed `check`; image paths as the row has them."""
@@ -81,7 +92,7 @@ class FileSource:
         key = self.format.key(content)
         name = f"{self.names[file]}/{f'line-{line}' if key is None else key}"
         prompt = self.format.prompt(content, id=name, meta={"file": str(path), "line": line})
-        return replace(prompt, images=tuple(str(self.root / image) for image in prompt.images))
+        return replace(prompt, images=tuple(located(image, self.root) for image in prompt.images))
 
     def leave_out(self, task: str, split: str, indices: Collection[int]) -> None:
         """Serve these prompts no longer; the others of their task and split close up."""
@@ -96,6 +107,7 @@ class FileSource:
     def _index(self) -> None:
         for number, path in enumerate(self.files):
             seen: set[int] = set()
+            notes = Notes()
             start_s = time.perf_counter()
             rows = 0
             for place, row in rows_of(path):
@@ -107,6 +119,7 @@ class FileSource:
                     task = self.format.task(row)
                     self.format.check(row)
                     check_new(self.format.key(row), seen)
+                    notes.look(self.format, row)
                 except BadRecord as error:
                     words = str(error)
                     self.skips.unusable(task, words if words.startswith(f"{path}, ") else f"{path}, line {place.line}: {words}")
@@ -116,6 +129,8 @@ class FileSource:
                 starts.append(place.start)
                 lengths.append(place.length)
                 lines.append(place.line)
+            for line in notes.lines(str(path)):
+                log.warning("%s", line)
             skipped = self.skips.unusable_prompts.total()
             log.info("%s: %d records, %d left out so far, %.1f s", path, rows, skipped, time.perf_counter() - start_s)
 

@@ -94,11 +94,13 @@ def fault_of(prompt: Prompt, verdicts: Sequence[tuple[Try, Mapping[str, float] |
 
     Empty if the gold answers are right and the wrong answers get less.
     """
+    golds, options = golds_of(prompt), prompt.meta.get("options") or {}
+    if answer_kind(prompt.answer_type) == "multiple choice" and not _among(golds[0], options):
+        return f"it is none of the options {', '.join(options)}"
     failed = [outcome for _, outcome in verdicts if isinstance(outcome, Failed)]
     if failed:
         return f"the reward cannot judge it: {failed[0].reason}"
     accuracies = [(tried, outcome["accuracy"]) for tried, outcome in verdicts if not isinstance(outcome, Failed)]
-    golds = golds_of(prompt)
     for tried, accuracy in accuracies:
         if tried.right and not accuracy >= 1 - NEARLY:
             return _not_accepted(tried, accuracy, golds)
@@ -109,6 +111,13 @@ def fault_of(prompt: Prompt, verdicts: Sequence[tuple[Try, Mapping[str, float] |
                 "the reward reads the gold answer only in part, or not at all"
             )
     return ""
+
+
+def _among(gold: str, options: Mapping[str, str]) -> bool:
+    """Whether a gold answer is the letters or the text of options, if any are known."""
+    letters = option_letters(gold)
+    same = any(gold.strip().lower() == str(text).strip().lower() for text in options.values())
+    return not options or same or not letters or set(letters) <= set(options)
 
 
 def _not_accepted(tried: Try, accuracy: float, golds: Sequence[str]) -> str:

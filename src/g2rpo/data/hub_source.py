@@ -8,12 +8,15 @@ import time
 from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from g2rpo.data.arrow_rows import records_of
+from g2rpo.data.fields import Notes, is_media
 from g2rpo.data.file_source import RowFormat, check_counts, check_new, others, split_rows
 from g2rpo.data.loading import Loading
-from g2rpo.data.onethinker import MARKER
+from g2rpo.data.record_images import located
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.skips import Skips
 from g2rpo.records import TASKS, Prompt, task_index
@@ -38,27 +41,31 @@ class HubColumns:
         self.values = dict(values or {})
         self.root = Path(root) if root else None
 
+    def check_fields(self, fields: Collection[str]) -> None:
+        """Raises `ValueError` for a field that the format does not read, with the nearest that it does."""
+        for key, names in (("columns", self.columns), ("values", self.values)):
+            for name in names:
+                if name not in fields:
+                    near = get_close_matches(name, fields, n=1, cutoff=0.5)
+                    hint = f"; is it {near[0]!r}?" if near else f"; expected some of {', '.join(sorted(fields))}"
+                    raise ValueError(f"data.{key}.{name}: unknown field{hint}")
+
     def check_against(self, names: Sequence[str]) -> None:
-        """Raises `ValueError` for a column that the data set does not have."""
+        """Raises `ValueError` for a column that the data set does not have; warns of images that it has and nothing reads."""
+        has_images = any({"images", "image", "path", "messages", "conversations"} & set(known) for known in (self.columns, self.values))
+        media = [name for name in names if is_media(name) and name not in self.columns.values()]
+        if media and not has_images:
+            log.warning(
+                "data.columns.images: the data set has a column %r, and nothing reads it; set data.columns.images=%s, "
+                "or +data.values.images=[] to train on the text alone", media[0], media[0],
+            )  # fmt: skip
         for field, column in self.columns.items():
             if column not in names:
                 raise ValueError(f"data.columns.{field}: the data set has no column {column!r}; it has {', '.join(names)}")
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """A record under our names, its images left aside: one place holder stands for each marker in the text."""
-        row = {field: record[column] for field, column in self.columns.items() if field != "images"} | self.values
-        return row | {"images": ["image"] * max(1, str(row.get("text", "")).count(MARKER)) if "images" in self.columns else []}
-
-    def images(self, record: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Encoded images, or paths."""
-        found = record.get(self.columns.get("images", ""))
-        items = [] if found is None else found if isinstance(found, list) else [found]
-        return tuple(self._image(item) for item in items)
-
-    def _image(self, item: Any) -> Any:
-        if isinstance(item, Mapping):  # what datasets gives for an image that it does not decode
-            item = item["bytes"] or item["path"]
-        return str(self.root / item) if isinstance(item, str) and self.root else item
+        """A record under our names; columns that were left aside are missing."""
+        return {field: record[column] for field, column in self.columns.items() if column in record} | self.values
 
 
 class HubSource:
@@ -93,6 +100,7 @@ class HubSource:
         self.skips = Skips(on_error=on_error)
         self.label = f"{path}:{split}"
         self._rows = undecoded(loaded(path, name, split, data_files))
+        self.columns.check_fields(format.fields)
         self.columns.check_against(self._rows.column_names)
         self._places = {task: array("q") for task in TASKS}
         self._index()
@@ -119,11 +127,19 @@ class HubSource:
 
     def _index(self) -> None:
         start_s = time.perf_counter()
+        read = sorted({*self.columns.columns.values()})
         self._texts = self._rows.select_columns([column for field, column in self.columns.columns.items() if field != "images"])
-        for number, task, _ in usable_rows(self._texts, self.columns, self.format, self.skips, self.label):
+        records = records_of(self._rows.select_columns(read))
+        notes = Notes()
+        for number, task, record in usable_rows(records, self.columns, self.format, self.skips, self.label):
             self._places[task].append(number)
+            notes.look(self.format, self.columns.row(record))
+        for line in notes.lines(self.label):
+            log.warning("%s", line)
+        if unread := sorted({*self._rows.column_names} - {*read}):
+            log.info("%s: columns that nothing reads: %s", self.label, ", ".join(unread))
         skipped = self.skips.unusable_prompts.total()
-        log.info("%s: %d rows, %d left out, %.1f s", self.label, len(self._texts), skipped, time.perf_counter() - start_s)
+        log.info("%s: %d rows, %d left out, %.1f s", self.label, len(self._rows), skipped, time.perf_counter() - start_s)
 
 
 def hub_prompt(columns: HubColumns, format: RowFormat, record: Mapping[str, Any], number: int, label: str) -> Prompt:
@@ -131,13 +147,18 @@ def hub_prompt(columns: HubColumns, format: RowFormat, record: Mapping[str, Any]
     row = columns.row(record)
     key = format.key(row)
     prompt = format.prompt(row, id=f"{label}/{number if key is None else key}", meta={"file": label, "line": number})
-    return replace(prompt, images=columns.images(record))
+    return replace(prompt, images=tuple(located(image, columns.root) for image in prompt.images))
 
 
 def loaded(path: str, name: str | None, split: str, data_files: Any, *, streaming: bool = False) -> Any:
     """The data set; `ValueError` with what to do where it cannot be had."""
     import datasets  # half a second that a run on the gym does not need
 
+    if Path(path).is_file():
+        kind = {".jsonl": "json", ".json": "json", ".csv": "csv", ".arrow": "arrow"}.get(Path(path).suffix, "parquet")
+        raise ValueError(
+            f"data.path: expected a Hub id, a folder or a format, got the file {path}; use data.path={kind} data.data_files={path}"
+        )
     try:
         if (Path(path) / "state.json").is_file():
             return datasets.load_from_disk(path)

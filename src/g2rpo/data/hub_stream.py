@@ -54,6 +54,7 @@ class HubStream:
             if value < 0:
                 raise ValueError(f"data.{key}: expected 0 or more, got {value}")
         self.columns = HubColumns(columns=columns, values=values, root=root)
+        self.columns.check_fields(format.fields)
         self.format = format
         self.loading = loading or Loading()
         self.skips = Skips(on_error=on_error)

@@ -4,19 +4,24 @@ r"""Records in the format of OneThinker and OpenVLThinker: what is in a row, and
      "task_type": "spatial_grounding", "options": [], "answer": "<answer>{\"boxes\": [577, 232, 899, 786]}</answer>",
      "images": ["./train2014/355231.jpg"], "data_source": "RefCOCOg"}
 
-Images stand before the text, whatever the place of `<image>` in it; a marker amid the text becomes `[image 2]`. Boxes are on a
-grid from 0 to 1000. Videos are not supported.
+Images stand where the question or an option has `<image>`; without any, before the text. Boxes are on a grid from 0 to 1000. Videos
+are not supported. The question may be a list of turns instead: conversation.py.
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from g2rpo.data.conversation import unfolded
+from g2rpo.data.fields import unread_fields
+from g2rpo.data.gold import FIELDS as GOLD_FIELDS
 from g2rpo.data.gold import read_golds
 from g2rpo.data.options import Options, gold_letters, options_in, read_options
+from g2rpo.data.record_images import IMAGE_FIELDS, images_in
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.template import PromptTemplate
-from g2rpo.prompt import answer_kind
+from g2rpo.prompt import MARKER, answer_kind
 from g2rpo.records import TASKS, Prompt, task_index
 from g2rpo.scoring.number import read_number
 
@@ -27,7 +32,12 @@ ANSWER_TYPES = (
 KINDS = ("task_type", "task", "data_source", "problem_type")
 """Fields that say of which kind a row is, the most particular first."""
 GRID = 1000
-MARKER = "<image>"
+FIELDS = (
+    "problem_id", "id", "problem", "data_type", "options", "data_source", *KINDS, *GOLD_FIELDS, *IMAGE_FIELDS, "messages", "conversations",
+    "system",
+)  # fmt: skip
+"""Fields that are read."""
+_LEADING = re.compile(rf"\A(?:\s*{MARKER})+\s*")
 
 
 class OneThinkerFormat:
@@ -47,6 +57,7 @@ class OneThinkerFormat:
                 raise ValueError(f"data.format.tasks.{name}: {error}") from None
         self.tasks = dict(tasks or {})
         self.template = template
+        self.fields = frozenset(FIELDS)
 
     def key(self, row: Mapping[str, Any]) -> Any:
         """What tells rows of one file apart; None where a row has no id."""
@@ -70,17 +81,19 @@ class OneThinkerFormat:
         """Raises `BadRecord` for a row that no prompt can be made of, or none whose answer can be judged. Opens no image."""
         if row.get("data_type", "image") != "image":
             raise BadRecord(f"data_type: expected image, got {row['data_type']!r}; videos are not supported")
-        problem, images = str(row.get("problem") or ""), _images(row)
+        unread_fields(row, self.fields)
+        row = unfolded(row)
+        problem, images = str(row.get("problem") or ""), images_in(row)
         if not problem.replace(MARKER, "").strip():
             raise BadRecord("problem: the question is empty")
         kind = answer_kind(str(row.get("problem_type", "")))
         if kind not in ANSWER_TYPES:
             raise BadRecord(f"problem_type: expected one of {', '.join(ANSWER_TYPES)}, got {row.get('problem_type')!r}")
         golds = read_golds(row, kind)
-        count = problem.count(MARKER)
+        options = _options(row, kind, problem)
+        count = sum(text.count(MARKER) for text in (problem, *options.lines, *(text for _, text in row.get("history", ()))))
         if count and count != len(images):
             raise BadRecord(f"images: the question has {count} <image>, the row {len(images)} paths")
-        options = _options(row, kind, problem)
         for answer in golds:
             if kind == "multiple choice":
                 _check_choice(options.texts, answer)
@@ -89,42 +102,47 @@ class OneThinkerFormat:
             if kind in ("numerical", "regression") and read_number(answer) is None:
                 raise BadRecord(f"answer: expected a number without unit for {kind}, got {answer[:100]!r}")
 
+    def unread(self, row: Mapping[str, Any]) -> Sequence[str]:
+        """Fields of a row that nothing reads. Raises `BadRecord` for one that is misspelled, or holds media."""
+        return unread_fields(row, self.fields)
+
+    def warning(self, row: Mapping[str, Any]) -> str:
+        """What looks wrong about a row that passed `check`; nothing where all is well."""
+        bare = self.template.speaks_of_image and not images_in(unfolded(row))
+        return "there is no image, though data.format.template tells the model to look at one" if bare else ""
+
     def prompt(self, row: Mapping[str, Any], *, id: str, meta: Mapping[str, Any]) -> Prompt:
         """The prompt of a row that passed `check`; image paths as the row has them."""
+        warning = self.warning(row)
+        row = unfolded(row)
         kind = str(row["problem_type"])
-        question = _without_markers(str(row["problem"]))
+        question = _shown_question(row)
         plain_kind = answer_kind(kind)
         options = _options(row, plain_kind, question)
         golds = read_golds(row, plain_kind)
         if plain_kind == "multiple choice":
             golds = [gold_letters(gold, options.texts) or gold for gold in golds]
+        found = {"options": options.texts, "alternatives": golds if len(golds) > 1 else (), "warning": warning}
         return Prompt(
             id=id,
             task=self.task(row),
             text=self.template.text(question, options.lines, kind),
-            images=tuple(_images(row)),
+            images=tuple(images_in(row)),
             answer=golds[0],
             answer_type=kind,
             source=str(row.get("data_source") or ""),
-            meta={**meta, **({"options": options.texts} if options.texts else {}), **({"alternatives": golds} if len(golds) > 1 else {})},
+            meta={**meta, **{name: value for name, value in found.items() if value}},
+            system=str(row.get("system") or ""),
+            history=row.get("history", ()),
         )
 
 
-def _images(row: Mapping[str, Any]) -> list[str]:
-    found = row.get("images", row.get("image", row.get("path"))) or []
-    paths = [found] if isinstance(found, str) else found
-    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
-        raise BadRecord(f"images: expected a path or a list of paths, got {str(found)[:100]}")
-    return paths
-
-
-def _without_markers(question: str) -> str:
-    """Images stand before the text, so markers at its beginning go; one further on becomes the number of its image."""
-    pieces = question.split(MARKER)
-    text = pieces[0].strip()
-    for number, piece in enumerate(pieces[1:], 1):
-        text = f"{text} [image {number}] {piece.strip()}" if text else piece.strip()
-    return text
+def _shown_question(row: Mapping[str, Any]) -> str:
+    """The question; `<image>` at its beginning goes if there is none elsewhere, since images come first without any."""
+    question = str(row["problem"])
+    rest = _LEADING.sub("", question)
+    others = (rest, *(text for _, text in row.get("history", ())), *_options(row, "", "").lines)
+    return question if any(MARKER in text for text in others) or row.get("history") else rest
 
 
 def _options(row: Mapping[str, Any], kind: str, question: str) -> Options:

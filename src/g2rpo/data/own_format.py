@@ -8,8 +8,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from g2rpo.data.onethinker import OneThinkerFormat
+from g2rpo.data.conversation import TURN_FIELDS
+from g2rpo.data.fields import unread_fields
+from g2rpo.data.onethinker import FIELDS, OneThinkerFormat
 from g2rpo.data.rows import BadRecord
+from g2rpo.data.template import PromptTemplate
 
 NAMES = {"id": "problem_id", "text": "problem", "answer_type": "problem_type", "task": "task_type"}
 REQUIRED = ("task", "text", "answer", "answer_type")
@@ -18,12 +21,24 @@ REQUIRED = ("task", "text", "answer", "answer_type")
 class OwnFormat(OneThinkerFormat):
     """Rows with our names for what OneThinker has under others."""
 
+    def __init__(self, *, tasks: Mapping[str, str] | None, template: PromptTemplate) -> None:
+        super().__init__(tasks=tasks, template=template)
+        self.fields = frozenset({*NAMES, *FIELDS} - set(NAMES.values()))
+
     def check(self, row: Mapping[str, Any]) -> None:
         """Raises `BadRecord`, also for a missing field."""
-        missing = [name for name in REQUIRED if name not in row]
+        unread_fields(row, self.fields)
+        turns = any(row.get(name) for name in TURN_FIELDS)
+        missing = [name for name in REQUIRED if name not in row and not (turns and name in ("text", "answer"))]
+        if "answer" in missing and row.get("solution") is not None:
+            missing.remove("answer")
         if missing:
             raise BadRecord(f"{', '.join(missing)}: missing; expected the fields {', '.join(REQUIRED)}, and images, options, id if any")
         super().check(_renamed(row))
+
+    def warning(self, row: Mapping[str, Any]) -> str:
+        """What looks wrong about a row that passed `check`."""
+        return super().warning(_renamed(row))
 
     def task(self, row: Mapping[str, Any]) -> str:
         """The task of a row. Raises `BadRecord`."""

@@ -28,9 +28,9 @@ FARTHEST = 1e300
 
 _DIGITS = re.compile(r"\d+(?:\.\d+)?")
 # A number whose change changes the value: no index, no exponent, no part of a name or of a longer number.
-_VALUE = re.compile(r"(?<![\w.^])(?<![_^]\{)\d+(?:\.\d+)?(?![\d.]*\d)")
+_VALUE = re.compile(r"(?<![\w.^])(?<![_^]\{)(?<![_^]\{[-+])(?<!\^[-+])\d+(?:\.\d+)?(?![\d.]*\d)")
 # Where only one side may be compared, a function repeats its values, or words hold numbers that do not count.
-_DOUBTFUL = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc|text|mathrm|mbox|approx|equiv|sim|pmod|bmod|overline|infty)\b|\u2248|[^\W\d_]{3,}")
+_DOUBTFUL = re.compile(r"\u2248|[^\W\d_]{3,}")
 # A factor 0, beside which no other number counts.
 _ZERO = re.compile(
     r"(?:[*\u00b7\u00d7/(]|\\cdot|\\times)\s*0(?![.\d])(?!\s*[,;])|(?<![.\d])0\s*(?:\\|[*\u00b7\u00d7/a-z(])|frac\s*\{?\s*0(?![.\d])"

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -21,7 +21,6 @@ from g2rpo.rollout.score import score_rollouts
 
 log = logging.getLogger("g2rpo")
 Scores = dict[str, float]
-Advance = Callable[[int], None]
 Read = Callable[[Sequence[Prompt]], list[Prompt]]
 
 
@@ -31,6 +30,21 @@ class HeldoutResult:
 
     sampled: Scores
     greedy: Scores
+
+
+@dataclass(kw_only=True)
+class HeldoutBatch:
+    """Prompts that are generated for at once."""
+
+    start: int
+    """Position of the whole batch's first prompt; with the seed it determines all sampling."""
+    places: list[int]
+    """Position of each prompt among all held-out prompts."""
+    prompts: list[Prompt]
+
+    def to(self, device: torch.device | str, **kwargs: Any) -> Self:
+        """The batch itself: there is nothing to move before its prompts are encoded. Lightning calls this."""
+        return self
 
 
 class HeldoutEvaluation:
@@ -69,29 +83,39 @@ class HeldoutEvaluation:
         counts = {task: self.prompts_per_task if size is None else min(size, self.prompts_per_task) for task, size in sizes.items()}
         return [source.get(task, i, "heldout") for i in range(self.prompts_per_task) for task in TASKS if i < counts[task]]
 
-    def run(
-        self, engine: RolloutEngine, encoder: Encoder, reward: Reward, prompts: Sequence[Prompt], folder: Path, name: str, advance: Advance,
-        device: torch.device | str = "cpu", read: Read = list,
-    ) -> HeldoutResult:  # fmt: skip
-        """Scores `prompts`, writes `folder/<name>.jsonl` atomically and images beside it; `advance` hears of every batch.
+    def batches(self, source: PromptSource) -> list[HeldoutBatch]:
+        """All held-out prompts in batches of `batch_prompts`, the same on every rank; one empty batch if there is no prompt."""
+        prompts = self.prompts(source)
+        starts = range(0, max(1, len(prompts)), self.batch_prompts)
+        return [HeldoutBatch(start=start, places=[*range(start, start + len(own))], prompts=own) for start in starts
+                for own in [prompts[start : start + self.batch_prompts]]]  # fmt: skip
 
-        `read` gets the images of a batch and leaves out prompts that cannot be used.
-        """
+    def score(
+        self, engine: RolloutEngine, encoder: Encoder, reward: Reward, batch: HeldoutBatch, device: torch.device | str = "cpu"
+    ) -> list[dict[str, Any]]:
+        """One row per prompt, with its sampled and its greedy completions and their verdicts; the images of `batch` are loaded."""
         plan = replace(engine.sampling, group_size=self.samples, temperature=self.temperature, top_p=1.0)
-        rows: list[dict[str, Any]] = []
-        for start in range(0, len(prompts), self.batch_prompts):
-            whole = prompts[start : start + self.batch_prompts]
-            if not (chunk := read(whole)):
-                advance(len(whole))
-                continue
-            sampled = self._judged(engine, encoder, reward, chunk, plan, self.seed + start, device)
-            greedy = self._judged(engine, encoder, reward, chunk, replace(plan, group_size=1, temperature=0.0), 0, device)
-            rows += [_row(prompt, s, g[0]) for prompt, s, g in zip(chunk, sampled, greedy, strict=True)]
-            advance(len(whole))
+        sampled = self._judged(engine, encoder, reward, batch.prompts, plan, self.seed + batch.start, device)
+        greedy = self._judged(engine, encoder, reward, batch.prompts, replace(plan, group_size=1, temperature=0.0), 0, device)
+        return [_row(prompt, s, g[0]) for prompt, s, g in zip(batch.prompts, sampled, greedy, strict=True)]
+
+    def result(self, rows: Sequence[dict[str, Any]]) -> HeldoutResult:
+        """The scores of some rows; `macro` is nan without rows."""
+        return _result(rows)
+
+    def write(self, folder: Path, name: str, rows: Sequence[dict[str, Any]], prompts: Sequence[Prompt], read: Read = list) -> None:
+        """Write `folder/<name>.jsonl` atomically, and the pictures of the prompts that the report shows beside it.
+
+        Args:
+            folder: `heldout` in the run folder.
+            name: Name of the validation.
+            rows: The rows of all ranks.
+            prompts: All held-out prompts.
+            read: Gets the images of some prompts and leaves out those that cannot be used.
+        """
         write_jsonl(folder / f"{name}.jsonl", rows)
         kept = self._worth_showing(rows, folder / "before.jsonl")
         save_pictures(read([prompt for prompt in prompts if prompt.id in kept]), folder / "images")
-        return _result(rows)
 
     def read(self, path: Path) -> HeldoutResult:
         """The scores of rows that an earlier run wrote."""

@@ -1,4 +1,4 @@
-"""Pictures that the report shows: which held-out prompts deserve one, and small files named after their prompt."""
+"""Pictures that the report shows: of which held-out prompts, and as small files found by prompt."""
 
 import io
 import math
@@ -19,7 +19,7 @@ LARGEST_PNG = 64_000
 
 
 def encoded(image: Image.Image, largest_px: int = LARGEST_PX) -> tuple[bytes, str]:
-    """Return a picture as file content and its kind: `png` if that is small, as for drawings, else `jpeg`."""
+    """Return a picture as file content and its kind: `png` if that is small, else `jpeg`."""
     small = open_image(image)
     small.thumbnail((largest_px, largest_px))
     content = _written(small, format="PNG")
@@ -63,7 +63,7 @@ def _stem(prompt_id: str) -> str:
 
 
 def worth_showing(scores: Mapping[str, float], earlier: Mapping[str, float], most: int) -> dict[str, str]:
-    """Choose at most `most` prompts of one task: the worst, the best, the largest gain and loss, then the next worst and best.
+    """Choose prompts of one task: worst, best, largest gain and loss, then next worst and best.
 
     Args:
         scores: Score by prompt id, in the order of evaluation; of equal scores the first counts.

@@ -1,7 +1,8 @@
 """Which training completions the report shows; the run log keeps pictures of exactly these prompts.
 
-A rule chooses them, so that neither the report nor a lucky step can flatter: rollout batches 1, 2, 4, 8, ... and the last one,
-and of each the first prompts of each task. Their number grows with the logarithm of the length of the run.
+A rule chooses them, so that the report cannot flatter: rollout batches 1, 2, 4, 8, ... and the
+last one, and of each the first prompts of each task. Their number grows only with the logarithm
+of the length of the run.
 """
 
 from collections.abc import Sequence

@@ -49,7 +49,6 @@ class SuiteEvaluation:
         max_new_tokens: A completion is cut here.
         batch_rows: Rows generated for at once.
         max_unusable_frac: Share of a benchmark's rows that may be unusable before the evaluation stops.
-        every_n_steps: Optimiser steps between two evaluations in training; None: at the end only.
     """
 
     def __init__(
@@ -57,11 +56,10 @@ class SuiteEvaluation:
         suite: Mapping[str, Any] | None = None,
         root: str | None = None, protocol: str = "paper", judge: Any = None, template: Any = None, limit: int | None = None, seed: int = 0,
         temperature: float = 0.0, top_p: float = 1.0, batch_rows: int = 16, max_unusable_frac: float = 0.01,
-        every_n_steps: int | None = None,
     ) -> None:  # fmt: skip
         if protocol not in get_args(Protocol):
             raise ValueError(f"eval.protocol: expected one of {', '.join(get_args(Protocol))}, got {protocol!r}")
-        for name, value in {"limit": limit, "batch_rows": batch_rows, "every_n_steps": every_n_steps}.items():
+        for name, value in {"limit": limit, "batch_rows": batch_rows}.items():
             if value is not None and value < 1:
                 raise ValueError(f"eval.{name}: expected at least 1, got {value}")
         if not 0 <= max_unusable_frac <= 1:
@@ -73,7 +71,7 @@ class SuiteEvaluation:
         self.benchmarks = self._published() if benchmarks == PUBLISHED else [self.benchmark(name) for name in benchmarks]
         self.template = built(template, "eval.template")
         self.limit, self.seed, self.batch_rows = limit, seed, batch_rows
-        self.max_unusable_frac, self.every_n_steps = max_unusable_frac, every_n_steps
+        self.max_unusable_frac = max_unusable_frac
         self.rows_name = rows if isinstance(rows, str) else _target(rows)
         self.root = root
         self.source: RowSource | None = self._source(rows, row_sources, root) if self.benchmarks else None

@@ -5,10 +5,11 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -149,43 +150,8 @@ def csv_text(entries: Mapping[str, Entry]) -> str:
 
 
 def html_text(entries: Mapping[str, Entry]) -> str:
-    """The page: no script, nothing beside it."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in HEADER)
-    body = "".join(
-        f'<tr class="{"mean" if line.entry is None else "one"}">' + "".join(f"<td>{escape(cell)}</td>" for cell in cells(line)) + "</tr>"
-        for line in lines(entries)
-    )
-    parts = "".join(_subscores(line) for line in lines(entries) if line.entry and line.entry["subscores"])
-    subscores = f"<h2>Sub-scores</h2>{parts}" if parts else ""
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<title>Benchmarks - g2rpo</title><style>{STYLE}</style></head><body><h1>Benchmarks</h1><p>{escape(caption(entries))}</p>"
-        "<p>Scores in percent, OCRBench in points of 1000; the interval is a 95 % bootstrap over rows (whole groups where rows count only "
-        "together). Columns from Qwen3-VL-8B on: arXiv 2604.08539, Tables 1 to 3.</p>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{subscores}</body></html>\n"
-    )
-
-
-def _subscores(line: Line) -> str:
-    assert line.entry is not None
-    rows = "".join(
-        f"<tr><td>{escape(name)}</td><td>{line.points(found['score'])}</td><td>{found['groups']}</td></tr>"
-        for name, found in line.entry["subscores"].items()
-    )
-    return f"<details><summary>{escape(line.title)}</summary><table class=sub><tbody>{rows}</tbody></table></details>"
-
-
-STYLE = """
-body { margin: 0 auto; padding: 20px; max-width: 1240px; color: #1f2328; font: 13px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
-h1 { font-size: 22px; margin: 0 0 4px; } h2 { font-size: 17px; margin: 28px 0 6px; }
-p { margin: 0 0 6px; max-width: 1000px; color: #57606a; }
-table { border-collapse: collapse; width: 100%; margin-top: 14px; font-variant-numeric: tabular-nums; }
-table.sub { width: auto; margin: 4px 0 12px 16px; }
-th, td { text-align: right; padding: 3px 7px; border-bottom: 1px solid #e4e8ec; }
-th { color: #57606a; font-weight: 600; vertical-align: bottom; }
-td { white-space: nowrap; }
-th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
-td:last-child { white-space: normal; }
-tr.mean td { font-weight: 600; border-bottom: 2px solid #c9d1d9; background: #f6f8fa; }
-"""
+    """Return the page as one string: no script, nothing beside it."""
+    template = (files("g2rpo.evaluation") / "table.html.j2").read_text(encoding="utf-8")
+    found = [(line, cells(line)) for line in lines(entries)]
+    page = Environment(autoescape=True, trim_blocks=True).from_string(template)
+    return page.render(header=HEADER, lines=found, caption=caption(entries))

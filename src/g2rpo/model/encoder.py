@@ -5,7 +5,9 @@ the same tensors: each image placeholder of the chat template is repeated once p
 """
 
 import os
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from transformers import AutoTokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
 from g2rpo.image import is_inline, open_image
+from g2rpo.prompt import chat_messages
 from g2rpo.records import Prompt, PromptBatch, task_index
 
 IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105
@@ -40,6 +43,8 @@ class QwenEncoder:
         self.image_token_id = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
         self.eos_token_id = self.tokenizer.eos_token_id
         self.pad_token_id = self.tokenizer.pad_token_id
+        control = [token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special]
+        self._control = re.compile("|".join(map(re.escape, sorted(control, key=len, reverse=True))) or "(?!)")
         self.forbidden_token_ids = tuple(self.tokenizer.convert_tokens_to_ids(token) for token in VISION_TOKENS)
 
     def encode(self, prompts: Sequence[Prompt]) -> PromptBatch:
@@ -79,8 +84,30 @@ class QwenEncoder:
 
     def chat_text(self, prompt: Prompt) -> str:
         """What the policy is shown, with one placeholder per image, ready for its answer."""
-        content: list[dict[str, str]] = [{"type": "image"} for _ in prompt.images] + [{"type": "text", "text": prompt.text}]
-        return str(self.tokenizer.apply_chat_template([{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True))
+        return str(self.tokenizer.apply_chat_template(chat_messages(prompt), tokenize=False, add_generation_prompt=True))
+
+    def _chat_ids(self, prompt: Prompt) -> list[int]:
+        """Token ids of `chat_text`, in which control tokens that a user wrote (`<|im_end|>`) are text and steer nothing."""
+        texts = [prompt.system, prompt.text, *(text for _, text in prompt.history)]
+        if not any(self._control.search(text) for text in texts):
+            ids: list[int] = self.tokenizer(self.chat_text(prompt), add_special_tokens=False)["input_ids"]
+            return ids
+        mark = next(char for char in map(chr, range(0xE000, 0xF900)) if not any(char in text for text in texts))
+        found = sorted({token for text in texts for token in self._control.findall(text)})
+
+        def hidden(text: str) -> str:
+            return self._control.sub(lambda match: f"{mark}{found.index(match[0])}{mark}", text)
+
+        history = tuple((role, hidden(text)) for role, text in prompt.history)
+        chat = self.chat_text(replace(prompt, text=hidden(prompt.text), system=hidden(prompt.system), history=history))
+        tokens: list[int] = []
+        for piece in re.split(f"({self._control.pattern})", chat):
+            if self._control.fullmatch(piece):  # the chat template's own
+                tokens.append(self.tokenizer.convert_tokens_to_ids(piece))
+            else:
+                shown = re.sub(f"{mark}(\\d+){mark}", lambda match: found[int(match[1])], piece)
+                tokens += self.tokenizer(shown, add_special_tokens=False, split_special_tokens=True)["input_ids"] if shown else []
+        return tokens
 
     def _patches(self, images: list[Image.Image]) -> dict[str, Tensor] | None:
         if not images:
@@ -89,13 +116,13 @@ class QwenEncoder:
         return {"pixel_values": out["pixel_values"], "image_grid_thw": out["image_grid_thw"]}
 
     def _token_ids(self, prompt: Prompt, grids: list[list[int]]) -> list[int]:
-        ids: list[int] = self.tokenizer(self.chat_text(prompt), add_special_tokens=False)["input_ids"]
+        ids = self._chat_ids(prompt)
         merged = self.image_processor.merge_size**2
         sizes = [t * h * w // merged for t, h, w in grids]
         if ids.count(self.image_token_id) != len(sizes):
             raise ValueError(
                 f"prompt {prompt.id!r}: expected {len(sizes)} image placeholders in the chat text, found {ids.count(self.image_token_id)}; "
-                f"its text must not contain {IMAGE_TOKEN}"
+                "the model's chat template must write one for each part of type image"
             )
         counts = iter(sizes)
         return [token for i in ids for token in ([i] * next(counts) if i == self.image_token_id else [i])]

@@ -1,4 +1,7 @@
-"""Writes the report of a run or of a sweep again, or compares runs: `python -m g2rpo.report outputs/2026-03-01/14-05-12`."""
+"""Writes the report of a run or of a sweep again, or compares runs.
+
+`python -m g2rpo.report outputs/2026-03-01/14-05-12`
+"""
 
 import argparse
 import sys
@@ -10,11 +13,11 @@ from g2rpo.report.sweep.write import write_sweep_report
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the path of the report; a broken or missing folder ends the process with one sentence and status 1."""
+    """Print the path of the report; a broken folder ends the process with one sentence."""
     parser = argparse.ArgumentParser(
         prog="python -m g2rpo.report", description="Write the report of a run, of a sweep, or of several runs."
     )
-    told = "one run (writes report.html into it), a multirun (sweep.html and sweep.csv), or several runs to put side by side (--out)"
+    told = "a run (writes report.html), a multirun (sweep.html and sweep.csv), or several runs (--out)"
     parser.add_argument("folders", type=Path, nargs="+", metavar="folder", help=told)
     parser.add_argument("--against", metavar="VARIANT", help="of a multirun: what the others are compared with; the first by default")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Two or more runs side by side: what differs in their configuration, their scores, and their curves."""
+"""Runs side by side: what differs in their configuration, their scores and their curves."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,18 +13,23 @@ from g2rpo.report.scores import comparison
 from g2rpo.report.smooth import mean
 
 PLAIN = {
-    "reward/total": "Total reward", "optim/grad_norm": "Gradient norm before clipping", "loss/clip_frac": "Tokens that the clip cut off",
+    "reward/total": "Total reward",
+    "optim/grad_norm": "Gradient norm before clipping",
+    "loss/clip_frac": "Tokens that the clip cut off",
     "time/step_s": "Seconds of a step",
-}  # fmt: skip
+}
 BY_TASK = {
-    "reward/accuracy": "Accuracy, {}", "rollout/completion_tokens": "Completion length, {}", "policy/entropy_nats": "Entropy, {}",
-}  # fmt: skip
+    "reward/accuracy": "Accuracy, {}",
+    "val/accuracy": "Held-out accuracy, {}",
+    "rollout/completion_tokens": "Completion length, {}",
+    "policy/entropy_nats": "Entropy, {}",
+}
 WHERE = ("run_dir", "hydra.")
 """Keys that differ between any two runs and explain nothing."""
 
 
 def write_comparison(folders: Sequence[Path], target: Path) -> Path:
-    """Write a page that puts runs side by side and return its path; a broken file raises `ValueError` with its folder."""
+    """Write a page over runs and return its path; a broken file raises `ValueError`."""
     write_whole(target, comparison_page([_read(folder) for folder in folders]))
     return target
 
@@ -54,7 +59,7 @@ def comparison_page(runs: Sequence[Run]) -> str:
         changes=[f"change, {name}" for name in names[1:]],
         facts=[
             ["state", *("not finished" if run.summary is None else "finished" for run in runs)],
-            ["steps", *(str(len(run.metrics)) for run in runs)],
+            ["steps", *(str(max(run.metrics, default=0)) for run in runs)],
             ["training time", *(duration_text(run.stage_s.get("train", math.fsum(run.column("time/step_s")[1]))) for run in runs)],
         ],
     )
@@ -65,7 +70,7 @@ def _tasks(runs: Sequence[Run]) -> list[str]:
 
 
 def _differences(runs: Sequence[Run]) -> list[list[str]]:
-    """Return the keys whose values differ, with the value of each run; a dash if a run does not have the key."""
+    """Return the keys whose values differ, with the value of each run; a dash if it has none."""
     keys = dict.fromkeys(key for run in runs for key in run.settings.values if not key.startswith(WHERE))
     rows = [[key, *(str(run.settings.values.get(key, "-")) for run in runs)] for key in keys]
     return [row for row in rows if len(set(row[1:])) > 1]

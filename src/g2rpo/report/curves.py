@@ -1,4 +1,4 @@
-"""What happened in training: figures over steps, from metrics.csv and, for rewards and advantages by task, completions.jsonl."""
+"""What happened in training: figures over steps, from metrics.csv and completions.jsonl."""
 
 import math
 from collections.abc import Sequence
@@ -36,7 +36,8 @@ def reading_help(run: Run) -> str:
     window = window_size(math.ceil(len(run.metrics) / size))
     if size == window == 1:
         return "Points and lines: single steps."
-    return f"Points: {'single steps' if size == 1 else f'means of {size} steps'}. Lines: their running mean over {window} points."
+    points = "single steps" if size == 1 else f"means of {size} steps"
+    return f"Points: {points}. Lines: their running mean over {window} points."
 
 
 def column_line(run: Run, column: str, name: str, color: str) -> Line:
@@ -62,26 +63,36 @@ def _by_task(
 
 
 def _plain(run: Run, title: str, columns: Sequence[tuple[str, str]]) -> list[Figure]:
-    """Return columns that are no tasks, as (column, name), in one figure; nothing if none of them was logged."""
+    """Return columns, as (column, name), in one figure; nothing if none of them was logged."""
     lines = [column_line(run, column, name, color) for (column, name), color in zip(columns, plots.COLORS, strict=False)]
     shown = [line for line in lines if line.values]
     return [line_plot(title, _unit(columns[0][0]), shown, keep_zero=True)] if shown else []
 
 
 def _used(run: Run, *columns: tuple[str, str]) -> list[tuple[str, str]]:
-    """Return those of (column, name) that are not zero throughout: a term that is switched off is logged as 0."""
+    """Return those of (column, name) that are not always 0, as a disabled term is."""
     return [(column, name) for column, name in columns if any(run.column(column)[1])]
 
 
 def _learning(run: Run) -> Part:
     figures = _by_task(run, "reward/accuracy", "Accuracy by task", share=True) + _rewards(run)
     figures += _by_task(run, "reward/format", "Share in the requested format", share=True)
+    figures += _by_task(run, "val/accuracy", "Held-out accuracy by task", share=True)
+    figures += _benchmarks(run)
     figures += _by_task(run, "filter/kept_frac", "Share of drawn prompts kept by the filter", share=True)
     caption = (
-        f"{reading_help(run)} Prompts differ from step to step. Reward of all tasks: reward/total, before shaping; "
-        "by task: the mean reward in completions.jsonl."
+        f"{reading_help(run)} Prompts differ from step to step. Reward of all tasks: reward/total, "
+        "before shaping; by task: the mean reward in completions.jsonl."
     )
     return Part(anchor="learning", title="Accuracy and reward in training", caption=caption, large=figures)
+
+
+def _benchmarks(run: Run) -> list[Figure]:
+    """Return the scores of the first benchmarks that were run in training, and their mean."""
+    prefix = "benchmark/score/"
+    found = dict.fromkeys(c for row in run.metrics.values() for c in row if c.startswith(prefix))
+    named = [("benchmark/macro", "mean"), *((column, column.removeprefix(prefix)) for column in found)]
+    return _plain(run, "Benchmarks", named[: len(plots.COLORS)])
 
 
 def _rewards(run: Run) -> list[Figure]:
@@ -142,14 +153,15 @@ def _advantages(run: Run) -> Part:
     quartered = {task: quarters(run.draws[task]) for task in run.tasks if task in run.draws}
     shapes = [plots.histogram(task, task_color(task), first=first, last=last) for task, (first, last) in quartered.items()]
     caption = (
-        f"{reading_help(run)} Dashed: the values of N(0, 1). Distance: largest gap between the two distribution functions. "
-        "Histograms: all completions of the first and of the last quarter of the steps; the outermost bins hold what lies beyond 3."
+        f"{reading_help(run)} Dashed: the values of N(0, 1). Distance: largest gap between the two "
+        "distribution functions. Histograms: all completions of the first and of the last quarter "
+        "of the steps; the outermost bins hold what lies beyond 3."
     )
     return Part(anchor="advantages", title="Advantages", caption=caption, large=figures, small=shapes)
 
 
 def quarters(draws: Draws) -> tuple[list[float], list[float]]:
-    """Return the advantages of the first and of the last quarter of the steps (at least one step each)."""
+    """Return the advantages of the first and of the last quarter of the steps."""
     steps = sorted(set(draws.steps))
     size = max(1, len(steps) // 4)
     early, late = set(steps[:size]), set(steps[-size:])
@@ -165,8 +177,9 @@ def _equity(run: Run) -> Part | None:
     known = {pair: cosine for pair, cosine in pairs.items() if math.isfinite(cosine)}
     figures += [plots.matrix("Cosine between two tasks' gradients, mean", run.tasks, known)] if known else []
     caption = (
-        f"{reading_help(run)} Each task's gradient by itself, on the step's own batch before the update. Cosine 1: two tasks pull "
-        "the same way; 0: they do not touch each other; below 0: against each other."
+        f"{reading_help(run)} Each task's gradient by itself, on the step's own batch before the "
+        "update. Cosine 1: two tasks pull the same way; 0: they do not affect each other; below 0: "
+        "they pull against each other."
     )
     return Part(anchor="equity", title="Gradients of the tasks", caption=caption, large=figures) if figures else None
 

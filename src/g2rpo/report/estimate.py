@@ -15,7 +15,7 @@ COLUMNS = {
     "backward": "time/backward_s",
     "optimiser": "time/optimiser_s",
 }
-"""Stages of the estimate by their columns in metrics.csv, where the vision tower has a column of its own."""
+"""Stages of the estimate by their columns in metrics.csv."""
 
 
 def estimate_rows(run: Run) -> list[list[str]]:
@@ -33,9 +33,11 @@ def estimate_caption(run: Run) -> str:
     """Return what was estimated and how it was measured."""
     prompts: Mapping[str, Any] = (run.estimate or {}).get("prompt_tokens") or {}
     return (
-        "What the run was expected to need before anything was loaded: every completion as long as it may be, one draw of prompts "
-        f"a step, prompts of {prompts.get('longest', '?')} tokens at most ({prompts.get('known', 'unknown')}). Measured: the largest "
-        "memory so far, which on a CPU is resident memory with whatever else the process did; medians over the steps but the first."
+        "What the run was expected to need before anything was loaded: every completion as long as "
+        "it may be, one draw of prompts a step, prompts of "
+        f"{prompts.get('longest', '?')} tokens at most ({prompts.get('known', 'unknown')}). "
+        "Measured: the largest memory so far, which on a CPU is all resident memory of the "
+        "process; medians over the steps but the first."
     )
 
 

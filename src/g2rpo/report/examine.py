@@ -9,21 +9,20 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
+from g2rpo.data.gold_tries import NEARLY, Try, fault_of, tries_of
 from g2rpo.data.loading import Loading, place
 from g2rpo.data.rows import BadRecord
 from g2rpo.evaluation.pictures import encoded
 from g2rpo.interfaces import Reward
 from g2rpo.model.encoder import QwenEncoder
-from g2rpo.records import Prompt
+from g2rpo.records import Failed, Prompt
 from g2rpo.report.picture import data_uri
 from g2rpo.scoring.boxes import finite_numbers, read_points
 from g2rpo.scoring.extract import final_answer, json_object, tidy_tags
 
 GRID = 1000
-GARBAGE = "qxzv jwkq"
 SCORES = ("accuracy", "format", "structure", "total")
 REQUIRED = ("accuracy", "format", "total")
-NEARLY = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,13 +40,22 @@ class Shown:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """What the reward says of an answer in the asked format."""
+    """What the reward says of one of the answers that training tries before it starts."""
 
-    name: str
-    """`gold`, `empty` or `garbage`."""
-    completion: str
+    prompt: Prompt
+    tried: Try
     scores: Mapping[str, float]
     problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """`gold`, `as asked` or `wrong`."""
+        return self.tried.name
+
+    @property
+    def answer(self) -> str:
+        """The answer that was judged, without tags."""
+        return self.tried.answer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,16 +108,16 @@ def examine(prompt: Prompt, *, encoder: QwenEncoder, loading: Loading, reward: R
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this prompt's, and is shown on its card
             encoding = f"the model's encoder refuses the prompt: {_words(error)}"
     gold = final_answer(tidy_tags(prompt.answer))
-    trials = tuple(_trial(name, answer, prompt, reward) for name, answer in (("gold", gold), ("empty", ""), ("garbage", GARBAGE)))
+    trials = tuple(_trial(tried, prompt, reward) for tried in tries_of(prompt))
     marks = marks_of(gold)
-    problems = [*(image.problem for image in shown), encoding, *_complaints(trials), off_grid(marks)]
+    problems = [*(image.problem for image in shown), encoding, *_complaints(trials), off_grid(marks), str(prompt.meta.get("warning", ""))]
     most = loading.max_prompt_tokens
     return Examined(
         prompt=prompt,
         place=place(prompt),
         gold=gold,
         images=shown,
-        chat=encoder.chat_text(prompt),
+        chat=_chat(prompt, encoder),
         tokens=tokens,
         trials=trials,
         marks=marks,
@@ -121,22 +129,19 @@ def examine(prompt: Prompt, *, encoder: QwenEncoder, loading: Loading, reward: R
 
 
 def complaint(trial: Trial) -> str:
-    """What is wrong with a verdict; empty where the right answer is right and the others are wrong."""
+    """Return what is wrong with a verdict; empty if a right answer is right, and a wrong one gets less."""
     if trial.problem:
-        return f"the reward fails for the {trial.name} answer: {trial.problem}"
+        return f"the reward fails: {trial.problem}"
     accuracy = trial.scores["accuracy"]
-    if trial.name == "gold":
-        return f"the gold answer gets accuracy {accuracy:g} instead of 1" if accuracy < 1 - NEARLY else ""
-    article = "an" if trial.name == "empty" else "a"
-    return f"{article} {trial.name} answer gets accuracy {accuracy:g} instead of 0" if accuracy > NEARLY else ""
+    if trial.tried.right:
+        return "" if accuracy >= 1 - NEARLY else f"accuracy {accuracy:g} instead of 1"
+    return f"accuracy {accuracy:g} for a wrong answer" if accuracy >= 1 - NEARLY else ""
 
 
 def _complaints(trials: Sequence[Trial]) -> list[str]:
-    """One for each trial; a reward that fails for all of them in the same way is complained of once."""
-    same = {trial.problem for trial in trials}
-    if len(same) == 1 and trials[0].problem:
-        return [f"the reward fails, whatever the answer: {trials[0].problem}"]
-    return [complaint(trial) for trial in trials]
+    """Why training would refuse the prompt, if it would."""
+    verdicts = [(trial.tried, Failed(reason=trial.problem) if trial.problem else trial.scores) for trial in trials]
+    return [fault_of(trials[0].prompt, verdicts)]
 
 
 def marks_of(gold: str) -> Marks:
@@ -164,6 +169,13 @@ def off_grid(marks: Marks) -> str:
     return ""
 
 
+def _chat(prompt: Prompt, encoder: QwenEncoder) -> str:
+    try:
+        return encoder.chat_text(prompt)
+    except ValueError:  # told as the reason why the encoder refuses the prompt
+        return prompt.text
+
+
 def _loaded(prompt: Prompt, image: object, loading: Loading) -> Image.Image | str:
     (found,) = loading.loaded([replace(prompt, images=(image,))], lambda whole: whole)
     if isinstance(found, BadRecord):
@@ -188,16 +200,15 @@ def _encoded(prompt: Prompt, shown: tuple[Shown, ...], encoder: QwenEncoder) -> 
     return int(batch.attention_mask.sum()), read
 
 
-def _trial(name: str, answer: str, prompt: Prompt, reward: Reward) -> Trial:
-    completion = f"<thinking>...</thinking><answer>{answer}</answer>"
+def _trial(tried: Try, prompt: Prompt, reward: Reward) -> Trial:
     try:
-        scores = {part: float(value) for part, value in reward.score(completion, prompt).items()}
+        scores = {part: float(value) for part, value in reward.score(tried.completion, prompt).items()}
     except Exception as error:  # noqa: BLE001 - a reward may raise anything; it is shown on the card
-        return Trial(name=name, completion=completion, scores={}, problem=_words(error))
+        return Trial(prompt=prompt, tried=tried, scores={}, problem=_words(error))
     missing = [part for part in REQUIRED if part not in scores]
     unusable = [f"{part}={value}" for part, value in scores.items() if not math.isfinite(value)]
     problem = f"it returned no {', '.join(missing)}" if missing else f"it returned {', '.join(unusable)}" if unusable else ""
-    return Trial(name=name, completion=completion, scores=scores, problem=problem)
+    return Trial(prompt=prompt, tried=tried, scores=scores, problem=problem)
 
 
 def _words(error: Exception) -> str:

@@ -142,8 +142,13 @@ def _read_training(folder: Path, notes: list[str]) -> tuple[dict[str, Draws], li
 
 
 def _read_heldout(folder: Path, when: str, notes: list[str]) -> list[HeldoutPrompt] | None:
+    """Read `before` or `after`; before the end of a run its latest validation takes the place of `after`."""
     name = f"heldout/{when}.jsonl"
-    if _missing(folder / name, f"held-out scores {when} training are not known", notes):
+    steps = sorted((folder / "heldout").glob("step_*.jsonl"), key=lambda path: int(path.stem.removeprefix("step_")))
+    if when == "after" and steps and not (folder / name).exists():
+        name = f"heldout/{steps[-1].name}"
+        notes.append(f"heldout/after.jsonl is missing: {name}, the latest validation, takes its place.")
+    elif _missing(folder / name, f"held-out scores {when} training are not known", notes):
         return None
     return [_heldout_prompt(row) for row in json_rows(folder / name, name, notes)]
 
@@ -156,7 +161,7 @@ def _heldout_prompt(row: Row) -> HeldoutPrompt:
         answer=row.text("answer"),
         answer_type=row.text("answer_type"),
         samples=tuple(_completion(sample) for sample in row.list_of("samples")),
-        greedy=_completion(row.inner("greedy", row.fields.get("greedy"))),
+        greedy=_completion(row.inner("greedy")),
     )
 
 

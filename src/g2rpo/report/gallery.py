@@ -14,7 +14,7 @@ PER_TASK = 6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shown:
-    """A card: the prompt, why it is shown, its pictures with marks, and both sides (None if there is none)."""
+    """A card: a prompt, why it is shown, its pictures with marks, and its answers on both sides."""
 
     prompt: HeldoutPrompt
     why: str
@@ -31,7 +31,7 @@ def gallery(run: Run) -> list[Shown]:
 
 
 def choose(pairs: Sequence[Pair]) -> list[tuple[Pair, str]]:
-    """Return the chosen prompts of one task, each with the reason; the scores after training count as soon as there are any."""
+    """Return the chosen prompts of one task with the reasons; scores after training count first."""
     by_id = {_question(pair).id: pair for pair in pairs}
     before = {name: sampled_score(pair[0]) for name, pair in by_id.items() if pair[0] is not None}
     after = {name: sampled_score(pair[1]) for name, pair in by_id.items() if pair[1] is not None}

@@ -16,7 +16,7 @@ MAX_PICTURES = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Picture:
-    """A picture as a data URI with its (width, height) in pixels, or the problem that keeps it from being shown."""
+    """A picture as a data URI with its (width, height) in pixels, or a problem in its place."""
 
     uri: str = ""
     size: tuple[int, int] = (0, 0)
@@ -26,7 +26,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """An outline over a picture: the path of an SVG on the grid from 0 to 1000, its CSS classes, and its name in the key."""
+    """An outline over a picture: CSS classes, path on the grid from 0 to 1000, name in the key."""
 
     kind: str
     path: str
@@ -39,7 +39,7 @@ def data_uri(content: bytes, kind: str) -> str:
 
 
 def pictures(folder: Path, prompt_id: str) -> list[Picture]:
-    """Return the first pictures that were kept of a prompt; an unreadable file becomes a sentence."""
+    """Return the first kept pictures of a prompt; an unreadable file becomes a sentence."""
     paths = picture_paths(folder, prompt_id)
     left = len(paths) - MAX_PICTURES
     return [_picture(path) for path in paths[:MAX_PICTURES]] + [Picture(problem=f"and {left} more pictures")] * (left > 0)
@@ -57,7 +57,7 @@ def _picture(path: Path) -> Picture:
 
 
 def boxes_of(answers: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
-    """Return the box that each answer names, on the grid from 0 to 1000; nothing unless the gold answer is a box.
+    """Return the box that each answer names; nothing unless the gold answer is a box.
 
     >>> boxes_of({"gold": '{"boxes": [1, 2, 30, 40]}', "after": "B"})
     {'gold': (1.0, 2.0, 30.0, 40.0)}

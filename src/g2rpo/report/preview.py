@@ -52,7 +52,7 @@ class Preview:
             next_of: The next prompt of a task in the order of training.
             seed: Of that order, to be named on the page.
             encoder: Of the model folder.
-            reward: Judges the gold answer, an empty one and garbage.
+            reward: Judges the gold answer, the same in the form that the prompt asks for, and wrong answers.
         """
         loading, skipped = loading_of(source), index_skips(source)
         examined: list[Examined] = []

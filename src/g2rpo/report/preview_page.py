@@ -1,4 +1,4 @@
-"""The page of a preview: what was looked at and what is wrong, a table of tasks, and a card for each prompt."""
+"""The page of a preview: what is wrong, a table of tasks, and a card for each prompt."""
 
 import math
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import Any
 
 from g2rpo.model.encoder import IMAGE_TOKEN
 from g2rpo.records import TASKS
-from g2rpo.report.examine import GARBAGE, NEARLY, SCORES, Examined, Marks, Shown, Trial, complaint
+from g2rpo.report.examine import NEARLY, SCORES, Examined, Marks, Shown, Trial, complaint
 from g2rpo.report.picture import Mark, Picture, box_marks
 from g2rpo.report.render import Cell, render, share_text, shorten_middle, task_cell
 from g2rpo.report.settings import Settings
@@ -62,7 +62,6 @@ def preview_page(seen: Seen) -> str:
         tasks=[task for task in TASKS if task in seen.sizes],
         rows=[_task_row(seen, task) for task in TASKS if task in seen.sizes],
         cards=cards,
-        garbage=GARBAGE,
         scores=SCORES,
         unlisted=sum(seen.skipped.values()) - len(seen.skipped_records),
     )
@@ -132,7 +131,7 @@ def _card(found: Examined, anchor: str) -> dict[str, Any]:
         "marks": _marks(found.marks) if alone else [],
         "large": "large" if any(image.size[0] > 192 for image in found.images) else "",
         "unclear": not alone and bool(found.images) and bool(found.marks.numbers()),
-        "trials": [(trial.name, _verdicts(trial)) for trial in found.trials],
+        "trials": [(trial.name, shorten_middle(trial.answer), _verdicts(trial)) for trial in found.trials],
         "chat": chat_pieces(found),
     }
 
@@ -144,7 +143,7 @@ def _picture(image: Shown, marks: Marks) -> Picture:
 
 
 def _in_pixels(size: tuple[int, int], marks: Marks) -> list[str]:
-    """Return the place of the gold answer in the stored image, to compare with what an annotation tool says."""
+    """Return the place of the gold answer in pixels of the stored image."""
     lines = []
     if marks.box:
         corners = (value * size[i % 2] / 1000 for i, value in enumerate(marks.box))
@@ -159,7 +158,7 @@ def _marks(marks: Marks) -> list[Mark]:
 
 
 def _verdicts(trial: Trial) -> list[tuple[str, bool]]:
-    """Return each part of the reward as text, and whether it is wrong; one sentence if there is no verdict."""
+    """Return each part of the reward as text, and whether it is wrong."""
     if trial.problem:
         return [("not judged", True)]
     wrong = bool(complaint(trial))
@@ -171,7 +170,7 @@ def _number(value: float | None) -> str:
 
 
 def chat_pieces(found: Examined) -> list[tuple[str, bool]]:
-    """Return the text that the model reads in pieces; True marks the placeholder of an image, with its number of tokens."""
+    """Return what the model reads in pieces; True marks an image, with its number of tokens."""
     texts = shorten_middle(found.chat).split(IMAGE_TOKEN)
     counts = [image.tokens for image in found.images]
     whole = len(texts) == len(counts) + 1  # False if the text itself contains the placeholder, or was cut

@@ -1,4 +1,4 @@
-"""Pages as one string: jinja2 templates with autoescape, and style, script and plotly.js inside the page."""
+"""Pages as one string: jinja2 templates with autoescape, with style and scripts inside."""
 
 import math
 from base64 import b64encode
@@ -12,15 +12,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 TEXT_LIMIT = 3000
-"""Characters of a text that a page shows; the middle of a longer one is left out, since answers come last."""
+"""Characters of a text that a page shows; a longer one loses its middle: answers come last."""
 Cell = str | Mapping[str, str]
-"""A cell of a table: text, or `text` with a CSS class `kind`, a link `href`, or the colored name of a `task`."""
+"""A cell of a table: text, `text` with a CSS class `kind` or a link `href`, or a `task`."""
 
 
 def render(template: str, *, title: str, **context: Any) -> str:
     """Return a whole page that loads nothing. Every value is escaped by jinja2.
 
-    The content policy names the scripts by their hashes, so that no other script runs, whatever a completion contains.
+    The content policy names the scripts by their hashes, so that no other script can run.
     """
     scripts = {"plotly": _plotly(), "script": _asset("page.js")}
     page = _environment().get_template(template)
@@ -37,9 +37,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.do"],
     )
-    environment.filters |= {
-        "score": score_text, "duration": duration_text, "shorten": shorten_middle, "share": share_text,
-    }  # fmt: skip
+    environment.filters |= {"shorten": shorten_middle}
     return environment
 
 

@@ -21,30 +21,20 @@ class Row:
     fields: Mapping[str, Any]
 
     def text(self, key: str) -> str:
-        """A string."""
-        value = self._value(key)
-        if not isinstance(value, str):
-            raise ValueError(f"{self.place}: {key}: expected text, got {value!r}")
-        return value
+        """Return a string."""
+        return self._value(key, str, "text")
 
     def number(self, key: str) -> float:
-        """A number; null, which stands for one that could not be computed, is NaN."""
-        value = self._value(key)
-        if value is None:
-            return math.nan
-        if not isinstance(value, int | float):
-            raise ValueError(f"{self.place}: {key}: expected a number or null, got {value!r}")
-        return float(value)
+        """Return a number; null, which stands for one that could not be computed, is NaN."""
+        value = self._value(key, int | float | None, "a number or null")
+        return math.nan if value is None else float(value)
 
     def whole(self, key: str) -> int:
-        """A whole number."""
-        value = self._value(key)
-        if not isinstance(value, int):
-            raise ValueError(f"{self.place}: {key}: expected a whole number, got {value!r}")
-        return value
+        """Return a whole number."""
+        return self._value(key, int, "a whole number")
 
     def task(self) -> str:
-        """One of `TASKS`."""
+        """Return one of `TASKS`."""
         task = self.text("task")
         try:
             task_index(task)
@@ -52,23 +42,24 @@ class Row:
             raise ValueError(f"{self.place}: {error}") from None
         return task
 
-    def inner(self, key: str, value: Any) -> Self:
-        """A JSON object inside this one."""
-        if not isinstance(value, Mapping):
-            raise ValueError(f"{self.place}: {key}: expected a JSON object, got {value!r}")
-        return type(self)(f"{self.place}: {key}", value)
+    def inner(self, key: str) -> Self:
+        """Return a JSON object inside this one."""
+        fields = self._value(key, Mapping, "a JSON object")
+        return type(self)(f"{self.place}: {key}", fields)
 
     def list_of(self, key: str) -> list[Self]:
-        """JSON objects in a list."""
-        value = self._value(key)
-        if not isinstance(value, list):
-            raise ValueError(f"{self.place}: {key}: expected a list, got {value!r}")
-        return [self.inner(f"{key}[{i}]", item) for i, item in enumerate(value)]
+        """Return the JSON objects in a list."""
+        items = self._value(key, list, "a list")
+        named = type(self)(self.place, {f"{key}[{i}]": item for i, item in enumerate(items)})
+        return [named.inner(name) for name in named.fields]
 
-    def _value(self, key: str) -> Any:
+    def _value(self, key: str, kind: Any, words: str) -> Any:
         if key not in self.fields:
             raise ValueError(f"{self.place}: key {key!r} is missing")
-        return self.fields[key]
+        value = self.fields[key]
+        if not isinstance(value, kind):
+            raise ValueError(f"{self.place}: {key}: expected {words}, got {value!r}")
+        return value
 
 
 def json_rows(path: Path, name: str, notes: list[str]) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""Writes the report of a run into its folder: held-out scores, errors, benchmarks, curves, completions, configuration."""
+"""Writes the report of a run into its folder."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -26,9 +26,14 @@ BENCHMARK_COLUMNS = ("score", "low", "high", "parse_rate", "rows", "rows_from", 
 def write_report(folder: Path, summary: dict[str, Any] | None = None) -> Path:
     """Write `report.html` into a run folder, whole or not at all, and return its path.
 
-    `summary` is what a run is about to write into `summary.json`, which comes last; None reads the file. Works on a run that has
-    not finished: the page says what is missing. Raises `ValueError` for a folder that is no run folder, and for a broken row
-    with its file and line.
+    Works on a run that has not finished: the page says what is missing.
+
+    Args:
+        folder: The run folder.
+        summary: What the run is about to write into `summary.json`; None reads the file.
+
+    Raises:
+        ValueError: If the folder is no run folder, or a row is broken, with its file and line.
     """
     target = folder / "report.html"
     write_whole(target, page(read_run(folder, summary)))
@@ -70,13 +75,13 @@ def _tiles(run: Run, sampled: Comparison, greedy: Comparison) -> list[tuple[str,
         words = _arrow(score_text, own.before.get("macro", math.nan), own.after.get("macro", math.nan))
         change = change_cell(own.change("macro"))
         scores.append((f"Held-out score, {name}", words, remark, None if change == "-" else change))
-    done = int(run.summary["steps"]) if run.summary and "steps" in run.summary else len(run.metrics)
+    done = int(run.summary["steps"]) if run.summary and "steps" in run.summary else max(run.metrics, default=0)
     planned = run.settings.max_steps
     if "train" in run.stage_s:
         took, remark = run.stage_s["train"], f"{duration_text(sum(run.stage_s.values()))} for the whole run"
     else:
         took, remark = math.fsum(run.column("time/step_s")[1]), "sum of time/step_s"
-    steps = f"of {planned}" if planned is not None and planned > 0 else "rows of metrics.csv"
+    steps = f"of {planned}" if planned is not None and planned > 0 else "last step of metrics.csv"
     return [*scores, ("Steps", str(done), steps, None), ("Training time", duration_text(took), remark, None)]
 
 
@@ -116,7 +121,7 @@ def _error_row(run: Run, task: str) -> list[Cell]:
 
 
 def benchmark_table(run: Run) -> dict[str, Any]:
-    """Return rows, header and caption of the benchmark scores beside the paper's; no rows if none was run."""
+    """Return the benchmark scores beside the paper's; no rows if none was run."""
     summary = run.summary or {}
     benchmarks: Mapping[str, Any] = summary.get("benchmarks") or {}
     rows = []
@@ -130,8 +135,8 @@ def benchmark_table(run: Run) -> dict[str, Any]:
         rows.append(["mean", score_text(float(macro)), *[""] * (len(BENCHMARK_COLUMNS) + 1)])
     demo = any(row.get("rows_from") == DEMO for row in benchmarks.values())
     caption = (
-        "Headline score with its 95% interval over rows, the share of completions in which an answer was found, and the scores of "
-        "the paper (arXiv 2604.08539)." + (f" {NOT_COMPARABLE}" if demo else "")
+        "Headline score with its 95% interval over rows, the share of completions in which an "
+        "answer was found, and the scores of the paper (arXiv 2604.08539)." + (f" {NOT_COMPARABLE}" if demo else "")
     )
     return {
         "benchmark_columns": ["benchmark", *BENCHMARK_COLUMNS, "base", "OpenVLThinkerV2"],

@@ -1,4 +1,4 @@
-"""What completions.jsonl holds: the numbers of every completion, and the prompts that the report shows with their whole group."""
+"""What completions.jsonl holds: numbers of every completion, and the prompts that pages show."""
 
 from array import array
 from collections.abc import Iterable, Mapping, MutableSequence
@@ -56,7 +56,7 @@ class TrainingPrompt:
 
 
 def read_training(rows: Iterable[Row]) -> tuple[dict[str, Draws], list[TrainingPrompt]]:
-    """Read rows in the order of the file and keep only their numbers, and the prompts that the report shows."""
+    """Read rows in the order of the file; keep their numbers and the prompts that pages show."""
     draws: dict[str, Draws] = {}
     kept: list[TrainingPrompt] = []
     current: dict[str, TrainingPrompt] = {}
@@ -80,7 +80,7 @@ def read_training(rows: Iterable[Row]) -> tuple[dict[str, Draws], list[TrainingP
 
 def _completion(row: Row) -> TrainingCompletion:
     accuracy, form = row.number("accuracy"), row.number("format")
-    parts = row.inner("parts", row.fields["parts"]) if "parts" in row.fields else None
+    parts = row.inner("parts") if "parts" in row.fields else None
     return TrainingCompletion(
         text=row.text("completion"),
         verdict=verdict(accuracy, form, finished=row.fields.get("finished") is not False),

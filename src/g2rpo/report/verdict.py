@@ -7,7 +7,7 @@ NEARLY = 1e-9
 
 
 def verdict(accuracy: float, form: float, *, finished: bool = True, failed: bool = False) -> str:
-    """Return the first of these that applies: unreadable, truncated, format, wrong, partly right, right.
+    """Return the first that applies: unreadable, truncated, format, wrong, partly right, right.
 
     Args:
         accuracy: In [0, 1]; NaN if it could not be computed.
@@ -15,8 +15,8 @@ def verdict(accuracy: float, form: float, *, finished: bool = True, failed: bool
         finished: False if the completion reached the longest length.
         failed: True if the reward raised an error.
 
-    >>> verdict(1.0, 1.0), verdict(0.0, 1.0), verdict(0.4, 1.0), verdict(1.0, 0.0), verdict(0.0, 0.0, finished=False)
-    ('right', 'wrong', 'partly right', 'format', 'truncated')
+    >>> verdict(1.0, 1.0), verdict(0.4, 1.0), verdict(1.0, 0.0), verdict(0.0, 0.0, finished=False)
+    ('right', 'partly right', 'format', 'truncated')
     """
     if failed or not math.isfinite(accuracy):
         return "unreadable"

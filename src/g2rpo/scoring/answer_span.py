@@ -12,6 +12,10 @@ _CUE = re.compile(
     re.IGNORECASE,
 )
 _SO = re.compile(r"(?:[,;.]\s++|\n\s*+|^)(?:so|thus|hence|therefore)\b,?|\\therefore|∴|⇒|→|=>|\\implies|\\Rightarrow|\\rightarrow")
+_REASON = re.compile(
+    r"[.,;]?\s++(?:this is |that is why |it is )?(?:because|since|that is|i\.e\.|which)\b|\s++\([^()]*+\)[.\s]*+$", re.IGNORECASE
+)
+_DOUBT = re.compile(r"\b(?:no|not|wait|wrong|incorrect|actually|but|however|sorry|instead|or|mod)\b|n't\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"\n|(?<=[^.\s])\.(?=\s)|(?<=\$)\.")
 _OPEN_BOX = re.compile(r"\\(?:boxed|fbox)\s*+\{?")
 
@@ -32,14 +36,16 @@ def spans(text: str) -> list[str]:
         return _starts(tail[cues[-1] :])
     found = [text] if len(text) <= LONGEST else []
     turns = [turn.end() for turn in _SO.finditer(tail)]
+    reason = _REASON.search(tail) if found else None
+    found += [text[: reason.start()]] if reason and not _DOUBT.search(tail, reason.start()) else []
     return found + (_starts(tail[turns[-1] :]) if turns else [])
 
 
 def _starts(text: str) -> list[str]:
-    """A text, its first line and its first sentence."""
+    """A text, and its first line or sentence if the rest does not take it back."""
     text = text.strip(" \t\r\n:")
     first = _SENTENCE.split(text, maxsplit=1)[0].strip()
-    return [text] if first == text else [text, first]
+    return [text] if first == text or _DOUBT.search(text, len(first)) else [text, first]
 
 
 def _last_box(text: str) -> str | None:

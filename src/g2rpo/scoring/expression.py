@@ -132,7 +132,7 @@ def _dressed_down(span: str) -> str:
     """A span in plain signs, without the marks of emphasis, quotes and abbreviations around or in it."""
     text = _EMPHASIS.sub("", canonical(span)).strip()
     whole = _WHOLE_EMPHASIS.fullmatch(text)
-    return _ABBREVIATION.sub(r"\1", whole[2] if whole else text)
+    return _ABBREVIATION.sub(r"\1", whole[2] if whole else text).rstrip("\\ ")
 
 
 def _same_text(answer: str, gold: str) -> bool:
@@ -144,4 +144,5 @@ def _squeezed(text: str) -> str:
     """The last span without white space and signs that say nothing."""
     found = spans(text)
     span = found[-1] if found else text
-    return _SILENT.sub("", _dressed_down(span)).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").rstrip(".")
+    short = _SILENT.sub("", _dressed_down(span)).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").rstrip(".")
+    return short or span.strip(" $.")

@@ -5,13 +5,14 @@ from dataclasses import replace
 from fractions import Fraction
 from zlib import crc32
 
-from g2rpo.scoring.expression_forms import Form, Infinite, Named, Quantity, Region, Relation, Several, Stretch
+from g2rpo.scoring.expression_forms import Form, Infinite, Named, Quantity, Region, Relation, Several, Stretch, Words
 from g2rpo.scoring.expression_reader import region_of
 from g2rpo.scoring.expression_value import Node, Unreadable, Value, equal, evaluate, functions, inexact, symbols
 
 _POINTS = 3
 _CLOSE = 1e-6
 """Relative difference at which a decimal literal still has the value of the gold one."""
+_FILLERS = frozenset(("it", "is", "=", "on", "in", "at", "the", "a", "an", "answer"))
 _DEGREE: Node = ("/", ("constant", r"\pi"), ("number", Fraction(180)))
 
 
@@ -38,6 +39,8 @@ def same(answer: Form, gold: Form) -> bool:
         return _same_several(answer, gold)
     if isinstance(answer, Several) or isinstance(gold, Several):
         return _same_single(answer, gold)
+    if isinstance(answer, Words) and isinstance(gold, Words):
+        return answer == gold or (set(answer.text.removesuffix(gold.text).split()) <= _FILLERS and answer.text.endswith(f" {gold.text}"))
     return answer == gold
 
 

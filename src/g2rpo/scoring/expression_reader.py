@@ -9,7 +9,7 @@ from g2rpo.scoring.expression_forms import EVERYTHING, Dots, Form, Infinite, Nam
 from g2rpo.scoring.expression_parser import parse
 from g2rpo.scoring.expression_pieces import left_side_name, partner, quantity_of, split, unwrapped
 from g2rpo.scoring.expression_tokens import Token
-from g2rpo.scoring.expression_value import Unreadable, equal, evaluate
+from g2rpo.scoring.expression_value import Unreadable, evaluate, inexact
 
 MOST_ITEMS = 100
 _BRACKETS = ("(", "[", "{", r"\{", r"\langle")
@@ -125,10 +125,15 @@ def _one_value(parts: list[list[Token]], signs: list[str]) -> Form:
     last = closed[-1][1]
     for place, side in closed[:-1]:
         rough = "≈" in signs[place:] or last.decimal or side.decimal
-        if not equal(evaluate(side.node, {}), evaluate(last.node, {}), 0.01 if rough else 1e-9):
+        if not _alike(side, last, 0.02 if rough else 1e-9):
             raise Unreadable("a chain of different values")
     best = next((side for _, side in closed if not side.decimal), closed[0][1])
     return replace(best, unit=best.unit or last.unit, face=best.face or last.face)
+
+
+def _alike(left: Quantity, right: Quantity, tolerance: float) -> bool:
+    values = [inexact(evaluate(side.node, {})).value for side in (left, right)]
+    return abs(values[0] - values[1]) <= tolerance * max(map(abs, values)) + 1e-12
 
 
 def _comparison(left: list[Token], sign: str, right: list[Token]) -> Form:
@@ -266,8 +271,20 @@ def region_of(form: Form) -> Region:
     raise Unreadable("no interval")
 
 
+def _both(*regions: Region) -> Region:
+    """What lies in two half-lines, one of which bounds it from below and one from above."""
+    ends = [stretch for region in regions for stretch in region.stretches]
+    if len(ends) == 2 and isinstance(ends[0].low, Infinite):
+        ends.reverse()
+    if len(ends) != 2 or not isinstance(ends[0].high, Infinite) or not isinstance(ends[1].low, Infinite):
+        raise Unreadable("several inequalities that are no interval")
+    return Region(regions[0].name, (Stretch(ends[0].low, ends[1].high, ends[0].low_closed, ends[1].high_closed),))
+
+
 def _united(regions: list[Region], union: bool) -> Region:
     names = {region.name for region in regions if region.name}
-    if len(names) > 1 or not union:
+    if len(names) > 1:
         raise Unreadable("a union over several names")
+    if not union:
+        return _both(*regions)
     return Region(names.pop() if names else "", tuple(stretch for region in regions for stretch in region.stretches))

@@ -44,7 +44,7 @@ COMMANDS: Mapping[str, str] = table(
 """Commands of LaTeX and the sign that each one is; `\u2223` stands for a vertical bar."""
 SILENT = word_set(
     r"""\left \right \big \Big \bigl \bigr \Bigl \Bigr \displaystyle \textstyle \, \; \! \: \quad \qquad \limits
-    \$ \( \) \[ \] \nobreak \bf \rm \it \hfill \triangle \angle \measuredangle \overrightarrow \overline \vec
+    \$ \( \) \[ \] \nobreak \bf \rm \it \hfill \triangle \angle \measuredangle \overrightarrow \overline \underline \vec
     \hat \boldsymbol \mathbf"""
 ) | {"\\ ", "\\\n"}
 """Commands that do not change what an expression says."""

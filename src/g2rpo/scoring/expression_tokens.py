@@ -19,6 +19,8 @@ _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
 _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _RANGE = re.compile(r"(?<=\d)(\s*+)–(?=\s*+\d)")
 _FONT = re.compile(r"\{\s*+\\(?:rm|bf|it)\s++([^{}]*+)\}")
+_ANGLE = re.compile(r"(?:∠|\\(?:measured)?angle(?![A-Za-z]))\s*+(\d++)")
+_SYSTEM = re.compile(r"\\(?:begin|end)\s*+\{(?:cases|aligned|align\*?|array|gathered)\}|&")
 _MATRIX = re.compile(r"\\(begin|end)\s*+\{[A-Za-z]*?matrix\*?\}")
 _BLACKBOARD = re.compile(r"\\mathbb\s*+(?:\{\s*+([A-Z])\s*+\}|([A-Z]))")
 _DEGREES = re.compile(r"\^\s*+(?:\{\s*+\\circ\s*+\}|\\circ(?![A-Za-z]))")
@@ -62,6 +64,7 @@ class Token:
 
 def canonical(text: str) -> str:
     """The text with typographic signs, full-width digits and raised digits in their plain spelling."""
+    text = _ANGLE.sub(r"\\theta_{\1}", text)
     text = _RAISED_RUN.sub(lambda run: f"^{{{run[0].translate(_RAISED)}}}", text)
     text = _LOWERED_RUN.sub(lambda run: f"_{{{run[0].translate(_LOWERED)}}}", text)
     text = unicodedata.normalize("NFKC", text.translate(_TRANSLATION)).translate(_TRANSLATION)
@@ -76,6 +79,8 @@ def tokens(text: str) -> list[Token] | None:
     >>> [token.text for token in tokens(r"2\dfrac{x}{3} \leq 1,000")]
     ['2', '\\frac', '{', 'x', '}', '{', '3', '}', '<=', '1000']
     """
+    if r"\begin" in text and _SYSTEM.match(text):  # one equation a line
+        text = _SYSTEM.sub("", text).strip().removesuffix("\\\\").replace("\\\\", ",")
     text = _BLACKBOARD.sub(r"\\bb\1\2 ", _MATRIX.sub(r"\\\1matrix ", text))
     text = _FONT.sub(r"\\text{\1}", text)
     for _ in range(3):  # \text{... \mathrm{cm}}

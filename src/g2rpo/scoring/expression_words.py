@@ -14,13 +14,17 @@ _EQUALS = word_set("is are equals equal was be been")
 _NEGATIVE = word_set("minus negative")
 _CHANGES = word_set(
     """not no never neither nor isn aren wasn doesn don didn cannot can without except unless if
-    between from through to until least most more less than greater fewer larger smaller bigger over under above below
-    up down out exceeds approaches half halves third thirds quarter quarters fourth fourths double twice thrice triple
-    plus squared cubed square cube root roots times divided multiplied power factorial log logarithm
-    reciprocal inverse opposite percent modulo mod remainder hundred thousand million billion trillion dozen
-    wrong incorrect false unknown either maybe perhaps possibly undetermined indeterminate infinitely of ago"""
+    until least most more less than greater fewer larger smaller bigger exceeds approaches
+    half halves double twice thrice triple plus squared cubed root roots divided multiplied factorial log logarithm
+    reciprocal inverse opposite modulo mod remainder hundred thousand million billion trillion dozen
+    wrong incorrect false unknown either maybe perhaps possibly undetermined indeterminate infinitely ago"""
 )
 """Words that change the number beside them, or that take it back."""
+_CHANGES_NEXT = word_set(
+    """of from to out up over under above below between through down square cube third thirds quarter quarters fourth
+    fourths times power"""
+)
+"""Words that change the number they stand before, if nothing such as `is` or a colon separates them."""
 _CHANGES_ELSEWHERE = frozenset("不非或至到否约")
 _EDGES = word_set(", . ; : ! ? ' ( ) & =")
 
@@ -48,10 +52,11 @@ def read_text(tokens: Sequence[Token]) -> Form:
         return EVERYTHING
     if not found:
         return Words(" ".join(words))
-    if len(found) > 1:
+    if len(found) > 1:  # `the distance from A to B is 5`
+        found = [chunk for chunk in found if not all(token.kind in ("symbol", "word") for token in chunk)]
+    if len(found) != 1:
         raise Unreadable("several expressions among words")
-    before = [word for word in words if word in _CHANGES or set(word) & _CHANGES_ELSEWHERE]
-    if [word for word in before if not (word == "of" and _precedes(tokens, "of", found[0]))]:
+    if any(word in _CHANGES or set(word) & _CHANGES_ELSEWHERE for word in words) or _changed(tokens, found[0]):
         raise Unreadable("a word changes the number")
     return read_form(found[0])
 
@@ -60,10 +65,16 @@ def _has_value(chunk: list[Token]) -> bool:
     return any(token.kind == "number" or token.text in (r"\pi", r"\infty", ")", "}") for token in chunk)
 
 
-def _precedes(tokens: Sequence[Token], word: str, chunk: list[Token]) -> bool:
-    """Whether a word stands before the expression, where it belongs to other words: `the length of the side is 5`."""
-    start = next((k for k, token in enumerate(tokens) if token is chunk[0]), 0)
-    return all(k < start for k, token in enumerate(tokens) if token.text.lower() == word)
+def _changed(tokens: Sequence[Token], chunk: list[Token]) -> bool:
+    """Whether one of the words directly before an expression changes it: `up to 5`, and not `the sum of both is 5`."""
+    if any(token.text == "=" for token in chunk):
+        return False
+    place = next(k for k, token in enumerate(tokens) if token is chunk[0]) - 1
+    while place >= 0 and tokens[place].text not in ("=", ":"):
+        if tokens[place].kind == "word" and tokens[place].text.lower() in _CHANGES_NEXT:
+            return True
+        place -= 1
+    return False
 
 
 def _with_signs(tokens: Sequence[Token]) -> list[Token]:

@@ -14,16 +14,19 @@ _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9,
 _WORDS = re.compile(r"[A-Za-z]+")
 _ANY = "|".join((*_VALUES, *_SCALES))
 _PHRASE = re.compile(rf"(?<![\w\\])(?:{'|'.join(_VALUES)})(?:(?:[\s-]++(?:and\s++)?)(?:{_ANY}))*+(?!\w)", re.IGNORECASE)
+_PARTS = {"half": 2, "halve": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10}
+_SHARE = re.compile(rf"(?<![\w.])(\d{{1,3}})[\s-]++({'|'.join(_PARTS)})s?+(?!\w)", re.IGNORECASE)
 _SCALED = re.compile(r"(\d)\s*+(hundred|thousand|million|billion|trillion)s?+(?!\w)", re.IGNORECASE)
 
 
 def with_digits(text: str) -> str:
     """The text with its numbers in words written in digits, and `12.5 million` as `12.5e6`.
 
-    >>> with_digits("twenty-one cats"), with_digits("$12.5 million"), with_digits("someone")
-    ('21 cats', '$12.5e6', 'someone')
+    >>> with_digits("twenty-one cats"), with_digits("$12.5 million"), with_digits("three quarters"), with_digits("someone")
+    ('21 cats', '$12.5e6', '(3/4)', 'someone')
     """
     text = _PHRASE.sub(_in_digits, text)
+    text = _SHARE.sub(lambda match: f"({match[1]}/{_PARTS[match[2].lower()]})", text)
     return _SCALED.sub(lambda match: f"{match[1]}e{len(str(_SCALES[match[2].lower()])) - 1}", text)
 
 

@@ -21,6 +21,7 @@ _TABLE = {
     "energy": {"J": "1", "kJ": "1000", "eV": "1.602176634e-19", "kWh": "3600000"},
     "power": {"W": "1", "kW": "1000"},
     "voltage": {"V": "1"},
+    "resistance": {"ohm": "1", "Omega": "1"},
     "current": {"A": "1", "mA": "0.001"},
     "charge": {"C": "1"},
     "pressure": {"Pa": "1", "kPa": "1000", "atm": "101325"},
@@ -139,4 +140,6 @@ def _exponent(tokens: Sequence[Token], place: int) -> tuple[int, int]:
         return (int(inner), texts.index("}") + 1) if inner.lstrip("-").isdigit() and len(inner) < 4 else (1, 0)
     if texts[:1] == ["^"] and len(texts) > 1 and texts[1].isdigit() and len(texts[1]) == 1:
         return int(texts[1]), 2
+    if texts and texts[0] in ("2", "3") and not tokens[place].spaced:  # `cm2`
+        return int(texts[0]), 1
     return 1, 0

@@ -1,20 +1,33 @@
-"""What W&B hears of a step besides its metrics."""
+"""What loggers show of a rollout batch besides its numbers: bands, completions and their pictures."""
 
 from typing import Any
 
 import lightning as L
 
 from g2rpo.tracking.bands import band_columns
+from g2rpo.tracking.samples import show_completions
 from g2rpo.tracking.wandb_tracker import trackers
 
 
 class TrackedSteps(L.Callback):
-    """Bands, completions, and the end of each step, for the loggers that are in W&B."""
+    """Gives bands, completions and pictures to each logger that can show them.
+
+    Args:
+        every_n_batches: Completions of every so many rollout batches are shown, those of the first included.
+        rows_per_task: Number of completions shown per task, the best and the worst among them; 0 shows none.
+        image_px: Longest side of a picture in pixels.
+    """
+
+    def __init__(self, *, every_n_batches: int = 10, rows_per_task: int = 2, image_px: int = 256) -> None:
+        for key, value, least in (("every_n_batches", every_n_batches, 1), ("rows_per_task", rows_per_task, 0), ("image_px", image_px, 16)):
+            if value < least:
+                raise ValueError(f"callbacks.completions.{key}: expected at least {least}, got {value}")
+        self.every_n_batches, self.rows_per_task, self.image_px = every_n_batches, rows_per_task, image_px
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Bands are logged with every step."""
         for tracker in trackers(trainer.loggers):
-            tracker.constants = band_columns(pl_module.shaping)
+            tracker.constants = band_columns(pl_module.algorithm.shaping)
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """The step before has got all its numbers."""
@@ -22,6 +35,10 @@ class TrackedSteps(L.Callback):
             tracker.end_step()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Completions of the step that was just learnt from."""
+        """Show completions of the rollout batch that was just learned from."""
         for tracker in trackers(trainer.loggers):
-            tracker.log_completions(pl_module.last_experience, pl_module.steps_done)
+            tracker.log_completions(outputs["experience"], trainer.global_step, pl_module.rollout_batch)
+        if trainer.is_global_zero and self.rows_per_task and (pl_module.rollout_batch - 1) % self.every_n_batches == 0:
+            show_completions(
+                trainer.loggers, outputs["experience"], trainer.global_step, per_task=self.rows_per_task, image_px=self.image_px
+            )

@@ -13,7 +13,7 @@ import wandb
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from g2rpo.metrics import METRICS, Metric, metric_of
+from g2rpo.metrics import METRICS, Metric, checked
 from g2rpo.records import Experience
 from g2rpo.tracking.identity import chosen, group_name, run_id, run_name, tags
 from g2rpo.tracking.rows import BENCHMARK_COLUMNS, COMPLETION_COLUMNS, benchmark_rows, completion_rows
@@ -33,7 +33,7 @@ class WandbTracker(Logger):
         entity: Whose project; None: your own.
         group: Runs that belong together; None: the name of the sweep folder, if there is one.
         job_type: What the run does: train, or evaluate.
-        tables_every: Completions of every so many steps become a table.
+        tables_every: Completions of every so many rollout batches become a table.
         rows_per_task: Completions of a task in one table.
         image_px: Longest side of an image in a table.
     """
@@ -80,16 +80,14 @@ class WandbTracker(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Adds numbers to a step; Lightning counts steps from 0, people from 1, and 0 is before the first."""
-        row = {name: float(value) for name, value in metrics.items() if name != "epoch"}
-        for column in row:
-            metric_of(column)
-        self._log(row | self.constants, (step or 0) + 1)
+        """Add numbers to a step, `trainer.global_step`: the optimizer updates done so far; 0 is before training."""
+        row = {name: float(value) for name, value in checked(metrics).items() if name != "epoch"}
+        self._log(row | self.constants, step or 0)
 
     @rank_zero_only
-    def log_completions(self, experience: Experience, step: int) -> None:
-        """A table of some completions of this rank, in the steps where one is due; `step` as people count."""
-        if self.rows_per_task and (step - 1) % self.tables_every == 0:
+    def log_completions(self, experience: Experience, step: int, rollout_batch: int) -> None:
+        """A table of some completions of this rank, in the rollout batches in which one is due; both counts start at 1."""
+        if self.rows_per_task and (rollout_batch - 1) % self.tables_every == 0:
             rows = completion_rows(step, experience, per_task=self.rows_per_task, image_px=self.image_px)
             self._log({"completions": _table(COMPLETION_COLUMNS, rows)}, step)
 

@@ -1,4 +1,4 @@
-"""Benchmarks in training: every n steps and at the end. The weights that did best on them are kept; the training reward has no say."""
+"""Benchmarks as a part of validation. The weights that did best are kept; the training reward has no say."""
 
 import json
 import logging
@@ -11,81 +11,87 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.trainer.states import TrainerFn
 
 from g2rpo.evaluation.plan import Plan
 from g2rpo.evaluation.results import Entry, macro
-from g2rpo.evaluation.suite import SuiteEvaluation, weights_digest
+from g2rpo.evaluation.suite import model_settings, weights_digest
 from g2rpo.model.checkpoint import save_checkpoint
 from g2rpo.tracking.wandb_tracker import trackers
+from g2rpo.training.progress import stage
+from g2rpo.training.validation import validation_name
 
 log = logging.getLogger("g2rpo")
-Heldout = Callable[[Any, str], float]
-"""Held-out macro score of a module in training; the name is that of the file with its completions."""
 
 
-class BenchmarkCallback(L.Callback):
-    """Asks the benchmarks on every rank, and writes on the first.
+class Benchmarks(L.Callback):
+    """Asks the benchmarks of `eval` in every validation, on every rank, before the held-out prompts.
 
-    `folder/eval` holds the predictions of the last step, `folder/eval/step_<n>` those of step n, `folder/checkpoints/best` the
-    weights with the highest mean over benchmarks. Without benchmarks, `eval.every_n_steps` asks the held-out prompts instead.
+    `folder/eval` holds the predictions of the last step, `folder/eval/step_<n>` those of step n, and `folder/checkpoints/best` the
+    weights with the highest mean over benchmarks or, without benchmarks, over the tasks of the held-out prompts.
 
     Args:
-        suite: The benchmarks; there may be none.
-        folder: Of the run.
-        model: Settings of the model that completions depend on besides the weights.
-        dtype: Of the weights that are written.
-        heldout: Measures the held-out prompts on one process.
+        folder: The run folder.
+        before: Whether benchmarks are also asked before training, in a `trainer.validate` at step 0.
+        keep_best: Whether to write `checkpoints/best`.
     """
 
-    def __init__(self, *, suite: SuiteEvaluation, folder: str | Path, model: dict[str, Any], dtype: str, heldout: Heldout) -> None:
-        self.suite, self.folder, self.model, self.dtype, self.heldout = suite, Path(folder), model, dtype, heldout
+    def __init__(self, *, folder: str | Path, before: bool = False, keep_best: bool = True) -> None:
+        self.folder, self.before, self.keep_best = Path(folder), before, keep_best
         self.entries: dict[str, Entry] = {}
+        """The scores of the last validation, by benchmark."""
         self.spent_s = 0.0
+        """Seconds spent on benchmarks."""
         self._plans: dict[str, Plan] = {}
         self._best = -math.inf
+        self._asked = False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """A resumed run goes on comparing with its own best; another run's is removed."""
         if not trainer.is_global_zero:
             return
         best = self.folder / "checkpoints" / "best"
-        if pl_module.steps_done and (best / "best.json").exists():
+        if trainer.global_step and (best / "best.json").exists():
             self._best = json.loads((best / "best.json").read_text(encoding="utf-8"))["score"]
         else:
             shutil.rmtree(best, ignore_errors=True)
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Measures where a step is due; the last one waits for `on_train_end`."""
-        every, step = self.suite.every_n_steps, pl_module.steps_done
-        if every is not None and step % every == 0 and trainer.global_step < trainer.max_steps:
-            self._measure(trainer, pl_module, self.folder / "eval" / f"step_{step}")
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Measures the weights that training ends with."""
-        if self.suite.benchmarks or self.suite.every_n_steps is not None:
-            self._measure(trainer, pl_module, self.folder / "eval")
-
-    def _measure(self, trainer: L.Trainer, module: Any, folder: Path) -> None:
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Ask the benchmarks; a killed evaluation goes on from its saved predictions."""
+        suite, name = pl_module.validation.suite, validation_name(trainer)
+        training = trainer.state.fn == TrainerFn.FITTING
+        self._asked = bool(suite.benchmarks) and not trainer.sanity_checking and (name != "before" or self.before)
+        if not self._asked:
+            return
         started_s = time.perf_counter()
-        step = module.steps_done
-        if self.suite.benchmarks:
-            model = {**self.model, "weights": weights_digest(module.policy.named_parameters())}
-            self.entries = self.suite.run(
-                module.engine, module.encoder, folder, model=model, device=module.device, stage=_quiet, plans=self._plans, overwrite=True
-            )
-            row = benchmark_row(self.entries)
-        else:
-            row = {"heldout/macro": self.heldout(module, f"step_{step}") if trainer.is_global_zero else math.nan}
-        if trainer.is_global_zero:
-            for logger in trainer.loggers:
-                logger.log_metrics(row, step=step - 1)
-            for tracker in trackers(trainer.loggers):
-                tracker.log_benchmarks(self.entries, step)
-            measure, score = next((name, row[name]) for name in ("benchmark/macro", "heldout/macro") if name in row)
-            log.info("step %d: %s %.4f", step, measure, score)
-            self._keep_if_best(module, step, measure, score)
-        trainer.strategy.barrier()
+        model = {**model_settings(pl_module.validation.model), "weights": weights_digest(pl_module.policy.named_parameters())}
+        folder = self.folder / "eval" / name if name.startswith("step_") else self.folder / "eval"
+        self.entries = suite.run(
+            pl_module.engine, pl_module.encoder, folder, model=model, device=pl_module.device, stage=_quiet if training else stage,
+            plans=self._plans, overwrite=name != "before",
+        )  # fmt: skip
         self.spent_s += time.perf_counter() - started_s
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Log the scores."""
+        if self._asked:
+            pl_module.log_scores(benchmark_row(self.entries))
+            for tracker in trackers(trainer.loggers):
+                tracker.log_benchmarks(self.entries, trainer.global_step)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Keep the weights if they are the best so far."""
+        if trainer.sanity_checking or validation_name(trainer) == "before" or not self.keep_best:
+            return
+        scores = {
+            name: float(trainer.callback_metrics[name]) for name in ("benchmark/macro", "val/macro") if name in trainer.callback_metrics
+        }
+        measure = "benchmark/macro" if self._asked else "val/macro"
+        if trainer.is_global_zero and measure in scores:
+            if self._asked:
+                log.info("step %d: %s %.4f", trainer.global_step, measure, scores[measure])
+            self._keep_if_best(pl_module, trainer.global_step, measure, scores[measure])
+        trainer.strategy.barrier()
 
     def _keep_if_best(self, module: Any, step: int, measure: str, score: float) -> None:
         if not score > self._best:
@@ -95,7 +101,7 @@ class BenchmarkCallback(L.Callback):
         new, old = best.with_name(".best_new"), best.with_name(".best_old")
         for leftover in (new, old):
             shutil.rmtree(leftover, ignore_errors=True)
-        save_checkpoint(module.policy, module.encoder, new, self.dtype)
+        save_checkpoint(module.policy, module.encoder, new, module.validation.model.dtype)
         (new / "best.json").write_text(json.dumps({"step": step, "measure": measure, "score": score}) + "\n", encoding="utf-8")
         if best.exists():
             best.rename(old)
@@ -113,5 +119,5 @@ def benchmark_row(entries: dict[str, Entry]) -> dict[str, float]:
 
 @contextmanager
 def _quiet(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """No bar of its own: that of training is still there."""
+    """Shows nothing: the progress bar of training is still there."""
     yield lambda count: None

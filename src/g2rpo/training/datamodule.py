@@ -1,6 +1,6 @@
 """Batches of prompts for the trainer: drawn from the stream, read, encoded; the state of the stream is in the checkpoint."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,10 +8,11 @@ import lightning as L
 from torch.utils.data import DataLoader, IterableDataset
 
 from g2rpo import ranks
-from g2rpo.data.loading import loading_of, place
+from g2rpo.data.loading import loading_of, place, reader
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.skips import skips_of
 from g2rpo.data.stream import PromptStream
+from g2rpo.evaluation.heldout import HeldoutBatch, HeldoutEvaluation
 from g2rpo.interfaces import Encoder
 from g2rpo.records import Prompt, PromptBatch
 from g2rpo.stopwatch import stage
@@ -29,10 +30,13 @@ class PromptDataModule(L.LightningDataModule):
         stream: The order of the prompts.
         encoder: Prompts to model inputs.
         num_prompts: Prompts per step, of all ranks together.
-        num_steps: Steps of the whole run; a resumed run draws the rest.
+        num_steps: Rollout batches of the whole run; a resumed run draws the rest.
+        heldout: Names the prompts of a validation; None: there is no validation.
     """
 
-    def __init__(self, *, stream: PromptStream, encoder: Encoder, num_prompts: int, num_steps: int) -> None:
+    def __init__(
+        self, *, stream: PromptStream, encoder: Encoder, num_prompts: int, num_steps: int, heldout: HeldoutEvaluation | None = None
+    ) -> None:
         super().__init__()
         if num_prompts < 1:
             raise ValueError(f"batch.prompts: expected at least 1 prompt per step, got {num_prompts}")
@@ -44,6 +48,7 @@ class PromptDataModule(L.LightningDataModule):
         self.encoder = encoder
         self.num_prompts = num_prompts
         self.num_steps = num_steps
+        self.heldout = heldout
 
     @stage("data")
     def draw(self) -> PromptBatch:
@@ -74,7 +79,19 @@ class PromptDataModule(L.LightningDataModule):
         """Batches for the steps that are left. Nothing is fetched ahead: the filter decides how much a step draws."""
         if self.num_prompts < ranks.world_size():
             raise ValueError(f"batch.prompts={self.num_prompts}: expected at least one prompt for each of {ranks.world_size()} processes")
+        sizes = ranks.listed([{task: self.stream.source.size(task, "train") for task in self.stream.mix.shares}])
+        if any(other != sizes[0] for other in sizes):
+            raise ValueError(
+                f"data: expected the same training prompts in every process, got {' / '.join(map(str, sizes))}. Do all read the same "
+                "files? If gold answers ran into isolation.timeout_s on some of them, raise it."
+            )
         return DataLoader(_Steps(self), batch_size=None)
+
+    def val_dataloader(self) -> Any:
+        """This rank's share of every batch of held-out prompts: as many batches on each rank."""
+        if self.heldout is None:
+            return []
+        return DataLoader(_HeldoutBatches(self, self.heldout.batches(self.stream.source)), batch_size=None)
 
     def state_dict(self) -> dict[str, Any]:
         """The place in the stream, and what was left out on the way there."""
@@ -154,3 +171,20 @@ class _Steps(IterableDataset[PromptBatch]):
     def __iter__(self) -> Iterator[PromptBatch]:
         for _ in range(self.data.num_steps):
             yield self.data.draw()
+
+
+class _HeldoutBatches(IterableDataset[HeldoutBatch]):
+    """Held-out prompts with their images; those that cannot be used are left out."""
+
+    def __init__(self, data: PromptDataModule, batches: Sequence[HeldoutBatch]) -> None:
+        self.data, self.batches = data, batches
+        self.read = reader(data.stream.source, data.encoder.fit)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[HeldoutBatch]:
+        for batch in self.batches:
+            place_of = {prompt.id: place for place, prompt in zip(batch.places, batch.prompts, strict=True)}
+            own = self.read(self.data._own(batch.prompts))
+            yield HeldoutBatch(start=batch.start, places=[place_of[prompt.id] for prompt in own], prompts=own)

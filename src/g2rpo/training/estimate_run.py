@@ -77,27 +77,27 @@ def estimated(cfg: DictConfig, parts: Parts, peek: Callable[[], Sequence[Prompt]
     processes, accelerator = processes_of(cfg.trainer), OmegaConf.select(cfg, "trainer.accelerator")
     device = machine(assumed, DTYPES[parts.model.dtype], piece_bytes, processes=processes, cpu=accelerator == "cpu")
     return estimate(
-        shape, workload_of(parts, lengths, processes), device, optimizer_bytes(parts.others["optimizer"], policy), processes,
+        shape, workload_of(parts, lengths, processes), device, optimizer_bytes(parts.algorithm.optimizer, policy), processes,
         assumed.completion_tokens,
     )  # fmt: skip
 
 
 def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
     """What one of `processes` does in a step."""
-    batch, engine, loss = parts.batch, parts.engine, parts.others["loss"]
+    batch, engine, loss = parts.algorithm.batch, parts.engine, parts.algorithm.loss
     sizes = max(batch.group_size, *batch.group_sizes().values(), 0)
     completion = engine.sampling.max_new_tokens
     prompts = -(-batch.prompts // processes)
     updates = min(batch.num_minibatches, prompts)
     together = micro_prompts(prompts, updates, batch.micro_prompts, batch.micro_tokens, lengths.longest + sizes * completion)
-    band = getattr(parts.others["shaping"], "entropy", None) is not None and together < -(-prompts // updates)
+    band = getattr(parts.algorithm.shaping, "entropy", None) is not None and together < -(-prompts // updates)
     own = isinstance(engine, OwnWeights)
     inside = float(getattr(engine, "memory_frac", 0.0))  # of the trainer's own device: a server has none of it
     return Workload(
         prompts=prompts, group_size=sizes, completion=completion, lengths=lengths, updates=updates, micro_prompts=together,
-        shared=parts.others["policy"].prefix == "shared", checkpointing=parts.model.gradient_checkpointing,
+        shared=parts.algorithm.prefix == "shared", checkpointing=parts.model.gradient_checkpointing,
         reference=bool(loss.kl_coef), extra_passes=bool(loss.kl_coef) + (loss.tis_clip is not None) + band,
-        redraws=parts.others["filter"].max_draws > 1, sampled_here=not own, engine_frac=inside,
+        redraws=parts.algorithm.group_filter.max_draws > 1, sampled_here=not own, engine_frac=inside,
         engine_stays=bool(inside) and not getattr(engine, "sleep", False),
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""`metrics.csv`: one row a step, always on. A resumed run goes on behind the checkpoint's last row."""
+"""`metrics.csv`: one row per rollout batch and validation, by `step`, always on. A resumed run appends to the checkpoint's last row."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from g2rpo.files import write_whole
-from g2rpo.metrics import metric_of
+from g2rpo.metrics import checked
 
 
 class MetricsCSV(Logger):
@@ -42,19 +42,17 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Adds the row of a step, or numbers to the last row; Lightning counts steps from 0, people from 1."""
-        numbers = {name: repr(float(value)) for name, value in metrics.items() if name != "epoch"}
-        for name in numbers:
-            metric_of(name)
-        row = {"step": str((step or 0) + 1), **numbers}
+        """Add numbers to the row of a step, `trainer.global_step`: the optimizer updates done so far; 0 is before training."""
+        numbers = {name: repr(float(value)) for name, value in checked(metrics).items() if name != "epoch"}
+        row = {"step": str(step or 0), **numbers}
         new = [name for name in row if name not in self._columns]
         self._columns += sorted(new)
-        same = bool(self._rows) and self._rows[-1]["step"] == row["step"]
-        if same:
-            self._rows[-1] |= row
+        same = next((own for own in reversed(self._rows) if own["step"] == row["step"]), None)
+        if same is not None:
+            same |= row
         else:
             self._rows.append(row)
-        if new or same or len(self._rows) == 1:
+        if new or same is not None or len(self._rows) == 1:
             self._rewrite()
         else:
             with self.path.open("a", newline="", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""What the configuration names, built."""
+"""Builds what the configuration names."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,19 +7,20 @@ from typing import Any, Self
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from g2rpo.data.mixture import TaskMix
 from g2rpo.evaluation.heldout import HeldoutEvaluation
 from g2rpo.evaluation.suite import SuiteEvaluation
-from g2rpo.interfaces import Advantage, Curriculum, Isolation, Loss, PromptSource, Reward, RolloutEngine
+from g2rpo.interfaces import Curriculum, Isolation, PromptSource, Reward, RolloutEngine
 from g2rpo.model.checkpoint import Checkpoint
-from g2rpo.training.batch_plan import BatchPlan
+from g2rpo.training.algorithm import Algorithm
+from g2rpo.training.trainer_flags import check_trainer
 
 
 @dataclass(kw_only=True)
 class Parts:
-    """Everything the configuration names that costs nothing to build. A typo in any of it ends the run before weights are loaded."""
+    """Everything the configuration names that is cheap to build. A typo in any of it ends the run before weights are loaded."""
 
     model: Checkpoint
     source: PromptSource
@@ -28,10 +29,9 @@ class Parts:
     engine: RolloutEngine
     reward: Reward
     isolation: Isolation
-    batch: BatchPlan
+    algorithm: Algorithm
     heldout: HeldoutEvaluation
     suite: SuiteEvaluation
-    others: dict[str, Any]
 
     @contextmanager
     def started(self) -> Iterator[Self]:
@@ -41,36 +41,52 @@ class Parts:
 
 
 def build_parts(cfg: DictConfig, *, source: PromptSource | None = None) -> Parts:
-    """Builds the cheap objects; errors carry the full key. A `source` takes the place of `cfg.data`."""
-    made = {
-        key: instantiate(cfg[key], _convert_="all") for key in ("advantage", "loss", "shaping", "filter", "equity", "optimizer", "policy")
-    }
-    check_kl_counts(made["loss"], made["advantage"])
+    """Build the cheap objects; errors carry the full key. A `source` takes the place of `cfg.data`."""
+    check_trainer(dict(OmegaConf.to_container(cfg.trainer, resolve=False)))
     return Parts(
-        source=source or instantiate(cfg.data, _convert_="all"),
-        mix=instantiate(cfg.task_mix, _convert_="all"),
-        curriculum=instantiate(cfg.curriculum, _convert_="all"),
-        engine=instantiate(cfg.rollout, _convert_="all"),
-        reward=instantiate(cfg.reward, _convert_="all"),
-        isolation=instantiate(cfg.isolation, _convert_="all"),
-        batch=instantiate(cfg.batch, _convert_="all"),
-        heldout=instantiate(cfg.heldout, _convert_="all"),
-        suite=instantiate(cfg.eval, _convert_="all"),
-        model=instantiate(cfg.model, _convert_="all"),
-        others=made,
+        algorithm=build_algorithm(cfg),
+        source=source or _made(cfg.data),
+        mix=_made(cfg.task_mix),
+        curriculum=_made(cfg.curriculum),
+        engine=_made(cfg.rollout),
+        reward=_made(cfg.reward),
+        isolation=_made(cfg.isolation),
+        heldout=_made(cfg.heldout),
+        suite=_made(cfg.eval),
+        model=_made(cfg.model),
+    )
+
+
+def build_algorithm(cfg: DictConfig) -> Algorithm:
+    """Build the algorithm of a run from the configuration."""
+    return Algorithm(
+        advantage=_made(cfg.advantage),
+        loss=_made(cfg.loss),
+        shaping=_made(cfg.shaping),
+        batch=_made(cfg.batch),
+        optimizer=_made(cfg.optimizer),
+        lr_scheduler=_made(cfg.lr_scheduler),
+        group_filter=_made(cfg.filter),
+        equity=_made(cfg.equity),
+        max_grad_norm=cfg.max_grad_norm,
+        failure_budget=cfg.reward_failures,
+        prefix=_made(cfg.policy).prefix,
+        seed=cfg.seed,
     )
 
 
 def device_of(cfg: DictConfig) -> torch.device:
-    """Where the trainer would put the model of this process: evaluation and pilot run there too."""
+    """The device on which the trainer puts the model of this process; the pilot runs there too."""
     device: torch.device = instantiate(cfg.trainer, logger=False, enable_checkpointing=False).strategy.root_device
     return device
 
 
-def check_kl_counts(loss: Loss, advantage: Advantage) -> None:
-    """Refuses a KL in the reward beside an advantage that does not look at the reward: it would be switched on without effect."""
-    if loss.kl_coef and loss.kl_placement == "reward" and getattr(advantage, "parts_only", False):
-        raise ValueError(
-            "loss.kl_placement=reward: this advantage ranks the parts of the reward and never looks at their sum, so the KL would "
-            "have no effect; choose another advantage, or loss.kl_placement=loss"
-        )
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """A part of the configuration with everything it refers to, as plain values."""
+    container = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def _made(cfg: Any) -> Any:
+    return instantiate(cfg, _convert_="all")

@@ -42,14 +42,15 @@ def _measured(cfg: DictConfig, parts: Parts, pilot: Pilot, conf: Path | None) ->
     parts.engine.start(policy, encoder)
     measured = run_pilot(
         pilot, policy=policy, encoder=encoder, engine=parts.engine, source=parts.source, reward=parts.reward,
-        prefix=parts.others["policy"].prefix, tasks=tuple(parts.mix.shares),
-        sampling=parts.engine.sampling.with_group_size(parts.batch.group_size),
-        batch_prompts=parts.batch.micro_prompts or parts.batch.prompts, failure_budget=cfg.reward_failures, seed=cfg.seed, device=device,
+        prefix=parts.algorithm.prefix, tasks=tuple(parts.mix.shares),
+        sampling=parts.engine.sampling.with_group_size(parts.algorithm.batch.group_size),
+        batch_prompts=parts.algorithm.batch.micro_prompts or parts.algorithm.batch.prompts,
+        failure_budget=cfg.reward_failures, seed=cfg.seed, device=device,
         read=reader(parts.source, encoder.fit),
     )  # fmt: skip
     console = Console(width=120, highlight=False)
     show_pilot(measured, console)
-    origin = f"{Path(parts.model.path).name}, {pilot.prompts_per_task} prompts a task, {parts.batch.group_size} completions each"
+    origin = f"{Path(parts.model.path).name}, {pilot.prompts_per_task} prompts a task, {parts.algorithm.batch.group_size} completions each"
     target = write_pilot(pilot, measured, origin, folder, conf)
     where = "" if conf else f" 'hydra.searchpath=[file://{folder.resolve()}]'"
     console.print(

@@ -11,6 +11,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -134,12 +135,30 @@ class Progress(ProgressBar):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Shows the numbers of the step that has just ended."""
         if self._display is not None:
-            named = getattr(pl_module, "last_metrics", None) or {**trainer.logged_metrics, **trainer.callback_metrics}
+            row = outputs.get("metrics") if isinstance(outputs, Mapping) else None
+            named = row or {**trainer.logged_metrics, **trainer.callback_metrics}
             self._display.update(trainer.global_step, numbers_line(named, also=trainer.progress_bar_metrics))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leaves the last state standing."""
         self._close()
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Shows how far a validation outside of training is, in batches."""
+        if not (self.enabled and trainer.is_global_zero) or trainer.state.fn == TrainerFn.FITTING:
+            return
+        if self._display is None:
+            total = int(sum(trainer.num_val_batches))
+            self._display = Display(name="held-out batch", total=total, every_s=self.every_s, console=self.console)
+            self._display.start()
+        self._display.update(batch_idx + 1)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leaves the last state standing."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            self._close()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Gives the terminal back, so that the error is readable."""

@@ -34,16 +34,16 @@ class RunLog(L.Callback):
         """Cuts both files back to the step the run starts from."""
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCSV):
-                logger.forget_after(pl_module.steps_done)
+                logger.forget_after(trainer.global_step)
         if self.path.exists():
-            os.truncate(self.path, _end_of_step(self.path, pl_module.steps_done))
+            os.truncate(self.path, _end_of_step(self.path, trainer.global_step))
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """One row per completion of any rank."""
-        rows = ranks.listed(completion_rows(pl_module.steps_done, pl_module.last_experience))
+        rows = ranks.listed(completion_rows(trainer.global_step, pl_module.rollout_batch, outputs["experience"]))
         if trainer.is_global_zero:
             self._append(rows)
-            self.keep_pictures(pl_module.steps_done, pl_module.last_experience.batch.prompts)
+            self.keep_pictures(pl_module.rollout_batch, outputs["experience"].batch.prompts)
 
     @rank_zero_only
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -66,8 +66,8 @@ class RunLog(L.Callback):
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def completion_rows(step: int, experience: Experience) -> list[dict[str, Any]]:
-    """A step's completions as plain rows."""
+def completion_rows(step: int, rollout_batch: int, experience: Experience) -> list[dict[str, Any]]:
+    """The completions of a rollout batch as plain rows; `step` counts updates, its own included."""
     rollouts, scores = experience.rollouts, experience.scores
     prompts = [experience.batch.prompts[i] for i in rollouts.prompt.tolist()]
     parts = tuple(scores.parts)
@@ -78,7 +78,8 @@ def completion_rows(step: int, experience: Experience) -> list[dict[str, Any]]:
     )  # fmt: skip
     return [
         {
-            "step": step, "task": prompt.task, "prompt_id": prompt.id, "prompt": prompt.text, "answer": prompt.answer, "completion": text,
+            "step": step, "rollout_batch": rollout_batch,
+            "task": prompt.task, "prompt_id": prompt.id, "prompt": prompt.text, "answer": prompt.answer, "completion": text,
             "reward": reward, "accuracy": accuracy, "format": form, "advantage": advantage,
             "completion_tokens": tokens, "finished": finished, "parts": dict(zip(parts, values, strict=True)),
         }

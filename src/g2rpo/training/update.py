@@ -1,4 +1,4 @@
-"""One optimiser update: forward and backward over micro-batches, with denominators of the whole minibatch of all ranks."""
+"""One optimizer update: forward and backward over micro-batches, with denominators of the whole minibatch of all ranks."""
 
 import math
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from g2rpo import ranks
-from g2rpo.interfaces import Loss
 from g2rpo.model.stats import TokenStats, token_stats
 from g2rpo.records import TASKS, Experience
 from g2rpo.rollout.join import group_rows, select_prompts, select_rollouts, select_scores
 from g2rpo.shaping.entropy import EntropyBand, task_sums
 from g2rpo.stopwatch import stage
+from g2rpo.training.algorithm import Algorithm
 
 LOSS_STATS = ("policy", "kl", "clip_frac", "ratio_mean")
 """What every loss reports, divided by the denominators of the whole minibatch, so that micro-batches and ranks add up."""
@@ -53,21 +53,18 @@ class Updater:
     """Computes the gradient of one minibatch, however many micro-batches it is cut into.
 
     Args:
-        loss: The policy loss.
-        entropy: The entropy band, or None.
+        algorithm: Its loss, entropy band, micro-batch sizes and `prefix` are used.
         forbidden: Token ids that sampling excluded.
-        temperature: Of sampling.
-        prefix: How prompts pass through the policy, `policy.prefix`.
+        temperature: Sampling temperature; log-probabilities are taken at the same one.
     """
 
-    def __init__(
-        self, *, loss: Loss, entropy: EntropyBand | None, forbidden: tuple[int, ...], temperature: float, prefix: str = "shared"
-    ) -> None:
-        self.loss = loss
-        self.entropy = entropy
+    def __init__(self, algorithm: Algorithm, *, forbidden: tuple[int, ...], temperature: float) -> None:
+        self.loss = algorithm.loss
+        self.entropy: EntropyBand | None = getattr(algorithm.shaping, "entropy", None)
+        self.batch = algorithm.batch
         self.forbidden = forbidden
         self.temperature = temperature
-        self.prefix = prefix
+        self.prefix = algorithm.prefix
 
     def stats(self, policy: Any, part: Experience) -> TokenStats:
         """Log-probabilities and entropies of a piece's completions under `policy`."""
@@ -76,6 +73,27 @@ class Updater:
             policy, part.batch, rollouts.completion_ids, rollouts.completion_mask, forbidden=self.forbidden,
             temperature=self.temperature, prefix=self.prefix,
         )  # fmt: skip
+
+    def micro_batches(self, experience: Experience, rows: Sequence[int]) -> list[Experience]:
+        """The pieces of some prompts' groups that pass through the policy one after the other."""
+        return [select_experience(experience, piece) for piece in self._cut(experience, rows)]
+
+    @torch.no_grad()
+    def logprobs(self, model: Any, whole: Experience) -> Float[Tensor, "b t"]:
+        """Log-probabilities in nats of all completions under `model`, without gradients."""
+        out = torch.zeros_like(whole.rollouts.old_logprobs)
+        for rows in self._cut(whole, range(len(whole.batch.prompts))):
+            mine = group_rows(torch.tensor(rows, device=out.device), whole.rollouts.prompt)
+            out[mine] = self.stats(model, select_experience(whole, rows)).logprobs
+        return out
+
+    def _cut(self, experience: Experience, rows: Sequence[int]) -> list[list[int]]:
+        """Prompts of each forward pass; the groups of one pass have the same size."""
+        owner, prompts = experience.rollouts.prompt.cpu(), experience.batch.attention_mask.sum(1).cpu()
+        sizes = torch.bincount(owner, minlength=len(prompts)).tolist()
+        tokens = prompts.index_add(0, owner, experience.rollouts.completion_mask.sum(1).cpu()).tolist()
+        alike = [[row for row in rows if sizes[row] == size] for size in sorted({sizes[row] for row in rows})]
+        return [piece for group in alike for piece in self.batch.microbatches(group, tokens)]
 
     @stage("forward")
     def backward(self, policy: Any, parts: Sequence[Experience], backward: Any) -> UpdateStats:
@@ -111,8 +129,10 @@ class Updater:
         if broken := ranks.listed(broken):
             raise FloatingPointError(broken[0])
         ranks.add_gradients(policy.parameters())
+        loss = dict(zip(LOSS_STATS, ranks.total(_doubles(numbers, len(LOSS_STATS))).tolist(), strict=True))
+        kl = self.loss.kl_coef * loss["kl"] if self.loss.kl_placement == "loss" else 0.0
         return UpdateStats(
-            loss=dict(zip(LOSS_STATS, ranks.total(_doubles(numbers, len(LOSS_STATS))).tolist(), strict=True)) | {"entropy_band": penalty},
+            loss=loss | {"entropy_band": penalty, "total": loss["policy"] + kl + penalty},
             entropy_sum=ranks.total(_doubles(sums, len(TASKS))),
             tokens=tokens,
             logprob_gap=ranks.largest(torch.tensor(max(gaps))).item(),

@@ -1,1 +1,1 @@
-"""The page and the table over a sweep: reads the jobs' summaries and curves, writes `sweep.html` and `sweep.csv`. Imports no torch."""
+"""Reads the jobs of a sweep, writes `sweep.html` and `sweep.csv`. Imports no torch."""

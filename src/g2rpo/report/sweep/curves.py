@@ -1,4 +1,4 @@
-"""Accuracy of each task in training: one curve a variant, the mean over its seeds, with a band from the lowest to the highest."""
+"""Accuracy of each task in training: a curve per variant, the mean over seeds, with its range."""
 
 import math
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ def smoothed(job: JobResult, column: str) -> dict[float, float]:
 
 
 def joined(name: str, color: str, seeds: Sequence[dict[float, float]]) -> Course:
-    """Join seeds at every step that any has; a seed that is behind, or drew no prompt of the task, is left out there."""
+    """Join seeds at every step that any of them has."""
     steps = sorted({step for own in seeds for step in own})
     at = [[own[step] for own in seeds if step in own] for step in steps]
     line = Line(name=name, color=color, steps=steps, values=[mean(values) for values in at])

@@ -1,4 +1,4 @@
-"""The paper's ablation beside the sweep's: numbers of another model on other data, so differences are what can be compared."""
+"""The paper's ablation beside the sweep's: another model and other data, so gains are compared."""
 
 import json
 import math
@@ -22,7 +22,7 @@ def paper_numbers() -> dict[str, Any]:
 
 
 def paper_row(variant: Variant) -> str | None:
-    """The paper's name of a variant; None where it has no such row, or the sweep varies something else as well.
+    """Return the paper's name of a variant; None if it has no such row.
 
     >>> paper_row((("row", "full"),)), paper_row((("row", "full_8b"),)), paper_row((("advantage", "ema_grpo"),))
     ('full', 'full', None)
@@ -34,7 +34,7 @@ def paper_row(variant: Variant) -> str | None:
 
 
 def paper_table(sweep: SweepResult) -> tuple[list[Cell], list[list[Cell]]]:
-    """Return header and rows of ours beside theirs; no rows if the paper has fewer than two variants, or not the reference."""
+    """Return header and rows; no rows if the paper has not the reference and another variant."""
     known = {variant: name for variant in sweep.variants if (name := paper_row(variant)) is not None}
     head: list[Cell] = ["variant", "ours", "gain, points", "95% interval", "paper", "gain, points", *map(task_cell, TASKS)]
     if len(known) < 2 or reference(sweep) not in known:

@@ -1,0 +1,53 @@
+"""The images of a record, as records have them: paths, bytes, base64, data: URLs, objects with `bytes` and `path`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from g2rpo.data.rows import BadRecord
+from g2rpo.image import check_source, inline_bytes, is_inline
+
+IMAGE_FIELDS = ("images", "image", "path")
+"""Where a record has its images; the first that is there counts."""
+
+
+def images_in(row: Mapping[str, Any]) -> list[Any]:
+    """Return the images of a record: paths, texts that hold an image, or bytes. Opens none.
+
+    Raises:
+        BadRecord: With the number of the image that is null, empty, an address on the web or of another type.
+    """
+    found = next((row[field] for field in IMAGE_FIELDS if row.get(field) is not None), None)
+    items = items_of(found)
+    for number, item in enumerate(items, 1):
+        if item is not None and not isinstance(item, str | bytes | Image.Image):
+            raise BadRecord(f"images: expected a path or a list of paths, got {str(found)[:100]}")
+        try:
+            check_source(item)
+        except ValueError as error:
+            raise BadRecord(f"images: image {number}: {error}") from None
+    return items
+
+
+def items_of(cell: Any) -> list[Any]:
+    """The images in a cell that holds nothing, one image or a list of them."""
+    if cell is None or cell == "":
+        return []
+    return [_item(item) for item in cell] if isinstance(cell, list | tuple) else [_item(cell)]
+
+
+def located(item: Any, root: Path | None) -> Any:
+    """An image as a prompt holds it: paths below `root`, texts that hold an image as the bytes of a file."""
+    if not isinstance(item, str):
+        return item
+    return inline_bytes(item) if is_inline(item) else str(root / item) if root else item
+
+
+def _item(item: Any) -> Any:
+    if not isinstance(item, Mapping):
+        return item
+    stored = [item[name] for name in ("bytes", "path", "image", "url") if item.get(name) is not None]
+    # an empty text or empty bytes count only where there is nothing else
+    return next((value for value in stored if value), stored[0] if stored else None)

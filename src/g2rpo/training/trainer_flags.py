@@ -1,0 +1,46 @@
+"""Which flags of Lightning's Trainer cannot work here, and what to use instead."""
+
+from collections.abc import Mapping
+from typing import Any
+
+PRECISIONS = ("32-true", "32", "bf16-mixed")
+STRATEGIES = ("auto", "ddp", "single_device")
+USE_INSTEAD: dict[str, tuple[tuple[Any, ...], str]] = {
+    "gradient_clip_val": ((None, 0), "updates are manual and clip by themselves; set max_grad_norm"),
+    "gradient_clip_algorithm": ((None,), "updates are manual and clip by norm; set max_grad_norm"),
+    "accumulate_grad_batches": (
+        (1,),
+        "updates are manual; batch.micro_prompts or batch.micro_tokens cut a minibatch into accumulated pieces",
+    ),
+    "callbacks": ((None,), "callbacks have a group of their own; use +callbacks.<name>._target_=<class>"),
+    "logger": ((None, True), "loggers have a group of their own; use logger=[csv,tensorboard] or +logger.<name>._target_=<class>"),
+    "barebones": ((False,), "it switches loggers and checkpoints off; use fast_dev_run=true for a quick try"),
+    "overfit_batches": ((0, 0.0), "prompts come from an endless stream; limit the data source instead, for example data.levels"),
+    "reload_dataloaders_every_n_epochs": ((0,), "the stream of prompts is one epoch and is never reloaded"),
+    "sync_batchnorm": ((False,), "no supported policy has batch normalization"),
+}
+"""Per flag the values that are allowed, and what to use instead of any other."""
+
+
+def check_trainer(trainer: Mapping[str, Any]) -> None:
+    """Refuse Trainer flags that could not have their effect with manual optimization.
+
+    Args:
+        trainer: The composed `trainer` group as plain values.
+
+    Raises:
+        ValueError: names the flag, what came, and what to use instead.
+    """
+    for flag, (allowed, instead) in USE_INSTEAD.items():
+        if flag in trainer and trainer[flag] not in allowed:
+            raise ValueError(f"trainer.{flag}={trainer[flag]}: this flag has no effect here, because {instead}")
+    precision = trainer.get("precision")
+    if precision is not None and str(precision) not in PRECISIONS:
+        hint = "; model.dtype=bfloat16 loads the weights in bfloat16" if str(precision).startswith("bf16") else ""
+        raise ValueError(f"trainer.precision: expected one of {', '.join(PRECISIONS)}, got {precision}{hint}")
+    strategy = trainer.get("strategy", "auto")
+    if isinstance(strategy, str) and strategy not in STRATEGIES:
+        raise ValueError(
+            f"trainer.strategy: expected one of {', '.join(STRATEGIES)}, got {strategy}: every process holds the whole weights; "
+            "model/adapter=lora or a smaller batch.micro_tokens save memory instead"
+        )
