@@ -86,7 +86,7 @@ def _groups(conf: Path) -> list[str]:
     for group, default, words in found:
         names = sorted(choices(group, conf), key=lambda name: (name != default, name))
         text = f"{words + ': ' if words else ''}{', '.join(names)}"
-        lines += textwrap.wrap(f"  {group:<13} {text}", WIDTH, subsequent_indent=" " * 16)
+        lines += textwrap.wrap(f"  {group:<15} {text}", WIDTH, subsequent_indent=" " * 18)
     return lines
 
 
