@@ -33,12 +33,15 @@ def build_data(cfg: DictConfig, parts: Parts) -> PromptDataModule:
     )  # fmt: skip
 
 
-def build_trainer(cfg: DictConfig) -> L.Trainer:
-    """Lightning's Trainer with the callbacks and loggers of the configuration. `metrics.csv` is written in any case."""
+def build_trainer(cfg: DictConfig, *more: L.Callback) -> L.Trainer:
+    """Lightning's Trainer with the callbacks and loggers of the configuration, and `more` callbacks after them.
+
+    `metrics.csv` is written in any case.
+    """
     loggers = _all(cfg.logger)
     if not any(isinstance(logger, MetricsCSV) for logger in loggers):
         loggers = [MetricsCSV(folder=cfg.run_dir), *loggers]
-    trainer: L.Trainer = instantiate(cfg.trainer, logger=loggers, callbacks=_all(cfg.callbacks))
+    trainer: L.Trainer = instantiate(cfg.trainer, logger=loggers, callbacks=[*_all(cfg.callbacks), *more])
     return trainer
 
 

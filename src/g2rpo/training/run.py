@@ -3,6 +3,7 @@
 import logging
 import math
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,9 @@ from typing import Any
 
 import lightning as L
 from omegaconf import DictConfig
+from rich.console import Console
 
+from g2rpo import ranks
 from g2rpo.data.skips import index_skips, merged
 from g2rpo.evaluation.heldout import HeldoutResult
 from g2rpo.evaluation.results import Entry
@@ -25,6 +28,7 @@ from g2rpo.training.build import build_data, build_module, build_trainer
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.estimate_run import write_estimate
 from g2rpo.training.gold_check import refuse_bad_golds
+from g2rpo.training.interrupt import StopOnSignal, Stopped
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts
 from g2rpo.training.quiet import quieten
@@ -57,18 +61,40 @@ def run_training(cfg: DictConfig, *, write_report: WriteReport) -> float:
     All processes train and validate; the first alone writes.
     """
     quieten()
-    timer, folder = Timer(), Path(cfg.run_dir)
+    folder = Path(cfg.run_dir)
+    stop = StopOnSignal(folder=folder)
+    try:
+        with stop.listening():
+            return _run(cfg, folder, stop, write_report)
+    except Stopped as stopped:
+        if ranks.rank() == 0:
+            _say_where(folder, stopped, write_report)
+        sys.exit(stopped.exit_code)
+
+
+def _say_where(folder: Path, stopped: Stopped, write_report: WriteReport) -> None:
+    """Write the report of a run that a signal ended, and print where it is and how to go on."""
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"{stopped}: checkpoint: {stopped.checkpoint.resolve() if stopped.checkpoint else 'none yet'}")
+    if stopped.checkpoint is not None:
+        console.print(f"report: {write_report(folder, None).resolve()}\nnext: python train.py resume={folder}")
+
+
+def _run(cfg: DictConfig, folder: Path, stop: StopOnSignal, write_report: WriteReport) -> float:
+    timer = Timer()
     checkpoint = resume_checkpoint(cfg.resume, folder)
     built = build_parts(cfg)
     with built.started() as parts:
         refuse_bad_golds(parts.source, parts.reward, tasks=tuple(parts.mix.shares), rules=built.reward, folder=folder, seed=cfg.seed)
-        return _trained(cfg, parts, folder, timer, checkpoint, write_report)
+        return _trained(cfg, parts, folder, timer, checkpoint, stop, write_report)
 
 
-def _trained(cfg: DictConfig, parts: Parts, folder: Path, timer: Timer, checkpoint: Path | None, write_report: WriteReport) -> float:
+def _trained(
+    cfg: DictConfig, parts: Parts, folder: Path, timer: Timer, checkpoint: Path | None, stop: StopOnSignal, write_report: WriteReport
+) -> float:
     """The run between its two validations, and what it leaves behind."""
     begin_folder(folder, resumed=checkpoint is not None)
-    data, trainer = build_data(cfg, parts), build_trainer(cfg)
+    data, trainer = build_data(cfg, parts), build_trainer(cfg, stop)
     if isinstance(parts.engine, OwnWeights):
         parts.engine.expect(trainer.world_size)
     if trainer.is_global_zero and checkpoint is None:
