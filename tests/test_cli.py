@@ -168,13 +168,19 @@ def test_a_run_writes_every_completion_with_its_verdict(finished: Path) -> None:
     assert [row["step"] for row in rows] == [1] * 8 + [2] * 8
     assert {tuple(row) for row in rows} == {(
         "step", "task", "prompt_id", "prompt", "answer", "completion", "reward", "accuracy", "format", "advantage", "completion_tokens",
-        "finished", "parts",
+        "finished", "ended_by", "parts",
     )}  # fmt: skip
     logged = [float(row["reward/total"]) for row in metrics(finished)]
     assert [sum(row["reward"] for row in rows if row["step"] == step) / 8 for step in (1, 2)] == pytest.approx(logged, abs=1e-6)
     assert all(1 <= row["completion_tokens"] <= 8 for row in rows)
     assert all(row["parts"]["accuracy"] == row["accuracy"] and {"format", "structure"} <= set(row["parts"]) for row in rows)
     assert {path.stem for path in (finished / "images").iterdir()} == {row["prompt_id"].replace("/", "-") + "-0" for row in rows}
+
+
+def test_a_run_says_once_that_its_completions_are_cut_and_which_key_to_raise(finished: Path) -> None:
+    rows = json_lines(finished / "completions.jsonl")
+    assert {row["ended_by"] == "length" for row in rows if not row["finished"]} == {True}
+    assert (finished / "train.log").read_text().count("of completions reached rollout.max_new_tokens=8 and were cut") == 1
 
 
 def test_a_run_asks_the_same_unseen_prompts_before_and_after(finished: Path) -> None:

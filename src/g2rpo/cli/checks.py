@@ -12,6 +12,7 @@ from g2rpo.cli.errors import explained
 from g2rpo.cli.keys import known_keys, nearest
 from g2rpo.cli.value_types import refuse_wrong_types
 from g2rpo.places import CONF
+from g2rpo.reproducible import reproducible
 
 PROBE = "probe"
 """`+<group>@probe=<name>` builds one object; it may be at the top."""
@@ -25,7 +26,8 @@ def checked(cfg: DictConfig) -> Iterator[None]:
         if HydraConfig.initialized():
             refuse_added(HydraConfig.get())
         refuse_wrong_types(cfg)
-        yield
+        with reproducible():
+            yield
 
 
 def refuse_missing(cfg: DictConfig) -> None:
