@@ -370,13 +370,6 @@ def test_a_loss_that_is_no_number_is_named_with_its_step_and_tasks(
     assert (tmp_path / "run" / "checkpoints" / "last_finite.ckpt").is_file()
 
 
-def test_each_process_has_an_error_file_of_its_own(train: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    with pytest.raises(SystemExit):
-        train("batch.group_size=1")
-    assert [path.name for path in (tmp_path / "run").glob("error*")] == ["error_rank1.txt"]
-
-
 @pytest.mark.slow
 def test_two_processes_train_and_one_writes(tiny_folder: Path, tmp_path: Path) -> None:
     options = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "hydra.run.dir=run", f"model.path={tiny_folder}"]

@@ -70,7 +70,9 @@ def _announce(cfg: DictConfig) -> None:
         return
     settings = HydraConfig.get()
     choices = {
-        key: value for key, value in reversed(settings.runtime.choices.items()) if not key.startswith("hydra/") and value is not None
+        key: value
+        for key, value in reversed(settings.runtime.choices.items())
+        if not key.startswith("hydra/") and "@eval." not in key and value is not None
     }
     typed = [str(word) for word in OmegaConf.to_container(settings.overrides.task) or ()]
     lines = [f"run folder: {Path(cfg.run_dir).resolve()}"]
