@@ -1,4 +1,4 @@
-"""What `estimate=true` says beside what happens: peak memory beyond the loaded model, and seconds, each row in a process of its own.
+"""What `estimate.py` says beside what happens: peak memory beyond the loaded model, and seconds, each row in a process of its own.
 
     OMP_NUM_THREADS=1 python perf/estimate.py
 

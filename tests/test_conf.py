@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from g2rpo.training.parts import build_parts
 
 CONF = Path(__file__).parents[1] / "conf"
-CHOICES = [f"{file.parent.relative_to(CONF)}={file.stem}" for file in sorted(CONF.rglob("*/*.yaml"))]
+CHOICES = [f"{file.parent.relative_to(CONF)}={file.stem}" for file in sorted(CONF.rglob("*/*.yaml")) if not file.stem.startswith("_")]
 OBJECTS = [choice for choice in CHOICES if "@package _global_" not in (CONF / f"{choice.replace('=', '/')}.yaml").read_text()]
 DEFAULTS = {name for entry in OmegaConf.load(CONF / "config.yaml").defaults if entry != "_self_" for name in entry}
 TINY = files("g2rpo") / "model" / "tiny_qwen3_vl"
@@ -70,8 +70,6 @@ def _made_by(target: str, made: Any) -> bool:
     """Whether `made` is what a yaml's `_target_` names: an instance, a partial, or the product of a classmethod."""
     kind = made.func if isinstance(made, partial) else type(made)
     names = target.split(".")
-    if made is None:
-        return target == "types.NoneType"
     return names[0] == kind.__module__.split(".")[0] and kind.__name__ in names
 
 

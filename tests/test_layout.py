@@ -14,7 +14,7 @@ PYTHON = sorted(p for top in ("src", "tests", "perf") for p in (ROOT / top).rglo
 YAML = sorted(p for top in ("conf", "sweeps") for p in (ROOT / top).rglob("*.yaml"))
 ONE_NOUN = ("advantage", "loss", "reward", "benchmark", "rows")
 """Groups in which `conf/<noun>/<x>.yaml` builds an object of `src/g2rpo/<noun>/<x>.py`."""
-NAMES = sorted((noun, file.stem) for noun in ONE_NOUN for file in (ROOT / "conf" / noun).glob("*.yaml"))
+NAMES = sorted((noun, file.stem) for noun in ONE_NOUN for file in (ROOT / "conf" / noun).glob("[!_]*.yaml"))
 MODULES = sorted(
     file.relative_to(PACKAGE).as_posix()
     for noun in (*ONE_NOUN, "shaping", "scoring")

@@ -22,7 +22,6 @@ from g2rpo.evaluation.table import publish
 from g2rpo.interfaces import OwnWeights
 from g2rpo.model.adapter import has_adapter, save_adapter
 from g2rpo.model.checkpoint import parameter_counts, save_checkpoint
-from g2rpo.shaping.pilot import Pilot
 from g2rpo.tracking.wandb_tracker import trackers
 from g2rpo.training.benchmark_callback import Benchmarks
 from g2rpo.training.build import build_data, build_module, build_trainer
@@ -32,7 +31,6 @@ from g2rpo.training.gold_check import refuse_bad_golds
 from g2rpo.training.interrupt import StopOnSignal, Stopped
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts
-from g2rpo.training.pilot import measure_bands
 from g2rpo.training.quiet import quieten
 from g2rpo.training.resume import resume_checkpoint
 from g2rpo.training.summary import summarise, write_summary
@@ -57,18 +55,17 @@ class Timer:
         self._last = now
 
 
-def run_training(cfg: DictConfig, *, write_report: WriteReport, conf: Path | None) -> float:
+def run_training(cfg: DictConfig, *, write_report: WriteReport) -> float:
     """The main job. Returns the held-out macro score after training (nan without held-out prompts).
 
-    All processes train and validate; the first alone writes. `shaping=pilot` measures instead, and writes its proposal below
-    `conf`, if given.
+    All processes train and validate; the first alone writes.
     """
     quieten()
     folder = Path(cfg.run_dir)
     stop = StopOnSignal(folder=folder)
     try:
         with stop.listening():
-            return _run(cfg, folder, stop, write_report, conf)
+            return _run(cfg, folder, stop, write_report)
     except Stopped as stopped:
         if ranks.rank() == 0:
             _say_where(folder, stopped, write_report)
@@ -83,14 +80,12 @@ def _say_where(folder: Path, stopped: Stopped, write_report: WriteReport) -> Non
         console.print(f"report: {write_report(folder, None).resolve()}\nnext: python train.py resume={folder}")
 
 
-def _run(cfg: DictConfig, folder: Path, stop: StopOnSignal, write_report: WriteReport, conf: Path | None) -> float:
+def _run(cfg: DictConfig, folder: Path, stop: StopOnSignal, write_report: WriteReport) -> float:
     timer = Timer()
     checkpoint = resume_checkpoint(cfg.resume, folder)
     built = build_parts(cfg)
     with built.started() as parts:
         refuse_bad_golds(parts.source, parts.reward, tasks=tuple(parts.mix.shares), rules=built.reward, folder=folder, seed=cfg.seed)
-        if isinstance(parts.algorithm.shaping, Pilot):
-            return measure_bands(cfg, parts, folder, conf)
         return _trained(cfg, parts, folder, timer, checkpoint, stop, write_report)
 
 
@@ -129,13 +124,12 @@ def _trained(
         cfg, steps=trainer.global_step, before=before, after=after, stage_s=timer.stage_s, drawn=data.stream.counts,
         skipped=merged(index_skips(parts.source), data.skips.summary()), benchmarks=entries,
     )  # fmt: skip
-    page = write_report(folder, summary)
+    write_report(folder, summary)
     timer.done("report")
     for tracker in trackers(trainer.loggers):
         tracker.close(summary)
     write_summary(folder, summary)  # last of all: with it, the run is finished
     log.info("held-out macro %.3f -> %.3f (greedy %.3f -> %.3f)", *_macros(before, after))
-    Console(soft_wrap=True, highlight=False).print(f"report: {page.resolve()}")
     return after.sampled["macro"]
 
 
