@@ -1,12 +1,11 @@
 """python cold_start.py"""
 
-import hydra
 from omegaconf import DictConfig
 
-from g2rpo.cli import CONF, cold_start
+from g2rpo.cli import cold_start, program
 
 
-@hydra.main(config_path=CONF, config_name="cold_start", version_base="1.3")
+@program("cold_start")
 def main(cfg: DictConfig) -> None:
     cold_start(cfg)
 

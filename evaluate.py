@@ -1,12 +1,11 @@
 """python evaluate.py model=folder model.path=<checkpoint folder>"""
 
-import hydra
 from omegaconf import DictConfig
 
-from g2rpo.cli import CONF, evaluate
+from g2rpo.cli import evaluate, program
 
 
-@hydra.main(config_path=CONF, config_name="config", version_base="1.3")
+@program("config")
 def main(cfg: DictConfig) -> float:
     return evaluate(cfg)
 

@@ -1,4 +1,4 @@
-"""What `estimate=true` says beside what happens: peak memory beyond the loaded model, and seconds, each row in a process of its own.
+"""What `estimate.py` says beside what happens: peak memory beyond the loaded model, and seconds, each row in a process of its own.
 
     OMP_NUM_THREADS=1 python perf/estimate.py
 
@@ -76,7 +76,9 @@ def measured(update: Update, options: argparse.Namespace, phase: str) -> tuple[f
 
 
 def _rollout(update: Update, options: argparse.Namespace) -> Any:
-    encoder = SimpleNamespace(eos_token_id=-1, pad_token_id=0, forbidden_token_ids=(4, 5, 6), decode=lambda ids, mask: ("",) * len(ids))
+    encoder = SimpleNamespace(
+        eos_token_id=-1, end_tokens={-1: ""}, pad_token_id=0, forbidden_token_ids=(4, 5, 6), decode=lambda ids, mask: ("",) * len(ids)
+    )
     engine = HFEngine(max_new_tokens=options.completion)
     engine.start(update.policy, encoder)
     sampling = Sampling(group_size=options.group, max_new_tokens=options.completion, temperature=1.0, top_p=1.0)

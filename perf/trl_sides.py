@@ -157,7 +157,7 @@ def ours(options: argparse.Namespace, clock: Clock) -> None:
 
     model = Checkpoint(path=options.folder, dtype=options.dtype)
     encoder = model.encoder()
-    encoder.forbidden_token_ids = (*encoder.forbidden_token_ids, encoder.eos_token_id)  # every completion is as long as it may be
+    encoder.forbidden_token_ids = (*encoder.forbidden_token_ids, *encoder.end_tokens)  # every completion is as long as it may be
     stream = PromptStream(source=Prompts(encoder, options.prompt), mix=TaskMix(weights={"math": 1.0}), seed=0)
     data = PromptDataModule(stream=stream, encoder=encoder, num_prompts=options.prompts, num_steps=options.steps)
     module = G2RPOModule(

@@ -169,7 +169,7 @@ MUTANTS = (
     Mutant("estimators swapped", ENTROPY, 'if self.estimator == "exact"', 'if self.estimator != "exact"', T_ENTROPY),
     Mutant("entropy weight forgotten", ENTROPY, "return self.weight * (signs", "return (signs", T_ENTROPY),
     # judges
-    Mutant("empty thinking block opens", "scoring/extract.py", 'text.startswith("<thinking>") and text', "text", "scoring/test_extract.py"),
+    Mutant("empty thinking block opens", "scoring/extract.py", "text.startswith(opening) and", "", "scoring/test_extract.py"),
     Mutant(
         "last answer instead of first", "scoring/extract.py", "text.partition(_OPEN)", "text.rpartition(_OPEN)", "scoring/test_extract.py"
     ),
@@ -207,10 +207,10 @@ MUTANTS = (
     Mutant("end token left out", "rollout/hf.py", "(ended.cumsum(1) - ended.int()) == 0", "ended.cumsum(1) == 0", "rollout/test_hf.py"),
     Mutant(
         "entropy of impossible tokens",
-        "model/stats.py",
+        "model/head.py",
         'finite = logp.masked_fill(logp == float("-inf"), 0.0)',
         "finite = logp",
-        "model/test_stats.py",
+        "model/test_head.py",
     ),
     Mutant(
         "image positions forgotten",
@@ -222,8 +222,8 @@ MUTANTS = (
     Mutant(
         "group judged by the total",
         "rollout/collect.py",
-        'keeps(scored.scores.parts["accuracy"]',
-        "keeps(scored.scores.total",
+        'group_means(scored.scores.parts["accuracy"]',
+        "group_means(scored.scores.total",
         "rollout/test_collect.py",
     ),
     # steps on several processes

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from report.pages import loaded, parsed
 
 from g2rpo import cli
 from g2rpo.data.gym.source import GymSource
@@ -145,8 +146,9 @@ def json_lines(file: Path) -> list[dict[str, Any]]:
 
 
 def test_a_run_writes_one_row_of_declared_numbers_a_step(finished: Path) -> None:
-    rows = metrics(finished)
-    assert [row["step"] for row in rows] == ["1", "2"]
+    validated, *rows = metrics(finished)
+    assert [row["step"] for row in (validated, *rows)] == ["0", "1", "2"]
+    assert {name.partition("/")[0] for name, cell in validated.items() if cell} == {"step", "val"}
     columns = [name for name in rows[0] if name != "step"]
     assert {name for name in columns if metric_of(name).unit == ""} == set()
     # four prompts of six tasks a step: cells of a task that had none are empty, before its first prompt and after its last
@@ -166,14 +168,21 @@ def test_a_run_writes_every_completion_with_its_verdict(finished: Path) -> None:
     rows = json_lines(finished / "completions.jsonl")
     assert [row["step"] for row in rows] == [1] * 8 + [2] * 8
     assert {tuple(row) for row in rows} == {(
-        "step", "task", "prompt_id", "prompt", "answer", "completion", "reward", "accuracy", "format", "advantage", "completion_tokens",
-        "finished", "parts",
+        "step", "rollout_batch", "task", "prompt_id", "prompt", "answer", "completion", "reward", "accuracy", "format", "advantage",
+        "completion_tokens", "finished", "ended_by", "parts",
     )}  # fmt: skip
-    logged = [float(row["reward/total"]) for row in metrics(finished)]
-    assert [sum(row["reward"] for row in rows if row["step"] == step) / 8 for step in (1, 2)] == pytest.approx(logged, abs=1e-6)
+    logged = [float(row["reward/total"]) for row in metrics(finished) if row["reward/total"]]
+    means = [sum(row["reward"] for row in rows if row["step"] == step) / 8 for step in (1, 2)]
+    assert means == pytest.approx(logged, abs=1e-6)
     assert all(1 <= row["completion_tokens"] <= 8 for row in rows)
     assert all(row["parts"]["accuracy"] == row["accuracy"] and {"format", "structure"} <= set(row["parts"]) for row in rows)
     assert {path.stem for path in (finished / "images").iterdir()} == {row["prompt_id"].replace("/", "-") + "-0" for row in rows}
+
+
+def test_a_run_says_once_that_its_completions_are_cut_and_which_key_to_raise(finished: Path) -> None:
+    rows = json_lines(finished / "completions.jsonl")
+    assert {row["ended_by"] == "length" for row in rows if not row["finished"]} == {True}
+    assert (finished / "train.log").read_text().count("of completions reached rollout.max_new_tokens=8 and were cut") == 1
 
 
 def test_a_run_asks_the_same_unseen_prompts_before_and_after(finished: Path) -> None:
@@ -198,9 +207,9 @@ def test_a_run_ends_with_a_summary_of_the_promised_keys(finished: Path) -> None:
 
 def test_a_run_leaves_its_configuration_a_report_and_weights_that_load(finished: Path) -> None:
     assert OmegaConf.load(finished / ".hydra" / "config.yaml").rollout.max_new_tokens == 8
-    page = (finished / "report.html").read_text()
-    assert "<html" in page
-    assert "http://" not in page.replace("http://www.w3.org", "")
+    page = parsed((finished / "report.html").read_text())
+    assert loaded(page) == []
+    assert len(page.one("section", id="training").all("img")) >= 2
     final = Checkpoint(path=str(finished / "checkpoints" / "final"))
     assert final.policy().config.model_type == "qwen3_vl"
     assert final.encoder().eos_token_id is not None
@@ -251,7 +260,7 @@ def test_evaluate_scores_a_checkpoint_without_training_it(finished: Path, train:
     assert (summary["status"], summary["steps"]) == ("finished", 0)
     after = json.loads((finished / "summary.json").read_text())["heldout"]["after"]
     assert summary["heldout"]["after"] == pytest.approx(after, abs=1e-6)
-    assert not (folder / "metrics.csv").exists()
+    assert [row["step"] for row in metrics(folder)] == ["0"]  # an evaluation is a validation before the first step
 
 
 def complaint(train: Callable[..., Path], caplog: pytest.LogCaptureFixture, tmp_path: Path, *options: str) -> str:
@@ -284,9 +293,10 @@ WRONG = {
     ),
     "unknown task": (["+task_mix.weights.maths=1.0"], "task_mix: unknown task 'maths'; expected one of: general_vqa, math, chart"),
     "missing folder": (["model.path=/no/such/folder"], "model.path: expected a folder with config.json or a Hub id"),
-    "no folder named": (["model.path=???"], "model.path: Missing mandatory value"),
+    "no folder named": (["model.path=???"], "model.path: this key has no default; add model.path=..."),
     "no steps": (["trainer.max_steps=0"], "trainer.max_steps: expected at least 1"),
     "no workers": (["isolation.workers=0"], "isolation.workers: expected at least 1 process, got 0; isolation=inline uses none"),
+    "wrong type": (["batch.group_size=many"], "batch.group_size: expected a whole number, got 'many'"),
     "argument that does not exist": (["+filter.lwo=0.1"], "filter: "),
     "class that does not exist": (["reward._target_=nowhere.Reward"], "reward: "),
 }
@@ -362,13 +372,6 @@ def test_a_loss_that_is_no_number_is_named_with_its_step_and_tasks(
     assert (tmp_path / "run" / "checkpoints" / "last_finite.ckpt").is_file()
 
 
-def test_each_process_has_an_error_file_of_its_own(train: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    with pytest.raises(SystemExit):
-        train("batch.group_size=1")
-    assert [path.name for path in (tmp_path / "run").glob("error*")] == ["error_rank1.txt"]
-
-
 @pytest.mark.slow
 def test_two_processes_train_and_one_writes(tiny_folder: Path, tmp_path: Path) -> None:
     options = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "hydra.run.dir=run", f"model.path={tiny_folder}"]
@@ -377,7 +380,7 @@ def test_two_processes_train_and_one_writes(tiny_folder: Path, tmp_path: Path) -
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["status"] == "finished"
     with (tmp_path / "run" / "metrics.csv").open() as file:
-        assert [row["step"] for row in csv.DictReader(file)] == [str(step + 1) for step in range(summary["steps"])]
+        assert [row["step"] for row in csv.DictReader(file)] == [str(step) for step in range(summary["steps"] + 1)]
     drawn = [json.loads(line)["prompt_id"] for line in (tmp_path / "run" / "completions.jsonl").read_text().split("\n") if line]
     assert len(set(drawn)) > summary["steps"]
     assert not list((tmp_path / "run").glob("error*"))

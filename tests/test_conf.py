@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from g2rpo.training.parts import build_parts
 
 CONF = Path(__file__).parents[1] / "conf"
-CHOICES = [f"{file.parent.relative_to(CONF)}={file.stem}" for file in sorted(CONF.rglob("*/*.yaml"))]
+CHOICES = [f"{file.parent.relative_to(CONF)}={file.stem}" for file in sorted(CONF.rglob("*/*.yaml")) if not file.stem.startswith("_")]
 OBJECTS = [choice for choice in CHOICES if "@package _global_" not in (CONF / f"{choice.replace('=', '/')}.yaml").read_text()]
 DEFAULTS = {name for entry in OmegaConf.load(CONF / "config.yaml").defaults if entry != "_self_" for name in entry}
 TINY = files("g2rpo") / "model" / "tiny_qwen3_vl"
@@ -70,8 +70,6 @@ def _made_by(target: str, made: Any) -> bool:
     """Whether `made` is what a yaml's `_target_` names: an instance, a partial, or the product of a classmethod."""
     kind = made.func if isinstance(made, partial) else type(made)
     names = target.split(".")
-    if made is None:
-        return target == "types.NoneType"
     return names[0] == kind.__module__.split(".")[0] and kind.__name__ in names
 
 
@@ -93,3 +91,26 @@ def test_what_manual_optimisation_forbids_is_in_no_trainer() -> None:
     # Lightning refuses both with manual optimisation; clipping and micro-batches are arguments of the module
     forbidden = {"gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches"}
     assert [file.name for file in (CONF / "trainer").glob("*.yaml") if forbidden & set(OmegaConf.load(file))] == []
+
+
+def test_a_recipe_leaves_it_to_the_command_line_whether_held_out_prompts_are_asked(composed: Callable[..., Any]) -> None:
+    recipes = [choice for choice in CHOICES if choice.startswith("experiment=")]
+    asked = {recipe: composed(recipe, *GIVEN.get(recipe, []), "heldout=none").heldout.prompts_per_task for recipe in recipes}
+    assert asked == dict.fromkeys(recipes, 0)
+    few = composed("experiment=smoke").heldout
+    assert (few.prompts_per_task, few.samples) == (4, 2)
+
+
+def test_the_longest_completion_belongs_to_the_model_and_the_paper_keeps_its_own(composed: Callable[..., Any]) -> None:
+    for rollout in ("hf", "vllm", "vllm_server"):
+        found = {model: composed(f"model={model}", f"rollout={rollout}") for model in ("tiny", "folder", "qwen3_vl_8b")}
+        assert {model: cfg.rollout.max_new_tokens for model, cfg in found.items()} == {"tiny": 56, "folder": 2048, "qwen3_vl_8b": 2048}
+    assert composed("experiment=openvlthinker_v2", "data.root=x").rollout.max_new_tokens == 4096
+    own = composed("+model@probe=tiny", "~model", "rollout.max_new_tokens=9")
+    assert (own.rollout.max_new_tokens, own.loss.max_tokens, own.eval.max_new_tokens) == (9, 9, 9)
+
+
+def test_a_loss_takes_its_importance_weight_from_the_engine_or_from_the_command_line(composed: Callable[..., Any]) -> None:
+    assert composed("rollout=hf").loss.tis_clip is None
+    assert composed("rollout=vllm").loss.tis_clip == 2.0
+    assert composed("rollout=vllm", "loss=gspo", "loss.tis_clip=3", "loss.max_tokens=7").loss.tis_clip == 3

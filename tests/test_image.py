@@ -70,8 +70,8 @@ def test_a_palette_gives_its_colors_and_its_transparent_entry_is_white() -> None
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_16_bits_are_scaled_and_not_cut(kind: str) -> None:
-    ramp = Image.fromarray(np.array([[0, 257, 257 * 100, 257 * 200, 65535]], dtype=np.uint16))
-    assert pixels(open_image(written(ramp, kind))) == [[(value,) * 3 for value in (0, 1, 100, 200, 255)]]
+    ramp = Image.fromarray(np.array([[0, 257, 257 * 100, 10_000, 65535]], dtype=np.uint16))
+    assert pixels(open_image(written(ramp, kind))) == [[(value,) * 3 for value in (0, 1, 100, 39, 255)]]  # 10 000 / 257 = 38.9
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hydra.utils import get_object
+from mutate import MUTANTS
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "g2rpo"
@@ -13,7 +14,7 @@ PYTHON = sorted(p for top in ("src", "tests", "perf") for p in (ROOT / top).rglo
 YAML = sorted(p for top in ("conf", "sweeps") for p in (ROOT / top).rglob("*.yaml"))
 ONE_NOUN = ("advantage", "loss", "reward", "benchmark", "rows")
 """Groups in which `conf/<noun>/<x>.yaml` builds an object of `src/g2rpo/<noun>/<x>.py`."""
-NAMES = sorted((noun, file.stem) for noun in ONE_NOUN for file in (ROOT / "conf" / noun).glob("*.yaml"))
+NAMES = sorted((noun, file.stem) for noun in ONE_NOUN for file in (ROOT / "conf" / noun).glob("[!_]*.yaml"))
 MODULES = sorted(
     file.relative_to(PACKAGE).as_posix()
     for noun in (*ONE_NOUN, "shaping", "scoring")
@@ -74,3 +75,15 @@ def test_what_ships_in_the_package_is_small() -> None:
 
 def test_there_is_no_drawer_for_everything() -> None:
     assert [p.name for p in PACKAGE.rglob("*") if re.fullmatch(r"(utils?|helpers?|misc|common|registry)(\.py)?", p.name)] == []
+
+
+def test_every_mutant_matches_its_file_exactly_once() -> None:
+    # a mutant that no longer matches proves nothing, and `python tests/mutate.py` takes too long to be run for every change
+    found = {mutant.name: (PACKAGE / mutant.file).read_text().count(mutant.old) for mutant in MUTANTS}
+    assert {name: count for name, count in found.items() if count != 1} == {}
+    assert len(found) == len(MUTANTS)
+
+
+def test_every_mutant_names_tests_that_exist() -> None:
+    tests = {name.partition("::")[0] for mutant in MUTANTS for name in mutant.tests.split()}
+    assert [name for name in sorted(tests) if not (ROOT / "tests" / name).exists()] == []

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-NO_SETTINGS = ("run_dir", "resume", "preview", "estimate", "logger")
+NO_SETTINGS = ("run_dir", "resume", "logger")
 """Keys that say where a run writes and what it shows, not what it computes."""
 
 

@@ -54,6 +54,9 @@ class Encoder(Protocol):
     """Turns prompts into what the policy reads, and token ids into text. One per model."""
 
     eos_token_id: int
+    """The end token that demonstrations end with."""
+    end_tokens: Mapping[int, str]
+    """Every token that ends a completion, `eos_token_id` among them, with its text."""
     pad_token_id: int
     forbidden_token_ids: Sequence[int]
     """Tokens a policy may never sample: image and video placeholders would break the next forward pass."""

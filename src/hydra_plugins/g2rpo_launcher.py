@@ -1,4 +1,4 @@
-"""Hydra's launchers `basic`, `joblib`, `submitit_local` and `submitit_slurm`, with every job in a process of its own (g2rpo.sweep).
+"""Launchers that run every job of a sweep in a process of its own (g2rpo.sweep): `hydra/launcher=g2rpo` and its relatives.
 
 Hydra looks for plug-ins in this package alone, and imports it at every start: nothing heavy at the top.
 """
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides
 from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
@@ -29,22 +28,17 @@ if TYPE_CHECKING:
 
 HERE = "hydra_plugins.g2rpo_launcher"
 LAUNCHERS: dict[str, dict[str, Any]] = {
-    "basic": {"_target_": f"{HERE}.BasicLauncher"},
-    "joblib": {"_target_": f"{HERE}.JoblibLauncher", "n_jobs": 2, "gpus": None},
-    "submitit_local": {"_target_": f"{HERE}.SubmititLauncher", "cluster": "local", "poll_s": 0.2, "timeout_min": 240},
-    "submitit_slurm": {
+    "g2rpo": {"_target_": f"{HERE}.SerialLauncher"},
+    "g2rpo_parallel": {"_target_": f"{HERE}.ParallelLauncher", "n_jobs": 2, "gpus": None},
+    "g2rpo_submitit": {"_target_": f"{HERE}.SubmititLauncher", "cluster": "local", "poll_s": 0.2, "timeout_min": 240},
+    "g2rpo_slurm": {
         "_target_": f"{HERE}.SubmititLauncher", "cluster": "slurm", "poll_s": 5.0, "array_parallelism": 256, "timeout_min": 240, "nodes": 1,
         "tasks_per_node": 1, "cpus_per_task": 8, "gpus_per_node": 1, "slurm_partition": None,
     },
 }  # fmt: skip
-"""The choices of `hydra/launcher`, under the names that users of Hydra know."""
-
-
-def store_launchers() -> None:
-    """Puts `LAUNCHERS` in place of Hydra's own, which run jobs in a process they share, and of those that other packages bring."""
-    Plugins.instance()  # whatever is installed has now stored its own
-    for name, node in LAUNCHERS.items():
-        ConfigStore.instance().store(group="hydra/launcher", name=name, node=node, provider="g2rpo")
+"""Choices of `hydra/launcher`; those of Hydra and of other packages keep their names and stay available."""
+for _name, _node in LAUNCHERS.items():
+    ConfigStore.instance().store(group="hydra/launcher", name=_name, node=_node, provider="g2rpo")
 
 
 class _SweepLauncher(Launcher):
@@ -62,13 +56,17 @@ class _SweepLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs what is missing; a job that failed ends the command with status 1, but none of the others."""
+        from g2rpo.cli.checks import refuse_added
+        from g2rpo.cli.errors import give_errors_back
         from g2rpo.report.sweep.write import write_sweep_report
         from g2rpo.sweep.launch import Sweep
 
+        give_errors_back()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         folder = Path(str(self.config.hydra.sweep.dir))
         dimensions = self._dimensions()
         try:
+            refuse_added(self.config.hydra)
             jobs = [self._job(folder, dimensions, list(o), initial_job_idx + i) for i, o in enumerate(job_overrides)]
             sweep = Sweep(
                 folder=folder, script=str(Path(sys.argv[0]).resolve()), command=" ".join(["python", *sys.argv]), dimensions=dimensions,
@@ -77,6 +75,8 @@ class _SweepLauncher(Launcher):
             )  # fmt: skip
             with _terminable():
                 outcomes = sweep.run(jobs)
+            page = folder.resolve() / "sweep.html"
+            sys.stdout.write(f"sweep: {page}\n" if page.is_file() else "")
         except ValueError as error:
             raise CompactHydraException(str(error)) from None
         failed = [job.name for job, outcome in zip(jobs, outcomes, strict=True) if outcome.failure]
@@ -116,7 +116,7 @@ class _SweepLauncher(Launcher):
         return Job(name=name, folder=folder / name, values=values, overrides=filter_overrides(overrides), cfg=cfg, hydra=hydra)
 
 
-class BasicLauncher(_SweepLauncher):
+class SerialLauncher(_SweepLauncher):
     """One job after the other."""
 
     def runner(self, folder: Path) -> "Runner":
@@ -126,7 +126,7 @@ class BasicLauncher(_SweepLauncher):
         return Local()
 
 
-class JoblibLauncher(_SweepLauncher):
+class ParallelLauncher(_SweepLauncher):
     """`n_jobs` at a time; `gpus` says what each of them sees."""
 
     def __init__(self, n_jobs: int = 2, gpus: Sequence[Any] | None = None) -> None:

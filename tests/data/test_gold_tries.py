@@ -18,7 +18,8 @@ HINTS = {
 
 def asked(answer: str, kind: str = "math", *, instruction: str = THINK, hint: str | None = None, **meta: Any) -> Prompt:
     hints = HINTS if hint is None else {kind: hint}
-    text = PromptTemplate(instruction=instruction, hints=hints).text("How many dollar signs?", (), kind)
+    tag = "think" if "<think>" in instruction else "thinking"
+    text = PromptTemplate(instruction=instruction, hints=hints, think_tag=tag).text("How many dollar signs?", (), kind)
     return Prompt(id="1", task="math", text=text, images=(), answer=answer, answer_type=kind, meta=meta)
 
 

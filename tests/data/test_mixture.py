@@ -1,11 +1,16 @@
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from g2rpo.data.mixture import TaskMix
-from g2rpo.records import TASKS
+from g2rpo.data.mixture import TaskMix, mixture_of
+from g2rpo.data.skips import Skips
+from g2rpo.data.stream import PromptStream
+from g2rpo.records import TASKS, Prompt
 
 WEIGHTS = st.dictionaries(st.sampled_from(TASKS), st.sampled_from([0.0, 0.25, 1.0, 1.5, 3.0, 7.0]), min_size=1).filter(
     lambda w: sum(w.values()) > 0
@@ -99,3 +104,60 @@ def test_a_mixture_by_size_weighs_prompts_and_not_tasks() -> None:
 def test_a_temperature_that_is_no_positive_number_is_refused(temperature: float) -> None:
     with pytest.raises(ValueError, match=r"task_mix\.temperature: expected a number above 0"):
         TaskMix(weights={"math": 1.0}, temperature=temperature)
+
+
+class Counted:
+    """A source that has so many training prompts of each task, and a count of what it left out."""
+
+    def __init__(self, reasons: list[str] | None = None, **sizes: int | None) -> None:
+        self.sizes, self.skips = sizes, Skips(on_error="skip")
+        for reason in reasons or []:
+            self.skips.unusable("unknown", reason)
+
+    def size(self, task: str, split: str) -> int | None:
+        return self.sizes.get(task, 0)
+
+    def get(self, task: str, index: int, split: str) -> Prompt:
+        raise AssertionError("nothing is read before the start")
+
+
+def _generalist(composed: Callable[..., Any], *overrides: str) -> TaskMix:
+    return instantiate(composed(*overrides).task_mix, _convert_="all")
+
+
+def test_the_default_mixture_takes_every_task_that_the_data_has_alike(
+    composed: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "g2rpo")
+    found = mixture_of(Counted(math=120, chart=30), _generalist(composed))
+    assert found.shares == {"math": 0.5, "chart": 0.5}
+    (line,) = caplog.messages
+    assert line == "task_mix: math 50% (120 prompts), chart 50% (30 prompts); the data has no general_vqa, spatial, document, grounding"
+    whole = _generalist(composed)
+    assert mixture_of(Counted(**dict.fromkeys(TASKS, None)), whole) is whole
+
+
+def test_a_mixture_by_size_leaves_out_what_the_data_does_not_have(composed: Callable[..., Any]) -> None:
+    source = Counted(math=30, chart=10)
+    stream = PromptStream(source=source, mix=mixture_of(source, _generalist(composed, "task_mix=proportional")), seed=0)
+    assert stream.mix.shares == {"math": 0.75, "chart": 0.25}
+
+
+def test_a_mixture_that_names_its_tasks_wants_all_of_them(composed: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match=r"no training prompt for 'general_vqa'; set task_mix\.weights\.general_vqa=0 or task_mix\.abs"):
+        mixture_of(Counted(math=3), _generalist(composed, "task_mix=reasoning"))
+    with pytest.raises(ValueError, match=r"^task_mix: expected prompts of spatial, got a data source with math, chart only; try"):
+        mixture_of(Counted(math=3, chart=2), _generalist(composed, "task_mix=spatial"))
+    with pytest.raises(ValueError, match=r"^task_mix\.absent: expected one of error, leave_out, got 'skip'"):
+        TaskMix(weights={"math": 1.0}, absent="skip")
+
+
+def test_data_without_one_usable_record_is_refused_with_the_first_three_reasons(composed: Callable[..., Any]) -> None:
+    source = Counted([f"rows.jsonl, line {line}: no answer" for line in range(1, 6)])
+    with pytest.raises(ValueError, match=r"^data: none of the 5 records can be used") as raised:
+        mixture_of(source, _generalist(composed))
+    message = str(raised.value)
+    assert [f"line {line}:" in message for line in range(1, 6)] == [True] * 3 + [False] * 2
+    assert "weights" not in message
+    with pytest.raises(ValueError, match=r"^data: expected records, got none"):
+        mixture_of(Counted(), _generalist(composed))

@@ -25,6 +25,7 @@ def reads(tasks: dict[str, str] | None = None) -> OneThinkerFormat:
         ("Where is it? <image>", "Where is it? <image>"),
         ("<image><image> Which is older?", "Which is older?"),
         ("Is <image> older than <image>?", "Is <image> older than <image>?"),
+        ("<image> Is it older than <image>?", "<image> Is it older than <image>?"),
     ],
 )
 def test_images_stay_where_the_text_has_them_and_come_first_without_markers(question: str, text: str, record: Record) -> None:

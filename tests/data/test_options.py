@@ -51,6 +51,7 @@ def test_letters_are_added_and_written_alike_but_a_list_that_has_them_is_shown_a
 def test_texts_that_only_look_like_labels_keep_them() -> None:
     bacteria = ["E. coli", "S. aureus", "A. baumannii"]
     assert read_options(bacteria).texts == {"A": "E. coli", "B": "S. aureus", "C": "A. baumannii"}
+    assert read_options(bacteria[:2]).texts == {"A": "E. coli", "B": "S. aureus"}
     assert read_options(["A. Smith", "nobody", "both of them", "B or C"]).texts["A"] == "A. Smith"
 
 

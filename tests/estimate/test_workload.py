@@ -54,7 +54,7 @@ def test_bounds_stand_in_where_no_prompt_can_be_looked_at() -> None:
     found = bounded_lengths(16_384, 1_048_576, 16, "no such file")
     assert (found.longest, found.most_patches) == (16_384, 4096)
     assert "no such file" in found.origin
-    with pytest.raises(ValueError, match=r"data.loading.max_prompt_tokens gives no bound; .*estimate=\{prompt_tokens"):
+    with pytest.raises(ValueError, match=r"data.loading.max_prompt_tokens gives no bound; .*estimate\.prompt_tokens"):
         bounded_lengths(None, 1_048_576, 16, "no such file")
     with pytest.raises(ValueError, match=r"model\.max_pixels gives no bound"):
         bounded_lengths(16_384, None, 16, "no such file")

@@ -70,7 +70,7 @@ class Listed:
 class IdEncoder:
     """Reads nothing: a batch is its prompts. A prompt whose image is a text cannot be encoded."""
 
-    eos_token_id, pad_token_id, forbidden_token_ids = 1, 0, ()
+    eos_token_id, end_tokens, pad_token_id, forbidden_token_ids = 1, {1: "<end>"}, 0, ()
 
     def encode(self, prompts: Sequence[Prompt]) -> PromptBatch:
         for prompt in prompts:

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from g2rpo import cli
-from g2rpo.evaluation.paper import paper_rows
+from g2rpo.evaluation.by_name import benchmark_names
 from g2rpo.model.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +48,17 @@ def evaluate(composed: Callable[..., Any], tiny_folder: Path, tmp_path: Path) ->
     return run
 
 
+@pytest.fixture
+def rescore(composed: Callable[..., Any], tmp_path: Path) -> Callable[..., Path]:
+    """`rescore("source=run")`: judges the predictions of a folder again; returns the folder of the new verdicts."""
+
+    def run(*options: str) -> Path:
+        cli.rescore(composed(*options, f"run_dir={tmp_path / 'again'}", config="rescore"))
+        return tmp_path / "again"
+
+    return run
+
+
 def rows(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
 
@@ -57,18 +68,18 @@ def predictions(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_all_18_benchmarks_are_asked_scored_and_shown(
-    evaluate: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    evaluate: Callable[..., Path], rescore: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = evaluate()
     shown = capsys.readouterr().out
     summary = json.loads((folder / "summary.json").read_text())
     found = summary["benchmarks"]
-    assert set(found) == set(paper_rows()) == set(predictions(folder))
+    assert set(found) == set(benchmark_names()) == set(predictions(folder))
+    assert [entry["published"]["row"] for entry in found.values()] == list(range(1, 19))
     for name, entry in found.items():
         assert 0 <= entry["low"] <= entry["score"] <= entry["high"] <= 1
         assert (entry["protocol"], entry["judge"], entry["rows_from"], entry["limit"]) == ("paper", None, "demo", 4)
         assert entry["rows"] == len(predictions(folder)[name]) > 0
-        assert entry["task"] == paper_rows()[name].task
     assert "of_1000" in found["ocrbench"]
     assert summary["benchmark_means"]["macro"] == pytest.approx(sum(entry["score"] for entry in found.values()) / 18)
     with (folder / "eval" / "table.csv").open() as file:
@@ -79,7 +90,7 @@ def test_all_18_benchmarks_are_asked_scored_and_shown(
     assert str(folder / "eval" / "table.html") in shown
     # judged again by another protocol, from the files alone
     monkeypatch.setattr(Checkpoint, "policy", lambda self: pytest.fail("the weights were loaded"))
-    again = evaluate(f"rescore={folder}", "eval=none", "eval.benchmarks=[mmstar,refcoco]", "eval.protocol=robust", folder="again")
+    again = rescore(f"source={folder}", "eval=none", "eval.benchmarks=[mmstar,refcoco]", "eval.protocol=robust")
     found = json.loads((again / "summary.json").read_text())["benchmarks"]
     assert {name: (entry["protocol"], entry["prompted_as"], entry["rows_from"]) for name, entry in found.items()} == {
         name: ("robust", "paper", "demo") for name in ("mmstar", "refcoco")
@@ -106,11 +117,13 @@ def test_other_settings_in_the_same_folder_are_refused(evaluate: Callable[..., P
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["eval.benchmarks=[mmstarr]"], "eval.benchmarks: unknown benchmark 'mmstarr'; expected some of: mmmu, mmbench"),
+        (
+            ["eval.benchmarks=[mmstarr]"],
+            "eval.benchmarks: unknown benchmark 'mmstarr'; did you mean mmstar? expected some of: ai2d, chartqa",
+        ),
         (["eval.rows=tvs"], "eval.rows: unknown source 'tvs'; expected one of demo, hub, tsv, folder"),
         (["eval.rows=folder"], "eval.root: eval.rows=folder needs the folder with the files"),
         (["eval.protocol=vlmevalkit", "eval.benchmarks=[charxiv_rq,refspatial]"], "eval.protocol=vlmevalkit: benchmark "),
-        (["rescore=/no/such/folder"], "rescore: expected a run folder with eval/<benchmark>.jsonl"),
     ],
 )
 def test_wrong_input_is_answered_before_weights_are_loaded(
@@ -120,6 +133,12 @@ def test_wrong_input_is_answered_before_weights_are_loaded(
     with pytest.raises(SystemExit):
         evaluate(*options)
     assert caplog.records[-1].getMessage().startswith(words)
+
+
+def test_a_folder_without_predictions_cannot_be_rescored(rescore: Callable[..., Path], caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        rescore("source=/no/such/folder")
+    assert caplog.records[-1].getMessage().startswith("source: expected a run folder with eval/<benchmark>.jsonl")
 
 
 def test_a_source_of_ones_own_is_named_by_its_import_path(
@@ -164,7 +183,7 @@ def test_training_asks_the_benchmarks_and_keeps_the_best_weights(composed: Calla
     assert {path.name for path in (folder / "eval").iterdir()} >= {"step_2", "table.csv", "table.html", "settings.json"}
     with (folder / "metrics.csv").open(newline="") as file:
         logged = [(row["step"], row["benchmark/score/ocrbench"]) for row in csv.DictReader(file)]
-    assert [(step, bool(score)) for step, score in logged] == [("0", False), ("1", False), ("2", True), ("3", True)]
+    assert [(step, bool(score)) for step, score in logged] == [("1", False), ("2", True), ("3", True)]
     assert float(logged[-1][1]) == summary["benchmarks"]["ocrbench"]["score"]
     best = json.loads((folder / "checkpoints" / "best" / "best.json").read_text())
     assert best["measure"] == "benchmark/macro"

@@ -74,7 +74,7 @@ def test_broken_completions_count_as_unparsed(home: Path, again: Callable[..., A
 
 def test_a_folder_without_predictions_or_without_this_benchmark_is_refused(home: Path, again: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"rescore: expected a run folder with eval/<benchmark>\.jsonl or a prediction file \(\.xlsx, \.tsv\)"
+        ValueError, match=r"source: expected a run folder with eval/<benchmark>\.jsonl or a prediction file \(\.xlsx, \.tsv\)"
     ):
         again(tmp_path / "nothing")
     with pytest.raises(ValueError, match="there is none of mmmu, only: sums"):

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from g2rpo.evaluation.paper import COLUMNS, NOT_COMPARABLE, paper_rows
+from g2rpo.benchmark.published import Published
+from g2rpo.evaluation.by_name import benchmark_names, benchmark_settings
+from g2rpo.evaluation.paper import COLUMNS, NOT_COMPARABLE
 from g2rpo.evaluation.results import macro, remarks
+from g2rpo.evaluation.suite import built
 from g2rpo.evaluation.table import caption, cells, csv_text, html_text, lines, show
 
 
@@ -20,12 +23,18 @@ def found(task: str, score: float, **other: Any) -> dict[str, Any]:
     } | other  # fmt: skip
 
 
+def in_paper(name: str) -> dict[str, Any]:
+    paper = BENCHMARKS[name].published
+    return {"published": {"row": paper.row, "title": paper.title, "full": paper.full, "scores": paper.scores()}}
+
+
+BENCHMARKS = {name: built(benchmark_settings(name), name) for name in benchmark_names()}
 ENTRIES = {
-    "ocrbench": found("document", 0.911, subscores={"category/hme": {"score": 0.5, "groups": 4}}),
-    "mmbench": found("general_vqa", 0.6),
-    "docvqa": found("document", 0.9),
+    "ocrbench": found("document", 0.911, **in_paper("ocrbench"), subscores={"category/hme": {"score": 0.5, "groups": 4}}),
+    "mmbench": found("general_vqa", 0.6, **in_paper("mmbench")),
+    "docvqa": found("document", 0.9, **in_paper("docvqa")),
     "theirs": found("chart", 0.3),
-    "mmmu": found("general_vqa", 0.5, limit=40, truncated_frac=0.25, rows_failed=2),
+    "mmmu": found("general_vqa", 0.5, **in_paper("mmmu"), limit=40, truncated_frac=0.25, rows_failed=2),
 }
 
 
@@ -36,13 +45,14 @@ def test_the_macro_score_is_the_mean_over_benchmarks_and_not_over_tasks() -> Non
 
 
 def test_the_paper_has_18_benchmarks_three_for_each_task() -> None:
-    rows = paper_rows()
-    assert len(rows) == 18
-    tasks = [row.task for row in rows.values()]
+    rows = {name: benchmark.published for name, benchmark in BENCHMARKS.items()}
+    assert all(isinstance(row, Published) for row in rows.values())
+    assert sorted(row.row for row in rows.values()) == list(range(1, 19))
+    tasks = [benchmark.task for benchmark in BENCHMARKS.values()]
     assert {task: tasks.count(task) for task in tasks} == dict.fromkeys(
         ["general_vqa", "math", "chart", "document", "spatial", "grounding"], 3
     )
-    assert rows["ocrbench"].scores["openvlthinker_v2"] == 0.911
+    assert rows["ocrbench"].scores()["openvlthinker_v2"] == 0.911
 
 
 def test_the_papers_means_are_those_of_its_ablation_table() -> None:
@@ -50,7 +60,7 @@ def test_the_papers_means_are_those_of_its_ablation_table() -> None:
     table4 = {"general_vqa": (71.3, 77.9), "math": (59.2, 66.2), "chart": (69.9, 76.0), "grounding": (87.1, 90.7), "document": (86.8, 91.4)}
     table4["spatial"] = (60.9, 63.6)
     for task, means in table4.items():
-        own = [row.scores for row in paper_rows().values() if row.task == task]
+        own = [benchmark.published.scores() for benchmark in BENCHMARKS.values() if benchmark.task == task]
         for column, mean in zip(("base", "openvlthinker_v2"), means, strict=True):
             assert 100 * sum(scores[column] for scores in own) / 3 == pytest.approx(mean, abs=0.11)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from closeness import near
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
@@ -123,7 +124,7 @@ def test_merged_weights_are_those_that_peft_merges_and_the_policy_stays(
     name = "model.language_model.layers.2.self_attn.k_proj"
     layer = own.get_submodule(name)
     by_hand = layer.base_layer.weight.double() + 6 / 4 * layer.lora_B["default"].weight.double() @ layer.lora_A["default"].weight.double()
-    torch.testing.assert_close(merged[f"{name}.weight"].double(), by_hand, atol=1e-6, rtol=1e-6 if dtype == torch.float32 else 2**-8)
+    torch.testing.assert_close(merged[f"{name}.weight"].double(), by_hand, atol=2e-6, rtol=2e-6 if dtype == torch.float32 else 2**-7)
     assert float((merged[f"{name}.weight"] - policy.state_dict()[f"{name}.weight"]).abs().max()) > 0.1
 
 
@@ -146,7 +147,7 @@ def test_a_model_with_the_merged_weights_computes_what_the_adapter_computes(
     plain.load_state_dict(dict(merged_state_dict(own)))
     with torch.no_grad():
         unmerged, merged, base = (_logprobs(model, encoder, prompts) for model in (own, plain, policy))
-    torch.testing.assert_close(merged, unmerged, atol=2e-4, rtol=0)
+    assert near(merged, unmerged, 2e-4)
     assert float((base - unmerged).abs().max()) > 0.5
 
 
@@ -178,7 +179,7 @@ def test_a_saved_policy_is_an_ordinary_merged_folder(
     theirs = AutoModelForImageTextToText.from_pretrained(tmp_path / "with", dtype=torch.float32).eval()
     assert all(torch.equal(value, dict(merged_state_dict(own))[name]) for name, value in theirs.state_dict().items())
     with torch.no_grad():
-        torch.testing.assert_close(_logprobs(theirs, encoder, prompts), _logprobs(own, encoder, prompts), atol=2e-4, rtol=0)
+        assert near(_logprobs(theirs, encoder, prompts), _logprobs(own, encoder, prompts), 2e-4)
 
 
 def test_a_saved_adapter_loads_in_peft(

@@ -1,4 +1,5 @@
 import io
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -231,3 +232,29 @@ def test_prompts_are_what_the_processor_of_transformers_makes_of_them(
         if prompt.images:
             assert torch.equal(ours.image_grid_thw, theirs["image_grid_thw"])
             assert torch.allclose(ours.pixel_values, theirs["pixel_values"], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ("[im_end, endoftext]", ["<|im_end|>", "<|endoftext|>"]),
+        ("[endoftext, im_end]", ["<|im_end|>", "<|endoftext|>"]),
+        ("endoftext", ["<|im_end|>", "<|endoftext|>"]),
+        ("im_end", ["<|im_end|>"]),
+        ("null", ["<|im_end|>"]),
+        (None, ["<|im_end|>"]),
+    ],
+)
+def test_end_tokens_are_the_tokenizers_own_and_those_of_the_generation_config(
+    named: str | None, expected: list[str], tiny_folder: Path, tmp_path: Path, encoder: QwenEncoder
+) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    if named is not None:
+        for name in ("im_end", "endoftext"):
+            named = named.replace(name, str(encoder.tokenizer.convert_tokens_to_ids(f"<|{name}|>")))
+        (folder / "generation_config.json").write_text(f'{{"eos_token_id": {named}}}')
+    found = QwenEncoder(path=folder)
+    assert list(found.end_tokens.values()) == expected
+    assert list(found.end_tokens) == encoder.tokenizer.convert_tokens_to_ids(expected)
+    assert found.eos_token_id == next(iter(found.end_tokens))

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from closeness import near
 from PIL import Image
 
 from g2rpo.model.encoder import QwenEncoder
@@ -53,10 +54,10 @@ def test_features_are_repeated_for_every_row_of_a_group(policy: Any, encoder: Qw
     batch = encoder.encode(prompts)
     repeated = repeat_images(encode_images(policy, batch), batch, 3)["image"]
     again = encode_images(policy, encoder.encode([prompt for prompt in prompts for _ in range(3)]))["image"]
-    assert torch.allclose(torch.cat(list(repeated.pooler_output)), torch.cat(list(again.pooler_output)), atol=1e-5)
+    assert near(torch.cat(list(repeated.pooler_output)), torch.cat(list(again.pooler_output)))
     assert len(repeated.deepstack_features) == 2
     for ours, theirs in zip(repeated.deepstack_features, again.deepstack_features, strict=True):
-        assert torch.allclose(torch.cat(list(ours)), torch.cat(list(theirs)), atol=1e-5)
+        assert near(torch.cat(list(ours)), torch.cat(list(theirs)))
 
 
 def test_no_images_have_no_features(policy: Any, encoder: QwenEncoder, ask: Ask) -> None:
@@ -71,7 +72,7 @@ def test_logits_are_divided_by_the_temperature_and_forbidden_ones_minus_infinity
     logits = masked_logits(policy.lm_head, hidden, (2, 9), temperature)
     assert (logits[:, [2, 9]] == float("-inf")).all()
     allowed = [i for i in range(logits.shape[1]) if i not in (2, 9)]
-    assert torch.allclose(logits[:, allowed], expected[:, allowed], atol=1e-5)
+    assert near(logits[:, allowed], expected[:, allowed])
 
 
 def test_positions_do_not_depend_on_what_stands_under_the_padding(policy: Any, encoder: QwenEncoder, ask: Ask, noise: Noise) -> None:

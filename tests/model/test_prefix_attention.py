@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from closeness import near
 from torch import Tensor
 from torch.nn.attention.flex_attention import flex_attention
 
@@ -46,11 +47,11 @@ def test_output_and_gradients_are_those_of_a_masked_softmax(prompts: Sequence[in
     groups, (query, key, value) = groups_of(prompts, completions), states(sum(prompts) + sum(completions))
     out = PrefixAttention.apply(query, key, value, groups, SCALE)
     expected = plain(query, key, value, visible(prompts, completions))
-    torch.testing.assert_close(out, expected.float(), atol=1e-5, rtol=1e-5)
+    assert near(out, expected.float())
     weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
     ours, theirs = (torch.autograd.grad((weights * result).sum(), (query, key, value)) for result in (out, expected))
     for mine, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(mine, other, atol=1e-4, rtol=1e-4)
+        assert near(mine, other, 1e-4)
 
 
 def test_scores_whose_exponential_overflows_are_merged_all_the_same() -> None:
@@ -58,7 +59,7 @@ def test_scores_whose_exponential_overflows_are_merged_all_the_same() -> None:
     out = PrefixAttention.apply(30 * query, key, value, groups, SCALE)
     expected = plain(30 * query, key, value, visible(*CASES[0]))
     assert torch.logsumexp((30 * query[8, 0] @ key[:5, 0].T * SCALE).double(), 0) > 100  # float32 ends at the exponential of 88
-    torch.testing.assert_close(out, expected.float(), atol=1e-3, rtol=1e-3)
+    assert near(out, expected.float(), 1e-3)
 
 
 def test_half_precision_stays_near_it() -> None:
@@ -84,7 +85,7 @@ def test_flex_attention_under_it_gives_the_same_output() -> None:
     groups, rows = groups_of(*CASES[0]), states(15)
     wide = [row.detach().transpose(0, 1)[None] for row in rows]
     flexed = flex_attention(*wide, block_mask=groups.block_mask(), scale=SCALE, enable_gqa=True)
-    torch.testing.assert_close(flexed[0].transpose(0, 1), PrefixAttention.apply(*rows, groups, SCALE), atol=1e-5, rtol=1e-5)
+    assert near(flexed[0].transpose(0, 1), PrefixAttention.apply(*rows, groups, SCALE))
     assert groups.block_mask() is groups.block_mask()
 
 

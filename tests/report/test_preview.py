@@ -132,7 +132,7 @@ def test_a_preview_of_a_configuration_trains_nothing_and_prints_its_path_last(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(Checkpoint, "policy", lambda self: pytest.fail("the weights were loaded"))
     caplog.set_level(logging.INFO)
-    cli.train(composed("model=folder", f"model.path={tiny_folder}", "preview=2", f"run_dir={tmp_path / 'run'}"))
+    cli.preview(composed("model=folder", f"model.path={tiny_folder}", "prompts=2", f"run_dir={tmp_path / 'run'}", config="preview"))
     target = tmp_path / "run" / "preview.html"
     assert capsys.readouterr().out.splitlines()[-1] == f"preview: {target}"
     assert [file.name for file in (tmp_path / "run").iterdir()] == ["preview.html"]
@@ -147,8 +147,8 @@ def test_a_preview_of_no_number_of_prompts_is_refused(
     value: str, composed: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(SystemExit):
-        cli.train(composed(f"preview={value}", f"run_dir={tmp_path}"))
-    assert caplog.records[-1].getMessage().startswith("preview: expected null, or at least 1 prompt of each task, got ")
+        cli.preview(composed(f"prompts={value}", f"run_dir={tmp_path}", config="preview"))
+    assert caplog.records[-1].getMessage().startswith("prompts: expected at least 1 prompt of each task, got ")
 
 
 def test_the_prompts_shown_are_those_that_training_draws_first(page_of: Callable[..., Element]) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from closeness import near
 from torch import Tensor
 
 from g2rpo.model.encoder import QwenEncoder
@@ -59,7 +60,7 @@ def test_log_probabilities_are_those_that_training_computes(drawing: dict[str, f
             sample.policy, sample.batch, rollouts.completion_ids, rollouts.completion_mask,
             forbidden=sample.encoder.forbidden_token_ids, temperature=drawing["temperature"],
         )  # fmt: skip
-    assert torch.allclose(rollouts.old_logprobs, stats.logprobs, atol=1e-5)
+    assert near(rollouts.old_logprobs, stats.logprobs)
     assert rollouts.old_logprobs[rollouts.completion_mask].max() < 0
     assert 0 < rollouts.finished.sum() < len(rollouts.finished)  # both kinds were compared
 
@@ -71,7 +72,7 @@ def test_greedy_is_the_most_probable_token_after_what_was_written(sample: Sample
         logits = _plain_logits(sample, owner, tokens, sample.encoder.forbidden_token_ids)
         assert logits.argmax(-1).tolist() == tokens.tolist()
         logprobs = logits.log_softmax(-1).gather(-1, tokens[:, None])[:, 0]
-        assert torch.allclose(rollouts.old_logprobs[row, : len(tokens)], logprobs, atol=1e-5)
+        assert near(rollouts.old_logprobs[row, : len(tokens)], logprobs)
     assert torch.equal(rollouts.completion_ids[::2], rollouts.completion_ids[1::2])
     assert len({tuple(row) for row in rollouts.completion_ids.tolist()}) > 1
 
@@ -114,7 +115,7 @@ def test_when_ended_rows_leave_changes_nothing_of_what_is_written(sample: Sample
     for rollouts in written.values():
         assert torch.equal(rollouts.completion_ids, written[0.01].completion_ids)
         assert torch.equal(rollouts.completion_mask, written[0.01].completion_mask)
-        assert torch.allclose(rollouts.old_logprobs, written[0.01].old_logprobs, atol=1e-5)
+        assert near(rollouts.old_logprobs, written[0.01].old_logprobs)
     assert widths[0.01] == written[0.01].completion_mask.sum(0).tolist()  # ended rows left at once
     assert set(widths[1.0]) == {18}
     assert sum(widths[0.01]) < sum(widths[0.5]) < sum(widths[1.0])
@@ -128,7 +129,7 @@ def test_a_policy_of_unknown_attention_is_sampled_from_with_repeated_prompts(sam
     for drawing in ({"temperature": 0.0}, {"seed": 4}):
         one, two = repeated(leave_frac=0.01, **drawing), shared(leave_frac=0.01, **drawing)
         assert torch.equal(one.completion_ids, two.completion_ids)
-        assert torch.allclose(one.old_logprobs, two.old_logprobs, atol=1e-5)
+        assert near(one.old_logprobs, two.old_logprobs)
     assert other.config.get_text_config()._attn_implementation == "eager"
 
 
@@ -139,7 +140,7 @@ def test_draws_are_those_of_multinomial_on_the_probabilities(sample: Sampler) ->
     probs = (torch.stack(rows).repeat_interleave(3, 0) / 0.8).softmax(-1)
     expected = torch.multinomial(probs, 1, generator=torch.Generator().manual_seed(9))[:, 0]
     assert drawn.completion_ids[:, 0].tolist() == expected.tolist()
-    assert torch.allclose(drawn.old_logprobs[:, 0], probs.gather(1, expected[:, None])[:, 0].log(), atol=1e-5)
+    assert near(drawn.old_logprobs[:, 0], probs.gather(1, expected[:, None])[:, 0].log())
 
 
 def test_a_completion_ends_with_its_end_token_or_at_the_limit(sample: Sampler) -> None:
@@ -231,3 +232,21 @@ def test_logits_that_are_no_numbers_are_named_instead_of_sampled_from(policy: An
     broken.model.language_model.norm.weight.data.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match=r"^the policy's logits became nan while sampling$"):
         Sampler(broken, encoder, batch)()
+
+
+def test_any_of_the_end_tokens_ends_a_completion(sample: Sampler, encoder: QwenEncoder) -> None:
+    # the token that is written most often becomes a second end token
+    plain = sample().completion_ids
+    written = plain[(plain != encoder.eos_token_id) & (plain != encoder.pad_token_id)]
+    second = int(written.mode().values)
+    other = copy.copy(encoder)
+    other.end_tokens = encoder.end_tokens | {second: "<other end>"}
+    rollouts = sample(encoder=other)
+    ended_by = {second: 0, encoder.eos_token_id: 0}
+    for ids, mask, finished in zip(rollouts.completion_ids, rollouts.completion_mask, rollouts.finished, strict=True):
+        *before, last = ids[mask].tolist()
+        assert not {second, encoder.eos_token_id} & set(before)
+        assert bool(finished) == (last in ended_by)
+        if finished:
+            ended_by[last] += 1
+    assert min(ended_by.values()) > 0

@@ -1,5 +1,6 @@
 """What goes to vLLM and what comes back, without vLLM."""
 
+import copy
 import itertools
 from dataclasses import replace
 
@@ -45,6 +46,17 @@ def test_what_a_checkpoint_could_set_is_set_and_forbidden_tokens_are_banned(enco
     assert (fields["top_p"], fields["top_k"], fields["min_p"], fields["repetition_penalty"]) == (1.0, 0, 0.0, 1.0)
     assert fields["ignore_eos"]
     assert fields["stop_token_ids"] == [encoder.eos_token_id]
+
+
+def test_every_end_token_stops_the_engine_and_ends_a_completion(
+    encoder: QwenEncoder, batch: PromptBatch, answers: dict[int, Answer]
+) -> None:
+    other = copy.copy(encoder)
+    other.end_tokens = encoder.end_tokens | {60: "<other end>"}
+    assert sampling_fields(other, SAMPLING, seed=9)["stop_token_ids"] == [encoder.eos_token_id, 60]
+    answers[0] = replace(answers[0], token_ids=[[50, encoder.eos_token_id], [61, 60]], logprobs=[[-0.5] * 2, [-1.0] * 2])
+    rollouts = rollouts_of(other, batch, SAMPLING, requests_of(other, batch, 0), answers)
+    assert rollouts.finished.tolist() == [True, True, *[True, False] * 5]
 
 
 @pytest.fixture

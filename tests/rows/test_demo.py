@@ -11,7 +11,7 @@ from PIL import Image
 
 from g2rpo.data.gym.source import GymSource
 from g2rpo.records import Prompt
-from g2rpo.rows.demo import RECIPES, DemoRows
+from g2rpo.rows.demo import DemoRows
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(file.stem for file in (ROOT / "conf" / "benchmark").glob("*.yaml"))
@@ -39,8 +39,17 @@ def _gold(row: dict[str, Any]) -> str:
     return row["answer"][0] if isinstance(row["answer"], list) else str(row["answer"])
 
 
-def test_every_benchmark_has_demo_rows() -> None:
-    assert sorted(RECIPES) == NAMES
+def test_every_benchmark_draws_from_a_place_of_its_own(build: Callable[[str], Any]) -> None:
+    rows = DemoRows(prompts=GymSource(), rows_per_benchmark=1)
+    places = {next(iter(rows.records(build(name))))[0] for name in NAMES}
+    assert len(places) == len(NAMES) == 18
+
+
+def test_a_benchmark_without_demo_rows_says_what_to_define(build: Callable[[str], Any]) -> None:
+    benchmark = build("mmstar")
+    benchmark.demo_task = None
+    with pytest.raises(ValueError, match=r"eval\.rows=demo: benchmark mmstar defines no demo rows \(demo_task and demo\)"):
+        next(iter(DemoRows(prompts=GymSource()).records(benchmark)))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -126,12 +135,7 @@ def test_a_source_that_ends_begins_again(build: Callable[[str], Any]) -> None:
             return Prompt(id=f"{index}", task=task, text="how many?", images=(image,), answer=str(7 + index), answer_type="numerical")
 
     found = DemoRows(prompts=Three(), rows_per_benchmark=4, split="train").records(build("mathvision"))
-    assert [record["answer"] for _, record in found] == ["7", "8", "9", "7"]
-
-
-def test_a_benchmark_from_elsewhere_is_told_to_choose_other_rows(named: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match=r"eval\.rows=demo has no rows for theirs, only for mmmu, "):
-        list(DemoRows(prompts=GymSource()).records(named("theirs")))
+    assert [record["answer"] for _, record in found] == ["8", "9", "7", "8"]
 
 
 @pytest.mark.parametrize("rows", [0, 2000])

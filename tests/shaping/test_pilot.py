@@ -101,7 +101,7 @@ def test_the_file_builds_the_bands_that_were_measured() -> None:
         "math": pilot().measure(task([0.0, 1.0] * 10, [7] * 20, entropy=0.1)),
     }
     text = pilot().yaml(measured, "a model, 4 prompts a task")
-    assert text.startswith("# Written by shaping=pilot: a model, 4 prompts a task.\n")
+    assert text.startswith("# Written by pilot.py: a model, 4 prompts a task.\n")
     assert len(text.splitlines()) <= 40
     shaping = instantiate(OmegaConf.create(text), _convert_="all")
     assert shaping.length.bands[task_index("grounding")].tolist() == [9, 14, 25, 30]
@@ -114,10 +114,10 @@ def test_the_file_builds_the_bands_that_were_measured() -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"name": "../evil"}, "shaping.name: .*letters.*'../evil'"),
-        ({"name": ""}, "shaping.name"),
-        ({"prompts_per_task": 0}, "shaping.prompts_per_task: expected at least 1, got 0"),
-        ({"entropy_margin": 1.0}, "shaping.entropy_margin: .*got 1.0"),
+        ({"name": "../evil"}, "pilot.name: .*letters.*'../evil'"),
+        ({"name": ""}, "pilot.name"),
+        ({"prompts_per_task": 0}, "pilot.prompts_per_task: expected at least 1, got 0"),
+        ({"entropy_margin": 1.0}, "pilot.entropy_margin: .*got 1.0"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_key(changed: dict[str, Any], words: str) -> None:

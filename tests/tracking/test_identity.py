@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
-from g2rpo.tracking.identity import group_name, run_id
+from g2rpo.tracking.identity import chosen, group_name, run_id, run_name, tags
 
 
 def test_an_agent_decides_the_id_of_a_new_run_but_not_of_a_resumed_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,3 +31,23 @@ def test_a_sweep_named_by_a_clock_is_told_apart_by_its_day(tmp_path: Path) -> No
 
 def test_a_single_run_has_no_group(tmp_path: Path) -> None:
     assert group_name(tmp_path / "2026-11-24" / "23-52-19") is None
+
+
+def test_a_run_is_named_and_tagged_by_what_was_chosen(tmp_path: Path) -> None:
+    folder = tmp_path / "2026-01-02" / "03-04-05"
+    (folder / ".hydra").mkdir(parents=True)
+    assert (run_name(folder), tags(folder), chosen(folder)) == ("2026-01-02/03-04-05", [], {})
+    choices = {
+        "advantage": "g2rpo",
+        "model": "tiny",
+        "task_mix": "generalist",
+        "hydra/launcher": "g2rpo",
+        "experiment": None,
+        "rows@eval.rows": "hub",
+    }
+    hydra = {"hydra": {"runtime": {"choices": choices}, "overrides": {"task": ["seed=3"]}}}
+    OmegaConf.save(OmegaConf.create(hydra), folder / ".hydra" / "hydra.yaml")
+    OmegaConf.save(OmegaConf.create({"seed": 3}), folder / ".hydra" / "config.yaml")
+    assert run_name(folder) == "g2rpo-tiny-generalist-s3"
+    assert tags(folder) == ["advantage=g2rpo", "model=tiny", "task_mix=generalist"]
+    assert chosen(folder)["overrides"] == ["seed=3"]

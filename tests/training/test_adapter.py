@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from closeness import near
 from safetensors.torch import load_file
 
 from g2rpo import cli
@@ -103,7 +104,7 @@ def test_the_reference_without_adapter_is_worth_a_frozen_copy(fitted: Callable[.
 
 def test_gradient_checkpointing_trains_the_same_adapter(fitted: Callable[..., G2RPOModule]) -> None:
     plain, recomputed = (fitted(steps=1, gradient_checkpointing=trade).policy.state_dict() for trade in (False, True))
-    assert all(torch.allclose(value, recomputed[name], atol=1e-5) for name, value in plain.items())
+    assert all(near(value, recomputed[name]) for name, value in plain.items())
 
 
 def test_a_checkpoint_holds_the_adapter_and_a_run_goes_on_from_it_to_the_bit(fitted: Callable[..., G2RPOModule], tmp_path: Path) -> None:
@@ -177,4 +178,4 @@ def test_a_wrong_setting_of_an_adapter_ends_the_run_with_its_key(
     with pytest.raises(SystemExit):
         cli.train(composed("model/adapter=lora", "model.adapter.rank=0", f"run_dir={tmp_path}"))
     assert caplog.messages[-1].startswith("model.adapter.rank: expected 1 or more, got 0")
-    assert composed().model.adapter == {"_target_": "types.NoneType"}
+    assert composed().model.adapter is None

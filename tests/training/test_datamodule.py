@@ -33,7 +33,7 @@ class Shelf:
 class IdEncoder:
     """Reads nothing: a batch is its prompts."""
 
-    eos_token_id, pad_token_id, forbidden_token_ids = 1, 0, ()
+    eos_token_id, end_tokens, pad_token_id, forbidden_token_ids = 1, {1: "<end>"}, 0, ()
 
     def fit(self, image: Any) -> Any:
         return image

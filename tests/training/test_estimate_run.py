@@ -1,4 +1,4 @@
-"""`estimate=true` on composed configurations: from the small model to the paper's recipe without data and without weights."""
+"""`estimate.py` on composed configurations: from the small model to the paper's recipe without data and without weights."""
 
 import json
 import logging
@@ -16,14 +16,14 @@ from g2rpo.data.stream import PromptStream
 from g2rpo.training.estimate_run import processes_of, run_estimate, write_estimate
 from g2rpo.training.parts import build_parts
 
-GPU = "estimate={gib: 80, tflops: 989, gb_per_s: 3350}"
-PAPER = ("experiment=openvlthinker_v2", "data.root=/nowhere", "trainer=ddp", "trainer.devices=8", GPU)
+GPU = ("estimate.gib=80", "estimate.tflops=989", "estimate.gb_per_s=3350")
+PAPER = ("experiment=openvlthinker_v2", "data.root=/nowhere", "trainer=ddp", "trainer.devices=8", *GPU)
 Composed = Callable[..., Any]
 
 
-def test_true_prints_a_table_and_writes_the_file(composed: Composed, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cfg = composed("estimate=true", f"run_dir={tmp_path}", "batch.micro_prompts=6")
-    assert math.isnan(cli.train(cfg))
+def test_estimate_prints_a_table_and_writes_the_file(composed: Composed, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cfg = composed(f"run_dir={tmp_path}", "batch.micro_prompts=6", config="estimate")
+    assert math.isnan(cli.estimate(cfg))
     out = capsys.readouterr().out
     assert "what layers keep" in out
     assert "seconds per step: " in out
@@ -35,7 +35,7 @@ def test_true_prints_a_table_and_writes_the_file(composed: Composed, tmp_path: P
 
 
 def test_the_papers_recipe_needs_neither_weights_nor_data(composed: Composed, config_of_8b: Path, tmp_path: Path) -> None:
-    found = run_estimate(composed(*PAPER, f"model.path={config_of_8b}", f"run_dir={tmp_path}"))
+    found = run_estimate(composed(*PAPER, f"model.path={config_of_8b}", f"run_dir={tmp_path}", config="estimate"))
     assert (found.processes, found.load.prompts, found.load.updates, found.load.micro_batches) == (8, 64, 4, 16)
     assert (found.load.lengths.longest, found.load.lengths.most_patches) == (16_384, 4096)
     sizes = {part.name: part.optimiser / 2**30 for part in found.parts}
@@ -52,7 +52,7 @@ def test_the_papers_recipe_needs_neither_weights_nor_data(composed: Composed, co
 
 def test_an_engine_elsewhere_leaves_the_update(composed: Composed, config_of_8b: Path, tmp_path: Path) -> None:
     options = (*PAPER, "rollout=vllm_server", "rollout.urls=[http://host:8000]", "rollout.max_new_tokens=4096")
-    found = run_estimate(composed(*options, f"model.path={config_of_8b}", f"run_dir={tmp_path}"))
+    found = run_estimate(composed(*options, f"model.path={config_of_8b}", f"run_dir={tmp_path}", config="estimate"))
     assert not {"keys and values", "prefill", "sampling"} & {part.name for part in found.parts}
     assert found.load.extra_passes == 2  # importance weights of the engine's completions, and the entropy band
 
@@ -70,7 +70,9 @@ def test_an_engine_elsewhere_leaves_the_update(composed: Composed, config_of_8b:
     ],
 )
 def test_settings_reach_the_workload(composed: Composed, tmp_path: Path, options: tuple[str, ...], checked: dict[str, Any]) -> None:
-    found = run_estimate(composed(*options, "estimate={prompt_tokens: 50, image_tokens: 16}", f"run_dir={tmp_path}"))
+    found = run_estimate(
+        composed(*options, "estimate.prompt_tokens=50", "estimate.image_tokens=16", f"run_dir={tmp_path}", config="estimate")
+    )
     assert {name: getattr(found.load, name) for name in checked} == checked
 
 
@@ -85,7 +87,7 @@ def test_processes_are_counted_without_being_started() -> None:
 
 
 def test_a_wrong_setting_of_the_data_is_no_missing_data(composed: Composed, tmp_path: Path) -> None:
-    cfg = composed(*PAPER, f"run_dir={tmp_path}", "+data.lodaing=3")
+    cfg = composed(*PAPER, f"run_dir={tmp_path}", "+data.lodaing=3", config="estimate")
     with pytest.raises(Exception, match="lodaing"):
         run_estimate(cfg)
 

@@ -1,4 +1,4 @@
-"""`shaping=pilot` end to end: asks, writes a file that is a valid choice, and leaves the weights alone."""
+"""`pilot.py` end to end: asks, writes a file that is a valid choice, and leaves the weights alone."""
 
 import json
 from collections.abc import Callable
@@ -9,17 +9,16 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from g2rpo.report.run import write_report
-from g2rpo.training.run import run_training
+from g2rpo.training.pilot import measure_bands
 
 SMALL = (
-    "shaping=pilot", "shaping.prompts_per_task=3", "task_mix=generalist", "batch.group_size=4", "batch.prompts=2",
+    "pilot.prompts_per_task=3", "task_mix=generalist", "batch.group_size=4", "batch.prompts=2",
     "rollout.max_new_tokens=8", "trainer.accelerator=cpu",
 )  # fmt: skip
 
 
 def run(composed: Callable[..., Any], folder: Path, conf: Path | None, *overrides: str) -> float:
-    return run_training(composed(*SMALL, f"run_dir={folder}", *overrides), write_report=write_report, conf=conf)
+    return measure_bands(composed(*SMALL, f"run_dir={folder}", *overrides, config="pilot"), conf)
 
 
 def test_a_pilot_writes_a_shaping_file_that_builds_and_keeps_the_one_it_replaces(
@@ -46,7 +45,7 @@ def test_a_pilot_writes_a_shaping_file_that_builds_and_keeps_the_one_it_replaces
 def test_without_a_configuration_folder_the_file_stays_in_the_run_and_is_found_from_there(
     composed: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(composed, tmp_path / "run", None, "task_mix=math", "shaping.name=mine")
+    run(composed, tmp_path / "run", None, "task_mix=math", "pilot.name=mine")
     found = composed("shaping=mine", f"hydra.searchpath=[file://{tmp_path / 'run'}]")
     assert list(found.shaping.length.bands) == ["math"]
     assert f"shaping=mine 'hydra.searchpath=[file://{tmp_path / 'run'}]'" in capsys.readouterr().out

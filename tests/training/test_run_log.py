@@ -5,11 +5,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import lightning as L
+import torch
 from PIL import Image
 
-from g2rpo.records import Prompt
+from g2rpo.records import Experience, Prompt, PromptBatch, Rollouts, Scores
 from g2rpo.training.metrics_csv import MetricsCSV
-from g2rpo.training.run_log import RunLog
+from g2rpo.training.run_log import RunLog, completion_rows
 
 
 class Trainer(L.Trainer):
@@ -81,3 +82,24 @@ def test_pictures_stop_at_their_limit_of_bytes(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "of_an_earlier_start.png").write_bytes(bytes(4_000_000))
     assert pictures_of(tmp_path, 3) == {"of_an_earlier_start.png"}
+
+
+def test_a_row_says_which_token_ended_its_completion_or_that_it_was_cut() -> None:
+    ids = torch.tensor([[5, 1, 0], [5, 2, 0], [5, 6, 7], [1, 0, 0]])
+    mask = torch.tensor([[1, 1, 0], [1, 1, 0], [1, 1, 1], [1, 0, 0]]).bool()
+    rollouts = Rollouts(
+        completion_ids=ids, completion_mask=mask, old_logprobs=torch.zeros(4, 3), prompt=torch.tensor([0, 0, 0, 0]),
+        finished=torch.tensor([True, True, False, True]), texts=("a", "b", "c", ""),
+    )  # fmt: skip
+    zeros = torch.zeros(4)
+    prompt = Prompt(id="p", task="math", text="?", images=(), answer="1", answer_type="numerical")
+    batch = PromptBatch(
+        prompts=(prompt,), task=torch.tensor([1]), input_ids=torch.tensor([[3]]), attention_mask=torch.tensor([[1]]),
+        pixel_values=None, image_grid_thw=None, num_images=torch.tensor([0]),
+    )  # fmt: skip
+    experience = Experience(
+        batch=batch, rollouts=rollouts, task=torch.tensor([1] * 4), rewards=zeros, advantages=zeros,
+        scores=Scores(total=zeros, parts={"accuracy": zeros, "format": zeros}),
+    )  # fmt: skip
+    rows = completion_rows(1, 1, experience, {1: "<end>", 2: "<other end>"})
+    assert [row["ended_by"] for row in rows] == ["<end>", "<other end>", "length", "<end>"]

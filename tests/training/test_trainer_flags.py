@@ -19,14 +19,15 @@ from g2rpo.training.trainer_flags import check_trainer
         ("+trainer.logger=false", r"trainer\.logger=False: .*logger=\[csv,tensorboard\]"),
         ("+trainer.barebones=true", r"trainer\.barebones=True: .*fast_dev_run"),
         ("+trainer.overfit_batches=1", r"trainer\.overfit_batches=1: .*endless stream"),
-        ("trainer.precision=bf16-true", r"trainer\.precision: .*got bf16-true; model\.dtype=bfloat16"),
+        ("trainer.precision=bf16-true", r"trainer\.precision: .*got bf16-true: .*model\.dtype=bfloat16"),
+        ("trainer.precision=bf16-mixed", r"trainer\.precision: .*got bf16-mixed: .*autocast; use model\.dtype=bfloat16"),
         ("trainer.precision=16-mixed", r"trainer\.precision: expected one of .*, got 16-mixed"),
         ("+trainer.strategy=fsdp", r"trainer\.strategy: expected one of auto, ddp, single_device, got fsdp"),
     ],
 )
 def test_a_flag_without_effect_is_refused_with_what_to_use_instead(composed: Callable[..., Any], override: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build_parts(composed(override))
+        build_parts(composed("run_dir=somewhere", override))
 
 
 def test_flags_that_work_pass() -> None:

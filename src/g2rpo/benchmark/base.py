@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgement, Prompt
 
 Judge = Callable[[str], str]
@@ -24,6 +25,10 @@ class BenchmarkBase:
     needs_image: ClassVar[bool] = True
     parts: ClassVar[Sequence[str]] = ("split", "category")
     """Columns whose values name sub-scores, where a row has them."""
+    published: ClassVar[Published | None] = None
+    """What the paper prints about this benchmark, if it does."""
+    demo_task: ClassVar[str | None] = None
+    """Task of the gym whose prompts become demo rows; None if there are no demo rows."""
 
     def __init__(self, *, sources: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         self.sources = dict(sources or {})
@@ -31,6 +36,16 @@ class BenchmarkBase:
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """A record of the Hub, of a VLMEvalKit TSV or of JSON Lines in our columns. Raises `ValueError` with the column it cannot use."""
         raise NotImplementedError(f"{type(self).__name__}.row")
+
+    def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
+        """Records made from one prompt, in the columns of the original data, for `eval.rows=demo`.
+
+        Args:
+            prompt: A prompt of `demo_task`.
+            number: Position of the prompt, counted from 0.
+            wrong: Answers that are wrong for this prompt.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.demo")
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
         """The text of the prompt."""

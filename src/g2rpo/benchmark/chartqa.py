@@ -1,12 +1,13 @@
 """ChartQA (test): 1,250 questions by people and 1,250 generated ones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import first, list_of, needed, row_of, text_of
 from g2rpo.benchmark.multiple_choice import UNREAD
-from g2rpo.records import Judgement
+from g2rpo.benchmark.published import Published
+from g2rpo.records import Judgement, Prompt
 from g2rpo.scoring.chart import same_chart_answer
 from g2rpo.scoring.number import relaxed_match
 from g2rpo.scoring.prediction import clean
@@ -23,6 +24,16 @@ class ChartQA(BenchmarkBase):
     protocols = ("paper", "robust")
     answer_type = "relaxed"
     parts = ("split",)
+    published = Published(
+        row=8,
+        title="ChartQA",
+        base=82.8,
+        onethinker=76.4,
+        grpo=82.4,
+        gdpo=82.4,
+        openvlthinker_v2=87.4,
+    )
+    demo_task = "chart"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """The answer from `answer`, or from `label`, a list of one; the split from `split`, `type` or `human_or_machine`."""
@@ -47,3 +58,8 @@ class ChartQA(BenchmarkBase):
         golds = [row["answer"]] if golds is None else golds
         match = same_chart_answer if protocol == "robust" else relaxed_match
         return Judgement(score=float(any(match(text, str(gold)) for gold in golds)), parsed=True, answer=text[:200])
+
+    def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
+        """The Hub's columns."""
+        kind = ("human_test", "augmented_test")[number % 2]
+        return [{"type": kind, "question": prompt.text, "answer": prompt.answer, "image": prompt.images[0], "index": number}]

@@ -2,14 +2,15 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import first, images_of, needed, row_of, text_of
 from g2rpo.benchmark.grading import ask, chart_prompt, json_reply
 from g2rpo.benchmark.multiple_choice import UNREAD
-from g2rpo.records import Judgement
+from g2rpo.benchmark.published import Published
+from g2rpo.records import Judgement, Prompt
 from g2rpo.scoring.prediction import clean, plain
 from g2rpo.scoring.quantity import exact_number, final_number
 
@@ -42,6 +43,16 @@ class CharXivRQ(BenchmarkBase):
     task = "chart"
     protocols = ("paper", "official", "robust")
     parts = ("inst_category", "qa_source")
+    published = Published(
+        row=9,
+        title="CharXiv (RQ)",
+        base=44.5,
+        onethinker=44,
+        grpo=50.5,
+        gdpo=51.6,
+        openvlthinker_v2=53,
+    )
+    demo_task = "chart"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Of the Hub (`reasoning_q`, `reasoning_a`, `reasoning_a_type`), the published JSON or the TSV."""
@@ -87,6 +98,24 @@ class CharXivRQ(BenchmarkBase):
         """Answer type and who wrote the question, by name."""
         named = {"inst_category": KINDS.get(row.get("inst_category") or 0), "qa_source": SOURCES.get(row.get("qa_source") or 0)}
         return list(super().subscores(named))
+
+    def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
+        """The Hub's columns: numbers that are in the chart (answer type 3)."""
+        return [
+            {
+                "image": prompt.images[0],
+                "category": "cs",
+                "year": "24",
+                "original_id": prompt.id,
+                "figure_path": f"images/{number}.jpg",
+                "index": number,
+                "num_subplots": 1,
+                "reasoning_q": prompt.text,
+                "reasoning_q_source": 3,
+                "reasoning_a": prompt.answer,
+                "reasoning_a_type": 3,
+            }
+        ]
 
 
 def _read(reply: str, *, lenient: bool) -> Judgement | None:

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import list_of, needed, row_of, text_of
 from g2rpo.benchmark.multiple_choice import UNREAD
-from g2rpo.records import Judgement
+from g2rpo.benchmark.published import Published
+from g2rpo.records import Judgement, Prompt
 from g2rpo.scoring.prediction import clean
 from g2rpo.scoring.text import anls
 
@@ -19,6 +20,16 @@ class DocVQA(BenchmarkBase):
     protocols = ("paper", "robust")
     answer_type = "ocr"
     parts: ClassVar[Sequence[str]] = ("question_types",)
+    published = Published(
+        row=10,
+        title="DocVQA",
+        base=95.3,
+        onethinker=95,
+        grpo=95.9,
+        gdpo=95.6,
+        openvlthinker_v2=96.7,
+    )
+    demo_task = "document"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Gold answers from a list, or a list as text; hidden ones (the test splits) are refused."""
@@ -48,6 +59,20 @@ class DocVQA(BenchmarkBase):
     def subscores(self, row: Mapping[str, Any]) -> list[str]:
         """One for each kind a question has: `question_types/table/list`."""
         return [name for part in self.parts for kind in row.get(part, ()) for name in super(DocVQA, self).subscores({part: kind})]
+
+    def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
+        """The Hub's columns."""
+        return [
+            {
+                "questionId": str(number),
+                "question": prompt.text,
+                "question_types": ["free_text"],
+                "image": prompt.images[0],
+                "docId": number,
+                "answers": [prompt.answer],
+                "data_split": "val",
+            }
+        ]
 
 
 def _kinds(cell: Any) -> list[str]:

@@ -1,13 +1,15 @@
 """EmbSpatial-Bench: 3,640 questions on where objects stand in rooms, four options each, from three simulators and scans."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from g2rpo.benchmark.base import Judge
 from g2rpo.benchmark.columns import text_of
+from g2rpo.benchmark.demo import question_alone, shuffled_options
 from g2rpo.benchmark.grading import ask, grade_prompt
 from g2rpo.benchmark.multiple_choice import UNREAD, MultipleChoice, judge_option, options_of
-from g2rpo.records import Judgement
+from g2rpo.benchmark.published import Published
+from g2rpo.records import Judgement, Prompt
 from g2rpo.scoring.prediction import without_thinking
 from g2rpo.scoring.spatial_option import spatial_option
 
@@ -19,6 +21,16 @@ class EmbSpatial(MultipleChoice):
     task = "spatial"
     parts = ("data_source", "relation")
     extra = ("data_source", "relation")
+    published = Published(
+        row=13,
+        title="EmbSpatial",
+        base=78.2,
+        onethinker=79.9,
+        grpo=79.9,
+        gdpo=79.9,
+        openvlthinker_v2=83.1,
+    )
+    demo_task = "spatial"
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
         """VLMEvalKit's prompt."""
@@ -37,6 +49,23 @@ class EmbSpatial(MultipleChoice):
             return judge_option(completion, row, options_of(row), row["answer"], robust=True)
         letter = spatial_option(completion)
         return UNREAD if letter is None else Judgement(score=float(letter == spatial_option(row["answer"])), parsed=True, answer=letter)
+
+    def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
+        """The Hub's columns, from questions with options only: the answer is the number of an option, from 0."""
+        if prompt.answer_type != "multiple choice":
+            return []
+        options = shuffled_options(prompt, wrong)
+        return [
+            {
+                "data_source": prompt.source,
+                "question_id": f"{prompt.source}_{number}",
+                "question": question_alone(prompt),
+                "relation": prompt.answer,
+                "image": prompt.images[0],
+                "answer_options": options,
+                "answer": options.index(prompt.answer),
+            }
+        ]
 
 
 def _graded(completion: str, row: Mapping[str, Any], judge: Judge) -> Judgement | None:

@@ -3,14 +3,16 @@
 import ast
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import needed, row_of, text_of
+from g2rpo.benchmark.demo import LETTERS
 from g2rpo.benchmark.grading import ask, extraction_prompt, same_answer_prompt
 from g2rpo.benchmark.multiple_choice import UNREAD
-from g2rpo.records import Judgement
+from g2rpo.benchmark.published import Published
+from g2rpo.records import Judgement, Prompt
 from g2rpo.scoring.option import infer_option, read_option
 from g2rpo.scoring.prediction import clean, plain
 from g2rpo.scoring.quantity import exact_number, final_number, same_value
@@ -19,6 +21,7 @@ _CHOICES = re.compile(r"\bChoices?\s*:\s*\n?(.*)$", re.DOTALL)
 _LABEL = re.compile(r"(?:^|\n)\s*\(?([A-H])[:.)]\s*")
 _TURNS = (re.compile(r"\banswer\s*(?:is|:|=)\s*:?\s*", re.IGNORECASE), re.compile(r"\bis\b\s*:?\s*", re.IGNORECASE))
 _LONGEST = 2000
+VERSIONS = ("Text Dominant", "Text Lite", "Vision Intensive", "Vision Dominant", "Vision Only")
 
 
 class MathVerse(BenchmarkBase):
@@ -30,6 +33,16 @@ class MathVerse(BenchmarkBase):
     parts = ("problem_version", "subject", "subfield", "question_type")
     needs_image = False
     """The version without images (Text Only) is asked like the others."""
+    published = Published(
+        row=5,
+        title="MathVerse (testmini)",
+        base=58.1,
+        onethinker=64.3,
+        grpo=64.7,
+        gdpo=64.9,
+        openvlthinker_v2=65.8,
+    )
+    demo_task = "math"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Of the Hub or the TSV; `Vision Only` has its problem in the image, and its question is the instruction of `query_cot`."""
@@ -61,6 +74,32 @@ class MathVerse(BenchmarkBase):
         if verdict.score or judge is None:
             return verdict
         return _judged(text, row, judge, verdict)
+
+    def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
+        """The Hub's columns: one problem in five versions, every second one with options."""
+        problem, version = divmod(number, len(VERSIONS))
+        chosen = number % 2 == 1
+        options = sorted([prompt.answer, *wrong], key=float)
+        listed = "\n".join(f"{letter}:{option}" for letter, option in zip(LETTERS, options, strict=False))
+        question = f"{prompt.text}\nChoices:\n{listed}" if chosen else prompt.text
+        goal = "correct option letter, e.g., A, B, C, D" if chosen else "final value, e.g., 1, 2.5, 300"
+        direct = f"Please directly answer the question and provide the {goal}."
+        stepwise = f"Please first conduct reasoning, and then answer the question and provide the {goal}, at the end."
+        return [
+            {
+                "sample_index": str(number + 1),
+                "problem_index": str(problem + 1),
+                "problem_version": VERSIONS[version],
+                "question": question,
+                "image": prompt.images[0],
+                "answer": LETTERS[options.index(prompt.answer)] if chosen else prompt.answer,
+                "question_type": "multi-choice" if chosen else "free-form",
+                "metadata": {"split": "testmini", "source": prompt.source, "subject": "Functions", "subfield": "Applied"},
+                "query_wo": f"{direct}\nQuestion: {question}",
+                "query_cot": f"{stepwise}\nQuestion: {question}",
+                "question_for_eval": question,
+            }
+        ]
 
 
 def choices_in(question: str) -> dict[str, str]:

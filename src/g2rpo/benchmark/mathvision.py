@@ -3,14 +3,15 @@ r"""MathVision (test): 3,040 problems of mathematics competitions, 1,532 with fi
 Both original evaluations hand what the model wrote to Python's `eval`. Here `g2rpo.scoring.arithmetic` works the values out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import choices_of, first, needed, row_of, text_of
 from g2rpo.benchmark.grading import ask, extraction_prompt
 from g2rpo.benchmark.multiple_choice import UNREAD, options_of
-from g2rpo.records import Judgement
+from g2rpo.benchmark.published import Published
+from g2rpo.records import Judgement, Prompt
 from g2rpo.scoring.arithmetic import latex_value, python_value
 from g2rpo.scoring.mathvision import official_answer, official_equal
 from g2rpo.scoring.option import REFUSAL, infer_option, read_option
@@ -28,6 +29,16 @@ class MathVision(BenchmarkBase):
     task = "math"
     protocols = ("paper", "official", "robust")
     parts = ("category", "level")
+    published = Published(
+        row=6,
+        title="MathVision",
+        base=45.4,
+        onethinker=48.3,
+        grpo=52.6,
+        gdpo=49.7,
+        openvlthinker_v2=53.4,
+    )
+    demo_task = "math"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Of the Hub (`options`, `subject`, `level`) or of the TSV (`choices`, `category`)."""
@@ -79,6 +90,22 @@ class MathVision(BenchmarkBase):
             return verdict
         again = read(clean(reply) if protocol == "robust" else reply, row)
         return Judgement(score=again.score, parsed=again.parsed, answer=again.answer, by="judge")
+
+    def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
+        """The Hub's columns."""
+        return [
+            {
+                "id": str(number + 1),
+                "question": f"{prompt.text}\n<image1>",
+                "options": [],
+                "image": f"images/{number + 1}.jpg",
+                "decoded_image": prompt.images[0],
+                "answer": prompt.answer,
+                "solution": None,
+                "level": 1,
+                "subject": "counting",
+            }
+        ]
 
 
 def _paper(text: str, row: Mapping[str, Any]) -> Judgement:

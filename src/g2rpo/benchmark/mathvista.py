@@ -1,14 +1,15 @@
 """MathVista (testmini): 1,000 questions, 540 with options, 458 with a number and 2 with a list as the answer."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import choices_of, first, list_of, needed, row_of, text_of
 from g2rpo.benchmark.grading import ask, extraction_prompt
 from g2rpo.benchmark.multiple_choice import UNREAD
-from g2rpo.records import Judgement
+from g2rpo.benchmark.published import Published
+from g2rpo.records import Judgement, Prompt
 from g2rpo.scoring.option import REFUSAL, infer_option, lettered, read_option
 from g2rpo.scoring.prediction import clean
 from g2rpo.scoring.quantity import exact_number, final_number, numbers, same_words
@@ -39,6 +40,16 @@ class MathVista(BenchmarkBase):
     task = "math"
     protocols = ("paper", "official", "robust")
     parts = ("task", "skills", "question_type", "answer_type")
+    published = Published(
+        row=4,
+        title="MathVista (testmini)",
+        base=74.2,
+        onethinker=77.6,
+        grpo=78.1,
+        gdpo=78,
+        openvlthinker_v2=79.5,
+    )
+    demo_task = "math"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Hub or TSV. The gold of a question with options is kept as its text in `answer` and as its letter in `answer_option`."""
@@ -98,6 +109,27 @@ class MathVista(BenchmarkBase):
         """Task, question and answer type, and one for each skill."""
         skills = [name for skill in row.get("skills", ()) for name in super(MathVista, self).subscores({"skills": skill})]
         return [*super().subscores({key: value for key, value in row.items() if key != "skills"}), *skills]
+
+    def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
+        """The Hub's columns: free-form questions with whole numbers as answers."""
+        if prompt.answer == "0":
+            return []  # without a judge, `paper` never pays a right 0, so a demo row with it would look like an error
+        return [
+            {
+                "pid": str(number + 1),
+                "question": prompt.text,
+                "image": f"images/{number + 1}.jpg",
+                "decoded_image": prompt.images[0],
+                "choices": None,
+                "unit": None,
+                "precision": None,
+                "answer": prompt.answer,
+                "question_type": "free_form",
+                "answer_type": "integer",
+                "metadata": {"split": "testmini", "category": "general-vqa", "task": "figure question answering", "skills": ["arithmetic"]},
+                "query": f"Hint: {HINTS['integer']}\nQuestion: {prompt.text}",
+            }
+        ]
 
 
 def _extraction(text: str, row: Mapping[str, Any]) -> str:

@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from g2rpo.benchmark.demo import LETTERS, letter_of, question_alone, shuffled_options
 from g2rpo.benchmark.multiple_choice import MultipleChoice
+from g2rpo.benchmark.published import Published
+from g2rpo.records import Prompt
 
 PASS = 1_000_000
 """Indices of the passes of one question differ by multiples of this."""
@@ -22,6 +25,16 @@ class MMBench(MultipleChoice):
 
     name = "mmbench"
     parts = ("split", "l2_category", "category")
+    published = Published(
+        row=2,
+        title="MMBench",
+        base=85.1,
+        onethinker=86.6,
+        grpo=86,
+        gdpo=86.1,
+        openvlthinker_v2=88.2,
+    )
+    demo_task = "general_vqa"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """A pass of a question. `index` must be a whole number, because it says which passes belong together."""
@@ -43,3 +56,23 @@ class MMBench(MultipleChoice):
         ability = str(row.get("l2_category") or "").lower().replace("_", " ")
         known = {long.replace("_", " "): short for long, short in SHORT.items()}
         return super().subscores({**row, "l2_category": known.get(ability, ability)} if ability else row)
+
+    def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
+        """The TSV's columns: one row for each of four passes, in which the options move on by one place."""
+        options = shuffled_options(prompt, wrong)
+        passes = [options[-shift:] + options[:-shift] if shift else options for shift in range(len(options))]
+        return [
+            {
+                "index": number + 1 + shift * PASS,
+                "question": question_alone(prompt),
+                "hint": None,
+                **dict(zip(LETTERS, rotated, strict=False)),
+                "answer": letter_of(prompt, rotated),
+                "category": "attribute_recognition",
+                "l2-category": "finegrained_perception (instance-level)",
+                "image": prompt.images[0],
+                "source": prompt.source,
+                "split": "dev",
+            }
+            for shift, rotated in enumerate(passes)
+        ]

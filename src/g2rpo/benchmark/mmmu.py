@@ -1,12 +1,14 @@
 """MMMU (validation): 900 college questions of 30 subjects, 847 with options and 53 open."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import choices_of, images_of, list_of, needed, row_of, text_of
+from g2rpo.benchmark.demo import letter_of, question_alone, shuffled_options
 from g2rpo.benchmark.multiple_choice import UNREAD, ask_options, gold_letter, judge_option, options_of
-from g2rpo.records import Judgement
+from g2rpo.benchmark.published import Published
+from g2rpo.records import Judgement, Prompt
 from g2rpo.scoring.mmmu import official_option, open_candidates, open_match
 from g2rpo.scoring.prediction import clean
 from g2rpo.scoring.quantity import exact_number, final_number, same_value, same_words
@@ -23,6 +25,16 @@ class MMMU(BenchmarkBase):
     task = "general_vqa"
     protocols = ("paper", "official", "robust")
     parts = ("split", "category", "l2_category")
+    published = Published(
+        row=1,
+        title="MMMU (val)",
+        base=60.2,
+        onethinker=70.6,
+        grpo=69.7,
+        gdpo=69.8,
+        openvlthinker_v2=71.6,
+    )
+    demo_task = "general_vqa"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Options from a list as text or from columns A to I; none for an open question, whose answer may be a list of alternatives."""
@@ -65,6 +77,23 @@ class MMMU(BenchmarkBase):
             return judge_option(completion, row, options_of(row), row["answer"], robust=True, judge=judge)
         letter = official_option(completion, options_of(row))
         return UNREAD if letter is None else Judgement(score=float(letter == row["answer"]), parsed=True, answer=letter)
+
+    def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
+        """The Hub's columns; every sixth question is open."""
+        options = shuffled_options(prompt, wrong)
+        is_open = number % 6 == 5
+        return [
+            {
+                "id": f"validation_Demo_{number + 1}",
+                "question": f"<image 1> {question_alone(prompt)}",
+                "options": "[]" if is_open else repr(options),
+                "explanation": "",
+                "image_1": prompt.images[0],
+                "answer": prompt.answer if is_open else letter_of(prompt, options),
+                "question_type": "open" if is_open else "multiple-choice",
+                "subfield": "Shapes",
+            }
+        ]
 
 
 def _is_open(row: Mapping[str, Any]) -> bool:

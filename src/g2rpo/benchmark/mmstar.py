@@ -1,13 +1,15 @@
 """MMStar: 1,500 questions that cannot be answered without the image, 250 in each of six categories."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from g2rpo.benchmark.base import Judge
 from g2rpo.benchmark.columns import choices_of, needed, text_of
+from g2rpo.benchmark.demo import LETTERS, letter_of, question_alone, shuffled_options
 from g2rpo.benchmark.multiple_choice import MultipleChoice
-from g2rpo.records import Judgement
+from g2rpo.benchmark.published import Published
+from g2rpo.records import Judgement, Prompt
 
 _OPENINGS = ("", "(", "option ", "the answer is ")
 _EMBEDDED = re.compile(r"\n\s*Options:\s*(A:.*)$", re.DOTALL)
@@ -20,6 +22,16 @@ class MMStar(MultipleChoice):
     name = "mmstar"
     protocols = ("paper", "official", "robust")
     parts = ("category", "l2_category")
+    published = Published(
+        row=3,
+        title="MMStar",
+        base=68.5,
+        onethinker=70.6,
+        grpo=71.7,
+        gdpo=71.5,
+        openvlthinker_v2=73.8,
+    )
+    demo_task = "general_vqa"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """A row of the TSV, with columns A to D, or of the Hub, with the options inside the question."""
@@ -35,6 +47,21 @@ class MMStar(MultipleChoice):
         text, gold = (part.lower().strip().replace("\n", " ") for part in (completion[:1000], row["answer"]))
         right = bool(gold) and any(text.startswith(opening + gold) for opening in _OPENINGS)
         return Judgement(score=float(right), parsed=bool(text), answer=text[:1].upper())
+
+    def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
+        """The TSV's columns."""
+        options = shuffled_options(prompt, wrong)
+        return [
+            {
+                "index": number,
+                "question": question_alone(prompt),
+                **dict(zip(LETTERS, options, strict=False)),
+                "answer": letter_of(prompt, options),
+                "category": "fine-grained perception",
+                "l2_category": "attribute & celebrity recognition",
+                "image": prompt.images[0],
+            }
+        ]
 
 
 def split_question(text: str) -> tuple[str, dict[str, str]]:

@@ -1,12 +1,13 @@
 """OCRBench: 1,000 questions on reading text; the sum of the scores is the published number."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import list_of, needed, row_of, text_of
 from g2rpo.benchmark.multiple_choice import UNREAD
-from g2rpo.records import Judgement
+from g2rpo.benchmark.published import Published
+from g2rpo.records import Judgement, Prompt
 from g2rpo.scoring.prediction import clean, plain
 
 FORMULAS = "Handwritten Mathematical Expression Recognition"
@@ -27,6 +28,17 @@ class OCRBench(BenchmarkBase):
     protocols = ("paper", "robust")
     answer_type = "ocr"
     parts = ("category",)
+    published = Published(
+        row=11,
+        title="OCRBench",
+        full=1000,
+        base=819,
+        onethinker=833,
+        grpo=875,
+        gdpo=897,
+        openvlthinker_v2=911,
+    )
+    demo_task = "document"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Answers from a list, a list as text, or a single text."""
@@ -60,6 +72,19 @@ class OCRBench(BenchmarkBase):
     def subscores(self, row: Mapping[str, Any]) -> list[str]:
         """The category, and the published group it belongs to."""
         return [*super().subscores(row), f"group/{GROUPS.get(row.get('category', ''), 'text_recognition')}"]
+
+    def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
+        """The Hub's columns."""
+        return [
+            {
+                "dataset": prompt.source,
+                "index": number,
+                "question": prompt.text,
+                "question_type": ("Digit String Recognition", "Doc-oriented VQA")[number % 2],
+                "answer": [prompt.answer],
+                "image": prompt.images[0],
+            }
+        ]
 
 
 def _formula(text: str) -> str:

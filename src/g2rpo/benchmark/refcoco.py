@@ -6,13 +6,15 @@ robust      the first box, in the unit the model is known to use, corners put in
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import first, identity, needed, text_of
+from g2rpo.benchmark.demo import named_object
 from g2rpo.benchmark.picture import needed_image, size_px
-from g2rpo.records import Judgement
+from g2rpo.benchmark.published import Published
+from g2rpo.records import Judgement, Prompt
 from g2rpo.scoring.box_text import GRID, Box, first_box, guessed_pixels, hits, in_order, loose_box, scaled, strict_box
 from g2rpo.scoring.boxes import finite_numbers
 from g2rpo.scoring.extract import json_object
@@ -38,6 +40,17 @@ class RefCoco(BenchmarkBase):
     protocols = ("paper", "vlmevalkit", "robust")
     answer_type = "spatial grounding"
     parts = ("split",)
+    # the paper does not say whether its three RefCOCO numbers are of the val split or means over splits
+    published = Published(
+        row=16,
+        title="RefCOCO",
+        base=89.9,
+        onethinker=92,
+        grpo=92.1,
+        gdpo=92.2,
+        openvlthinker_v2=93.4,
+    )
+    demo_task = "grounding"
 
     def __init__(self, *, coordinates: str = "permille", sources: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         super().__init__(sources=sources)
@@ -93,6 +106,21 @@ class RefCoco(BenchmarkBase):
         if self.coordinates == "pixel":
             return scaled(box, GRID / width, GRID / height)
         return scaled(box, GRID, GRID) if self.coordinates == "unit" else box
+
+    def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
+        """OneThinker's columns."""
+        return [
+            {
+                "problem_id": number,
+                "problem": f"<image>{ASKED.format(named_object(prompt))}",
+                "data_type": "image",
+                "problem_type": "spatial grounding",
+                "options": [],
+                "solution": f"<answer>{prompt.answer}</answer>",
+                "images": [prompt.images[0]],
+                "split": "val",
+            }
+        ]
 
 
 def _gold(row: Mapping[str, Any]) -> tuple[float, float, Box]:

@@ -1,5 +1,6 @@
 """RefCOCOg (arXiv 1511.02283), UMD splits: as RefCOCO, with longer sentences."""
 
+from g2rpo.benchmark.published import Published
 from g2rpo.benchmark.refcoco import RefCoco
 
 
@@ -7,3 +8,12 @@ class RefCocoG(RefCoco):
     """One row for each sentence of val and test."""
 
     name = "refcocog"
+    published = Published(
+        row=18,
+        title="RefCOCOg",
+        base=86.8,
+        onethinker=89.2,
+        grpo=89.6,
+        gdpo=88.9,
+        openvlthinker_v2=90.4,
+    )

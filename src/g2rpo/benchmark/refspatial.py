@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import identity, needed
+from g2rpo.benchmark.demo import box_shares, named_object
 from g2rpo.benchmark.picture import needed_image, size_px
-from g2rpo.records import Judgement
+from g2rpo.benchmark.published import Published
+from g2rpo.records import Judgement, Prompt
 from g2rpo.scoring.points import Point, first_point, literal_points, pixel_areas, tagged_points
 from g2rpo.scoring.prediction import clean
 from g2rpo.scoring.regions import Mask
@@ -33,6 +35,16 @@ class RefSpatial(BenchmarkBase):
     task = "spatial"
     protocols = ("paper", "official", "robust")
     answer_type = "point"
+    published = Published(
+        row=14,
+        title="RefSpatial",
+        base=43.9,
+        onethinker=38.9,
+        grpo=43.3,
+        gdpo=43,
+        openvlthinker_v2=44.6,
+    )
+    demo_task = "grounding"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """From the Hub, RoboRefer's JSON or a TSV."""
@@ -73,6 +85,25 @@ class RefSpatial(BenchmarkBase):
             return Judgement(score=mask.share_of(areas or []), parsed=bool(areas), answer=_written(areas or []))
         point = first_point(text)
         return _judged([point] if point else [], float(point is not None and mask.has_share(point)))
+
+    def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
+        """The Hub's columns; the mask is white in the box."""
+        name, image = named_object(prompt), prompt.images[0]
+        mask = Image.new("L", image.size)
+        x0, y0, x1, y1 = (round(share * side) for share, side in zip(box_shares(prompt), image.size * 2, strict=True))
+        ImageDraw.Draw(mask).rectangle((x0, y0, x1 - 1, y1 - 1), fill=255)
+        return [
+            {
+                "id": number,
+                "split": ("location", "placement", "unseen")[number % 3],
+                "image": image,
+                "mask": mask,
+                "object": f"the {name}",
+                "prompt": f"Please point out the {name}.",
+                "suffix": "Your answer should be formatted as a list of tuples, i.e. [(x, y)], of shares of the image between 0 and 1.",
+                "step": 1,
+            }
+        ]
 
 
 def _by_vlmevalkit(text: str, mask: Mask, source: str) -> Judgement:

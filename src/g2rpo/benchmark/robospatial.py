@@ -5,14 +5,16 @@ official  RoboSpatial-Eval: yes or no at the beginning; the first point as writt
 robust    yes or no as stated; the first point in shares or per mille, on the edge counts as inside
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import identity, needed
+from g2rpo.benchmark.demo import box_shares, named_object
 from g2rpo.benchmark.picture import needed_image, size_px
+from g2rpo.benchmark.published import Published
 from g2rpo.benchmark.refspatial import POINT_INSTRUCTION
-from g2rpo.records import Judgement
+from g2rpo.records import Judgement, Prompt
 from g2rpo.scoring.boxes import finite_numbers
 from g2rpo.scoring.points import Point, first_point, leading_point, literal_points, whole_value
 from g2rpo.scoring.prediction import clean
@@ -22,6 +24,8 @@ from g2rpo.scoring.yes_no import leading_yes_no, stated_yes_no
 
 FORMAT_HINT = "Your answer should"
 """Where the data set's own words on the format of points begin."""
+SLANT = 0.02
+"""By how much of the image's width the sides of a demo polygon lean: VLMEvalKit's rule finds nothing inside upright boxes."""
 
 
 class RoboSpatial(BenchmarkBase):
@@ -30,6 +34,16 @@ class RoboSpatial(BenchmarkBase):
     name = "robospatial"
     task = "spatial"
     protocols = ("paper", "official", "robust")
+    published = Published(
+        row=15,
+        title="RoboSpatial",
+        base=60.6,
+        onethinker=61.7,
+        grpo=61.7,
+        gdpo=61.7,
+        openvlthinker_v2=63.2,
+    )
+    demo_task = "grounding"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """From the Hub or a TSV."""
@@ -76,6 +90,20 @@ class RoboSpatial(BenchmarkBase):
         inside = point is not None and contains(point, polygon)
         return Judgement(score=float(inside), parsed=point is not None, answer="" if point is None else f"({point[0]:.4g}, {point[1]:.4g})")
 
+    def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
+        """The Hub's columns: two questions with yes or no for each one with a polygon."""
+        name, (x0, y0, x1, y1) = named_object(prompt), box_shares(prompt)
+        if number % 3 == 2:
+            corners = ((x0, y0 + SLANT), (x1 - SLANT, y0), (x1, y1 - SLANT), (x0 + SLANT, y1))
+            written = ", ".join(f"({x:.3f}, {y:.3f})" for x, y in corners)
+            hint = "Your answer should be formatted as a list of tuples, i.e. [(x1, y1), (x2, y2), ...]."
+            return [_demo_record("context", f"Point within the {name}. {hint}", f"[{written}]", prompt, number)]
+        left = (x0 + x1) / 2 < 0.5
+        side = ("left", "right")[number // 3 % 2]
+        question = f"Is the {name} in the {side} half of the image? Answer yes or no."
+        category = ("compatibility", "configuration")[number % 3]
+        return [_demo_record(category, question, "yes" if left == (side == "left") else "no", prompt, number)]
+
 
 def _point(text: str, row: Mapping[str, Any], protocol: str) -> Point | None:
     if protocol == "official":
@@ -94,3 +122,15 @@ def _polygon(answer: Any) -> list[tuple[float, ...]] | None:
         return None
     points = [finite_numbers(list(corner) if isinstance(corner, list | tuple) else corner, 2) for corner in corners]
     return None if None in points else [point for point in points if point is not None]
+
+
+def _demo_record(category: str, question: str, answer: str, prompt: Prompt, number: int) -> dict[str, Any]:
+    return {
+        "category": category,
+        "question": question,
+        "answer": answer,
+        "img": prompt.images[0],
+        "depth_image": None,
+        "mask": None,
+        "index": number,
+    }

@@ -1,8 +1,38 @@
 """Which task's turn it is: weights become an interleaved order, the same for any number of workers, ranks and resumes."""
 
+import logging
 from collections.abc import Mapping
 
+from g2rpo.data.skips import index_skips
+from g2rpo.interfaces import PromptSource
 from g2rpo.records import TASKS, task_index
+
+log = logging.getLogger("g2rpo")
+ABSENT = ("error", "leave_out")
+REASONS = 3
+"""How many reasons an error lists if no record can be used."""
+
+
+def mixture_of(source: PromptSource, mix: "TaskMix") -> "TaskMix":
+    """The mixture for a source: tasks without a prompt are left out or refused, and one log line says what is trained on.
+
+    Raises:
+        ValueError: with the first reasons, if not one record of the source can be used.
+    """
+    sizes = {task: source.size(task, "train") for task in TASKS}
+    if not any(size != 0 for size in sizes.values()):
+        found = index_skips(source)
+        count = sum(found["unusable"].values())
+        if not count:
+            raise ValueError("data: expected records, got none; is it the right file or split?")
+        reasons = "".join(f"\n  {reason}" for reason in found["records"][:REASONS])
+        raise ValueError(f"data: none of the {count} records can be used. Correct the records or data.format. The first reasons:{reasons}")
+    fitted = mix.present(sizes)
+    if None not in sizes.values():
+        shares = ", ".join(f"{task} {fitted.shares[task]:.0%} ({sizes[task]} prompts)" for task in fitted.shares)
+        absent = [task for task in mix.shares if task not in fitted.shares]
+        log.info("task_mix: %s%s", shares, f"; the data has no {', '.join(absent)}" if absent else "")
+    return fitted
 
 
 class TaskMix:
@@ -21,9 +51,10 @@ class TaskMix:
             must be called then.
         temperature: Shares are in proportion to weight ** (1 / temperature): 1 leaves them, larger ones make them more equal (10 is
             almost uniform), smaller ones less.
+        absent: What happens if the data has no prompt of a task with a weight: `error`, or `leave_out` to train on the others.
     """
 
-    def __init__(self, *, weights: Mapping[str, float], by_size: bool = False, temperature: float = 1.0) -> None:
+    def __init__(self, *, weights: Mapping[str, float], by_size: bool = False, temperature: float = 1.0, absent: str = "error") -> None:
         for task, weight in weights.items():
             task_index(task)
             if not 0 <= weight < float("inf"):
@@ -32,11 +63,40 @@ class TaskMix:
             raise ValueError(f"task_mix.weights: expected at least one positive weight, got {dict(weights)}; try task_mix=generalist")
         if not 0 < temperature < float("inf"):
             raise ValueError(f"task_mix.temperature: expected a number above 0, got {temperature}")
+        if absent not in ABSENT:
+            raise ValueError(f"task_mix.absent: expected one of {', '.join(ABSENT)}, got {absent!r}")
+        self.absent = absent
         self.weights = {task: float(weights[task]) for task in TASKS if weights.get(task)}
         self.by_size = by_size
         self.temperature = temperature
         powers = {task: weight ** (1 / temperature) for task, weight in self.weights.items()}
         self.shares = {task: power / sum(powers.values()) for task, power in powers.items()}
+
+    def present(self, sizes: Mapping[str, int | None]) -> "TaskMix":
+        """The mixture of the tasks that a source has prompts of, as `absent` allows; itself if it has all of them.
+
+        Args:
+            sizes: Training prompts of each task; None for an endless task.
+
+        Raises:
+            ValueError: if the source has none of the tasks, or lacks one that must not be left out.
+        """
+        missing = [task for task in self.weights if sizes[task] == 0]
+        if not missing:
+            return self
+        others = [task for task in TASKS if sizes.get(task, 0) != 0]
+        if len(missing) == len(self.weights):
+            raise ValueError(
+                f"task_mix: expected prompts of {', '.join(self.weights)}, got a data source with {', '.join(others) or 'none'} only; "
+                "try task_mix=generalist, which takes every task that the data has"
+            )
+        if self.absent == "error":
+            raise ValueError(
+                f"task_mix: the data source has no training prompt for {missing[0]!r}; set task_mix.weights.{missing[0]}=0 or "
+                "task_mix.absent=leave_out"
+            )
+        kept = {task: weight for task, weight in self.weights.items() if task not in missing}
+        return TaskMix(weights=kept, by_size=self.by_size, temperature=self.temperature, absent=self.absent)
 
     def sized(self, sizes: Mapping[str, int | None]) -> "TaskMix":
         """The mixture for a source with so many training prompts of each task; itself, unless `by_size`.

@@ -32,20 +32,17 @@ class PromptStream:
 
     def __init__(self, *, source: PromptSource, mix: TaskMix, seed: int, curriculum: Curriculum | None = None) -> None:
         sizes = {task: source.size(task, "train") for task in mix.shares}
-        for task, size in sizes.items():
-            if size == 0:
-                raise ValueError(f"task_mix: the data source has no training prompt for {task!r}; set task_mix.weights.{task}=0")
         self.source = source
-        self.mix = mix.sized(sizes)
+        self.mix = mix.present(sizes).sized(sizes)
         self.seed = seed
         self.curriculum = curriculum or EveryPrompt()
-        if self.curriculum.revisits and None in sizes.values():
+        if self.curriculum.revisits and None in {sizes[task] for task in self.mix.shares}:
             raise ValueError("curriculum: this data source never runs out, so no prompt comes a second time; choose curriculum=none")
         self.counts: dict[str, int] = {}
         """Turns that each task had."""
         self.places: dict[str, int] = {}
         """Prompts of each task that are behind us, served or not, over all epochs."""
-        self._sizes = sizes
+        self._sizes = {task: sizes[task] for task in self.mix.shares}
         self._order: dict[str, tuple[int, list[int]]] = {}
         self._in_flight: dict[str, Turn] = {}
 

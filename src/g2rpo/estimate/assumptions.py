@@ -1,4 +1,4 @@
-"""What a person may say about a machine or a data set that is not at hand: `'estimate={gib: 80, tflops: 989, gb_per_s: 3350}'`."""
+"""What a person may say about a machine or a data set that is not at hand: `estimate.gib=80 estimate.tflops=989`."""
 
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -39,15 +39,17 @@ class Assumptions:
 
     @classmethod
     def read(cls, value: object) -> Self:
-        """From what stands behind `estimate=`: true, or a mapping of the names above to numbers."""
-        if value is True or value is None:
+        """Read a mapping of the names above to numbers; null leaves one unknown."""
+        if value is None:
             return cls()
         names = [field.name for field in fields(cls)]
         wrong = sorted(set(value) - set(names)) if isinstance(value, dict) else [value]
         if wrong:
-            raise ValueError(f"estimate: expected true, or a mapping with {', '.join(names)}, got {wrong[0]!r}; try estimate=true")
+            raise ValueError(f"estimate: expected a mapping with some of {', '.join(names)}, got {wrong[0]!r}; try estimate.gib=80")
         assert isinstance(value, dict)
         for name, number in value.items():
+            if number is None:
+                continue
             if isinstance(number, bool) or not isinstance(number, int | float):
                 raise ValueError(f"estimate.{name}: expected a number, got {number!r}")
         given: dict[str, Any] = value

@@ -72,7 +72,7 @@ class Estimate:
         phase = max(self.peaks, key=lambda name: self.peaks[name])
         needed = f"{_gib(self.peak)} GiB at most, in {_place(phase)}"
         if not self.device.memory:
-            return f"needs {needed}; the memory of {self.device.name} is not known: 'estimate={{gib: 80}}' compares"
+            return f"needs {needed}; the memory of {self.device.name} is not known: estimate.gib=80 compares"
         room = f"{_gib(self.device.memory)} GiB of {self.device.name}"
         if self.peak <= self.device.memory:
             tight = " (tight: fragmentation is not counted)" if self.peak > 0.9 * self.device.memory else ""
@@ -118,7 +118,9 @@ def show(found: Estimate, console: Console) -> None:
         stages = ", ".join(f"{name} {_seconds(value)}" for name, value in found.seconds.items() if value)
         console.print(f"seconds per step: {_seconds(found.step_s or 0.0)} ({stages}); one draw, rewards not counted")
     else:
-        console.print("seconds per step: not known without the device; 'estimate={gib: 80, tflops: 989, gb_per_s: 3350}' describes one")
+        console.print(
+            "seconds per step: not known without the device; 'estimate.gib=80 estimate.tflops=989 estimate.gb_per_s=3350' describes one"
+        )
     console.print(found.verdict())
 
 

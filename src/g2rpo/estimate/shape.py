@@ -78,7 +78,7 @@ def blank_policy(checkpoint: Checkpoint) -> Any:
     if config.model_type not in KNOWN:
         raise ValueError(
             f"model.path={checkpoint.path}: model_type {config.model_type!r} cannot be estimated: what its layers keep for the "
-            f"backward pass is known for {', '.join(KNOWN)} only; leave out estimate=true and watch time/peak_gib of a short run"
+            f"backward pass is known for {', '.join(KNOWN)} only; do not use estimate.py; watch time/peak_gib of a short run"
         )
     with torch.device("meta"):
         policy = AutoModelForImageTextToText.from_config(config, dtype=DTYPES[checkpoint.dtype])

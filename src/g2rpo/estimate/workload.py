@@ -99,7 +99,7 @@ def bounded_lengths(max_tokens: int | None, max_pixels: int | None, patch_px: in
         missing = "data.loading.max_prompt_tokens" if max_tokens is None else "model.max_pixels"
         raise ValueError(
             f"estimate: no prompt can be looked at ({why}), and {missing} gives no bound; set it, or say how long prompts are: "
-            "'estimate={prompt_tokens: 1500, image_tokens: 1000}'"
+            "estimate.prompt_tokens=1500 estimate.image_tokens=1000"
         )
     patches = max_pixels // patch_px**2
     return Lengths(

@@ -38,11 +38,11 @@ def rescore(
     missing = [name for name in names if name not in held]
     if not held or missing:
         raise ValueError(
-            f"rescore: expected a run folder with eval/<benchmark>.jsonl or a prediction file ({', '.join(SUFFIXES)}), got {source}"
+            f"source: expected a run folder with eval/<benchmark>.jsonl or a prediction file ({', '.join(SUFFIXES)}), got {source}"
             + (f"; there is none of {', '.join(missing)}, only: {', '.join(held)}" if held else "")
         )
     if home.resolve() == folder.resolve():
-        raise ValueError(f"rescore={source} reads the folder that would be written; choose another one (hydra.run.dir=...)")
+        raise ValueError(f"source={source} reads the folder that would be written; choose another one (hydra.run.dir=...)")
     settings = home / "settings.json"
     asked = json.loads(settings.read_text(encoding="utf-8")) if settings.exists() else {}
     write_whole(folder / "settings.json", json.dumps({**asked, "rescore": str(source)}, indent=2) + "\n")
@@ -64,7 +64,7 @@ def _rescored(benchmark: Benchmark, file: PredictionFile, scoring: Scoring, fold
 
 def _rescored_file(source: Path, names: Sequence[str], find: Find, scoring: Scoring, folder: Path) -> dict[str, Entry]:
     if len(names) != 1:
-        raise ValueError(f"rescore={source}: name the one benchmark it belongs to, as in 'eval.benchmarks=[mmstar]'; got {list(names)}")
+        raise ValueError(f"source={source}: name the one benchmark it belongs to, as in 'eval.benchmarks=[mmstar]'; got {list(names)}")
     benchmark = find(names[0])
     read = read_predictions(source, benchmark)
     found = _scored(

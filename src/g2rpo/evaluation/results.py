@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from g2rpo.evaluation.paper import DEMO, paper_rows
+from g2rpo.evaluation.paper import DEMO
 from g2rpo.evaluation.runner import Scoring
 from g2rpo.evaluation.verdicts import judge_name
 from g2rpo.interfaces import Benchmark
@@ -53,8 +53,11 @@ def entry(
             if name.startswith("sub/")
         },
     }
-    paper = paper_rows().get(benchmark.name)
-    return found | ({f"of_{paper.full}": round(found["score"] * paper.full, 1)} if paper is not None and paper.full != 100 else {})
+    paper = getattr(benchmark, "published", None)
+    if paper is None:
+        return found
+    found["published"] = {"row": paper.row, "title": paper.title, "full": paper.full, "scores": paper.scores()}
+    return found | ({f"of_{paper.full}": round(found["score"] * paper.full, 1)} if paper.full != 100 else {})
 
 
 def macro(entries: Mapping[str, Entry]) -> dict[str, float]:

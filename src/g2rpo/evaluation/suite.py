@@ -12,6 +12,7 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor
 
+from g2rpo.evaluation.by_name import benchmark_names, benchmark_settings
 from g2rpo.evaluation.plan import Plan, Row, RowSource, make_plan
 from g2rpo.evaluation.predictions import claim_folder
 from g2rpo.evaluation.results import Entry, entry
@@ -25,14 +26,16 @@ Protocol = Literal["paper", "official", "robust", "vlmevalkit"]
 Stage = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """`with stage(name, total) as advance: advance(n)` shows how far a stage of the run is."""
 SAMPLED_VALUES = 8
+PUBLISHED = "published"
+"""Stands for the names of all benchmarks that the paper reports."""
 
 
 class SuiteEvaluation:
     """The benchmarks of one `eval` choice. Building it builds the benchmarks and the row source, and reads no row.
 
     Args:
-        benchmarks: Names of the benchmarks that are asked, of those in `suite`.
-        suite: Benchmarks by name, as objects or as what `_target_` and arguments make one.
+        benchmarks: Names of the benchmarks to ask; `published` stands for all that the paper reports, in its order.
+        suite: By name, what differs from `conf/benchmark/<name>.yaml`: some of its keys, a whole `_target_`, or an object.
         rows: Name of a source in `row_sources`, or a source itself, as an object or with `_target_`.
         row_sources: Row sources by name.
         root: Takes the place of a row source's `folder`.
@@ -49,7 +52,8 @@ class SuiteEvaluation:
     """
 
     def __init__(
-        self, *, benchmarks: Sequence[str], suite: Mapping[str, Any], rows: Any, row_sources: Mapping[str, Any], max_new_tokens: int,
+        self, *, benchmarks: Sequence[str] | str, rows: Any, row_sources: Mapping[str, Any], max_new_tokens: int,
+        suite: Mapping[str, Any] | None = None,
         root: str | None = None, protocol: str = "paper", judge: Any = None, template: Any = None, limit: int | None = None, seed: int = 0,
         temperature: float = 0.0, top_p: float = 1.0, batch_rows: int = 16, max_unusable_frac: float = 0.01,
     ) -> None:  # fmt: skip
@@ -60,29 +64,39 @@ class SuiteEvaluation:
                 raise ValueError(f"eval.{name}: expected at least 1, got {value}")
         if not 0 <= max_unusable_frac <= 1:
             raise ValueError(f"eval.max_unusable_frac: expected a share in [0, 1], got {max_unusable_frac}")
-        self._suite = dict(suite)
+        self._suite = dict(suite or {})
         self.sampling = Sampling(group_size=1, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
         self.judge: Judge | None = built(judge, "eval.judge")
         self.scoring = Scoring(protocol=protocol, judge=self.judge)
-        self.benchmarks = [self.benchmark(name) for name in benchmarks]
+        self.benchmarks = self._published() if benchmarks == PUBLISHED else [self.benchmark(name) for name in benchmarks]
         self.template = built(template, "eval.template")
         self.limit, self.seed, self.batch_rows = limit, seed, batch_rows
         self.max_unusable_frac = max_unusable_frac
         self.rows_name = rows if isinstance(rows, str) else _target(rows)
         self.root = root
-        self.source: RowSource | None = self._source(rows, row_sources, root) if benchmarks else None
+        self.source: RowSource | None = self._source(rows, row_sources, root) if self.benchmarks else None
 
     def benchmark(self, name: str) -> Benchmark:
-        """A benchmark of the suite. Raises `ValueError` where there is none of that name, or where it lacks the protocol."""
-        if name not in self._suite:
-            raise ValueError(f"eval.benchmarks: unknown benchmark {name!r}; expected some of: {', '.join(self._suite)}")
-        found: Benchmark = built(self._suite[name], f"eval.suite.{name}")
+        """The benchmark of this name. Raises `ValueError` if there is none, or if it lacks the protocol."""
+        found = self._found(name)
         if self.scoring.protocol not in found.protocols:
             raise ValueError(
                 f"eval.protocol={self.scoring.protocol}: benchmark {name} has no such protocol, only: {', '.join(found.protocols)}; "
                 "choose one of these, or leave the benchmark out of eval.benchmarks"
             )
         return found
+
+    def _found(self, name: str) -> Benchmark:
+        own = self._suite.get(name, {})
+        if isinstance(own, Mapping) and "_target_" not in own:
+            own = {**benchmark_settings(name), **own}
+        found: Benchmark = built(own, f"eval.suite.{name}")
+        return found
+
+    def _published(self) -> list[Benchmark]:
+        """Benchmarks with published scores, in the paper's order."""
+        rows = {name: getattr(self._found(name), "published", None) for name in benchmark_names()}
+        return [self.benchmark(name) for name in sorted(filter(rows.get, rows), key=lambda name: rows[name].row)]
 
     def settings(self) -> dict[str, Any]:
         """What the completions depend on besides the weights, by the key that a person types."""

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from g2rpo.evaluation.paper import COLUMNS, DEMO, NOT_COMPARABLE, paper_rows
+from g2rpo.evaluation.paper import COLUMNS, DEMO, NOT_COMPARABLE
 from g2rpo.evaluation.results import Entry, macro, remarks
 from g2rpo.files import write_whole
 from g2rpo.records import TASKS
@@ -42,28 +43,31 @@ class Line:
 
 def lines(entries: Mapping[str, Entry]) -> list[Line]:
     """Benchmarks in the paper's order, each task's followed by their mean, and the mean over all at the end."""
-    order = [*paper_rows(), *(name for name in entries if name not in paper_rows())]
-    names = [name for name in order if name in entries]
+    names = sorted(entries, key=lambda name: _published(entries[name]).get("row", len(entries) + 1000))
     means = macro(entries)
     found = []
     for task in TASKS:
         own = [name for name in names if entries[name]["task"] == task]
         found += [_line(name, entries[name]) for name in own]
         if len(own) > 1:
-            found.append(_mean_line(f"mean/{task}", f"mean, {task}", means[task], own))
-    return found + ([_mean_line("mean/all", f"mean of {len(names)}", means["macro"], names)] if len(names) > 1 else [])
+            found.append(_mean_line(f"mean/{task}", f"mean, {task}", means[task], own, entries))
+    return found + ([_mean_line("mean/all", f"mean of {len(names)}", means["macro"], names, entries)] if len(names) > 1 else [])
 
 
 def _line(name: str, entry: Entry) -> Line:
-    paper = paper_rows().get(name)
-    if paper is None:
-        return Line(name=name, title=name, full=100, score=entry["score"], paper=dict.fromkeys(COLUMNS, math.nan), entry=entry)
-    return Line(name=name, title=paper.title, full=paper.full, score=entry["score"], paper=paper.scores, entry=entry)
+    paper = _published(entry)
+    scores = paper.get("scores", dict.fromkeys(COLUMNS, math.nan))
+    return Line(name=name, title=paper.get("title", name), full=paper.get("full", 100), score=entry["score"], paper=scores, entry=entry)
 
 
-def _mean_line(name: str, title: str, score: float, names: Sequence[str]) -> Line:
+def _published(entry: Entry) -> Mapping[str, Any]:
+    """What the paper prints about a benchmark; empty if it does not report it."""
+    return entry.get("published") or {}
+
+
+def _mean_line(name: str, title: str, score: float, names: Sequence[str], entries: Mapping[str, Entry]) -> Line:
     """The paper's mean is over the same benchmarks, and unknown where one of them is not in the paper."""
-    known = [paper_rows()[one].scores for one in names if one in paper_rows()]
+    known = [paper["scores"] for one in names if (paper := _published(entries[one]))]
     whole = len(known) == len(names)
     paper = {column: math.fsum(scores[column] for scores in known) / len(known) if whole else math.nan for column in COLUMNS}
     return Line(name=name, title=title, full=100, score=score, paper=paper)

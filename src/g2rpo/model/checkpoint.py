@@ -26,6 +26,8 @@ class Checkpoint:
         freeze_vision: Keep the vision tower as it is.
         gradient_checkpointing: Trade compute for memory in the backward pass.
         adapter: Trained in place of the weights, which then stay as they are.
+        max_new_tokens: Longest completion that suits the model, in tokens; the configuration takes it as the default of
+            `rollout.max_new_tokens`.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Checkpoint:
         freeze_vision: bool = False,
         gradient_checkpointing: bool = False,
         adapter: LoRA | None = None,
+        max_new_tokens: int = 2048,
     ) -> None:
         if dtype not in DTYPES:
             raise ValueError(f"model.dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
@@ -58,11 +61,13 @@ class Checkpoint:
         self.freeze_vision = freeze_vision
         self.gradient_checkpointing = gradient_checkpointing
         self.adapter = adapter
+        self.max_new_tokens = max_new_tokens
 
     @classmethod
-    def packaged(cls, *, name: str, dtype: str = "float32", adapter: LoRA | None = None) -> Self:
+    def packaged(cls, *, name: str, dtype: str = "float32", adapter: LoRA | None = None, max_new_tokens: int = 56) -> Self:
         """A checkpoint that ships inside the package."""
-        return cls(path=str(files("g2rpo") / "model" / name), dtype=dtype, adapter=adapter)
+        path = str(files("g2rpo") / "model" / name)
+        return cls(path=path, dtype=dtype, adapter=adapter, max_new_tokens=max_new_tokens)
 
     def encoder(self) -> QwenEncoder:
         """Tokenizer and image processor of the folder."""

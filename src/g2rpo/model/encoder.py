@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Bool, Int
 from PIL import Image
 from torch import Tensor
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, GenerationConfig
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
+from transformers.utils import cached_file
 
 from g2rpo.image import is_inline, open_image
 from g2rpo.prompt import chat_messages
@@ -42,6 +43,7 @@ class QwenEncoder:
         self.size = {"shortest_edge": min_pixels or size["shortest_edge"], "longest_edge": max_pixels or size["longest_edge"]}
         self.image_token_id = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
         self.eos_token_id = self.tokenizer.eos_token_id
+        self.end_tokens = _end_tokens(path, self.tokenizer)
         self.pad_token_id = self.tokenizer.pad_token_id
         control = [token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special]
         self._control = re.compile("|".join(map(re.escape, sorted(control, key=len, reverse=True))) or "(?!)")
@@ -142,3 +144,16 @@ def _opened(image: Any, prompt: Prompt) -> Image.Image:
         raise ValueError(
             f"task {prompt.task!r}, prompt {prompt.id!r}: image {name} cannot be read ({error}). Replace it or drop the record."
         ) from error
+
+
+def _end_tokens(path: str | Path, tokenizer: Any) -> dict[int, str]:
+    """The text of each token that ends a completion: the tokenizer's own first, then those of `generation_config.json`, if it exists.
+
+    `eos_token_id` may be a number or a list there. Qwen's folders name two, so that a chat turn and a document both end.
+    """
+    found = [tokenizer.eos_token_id]
+    missing_is_fine = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+    if cached_file(path, "generation_config.json", **missing_is_fine) is not None:
+        named = GenerationConfig.from_pretrained(path).eos_token_id
+        found += [] if named is None else [named] if isinstance(named, int) else list(named)
+    return {int(token): str(tokenizer.convert_ids_to_tokens(int(token))) for token in dict.fromkeys(found)}

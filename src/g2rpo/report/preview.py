@@ -1,4 +1,4 @@
-"""`python train.py preview=8`: the first prompts of each task on a page, before anything is trained and without any weights."""
+"""`python preview.py`: the first prompts of each task on a page, before anything is trained and without any weights."""
 
 import logging
 import statistics
@@ -29,7 +29,7 @@ class Preview:
 
     def __init__(self, *, prompts: object) -> None:
         if not isinstance(prompts, int) or isinstance(prompts, bool) or prompts < 1:
-            raise ValueError(f"preview: expected null, or at least 1 prompt of each task, got {prompts}; try preview=8")
+            raise ValueError(f"prompts: expected at least 1 prompt of each task, got {prompts}; try prompts=8")
         self.prompts: int = prompts
 
     def write(

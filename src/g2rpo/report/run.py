@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from g2rpo.evaluation.paper import DEMO, NOT_COMPARABLE, paper_rows
+from g2rpo.evaluation.paper import DEMO, NOT_COMPARABLE
 from g2rpo.files import write_whole
 from g2rpo.records import TASKS
 from g2rpo.report.curves import curve_parts
@@ -126,9 +126,10 @@ def benchmark_table(run: Run) -> dict[str, Any]:
     benchmarks: Mapping[str, Any] = summary.get("benchmarks") or {}
     rows = []
     for name, row in benchmarks.items():
-        paper = paper_rows().get(name)
-        theirs = ["-", "-"] if paper is None else [score_text(paper.scores[column]) for column in ("base", "openvlthinker_v2")]
-        rows.append([name if paper is None else paper.title, *(_plain(row.get(column)) for column in BENCHMARK_COLUMNS), *theirs])
+        paper = row.get("published") or {}
+        scores = paper.get("scores") or {}
+        theirs = [score_text(scores[column]) if column in scores else "-" for column in ("base", "openvlthinker_v2")]
+        rows.append([paper.get("title", name), *(_plain(row.get(column)) for column in BENCHMARK_COLUMNS), *theirs])
     macro = (summary.get("benchmark_means") or {}).get("macro")
     if macro is not None:
         rows.append(["mean", score_text(float(macro)), *[""] * (len(BENCHMARK_COLUMNS) + 1)])

@@ -48,7 +48,7 @@ class HFEngine:
         """`sampling.group_size` completions per prompt, rows of one prompt together."""
         decoder = _Decoder(self._policy, self._encoder, batch, sampling, self.leave_frac, seed)
         ids, logprobs = decoder.run()
-        ended = ids == self._encoder.eos_token_id
+        ended = torch.isin(ids, _ends(self._encoder, ids.device))
         mask = (ended.cumsum(1) - ended.int()) == 0
         ids = torch.where(mask, ids, self._encoder.pad_token_id)
         return Rollouts(
@@ -59,6 +59,10 @@ class HFEngine:
             finished=(ended & mask).any(1),
             texts=self._encoder.decode(ids, mask),
         )
+
+
+def _ends(encoder: Encoder, device: torch.device) -> Int[Tensor, " e"]:
+    return torch.tensor(list(encoder.end_tokens), device=device)
 
 
 class _Decoder:
@@ -78,6 +82,7 @@ class _Decoder:
         """Token ids, filled up with the end token, and their log-probabilities (of no meaning behind a row's first end token)."""
         hidden, self.position = self._prefill()
         shape = (len(self.rows), self.sampling.max_new_tokens)
+        ends = _ends(self.encoder, self.rows.device)
         out = torch.full(shape, self.encoder.eos_token_id, device=self.rows.device)
         out_logprobs = torch.zeros(shape, device=self.rows.device)
         alive = torch.ones(len(self.rows), dtype=torch.bool, device=self.rows.device)
@@ -85,7 +90,7 @@ class _Decoder:
             tokens, logprobs = self._sample(hidden)
             out[self.rows, step] = torch.where(alive, tokens, self.encoder.eos_token_id)
             out_logprobs[self.rows, step] = logprobs
-            alive = alive & (tokens != self.encoder.eos_token_id)
+            alive = alive & ~torch.isin(tokens, ends)
             if not alive.any() or step + 1 == self.sampling.max_new_tokens:
                 return out[:, : step + 1], out_logprobs[:, : step + 1]
             tokens, alive = self._drop_ended(tokens, alive)

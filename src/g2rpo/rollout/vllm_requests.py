@@ -80,8 +80,8 @@ def sampling_fields(encoder: QwenEncoder, sampling: Sampling, seed: int) -> dict
     return {
         "n": _num_draws(sampling), "max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p,
         "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "seed": seed,
-        # the end token is the encoder's alone, as in the trainer
-        "ignore_eos": True, "stop_token_ids": [encoder.eos_token_id], "logprobs": 0, "detokenize": False,
+        # end tokens are the encoder's alone, as in `rollout=hf`
+        "ignore_eos": True, "stop_token_ids": list(encoder.end_tokens), "logprobs": 0, "detokenize": False,
         "logit_bias": dict.fromkeys(encoder.forbidden_token_ids, BANNED),
     }  # fmt: skip
 
@@ -102,7 +102,7 @@ def rollouts_of(
         assert len(answer.token_ids) == _num_draws(sampling), (
             f"{request.prompt_id}: {len(answer.token_ids)} of {_num_draws(sampling)} completions"
         )
-        shortest = min((len(row) for row in answer.token_ids if row[-1] != encoder.eos_token_id), default=sampling.max_new_tokens)
+        shortest = min((len(row) for row in answer.token_ids if row[-1] not in encoder.end_tokens), default=sampling.max_new_tokens)
         if shortest < sampling.max_new_tokens:
             raise ValueError(
                 f"prompt {request.prompt_id!r} of {len(request.expanded_ids)} tokens: the engine cut a completion after {shortest} tokens, "
@@ -120,7 +120,7 @@ def rollouts_of(
         completion_mask=mask.to(device),
         old_logprobs=torch.tensor([row + [0.0] * (width - len(row)) for row in logprobs]).to(device),
         prompt=torch.arange(len(requests), device=device).repeat_interleave(sampling.group_size),
-        finished=torch.tensor([row[-1] == encoder.eos_token_id for row in rows]).to(device),
+        finished=torch.tensor([row[-1] in encoder.end_tokens for row in rows]).to(device),
         texts=encoder.decode(ids, mask),
     )
 

@@ -3,40 +3,18 @@
 They go through `Benchmark.row` as real records do. Each benchmark has prompts of its own, the same in every run.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Iterator
 from itertools import islice
-from typing import Any
 
 from g2rpo.interfaces import Benchmark, PromptSource
 from g2rpo.records import Prompt
-from g2rpo.rows import demo_choices, demo_open, demo_places
 from g2rpo.rows.record import Placed
 
-Write = Callable[[Prompt, int, Sequence[str]], list[dict[str, Any]]]
-"""`write(prompt, number, wrong)`: the records of one prompt, of which `wrong` are wrong answers."""
-RECIPES: dict[str, tuple[str, Write]] = {
-    "mmmu": ("general_vqa", demo_choices.mmmu),
-    "mmbench": ("general_vqa", demo_choices.mmbench),
-    "mmstar": ("general_vqa", demo_choices.mmstar),
-    "mathvista": ("math", demo_open.mathvista),
-    "mathverse": ("math", demo_open.mathverse),
-    "mathvision": ("math", demo_open.mathvision),
-    "ai2d": ("chart", demo_choices.ai2d),
-    "chartqa": ("chart", demo_open.chartqa),
-    "charxiv_rq": ("chart", demo_open.charxiv_rq),
-    "embspatial": ("spatial", demo_choices.embspatial),
-    "refspatial": ("grounding", demo_places.refspatial),
-    "robospatial": ("grounding", demo_places.robospatial),
-    "docvqa": ("document", demo_open.docvqa),
-    "ocrbench": ("document", demo_open.ocrbench),
-    "infovqa": ("document", demo_open.infovqa),
-    "refcoco": ("grounding", demo_places.refcoco),
-    "refcoco_plus": ("grounding", demo_places.refcoco),
-    "refcocog": ("grounding", demo_places.refcoco),
-}
-"""The task each benchmark's prompts are drawn from, and how a prompt becomes records. Pointing needs prompts whose answer is a box."""
 APART = 1000
 """Prompts of the source between the first of one benchmark and the first of the next."""
+PLACES = 9973
+"""Number of places for the prompts of a benchmark; its name chooses one, so there is no list of names."""
 DISTRACTORS = 8
 """Other prompts of the task whose answers serve as wrong ones."""
 
@@ -53,16 +31,16 @@ class DemoRows:
 
     def records(self, benchmark: Benchmark) -> Iterator[Placed]:
         """The records with the id of the prompt each was made from."""
-        if benchmark.name not in RECIPES:
-            raise ValueError(f"eval.rows=demo has no rows for {benchmark.name}, only for {', '.join(RECIPES)}; choose other rows")
-        task, write = RECIPES[benchmark.name]
-        first = APART * (1 + list(RECIPES).index(benchmark.name))
+        task, demo = getattr(benchmark, "demo_task", None), getattr(benchmark, "demo", None)
+        if task is None or demo is None:
+            raise ValueError(f"eval.rows=demo: benchmark {benchmark.name} defines no demo rows (demo_task and demo); choose other rows")
+        first = APART * (1 + zlib.crc32(benchmark.name.encode()) % PLACES)
         given = 0
         for number in range(APART - DISTRACTORS):
             if given >= self.rows_per_benchmark:
                 return
             prompt = self._prompt(task, first + number)
-            for record in write(prompt, number, self._wrong(prompt, task, first)):
+            for record in demo(prompt, number, self._wrong(prompt, task, first)):
                 given += 1
                 yield prompt.id, record
 

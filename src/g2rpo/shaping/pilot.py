@@ -59,7 +59,7 @@ class Measured:
 
 
 class Pilot:
-    """Chosen as `shaping=pilot`: the run measures instead of training, and writes a shaping file.
+    """What `pilot.py` measures: the policy as it is, and the shaping file that follows from it.
 
     Args:
         name: Of the file to write, and how it is chosen afterwards: `shaping=<name>`.
@@ -74,11 +74,11 @@ class Pilot:
         self, *, name: str, prompts_per_task: int, length_weight: float, min_accuracy: float, entropy_weight: float, entropy_margin: float
     ) -> None:
         if prompts_per_task < 1:
-            raise ValueError(f"shaping.prompts_per_task: expected at least 1, got {prompts_per_task}")
+            raise ValueError(f"pilot.prompts_per_task: expected at least 1, got {prompts_per_task}")
         if not name.replace("_", "").replace("-", "").isalnum():
-            raise ValueError(f"shaping.name: expected a file name of letters, digits, - and _, got {name!r}")
+            raise ValueError(f"pilot.name: expected a file name of letters, digits, - and _, got {name!r}")
         if not 0 < entropy_margin < 1:
-            raise ValueError(f"shaping.entropy_margin: expected a share between 0 and 1, got {entropy_margin}")
+            raise ValueError(f"pilot.entropy_margin: expected a share between 0 and 1, got {entropy_margin}")
         self.name = name
         self.prompts_per_task = prompts_per_task
         self.length_weight = length_weight
@@ -111,7 +111,7 @@ class Pilot:
         bands = [f"    {task}: {list(m.length_band)}{_remark(m)}" for task, m in measured.items()]
         sides = [", ".join(f"{task}: {m.entropy_band[side]:.3f}" for task, m in measured.items()) for side in (0, 1)]
         return "\n".join([
-            f"# Written by shaping=pilot: {origin}.",
+            f"# Written by pilot.py: {origin}.",
             "_target_: g2rpo.shaping.Shaping",
             "length:",
             "  _target_: g2rpo.shaping.length.LengthBand",

@@ -115,7 +115,7 @@ class Sweep:
             return Outcome(score=math.nan if macro is None else float(macro))
         mark = read_mark(job.folder) or {}
         if mark.get("exit_code") == 0:
-            return Outcome()  # a job that trains nothing, as shaping=pilot, has no summary
+            return Outcome()  # a job that trains nothing, as pilot.py, has no summary
         return Outcome(failure=f"{why(job.folder, mark.get('exit_code'))}; see {job.folder / CONSOLE}")
 
     def _report(self) -> None:

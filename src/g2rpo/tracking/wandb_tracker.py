@@ -15,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from g2rpo.metrics import METRICS, Metric, checked
 from g2rpo.records import Experience
-from g2rpo.tracking.identity import group_name, run_id, run_name
+from g2rpo.tracking.identity import chosen, group_name, run_id, run_name, tags
 from g2rpo.tracking.rows import BENCHMARK_COLUMNS, COMPLETION_COLUMNS, benchmark_rows, completion_rows
 
 PACKAGE = Path(__file__).parents[1]
@@ -126,8 +126,10 @@ class WandbTracker(Logger):
         run = wandb.init(
             project=self.project, entity=self.entity, dir=str(self.folder), id=run_id(self.folder, resumed=self.resumed), resume="allow",
             mode="offline" if self.offline else None, group=self.group or group_name(self.folder), job_type=self.job_type,
-            name=run_name(self.folder), reinit="create_new", settings=wandb.Settings(console="off", quiet=True),
+            name=run_name(self.folder), tags=tags(self.folder), reinit="create_new", settings=wandb.Settings(console="off", quiet=True),
         )  # fmt: skip
+        if how := chosen(self.folder):
+            run.config.update({"hydra": {key: how[key] for key in ("choices", "overrides")}}, allow_val_change=True)
         run.define_metric("step", hidden=True)
         for metric in METRICS:
             run.define_metric(pattern(metric), step_metric="step", summary=metric.summary)

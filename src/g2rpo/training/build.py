@@ -23,9 +23,9 @@ def build_module(cfg: DictConfig, parts: Parts) -> G2RPOModule:
     return G2RPOModule(**_arguments(cfg, parts, policy))
 
 
-def build_data(cfg: DictConfig, parts: Parts) -> PromptDataModule:
-    """The stream of training prompts and the held-out prompts."""
-    updates = max(1, cfg.trainer.max_steps)
+def build_data(cfg: DictConfig, parts: Parts, *, updates: int | None = None) -> PromptDataModule:
+    """The stream of training prompts, for `trainer.max_steps` or so many updates, and the held-out prompts."""
+    updates = cfg.trainer.max_steps if updates is None else updates
     return PromptDataModule(
         stream=PromptStream(source=parts.source, mix=parts.mix, seed=cfg.seed, curriculum=parts.curriculum),
         encoder=parts.model.encoder(), num_prompts=parts.algorithm.batch.prompts,
@@ -33,12 +33,15 @@ def build_data(cfg: DictConfig, parts: Parts) -> PromptDataModule:
     )  # fmt: skip
 
 
-def build_trainer(cfg: DictConfig) -> L.Trainer:
-    """Lightning's Trainer with the callbacks and loggers of the configuration. `metrics.csv` is written in any case."""
+def build_trainer(cfg: DictConfig, *more: L.Callback) -> L.Trainer:
+    """Lightning's Trainer with the callbacks and loggers of the configuration, and `more` callbacks after them.
+
+    `metrics.csv` is written in any case.
+    """
     loggers = _all(cfg.logger)
     if not any(isinstance(logger, MetricsCSV) for logger in loggers):
         loggers = [MetricsCSV(folder=cfg.run_dir), *loggers]
-    trainer: L.Trainer = instantiate(cfg.trainer, logger=loggers, callbacks=_all(cfg.callbacks))
+    trainer: L.Trainer = instantiate(cfg.trainer, logger=loggers, callbacks=[*_all(cfg.callbacks), *more])
     return trainer
 
 

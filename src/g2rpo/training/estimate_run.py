@@ -1,4 +1,4 @@
-"""`python train.py estimate=true`: memory and seconds of the composed run. And the same at the start of every run, for its report."""
+"""`python estimate.py`: memory and seconds of the composed run. And the same at the start of every run, for its report."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -69,8 +69,8 @@ def write_estimate(cfg: DictConfig, parts: Parts, stream: PromptStream, folder: 
 
 def estimated(cfg: DictConfig, parts: Parts, peek: Callable[[], Sequence[Prompt]]) -> Estimate:
     """The estimate of a composed run. `peek` returns some of the prompts that it would begin with."""
-    plain = OmegaConf.to_container(cfg.estimate, resolve=True) if OmegaConf.is_config(cfg.estimate) else cfg.estimate
-    assumed = Assumptions.read(plain or None)
+    given = OmegaConf.select(cfg, "estimate")  # a key of estimate.py: a run that trains assumes nothing
+    assumed = Assumptions.read(None if given is None else OmegaConf.to_container(given, resolve=True))
     policy = blank_policy(parts.model)
     shape = shape_of(policy)
     lengths = given_lengths(assumed, shape.merge) or _looked_at(cfg, parts, peek, shape.patch_px)

@@ -32,8 +32,6 @@ def run_evaluation(cfg: DictConfig) -> float:
     the held-out prompts where no benchmark is asked.
     """
     quieten()
-    if cfg.rescore is not None:
-        return run_rescore(cfg)
     timer, folder = Timer(), Path(cfg.run_dir)
     begin_folder(folder, resumed=False)
     trainer = build_trainer(cfg)
@@ -42,7 +40,7 @@ def run_evaluation(cfg: DictConfig) -> float:
     for tracker in trackers(trainer.loggers):
         tracker.job_type = "evaluate"
     with build_parts(cfg).started() as parts:
-        module, data = build_module(cfg, parts), build_data(cfg, parts)
+        module, data = build_module(cfg, parts), build_data(cfg, parts, updates=1)
         timer.done("setup")
         trainer.validate(module, datamodule=data, verbose=False)
     timer.done("heldout_before", less={"benchmarks": asked.spent_s})
@@ -61,9 +59,10 @@ def run_evaluation(cfg: DictConfig) -> float:
 
 def run_rescore(cfg: DictConfig) -> float:
     """Judges saved predictions again; returns the mean over benchmarks. Loads no weights."""
+    quieten()
     timer, folder = Timer(), Path(cfg.run_dir)
     suite: SuiteEvaluation = instantiate(cfg.eval, _convert_="all", benchmarks=[])  # nothing is asked: no row source
-    entries = rescore(Path(cfg.rescore), cfg.eval.benchmarks, suite.benchmark, suite.scoring, folder / "eval")
+    entries = rescore(Path(cfg.source), cfg.eval.benchmarks, suite.benchmark, suite.scoring, folder / "eval")
     timer.done("rescore")
     publish(folder, entries)
     loggers = [instantiate(logger) for logger in cfg.logger.values() if logger is not None]

@@ -32,6 +32,7 @@ from g2rpo.records import Experience, PromptBatch
 from g2rpo.rollout.collect import Collected, collect, nothing_kept
 from g2rpo.stopwatch import stage, taken
 from g2rpo.training.algorithm import Algorithm
+from g2rpo.training.cut_notice import CutNotice
 from g2rpo.training.mismatch import sampler_mismatch
 from g2rpo.training.resume import keep_adapter, restore_base
 from g2rpo.training.step_metrics import StepTimes, step_metrics
@@ -71,6 +72,7 @@ class G2RPOModule(L.LightningModule):
         self.updater = Updater(algorithm, forbidden=tuple(encoder.forbidden_token_ids), temperature=engine.sampling.temperature)
         self.rollout_batch = 0
         """Number of rollout batches learned from so far."""
+        self.cut_notice = CutNotice()
         self.empty_draws = 0
         engine.start(policy, encoder)
 
@@ -106,6 +108,7 @@ class G2RPOModule(L.LightningModule):
         row = step_metrics(collected, table, updates, times) | equity | sampler_mismatch(experience)
         row |= throughput(self.policy, collected, self.updater.prefix, times.updated - times.start)
         row = checked(row | (own.metrics() if own else {}) | {"rollout_batch": float(self.rollout_batch)})
+        self.cut_notice.watch(self.global_step, row, self.sampling.max_new_tokens)
         self.record(row)
         loss = torch.tensor(sum(update.loss["total"] for update in updates) / len(updates))
         return {"loss": loss, "metrics": row, "experience": experience, "table": table}

@@ -9,7 +9,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from g2rpo.data.mixture import TaskMix
+from g2rpo.data.mixture import TaskMix, mixture_of
 from g2rpo.evaluation.heldout import HeldoutEvaluation
 from g2rpo.evaluation.suite import SuiteEvaluation
 from g2rpo.interfaces import Curriculum, Isolation, PromptSource, Reward, RolloutEngine
@@ -43,10 +43,11 @@ class Parts:
 def build_parts(cfg: DictConfig, *, source: PromptSource | None = None) -> Parts:
     """Build the cheap objects; errors carry the full key. A `source` takes the place of `cfg.data`."""
     check_trainer(dict(OmegaConf.to_container(cfg.trainer, resolve=False)))
+    source = source or _made(cfg.data)
     return Parts(
         algorithm=build_algorithm(cfg),
-        source=source or _made(cfg.data),
-        mix=_made(cfg.task_mix),
+        source=source,
+        mix=mixture_of(source, _made(cfg.task_mix)),
         curriculum=_made(cfg.curriculum),
         engine=_made(cfg.rollout),
         reward=_made(cfg.reward),

@@ -1,4 +1,4 @@
-"""`shaping=pilot`: asks the policy as it is, measures, and writes a shaping file. No weight moves."""
+"""`pilot.py`: asks the policy as it is, measures, and writes a shaping file. No weight moves."""
 
 import json
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
@@ -18,13 +19,25 @@ from g2rpo.model.stats import token_stats
 from g2rpo.records import Prompt, Sampling
 from g2rpo.rollout.score import score_rollouts
 from g2rpo.shaping.pilot import Measured, Pilot, PilotTask, plain
-from g2rpo.training.parts import Parts, device_of
+from g2rpo.training.parts import Parts, build_parts, device_of
 from g2rpo.training.progress import stage
+from g2rpo.training.quiet import quieten
 
 
-def measure_bands(cfg: DictConfig, parts: Parts, folder: Path, conf: Path | None) -> float:
-    """The whole pilot of a configuration, shown and written down. Returns the mean accuracy over tasks."""
-    pilot, device = parts.algorithm.shaping, device_of(cfg)
+def measure_bands(cfg: DictConfig, conf: Path | None) -> float:
+    """Run the pilot of a configuration, print it and write it down. Return the mean accuracy over tasks.
+
+    Args:
+        conf: Folder whose `shaping/` gets a copy of the proposed file; None leaves it in the run folder.
+    """
+    quieten()
+    pilot: Pilot = instantiate(cfg.pilot)
+    with build_parts(cfg).started() as parts:
+        return _measured(cfg, parts, pilot, conf)
+
+
+def _measured(cfg: DictConfig, parts: Parts, pilot: Pilot, conf: Path | None) -> float:
+    folder, device = Path(cfg.run_dir), device_of(cfg)
     policy, encoder = parts.model.policy().to(device), parts.model.encoder()
     parts.engine.start(policy, encoder)
     measured = run_pilot(

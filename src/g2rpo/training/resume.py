@@ -5,6 +5,7 @@ from typing import Any
 
 from g2rpo.evaluation.suite import weights_digest
 from g2rpo.model.adapter import adapter_settings, has_adapter, is_adapter
+from g2rpo.training.run_folder import LAST
 
 PREFIX = "policy."
 """Of the policy's weights in a module that trains it."""
@@ -18,11 +19,14 @@ def resume_checkpoint(resume: str | None, folder: Path) -> Path | None:
     """
     if resume is None:
         return None
+    if resume == LAST and not (folder / "checkpoints" / "last.ckpt").is_file():
+        raise ValueError("resume=last: found no unfinished run with checkpoints/last.ckpt below outputs/; name its folder")
+    resume = str(folder) if resume == LAST else resume
     last = Path(resume) / "checkpoints" / "last.ckpt"
     if not last.is_file():
         raise ValueError(f"resume: expected a run folder with checkpoints/last.ckpt, got {resume!r}; start anew without resume")
     if Path(resume).resolve() != folder.resolve():
-        raise ValueError(f"resume={resume} goes on in its own folder; add hydra.run.dir={resume}")
+        raise ValueError(f"resume={resume} goes on in its own folder; leave hydra.run.dir out")
     return last
 
 

@@ -3,6 +3,7 @@
 import logging
 import math
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import lightning as L
 from omegaconf import DictConfig
 from rich.console import Console
 
+from g2rpo import ranks
 from g2rpo.data.skips import index_skips, merged
 from g2rpo.evaluation.heldout import HeldoutResult
 from g2rpo.evaluation.results import Entry
@@ -20,16 +22,15 @@ from g2rpo.evaluation.table import publish
 from g2rpo.interfaces import OwnWeights
 from g2rpo.model.adapter import has_adapter, save_adapter
 from g2rpo.model.checkpoint import parameter_counts, save_checkpoint
-from g2rpo.shaping.pilot import Pilot
 from g2rpo.tracking.wandb_tracker import trackers
 from g2rpo.training.benchmark_callback import Benchmarks
 from g2rpo.training.build import build_data, build_module, build_trainer
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.estimate_run import write_estimate
 from g2rpo.training.gold_check import refuse_bad_golds
+from g2rpo.training.interrupt import StopOnSignal, Stopped
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts
-from g2rpo.training.pilot import measure_bands
 from g2rpo.training.quiet import quieten
 from g2rpo.training.resume import resume_checkpoint
 from g2rpo.training.summary import summarise, write_summary
@@ -54,27 +55,46 @@ class Timer:
         self._last = now
 
 
-def run_training(cfg: DictConfig, *, write_report: WriteReport, conf: Path | None) -> float:
+def run_training(cfg: DictConfig, *, write_report: WriteReport) -> float:
     """The main job. Returns the held-out macro score after training (nan without held-out prompts).
 
-    All processes train and validate; the first alone writes. `shaping=pilot` measures instead, and writes its proposal below
-    `conf`, if given.
+    All processes train and validate; the first alone writes.
     """
     quieten()
-    timer, folder = Timer(), Path(cfg.run_dir)
+    folder = Path(cfg.run_dir)
+    stop = StopOnSignal(folder=folder)
+    try:
+        with stop.listening():
+            return _run(cfg, folder, stop, write_report)
+    except Stopped as stopped:
+        if ranks.rank() == 0:
+            _say_where(folder, stopped, write_report)
+        sys.exit(stopped.exit_code)
+
+
+def _say_where(folder: Path, stopped: Stopped, write_report: WriteReport) -> None:
+    """Write the report of a run that a signal ended, and print where it is and how to go on."""
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"{stopped}: checkpoint: {stopped.checkpoint.resolve() if stopped.checkpoint else 'none yet'}")
+    if stopped.checkpoint is not None:
+        console.print(f"report: {write_report(folder, None).resolve()}\nnext: python train.py resume={folder}")
+
+
+def _run(cfg: DictConfig, folder: Path, stop: StopOnSignal, write_report: WriteReport) -> float:
+    timer = Timer()
     checkpoint = resume_checkpoint(cfg.resume, folder)
     built = build_parts(cfg)
     with built.started() as parts:
         refuse_bad_golds(parts.source, parts.reward, tasks=tuple(parts.mix.shares), rules=built.reward, folder=folder, seed=cfg.seed)
-        if isinstance(parts.algorithm.shaping, Pilot):
-            return measure_bands(cfg, parts, folder, conf)
-        return _trained(cfg, parts, folder, timer, checkpoint, write_report)
+        return _trained(cfg, parts, folder, timer, checkpoint, stop, write_report)
 
 
-def _trained(cfg: DictConfig, parts: Parts, folder: Path, timer: Timer, checkpoint: Path | None, write_report: WriteReport) -> float:
+def _trained(
+    cfg: DictConfig, parts: Parts, folder: Path, timer: Timer, checkpoint: Path | None, stop: StopOnSignal, write_report: WriteReport
+) -> float:
     """The run between its two validations, and what it leaves behind."""
     begin_folder(folder, resumed=checkpoint is not None)
-    data, trainer = build_data(cfg, parts), build_trainer(cfg)
+    data, trainer = build_data(cfg, parts), build_trainer(cfg, stop)
     if isinstance(parts.engine, OwnWeights):
         parts.engine.expect(trainer.world_size)
     if trainer.is_global_zero and checkpoint is None:
@@ -104,13 +124,12 @@ def _trained(cfg: DictConfig, parts: Parts, folder: Path, timer: Timer, checkpoi
         cfg, steps=trainer.global_step, before=before, after=after, stage_s=timer.stage_s, drawn=data.stream.counts,
         skipped=merged(index_skips(parts.source), data.skips.summary()), benchmarks=entries,
     )  # fmt: skip
-    page = write_report(folder, summary)
+    write_report(folder, summary)
     timer.done("report")
     for tracker in trackers(trainer.loggers):
         tracker.close(summary)
     write_summary(folder, summary)  # last of all: with it, the run is finished
     log.info("held-out macro %.3f -> %.3f (greedy %.3f -> %.3f)", *_macros(before, after))
-    Console(soft_wrap=True, highlight=False).print(f"report: {page.resolve()}")
     return after.sampled["macro"]
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from g2rpo import ranks
 from g2rpo.evaluation import showcase
 from g2rpo.evaluation.pictures import save_pictures
-from g2rpo.records import Experience, Prompt
+from g2rpo.records import Experience, Prompt, Rollouts
 from g2rpo.training.metrics_csv import MetricsCSV
 
 PICTURE_PX, PICTURE_BYTES = 256, 4_000_000
@@ -40,7 +40,9 @@ class RunLog(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """One row per completion of any rank."""
-        rows = ranks.listed(completion_rows(trainer.global_step, pl_module.rollout_batch, outputs["experience"]))
+        rows = ranks.listed(
+            completion_rows(trainer.global_step, pl_module.rollout_batch, outputs["experience"], pl_module.encoder.end_tokens)
+        )
         if trainer.is_global_zero:
             self._append(rows)
             self.keep_pictures(pl_module.rollout_batch, outputs["experience"].batch.prompts)
@@ -66,14 +68,18 @@ class RunLog(L.Callback):
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def completion_rows(step: int, rollout_batch: int, experience: Experience) -> list[dict[str, Any]]:
-    """The completions of a rollout batch as plain rows; `step` counts updates, its own included."""
+def completion_rows(step: int, rollout_batch: int, experience: Experience, end_tokens: Mapping[int, str]) -> list[dict[str, Any]]:
+    """The completions of a rollout batch as plain rows; `step` counts updates, its own included.
+
+    `ended_by` is the text of the end token, or `length` for a completion that was cut.
+    """
     rollouts, scores = experience.rollouts, experience.scores
     prompts = [experience.batch.prompts[i] for i in rollouts.prompt.tolist()]
     parts = tuple(scores.parts)
     columns = zip(
         prompts, rollouts.texts, experience.rewards.tolist(), scores.parts["accuracy"].tolist(), scores.parts["format"].tolist(),
         experience.advantages.tolist(), rollouts.completion_mask.sum(1).tolist(), rollouts.finished.tolist(),
+        _ended_by(rollouts, end_tokens),
         zip(*(scores.parts[part].tolist() for part in parts), strict=True), strict=True,
     )  # fmt: skip
     return [
@@ -81,10 +87,15 @@ def completion_rows(step: int, rollout_batch: int, experience: Experience) -> li
             "step": step, "rollout_batch": rollout_batch,
             "task": prompt.task, "prompt_id": prompt.id, "prompt": prompt.text, "answer": prompt.answer, "completion": text,
             "reward": reward, "accuracy": accuracy, "format": form, "advantage": advantage,
-            "completion_tokens": tokens, "finished": finished, "parts": dict(zip(parts, values, strict=True)),
+            "completion_tokens": tokens, "finished": finished, "ended_by": end, "parts": dict(zip(parts, values, strict=True)),
         }
-        for prompt, text, reward, accuracy, form, advantage, tokens, finished, values in columns
+        for prompt, text, reward, accuracy, form, advantage, tokens, finished, end, values in columns
     ]  # fmt: skip
+
+
+def _ended_by(rollouts: Rollouts, end_tokens: Mapping[int, str]) -> list[str]:
+    last = rollouts.completion_ids.gather(1, rollouts.completion_mask.sum(1, keepdim=True) - 1)[:, 0].tolist()
+    return [end_tokens[token] if finished else "length" for token, finished in zip(last, rollouts.finished.tolist(), strict=True)]
 
 
 def _end_of_step(path: Path, step: int) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-PRECISIONS = ("32-true", "32", "bf16-mixed")
+PRECISIONS = ("32-true", "32")
 STRATEGIES = ("auto", "ddp", "single_device")
 USE_INSTEAD: dict[str, tuple[tuple[Any, ...], str]] = {
     "gradient_clip_val": ((None, 0), "updates are manual and clip by themselves; set max_grad_norm"),
@@ -36,8 +36,10 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
             raise ValueError(f"trainer.{flag}={trainer[flag]}: this flag has no effect here, because {instead}")
     precision = trainer.get("precision")
     if precision is not None and str(precision) not in PRECISIONS:
-        hint = "; model.dtype=bfloat16 loads the weights in bfloat16" if str(precision).startswith("bf16") else ""
-        raise ValueError(f"trainer.precision: expected one of {', '.join(PRECISIONS)}, got {precision}{hint}")
+        raise ValueError(
+            f"trainer.precision: expected one of {', '.join(PRECISIONS)}, got {precision}: attention over shared prefixes and the "
+            "head choose their types themselves and do not run under autocast; use model.dtype=bfloat16"
+        )
     strategy = trainer.get("strategy", "auto")
     if isinstance(strategy, str) and strategy not in STRATEGIES:
         raise ValueError(

@@ -1,0 +1,149 @@
+"""Keys that do not exist: the nearest key of the composed configuration, or ours for the name that another tool uses."""
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+
+from g2rpo.places import CONF
+
+USUAL_NAMES: dict[str, str] = {
+    "learning_rate": "optimizer.lr",
+    "optim.lr": "optimizer.lr",
+    "adam_beta1": "optimizer.betas",
+    "total_training_steps": "trainer.max_steps",
+    "num_train_steps": "trainer.max_steps",
+    "num_train_epochs": "trainer.max_steps",
+    "total_epochs": "trainer.max_steps",
+    "n_gpus_per_node": "trainer.devices",
+    "nnodes": "trainer.num_nodes",
+    "bf16": "model.dtype",
+    "num_generations": "batch.group_size",
+    "n": "batch.group_size",
+    "num_return_sequences": "batch.group_size",
+    "train_batch_size": "batch.prompts",
+    "batch_size": "batch.prompts",
+    "per_device_train_batch_size": "batch.prompts",
+    "gradient_accumulation_steps": "batch.micro_prompts",
+    "ppo_micro_batch_size_per_gpu": "batch.micro_prompts",
+    "ppo_micro_batch_size": "batch.micro_prompts",
+    "ppo_max_token_len_per_gpu": "batch.micro_tokens",
+    "ppo_mini_batch_size": "batch.num_minibatches",
+    "num_iterations": "batch.num_minibatches",
+    "steps_per_generation": "batch.num_minibatches",
+    "max_completion_length": "rollout.max_new_tokens",
+    "max_response_length": "rollout.max_new_tokens",
+    "response_length": "rollout.max_new_tokens",
+    "max_tokens": "rollout.max_new_tokens",
+    "max_prompt_length": "data.loading.max_prompt_tokens",
+    "temperature": "rollout.temperature",
+    "top_p": "rollout.top_p",
+    "vllm_gpu_memory_utilization": "rollout.memory_frac",
+    "gpu_memory_utilization": "rollout.memory_frac",
+    "tensor_model_parallel_size": "rollout.tensor_parallel",
+    "use_vllm": "rollout=vllm",
+    "beta": "loss.kl_coef",
+    "kl_coeff": "loss.kl_coef",
+    "kl_loss_coef": "loss.kl_coef",
+    "init_kl_coef": "loss.kl_coef",
+    "kl_loss_type": "loss.kl_estimator",
+    "epsilon": "loss.clip_ratio_low",
+    "epsilon_high": "loss.clip_ratio_high",
+    "cliprange": "loss.clip_ratio_low",
+    "clip_ratio": "loss.clip_ratio_low",
+    "clip_ratio_c": "loss.dual_clip",
+    "loss_agg_mode": "loss.aggregation",
+    "loss_type": "loss=clip",
+    "importance_sampling_level": "loss=gspo",
+    "adv_estimator": "advantage=g2rpo",
+    "scale_rewards": "advantage=dr_grpo",
+    "entropy_coeff": "shaping/entropy=band",
+    "gradient_clip_val": "max_grad_norm",
+    "clip_grad": "max_grad_norm",
+    "grad_clip": "max_grad_norm",
+    "save_steps": "callbacks.checkpoint.every_n_train_steps",
+    "save_freq": "callbacks.checkpoint.every_n_train_steps",
+    "eval_steps": "trainer.val_check_interval",
+    "test_freq": "trainer.val_check_interval",
+    "model_name_or_path": "model.path",
+    "output_dir": "hydra.run.dir",
+    "default_local_dir": "hydra.run.dir",
+    "resume_from_checkpoint": "resume",
+    "ckpt_path": "resume",
+    "report_to": "logger=wandb",
+    "use_peft": "model/adapter=lora",
+    "lora_r": "model.adapter.rank",
+    "lora_rank": "model.adapter.rank",
+    "dataset_name": "data.path",
+    "train_files": "data.files",
+    "reward_funcs": "reward=openvlthinker",
+}
+"""Keys of TRL, verl, OpenRLHF and transformers by their last words, and what they are here; `group=choice` for a choice."""
+_UNKNOWN = re.compile(r"Could not override '([^']+)'")
+_TWICE = re.compile(r"Could not append to config\. An item is already at '([^']+)'")
+
+
+def explanation(error: BaseException, config_name: str, overrides: Iterable[str] = ()) -> str | None:
+    """The sentence for an override that Hydra refused; None if it refused for another reason."""
+    if twice := _TWICE.search(str(error)):
+        return f"{twice[1]}: this key exists already; leave out the + to change it"
+    unknown = _UNKNOWN.search(str(error))
+    return unknown_key(unknown[1], known_keys(config_name, overrides)) if unknown else None
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """One sentence about a key that does not exist, with the most likely ones that do."""
+    known = list(known)
+    found = nearest(key, known)
+    hint = f"did you mean {' or '.join(found)}? " if found else ""
+    parent = key.rpartition(".")[0]
+    extra = f"; +{key}=... passes an argument that conf/ does not list" if f"{parent}._target_" in known and not found else ""
+    return f"{key}: unknown key; {hint}--help shows the main keys, --cfg job all of them{extra}"
+
+
+def nearest(key: str, known: Iterable[str]) -> list[str]:
+    """At most three keys: the one for another tool's name, else keys with the same last word, else similar ones.
+
+    >>> nearest("lr", ["optimizer.lr", "seed"]), nearest("num_generations", ["batch.group_size"]), nearest("sed", ["seed"])
+    (['optimizer.lr'], ['batch.group_size'], ['seed'])
+    """
+    keys = [name for name in known if not name.endswith("_target_")]
+    words = key.lstrip("+~").split(".")
+    for start in range(len(words)):
+        usual = USUAL_NAMES.get(".".join(words[start:]))
+        if usual is not None and usual != key:
+            return [usual]
+    last = words[-1]
+    same = [name for name in keys if name.rpartition(".")[2] == last]
+    if same:
+        return sorted(same, key=lambda name: (name.count("."), name.startswith("eval"), name))[:3]
+    under = [name for name in keys if name.rpartition(".")[0] == ".".join(words[:-1])]
+    ends = {name.rpartition(".")[2]: name for name in [*reversed(keys), *under]}
+    similar = [ends[end] for end in get_close_matches(last, ends, n=3, cutoff=0.7)]
+    return similar or get_close_matches(key, [name for name in keys if not key.startswith(name)], n=2, cutoff=0.6)
+
+
+def known_keys(config_name: str, overrides: Iterable[str] = ()) -> list[str]:
+    """Dotted keys of the program's configuration, composed with those of `overrides` that choose from groups."""
+    chosen = [word for word in overrides if re.fullmatch(r"[\w/@.]+=[\w]+", word) and "." not in word.partition("=")[0].partition("@")[0]]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(CONF, version_base="1.3"):
+        for words in (chosen, []):
+            try:
+                return list(_flat(compose(config_name, list(words))))
+            except Exception:  # noqa: BLE001, S112  an override that is itself wrong: suggest from the defaults
+                continue
+    return []
+
+
+def _flat(tree: DictConfig, path: str = "") -> Iterable[str]:
+    for key in tree:
+        name = f"{path}{key}"
+        yield name
+        node: Any = tree._get_node(key)
+        if isinstance(node, DictConfig) and not node._is_none() and not node._is_interpolation():
+            yield from _flat(node, f"{name}.")

@@ -1,0 +1,149 @@
+"""Wrong types, told before anything heavy is imported: the constructors' annotations are read from their source text.
+
+A value is compared with the annotation of the argument it will become. What an annotation here does not know, such as a class of
+another library, accepts everything: the constructor itself has the last word.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from g2rpo.places import PACKAGE
+
+PLAIN: dict[str, ast.expr] = {
+    key: ast.parse(kind, mode="eval").body
+    for key, kind in {
+        "seed": "int",
+        "max_grad_norm": "float | None",
+        "reward_failures": "float",
+        "optimizer.lr": "float",
+        "optimizer.weight_decay": "float",
+        "trainer.max_steps": "int",
+    }.items()
+}
+"""Keys whose constructors are not ours."""
+WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "None": "null"}
+LISTS = ("Sequence", "list", "tuple", "Iterable", "set")
+MAPPINGS = ("Mapping", "dict")
+
+
+def refuse_wrong_types(cfg: DictConfig) -> None:
+    """Raise `ValueError` with the full key for the first value of a type that its constructor does not take."""
+    plain = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(plain, dict)
+    for key, value, kind in _annotated(plain):
+        found = OmegaConf.select(cfg, key, throw_on_missing=False) if isinstance(value, str) and "${" in value else value
+        if found != "???" and not accepts(kind, found):
+            raise ValueError(f"{key}: expected {in_words(kind)}, got {found!r}")
+
+
+def _annotated(tree: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, Any, ast.expr]]:
+    kinds = arguments(str(tree["_target_"])) if "_target_" in tree else {}
+    for name, value in tree.items():
+        key = f"{path}{name}"
+        kind = kinds.get(str(name)) or PLAIN.get(key)
+        if kind is not None and not (isinstance(value, Mapping) and "_target_" in value):
+            yield key, value, kind
+        if isinstance(value, Mapping) and tree.get("_recursive_", True):  # else only what is chosen will be built
+            yield from _annotated(value, f"{key}.")
+
+
+def accepts(kind: ast.expr, value: object) -> bool:
+    """Whether a value of a configuration may become an argument with this annotation.
+
+    >>> kind = ast.parse("int | None", mode="eval").body
+    >>> accepts(kind, 3), accepts(kind, None), accepts(kind, 3.5), accepts(kind, "many"), accepts(kind, True)
+    (True, True, False, False, False)
+    """
+    if isinstance(kind, ast.BinOp):
+        return accepts(kind.left, value) or accepts(kind.right, value)
+    if isinstance(kind, ast.Constant):
+        return kind.value is not None or value is None
+    if isinstance(kind, ast.Subscript) and isinstance(kind.value, ast.Name):
+        if kind.value.id == "Literal":
+            return value in ast.literal_eval(kind.slice if isinstance(kind.slice, ast.Tuple) else ast.Tuple([kind.slice], ast.Load()))
+        kind = kind.value
+    if not isinstance(kind, ast.Name):
+        return True
+    if kind.id in LISTS:
+        return isinstance(value, list | tuple)
+    if kind.id in MAPPINGS:
+        return isinstance(value, Mapping)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    known = {
+        "int": is_number and isinstance(value, int),
+        "float": is_number,
+        "bool": isinstance(value, bool),
+        "str": isinstance(value, str),
+    }
+    return known.get(kind.id, True)
+
+
+def in_words(kind: ast.expr) -> str:
+    """An annotation as a person says it: `a whole number or null`."""
+    if isinstance(kind, ast.BinOp):
+        return f"{in_words(kind.left)} or {in_words(kind.right)}"
+    if isinstance(kind, ast.Subscript) and isinstance(kind.value, ast.Name) and kind.value.id == "Literal":
+        return f"one of {ast.unparse(kind.slice).strip('()')}"
+    name = ast.unparse(kind).partition("[")[0]
+    return "a list" if name in LISTS else "a mapping" if name in MAPPINGS else WORDS.get(name, name)
+
+
+@cache
+def arguments(target: str) -> dict[str, ast.expr]:
+    """Annotations of the arguments of a class, function or method of g2rpo by name; empty if they cannot be found."""
+    module, names = _module(target)
+    if module is None:
+        return {}
+    scope: Any = module
+    for name in names:
+        inner = [n for n in scope.body if isinstance(n, ast.ClassDef | ast.FunctionDef) and n.name == name]
+        if not inner:
+            return {}
+        scope = inner[0]
+    if isinstance(scope, ast.FunctionDef):
+        return _of_function(scope)
+    return _of_class(scope, module) if isinstance(scope, ast.ClassDef) else {}
+
+
+def _of_class(node: ast.ClassDef, module: ast.Module) -> dict[str, ast.expr]:
+    init = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
+    inherited: dict[str, ast.expr] = {}
+    if not init or init[0].args.kwarg is not None:
+        for base in node.bases:
+            inherited |= arguments(_imported(module, base.id)) if isinstance(base, ast.Name) else {}
+    if init:
+        return inherited | _of_function(init[0])
+    fields = {n.target.id: n.annotation for n in node.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)}
+    is_dataclass = any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
+    return inherited | (fields if is_dataclass else {})
+
+
+def _imported(module: ast.Module, name: str) -> str:
+    """Import path of a name that a module uses."""
+    for node in module.body:
+        if isinstance(node, ast.ImportFrom) and any((alias.asname or alias.name) == name for alias in node.names):
+            return f"{node.module}.{name}"
+    return name
+
+
+def _of_function(node: ast.FunctionDef) -> dict[str, ast.expr]:
+    given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    return {argument.arg: argument.annotation for argument in given if argument.annotation is not None}
+
+
+@cache
+def _module(target: str) -> tuple[ast.Module | None, tuple[str, ...]]:
+    """The parsed module of an import path of g2rpo, and the names inside it that follow."""
+    words = target.split(".")
+    if words[0] != PACKAGE.name:
+        return None, ()
+    for end in range(len(words), 1, -1):
+        path = PACKAGE.joinpath(*words[1:end])
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if file.is_file():
+                return ast.parse(file.read_text(encoding="utf-8")), tuple(words[end:])
+    return None, ()

@@ -1,0 +1,104 @@
+"""Ctrl-C, SIGTERM and SIGUSR1 end a run with a checkpoint to resume from."""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+
+from g2rpo import ranks
+
+log = logging.getLogger("g2rpo")
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class Stopped(BaseException):
+    """A signal ended the run; like KeyboardInterrupt, no handler of errors catches it.
+
+    Args:
+        signum: The number of the signal.
+        checkpoint: The checkpoint that was written, or None if there was nothing to save.
+    """
+
+    def __init__(self, signum: int, checkpoint: Path | None = None) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.signum, self.checkpoint = signum, checkpoint
+
+    @property
+    def exit_code(self) -> int:
+        """128 plus the signal's number, as a shell reports it."""
+        return 128 + self.signum
+
+
+class StopOnSignal(L.Callback):
+    """Ends training after the step in which a signal came, on all ranks, with `checkpoints/last.ckpt`.
+
+    Between steps the weights, the stream of prompts and the files agree, so the run goes on as if nothing had happened. Outside
+    of training a signal ends the run at once, and so does a second Ctrl-C.
+
+    Args:
+        folder: The run folder.
+    """
+
+    def __init__(self, *, folder: str | Path) -> None:
+        self.checkpoint = Path(folder) / "checkpoints" / "last.ckpt"
+        self._heard: int | None = None
+        self._in_training = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Handle the signals until the block ends; in other threads than the main one, where Python has no signals, do nothing."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {signum: signal.getsignal(signum) for signum in SIGNALS}
+        self._listen()
+        try:
+            yield
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Wait for the end of a step from now on. Lightning has put a SIGTERM handler of its own in front of this one."""
+        self._in_training = True
+        if threading.current_thread() is threading.main_thread():
+            self._listen()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Stop at once from now on."""
+        self._in_training = False
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Save and stop if any rank has heard a signal."""
+        self._stop_if_heard(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Save and stop after a validation in training in which a signal came."""
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self._stop_if_heard(trainer)
+
+    def _stop_if_heard(self, trainer: L.Trainer) -> None:
+        signum = int(ranks.largest(torch.tensor(self._heard or 0)))
+        if signum:
+            self._in_training = False
+            trainer.save_checkpoint(self.checkpoint)
+            raise Stopped(signum, self.checkpoint)
+
+    def _listen(self) -> None:
+        for signum in SIGNALS:
+            signal.signal(signum, self._handle)
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        again = self._heard is not None and signum == signal.SIGINT
+        self._heard = signum
+        if again or not self._in_training:
+            raise Stopped(signum, self.checkpoint if self.checkpoint.exists() else None)
+        log.warning("%s: stops after this step and saves; Ctrl-C again stops at once", signal.Signals(signum).name)

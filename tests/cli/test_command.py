@@ -1,0 +1,100 @@
+"""`g2rpo <program>` in a checkout and from an installed wheel: the same programs, the same words."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from g2rpo.cli.command import PROGRAMS, main
+
+ROOT = Path(__file__).parents[2]
+
+
+def g2rpo(
+    *words: str, cwd: Path, program: tuple[str, ...] = (sys.executable, "-m", "g2rpo"), **env: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*program, *words], cwd=cwd, env=os.environ | env, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
+
+
+def test_help_names_every_program_and_every_program_has_a_script(capsys: pytest.CaptureFixture[str]) -> None:
+    main([])
+    shown = capsys.readouterr().out
+    assert [name for name in (*PROGRAMS, "report", "sweep") if f"\n  {name} " not in shown] == []
+    scripts = {file.stem.replace("_", "-") for file in ROOT.glob("*.py")}
+    assert scripts == set(PROGRAMS)
+
+
+def test_an_unknown_program_is_answered_with_the_programs() -> None:
+    with pytest.raises(SystemExit, match=r"unknown program 'trian'; expected one of: train, evaluate, .*sweep"):
+        main(["trian"])
+    with pytest.raises(SystemExit, match=r"unknown sweep 'advantages'; expected one of: advantage_ablation, "):
+        main(["sweep", "advantages"])
+
+
+def test_sweeps_are_listed_with_their_questions(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["sweep"])
+    shown = capsys.readouterr().out
+    assert [file.stem for file in (ROOT / "sweeps").glob("*.yaml") if f"  {file.stem} " not in shown] == []
+    assert "Which advantage estimator?" in shown
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAMS))
+def test_a_program_composes_by_name_as_its_script_does(name: str, tmp_path: Path) -> None:
+    by_name = g2rpo(name, "--cfg", "job", cwd=tmp_path)
+    by_script = subprocess.run(
+        [sys.executable, str(ROOT / f"{name.replace('-', '_')}.py"), "--cfg", "job"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert by_name.returncode == 0, by_name.stderr
+    assert by_name.stdout == by_script.stdout
+    assert "model:" in by_name.stdout
+
+
+def test_a_sweep_by_name_composes_its_jobs(tmp_path: Path) -> None:
+    done = g2rpo("sweep", "advantage_ablation", "advantage=grpo,grop", "seed=0", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Could not find 'advantage/grop'" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` folder of an environment with the wheel alone; it sees the libraries of this one."""
+    folder = tmp_path_factory.mktemp("installed")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), str(ROOT)]
+    built = subprocess.run(build, capture_output=True, text=True, check=False)
+    if built.returncode:
+        pytest.skip(f"no wheel can be built here: {built.stderr[-200:]}")
+    (wheel,) = folder.glob("*.whl")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
+    (site,) = (folder / "venv" / "lib").glob("python*/site-packages")
+    subprocess.run([*pip, "--python", str(folder / "venv"), "install", "--no-deps", "--no-index", str(wheel)], check=True)
+    (libraries,) = {path for path in sys.path if path.endswith("site-packages")}
+    # a plain path entry: the .pth files of that folder, an editable g2rpo among them, are not followed
+    (site / "libraries.pth").write_text(f"{libraries}\n")
+    return folder / "venv" / "bin"
+
+
+@pytest.mark.slow
+def test_the_wheel_brings_the_programs_their_configuration_and_the_sweeps(installed: Path, tmp_path: Path) -> None:
+    program = (str(installed / "g2rpo"),)
+    help_ = g2rpo("--help", cwd=tmp_path, program=program, PYTHONPATH="")
+    assert help_.returncode == 0, help_.stderr
+    assert "g2rpo <program>" in help_.stdout
+    small = ["trainer.max_steps=1", "batch.prompts=2", "batch.group_size=2", "heldout.prompts_per_task=1", "rollout.max_new_tokens=16"]
+    done = g2rpo("train", "experiment=smoke", *small, "filter=none", "hydra.run.dir=run", cwd=tmp_path, program=program, PYTHONPATH="")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 1
+    sweep = ["advantage_ablation", "advantage=grpo,g2rpo", "seed=0", *small, "filter=none", "equity=none", "hydra.sweep.dir=sweep"]
+    done = g2rpo("sweep", *sweep, cwd=tmp_path, program=program, PYTHONPATH="")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "sweep").glob("*/summary.json"))) == 2
+    assert g2rpo("report", "sweep", cwd=tmp_path, program=program, PYTHONPATH="").stdout.strip() == "sweep/sweep.html"
