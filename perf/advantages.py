@@ -1,7 +1,7 @@
 """How much faster the vectorised G2RPO advantage is than a loop over groups. `python perf/advantages.py`
 
 Both compute `scope=group_then_task`, `zero_signal=keep` for the same rewards and must agree; the printed ratio is the fastest
-run of the loop over that of `g2rpo.advantage.g2rpo.G2RPO`, on CPU.
+run of the loop over that of `g2rpo.algorithm.advantage.g2rpo.G2RPO`, on CPU.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from g2rpo.advantage.g2rpo import G2RPO
+from g2rpo.algorithm.advantage.g2rpo import G2RPO
 
 
 def ranks_of(values: Tensor, atol: float = 1e-6) -> Tensor:

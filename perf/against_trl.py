@@ -61,7 +61,7 @@ class Side:
 def model_folder(scratch: Path) -> Path:
     """The model that ships, allowed to see larger pictures."""
     folder = scratch / "model"
-    shutil.copytree(str(files("g2rpo") / "model" / "tiny_qwen3_vl"), folder)
+    shutil.copytree(str(files("g2rpo") / "policy" / "tiny_qwen3_vl"), folder)
     settings = folder / "preprocessor_config.json"
     values = json.loads(settings.read_text())
     values["size"]["longest_edge"] = MOST_PIXELS

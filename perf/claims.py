@@ -18,8 +18,8 @@ from statistics import fmean
 import torch
 from claims_figures import ablation_figure, entropy_figure, equity_figure, length_figure, outlier_figure
 
-from g2rpo.advantage.g2rpo import G2RPO
-from g2rpo.advantage.grpo import GRPO
+from g2rpo.algorithm.advantage.g2rpo import G2RPO
+from g2rpo.algorithm.advantage.grpo import GRPO
 from g2rpo.prompt import TASKS
 from g2rpo.report.settings import read_settings
 from g2rpo.report.sweep.folder import JobResult, SweepResult, read_sweep

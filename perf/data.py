@@ -77,7 +77,7 @@ def index(path: Path) -> None:
 
 def throughput(path: Path, workers: int, batches: int, prompts: int, max_pixels: int | None) -> float:
     """Prompts a second, in the middle of a run: the trainer takes as long between two draws as reading ahead needs."""
-    from g2rpo.model.checkpoint import Checkpoint
+    from g2rpo.policy.checkpoint import Checkpoint
     from g2rpo.training.datamodule import PromptDataModule
 
     encoder = Checkpoint(path=Checkpoint.packaged(name="tiny_qwen3_vl").path, max_pixels=max_pixels).encoder()

@@ -12,8 +12,8 @@ import torch
 from figures import Curve, figure, panel
 from torch import Tensor
 
+from g2rpo.algorithm.shaping.entropy import EntropyBand, task_sums
 from g2rpo.records import task_index
-from g2rpo.shaping.entropy import EntropyBand, task_sums
 
 MATH = task_index("math")
 STATES, ACTIONS, SAMPLES, STEPS = 4, 8, 64, 300

@@ -18,15 +18,15 @@ from typing import Any
 import torch
 from step import DTYPES, Update, parsed, resident
 
-from g2rpo.estimate.assumptions import Assumptions
-from g2rpo.estimate.machine import machine
-from g2rpo.estimate.parts import parts_of
-from g2rpo.estimate.seconds import seconds_of
-from g2rpo.estimate.shape import shape_of
-from g2rpo.estimate.workload import Lengths, Workload
-from g2rpo.model.head import piece_bytes
+from g2rpo.policy.head import piece_bytes
 from g2rpo.records import Sampling
 from g2rpo.rollout.hf import HFEngine
+from g2rpo.training.estimate.assumptions import Assumptions
+from g2rpo.training.estimate.machine import machine
+from g2rpo.training.estimate.parts import parts_of
+from g2rpo.training.estimate.seconds import seconds_of
+from g2rpo.training.estimate.shape import shape_of
+from g2rpo.training.estimate.workload import Lengths, Workload
 
 SETTINGS = (
     "--shape=tiny --prompts=8 --prompt=48 --image-frac=0.34 --group=8 --completion=56",

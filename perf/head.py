@@ -16,7 +16,7 @@ import time
 import torch
 from torch import Tensor
 
-from g2rpo.model.head import head_stats
+from g2rpo.policy.head import head_stats
 
 
 def full(head: torch.nn.Linear, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

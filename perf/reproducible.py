@@ -20,8 +20,8 @@ def side(*, settings: bool, passes: int) -> dict[str, list[float]]:
     import torch
 
     from g2rpo.data.gym.source import GymSource
-    from g2rpo.model.checkpoint import Checkpoint
-    from g2rpo.model.stats import token_stats
+    from g2rpo.policy.checkpoint import Checkpoint
+    from g2rpo.policy.stats import token_stats
     from g2rpo.records import TASKS
     from g2rpo.reproducible import reproducible
     from g2rpo.rollout.hf import HFEngine

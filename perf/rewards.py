@@ -10,11 +10,11 @@ import random
 import time
 
 from g2rpo.interfaces import Reward
-from g2rpo.isolation.inline import score_each
-from g2rpo.isolation.pool import RewardPool
 from g2rpo.records import Prompt
 from g2rpo.reward.openvlthinker import OpenVLThinkerReward
 from g2rpo.reward.verifier import VerifierReward
+from g2rpo.reward.workers.inline import score_each
+from g2rpo.reward.workers.pool import RewardPool
 
 GOLDS = {
     "multiple choice": "B",

@@ -14,7 +14,7 @@ import torch
 
 from g2rpo.data.gym.source import GymSource
 from g2rpo.interfaces import RolloutEngine
-from g2rpo.model.checkpoint import Checkpoint
+from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.records import TASKS, PromptBatch, Sampling
 from g2rpo.rollout.hf import HFEngine
 from g2rpo.rollout.vllm import VLLMEngine

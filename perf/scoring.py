@@ -15,10 +15,10 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from g2rpo.evaluation.metric import BenchmarkMetric
-from g2rpo.evaluation.plan import Plan
-from g2rpo.evaluation.runner import Scoring, row_counts, with_verdicts
-from g2rpo.evaluation.suite import SuiteEvaluation
+from g2rpo.benchmark.evaluation.metric import BenchmarkMetric
+from g2rpo.benchmark.evaluation.plan import Plan
+from g2rpo.benchmark.evaluation.runner import Scoring, row_counts, with_verdicts
+from g2rpo.benchmark.evaluation.suite import SuiteEvaluation
 
 CONF = Path(__file__).parents[1] / "conf"
 THOUGHTS = "Let me look at the picture. There are 3 bars, (A) is red and B: is 0.5; so x = \\frac{1}{2} at [120, 40]. "

@@ -25,9 +25,9 @@ import torch
 from against_trl import compare
 from shapes import SHAPES, random_batch, random_policy
 
-from g2rpo.model.flops import cost_of, text_flops, vision_flops
-from g2rpo.model.forward import encode_images
-from g2rpo.model.stats import token_stats
+from g2rpo.policy.flops import cost_of, text_flops, vision_flops
+from g2rpo.policy.forward import encode_images
+from g2rpo.policy.stats import token_stats
 from g2rpo.records import PromptBatch
 from g2rpo.rollout.join import select_prompts
 

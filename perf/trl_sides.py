@@ -131,14 +131,14 @@ def ours(options: argparse.Namespace, clock: Clock) -> None:
     """G2RPO through Lightning, with the parts of the default configuration; every group is learnt from."""
     import lightning as L
 
-    from g2rpo.advantage.g2rpo import G2RPO
+    from g2rpo.algorithm.advantage.g2rpo import G2RPO
+    from g2rpo.algorithm.loss.clip import ClipLoss
+    from g2rpo.algorithm.shaping import Shaping
     from g2rpo.data.mixture import TaskMix
     from g2rpo.data.stream import PromptStream
-    from g2rpo.loss.clip import ClipLoss
-    from g2rpo.model.checkpoint import Checkpoint
+    from g2rpo.policy.checkpoint import Checkpoint
     from g2rpo.rollout.collect import KeepAll
     from g2rpo.rollout.hf import HFEngine
-    from g2rpo.shaping import Shaping
     from g2rpo.training.algorithm import Algorithm
     from g2rpo.training.batch_plan import BatchPlan
     from g2rpo.training.datamodule import PromptDataModule
@@ -190,7 +190,7 @@ def theirs(options: argparse.Namespace, clock: Clock) -> None:
     from transformers import AutoModelForImageTextToText, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    from g2rpo.model.encoder import QwenEncoder
+    from g2rpo.policy.encoder import QwenEncoder
 
     class Turns(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:

@@ -10,7 +10,7 @@ import against_trl
 import pytest
 from trl_sides import TEXT, Prompts, image_grid, question, reward_of
 
-from g2rpo.model.encoder import QwenEncoder
+from g2rpo.policy.encoder import QwenEncoder
 
 
 def test_ratios_say_how_many_times_faster_and_which_share_of_memory() -> None:

@@ -17,7 +17,7 @@ from report.pages import loaded, parsed
 from g2rpo import cli
 from g2rpo.data.gym.source import GymSource
 from g2rpo.metrics import metric_of
-from g2rpo.model.checkpoint import Checkpoint
+from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.records import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +35,7 @@ import os
 import torch
 
 from g2rpo.data.gym.source import GymSource
-from g2rpo.loss.clip import ClipLoss
+from g2rpo.algorithm.loss.clip import ClipLoss
 from g2rpo.records import Prompt
 from g2rpo.rollout.hf import HFEngine
 

@@ -17,7 +17,7 @@ CONF = Path(__file__).parents[1] / "conf"
 CHOICES = [f"{file.parent.relative_to(CONF)}={file.stem}" for file in sorted(CONF.rglob("*/*.yaml")) if not file.stem.startswith("_")]
 OBJECTS = [choice for choice in CHOICES if "@package _global_" not in (CONF / f"{choice.replace('=', '/')}.yaml").read_text()]
 DEFAULTS = {name for entry in OmegaConf.load(CONF / "config.yaml").defaults if entry != "_self_" for name in entry}
-TINY = files("g2rpo") / "model" / "tiny_qwen3_vl"
+TINY = files("g2rpo") / "policy" / "tiny_qwen3_vl"
 
 ROWS = Path(__file__).parent / "data" / "rows.jsonl"
 FILES = [f"data.files={ROWS}", "data.root=.", "task_mix.weights={math: 1.0}"]

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from g2rpo.advantage.dr_grpo import DrGRPO
-from g2rpo.advantage.g2rpo import G2RPO
-from g2rpo.advantage.grpo import GRPO
-from g2rpo.loss.clip import ClipLoss
+from g2rpo.algorithm.advantage.dr_grpo import DrGRPO
+from g2rpo.algorithm.advantage.g2rpo import G2RPO
+from g2rpo.algorithm.advantage.grpo import GRPO
+from g2rpo.algorithm.loss.clip import ClipLoss
 
 COLOURS, ANSWERS, GROUP_SIZE, PROMPTS = 6, 6, 8, 24
 ADVANTAGES = {"g2rpo": G2RPO(), "grpo": GRPO(), "dr_grpo": DrGRPO()}

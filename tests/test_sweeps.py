@@ -84,14 +84,14 @@ def test_the_number_of_jobs_in_the_first_line_is_that_of_the_grid(file: Path) ->
 def test_a_row_of_the_ablation_wins_over_a_recipe() -> None:
     cfg = composed_job(ROOT / "sweeps" / "paper_ablation.yaml", ["row=full"])
     assert (cfg.advantage._target_, cfg.shaping.length is None, cfg.shaping.entropy is None) == (
-        "g2rpo.advantage.g2rpo.G2RPO",
+        "g2rpo.algorithm.advantage.g2rpo.G2RPO",
         False,
         False,
     )
     done = command(["-cn", "paper_ablation", "row=full", "experiment=grpo_baseline", "--cfg", "job"])
     assert done.returncode == 0, done.stderr
     recipe = OmegaConf.create(done.stdout)
-    assert (recipe.advantage._target_, recipe.trainer.max_steps) == ("g2rpo.advantage.g2rpo.G2RPO", 400)
+    assert (recipe.advantage._target_, recipe.trainer.max_steps) == ("g2rpo.algorithm.advantage.g2rpo.G2RPO", 400)
     assert recipe.shaping.length is not None
 
 

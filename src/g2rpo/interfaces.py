@@ -218,7 +218,7 @@ class Loss(Protocol):
     kl_placement: str
     """`loss`: the loss adds the KL term itself. `reward`: the trainer subtracts it from the rewards, and the loss adds nothing."""
     kl_estimator: str
-    """`k1`, `k2` or `k3` of `g2rpo.loss.kl`."""
+    """`k1`, `k2` or `k3` of `g2rpo.algorithm.loss.kl`."""
     tis_clip: float | None
     """Not None: the trainer computes the old log-probabilities itself and hands over the sampler's beside them."""
 

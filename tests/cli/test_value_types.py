@@ -47,5 +47,5 @@ def test_every_program_starts_with_values_that_its_constructors_take(program: st
 
 def test_annotations_are_found_without_an_import_also_inherited_ones() -> None:
     assert in_words(arguments("g2rpo.training.batch_plan.BatchPlan")["group_size"]) == "a whole number"
-    assert "kl_coef" in arguments("g2rpo.loss.clip.ClipLoss")
+    assert "kl_coef" in arguments("g2rpo.algorithm.loss.clip.ClipLoss")
     assert arguments("torch.optim.AdamW") == arguments("g2rpo.no.such.Thing") == {}

@@ -99,8 +99,8 @@ def fabricate(folder: Path) -> None:
 
 def _write_configuration(folder: Path) -> None:
     config = {
-        "advantage": {"_target_": "g2rpo.advantage.g2rpo.G2RPO"},
-        "loss": {"_target_": "g2rpo.loss.clip.ClipLoss"},
+        "advantage": {"_target_": "g2rpo.algorithm.advantage.g2rpo.G2RPO"},
+        "loss": {"_target_": "g2rpo.algorithm.loss.clip.ClipLoss"},
         "shaping": {"length": {"bands": LENGTH_BANDS}, "entropy": {"low": 0.2, "high": {task: 0.6 for task in TASKS if task != "math"}}},
         "trainer": {"max_steps": STEPS},
     }

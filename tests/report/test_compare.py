@@ -21,7 +21,7 @@ def test_two_runs_are_put_side_by_side(run_folder: Path, finished_run: Path, tmp
     main([str(finished_run), str(run_folder), "--out", str(tmp_path / "both.html")])
     assert capsys.readouterr().out == f"{tmp_path / 'both.html'}\n"
     page = parsed((tmp_path / "both.html").read_text())
-    assert part(page, "configuration").rows() == [["loss._target_", "g2rpo.loss.clip.ClipLoss", HOSTILE], ["seed", "-", "7"]]
+    assert part(page, "configuration").rows() == [["loss._target_", "g2rpo.algorithm.loss.clip.ClipLoss", HOSTILE], ["seed", "-", "7"]]
     rows = {row[0]: row for row in part(page, "scores").rows()}
     assert rows["math"][3] == "+0.100"
     assert rows["chart"][3] == "+0.000"

@@ -31,8 +31,8 @@ def test_no_shaping_means_no_bands(tmp_path: Path) -> None:
 def test_without_hydras_notes_choices_follow_from_the_targets(tmp_path: Path) -> None:
     folder = written(
         tmp_path,
-        advantage={"_target_": "g2rpo.advantage.ema_grpo.EMAGRPO"},
-        loss={"_target_": "g2rpo.loss.cispo.CISPOLoss"},
+        advantage={"_target_": "g2rpo.algorithm.advantage.ema_grpo.EMAGRPO"},
+        loss={"_target_": "g2rpo.algorithm.loss.cispo.CISPOLoss"},
         shaping={"length": {"bands": {"math": [6, 10, 24, 40]}}, "entropy": {"low": 0.2, "high": 0.6}},
     )
     settings = read_settings(folder, [])

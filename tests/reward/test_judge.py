@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from g2rpo.interfaces import BatchReward, PreparedReward
-from g2rpo.isolation.inline import score_each
-from g2rpo.isolation.pool import RewardPool
-from g2rpo.judge.openai import JudgeError, OpenAIJudge
 from g2rpo.records import Failed, Prompt
 from g2rpo.reward.judge import JudgeReward
+from g2rpo.reward.judges.openai import JudgeError, OpenAIJudge
 from g2rpo.reward.openvlthinker import OpenVLThinkerReward
+from g2rpo.reward.workers.inline import score_each
+from g2rpo.reward.workers.pool import RewardPool
 
 
 def prompt(answer_type: str = "open-ended", answer: str = "a red bus", text: str = "What is it?") -> Prompt:

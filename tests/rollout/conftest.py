@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from g2rpo.model.checkpoint import Checkpoint
-from g2rpo.model.encoder import QwenEncoder
+from g2rpo.policy.checkpoint import Checkpoint
+from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.records import Prompt, PromptBatch, task_index
 
 LIVELINESS = 6.0

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from g2rpo.model.adapter import LoRA, merged_state_dict
-from g2rpo.model.encoder import QwenEncoder
-from g2rpo.model.stats import token_stats
+from g2rpo.policy.adapter import LoRA, merged_state_dict
+from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.stats import token_stats
 from g2rpo.records import PromptBatch, Sampling
 from g2rpo.rollout.hf import HFEngine
 from g2rpo.rollout.serving_folder import write_serving_folder

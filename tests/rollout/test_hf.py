@@ -7,9 +7,9 @@ import torch
 from closeness import near
 from torch import Tensor
 
-from g2rpo.model.encoder import QwenEncoder
-from g2rpo.model.prefix_attention import knows_prefixes
-from g2rpo.model.stats import token_stats
+from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.prefix_attention import knows_prefixes
+from g2rpo.policy.stats import token_stats
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.hf import HFEngine, _nucleus
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from g2rpo.model.encoder import QwenEncoder
+from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.rollout import vllm, vllm_server
 from g2rpo.rollout.serve import serve
 from g2rpo.rollout.vllm import VLLMEngine

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from g2rpo.model.encoder import QwenEncoder
+from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.rollout import weights_folder as module
 from g2rpo.rollout.weights_folder import PREFIX, shared_weights_folder, weights_folder
 

@@ -16,8 +16,8 @@ import torch.distributed as dist
 
 from g2rpo import ranks
 from g2rpo.data.gym.source import GymSource
-from g2rpo.model.checkpoint import Checkpoint
-from g2rpo.model.stats import token_stats
+from g2rpo.policy.checkpoint import Checkpoint
+from g2rpo.policy.stats import token_stats
 from g2rpo.records import TASKS, PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.vllm import VLLMEngine
 from g2rpo.rollout.vllm_beside import EngineBeside

@@ -13,20 +13,20 @@ import lightning as L
 import torch
 
 from g2rpo import ranks
-from g2rpo.advantage.ema_grpo import EMAGRPO
+from g2rpo.algorithm.advantage.ema_grpo import EMAGRPO
+from g2rpo.algorithm.loss.clip import ClipLoss
+from g2rpo.algorithm.shaping import Shaping
+from g2rpo.algorithm.shaping.entropy import EntropyBand
+from g2rpo.algorithm.shaping.length import LengthBand
 from g2rpo.data.gym.source import GymSource
 from g2rpo.data.mixture import TaskMix
 from g2rpo.data.stream import PromptStream
 from g2rpo.interfaces import Encoder
-from g2rpo.loss.clip import ClipLoss
-from g2rpo.model.adapter import LoRA
-from g2rpo.model.checkpoint import Checkpoint
-from g2rpo.model.stats import token_stats
+from g2rpo.policy.adapter import LoRA
+from g2rpo.policy.checkpoint import Checkpoint
+from g2rpo.policy.stats import token_stats
 from g2rpo.records import TASKS, Prompt, PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.collect import OnlineFilter
-from g2rpo.shaping import Shaping
-from g2rpo.shaping.entropy import EntropyBand
-from g2rpo.shaping.length import LengthBand
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.datamodule import PromptDataModule

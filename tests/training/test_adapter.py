@@ -13,15 +13,15 @@ from closeness import near
 from safetensors.torch import load_file
 
 from g2rpo import cli
-from g2rpo.advantage.ema_grpo import EMAGRPO
-from g2rpo.loss.clip import ClipLoss
+from g2rpo.algorithm.advantage.ema_grpo import EMAGRPO
+from g2rpo.algorithm.loss.clip import ClipLoss
+from g2rpo.algorithm.shaping import Shaping
 from g2rpo.metrics import checked
-from g2rpo.model.adapter import LoRA, is_adapter, merged_state_dict
-from g2rpo.model.checkpoint import Checkpoint
-from g2rpo.model.encoder import QwenEncoder
+from g2rpo.policy.adapter import LoRA, is_adapter, merged_state_dict
+from g2rpo.policy.checkpoint import Checkpoint
+from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.rollout.collect import KeepAll
 from g2rpo.rollout.hf import HFEngine
-from g2rpo.shaping import Shaping
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.datamodule import PromptDataModule

@@ -5,11 +5,11 @@ from functools import partial
 import pytest
 import torch
 
-from g2rpo.advantage.g2rpo import G2RPO
-from g2rpo.advantage.gdpo import GDPO
-from g2rpo.loss.clip import ClipLoss
+from g2rpo.algorithm.advantage.g2rpo import G2RPO
+from g2rpo.algorithm.advantage.gdpo import GDPO
+from g2rpo.algorithm.loss.clip import ClipLoss
+from g2rpo.algorithm.shaping import Shaping
 from g2rpo.rollout.collect import KeepAll
-from g2rpo.shaping import Shaping
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.equity import GradientEquity

@@ -10,8 +10,8 @@ import pytest
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
-from g2rpo.evaluation.suite import SuiteEvaluation
-from g2rpo.model.checkpoint import Checkpoint
+from g2rpo.benchmark.evaluation.suite import SuiteEvaluation
+from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.training import benchmark_callback
 from g2rpo.training.benchmark_callback import Benchmarks
 

@@ -11,16 +11,16 @@ import lightning as L
 import pytest
 import torch
 
-from g2rpo.advantage.ema_grpo import EMAGRPO
-from g2rpo.advantage.g2rpo import G2RPO
-from g2rpo.advantage.g2rpo_decoupled import DecoupledG2RPO
-from g2rpo.advantage.gdpo import GDPO
-from g2rpo.loss.clip import ClipLoss
+from g2rpo.algorithm.advantage.ema_grpo import EMAGRPO
+from g2rpo.algorithm.advantage.g2rpo import G2RPO
+from g2rpo.algorithm.advantage.g2rpo_decoupled import DecoupledG2RPO
+from g2rpo.algorithm.advantage.gdpo import GDPO
+from g2rpo.algorithm.loss.clip import ClipLoss
+from g2rpo.algorithm.shaping import Shaping
+from g2rpo.algorithm.shaping.length import LengthBand
 from g2rpo.metrics import metric_of
-from g2rpo.model.encoder import QwenEncoder
+from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.rollout.collect import KeepAll, OnlineFilter
-from g2rpo.shaping import Shaping
-from g2rpo.shaping.length import LengthBand
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.datamodule import PromptDataModule

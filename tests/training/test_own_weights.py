@@ -9,14 +9,14 @@ import lightning as L
 import pytest
 import torch
 
-from g2rpo.advantage.g2rpo import G2RPO
-from g2rpo.loss.clip import ClipLoss
-from g2rpo.model.encoder import QwenEncoder
+from g2rpo.algorithm.advantage.g2rpo import G2RPO
+from g2rpo.algorithm.loss.clip import ClipLoss
+from g2rpo.algorithm.shaping import Shaping
+from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.collect import KeepAll
 from g2rpo.rollout.vllm import VLLMEngine
 from g2rpo.rollout.vllm_server import VLLMServerEngine
-from g2rpo.shaping import Shaping
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.datamodule import PromptDataModule

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from g2rpo.advantage.g2rpo import G2RPO
+from g2rpo.algorithm.advantage.g2rpo import G2RPO
 from g2rpo.metrics import METRICS, metric_of
 from g2rpo.records import TASKS, Prompt, PromptBatch, Rollouts, Scores, task_index
 from g2rpo.rollout.collect import Collected

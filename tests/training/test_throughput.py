@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from g2rpo.metrics import checked
-from g2rpo.model.adapter import LoRA
-from g2rpo.model.encoder import QwenEncoder
-from g2rpo.model.flops import cost_of, text_flops, vision_flops
+from g2rpo.policy.adapter import LoRA
+from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.flops import cost_of, text_flops, vision_flops
 from g2rpo.records import Sampling, Scores
 from g2rpo.rollout.collect import Collected
 from g2rpo.training.throughput import throughput

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from g2rpo.loss.clip import ClipLoss
-from g2rpo.model.encoder import QwenEncoder
-from g2rpo.model.stats import token_stats
+from g2rpo.algorithm.loss.clip import ClipLoss
+from g2rpo.algorithm.shaping.entropy import EntropyBand
+from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.stats import token_stats
 from g2rpo.records import Experience, Prompt, PromptBatch, Sampling, Scores, task_index
-from g2rpo.shaping.entropy import EntropyBand
 from g2rpo.training.update import Updater, UpdateStats, clip_gradients, select_experience
 
 TASKS_OF_PROMPTS = ("chart", "math", "chart", "grounding", "math")

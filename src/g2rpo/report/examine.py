@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
+from g2rpo.benchmark.evaluation.pictures import encoded
 from g2rpo.data.gold_tries import NEARLY, Try, fault_of, tries_of
 from g2rpo.data.loading import Loading, place
 from g2rpo.data.rows import BadRecord
-from g2rpo.evaluation.pictures import encoded
 from g2rpo.interfaces import Reward
-from g2rpo.model.encoder import QwenEncoder
+from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.records import Failed, Prompt
 from g2rpo.report.picture import data_uri
 from g2rpo.scoring.boxes import finite_numbers, read_points

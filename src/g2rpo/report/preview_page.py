@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from g2rpo.model.encoder import IMAGE_TOKEN
+from g2rpo.policy.encoder import IMAGE_TOKEN
 from g2rpo.records import TASKS
 from g2rpo.report.examine import NEARLY, SCORES, Examined, Marks, Shown, Trial, complaint
 from g2rpo.report.picture import Mark, Picture, box_marks

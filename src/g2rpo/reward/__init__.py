@@ -1,1 +1,12 @@
-"""What a completion is worth. One file per reward; each satisfies `g2rpo.interfaces.Reward` and is built by `conf/reward/NAME.yaml`."""
+"""Rewards: a completion and its prompt go in, named numbers come out.
+
+    verifier.py          The default. It reads answers as the benchmarks do, and pays right ones.
+    openvlthinker.py     The released reward of OpenVLThinker-v2, equal to the last number.
+    judge.py             Asks a model where rules cannot decide; `judges/` has the clients.
+    outliers.py          Adds rare outliers to another reward, to study estimators.
+    workers/             Runs any reward in worker processes, with a time limit per sample.
+
+A reward returns at least `accuracy`, `format`, `structure` and `total`. One of your own is one file
+and one yaml in `conf/reward/` (CONTRIBUTING.md). Start with `verifier.py`; rules and examples are
+in docs/rewards.md.
+"""

@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
-from g2rpo.judge.openai import JudgeError
 from g2rpo.prompt import Failed, Prompt, answer_kind
 from g2rpo.reward.by_type import gold_text
+from g2rpo.reward.judges.openai import JudgeError
 from g2rpo.reward.verdict import Rules, Verdict
 
 LONGEST_ANSWER = 4000
@@ -40,7 +40,7 @@ GRADED = "Score the share of the reference's content that the answer states righ
 
 @runtime_checkable
 class Asked(Protocol):
-    """What a judge must be able to do: `g2rpo.judge.openai.OpenAIJudge`."""
+    """What a judge must be able to do: `g2rpo.reward.judges.openai.OpenAIJudge`."""
 
     def ask_all(self, prompts: Sequence[str], *, usable: Callable[[str], bool]) -> list[str | JudgeError]:
         """A reply per prompt; those for which `usable` is false are asked again."""

@@ -12,9 +12,9 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from g2rpo.interfaces import Encoder
-from g2rpo.model.forward import encode_images, masked_logits, prompt_positions
-from g2rpo.model.prefix_attention import knows_prefixes, use_prefix_attention
-from g2rpo.model.prefix_cache import PrefixCache
+from g2rpo.policy.forward import encode_images, masked_logits, prompt_positions
+from g2rpo.policy.prefix_attention import knows_prefixes, use_prefix_attention
+from g2rpo.policy.prefix_cache import PrefixCache
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.stopwatch import stage
 

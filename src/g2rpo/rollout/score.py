@@ -8,8 +8,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from g2rpo.interfaces import Reward
-from g2rpo.isolation.inline import score_each
 from g2rpo.records import Failed, Prompt, Rollouts, Scores
+from g2rpo.reward.workers.inline import score_each
 from g2rpo.stopwatch import stage
 
 

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from g2rpo.files import write_whole
-from g2rpo.model.adapter import merged_state_dict
-from g2rpo.model.encoder import QwenEncoder
+from g2rpo.policy.adapter import merged_state_dict
+from g2rpo.policy.encoder import QwenEncoder
 
 
 def dtype_name(policy: Any) -> str:

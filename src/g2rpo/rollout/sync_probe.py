@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from g2rpo.interfaces import Encoder
-from g2rpo.model.stats import token_stats
+from g2rpo.policy.stats import token_stats
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.join import select_prompts
 

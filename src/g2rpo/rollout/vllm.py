@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from g2rpo import ranks
-from g2rpo.model.adapter import merged_state_dict
-from g2rpo.model.encoder import QwenEncoder
+from g2rpo.policy.adapter import merged_state_dict
+from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.serving_folder import dtype_name
 from g2rpo.rollout.sync_probe import MAX_GAP, SyncProbe

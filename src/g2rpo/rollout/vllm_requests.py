@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from g2rpo.model.encoder import QwenEncoder
-from g2rpo.model.pictures import pictures
+from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.pictures import pictures
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 
 BANNED = -100.0

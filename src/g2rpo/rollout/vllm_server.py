@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from g2rpo import ranks
-from g2rpo.model.encoder import QwenEncoder
+from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.serving_folder import dtype_name, write_serving_folder
 from g2rpo.rollout.sync_probe import MAX_GAP, SyncProbe

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from g2rpo.model.adapter import is_adapter
+from g2rpo.policy.adapter import is_adapter
 
 log = logging.getLogger("g2rpo")
 GIB = 2**30

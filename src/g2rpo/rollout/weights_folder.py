@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from g2rpo import ranks
-from g2rpo.model.encoder import QwenEncoder
+from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.rollout.serving_folder import write_serving_folder
 
 MEMORY = Path("/dev/shm")  # noqa: S108  a folder nobody else can enter is made in it

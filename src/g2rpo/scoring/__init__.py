@@ -1,9 +1,12 @@
-"""Judges of text: an answer and a gold answer in, a number out. Shared by the rewards and the benchmarks.
+"""How an answer is read and compared. Text goes in, a verdict comes out.
 
-    extract.py  which part of a completion is the answer, and whether it keeps the asked format
-    choice.py   option letters             number.py  numbers, exact to graded
-    text.py     words and characters       stem.py    word stems, for ROUGE
-    math.py     equal mathematics          boxes.py   boxes and points       spans.py  stretches of time
+The reward and the benchmarks share these readers, so that an answer means the same in training and
+in evaluation. There is no state, no configuration and no model here.
 
-A strange answer never raises, it scores 0; what a gold answer must look like is checked by the caller.
+Reading:     `extract.py`, `prediction.py` (tags, thinking, boxes), `option.py`, `number.py`,
+             `quantity.py`, `box_text.py`, `points.py`, `spans.py`, `yes_no.py`, `spoken.py`.
+Comparing:   `expression.py` (mathematics), `boxes.py` (IoU), `regions.py`, `text.py` (edit distance
+             and overlap of words or characters).
+By paper:    `mathvision.py`, `mmmu.py`, `spatial_option.py`, `math.py` follow the published
+             graders to the last number.
 """

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from g2rpo.algorithm.shaping import Shaping
+from g2rpo.algorithm.shaping.pilot import Pilot
 from g2rpo.interfaces import Advantage, GroupFilter, Loss
-from g2rpo.shaping import Shaping
-from g2rpo.shaping.pilot import Pilot
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.equity import GradientEquity
 

@@ -13,12 +13,12 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
 
-from g2rpo.evaluation.plan import Plan
-from g2rpo.evaluation.results import Entry, macro
-from g2rpo.evaluation.suite import model_settings, weights_digest
-from g2rpo.model.checkpoint import save_checkpoint
-from g2rpo.tracking.wandb_tracker import trackers
+from g2rpo.benchmark.evaluation.plan import Plan
+from g2rpo.benchmark.evaluation.results import Entry, macro
+from g2rpo.benchmark.evaluation.suite import model_settings, weights_digest
+from g2rpo.policy.checkpoint import save_checkpoint
 from g2rpo.training.progress import stage
+from g2rpo.training.tracking.wandb_tracker import trackers
 from g2rpo.training.validation import validation_name
 
 log = logging.getLogger("g2rpo")

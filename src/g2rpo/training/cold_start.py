@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from g2rpo.interfaces import Demonstrator, Encoder, PromptSource
-from g2rpo.model.packing import SupervisedBatch, supervised_batch, target_logprobs
+from g2rpo.policy.packing import SupervisedBatch, supervised_batch, target_logprobs
 from g2rpo.records import Prompt, PromptBatch, task_index
 
 

@@ -8,11 +8,11 @@ import lightning as L
 from torch.utils.data import DataLoader, IterableDataset
 
 from g2rpo import ranks
+from g2rpo.benchmark.evaluation.heldout import HeldoutBatch, HeldoutEvaluation
 from g2rpo.data.loading import loading_of, place, reader
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.skips import skips_of
 from g2rpo.data.stream import PromptStream
-from g2rpo.evaluation.heldout import HeldoutBatch, HeldoutEvaluation
 from g2rpo.interfaces import Encoder
 from g2rpo.records import Prompt, PromptBatch
 from g2rpo.stopwatch import stage

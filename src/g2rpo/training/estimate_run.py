@@ -12,15 +12,15 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from g2rpo.data.stream import PromptStream
-from g2rpo.estimate.assumptions import Assumptions
-from g2rpo.estimate.estimate import Estimate, estimate, show
-from g2rpo.estimate.machine import machine
-from g2rpo.estimate.shape import blank_policy, optimizer_bytes, shape_of
-from g2rpo.estimate.workload import Lengths, Workload, bounded_lengths, given_lengths, micro_prompts, sampled_lengths
 from g2rpo.interfaces import OwnWeights
-from g2rpo.model.checkpoint import DTYPES
-from g2rpo.model.head import piece_bytes
+from g2rpo.policy.checkpoint import DTYPES
+from g2rpo.policy.head import piece_bytes
 from g2rpo.records import Prompt
+from g2rpo.training.estimate.assumptions import Assumptions
+from g2rpo.training.estimate.estimate import Estimate, estimate, show
+from g2rpo.training.estimate.machine import machine
+from g2rpo.training.estimate.shape import blank_policy, optimizer_bytes, shape_of
+from g2rpo.training.estimate.workload import Lengths, Workload, bounded_lengths, given_lengths, micro_prompts, sampled_lengths
 from g2rpo.training.parts import Parts, build_parts
 from g2rpo.training.quiet import quieten
 

@@ -7,13 +7,12 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from g2rpo.benchmark.evaluation.heldout import HeldoutResult
+from g2rpo.benchmark.evaluation.rescore import rescore
+from g2rpo.benchmark.evaluation.results import Entry, macro
+from g2rpo.benchmark.evaluation.suite import SuiteEvaluation
+from g2rpo.benchmark.evaluation.table import publish
 from g2rpo.data.skips import index_skips
-from g2rpo.evaluation.heldout import HeldoutResult
-from g2rpo.evaluation.rescore import rescore
-from g2rpo.evaluation.results import Entry, macro
-from g2rpo.evaluation.suite import SuiteEvaluation
-from g2rpo.evaluation.table import publish
-from g2rpo.tracking.wandb_tracker import WandbTracker, trackers
 from g2rpo.training.benchmark_callback import Benchmarks, benchmark_row
 from g2rpo.training.build import build_data, build_module, build_trainer
 from g2rpo.training.parts import build_parts, plain
@@ -21,6 +20,7 @@ from g2rpo.training.progress import Progress
 from g2rpo.training.quiet import quieten
 from g2rpo.training.run import NOTHING_ASKED, Timer, begin_folder
 from g2rpo.training.summary import summarise, write_summary
+from g2rpo.training.tracking.wandb_tracker import WandbTracker, trackers
 
 log = logging.getLogger("g2rpo")
 

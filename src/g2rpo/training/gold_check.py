@@ -20,8 +20,8 @@ from g2rpo.data.loading import place
 from g2rpo.data.rows import BadRecord
 from g2rpo.files import write_whole
 from g2rpo.interfaces import BatchReward, PromptSource, Reward
-from g2rpo.isolation.inline import score_each
 from g2rpo.records import Failed, Prompt
+from g2rpo.reward.workers.inline import score_each
 from g2rpo.training.progress import stage
 
 log = logging.getLogger("g2rpo")

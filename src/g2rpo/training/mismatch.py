@@ -3,7 +3,7 @@
 import torch
 
 from g2rpo import ranks
-from g2rpo.loss.kl import k3
+from g2rpo.algorithm.loss.kl import k3
 from g2rpo.records import TASKS, Experience
 
 

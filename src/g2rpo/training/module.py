@@ -23,11 +23,11 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from g2rpo import ranks
-from g2rpo.evaluation.heldout import HeldoutBatch
+from g2rpo.algorithm.loss.kl import completion_penalty
+from g2rpo.benchmark.evaluation.heldout import HeldoutBatch
 from g2rpo.interfaces import Encoder, OwnWeights, Reward, RolloutEngine
-from g2rpo.loss.kl import completion_penalty
 from g2rpo.metrics import checked
-from g2rpo.model.adapter import adapter_off
+from g2rpo.policy.adapter import adapter_off
 from g2rpo.records import Experience, PromptBatch
 from g2rpo.rollout.collect import Collected, collect, nothing_kept
 from g2rpo.stopwatch import stage, taken

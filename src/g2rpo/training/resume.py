@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from g2rpo.evaluation.suite import weights_digest
-from g2rpo.model.adapter import adapter_settings, has_adapter, is_adapter
+from g2rpo.benchmark.evaluation.suite import weights_digest
+from g2rpo.policy.adapter import adapter_settings, has_adapter, is_adapter
 from g2rpo.training.run_folder import LAST
 
 PREFIX = "policy."

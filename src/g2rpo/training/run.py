@@ -15,14 +15,13 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from g2rpo import ranks
+from g2rpo.benchmark.evaluation.heldout import HeldoutResult
+from g2rpo.benchmark.evaluation.results import Entry
+from g2rpo.benchmark.evaluation.table import publish
 from g2rpo.data.skips import index_skips, merged
-from g2rpo.evaluation.heldout import HeldoutResult
-from g2rpo.evaluation.results import Entry
-from g2rpo.evaluation.table import publish
 from g2rpo.interfaces import OwnWeights
-from g2rpo.model.adapter import has_adapter, save_adapter
-from g2rpo.model.checkpoint import parameter_counts, save_checkpoint
-from g2rpo.tracking.wandb_tracker import trackers
+from g2rpo.policy.adapter import has_adapter, save_adapter
+from g2rpo.policy.checkpoint import parameter_counts, save_checkpoint
 from g2rpo.training.benchmark_callback import Benchmarks
 from g2rpo.training.build import build_data, build_module, build_trainer
 from g2rpo.training.datamodule import PromptDataModule
@@ -34,6 +33,7 @@ from g2rpo.training.parts import Parts, build_parts
 from g2rpo.training.quiet import quieten
 from g2rpo.training.resume import resume_checkpoint
 from g2rpo.training.summary import summarise, write_summary
+from g2rpo.training.tracking.wandb_tracker import trackers
 
 log = logging.getLogger("g2rpo")
 NOTHING_ASKED = HeldoutResult(sampled={"macro": math.nan}, greedy={"macro": math.nan})

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from g2rpo.advantage.diagnostics import advantage_metrics
+from g2rpo.algorithm.advantage.diagnostics import advantage_metrics
 from g2rpo.metrics import checked, task_means
 from g2rpo.records import TASKS
 from g2rpo.rollout.collect import Collected

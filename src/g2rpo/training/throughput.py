@@ -5,10 +5,10 @@ from typing import Any
 import torch
 
 from g2rpo import ranks
-from g2rpo.estimate.machine import peak_bytes
-from g2rpo.model.adapter import has_adapter
-from g2rpo.model.flops import cost_of, text_flops, vision_flops
+from g2rpo.policy.adapter import has_adapter
+from g2rpo.policy.flops import cost_of, text_flops, vision_flops
 from g2rpo.rollout.collect import Collected
+from g2rpo.training.estimate.machine import peak_bytes
 
 PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "B200": 2250.0}
 """Dense bfloat16 matrix products a second, from the makers' data sheets; MFU is logged for these."""

@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from g2rpo import ranks
-from g2rpo.model.stats import TokenStats, token_stats
+from g2rpo.algorithm.shaping.entropy import EntropyBand, task_sums
+from g2rpo.policy.stats import TokenStats, token_stats
 from g2rpo.records import TASKS, Experience
 from g2rpo.rollout.join import group_rows, select_prompts, select_rollouts, select_scores
-from g2rpo.shaping.entropy import EntropyBand, task_sums
 from g2rpo.stopwatch import stage
 from g2rpo.training.algorithm import Algorithm
 

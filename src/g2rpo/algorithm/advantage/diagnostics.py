@@ -1,0 +1,66 @@
+"""What the advantages of a rollout batch look like, per task: the `advantage/*` numbers that a run logs every step.
+
+G2RPO promises N(0, 1) within each task. `mean`, `std` and `normal_distance` say how far that holds; `tie_frac` and
+`zero_signal_frac` why it may not (binary rewards, groups that agree); `shaping_only_frac` warns of groups that length shaping
+alone has put in an order.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from g2rpo.algorithm.advantage.gaussian import TieLevels
+from g2rpo.algorithm.advantage.segments import Segments
+from g2rpo.records import TASKS
+
+
+def advantage_metrics(
+    advantages: Float[Tensor, " b"],
+    rewards: Float[Tensor, " b"],
+    totals: Float[Tensor, " b"],
+    groups: Int[Tensor, " b"],
+    tasks: Int[Tensor, " b"],
+    *,
+    tie_atol: float = 1e-6,
+) -> dict[str, float]:
+    """Six numbers per task that occurs, named as in `g2rpo.metrics`.
+
+    Args:
+        advantages: what the estimator returned, zero-signal groups included.
+        rewards: what it was given: the total plus the length part, if any.
+        totals: rewards before shaping.
+        groups: labels of the prompts.
+        tasks: positions in `TASKS`.
+        tie_atol: rewards no further apart than this are equal.
+    """
+    advantages, rewards, totals, groups, tasks = (x.cpu() for x in (advantages, rewards, totals, groups, tasks))
+    levels = TieLevels(rewards, groups, atol=tie_atol)
+    tied, differs = levels.ties() > 1, levels.differs()
+    shaping_only = differs & ~TieLevels(totals, groups, atol=tie_atol).differs()
+    by_group = Segments(groups)
+    group_weight = 1.0 / by_group.sizes.double()[by_group.index]
+    row: dict[str, float] = {}
+    for task in tasks.unique().tolist():
+        rows = tasks == task
+        own = advantages[rows].double()
+        row |= {
+            f"advantage/mean/{TASKS[task]}": own.mean().item(),
+            f"advantage/std/{TASKS[task]}": own.std(correction=0).item(),
+            f"advantage/normal_distance/{TASKS[task]}": normal_distance(own),
+            f"advantage/tie_frac/{TASKS[task]}": tied[rows].double().mean().item(),
+            f"advantage/zero_signal_frac/{TASKS[task]}": share_of_groups(~differs[rows], group_weight[rows]),
+            f"advantage/shaping_only_frac/{TASKS[task]}": share_of_groups(shaping_only[rows], group_weight[rows]),
+        }
+    return row
+
+
+def share_of_groups(flags: Bool[Tensor, " n"], group_weight: Float[Tensor, " n"]) -> float:
+    """Share of flagged groups, from rows that each carry 1 / size of their group."""
+    return ((flags * group_weight).sum() / group_weight.sum()).item()
+
+
+def normal_distance(values: Float[Tensor, " n"]) -> float:
+    """Largest gap between the empirical distribution function of `values` and that of N(0, 1): Kolmogorov's statistic, in [0, 1]."""
+    normal = torch.special.ndtr(values.double().sort().values)
+    steps = torch.arange(len(values) + 1, dtype=torch.float64) / len(values)
+    return torch.maximum((steps[1:] - normal).max(), (normal - steps[:-1]).max()).item()

@@ -1,0 +1,84 @@
+"""What `summary.json` says of a benchmark, and means over benchmarks."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from g2rpo.benchmark.evaluation.paper import DEMO
+from g2rpo.benchmark.evaluation.runner import Scoring
+from g2rpo.benchmark.evaluation.verdicts import judge_name
+from g2rpo.interfaces import Benchmark
+from g2rpo.records import TASKS
+
+Entry = dict[str, Any]
+
+
+def entry(
+    benchmark: Benchmark, numbers: Mapping[str, float], *, scoring: Scoring, rows_from: str, limit: int | None, available: int,
+    unusable: int, prompted_as: str | None = None,
+) -> Entry:  # fmt: skip
+    """One benchmark: `score` in [0, 1] with its 95 % interval [`low`, `high`], and everything that says how it came about.
+
+    Args:
+        numbers: As `BenchmarkMetric.compute` gives them.
+        rows_from: Name of the row source.
+        available: Records of the source.
+        prompted_as: The protocol that made the prompts; that of `scoring` where None.
+
+    Raises:
+        RuntimeError: when not one row could be scored.
+    """
+    rows = numbers["rows"]
+    if not rows:
+        raise RuntimeError(f"{benchmark.name}: not one of {available} rows could be scored; look at the warnings above")
+    found: Entry = {"task": benchmark.task} | {name: numbers[name] for name in ("score", "low", "high")}
+    found |= {
+        "parse_rate": numbers["parsed"] / rows,
+        "rows": int(rows),
+        "groups": int(numbers["groups"]),
+        "protocol": scoring.protocol,
+        "prompted_as": prompted_as or scoring.protocol,
+        "judge": judge_name(scoring.judge),
+        "rows_by_judge": int(numbers["by_judge"]),
+        "rows_from": rows_from,
+        "limit": limit,
+        "rows_available": available,
+        "rows_unusable": unusable,
+        "rows_failed": int(numbers["failed"]),
+        "truncated_frac": numbers["truncated"] / rows,
+        "completion_tokens": numbers["tokens"] / rows,
+        "subscores": {
+            name.removeprefix("sub/"): {"score": value, "groups": int(numbers[name.replace("sub/", "sub_groups/", 1)])}
+            for name, value in numbers.items()
+            if name.startswith("sub/")
+        },
+    }
+    paper = getattr(benchmark, "published", None)
+    if paper is None:
+        return found
+    found["published"] = {"row": paper.row, "title": paper.title, "full": paper.full, "scores": paper.scores()}
+    return found | ({f"of_{paper.full}": round(found["score"] * paper.full, 1)} if paper.full != 100 else {})
+
+
+def macro(entries: Mapping[str, Entry]) -> dict[str, float]:
+    """`macro`, the plain mean over benchmarks, and the mean of each task's benchmarks; empty without benchmarks."""
+    if not entries:
+        return {}
+    by_task = {task: [found["score"] for found in entries.values() if found["task"] == task] for task in TASKS}
+    scores = [found["score"] for found in entries.values()]
+    return {"macro": math.fsum(scores) / len(scores)} | {task: math.fsum(own) / len(own) for task, own in by_task.items() if own}
+
+
+def remarks(found: Entry) -> list[str]:
+    """What has to be said beside a score, because it is not the score of the whole benchmark."""
+    said = []
+    if found["rows_from"] == DEMO:
+        said.append("demo rows")
+    if found["limit"] is not None:
+        said.append(f"limit {found['limit']}")
+    if found["prompted_as"] != found["protocol"]:
+        said.append(f"prompted as {found['prompted_as']}")
+    said += [f"{found[key]} {word}" for key, word in {"rows_unusable": "unusable", "rows_failed": "failed"}.items() if found[key]]
+    if found["truncated_frac"] >= 0.005:
+        said.append(f"{found['truncated_frac']:.0%} cut")
+    return said

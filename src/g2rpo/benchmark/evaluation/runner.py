@@ -1,0 +1,229 @@
+"""One benchmark from plan to numbers: what is saved is taken over, what is missing is generated, every row is judged and written.
+
+Of several ranks, each answers its share of the groups; rank 0 reads and writes the file.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from g2rpo import ranks
+from g2rpo.benchmark.evaluation.metric import BenchmarkMetric
+from g2rpo.benchmark.evaluation.plan import Plan, Row, check_unusable
+from g2rpo.benchmark.evaluation.predictions import PredictionFile, saved_row
+from g2rpo.benchmark.evaluation.verdicts import Judge, judge_name, judged
+from g2rpo.interfaces import Benchmark, Encoder, RolloutEngine
+from g2rpo.records import Prompt, PromptBatch, Sampling
+
+log = logging.getLogger("g2rpo")
+Advance = Callable[[int], None]
+Prediction = dict[str, Any]
+VERDICT = ("score", "group_score", "parsed", "answer", "by", "protocol", "judge", "prediction", "error")
+"""What judging again replaces in a prediction."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """How completions are judged."""
+
+    protocol: str
+    judge: Judge | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """Who answers, and how.
+
+    Args:
+        engine: Started on the policy.
+        sampling: One completion per row.
+        batch_rows: Rows generated for at once.
+        prompted: Makes the prompt of a row.
+        seed: Of sampling.
+        max_unusable_frac: Share of the rows whose prompt may turn out unusable, such as an image that cannot be decoded.
+        keep_images: False forgets the images of a row once it is answered, so that a whole benchmark needs no more memory than a batch.
+    """
+
+    engine: RolloutEngine
+    encoder: Encoder
+    device: torch.device | str
+    sampling: Sampling
+    batch_rows: int
+    prompted: Callable[[Row], Prompt]
+    seed: int
+    max_unusable_frac: float
+    keep_images: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came out, on rank 0 and everywhere else alike."""
+
+    numbers: dict[str, float]
+    """As `BenchmarkMetric.compute` gives them."""
+    unusable: list[str]
+
+
+class BenchmarkRun:
+    """A plan being worked off."""
+
+    def __init__(self, *, plan: Plan, asking: Asking, scoring: Scoring, folder: Path) -> None:
+        self.plan, self.asking, self.scoring = plan, asking, scoring
+        self.file = PredictionFile(folder / f"{plan.benchmark.name}.jsonl")
+        self.metric = BenchmarkMetric(subscores=plan.subscores()).to(asking.device)
+        self.ids = [[str(row["id"]) for row in group] for group in plan.groups]
+        self.prompts = {str(row["id"]): asking.prompted(row) for group in plan.groups for row in group}
+        self.saved: dict[str, Prediction] = {}
+        self.unusable: list[str] = []
+
+    def run(self, advance: Advance) -> Outcome:
+        """Asks and judges every row; `advance` hears of every batch.
+
+        Raises:
+            RuntimeError: when too many rows turn out unusable.
+            ValueError: when the file holds rows that the plan does not ask for.
+        """
+        self._take_over()
+        done = [place for place, ids in enumerate(self.ids) if all(id in self.saved for id in ids)]
+        for place in done:
+            if ranks.rank() == 0:
+                self._book(place, self._judged_before(place))
+            advance(len(self.ids[place]))
+        todo = sorted(set(range(len(self.ids))) - set(done))
+        for places in self._rounds(todo[ranks.rank() :: ranks.world_size()]):
+            rows = ranks.listed(self._answer(places))
+            if ranks.rank() == 0:
+                self.file.append(rows)
+            self.saved |= {row["id"]: row for row in rows}
+            advance(len(rows))
+            check_unusable(self.plan.benchmark.name, self._all_unusable(), self.plan.available, self.asking.max_unusable_frac)
+        if ranks.rank() == 0:
+            self._tidy()
+        return Outcome(numbers=self.metric.compute(), unusable=self._all_unusable())
+
+    def _take_over(self) -> None:
+        """Predictions of an earlier run; an answer to another text than this plan's is none."""
+        rows = ranks.listed(self.file.read() if ranks.rank() == 0 else [])
+        foreign = [row["id"] for row in rows if row["id"] not in self.prompts]
+        if foreign:
+            raise ValueError(
+                f"{self.file.path} holds {len(foreign)} rows that are not asked for now, {foreign[0]!r} first: eval.limit, eval.seed or "
+                "the rows have changed. Choose another folder (hydra.run.dir=...), or the old settings."
+            )
+        self.saved = {row["id"]: row for row in rows if row["question"] == self.prompts[row["id"]].text}
+
+    def _judged_before(self, place: int) -> list[Prediction]:
+        """Saved predictions with the verdict of this protocol and judge; what failed is tried again."""
+        rows = [self.saved[id] for id in self.ids[place]]
+        now = {"protocol": self.scoring.protocol, "judge": judge_name(self.scoring.judge)}
+        if any(row["by"] == "failed" or {name: row[name] for name in now} != now for row in rows):
+            rows = self._judged(place, rows)
+            self.saved |= {row["id"]: row for row in rows}
+        return rows
+
+    def _rounds(self, places: Sequence[int]) -> list[list[int]]:
+        """Groups of one call of the engine; as many rounds on every rank."""
+        rounds: list[list[int]] = []
+        room = 0
+        for place in places:
+            size = len(self.ids[place])
+            if size > room:
+                rounds.append([])
+                room = max(self.asking.batch_rows, size)
+            rounds[-1].append(place)
+            room -= size
+        most = int(ranks.largest(torch.tensor(len(rounds))))
+        return rounds + [[] for _ in range(most - len(rounds))]
+
+    def _answer(self, places: Sequence[int]) -> list[Prediction]:
+        """Generates and judges some groups; a group with an unusable prompt is left out."""
+        batch, places = self._encoded(places)
+        if batch is None:
+            return []
+        rollouts = self.asking.engine.generate(batch.to(self.asking.device), self.asking.sampling, self.asking.seed + places[0])
+        answers = zip(rollouts.texts, rollouts.completion_mask.sum(1).tolist(), rollouts.finished.tolist(), strict=True)
+        for place in places:
+            for row, id in zip(self.plan.groups[place], self.ids[place], strict=True):
+                if id not in self.saved:
+                    self.saved[id] = self._prediction(row, self.prompts[id], *next(answers))
+        found = []
+        for place in places:
+            rows = self._judged(place, [self.saved[id] for id in self.ids[place]])
+            self._book(place, rows)
+            found += rows
+            self._forget_images(place)
+        return found
+
+    def _encoded(self, places: Sequence[int]) -> tuple[PromptBatch | None, Sequence[int]]:
+        """What is still to be asked of some groups. Where a prompt cannot be encoded, its group is left out and named."""
+        prompts = [self.prompts[id] for place in places for id in self.ids[place] if id not in self.saved]
+        if not prompts:
+            return None, ()
+        try:
+            return self.asking.encoder.encode(prompts), places
+        except ValueError:
+            usable = [place for place in places if all([self._encodes(id) for id in self.ids[place] if id not in self.saved])]
+            if len(usable) == len(places):
+                raise
+            return self._encoded(usable)
+
+    def _encodes(self, id: str) -> bool:
+        try:
+            self.asking.encoder.encode([self.prompts[id]])
+        except ValueError as error:
+            self.unusable.append(str(error))
+            log.warning("%s: left out %s", self.plan.benchmark.name, error)
+            return False
+        return True
+
+    def _prediction(self, row: Row, prompt: Prompt, completion: str, tokens: int, finished: bool) -> Prediction:
+        return {
+            "id": str(row["id"]), "group": self.plan.benchmark.group(row), "task": prompt.task, "question": prompt.text,
+            "gold": prompt.answer, "completion": completion, "tokens": tokens, "truncated": not finished,
+            "prompted_as": self.scoring.protocol, "subscores": list(self.plan.benchmark.subscores(row)), "row": saved_row(row),
+        }  # fmt: skip
+
+    def _judged(self, place: int, rows: Sequence[Prediction]) -> list[Prediction]:
+        return with_verdicts(self.plan.benchmark, self.plan.groups[place], rows, self.scoring)
+
+    def _book(self, place: int, rows: Sequence[Prediction]) -> None:
+        self.metric.update(place, rows[0]["group_score"], **row_counts(rows))
+
+    def _forget_images(self, place: int) -> None:
+        if not self.asking.keep_images:
+            for row, id in zip(self.plan.groups[place], self.ids[place], strict=True):
+                row["images"] = ()
+                self.prompts[id] = replace(self.prompts[id], images=())
+
+    def _all_unusable(self) -> list[str]:
+        return [*self.plan.unusable, *ranks.listed(self.unusable)]
+
+    def _tidy(self) -> None:
+        """The file in the order of the plan and each row once, where a kill or judging again left it otherwise."""
+        rows = [self.saved[id] for id in self.prompts if id in self.saved]
+        if rows != self.file.read():
+            self.file.write(rows)
+
+
+def with_verdicts(benchmark: Benchmark, rows: Sequence[Row], predictions: Sequence[Prediction], scoring: Scoring) -> list[Prediction]:
+    """The predictions of a group with the verdicts of this protocol and judge in place of any other."""
+    completions = [prediction["completion"] for prediction in predictions]
+    verdicts = judged(benchmark, rows, completions, protocol=scoring.protocol, judge=scoring.judge)
+    kept = [{name: value for name, value in prediction.items() if name not in VERDICT} for prediction in predictions]
+    return [prediction | verdict for prediction, verdict in zip(kept, verdicts, strict=True)]
+
+
+def row_counts(rows: Sequence[Prediction]) -> dict[str, float]:
+    """`g2rpo.benchmark.evaluation.metric.COUNTS` of some predictions."""
+    return {
+        "rows": len(rows),
+        "parsed": sum(row["parsed"] for row in rows),
+        "failed": sum(row["by"] == "failed" for row in rows),
+        "by_judge": sum(row["by"] == "judge" for row in rows),
+        "truncated": sum(bool(row["truncated"]) for row in rows),
+        "tokens": sum(row["tokens"] or 0 for row in rows),
+    }

@@ -1,0 +1,143 @@
+"""Prediction files of VLMEvalKit: the data set's columns without the image, and `prediction`. Tab-separated text, or a workbook.
+
+A workbook is a zip of XML files (ECMA-376); only the cells of its first sheet are read, which needs no package.
+"""
+
+import base64
+import csv
+import io
+import logging
+import re
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from PIL import Image
+
+from g2rpo.benchmark.evaluation.runner import Prediction
+from g2rpo.interfaces import Benchmark
+
+log = logging.getLogger("g2rpo")
+SUFFIXES = (".xlsx", ".tsv")
+SHEET = "xl/worksheets/sheet1.xml"
+STRINGS = "xl/sharedStrings.xml"
+MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+ESCAPE = re.compile(r"_x([0-9A-Fa-f]{4})_")
+CUT_CHARS = 32_767
+"""A cell of a workbook holds no more: a longer prediction was cut there when it was saved."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """What a prediction file holds; `rows` are the benchmark's, by id."""
+
+    predictions: list[Prediction]
+    rows: dict[str, dict[str, Any]]
+    unusable: list[str]
+
+
+def read_predictions(path: Path, benchmark: Benchmark) -> Read:
+    """Predictions with the rows they answer. An empty prediction is one, and counts as unparsed.
+
+    Raises:
+        ValueError: for a file without the column `prediction`, or that is none of its kind.
+    """
+    if not path.is_file():
+        raise ValueError(f"rescore: no such file: {path}")
+    records = list(_workbook(path) if path.suffix.lower() == ".xlsx" else _tsv(path))
+    if not records or "prediction" not in records[0][1]:
+        columns = ", ".join(records[0][1]) if records else "nothing"
+        raise ValueError(f"rescore: {path} has no column prediction, only: {columns}")
+    predictions: list[Prediction] = []
+    rows: dict[str, dict[str, Any]] = {}
+    unusable = []
+    for line, record in records:
+        completion = record.pop("prediction") or ""
+        try:
+            row = benchmark.row({"image": _blank(), **{name: value for name, value in record.items() if value != ""}})
+        except ValueError as error:
+            unusable.append(f"{path}, line {line}: {error}")
+            log.warning("%s: left out %s", benchmark.name, unusable[-1])
+            continue
+        id = str(row["id"])
+        if id in rows:
+            raise ValueError(f"{path}, line {line}: id {id!r} occurs a second time")
+        rows[id] = {name: value for name, value in row.items() if name != "images"} | {"images": ()}
+        predictions.append(_prediction(benchmark, rows[id], id, completion, path))
+    return Read(predictions=predictions, rows=rows, unusable=unusable)
+
+
+def _prediction(benchmark: Benchmark, row: Mapping[str, Any], id: str, completion: str, path: Path) -> Prediction:
+    return {
+        "id": id, "group": benchmark.group(row), "task": benchmark.task, "question": str(row.get("question", "")),
+        "gold": str(row.get("answer", "")), "completion": completion, "tokens": None,
+        "truncated": path.suffix.lower() == ".xlsx" and len(completion) >= CUT_CHARS, "prompted_as": "vlmevalkit",
+        "subscores": list(benchmark.subscores(row)), "row": {name: value for name, value in row.items() if name != "images"},
+    }  # fmt: skip
+
+
+def _blank() -> str:
+    """A picture to stand for the one that prediction files leave out, as their data files hold pictures: base64."""
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(file, format="PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _tsv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    csv.field_size_limit(sys.maxsize)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, delimiter="\t", restval="")
+        for record in reader:
+            if None in record:
+                raise ValueError(f"rescore: {path}, line {reader.line_num}: more cells than the header has")
+            yield reader.line_num, record
+
+
+def _workbook(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    try:
+        with zipfile.ZipFile(path) as book:
+            strings = _strings(book)
+            with book.open(SHEET) as sheet:
+                rows = [_cells(row, strings) for _, row in ElementTree.iterparse(sheet) if row.tag == f"{MAIN}row"]  # noqa: S314
+    except (zipfile.BadZipFile, KeyError, ElementTree.ParseError) as error:
+        raise ValueError(f"rescore: {path} is no workbook ({error})") from error
+    header = rows[0] if rows else {}
+    for line, row in enumerate(rows[1:], 2):
+        yield line, {name: row.get(column, "") for column, name in header.items()}
+
+
+def _strings(book: zipfile.ZipFile) -> list[str]:
+    if STRINGS not in book.namelist():
+        return []
+    with book.open(STRINGS) as file:
+        return [_text(item) for _, item in ElementTree.iterparse(file) if item.tag == f"{MAIN}si"]  # noqa: S314
+
+
+def _cells(row: ElementTree.Element, strings: list[str]) -> dict[str, str]:
+    """Text by the letters of the column."""
+    found = {}
+    for i, cell in enumerate(row.iter(f"{MAIN}c")):
+        column = re.sub(r"\d", "", cell.get("r") or "") or str(i)
+        value = cell.findtext(f"{MAIN}v") or ""
+        kind = cell.get("t")
+        if kind == "s":
+            value = strings[int(value)]
+        elif kind == "inlineStr":
+            value = _text(cell)
+        elif kind == "b":
+            value = "TRUE" if value == "1" else "FALSE"
+        elif kind != "str" and re.fullmatch(r"-?\d+\.0+", value):
+            value = value.partition(".")[0]
+        found[column] = value
+    return found
+
+
+def _text(element: ElementTree.Element) -> str:
+    """All of an element's text, without the readings of ideographs; `_x000D_` stands for a character that XML cannot hold."""
+    inside = {id(part) for reading in element.iter(f"{MAIN}rPh") for part in reading.iter()}
+    text = "".join(part.text or "" for part in element.iter(f"{MAIN}t") if id(part) not in inside)
+    return ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)

@@ -1,0 +1,74 @@
+"""A folder of your own: `<benchmark>.jsonl` with one record a line (or a JSON list), images relative to the file."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from g2rpo.benchmark.rows.record import Placed, Unreadable, existing, numbered, with_images
+from g2rpo.interfaces import Benchmark
+
+
+class FolderRows:
+    """Records of the files that `files` names, a pattern in which `{benchmark}` stands for the benchmark's name.
+
+    Where no file is called so, those that the benchmark's `sources.folder.files` names, which are of a published folder. Of a pattern
+    with `*` the end of a file's name is the split of records that name none: `eval_refcoco_testA.json`.
+    """
+
+    def __init__(self, *, folder: str, files: str = "{benchmark}.jsonl") -> None:
+        self.folder = Path(folder).expanduser()
+        self.files = files
+        if "{benchmark}" not in files:
+            raise ValueError(f"eval.rows.files: expected a pattern with {{benchmark}}, as in {{benchmark}}.jsonl, got {files!r}")
+
+    def records(self, benchmark: Benchmark) -> Iterator[Placed]:
+        """Every record of the benchmark's files, in the order of their names. Records without an id get their number as `index`."""
+        published = getattr(benchmark, "sources", {}).get("folder", {}).get("files")
+        patterns = [self.files.replace("{benchmark}", benchmark.name), *([published] if published else [])]
+        pattern, paths = next(((p, found) for p in patterns if (found := sorted(self.folder.glob(p)))), ("", []))
+        if not paths:
+            raise ValueError(f"eval.rows.folder: no file {' or '.join(patterns)} in {self.folder} for benchmark {benchmark.name}")
+        number = 0
+        for path in paths:
+            for place, columns in _objects(path):
+                added = {"split": path.stem.rpartition("_")[2]} if "*" in pattern else {}
+                yield place, _record(columns, added, path.parent, number)
+                number += 1
+
+
+def _record(columns: Any, added: Mapping[str, Any], folder: Path, number: int) -> Mapping[str, Any]:
+    if isinstance(columns, Unreadable):
+        return columns
+    if not isinstance(columns, dict):
+        return Unreadable(f"expected an object, got {type(columns).__name__}")
+
+    def mend(name: str, value: Any) -> Any:
+        if isinstance(value, list):
+            return [mend(name, item) for item in value]
+        return existing(folder / value) if isinstance(value, str) and value else value
+
+    return with_images({**added, **numbered(columns, number)}, mend)
+
+
+def _objects(path: Path) -> Iterator[tuple[str, Any]]:
+    with path.open(encoding="utf-8-sig") as file:
+        if file.read(4096).lstrip().startswith("["):
+            file.seek(0)
+            try:
+                items = json.load(file)
+            except ValueError as error:
+                raise ValueError(f"{path}: not JSON ({error}); mend the file") from None
+            yield from ((f"{path.name}, record {number}", item) for number, item in enumerate(items, 1))
+            return
+        file.seek(0)
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield f"{path.name}, line {number}", _parsed(line)
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        return Unreadable(f"not JSON ({error})")

@@ -1,0 +1,139 @@
+"""Log-probability and entropy straight from hidden states and the LM head, in pieces of the vocabulary.
+
+The forward pass keeps two numbers a token; the backward pass computes the logits again, piece by piece. Logits of shape
+[n, V] never exist, and the head's gradient is written once.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from g2rpo.policy.forward import masked_logits
+
+NEVER = -1e30
+"""A forbidden token's logit. Not -inf, of which differences are nan; the exponential of both is 0."""
+PIECE_BYTES = {"cpu": 2**23}
+"""Of float32 logits at a time; on a CPU so many that they stay in its cache between one operation and the next (`perf/head.py`)."""
+PIECE_BYTES_ELSEWHERE = 2**28
+CALLED_TOKENS = 256
+FEWEST_COLUMNS = 256
+"""Of a piece, however many tokens there are: narrower matrix products are slow."""
+
+
+def head_stats(
+    head: torch.nn.Module, hidden: Float[Tensor, "n d"], targets: Int[Tensor, " n"], *, forbidden: tuple[int, ...] = (),
+    temperature: float = 1.0, columns: int | None = None,
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:  # fmt: skip
+    """Log-probability of each target, and entropy of the distribution it was drawn from, in nats and float32.
+
+    Args:
+        head: The policy's output projection. One that is more than a matrix (a bias, an adapter, hooks) is called instead, for
+            pieces of the tokens.
+        hidden: Final hidden states.
+        targets: Token ids.
+        forbidden: Token ids of probability 0.
+        temperature: Of sampling; 0 (greedy) counts as 1.
+        columns: Of the vocabulary at a time; None chooses by device and number of tokens.
+    """
+    if type(head) is not torch.nn.Linear or head.bias is not None or head._forward_hooks or head._forward_pre_hooks:
+        return _called(head, hidden, targets, forbidden, temperature)
+    width = columns or max(FEWEST_COLUMNS, piece_bytes(hidden.device.type) // (4 * max(1, len(hidden))))
+    banned = torch.tensor(sorted(forbidden), dtype=torch.long, device=hidden.device)
+    return HeadStats.apply(hidden, head.weight, targets, banned, temperature or 1.0, width)
+
+
+def piece_bytes(device: str) -> int:
+    """Of float32 logits at a time, on a kind of device."""
+    return PIECE_BYTES.get(device, PIECE_BYTES_ELSEWHERE)
+
+
+class HeadStats(torch.autograd.Function):
+    """With p = softmax(logits) and H = -sum p log p: d log p_y = 1[y] - p and dH = -p (log p + H), both by the logits."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, banned: Tensor, temperature: float, width: int
+    ) -> tuple[Tensor, Tensor]:
+        """One pass over the vocabulary; sums so far are rescaled wherever a larger logit turns up."""
+        largest = torch.full((len(hidden),), NEVER, device=hidden.device)
+        total, weighted, chosen = torch.zeros_like(largest), torch.zeros_like(largest), torch.zeros_like(largest)
+        for start in range(0, len(weight), width):
+            logits, _ = _piece(hidden, weight, start, width, banned, temperature)
+            inside, local = _local(targets, start, logits.shape[1])
+            chosen = torch.where(inside, logits.gather(1, local)[:, 0], chosen)
+            before, largest = largest, torch.maximum(largest, logits.amax(1))
+            probs = logits.sub_(largest[:, None]).exp()
+            scale = (before - largest).exp()
+            weighted = (weighted + total * (before - largest)) * scale + torch.linalg.vecdot(probs, logits)
+            total = total * scale + probs.sum(1)
+        lse = largest + total.log()
+        logprobs = (chosen - lse).masked_fill(torch.isin(targets, banned), float("-inf"))
+        entropy = total.log() - weighted / total
+        ctx.save_for_backward(hidden, weight, targets, banned, lse, entropy)
+        ctx.temperature, ctx.width = temperature, width
+        ctx.set_materialize_grads(False)
+        return logprobs, entropy
+
+    @staticmethod
+    def backward(ctx: Any, grad_logprobs: Tensor | None, grad_entropy: Tensor | None) -> tuple[Tensor | None, ...]:
+        """The same pieces once more; each row of the head's gradient is complete as soon as it is written."""
+        hidden, weight, targets, banned, lse, entropy = ctx.saved_tensors
+        grad_logprobs = torch.zeros_like(lse) if grad_logprobs is None else grad_logprobs
+        if grad_entropy is not None:
+            constant = grad_entropy * (lse - entropy) - grad_logprobs
+        grad_hidden = torch.zeros(hidden.shape, device=hidden.device)
+        grad_weight = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
+        for start in range(0, len(weight), ctx.width):
+            logits, mine = _piece(hidden, weight, start, ctx.width, banned, ctx.temperature)
+            inside, local = _local(targets, start, logits.shape[1])
+            grad = (logits - lse[:, None]).exp_()  # the probabilities
+            if grad_entropy is None:
+                grad.mul_(-grad_logprobs[:, None])
+            else:  # -p (g_logprobs + g_entropy (log p + H)), with log p = logits - lse
+                grad.mul_(torch.addcmul(constant[:, None], logits, grad_entropy[:, None], value=-1))
+            grad.scatter_add_(1, local, torch.where(inside, grad_logprobs, 0.0)[:, None])
+            grad.index_fill_(1, mine, 0.0)
+            if ctx.temperature != 1:
+                grad /= ctx.temperature
+            grad = grad.to(weight.dtype)
+            grad_hidden += grad @ weight[start : start + ctx.width]
+            if grad_weight is not None:
+                torch.mm(grad.T, hidden, out=grad_weight[start : start + ctx.width])
+        return grad_hidden.to(hidden.dtype), grad_weight, None, None, None, None
+
+
+def _called(
+    head: torch.nn.Module, hidden: Float[Tensor, "n d"], targets: Int[Tensor, " n"], forbidden: tuple[int, ...], temperature: float
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """The same for any head: so many tokens at a time, each piece computed again in the backward pass."""
+    pieces = zip(hidden.split(CALLED_TOKENS), targets.split(CALLED_TOKENS), strict=True)
+    found = [checkpoint(_of_tokens, head, h, y, forbidden, temperature, use_reentrant=False) for h, y in pieces]
+    logprobs, entropy = (torch.cat(values) for values in zip(*found, strict=True))
+    return logprobs, entropy
+
+
+def _of_tokens(
+    head: torch.nn.Module, hidden: Tensor, targets: Tensor, forbidden: tuple[int, ...], temperature: float
+) -> tuple[Tensor, Tensor]:
+    logp = masked_logits(head, hidden, forbidden, temperature).log_softmax(-1)
+    # a forbidden token has p = 0 and log p = -inf; 0 * -inf is nan, in the gradient too, so its term is left out before the product
+    finite = logp.masked_fill(logp == float("-inf"), 0.0)
+    return logp.gather(-1, targets[:, None])[:, 0], -(logp.exp() * finite).sum(-1)
+
+
+def _piece(hidden: Tensor, weight: Tensor, start: int, width: int, banned: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Float32 logits of the tokens [start, start + width), and the forbidden ones among them, counted from `start`."""
+    logits = (hidden @ weight[start : start + width].T).float()
+    if temperature != 1:
+        logits /= temperature
+    mine = banned[(banned >= start) & (banned < start + width)] - start
+    return logits.index_fill_(1, mine, NEVER), mine
+
+
+def _local(targets: Tensor, start: int, width: int) -> tuple[Tensor, Tensor]:
+    """Whether each target lies in a piece, and where ([n, 1], somewhere for those that do not)."""
+    local = targets - start
+    return (local >= 0) & (local < width), local.clamp(0, width - 1)[:, None]

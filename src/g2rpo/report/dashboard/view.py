@@ -1,0 +1,106 @@
+"""Sections and panels as plain data, drawn up from metrics.py: every metric is in exactly one section."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+from g2rpo.metrics import METRICS, Metric
+from g2rpo.records import TASKS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Panel:
+    """Lines over steps, or a table."""
+
+    title: str
+    unit: str = ""
+    columns: tuple[str, ...] = ()
+    """Logged columns, one line each."""
+    pattern: str = ""
+    """A regular expression for columns whose names are not known here, one line each."""
+    table: str = ""
+    """Key of a logged table."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """Panels under one heading."""
+
+    name: str
+    panels: tuple[Panel, ...]
+
+
+SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "reward": ("reward", "filter"),
+    "advantages": ("advantage",),
+    "length and entropy": ("rollout/completion_tokens", "rollout/truncated_frac", "policy/entropy_nats", "shaping"),
+    "gradient equity": ("equity",),
+    "benchmarks": ("benchmark", "heldout"),
+    "loss and optimiser": ("loss", "optim"),
+    "system": ("time", "throughput", "rollout", "policy"),
+}
+"""Nouns and names of each section's metrics; a name goes before its noun."""
+BANDS: Mapping[str, tuple[str, str]] = {
+    "rollout/completion_tokens": ("shaping/length_low_tokens", "shaping/length_high_tokens"),
+    "policy/entropy_nats": ("shaping/entropy_low_nats", "shaping/entropy_high_nats"),
+}
+"""Metrics that have a panel for each task, and the ends of the band that is drawn with them."""
+TABLES: Mapping[str, tuple[str, ...]] = {"reward": ("completions",), "benchmarks": ("benchmarks",)}
+MACHINE = (
+    Panel(title="GPU", unit="%", pattern=r"system/gpu\.\d+\.gpu"),
+    Panel(title="GPU memory", unit="%", pattern=r"system/gpu\.\d+\.memoryAllocated"),
+    Panel(title="CPU and memory", unit="%", columns=("system/cpu", "system/memory_percent")),
+)
+"""What W&B measures by itself."""
+
+
+def view(metrics: Sequence[Metric] = METRICS) -> tuple[Section, ...]:
+    """The sections from top to bottom. Raises `ValueError` for a metric whose noun has no section."""
+    for metric in metrics:
+        section_of(metric)
+    bounds = {bound for pair in BANDS.values() for bound in pair}
+    sections = []
+    for name in SECTIONS:
+        own = [metric for metric in metrics if section_of(metric) == name and metric.name not in bounds]
+        panels = [panel for metric in own for panel in panels_of(metric)]
+        panels += [Panel(title=table, table=table) for table in TABLES.get(name, ())]
+        sections.append(Section(name=name, panels=(*panels, *(MACHINE if name == "system" else ()))))
+    return tuple(sections)
+
+
+def section_of(metric: Metric) -> str:
+    """The section a metric is shown in."""
+    noun = metric.name.partition("/")[0]
+    for wanted in (metric.name, noun):
+        for section, shown in SECTIONS.items():
+            if wanted in shown:
+                return section
+    raise ValueError(f"g2rpo/report/dashboard/view.py: no section for {noun}/*; add {noun!r} to one of {', '.join(SECTIONS)}")
+
+
+def panels_of(metric: Metric) -> list[Panel]:
+    """One panel, or one for each task where a band is drawn with the metric."""
+    name, unit = metric.name, metric.unit
+    if name in BANDS:
+        return [
+            Panel(title=f"{name}, {task}", unit=unit, columns=tuple(f"{each}/{task}" for each in (name, *BANDS[name]))) for task in TASKS
+        ]
+    if metric.per_benchmark:
+        return [Panel(title=name, unit=unit, pattern=f"{name}/.+")]
+    return [Panel(title=name, unit=unit, columns=columns_of(metric))]
+
+
+def columns_of(metric: Metric) -> tuple[str, ...]:
+    """The columns a metric is logged in, where they are known without a run."""
+    if metric.per_pair:
+        return tuple(f"{metric.name}/{one}/{other}" for one, other in combinations(TASKS, 2))
+    return tuple(f"{metric.name}/{task}" for task in TASKS) if metric.per_task else (metric.name,)
+
+
+def as_json(sections: Sequence[Section]) -> list[dict[str, Any]]:
+    """The sections as JSON values, without what is empty."""
+    return [
+        {"name": section.name, "panels": [{key: value for key, value in asdict(panel).items() if value} for panel in section.panels]}
+        for section in sections
+    ]

@@ -1,0 +1,196 @@
+"""Rewards in worker processes. A completion whose judging raises, hangs or kills is that completion's failure, and nobody else's."""
+
+import os
+import pickle
+import signal
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from multiprocessing.connection import wait
+from typing import Any, Self
+
+from g2rpo.interfaces import Reward
+from g2rpo.prompt import Failed, Prompt
+from g2rpo.reward.workers.inline import score_each
+from g2rpo.reward.workers.outcome import Outcome
+from g2rpo.reward.workers.worker import Worker
+
+CHUNK = range(4, 129)
+"""Completions sent to a worker at once. Fewer cost more in the pipe than in a cheap reward; after more, workers end far apart."""
+TICK_S = 0.05
+"""Seconds between two looks at what workers have done that are not through with their chunk."""
+
+DEATH_S = 5.0
+"""Seconds between the closing of a dying worker's pipe and its exit code, at most; usually it is there at once."""
+
+
+class RewardPool:
+    """Starts worker processes for a reward.
+
+    Args:
+        workers: Processes that judge; no number depends on it. Every rank has so many of its own.
+        timeout_s: Wall-clock seconds for one completion. A worker that takes longer is ended and replaced.
+        failure_budget: Share of a batch that may end its worker; then the rest is not judged any more. Otherwise a reward that always
+            hangs would take `timeout_s` for every completion before the run learns of it.
+    """
+
+    def __init__(self, *, workers: int = 2, timeout_s: float = 10.0, failure_budget: float = 0.0) -> None:
+        if workers < 1:
+            raise ValueError(f"isolation.workers: expected at least 1 process, got {workers}; isolation=inline uses none")
+        if not 0 < timeout_s < float("inf"):
+            raise ValueError(f"isolation.timeout_s: expected a number of seconds above 0, got {timeout_s}")
+        self.workers = workers
+        self.timeout_s = timeout_s
+        self.failure_budget = failure_budget
+
+    def start(self, reward: Reward) -> "PooledReward":
+        """Begins to start the workers, in the background.
+
+        Raises:
+            ValueError: the reward cannot be sent to another process.
+        """
+        try:
+            if type(reward).__module__ == "__main__":
+                raise TypeError("its class belongs to the script that was started")
+            pickled = pickle.dumps(reward)
+        except Exception as error:
+            raise ValueError(
+                f"reward: {type(reward).__name__} cannot be sent to a worker process ({type(error).__name__}: {error}). Keep in "
+                "it only what pickle can copy, define it in a module, or set isolation=inline."
+            ) from error
+        return PooledReward(reward, pickled, workers=self.workers, timeout_s=self.timeout_s, failure_budget=self.failure_budget)
+
+
+class PooledReward:
+    """A reward whose `score` runs in worker processes. Ends them when its context ends, and they end by themselves with the trainer."""
+
+    def __init__(self, reward: Reward, pickled: bytes, *, workers: int, timeout_s: float, failure_budget: float) -> None:
+        self.reward = reward
+        self.failure_budget = failure_budget
+        self._pickled = pickled
+        self._timeout_s = timeout_s
+        self._workers = [Worker(pickled, timeout_s) for _ in range(workers)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.end()
+
+    def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
+        """One completion, in a worker. Raises `RuntimeError` where it cannot be judged."""
+        (outcome,) = self.score_all([completion], [prompt])
+        if isinstance(outcome, Failed):
+            raise RuntimeError(outcome.reason)
+        return outcome
+
+    def in_batch(self, prompt: Prompt) -> bool:
+        """All are, to be spread over the workers."""
+        return True
+
+    def score_all(self, completions: Sequence[str], prompts: Sequence[Prompt]) -> list[Outcome]:
+        """The reward's own outcomes, in the order of the completions."""
+        allowed = self.failure_budget * len(prompts)
+        return score_each(self.reward, completions, prompts, lambda texts, asked: self._in_workers(_Work(texts, asked, allowed)))
+
+    def _in_workers(self, work: "_Work") -> list[Outcome]:
+        for place, worker in enumerate(self._workers):
+            if worker.rows:  # of an earlier call, which was interrupted
+                self._replace(place, overdue=True)
+        while not work.done:
+            self._hand_out(work)
+            wait([worker.pipe for worker in self._workers if not worker.idle], TICK_S)
+            for place, worker in enumerate(self._workers):
+                if not worker.idle:
+                    self._take_in(work, place, worker)
+            if work.ended > work.allowed:
+                for place, worker in enumerate(self._workers):
+                    if worker.rows:
+                        self._replace(place, overdue=True)
+                work.give_up()
+        return work.in_order()
+
+    def _hand_out(self, work: "_Work") -> None:
+        for place, worker in enumerate(self._workers):
+            if worker.idle and work.left:
+                if not worker.received()[1]:  # it has died since the last batch
+                    self._replace(place)
+                else:
+                    worker.send(work.chunk(len(self._workers)))
+
+    def _take_in(self, work: "_Work", place: int, worker: Worker) -> None:
+        """Books what a worker has judged. One that is dead or overdue is replaced, and only the completion it was at is lost."""
+        judged, alive = worker.received()
+        work.outcomes.update(judged)
+        if alive and (worker.idle or time.monotonic() < worker.deadline):
+            return
+        started, rows = worker.started, list(worker.rows)
+        reason = self._replace(place, overdue=alive)
+        if not started:
+            raise RuntimeError(f"reward: a worker process did not start ({reason}). With isolation=inline the reward runs in the trainer.")
+        work.lose(rows, reason)
+
+    def _replace(self, place: int, *, overdue: bool = False) -> str:
+        """Ends a worker and puts a new one in its place; says why the old one was of no use any more."""
+        code = self._workers[place].end(0.0 if overdue else DEATH_S)
+        self._workers[place] = Worker(self._pickled, self._timeout_s)
+        if overdue:
+            return f"TimeoutError: not judged within isolation.timeout_s={self._timeout_s:g} seconds"
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return f"WorkerDied: the process that judged it ended, {how}"
+
+
+class _Work:
+    """A batch on its way through the workers: `outcomes` by row, the rows `left` to hand out, and how many have `ended` their worker."""
+
+    def __init__(self, completions: list[str], prompts: list[Prompt], allowed: float) -> None:
+        sent = _sent(prompts)
+        self.completions, self.prompts, self.allowed = completions, prompts, allowed
+        self.sent = [sent[id(prompt)] for prompt in prompts]
+        self.outcomes: dict[int, Outcome] = {row: found for row, found in enumerate(self.sent) if isinstance(found, Failed)}
+        self.left = deque(row for row in range(len(prompts)) if row not in self.outcomes)
+        self.ended = 0
+        self.first_end = ""
+
+    @property
+    def done(self) -> bool:
+        return len(self.outcomes) == len(self.prompts)
+
+    def chunk(self, workers: int) -> list[tuple[int, str, Any]]:
+        """The next rows: long chunks first, then ever shorter ones, so that the workers end together."""
+        size = min(max(len(self.left) // (2 * workers), CHUNK.start), CHUNK.stop - 1, len(self.left))
+        rows = [self.left.popleft() for _ in range(size)]
+        return [(row, self.completions[row], self.sent[row]) for row in rows]
+
+    def lose(self, rows: list[int], reason: str) -> None:
+        """Marks the first of a worker's open rows as failed; the others go to the next worker."""
+        if not rows:
+            return
+        self.outcomes[rows[0]] = Failed(reason=reason)
+        self.left.extendleft(reversed(rows[1:]))
+        self.ended += 1
+        self.first_end = self.first_end or f"prompt {self.prompts[rows[0]].id!r}: {reason}"
+
+    def give_up(self) -> None:
+        for row in range(len(self.prompts)):
+            self.outcomes.setdefault(row, Failed(reason=f"not judged, because too many others ended their worker, first {self.first_end}"))
+
+    def in_order(self) -> list[Outcome]:
+        return [self.outcomes[row] for row in range(len(self.prompts))]
+
+
+def _sent(prompts: Sequence[Prompt]) -> dict[int, bytes | Failed]:
+    """Every distinct prompt as it is sent, by its identity: once per group, without pictures (paths of pictures stay)."""
+    sent: dict[int, bytes | Failed] = {}
+    for prompt in prompts:
+        if id(prompt) not in sent:
+            paths = [image for image in prompt.images if isinstance(image, str | os.PathLike)]
+            try:
+                sent[id(prompt)] = pickle.dumps(replace(prompt, images=paths))
+            except Exception as error:  # noqa: BLE001  whatever a source puts into meta: the failure of this prompt's completions
+                sent[id(prompt)] = Failed(reason=f"{type(error).__name__}: the prompt cannot be sent to a worker process: {error}")
+    return sent

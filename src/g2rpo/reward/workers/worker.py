@@ -1,0 +1,132 @@
+"""A process that judges, seen from both sides of its pipes.
+
+Down one pipe go chunks of completions, and up comes a mark when a chunk is done. The verdicts have a pipe of their own, one message for
+each completion as soon as it is judged: the trainer need not wake up for every one, and when a worker hangs or dies, what it has
+judged is still in that pipe, and the first completion without a verdict is the one it was working on.
+"""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from functools import partial
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+
+from g2rpo.reward.workers.outcome import Outcome, outcome_of
+
+START_S = 120.0
+"""Seconds until a new process must have built its reward: imports may read hundreds of megabytes from a slow disk."""
+Chunk = list[tuple[int, str, bytes]]
+"""Row, completion, and pickled prompt."""
+
+
+class Worker:
+    """One process and the rows it has not answered yet. `pickled` is the reward."""
+
+    def __init__(self, pickled: bytes, timeout_s: float) -> None:
+        self.pipe, chunks = Pipe()
+        self.verdicts, verdicts = Pipe(duplex=False)
+        # Not by multiprocessing: a fork would copy the threads and locks of torch, and a spawn would run the user's script a second time.
+        # In a process group of its own, so that Ctrl-C in a terminal reaches the trainer alone.
+        self.process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "g2rpo.reward.workers.worker", *(str(end.fileno()) for end in (chunks, verdicts)), str(os.getpid())],
+            pass_fds=(chunks.fileno(), verdicts.fileno()), stdin=subprocess.DEVNULL, process_group=0,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        chunks.close()
+        verdicts.close()
+        self.timeout_s = timeout_s
+        self.started, self.idle = False, False
+        self.rows: deque[int] = deque()
+        self.deadline = time.monotonic() + START_S
+        with suppress(OSError):  # it has died, and `received` will say so
+            self.pipe.send((pickled, timeout_s))
+
+    def send(self, chunk: Chunk) -> None:
+        """Hands over completions to be judged; from now on the clock runs."""
+        self.idle = False
+        self.rows.extend(row for row, _, _ in chunk)
+        self.deadline = time.monotonic() + self.timeout_s
+        with suppress(OSError):  # it has died, and `received` will say so
+            self.pipe.send(chunk)
+
+    def received(self) -> tuple[list[tuple[int, Outcome]], bool]:
+        """What has been judged since the last call, and whether the process is still there.
+
+        Raises:
+            RuntimeError: the reward could not be built there.
+        """
+        judged: list[tuple[int, Outcome]] = []
+        try:
+            while self.pipe.poll():
+                failure = self.pipe.recv()
+                if failure is not None:
+                    raise RuntimeError(f"reward: a worker process could not build it: {failure}. isolation=inline runs it in the trainer.")
+                self.started = self.idle = True
+        except (EOFError, OSError):
+            alive = False
+        else:
+            alive = True
+        try:
+            while self.rows and (self.idle or self.verdicts.poll()):  # the mark comes last: then all verdicts are there
+                verdict = self.verdicts.recv()
+                judged.append((self.rows.popleft(), verdict))
+        except (EOFError, OSError, pickle.UnpicklingError):
+            alive = False
+        if judged:
+            self.deadline = time.monotonic() + self.timeout_s
+        return judged, alive
+
+    def end(self, grace_s: float = 0.0) -> int:
+        """Ends the process, whatever it does. Returns the exit code, that of its own death if it dies within `grace_s`."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(grace_s)
+        self.process.kill()
+        self.pipe.close()
+        self.verdicts.close()
+        return self.process.wait()
+
+
+def serve(pipe: Connection, verdicts: Connection) -> None:
+    """The life of a worker: builds the reward, then judges until the pipe closes."""
+    pickled, timeout_s = pipe.recv()
+    try:
+        reward = pickle.loads(pickled)  # noqa: S301  from our own parent
+        if hasattr(reward, "prepare"):  # a `PreparedReward`; that Protocol would bring torch
+            reward.prepare()
+    except Exception as error:  # noqa: BLE001  plug-in code; the parent raises it
+        pipe.send(f"{type(error).__name__}: {error}")
+        return
+    while True:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        pipe.send(None)
+        chunk: Chunk = pipe.recv()
+        prompts = {sent: pickle.loads(sent) for sent in {sent for _, _, sent in chunk}}  # noqa: S301
+        for _, completion, sent in chunk:
+            # The trainer ends a slow worker itself. If it was killed, and this one hangs where no thread of Python runs, the alarm does.
+            signal.setitimer(signal.ITIMER_REAL, 2 * timeout_s)
+            verdicts.send(outcome_of(partial(reward.score, completion, prompts[sent])))
+
+
+def main() -> None:
+    """Arguments: the numbers of both pipes, and the trainer's process id."""
+    pipe, verdicts, trainer = map(int, sys.argv[1:])
+    threading.Thread(target=_end_with, args=(trainer,), daemon=True).start()
+    with suppress(EOFError, OSError):  # the trainer has gone, or wants no more
+        serve(Connection(pipe), Connection(verdicts))
+
+
+def _end_with(trainer: int) -> None:
+    while os.getppid() == trainer:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

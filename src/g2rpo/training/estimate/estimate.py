@@ -1,0 +1,136 @@
+"""The estimate of a run as a whole: parts, phases, seconds, and whether it fits."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from g2rpo.files import write_whole
+from g2rpo.training.estimate.machine import Machine
+from g2rpo.training.estimate.parts import PHASES, Part, parts_of, totals
+from g2rpo.training.estimate.seconds import seconds_of
+from g2rpo.training.estimate.shape import Shape
+from g2rpo.training.estimate.workload import Workload
+
+FILE = "estimate.json"
+GIB = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Of one process."""
+
+    device: Machine
+    load: Workload
+    processes: int
+    parts: list[Part]
+    seconds: Mapping[str, float]
+    """By stage; empty where the device's speed is not known."""
+
+    @property
+    def peaks(self) -> dict[str, int]:
+        """Bytes of each phase."""
+        return totals(self.parts)
+
+    @property
+    def peak(self) -> int:
+        """Bytes of the largest phase."""
+        return max(self.peaks.values())
+
+    @property
+    def step_s(self) -> float | None:
+        """Of a whole step."""
+        return sum(self.seconds.values()) if self.seconds else None
+
+    def as_json(self) -> dict[str, Any]:
+        """What `estimate.json` holds; sizes in GiB."""
+        return {
+            "device": self.device.name,
+            "processes": self.processes,
+            "memory_gib": self.device.memory / GIB if self.device.memory else None,
+            "peak_gib": self.peak / GIB,
+            "phases_gib": {phase: size / GIB for phase, size in self.peaks.items()},
+            "parts_gib": {part.name: {phase: getattr(part, phase) / GIB for phase in PHASES} for part in self.parts},
+            "step_s": self.step_s,
+            "stages_s": dict(self.seconds),
+            "prompt_tokens": {"longest": self.load.lengths.longest, "mean": self.load.lengths.mean, "known": self.load.lengths.origin},
+            "completion_tokens": self.load.completion,
+        }
+
+    def write(self, folder: Path) -> None:
+        """`estimate.json`, whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / FILE, json.dumps(self.as_json(), indent=2) + "\n")
+
+    def verdict(self) -> str:
+        """Whether it fits, in a sentence, and what to lower if not: the settings behind the two largest parts of the largest phase."""
+        phase = max(self.peaks, key=lambda name: self.peaks[name])
+        needed = f"{_gib(self.peak)} GiB at most, in {_place(phase)}"
+        if not self.device.memory:
+            return f"needs {needed}; the memory of {self.device.name} is not known: estimate.gib=80 compares"
+        room = f"{_gib(self.device.memory)} GiB of {self.device.name}"
+        if self.peak <= self.device.memory:
+            tight = " (tight: fragmentation is not counted)" if self.peak > 0.9 * self.device.memory else ""
+            return f"fits: {needed}, of {room}{tight}"
+        largest = sorted(self.parts, key=lambda part: -getattr(part, phase))
+        hints = [f"{part.name} ({part.lower})" for part in largest if part.lower != "nothing" and getattr(part, phase)][:2]
+        return f"does NOT fit: {needed}, but there are {room}. Lower {' and '.join(hints)}"
+
+
+def estimate(
+    shape: Shape, load: Workload, device: Machine, optimizer: tuple[int, int], processes: int, completion: float | None
+) -> Estimate:
+    """Puts the pieces together. `optimizer` is what `optimizer_bytes` returned, `completion` a mean length for the seconds."""
+    state, copies = optimizer
+    return Estimate(
+        device=device, load=load, processes=processes, parts=parts_of(shape, load, device, state, copies),
+        seconds=seconds_of(shape, load, device, state, completion),
+    )  # fmt: skip
+
+
+def show(found: Estimate, console: Console) -> None:
+    """A row per part, a column per phase; seconds; what was assumed; the verdict last."""
+    several = f", one of {found.processes}" if found.processes > 1 else ""
+    table = Table(title=f"Memory of a process{several}, GiB", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("part", no_wrap=True)
+    for phase in PHASES:
+        table.add_column(phase, justify="right", no_wrap=True)
+    for part in found.parts:
+        table.add_row(part.name, *(_gib(getattr(part, phase)) for phase in PHASES))
+    table.add_section()
+    table.add_row("sum", *(_gib(found.peaks[phase]) for phase in PHASES), style="bold")
+    console.print(table)
+    load, lengths = found.load, found.load.lengths
+    console.print(
+        f"a step of a process: {load.prompts} prompts x {load.group_size} completions of {load.completion} tokens, "
+        f"{load.updates} update(s), {load.micro_prompts} group(s) in a forward pass of {load.tokens} tokens"
+    )
+    console.print(
+        f"prompts: {lengths.longest} tokens at most, {lengths.mean:.0f} on average, {lengths.most_patches} image patches at most "
+        f"({lengths.origin})"
+    )
+    if found.seconds:
+        stages = ", ".join(f"{name} {_seconds(value)}" for name, value in found.seconds.items() if value)
+        console.print(f"seconds per step: {_seconds(found.step_s or 0.0)} ({stages}); one draw, rewards not counted")
+    else:
+        console.print(
+            "seconds per step: not known without the device; 'estimate.gib=80 estimate.tflops=989 estimate.gb_per_s=3350' describes one"
+        )
+    console.print(found.verdict())
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.2f}" if size < 100 * GIB else f"{size / GIB:.0f}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s" if value < 100 else f"{value:.0f} s"
+
+
+def _place(phase: str) -> str:
+    return {"rollout": "rollouts", "backward": "a backward pass", "optimiser": "an optimiser step"}[phase]

@@ -1,0 +1,62 @@
+"""Completions and pictures for loggers of Lightning that can show text and images."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger
+
+from g2rpo.records import Experience
+from g2rpo.training.tracking.rows import completion_rows
+
+COLUMNS = ("task", "prompt", "answer", "completion", "accuracy", "reward", "advantage")
+
+
+def show_completions(loggers: Iterable[Any], experience: Experience, step: int, *, per_task: int, image_px: int) -> None:
+    """Give some completions of a rollout batch, with their pictures, to TensorBoard and MLflow.
+
+    Args:
+        loggers: Those of the run; loggers of other kinds are passed over.
+        experience: This rank's part of the rollout batch.
+        step: `trainer.global_step`.
+        per_task: Number of completions per task.
+        image_px: Longest side of a picture in pixels.
+    """
+    able = [logger for logger in loggers if isinstance(logger, TensorBoardLogger | MLFlowLogger)]
+    if not able:
+        return
+    rows = completion_rows(step, experience, per_task=per_task, image_px=image_px)
+    for logger in able:
+        if isinstance(logger, TensorBoardLogger):
+            _to_tensorboard(logger, rows, step)
+        else:
+            _to_mlflow(logger, rows, step)
+
+
+def _to_tensorboard(logger: TensorBoardLogger, rows: list[dict[str, Any]], step: int) -> None:
+    logger.experiment.add_text("completions", _markdown(rows), step)
+    for name, image in _pictures(rows).items():
+        logger.experiment.add_image(f"prompts/{name}", np.asarray(image), step, dataformats="HWC")
+
+
+def _to_mlflow(logger: MLFlowLogger, rows: list[dict[str, Any]], step: int) -> None:
+    logger.experiment.log_text(logger.run_id, _markdown(rows), f"completions/step_{step:06d}.md")
+    for name, image in _pictures(rows).items():
+        logger.experiment.log_image(logger.run_id, image, f"completions/step_{step:06d}_{name}.png")
+
+
+def _pictures(rows: list[dict[str, Any]]) -> Mapping[str, Any]:
+    """One picture per task, of its completion with the highest advantage."""
+    return {row["task"]: row["image"] for row in reversed(rows) if row["image"] is not None}
+
+
+def _markdown(rows: list[dict[str, Any]]) -> str:
+    """A table; line breaks and bars inside a cell are escaped."""
+    lines = [" | ".join(COLUMNS), " | ".join("---" for _ in COLUMNS)]
+    lines += [" | ".join(_cell(row[name]) for name in COLUMNS) for row in rows]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("\n", "<br>")

@@ -1,0 +1,163 @@
+"""A run in W&B: metrics with their definitions, the resolved configuration, git state and code, tables of completions and benchmarks.
+
+Everything lies below `folder/wandb`, artifacts included, so that an offline run can be uploaded from there. A step's numbers stay
+open until the next step begins: benchmarks may follow at the end of the same one.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import wandb
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from g2rpo.metrics import METRICS, Metric, checked
+from g2rpo.records import Experience
+from g2rpo.training.tracking.identity import chosen, group_name, run_id, run_name, tags
+from g2rpo.training.tracking.rows import BENCHMARK_COLUMNS, COMPLETION_COLUMNS, benchmark_rows, completion_rows
+
+PACKAGE = Path(__file__).parents[2]
+STAGING = "WANDB_DATA_DIR"
+
+
+class WandbTracker(Logger):
+    """Writes on the first rank alone, from the first thing that is logged until `close`.
+
+    Args:
+        folder: Of the run; the id of its W&B run is kept there.
+        project: In W&B.
+        offline: Nothing is sent; `wandb sync` uploads later. False obeys WANDB_MODE.
+        resume: Folder of the run that goes on, as for the run itself; then the W&B run goes on too.
+        entity: Whose project; None: your own.
+        group: Runs that belong together; None: the name of the sweep folder, if there is one.
+        job_type: What the run does: train, or evaluate.
+        tables_every: Completions of every so many rollout batches become a table.
+        rows_per_task: Completions of a task in one table.
+        image_px: Longest side of an image in a table.
+    """
+
+    def __init__(
+        self, *, folder: str | Path, project: str, offline: bool = True, resume: str | None = None, entity: str | None = None,
+        group: str | None = None, job_type: str = "train", tables_every: int = 10, rows_per_task: int = 2, image_px: int = 256,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        for key, value, least in (("tables_every", tables_every, 1), ("rows_per_task", rows_per_task, 0), ("image_px", image_px, 16)):
+            if value < least:
+                raise ValueError(f"logger.wandb.{key}: expected at least {least}, got {value}")
+        self.folder = Path(folder)
+        self.project, self.offline, self.resumed, self.entity = project, offline, resume is not None, entity
+        self.group, self.job_type = group, job_type
+        self.tables_every, self.rows_per_task, self.image_px = tables_every, rows_per_task, image_px
+        self.constants: dict[str, float] = {}
+        """Logged with every step, bands for example."""
+        self._run: Any = None
+        self._open_step: int | None = None
+        self._staging: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Not part of any path."""
+        return self.project
+
+    @property
+    def version(self) -> str | None:
+        """The run's id, once it is open."""
+        return None if self._run is None else self._run.id
+
+    @property
+    def run(self) -> Any:
+        """The W&B run; opened by the first call."""
+        if self._run is None:
+            self._run = self._opened()
+        return self._run
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """The resolved configuration; opens the run."""
+        self.run.config.update(dict(params), allow_val_change=True)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add numbers to a step, `trainer.global_step`: the optimizer updates done so far; 0 is before training."""
+        row = {name: float(value) for name, value in checked(metrics).items() if name != "epoch"}
+        self._log(row | self.constants, step or 0)
+
+    @rank_zero_only
+    def log_completions(self, experience: Experience, step: int, rollout_batch: int) -> None:
+        """A table of some completions of this rank, in the rollout batches in which one is due; both counts start at 1."""
+        if self.rows_per_task and (rollout_batch - 1) % self.tables_every == 0:
+            rows = completion_rows(step, experience, per_task=self.rows_per_task, image_px=self.image_px)
+            self._log({"completions": _table(COMPLETION_COLUMNS, rows)}, step)
+
+    @rank_zero_only
+    def log_benchmarks(self, entries: Mapping[str, Mapping[str, Any]], step: int) -> None:
+        """A table with a row per benchmark; `step` as people count."""
+        if entries:
+            self._log({"benchmarks": _table(BENCHMARK_COLUMNS, benchmark_rows(step, entries))}, step)
+
+    @rank_zero_only
+    def end_step(self) -> None:
+        """Hands over the numbers of the step last logged; there will be no more."""
+        if self._open_step is not None:
+            self.run.log({}, step=self._open_step, commit=True)
+            self._open_step = None
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """A failed training ends the run as failed; a finished one is still evaluated, and then `close`d."""
+        if status != "success":
+            self._finish(exit_code=1)
+
+    @rank_zero_only
+    def close(self, summary: Mapping[str, Any]) -> None:
+        """Ends the run; what summary.json says is added to the summary W&B makes of the metrics."""
+        self.run.summary.update({f"run/{key}": value for key, value in summary.items()})
+        self._finish(exit_code=0)
+
+    def _log(self, values: Mapping[str, Any], step: int) -> None:
+        self.run.log({**values, "step": step}, step=step)
+        self._open_step = step
+
+    def _opened(self) -> Any:
+        self._staging = os.environ.get(STAGING)
+        os.environ[STAGING] = str((self.folder / "wandb").absolute())  # where artifacts wait for their upload
+        run = wandb.init(
+            project=self.project, entity=self.entity, dir=str(self.folder), id=run_id(self.folder, resumed=self.resumed), resume="allow",
+            mode="offline" if self.offline else None, group=self.group or group_name(self.folder), job_type=self.job_type,
+            name=run_name(self.folder), tags=tags(self.folder), reinit="create_new", settings=wandb.Settings(console="off", quiet=True),
+        )  # fmt: skip
+        if how := chosen(self.folder):
+            run.config.update({"hydra": {key: how[key] for key in ("choices", "overrides")}}, allow_val_change=True)
+        run.define_metric("step", hidden=True)
+        for metric in METRICS:
+            run.define_metric(pattern(metric), step_metric="step", summary=metric.summary)
+        run.log_code(str(PACKAGE), name=f"source-{self.project}", include_fn=lambda path: path.endswith((".py", ".yaml", ".csv", ".jinja")))
+        return run
+
+    def _finish(self, exit_code: int) -> None:
+        if self._run is None:
+            return
+        self._run.finish(exit_code=exit_code)
+        self._run = None
+        if self._staging is None:
+            os.environ.pop(STAGING, None)
+        else:
+            os.environ[STAGING] = self._staging
+
+
+def trackers(loggers: Iterable[Any]) -> list[WandbTracker]:
+    """Those of a run's loggers that are in W&B."""
+    return [logger for logger in loggers if isinstance(logger, WandbTracker)]
+
+
+def pattern(metric: Metric) -> str:
+    """The columns of a metric as `define_metric` names them."""
+    return f"{metric.name}/*" if metric.per_task or metric.per_pair or metric.per_benchmark else metric.name
+
+
+def _table(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> wandb.Table:
+    names = list(columns)
+    data = [[wandb.Image(row[name]) if name == "image" and row[name] is not None else row[name] for name in names] for row in rows]
+    return wandb.Table(columns=names, data=data)

@@ -1,0 +1,242 @@
+"""Mutants of `src/g2rpo/algorithm/advantage/`; `python tests/mutate.py` plants them."""
+
+from mutant import Mutant
+
+MUTANTS = (
+    Mutant("rank offset", "algorithm/advantage/gaussian.py", "+ sizes - 1", "+ sizes", "algorithm/advantage/test_gaussian.py"),
+    Mutant(
+        "ties share the sum",
+        "algorithm/advantage/gaussian.py",
+        "* sums / self.level_sizes",
+        "* sums",
+        "algorithm/advantage/test_gaussian.py",
+    ),
+    Mutant(
+        "only equal floats tie",
+        "algorithm/advantage/gaussian.py",
+        "segments, atol=atol)\n        self.segment",
+        "segments, atol=0.0)\n        self.segment",
+        "algorithm/advantage/test_g2rpo.py",
+    ),
+    Mutant(
+        "no slack for rounding",
+        "algorithm/advantage/gaussian.py",
+        "ROUNDING = 1.125",
+        "ROUNDING = 1.0",
+        "algorithm/advantage/test_gaussian.py",
+    ),
+    Mutant(
+        "ranks in float32",
+        "algorithm/advantage/gaussian.py",
+        "torch.erfinv(scaled)",
+        "torch.erfinv(scaled.float()).double()",
+        "algorithm/advantage/test_gaussian.py",
+    ),
+    Mutant(
+        "ranked among the batch",
+        "algorithm/advantage/gaussian.py",
+        "/ sizes.index_select(0, self.segment)",
+        "/ len(self.order)",
+        "algorithm/advantage/test_gaussian.py",
+    ),
+    Mutant(
+        "sort key without enough digits",
+        "algorithm/advantage/gaussian.py",
+        "* 2.0**-44 < atol",
+        "* 0 < 1",
+        "algorithm/advantage/test_gaussian.py",
+    ),
+    Mutant(
+        "segments run together",
+        "algorithm/advantage/gaussian.py",
+        "gaps > width / 2",
+        "gaps > width * 2",
+        "algorithm/advantage/test_gaussian.py",
+    ),
+    Mutant("levels cross segments", "algorithm/advantage/gaussian.py", "new_segment | (x.", "(x.", "algorithm/advantage/test_gaussian.py"),
+    Mutant(
+        "nearly zero is not zero",
+        "algorithm/advantage/gaussian.py",
+        "EXACT_ZERO = 1e-12",
+        "EXACT_ZERO = 0.0",
+        "algorithm/advantage/test_gaussian.py",
+    ),
+    Mutant(
+        "result in sorted order",
+        "algorithm/advantage/gaussian.py",
+        "torch.empty_like(values).index_copy_(0, self.order, values)",
+        "values",
+        "algorithm/advantage/test_gaussian.py",
+    ),
+    Mutant(
+        "second pass over groups",
+        "algorithm/advantage/g2rpo.py",
+        "in_group.quantiles(), tasks,",
+        "in_group.quantiles(), groups,",
+        "algorithm/advantage/test_g2rpo.py",
+    ),
+    Mutant(
+        "scope task ranks groups",
+        "algorithm/advantage/g2rpo.py",
+        "rank_within_tasks(rewards, tasks,",
+        "rank_within_tasks(rewards, groups,",
+        "algorithm/advantage/test_g2rpo.py",
+    ),
+    Mutant(
+        "mask does nothing",
+        "algorithm/advantage/g2rpo.py",
+        'if self.zero_signal == "mask" else None',
+        'if self.zero_signal == "" else None',
+        "algorithm/advantage/test_g2rpo.py",
+    ),
+    Mutant(
+        "masked groups are ranked",
+        "algorithm/advantage/g2rpo.py",
+        "    rows = signal",
+        "    return gaussian_ranks(values, tasks, atol) * signal\n    rows = signal",
+        "algorithm/advantage/test_g2rpo.py",
+    ),
+    Mutant(
+        "reward tolerance on quantiles",
+        "algorithm/advantage/g2rpo.py",
+        "signal, QUANTILE_ATOL)",
+        "signal, self.tie_atol)",
+        "algorithm/advantage/test_g2rpo.py",
+    ),
+    Mutant(
+        "tolerance ignored in groups",
+        "algorithm/advantage/g2rpo.py",
+        "groups, atol=self.tie_atol",
+        "groups, atol=QUANTILE_ATOL",
+        "algorithm/advantage/test_g2rpo.py",
+    ),
+    Mutant(
+        "masked unless all parts differ",
+        "algorithm/advantage/g2rpo_decoupled.py",
+        ".any(0)",
+        ".all(0)",
+        "algorithm/advantage/test_g2rpo_decoupled.py",
+    ),
+    Mutant(
+        "parts averaged by maximum",
+        "algorithm/advantage/g2rpo_decoupled.py",
+        "]).sum(0)",
+        "]).amax(0)",
+        "algorithm/advantage/test_g2rpo_decoupled.py",
+    ),
+    Mutant(
+        "decoupled never masks",
+        "algorithm/advantage/g2rpo_decoupled.py",
+        'if self.zero_signal == "mask"',
+        'if self.zero_signal == ""',
+        "algorithm/advantage/test_g2rpo_decoupled.py",
+    ),
+    Mutant(
+        "total ranked as a part",
+        "algorithm/advantage/parts.py",
+        'frozenset({"total"})',
+        "frozenset()",
+        "algorithm/advantage/test_g2rpo_decoupled.py algorithm/advantage/test_gdpo.py",
+    ),
+    Mutant(
+        "nan let through", "algorithm/advantage/segments.py", "torch.isfinite(rewards).all()", "True", "algorithm/advantage/test_g2rpo.py"
+    ),
+    Mutant(
+        "grpo with population std", "algorithm/advantage/grpo.py", "unbiased=True", "unbiased=False", "algorithm/advantage/test_grpo.py"
+    ),
+    Mutant("grpo without epsilon", "algorithm/advantage/grpo.py", "EPS = 1e-6", "EPS = 1e-9", "algorithm/advantage/test_grpo.py"),
+    Mutant(
+        "dr_grpo over tasks", "algorithm/advantage/dr_grpo.py", "Segments(groups)", "Segments(tasks)", "algorithm/advantage/test_dr_grpo.py"
+    ),
+    Mutant("rloo counts itself", "algorithm/advantage/rloo.py", "(factor * (rewards", "((rewards", "algorithm/advantage/test_rloo.py"),
+    Mutant(
+        "gdpo ignores tokens", "algorithm/advantage/gdpo.py", "if completion_tokens is None", "if True", "algorithm/advantage/test_gdpo.py"
+    ),
+    Mutant(
+        "gdpo mean unweighted",
+        "algorithm/advantage/gdpo.py",
+        "values - (weights * values).sum()",
+        "values - values.mean()",
+        "algorithm/advantage/test_gdpo.py",
+    ),
+    Mutant(
+        "ema starts at zero",
+        "algorithm/advantage/ema_grpo.py",
+        "self.moments.get(task, (first, second))",
+        "self.moments.get(task, (0.0, 0.0))",
+        "algorithm/advantage/test_ema_grpo.py",
+    ),
+    Mutant(
+        "ema decays the new",
+        "algorithm/advantage/ema_grpo.py",
+        "self.decay * old + (1 - self.decay) * new",
+        "self.decay * new + (1 - self.decay) * old",
+        "algorithm/advantage/test_ema_grpo.py",
+    ),
+    Mutant(
+        "ema used before it moves",
+        "algorithm/advantage/ema_grpo.py",
+        "self._moved(old[1], second))",
+        "old[1])",
+        "algorithm/advantage/test_ema_grpo.py",
+    ),
+    Mutant(
+        "guard per completion",
+        "algorithm/advantage/ema_grpo.py",
+        "by_group.largest(scaled.abs()) > self.guard",
+        "scaled.abs() > self.guard",
+        "algorithm/advantage/test_ema_grpo.py",
+    ),
+    Mutant(
+        "guard with unbiased std",
+        "algorithm/advantage/ema_grpo.py",
+        "unbiased=False",
+        "unbiased=True",
+        "algorithm/advantage/test_ema_grpo.py",
+    ),
+    Mutant(
+        "floor not squared", "algorithm/advantage/ema_grpo.py", "self.min_std**2", "self.min_std", "algorithm/advantage/test_ema_grpo.py"
+    ),
+    Mutant(
+        "saved state keeps moving",
+        "algorithm/advantage/ema_grpo.py",
+        "dict(self.moments)",
+        "self.moments",
+        "algorithm/advantage/test_ema_grpo.py",
+    ),
+    Mutant(
+        "std with n - 1 logged",
+        "algorithm/advantage/diagnostics.py",
+        "correction=0",
+        "correction=1",
+        "algorithm/advantage/test_diagnostics.py",
+    ),
+    Mutant(
+        "pairs are no ties",
+        "algorithm/advantage/diagnostics.py",
+        "levels.ties() > 1",
+        "levels.ties() > 2",
+        "algorithm/advantage/test_diagnostics.py",
+    ),
+    Mutant(
+        "distance on one side",
+        "algorithm/advantage/diagnostics.py",
+        "normal - steps[:-1]",
+        "normal - steps[1:]",
+        "algorithm/advantage/test_diagnostics.py",
+    ),
+    Mutant(
+        "agreeing groups blamed on shaping",
+        "algorithm/advantage/diagnostics.py",
+        "differs & ~TieLevels",
+        "~TieLevels",
+        "algorithm/advantage/test_diagnostics.py",
+    ),
+    Mutant(
+        "groups weighed by size",
+        "algorithm/advantage/diagnostics.py",
+        "1.0 / by_group.sizes.double()",
+        "by_group.sizes.double()",
+        "algorithm/advantage/test_diagnostics.py",
+    ),
+)

@@ -1,0 +1,14 @@
+"""Mutants of `src/g2rpo/benchmark/`; `python tests/mutate.py` plants them."""
+
+from mutant import Mutant
+
+MUTANTS = (
+    Mutant(
+        "judge: one pass suffices",
+        "benchmark/mmbench.py",
+        "protocol=protocol) == 1)",
+        "protocol=protocol) > 0)",
+        "benchmark/test_mmbench.py",
+    ),
+    Mutant("judge: a right 0 counts", "benchmark/mathvista.py", "(final or bool(value))", "True", "benchmark/test_mathvista.py"),
+)

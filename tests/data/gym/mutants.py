@@ -1,0 +1,7 @@
+"""Mutants of `src/g2rpo/data/gym/`; `python tests/mutate.py` plants them."""
+
+from mutant import Mutant
+
+MUTANTS = (
+    Mutant("boxes one pixel off", "data/gym/canvas.py", "round(value * 1000 / SIZE_PX)", "round((value + 1) * 1000 / SIZE_PX)", "data/gym"),
+)

@@ -1,0 +1,141 @@
+"""Mutants of `src/g2rpo/training/`; `python tests/mutate.py` plants them."""
+
+from mutant import Mutant
+
+MUTANTS = (
+    Mutant("own denominators", "training/update.py", "ranks.total(_doubles(counts, 2))", "_doubles(counts, 2)", "training/test_ranks.py"),
+    Mutant("own gradient", "training/update.py", "        ranks.add_gradients(policy.parameters())\n", "", "training/test_ranks.py"),
+    Mutant(
+        "own entropy decides",
+        "training/update.py",
+        "ranks.total(torch.stack([_doubles(sums, len(TASKS)), _doubles(tokens, len(TASKS))]))",
+        "torch.stack([_doubles(sums, len(TASKS)), _doubles(tokens, len(TASKS))])",
+        "training/test_ranks.py",
+    ),
+    Mutant("every rank draws everything", "training/datamodule.py", "prompts[first:behind]", "prompts", "training/test_ranks.py"),
+    Mutant(
+        "minibatches by own row",
+        "training/module.py",
+        "for row, place in enumerate(collected.places) if place in places",
+        "for row, place in enumerate(collected.places) if row in places",
+        "training/test_ranks.py",
+    ),
+    Mutant("KL rewarded", "training/module.py", "rewards - loss.kl_coef", "rewards + loss.kl_coef", "training/test_module.py"),
+    Mutant(
+        "ratio to the sampler",
+        "training/update.py",
+        "sampled if part.trainer_logprobs is None else part.trainer_logprobs",
+        "sampled",
+        "training/test_module.py",
+    ),
+    Mutant(
+        "a probe leaves its gradient",
+        "training/equity.py",
+        "        policy.zero_grad(set_to_none=True)\n        return",
+        "        return",
+        "training/test_equity.py",
+    ),
+    Mutant(
+        "tasks' gradients pile up", "training/equity.py", "policy.zero_grad(set_to_none=True)\n            add_gradient(task)", "add_gradient(task)", "training/test_equity.py"
+    ),
+    Mutant("spacing starts anew", "training/equity.py", "flat[-passed % stride :: stride]", "flat[::stride]", "training/test_equity.py"),
+    Mutant("no signal has a direction", "training/equity.py", "if norm > 0]", "]", "training/test_equity.py"),
+    Mutant("KL the other way round", "training/mismatch.py", "k3(sampler, trainer)", "k3(trainer, sampler)", "training/test_mismatch.py"),
+    Mutant("sample size of sums", "training/mismatch.py", "weight**2 / (count * square)", "weight / count", "training/test_mismatch.py"),
+    Mutant(
+        "padding has a gap",
+        "training/mismatch.py",
+        "mask & (experience.task == i)[:, None]",
+        "mask.new_ones(mask.shape) & (experience.task == i)[:, None]",
+        "training/test_mismatch.py",
+    ),
+    Mutant(
+        "gold: held-out records are not checked",
+        "training/gold_check.py",
+        'for split in ("train", "heldout")]',
+        'for split in ("train",)]',
+        "training/test_gold_check.py",
+    ),
+    Mutant(
+        "gold: the sample forgets its seed",
+        "training/gold_check.py",
+        'Random(f"gold/{seed}")',
+        'Random("gold")',
+        "training/test_gold_check.py",
+    ),
+    Mutant(
+        "gold: a place is off by a split",
+        "training/gold_check.py",
+        "found.append((task, split, number - first))",
+        "found.append((task, split, number))",
+        "training/test_gold_check.py",
+    ),
+    Mutant(
+        "gold: the same gold is tried again",
+        "training/gold_check.py",
+        "not in known and not by_model(prompt)",
+        "is not None and not by_model(prompt)",
+        "training/test_gold_check.py",
+    ),
+    Mutant("gold: the judge is asked", "training/gold_check.py", "and not by_model(prompt)}", "}", "training/test_gold_check.py"),
+    Mutant(
+        "gold: other processes check again", "training/gold_check.py", "if told is not None:", "if False:", "training/test_gold_check.py"
+    ),
+    Mutant(
+        "gold: nothing is left out",
+        "training/gold_check.py",
+        "source.leave_out(task, split, indices)",
+        "pass",
+        "training/test_gold_check.py",
+    ),
+    Mutant(
+        "gold: what is left out is not counted",
+        "training/gold_check.py",
+        "skips.unusable(finding.task, finding.reason)",
+        "pass",
+        "training/test_gold_check.py",
+    ),
+    Mutant(
+        "gold: processes may see other data",
+        "training/datamodule.py",
+        "if any(other != sizes[0] for other in sizes):",
+        "if False:",
+        "training/test_datamodule.py",
+    ),
+    Mutant(
+        "data: skips are forgotten",
+        "training/datamodule.py",
+        'self.skips.load_summary(state_dict["skips"])',
+        "pass",
+        "training/test_datamodule.py",
+    ),
+    Mutant("data: long prompts pass", "training/datamodule.py", "if tokens > most", "if tokens > most + 1", "training/test_datamodule.py"),
+    Mutant(
+        "adapter: the reference is the policy",
+        "training/module.py",
+        "with adapter_off(model):",
+        "with nullcontext():",
+        "training/test_adapter.py",
+    ),
+    Mutant(
+        "adapter: checkpoints hold the base",
+        "training/resume.py",
+        'checkpoint["state_dict"].items() if is_adapter(name)}',
+        'checkpoint["state_dict"].items()}',
+        "training/test_adapter.py",
+    ),
+    Mutant(
+        "adapter: any base will do",
+        "training/resume.py",
+        "if base != (here := _base_digest(policy)):",
+        "if not (here := _base_digest(policy)):",
+        "training/test_adapter.py",
+    ),
+    Mutant(
+        "adapter: a resumed run forgets it",
+        "training/resume.py",
+        'frozen | checkpoint["state_dict"]',
+        "{PREFIX + name: value for name, value in policy.state_dict().items()}",
+        "training/test_adapter.py",
+    ),
+)
