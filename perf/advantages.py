@@ -1,4 +1,4 @@
-"""How much faster the vectorised G2RPO advantage is than a loop over groups. `python perf/advantages.py`
+"""How much faster the vectorized G2RPO advantage is than a loop over groups. `python perf/advantages.py`
 
 Both compute `scope=group_then_task`, `zero_signal=keep` for the same rewards and must agree; the printed ratio is the fastest
 run of the loop over that of `g2rpo.algorithm.advantage.g2rpo.G2RPO`, on CPU.
@@ -62,16 +62,16 @@ def main() -> None:
     graded = torch.rand(len(groups), generator=torch.Generator().manual_seed(0))
     rewards = torch.where(tasks % 2 == 0, graded.round(), (graded * 100).round() / 100)
 
-    vectorised = G2RPO(zero_signal="keep")
-    gap = (loop(rewards, groups, tasks) - vectorised(rewards, groups, tasks).double()).abs().max().item()
+    vectorized = G2RPO(zero_signal="keep")
+    gap = (loop(rewards, groups, tasks) - vectorized(rewards, groups, tasks).double()).abs().max().item()
     if gap > 1e-5:
-        raise SystemExit(f"the loop and the vectorised advantage differ by {gap:.1e}")
+        raise SystemExit(f"the loop and the vectorized advantage differ by {gap:.1e}")
     slow = fast = float("inf")
     for _ in range(10):  # in turns, so that what else the machine does disturbs both alike
         slow = min(slow, seconds(lambda: loop(rewards, groups, tasks)))
-        fast = min(fast, *(seconds(lambda: vectorised(rewards, groups, tasks)) for _ in range(20)))
+        fast = min(fast, *(seconds(lambda: vectorized(rewards, groups, tasks)) for _ in range(20)))
     print(f"{args.prompts} prompts x {args.group_size} completions x {args.tasks} tasks, {args.threads} thread(s)")
-    print(f"loop over groups {1e3 * slow:.1f} ms, vectorised {1e3 * fast:.2f} ms, ratio {slow / fast:.0f}")
+    print(f"loop over groups {1e3 * slow:.1f} ms, vectorized {1e3 * fast:.2f} ms, ratio {slow / fast:.0f}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A whole step against TRL's GRPOTrainer: rollout, reward, advantage, update.  `python perf/step.py --against trl`
 
-Both sides train the same folder on the same prompts with the same reward and optimiser; each completion has exactly as many tokens as
+Both sides train the same folder on the same prompts with the same reward and optimizer; each completion has exactly as many tokens as
 asked for (the end token is forbidden). Each is a process of its own with the same threads, and they take turns step by step: while one
 works, the other waits. The first step of both is for warming up. TRL is a bench-only extra:
 

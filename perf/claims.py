@@ -1,8 +1,8 @@
 """The paper's claims, one table and one figure each, from sweeps over three seeds.  `python perf/claims.py [folder of sweeps]`
 
-    python train.py -cd sweeps -cn paper_ablation -m equity.every_n_steps=2
-    python train.py -cd sweeps -cn outliers -m equity.every_n_steps=2
-    python train.py -cd sweeps -cn entropy_band -m shaping.entropy.low=0.2 shaping.entropy.weight=0.2,1.0 equity.every_n_steps=2
+    python train.py -cd sweeps -cn paper_ablation -m gradient_conflict.every_n_steps=2
+    python train.py -cd sweeps -cn outliers -m gradient_conflict.every_n_steps=2
+    python train.py -cd sweeps -cn entropy_band -m shaping.entropy.low=0.2 shaping.entropy.weight=0.2,1.0 gradient_conflict.every_n_steps=2
 
 Numbers are means over seeds; `±` is their standard deviation (n - 1), brackets are the 95% interval of Student's t over differences of
 equal seeds. Figures go to docs/claims_*.svg.
@@ -52,7 +52,7 @@ def main() -> None:
     )
     print("\n\n".join(tables))
     figures = {
-        "equity": equity_figure(ablation["grpo"], ablation["g2rpo"]),
+        "gradient_conflict": equity_figure(ablation["grpo"], ablation["g2rpo"]),
         "outliers": outlier_figure(clean, outliers),
         "entropy": entropy_figure(weights),
         "length": length_figure(ablation),
@@ -78,7 +78,7 @@ def equity_table(rows: Jobs) -> str:
 
 def pull_ratio(job: JobResult) -> float:
     """Of the tasks' mean norms over the run's probes."""
-    norms = [fmean(values_of(job, f"equity/grad_norm/{task}")) for task in TASKS]
+    norms = [fmean(values_of(job, f"gradient/norm/{task}")) for task in TASKS]
     return max(norms) / min(norms)
 
 

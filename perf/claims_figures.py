@@ -25,7 +25,7 @@ COLORS = {
 
 def equity_figure(grpo: Sequence[JobResult], g2rpo: Sequence[JobResult]) -> str:
     """How unevenly tasks pull, over the run."""
-    curves = [curve(name, jobs, ["equity/norm_ratio"]) for name, jobs in (("grpo", grpo), ("g2rpo", g2rpo))]
+    curves = [curve(name, jobs, ["gradient/norm_ratio"]) for name, jobs in (("grpo", grpo), ("g2rpo", g2rpo))]
     title = "Largest over smallest gradient norm of a task, mean of three seeds"
     return figure([lambda axes: panel(axes, title, "ratio", curves, low=0.0)], size=(7.2, 3.2))
 

@@ -19,12 +19,12 @@ MATH = task_index("math")
 STATES, ACTIONS, SAMPLES, STEPS = 4, 8, 64, 300
 LOW, HIGH = 0.2, 0.6
 STARTS = {"from below": 6.0, "from above": 0.5}
-"""How far the favourite action stands out: 6 is nearly decided, 0.5 nearly uniform."""
+"""How far the favorite action stands out: 6 is nearly decided, 0.5 nearly uniform."""
 COLORS = {"exact": "#0072b2", "sampled_nll": "#d55e00"}
 
 
 def start(sharpness: float) -> Tensor:
-    """Logits of a policy whose favourite action stands out by `sharpness`."""
+    """Logits of a policy whose favorite action stands out by `sharpness`."""
     logits = 0.3 * torch.randn(STATES, ACTIONS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     logits[:, 2] += sharpness
     return logits.requires_grad_()

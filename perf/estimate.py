@@ -50,7 +50,7 @@ def estimated(update: Update, options: argparse.Namespace, phase: str) -> tuple[
     )
     load = Workload(
         prompts=options.prompts, group_size=options.group, completion=options.completion, lengths=lengths, updates=1,
-        micro_prompts=options.prompts, shared=True, checkpointing=options.checkpointing, reference=False, extra_passes=0, redraws=False,
+        micro_batch_prompts=options.prompts, shared=True, checkpointing=options.checkpointing, reference=False, extra_passes=0, redraws=False,
         sampled_here=True, engine_frac=0.0, engine_stays=False,
     )  # fmt: skip
     device = machine(Assumptions(), DTYPES[options.dtype], piece_bytes)

@@ -1,6 +1,6 @@
 """What a sweep over advantages and seeds came to, as markdown tables.  `python perf/estimators.py <sweep folder>`
 
-    python train.py -m advantage=grpo,g2rpo seed=0,1,2 equity.every_n_steps=2 hydra.sweep.dir=outputs/estimators
+    python train.py -m advantage=grpo,g2rpo seed=0,1,2 gradient_conflict.every_n_steps=2 hydra.sweep.dir=outputs/estimators
 
 Three tables: held-out accuracy by task, how evenly the tasks pull, and the entropy at the end. Numbers are mean +- half the range
 over seeds, with three seeds the honest measure of spread.
@@ -35,9 +35,9 @@ def main(folder: str) -> None:
     print("runs: " + ", ".join(f"{name} x {len(own)}" for name, own in runs.items()) + "\n")
     table("accuracy after training", (*TASKS, "macro"), runs, lambda run, task: summary_of(run)["heldout"]["after"][task])
     print()
-    table("gradient norm", TASKS, runs, lambda run, task: mean_of(run, f"equity/grad_norm/{task}"))
+    table("gradient norm", TASKS, runs, lambda run, task: mean_of(run, f"gradient/norm/{task}"))
     table(None, ("largest / smallest, per probe", "largest / smallest, of the means"), runs, ratio)
-    table(None, ("smallest cosine",), runs, lambda run, _: mean_of(run, "equity/min_cosine"))
+    table(None, ("smallest cosine",), runs, lambda run, _: mean_of(run, "gradient/min_cosine"))
     print()
     table(f"entropy, last {LAST_STEPS} steps", TASKS, runs, lambda run, task: mean_of(run, f"policy/entropy_nats/{task}", last=LAST_STEPS))
 
@@ -59,8 +59,8 @@ def spread(values: Sequence[float]) -> str:
 def ratio(run: Path, which: str) -> float:
     """How unevenly tasks pull: mean over probes (geometric), or ratio of each task's mean norm, which has less noise in it."""
     if which.endswith("per probe"):
-        return math.exp(fmean(math.log(value) for value in column(run, "equity/norm_ratio")))
-    norms = [mean_of(run, f"equity/grad_norm/{task}") for task in TASKS]
+        return math.exp(fmean(math.log(value) for value in column(run, "gradient/norm_ratio")))
+    norms = [mean_of(run, f"gradient/norm/{task}") for task in TASKS]
     return max(norms) / min(norms)
 
 

@@ -1,7 +1,7 @@
 """Where the steps of a run spent their time. `python perf/stages.py <run folder>`
 
 Medians over the steps but the first, from metrics.csv. Overhead is what is neither generating (vision, prefill, decode) nor a forward
-pass, a backward pass or the optimiser.
+pass, a backward pass or the optimizer.
 """
 
 import csv
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from g2rpo.stopwatch import STAGES
 
-WORK = ("vision", "prefill", "decode", "forward", "backward", "optimiser")
+WORK = ("vision", "prefill", "decode", "forward", "backward", "optimizer")
 
 
 def main() -> None:

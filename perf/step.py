@@ -68,7 +68,7 @@ class Update:
         loss.backward()
         end = self.clock()
         self.optimizer.step()
-        seconds |= {"forward": middle - start, "backward": end - middle, "optimiser": self.clock() - end, "update": end - start}
+        seconds |= {"forward": middle - start, "backward": end - middle, "optimizer": self.clock() - end, "update": end - start}
         self.optimizer.zero_grad(set_to_none=True)
         return seconds
 

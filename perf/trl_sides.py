@@ -128,7 +128,7 @@ class Prompts:
 
 
 def ours(options: argparse.Namespace, clock: Clock) -> None:
-    """G2RPO through Lightning, with the parts of the default configuration; every group is learnt from."""
+    """G2RPO through Lightning, with the parts of the default configuration; every group is learned from."""
     import lightning as L
 
     from g2rpo.algorithm.advantage.g2rpo import G2RPO
@@ -142,7 +142,7 @@ def ours(options: argparse.Namespace, clock: Clock) -> None:
     from g2rpo.training.algorithm import Algorithm
     from g2rpo.training.batch_plan import BatchPlan
     from g2rpo.training.datamodule import PromptDataModule
-    from g2rpo.training.equity import GradientEquity
+    from g2rpo.training.gradient_conflict import GradientConflict
     from g2rpo.training.module import G2RPOModule
 
     class Turns(L.Callback):
@@ -164,7 +164,7 @@ def ours(options: argparse.Namespace, clock: Clock) -> None:
         policy=model.policy(), reference=None, encoder=encoder, engine=HFEngine(max_new_tokens=options.completion), reward=Vowels(),
         algorithm=Algorithm(advantage=G2RPO(), loss=ClipLoss(), shaping=Shaping(length=None, entropy=None),
         batch=BatchPlan(prompts=options.prompts, group_size=options.group),
-        optimizer=optimizer, group_filter=KeepAll(), equity=GradientEquity(every_n_steps=None), max_grad_norm=MAX_GRAD_NORM,
+        optimizer=optimizer, group_filter=KeepAll(), gradient_conflict=GradientConflict(every_n_steps=None), max_grad_norm=MAX_GRAD_NORM,
         failure_budget=0.0, seed=0,
         ),
     )  # fmt: skip

@@ -22,7 +22,7 @@ from g2rpo.records import TASKS
 
 ROOT = Path(__file__).parents[1]
 SMALL = (
-    "model=folder", "trainer.max_steps=2", "batch.prompts=4", "batch.group_size=2", "rollout.max_new_tokens=8",
+    "model=folder", "trainer.max_steps=2", "batch.prompts_per_step=4", "batch.group_size=2", "rollout.max_new_tokens=8",
     "heldout.prompts_per_task=2", "filter=none",
 )  # fmt: skip
 
@@ -295,7 +295,7 @@ WRONG = {
     "missing folder": (["model.path=/no/such/folder"], "model.path: expected a folder with config.json or a Hub id"),
     "no folder named": (["model.path=???"], "model.path: this key has no default; add model.path=..."),
     "no steps": (["trainer.max_steps=0"], "trainer.max_steps: expected at least 1"),
-    "no workers": (["isolation.workers=0"], "isolation.workers: expected at least 1 process, got 0; isolation=inline uses none"),
+    "no workers": (["reward_workers.workers=0"], "reward_workers.workers: expected at least 1 process, got 0; reward_workers=inline uses none"),
     "wrong type": (["batch.group_size=many"], "batch.group_size: expected a whole number, got 'many'"),
     "argument that does not exist": (["+filter.lwo=0.1"], "filter: "),
     "class that does not exist": (["reward._target_=nowhere.Reward"], "reward: "),
@@ -367,7 +367,7 @@ def test_a_reward_that_fails_everywhere_is_shown_with_the_first_record(
 def test_a_loss_that_is_no_number_is_named_with_its_step_and_tasks(
     train: Callable[..., Path], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    message = complaint(train, caplog, tmp_path, NO_HELDOUT, "loss._target_=misbehaving.NoNumber", "equity=none")
+    message = complaint(train, caplog, tmp_path, NO_HELDOUT, "loss._target_=misbehaving.NoNumber", "gradient_conflict=none")
     assert message.startswith("step 1: loss became nan (tasks chart, general_vqa, math, spatial); the weights before it are in ")
     assert (tmp_path / "run" / "checkpoints" / "last_finite.ckpt").is_file()
 

@@ -88,7 +88,7 @@ def test_every_choice_says_in_its_first_lines_what_it_is() -> None:
 
 
 def test_what_manual_optimisation_forbids_is_in_no_trainer() -> None:
-    # Lightning refuses both with manual optimisation; clipping and micro-batches are arguments of the module
+    # Lightning refuses both with manual optimization; clipping and micro-batches are arguments of the module
     forbidden = {"gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches"}
     assert [file.name for file in (CONF / "trainer").glob("*.yaml") if forbidden & set(OmegaConf.load(file))] == []
 

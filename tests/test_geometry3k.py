@@ -73,7 +73,7 @@ def test_the_preview_flags_nothing(
 @pytest.mark.slow
 def test_five_steps_are_trained(options: list[str], composed: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    small = ("batch.prompts=4", "batch.group_size=2", "rollout.max_new_tokens=16", "heldout.prompts_per_task=2", "filter=none")
+    small = ("batch.prompts_per_step=4", "batch.group_size=2", "rollout.max_new_tokens=16", "heldout.prompts_per_task=2", "filter=none")
     cli.train(composed(*options, *small, "model=tiny", "trainer.max_steps=5", f"run_dir={tmp_path / 'run'}"))
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["status"], summary["steps"]) == ("finished", 5)

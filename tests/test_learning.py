@@ -1,7 +1,7 @@
 """The advantages and the clipped loss together find the answer that pays, on a problem whose best answer is known.
 
 A policy without any network's mystery: a linear map from a prompt's features to the logits of its answers. Each feature vector
-is a colour with noise, and one answer names the colour. The five other answers earn different partial rewards, so an estimator
+is a color with noise, and one answer names the color. The five other answers earn different partial rewards, so an estimator
 that only gets the order roughly right would stay with the second best.
 """
 
@@ -20,24 +20,24 @@ COLOURS, ANSWERS, GROUP_SIZE, PROMPTS = 6, 6, 8, 24
 ADVANTAGES = {"g2rpo": G2RPO(), "grpo": GRPO(), "dr_grpo": DrGRPO()}
 
 
-def features(colours: Tensor, generator: torch.Generator) -> Tensor:
-    noise = 0.2 * torch.randn(len(colours), COLOURS, generator=generator)
-    return torch.nn.functional.one_hot(colours, COLOURS).float() + noise
+def features(colors: Tensor, generator: torch.Generator) -> Tensor:
+    noise = 0.2 * torch.randn(len(colors), COLOURS, generator=generator)
+    return torch.nn.functional.one_hot(colors, COLOURS).float() + noise
 
 
-def reward_of(colours: Tensor, answers: Tensor) -> Tensor:
-    """1 for the colour itself, 0.8 for its neighbour, 0 for the rest."""
-    ahead = (answers - colours) % ANSWERS
+def reward_of(colors: Tensor, answers: Tensor) -> Tensor:
+    """1 for the color itself, 0.8 for its neighbor, 0 for the rest."""
+    ahead = (answers - colors) % ANSWERS
     return (ahead == 0).float() + 0.8 * (ahead == 1).float()
 
 
 def share_right(policy: torch.nn.Linear) -> float:
     """Probability of the right answer on prompts of its own."""
     generator = torch.Generator().manual_seed(999)
-    colours = torch.arange(COLOURS).repeat(20)
+    colors = torch.arange(COLOURS).repeat(20)
     with torch.no_grad():
-        probabilities = policy(features(colours, generator)).softmax(-1)
-    return probabilities.gather(1, colours[:, None]).mean().item()
+        probabilities = policy(features(colors, generator)).softmax(-1)
+    return probabilities.gather(1, colors[:, None]).mean().item()
 
 
 def fit_toy(advantage: Any, *, steps: int, seed: int, updates: int = 2) -> tuple[float, float]:
@@ -49,13 +49,13 @@ def fit_toy(advantage: Any, *, steps: int, seed: int, updates: int = 2) -> tuple
     optimizer = torch.optim.Adam(policy.parameters(), lr=0.1)
     before = share_right(policy)
     for _ in range(steps):
-        colours = torch.randint(COLOURS, (PROMPTS,), generator=generator).repeat_interleave(GROUP_SIZE)
-        seen = features(colours[::GROUP_SIZE], generator).repeat_interleave(GROUP_SIZE, 0)
+        colors = torch.randint(COLOURS, (PROMPTS,), generator=generator).repeat_interleave(GROUP_SIZE)
+        seen = features(colors[::GROUP_SIZE], generator).repeat_interleave(GROUP_SIZE, 0)
         with torch.no_grad():
             answers = torch.multinomial(policy(seen).softmax(-1), 1, generator=generator)
             old_logprobs = policy(seen).log_softmax(-1).gather(1, answers)
         groups = torch.arange(PROMPTS).repeat_interleave(GROUP_SIZE)
-        advantages = advantage(reward_of(colours, answers[:, 0]), groups, colours % 2)  # even and odd colours are two tasks
+        advantages = advantage(reward_of(colors, answers[:, 0]), groups, colors % 2)  # even and odd colors are two tasks
         for _ in range(updates):
             logprobs = policy(seen).log_softmax(-1).gather(1, answers)
             value, _ = loss(logprobs, old_logprobs, advantages, torch.ones_like(logprobs, dtype=torch.bool))

@@ -22,16 +22,16 @@ def two(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_what_one_rank_raises_all_raise_with_its_number(two: list[str]) -> None:
-    with pytest.raises(RuntimeError, match=r"^rank 1: no memory$") as caught, ranks.together():
+    with pytest.raises(RuntimeError, match=r"^rank 1: no memory$") as caught, ranks.raise_on_all_ranks():
         raise ValueError("no memory")
     assert isinstance(caught.value.__cause__, ValueError)
     two.append("rank 0: lost")
-    with pytest.raises(RuntimeError, match=r"^rank 0: lost$"), ranks.together():
+    with pytest.raises(RuntimeError, match=r"^rank 0: lost$"), ranks.raise_on_all_ranks():
         pass
-    with pytest.raises(RuntimeError, match=r"^rank 0: lost\nrank 1: no memory$"), ranks.together():
+    with pytest.raises(RuntimeError, match=r"^rank 0: lost\nrank 1: no memory$"), ranks.raise_on_all_ranks():
         raise ValueError("no memory")
     two.clear()
-    with ranks.together():
+    with ranks.raise_on_all_ranks():
         pass
 
 
@@ -41,6 +41,6 @@ def test_an_error_of_this_rank_alone_has_its_number(two: list[str]) -> None:
 
 
 def test_a_single_process_raises_what_it_raises() -> None:
-    for block in (ranks.together, ranks.named):
+    for block in (ranks.raise_on_all_ranks, ranks.named):
         with pytest.raises(ValueError, match=r"^no memory$"), block():
             raise ValueError("no memory")

@@ -44,7 +44,7 @@ def test_help_lists_the_choices() -> None:
 
 def test_the_smoke_line_runs_from_anywhere_and_prints_its_report_last(tmp_path: Path) -> None:
     (command,) = [c for c in COMMANDS if "experiment=smoke" in c]
-    small = ["trainer.max_steps=1", "batch.prompts=2", "batch.group_size=2", "filter=none"]
+    small = ["trainer.max_steps=1", "batch.prompts_per_step=2", "batch.group_size=2", "filter=none"]
     small += ["heldout.prompts_per_task=1", "heldout.samples=1", "rollout.max_new_tokens=16", f"hydra.run.dir={tmp_path / 'run'}"]
     script, *options = command.split()[1:]
     done = _run([str(ROOT / script), *options, *small], tmp_path)

@@ -16,7 +16,7 @@ from torch import Tensor
 from g2rpo.reproducible import reproducible
 
 ROOT = Path(__file__).parents[1]
-OPTIONS = ("task_mix=generalist", "shaping=entropy_bounded", "heldout=none", "batch.prompts=12", "checkpoint.every_n_train_steps=1")
+OPTIONS = ("task_mix=generalist", "shaping=entropy_bounded", "heldout=none", "batch.prompts_per_step=12", "checkpoint.every_n_train_steps=1")
 
 
 @pytest.fixture

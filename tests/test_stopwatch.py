@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from g2rpo import stopwatch
-from g2rpo.stopwatch import STAGES, stage, taken
+from g2rpo.stopwatch import STAGES, timed, taken
 
 
 @pytest.fixture
@@ -22,9 +22,9 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 def test_an_inner_stage_stops_the_clock_of_the_outer_one(wait: Callable[[float], None]) -> None:
-    with stage("decode"):
+    with timed("decode"):
         wait(1.0)
-        with stage("vision"):
+        with timed("vision"):
             wait(0.5)
         wait(2.0)
     wait(8.0)
@@ -34,18 +34,18 @@ def test_an_inner_stage_stops_the_clock_of_the_outer_one(wait: Callable[[float],
 
 
 def test_a_whole_stage_keeps_what_begins_inside_it(wait: Callable[[float], None]) -> None:
-    with stage("old_logprobs", whole=True):
+    with timed("old_logprobs", whole=True):
         wait(1.0)
-        with stage("vision"):
+        with timed("vision"):
             wait(0.5)
-    with stage("vision"):
+    with timed("vision"):
         wait(0.25)
     found = taken()
     assert (found["old_logprobs"], found["vision"]) == (1.5, 0.25)
 
 
 def test_times_add_up_over_calls_and_start_again_once_taken(wait: Callable[[float], None]) -> None:
-    judge = stage("reward")(lambda: wait(1.0))
+    judge = timed("reward")(lambda: wait(1.0))
     judge()
     judge()
     assert taken()["reward"] == 2.0
@@ -59,6 +59,6 @@ def test_an_error_ends_its_stage(wait: Callable[[float], None]) -> None:
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        stage("reward")(fail)()
+        timed("reward")(fail)()
     wait(5.0)
     assert taken()["reward"] == 1.0

@@ -19,8 +19,8 @@ from g2rpo.training.parts import build_parts
 ROOT = Path(__file__).parents[1]
 SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
 SMALL = [
-    "trainer.max_steps=1", "batch.prompts=2", "batch.group_size=2", "heldout.prompts_per_task=1", "heldout.samples=1", "equity=none",
-    "filter=none", "isolation=inline", "rollout.max_new_tokens=8",
+    "trainer.max_steps=1", "batch.prompts_per_step=2", "batch.group_size=2", "heldout.prompts_per_task=1", "heldout.samples=1", "gradient_conflict=none",
+    "filter=none", "reward_workers=inline", "rollout.max_new_tokens=8",
 ]  # fmt: skip
 
 

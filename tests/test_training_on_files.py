@@ -18,8 +18,8 @@ from g2rpo import cli
 
 ROOT = Path(__file__).parents[1]
 SMALL = (
-    "data=onethinker", "model=folder", "batch.prompts=4", "batch.group_size=2", "rollout.max_new_tokens=6", "heldout.prompts_per_task=1",
-    "heldout.samples=1", "filter=none", "equity=none",
+    "data=onethinker", "model=folder", "batch.prompts_per_step=4", "batch.group_size=2", "rollout.max_new_tokens=6", "heldout.prompts_per_task=1",
+    "heldout.samples=1", "filter=none", "gradient_conflict=none",
 )  # fmt: skip
 TASK_TYPES = ("general_vqa_science_stem", "math_reasoning", "chart_figure_qa", "spatial_reasoning", "ocr", "spatial_grounding")
 BOX = '{"boxes": [100, 200, 500, 800]}'
@@ -84,7 +84,7 @@ def test_the_real_sample_trains(train: Callable[..., Path], shared: Path, tmp_pa
             path = tmp_path / "pictures" / image
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (200 + number, 100 + number), (number, 90, 200)).save(path)
-    folder = train("batch.prompts=6", files=str(sample), root=tmp_path / "pictures")
+    folder = train("batch.prompts_per_step=6", files=str(sample), root=tmp_path / "pictures")
     found = summary(folder)
     assert (found["status"], found["steps"]) == ("finished", 2)
     assert found["prompts_drawn"] == dict.fromkeys(found["prompts_drawn"], 2)
@@ -149,7 +149,7 @@ def test_a_missing_picture_ends_the_run_with_its_file_and_line_or_is_counted(
     assert message.endswith("Mend or drop the record, or set data.on_error=skip.")
     (records / "images" / "2.jpg").unlink()
     Image.new("RGB", (64, 64)).save(records / "images" / "2.jpg")
-    folder = train("task_mix.weights={chart: 1, math: 1}", "data.on_error=skip", "data.heldout=0", "batch.prompts=2", folder="skipping")
+    folder = train("task_mix.weights={chart: 1, math: 1}", "data.on_error=skip", "data.heldout=0", "batch.prompts_per_step=2", folder="skipping")
     skipped = summary(folder)["prompts_skipped"]
     assert set(skipped["unusable"]) == {"chart"}
     assert skipped["unusable"]["chart"] == len(skipped["records"]) >= 1

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from g2rpo.records import Failed, Judgement, Prompt, PromptBatch, Rollouts, Sampling
+from g2rpo.records import Failed, Judgment, Prompt, PromptBatch, Rollouts, Sampling
 
 
 @runtime_checkable
@@ -32,7 +32,7 @@ class Curriculum(Protocol):
         """False passes over the `index`-th prompt of a task in this epoch."""
 
     def observe(self, task: str, index: int, epoch: int, accuracy: float) -> None:
-        """The mean accuracy of a group that answered the prompt, whether or not it was learnt from."""
+        """The mean accuracy of a group that answered the prompt, whether or not it was learned from."""
 
     def state_dict(self) -> dict[str, Any]:
         """What it remembers."""
@@ -88,17 +88,17 @@ class RolloutEngine(Protocol):
         """`sampling.group_size` completions per prompt; rows of one prompt stand together, in the order of the prompts."""
 
     def load_weights(self, policy: Any, step: int) -> None:
-        """Called after every optimiser phase, so that the next rollouts come from the policy just trained."""
+        """Called after every optimizer phase, so that the next rollouts come from the policy just trained."""
 
 
 @runtime_checkable
 class OwnWeights(Protocol):
     """What a rollout engine has besides, if it holds weights of its own that can fall behind the trainer's."""
 
-    def expect(self, num_processes: int) -> None:
+    def check_world_size(self, num_processes: int) -> None:
         """Called before `start` with the number of processes that train. Raises `ValueError` where it cannot serve so many."""
 
-    def rest(self) -> None:
+    def sleep(self) -> None:
         """Called when a step's completions are drawn: what holds memory may let go of it until `load_weights` or `generate`."""
 
     def metrics(self) -> dict[str, float]:
@@ -133,7 +133,7 @@ class BatchReward(Reward, Protocol):
 
 
 @runtime_checkable
-class Isolation(Protocol):
+class RewardWorkers(Protocol):
     """Where rewards run."""
 
     def start(self, reward: Reward) -> AbstractContextManager[Reward]:
@@ -142,7 +142,7 @@ class Isolation(Protocol):
 
 @runtime_checkable
 class Benchmark(Protocol):
-    """One of the benchmarks: records to rows, rows to prompts, completions to judgements.
+    """One of the benchmarks: records to rows, rows to prompts, completions to judgments.
 
     A `record` has the columns of where it comes from (the Hub, a VLMEvalKit TSV, JSON Lines). A `row` has ours: `id`, `question`,
     `images` (PIL images or paths), `answer`, and what the benchmark needs besides, such as `choices`, `category`, `split`.
@@ -160,15 +160,15 @@ class Benchmark(Protocol):
     def prompt(self, row: Mapping[str, Any], *, protocol: str = "paper") -> Prompt:
         """What the policy is asked."""
 
-    def judgement(
+    def judgment(
         self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Callable[[str], str] | None = None
-    ) -> Judgement:
+    ) -> Judgment:
         """The verdict on one completion. `judge` answers a grading prompt; without one, rules alone decide."""
 
     def score(
         self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Callable[[str], str] | None = None
     ) -> float:
-        """The judgement's score."""
+        """The judgment's score."""
 
     def score_group(self, completions: Sequence[str], rows: Sequence[Mapping[str, Any]], *, protocol: str = "paper") -> float:
         """The score of rows that count only together."""
@@ -234,7 +234,7 @@ class Loss(Protocol):
         num_tokens: float | Tensor | None = None,
         num_completions: float | Tensor | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """The scalar to minimise, and at least the stats `policy`, `kl`, `clip_frac` and `ratio_mean`, without gradient.
+        """The scalar to minimize, and at least the stats `policy`, `kl`, `clip_frac` and `ratio_mean`, without gradient.
 
         `num_tokens` and `num_completions` are those of the whole batch, all micro-batches and ranks, where this call sees only a
         part of it: scalars and stats of the parts add up to the batch's.

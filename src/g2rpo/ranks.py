@@ -23,17 +23,17 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def total(values: Tensor) -> Tensor:
+def all_reduce_sum(values: Tensor) -> Tensor:
     """Sum over ranks, elementwise, on the device of `values`; the argument is left alone."""
     return _reduced(values, dist.ReduceOp.SUM)
 
 
-def largest(values: Tensor) -> Tensor:
+def all_reduce_max(values: Tensor) -> Tensor:
     """Largest over ranks, likewise."""
     return _reduced(values, dist.ReduceOp.MAX)
 
 
-def listed(items: Sequence[Any]) -> list[Any]:
+def all_gather_list(items: Sequence[Any]) -> list[Any]:
     """The items of all ranks, rank 0 first. Each rank may bring another number of them."""
     if world_size() == 1:
         return list(items)
@@ -47,7 +47,7 @@ def gathered(columns: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], slice]:
     if world_size() == 1:
         rows = len(next(iter(columns.values())))
         return dict(columns), slice(0, rows)
-    parts = listed([{name: values.detach().cpu() for name, values in columns.items()}])
+    parts = all_gather_list([{name: values.detach().cpu() for name, values in columns.items()}])
     sizes = [len(next(iter(part.values()))) for part in parts]
     start = sum(sizes[: rank()])
     joined = {name: torch.cat([part[name] for part in parts]).to(values.device) for name, values in columns.items()}
@@ -55,7 +55,7 @@ def gathered(columns: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], slice]:
 
 
 @contextmanager
-def together() -> Iterator[None]:
+def raise_on_all_ranks() -> Iterator[None]:
     """Every rank leaves this block, or none: what one raises in it, all raise, with its number. Blocks on other ranks are waited for."""
     if world_size() == 1:
         yield
@@ -65,7 +65,7 @@ def together() -> Iterator[None]:
         yield
     except Exception as error:  # noqa: BLE001  raised again below, here and on every other rank
         raised = error
-    messages = listed([f"rank {rank()}: {raised}"] if raised else [])
+    messages = all_gather_list([f"rank {rank()}: {raised}"] if raised else [])
     if messages:
         raise RuntimeError("\n".join(messages)) from raised
 
@@ -86,7 +86,7 @@ def add_gradients(parameters: Iterable[Tensor]) -> None:
     if world_size() == 1:
         return
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    used = total(torch.tensor([float(parameter.grad is not None) for parameter in trained])).tolist()
+    used = all_reduce_sum(torch.tensor([float(parameter.grad is not None) for parameter in trained])).tolist()
     work = []
     for parameter, count in zip(trained, used, strict=True):
         if not count:

@@ -101,7 +101,7 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Experience:
-    """One rollout batch, scored and ready for optimisation. Rows of one group stand together."""
+    """One rollout batch, scored and ready for optimization. Rows of one group stand together."""
 
     batch: PromptBatch
     rollouts: Rollouts
@@ -118,7 +118,7 @@ class Experience:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Judgement:
+class Judgment:
     """What a benchmark says of one completion."""
 
     score: float

@@ -1,6 +1,6 @@
 """Where a step's time goes: seconds by stage, without counting any of them twice.
 
-    with stage("decode"): ...        or        @stage("vision")
+    with timed("decode"): ...        or        @timed("vision")
 
 A stage that begins inside another one stops the outer one's clock. With `whole=True` it keeps everything that begins inside it: the
 forward passes of a probe are the probe's. On a GPU every beginning and end waits for the work given out before.
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import torch
 
-STAGES = ("data", "vision", "prefill", "decode", "reward", "advantage", "old_logprobs", "forward", "backward", "optimiser", "sync")
+STAGES = ("data", "vision", "prefill", "decode", "reward", "advantage", "old_logprobs", "forward", "backward", "optimizer", "sync")
 """Those of a step, in its order; each is logged as `time/<stage>_s`."""
 
 _seconds: dict[str, float] = {}
@@ -21,7 +21,7 @@ _since = 0.0
 
 
 @contextmanager
-def stage(name: str, *, whole: bool = False) -> Iterator[None]:
+def timed(name: str, *, whole: bool = False) -> Iterator[None]:
     """Books the time until its end under a name."""
     if _open and _open[-1][1]:
         yield

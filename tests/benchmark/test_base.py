@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from g2rpo.interfaces import Benchmark
-from g2rpo.records import TASKS, Judgement
+from g2rpo.records import TASKS, Judgment
 
 CONF = Path(__file__).parents[2] / "conf" / "benchmark"
 ANIMALS = {"A": "teddy bear", "B": "rabbit", "C": "cat", "D": "dog"}
@@ -69,9 +69,9 @@ def test_an_unknown_protocol_is_answered_with_the_known_ones(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_completion_that_says_nothing_scores_0_and_is_unparsed(name: str) -> None:
     benchmark = _built(name)
-    judged = [benchmark.judgement(text, row, protocol="robust") for row in ROWS[name] for text in NOTHING]
-    assert {(judgement.score, judgement.parsed) for judgement in judged} == {(0.0, False)}
-    assert benchmark.judgement("", ROWS[name][0]) == Judgement(score=0.0, parsed=False)
+    judged = [benchmark.judgment(text, row, protocol="robust") for row in ROWS[name] for text in NOTHING]
+    assert {(judgment.score, judgment.parsed) for judgment in judged} == {(0.0, False)}
+    assert benchmark.judgment("", ROWS[name][0]) == Judgment(score=0.0, parsed=False)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -90,7 +90,7 @@ def test_a_hundred_kilobytes_are_judged_in_no_time(name: str) -> None:
         for protocol in benchmark.protocols:
             for row in ROWS[name]:
                 start = time.process_time()
-                benchmark.judgement(text, row, protocol=protocol)
+                benchmark.judgment(text, row, protocol=protocol)
                 slow.append((time.process_time() - start, protocol, text[:12]))
     assert max(slow)[0] < 0.25  # quadratic time would be minutes; 0.05 s where the processor is not shared
 
@@ -124,6 +124,6 @@ def test_a_judge_that_fails_changes_no_score(name: str) -> None:
     benchmark = _built(name)
     for protocol in benchmark.protocols:
         for row in ROWS[name]:
-            alone = benchmark.judgement("I cannot tell", row, protocol=protocol)
-            failed = benchmark.judgement("I cannot tell", row, protocol=protocol, judge=lambda prompt: "Failed to obtain answer via API.")
+            alone = benchmark.judgment("I cannot tell", row, protocol=protocol)
+            failed = benchmark.judgment("I cannot tell", row, protocol=protocol, judge=lambda prompt: "Failed to obtain answer via API.")
             assert (alone.score, alone.parsed) == (failed.score, failed.parsed)

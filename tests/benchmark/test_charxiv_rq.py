@@ -24,7 +24,7 @@ def test_the_judge_must_answer_in_json(reply: str, paper: int, robust: int) -> N
 
 
 def test_without_a_judge_only_robust_can_tell() -> None:
-    assert [CharXivRQ().judgement("b", ROW, protocol=protocol).parsed for protocol in ("paper", "official", "robust")] == [
+    assert [CharXivRQ().judgment("b", ROW, protocol=protocol).parsed for protocol in ("paper", "official", "robust")] == [
         False,
         False,
         True,

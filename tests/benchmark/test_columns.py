@@ -43,7 +43,7 @@ def test_images_come_as_pictures_bytes_base64_dicts_and_paths() -> None:
 
 
 def test_a_record_without_an_id_has_the_same_one_every_time_and_another_picture_another_one() -> None:
-    red, blue = ({"question": "what?", "image": Image.new("RGB", (5, 3), colour)} for colour in ("red", "blue"))
+    red, blue = ({"question": "what?", "image": Image.new("RGB", (5, 3), color)} for color in ("red", "blue"))
     assert identity(red) == identity(dict(red)) != identity(blue)
     assert identity({"index": 7.0}) == "7"
 

@@ -26,7 +26,7 @@ def test_tagged_words_are_read_by_their_first_letter_under_paper(text: str, gold
 
 def test_a_judge_grades_and_the_rules_stand_in_for_it() -> None:
     row = {"answer": "D", "choices": OBJECTS}
-    assert EmbSpatial().judgement("the cart", row, judge=lambda prompt: "A").by == "judge"
+    assert EmbSpatial().judgment("the cart", row, judge=lambda prompt: "A").by == "judge"
     assert [EmbSpatial().score("D", row, judge=lambda prompt, reply=reply: reply) for reply in ("A", "B, cabinet", "C", "Absolutely")] == [
         1,
         0,

@@ -31,7 +31,7 @@ def test_values_are_compared_without_units(text: str, gold: str) -> None:
 
 def test_a_judge_must_say_exactly_1_or_0() -> None:
     row = {"answer": "14"}
-    replies = [("1", 1.0), ("0", 0.0), ("Judgement: 1", 0.0), ("14", 1.0), ("Failed to obtain answer via API.", 0.0)]
+    replies = [("1", 1.0), ("0", 0.0), ("Judgment: 1", 0.0), ("14", 1.0), ("Failed to obtain answer via API.", 0.0)]
     assert [MathVerse().score("...", row, judge=lambda prompt, reply=reply: reply) for reply, _ in replies] == [
         score for _, score in replies
     ]

@@ -40,7 +40,7 @@ def test_options_by_protocol(text: str, expected: list[int]) -> None:
 def test_a_judge_only_extracts() -> None:
     assert MathVision().score("seventy", OPTIONS, judge=lambda prompt: "B") == 1.0
     assert MathVision().score("a half", {"answer": "1/2"}, judge=lambda prompt: "0.5") == 1.0
-    assert MathVision().judgement("6", {"answer": "6"}, judge=lambda prompt: "7").by == "rule"
+    assert MathVision().judgment("6", {"answer": "6"}, judge=lambda prompt: "7").by == "rule"
 
 
 def test_options_are_asked_unless_they_are_in_the_picture() -> None:

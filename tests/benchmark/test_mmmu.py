@@ -27,7 +27,7 @@ def test_thousands_lists_and_other_numbers() -> None:
 
 def test_where_the_official_parser_would_draw_it_reads_nothing() -> None:
     row = {"answer": "C", "choices": ["x", "y", "z"]}
-    verdict = MMMU().judgement("**C**", row, protocol="official")
+    verdict = MMMU().judgment("**C**", row, protocol="official")
     assert (verdict.score, verdict.parsed) == (0.0, False)
     assert MMMU().score("**C**", row, protocol="robust") == 1.0
 

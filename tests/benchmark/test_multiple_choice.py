@@ -20,8 +20,8 @@ def test_a_judge_is_asked_only_where_the_rules_read_nothing() -> None:
         return "B"
 
     row = {"answer": "B", "choices": ANIMALS}
-    assert AI2D().judgement("C", row, judge=judge).by == "rule"
-    judged = AI2D().judgement("some animal with long ears", row, judge=judge)
+    assert AI2D().judgment("C", row, judge=judge).by == "rule"
+    judged = AI2D().judgment("some animal with long ears", row, judge=judge)
     assert (judged.score, judged.by, len(asked)) == (1.0, "judge", 1)
     assert "B. rabbit" in asked[0]
     assert "long ears" in asked[0]

@@ -60,8 +60,8 @@ def test_scores_are_those_of_the_released_implementations(shared: Path) -> None:
 def test_what_holds_no_place_scores_nothing_at_once(name: str, row: dict[str, Any], text: str) -> None:
     for protocol in BENCHMARKS[name].protocols:
         start = time.perf_counter()
-        judgement = BENCHMARKS[name].judgement(text, row, protocol=protocol)
-        assert (judgement.score, judgement.parsed) == (0.0, False)
+        judgment = BENCHMARKS[name].judgment(text, row, protocol=protocol)
+        assert (judgment.score, judgment.parsed) == (0.0, False)
         assert time.perf_counter() - start < 0.5
 
 

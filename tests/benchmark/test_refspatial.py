@@ -62,9 +62,9 @@ def test_a_record_of_the_hub_becomes_a_row_that_scores_by_its_mask(record: dict[
 
 
 def test_a_mask_may_be_a_picture_of_any_mode(record: dict[str, Any]) -> None:
-    grey = Image.open(record["mask"]).point(lambda value: 255 if value else 0)
+    gray = Image.open(record["mask"]).point(lambda value: 255 if value else 0)
     for mode in ("1", "L", "P", "RGB", "RGBA", "I", "LA"):
-        row = refspatial.row(record | {"mask": grey.convert(mode)})
+        row = refspatial.row(record | {"mask": gray.convert(mode)})
         assert [refspatial.score(text, row, protocol="official") for text in ("(12, 8)", "(2, 8)")] == [1.0, 0.0]
 
 

@@ -89,11 +89,11 @@ def test_the_wheel_brings_the_programs_their_configuration_and_the_sweeps(instal
     help_ = g2rpo("--help", cwd=tmp_path, program=program, PYTHONPATH="")
     assert help_.returncode == 0, help_.stderr
     assert "g2rpo <program>" in help_.stdout
-    small = ["trainer.max_steps=1", "batch.prompts=2", "batch.group_size=2", "heldout.prompts_per_task=1", "rollout.max_new_tokens=16"]
+    small = ["trainer.max_steps=1", "batch.prompts_per_step=2", "batch.group_size=2", "heldout.prompts_per_task=1", "rollout.max_new_tokens=16"]
     done = g2rpo("train", "experiment=smoke", *small, "filter=none", "hydra.run.dir=run", cwd=tmp_path, program=program, PYTHONPATH="")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 1
-    sweep = ["advantage_ablation", "advantage=grpo,g2rpo", "seed=0", *small, "filter=none", "equity=none", "hydra.sweep.dir=sweep"]
+    sweep = ["advantage_ablation", "advantage=grpo,g2rpo", "seed=0", *small, "filter=none", "gradient_conflict=none", "hydra.sweep.dir=sweep"]
     done = g2rpo("sweep", *sweep, cwd=tmp_path, program=program, PYTHONPATH="")
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "sweep").glob("*/summary.json"))) == 2

@@ -22,7 +22,7 @@ CHOICES = [
     [
         ("batch.group_size=abc", "batch.group_size: expected a whole number, got 'abc'"),
         ("batch.group_size=8.5", "batch.group_size: expected a whole number, got 8.5"),
-        ("isolation.workers=true", "isolation.workers: expected a whole number, got True"),
+        ("reward_workers.workers=true", "reward_workers.workers: expected a whole number, got True"),
         ("optimizer.lr=fast", "optimizer.lr: expected a number, got 'fast'"),
         ("seed=1.5", "seed: expected a whole number, got 1.5"),
         ("loss.dual_clip=[3]", "loss.dual_clip: expected a number or null, got [3]"),

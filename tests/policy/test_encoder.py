@@ -68,12 +68,12 @@ def test_patches_of_all_images_follow_the_prompts(encoder: QwenEncoder, prompts:
 
 
 def test_patches_come_in_blocks_of_two_by_two_with_values_from_minus_one_to_one(encoder: QwenEncoder, ask: Ask) -> None:
-    # 32 x 64 pixels (height x width): 4 x 8 patches, the one in row r and column c all of grey 6 * (8 r + c)
-    grey = 6 * np.arange(32).reshape(4, 8).repeat(8, 0).repeat(8, 1)
-    batch = encoder.encode([ask("?", Image.fromarray(np.stack([grey] * 3, -1).astype(np.uint8)))])
+    # 32 x 64 pixels (height x width): 4 x 8 patches, the one in row r and column c all of gray 6 * (8 r + c)
+    gray = 6 * np.arange(32).reshape(4, 8).repeat(8, 0).repeat(8, 1)
+    batch = encoder.encode([ask("?", Image.fromarray(np.stack([gray] * 3, -1).astype(np.uint8)))])
     blocks = [(2 * i + y, 2 * j + x) for i in range(2) for j in range(4) for y in range(2) for x in range(2)]
     expected = torch.tensor([6 * (8 * row + column) for row, column in blocks]) / 127.5 - 1
-    assert batch.pixel_values.shape == (32, 3 * 2 * 8 * 8)  # colours, two frames of time, height, width
+    assert batch.pixel_values.shape == (32, 3 * 2 * 8 * 8)  # colors, two frames of time, height, width
     assert torch.allclose(batch.pixel_values, expected[:, None], atol=1e-6)
 
 

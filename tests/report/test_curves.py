@@ -82,12 +82,12 @@ def test_without_the_configuration_curves_are_drawn_without_bands(run_folder: Pa
 
 
 def test_gradients_of_tasks_are_shown_only_if_they_were_measured(run_folder: Path) -> None:
-    assert page_of(run_folder).all("section", id="equity") == []
+    assert page_of(run_folder).all("section", id="gradient_conflict") == []
     path = run_folder / "metrics.csv"
     header, *rows = path.read_text().splitlines()
     measured = [f"{row},{0.5 if i % 5 == 0 else ''}" for i, row in enumerate(rows)]
-    path.write_text("\n".join([f"{header},equity/min_cosine", *measured]) + "\n")
-    figure = part(page_of(run_folder), "equity").figures()["Smallest cosine between two tasks' gradients"]
+    path.write_text("\n".join([f"{header},gradient/min_cosine", *measured]) + "\n")
+    figure = part(page_of(run_folder), "gradient_conflict").figures()["Smallest cosine between two tasks' gradients"]
     assert curve(figure, "cosine") == [(step, 0.5) for step in range(1, 61, 5)]
 
 
@@ -95,8 +95,8 @@ def test_cosines_of_tasks_are_a_matrix_of_means_over_the_steps_that_have_them(ru
     path = run_folder / "metrics.csv"
     header, *rows = path.read_text().splitlines()
     measured = [f"{row},{[0.5, -0.1][i % 2] if i < 2 else ''},{-0.7 if i == 0 else ''}" for i, row in enumerate(rows)]
-    path.write_text("\n".join([f"{header},equity/cosine/math/chart,equity/cosine/general_vqa/chart", *measured]) + "\n")
-    (trace,) = part(page_of(run_folder), "equity").figures()["Cosine between two tasks' gradients, mean"]["data"]
+    path.write_text("\n".join([f"{header},gradient/cosine/math/chart,gradient/cosine/general_vqa/chart", *measured]) + "\n")
+    (trace,) = part(page_of(run_folder), "gradient_conflict").figures()["Cosine between two tasks' gradients, mean"]["data"]
     cells = {(a, b): value for a, row in zip(trace["y"], trace["z"], strict=True) for b, value in zip(trace["x"], row, strict=True)}
     assert (cells["math", "chart"], cells["chart", "math"], cells["general_vqa", "chart"]) == (0.2, 0.2, -0.7)
     assert (cells["math", "math"], cells["math", "document"]) == (1.0, None)

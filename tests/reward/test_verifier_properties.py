@@ -257,4 +257,4 @@ def test_a_hundred_kilobytes_of_anything_are_judged_long_before_the_time_limit(a
             for completion in (text, f"<thinking>so</thinking><answer>{text}</answer>"):
                 start = time.process_time()
                 assert accuracy(answer_type, gold, completion, {"options": OPTIONS}) < 0.5, index
-                assert time.process_time() - start < 2, index  # seconds of processor time; isolation.timeout_s is 10
+                assert time.process_time() - start < 2, index  # seconds of processor time; reward_workers.timeout_s is 10

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from g2rpo.rollout import vllm_child
+from g2rpo.rollout import vllm_worker
 from g2rpo.rollout.vllm_requests import Answer, Request
 
 FOLDER = Path(os.environ.get("FAKE_ENGINE", ""))
@@ -64,5 +64,5 @@ class FakeHost:
 
 
 if __name__ == "__main__":
-    vllm_child.Host = FakeHost
-    vllm_child.main(*sys.argv[1:])
+    vllm_worker.Host = FakeHost
+    vllm_worker.main(*sys.argv[1:])

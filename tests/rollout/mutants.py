@@ -48,10 +48,10 @@ MUTANTS = (
         "            time.sleep(0.5)",
         "rollout/test_vllm_server.py",
     ),
-    Mutant("answered prompts are asked again", "rollout/vllm_again.py", "if place not in answers]", "]", "rollout/test_vllm_server.py"),
+    Mutant("answered prompts are asked again", "rollout/vllm_retry.py", "if place not in answers]", "]", "rollout/test_vllm_server.py"),
     Mutant("leftovers in use are removed", "rollout/weights_folder.py", " | fcntl.LOCK_NB", " & 0", "rollout/test_weights_folder.py"),
     Mutant(
-        "a group takes the first gpus", "rollout/vllm_beside.py", "(device.index or 0) // count * count", "0", "rollout/test_vllm_beside.py"
+        "a group takes the first gpus", "rollout/vllm_subprocess.py", "(device.index or 0) // count * count", "0", "rollout/test_vllm_subprocess.py"
     ),
     Mutant(
         "vision features stay",

@@ -67,7 +67,7 @@ def engine(started: VLLMEngine, trained: Any) -> VLLMEngine:
 
 
 def updated(policy: Any, seed: int, *, part: str = "", size: float = 0.1) -> Any:
-    """A copy in which every weight matrix (of a part) moved by a share of its spread: a large optimiser step."""
+    """A copy in which every weight matrix (of a part) moved by a share of its spread: a large optimizer step."""
     newer = copy.deepcopy(policy)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

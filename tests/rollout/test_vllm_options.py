@@ -18,7 +18,7 @@ from g2rpo.rollout.vllm_server import VLLMServerEngine
         ({"top_p": 0.9}, r"rollout\.top_p: expected 1, got 0\.9.*use rollout=hf"),
         ({"max_model_len": 0}, r"rollout\.max_model_len: expected at least 1, got 0"),
         ({"max_num_seqs": 0}, r"rollout\.max_num_seqs: expected at least 1, got 0"),
-        ({"memory_frac": 1.0}, r"rollout\.memory_frac: expected a share in \(0, 1\), got 1\.0"),
+        ({"gpu_memory_utilization": 1.0}, r"rollout\.gpu_memory_utilization: expected a share in \(0, 1\), got 1\.0"),
         ({"max_sync_gap": -1.0}, r"rollout\.max_sync_gap: expected null \(by dtype\) or nats above 0, got -1\.0"),
         ({"temperature": -1.0}, r"rollout\.temperature: expected 0 \(greedy\) or more"),
     ],

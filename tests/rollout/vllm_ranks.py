@@ -20,7 +20,7 @@ from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import TASKS, PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.vllm import VLLMEngine
-from g2rpo.rollout.vllm_beside import EngineBeside
+from g2rpo.rollout.vllm_subprocess import EngineBeside
 
 GROUP = Sampling(group_size=3, max_new_tokens=16)
 PROMPTS = 5
@@ -49,15 +49,15 @@ class Killer:
         return self.reply()
 
 
-def main(out: Path, tensor_parallel: int) -> None:
+def main(out: Path, tensor_parallel_size: int) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     rank, last = ranks.rank(), ranks.rank() == ranks.world_size() - 1
     checkpoint = Checkpoint.packaged(name="tiny_qwen3_vl")
     policy, reader = checkpoint.policy(), checkpoint.encoder()
     newer = updated(policy)
-    engine = VLLMEngine(max_new_tokens=16, max_model_len=512, tensor_parallel=tensor_parallel, log_dir=str(out), timeout_s=120)
-    engine.expect(ranks.world_size())
+    engine = VLLMEngine(max_new_tokens=16, max_model_len=512, tensor_parallel_size=tensor_parallel_size, log_dir=str(out), timeout_s=120)
+    engine.check_world_size(ranks.world_size())
     engine.start(policy, reader)
 
     def batch(shift: int) -> PromptBatch:
@@ -78,11 +78,11 @@ def main(out: Path, tensor_parallel: int) -> None:
     engine.load_weights(newer, 1)
     second = drawn(6)
     row = engine.metrics()
-    if last and tensor_parallel == 1:
+    if last and tensor_parallel_size == 1:
         engine._llm._reply = Killer(engine._llm, after=2)
     again = drawn(6)
     disturbed = engine.metrics()
-    if rank == (ranks.world_size() - 1) // tensor_parallel * tensor_parallel:
+    if rank == (ranks.world_size() - 1) // tensor_parallel_size * tensor_parallel_size:
         engine.push = lambda policy: None
     said = ""
     try:

@@ -51,7 +51,7 @@ def test_the_rules_of_vlmevalkit(text: str, letter: str | None) -> None:
         ("A or B", None),
         ("answer is not A", None),
         ("cat and dog", None),
-        ("catalogue", None),
+        ("catalog", None),
         ("E", None),
         ("", None),
     ],

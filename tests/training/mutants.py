@@ -3,13 +3,13 @@
 from mutant import Mutant
 
 MUTANTS = (
-    Mutant("own denominators", "training/update.py", "ranks.total(_doubles(counts, 2))", "_doubles(counts, 2)", "training/test_ranks.py"),
+    Mutant("own denominators", "training/update.py", "ranks.all_reduce_sum(_sum_float64(counts, 2))", "_sum_float64(counts, 2)", "training/test_ranks.py"),
     Mutant("own gradient", "training/update.py", "        ranks.add_gradients(policy.parameters())\n", "", "training/test_ranks.py"),
     Mutant(
         "own entropy decides",
         "training/update.py",
-        "ranks.total(torch.stack([_doubles(sums, len(TASKS)), _doubles(tokens, len(TASKS))]))",
-        "torch.stack([_doubles(sums, len(TASKS)), _doubles(tokens, len(TASKS))])",
+        "ranks.all_reduce_sum(torch.stack([_sum_float64(sums, len(TASKS)), _sum_float64(tokens, len(TASKS))]))",
+        "torch.stack([_sum_float64(sums, len(TASKS)), _sum_float64(tokens, len(TASKS))])",
         "training/test_ranks.py",
     ),
     Mutant("every rank draws everything", "training/datamodule.py", "prompts[first:behind]", "prompts", "training/test_ranks.py"),
@@ -30,16 +30,16 @@ MUTANTS = (
     ),
     Mutant(
         "a probe leaves its gradient",
-        "training/equity.py",
+        "training/gradient_conflict.py",
         "        policy.zero_grad(set_to_none=True)\n        return",
         "        return",
-        "training/test_equity.py",
+        "training/test_gradient_conflict.py",
     ),
     Mutant(
-        "tasks' gradients pile up", "training/equity.py", "policy.zero_grad(set_to_none=True)\n            add_gradient(task)", "add_gradient(task)", "training/test_equity.py"
+        "tasks' gradients pile up", "training/gradient_conflict.py", "policy.zero_grad(set_to_none=True)\n            add_gradient(task)", "add_gradient(task)", "training/test_gradient_conflict.py"
     ),
-    Mutant("spacing starts anew", "training/equity.py", "flat[-passed % stride :: stride]", "flat[::stride]", "training/test_equity.py"),
-    Mutant("no signal has a direction", "training/equity.py", "if norm > 0]", "]", "training/test_equity.py"),
+    Mutant("spacing starts anew", "training/gradient_conflict.py", "flat[-passed % stride :: stride]", "flat[::stride]", "training/test_gradient_conflict.py"),
+    Mutant("no signal has a direction", "training/gradient_conflict.py", "if norm > 0]", "]", "training/test_gradient_conflict.py"),
     Mutant("KL the other way round", "training/mismatch.py", "k3(sampler, trainer)", "k3(trainer, sampler)", "training/test_mismatch.py"),
     Mutant("sample size of sums", "training/mismatch.py", "weight**2 / (count * square)", "weight / count", "training/test_mismatch.py"),
     Mutant(

@@ -30,7 +30,7 @@ from g2rpo.rollout.collect import OnlineFilter
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.datamodule import PromptDataModule
-from g2rpo.training.equity import GradientEquity
+from g2rpo.training.gradient_conflict import GradientConflict
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.quiet import quieten
 from g2rpo.training.run_log import RunLog
@@ -93,8 +93,8 @@ def build(checkpoint: Checkpoint) -> G2RPOModule:
             length=LengthBand(bands=bands, weight=0.1, min_accuracy=0.5, allow_in_unanimous_groups=False),
             entropy=EntropyBand(low=0.0, high=0.5, weight=0.3),
         ),
-        batch=BatchPlan(prompts=7, group_size=GROUP_SIZE, num_minibatches=2, micro_prompts=2),
-        optimizer=partial(torch.optim.SGD, lr=0.01), group_filter=OnlineFilter(max_draws=2), equity=GradientEquity(every_n_steps=2),
+        batch=BatchPlan(prompts=7, group_size=GROUP_SIZE, num_minibatches=2, micro_batch_prompts=2),
+        optimizer=partial(torch.optim.SGD, lr=0.01), group_filter=OnlineFilter(max_draws=2), gradient_conflict=GradientConflict(every_n_steps=2),
         max_grad_norm=1.0, failure_budget=0.0, seed=3),
     )  # fmt: skip
 

@@ -25,7 +25,7 @@ from g2rpo.rollout.hf import HFEngine
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.datamodule import PromptDataModule
-from g2rpo.training.equity import GradientEquity
+from g2rpo.training.gradient_conflict import GradientConflict
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.quiet import quieten
 from g2rpo.training.resume import keep_adapter, restore_base
@@ -64,7 +64,7 @@ def fitted(
             reward=LengthPays(), algorithm=Algorithm(
                 advantage=EMAGRPO(decay=0.5), loss=ClipLoss(kl_coef=kl_coef), shaping=Shaping(length=None, entropy=None),
             batch=BatchPlan(prompts=3, group_size=3), optimizer=partial(torch.optim.AdamW, lr=0.02), group_filter=KeepAll(),
-            equity=GradientEquity(every_n_steps=1), max_grad_norm=1.0, failure_budget=0.0, seed=0,
+            gradient_conflict=GradientConflict(every_n_steps=1), max_grad_norm=1.0, failure_budget=0.0, seed=0,
             ),
         )  # fmt: skip
         trainer = L.Trainer(
@@ -85,12 +85,12 @@ def test_training_moves_the_adapter_and_nothing_else(fitted: Callable[..., G2RPO
     before = fresh.state_dict()
     moved = {name for name, value in module.policy.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == {name for name in before if is_adapter(name)}
-    optimised = [value for group in module.optimizers().param_groups for value in group["params"]]
-    assert {id(value) for value in optimised} == {id(value) for name, value in module.policy.named_parameters() if is_adapter(name)}
-    assert len(optimised) == 4 * 7 * 2
+    optimized = [value for group in module.optimizers().param_groups for value in group["params"]]
+    assert {id(value) for value in optimized} == {id(value) for name, value in module.policy.named_parameters() if is_adapter(name)}
+    assert len(optimized) == 4 * 7 * 2
     row = checked(module.last["metrics"])
     assert row["policy/old_logprob_gap"] < 1e-4
-    assert row["equity/norm_ratio"] > 1
+    assert row["gradient/norm_ratio"] > 1
     assert all(math.isfinite(value) for value in row.values())
 
 
@@ -155,9 +155,9 @@ def test_a_run_with_an_adapter_and_one_without_do_not_continue_each_other(tiny_f
 
 
 def test_a_run_from_the_command_line_leaves_merged_weights_and_the_adapter(composed: Callable[..., Any], tmp_path: Path) -> None:
-    small = ("trainer.max_steps=2", "batch.prompts=4", "batch.group_size=4", "rollout.max_new_tokens=24", "filter=none")
+    small = ("trainer.max_steps=2", "batch.prompts_per_step=4", "batch.group_size=4", "rollout.max_new_tokens=24", "filter=none")
     adapter = ("model/adapter=lora", "model.adapter.rank=2", "optimizer.lr=1e-2", "heldout.prompts_per_task=1", "loss.kl_coef=0.01")
-    cli.train(composed(*small, *adapter, "isolation=inline", f"run_dir={tmp_path}"))
+    cli.train(composed(*small, *adapter, "reward_workers=inline", f"run_dir={tmp_path}"))
     checkpoint = Checkpoint.packaged(name="tiny_qwen3_vl", adapter=LoRA(rank=2))
     own, final = checkpoint.policy(), load_file(tmp_path / "checkpoints" / "final" / "model.safetensors")
     base = dict(merged_state_dict(own))

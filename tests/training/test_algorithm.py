@@ -12,13 +12,13 @@ from g2rpo.algorithm.shaping import Shaping
 from g2rpo.rollout.collect import KeepAll
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
-from g2rpo.training.equity import GradientEquity
+from g2rpo.training.gradient_conflict import GradientConflict
 
 
 def algorithm(advantage: object, loss: ClipLoss) -> Algorithm:
     return Algorithm(
         advantage=advantage, loss=loss, shaping=Shaping(length=None, entropy=None), batch=BatchPlan(prompts=2, group_size=2),
-        optimizer=partial(torch.optim.SGD, lr=0.1), group_filter=KeepAll(), equity=GradientEquity(every_n_steps=None),
+        optimizer=partial(torch.optim.SGD, lr=0.1), group_filter=KeepAll(), gradient_conflict=GradientConflict(every_n_steps=None),
     )  # fmt: skip
 
 

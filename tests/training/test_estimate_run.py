@@ -22,7 +22,7 @@ Composed = Callable[..., Any]
 
 
 def test_estimate_prints_a_table_and_writes_the_file(composed: Composed, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cfg = composed(f"run_dir={tmp_path}", "batch.micro_prompts=6", config="estimate")
+    cfg = composed(f"run_dir={tmp_path}", "batch.micro_batch_prompts=6", config="estimate")
     assert math.isnan(cli.estimate(cfg))
     out = capsys.readouterr().out
     assert "what layers keep" in out
@@ -38,9 +38,9 @@ def test_the_papers_recipe_needs_neither_weights_nor_data(composed: Composed, co
     found = run_estimate(composed(*PAPER, f"model.path={config_of_8b}", f"run_dir={tmp_path}", config="estimate"))
     assert (found.processes, found.load.prompts, found.load.updates, found.load.micro_batches) == (8, 64, 4, 16)
     assert (found.load.lengths.longest, found.load.lengths.most_patches) == (16_384, 4096)
-    sizes = {part.name: part.optimiser / 2**30 for part in found.parts}
+    sizes = {part.name: part.optimizer / 2**30 for part in found.parts}
     assert sizes["weights"] == pytest.approx(16.33, abs=0.01)
-    assert sizes["optimiser state"] == pytest.approx(2 * 16.33, abs=0.01)  # two moments in the weights' bfloat16
+    assert sizes["optimizer state"] == pytest.approx(2 * 16.33, abs=0.01)  # two moments in the weights' bfloat16
     # 64 prompts of 16 384 tokens and 512 completions of 4096: 147 456 bytes each in 36 layers; scores of 32 heads
     assert (
         next(part.rollout for part in found.parts if part.name == "keys and values")
@@ -61,11 +61,11 @@ def test_an_engine_elsewhere_leaves_the_update(composed: Composed, config_of_8b:
     ("options", "checked"),
     [
         (("loss.kl_coef=0.1",), {"reference": True, "extra_passes": 1}),
-        (("shaping=entropy_bounded", "batch.micro_prompts=3"), {"extra_passes": 1, "micro_prompts": 3}),
-        (("shaping=entropy_bounded",), {"extra_passes": 0, "micro_prompts": 24}),
+        (("shaping=entropy_bounded", "batch.micro_batch_prompts=3"), {"extra_passes": 1, "micro_batch_prompts": 3}),
+        (("shaping=entropy_bounded",), {"extra_passes": 0, "micro_batch_prompts": 24}),
         (("policy.prefix=repeated", "batch.group_size_of.chart=16"), {"shared": False, "group_size": 16}),
         (("filter=none",), {"redraws": False}),
-        (("rollout=vllm", "rollout.memory_frac=0.3"), {"sampled_here": False, "engine_frac": 0.3, "engine_stays": False}),
+        (("rollout=vllm", "rollout.gpu_memory_utilization=0.3"), {"sampled_here": False, "engine_frac": 0.3, "engine_stays": False}),
         (("rollout=vllm", "rollout.sleep=false"), {"engine_stays": True}),
     ],
 )

@@ -13,8 +13,8 @@ import pytest
 from g2rpo.training.interrupt import StopOnSignal, Stopped
 
 SMALL = (
-    "model=folder", "batch.prompts=2", "batch.group_size=2", "rollout.max_new_tokens=4", "heldout=none", "filter=none",
-    "isolation=inline", "equity=none", "task_mix=math",
+    "model=folder", "batch.prompts_per_step=2", "batch.group_size=2", "rollout.max_new_tokens=4", "heldout=none", "filter=none",
+    "reward_workers=inline", "gradient_conflict=none", "task_mix=math",
 )  # fmt: skip
 
 

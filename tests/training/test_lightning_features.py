@@ -14,8 +14,8 @@ from g2rpo import cli
 from g2rpo.training.module import G2RPOModule
 
 SMALL = (
-    "model=folder", "batch.prompts=2", "batch.group_size=2", "rollout.max_new_tokens=4", "heldout.prompts_per_task=1",
-    "heldout.samples=1", "filter=none", "isolation=inline", "equity=none", "task_mix=math",
+    "model=folder", "batch.prompts_per_step=2", "batch.group_size=2", "rollout.max_new_tokens=4", "heldout.prompts_per_task=1",
+    "heldout.samples=1", "filter=none", "reward_workers=inline", "gradient_conflict=none", "task_mix=math",
 )  # fmt: skip
 Run = Callable[..., Path]
 

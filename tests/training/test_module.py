@@ -24,7 +24,7 @@ from g2rpo.rollout.collect import KeepAll, OnlineFilter
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.datamodule import PromptDataModule
-from g2rpo.training.equity import GradientEquity
+from g2rpo.training.gradient_conflict import GradientConflict
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.quiet import quieten
 from g2rpo.training.run_log import RunLog
@@ -47,7 +47,7 @@ def build(policy: Any, encoder: QwenEncoder, scripted: Any, listed: Any) -> Call
         algorithm = {
             "advantage": G2RPO(scope="group"), "loss": ClipLoss(), "shaping": Shaping(length=None, entropy=None),
             "batch": BatchPlan(prompts=2, group_size=2), "optimizer": partial(torch.optim.SGD, lr=0.5), "group_filter": KeepAll(),
-            "equity": GradientEquity(every_n_steps=None),
+            "gradient_conflict": GradientConflict(every_n_steps=None),
             "max_grad_norm": 1.0, "failure_budget": 0.0, "seed": 0,
         }  # fmt: skip
         parts |= {name: value for name, value in changed.items() if name in parts}
@@ -150,7 +150,7 @@ def test_micro_batches_change_no_number_of_a_step(build: Any, fitted: Any, polic
         reference = copy.deepcopy(policy)
         reference.model.language_model.norm.weight.data.mul_(0.9)
         engine = scripted(lengths=LENGTHS, ratios=RATIOS)
-        plan = BatchPlan(prompts=2, group_size=2, micro_prompts=micro)
+        plan = BatchPlan(prompts=2, group_size=2, micro_batch_prompts=micro)
         rows.append(numbers(fitted(build(engine=engine, batch=plan, loss=ClipLoss(kl_coef=0.2), reference=reference))))
         weights.append(copy.deepcopy(policy.state_dict()))
     assert rows[0]["loss/kl"] > 1e-3
@@ -233,7 +233,7 @@ def test_what_is_not_finite_stops_the_run_and_leaves_the_weights_before_it(
 ) -> None:
     engine = scripted(lengths=LENGTHS)
     # two micro-batches a step: the fourth call is the chart prompt of step 2
-    plan = BatchPlan(prompts=2, group_size=2, micro_prompts=1)
+    plan = BatchPlan(prompts=2, group_size=2, micro_batch_prompts=1)
     module = build(engine=engine, batch=plan, loss=BreaksAt(4, gradient_only=gradient_only))
     with pytest.raises(RuntimeError, match=rf"step 2: {words}.*weights before it are in .*last_finite\.ckpt.*optimizer\.lr"):
         fitted(module, steps=3)
@@ -271,9 +271,9 @@ def test_completions_are_written_with_their_verdicts_after_every_step(build: Any
     assert rows[6]["prompt_id"] == "gym/train/chart/1"
 
 
-def test_equity_is_the_gradient_of_each_task_as_if_it_were_alone(build: Any, fitted: Any, policy: Any) -> None:
+def test_gradient_conflict_is_the_gradient_of_each_task_as_if_it_were_alone(build: Any, fitted: Any, policy: Any) -> None:
     start = copy.deepcopy(policy.state_dict())
-    probed = numbers(fitted(build(equity=GradientEquity(every_n_steps=1), max_grad_norm=1e9)))
+    probed = numbers(fitted(build(gradient_conflict=GradientConflict(every_n_steps=1), max_grad_norm=1e9)))
     after_probe = copy.deepcopy(policy.state_dict())
     policy.load_state_dict(start)
     unprobed = numbers(fitted(build(max_grad_norm=1e9)))
@@ -282,10 +282,10 @@ def test_equity_is_the_gradient_of_each_task_as_if_it_were_alone(build: Any, fit
         assert torch.equal(value, after_probe[name])  # the probe moves nothing
     tokens = {"math": 8, "chart": 9}
     # the whole gradient is the token-weighted mean of the tasks' own: its norm obeys the cosine rule
-    parts = {task: probed[f"equity/grad_norm/{task}"] * count / 17 for task, count in tokens.items()}
-    rule = parts["math"] ** 2 + parts["chart"] ** 2 + 2 * parts["math"] * parts["chart"] * probed["equity/cosine/math/chart"]
+    parts = {task: probed[f"gradient/norm/{task}"] * count / 17 for task, count in tokens.items()}
+    rule = parts["math"] ** 2 + parts["chart"] ** 2 + 2 * parts["math"] * parts["chart"] * probed["gradient/cosine/math/chart"]
     assert rule**0.5 == pytest.approx(probed["optim/grad_norm"], rel=1e-4)
-    assert probed["time/equity_s"] > unprobed["time/equity_s"] >= 0
+    assert probed["time/gradient_conflict_s"] > unprobed["time/gradient_conflict_s"] >= 0
 
 
 def test_a_kl_in_the_reward_is_subtracted_before_ranking_and_no_part_of_the_loss(build: Any, fitted: Any, policy: Any, listed: Any) -> None:

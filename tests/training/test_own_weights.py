@@ -20,7 +20,7 @@ from g2rpo.rollout.vllm_server import VLLMServerEngine
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.datamodule import PromptDataModule
-from g2rpo.training.equity import GradientEquity
+from g2rpo.training.gradient_conflict import GradientConflict
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.quiet import quieten
 
@@ -36,7 +36,7 @@ def noting(scripted: Any) -> Any:
             super().__init__(**options)
             self.calls: list[str] = []
 
-        def expect(self, num_processes: int) -> None:
+        def check_world_size(self, num_processes: int) -> None:
             self.calls.append(f"{num_processes} processes")
 
         def generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
@@ -47,7 +47,7 @@ def noting(scripted: Any) -> Any:
             self.calls.append(f"weights {step}")
             super().load_weights(policy, step)
 
-        def rest(self) -> None:
+        def sleep(self) -> None:
             self.calls.append("rest")
 
         def metrics(self) -> dict[str, float]:
@@ -68,7 +68,7 @@ def fitted(
             algorithm=Algorithm(
                 advantage=G2RPO(scope="group"), loss=ClipLoss(tis_clip=tis_clip), shaping=Shaping(length=None, entropy=None),
             batch=BatchPlan(prompts=2, group_size=2), optimizer=partial(torch.optim.SGD, lr=0.1), group_filter=KeepAll(),
-            equity=GradientEquity(every_n_steps=None), max_grad_norm=1.0, failure_budget=0.0, seed=0,
+            gradient_conflict=GradientConflict(every_n_steps=None), max_grad_norm=1.0, failure_budget=0.0, seed=0,
             ),
         )  # fmt: skip
         trainer = L.Trainer(
@@ -116,17 +116,17 @@ def test_the_mismatch_of_sampler_and_trainer_is_logged_where_the_trainer_compute
 
 def test_several_processes_have_engines_beside_them_or_share_servers_that_run_already() -> None:
     engine = VLLMEngine(max_new_tokens=4)
-    engine.expect(1)
+    engine.check_world_size(1)
     assert not engine.beside
-    engine.expect(2)
+    engine.check_world_size(2)
     assert engine.beside
-    VLLMEngine(max_new_tokens=4, tensor_parallel=4).expect(8)
-    with pytest.raises(ValueError, match=r"rollout\.tensor_parallel: expected a divisor of the number of trainer processes, 6 .*, got 4"):
-        VLLMEngine(max_new_tokens=4, tensor_parallel=4).expect(6)
-    VLLMServerEngine(max_new_tokens=4, weights_dir="weights", urls=["http://h:1"]).expect(8)
-    VLLMServerEngine(max_new_tokens=4, weights_dir="weights").expect(1)
+    VLLMEngine(max_new_tokens=4, tensor_parallel_size=4).check_world_size(8)
+    with pytest.raises(ValueError, match=r"rollout\.tensor_parallel_size: expected a divisor of the number of trainer processes, 6 .*, got 4"):
+        VLLMEngine(max_new_tokens=4, tensor_parallel_size=4).check_world_size(6)
+    VLLMServerEngine(max_new_tokens=4, weights_dir="weights", urls=["http://h:1"]).check_world_size(8)
+    VLLMServerEngine(max_new_tokens=4, weights_dir="weights").check_world_size(1)
     with pytest.raises(ValueError, match=r"rollout\.urls: with several trainer processes, servers are started beforehand: .*rollout=vllm"):
-        VLLMServerEngine(max_new_tokens=4, weights_dir="weights").expect(2)
+        VLLMServerEngine(max_new_tokens=4, weights_dir="weights").check_world_size(2)
 
 
 def test_importance_sampling_is_on_with_engines_of_their_own_and_off_otherwise(composed: Callable[..., Any]) -> None:

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from g2rpo.training.pilot import measure_bands
 
 SMALL = (
-    "pilot.prompts_per_task=3", "task_mix=generalist", "batch.group_size=4", "batch.prompts=2",
+    "pilot.prompts_per_task=3", "task_mix=generalist", "batch.group_size=4", "batch.prompts_per_step=2",
     "rollout.max_new_tokens=8", "trainer.accelerator=cpu",
 )  # fmt: skip
 

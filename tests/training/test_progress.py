@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from g2rpo.metrics import BY_NAME, metric_of
 from g2rpo.training import progress
-from g2rpo.training.progress import NUMBERS, TIMES, Display, Progress, clock, mean_over_tasks, numbers_line, stage
+from g2rpo.training.progress import NUMBERS, TIMES, Display, Progress, clock, mean_over_tasks, numbers_line, progress_bar
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 """Lightning asks PyTorch's tree functions in a way that newer versions advise against."""
@@ -25,7 +25,7 @@ class Terminal(io.StringIO):
 
 
 class Logs(L.LightningModule):
-    """Logs what a step of training logs, with numbers that depend on the step, and takes two optimiser steps a batch."""
+    """Logs what a step of training logs, with numbers that depend on the step, and takes two optimizer steps a batch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ def test_time_left_follows_from_the_mean_speed_since_the_start_or_resume(clock_s
 
 def test_a_log_gets_the_first_the_last_and_now_and_then_a_line(clock_s: list[float]) -> None:
     console, file = plain_console()
-    with stage("held-out prompt", total=18, every_s=10, console=console) as advance:
+    with progress_bar("held-out prompt", total=18, every_s=10, console=console) as advance:
         for _ in range(9):
             clock_s[0] += 4.0
             advance(2)
@@ -128,7 +128,7 @@ def test_a_log_gets_no_control_characters_and_no_broken_lines() -> None:
 def test_forced_colours_do_not_bring_control_characters_into_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     console, file = plain_console()
-    with stage("held-out prompt", total=2, console=console) as advance:
+    with progress_bar("held-out prompt", total=2, console=console) as advance:
         advance(2)
     assert file.getvalue() == "held-out prompt 2/2 | 0:00 left\n"
 
@@ -144,7 +144,7 @@ def test_a_terminal_gets_a_bar_that_ends_at_the_last_step() -> None:
 def test_a_failing_stage_gives_the_terminal_back() -> None:
     file = Terminal()
     console = Console(file=file, width=80, force_terminal=True, legacy_windows=False)
-    with pytest.raises(RuntimeError, match="stop"), stage("held-out prompt", total=3, console=console):
+    with pytest.raises(RuntimeError, match="stop"), progress_bar("held-out prompt", total=3, console=console):
         raise RuntimeError("stop")
     assert file.getvalue().rindex("\x1b[?25h") > file.getvalue().rindex("\x1b[?25l")  # the cursor is shown again
 

@@ -51,7 +51,7 @@ def test_the_numbers_are_those_of_one_process_on_either_rank(outcomes: dict[str,
     one, first, second = ({k: v for k, v in outcomes[name]["metrics"].items() if "time/" not in k} for name in ("one", "first", "second"))
     assert first == second
     assert first == pytest.approx(one, abs=2e-5, rel=1e-5)
-    assert one["equity/norm_ratio"] > 1
+    assert one["gradient/norm_ratio"] > 1
     assert one["filter/draws"] == 2
     assert one["loss/entropy_band"] > 0
 

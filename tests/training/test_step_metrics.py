@@ -96,7 +96,7 @@ def test_losses_are_means_over_updates_and_the_gap_is_that_of_the_first() -> Non
 
 def test_times_are_differences_in_seconds() -> None:
     found = row()
-    assert (found["time/step_s"], found["time/rollout_s"], found["time/equity_s"], found["time/update_s"]) == (3.5, 2.5, 0.25, 0.75)
+    assert (found["time/step_s"], found["time/rollout_s"], found["time/gradient_conflict_s"], found["time/update_s"]) == (3.5, 2.5, 0.25, 0.75)
     assert (found["time/vision_s"], found["time/backward_s"]) == (0.125, 0.125)
 
 
@@ -125,5 +125,5 @@ def test_the_names_of_a_row_are_the_declared_ones_but_for_the_probe_and_engines_
         "freed_gib",
     }
     elsewhere = {f"rollout/{name}" for name in engines}
-    evaluated = ("equity/", "benchmark/", "heldout/", "shaping/")  # bands are shown beside the curves, and are no row
+    evaluated = ("gradient/", "benchmark/", "heldout/", "shaping/")  # bands are shown beside the curves, and are no row
     assert named == {metric.name for metric in METRICS if not metric.name.startswith(evaluated)} - elsewhere - set(SPEED)

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from g2rpo.benchmark.evaluation.heldout import HeldoutResult
-from g2rpo.training.summary import config_hash, summarise, write_summary
+from g2rpo.training.summary import config_hash, summarize, write_summary
 
 BEFORE = HeldoutResult(sampled={"macro": 0.25, "math": 0.25}, greedy={"macro": 0.5, "math": 0.5})
 AFTER = HeldoutResult(sampled={"macro": 0.75, "math": 0.75}, greedy={"macro": 1.0, "math": 1.0})
@@ -17,7 +17,7 @@ AFTER = HeldoutResult(sampled={"macro": 0.75, "math": 0.75}, greedy={"macro": 1.
 
 def written(folder: Path, before: HeldoutResult = BEFORE, after: HeldoutResult = AFTER) -> dict[str, Any]:
     cfg = OmegaConf.create({"seed": 1})
-    write_summary(folder, summarise(cfg, steps=7, before=before, after=after, stage_s={"train": 1.5}, drawn={"math": 9}, skipped={}))
+    write_summary(folder, summarize(cfg, steps=7, before=before, after=after, stage_s={"train": 1.5}, drawn={"math": 9}, skipped={}))
     return json.loads((folder / "summary.json").read_text(), parse_constant=lambda name: f"{name} is no JSON")
 
 
@@ -41,6 +41,6 @@ def test_the_hash_names_the_settings_and_not_the_place(composed: Callable[..., A
         for overrides in (["run_dir=a"], ["run_dir=b"], ["run_dir=a", "resume=a"], ["run_dir=a", "logger=wandb"])
     )
     assert first == elsewhere == resumed == logged
-    others = [["seed=1"], ["advantage=grpo"], ["optimizer.lr=1e-5"], ["batch.prompts=5"]]
+    others = [["seed=1"], ["advantage=grpo"], ["optimizer.lr=1e-5"], ["batch.prompts_per_step=5"]]
     hashes = {config_hash(composed(*overrides, "run_dir=a", "model=folder", "model.path=x")) for overrides in others}
     assert len(hashes | {first}) == 5

@@ -1,18 +1,18 @@
-"""What the benchmarks share: everything of `g2rpo.interfaces.Benchmark` that follows from `row`, `question` and `judgement`."""
+"""What the benchmarks share: everything of `g2rpo.interfaces.Benchmark` that follows from `row`, `question` and `judgment`."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from g2rpo.benchmark.published import Published
-from g2rpo.records import Judgement, Prompt
+from g2rpo.records import Judgment, Prompt
 
 Judge = Callable[[str], str]
 """A model that answers a grading prompt; `g2rpo.scoring.option.FAILED` in its answer says that it could not."""
 
 
 class BenchmarkBase:
-    """A benchmark that says with `row`, `question` and `judgement` what is its own.
+    """A benchmark that says with `row`, `question` and `judgment` what is its own.
 
     `sources` tells each kind of `rows` where this benchmark's records are: `{"hub": {"path": ..., "splits": [...]}, "tsv": {...}}`.
     """
@@ -51,9 +51,9 @@ class BenchmarkBase:
         """The text of the prompt."""
         raise NotImplementedError(f"{type(self).__name__}.question")
 
-    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
         """The verdict on one completion."""
-        raise NotImplementedError(f"{type(self).__name__}.judgement")
+        raise NotImplementedError(f"{type(self).__name__}.judgment")
 
     def prompt(self, row: Mapping[str, Any], *, protocol: str = "paper") -> Prompt:
         """What the policy is asked. Its id is `<name>/<id of the row>`."""
@@ -75,8 +75,8 @@ class BenchmarkBase:
         return self.answer_type
 
     def score(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> float:
-        """The judgement's score, in [0, 1]."""
-        return self.judgement(completion, row, protocol=protocol, judge=judge).score
+        """The judgment's score, in [0, 1]."""
+        return self.judgment(completion, row, protocol=protocol, judge=judge).score
 
     def score_group(self, completions: Sequence[str], rows: Sequence[Mapping[str, Any]], *, protocol: str = "paper") -> float:
         """The mean over the rows; of a single row its score."""

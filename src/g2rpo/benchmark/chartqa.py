@@ -7,7 +7,7 @@ from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import first, list_of, needed, row_of, text_of
 from g2rpo.benchmark.multiple_choice import UNREAD
 from g2rpo.benchmark.published import Published
-from g2rpo.records import Judgement, Prompt
+from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.chart import same_chart_answer
 from g2rpo.scoring.number import relaxed_match
 from g2rpo.scoring.prediction import clean
@@ -48,7 +48,7 @@ class ChartQA(BenchmarkBase):
         """VLMEvalKit's prompt."""
         return f"{row['question']}\nAnswer the question using a single word or phrase."
 
-    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
         """The best over the gold answers, of which a list-like one holds several."""
         self.check_protocol(protocol)
         text = clean(completion) if protocol == "robust" else completion.strip()
@@ -57,7 +57,7 @@ class ChartQA(BenchmarkBase):
         golds = list_of(row["answer"])
         golds = [row["answer"]] if golds is None else golds
         match = same_chart_answer if protocol == "robust" else relaxed_match
-        return Judgement(score=float(any(match(text, str(gold)) for gold in golds)), parsed=True, answer=text[:200])
+        return Judgment(score=float(any(match(text, str(gold)) for gold in golds)), parsed=True, answer=text[:200])
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
         """The Hub's columns."""

@@ -10,7 +10,7 @@ from g2rpo.benchmark.columns import first, images_of, needed, row_of, text_of
 from g2rpo.benchmark.grading import ask, chart_prompt, json_reply
 from g2rpo.benchmark.multiple_choice import UNREAD
 from g2rpo.benchmark.published import Published
-from g2rpo.records import Judgement, Prompt
+from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.prediction import clean, plain
 from g2rpo.scoring.quantity import exact_number, final_number
 
@@ -79,7 +79,7 @@ class CharXivRQ(BenchmarkBase):
         exact = "an exact integer" if not decimals else f"a number with {decimals} decimal places"
         return f"{row['question']}\n{INSTRUCTIONS.get(row['inst_category'], f'* Your final answer must be {exact}.')}"
 
-    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
         """The judge's verdict, in JSON; without a judge nothing can be told, except under `robust`."""
         self.check_protocol(protocol)
         text = clean(completion) if protocol == "robust" else completion
@@ -118,7 +118,7 @@ class CharXivRQ(BenchmarkBase):
         ]
 
 
-def _read(reply: str, *, lenient: bool) -> Judgement | None:
+def _read(reply: str, *, lenient: bool) -> Judgment | None:
     """What the judge says; None where its reply is not the JSON that was asked for. The key must be `extracted_answer`."""
     content = json_reply(reply, lenient=lenient)
     if content is None or "score" not in content or not ("extracted_answer" in content or (lenient and "extract_answer" in content)):
@@ -130,17 +130,17 @@ def _read(reply: str, *, lenient: bool) -> Judgement | None:
     if not 0 <= score <= 1:
         return None
     answer = text_of(content.get("extracted_answer", content.get("extract_answer")))
-    return Judgement(score=score, parsed=True, answer=answer[:200], by="judge")
+    return Judgment(score=score, parsed=True, answer=answer[:200], by="judge")
 
 
-def _by_rule(text: str, row: Mapping[str, Any]) -> Judgement:
+def _by_rule(text: str, row: Mapping[str, Any]) -> Judgment:
     gold = row["answer"]
     wanted = exact_number(gold)
     if wanted is not None and int(row.get("inst_category") or 3) > 2:
         got = exact_number(text)
         got = final_number(text) if got is None else got
-        return UNREAD if got is None else Judgement(score=float(abs(got - wanted) <= 1e-9 * abs(wanted)), parsed=True, answer=f"{got:g}")
-    return Judgement(score=float(_terms(text[-_LONGEST:]) == _terms(gold)), parsed=True, answer=text[:200])
+        return UNREAD if got is None else Judgment(score=float(abs(got - wanted) <= 1e-9 * abs(wanted)), parsed=True, answer=f"{got:g}")
+    return Judgment(score=float(_terms(text[-_LONGEST:]) == _terms(gold)), parsed=True, answer=text[:200])
 
 
 def _terms(text: str) -> frozenset[str]:

@@ -7,13 +7,13 @@ from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import list_of, needed, row_of, text_of
 from g2rpo.benchmark.multiple_choice import UNREAD
 from g2rpo.benchmark.published import Published
-from g2rpo.records import Judgement, Prompt
+from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.prediction import clean
 from g2rpo.scoring.text import anls
 
 
 class DocVQA(BenchmarkBase):
-    """Average normalised Levenshtein similarity, best over the gold answers, 0 below a half. `robust` cleans the completion first."""
+    """Average normalized Levenshtein similarity, best over the gold answers, 0 below a half. `robust` cleans the completion first."""
 
     name = "docvqa"
     task = "document"
@@ -46,7 +46,7 @@ class DocVQA(BenchmarkBase):
         """VLMEvalKit's prompt."""
         return f"{row['question']}\nAnswer the question using a single word or phrase."
 
-    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
         """Under `paper` outer spaces stay, as in VLMEvalKit: they raise the score of a partial match."""
         self.check_protocol(protocol)
         text = clean(completion).strip("\"'*` ") if protocol == "robust" else completion
@@ -54,7 +54,7 @@ class DocVQA(BenchmarkBase):
             return UNREAD
         golds = list_of(row["answer"])
         score = anls(text, [str(row["answer"])] if golds is None else [str(gold) for gold in golds])
-        return Judgement(score=score, parsed=True, answer=text[:200])
+        return Judgment(score=score, parsed=True, answer=text[:200])
 
     def subscores(self, row: Mapping[str, Any]) -> list[str]:
         """One for each kind a question has: `question_types/table/list`."""

@@ -9,7 +9,7 @@ from g2rpo.benchmark.demo import question_alone, shuffled_options
 from g2rpo.benchmark.grading import ask, grade_prompt
 from g2rpo.benchmark.multiple_choice import UNREAD, MultipleChoice, judge_option, options_of
 from g2rpo.benchmark.published import Published
-from g2rpo.records import Judgement, Prompt
+from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.prediction import without_thinking
 from g2rpo.scoring.spatial_option import spatial_option
 
@@ -37,7 +37,7 @@ class EmbSpatial(MultipleChoice):
         listed = "".join(f"{letter}: {text}\n" for letter, text in options_of(row).items())
         return f"Question: {row['question']}\nOptions:\n{listed}Give me the answer letter directly. The best answer is:"
 
-    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
         """With a judge its grade decides: A is right, B wrong, C no answer. Where it fails or says anything else, the rules do."""
         self.check_protocol(protocol)
         if not completion.strip():
@@ -48,7 +48,7 @@ class EmbSpatial(MultipleChoice):
         if protocol == "robust":
             return judge_option(completion, row, options_of(row), row["answer"], robust=True)
         letter = spatial_option(completion)
-        return UNREAD if letter is None else Judgement(score=float(letter == spatial_option(row["answer"])), parsed=True, answer=letter)
+        return UNREAD if letter is None else Judgment(score=float(letter == spatial_option(row["answer"])), parsed=True, answer=letter)
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
         """The Hub's columns, from questions with options only: the answer is the number of an option, from 0."""
@@ -68,9 +68,9 @@ class EmbSpatial(MultipleChoice):
         ]
 
 
-def _graded(completion: str, row: Mapping[str, Any], judge: Judge) -> Judgement | None:
+def _graded(completion: str, row: Mapping[str, Any], judge: Judge) -> Judgment | None:
     reply = ask(judge, grade_prompt(text_of(row.get("question")), options_of(row), completion, row["answer"]))
     grade = "" if reply is None else without_thinking(reply).strip()
     if grade[:1] not in ("A", "B", "C") or grade[1:2].isalnum():
         return None
-    return Judgement(score=float(grade[0] == "A"), parsed=grade[0] != "C", answer=spatial_option(completion) or "", by="judge")
+    return Judgment(score=float(grade[0] == "A"), parsed=grade[0] != "C", answer=spatial_option(completion) or "", by="judge")

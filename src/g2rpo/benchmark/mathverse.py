@@ -12,7 +12,7 @@ from g2rpo.benchmark.demo import LETTERS
 from g2rpo.benchmark.grading import ask, extraction_prompt, same_answer_prompt
 from g2rpo.benchmark.multiple_choice import UNREAD
 from g2rpo.benchmark.published import Published
-from g2rpo.records import Judgement, Prompt
+from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.option import infer_option, read_option
 from g2rpo.scoring.prediction import clean, plain
 from g2rpo.scoring.quantity import exact_number, final_number, same_value
@@ -62,7 +62,7 @@ class MathVerse(BenchmarkBase):
         """The question as it is under `paper`, MathVerse's own chain-of-thought query otherwise."""
         return str(row["question"] if protocol == "paper" else row.get("query_cot") or row["question"])
 
-    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
         """Equal texts are right without a judge; a judge's verdict must be exactly 1 or 0."""
         self.check_protocol(protocol)
         if protocol == "official":
@@ -148,33 +148,33 @@ def _extracted(text: str, row: Mapping[str, Any]) -> str:
     return text[ends[-1] :].strip().partition("\n")[0].strip() if ends[-1] else text.strip()
 
 
-def _paper(text: str, row: Mapping[str, Any]) -> Judgement:
+def _paper(text: str, row: Mapping[str, Any]) -> Judgment:
     answer = _extracted(text, row)
-    return Judgement(score=float(answer.strip() == row["answer"].strip()), parsed=True, answer=answer[:200])
+    return Judgment(score=float(answer.strip() == row["answer"].strip()), parsed=True, answer=answer[:200])
 
 
-def _judged(text: str, row: Mapping[str, Any], judge: Judge, verdict: Judgement) -> Judgement:
+def _judged(text: str, row: Mapping[str, Any], judge: Judge, verdict: Judgment) -> Judgment:
     """Extraction, equality, then the judge's comparison. Where the judge fails, the verdict of the rules stands."""
     question = text_of(row.get("question_for_eval") or row.get("question"))
     extraction = ask(judge, extraction_prompt(question, text, "the option letter or the value"))
     if extraction is None:
         return verdict
     if extraction.strip() == row["answer"].strip():
-        return Judgement(score=1.0, parsed=True, answer=extraction.strip()[:200], by="judge")
+        return Judgment(score=1.0, parsed=True, answer=extraction.strip()[:200], by="judge")
     reply = ask(judge, same_answer_prompt(question, extraction, row["answer"]))
     if reply is None or reply.strip() not in ("0", "1"):
         return verdict
-    return Judgement(score=float(reply.strip()), parsed=extraction.strip() != "null", answer=extraction.strip()[:200], by="judge")
+    return Judgment(score=float(reply.strip()), parsed=extraction.strip() != "null", answer=extraction.strip()[:200], by="judge")
 
 
-def _official(completion: str, row: Mapping[str, Any], judge: Judge | None) -> Judgement:
+def _official(completion: str, row: Mapping[str, Any], judge: Judge | None) -> Judgment:
     """Without a judge nothing is extracted; an extraction that is handed in is compared as it is, spaces included (`quick_match`)."""
     if row.get("extraction_is_completion"):
-        return Judgement(score=float(completion == row["answer"]), parsed=bool(completion.strip()), answer=completion[:200])
+        return Judgment(score=float(completion == row["answer"]), parsed=bool(completion.strip()), answer=completion[:200])
     return UNREAD if judge is None or not completion.strip() else _judged(completion, row, judge, UNREAD)
 
 
-def _robust(text: str, row: Mapping[str, Any]) -> Judgement:
+def _robust(text: str, row: Mapping[str, Any]) -> Judgment:
     """Letters for options, whose text counts too; else equal values, the gold's unit left out."""
     gold = row["answer"].strip()
     if _is_choice(row):
@@ -185,10 +185,10 @@ def _robust(text: str, row: Mapping[str, Any]) -> Judgement:
             texts = [text] if number is None else [text, repr(number)]
             found = [name for name, option in options.items() if option and any(same_value(form, option) for form in texts)]
             letter = found[0] if len(found) == 1 else None
-        return UNREAD if letter is None else Judgement(score=float(letter == gold), parsed=True, answer=letter)
+        return UNREAD if letter is None else Judgment(score=float(letter == gold), parsed=True, answer=letter)
     answer = _extracted(text, row)
     right = same_value(text, gold) or same_value(answer, gold)
     if not right and exact_number(plain(gold).rstrip("°")) is not None and len(answer.split()) > 1:
         number = final_number(text)
         right = number is not None and same_value(repr(number), gold)
-    return Judgement(score=float(right), parsed=True, answer=answer[:200])
+    return Judgment(score=float(right), parsed=True, answer=answer[:200])

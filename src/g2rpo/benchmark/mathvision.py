@@ -11,7 +11,7 @@ from g2rpo.benchmark.columns import choices_of, first, needed, row_of, text_of
 from g2rpo.benchmark.grading import ask, extraction_prompt
 from g2rpo.benchmark.multiple_choice import UNREAD, options_of
 from g2rpo.benchmark.published import Published
-from g2rpo.records import Judgement, Prompt
+from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.arithmetic import latex_value, python_value
 from g2rpo.scoring.mathvision import official_answer, official_equal
 from g2rpo.scoring.option import REFUSAL, infer_option, read_option
@@ -68,7 +68,7 @@ class MathVision(BenchmarkBase):
             f'only one letter is allowed in the "\\boxed{{}}".\n{text}'
         )
 
-    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
         """By rules; a judge only extracts an answer where they find none, under `official` never."""
         self.check_protocol(protocol)
         if not completion.strip() and (judge is None or protocol != "paper"):
@@ -76,7 +76,7 @@ class MathVision(BenchmarkBase):
         if protocol == "official":
             answer = official_answer(completion)
             values = [row["answer"], *([options_of(row)[row["answer"]]] if row.get("choices") else [])]
-            return Judgement(score=float(any(official_equal(gold, answer) for gold in values)), parsed=bool(answer), answer=answer[:200])
+            return Judgment(score=float(any(official_equal(gold, answer) for gold in values)), parsed=bool(answer), answer=answer[:200])
         text = clean(completion) if protocol == "robust" else completion
         read = _robust if protocol == "robust" else _paper
         verdict = read(text, row)
@@ -89,7 +89,7 @@ class MathVision(BenchmarkBase):
         if reply is None:
             return verdict
         again = read(clean(reply) if protocol == "robust" else reply, row)
-        return Judgement(score=again.score, parsed=again.parsed, answer=again.answer, by="judge")
+        return Judgment(score=again.score, parsed=again.parsed, answer=again.answer, by="judge")
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
         """The Hub's columns."""
@@ -108,7 +108,7 @@ class MathVision(BenchmarkBase):
         ]
 
 
-def _paper(text: str, row: Mapping[str, Any]) -> Judgement:
+def _paper(text: str, row: Mapping[str, Any]) -> Judgment:
     """VLMEvalKit's check: the first box, if any, up to its first closing brace."""
     _, box, rest = text.partition("\\boxed{")
     text = rest.partition("}")[0] if box and "}" in rest else text
@@ -116,8 +116,8 @@ def _paper(text: str, row: Mapping[str, Any]) -> Judgement:
         letter = infer_option(text, options_of(row))
         if letter is None:
             return UNREAD
-        return Judgement(score=float(letter == row["answer"].strip()), parsed=letter != REFUSAL, answer=letter)
-    return Judgement(score=float(_equal(text, row["answer"])), parsed=bool(text.strip()), answer=text.strip()[:200])
+        return Judgment(score=float(letter == row["answer"].strip()), parsed=letter != REFUSAL, answer=letter)
+    return Judgment(score=float(_equal(text, row["answer"])), parsed=bool(text.strip()), answer=text.strip()[:200])
 
 
 def _equal(answer: str, gold: str) -> bool:
@@ -132,7 +132,7 @@ def _equal(answer: str, gold: str) -> bool:
     return False
 
 
-def _robust(text: str, row: Mapping[str, Any]) -> Judgement:
+def _robust(text: str, row: Mapping[str, Any]) -> Judgment:
     if not text:
         return UNREAD
     if row.get("choices"):
@@ -141,10 +141,10 @@ def _robust(text: str, row: Mapping[str, Any]) -> Judgement:
         if letter is None:
             found = [name for name, option in options.items() if same_value(text, option)]
             letter = found[0] if len(found) == 1 else None
-        return UNREAD if letter is None else Judgement(score=float(letter == row["answer"].strip()), parsed=True, answer=letter)
+        return UNREAD if letter is None else Judgment(score=float(letter == row["answer"].strip()), parsed=True, answer=letter)
     gold = clean(row["answer"].replace("\x0crac", "\\frac"))
     right = same_value(text, gold) or text == row["answer"].strip()
     if not right and exact_number(gold) is not None and exact_number(text) is None:
         number = final_number(text)
         right = number is not None and same_value(repr(number), gold)
-    return Judgement(score=float(right), parsed=True, answer=text[:200])
+    return Judgment(score=float(right), parsed=True, answer=text[:200])

@@ -9,7 +9,7 @@ from g2rpo.benchmark.columns import choices_of, first, list_of, needed, row_of, 
 from g2rpo.benchmark.grading import ask, extraction_prompt
 from g2rpo.benchmark.multiple_choice import UNREAD
 from g2rpo.benchmark.published import Published
-from g2rpo.records import Judgement, Prompt
+from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.option import REFUSAL, infer_option, lettered, read_option
 from g2rpo.scoring.prediction import clean
 from g2rpo.scoring.quantity import exact_number, final_number, numbers, same_words
@@ -89,7 +89,7 @@ class MathVista(BenchmarkBase):
         listed = "".join(f"\n({letter}) {text}" for letter, text in lettered(row["choices"]).items())
         return f"{hint}Question: {row['question']}{unit}" + (f"\nChoices:{listed}" if listed else "")
 
-    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
         """The verdict by the rules of `protocol`; where they read nothing, of what the judge extracts."""
         self.check_protocol(protocol)
         if protocol == "official":
@@ -103,7 +103,7 @@ class MathVista(BenchmarkBase):
         if reply is None:
             return verdict
         again = read(clean(reply), row) if protocol == "robust" else _paper(reply, row, final=True)
-        return Judgement(score=again.score, parsed=again.parsed, answer=again.answer, by="judge")
+        return Judgment(score=again.score, parsed=again.parsed, answer=again.answer, by="judge")
 
     def subscores(self, row: Mapping[str, Any]) -> list[str]:
         """Task, question and answer type, and one for each skill."""
@@ -146,13 +146,13 @@ def _letter(row: Mapping[str, Any]) -> str:
     return given or next((letter for letter, text in lettered(list_of(row["choices"]) or []).items() if text == row["answer"]), "")
 
 
-def _paper(text: str, row: Mapping[str, Any], *, final: bool = False) -> Judgement:
+def _paper(text: str, row: Mapping[str, Any], *, final: bool = False) -> Judgment:
     """As VLMEvalKit checks a text. Before the judge a right number 0 counts as nothing read; a list is never right."""
     if row["question_type"] == "multi_choice":
         letter = infer_option(text, lettered(list_of(row["choices"]) or []))
         if letter is None:
             return UNREAD
-        return Judgement(score=float(letter == _letter(row)), parsed=letter != REFUSAL, answer=letter)
+        return Judgment(score=float(letter == _letter(row)), parsed=letter != REFUSAL, answer=letter)
     read: type[int] | type[float] | None = {"integer": int, "float": float}.get(row["answer_type"])
     if read is None:
         return UNREAD
@@ -161,10 +161,10 @@ def _paper(text: str, row: Mapping[str, Any], *, final: bool = False) -> Judgeme
     except (ValueError, OverflowError):
         return UNREAD
     right = value == gold and (final or bool(value))
-    return Judgement(score=float(right), parsed=True, answer=str(value) if right else "")
+    return Judgment(score=float(right), parsed=True, answer=str(value) if right else "")
 
 
-def _official(completion: str, row: Mapping[str, Any], judge: Judge | None) -> Judgement:
+def _official(completion: str, row: Mapping[str, Any], judge: Judge | None) -> Judgment:
     extraction, by = (completion, "rule") if row.get("extraction_is_completion") else _official_extraction(completion, row, judge)
     kind, value = row["answer_type"], extraction.strip()
     if row["question_type"] == "multi_choice":
@@ -176,7 +176,7 @@ def _official(completion: str, row: Mapping[str, Any], judge: Judge | None) -> J
             return UNREAD
     elif not extraction:
         return UNREAD
-    return Judgement(score=float(value == row["answer"]), parsed=bool(extraction.strip()), answer=value, by=by)
+    return Judgment(score=float(value == row["answer"]), parsed=bool(extraction.strip()), answer=value, by=by)
 
 
 def _official_extraction(completion: str, row: Mapping[str, Any], judge: Judge | None) -> tuple[str, str]:
@@ -206,16 +206,16 @@ def _official_choice(extraction: str, choices: list[str]) -> str:
     return min(choices, key=lambda choice: edit_distance(choice, extraction), default="")
 
 
-def _robust(text: str, row: Mapping[str, Any]) -> Judgement:
+def _robust(text: str, row: Mapping[str, Any]) -> Judgment:
     """Options by letter or text; numbers wherever they stand, rounded to the asked decimals; lists item by item."""
     if row["question_type"] == "multi_choice":
         letter = read_option(text, lettered(list_of(row["choices"]) or []))
-        return UNREAD if letter is None else Judgement(score=float(letter == _letter(row)), parsed=True, answer=letter)
+        return UNREAD if letter is None else Judgment(score=float(letter == _letter(row)), parsed=True, answer=letter)
     kind = row["answer_type"]
     if kind == "list":
         return _robust_list(text, row)
     if kind not in ("integer", "float"):
-        return Judgement(score=float(same_words(text, row["answer"])), parsed=True, answer=text[:200]) if text else UNREAD
+        return Judgment(score=float(same_words(text, row["answer"])), parsed=True, answer=text[:200]) if text else UNREAD
     gold, got = exact_number(row["answer"]), exact_number(text)
     got = final_number(text) if got is None else got
     if got is None or gold is None:
@@ -223,10 +223,10 @@ def _robust(text: str, row: Mapping[str, Any]) -> Judgement:
     decimals = row.get("precision")
     decimals = 0 if kind == "integer" else len(row["answer"].partition(".")[2]) if decimals is None else int(decimals)
     right = got == gold if kind == "integer" else abs(round(got, decimals) - round(gold, decimals)) < 10.0 ** -(decimals + 3)
-    return Judgement(score=float(right), parsed=True, answer=f"{got:g}")
+    return Judgment(score=float(right), parsed=True, answer=f"{got:g}")
 
 
-def _robust_list(text: str, row: Mapping[str, Any]) -> Judgement:
+def _robust_list(text: str, row: Mapping[str, Any]) -> Judgment:
     listed = _LIST.findall(text[-_LONGEST:])
     got, gold = numbers(listed[-1][1:-1] if listed else text), numbers(row["answer"][1:-1])
-    return Judgement(score=float(got == gold), parsed=True, answer=str(got)) if got else UNREAD
+    return Judgment(score=float(got == gold), parsed=True, answer=str(got)) if got else UNREAD

@@ -8,7 +8,7 @@ from g2rpo.benchmark.columns import choices_of, images_of, list_of, needed, row_
 from g2rpo.benchmark.demo import letter_of, question_alone, shuffled_options
 from g2rpo.benchmark.multiple_choice import UNREAD, ask_options, gold_letter, judge_option, options_of
 from g2rpo.benchmark.published import Published
-from g2rpo.records import Judgement, Prompt
+from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.mmmu import official_option, open_candidates, open_match
 from g2rpo.scoring.prediction import clean
 from g2rpo.scoring.quantity import exact_number, final_number, same_value, same_words
@@ -65,7 +65,7 @@ class MMMU(BenchmarkBase):
         listed = "\n".join(f"({letter}) {text}" for letter, text in options.items())
         return f"{row['question']}\n\n{listed}\n\nAnswer with the option's letter from the given choices directly."
 
-    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
         """Options by letter; open answers by `protocol`."""
         self.check_protocol(protocol)
         if protocol == "paper":
@@ -76,7 +76,7 @@ class MMMU(BenchmarkBase):
         if protocol == "robust":
             return judge_option(completion, row, options_of(row), row["answer"], robust=True, judge=judge)
         letter = official_option(completion, options_of(row))
-        return UNREAD if letter is None else Judgement(score=float(letter == row["answer"]), parsed=True, answer=letter)
+        return UNREAD if letter is None else Judgment(score=float(letter == row["answer"]), parsed=True, answer=letter)
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
         """The Hub's columns; every sixth question is open."""
@@ -112,13 +112,13 @@ def _hidden_options(answer: Any) -> tuple[str, dict[str, str]]:
     return (text if len(text) == 1 and text in _LETTERS else "A"), {"A": text, "B": "Other Answers"}
 
 
-def _official_open(completion: str, row: Mapping[str, Any]) -> Judgement:
+def _official_open(completion: str, row: Mapping[str, Any]) -> Judgment:
     match = open_match(sorted(open_candidates(completion), key=str), _golds(row))
     answer = "" if match is None else str(match)
-    return Judgement(score=float(match is not None), parsed=bool(completion.strip()), answer=answer)
+    return Judgment(score=float(match is not None), parsed=bool(completion.strip()), answer=answer)
 
 
-def _robust_open(text: str, row: Mapping[str, Any]) -> Judgement:
+def _robust_open(text: str, row: Mapping[str, Any]) -> Judgment:
     """The answer itself, or what follows the last `answer is`, `is` or `=`; of a sentence its number where the gold is one."""
     if not text:
         return UNREAD
@@ -126,7 +126,7 @@ def _robust_open(text: str, row: Mapping[str, Any]) -> Judgement:
     cut = max(tail.lower().rfind(turn) + len(turn) if turn in tail.lower() else 0 for turn in _TURNS)
     short = tail[cut:].strip()
     right = any(_same(text, gold) or _same(short, gold) for gold in _golds(row))
-    return Judgement(score=float(right), parsed=True, answer=short[:200])
+    return Judgment(score=float(right), parsed=True, answer=short[:200])
 
 
 def _same(answer: str, gold: str) -> bool:

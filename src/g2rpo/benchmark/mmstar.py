@@ -9,7 +9,7 @@ from g2rpo.benchmark.columns import choices_of, needed, text_of
 from g2rpo.benchmark.demo import LETTERS, letter_of, question_alone, shuffled_options
 from g2rpo.benchmark.multiple_choice import MultipleChoice
 from g2rpo.benchmark.published import Published
-from g2rpo.records import Judgement, Prompt
+from g2rpo.records import Judgment, Prompt
 
 _OPENINGS = ("", "(", "option ", "the answer is ")
 _EMBEDDED = re.compile(r"\n\s*Options:\s*(A:.*)$", re.DOTALL)
@@ -40,13 +40,13 @@ class MMStar(MultipleChoice):
         question, choices = split_question(text_of(needed(self.name, record, "question")))
         return super().row({**record, "question": question, "choices": choices})
 
-    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
         """`official` looks at the beginning only: a letter, in either case, even as the first of a word (`Both` is B)."""
         if protocol != "official":
-            return super().judgement(completion, row, protocol=protocol, judge=judge)
+            return super().judgment(completion, row, protocol=protocol, judge=judge)
         text, gold = (part.lower().strip().replace("\n", " ") for part in (completion[:1000], row["answer"]))
         right = bool(gold) and any(text.startswith(opening + gold) for opening in _OPENINGS)
-        return Judgement(score=float(right), parsed=bool(text), answer=text[:1].upper())
+        return Judgment(score=float(right), parsed=bool(text), answer=text[:1].upper())
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
         """The TSV's columns."""

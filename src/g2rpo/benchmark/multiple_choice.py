@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import choices_of, list_of, needed, row_of, text_of
 from g2rpo.benchmark.grading import ask, option_prompt
-from g2rpo.records import Judgement
+from g2rpo.records import Judgment
 from g2rpo.scoring.option import REFUSAL, infer_option, lettered, read_option
 from g2rpo.scoring.prediction import clean
 
 _REQUEST = "Please select the correct answer from the options above. \n"
-UNREAD = Judgement(score=0.0, parsed=False)
+UNREAD = Judgment(score=0.0, parsed=False)
 
 
 class MultipleChoice(BenchmarkBase):
@@ -39,7 +39,7 @@ class MultipleChoice(BenchmarkBase):
         """VLMEvalKit's prompt: hint, question, options, and what to do."""
         return ask_options(row["question"], options_of(row), hint=row.get("hint"))
 
-    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
         """Right where the letter read is the row's. A judge is asked which option was meant only where the rules read nothing."""
         self.check_protocol(protocol)
         return judge_option(completion, row, options_of(row), row["answer"], robust=protocol == "robust", judge=judge)
@@ -47,7 +47,7 @@ class MultipleChoice(BenchmarkBase):
 
 def judge_option(
     completion: str, row: Mapping[str, Any], options: Mapping[str, str], gold: str, *, robust: bool, judge: Judge | None = None
-) -> Judgement:
+) -> Judgment:
     """The verdict on a choice among lettered options."""
     text = clean(completion) if robust else completion
     letter = read_option(text, options) if robust else infer_option(text, options)
@@ -57,7 +57,7 @@ def judge_option(
         letter, by = (None if reply is None else infer_option(reply, options)), "judge"
     if letter is None:
         return UNREAD
-    return Judgement(score=float(letter == gold.strip()), parsed=letter != REFUSAL, answer=letter, by=by)
+    return Judgment(score=float(letter == gold.strip()), parsed=letter != REFUSAL, answer=letter, by=by)
 
 
 def options_of(row: Mapping[str, Any]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import list_of, needed, row_of, text_of
 from g2rpo.benchmark.multiple_choice import UNREAD
 from g2rpo.benchmark.published import Published
-from g2rpo.records import Judgement, Prompt
+from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.prediction import clean, plain
 
 FORMULAS = "Handwritten Mathematical Expression Recognition"
@@ -55,7 +55,7 @@ class OCRBench(BenchmarkBase):
         """The question as it is."""
         return str(row["question"])
 
-    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
         """1 where one of the gold answers is there. In formulas spaces do not count and case does, elsewhere the other way round."""
         self.check_protocol(protocol)
         text = clean(completion) if protocol == "robust" else completion
@@ -67,7 +67,7 @@ class OCRBench(BenchmarkBase):
         occurs = _occurs_as_words if protocol == "robust" and not formula else _occurs
         read = _robust_formula if protocol == "robust" and formula else _formula if formula else _line
         right = any(occurs(read(str(gold)), read(text)) for gold in golds)
-        return Judgement(score=float(right), parsed=True, answer=text[:200])
+        return Judgment(score=float(right), parsed=True, answer=text[:200])
 
     def subscores(self, row: Mapping[str, Any]) -> list[str]:
         """The category, and the published group it belongs to."""

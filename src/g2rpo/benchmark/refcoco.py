@@ -14,7 +14,7 @@ from g2rpo.benchmark.columns import first, identity, needed, text_of
 from g2rpo.benchmark.demo import named_object
 from g2rpo.benchmark.picture import needed_image, size_px
 from g2rpo.benchmark.published import Published
-from g2rpo.records import Judgement, Prompt
+from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.box_text import GRID, Box, first_box, guessed_pixels, hits, in_order, loose_box, scaled, strict_box
 from g2rpo.scoring.boxes import finite_numbers
 from g2rpo.scoring.extract import json_object
@@ -85,7 +85,7 @@ class RefCoco(BenchmarkBase):
             return ASKED.format(f"<ref>{row['question']}</ref>").removesuffix(".")
         return f"{ASKED.format(row['question'])}\n{FORMAT}"
 
-    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
         """The verdict on one completion."""
         self.check_protocol(protocol)
         width, height, gold = _gold(row)
@@ -100,7 +100,7 @@ class RefCoco(BenchmarkBase):
             box = first_box(clean(completion))
             compared = None if box is None else in_order(self._permille(box, width, height))
         hit = compared is not None and hits(compared, gold)
-        return Judgement(score=float(hit), parsed=box is not None, answer="" if box is None else str([round(value, 4) for value in box]))
+        return Judgment(score=float(hit), parsed=box is not None, answer="" if box is None else str([round(value, 4) for value in box]))
 
     def _permille(self, box: Box, width: float, height: float) -> Box:
         if self.coordinates == "pixel":

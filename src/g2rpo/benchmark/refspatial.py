@@ -17,7 +17,7 @@ from g2rpo.benchmark.columns import identity, needed
 from g2rpo.benchmark.demo import box_shares, named_object
 from g2rpo.benchmark.picture import needed_image, size_px
 from g2rpo.benchmark.published import Published
-from g2rpo.records import Judgement, Prompt
+from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.points import Point, first_point, literal_points, pixel_areas, tagged_points
 from g2rpo.scoring.prediction import clean
 from g2rpo.scoring.regions import Mask
@@ -74,7 +74,7 @@ class RefSpatial(BenchmarkBase):
         """The category, and `set/without_unseen` for the two that are usually reported together."""
         return [*super().subscores(row), *(["set/without_unseen"] if row.get("category") in WITHOUT_UNSEEN else [])]
 
-    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
         """The verdict on one completion."""
         self.check_protocol(protocol)
         mask, text = _mask(row), clean(completion) if protocol == "robust" else spoken(completion)
@@ -82,7 +82,7 @@ class RefSpatial(BenchmarkBase):
             return _by_vlmevalkit(text, mask, str(row.get("source") or ""))
         if protocol == "official":
             areas = pixel_areas(text, mask.width, mask.height)
-            return Judgement(score=mask.share_of(areas or []), parsed=bool(areas), answer=_written(areas or []))
+            return Judgment(score=mask.share_of(areas or []), parsed=bool(areas), answer=_written(areas or []))
         point = first_point(text)
         return _judged([point] if point else [], float(point is not None and mask.has_share(point)))
 
@@ -106,7 +106,7 @@ class RefSpatial(BenchmarkBase):
         ]
 
 
-def _by_vlmevalkit(text: str, mask: Mask, source: str) -> Judgement:
+def _by_vlmevalkit(text: str, mask: Mask, source: str) -> Judgment:
     by_share, by_any = literal_points(text, mask.width, mask.height), tagged_points(text)
     inside = [mask.has(round(x), round(y)) for x, y in (mask.clipped(x * mask.width, y * mask.height) for x, y in by_share)]
     share = sum(inside) / len(inside) if inside else 0.0
@@ -118,8 +118,8 @@ def _by_vlmevalkit(text: str, mask: Mask, source: str) -> Judgement:
     return _judged(by_any if any_inside or not by_share else by_share, max(share, float(any_inside)))
 
 
-def _judged(points: Sequence[Point], score: float) -> Judgement:
-    return Judgement(score=score, parsed=bool(points), answer=_written(points))
+def _judged(points: Sequence[Point], score: float) -> Judgment:
+    return Judgment(score=score, parsed=bool(points), answer=_written(points))
 
 
 def _written(points: Sequence[Sequence[float]]) -> str:

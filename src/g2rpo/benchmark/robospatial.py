@@ -14,7 +14,7 @@ from g2rpo.benchmark.demo import box_shares, named_object
 from g2rpo.benchmark.picture import needed_image, size_px
 from g2rpo.benchmark.published import Published
 from g2rpo.benchmark.refspatial import POINT_INSTRUCTION
-from g2rpo.records import Judgement, Prompt
+from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.boxes import finite_numbers
 from g2rpo.scoring.points import Point, first_point, leading_point, literal_points, whole_value
 from g2rpo.scoring.prediction import clean
@@ -75,20 +75,20 @@ class RoboSpatial(BenchmarkBase):
             return str(row["question"])
         return f"{str(row['question']).partition(FORMAT_HINT)[0].rstrip()}\n\n{POINT_INSTRUCTION}"
 
-    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgement:
+    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
         """The verdict on one completion."""
         self.check_protocol(protocol)
         text = clean(completion) if protocol == "robust" else spoken(completion)
         if row["binary"]:
             word = (stated_yes_no if protocol == "robust" else leading_yes_no)(text)
-            return Judgement(score=float(word == str(row["answer"]).strip().lower()), parsed=word is not None, answer=word or "")
+            return Judgment(score=float(word == str(row["answer"]).strip().lower()), parsed=word is not None, answer=word or "")
         polygon = _polygon(row["answer"])
         if polygon is None:
             raise ValueError(f"row {row.get('id')}: answer: expected a list of at least three (x, y), got {row['answer']!r}")
         point = _point(text, row, protocol)
         contains = {"paper": crosses_odd_unguarded, "official": crosses_odd, "robust": covers}[protocol]
         inside = point is not None and contains(point, polygon)
-        return Judgement(score=float(inside), parsed=point is not None, answer="" if point is None else f"({point[0]:.4g}, {point[1]:.4g})")
+        return Judgment(score=float(inside), parsed=point is not None, answer="" if point is None else f"({point[0]:.4g}, {point[1]:.4g})")
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
         """The Hub's columns: two questions with yes or no for each one with a polygon."""

@@ -31,7 +31,7 @@ NUMBERS = (
     ("batch", "prompts"),
     ("batch", "group_size"),
     ("batch", "num_minibatches"),
-    ("batch", "micro_tokens"),
+    ("batch", "micro_batch_tokens"),
     ("rollout", "max_new_tokens"),
     ("rollout", "temperature"),
     ("loss", "clip_ratio_high"),

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from g2rpo.records import PromptBatch
-from g2rpo.stopwatch import stage
+from g2rpo.stopwatch import timed
 
 
 def prompt_positions(policy: Any, batch: PromptBatch) -> tuple[Int[Tensor, "3 p l"], Int[Tensor, " p"]]:
@@ -24,7 +24,7 @@ def prompt_positions(policy: Any, batch: PromptBatch) -> tuple[Int[Tensor, "3 p 
     return positions, batch.attention_mask.sum(1) + deltas[:, 0]
 
 
-@stage("vision")
+@timed("vision")
 def encode_images(policy: Any, batch: PromptBatch) -> dict[str, Any]:
     """One pass of the vision tower over all images of a batch; empty where the batch has none."""
     if batch.pixel_values is None:

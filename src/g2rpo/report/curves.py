@@ -26,7 +26,7 @@ class Part:
 
 def curve_parts(run: Run) -> list[Part]:
     """Return all sections with figures."""
-    parts = (_learning(run), _length(run), _entropy(run), _advantages(run), _equity(run), _optimization(run), _time(run))
+    parts = (_learning(run), _length(run), _entropy(run), _advantages(run), _gradient_conflict(run), _optimization(run), _time(run))
     return [part for part in parts if part is not None]
 
 
@@ -169,11 +169,11 @@ def quarters(draws: Draws) -> tuple[list[float], list[float]]:
     return [a for step, a in rows if step in early], [a for step, a in rows if step in late]
 
 
-def _equity(run: Run) -> Part | None:
-    figures = _by_task(run, "equity/grad_norm", "Gradient norm of each task alone", keep_zero=True)
-    figures += _plain(run, "Largest over smallest gradient norm of a task", [("equity/norm_ratio", "norm ratio")])
-    figures += _plain(run, "Smallest cosine between two tasks' gradients", [("equity/min_cosine", "cosine")])
-    pairs = {(a, b): mean(run.column(f"equity/cosine/{a}/{b}")[1]) for a in run.tasks for b in run.tasks}
+def _gradient_conflict(run: Run) -> Part | None:
+    figures = _by_task(run, "gradient/norm", "Gradient norm of each task alone", keep_zero=True)
+    figures += _plain(run, "Largest over smallest gradient norm of a task", [("gradient/norm_ratio", "norm ratio")])
+    figures += _plain(run, "Smallest cosine between two tasks' gradients", [("gradient/min_cosine", "cosine")])
+    pairs = {(a, b): mean(run.column(f"gradient/cosine/{a}/{b}")[1]) for a in run.tasks for b in run.tasks}
     known = {pair: cosine for pair, cosine in pairs.items() if math.isfinite(cosine)}
     figures += [plots.matrix("Cosine between two tasks' gradients, mean", run.tasks, known)] if known else []
     caption = (
@@ -181,7 +181,7 @@ def _equity(run: Run) -> Part | None:
         "update. Cosine 1: two tasks pull the same way; 0: they do not affect each other; below 0: "
         "they pull against each other."
     )
-    return Part(anchor="equity", title="Gradients of the tasks", caption=caption, large=figures) if figures else None
+    return Part(anchor="gradient_conflict", title="Gradients of the tasks", caption=caption, large=figures) if figures else None
 
 
 def _optimization(run: Run) -> Part:

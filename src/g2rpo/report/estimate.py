@@ -13,7 +13,7 @@ COLUMNS = {
     "without gradients": "time/old_logprobs_s",
     "forward": "time/forward_s",
     "backward": "time/backward_s",
-    "optimiser": "time/optimiser_s",
+    "optimizer": "time/optimizer_s",
 }
 """Stages of the estimate by their columns in metrics.csv."""
 

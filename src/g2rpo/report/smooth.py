@@ -1,4 +1,4 @@
-"""What makes a curve of single steps readable: averages of neighbours. A missing value is NaN and takes no part."""
+"""What makes a curve of single steps readable: averages of neighbors. A missing value is NaN and takes no part."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def mean(values: Sequence[float]) -> float:
 
 
 def bucket_size(count: int) -> int:
-    """How many neighbouring steps one point stands for.
+    """How many neighboring steps one point stands for.
 
     >>> bucket_size(120), bucket_size(1000)
     (1, 4)
@@ -27,7 +27,7 @@ def bucket_size(count: int) -> int:
 
 
 def bucketed(values: Sequence[float], size: int) -> list[float]:
-    """Means of `size` neighbours each; the last bucket may be smaller.
+    """Means of `size` neighbors each; the last bucket may be smaller.
 
     >>> bucketed([1.0, 3.0, 5.0], 2)
     [2.0, 5.0]

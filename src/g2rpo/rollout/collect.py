@@ -17,7 +17,7 @@ from g2rpo.records import TASKS, PromptBatch, Rollouts, Sampling, Scores
 from g2rpo.rollout.groups import generate_groups, group_means
 from g2rpo.rollout.join import cat_batches, cat_rollouts, cat_scores, select_groups
 from g2rpo.rollout.score import score_rollouts
-from g2rpo.stopwatch import stage
+from g2rpo.stopwatch import timed
 
 
 class OnlineFilter:
@@ -94,12 +94,12 @@ def collect(
 ) -> Collected:
     """Generates, judges and filters until all ranks together keep as many groups as their first batches have prompts.
 
-    Groups are taken in the order of the stream (draw, rank, row), so that which ones are learnt from does not depend on the number
+    Groups are taken in the order of the stream (draw, rank, row), so that which ones are learned from does not depend on the number
     of ranks; a rank may end up with more groups than another, or with none. Where not one group is kept in `max_draws` draws, the
     groups of the last draw are taken as they are (`Collected.empty`): they carry no advantage, but the step has its numbers.
     `group_size_of` names tasks whose groups have another size than `sampling` says.
     """
-    room = wanted = int(ranks.total(torch.tensor(len(first.prompts))))
+    room = wanted = int(ranks.all_reduce_sum(torch.tensor(len(first.prompts))))
     kept: list[tuple[PromptBatch, Rollouts, Scores, Bool[Tensor, " b"]]] = []
     drawn, kept_count = torch.zeros(len(TASKS), dtype=torch.long), torch.zeros(len(TASKS), dtype=torch.long)
     places: list[int] = []
@@ -107,15 +107,15 @@ def collect(
     draws = 0
     while room > 0 and draws < group_filter.max_draws:
         batch = more() if draws else first
-        with stage("decode"):
+        with timed("decode"):
             rollouts = generate_groups(engine, batch, sampling, group_size_of or {}, seed + draws)
         scored = score_rollouts(reward, batch.prompts, rollouts, failure_budget)
         accuracy = group_means(scored.scores.parts["accuracy"], rollouts.prompt, len(batch.prompts))
         keep = group_filter.keeps(accuracy)
-        accuracies |= dict(ranks.listed([(p.id, mean) for p, mean in zip(batch.prompts, accuracy.tolist(), strict=True)]))
-        drawn += ranks.total(_per_task(batch.task))
-        kept_count += ranks.total(_per_task(batch.task[keep]))
-        counts = ranks.listed([int(keep.sum())])
+        accuracies |= dict(ranks.all_gather_list([(p.id, mean) for p, mean in zip(batch.prompts, accuracy.tolist(), strict=True)]))
+        drawn += ranks.all_reduce_sum(_per_task(batch.task))
+        kept_count += ranks.all_reduce_sum(_per_task(batch.task[keep]))
+        counts = ranks.all_gather_list([int(keep.sum())])
         ahead = sum(counts[: ranks.rank()])
         rows = keep.nonzero()[: max(0, room - ahead), 0]
         places += range(wanted - room + ahead, wanted - room + ahead + len(rows))
@@ -125,7 +125,7 @@ def collect(
         draws += 1
     empty = not kept_count.sum()
     if empty:
-        counts = ranks.listed([len(batch.prompts)])
+        counts = ranks.all_gather_list([len(batch.prompts)])
         room = wanted - sum(counts)
         places = list(range(sum(counts[: ranks.rank()]), sum(counts[: ranks.rank() + 1])))
         kept = [(batch, rollouts, scored.scores, scored.failed)]

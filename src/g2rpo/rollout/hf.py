@@ -16,7 +16,7 @@ from g2rpo.policy.forward import encode_images, masked_logits, prompt_positions
 from g2rpo.policy.prefix_attention import knows_prefixes, use_prefix_attention
 from g2rpo.policy.prefix_cache import PrefixCache
 from g2rpo.records import PromptBatch, Rollouts, Sampling
-from g2rpo.stopwatch import stage
+from g2rpo.stopwatch import timed
 
 
 class HFEngine:
@@ -97,7 +97,7 @@ class _Decoder:
             hidden = self._step(tokens)
         raise AssertionError("max_new_tokens is at least 1")
 
-    @stage("prefill")
+    @timed("prefill")
     def _prefill(self) -> tuple[Float[Tensor, "b d"], Int[Tensor, " b"]]:
         positions, first = prompt_positions(self.policy, self.batch)
         cache = DynamicCache(config=self.policy.config.get_text_config())
@@ -115,7 +115,7 @@ class _Decoder:
         return output.last_hidden_state[:, -1].repeat_interleave(times, 0), first.repeat_interleave(times)
 
     def _sample(self, hidden: Float[Tensor, "n d"]) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
-        """One exponential over the vocabulary: drawing needs no normalised weights, and a log-probability only their sum."""
+        """One exponential over the vocabulary: drawing needs no normalized weights, and a log-probability only their sum."""
         forbidden = tuple(self.encoder.forbidden_token_ids)
         logits = masked_logits(self.policy.lm_head, hidden, forbidden, self.sampling.temperature)
         largest, greedy = logits.max(-1, keepdim=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from g2rpo.interfaces import Reward
 from g2rpo.records import Failed, Prompt, Rollouts, Scores
 from g2rpo.reward.workers.inline import score_each
-from g2rpo.stopwatch import stage
+from g2rpo.stopwatch import timed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +21,7 @@ class Scored:
     failed: Bool[Tensor, " b"]
 
 
-@stage("reward")
+@timed("reward")
 def score_rollouts(reward: Reward, prompts: Sequence[Prompt], rollouts: Rollouts, failure_budget: float) -> Scored:
     """Judges every completion.
 

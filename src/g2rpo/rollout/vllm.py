@@ -1,7 +1,7 @@
 """Completions by vLLM on the trainer's own devices: the group of a prompt shares one prefill and one pass of the vision tower.
 
 The engine lives in the trainer's process, or in a child process beside it: always there with several trainer processes, whose
-process group is no place for vLLM's, and there it can die and be started again. After every optimiser phase the weights go over,
+process group is no place for vLLM's, and there it can die and be started again. After every optimizer phase the weights go over,
 and a probe proves that they arrived. On a GPU the engine sleeps while the trainer updates.
 """
 
@@ -22,8 +22,8 @@ from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.serving_folder import dtype_name
 from g2rpo.rollout.sync_probe import MAX_GAP, SyncProbe
-from g2rpo.rollout.vllm_again import EngineLost, Lost, Tally, ask_until_answered
-from g2rpo.rollout.vllm_beside import EngineBeside, new_address
+from g2rpo.rollout.vllm_retry import EngineLost, Lost, Tally, ask_until_answered
+from g2rpo.rollout.vllm_subprocess import EngineBeside, new_address
 from g2rpo.rollout.vllm_host import Host
 from g2rpo.rollout.vllm_requests import Answer, Request, check_options, requests_of, rollouts_of, sampling_fields
 from g2rpo.rollout.vllm_sleep import Sleeper, finding_room
@@ -42,11 +42,11 @@ class VLLMEngine:
         max_model_len: Longest prompt and completion together, in tokens; None takes the model's own, which reserves memory for it.
         max_num_seqs: Completions written at once.
         max_images: Of one prompt, at most.
-        memory_frac: Share of a GPU's memory that the engine takes while it is awake.
+        gpu_memory_utilization: Share of a GPU's memory that the engine takes while it is awake.
         sleep: Whether the engine gives that memory back while the trainer updates (GPU only).
         enforce_eager: No CUDA graphs: slower, but starts at once. Always so on a CPU.
         own_process: Whether the engine of a single trainer process has a process of its own, too.
-        tensor_parallel: Neighbouring trainer processes that share one engine, which is spread over their devices.
+        tensor_parallel_size: Neighboring trainer processes that share one engine, which is spread over their devices.
         log_dir: Where an engine with a process of its own writes its log.
         start_s: Seconds until it must be up.
         timeout_s: Without a word from it, then it is started again.
@@ -57,27 +57,27 @@ class VLLMEngine:
 
     def __init__(
         self, *, max_new_tokens: int, temperature: float = 1.0, top_p: float = 1.0, max_model_len: int | None = None,
-        max_num_seqs: int = 256, max_images: int = 8, memory_frac: float = 0.4, sleep: bool = True, enforce_eager: bool = False,
-        own_process: bool = False, tensor_parallel: int = 1, log_dir: str = ".", start_s: float = 600.0, timeout_s: float = 600.0,
+        max_num_seqs: int = 256, max_images: int = 8, gpu_memory_utilization: float = 0.4, sleep: bool = True, enforce_eager: bool = False,
+        own_process: bool = False, tensor_parallel_size: int = 1, log_dir: str = ".", start_s: float = 600.0, timeout_s: float = 600.0,
         max_restarts: int = 3, max_sync_gap: float | None = None, tis_clip: float | None = 2.0,
     ) -> None:  # fmt: skip
         self.sampling = Sampling(group_size=1, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
         check_options(self.sampling, max_sync_gap)
-        whole = {"max_model_len": max_model_len, "max_num_seqs": max_num_seqs, "max_images": max_images, "tensor_parallel": tensor_parallel}
+        whole = {"max_model_len": max_model_len, "max_num_seqs": max_num_seqs, "max_images": max_images, "tensor_parallel_size": tensor_parallel_size}
         for name, value in whole.items():
             if value is not None and value < 1:
                 raise ValueError(f"rollout.{name}: expected at least 1, got {value}")
-        if not 0 < memory_frac < 1:
-            raise ValueError(f"rollout.memory_frac: expected a share in (0, 1), got {memory_frac}")
+        if not 0 < gpu_memory_utilization < 1:
+            raise ValueError(f"rollout.gpu_memory_utilization: expected a share in (0, 1), got {gpu_memory_utilization}")
         for name, seconds in {"start_s": start_s, "timeout_s": timeout_s}.items():
             if seconds <= 0:
                 raise ValueError(f"rollout.{name}: expected seconds above 0, got {seconds}")
         if max_restarts < 0:
             raise ValueError(f"rollout.max_restarts: expected 0 or more, got {max_restarts}")
         self.max_model_len, self.max_num_seqs, self.max_images = max_model_len, max_num_seqs, max_images
-        self.memory_frac, self.sleep, self.enforce_eager = memory_frac, sleep, enforce_eager
-        self.tensor_parallel, self.log_dir, self.start_s, self.timeout_s = tensor_parallel, Path(log_dir), start_s, timeout_s
-        self.beside = own_process or tensor_parallel > 1
+        self.gpu_memory_utilization, self.sleep, self.enforce_eager = gpu_memory_utilization, sleep, enforce_eager
+        self.tensor_parallel_size, self.log_dir, self.start_s, self.timeout_s = tensor_parallel_size, Path(log_dir), start_s, timeout_s
+        self.beside = own_process or tensor_parallel_size > 1
         self.max_restarts, self.max_sync_gap, self.tis_clip = max_restarts, max_sync_gap, tis_clip
         self._llm: Host | EngineBeside | None = None
         self._sleeper: Sleeper | None = None
@@ -86,12 +86,12 @@ class VLLMEngine:
         """Since when the probe has not been asked; empty where it has."""
         self._tally, self._freed_gib = Tally(), 0.0
 
-    def expect(self, num_processes: int) -> None:
+    def check_world_size(self, num_processes: int) -> None:
         """Several trainer processes want engines beside them, and groups that come out even."""
-        if num_processes % self.tensor_parallel:
+        if num_processes % self.tensor_parallel_size:
             raise ValueError(
-                f"rollout.tensor_parallel: expected a divisor of the number of trainer processes, {num_processes} (trainer.devices), "
-                f"got {self.tensor_parallel}"
+                f"rollout.tensor_parallel_size: expected a divisor of the number of trainer processes, {num_processes} (trainer.devices), "
+                f"got {self.tensor_parallel_size}"
             )
         self.beside |= num_processes > 1
 
@@ -131,20 +131,20 @@ class VLLMEngine:
         elif self._llm is not None:
             self._sync(f"after step {step}")
 
-    def rest(self) -> None:
+    def sleep(self) -> None:
         """Gives the GPU's memory to the trainer."""
         if not self.sleep:
             return
-        with ranks.together():  # a rank that shares another's engine has its memory back when that sleeps
+        with ranks.raise_on_all_ranks():  # a rank that shares another's engine has its memory back when that sleeps
             if self._sleeper is not None:
                 try:
-                    self._freed_gib = self._sleeper.rest().get("rollout/freed_gib", 0.0)
+                    self._freed_gib = self._sleeper.sleep().get("rollout/freed_gib", 0.0)
                 except EngineLost as error:
                     log.warning("lost when it was to sleep, and so asleep: %s", error)
 
     def metrics(self) -> dict[str, float]:
         """The last sync, what failed since the last call, and what sleeping freed: of all ranks."""
-        freed = float(ranks.largest(torch.tensor(self._freed_gib)))
+        freed = float(ranks.all_reduce_max(torch.tensor(self._freed_gib)))
         self._freed_gib = 0.0
         return self._tally.row() | ({"rollout/freed_gib": freed} if freed else {})
 
@@ -173,11 +173,11 @@ class VLLMEngine:
         if self._policy.device.type == "cuda":
             torch.cuda.empty_cache()  # an engine that is to wake up may be another rank's
         with shared_weights_folder(self._policy, self._encoder) as self._shared:
-            with ranks.together():
-                if ranks.rank() % self.tensor_parallel == 0:
+            with ranks.raise_on_all_ranks():
+                if ranks.rank() % self.tensor_parallel_size == 0:
                     self._renew()
-            doors = ranks.listed([(gethostname(), getattr(self._llm, "address", ""))])
-            with ranks.together():
+            doors = ranks.all_gather_list([(gethostname(), getattr(self._llm, "address", ""))])
+            with ranks.raise_on_all_ranks():
                 self._join(doors)
                 if self._probe.batch is not None:
                     self._prove(when)
@@ -199,9 +199,9 @@ class VLLMEngine:
 
     def _join(self, doors: list[tuple[str, str]]) -> None:
         """Reaches the engine of this rank's group, at the door of its first rank."""
-        host, address = doors[ranks.rank() // self.tensor_parallel * self.tensor_parallel]
+        host, address = doors[ranks.rank() // self.tensor_parallel_size * self.tensor_parallel_size]
         if host != gethostname():
-            raise ValueError(f"rollout.tensor_parallel: ranks that share an engine are on two machines, {host} and {gethostname()}")
+            raise ValueError(f"rollout.tensor_parallel_size: ranks that share an engine are on two machines, {host} and {gethostname()}")
         if self._llm is None:
             self._llm = self._engine_at(address)
         self._llm.connect()
@@ -249,17 +249,17 @@ class VLLMEngine:
     def _build(self) -> None:
         """The engine on the policy as it is."""
         device = self._policy.device
-        with self._folder() as folder, finding_room(device, self.memory_frac):
+        with self._folder() as folder, finding_room(device, self.gpu_memory_utilization):
             if self.beside:
                 self._llm = self._engine_at(new_address())
                 self._llm.start(folder)
             else:
                 self._llm = Host(str(folder), on_gpu=device.type == "cuda", options=self._options())
-        self._sleeper = Sleeper(self._llm, device=device, weights=self._policy, num_devices=self.tensor_parallel)
+        self._sleeper = Sleeper(self._llm, device=device, weights=self._policy, num_devices=self.tensor_parallel_size)
 
     def _engine_at(self, address: str) -> EngineBeside:
         return EngineBeside(
-            address=address, device=self._policy.device, num_devices=self.tensor_parallel, options=self._options(),
+            address=address, device=self._policy.device, num_devices=self.tensor_parallel_size, options=self._options(),
             log_file=self.log_dir / f"engine_rank{ranks.rank()}.log", start_s=self.start_s, timeout_s=self.timeout_s,
         )  # fmt: skip
 
@@ -270,9 +270,9 @@ class VLLMEngine:
             "limit_mm_per_prompt": {"image": self.max_images, "video": 0}, "enforce_eager": self.enforce_eager or not on_gpu,
         }  # fmt: skip
         if on_gpu:
-            options |= {"gpu_memory_utilization": self.memory_frac, "enable_sleep_mode": self.sleep}
-        if self.tensor_parallel > 1:  # the vision tower whole on each device: its heads need not be a multiple
-            options |= {"tensor_parallel_size": self.tensor_parallel, "mm_encoder_tp_mode": "data"}
+            options |= {"gpu_memory_utilization": self.gpu_memory_utilization, "enable_sleep_mode": self.sleep}
+        if self.tensor_parallel_size > 1:  # the vision tower whole on each device: its heads need not be a multiple
+            options |= {"tensor_parallel_size": self.tensor_parallel_size, "mm_encoder_tp_mode": "data"}
         return options
 
     @contextmanager

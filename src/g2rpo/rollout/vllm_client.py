@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from PIL import Image
 
-from g2rpo.rollout.vllm_again import EngineLost
+from g2rpo.rollout.vllm_retry import EngineLost
 from g2rpo.rollout.vllm_requests import Answer, Request
 
 START = "python -m g2rpo.rollout.serve MODEL --port 8000"

@@ -18,7 +18,7 @@ from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.serving_folder import dtype_name, write_serving_folder
 from g2rpo.rollout.sync_probe import MAX_GAP, SyncProbe
-from g2rpo.rollout.vllm_again import EngineLost, Lost, Tally, ask_until_answered
+from g2rpo.rollout.vllm_retry import EngineLost, Lost, Tally, ask_until_answered
 from g2rpo.rollout.vllm_client import START, ServerLost, VLLMClient
 from g2rpo.rollout.vllm_process import CPU_OPTIONS, ServerProcess
 from g2rpo.rollout.vllm_requests import Answer, check_options, requests_of, rollouts_of, sampling_fields
@@ -36,7 +36,7 @@ class VLLMServerEngine:
         urls: Servers that run already; empty starts one here.
         options: Of vLLM, for the server that is started here.
         weights_dir: Folder through which weights travel; every server must reach it under the same path.
-        requests_at_once: Prompts under way at a server.
+        max_concurrency: Prompts under way at a server.
         timeout_s: For the completions of one prompt.
         start_s: Seconds until a server must be up, when it is started or lost.
         max_restarts: In one rollout; then the run stops.
@@ -46,12 +46,12 @@ class VLLMServerEngine:
 
     def __init__(
         self, *, max_new_tokens: int, weights_dir: str, temperature: float = 1.0, top_p: float = 1.0, urls: Sequence[str] = (),
-        options: Sequence[str] = (), requests_at_once: int = 64, timeout_s: float = 600.0, start_s: float = 600.0, max_restarts: int = 3,
+        options: Sequence[str] = (), max_concurrency: int = 64, timeout_s: float = 600.0, start_s: float = 600.0, max_restarts: int = 3,
         max_sync_gap: float | None = None, tis_clip: float | None = 2.0,
     ) -> None:  # fmt: skip
         self.sampling = Sampling(group_size=1, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
         check_options(self.sampling, max_sync_gap)
-        for name, value in {"requests_at_once": requests_at_once, "timeout_s": timeout_s, "start_s": start_s}.items():
+        for name, value in {"max_concurrency": max_concurrency, "timeout_s": timeout_s, "start_s": start_s}.items():
             if value <= 0:
                 raise ValueError(f"rollout.{name}: expected a number above 0, got {value}")
         for url in urls:
@@ -60,7 +60,7 @@ class VLLMServerEngine:
         if urls and options:
             raise ValueError("rollout.options: are for a server that is started here; give them to the servers of rollout.urls yourself")
         self.clients = [VLLMClient(url=url, timeout_s=timeout_s) for url in urls]
-        self.options, self.weights_dir, self.requests_at_once = tuple(options), Path(weights_dir).resolve(), requests_at_once
+        self.options, self.weights_dir, self.max_concurrency = tuple(options), Path(weights_dir).resolve(), max_concurrency
         self.timeout_s, self.start_s, self.max_restarts = timeout_s, start_s, max_restarts
         self.max_sync_gap, self.tis_clip = max_sync_gap, tis_clip
         self.process: ServerProcess | None = None
@@ -68,7 +68,7 @@ class VLLMServerEngine:
         self._synced = self._proven = False
         self._tally = Tally()
 
-    def expect(self, num_processes: int) -> None:
+    def check_world_size(self, num_processes: int) -> None:
         """Any number may share servers that run elsewhere; one is started here for a single process alone."""
         if num_processes > 1 and not self.clients:
             raise ValueError(
@@ -110,7 +110,7 @@ class VLLMServerEngine:
                 self._prove(f"after step {step}")
             self._tally.sync_s = time.perf_counter() - start
 
-    def rest(self) -> None:
+    def sleep(self) -> None:
         """Nothing to do: a server has memory of its own."""
 
     def metrics(self) -> dict[str, float]:
@@ -133,7 +133,7 @@ class VLLMServerEngine:
                 except ServerLost as error:
                     log.warning("lost while its weights were changed: %s", error)
                     self._recover(client)
-        ranks.listed([])  # nobody goes on before the weights are there
+        ranks.all_gather_list([])  # nobody goes on before the weights are there
 
     def _prove(self, when: str) -> None:
         worst = 0.0
@@ -171,7 +171,7 @@ class VLLMServerEngine:
                 except ServerLost as error:
                     lost.append((client, error))
 
-            with ThreadPoolExecutor(min(len(missing), self.requests_at_once * len(clients))) as pool:
+            with ThreadPoolExecutor(min(len(missing), self.max_concurrency * len(clients))) as pool:
                 list(pool.map(complete, missing))
             return lost
 

@@ -11,7 +11,7 @@ from g2rpo.policy.adapter import is_adapter
 
 log = logging.getLogger("g2rpo")
 GIB = 2**30
-LOWER = "Lower rollout.memory_frac, or what the trainer holds: batch.micro_prompts, model.gradient_checkpointing=true"
+LOWER = "Lower rollout.gpu_memory_utilization, or what the trainer holds: batch.micro_batch_prompts, model.gradient_checkpointing=true"
 
 
 class Sleeper:
@@ -32,7 +32,7 @@ class Sleeper:
         self.asleep = False
         self._freed = 0
 
-    def rest(self) -> dict[str, float]:
+    def sleep(self) -> dict[str, float]:
         """Discards weights and cache, which the next sync brings back; returns how much that freed.
 
         Raises:
@@ -78,7 +78,7 @@ class Sleeper:
 
 
 @contextmanager
-def finding_room(device: torch.device, memory_frac: float) -> Iterator[None]:
+def finding_room(device: torch.device, gpu_memory_utilization: float) -> Iterator[None]:
     """An engine that finds no memory to start in says how much it wants, how much there is, and what to lower."""
     if device.type != "cuda":
         yield
@@ -88,9 +88,9 @@ def finding_room(device: torch.device, memory_frac: float) -> Iterator[None]:
         yield
     except (RuntimeError, ValueError, MemoryError) as error:
         free, total = torch.cuda.mem_get_info(device)
-        if free >= memory_frac * total and "out of memory" not in str(error):
+        if free >= gpu_memory_utilization * total and "out of memory" not in str(error):
             raise
         raise RuntimeError(
-            f"rollout: the engine wants {memory_frac * total / GIB:.2f} GiB of the GPU to start (rollout.memory_frac={memory_frac}), and "
+            f"rollout: the engine wants {gpu_memory_utilization * total / GIB:.2f} GiB of the GPU to start (rollout.gpu_memory_utilization={gpu_memory_utilization}), and "
             f"{free / GIB:.2f} GiB are free. {LOWER}. vLLM says: {error}"
         ) from error

@@ -36,13 +36,13 @@ def shared_weights_folder(policy: Any, encoder: QwenEncoder) -> Iterator[Path]:
     Every rank calls it, and none leaves it before all have read.
     """
     own = socket.gethostname()
-    hosts = ranks.listed([own])
+    hosts = ranks.all_gather_list([own])
     with ExitStack() as written:
         path = None
-        with ranks.together():
+        with ranks.raise_on_all_ranks():
             if hosts.index(own) == ranks.rank():
                 path = written.enter_context(weights_folder(policy, encoder))
-        yield ranks.listed([path])[hosts.index(own)]
+        yield ranks.all_gather_list([path])[hosts.index(own)]
 
 
 def _sweep(place: Path) -> None:

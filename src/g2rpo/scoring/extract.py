@@ -1,7 +1,7 @@
 """Which part of a completion is the answer, and does the completion keep the format the prompt asked for.
 
 The format is that of OpenVLThinker-v2: `<thinking> ... </thinking> <answer> ... </answer>` and nothing else. All functions take
-time linear in the length of the text: completions are written by a model that is being optimised, and may be anything.
+time linear in the length of the text: completions are written by a model that is being optimized, and may be anything.
 """
 
 import json

@@ -74,7 +74,7 @@ def character_accuracy(answer: str, gold: str) -> float:
 
 
 def anls(answer: str, golds: Iterable[str], threshold: float = 0.5) -> float:
-    """Average normalised Levenshtein similarity of one question (Biten et al. 2019): best over the gold answers, 0 below `threshold`.
+    """Average normalized Levenshtein similarity of one question (Biten et al. 2019): best over the gold answers, 0 below `threshold`.
 
     As DocVQA scores it: case and runs of whitespace do not count in the distance, which is divided by the longer raw length.
 

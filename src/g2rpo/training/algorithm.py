@@ -11,7 +11,7 @@ from g2rpo.algorithm.shaping import Shaping
 from g2rpo.algorithm.shaping.pilot import Pilot
 from g2rpo.interfaces import Advantage, GroupFilter, Loss
 from g2rpo.training.batch_plan import BatchPlan
-from g2rpo.training.equity import GradientEquity
+from g2rpo.training.gradient_conflict import GradientConflict
 
 OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer], Any]
@@ -28,7 +28,7 @@ class Algorithm:
         batch: Sizes of the rollout batch, its minibatches and micro-batches.
         optimizer: Makes the optimizer from the trainable parameters.
         group_filter: Decides which groups are learned from; the others are replaced.
-        equity: Decides when the gradient of each task is measured.
+        gradient_conflict: Decides when the gradient of each task is measured.
         lr_scheduler: Makes the learning-rate scheduler from the optimizer; None keeps the rate.
         max_grad_norm: Gradients are rescaled so that their global norm is at most this.
         failure_budget: Share in [0, 1] of a step's completions whose reward may fail.
@@ -46,7 +46,7 @@ class Algorithm:
     batch: BatchPlan
     optimizer: OptimizerFactory
     group_filter: GroupFilter
-    equity: GradientEquity
+    gradient_conflict: GradientConflict
     lr_scheduler: SchedulerFactory | None = None
     max_grad_norm: float = 1.0
     failure_budget: float = 0.0

@@ -1,4 +1,4 @@
-"""How a rollout batch is sized and cut: prompts, groups, optimiser updates, and what fits into memory at once."""
+"""How a rollout batch is sized and cut: prompts, groups, optimizer updates, and what fits into memory at once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,17 +15,17 @@ class BatchPlan:
         prompts: Groups that a step learns from.
         group_size: Completions per prompt.
         group_size_of: Tasks whose prompts get another number of completions; None stands for `group_size`.
-        num_minibatches: Optimiser updates per rollout batch; the groups are dealt out at random.
-        micro_prompts: Groups in one forward pass; null takes a whole minibatch. Changes memory, not numbers.
-        micro_tokens: Instead, tokens in one forward pass, each prompt counted once beside its completions. Groups are dealt out so
+        num_minibatches: Optimizer updates per rollout batch; the groups are dealt out at random.
+        micro_batch_prompts: Groups in one forward pass; null takes a whole minibatch. Changes memory, not numbers.
+        micro_batch_tokens: Instead, tokens in one forward pass, each prompt counted once beside its completions. Groups are dealt out so
             that the passes are of nearly equal size; a group longer than this is a pass of its own.
     """
 
     prompts: int
     group_size: int
     num_minibatches: int = 1
-    micro_prompts: int | None = None
-    micro_tokens: int | None = None
+    micro_batch_prompts: int | None = None
+    micro_batch_tokens: int | None = None
     group_size_of: Mapping[str, int | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -40,14 +40,14 @@ class BatchPlan:
             if size is not None and size < 2:
                 raise ValueError(f"batch.group_size_of.{task}={size}: a group needs at least 2 completions")
         if not 1 <= self.num_minibatches <= self.prompts:
-            raise ValueError(f"batch.num_minibatches: expected 1 to batch.prompts={self.prompts}, got {self.num_minibatches}")
-        if self.micro_prompts is not None and self.micro_prompts < 1:
-            raise ValueError(f"batch.micro_prompts: expected null or at least 1 prompt, got {self.micro_prompts}")
-        if self.micro_tokens is not None and self.micro_tokens < 1:
-            raise ValueError(f"batch.micro_tokens: expected null or at least 1 token, got {self.micro_tokens}")
-        if self.micro_tokens is not None and self.micro_prompts is not None:
+            raise ValueError(f"batch.num_minibatches: expected 1 to batch.prompts_per_step={self.prompts}, got {self.num_minibatches}")
+        if self.micro_batch_prompts is not None and self.micro_batch_prompts < 1:
+            raise ValueError(f"batch.micro_batch_prompts: expected null or at least 1 prompt, got {self.micro_batch_prompts}")
+        if self.micro_batch_tokens is not None and self.micro_batch_tokens < 1:
+            raise ValueError(f"batch.micro_batch_tokens: expected null or at least 1 token, got {self.micro_batch_tokens}")
+        if self.micro_batch_tokens is not None and self.micro_batch_prompts is not None:
             raise ValueError(
-                f"batch.micro_tokens={self.micro_tokens}, batch.micro_prompts={self.micro_prompts}: both cut a minibatch; set one to null"
+                f"batch.micro_batch_tokens={self.micro_batch_tokens}, batch.micro_batch_prompts={self.micro_batch_prompts}: both cut a minibatch; set one to null"
             )
 
     def group_sizes(self) -> dict[str, int]:
@@ -64,10 +64,10 @@ class BatchPlan:
         return [part for part in parts if part]
 
     def microbatches(self, rows: list[int], tokens: list[int]) -> list[list[int]]:
-        """Cuts a minibatch into pieces of `micro_prompts`, or of `micro_tokens`; `tokens[row]` counts a prompt and its completions."""
-        if self.micro_tokens is not None:
-            return balanced(rows, tokens, self.micro_tokens)
-        size = self.micro_prompts or max(1, len(rows))
+        """Cuts a minibatch into pieces of `micro_batch_prompts`, or of `micro_batch_tokens`; `tokens[row]` counts a prompt and its completions."""
+        if self.micro_batch_tokens is not None:
+            return balanced(rows, tokens, self.micro_batch_tokens)
+        size = self.micro_batch_prompts or max(1, len(rows))
         return [rows[i : i + size] for i in range(0, len(rows), size)]
 
 

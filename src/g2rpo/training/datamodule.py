@@ -15,7 +15,7 @@ from g2rpo.data.skips import skips_of
 from g2rpo.data.stream import PromptStream
 from g2rpo.interfaces import Encoder
 from g2rpo.records import Prompt, PromptBatch
-from g2rpo.stopwatch import stage
+from g2rpo.stopwatch import timed
 
 MOST_REPLACEMENTS = 20
 """Rounds in which a batch is mended before the run stops: then it is not a record that is broken but `data.root`."""
@@ -50,7 +50,7 @@ class PromptDataModule(L.LightningDataModule):
         self.num_steps = num_steps
         self.heldout = heldout
 
-    @stage("data")
+    @timed("data")
     def draw(self) -> PromptBatch:
         """This rank's share of the next batch of the stream: every rank walks the whole stream and encodes its own piece.
 
@@ -60,7 +60,7 @@ class PromptDataModule(L.LightningDataModule):
         for _ in range(MOST_REPLACEMENTS):
             own = self._own(prompts)
             batch, trouble = self._encoded(own, ready)
-            trouble = dict(ranks.listed(list(trouble.items())))
+            trouble = dict(ranks.all_gather_list(list(trouble.items())))
             if not trouble:
                 self._look_ahead()
                 return replace(batch, prompts=tuple(own))  # the paths again, not the images: those are patches now
@@ -78,12 +78,12 @@ class PromptDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[PromptBatch]:
         """Batches for the steps that are left. Nothing is fetched ahead: the filter decides how much a step draws."""
         if self.num_prompts < ranks.world_size():
-            raise ValueError(f"batch.prompts={self.num_prompts}: expected at least one prompt for each of {ranks.world_size()} processes")
-        sizes = ranks.listed([{task: self.stream.source.size(task, "train") for task in self.stream.mix.shares}])
+            raise ValueError(f"batch.prompts_per_step={self.num_prompts}: expected at least one prompt for each of {ranks.world_size()} processes")
+        sizes = ranks.all_gather_list([{task: self.stream.source.size(task, "train") for task in self.stream.mix.shares}])
         if any(other != sizes[0] for other in sizes):
             raise ValueError(
                 f"data: expected the same training prompts in every process, got {' / '.join(map(str, sizes))}. Do all read the same "
-                "files? If gold answers ran into isolation.timeout_s on some of them, raise it."
+                "files? If gold answers ran into reward_workers.timeout_s on some of them, raise it."
             )
         return DataLoader(_Steps(self), batch_size=None)
 

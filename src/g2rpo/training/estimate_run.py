@@ -20,7 +20,7 @@ from g2rpo.training.estimate.assumptions import Assumptions
 from g2rpo.training.estimate.estimate import Estimate, estimate, show
 from g2rpo.training.estimate.machine import machine
 from g2rpo.training.estimate.shape import blank_policy, optimizer_bytes, shape_of
-from g2rpo.training.estimate.workload import Lengths, Workload, bounded_lengths, given_lengths, micro_prompts, sampled_lengths
+from g2rpo.training.estimate.workload import Lengths, Workload, bounded_lengths, given_lengths, micro_batch_prompts, sampled_lengths
 from g2rpo.training.parts import Parts, build_parts
 from g2rpo.training.quiet import quieten
 
@@ -60,7 +60,7 @@ def write_estimate(cfg: DictConfig, parts: Parts, stream: PromptStream, folder: 
     """`estimate.json` of a run that begins. A model that cannot be estimated can be trained all the same, and the log says so."""
     try:
         found = estimated(cfg, parts, lambda: stream.peek(LOOKED_AT))
-    except Exception as error:  # noqa: BLE001  what a model or an optimiser does on the meta device must not end a run that would work
+    except Exception as error:  # noqa: BLE001  what a model or an optimizer does on the meta device must not end a run that would work
         log.warning("no estimate of memory and time: %s: %s", type(error).__name__, error)
         return
     found.write(folder)
@@ -89,12 +89,12 @@ def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
     completion = engine.sampling.max_new_tokens
     prompts = -(-batch.prompts // processes)
     updates = min(batch.num_minibatches, prompts)
-    together = micro_prompts(prompts, updates, batch.micro_prompts, batch.micro_tokens, lengths.longest + sizes * completion)
+    together = micro_batch_prompts(prompts, updates, batch.micro_batch_prompts, batch.micro_batch_tokens, lengths.longest + sizes * completion)
     band = getattr(parts.algorithm.shaping, "entropy", None) is not None and together < -(-prompts // updates)
     own = isinstance(engine, OwnWeights)
-    inside = float(getattr(engine, "memory_frac", 0.0))  # of the trainer's own device: a server has none of it
+    inside = float(getattr(engine, "gpu_memory_utilization", 0.0))  # of the trainer's own device: a server has none of it
     return Workload(
-        prompts=prompts, group_size=sizes, completion=completion, lengths=lengths, updates=updates, micro_prompts=together,
+        prompts=prompts, group_size=sizes, completion=completion, lengths=lengths, updates=updates, micro_batch_prompts=together,
         shared=parts.algorithm.prefix == "shared", checkpointing=parts.model.gradient_checkpointing,
         reference=bool(loss.kl_coef), extra_passes=bool(loss.kl_coef) + (loss.tis_clip is not None) + band,
         redraws=parts.algorithm.group_filter.max_draws > 1, sampled_here=not own, engine_frac=inside,

@@ -19,7 +19,7 @@ from g2rpo.training.parts import build_parts, plain
 from g2rpo.training.progress import Progress
 from g2rpo.training.quiet import quieten
 from g2rpo.training.run import NOTHING_ASKED, Timer, begin_folder
-from g2rpo.training.summary import summarise, write_summary
+from g2rpo.training.summary import summarize, write_summary
 from g2rpo.training.tracking.wandb_tracker import WandbTracker, trackers
 
 log = logging.getLogger("g2rpo")
@@ -79,7 +79,7 @@ def run_rescore(cfg: DictConfig) -> float:
 def _finish(
     cfg: DictConfig, timer: Timer, scores: HeldoutResult, entries: dict[str, Entry], skipped: dict[str, Any], loggers: list[Any]
 ) -> None:
-    summary = summarise(
+    summary = summarize(
         cfg, steps=0, before=scores, after=scores, stage_s=timer.stage_s, drawn={}, skipped=skipped, benchmarks=entries
     )  # fmt: skip
     for tracker in trackers(loggers):

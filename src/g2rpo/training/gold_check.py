@@ -22,7 +22,7 @@ from g2rpo.files import write_whole
 from g2rpo.interfaces import BatchReward, PromptSource, Reward
 from g2rpo.records import Failed, Prompt
 from g2rpo.reward.workers.inline import score_each
-from g2rpo.training.progress import stage
+from g2rpo.training.progress import progress_bar
 
 log = logging.getLogger("g2rpo")
 
@@ -170,7 +170,7 @@ def _bar(records: int) -> Iterator[Callable[[int], None]]:
     if records < BAR_RECORDS:
         yield lambda count: None
         return
-    with stage("gold answers", total=records) as advance:
+    with progress_bar("gold answers", total=records) as advance:
         yield advance
 
 

@@ -86,7 +86,7 @@ class StopOnSignal(L.Callback):
             self._stop_if_heard(trainer)
 
     def _stop_if_heard(self, trainer: L.Trainer) -> None:
-        signum = int(ranks.largest(torch.tensor(self._heard or 0)))
+        signum = int(ranks.all_reduce_max(torch.tensor(self._heard or 0)))
         if signum:
             self._in_training = False
             trainer.save_checkpoint(self.checkpoint)

@@ -26,7 +26,7 @@ def sampler_mismatch(experience: Experience) -> dict[str, float]:
         terms = [torch.ones_like(weight), difference.abs(), k3(sampler, trainer)[inside], weight, weight.square()]
         sums[i] = torch.stack([term.sum() for term in terms]).cpu()
         worst[i] = difference.abs().max()
-    sums, worst = ranks.total(sums), ranks.largest(worst)
+    sums, worst = ranks.all_reduce_sum(sums), ranks.all_reduce_max(worst)
     row: dict[str, float] = {}
     for i, (count, gap, kl, weight, square) in enumerate(sums.tolist()):
         if count:

@@ -30,7 +30,7 @@ from g2rpo.metrics import checked
 from g2rpo.policy.adapter import adapter_off
 from g2rpo.records import Experience, PromptBatch
 from g2rpo.rollout.collect import Collected, collect, nothing_kept
-from g2rpo.stopwatch import stage, taken
+from g2rpo.stopwatch import timed, taken
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.cut_notice import CutNotice
 from g2rpo.training.mismatch import sampler_mismatch
@@ -88,10 +88,10 @@ class G2RPOModule(L.LightningModule):
         self._watch(collected)
         own = self.engine if isinstance(self.engine, OwnWeights) else None
         if own:
-            own.rest()
+            own.sleep()
         times.rolled_out = time.perf_counter()
         experience, table = self.experience(collected)
-        equity = self.measure_equity(experience, table)
+        gradient_conflict = self.measure_gradient_conflict(experience, table)
         times.probed = time.perf_counter()
 
         rng = Random(f"{self.algorithm.seed}/{self.rollout_batch}")  # noqa: S311
@@ -101,11 +101,11 @@ class G2RPOModule(L.LightningModule):
             updates.append(self.update(self.updater.micro_batches(experience, rows)))
 
         self.rollout_batch += 1
-        with stage("sync"):
+        with timed("sync"):
             self.engine.load_weights(self.policy, self.global_step)
         times.updated = time.perf_counter()
         times.stages = taken()
-        row = step_metrics(collected, table, updates, times) | equity | sampler_mismatch(experience)
+        row = step_metrics(collected, table, updates, times) | gradient_conflict | sampler_mismatch(experience)
         row |= throughput(self.policy, collected, self.updater.prefix, times.updated - times.start)
         row = checked(row | (own.metrics() if own else {}) | {"rollout_batch": float(self.rollout_batch)})
         self.cut_notice.watch(self.global_step, row, self.sampling.max_new_tokens)
@@ -127,7 +127,7 @@ class G2RPOModule(L.LightningModule):
                 "and go on from a checkpoint before this step."
             ) from error
 
-    @stage("advantage")
+    @timed("advantage")
     def experience(self, collected: Collected) -> tuple[Experience, CompletionTable]:
         """Shaped rewards and advantages of a rollout batch: this rank's completions, and the numbers of all ranks'."""
         rollouts, scores, loss, algorithm = collected.rollouts, collected.scores, self.algorithm.loss, self.algorithm
@@ -148,10 +148,10 @@ class G2RPOModule(L.LightningModule):
         )  # fmt: skip
         return experience, table
 
-    @stage("equity", whole=True)
-    def measure_equity(self, experience: Experience, table: CompletionTable) -> dict[str, float]:
+    @timed("gradient_conflict", whole=True)
+    def measure_gradient_conflict(self, experience: Experience, table: CompletionTable) -> dict[str, float]:
         """Norm and direction of each task's gradient, in the rollout batches in which they are due."""
-        if not self.algorithm.equity.due(self.rollout_batch + 1):
+        if not self.algorithm.gradient_conflict.due(self.rollout_batch + 1):
             return {}
 
         def add_gradient(task: int) -> None:
@@ -160,7 +160,7 @@ class G2RPOModule(L.LightningModule):
                 self.updater.backward(self.policy, self.updater.micro_batches(experience, rows), self.manual_backward)
 
         with self._stopping_where_not_finite():
-            return self.algorithm.equity.measure(self.policy, table.task.unique().tolist(), add_gradient)
+            return self.algorithm.gradient_conflict.measure(self.policy, table.task.unique().tolist(), add_gradient)
 
     def update(self, parts: list[Experience]) -> UpdateStats:
         """One update from the micro-batches of a minibatch; a loss or gradient that is not finite stops the run before it."""
@@ -168,10 +168,10 @@ class G2RPOModule(L.LightningModule):
         with self._stopping_where_not_finite():
             with self._own_gradients():
                 stats = self.updater.backward(self.policy, parts, self.manual_backward)
-            with stage("optimiser"):
+            with timed("optimizer"):
                 norm = clip_gradients(self.policy, self.algorithm.max_grad_norm, parts)
         stats.loss |= {"grad_norm": norm, "lr": optimizer.param_groups[0]["lr"]}
-        with stage("optimiser"):
+        with timed("optimizer"):
             optimizer.step()
             optimizer.zero_grad()  # here and not before the next update: their memory is the rollouts' meanwhile
             if scheduler is not None:
@@ -292,7 +292,7 @@ class G2RPOModule(L.LightningModule):
         drawn = Random(f"{self.algorithm.seed}/sampling/{self.rollout_batch}").getrandbits(48)  # noqa: S311
         return drawn + (ranks.rank() << 48)
 
-    @stage("old_logprobs", whole=True)
+    @timed("old_logprobs", whole=True)
     def _logprobs(self, model: Any, collected: Collected) -> Float[Tensor, "b t"]:
         """Log-probabilities of the completions under the policy as it is, or under the reference."""
         rollouts, total = collected.rollouts, collected.scores.total

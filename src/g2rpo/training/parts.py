@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from g2rpo.benchmark.evaluation.heldout import HeldoutEvaluation
 from g2rpo.benchmark.evaluation.suite import SuiteEvaluation
 from g2rpo.data.mixture import TaskMix, mixture_of
-from g2rpo.interfaces import Curriculum, Isolation, PromptSource, Reward, RolloutEngine
+from g2rpo.interfaces import Curriculum, RewardWorkers, PromptSource, Reward, RolloutEngine
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.trainer_flags import check_trainer
@@ -28,15 +28,15 @@ class Parts:
     curriculum: Curriculum
     engine: RolloutEngine
     reward: Reward
-    isolation: Isolation
+    reward_workers: RewardWorkers
     algorithm: Algorithm
     heldout: HeldoutEvaluation
     suite: SuiteEvaluation
 
     @contextmanager
     def started(self) -> Iterator[Self]:
-        """These parts with a reward that runs where `isolation` says, until the context ends."""
-        with self.isolation.start(self.reward) as reward:
+        """These parts with a reward that runs where `reward_workers` says, until the context ends."""
+        with self.reward_workers.start(self.reward) as reward:
             yield replace(self, reward=reward)
 
 
@@ -51,7 +51,7 @@ def build_parts(cfg: DictConfig, *, source: PromptSource | None = None) -> Parts
         curriculum=_made(cfg.curriculum),
         engine=_made(cfg.rollout),
         reward=_made(cfg.reward),
-        isolation=_made(cfg.isolation),
+        reward_workers=_made(cfg.reward_workers),
         heldout=_made(cfg.heldout),
         suite=_made(cfg.eval),
         model=_made(cfg.model),
@@ -68,7 +68,7 @@ def build_algorithm(cfg: DictConfig) -> Algorithm:
         optimizer=_made(cfg.optimizer),
         lr_scheduler=_made(cfg.lr_scheduler),
         group_filter=_made(cfg.filter),
-        equity=_made(cfg.equity),
+        gradient_conflict=_made(cfg.gradient_conflict),
         max_grad_norm=cfg.max_grad_norm,
         failure_budget=cfg.reward_failures,
         prefix=_made(cfg.policy).prefix,

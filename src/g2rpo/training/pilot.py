@@ -20,7 +20,7 @@ from g2rpo.policy.stats import token_stats
 from g2rpo.records import Prompt, Sampling
 from g2rpo.rollout.score import score_rollouts
 from g2rpo.training.parts import Parts, build_parts, device_of
-from g2rpo.training.progress import stage
+from g2rpo.training.progress import progress_bar
 from g2rpo.training.quiet import quieten
 
 
@@ -44,7 +44,7 @@ def _measured(cfg: DictConfig, parts: Parts, pilot: Pilot, conf: Path | None) ->
         pilot, policy=policy, encoder=encoder, engine=parts.engine, source=parts.source, reward=parts.reward,
         prefix=parts.algorithm.prefix, tasks=tuple(parts.mix.shares),
         sampling=parts.engine.sampling.with_group_size(parts.algorithm.batch.group_size),
-        batch_prompts=parts.algorithm.batch.micro_prompts or parts.algorithm.batch.prompts,
+        batch_prompts=parts.algorithm.batch.micro_batch_prompts or parts.algorithm.batch.prompts,
         failure_budget=cfg.reward_failures, seed=cfg.seed, device=device,
         read=reader(parts.source, encoder.fit),
     )  # fmt: skip
@@ -78,7 +78,7 @@ def run_pilot(
     """
     prompts = {task: _prompts(source, task, pilot.prompts_per_task) for task in tasks}
     measured = {}
-    with stage("pilot prompts", total=sum(len(own) for own in prompts.values())) as advance:
+    with progress_bar("pilot prompts", total=sum(len(own) for own in prompts.values())) as advance:
         for task, own in prompts.items():
             pieces = []
             for start in range(0, len(own), batch_prompts):

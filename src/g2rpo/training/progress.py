@@ -125,7 +125,7 @@ class Progress(ProgressBar):
         self.enabled = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Counts optimiser steps up to `trainer.max_steps`, from where a resumed run stands."""
+        """Counts optimizer steps up to `trainer.max_steps`, from where a resumed run stands."""
         if not (self.enabled and trainer.is_global_zero):
             return
         total = trainer.max_steps if trainer.max_steps > 0 else None
@@ -171,10 +171,10 @@ class Progress(ProgressBar):
 
 
 @contextmanager
-def stage(name: str, total: int | None = None, *, every_s: float = 10.0, console: Console | None = None) -> Iterator[Callable[[int], None]]:
+def progress_bar(name: str, total: int | None = None, *, every_s: float = 10.0, console: Console | None = None) -> Iterator[Callable[[int], None]]:
     """Shows a stage of the run other than training; yields the function to call with how many more steps are done.
 
-    `with stage("held-out prompts", total=384) as advance: ... advance(64)` shows `held-out prompts 64/384 | 0:25 left`.
+    `with progress_bar("held-out prompts", total=384) as advance: ... advance(64)` shows `held-out prompts 64/384 | 0:25 left`.
     """
     display = Display(name=name, total=total, every_s=every_s, console=console)
     display.start()

@@ -32,7 +32,7 @@ from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts
 from g2rpo.training.quiet import quieten
 from g2rpo.training.resume import resume_checkpoint
-from g2rpo.training.summary import summarise, write_summary
+from g2rpo.training.summary import summarize, write_summary
 from g2rpo.training.tracking.wandb_tracker import trackers
 
 log = logging.getLogger("g2rpo")
@@ -96,7 +96,7 @@ def _trained(
     begin_folder(folder, resumed=checkpoint is not None)
     data, trainer = build_data(cfg, parts), build_trainer(cfg, stop)
     if isinstance(parts.engine, OwnWeights):
-        parts.engine.expect(trainer.world_size)
+        parts.engine.check_world_size(trainer.world_size)
     if trainer.is_global_zero and checkpoint is None:
         write_estimate(cfg, parts, data.stream, folder)
     module = build_module(cfg, parts)
@@ -120,7 +120,7 @@ def _trained(
         publish(folder, entries)
     _save_final(module, parts, folder)
     timer.done("heldout_after")
-    summary = summarise(
+    summary = summarize(
         cfg, steps=trainer.global_step, before=before, after=after, stage_s=timer.stage_s, drawn=data.stream.counts,
         skipped=merged(index_skips(parts.source), data.skips.summary()), benchmarks=entries,
     )  # fmt: skip

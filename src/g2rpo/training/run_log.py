@@ -40,7 +40,7 @@ class RunLog(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """One row per completion of any rank."""
-        rows = ranks.listed(
+        rows = ranks.all_gather_list(
             completion_rows(trainer.global_step, pl_module.rollout_batch, outputs["experience"], pl_module.encoder.end_tokens)
         )
         if trainer.is_global_zero:

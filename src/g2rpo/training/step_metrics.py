@@ -18,14 +18,14 @@ class StepTimes:
     start: float
     rolled_out: float = 0.0
     probed: float = 0.0
-    """When gradient equity was measured, or found not to be due."""
+    """When gradient conflict was measured, or found not to be due."""
     updated: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
     """Seconds by stage, of `STAGES`."""
 
 
 def step_metrics(collected: Collected, table: CompletionTable, updates: Sequence[UpdateStats], times: StepTimes) -> dict[str, float]:
-    """One row of metrics.csv, gradient equity excepted."""
+    """One row of metrics.csv, gradient conflict excepted."""
     row = {"reward/total": table.total.double().mean().item()}
     row |= task_means("reward/accuracy", table.parts["accuracy"], table.task)
     row |= task_means("reward/format", table.parts["format"], table.task)
@@ -41,7 +41,7 @@ def step_metrics(collected: Collected, table: CompletionTable, updates: Sequence
     row |= {
         "time/step_s": times.updated - times.start,
         "time/rollout_s": times.rolled_out - times.start,
-        "time/equity_s": times.probed - times.rolled_out,
+        "time/gradient_conflict_s": times.probed - times.rolled_out,
         "time/update_s": times.updated - times.probed,
     } | {f"time/{name}_s": seconds for name, seconds in times.stages.items()}
     return checked(row)

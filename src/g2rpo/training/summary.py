@@ -19,7 +19,7 @@ from g2rpo.files import write_whole
 PACKAGES = ("torch", "transformers", "lightning", "hydra-core")
 
 
-def summarise(
+def summarize(
     cfg: DictConfig,
     *,
     steps: int,

@@ -32,9 +32,9 @@ def throughput(policy: Any, collected: Collected, prefix: str, step_s: float) ->
     )
     effort = (3 if has_adapter(policy) else 4) * forward
     own = torch.tensor([float(prompt.sum() + completion.sum()), float(distinct), float(passed), effort], dtype=torch.float64)
-    tokens, useful, through, flops = ranks.total(own).tolist()
+    tokens, useful, through, flops = ranks.all_reduce_sum(own).tolist()
     row = {"time/tokens_per_second": tokens / step_s, "time/useful_frac": useful / through, "time/tflops": flops / step_s / 1e12}
-    row["time/peak_gib"] = float(ranks.largest(torch.tensor(peak_bytes() / 2**30, dtype=torch.float64)))
+    row["time/peak_gib"] = float(ranks.all_reduce_max(torch.tensor(peak_bytes() / 2**30, dtype=torch.float64)))
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name()
         peaks = [peak for card, peak in PEAK_TFLOPS.items() if card in name]

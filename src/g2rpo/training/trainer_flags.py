@@ -10,7 +10,7 @@ USE_INSTEAD: dict[str, tuple[tuple[Any, ...], str]] = {
     "gradient_clip_algorithm": ((None,), "updates are manual and clip by norm; set max_grad_norm"),
     "accumulate_grad_batches": (
         (1,),
-        "updates are manual; batch.micro_prompts or batch.micro_tokens cut a minibatch into accumulated pieces",
+        "updates are manual; batch.micro_batch_prompts or batch.micro_batch_tokens cut a minibatch into accumulated pieces",
     ),
     "callbacks": ((None,), "callbacks have a group of their own; use +callbacks.<name>._target_=<class>"),
     "logger": ((None, True), "loggers have a group of their own; use logger=[csv,tensorboard] or +logger.<name>._target_=<class>"),
@@ -44,5 +44,5 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
     if isinstance(strategy, str) and strategy not in STRATEGIES:
         raise ValueError(
             f"trainer.strategy: expected one of {', '.join(STRATEGIES)}, got {strategy}: every process holds the whole weights; "
-            "model/adapter=lora or a smaller batch.micro_tokens save memory instead"
+            "model/adapter=lora or a smaller batch.micro_batch_tokens save memory instead"
         )

@@ -14,7 +14,7 @@ from g2rpo.algorithm.shaping.entropy import EntropyBand, task_sums
 from g2rpo.policy.stats import TokenStats, token_stats
 from g2rpo.records import TASKS, Experience
 from g2rpo.rollout.join import group_rows, select_prompts, select_rollouts, select_scores
-from g2rpo.stopwatch import stage
+from g2rpo.stopwatch import timed
 from g2rpo.training.algorithm import Algorithm
 
 LOSS_STATS = ("policy", "kl", "clip_frac", "ratio_mean")
@@ -95,7 +95,7 @@ class Updater:
         alike = [[row for row in rows if sizes[row] == size] for size in sorted({sizes[row] for row in rows})]
         return [piece for group in alike for piece in self.batch.microbatches(group, tokens)]
 
-    @stage("forward")
+    @timed("forward")
     def backward(self, policy: Any, parts: Sequence[Experience], backward: Any) -> UpdateStats:
         """Accumulates the gradient of a minibatch given as this rank's micro-batches (there may be none) and adds it up over ranks.
 
@@ -104,7 +104,7 @@ class Updater:
         accumulated then.
         """
         counts = [[part.rollouts.completion_mask.sum().item(), float(len(part.task))] for part in parts]
-        num_tokens, num_completions = ranks.total(_doubles(counts, 2)).tolist()
+        num_tokens, num_completions = ranks.all_reduce_sum(_sum_float64(counts, 2)).tolist()
         ahead = [self.stats(policy, parts[0])] if len(parts) == 1 else None
         signs, tokens, penalty = self._band(policy, parts, ahead)
         numbers, sums, gaps, broken = [], [], [0.0], []
@@ -121,21 +121,21 @@ class Updater:
             if not torch.isfinite(value):
                 broken.append(f"loss became {value.item()} (tasks {', '.join(_tasks(part))})")
                 break
-            with stage("backward"):
+            with timed("backward"):
                 backward(value)
             numbers.append([found[name].item() for name in LOSS_STATS])
             sums.append(task_sums(stats.entropy.detach(), mask, part.task)[0].tolist())
             gaps.append((stats.logprobs.detach() - sampled).abs().max().item())
-        if broken := ranks.listed(broken):
+        if broken := ranks.all_gather_list(broken):
             raise FloatingPointError(broken[0])
         ranks.add_gradients(policy.parameters())
-        loss = dict(zip(LOSS_STATS, ranks.total(_doubles(numbers, len(LOSS_STATS))).tolist(), strict=True))
+        loss = dict(zip(LOSS_STATS, ranks.all_reduce_sum(_sum_float64(numbers, len(LOSS_STATS))).tolist(), strict=True))
         kl = self.loss.kl_coef * loss["kl"] if self.loss.kl_placement == "loss" else 0.0
         return UpdateStats(
             loss=loss | {"entropy_band": penalty, "total": loss["policy"] + kl + penalty},
-            entropy_sum=ranks.total(_doubles(sums, len(TASKS))),
+            entropy_sum=ranks.all_reduce_sum(_sum_float64(sums, len(TASKS))),
             tokens=tokens,
-            logprob_gap=ranks.largest(torch.tensor(max(gaps))).item(),
+            logprob_gap=ranks.all_reduce_max(torch.tensor(max(gaps))).item(),
         )
 
     def _band(
@@ -152,7 +152,7 @@ class Updater:
             part_sums, part_tokens = task_sums(values, part.rollouts.completion_mask, part.task)
             sums.append(part_sums.tolist())
             tokens.append(part_tokens.tolist())
-        all_sums, all_tokens = ranks.total(torch.stack([_doubles(sums, len(TASKS)), _doubles(tokens, len(TASKS))]))
+        all_sums, all_tokens = ranks.all_reduce_sum(torch.stack([_sum_float64(sums, len(TASKS)), _sum_float64(tokens, len(TASKS))]))
         if self.entropy is None:
             return torch.zeros_like(all_sums), all_tokens, 0.0
         signs, penalty = self.entropy.signs(all_sums, all_tokens)
@@ -163,11 +163,11 @@ def clip_gradients(policy: Any, max_norm: float, parts: Sequence[Experience]) ->
     """Scales the gradient down to `max_norm` and returns its norm before. Raises `FloatingPointError` where that is not finite."""
     norm: float = torch.nn.utils.clip_grad_norm_(policy.parameters(), max_norm).item()
     if not math.isfinite(norm):
-        raise FloatingPointError(f"gradient norm became {norm} (tasks {', '.join(sorted(set(ranks.listed(_tasks(*parts)))))})")
+        raise FloatingPointError(f"gradient norm became {norm} (tasks {', '.join(sorted(set(ranks.all_gather_list(_tasks(*parts)))))})")
     return norm
 
 
-def _doubles(rows: Sequence[Sequence[float]], width: int) -> Float[Tensor, " w"]:
+def _sum_float64(rows: Sequence[Sequence[float]], width: int) -> Float[Tensor, " w"]:
     """The sum of some rows, in float64; zeros for no row."""
     return torch.tensor(list(rows), dtype=torch.float64).reshape(-1, width).sum(0)
 

@@ -57,7 +57,7 @@ class Validation:
 
     def finish(self, trainer: L.Trainer) -> dict[str, float]:
         """Join the rows of all ranks and write them on the first; the metrics of the validation, equal on every rank."""
-        rows = [row for _, row in sorted(ranks.listed(self._rows), key=lambda placed: placed[0])]
+        rows = [row for _, row in sorted(ranks.all_gather_list(self._rows), key=lambda placed: placed[0])]
         name = validation_name(trainer)
         if trainer.is_global_zero:
             source, encoder = trainer.datamodule.stream.source, trainer.datamodule.encoder

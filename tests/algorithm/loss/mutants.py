@@ -33,7 +33,7 @@ MUTANTS = (
         "self.tau_negative, self.tau_positive)",
         "algorithm/loss/test_sapo.py",
     ),
-    Mutant("sapo not normalised", "algorithm/loss/sapo.py", "* 4 / tau *", "*", "algorithm/loss/test_sapo.py"),
+    Mutant("sapo not normalized", "algorithm/loss/sapo.py", "* 4 / tau *", "*", "algorithm/loss/test_sapo.py"),
     Mutant(
         "seq over padded length", "algorithm/loss/policy.py", "mask.sum(1).clamp(min=1)", "mask.shape[1]", "algorithm/loss/test_policy.py"
     ),

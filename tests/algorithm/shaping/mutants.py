@@ -109,8 +109,8 @@ MUTANTS = (
     Mutant(
         "variance for kurtosis",
         "algorithm/shaping/pilot.py",
-        "centred.pow(4).mean()",
-        "centred.pow(2).mean()",
+        "centerd.pow(4).mean()",
+        "centerd.pow(2).mean()",
         "algorithm/shaping/test_pilot.py",
     ),
 )

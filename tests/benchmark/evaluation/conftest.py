@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from g2rpo.interfaces import Encoder
-from g2rpo.records import Judgement, Prompt, PromptBatch, Rollouts, Sampling, task_index
+from g2rpo.records import Judgment, Prompt, PromptBatch, Rollouts, Sampling, task_index
 
 RED = Image.new("RGB", (4, 2), (255, 0, 0))
 
@@ -34,17 +34,17 @@ class Sums:
             answer_type="numerical",
         )  # fmt: skip
 
-    def judgement(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Any = None) -> Judgement:
+    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Any = None) -> Judgment:
         if "crash" in completion:
             raise KeyError("crash")
         if judge is not None:
-            return Judgement(score=float(judge(completion) == "yes"), parsed=True, by="judge")
+            return Judgment(score=float(judge(completion) == "yes"), parsed=True, by="judge")
         read = completion.strip(" .") if protocol == "robust" else completion
         score = 0.5 if read == "half" else float(read == row["answer"])
-        return Judgement(score=score, parsed=any(c.isdigit() for c in read) or read == "half", answer=read)
+        return Judgment(score=score, parsed=any(c.isdigit() for c in read) or read == "half", answer=read)
 
     def score(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Any = None) -> float:
-        return self.judgement(completion, row, protocol=protocol, judge=judge).score
+        return self.judgment(completion, row, protocol=protocol, judge=judge).score
 
     def score_group(self, completions: Sequence[str], rows: Sequence[Mapping[str, Any]], *, protocol: str = "paper") -> float:
         return min(self.score(text, row, protocol=protocol) for text, row in zip(completions, rows, strict=True))

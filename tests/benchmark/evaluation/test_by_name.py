@@ -53,7 +53,7 @@ def theirs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-SMALL = ("heldout=none", "eval.benchmarks=[colors,mmstar]", "eval.rows=demo", "eval.limit=2", "eval.max_new_tokens=4", "isolation=inline")
+SMALL = ("heldout=none", "eval.benchmarks=[colors,mmstar]", "eval.rows=demo", "eval.limit=2", "eval.max_new_tokens=4", "reward_workers=inline")
 
 
 @pytest.mark.parametrize("program", [["evaluate.py"], ["train.py", "-m", "seed=3", "trainer.limit_train_batches=0"]])

@@ -175,7 +175,7 @@ def test_an_evaluation_killed_in_the_middle_generates_nothing_twice(tiny_folder:
 
 
 def test_training_asks_the_benchmarks_and_keeps_the_best_weights(composed: Callable[..., Any], tiny_folder: Path, tmp_path: Path) -> None:
-    small = ("batch.prompts=4", "batch.group_size=2", "trainer.max_steps=3", "filter=none", "eval.benchmarks=[mmbench,ocrbench]")
+    small = ("batch.prompts_per_step=4", "batch.group_size=2", "trainer.max_steps=3", "filter=none", "eval.benchmarks=[mmbench,ocrbench]")
     cli.train(composed(*SMALL, f"model.path={tiny_folder}", *small, "trainer.val_check_interval=2", f"run_dir={tmp_path / 'run'}"))
     folder = tmp_path / "run"
     summary = json.loads((folder / "summary.json").read_text())

@@ -62,8 +62,8 @@ def test_a_completion_that_breaks_the_benchmark_counts_0_and_its_group_too(world
 
 def test_a_score_outside_its_range_is_a_failure(world: Any) -> None:
     class Generous(world.Sums):
-        def judgement(self, *args: Any, **options: Any) -> Any:
-            found = super().judgement(*args, **options)
+        def judgment(self, *args: Any, **options: Any) -> Any:
+            found = super().judgment(*args, **options)
             return type(found)(score=found.score * 100, parsed=True)
 
     (verdict,) = judged(Generous(), [world.record(1, "7")], ["7"], protocol="paper")

@@ -24,7 +24,7 @@ def named() -> Callable[..., Any]:
 
 @pytest.fixture
 def png() -> Callable[..., bytes]:
-    """`png(3, 2, "red")`: the bytes of a PNG of that size and colour."""
+    """`png(3, 2, "red")`: the bytes of a PNG of that size and color."""
 
     def encode(width: int, height: int, color: str = "white") -> bytes:
         file = io.BytesIO()

@@ -17,7 +17,7 @@ GOLDEN = {
     "document": ("read the text.", "32 08 91"),
     "grounding": ("give the box of the black circle.", '{"boxes": [531, 531, 750, 750]}'),
 }
-"""Question and answer of gym/heldout/<task>/3, written down once: the shipped checkpoint has learnt from this stream."""
+"""Question and answer of gym/heldout/<task>/3, written down once: the shipped checkpoint has learned from this stream."""
 MOSTLY = {"spatial": 0.75, "document": 0.3, "grounding": 0.9}
 """Share of believable wrong answers that are worth nothing at all, at least."""
 

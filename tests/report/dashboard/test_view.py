@@ -16,7 +16,7 @@ from g2rpo.report.dashboard.__main__ import main
 from g2rpo.report.dashboard.view import MACHINE, Panel, view
 from g2rpo.report.dashboard.workspace import workspace
 
-SECTIONS = ["reward", "advantages", "length and entropy", "gradient equity", "benchmarks", "loss and optimiser", "system"]
+SECTIONS = ["reward", "advantages", "length and entropy", "gradient conflict", "benchmarks", "loss and optimizer", "system"]
 
 
 def logged_columns(metric: Metric) -> list[str]:

@@ -157,8 +157,8 @@ def test_three_workers_judge_like_none() -> None:
     [
         ("raise", "ZeroDivisionError: no verdict"),
         ("nan", "ValueError: reward returned accuracy=nan, expected a finite number"),
-        ("hang", "TimeoutError: not judged within isolation.timeout_s=1 seconds"),
-        ("sleep", "TimeoutError: not judged within isolation.timeout_s=1 seconds"),
+        ("hang", "TimeoutError: not judged within reward_workers.timeout_s=1 seconds"),
+        ("sleep", "TimeoutError: not judged within reward_workers.timeout_s=1 seconds"),
         ("exit", "WorkerDied: the process that judged it ended, exit code 3"),
         ("crash", "WorkerDied: the process that judged it ended, signal SIGSEGV"),
         ("leave", "WorkerDied: the process that judged it ended, exit code 5"),
@@ -181,7 +181,7 @@ def test_more_deaths_than_the_budget_end_the_batch_early(diary: Path) -> None:
     with RewardPool(workers=1, timeout_s=0.3, failure_budget=0.05).start(Doing(diary=str(diary))) as reward:
         outcomes = reward.score_all(["1", "hang", "hang", *["hang"] * 37], [prompt()] * 40)
         assert calls(diary) == ["1", "hang", "hang", "hang"]  # two of forty were allowed
-        assert outcomes[3] == Failed(reason="TimeoutError: not judged within isolation.timeout_s=0.3 seconds")
+        assert outcomes[3] == Failed(reason="TimeoutError: not judged within reward_workers.timeout_s=0.3 seconds")
         assert outcomes[39].reason.startswith("not judged, because too many others ended their worker, first prompt 'p/?': TimeoutError")
         assert reward.score_all(["2"], [prompt()])[0]["accuracy"] == 1 + 2 / 7
     pids = {int(line.split()[1]) for line in diary.read_text().splitlines()}
@@ -239,7 +239,7 @@ def test_what_a_reward_judges_in_a_batch_stays_here_and_the_rest_goes_to_workers
 def test_a_reward_that_cannot_be_sent_is_refused_at_the_start() -> None:
     from doings import Locked
 
-    with pytest.raises(ValueError, match=r"reward: Locked cannot be sent to a worker process \(TypeError.*lock.*isolation=inline"):
+    with pytest.raises(ValueError, match=r"reward: Locked cannot be sent to a worker process \(TypeError.*lock.*reward_workers=inline"):
         RewardPool().start(Locked())
 
 
@@ -253,7 +253,7 @@ def test_a_reward_that_cannot_be_built_there_stops_the_run_with_its_error() -> N
         reward.score_all(["1"], [prompt()])
 
 
-@pytest.mark.parametrize(("wrong", "words"), [({"workers": 0}, "isolation.workers: .* got 0"), ({"timeout_s": 0}, "isolation.timeout_s: ")])
+@pytest.mark.parametrize(("wrong", "words"), [({"workers": 0}, "reward_workers.workers: .* got 0"), ({"timeout_s": 0}, "reward_workers.timeout_s: ")])
 def test_sizes_that_make_no_sense_are_refused(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         RewardPool(**wrong)

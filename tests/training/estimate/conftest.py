@@ -18,7 +18,7 @@ SHAPE = Shape(
 )  # fmt: skip
 LOAD = Workload(
     prompts=4, group_size=3, completion=5, lengths=Lengths(longest=20, mean=10.0, most_patches=16, mean_patches=8.0, origin="as given"),
-    updates=1, micro_prompts=4, shared=True, checkpointing=False, reference=False, extra_passes=0, redraws=False, sampled_here=True,
+    updates=1, micro_batch_prompts=4, shared=True, checkpointing=False, reference=False, extra_passes=0, redraws=False, sampled_here=True,
     engine_frac=0.0, engine_stays=False,
 )  # fmt: skip
 MACHINE = Machine(name="a machine", memory=10**6, baseline=0, flops=1e6, bandwidth=1e5, layer_s=0.0, piece=64, copies=True)

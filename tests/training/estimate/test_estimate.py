@@ -18,10 +18,10 @@ def of(load: Callable, device: Callable, memory: int, *parts: Part) -> Estimate:
 
 def test_the_largest_phase_decides_and_its_two_largest_parts_are_to_be_lowered(load: Callable, device: Callable) -> None:
     parts = (
-        Part(name="weights", rollout=3 * GIB, backward=3 * GIB, optimiser=3 * GIB, lower="model.dtype"),
+        Part(name="weights", rollout=3 * GIB, backward=3 * GIB, optimizer=3 * GIB, lower="model.dtype"),
         Part(name="keys", rollout=9 * GIB, lower="batch.prompts"),
         Part(name="process", rollout=4 * GIB, lower="nothing"),
-        Part(name="layers", backward=12 * GIB, lower="batch.micro_prompts"),
+        Part(name="layers", backward=12 * GIB, lower="batch.micro_batch_prompts"),
     )
     found = of(load, device, 15 * GIB, *parts)
     assert (found.peak, found.step_s) == (16 * GIB, 2.5)
@@ -37,7 +37,7 @@ def test_the_largest_phase_decides_and_its_two_largest_parts_are_to_be_lowered(l
 def test_the_file_has_every_part_in_gib(load: Callable, device: Callable, tmp_path: Path) -> None:
     of(load, device, GIB, Part(name="weights", rollout=GIB // 2, backward=GIB // 4, lower="")).write(tmp_path / "run")
     found = json.loads((tmp_path / "run" / "estimate.json").read_text())
-    assert found["parts_gib"] == {"weights": {"rollout": 0.5, "backward": 0.25, "optimiser": 0.0}}
+    assert found["parts_gib"] == {"weights": {"rollout": 0.5, "backward": 0.25, "optimizer": 0.0}}
     assert (found["peak_gib"], found["memory_gib"], found["step_s"], found["processes"]) == (0.5, 1.0, 2.5, 2)
     assert found["prompt_tokens"] == {"longest": 20, "mean": 10.0, "known": "as given"}
 

@@ -42,11 +42,11 @@ def test_decoding_is_bound_by_memory_by_products_or_by_python(shape: Shape, load
     python = seconds_of(shape, load(), device(flops=1e12, bandwidth=1e12, layer_s=0.5), 0)
     assert python["decode"] == pytest.approx(5 * 2 * 0.5)
     assert python["forward"] == pytest.approx(1 * (2 + 3) * 0.5)
-    assert seconds_of(shape, load(micro_prompts=1), device(flops=1e12, bandwidth=1e12, layer_s=0.5), 0)["forward"] == pytest.approx(10.0)
+    assert seconds_of(shape, load(micro_batch_prompts=1), device(flops=1e12, bandwidth=1e12, layer_s=0.5), 0)["forward"] == pytest.approx(10.0)
 
 
 def test_an_update_moves_weights_gradients_and_state(shape: Shape, load: Callable, device: Callable) -> None:
-    assert seconds_of(shape, load(updates=2), device(bandwidth=100.0), 400)["optimiser"] == 2 * 3 * (20_000 + 400) / 100
+    assert seconds_of(shape, load(updates=2), device(bandwidth=100.0), 400)["optimizer"] == 2 * 3 * (20_000 + 400) / 100
 
 
 def test_shorter_completions_take_less(shape: Shape, load: Callable, device: Callable) -> None:

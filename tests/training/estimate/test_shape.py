@@ -1,4 +1,4 @@
-"""Against models and optimisers that are really built."""
+"""Against models and optimizers that are really built."""
 
 import json
 import re
@@ -52,12 +52,12 @@ def test_an_adapter_is_all_that_is_trained_and_has_a_dtype_of_its_own(tiny_folde
 
 
 @pytest.mark.parametrize("make", [partial(AdamW, lr=1e-4), partial(SGD, lr=0.1), partial(SGD, lr=0.1, momentum=0.9)])
-def test_an_optimiser_holds_what_the_real_one_holds_after_a_step(tiny_folder: Path, make: Callable[..., torch.optim.Optimizer]) -> None:
+def test_an_optimizer_holds_what_the_real_one_holds_after_a_step(tiny_folder: Path, make: Callable[..., torch.optim.Optimizer]) -> None:
     checkpoint = Checkpoint(path=str(tiny_folder), dtype="bfloat16", freeze_vision=True)
     assert optimizer_bytes(make, blank_policy(checkpoint))[0] == after_a_step(make, checkpoint.policy())
 
 
-def test_an_optimiser_that_must_see_values_is_asked_with_a_small_weight(tiny_folder: Path) -> None:
+def test_an_optimizer_that_must_see_values_is_asked_with_a_small_weight(tiny_folder: Path) -> None:
     checkpoint = Checkpoint(path=str(tiny_folder))
     make = partial(torch.optim.Adafactor, lr=1e-3)
     held, real = optimizer_bytes(make, blank_policy(checkpoint))[0], after_a_step(make, checkpoint.policy())

@@ -9,26 +9,26 @@ import pytest
 from g2rpo.data.gym.source import GymSource
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.training.estimate.assumptions import Assumptions
-from g2rpo.training.estimate.workload import bounded_lengths, given_lengths, micro_prompts, sampled_lengths
+from g2rpo.training.estimate.workload import bounded_lengths, given_lengths, micro_batch_prompts, sampled_lengths
 
 
 def test_a_pass_holds_prompts_once_or_once_per_completion(load: Callable) -> None:
-    assert load(micro_prompts=2).tokens == 2 * (20 + 3 * 4)
-    assert load(micro_prompts=2, shared=False).tokens == 2 * 3 * 25
-    assert load(micro_prompts=2).predicted == 2 * 3 * 5
+    assert load(micro_batch_prompts=2).tokens == 2 * (20 + 3 * 4)
+    assert load(micro_batch_prompts=2, shared=False).tokens == 2 * 3 * 25
+    assert load(micro_batch_prompts=2).predicted == 2 * 3 * 5
 
 
 def test_an_update_takes_as_many_passes_as_its_groups_fill(load: Callable) -> None:
-    assert [load(prompts=9, micro_prompts=size).micro_batches for size in (9, 4, 2)] == [1, 3, 5]
-    assert load(prompts=8, updates=4, micro_prompts=1).micro_batches == 2
+    assert [load(prompts=9, micro_batch_prompts=size).micro_batches for size in (9, 4, 2)] == [1, 3, 5]
+    assert load(prompts=8, updates=4, micro_batch_prompts=1).micro_batches == 2
 
 
 def test_a_minibatch_is_cut_by_prompts_or_by_tokens() -> None:
-    assert micro_prompts(24, 1, None, None, 500) == 24
-    assert micro_prompts(24, 5, None, None, 500) == 5
-    assert micro_prompts(24, 2, 3, None, 500) == 3
-    assert micro_prompts(24, 1, None, 1700, 500) == 3
-    assert micro_prompts(24, 1, None, 100, 500) == 1  # a group that is longer is a pass of its own
+    assert micro_batch_prompts(24, 1, None, None, 500) == 24
+    assert micro_batch_prompts(24, 5, None, None, 500) == 5
+    assert micro_batch_prompts(24, 2, 3, None, 500) == 3
+    assert micro_batch_prompts(24, 1, None, 1700, 500) == 3
+    assert micro_batch_prompts(24, 1, None, 100, 500) == 1  # a group that is longer is a pass of its own
 
 
 def test_prompts_are_measured_as_training_encodes_them() -> None:

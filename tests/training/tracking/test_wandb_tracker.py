@@ -73,7 +73,7 @@ def train(folder: Path, steps: range, *, benchmarks_after: int | None = None, **
     callback.on_train_start(trainer, module)
     for step in steps:
         callback.on_train_batch_start(trainer, module, None, 0)
-        row = {"reward/total": 0.1 * step, "loss/kl": 1 / step} | ({"equity/cosine/math/chart": -0.5} if step == 2 else {})
+        row = {"reward/total": 0.1 * step, "loss/kl": 1 / step} | ({"gradient/cosine/math/chart": -0.5} if step == 2 else {})
         module.rollout_batch = Trainer.global_step = step
         for logger in loggers:
             logger.log_metrics(row, step=step)

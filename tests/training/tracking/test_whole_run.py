@@ -14,8 +14,8 @@ from g2rpo import cli
 from g2rpo.training.tracking.wandb_tracker import WandbTracker
 
 SMALL = (
-    "model=folder", "logger=wandb", "batch.prompts=2", "batch.group_size=2", "rollout.max_new_tokens=6", "heldout.prompts_per_task=1",
-    "heldout.samples=1", "filter=none", "isolation=inline", "logger.wandb.tables_every=1",
+    "model=folder", "logger=wandb", "batch.prompts_per_step=2", "batch.group_size=2", "rollout.max_new_tokens=6", "heldout.prompts_per_task=1",
+    "heldout.samples=1", "filter=none", "reward_workers=inline", "logger.wandb.tables_every=1",
 )  # fmt: skip
 Read = Callable[[Path], list[Any]]
 

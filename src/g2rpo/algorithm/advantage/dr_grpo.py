@@ -2,7 +2,7 @@
 
     A_i = R_i - mean_group
 
-Dividing by the standard deviation favours questions that are nearly always or nearly never solved. The other half of the method is
+Dividing by the standard deviation favors questions that are nearly always or nearly never solved. The other half of the method is
 in the loss: `loss.aggregation=constant` divides by a constant, not by each completion's length.
 """
 

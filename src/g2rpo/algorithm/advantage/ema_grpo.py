@@ -46,9 +46,9 @@ class EMAGRPO:
         """One advantage per completion; moves the moments of every task in `tasks`. A group of one gets 0."""
         check_rewards(rewards)
         by_group, by_task = Segments(groups), Segments(tasks)
-        centred = rewards.double() - by_group.mean(rewards)
-        scaled = centred / (self._sigma(rewards, by_task) + EPS)
-        own = centred / (by_group.std(rewards, unbiased=False) + EPS)
+        centerd = rewards.double() - by_group.mean(rewards)
+        scaled = centerd / (self._sigma(rewards, by_task) + EPS)
+        own = centerd / (by_group.std(rewards, unbiased=False) + EPS)
         return torch.where(by_group.largest(scaled.abs()) > self.guard, own, scaled).to(rewards.dtype)
 
     def _sigma(self, rewards: Float[Tensor, " b"], by_task: Segments) -> Float[Tensor, " b"]:

@@ -95,7 +95,7 @@ def gaussian_ranks(x: Float[Tensor, " b"], segments: Int[Tensor, " b"], atol: fl
     Args:
         x: values of any finite float dtype; ranking is done in float64.
         segments: integer labels; equal labels are ranked together, wherever their rows stand.
-        atol: values of neighbouring rank no further apart than this are ties (see the head of this file).
+        atol: values of neighboring rank no further apart than this are ties (see the head of this file).
 
     Returns:
         Quantiles in float64.

@@ -1,4 +1,4 @@
-"""GDPO: each part of the reward standardised by itself, summed, then whitened over the batch (Liu et al. 2026, arXiv 2601.05242).
+"""GDPO: each part of the reward standardized by itself, summed, then whitened over the batch (Liu et al. 2026, arXiv 2601.05242).
 
     1. A_part = (R_part - mean_group) / (std_group + 1e-6), as in GRPO;
     2. S = sum over parts;
@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from g2rpo.algorithm.advantage.grpo import standardised
+from g2rpo.algorithm.advantage.grpo import standardized
 from g2rpo.algorithm.advantage.parts import reward_parts
 from g2rpo.algorithm.advantage.segments import Segments
 
@@ -23,7 +23,7 @@ EPS = 1e-6
 
 
 class GDPO:
-    """Standardised parts, summed and whitened. It has no settings."""
+    """Standardized parts, summed and whitened. It has no settings."""
 
     parts_only: ClassVar[bool] = True
     """`rewards` are not looked at, so what is subtracted from them has no effect."""
@@ -39,7 +39,7 @@ class GDPO:
     ) -> Float[Tensor, " b"]:
         """One advantage per completion from `parts` (required); `rewards` itself and `tasks` are not looked at."""
         segments = Segments(groups)
-        summed = torch.stack([standardised(part, segments) for part in reward_parts(parts)]).sum(0)
+        summed = torch.stack([standardized(part, segments) for part in reward_parts(parts)]).sum(0)
         tokens = torch.ones_like(summed) if completion_tokens is None else completion_tokens.double()
         return whitened(summed, tokens).to(rewards.dtype)
 
@@ -47,5 +47,5 @@ class GDPO:
 def whitened(values: Float[Tensor, " b"], weights: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
     """Values with weighted mean 0 and weighted population variance 1, in float64."""
     weights = weights / weights.sum().clamp(min=1)
-    centred = values - (weights * values).sum()
-    return centred / ((weights * centred.square()).sum() + EPS).sqrt()
+    centerd = values - (weights * values).sum()
+    return centerd / ((weights * centerd.square()).sum() + EPS).sqrt()

@@ -1,4 +1,4 @@
-"""GRPO: rewards standardised within their group (Shao et al. 2024, arXiv 2402.03300, eq. 10).
+"""GRPO: rewards standardized within their group (Shao et al. 2024, arXiv 2402.03300, eq. 10).
 
 A_i = (R_i - mean_group) / (std_group + 1e-6),   std with n - 1, as in the common implementations
 """
@@ -28,9 +28,9 @@ class GRPO:
     ) -> Float[Tensor, " b"]:
         """One advantage per completion; a group of one gets 0. Only `rewards` and `groups` are used."""
         check_rewards(rewards)
-        return standardised(rewards, Segments(groups)).to(rewards.dtype)
+        return standardized(rewards, Segments(groups)).to(rewards.dtype)
 
 
-def standardised(values: Float[Tensor, " b"], groups: Segments) -> Float[Tensor, " b"]:
+def standardized(values: Float[Tensor, " b"], groups: Segments) -> Float[Tensor, " b"]:
     """Values minus their group's mean, over its unbiased standard deviation, in float64."""
     return (values.double() - groups.mean(values)) / (groups.std(values, unbiased=True) + EPS)

@@ -1,4 +1,4 @@
-"""Sums over labelled rows: what every estimator needs to speak of groups and tasks without a Python loop over them."""
+"""Sums over labeled rows: what every estimator needs to speak of groups and tasks without a Python loop over them."""
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped

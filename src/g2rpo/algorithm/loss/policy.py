@@ -4,7 +4,7 @@ A loss differs from another in one method, `token_loss`. Its sum over tokens is 
 
     token      all tokens of the batch                       (DAPO, 2503.14476)
     seq        each completion's own tokens, then the number of completions       (GRPO, 2402.03300)
-    constant   the number of completions times `max_tokens`  (Dr. GRPO, 2503.20783): a long completion is not favoured
+    constant   the number of completions times `max_tokens`  (Dr. GRPO, 2503.20783): a long completion is not favored
 
 so that the losses of micro-batches, or ranks, *add up* to the loss of the batch, and so do their gradients and stats. A caller
 who splits a batch passes `num_tokens` and `num_completions` of the whole; without them, the call sees the whole batch.
@@ -111,7 +111,7 @@ class PolicyLoss(ABC):
             num_completions: completions of the whole batch, likewise.
 
         Returns:
-            The scalar to minimise, and stats without gradient: `policy` (the loss without KL), `kl` (before its coefficient,
+            The scalar to minimize, and stats without gradient: `policy` (the loss without KL), `kl` (before its coefficient,
             aggregated like the loss; 0 without a reference), and as means over tokens `clip_frac` and `ratio_mean`. Each stat
             is already divided by the number of the whole batch: summed over micro-batches it is the batch's.
         """

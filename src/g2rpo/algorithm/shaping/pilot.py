@@ -146,8 +146,8 @@ def topology(accuracy: Float[Tensor, " n"]) -> Topology:
     levels = 1 + int((ordered.diff() > AGREE_ATOL).sum())
     if levels <= 2:
         return "constant" if levels == 1 else "binary"
-    centred = ordered - ordered.mean()
-    excess = centred.pow(4).mean() / centred.square().mean().square() - 3
+    centerd = ordered - ordered.mean()
+    excess = centerd.pow(4).mean() / centerd.square().mean().square() - 3
     return "heavy-tailed" if excess > HEAVY_TAIL else "graded"
 
 

@@ -95,7 +95,7 @@ class BenchmarkRun:
             advance(len(self.ids[place]))
         todo = sorted(set(range(len(self.ids))) - set(done))
         for places in self._rounds(todo[ranks.rank() :: ranks.world_size()]):
-            rows = ranks.listed(self._answer(places))
+            rows = ranks.all_gather_list(self._answer(places))
             if ranks.rank() == 0:
                 self.file.append(rows)
             self.saved |= {row["id"]: row for row in rows}
@@ -107,7 +107,7 @@ class BenchmarkRun:
 
     def _take_over(self) -> None:
         """Predictions of an earlier run; an answer to another text than this plan's is none."""
-        rows = ranks.listed(self.file.read() if ranks.rank() == 0 else [])
+        rows = ranks.all_gather_list(self.file.read() if ranks.rank() == 0 else [])
         foreign = [row["id"] for row in rows if row["id"] not in self.prompts]
         if foreign:
             raise ValueError(
@@ -136,7 +136,7 @@ class BenchmarkRun:
                 room = max(self.asking.batch_rows, size)
             rounds[-1].append(place)
             room -= size
-        most = int(ranks.largest(torch.tensor(len(rounds))))
+        most = int(ranks.all_reduce_max(torch.tensor(len(rounds))))
         return rounds + [[] for _ in range(most - len(rounds))]
 
     def _answer(self, places: Sequence[int]) -> list[Prediction]:
@@ -200,7 +200,7 @@ class BenchmarkRun:
                 self.prompts[id] = replace(self.prompts[id], images=())
 
     def _all_unusable(self) -> list[str]:
-        return [*self.plan.unusable, *ranks.listed(self.unusable)]
+        return [*self.plan.unusable, *ranks.all_gather_list(self.unusable)]
 
     def _tidy(self) -> None:
         """The file in the order of the plan and each row once, where a kill or judging again left it otherwise."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from g2rpo.interfaces import Benchmark
-from g2rpo.records import Judgement
+from g2rpo.records import Judgment
 from g2rpo.scoring.prediction import clean
 
 log = logging.getLogger("g2rpo")
@@ -46,18 +46,18 @@ def judge_name(judge: Judge | None) -> str | None:
 
 def _verdict(benchmark: Benchmark, row: Row, completion: str, protocol: str, judge: Judge | None) -> dict[str, Any]:
     try:
-        found = benchmark.judgement(completion, row, protocol=protocol, judge=judge)
+        found = benchmark.judgment(completion, row, protocol=protocol, judge=judge)
         if not 0 <= found.score <= 1:
             raise ValueError(f"expected a score in [0, 1], got {found.score}")
     except Exception as error:  # noqa: BLE001  plug-in code on model text, or a judge's server: counted, bounded by the caller, and shown
         log.warning("%s, row %s could not be judged and counts 0: %s: %s", benchmark.name, row.get("id"), type(error).__name__, error)
-        failed = Judgement(score=0.0, parsed=False, by="failed")
+        failed = Judgment(score=0.0, parsed=False, by="failed")
         return _fields(failed) | {"error": f"{type(error).__name__}: {error}"}
     return _fields(found)
 
 
-def _fields(judgement: Judgement) -> dict[str, Any]:
-    return {"score": float(judgement.score), "parsed": judgement.parsed, "answer": judgement.answer, "by": judgement.by}
+def _fields(judgment: Judgment) -> dict[str, Any]:
+    return {"score": float(judgment.score), "parsed": judgment.parsed, "answer": judgment.answer, "by": judgment.by}
 
 
 def _group_score(

@@ -43,7 +43,7 @@ GLYPHS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Thing:
-    """A coloured shape in one cell, `column` and `row` counted from 1.
+    """A colored shape in one cell, `column` and `row` counted from 1.
 
     `box` is (left, top, right, bottom) in pixels, right and bottom exclusive.
     """

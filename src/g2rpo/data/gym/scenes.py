@@ -1,4 +1,4 @@
-"""Questions about coloured shapes: `general_vqa`, `math`, `spatial`, `grounding`.
+"""Questions about colored shapes: `general_vqa`, `math`, `spatial`, `grounding`.
 
 Each function draws one problem from its random generator. `level` (0 to 3) sets the number of things to
 tell apart: 0 shows a single one and serves curricula.
@@ -39,7 +39,7 @@ def _choices(rng: Random, right: str, others: list[str]) -> tuple[str, list[str]
 
 
 def general_vqa(rng: Random, level: int) -> Problem:
-    """Which colour has a shape, or which shape has a colour: four options, right or wrong."""
+    """Which color has a shape, or which shape has a color: four options, right or wrong."""
     things = _distinct_things(rng, level + 1)
     asked = rng.choice(things)
     if rng.random() < 0.5:

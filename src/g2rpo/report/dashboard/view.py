@@ -35,9 +35,9 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "reward": ("reward", "filter"),
     "advantages": ("advantage",),
     "length and entropy": ("rollout/completion_tokens", "rollout/truncated_frac", "policy/entropy_nats", "shaping"),
-    "gradient equity": ("equity",),
+    "gradient conflict": ("gradient_conflict",),
     "benchmarks": ("benchmark", "heldout"),
-    "loss and optimiser": ("loss", "optim"),
+    "loss and optimizer": ("loss", "optim"),
     "system": ("time", "throughput", "rollout", "policy"),
 }
 """Nouns and names of each section's metrics; a name goes before its noun."""

@@ -37,9 +37,9 @@ class RewardPool:
 
     def __init__(self, *, workers: int = 2, timeout_s: float = 10.0, failure_budget: float = 0.0) -> None:
         if workers < 1:
-            raise ValueError(f"isolation.workers: expected at least 1 process, got {workers}; isolation=inline uses none")
+            raise ValueError(f"reward_workers.workers: expected at least 1 process, got {workers}; reward_workers=inline uses none")
         if not 0 < timeout_s < float("inf"):
-            raise ValueError(f"isolation.timeout_s: expected a number of seconds above 0, got {timeout_s}")
+            raise ValueError(f"reward_workers.timeout_s: expected a number of seconds above 0, got {timeout_s}")
         self.workers = workers
         self.timeout_s = timeout_s
         self.failure_budget = failure_budget
@@ -57,7 +57,7 @@ class RewardPool:
         except Exception as error:
             raise ValueError(
                 f"reward: {type(reward).__name__} cannot be sent to a worker process ({type(error).__name__}: {error}). Keep in "
-                "it only what pickle can copy, define it in a module, or set isolation=inline."
+                "it only what pickle can copy, define it in a module, or set reward_workers=inline."
             ) from error
         return PooledReward(reward, pickled, workers=self.workers, timeout_s=self.timeout_s, failure_budget=self.failure_budget)
 
@@ -131,7 +131,7 @@ class PooledReward:
         started, rows = worker.started, list(worker.rows)
         reason = self._replace(place, overdue=alive)
         if not started:
-            raise RuntimeError(f"reward: a worker process did not start ({reason}). With isolation=inline the reward runs in the trainer.")
+            raise RuntimeError(f"reward: a worker process did not start ({reason}). With reward_workers=inline the reward runs in the trainer.")
         work.lose(rows, reason)
 
     def _replace(self, place: int, *, overdue: bool = False) -> str:
@@ -139,7 +139,7 @@ class PooledReward:
         code = self._workers[place].end(0.0 if overdue else DEATH_S)
         self._workers[place] = Worker(self._pickled, self._timeout_s)
         if overdue:
-            return f"TimeoutError: not judged within isolation.timeout_s={self._timeout_s:g} seconds"
+            return f"TimeoutError: not judged within reward_workers.timeout_s={self._timeout_s:g} seconds"
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         return f"WorkerDied: the process that judged it ended, {how}"
 

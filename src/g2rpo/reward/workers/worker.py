@@ -67,7 +67,7 @@ class Worker:
             while self.pipe.poll():
                 failure = self.pipe.recv()
                 if failure is not None:
-                    raise RuntimeError(f"reward: a worker process could not build it: {failure}. isolation=inline runs it in the trainer.")
+                    raise RuntimeError(f"reward: a worker process could not build it: {failure}. reward_workers=inline runs it in the trainer.")
                 self.started = self.idle = True
         except (EOFError, OSError):
             alive = False

@@ -10,7 +10,7 @@ from g2rpo.training.estimate.shape import Shape
 def text_layer(shape: Shape) -> int:
     """Of one text layer, per token, without gradient checkpointing.
 
-    Two RMSNorms keep their float32 input, the normalised and the scaled states; attention keeps queries, keys, values and its output,
+    Two RMSNorms keep their float32 input, the normalized and the scaled states; attention keeps queries, keys, values and its output,
     and before them what the norms of queries and keys need; the MLP keeps gate, its activation, the other branch and their product.
     """
     b = shape.number

@@ -108,7 +108,7 @@ def show(found: Estimate, console: Console) -> None:
     load, lengths = found.load, found.load.lengths
     console.print(
         f"a step of a process: {load.prompts} prompts x {load.group_size} completions of {load.completion} tokens, "
-        f"{load.updates} update(s), {load.micro_prompts} group(s) in a forward pass of {load.tokens} tokens"
+        f"{load.updates} update(s), {load.micro_batch_prompts} group(s) in a forward pass of {load.tokens} tokens"
     )
     console.print(
         f"prompts: {lengths.longest} tokens at most, {lengths.mean:.0f} on average, {lengths.most_patches} image patches at most "
@@ -133,4 +133,4 @@ def _seconds(value: float) -> str:
 
 
 def _place(phase: str) -> str:
-    return {"rollout": "rollouts", "backward": "a backward pass", "optimiser": "an optimiser step"}[phase]
+    return {"rollout": "rollouts", "backward": "a backward pass", "optimizer": "an optimizer step"}[phase]

@@ -35,7 +35,7 @@ class Machine:
     piece: int
     """Bytes of float32 logits that the head computes at a time."""
     copies: bool
-    """Optimisers work on all weights at once (`foreach`) unless told otherwise."""
+    """Optimizers work on all weights at once (`foreach`) unless told otherwise."""
 
 
 def machine(assumed: Assumptions, dtype: torch.dtype, pieces: Callable[[str], int], *, processes: int = 1, cpu: bool = False) -> Machine:

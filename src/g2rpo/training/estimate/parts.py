@@ -2,7 +2,7 @@
 
     rollout     completions are written           weights, state, reference, cache of keys and values
     backward    the largest micro-batch           weights, state, reference, gradients so far, what layers keep
-    optimiser   an update                         weights, state, reference, gradients, copies that the optimiser makes
+    optimizer   an update                         weights, state, reference, gradients, copies that the optimizer makes
 
 What is not here: fragmentation, the CUDA context (about half a GiB), buffers of NCCL, workers that judge completions.
 """
@@ -15,7 +15,7 @@ from g2rpo.training.estimate.machine import Machine
 from g2rpo.training.estimate.shape import Shape
 from g2rpo.training.estimate.workload import Workload
 
-PHASES = ("rollout", "backward", "optimiser")
+PHASES = ("rollout", "backward", "optimizer")
 PIXEL_BYTES = 4
 """`pixel_values` are float32 whatever the model's dtype is."""
 SAMPLING_COPIES = 5
@@ -29,7 +29,7 @@ class Part:
     name: str
     rollout: int = 0
     backward: int = 0
-    optimiser: int = 0
+    optimizer: int = 0
     lower: str
     """Settings that make it smaller."""
 
@@ -39,27 +39,27 @@ def parts_of(shape: Shape, load: Workload, device: Machine, state: int, copies: 
     weights, gradients = shape.weights * shape.number + shape.adapter, shape.trained * shape.number + shape.adapter
     pixels = load.lengths.most_patches * shape.patch_values * PIXEL_BYTES * load.prompts
     engine = round(load.engine_frac * device.memory)
-    always = {"rollout": 1, "backward": 1, "optimiser": 1}
+    always = {"rollout": 1, "backward": 1, "optimizer": 1}
     rows = [
         Part(name="process before the model", **_times(device.baseline, always), lower="nothing"),
         Part(name="weights", **_times(weights, always), lower="model.dtype=bfloat16, a smaller model"),
-        Part(name="optimiser state", **_times(state, always), lower="model.dtype=bfloat16, model.freeze_vision=true, another optimizer"),
+        Part(name="optimizer state", **_times(state, always), lower="model.dtype=bfloat16, model.freeze_vision=true, another optimizer"),
         Part(name="reference policy", **_times(weights if load.reference and not shape.adapter else 0, always), lower="loss.kl_coef=0"),
         Part(
             name="gradients",
             backward=_gradients(shape, load, gradients),
-            optimiser=gradients,
+            optimizer=gradients,
             lower="model.freeze_vision=true",
         ),
-        Part(name="optimiser's copies", optimiser=copies if device.copies else 0, lower="+optimizer.foreach=false"),
-        Part(name="pixels", rollout=pixels * (2 if load.redraws else 1), backward=pixels, optimiser=pixels, lower="model.max_pixels"),
+        Part(name="optimizer's copies", optimizer=copies if device.copies else 0, lower="+optimizer.foreach=false"),
+        Part(name="pixels", rollout=pixels * (2 if load.redraws else 1), backward=pixels, optimizer=pixels, lower="model.max_pixels"),
         Part(name="prefill", rollout=_prefill(shape, load), lower="batch.prompts, rollout=vllm_server"),
         Part(
             name="keys and values", rollout=_cache(shape, load), lower="rollout=vllm_server, batch.prompts, group_size or max_new_tokens"
         ),
         Part(name="sampling", rollout=_sampling(shape, load), lower="rollout=vllm_server, batch.prompts or group_size"),
-        Part(name="engine", rollout=engine, backward=engine if load.engine_stays else 0, optimiser=engine if load.engine_stays else 0,
-             lower="rollout.memory_frac, rollout.sleep=true"),
+        Part(name="engine", rollout=engine, backward=engine if load.engine_stays else 0, optimizer=engine if load.engine_stays else 0,
+             lower="rollout.gpu_memory_utilization, rollout.sleep=true"),
         Part(name="what layers keep", backward=_backbone(shape, load), lower=_cuts(load)),
         Part(name="head", backward=activations.head(shape, load.predicted, device.piece), lower=_cuts(load)),
     ]  # fmt: skip
@@ -88,7 +88,7 @@ def _gradients(shape: Shape, load: Workload, whole: int) -> int:
 
 
 def _backbone(shape: Shape, load: Workload) -> int:
-    patches = load.micro_prompts * load.lengths.most_patches
+    patches = load.micro_batch_prompts * load.lengths.most_patches
     return activations.backbone(shape, load.tokens, patches, checkpointing=load.checkpointing)
 
 
@@ -117,5 +117,5 @@ def _sampling(shape: Shape, load: Workload) -> int:
 
 
 def _cuts(load: Workload) -> str:
-    cuts = "batch.micro_prompts" if load.micro_prompts > 1 else "rollout.max_new_tokens, data.loading.max_prompt_tokens"
+    cuts = "batch.micro_batch_prompts" if load.micro_batch_prompts > 1 else "rollout.max_new_tokens, data.loading.max_prompt_tokens"
     return cuts if load.checkpointing else f"model.gradient_checkpointing=true, {cuts}"

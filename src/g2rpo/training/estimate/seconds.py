@@ -19,14 +19,14 @@ def seconds_of(shape: Shape, load: Workload, device: Machine, state: int, comple
         shape: Of the policy.
         load: What there is to do.
         device: How fast it is.
-        state: Bytes of the optimiser.
+        state: Bytes of the optimizer.
         completion: Tokens of a completion on average; None takes the longest.
     """
     if not device.flops or not device.bandwidth:
         return {}
     tokens = completion or load.completion
     vision, prompt = load.prompts * _vision(shape, load.lengths.mean_patches), _prompts(shape, load)
-    passes = -(-load.prompts // load.micro_prompts) * (shape.layers + shape.depth) * device.layer_s
+    passes = -(-load.prompts // load.micro_batch_prompts) * (shape.layers + shape.depth) * device.layer_s
     forward = (vision + _update(shape, load, tokens)) / device.flops + passes
     again = 1.0 if load.checkpointing else 0.0
     changed = shape.adapter or shape.weights * shape.number
@@ -37,7 +37,7 @@ def seconds_of(shape: Shape, load: Workload, device: Machine, state: int, comple
         "without gradients": load.extra_passes * forward,
         "forward": forward,
         "backward": (backward + again) * forward,
-        "optimiser": load.updates * STATE_TRAFFIC * (2 * changed + state) / device.bandwidth,
+        "optimizer": load.updates * STATE_TRAFFIC * (2 * changed + state) / device.bandwidth,
     }
 
 

@@ -15,7 +15,7 @@ from g2rpo.policy.flops import Cost, cost_of
 KNOWN = ("qwen3_vl", "qwen2_5_vl")
 """Model types whose layers `activations.py` knows."""
 STAND_IN = 64
-"""Rows and columns of the weight that stands for all, where an optimiser cannot step without values."""
+"""Rows and columns of the weight that stands for all, where an optimizer cannot step without values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,7 @@ def shape_of(policy: Any) -> Shape:
 
 
 def optimizer_bytes(make: Callable[[Iterable[Tensor]], torch.optim.Optimizer], policy: Any) -> tuple[int, int]:
-    """Bytes of an optimiser's state, and of what a step needs besides: asked of the optimiser itself, which steps on the meta device.
+    """Bytes of an optimizer's state, and of what a step needs besides: asked of the optimizer itself, which steps on the meta device.
 
     One that must see values (Adafactor) steps on a small weight of the same dtype instead, and its bytes are taken in proportion.
     A step that works on all weights at once (`foreach`, torch's default on a GPU) holds another copy of them meanwhile.

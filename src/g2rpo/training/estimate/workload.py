@@ -33,8 +33,8 @@ class Workload:
     """Tokens of a completion."""
     lengths: Lengths
     updates: int
-    """Optimiser updates per step."""
-    micro_prompts: int
+    """Optimizer updates per step."""
+    micro_batch_prompts: int
     """Groups in one forward pass, at most."""
     shared: bool
     """A prompt passes once for its group."""
@@ -55,26 +55,26 @@ class Workload:
     def tokens(self) -> int:
         """Of the largest forward pass with gradients; a completion's last token needs none where its prompt is shared."""
         if self.shared:
-            return self.micro_prompts * (self.lengths.longest + self.group_size * (self.completion - 1))
-        return self.micro_prompts * self.group_size * (self.lengths.longest + self.completion)
+            return self.micro_batch_prompts * (self.lengths.longest + self.group_size * (self.completion - 1))
+        return self.micro_batch_prompts * self.group_size * (self.lengths.longest + self.completion)
 
     @property
     def predicted(self) -> int:
         """Completion tokens of that pass."""
-        return self.micro_prompts * self.group_size * self.completion
+        return self.micro_batch_prompts * self.group_size * self.completion
 
     @property
     def micro_batches(self) -> int:
         """Forward passes of an update."""
-        return -(-self.prompts // self.updates // self.micro_prompts) or 1
+        return -(-self.prompts // self.updates // self.micro_batch_prompts) or 1
 
 
-def micro_prompts(prompts: int, updates: int, micro_prompts: int | None, micro_tokens: int | None, group_tokens: int) -> int:
-    """Groups in one forward pass, as `batch.micro_prompts` and `batch.micro_tokens` cut a minibatch of groups of `group_tokens` tokens."""
+def micro_batch_prompts(prompts: int, updates: int, micro_batch_prompts: int | None, micro_batch_tokens: int | None, group_tokens: int) -> int:
+    """Groups in one forward pass, as `batch.micro_batch_prompts` and `batch.micro_batch_tokens` cut a minibatch of groups of `group_tokens` tokens."""
     minibatch = -(-prompts // updates)
-    if micro_tokens is not None:
-        return max(1, min(minibatch, micro_tokens // group_tokens))
-    return min(minibatch, micro_prompts or minibatch)
+    if micro_batch_tokens is not None:
+        return max(1, min(minibatch, micro_batch_tokens // group_tokens))
+    return min(minibatch, micro_batch_prompts or minibatch)
 
 
 def sampled_lengths(prompts: Sequence[Prompt], encoder: Encoder, source: Any) -> Lengths:

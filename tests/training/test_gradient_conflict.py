@@ -9,7 +9,7 @@ from torch import nn
 
 from g2rpo.metrics import metric_of
 from g2rpo.records import task_index
-from g2rpo.training.equity import GradientEquity, equity_metrics, gradient_norm, sampled_gradient
+from g2rpo.training.gradient_conflict import GradientConflict, conflict_metrics, gradient_norm, sampled_gradient
 
 MATH, CHART, GROUNDING = (task_index(task) for task in ("math", "chart", "grounding"))
 
@@ -34,31 +34,31 @@ def adding(policy: nn.Module, gradients: dict[int, list[float]]) -> Callable[[in
 
 def test_norms_ratio_and_cosines_of_known_gradients(policy: Any) -> None:
     gradients = {MATH: [3.0, 0, 0, 0, 4.0, 0], CHART: [0, 0, 0, 0, 2.0, 0], GROUNDING: [-1.0, 0, 0, 0, 0, 0]}
-    row = GradientEquity().measure(policy, list(gradients), adding(policy, gradients))
-    assert [row[f"equity/grad_norm/{task}"] for task in ("math", "chart", "grounding")] == pytest.approx([5.0, 2.0, 1.0])
-    assert row["equity/norm_ratio"] == pytest.approx(5.0)
-    assert row["equity/cosine/math/chart"] == pytest.approx(0.8)
-    assert row["equity/cosine/math/grounding"] == pytest.approx(-0.6)
-    assert row["equity/cosine/chart/grounding"] == pytest.approx(0.0)
-    assert row["equity/min_cosine"] == pytest.approx(-0.6)
+    row = GradientConflict().measure(policy, list(gradients), adding(policy, gradients))
+    assert [row[f"gradient/norm/{task}"] for task in ("math", "chart", "grounding")] == pytest.approx([5.0, 2.0, 1.0])
+    assert row["gradient/norm_ratio"] == pytest.approx(5.0)
+    assert row["gradient/cosine/math/chart"] == pytest.approx(0.8)
+    assert row["gradient/cosine/math/grounding"] == pytest.approx(-0.6)
+    assert row["gradient/cosine/chart/grounding"] == pytest.approx(0.0)
+    assert row["gradient/min_cosine"] == pytest.approx(-0.6)
     assert {metric_of(column).name for column in row} == {
-        f"equity/{name}" for name in ("grad_norm", "norm_ratio", "cosine", "min_cosine")
+        f"gradient/{name}" for name in ("grad_norm", "norm_ratio", "cosine", "min_cosine")
     }  # fmt: skip
 
 
 def test_no_gradient_is_left_behind(policy: Any) -> None:
     policy.b.grad = torch.ones(2)
-    GradientEquity().measure(policy, [MATH], adding(policy, {MATH: [1.0] * 6}))
+    GradientConflict().measure(policy, [MATH], adding(policy, {MATH: [1.0] * 6}))
     assert all(parameter.grad is None for parameter in policy.parameters())
 
 
 def test_a_task_without_signal_has_norm_zero_and_no_direction() -> None:
     samples = {"math": torch.tensor([1.0, 0.0]), "chart": torch.zeros(2), "spatial": torch.tensor([0.0, 2.0])}
-    row = equity_metrics({"math": 1.0, "chart": 0.0, "spatial": 2.0}, samples)
-    assert row["equity/grad_norm/chart"] == 0.0
-    assert row["equity/norm_ratio"] == 2.0
-    assert [name for name in row if "cosine/" in name] == ["equity/cosine/math/spatial"]
-    assert set(equity_metrics({"math": 1.0, "chart": 0.0}, samples)) == {"equity/grad_norm/math", "equity/grad_norm/chart"}
+    row = conflict_metrics({"math": 1.0, "chart": 0.0, "spatial": 2.0}, samples)
+    assert row["gradient/norm/chart"] == 0.0
+    assert row["gradient/norm_ratio"] == 2.0
+    assert [name for name in row if "cosine/" in name] == ["gradient/cosine/math/spatial"]
+    assert set(conflict_metrics({"math": 1.0, "chart": 0.0}, samples)) == {"gradient/norm/math", "gradient/norm/chart"}
 
 
 @pytest.mark.parametrize(("most", "expected"), [(6, [0, 1, 2, 3, 4, 5]), (5, [0, 2, 4]), (3, [0, 2, 4]), (2, [0, 3]), (1, [0])])
@@ -72,12 +72,12 @@ def test_coordinates_are_evenly_spaced_over_all_trained_tensors(policy: Any, mos
 
 @pytest.mark.parametrize(("every", "due"), [(10, [1, 10, 20, 30]), (1, list(range(1, 31))), (None, [])])
 def test_the_first_step_and_every_nth_are_due(every: int | None, due: list[int]) -> None:
-    equity = GradientEquity(every_n_steps=every)
-    assert [step for step in range(1, 31) if equity.due(step)] == due
+    gradient_conflict = GradientConflict(every_n_steps=every)
+    assert [step for step in range(1, 31) if gradient_conflict.due(step)] == due
 
 
 def test_settings_that_cannot_be_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"equity.every_n_steps: expected 1 or more, or null for never, got 0"):
-        GradientEquity(every_n_steps=0)
-    with pytest.raises(ValueError, match=r"equity.max_coordinates: expected 1 or more, got 0"):
-        GradientEquity(max_coordinates=0)
+    with pytest.raises(ValueError, match=r"gradient_conflict.every_n_steps: expected 1 or more, or null for never, got 0"):
+        GradientConflict(every_n_steps=0)
+    with pytest.raises(ValueError, match=r"gradient_conflict.max_coordinates: expected 1 or more, got 0"):
+        GradientConflict(max_coordinates=0)

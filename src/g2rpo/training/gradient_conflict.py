@@ -1,4 +1,4 @@
-"""Gradient equity: does every task pull equally hard, and in which direction?
+"""Gradient conflict: does every task pull equally hard, and in which direction?
 
 Every so many steps, before the update, the gradient of each task by itself is computed on the step's own rollout batch: the loss
 as if the batch held nothing but this task, all its terms and denominators included. Norms say how hard a task pulls, cosines
@@ -16,7 +16,7 @@ from torch import Tensor
 from g2rpo.records import TASKS
 
 
-class GradientEquity:
+class GradientConflict:
     """When the probe is due, and how much memory it may take.
 
     Args:
@@ -26,9 +26,9 @@ class GradientEquity:
 
     def __init__(self, *, every_n_steps: int | None = 10, max_coordinates: int = 4_000_000) -> None:
         if every_n_steps is not None and every_n_steps < 1:
-            raise ValueError(f"equity.every_n_steps: expected 1 or more, or null for never, got {every_n_steps}")
+            raise ValueError(f"gradient_conflict.every_n_steps: expected 1 or more, or null for never, got {every_n_steps}")
         if max_coordinates < 1:
-            raise ValueError(f"equity.max_coordinates: expected 1 or more, got {max_coordinates}")
+            raise ValueError(f"gradient_conflict.max_coordinates: expected 1 or more, got {max_coordinates}")
         self.every_n_steps = every_n_steps
         self.max_coordinates = max_coordinates
 
@@ -37,7 +37,7 @@ class GradientEquity:
         return self.every_n_steps is not None and (step == 1 or step % self.every_n_steps == 0)
 
     def measure(self, policy: Any, tasks: Sequence[int], add_gradient: Callable[[int], None]) -> dict[str, float]:
-        """The `equity/*` numbers of one step; gradients are empty before and after.
+        """The `gradient/*` numbers of one step; gradients are empty before and after.
 
         Args:
             policy: The model.
@@ -50,7 +50,7 @@ class GradientEquity:
             add_gradient(task)
             norms[TASKS[task]], samples[TASKS[task]] = gradient_norm(policy), sampled_gradient(policy, self.max_coordinates)
         policy.zero_grad(set_to_none=True)
-        return equity_metrics(norms, samples)
+        return conflict_metrics(norms, samples)
 
 
 def gradient_norm(policy: Any) -> float:
@@ -71,18 +71,18 @@ def sampled_gradient(policy: Any, most: int) -> Float[Tensor, " n"]:
     return torch.cat(pieces)
 
 
-def equity_metrics(norms: dict[str, float], samples: dict[str, Float[Tensor, " n"]]) -> dict[str, float]:
+def conflict_metrics(norms: dict[str, float], samples: dict[str, Float[Tensor, " n"]]) -> dict[str, float]:
     """Norm by task, their largest ratio, every pairwise cosine and the smallest.
 
     A task whose gradient is exactly 0 (all its groups agree) has a norm, but no direction: it takes part in no ratio or cosine.
     """
-    row = {f"equity/grad_norm/{task}": norm for task, norm in norms.items()}
+    row = {f"gradient/norm/{task}": norm for task, norm in norms.items()}
     pulling = [task for task, norm in norms.items() if norm > 0]
     if len(pulling) < 2:
         return row
     cosines = {
-        f"equity/cosine/{first}/{second}": torch.cosine_similarity(samples[first].double(), samples[second].double(), dim=0).item()
+        f"gradient/cosine/{first}/{second}": torch.cosine_similarity(samples[first].double(), samples[second].double(), dim=0).item()
         for first, second in combinations(pulling, 2)
     }
     strengths = [norms[task] for task in pulling]
-    return row | cosines | {"equity/norm_ratio": max(strengths) / min(strengths), "equity/min_cosine": min(cosines.values())}
+    return row | cosines | {"gradient/norm_ratio": max(strengths) / min(strengths), "gradient/min_cosine": min(cosines.values())}

@@ -30,8 +30,8 @@ class Tally:
 
     def row(self) -> dict[str, float]:
         """Counts are added up over ranks, of gap and seconds the largest is taken. Every rank calls it; counting starts again."""
-        counts = ranks.total(torch.tensor([self.num_regenerated, self.num_restarts])).tolist()
-        worst = ranks.largest(torch.tensor([self.sync_logprob_gap, self.sync_s])).tolist()
+        counts = ranks.all_reduce_sum(torch.tensor([self.num_regenerated, self.num_restarts])).tolist()
+        worst = ranks.all_reduce_max(torch.tensor([self.sync_logprob_gap, self.sync_s])).tolist()
         names = ("rollout/num_regenerated", "rollout/num_restarts", "rollout/sync_logprob_gap", "time/sync_s")
         self._start()
         return dict(zip(names, map(float, counts + worst), strict=True))

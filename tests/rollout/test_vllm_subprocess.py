@@ -14,11 +14,11 @@ import torch
 
 from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.records import PromptBatch, Sampling
-from g2rpo.rollout import vllm, vllm_beside
+from g2rpo.rollout import vllm, vllm_subprocess
 from g2rpo.rollout.vllm import VLLMEngine
-from g2rpo.rollout.vllm_again import EngineLost
-from g2rpo.rollout.vllm_beside import EngineBeside, new_address, visible_devices
-from g2rpo.rollout.vllm_child import Desk
+from g2rpo.rollout.vllm_retry import EngineLost
+from g2rpo.rollout.vllm_subprocess import EngineBeside, new_address, visible_devices
+from g2rpo.rollout.vllm_worker import Desk
 from g2rpo.rollout.vllm_requests import Answer, Request, requests_of, sampling_fields
 
 GROUP = Sampling(group_size=3, max_new_tokens=8)
@@ -42,7 +42,7 @@ class Fake:
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
-    monkeypatch.setattr(vllm_beside, "MODULE", "fake_child")
+    monkeypatch.setattr(vllm_subprocess, "MODULE", "fake_child")
     monkeypatch.setattr(vllm, "find_spec", lambda name: name)
     monkeypatch.setenv("FAKE_ENGINE", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
@@ -212,5 +212,5 @@ def test_a_group_takes_the_gpus_of_its_ranks(
 
 def test_a_process_that_sees_its_own_gpu_alone_cannot_be_in_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    with pytest.raises(ValueError, match=r"rollout\.tensor_parallel: expected 2 GPUs that every trainer process of a group sees, got 1"):
+    with pytest.raises(ValueError, match=r"rollout\.tensor_parallel_size: expected 2 GPUs that every trainer process of a group sees, got 1"):
         visible_devices(torch.device("cuda", 0), 2)

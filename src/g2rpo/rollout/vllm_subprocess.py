@@ -21,11 +21,11 @@ from typing import Any
 
 import torch
 
-from g2rpo.rollout.vllm_again import EngineLost
+from g2rpo.rollout.vllm_retry import EngineLost
 from g2rpo.rollout.vllm_process import EngineProcess, engine_environment
 from g2rpo.rollout.vllm_requests import Answer, Request
 
-MODULE = "g2rpo.rollout.vllm_child"
+MODULE = "g2rpo.rollout.vllm_worker"
 
 
 class EngineBeside:
@@ -34,7 +34,7 @@ class EngineBeside:
     Args:
         address: Of its socket: trainer processes that name the same one share the engine.
         device: Of this trainer process.
-        num_devices: That the engine takes: those of as many neighbouring trainer processes.
+        num_devices: That the engine takes: those of as many neighboring trainer processes.
         options: Of vLLM's `LLM`.
         log_file: Where its output goes.
         start_s: Seconds until it must be up.
@@ -162,7 +162,7 @@ class EngineBeside:
 
 
 def visible_devices(device: torch.device, count: int) -> list[str]:
-    """Names of the GPUs of a group of `count` neighbouring trainer processes, of which one has `device`, as CUDA_VISIBLE_DEVICES has them.
+    """Names of the GPUs of a group of `count` neighboring trainer processes, of which one has `device`, as CUDA_VISIBLE_DEVICES has them.
 
     Raises:
         ValueError: when this process does not see all of them.
@@ -172,7 +172,7 @@ def visible_devices(device: torch.device, count: int) -> list[str]:
     first = (device.index or 0) // count * count
     if first + count > len(names):
         raise ValueError(
-            f"rollout.tensor_parallel: expected {count} GPUs that every trainer process of a group sees, got {len(names)}; "
+            f"rollout.tensor_parallel_size: expected {count} GPUs that every trainer process of a group sees, got {len(names)}; "
             "let each process see all GPUs of its machine, or lower it"
         )
     return names[first : first + count]

@@ -1,4 +1,4 @@
-"""The process of an engine that runs beside the trainer: `python -m g2rpo.rollout.vllm_child ADDRESS SETTINGS`, see vllm_beside.py.
+"""The process of an engine that runs beside the trainer: `python -m g2rpo.rollout.vllm_worker ADDRESS SETTINGS`, see vllm_subprocess.py.
 
 Trainer processes speak to it over a socket, one method of `Host` at a time; several may share it. It ends with the process that
 started it.
