@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
-from claims_figures import ablation_figure, entropy_figure, equity_figure, length_figure, outlier_figure
+from claims_figures import ablation_figure, entropy_figure, gradients_figure, length_figure, outlier_figure
 
 from g2rpo.algorithm.advantage.g2rpo import G2RPO
 from g2rpo.algorithm.advantage.grpo import GRPO
@@ -43,7 +43,7 @@ def main() -> None:
     weights = {"grpo": ablation["grpo"], "g2rpo": ablation["g2rpo"], "weight 0.02": ablation["entropy"]}
     weights |= {name.replace("=", " "): jobs for name, jobs in bands.items()}
     tables = (
-        equity_table(ablation),
+        gradients_table(ablation),
         outlier_table(clean, outliers),
         one_group(),
         entropy_table(weights),
@@ -52,7 +52,7 @@ def main() -> None:
     )
     print("\n\n".join(tables))
     figures = {
-        "gradient_conflict": equity_figure(ablation["grpo"], ablation["g2rpo"]),
+        "gradients": gradients_figure(ablation["grpo"], ablation["g2rpo"]),
         "outliers": outlier_figure(clean, outliers),
         "entropy": entropy_figure(weights),
         "length": length_figure(ablation),
@@ -69,7 +69,7 @@ def named(sweep: SweepResult) -> dict[str, list[JobResult]]:
     return {variant_name(variant): jobs for variant, jobs in sweep.variants.items()}
 
 
-def equity_table(rows: Jobs) -> str:
+def gradients_table(rows: Jobs) -> str:
     """How many times harder the strongest task pulls than the weakest."""
     found = {name: {job.seed: pull_ratio(job) for job in rows[name]} for name in ("grpo", "g2rpo", "entropy", "length", "full")}
     lines = [[name, plus_minus(own, 2), "" if name == "grpo" else interval(own, found["grpo"], 2)] for name, own in found.items()]

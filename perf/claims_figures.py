@@ -23,7 +23,7 @@ COLORS = {
 }
 
 
-def equity_figure(grpo: Sequence[JobResult], g2rpo: Sequence[JobResult]) -> str:
+def gradients_figure(grpo: Sequence[JobResult], g2rpo: Sequence[JobResult]) -> str:
     """How unevenly tasks pull, over the run."""
     curves = [curve(name, jobs, ["gradient/norm_ratio"]) for name, jobs in (("grpo", grpo), ("g2rpo", g2rpo))]
     title = "Largest over smallest gradient norm of a task, mean of three seeds"

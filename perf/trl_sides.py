@@ -163,7 +163,7 @@ def ours(options: argparse.Namespace, clock: Clock) -> None:
     module = G2RPOModule(
         policy=model.policy(), reference=None, encoder=encoder, engine=HFEngine(max_new_tokens=options.completion), reward=Vowels(),
         algorithm=Algorithm(advantage=G2RPO(), loss=ClipLoss(), shaping=Shaping(length=None, entropy=None),
-        batch=BatchPlan(prompts=options.prompts, group_size=options.group),
+        batch=BatchPlan(prompts_per_step=options.prompts, group_size=options.group),
         optimizer=optimizer, group_filter=KeepAll(), gradient_conflict=GradientConflict(every_n_steps=None), max_grad_norm=MAX_GRAD_NORM,
         failure_budget=0.0, seed=0,
         ),

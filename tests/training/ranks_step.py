@@ -93,7 +93,7 @@ def build(checkpoint: Checkpoint) -> G2RPOModule:
             length=LengthBand(bands=bands, weight=0.1, min_accuracy=0.5, allow_in_unanimous_groups=False),
             entropy=EntropyBand(low=0.0, high=0.5, weight=0.3),
         ),
-        batch=BatchPlan(prompts=7, group_size=GROUP_SIZE, num_minibatches=2, micro_batch_prompts=2),
+        batch=BatchPlan(prompts_per_step=7, group_size=GROUP_SIZE, num_minibatches=2, micro_batch_prompts=2),
         optimizer=partial(torch.optim.SGD, lr=0.01), group_filter=OnlineFilter(max_draws=2), gradient_conflict=GradientConflict(every_n_steps=2),
         max_grad_norm=1.0, failure_budget=0.0, seed=3),
     )  # fmt: skip

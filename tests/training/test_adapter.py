@@ -63,7 +63,7 @@ def fitted(
             policy=policy, reference=reference if kl_coef else None, encoder=encoder, engine=HFEngine(max_new_tokens=6),
             reward=LengthPays(), algorithm=Algorithm(
                 advantage=EMAGRPO(decay=0.5), loss=ClipLoss(kl_coef=kl_coef), shaping=Shaping(length=None, entropy=None),
-            batch=BatchPlan(prompts=3, group_size=3), optimizer=partial(torch.optim.AdamW, lr=0.02), group_filter=KeepAll(),
+            batch=BatchPlan(prompts_per_step=3, group_size=3), optimizer=partial(torch.optim.AdamW, lr=0.02), group_filter=KeepAll(),
             gradient_conflict=GradientConflict(every_n_steps=1), max_grad_norm=1.0, failure_budget=0.0, seed=0,
             ),
         )  # fmt: skip

@@ -17,7 +17,7 @@ from g2rpo.training.gradient_conflict import GradientConflict
 
 def algorithm(advantage: object, loss: ClipLoss) -> Algorithm:
     return Algorithm(
-        advantage=advantage, loss=loss, shaping=Shaping(length=None, entropy=None), batch=BatchPlan(prompts=2, group_size=2),
+        advantage=advantage, loss=loss, shaping=Shaping(length=None, entropy=None), batch=BatchPlan(prompts_per_step=2, group_size=2),
         optimizer=partial(torch.optim.SGD, lr=0.1), group_filter=KeepAll(), gradient_conflict=GradientConflict(every_n_steps=None),
     )  # fmt: skip
 

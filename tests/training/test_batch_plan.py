@@ -12,7 +12,7 @@ from g2rpo.training.batch_plan import BatchPlan
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 30), st.integers(1, 8), st.integers(0, 99))
 def test_every_prompt_is_in_exactly_one_minibatch_of_nearly_equal_size(prompts: int, parts: int, seed: int) -> None:
-    plan = BatchPlan(prompts=30, group_size=2, num_minibatches=parts)
+    plan = BatchPlan(prompts_per_step=30, group_size=2, num_minibatches=parts)
     cut = plan.minibatches(prompts, Random(seed))
     assert sorted(row for part in cut for row in part) == list(range(prompts))
     sizes = [len(part) for part in cut]
@@ -21,7 +21,7 @@ def test_every_prompt_is_in_exactly_one_minibatch_of_nearly_equal_size(prompts: 
 
 
 def test_minibatches_are_dealt_out_at_random_and_the_same_for_the_same_seed() -> None:
-    plan = BatchPlan(prompts=12, group_size=2, num_minibatches=3)
+    plan = BatchPlan(prompts_per_step=12, group_size=2, num_minibatches=3)
     assert plan.minibatches(12, Random(1)) == plan.minibatches(12, Random(1))
     assert plan.minibatches(12, Random(1)) != plan.minibatches(12, Random(2))
     assert plan.minibatches(12, Random(1))[0] != [0, 1, 2, 3]
@@ -30,17 +30,17 @@ def test_minibatches_are_dealt_out_at_random_and_the_same_for_the_same_seed() ->
 def test_a_single_minibatch_keeps_the_order_and_draws_nothing() -> None:
     rng = Random(5)
     before = rng.getstate()
-    assert BatchPlan(prompts=4, group_size=2).minibatches(3, rng) == [[0, 1, 2]]
+    assert BatchPlan(prompts_per_step=4, group_size=2).minibatches(3, rng) == [[0, 1, 2]]
     assert rng.getstate() == before
 
 
 def test_microbatches_are_pieces_of_the_minibatch_in_order() -> None:
-    assert BatchPlan(prompts=5, group_size=2, micro_batch_prompts=2).microbatches([7, 3, 4, 9, 1], [1] * 10) == [[7, 3], [4, 9], [1]]
-    assert BatchPlan(prompts=5, group_size=2).microbatches([7, 3, 4], [1] * 10) == [[7, 3, 4]]
+    assert BatchPlan(prompts_per_step=5, group_size=2, micro_batch_prompts=2).microbatches([7, 3, 4, 9, 1], [1] * 10) == [[7, 3], [4, 9], [1]]
+    assert BatchPlan(prompts_per_step=5, group_size=2).microbatches([7, 3, 4], [1] * 10) == [[7, 3, 4]]
 
 
 def test_micro_tokens_deal_groups_out_evenly_and_never_beyond_the_bound() -> None:
-    plan = BatchPlan(prompts=6, group_size=2, micro_batch_tokens=10)
+    plan = BatchPlan(prompts_per_step=6, group_size=2, micro_batch_tokens=10)
     # 24 tokens need three passes: 7, then 6, then 5, then 4 to the 5 and 2 to the 6
     assert plan.microbatches([0, 1, 2, 3, 4], [5, 7, 4, 6, 2]) == [[0, 2], [1], [3, 4]]
     # a group beyond the bound passes alone; the others are not held up by it
@@ -51,7 +51,7 @@ def test_micro_tokens_deal_groups_out_evenly_and_never_beyond_the_bound() -> Non
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=15), st.integers(1, 40))
 def test_every_group_is_in_exactly_one_pass(tokens: list[int], most: int) -> None:
-    pieces = BatchPlan(prompts=20, group_size=2, micro_batch_tokens=most).microbatches(list(range(len(tokens))), tokens)
+    pieces = BatchPlan(prompts_per_step=20, group_size=2, micro_batch_tokens=most).microbatches(list(range(len(tokens))), tokens)
     assert sorted(row for piece in pieces for row in piece) == list(range(len(tokens)))
     assert all(len(piece) == 1 or sum(tokens[row] for row in piece) <= most for piece in pieces)
 
@@ -59,7 +59,7 @@ def test_every_group_is_in_exactly_one_pass(tokens: list[int], most: int) -> Non
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"prompts": 0}, r"batch\.prompts: expected at least 1 prompt per step, got 0"),
+        ({"prompts_per_step": 0}, r"batch\.prompts: expected at least 1 prompt per step, got 0"),
         ({"group_size": 1}, r"batch\.group_size=1: .* needs at least 2"),
         ({"num_minibatches": 5}, r"batch\.num_minibatches: expected 1 to batch\.prompts=4, got 5"),
         ({"num_minibatches": 0}, r"batch\.num_minibatches: .* got 0"),
@@ -70,13 +70,13 @@ def test_every_group_is_in_exactly_one_pass(tokens: list[int], most: int) -> Non
 )
 def test_sizes_that_make_no_sense_are_refused_with_their_key(wrong: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        BatchPlan(**({"prompts": 4, "group_size": 2} | wrong))
+        BatchPlan(**({"prompts_per_step": 4, "group_size": 2} | wrong))
 
 
 def test_tasks_may_have_a_group_size_of_their_own() -> None:
-    plan = BatchPlan(prompts=4, group_size=8, group_size_of={"math": 16, "chart": None})
+    plan = BatchPlan(prompts_per_step=4, group_size=8, group_size_of={"math": 16, "chart": None})
     assert plan.group_sizes() == {"math": 16}
     with pytest.raises(ValueError, match=r"batch\.group_size_of\.math=1: a group needs at least 2"):
-        BatchPlan(prompts=4, group_size=8, group_size_of={"math": 1})
+        BatchPlan(prompts_per_step=4, group_size=8, group_size_of={"math": 1})
     with pytest.raises(ValueError, match="unknown task 'maths'"):
-        BatchPlan(prompts=4, group_size=8, group_size_of={"maths": 4})
+        BatchPlan(prompts_per_step=4, group_size=8, group_size_of={"maths": 4})

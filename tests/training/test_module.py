@@ -46,7 +46,7 @@ def build(policy: Any, encoder: QwenEncoder, scripted: Any, listed: Any) -> Call
         }  # fmt: skip
         algorithm = {
             "advantage": G2RPO(scope="group"), "loss": ClipLoss(), "shaping": Shaping(length=None, entropy=None),
-            "batch": BatchPlan(prompts=2, group_size=2), "optimizer": partial(torch.optim.SGD, lr=0.5), "group_filter": KeepAll(),
+            "batch": BatchPlan(prompts_per_step=2, group_size=2), "optimizer": partial(torch.optim.SGD, lr=0.5), "group_filter": KeepAll(),
             "gradient_conflict": GradientConflict(every_n_steps=None),
             "max_grad_norm": 1.0, "failure_budget": 0.0, "seed": 0,
         }  # fmt: skip
@@ -134,7 +134,7 @@ def test_the_engine_is_given_the_weights_after_every_step_and_a_new_seed_for_eac
 
 def test_two_minibatches_are_two_updates_of_one_step(build: Any, fitted: Any, scripted: Any) -> None:
     engine = scripted(lengths=LENGTHS)
-    module = build(engine=engine, batch=BatchPlan(prompts=2, group_size=2, num_minibatches=2), max_grad_norm=1e-4)
+    module = build(engine=engine, batch=BatchPlan(prompts_per_step=2, group_size=2, num_minibatches=2), max_grad_norm=1e-4)
     trainer = fitted(module, steps=1, updates=2)
     assert (trainer.global_step, module.rollout_batch, len(engine.seeds)) == (2, 1, 1)
     row = numbers(trainer)
@@ -150,7 +150,7 @@ def test_micro_batches_change_no_number_of_a_step(build: Any, fitted: Any, polic
         reference = copy.deepcopy(policy)
         reference.model.language_model.norm.weight.data.mul_(0.9)
         engine = scripted(lengths=LENGTHS, ratios=RATIOS)
-        plan = BatchPlan(prompts=2, group_size=2, micro_batch_prompts=micro)
+        plan = BatchPlan(prompts_per_step=2, group_size=2, micro_batch_prompts=micro)
         rows.append(numbers(fitted(build(engine=engine, batch=plan, loss=ClipLoss(kl_coef=0.2), reference=reference))))
         weights.append(copy.deepcopy(policy.state_dict()))
     assert rows[0]["loss/kl"] > 1e-3
@@ -233,7 +233,7 @@ def test_what_is_not_finite_stops_the_run_and_leaves_the_weights_before_it(
 ) -> None:
     engine = scripted(lengths=LENGTHS)
     # two micro-batches a step: the fourth call is the chart prompt of step 2
-    plan = BatchPlan(prompts=2, group_size=2, micro_batch_prompts=1)
+    plan = BatchPlan(prompts_per_step=2, group_size=2, micro_batch_prompts=1)
     module = build(engine=engine, batch=plan, loss=BreaksAt(4, gradient_only=gradient_only))
     with pytest.raises(RuntimeError, match=rf"step 2: {words}.*weights before it are in .*last_finite\.ckpt.*optimizer\.lr"):
         fitted(module, steps=3)

@@ -67,7 +67,7 @@ def fitted(
             policy=policy, reference=None, encoder=encoder, engine=engine, reward=listed([1.0, 0.0, 0.0, 1.0]),
             algorithm=Algorithm(
                 advantage=G2RPO(scope="group"), loss=ClipLoss(tis_clip=tis_clip), shaping=Shaping(length=None, entropy=None),
-            batch=BatchPlan(prompts=2, group_size=2), optimizer=partial(torch.optim.SGD, lr=0.1), group_filter=KeepAll(),
+            batch=BatchPlan(prompts_per_step=2, group_size=2), optimizer=partial(torch.optim.SGD, lr=0.1), group_filter=KeepAll(),
             gradient_conflict=GradientConflict(every_n_steps=None), max_grad_norm=1.0, failure_budget=0.0, seed=0,
             ),
         )  # fmt: skip

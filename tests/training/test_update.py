@@ -72,7 +72,7 @@ def band_near(policy: Any, encoder: QwenEncoder, experience: Experience) -> Entr
     return EntropyBand(low=low, high=high, weight=0.5)
 
 
-@pytest.mark.parametrize("aggregation", ["token", "seq", "constant"])
+@pytest.mark.parametrize("aggregation", ["token_mean", "seq_mean", "constant"])
 def test_any_cut_into_micro_batches_gives_the_same_gradient(
     policy: Any, encoder: QwenEncoder, experience: Experience, aggregation: str
 ) -> None:

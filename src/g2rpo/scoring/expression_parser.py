@@ -52,7 +52,7 @@ class _Parser:
         self.place += 1
         return token
 
-    def check_world_size(self, text: str) -> None:
+    def expect(self, text: str) -> None:
         if not self.sign(text):
             raise Unreadable(f"expected {text}")
         self.place += 1

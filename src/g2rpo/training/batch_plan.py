@@ -12,7 +12,7 @@ class BatchPlan:
     """Prompts per step, completions per prompt, updates per step.
 
     Args:
-        prompts: Groups that a step learns from.
+        prompts_per_step: Groups that a step learns from.
         group_size: Completions per prompt.
         group_size_of: Tasks whose prompts get another number of completions; None stands for `group_size`.
         num_minibatches: Optimizer updates per rollout batch; the groups are dealt out at random.
@@ -21,7 +21,7 @@ class BatchPlan:
             that the passes are of nearly equal size; a group longer than this is a pass of its own.
     """
 
-    prompts: int
+    prompts_per_step: int
     group_size: int
     num_minibatches: int = 1
     micro_batch_prompts: int | None = None
@@ -29,8 +29,8 @@ class BatchPlan:
     group_size_of: Mapping[str, int | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.prompts < 1:
-            raise ValueError(f"batch.prompts: expected at least 1 prompt per step, got {self.prompts}")
+        if self.prompts_per_step < 1:
+            raise ValueError(f"batch.prompts_per_step: expected at least 1 prompt per step, got {self.prompts_per_step}")
         if self.group_size < 2:
             raise ValueError(
                 f"batch.group_size={self.group_size}: G2RPO compares completions of one prompt, so it needs at least 2. Try 8."
@@ -39,8 +39,8 @@ class BatchPlan:
             task_index(task)
             if size is not None and size < 2:
                 raise ValueError(f"batch.group_size_of.{task}={size}: a group needs at least 2 completions")
-        if not 1 <= self.num_minibatches <= self.prompts:
-            raise ValueError(f"batch.num_minibatches: expected 1 to batch.prompts_per_step={self.prompts}, got {self.num_minibatches}")
+        if not 1 <= self.num_minibatches <= self.prompts_per_step:
+            raise ValueError(f"batch.num_minibatches: expected 1 to batch.prompts_per_step={self.prompts_per_step}, got {self.num_minibatches}")
         if self.micro_batch_prompts is not None and self.micro_batch_prompts < 1:
             raise ValueError(f"batch.micro_batch_prompts: expected null or at least 1 prompt, got {self.micro_batch_prompts}")
         if self.micro_batch_tokens is not None and self.micro_batch_tokens < 1:

@@ -28,7 +28,7 @@ def build_data(cfg: DictConfig, parts: Parts, *, updates: int | None = None) -> 
     updates = cfg.trainer.max_steps if updates is None else updates
     return PromptDataModule(
         stream=PromptStream(source=parts.source, mix=parts.mix, seed=cfg.seed, curriculum=parts.curriculum),
-        encoder=parts.model.encoder(), num_prompts=parts.algorithm.batch.prompts,
+        encoder=parts.model.encoder(), num_prompts=parts.algorithm.batch.prompts_per_step,
         num_steps=-(-updates // parts.algorithm.batch.num_minibatches), heldout=parts.heldout,
     )  # fmt: skip
 

@@ -39,7 +39,7 @@ class PromptDataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         if num_prompts < 1:
-            raise ValueError(f"batch.prompts: expected at least 1 prompt per step, got {num_prompts}")
+            raise ValueError(f"batch.prompts_per_step: expected at least 1 prompt per step, got {num_prompts}")
         if num_steps < 1:
             raise ValueError("trainer.max_steps: expected at least 1 update; python evaluate.py scores a model without training")
         self.stream = stream

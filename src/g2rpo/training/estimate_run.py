@@ -87,7 +87,7 @@ def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
     batch, engine, loss = parts.algorithm.batch, parts.engine, parts.algorithm.loss
     sizes = max(batch.group_size, *batch.group_sizes().values(), 0)
     completion = engine.sampling.max_new_tokens
-    prompts = -(-batch.prompts // processes)
+    prompts = -(-batch.prompts_per_step // processes)
     updates = min(batch.num_minibatches, prompts)
     together = micro_batch_prompts(prompts, updates, batch.micro_batch_prompts, batch.micro_batch_tokens, lengths.longest + sizes * completion)
     band = getattr(parts.algorithm.shaping, "entropy", None) is not None and together < -(-prompts // updates)

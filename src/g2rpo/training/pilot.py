@@ -44,7 +44,7 @@ def _measured(cfg: DictConfig, parts: Parts, pilot: Pilot, conf: Path | None) ->
         pilot, policy=policy, encoder=encoder, engine=parts.engine, source=parts.source, reward=parts.reward,
         prefix=parts.algorithm.prefix, tasks=tuple(parts.mix.shares),
         sampling=parts.engine.sampling.with_group_size(parts.algorithm.batch.group_size),
-        batch_prompts=parts.algorithm.batch.micro_batch_prompts or parts.algorithm.batch.prompts,
+        batch_prompts=parts.algorithm.batch.micro_batch_prompts or parts.algorithm.batch.prompts_per_step,
         failure_budget=cfg.reward_failures, seed=cfg.seed, device=device,
         read=reader(parts.source, encoder.fit),
     )  # fmt: skip

@@ -24,7 +24,7 @@ def test_the_ratio_of_a_completion_is_the_geometric_mean_of_its_tokens(
     advantages: list, high: float, low: float, expected: float, gradient: list
 ) -> None:
     logprobs = LOGPROBS.clone().requires_grad_()
-    loss = GSPOLoss(aggregation="seq", clip_ratio_low=low, clip_ratio_high=high)
+    loss = GSPOLoss(aggregation="seq_mean", clip_ratio_low=low, clip_ratio_high=high)
     value, _ = loss(logprobs, OLD, torch.tensor(advantages, dtype=torch.float64), MASK)
     value.backward()
     assert value.item() == pytest.approx(expected)
@@ -32,7 +32,7 @@ def test_the_ratio_of_a_completion_is_the_geometric_mean_of_its_tokens(
 
 
 def test_a_cut_completion_counts_with_all_its_tokens() -> None:
-    loss = GSPOLoss(aggregation="seq", clip_ratio_low=0.1, clip_ratio_high=0.1)
+    loss = GSPOLoss(aggregation="seq_mean", clip_ratio_low=0.1, clip_ratio_high=0.1)
     _, stats = loss(LOGPROBS, OLD, torch.tensor([1.0, 1.0], dtype=torch.float64), MASK)
     assert stats["clip_frac"].item() == pytest.approx(2 / 5)
     assert stats["ratio_mean"].item() == pytest.approx((2 * UP + 3 * DOWN) / 5)

@@ -19,7 +19,7 @@ LOSSES = {"clip": ClipLoss, "gspo": GSPOLoss, "cispo": CISPOLoss, "sapo": SAPOLo
 MASK = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0]], dtype=torch.bool)
 ADVANTAGES = torch.tensor([1.0, -2.0, 0.5])
 each_loss = pytest.mark.parametrize("make", LOSSES.values(), ids=LOSSES.keys())
-each_aggregation = pytest.mark.parametrize("aggregation", ["token", "seq", "constant"])
+each_aggregation = pytest.mark.parametrize("aggregation", ["token_mean", "seq_mean", "constant"])
 
 
 def batch(seed: int, rows: int = 7, width: int = 6) -> dict[str, Tensor]:
@@ -48,8 +48,8 @@ def gradient(value: Tensor, of: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("aggregation", "weights"),
     [  # at a ratio of 1 a token's loss is -A times its weight: lengths are 4, 1, 2
-        ("token", [1 / 7, 1 / 7, 1 / 7]),
-        ("seq", [1 / 12, 1 / 3, 1 / 6]),
+        ("token_mean", [1 / 7, 1 / 7, 1 / 7]),
+        ("seq_mean", [1 / 12, 1 / 3, 1 / 6]),
         ("constant", [1 / 30, 1 / 30, 1 / 30]),
     ],
 )
@@ -113,7 +113,7 @@ def test_a_mask_of_ones_and_zeros_is_a_mask(make: Callable) -> None:
         torch.testing.assert_close(make()(**given_bool | {"mask": given_bool["mask"].to(dtype)}), make()(**given_bool))
 
 
-@pytest.mark.parametrize(("aggregation", "expected"), [("token", (0.5 * 4 + 0.1 * 1 + 0.2 * 2) / 7), ("seq", (0.5 + 0.1 + 0.2) / 3)])
+@pytest.mark.parametrize(("aggregation", "expected"), [("token_mean", (0.5 * 4 + 0.1 * 1 + 0.2 * 2) / 7), ("seq_mean", (0.5 + 0.1 + 0.2) / 3)])
 def test_the_kl_term_is_aggregated_like_the_loss_and_weighed(aggregation: str, expected: float) -> None:
     logprobs = torch.full((3, 4), -0.7, requires_grad=True)
     ref = logprobs.detach() - torch.tensor([[0.5], [0.1], [0.2]])
@@ -185,3 +185,8 @@ def test_a_micro_batch_without_any_token_adds_nothing(aggregation: str) -> None:
     assert value.item() == 0
     assert (gradient(value, logprobs) == 0).all()
     assert all(x.item() == 0 for x in stats.values())
+
+
+@pytest.mark.parametrize(("short", "full"), [("token", "token_mean"), ("seq", "seq_mean")])
+def test_the_short_names_of_the_release_mean_the_same(short: str, full: str) -> None:
+    assert ClipLoss(aggregation=short) == ClipLoss(aggregation=full)

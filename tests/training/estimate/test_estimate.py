@@ -19,7 +19,7 @@ def of(load: Callable, device: Callable, memory: int, *parts: Part) -> Estimate:
 def test_the_largest_phase_decides_and_its_two_largest_parts_are_to_be_lowered(load: Callable, device: Callable) -> None:
     parts = (
         Part(name="weights", rollout=3 * GIB, backward=3 * GIB, optimizer=3 * GIB, lower="model.dtype"),
-        Part(name="keys", rollout=9 * GIB, lower="batch.prompts"),
+        Part(name="keys", rollout=9 * GIB, lower="batch.prompts_per_step"),
         Part(name="process", rollout=4 * GIB, lower="nothing"),
         Part(name="layers", backward=12 * GIB, lower="batch.micro_batch_prompts"),
     )
@@ -27,7 +27,7 @@ def test_the_largest_phase_decides_and_its_two_largest_parts_are_to_be_lowered(l
     assert (found.peak, found.step_s) == (16 * GIB, 2.5)
     assert found.verdict() == (
         "does NOT fit: 16.00 GiB at most, in rollouts, but there are 15.00 GiB of a machine. "
-        "Lower keys (batch.prompts) and weights (model.dtype)"
+        "Lower keys (batch.prompts_per_step) and weights (model.dtype)"
     )
     assert of(load, device, 40 * GIB, *parts).verdict() == "fits: 16.00 GiB at most, in rollouts, of 40.00 GiB of a machine"
     assert "tight" in of(load, device, 17 * GIB, *parts).verdict()

@@ -19,7 +19,9 @@ from torch import Tensor
 
 from g2rpo.algorithm.loss.kl import ESTIMATORS, MAX_LOG_RATIO, KLEstimator
 
-Aggregation = Literal["token", "seq", "constant"]
+Aggregation = Literal["token_mean", "seq_mean", "constant"]
+SHORT_FORMS: dict[str, Aggregation] = {"token": "token_mean", "seq": "seq_mean"}
+"""Short names of aggregations, as the released code of G2RPO writes them."""
 KLPlacement = Literal["loss", "reward"]
 TISLevel = Literal["token", "sequence"]
 
@@ -35,9 +37,9 @@ class Denominators:
 
     def mean(self, values: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, ""]:
         """Share of this micro-batch in the batch's mean over `values`, which are 0 where the mask is False."""
-        if self.aggregation == "token":
+        if self.aggregation == "token_mean":
             return values.sum() / self.num_tokens
-        if self.aggregation == "seq":
+        if self.aggregation == "seq_mean":
             return (values.sum(1) / mask.sum(1).clamp(min=1)).sum() / self.num_completions
         return values.sum() / (self.num_completions * self.max_tokens)
 
@@ -50,8 +52,9 @@ class Denominators:
 class PolicyLoss(ABC):
     """Options common to all losses; a subclass adds its own and says what one token costs."""
 
-    aggregation: Aggregation = "token"
-    """Which mean is taken over tokens and completions, see the head of this file."""
+    aggregation: str = "token_mean"
+    """Which mean is taken over tokens and completions: `token_mean`, `seq_mean` or `constant`, see
+    the head of this file. `token` and `seq` are accepted as short forms."""
     max_tokens: int | None = None
     """`constant` only: tokens of the longest possible completion; None takes the width of the batch, if it is whole."""
     kl_coef: float = 0.0
@@ -65,6 +68,7 @@ class PolicyLoss(ABC):
     """Whose importance weight: each token's own, or one of the whole completion, the product of its tokens' (truncated alike)."""
 
     def __post_init__(self) -> None:
+        self.aggregation = SHORT_FORMS.get(self.aggregation, self.aggregation)
         if self.aggregation not in get_args(Aggregation):
             raise ValueError(f"loss.aggregation: expected one of {', '.join(get_args(Aggregation))}, got {self.aggregation!r}")
         if self.kl_estimator not in ESTIMATORS:

@@ -53,11 +53,11 @@ def parts_of(shape: Shape, load: Workload, device: Machine, state: int, copies: 
         ),
         Part(name="optimizer's copies", optimizer=copies if device.copies else 0, lower="+optimizer.foreach=false"),
         Part(name="pixels", rollout=pixels * (2 if load.redraws else 1), backward=pixels, optimizer=pixels, lower="model.max_pixels"),
-        Part(name="prefill", rollout=_prefill(shape, load), lower="batch.prompts, rollout=vllm_server"),
+        Part(name="prefill", rollout=_prefill(shape, load), lower="batch.prompts_per_step, rollout=vllm_server"),
         Part(
-            name="keys and values", rollout=_cache(shape, load), lower="rollout=vllm_server, batch.prompts, group_size or max_new_tokens"
+            name="keys and values", rollout=_cache(shape, load), lower="rollout=vllm_server, batch.prompts_per_step, group_size or max_new_tokens"
         ),
-        Part(name="sampling", rollout=_sampling(shape, load), lower="rollout=vllm_server, batch.prompts or group_size"),
+        Part(name="sampling", rollout=_sampling(shape, load), lower="rollout=vllm_server, batch.prompts_per_step or group_size"),
         Part(name="engine", rollout=engine, backward=engine if load.engine_stays else 0, optimizer=engine if load.engine_stays else 0,
              lower="rollout.gpu_memory_utilization, rollout.sleep=true"),
         Part(name="what layers keep", backward=_backbone(shape, load), lower=_cuts(load)),
