@@ -1,7 +1,9 @@
-"""How much faster the vectorized G2RPO advantage is than a loop over groups. `python perf/advantages.py`
+"""How much faster the vectorized G2RPO advantage is than a loop over groups. `python
+perf/advantages.py`
 
-Both compute `scope=group_then_task`, `zero_signal=keep` for the same rewards and must agree; the printed ratio is the fastest
-run of the loop over that of `g2rpo.algorithm.advantage.g2rpo.G2RPO`, on CPU.
+Both compute `scope=group_then_task`, `zero_signal=keep` for the same rewards and must agree; the
+printed ratio is the fastest run of the loop over that of `g2rpo.algorithm.advantage.g2rpo.G2RPO`,
+on CPU.
 """
 
 import argparse
@@ -21,14 +23,18 @@ def ranks_of(values: Tensor, atol: float = 1e-6) -> Tensor:
     quantiles = torch.special.ndtri((torch.arange(n, dtype=torch.float64) + 0.5) / n)
     ascending, order = values.sort()
     level = torch.cat([torch.zeros(1, dtype=torch.long), (ascending.diff() > atol).cumsum(0)])
-    means = torch.zeros(n, dtype=torch.float64).index_add_(0, level, quantiles) / level.bincount(minlength=n).clamp(min=1)
+    means = torch.zeros(n, dtype=torch.float64).index_add_(0, level, quantiles) / level.bincount(
+        minlength=n
+    ).clamp(min=1)
     out = torch.empty_like(quantiles)
     out[order] = means[level]
     return out
 
 
 def loop(rewards: Tensor, groups: Tensor, tasks: Tensor) -> Tensor:
-    """Group by group, then task by task: rows are collected in a dictionary, ranked, and written back."""
+    """Group by group, then task by task: rows are collected in a dictionary, ranked, and written
+    back.
+    """
     values = rewards.double()
     for labels in (groups.tolist(), tasks.tolist()):
         rows = defaultdict(list)
@@ -50,8 +56,12 @@ def seconds(call: Callable[[], object]) -> float:
 
 def main() -> None:
     """Check that both agree, then print their times and the ratio."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prompts", type=int, default=512, help="prompts of each task in the rollout batch")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--prompts", type=int, default=512, help="prompts of each task in the rollout batch"
+    )
     parser.add_argument("--group-size", type=int, default=8, help="completions per prompt")
     parser.add_argument("--tasks", type=int, default=6)
     parser.add_argument("--threads", type=int, default=1)
@@ -63,15 +73,24 @@ def main() -> None:
     rewards = torch.where(tasks % 2 == 0, graded.round(), (graded * 100).round() / 100)
 
     vectorized = G2RPO(zero_signal="keep")
-    gap = (loop(rewards, groups, tasks) - vectorized(rewards, groups, tasks).double()).abs().max().item()
+    gap = (
+        (loop(rewards, groups, tasks) - vectorized(rewards, groups, tasks).double())
+        .abs()
+        .max()
+        .item()
+    )
     if gap > 1e-5:
         raise SystemExit(f"the loop and the vectorized advantage differ by {gap:.1e}")
     slow = fast = float("inf")
     for _ in range(10):  # in turns, so that what else the machine does disturbs both alike
         slow = min(slow, seconds(lambda: loop(rewards, groups, tasks)))
         fast = min(fast, *(seconds(lambda: vectorized(rewards, groups, tasks)) for _ in range(20)))
-    print(f"{args.prompts} prompts x {args.group_size} completions x {args.tasks} tasks, {args.threads} thread(s)")
-    print(f"loop over groups {1e3 * slow:.1f} ms, vectorized {1e3 * fast:.2f} ms, ratio {slow / fast:.0f}")
+    print(
+        f"{args.prompts} prompts x {args.group_size} completions x {args.tasks} tasks, {args.threads} thread(s)"
+    )
+    print(
+        f"loop over groups {1e3 * slow:.1f} ms, vectorized {1e3 * fast:.2f} ms, ratio {slow / fast:.0f}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A whole step against TRL's GRPOTrainer: rollout, reward, advantage, update.  `python perf/step.py --against trl`
 
-Both sides train the same folder on the same prompts with the same reward and optimizer; each completion has exactly as many tokens as
-asked for (the end token is forbidden). Each is a process of its own with the same threads, and they take turns step by step: while one
+Both sides train the same folder on the same prompts with the same reward and optimizer; each
+completion has exactly as many tokens as asked for (the end token is forbidden). Each is a process
+of its own with the same threads, and they take turns step by step: while one
 works, the other waits. The first step of both is for warming up. TRL is a bench-only extra:
 
     pip install -c constraints/ci.txt -e .[bench]
@@ -31,25 +32,45 @@ PASSED_ON = ("prompts", "group", "completion", "threads", "dtype", "device")
 class Side:
     """A process that makes a step whenever it is told to."""
 
-    def __init__(self, name: str, options: argparse.Namespace, prompt: int, folder: Path, scratch: Path) -> None:
+    def __init__(
+        self, name: str, options: argparse.Namespace, prompt: int, folder: Path, scratch: Path
+    ) -> None:
         self.name, self.log = name, scratch / f"{name}.log"
         values = {name: getattr(options, name) for name in PASSED_ON}
-        values |= {"side": name, "prompt": prompt, "folder": folder, "scratch": scratch, "steps": WARM_UP + options.repeats}
+        values |= {
+            "side": name,
+            "prompt": prompt,
+            "folder": folder,
+            "scratch": scratch,
+            "steps": WARM_UP + options.repeats,
+        }
         if options.trl_cache:
             values["trl_cache"] = options.trl_cache
-        threads = {f"{library}_NUM_THREADS": str(options.threads) for library in ("OMP", "MKL", "OPENBLAS")}
+        threads = {
+            f"{library}_NUM_THREADS": str(options.threads) for library in ("OMP", "MKL", "OPENBLAS")
+        }
         self.process = subprocess.Popen(
-            [sys.executable, HERE / "trl_sides.py", *(f"--{key.replace('_', '-')}={value}" for key, value in values.items())],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log.open("w"), text=True, bufsize=1,
+            [
+                sys.executable,
+                HERE / "trl_sides.py",
+                *(f"--{key.replace('_', '-')}={value}" for key, value in values.items()),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log.open("w"),
+            text=True,
+            bufsize=1,
             env=os.environ | threads | {"HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"},
-        )  # fmt: skip
+        )
 
     def hear(self) -> dict[str, Any]:
         """Its next answer. Ends the program, with the process's last words, where there is none."""
         line = self.process.stdout.readline()
         if not line:
             self.process.wait()
-            raise SystemExit(f"{self.name} ended with status {self.process.returncode}:\n{self.log.read_text()[-3000:]}")
+            raise SystemExit(
+                f"{self.name} ended with status {self.process.returncode}:\n{self.log.read_text()[-3000:]}"
+            )
         found: dict[str, Any] = json.loads(line)
         return found
 
@@ -90,20 +111,32 @@ def _in_turns(sides: list[Side], options: argparse.Namespace) -> dict[str, dict[
         for side, own in zip(sides, steps, strict=True):
             side.go()
             own.append(side.hear())
-        print(f"turn {turn}: " + ", ".join(f"{s.name} {own[-1]['cpu']:.2f} CPU s" for s, own in zip(sides, steps, strict=True)), flush=True)
+        print(
+            f"turn {turn}: "
+            + ", ".join(
+                f"{s.name} {own[-1]['cpu']:.2f} CPU s" for s, own in zip(sides, steps, strict=True)
+            ),
+            flush=True,
+        )
     found = {}
     for side, own, before in zip(sides, steps, held, strict=True):
         side.go()
         last = side.hear()
-        found[side.name] = {kind: statistics.median(step[kind] for step in own[WARM_UP:]) for kind in ("cpu", "wall")}
+        found[side.name] = {
+            kind: statistics.median(step[kind] for step in own[WARM_UP:])
+            for kind in ("cpu", "wall")
+        }
         found[side.name] |= {"peak": last["peak"], "extra": last["peak"] - before["before"]}
         if last["tokens"] != options.completion:
-            raise SystemExit(f"{side.name}: expected completions of {options.completion} tokens, got {last['tokens']:.2f} on average")
+            raise SystemExit(
+                f"{side.name}: expected completions of {options.completion} tokens, got {last['tokens']:.2f} on average"
+            )
     return found
 
 
 def rows(found: dict[str, dict[str, float]]) -> list[str]:
-    """A table's rows, and the last one the ratios: how many times TRL's steps a second, which share of its memory.
+    """A table's rows, and the last one the ratios: how many times TRL's steps a second, which share
+    of its memory.
 
     >>> one, other = {"cpu": 2.0, "wall": 1.0, "peak": 300.0, "extra": 100.0}, {"cpu": 8.0, "wall": 3.0, "peak": 900.0, "extra": 400.0}
     >>> print(*rows({"g2rpo": one, "trl": other}), sep=chr(10))
@@ -116,8 +149,18 @@ def rows(found: dict[str, dict[str, float]]) -> list[str]:
         f"| {side} | {row['cpu']:.2f} | {row['wall']:.2f} | {row['peak']:.0f} | {row['extra']:.0f} |"
         for side, row in zip(SIDES, (ours, trl), strict=True)
     ]
-    faster, smaller = (trl[kind] / ours[kind] for kind in ("cpu", "wall")), (ours[kind] / trl[kind] for kind in ("peak", "extra"))
-    return [*lines, "| ratio | " + " | ".join([*(f"{ratio:.2f} x" for ratio in faster), *(f"{ratio:.2f}" for ratio in smaller)]) + " |"]
+    faster, smaller = (
+        (trl[kind] / ours[kind] for kind in ("cpu", "wall")),
+        (ours[kind] / trl[kind] for kind in ("peak", "extra")),
+    )
+    return [
+        *lines,
+        "| ratio | "
+        + " | ".join(
+            [*(f"{ratio:.2f} x" for ratio in faster), *(f"{ratio:.2f}" for ratio in smaller)]
+        )
+        + " |",
+    ]
 
 
 def compare(chosen: argparse.Namespace) -> None:
@@ -127,12 +170,16 @@ def compare(chosen: argparse.Namespace) -> None:
     except PackageNotFoundError:
         raise SystemExit(f"--against trl: TRL is not installed here; {INSTALL}") from None
     for prompt in [chosen.prompt] if chosen.prompt else [100, 512]:
-        options = argparse.Namespace(**vars(chosen) | {"prompts": chosen.prompts or (32 if prompt <= 256 else 8)})
+        options = argparse.Namespace(
+            **vars(chosen) | {"prompts": chosen.prompts or (32 if prompt <= 256 else 8)}
+        )
         found = measured(options, prompt)
         print(
             f"TRL {release}, {options.dtype}, {options.device}, {options.threads} thread(s): {options.prompts} prompts of {prompt} tokens, "
             f"a picture in each, {options.group} completions of {options.completion}; "
             f"medians of {options.repeats} steps, the first left out"
         )
-        print("| | CPU s/step | wall s/step | peak MiB | beyond what was held before training |\n|---|---|---|---|---|")
+        print(
+            "| | CPU s/step | wall s/step | peak MiB | beyond what was held before training |\n|---|---|---|---|---|"
+        )
         print(*rows(found), sep="\n", flush=True)

@@ -2,10 +2,11 @@
 
     python train.py -cd sweeps -cn paper_ablation -m gradient_conflict.every_n_steps=2
     python train.py -cd sweeps -cn outliers -m gradient_conflict.every_n_steps=2
-    python train.py -cd sweeps -cn entropy_band -m shaping.entropy.low=0.2 shaping.entropy.weight=0.2,1.0 gradient_conflict.every_n_steps=2
+    python train.py -cd sweeps -cn entropy_band -m shaping.entropy.low=0.2
+    shaping.entropy.weight=0.2,1.0 gradient_conflict.every_n_steps=2
 
-Numbers are means over seeds; `±` is their standard deviation (n - 1), brackets are the 95% interval of Student's t over differences of
-equal seeds. Figures go to docs/claims_*.svg.
+Numbers are means over seeds; `±` is their standard deviation (n - 1), brackets are the 95% interval
+of Student's t over differences of equal seeds. Figures go to docs/claims_*.svg.
 """
 
 import argparse
@@ -16,7 +17,13 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
-from claims_figures import ablation_figure, entropy_figure, gradients_figure, length_figure, outlier_figure
+from claims_figures import (
+    ablation_figure,
+    entropy_figure,
+    gradients_figure,
+    length_figure,
+    outlier_figure,
+)
 
 from g2rpo.algorithm.advantage.g2rpo import G2RPO
 from g2rpo.algorithm.advantage.grpo import GRPO
@@ -28,19 +35,35 @@ from g2rpo.report.sweep.scores import by_seed, variant_name
 from g2rpo.report.sweep.statistics import difference, spread
 
 LAST = 10
-"""Steps at the end of training that a number is a mean over: four prompts a task and step are few."""
+"""Steps at the end of training that a number is a mean over: four prompts a task and step are few.
+"""
 Jobs = Mapping[str, list[JobResult]]
 
 
 def main() -> None:
     """Prints all tables and draws all figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sweeps", type=Path, nargs="?", default=Path("outputs/sweeps"), help="holds paper_ablation, outliers, ...")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "sweeps",
+        type=Path,
+        nargs="?",
+        default=Path("outputs/sweeps"),
+        help="holds paper_ablation, outliers, ...",
+    )
     parser.add_argument("--out", type=Path, default=Path("docs"), help="where figures go")
     given = parser.parse_args()
-    ablation, outliers, bands = (named(read_sweep(given.sweeps / name)) for name in ("paper_ablation", "outliers", "entropy_band"))
+    ablation, outliers, bands = (
+        named(read_sweep(given.sweeps / name))
+        for name in ("paper_ablation", "outliers", "entropy_band")
+    )
     clean = {name: ablation[name] for name in outliers}
-    weights = {"grpo": ablation["grpo"], "g2rpo": ablation["g2rpo"], "weight 0.02": ablation["entropy"]}
+    weights = {
+        "grpo": ablation["grpo"],
+        "g2rpo": ablation["g2rpo"],
+        "weight 0.02": ablation["entropy"],
+    }
     weights |= {name.replace("=", " "): jobs for name, jobs in bands.items()}
     tables = (
         gradients_table(ablation),
@@ -63,16 +86,26 @@ def main() -> None:
 
 
 def named(sweep: SweepResult) -> dict[str, list[JobResult]]:
-    """Finished jobs by the name of their variant. Exits where one has not finished: a table of some seeds would look like one of all."""
+    """Finished jobs by the name of their variant. Exits where one has not finished: a table of some
+    seeds would look like one of all.
+    """
     if missing := [job.name for job in sweep.jobs if job.state != "finished"]:
-        raise SystemExit(f"{sweep.folder}: not finished: {', '.join(missing)}; the sweep's command again runs only these")
+        raise SystemExit(
+            f"{sweep.folder}: not finished: {', '.join(missing)}; the sweep's command again runs only these"
+        )
     return {variant_name(variant): jobs for variant, jobs in sweep.variants.items()}
 
 
 def gradients_table(rows: Jobs) -> str:
     """How many times harder the strongest task pulls than the weakest."""
-    found = {name: {job.seed: pull_ratio(job) for job in rows[name]} for name in ("grpo", "g2rpo", "entropy", "length", "full")}
-    lines = [[name, plus_minus(own, 2), "" if name == "grpo" else interval(own, found["grpo"], 2)] for name, own in found.items()]
+    found = {
+        name: {job.seed: pull_ratio(job) for job in rows[name]}
+        for name in ("grpo", "g2rpo", "entropy", "length", "full")
+    }
+    lines = [
+        [name, plus_minus(own, 2), "" if name == "grpo" else interval(own, found["grpo"], 2)]
+        for name, own in found.items()
+    ]
     return table(["largest / smallest gradient norm of a task", "", "difference to grpo"], lines)
 
 
@@ -89,9 +122,22 @@ def outlier_table(clean: Jobs, wrong: Jobs) -> str:
         before, after = by_seed(clean[name], "macro"), by_seed(wrong[name], "macro")
         pulls = [per_seed(jobs[name], pull_ratio) for jobs in (clean, wrong)]
         lines.append(
-            [name, plus_minus(before, 3), plus_minus(after, 3), interval(after, before, 3), *(plus_minus(pull, 2) for pull in pulls)]
+            [
+                name,
+                plus_minus(before, 3),
+                plus_minus(after, 3),
+                interval(after, before, 3),
+                *(plus_minus(pull, 2) for pull in pulls),
+            ]
         )
-    head = ["estimator", "held-out macro, verifier right", "errs in 5 %", "difference", "largest / smallest norm, right", "errs in 5 %"]
+    head = [
+        "estimator",
+        "held-out macro, verifier right",
+        "errs in 5 %",
+        "difference",
+        "largest / smallest norm, right",
+        "errs in 5 %",
+    ]
     return table(head, lines)
 
 
@@ -102,21 +148,51 @@ def one_group() -> str:
     for name, advantage in (("grpo", GRPO()), ("g2rpo", G2RPO())):
         for first in (0.0, 10.0):
             given = rewards + first * torch.eye(8)[0]
-            found = advantage(given, torch.zeros(8, dtype=torch.long), torch.zeros(8, dtype=torch.long))
-            lines.append([name, *(f"{reward:g}: {value:+.2f}" for reward, value in zip(given.tolist(), found.tolist(), strict=True))])
+            found = advantage(
+                given, torch.zeros(8, dtype=torch.long), torch.zeros(8, dtype=torch.long)
+            )
+            lines.append(
+                [
+                    name,
+                    *(
+                        f"{reward:g}: {value:+.2f}"
+                        for reward, value in zip(given.tolist(), found.tolist(), strict=True)
+                    ),
+                ]
+            )
     return table(["reward: advantage", *[""] * 8], lines)
 
 
 def entropy_table(rows: Jobs) -> str:
-    """Where each task's entropy ends, how often it lies inside the variant's band, and what that costs."""
-    lines = [[task, *(plus_minus(per_seed(jobs, end_of(f"policy/entropy_nats/{task}")), 3) for jobs in rows.values())] for task in TASKS]
+    """Where each task's entropy ends, how often it lies inside the variant's band, and what that
+    costs.
+    """
+    lines = [
+        [
+            task,
+            *(
+                plus_minus(per_seed(jobs, end_of(f"policy/entropy_nats/{task}")), 3)
+                for jobs in rows.values()
+            ),
+        ]
+        for task in TASKS
+    ]
     lines += [
         [
             "share of tasks and steps inside its band",
-            *(plus_minus(per_seed(jobs, inside_frac), 2) if banded(jobs) else "" for jobs in rows.values()),
+            *(
+                plus_minus(per_seed(jobs, inside_frac), 2) if banded(jobs) else ""
+                for jobs in rows.values()
+            ),
         ],
-        ["held-out macro, temperature 1", *(plus_minus(by_seed(jobs, "macro"), 3) for jobs in rows.values())],
-        ["held-out macro, greedy", *(plus_minus(per_seed(jobs, greedy), 3) for jobs in rows.values())],
+        [
+            "held-out macro, temperature 1",
+            *(plus_minus(by_seed(jobs, "macro"), 3) for jobs in rows.values()),
+        ],
+        [
+            "held-out macro, greedy",
+            *(plus_minus(per_seed(jobs, greedy), 3) for jobs in rows.values()),
+        ],
     ]
     return table([f"entropy, nats, last {LAST} steps", *rows], lines)
 
@@ -134,7 +210,11 @@ def greedy(job: JobResult) -> float:
 def inside_frac(job: JobResult) -> float:
     """Share of the last steps' task means that lie in the job's band."""
     bands = read_settings(job.folder / ".hydra", []).entropy_bands
-    values = [(value, bands[task]) for task in TASKS for value in values_of(job, f"policy/entropy_nats/{task}")[-LAST:]]
+    values = [
+        (value, bands[task])
+        for task in TASKS
+        for value in values_of(job, f"policy/entropy_nats/{task}")[-LAST:]
+    ]
     return sum(low <= value <= high for value, (low, high) in values) / len(values)
 
 
@@ -144,12 +224,35 @@ def length_table(rows: Jobs) -> str:
     lines = []
     for task in TASKS:
         low, high = bands[task][1:3]
-        tokens = [plus_minus(per_seed(rows[name], end_of(f"rollout/completion_tokens/{task}")), 1) for name in ("g2rpo", "length")]
-        shares = {name: per_seed(rows[name], paid_frac_of(task, low, high)) for name in ("g2rpo", "length")}
+        tokens = [
+            plus_minus(per_seed(rows[name], end_of(f"rollout/completion_tokens/{task}")), 1)
+            for name in ("g2rpo", "length")
+        ]
+        shares = {
+            name: per_seed(rows[name], paid_frac_of(task, low, high))
+            for name in ("g2rpo", "length")
+        }
         paid = [plus_minus(share, 2) for share in shares.values()]
-        lines.append([task, f"{low:g} - {high:g}", *tokens, *paid, interval(shares["length"], shares["g2rpo"], 2)])
+        lines.append(
+            [
+                task,
+                f"{low:g} - {high:g}",
+                *tokens,
+                *paid,
+                interval(shares["length"], shares["g2rpo"], 2),
+            ]
+        )
     return table(
-        ["task", "paid in full, tokens", "g2rpo, tokens", "length", "right answers paid in full, g2rpo", "length", "difference"], lines
+        [
+            "task",
+            "paid in full, tokens",
+            "g2rpo, tokens",
+            "length",
+            "right answers paid in full, g2rpo",
+            "length",
+            "difference",
+        ],
+        lines,
     )
 
 
@@ -157,9 +260,16 @@ def paid_frac_of(task: str, low: float, high: float) -> Callable[[JobResult], fl
     """Share of a task's right completions of the last steps whose length lies on the plateau."""
 
     def share(job: JobResult) -> float:
-        rows = [json.loads(line) for line in (job.folder / "completions.jsonl").read_text(encoding="utf-8").splitlines()]
+        rows = [
+            json.loads(line)
+            for line in (job.folder / "completions.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
         first = max(row["step"] for row in rows) - LAST
-        tokens = [row["completion_tokens"] for row in rows if row["task"] == task and row["step"] > first and row["accuracy"] >= 0.5]
+        tokens = [
+            row["completion_tokens"]
+            for row in rows
+            if row["task"] == task and row["step"] > first and row["accuracy"] >= 0.5
+        ]
         return sum(low <= count <= high for count in tokens) / len(tokens)
 
     return share
@@ -171,12 +281,31 @@ def order(rows: Jobs) -> str:
     lines = []
     for name, jobs in rows.items():
         own = by_seed(jobs, "macro")
-        gains = [interval(own, by_seed(rows[other], "macro"), 3) if name not in ("base", other) else "" for other in ("grpo", "g2rpo")]
+        gains = [
+            interval(own, by_seed(rows[other], "macro"), 3) if name not in ("base", other) else ""
+            for other in ("grpo", "g2rpo")
+        ]
         gained = theirs[name]["macro"] - theirs["grpo"]["macro"]
         lines.append(
-            [name, plus_minus(own, 3), *gains, plus_minus(per_seed(jobs, greedy), 3), f"{theirs[name]['macro']:.1f} ({gained:+.1f})"]
+            [
+                name,
+                plus_minus(own, 3),
+                *gains,
+                plus_minus(per_seed(jobs, greedy), 3),
+                f"{theirs[name]['macro']:.1f} ({gained:+.1f})",
+            ]
         )
-    return table(["row", "held-out macro", "over grpo", "over g2rpo", "greedy", "paper, percent (over grpo)"], lines)
+    return table(
+        [
+            "row",
+            "held-out macro",
+            "over grpo",
+            "over g2rpo",
+            "greedy",
+            "paper, percent (over grpo)",
+        ],
+        lines,
+    )
 
 
 def per_seed(jobs: Sequence[JobResult], number: Callable[[JobResult], float]) -> dict[str, float]:
@@ -209,7 +338,9 @@ def interval(own: Mapping[str, float], other: Mapping[str, float], digits: int) 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """In markdown."""
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))
+    return "\n".join(
+        "| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""How fast prompts come: seconds and memory to look through a large JSON file, and prompts a second that are ready for the model.
+"""How fast prompts come: seconds and memory to look through a large JSON file, and prompts a second
+that are ready for the model.
 
 python perf/data.py                       # 600,000 rows; 12 batches of 32 prompts with photographs of 1280 x 960
 python perf/data.py --rows 50000 --batches 4 --max-pixels 1048576
@@ -39,11 +40,19 @@ def row(number: int, images: int) -> dict[str, Any]:
     kind = list(KINDS)[number % len(KINDS)]
     question = f"<image> Look at the picture and say what stands beside the object with number {number}, seen from the front left."
     return {
-        "problem_id": number, "problem": question, "data_type": "image", "problem_type": kind,
-        "options": ["A. red", "B. green", "C. blue", "D. none of these"] if kind == "multiple choice" else [],
-        "data_source": "made", "answer": f"<answer>{KINDS[kind]}</answer>", "images": [f"./images/photo_{number % images:06d}.jpg"],
-        "problem_reserved_text": question, "task_type": TASKS[number % 6],
-    }  # fmt: skip
+        "problem_id": number,
+        "problem": question,
+        "data_type": "image",
+        "problem_type": kind,
+        "options": ["A. red", "B. green", "C. blue", "D. none of these"]
+        if kind == "multiple choice"
+        else [],
+        "data_source": "made",
+        "answer": f"<answer>{KINDS[kind]}</answer>",
+        "images": [f"./images/photo_{number % images:06d}.jpg"],
+        "problem_reserved_text": question,
+        "task_type": TASKS[number % 6],
+    }
 
 
 def write_rows(path: Path, rows: int, images: int) -> None:
@@ -58,7 +67,9 @@ def source(path: Path, workers: int) -> FileSource:
     """The file as a prompt source."""
     template = PromptTemplate(instruction="Think, then answer.", hints={})
     format = OneThinkerFormat(tasks={}, template=template)
-    return FileSource(files=str(path), root=str(path.parent), format=format, loading=Loading(workers=workers))
+    return FileSource(
+        files=str(path), root=str(path.parent), format=format, loading=Loading(workers=workers)
+    )
 
 
 def index(path: Path) -> None:
@@ -70,18 +81,31 @@ def index(path: Path) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
         json.dumps(
-            {"seconds": seconds, "peak_mb": peak / 1024, "before_mb": before / 1024, "rows": sum(found.size(t, "train") for t in TASKS)}
+            {
+                "seconds": seconds,
+                "peak_mb": peak / 1024,
+                "before_mb": before / 1024,
+                "rows": sum(found.size(t, "train") for t in TASKS),
+            }
         )
     )
 
 
-def throughput(path: Path, workers: int, batches: int, prompts: int, max_pixels: int | None) -> float:
-    """Prompts a second, in the middle of a run: the trainer takes as long between two draws as reading ahead needs."""
+def throughput(
+    path: Path, workers: int, batches: int, prompts: int, max_pixels: int | None
+) -> float:
+    """Prompts a second, in the middle of a run: the trainer takes as long between two draws as
+    reading ahead needs.
+    """
     from g2rpo.policy.checkpoint import Checkpoint
     from g2rpo.training.datamodule import PromptDataModule
 
-    encoder = Checkpoint(path=Checkpoint.packaged(name="tiny_qwen3_vl").path, max_pixels=max_pixels).encoder()
-    stream = PromptStream(source=source(path, workers), mix=TaskMix(weights=dict.fromkeys(TASKS, 1.0)), seed=0)
+    encoder = Checkpoint(
+        path=Checkpoint.packaged(name="tiny_qwen3_vl").path, max_pixels=max_pixels
+    ).encoder()
+    stream = PromptStream(
+        source=source(path, workers), mix=TaskMix(weights=dict.fromkeys(TASKS, 1.0)), seed=0
+    )
     data = PromptDataModule(stream=stream, encoder=encoder, num_prompts=prompts, num_steps=batches)
     seconds = []
     for _ in range(batches):
@@ -94,7 +118,9 @@ def throughput(path: Path, workers: int, batches: int, prompts: int, max_pixels:
 
 def main() -> None:
     """Makes the files in a temporary folder, measures, and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=600_000)
     parser.add_argument("--batches", type=int, default=12)
     parser.add_argument("--prompts", type=int, default=32)
@@ -108,7 +134,12 @@ def main() -> None:
         path, images = Path(name) / "rows.json", given.batches * given.prompts
         write_rows(path, given.rows, images)
         print(f"{given.rows:,} rows, {path.stat().st_size / 1e6:.0f} MB of JSON")
-        done = subprocess.run([sys.executable, __file__, "--index", str(path)], check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, __file__, "--index", str(path)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
         found = json.loads(done.stdout)
         rate = given.rows / found["seconds"]
         print(
@@ -119,9 +150,14 @@ def main() -> None:
             photo = Image.effect_noise((given.width, given.width * 3 // 4), 60).convert("RGB")
             photo.save(Path(name) / "images" / f"photo_{number:06d}.jpg", quality=85)
         write_rows(path, images, images)
-        rates = {workers: throughput(path, workers, given.batches, given.prompts, given.max_pixels) for workers in (0, 1, 2, 4)}
+        rates = {
+            workers: throughput(path, workers, given.batches, given.prompts, given.max_pixels)
+            for workers in (0, 1, 2, 4)
+        }
         for workers, rate in rates.items():
-            print(f"workers={workers}: {rate:7.1f} prompts/s ready for the model, {rate / rates[0]:.2f} x workers=0")
+            print(
+                f"workers={workers}: {rate:7.1f} prompts/s ready for the model, {rate / rates[0]:.2f} x workers=0"
+            )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """What the two entropy estimators do to a policy: draws docs/entropy_bands.svg.  `python perf/entropy_bands.py`
 
-A softmax policy (4 states, 8 actions) is trained on nothing but the entropy band 0.2-0.6 nats, on-policy, once from below and once
-from above the band. `exact` moves it in and leaves it there. `sampled_nll`, the estimator of the release, has an expected gradient
-of zero (the mean of grad log pi under pi), so it only shakes the policy.
+A softmax policy (4 states, 8 actions) is trained on nothing but the entropy band 0.2-0.6 nats,
+on-policy, once from below and once from above the band. `exact` moves it in and leaves it there.
+`sampled_nll`, the estimator of the release, has an expected gradient of zero (the mean of grad log
+pi under pi), so it only shakes the policy.
 """
 
 import argparse
@@ -25,20 +26,28 @@ COLORS = {"exact": "#0072b2", "sampled_nll": "#d55e00"}
 
 def start(sharpness: float) -> Tensor:
     """Logits of a policy whose favorite action stands out by `sharpness`."""
-    logits = 0.3 * torch.randn(STATES, ACTIONS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    logits = 0.3 * torch.randn(
+        STATES, ACTIONS, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     logits[:, 2] += sharpness
     return logits.requires_grad_()
 
 
 def token_stats(logits: Tensor, generator: torch.Generator, samples: int) -> tuple[Tensor, Tensor]:
-    """Entropy of each state's distribution and log-probability of actions drawn from it, both [states, samples]."""
+    """Entropy of each state's distribution and log-probability of actions drawn from it, both
+    [states, samples].
+    """
     logprobs = logits.log_softmax(1)
-    actions = torch.multinomial(logprobs.detach().exp(), samples, replacement=True, generator=generator)
+    actions = torch.multinomial(
+        logprobs.detach().exp(), samples, replacement=True, generator=generator
+    )
     entropy = -(logprobs.exp() * logprobs).sum(1, keepdim=True)
     return entropy.expand(STATES, samples), logprobs.gather(1, actions)
 
 
-def band_term(band: EntropyBand, logits: Tensor, generator: torch.Generator, samples: int) -> Tensor:
+def band_term(
+    band: EntropyBand, logits: Tensor, generator: torch.Generator, samples: int
+) -> Tensor:
     """The entropy term of a batch of `samples` actions in each state."""
     measured = band.token_entropy(*token_stats(logits, generator, samples))
     mask, tasks = torch.ones_like(measured, dtype=torch.bool), torch.full((STATES,), MATH)
@@ -60,18 +69,29 @@ def entropies(estimator: str, sharpness: float) -> list[float]:
 
 def main() -> None:
     """Trains all four, prints where they end and draws them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("docs/entropy_bands.svg"))
     out = parser.parse_args().out
-    runs = {(name, way): entropies(name, sharpness) for name in COLORS for way, sharpness in STARTS.items()}
+    runs = {
+        (name, way): entropies(name, sharpness)
+        for name in COLORS
+        for way, sharpness in STARTS.items()
+    }
     for (name, way), values in runs.items():
         print(f"{name:12} {way}: {values[0]:.3f} -> {values[-1]:.3f} nats")
     curves = [
-        Curve(name=f"{name}, {way}", color=COLORS[name], steps=list(range(len(values))), values=values)
+        Curve(
+            name=f"{name}, {way}", color=COLORS[name], steps=list(range(len(values))), values=values
+        )
         for (name, way), values in runs.items()
     ]
     title = "Entropy of a policy trained on the band alone"
-    drawn = figure([lambda axes: panel(axes, title, "nats", curves, low=0.0, band=("band", LOW, HIGH))], size=(7.2, 3.6))
+    drawn = figure(
+        [lambda axes: panel(axes, title, "nats", curves, low=0.0, band=("band", LOW, HIGH))],
+        size=(7.2, 3.6),
+    )
     out.write_text(drawn, encoding="utf-8")
     print(out)
 

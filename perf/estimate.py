@@ -1,9 +1,11 @@
-"""What `estimate.py` says beside what happens: peak memory beyond the loaded model, and seconds, each row in a process of its own.
+"""What `estimate.py` says beside what happens: peak memory beyond the loaded model, and seconds,
+each row in a process of its own.
 
     OMP_NUM_THREADS=1 python perf/estimate.py
 
-`backward` is the forward and backward pass of one micro-batch, `rollout` the completions of a batch by `rollout=hf`. Weights are random, so
-that no completion ends early. On a CPU, seconds are those of all threads of the process.
+`backward` is the forward and backward pass of one micro-batch, `rollout` the completions of a batch
+by `rollout=hf`. Weights are random, so that no completion ends early. On a CPU, seconds are those
+of all threads of the process.
 """
 
 import argparse
@@ -37,22 +39,44 @@ SETTINGS = (
     "--shape=tiny --prompts=4 --prompt=256 --group=8 --completion=64 --dtype=bfloat16",
     "--shape=small --prompts=1 --prompt=1536 --images=4 --group=4 --completion=64",
 )
-KEPT_FOR = {"backward": ("what layers keep", "head", "gradients"), "rollout": ("prefill", "keys and values", "sampling")}
+KEPT_FOR = {
+    "backward": ("what layers keep", "head", "gradients"),
+    "rollout": ("prefill", "keys and values", "sampling"),
+}
 STAGES = {"backward": ("forward", "backward"), "rollout": ("prefill", "decode")}
 
 
 def estimated(update: Update, options: argparse.Namespace, phase: str) -> tuple[float, float]:
     """MiB beyond the model, and seconds."""
     shape, batch = shape_of(update.policy), update.batch
-    patches = 0 if batch.image_grid_thw is None else int(batch.image_grid_thw.prod(1).sum()) // options.prompts
+    patches = (
+        0
+        if batch.image_grid_thw is None
+        else int(batch.image_grid_thw.prod(1).sum()) // options.prompts
+    )
     lengths = Lengths(
-        longest=batch.input_ids.shape[1], mean=batch.input_ids.shape[1], most_patches=patches, mean_patches=patches, origin="as set"
+        longest=batch.input_ids.shape[1],
+        mean=batch.input_ids.shape[1],
+        most_patches=patches,
+        mean_patches=patches,
+        origin="as set",
     )
     load = Workload(
-        prompts=options.prompts, group_size=options.group, completion=options.completion, lengths=lengths, updates=1,
-        micro_batch_prompts=options.prompts, shared=True, checkpointing=options.checkpointing, reference=False, extra_passes=0, redraws=False,
-        sampled_here=True, engine_frac=0.0, engine_stays=False,
-    )  # fmt: skip
+        prompts=options.prompts,
+        group_size=options.group,
+        completion=options.completion,
+        lengths=lengths,
+        updates=1,
+        micro_batch_prompts=options.prompts,
+        shared=True,
+        checkpointing=options.checkpointing,
+        reference=False,
+        extra_passes=0,
+        redraws=False,
+        sampled_here=True,
+        engine_frac=0.0,
+        engine_stays=False,
+    )
     device = machine(Assumptions(), DTYPES[options.dtype], piece_bytes)
     parts, seconds = parts_of(shape, load, device, 0, 0), seconds_of(shape, load, device, 0)
     mib = sum(getattr(part, phase) for part in parts if part.name in KEPT_FOR[phase]) / 2**20
@@ -77,11 +101,17 @@ def measured(update: Update, options: argparse.Namespace, phase: str) -> tuple[f
 
 def _rollout(update: Update, options: argparse.Namespace) -> Any:
     encoder = SimpleNamespace(
-        eos_token_id=-1, end_tokens={-1: ""}, pad_token_id=0, forbidden_token_ids=(4, 5, 6), decode=lambda ids, mask: ("",) * len(ids)
+        eos_token_id=-1,
+        end_tokens={-1: ""},
+        pad_token_id=0,
+        forbidden_token_ids=(4, 5, 6),
+        decode=lambda ids, mask: ("",) * len(ids),
     )
     engine = HFEngine(max_new_tokens=options.completion)
     engine.start(update.policy, encoder)
-    sampling = Sampling(group_size=options.group, max_new_tokens=options.completion, temperature=1.0, top_p=1.0)
+    sampling = Sampling(
+        group_size=options.group, max_new_tokens=options.completion, temperature=1.0, top_p=1.0
+    )
 
     def work(_: str) -> dict[str, float]:
         clock = time.perf_counter if update.device.type == "cuda" else time.process_time
@@ -113,8 +143,17 @@ def main() -> None:
             command = [sys.executable, __file__, f"--phase={phase}", *setting.split()]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             mib, held, seconds, spent = json.loads(done.stdout.splitlines()[-1])
-            cells = [f"{mib:.0f}", f"{held:.0f}", f"{mib / held:.2f}", f"{seconds:.2f}", f"{spent:.2f}", f"{seconds / spent:.2f}"]
-            print(f"| {setting.replace('--', '')} | {phase} | " + " | ".join(cells) + " |", flush=True)
+            cells = [
+                f"{mib:.0f}",
+                f"{held:.0f}",
+                f"{mib / held:.2f}",
+                f"{seconds:.2f}",
+                f"{spent:.2f}",
+                f"{seconds / spent:.2f}",
+            ]
+            print(
+                f"| {setting.replace('--', '')} | {phase} | " + " | ".join(cells) + " |", flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """What a sweep over advantages and seeds came to, as markdown tables.  `python perf/estimators.py <sweep folder>`
 
-    python train.py -m advantage=grpo,g2rpo seed=0,1,2 gradient_conflict.every_n_steps=2 hydra.sweep.dir=outputs/estimators
+    python train.py -m advantage=grpo,g2rpo seed=0,1,2 gradient_conflict.every_n_steps=2
+    hydra.sweep.dir=outputs/estimators
 
-Three tables: held-out accuracy by task, how evenly the tasks pull, and the entropy at the end. Numbers are mean +- half the range
-over seeds, with three seeds the honest measure of spread.
+Three tables: held-out accuracy by task, how evenly the tasks pull, and the entropy at the end.
+Numbers are mean +- half the range over seeds, with three seeds the honest measure of spread.
 """
 
 import csv
@@ -28,26 +29,49 @@ def main(folder: str) -> None:
     """Reads every finished run below `folder` and prints the tables."""
     runs: dict[str, list[Path]] = defaultdict(list)
     for summary in sorted(Path(folder).glob("*/summary.json")):
-        choices = yaml.safe_load((summary.parent / ".hydra" / "hydra.yaml").read_text())["hydra"]["runtime"]["choices"]
+        choices = yaml.safe_load((summary.parent / ".hydra" / "hydra.yaml").read_text())["hydra"][
+            "runtime"
+        ]["choices"]
         runs[choices["advantage"]].append(summary.parent)
     if not runs:
-        raise SystemExit(f"{folder}: no finished run below it; expected <folder>/<number>/summary.json")
+        raise SystemExit(
+            f"{folder}: no finished run below it; expected <folder>/<number>/summary.json"
+        )
     print("runs: " + ", ".join(f"{name} x {len(own)}" for name, own in runs.items()) + "\n")
-    table("accuracy after training", (*TASKS, "macro"), runs, lambda run, task: summary_of(run)["heldout"]["after"][task])
+    table(
+        "accuracy after training",
+        (*TASKS, "macro"),
+        runs,
+        lambda run, task: summary_of(run)["heldout"]["after"][task],
+    )
     print()
     table("gradient norm", TASKS, runs, lambda run, task: mean_of(run, f"gradient/norm/{task}"))
     table(None, ("largest / smallest, per probe", "largest / smallest, of the means"), runs, ratio)
     table(None, ("smallest cosine",), runs, lambda run, _: mean_of(run, "gradient/min_cosine"))
     print()
-    table(f"entropy, last {LAST_STEPS} steps", TASKS, runs, lambda run, task: mean_of(run, f"policy/entropy_nats/{task}", last=LAST_STEPS))
+    table(
+        f"entropy, last {LAST_STEPS} steps",
+        TASKS,
+        runs,
+        lambda run, task: mean_of(run, f"policy/entropy_nats/{task}", last=LAST_STEPS),
+    )
 
 
-def table(title: str | None, rows: Sequence[str], runs: dict[str, list[Path]], number: Callable[[Path, str], float]) -> None:
+def table(
+    title: str | None,
+    rows: Sequence[str],
+    runs: dict[str, list[Path]],
+    number: Callable[[Path, str], float],
+) -> None:
     """One row per name; without a title, more rows of the table before."""
     if title:
         print(f"| {title} | " + " | ".join(runs) + " |\n|---|" + "---|" * len(runs))
     for row in rows:
-        print(f"| {row} | " + " | ".join(spread([number(run, row) for run in own]) for own in runs.values()) + " |")
+        print(
+            f"| {row} | "
+            + " | ".join(spread([number(run, row) for run in own]) for own in runs.values())
+            + " |"
+        )
 
 
 def spread(values: Sequence[float]) -> str:
@@ -57,7 +81,9 @@ def spread(values: Sequence[float]) -> str:
 
 
 def ratio(run: Path, which: str) -> float:
-    """How unevenly tasks pull: mean over probes (geometric), or ratio of each task's mean norm, which has less noise in it."""
+    """How unevenly tasks pull: mean over probes (geometric), or ratio of each task's mean norm,
+    which has less noise in it.
+    """
     if which.endswith("per probe"):
         return math.exp(fmean(math.log(value) for value in column(run, "gradient/norm_ratio")))
     norms = [mean_of(run, f"gradient/norm/{task}") for task in TASKS]

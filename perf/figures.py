@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 
 from g2rpo.report.smooth import running_mean, window_size
 
-matplotlib.rcParams.update({"svg.hashsalt": "g2rpo", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9})
+matplotlib.rcParams.update(
+    {"svg.hashsalt": "g2rpo", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9}
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +39,12 @@ def panel(
     """Draw single steps faintly and their running mean as a line, over a band (name, low, high)."""
     for own in curves:
         axes.plot(own.steps, own.values, color=own.color, alpha=0.3, linewidth=0.7)
-        axes.plot(own.steps, running_mean(own.values, window_size(len(own.values))), color=own.color, label=own.name)
+        axes.plot(
+            own.steps,
+            running_mean(own.values, window_size(len(own.values))),
+            color=own.color,
+            label=own.name,
+        )
     if band is not None:
         axes.axhspan(band[1], band[2], color="#7a8794", alpha=0.2, label=band[0])
     axes.set(title=title, xlabel="step", ylabel=unit)
@@ -46,7 +53,9 @@ def panel(
     axes.legend(frameon=False, fontsize=8)
 
 
-def figure(panels: Sequence[Callable[[Axes], None]], *, columns: int = 1, size: tuple[float, float]) -> str:
+def figure(
+    panels: Sequence[Callable[[Axes], None]], *, columns: int = 1, size: tuple[float, float]
+) -> str:
     """Return an SVG with panels of a size in inches; the same numbers give the same file."""
     rows = math.ceil(len(panels) / columns)
     whole = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")

@@ -1,8 +1,10 @@
-"""Log-probability and entropy from the LM head in pieces, beside the form with full logits. `python perf/head.py`
+"""Log-probability and entropy from the LM head in pieces, beside the form with full logits. `python
+perf/head.py`
 
 Forward and backward, each form in a process of its own: CPU seconds (of all threads),
 and peak memory beyond weights, hidden states and their gradients.
-The full form is what the formulas say: float32 logits of all tokens, `log_softmax`, sum of p log p. Ratios are of medians.
+The full form is what the formulas say: float32 logits of all tokens, `log_softmax`, sum of p log p.
+Ratios are of medians.
 """
 
 import argparse
@@ -45,7 +47,11 @@ def measure(form: str, tokens: int, width: int, vocabulary: int, repeats: int) -
         logprobs, entropy = FORMS[form](head, hidden, targets)
         (logprobs.mean() + 0.1 * entropy.mean()).backward()
         seconds.append(time.process_time() - start)
-    return {"s": statistics.median(seconds), "mib": peak() - before, "check": (logprobs.mean() + entropy.mean()).item()}
+    return {
+        "s": statistics.median(seconds),
+        "mib": peak() - before,
+        "check": (logprobs.mean() + entropy.mean()).item(),
+    }
 
 
 def peak() -> float:
@@ -56,7 +62,10 @@ def peak() -> float:
 def apart(form: str, options: argparse.Namespace) -> dict[str, float]:
     """The same in a process of its own, so that peaks do not mix."""
     command = [sys.executable, __file__, "--form", form, "--repeats", "1"]
-    command += [f"--{name}={getattr(options, name)}" for name in ("tokens", "width", "vocabulary", "threads")]
+    command += [
+        f"--{name}={getattr(options, name)}"
+        for name in ("tokens", "width", "vocabulary", "threads")
+    ]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -72,17 +81,36 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.form:
-        print(json.dumps(measure(options.form, options.tokens, options.width, options.vocabulary, options.repeats)))
+        print(
+            json.dumps(
+                measure(
+                    options.form, options.tokens, options.width, options.vocabulary, options.repeats
+                )
+            )
+        )
         return
     runs = [{form: apart(form, options) for form in FORMS} for _ in range(options.repeats)]
-    found = {form: {key: statistics.median(run[form][key] for run in runs) for key in ("s", "mib", "check")} for form in FORMS}
+    found = {
+        form: {
+            key: statistics.median(run[form][key] for run in runs) for key in ("s", "mib", "check")
+        }
+        for form in FORMS
+    }
     logits = 4 * options.tokens * options.vocabulary / 2**20
-    print(f"{options.tokens} tokens, width {options.width}, vocabulary {options.vocabulary}: full float32 logits are {logits:.0f} MiB")
+    print(
+        f"{options.tokens} tokens, width {options.width}, vocabulary {options.vocabulary}: full float32 logits are {logits:.0f} MiB"
+    )
     for form, row in found.items():
-        print(f"{form:7} {row['s']:7.2f} CPU s   {row['mib']:7.0f} MiB extra   ({row['mib'] / logits:.3f} of full logits)")
+        print(
+            f"{form:7} {row['s']:7.2f} CPU s   {row['mib']:7.0f} MiB extra   ({row['mib'] / logits:.3f} of full logits)"
+        )
     ratios = sorted(run["full"]["s"] / run["pieces"]["s"] for run in runs)
-    print(f"full / pieces: {statistics.median(ratios):.2f} x the time ({ratios[0]:.2f} to {ratios[-1]:.2f})")
-    print(f"               {found['full']['mib'] / max(1.0, found['pieces']['mib']):.1f} x the memory")
+    print(
+        f"full / pieces: {statistics.median(ratios):.2f} x the time ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    )
+    print(
+        f"               {found['full']['mib'] / max(1.0, found['pieces']['mib']):.1f} x the memory"
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """What judging costs: `reward=verifier` beside `openvlthinker`, and a pool beside the trainer's own process.  `python perf/rewards.py`
 
-Printed are the fastest seconds of each in turns. First the same completions, in the mixture of answer types of a generalist run, are
-judged by both rewards: the ratio is verifier over openvlthinker. Then they are judged by the default reward inline and in a pool,
-whose results must be equal to the bit: below 1 the pool is faster, because its workers share the work.
+Printed are the fastest seconds of each in turns. First the same completions, in the mixture of
+answer types of a generalist run, are judged by both rewards: the ratio is verifier over
+openvlthinker. Then they are judged by the default reward inline and in a pool, whose results must
+be equal to the bit: below 1 the pool is faster, because its workers share the work.
 """
 
 import argparse
@@ -23,12 +24,19 @@ GOLDS = {
     "OCR": "Invoice No. 4821 total",
 }
 ANSWERS = {
-    "multiple choice": ["B", "(b)", "C"], "numerical": ["1234", "12", "1,234.001"], "OCR": ["invoice 4821", "Invoice No. 4821 total"],
+    "multiple choice": ["B", "(b)", "C"],
+    "numerical": ["1234", "12", "1,234.001"],
+    "OCR": ["invoice 4821", "Invoice No. 4821 total"],
     "spatial grounding": ['{"boxes": [0, 10, 190, 310]}', "[0, 1, 2, 3]"],
-}  # fmt: skip
+}
 
 
-ALL_GOLDS = {**GOLDS, "relaxed": "14", "regression": "2.5", "open-ended": "two dogs are playing in the park"}
+ALL_GOLDS = {
+    **GOLDS,
+    "relaxed": "14",
+    "regression": "2.5",
+    "open-ended": "two dogs are playing in the park",
+}
 ALL_ANSWERS = {
     **ANSWERS,
     "relaxed": ["14", "13.5", "red", "14%"],
@@ -50,8 +58,16 @@ def mixed(count: int) -> tuple[list[str], list[Prompt]]:
     rng, (texts, owners) = random.Random(1), cheap(count)
     for row in range(count):
         if row // 8 % 4 == 0:
-            owners[row] = owners[row - 1] if row % 8 else _prompt(row // 8, "math", rf"$\frac{{{rng.randrange(1, 99)}}}{{7}} + \sqrt{{3}}$")
-            texts[row] = _completion(rf"$\frac{{{rng.randrange(1, 9999)}}}{{{rng.randrange(7, 999)}}} + \sqrt{{3}}$")
+            owners[row] = (
+                owners[row - 1]
+                if row % 8
+                else _prompt(
+                    row // 8, "math", rf"$\frac{{{rng.randrange(1, 99)}}}{{7}} + \sqrt{{3}}$"
+                )
+            )
+            texts[row] = _completion(
+                rf"$\frac{{{rng.randrange(1, 9999)}}}{{{rng.randrange(7, 999)}}} + \sqrt{{3}}$"
+            )
     return texts, owners
 
 
@@ -67,18 +83,33 @@ def by_type(kind: str, count: int) -> tuple[list[str], list[Prompt]]:
     """Completions of one answer type, right and wrong, eight to a prompt."""
     rng = random.Random(kind)
     if kind == "math":
-        golds = [rf"$\frac{{{rng.randrange(1, 99)}}}{{7}} + \sqrt{{{rng.randrange(2, 40)}}}$" for _ in range(count // 8)]
-        answers = [
-            rng.choice((gold, rf"$\frac{{{rng.randrange(1, 99)}}}{{7}}$", f"{rng.randrange(99)}")) for gold in golds for _ in range(8)
+        golds = [
+            rf"$\frac{{{rng.randrange(1, 99)}}}{{7}} + \sqrt{{{rng.randrange(2, 40)}}}$"
+            for _ in range(count // 8)
         ]
-        return [_completion(answer) for answer in answers], [_prompt(i // 8, kind, golds[i // 8]) for i in range(count)]
-    golds, answers = [ALL_GOLDS[kind]] * count, [rng.choice(ALL_ANSWERS[kind]) for _ in range(count)]
-    return [_completion(answer) for answer in answers], [_prompt(i // 8, kind, gold) for i, gold in enumerate(golds)]
+        answers = [
+            rng.choice((gold, rf"$\frac{{{rng.randrange(1, 99)}}}{{7}}$", f"{rng.randrange(99)}"))
+            for gold in golds
+            for _ in range(8)
+        ]
+        return [_completion(answer) for answer in answers], [
+            _prompt(i // 8, kind, golds[i // 8]) for i in range(count)
+        ]
+    golds, answers = (
+        [ALL_GOLDS[kind]] * count,
+        [rng.choice(ALL_ANSWERS[kind]) for _ in range(count)],
+    )
+    return [_completion(answer) for answer in answers], [
+        _prompt(i // 8, kind, gold) for i, gold in enumerate(golds)
+    ]
 
 
 def compare_rewards(rounds: int) -> None:
     """Print milliseconds of both rewards for each answer type and for all of them together."""
-    rewards: dict[str, Reward] = {"openvlthinker": OpenVLThinkerReward(), "verifier": VerifierReward()}
+    rewards: dict[str, Reward] = {
+        "openvlthinker": OpenVLThinkerReward(),
+        "verifier": VerifierReward(),
+    }
     for reward in rewards.values():
         score_each(reward, *by_type("math", 8))  # imports sympy
     totals = dict.fromkeys(rewards, 0.0)
@@ -98,12 +129,16 @@ def compare_rewards(rounds: int) -> None:
 
 def _print_ratio(what: str, seconds: dict[str, float]) -> None:
     release, ours = 1e3 * seconds["openvlthinker"], 1e3 * seconds["verifier"]
-    print(f"{what}: openvlthinker {release:.1f} ms, verifier {ours:.1f} ms, ratio {ours / release:.2f}")
+    print(
+        f"{what}: openvlthinker {release:.1f} ms, verifier {ours:.1f} ms, ratio {ours / release:.2f}"
+    )
 
 
 def main() -> None:
     """Check that all agree, then print times and ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=10)
     args = parser.parse_args()
@@ -115,8 +150,15 @@ def main() -> None:
         print(f"start returned after {1e3 * (time.perf_counter() - begin):.1f} ms", end=", ")
         pooled.score_all(*cheap(8))
         print(f"first verdicts after {time.perf_counter() - begin:.2f} s")
-        cases = {"1600 cheap": (cheap(1600), args.rounds), "200 cheap": (cheap(200), args.rounds), "1600, a quarter math": (mixed(1600), 1)}
-        for name, ((texts, owners), rounds) in cases.items():  # mathematics once: then math-verify's readings are remembered
+        cases = {
+            "1600 cheap": (cheap(1600), args.rounds),
+            "200 cheap": (cheap(200), args.rounds),
+            "1600, a quarter math": (mixed(1600), 1),
+        }
+        for name, (
+            (texts, owners),
+            rounds,
+        ) in cases.items():  # mathematics once: then math-verify's readings are remembered
             if rounds == 1:  # both sides import sympy
                 score_each(reward, *mixed(8))
                 pooled.score_all(*mixed(64 * args.workers))
@@ -126,10 +168,15 @@ def main() -> None:
                 expected = score_each(reward, texts, owners)
                 middle = time.perf_counter()
                 found = pooled.score_all(texts, owners)
-                inline, within = min(inline, middle - begin), min(within, time.perf_counter() - middle)
+                inline, within = (
+                    min(inline, middle - begin),
+                    min(within, time.perf_counter() - middle),
+                )
                 if found != expected:
                     raise SystemExit(f"{name}: the pool and inline differ")
-            print(f"{name}: inline {1e3 * inline:.1f} ms, {args.workers} workers {1e3 * within:.1f} ms, ratio {within / inline:.2f}")
+            print(
+                f"{name}: inline {1e3 * inline:.1f} ms, {args.workers} workers {1e3 * within:.1f} ms, ratio {within / inline:.2f}"
+            )
 
 
 if __name__ == "__main__":

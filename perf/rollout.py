@@ -1,6 +1,7 @@
 """Tokens per second of `rollout=hf` and `rollout=vllm`, in turns on the same prompts.  `python perf/rollout.py [--prompts 24]`
 
-Needs the environment of `make test-vllm`, or g2rpo[vllm] on a GPU. With one thread: `OMP_NUM_THREADS=1 python perf/rollout.py`.
+Needs the environment of `make test-vllm`, or g2rpo[vllm] on a GPU. With one thread:
+`OMP_NUM_THREADS=1 python perf/rollout.py`.
 """
 
 import argparse
@@ -29,19 +30,32 @@ def tokens_per_s(engine: RolloutEngine, batch: PromptBatch, sampling: Sampling, 
 
 def main() -> None:
     """Prints what it ran on and a row per group size."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="checkpoint folder or Hub id; the tiny model that ships by default")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model", help="checkpoint folder or Hub id; the tiny model that ships by default"
+    )
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--prompts", type=int, default=24)
     parser.add_argument("--group-sizes", type=int, nargs="+", default=[1, 4, 8, 16])
     parser.add_argument("--tokens", type=int, default=56)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    named = Checkpoint(path=args.model, dtype=args.dtype) if args.model else Checkpoint.packaged(name="tiny_qwen3_vl", dtype=args.dtype)
+    named = (
+        Checkpoint(path=args.model, dtype=args.dtype)
+        if args.model
+        else Checkpoint.packaged(name="tiny_qwen3_vl", dtype=args.dtype)
+    )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     policy, encoder = named.policy().to(device), named.encoder()
-    batch = encoder.encode([GymSource().get(TASKS[i % len(TASKS)], i, "train") for i in range(args.prompts)]).to(device)
-    engines: dict[str, RolloutEngine] = {"hf": HFEngine(max_new_tokens=args.tokens), "vllm": VLLMEngine(max_new_tokens=args.tokens)}
+    batch = encoder.encode(
+        [GymSource().get(TASKS[i % len(TASKS)], i, "train") for i in range(args.prompts)]
+    ).to(device)
+    engines: dict[str, RolloutEngine] = {
+        "hf": HFEngine(max_new_tokens=args.tokens),
+        "vllm": VLLMEngine(max_new_tokens=args.tokens),
+    }
     for engine in engines.values():
         engine.start(policy, encoder)
     weights = sum(parameter.numel() for parameter in policy.parameters()) / 1e6
@@ -49,15 +63,23 @@ def main() -> None:
         f"{weights:.1f} M parameters, {args.dtype}, {device}, {os.cpu_count()} cores, {torch.get_num_threads()} thread(s), load "
         f"{os.getloadavg()[0]:.1f}, Python {platform.python_version()}, torch {torch.__version__}, transformers {version('transformers')}"
     )
-    print(f"{args.prompts} prompts with an image each, at most {args.tokens} tokens, median of {args.rounds} rounds\n")
-    print("| completions per prompt | hf, tokens/s | vllm, tokens/s | vllm / hf |\n|---|---|---|---|")
+    print(
+        f"{args.prompts} prompts with an image each, at most {args.tokens} tokens, median of {args.rounds} rounds\n"
+    )
+    print(
+        "| completions per prompt | hf, tokens/s | vllm, tokens/s | vllm / hf |\n|---|---|---|---|"
+    )
     for group_size in args.group_sizes:
         sampling = Sampling(group_size=group_size, max_new_tokens=args.tokens)
         found: dict[str, list[float]] = {name: [] for name in engines}
-        for seed in range(args.rounds + 1):  # in turns, so that what else the machine does disturbs both alike
+        for seed in range(
+            args.rounds + 1
+        ):  # in turns, so that what else the machine does disturbs both alike
             for name, engine in engines.items():
                 found[name].append(tokens_per_s(engine, batch, sampling, seed))
-        hf, vllm = (statistics.median(values[1:]) for values in found.values())  # the first round warms up
+        hf, vllm = (
+            statistics.median(values[1:]) for values in found.values()
+        )  # the first round warms up
         print(f"| {group_size} | {hf:.0f} | {vllm:.0f} | {vllm / hf:.2f} |", flush=True)
 
 

@@ -1,7 +1,9 @@
-"""How many predictions a second each of the 18 benchmarks judges, without a judge model. `python perf/scoring.py`
+"""How many predictions a second each of the 18 benchmarks judges, without a judge model. `python
+perf/scoring.py`
 
-Rows are the demo rows; completions are what policies write: the gold answer bare and behind a chain of thought, wrong answers, chains
-that were cut, long rambling, JSON that is none, control characters. Judging as `evaluate.py` does it, groups and metric included.
+Rows are the demo rows; completions are what policies write: the gold answer bare and behind a chain
+of thought, wrong answers, chains that were cut, long rambling, JSON that is none, control
+characters. Judging as `evaluate.py` does it, groups and metric included.
 """
 
 import argparse
@@ -44,49 +46,70 @@ def gold(answer: str) -> str:
 def completion(right: str, wrong: str, rng: Random) -> str:
     """One of the ways in which policies answer."""
     thoughts = THOUGHTS * rng.randint(1, 12)
-    return rng.choice([
-        right,
-        f"<thinking>{thoughts}</thinking><answer>{right}</answer>",
-        f"<think>{thoughts}</think>\n<answer>{wrong}</answer>",
-        f"{thoughts}The answer is \\boxed{{{right}}}.",
-        f"<thinking>{thoughts}",
-        f'<answer>{{"boxes": [{rng.randint(0, 400)}, 4, 900, {rng.randint(500, 1000)}]}}</answer>',
-        f'```json\n[{{"point_2d": [{rng.randint(0, 1000)}, {rng.randint(0, 1000)}], "label": "point_1"}}]\n```',
-        f'{{"boxes": [{rng.randint(0, 1000)}, 4, 900',
-        "".join(chr(rng.randint(1, 0x3000)) for _ in range(rng.randint(0, 400))),
-        thoughts * 4,
-    ])  # fmt: skip
+    return rng.choice(
+        [
+            right,
+            f"<thinking>{thoughts}</thinking><answer>{right}</answer>",
+            f"<think>{thoughts}</think>\n<answer>{wrong}</answer>",
+            f"{thoughts}The answer is \\boxed{{{right}}}.",
+            f"<thinking>{thoughts}",
+            f'<answer>{{"boxes": [{rng.randint(0, 400)}, 4, 900, {rng.randint(500, 1000)}]}}</answer>',
+            f'```json\n[{{"point_2d": [{rng.randint(0, 1000)}, {rng.randint(0, 1000)}], "label": "point_1"}}]\n```',
+            f'{{"boxes": [{rng.randint(0, 1000)}, 4, 900',
+            "".join(chr(rng.randint(1, 0x3000)) for _ in range(rng.randint(0, 400))),
+            thoughts * 4,
+        ]
+    )
 
 
-def predictions(plan: Plan, count: int, rng: Random) -> list[tuple[list[Any], list[dict[str, Any]]]]:
+def predictions(
+    plan: Plan, count: int, rng: Random
+) -> list[tuple[list[Any], list[dict[str, Any]]]]:
     """At least `count` predictions, in whole groups."""
     golds = [[gold(plan.benchmark.prompt(row).answer) for row in group] for group in plan.groups]
     everyone = [answer for answers in golds for answer in answers]
     found, rows = [], 0
     while rows < count:
         for group, answers in islice(zip(plan.groups, golds, strict=True), len(plan.groups)):
-            found.append((group, [{"completion": completion(right, rng.choice(everyone), rng)} for right in answers]))
+            found.append(
+                (
+                    group,
+                    [
+                        {"completion": completion(right, rng.choice(everyone), rng)}
+                        for right in answers
+                    ],
+                )
+            )
             rows += len(group)
     return found
 
 
-def judge(plan: Plan, asked: list[tuple[list[Any], list[dict[str, Any]]]], scoring: Scoring) -> tuple[float, float, float]:
+def judge(
+    plan: Plan, asked: list[tuple[list[Any], list[dict[str, Any]]]], scoring: Scoring
+) -> tuple[float, float, float]:
     """Seconds, score and share of parsed rows."""
     benchmark = plan.benchmark
     start = time.perf_counter()
     metric = BenchmarkMetric(subscores=[benchmark.subscores(rows[0]) for rows, _ in asked])
     for place, (rows, answers) in enumerate(asked):
-        judged = [row | {"truncated": False, "tokens": 0} for row in with_verdicts(benchmark, rows, answers, scoring)]
+        judged = [
+            row | {"truncated": False, "tokens": 0}
+            for row in with_verdicts(benchmark, rows, answers, scoring)
+        ]
         metric.update(place, judged[0]["group_score"], **row_counts(judged))
     numbers = metric.compute()
-    assert not numbers["failed"], f"{benchmark.name}: {numbers['failed']:.0f} predictions could not be judged"
+    assert not numbers["failed"], (
+        f"{benchmark.name}: {numbers['failed']:.0f} predictions could not be judged"
+    )
     return time.perf_counter() - start, numbers["score"], numbers["parsed"] / numbers["rows"]
 
 
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--predictions", type=int, default=50_000, help="over all benchmarks together")
+    parser.add_argument(
+        "--predictions", type=int, default=50_000, help="over all benchmarks together"
+    )
     parser.add_argument("--protocol", default="paper")
     options = parser.parse_args()
     asking, rng = suite(options.protocol), Random(0)
@@ -98,7 +121,9 @@ def main() -> None:
         rows = sum(len(group) for group, _ in asked)
         seconds, score, parsed = judge(plan, asked, asking.scoring)
         total_s, total = total_s + seconds, total + rows
-        print(f"{benchmark.name:14} {rows:7d} {seconds:8.2f} {rows / seconds:9.0f} {score:6.3f} {parsed:7.1%}")
+        print(
+            f"{benchmark.name:14} {rows:7d} {seconds:8.2f} {rows / seconds:9.0f} {score:6.3f} {parsed:7.1%}"
+        )
     print(f"{'total':14} {total:7.0f} {total_s:8.2f} {total / total_s:9.0f}")
 
 

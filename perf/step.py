@@ -1,13 +1,15 @@
-"""Seconds, tokens per second and peak memory of one policy update, with prompts shared by their group and without.
+"""Seconds, tokens per second and peak memory of one policy update, with prompts shared by their
+group and without.
 
     python perf/step.py                                        8 completions of 32 tokens on a prompt of 512, mostly image
     python perf/step.py --shape 2b --dtype bfloat16            the same in the shape of Qwen3-VL-2B, random weights
     python perf/step.py --table                                over prompt length, group size and completion length
     python perf/step.py --against trl                          whole steps beside TRL's GRPOTrainer: see against_trl.py
 
-Three forms of the same numbers: `shared`, `repeated` (policy.prefix), and `apart`, in which every completion is a sequence with a
-prompt and images of its own, as trainers commonly have it. Forms take turns; ratios are of medians. On a CPU, seconds are those of
-all its threads, which a busy machine does not stretch; memory is the peak resident size, each form in a process of its own.
+Three forms of the same numbers: `shared`, `repeated` (policy.prefix), and `apart`, in which every
+completion is a sequence with a prompt and images of its own, as trainers commonly have it. Forms
+take turns; ratios are of medians. On a CPU, seconds are those of all its threads, which a busy
+machine does not stretch; memory is the peak resident size, each form in a process of its own.
 """
 
 import argparse
@@ -43,18 +45,32 @@ class Update:
         self.group = options.group
         self.policy = random_policy(options.shape, self.device, dtype)
         if options.checkpointing:
-            self.policy.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        self.batch = random_batch(self.policy, options.prompts, options.prompt, options.images, options.image_frac, self.device, dtype)
+            self.policy.gradient_checkpointing_enable(
+                gradient_checkpointing_kwargs={"use_reentrant": False}
+            )
+        self.batch = random_batch(
+            self.policy,
+            options.prompts,
+            options.prompt,
+            options.images,
+            options.image_frac,
+            self.device,
+            dtype,
+        )
         each = torch.arange(options.prompts, device=self.device).repeat_interleave(options.group)
         self.single = select_prompts(self.batch, each)
         rows = options.prompts * options.group
         words = torch.Generator().manual_seed(2)
-        self.ids = torch.randint(10, 500, (rows, options.completion), generator=words).to(self.device)
+        self.ids = torch.randint(10, 500, (rows, options.completion), generator=words).to(
+            self.device
+        )
         self.mask = torch.ones_like(self.ids, dtype=torch.bool)
         self.optimizer = torch.optim.SGD(self.policy.parameters(), lr=0.0)
 
     def run(self, form: str) -> dict[str, float]:
-        """Seconds of each stage; the vision tower is part of `forward`, and measured by itself as well."""
+        """Seconds of each stage; the vision tower is part of `forward`, and measured by itself as
+        well.
+        """
         batch: PromptBatch = self.single if form == "apart" else self.batch
         seconds = {}
         start = self.clock()
@@ -62,13 +78,24 @@ class Update:
             encode_images(self.policy, batch)
         seconds["vision"] = self.clock() - start
         start = self.clock()
-        stats = token_stats(self.policy, batch, self.ids, self.mask, prefix="shared" if form == "shared" else "repeated")
+        stats = token_stats(
+            self.policy,
+            batch,
+            self.ids,
+            self.mask,
+            prefix="shared" if form == "shared" else "repeated",
+        )
         loss = -stats.logprobs.mean() + 0.01 * stats.entropy.mean()
         middle = self.clock()
         loss.backward()
         end = self.clock()
         self.optimizer.step()
-        seconds |= {"forward": middle - start, "backward": end - middle, "optimizer": self.clock() - end, "update": end - start}
+        seconds |= {
+            "forward": middle - start,
+            "backward": end - middle,
+            "optimizer": self.clock() - end,
+            "update": end - start,
+        }
         self.optimizer.zero_grad(set_to_none=True)
         return seconds
 
@@ -85,7 +112,9 @@ class Update:
         batch = self.single if form == "apart" else self.batch
         prompt = self.batch.attention_mask.sum(1)
         owner = torch.arange(len(prompt)).repeat_interleave(len(tokens) // len(prompt))
-        return vision_flops(cost, batch) + text_flops(cost, prompt, tokens, owner.to(prompt.device), shared=form == "shared")
+        return vision_flops(cost, batch) + text_flops(
+            cost, prompt, tokens, owner.to(prompt.device), shared=form == "shared"
+        )
 
     def peak(self) -> float:
         """MiB held at most, so far."""
@@ -95,8 +124,14 @@ class Update:
 
 
 def resident(field: str) -> float:
-    """MiB of memory that the kernel of Linux reports for this process: `VmRSS` now, `VmHWM` at most since the last reset."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    """MiB of memory that the kernel of Linux reports for this process: `VmRSS` now, `VmHWM` at most
+    since the last reset.
+    """
+    line = next(
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith(field)
+    )
     return int(line.split()[1]) / 1024
 
 
@@ -108,7 +143,10 @@ def medians(update: Update, forms: tuple[str, ...], repeats: int) -> dict[str, d
             for stage, seconds in update.run(form).items():
                 if turn:  # the first is for warming up
                     found[form][stage].append(seconds)
-    return {form: {stage: statistics.median(values) for stage, values in stages.items()} for form, stages in found.items()}
+    return {
+        form: {stage: statistics.median(values) for stage, values in stages.items()}
+        for form, stages in found.items()
+    }
 
 
 def memory(options: argparse.Namespace, form: str) -> dict[str, float]:
@@ -117,13 +155,21 @@ def memory(options: argparse.Namespace, form: str) -> dict[str, float]:
     for name, value in vars(options).items():
         if name not in ("form", "table", "against", "model", "trl_cache"):
             command += (
-                [f"--{name.replace('_', '-')}"] if value is True else [] if value is False else [f"--{name.replace('_', '-')}={value}"]
+                [f"--{name.replace('_', '-')}"]
+                if value is True
+                else []
+                if value is False
+                else [f"--{name.replace('_', '-')}={value}"]
             )
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    return json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+    )
 
 
 def one_form(options: argparse.Namespace) -> None:
-    """What `memory` starts. No turn goes before: what an allocator keeps of it would be counted as the model's."""
+    """What `memory` starts. No turn goes before: what an allocator keeps of it would be counted as
+    the model's.
+    """
     update = Update(options)
     if update.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -139,13 +185,18 @@ def one_form(options: argparse.Namespace) -> None:
 def report(options: argparse.Namespace) -> None:
     """Stages, speed and memory of one setting."""
     update = Update(options)
-    times, held = medians(update, FORMS, options.repeats), {form: memory(options, form) for form in FORMS}
+    times, held = (
+        medians(update, FORMS, options.repeats),
+        {form: memory(options, form) for form in FORMS},
+    )
     tokens = options.prompts * (options.prompt + options.group * options.completion)
     print(
         f"shape {options.shape}, {options.dtype}, {device_name(update.device)}: {options.prompts} prompt(s) of {options.prompt} tokens,",
         end=" ",
     )
-    print(f"{options.images} image(s) each, {options.group} completions of {options.completion}; {options.repeats} turns")
+    print(
+        f"{options.images} image(s) each, {options.group} completions of {options.completion}; {options.repeats} turns"
+    )
     print(
         "| form | vision s | forward s | backward s | update s | tokens/s | peak MiB | beyond model | time ratio | memory ratio | FLOPs |"
     )
@@ -158,34 +209,65 @@ def report(options: argparse.Namespace) -> None:
             update.flops(form) / update.flops("shared"),
         )
         cells = [f"{row[stage]:.3f}" for stage in ("vision", "forward", "backward", "update")]
-        cells += [f"{value:.0f}" for value in (tokens / row["update"], held[form]["peak"], held[form]["extra"])]
+        cells += [
+            f"{value:.0f}"
+            for value in (tokens / row["update"], held[form]["peak"], held[form]["extra"])
+        ]
         print(f"| {form} | " + " | ".join([*cells, *(f"{ratio:.2f}" for ratio in ratios)]) + " |")
 
 
 def table(options: argparse.Namespace) -> None:
     """Ratios over prompt length P, group size G and completion length C."""
-    print("| P | G | C | apart / shared | ideal | repeated / shared | ideal |\n|---|---|---|---|---|---|---|")
+    print(
+        "| P | G | C | apart / shared | ideal | repeated / shared | ideal |\n|---|---|---|---|---|---|---|"
+    )
     for prompt, group, completion in product((128, 512, 1024), (4, 8), (32, 128)):
-        setting = argparse.Namespace(**vars(options) | {"prompt": prompt, "group": group, "completion": completion})
+        setting = argparse.Namespace(
+            **vars(options) | {"prompt": prompt, "group": group, "completion": completion}
+        )
         update = Update(setting)
         times = medians(update, FORMS, options.repeats)
         cells = []
         for form in ("apart", "repeated"):
-            cells += [times[form]["update"] / times["shared"]["update"], update.flops(form) / update.flops("shared")]
-        print(f"| {prompt} | {group} | {completion} | " + " | ".join(f"{cell:.2f}" for cell in cells) + " |", flush=True)
+            cells += [
+                times[form]["update"] / times["shared"]["update"],
+                update.flops(form) / update.flops("shared"),
+            ]
+        print(
+            f"| {prompt} | {group} | {completion} | "
+            + " | ".join(f"{cell:.2f}" for cell in cells)
+            + " |",
+            flush=True,
+        )
 
 
 def device_name(device: torch.device) -> str:
     """For the headline."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
+    return (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"CPU, {torch.get_num_threads()} thread(s)"
+    )
 
 
 def parsed() -> Any:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", choices=SHAPES, default="tiny", help="of the model; weights are random")
-    parser.add_argument("--prompts", type=int, help="default 1; with --against 32, and 8 of more than 256 tokens, for memory")
-    parser.add_argument("--prompt", type=int, help="tokens of a prompt, images included; default 512, with --against 100 and 512")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--shape", choices=SHAPES, default="tiny", help="of the model; weights are random"
+    )
+    parser.add_argument(
+        "--prompts",
+        type=int,
+        help="default 1; with --against 32, and 8 of more than 256 tokens, for memory",
+    )
+    parser.add_argument(
+        "--prompt",
+        type=int,
+        help="tokens of a prompt, images included; default 512, with --against 100 and 512",
+    )
     parser.add_argument("--images", type=int, default=1, help="of a prompt")
     parser.add_argument("--image-frac", type=float, default=0.9, help="share of image tokens")
     parser.add_argument("--group", type=int, default=8, help="completions of a prompt")
@@ -193,12 +275,26 @@ def parsed() -> Any:
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="on a CPU")
-    parser.add_argument("--checkpointing", action="store_true", help="layers are computed again in the backward pass")
+    parser.add_argument(
+        "--checkpointing",
+        action="store_true",
+        help="layers are computed again in the backward pass",
+    )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--table", action="store_true")
-    parser.add_argument("--against", choices=("trl",), help="compares whole steps, rollouts included, with those of another trainer")
-    parser.add_argument("--model", help="--against: a Qwen3-VL folder; the model that ships by default")
-    parser.add_argument("--trl-cache", choices=("static", "dynamic"), help="--against: cache_implementation of TRL's generation")
+    parser.add_argument(
+        "--against",
+        choices=("trl",),
+        help="compares whole steps, rollouts included, with those of another trainer",
+    )
+    parser.add_argument(
+        "--model", help="--against: a Qwen3-VL folder; the model that ships by default"
+    )
+    parser.add_argument(
+        "--trl-cache",
+        choices=("static", "dynamic"),
+        help="--against: cache_implementation of TRL's generation",
+    )
     parser.add_argument("--form", choices=FORMS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.prompts = options.prompts or (None if options.against else 1)

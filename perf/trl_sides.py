@@ -1,7 +1,8 @@
-"""One side of the comparison with TRL, in a process of its own: `against_trl.py` starts it and gives it leave for every step.
+"""One side of the comparison with TRL, in a process of its own: `against_trl.py` starts it and
+gives it leave for every step.
 
-It answers on the standard output, one JSON object a line: first what it holds in memory before training, then each step's seconds,
-last its peak. What libraries print goes to the standard error.
+It answers on the standard output, one JSON object a line: first what it holds in memory before
+training, then each step's seconds, last its peak. What libraries print goes to the standard error.
 """
 
 import argparse
@@ -24,7 +25,9 @@ TEXT = 36
 
 
 class Clock:
-    """Measures steps between two calls of `stop`; after each it waits for a line, so that the other side may have its turn."""
+    """Measures steps between two calls of `stop`; after each it waits for a line, so that the other
+    side may have its turn.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -32,7 +35,9 @@ class Clock:
         os.dup2(2, 1)
 
     def start(self) -> None:
-        """Everything is built: says what is held so far, and begins with the first step when told to."""
+        """Everything is built: says what is held so far, and begins with the first step when told
+        to.
+        """
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         self.before = self._held("VmRSS")
@@ -59,10 +64,20 @@ class Clock:
         self.answers.write(json.dumps(numbers) + "\n")
 
     def _held(self, field: str) -> float:
-        """MiB: of the GPU (now, or at most since the start), or resident as Linux reports it (now, or at most ever)."""
+        """MiB: of the GPU (now, or at most since the start), or resident as Linux reports it (now,
+        or at most ever).
+        """
         if self.device.type == "cuda":
-            return (torch.cuda.memory_allocated() if field == "VmRSS" else torch.cuda.max_memory_allocated()) / 2**20
-        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+            return (
+                torch.cuda.memory_allocated()
+                if field == "VmRSS"
+                else torch.cuda.max_memory_allocated()
+            ) / 2**20
+        line = next(
+            line
+            for line in Path("/proc/self/status").read_text().splitlines()
+            if line.startswith(field)
+        )
         return int(line.split()[1]) / 1024
 
 
@@ -72,9 +87,19 @@ def reward_of(completion: str) -> float:
 
 
 def picture(index: int, columns: int, rows: int, unit: int) -> Image.Image:
-    """A picture of noise in large squares that needs `columns * rows` image tokens of `unit` pixels."""
-    noise = torch.randint(0, 256, (rows, columns, 3), generator=torch.Generator().manual_seed(index), dtype=torch.uint8)
-    return Image.fromarray(noise.numpy()).resize((columns * unit, rows * unit), Image.Resampling.NEAREST)
+    """A picture of noise in large squares that needs `columns * rows` image tokens of `unit`
+    pixels.
+    """
+    noise = torch.randint(
+        0,
+        256,
+        (rows, columns, 3),
+        generator=torch.Generator().manual_seed(index),
+        dtype=torch.uint8,
+    )
+    return Image.fromarray(noise.numpy()).resize(
+        (columns * unit, rows * unit), Image.Resampling.NEAREST
+    )
 
 
 def image_grid(tokens: int) -> tuple[int, int]:
@@ -84,7 +109,9 @@ def image_grid(tokens: int) -> tuple[int, int]:
     ((8, 8), (22, 21))
     """
     if tokens <= TEXT:
-        raise SystemExit(f"--prompt: expected more than {TEXT} tokens, for a picture beside the text, got {tokens}")
+        raise SystemExit(
+            f"--prompt: expected more than {TEXT} tokens, for a picture beside the text, got {tokens}"
+        )
     rows = int((tokens - TEXT) ** 0.5)
     return (tokens - TEXT) // rows, rows
 
@@ -99,7 +126,9 @@ def question(length: int) -> str:
 
 
 class Prompts:
-    """The prompts of both sides: `POOL` pictures in memory, and a text that makes every prompt exactly as long as asked for."""
+    """The prompts of both sides: `POOL` pictures in memory, and a text that makes every prompt
+    exactly as long as asked for.
+    """
 
     def __init__(self, encoder: Any, tokens: int) -> None:
         from g2rpo.records import Prompt
@@ -109,14 +138,23 @@ class Prompts:
         self.images = [picture(index, columns, rows, unit) for index in range(POOL)]
 
         def prompt(index: int, text: str) -> Any:
-            return Prompt(id=f"bench/{index}", task="math", text=text, images=(self.images[index],), answer="", answer_type="text")
+            return Prompt(
+                id=f"bench/{index}",
+                task="math",
+                text=text,
+                images=(self.images[index],),
+                answer="",
+                answer_type="text",
+            )
 
         bare = encoder.encode([prompt(0, question(1))]).input_ids.shape[1]
         self.text = question(1 + tokens - bare)
         self.all = [prompt(index, self.text) for index in range(POOL)]
         got = encoder.encode(self.all[:1]).input_ids.shape[1]
         if got != tokens:
-            raise SystemExit(f"--model: its tokenizer makes {got} tokens of a text meant for {tokens}: digits must be tokens of their own")
+            raise SystemExit(
+                f"--model: its tokenizer makes {got} tokens of a text meant for {tokens}: digits must be tokens of their own"
+            )
 
     def size(self, task: str, split: str) -> int:
         """As a source of g2rpo."""
@@ -128,7 +166,9 @@ class Prompts:
 
 
 def ours(options: argparse.Namespace, clock: Clock) -> None:
-    """G2RPO through Lightning, with the parts of the default configuration; every group is learned from."""
+    """G2RPO through Lightning, with the parts of the default configuration; every group is learned
+    from.
+    """
     import lightning as L
 
     from g2rpo.algorithm.advantage.g2rpo import G2RPO
@@ -157,22 +197,47 @@ def ours(options: argparse.Namespace, clock: Clock) -> None:
 
     model = Checkpoint(path=options.folder, dtype=options.dtype)
     encoder = model.encoder()
-    encoder.forbidden_token_ids = (*encoder.forbidden_token_ids, *encoder.end_tokens)  # every completion is as long as it may be
-    stream = PromptStream(source=Prompts(encoder, options.prompt), mix=TaskMix(weights={"math": 1.0}), seed=0)
-    data = PromptDataModule(stream=stream, encoder=encoder, num_prompts=options.prompts, num_steps=options.steps)
+    encoder.forbidden_token_ids = (
+        *encoder.forbidden_token_ids,
+        *encoder.end_tokens,
+    )  # every completion is as long as it may be
+    stream = PromptStream(
+        source=Prompts(encoder, options.prompt), mix=TaskMix(weights={"math": 1.0}), seed=0
+    )
+    data = PromptDataModule(
+        stream=stream, encoder=encoder, num_prompts=options.prompts, num_steps=options.steps
+    )
     module = G2RPOModule(
-        policy=model.policy(), reference=None, encoder=encoder, engine=HFEngine(max_new_tokens=options.completion), reward=Vowels(),
-        algorithm=Algorithm(advantage=G2RPO(), loss=ClipLoss(), shaping=Shaping(length=None, entropy=None),
-        batch=BatchPlan(prompts_per_step=options.prompts, group_size=options.group),
-        optimizer=optimizer, group_filter=KeepAll(), gradient_conflict=GradientConflict(every_n_steps=None), max_grad_norm=MAX_GRAD_NORM,
-        failure_budget=0.0, seed=0,
+        policy=model.policy(),
+        reference=None,
+        encoder=encoder,
+        engine=HFEngine(max_new_tokens=options.completion),
+        reward=Vowels(),
+        algorithm=Algorithm(
+            advantage=G2RPO(),
+            loss=ClipLoss(),
+            shaping=Shaping(length=None, entropy=None),
+            batch=BatchPlan(prompts_per_step=options.prompts, group_size=options.group),
+            optimizer=optimizer,
+            group_filter=KeepAll(),
+            gradient_conflict=GradientConflict(every_n_steps=None),
+            max_grad_norm=MAX_GRAD_NORM,
+            failure_budget=0.0,
+            seed=0,
         ),
-    )  # fmt: skip
+    )
     turns = Turns()
     trainer = L.Trainer(
-        max_steps=options.steps, accelerator=options.device, devices=1, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, callbacks=[turns],
-    )  # fmt: skip
+        max_steps=options.steps,
+        accelerator=options.device,
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        callbacks=[turns],
+    )
     clock.start()
     trainer.fit(module, datamodule=data)
     written = turns.experience.rollouts.completion_mask.sum(1)
@@ -185,7 +250,9 @@ def optimizer(parameters: Sequence[Any]) -> torch.optim.Optimizer:
 
 
 def theirs(options: argparse.Namespace, clock: Clock) -> None:
-    """TRL's GRPOTrainer: one micro-batch for the whole step, no reference model, no checkpointing, no logging to anywhere."""
+    """TRL's GRPOTrainer: one micro-batch for the whole step, no reference model, no checkpointing,
+    no logging to anywhere.
+    """
     from datasets import Dataset
     from transformers import AutoModelForImageTextToText, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
@@ -212,24 +279,45 @@ def theirs(options: argparse.Namespace, clock: Clock) -> None:
     )
     model = AutoModelForImageTextToText.from_pretrained(options.folder, dtype=DTYPES[options.dtype])
     config = GRPOConfig(
-        output_dir=options.scratch, max_steps=options.steps, per_device_train_batch_size=options.prompts * options.group,
-        num_generations=options.group, max_completion_length=options.completion, generation_kwargs={"min_new_tokens": options.completion},
-        loss_type="grpo", beta=0.0, gradient_checkpointing=False, max_grad_norm=MAX_GRAD_NORM, bf16=False, fp16=False,
-        use_cpu=options.device == "cpu", report_to="none", save_strategy="no", logging_strategy="no", disable_tqdm=True,
-        cache_implementation=options.trl_cache, seed=0,
-    )  # fmt: skip
+        output_dir=options.scratch,
+        max_steps=options.steps,
+        per_device_train_batch_size=options.prompts * options.group,
+        num_generations=options.group,
+        max_completion_length=options.completion,
+        generation_kwargs={"min_new_tokens": options.completion},
+        loss_type="grpo",
+        beta=0.0,
+        gradient_checkpointing=False,
+        max_grad_norm=MAX_GRAD_NORM,
+        bf16=False,
+        fp16=False,
+        use_cpu=options.device == "cpu",
+        report_to="none",
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+        cache_implementation=options.trl_cache,
+        seed=0,
+    )
     made = optimizer([p for p in model.parameters() if p.requires_grad])
     trainer = GRPOTrainer(
-        model=model, reward_funcs=score, args=config, train_dataset=rows, processing_class=processor(encoder), callbacks=[Turns()],
+        model=model,
+        reward_funcs=score,
+        args=config,
+        train_dataset=rows,
+        processing_class=processor(encoder),
+        callbacks=[Turns()],
         optimizers=(made, torch.optim.lr_scheduler.ConstantLR(made, factor=1.0)),
-    )  # fmt: skip
+    )
     clock.start()
     trainer.train()
     clock.end(tokens=sum(lengths) / len(lengths))
 
 
 def processor(encoder: Any) -> Any:
-    """transformers' own processor, whose part for videos cannot be built without torchvision: there are none here."""
+    """transformers' own processor, whose part for videos cannot be built without torchvision: there
+    are none here.
+    """
     from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 
     class NoVideos:
@@ -237,17 +325,25 @@ def processor(encoder: Any) -> Any:
 
     class ImageProcessor(Qwen3VLProcessor):
         def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
-            return None if argument_name == "video_processor" else super().check_argument_for_proper_class(argument_name, argument)
+            return (
+                None
+                if argument_name == "video_processor"
+                else super().check_argument_for_proper_class(argument_name, argument)
+            )
 
     return ImageProcessor(
-        image_processor=encoder.image_processor, tokenizer=encoder.tokenizer, video_processor=NoVideos(),
+        image_processor=encoder.image_processor,
+        tokenizer=encoder.tokenizer,
+        video_processor=NoVideos(),
         chat_template=encoder.tokenizer.chat_template,
-    )  # fmt: skip
+    )
 
 
 def main() -> None:
     """What `against_trl.py` starts."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--side", choices=("g2rpo", "trl"), required=True)
     for name in ("folder", "scratch", "dtype", "device"):
         parser.add_argument(f"--{name}", required=True)

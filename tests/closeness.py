@@ -1,4 +1,6 @@
-"""When two roads to one number count as equal: by the size of the numbers, since that is what rounding goes by on any CPU."""
+"""When two roads to one number count as equal: by the size of the numbers, since that is what
+rounding goes by on any CPU.
+"""
 
 import torch
 from torch import Tensor
@@ -7,13 +9,14 @@ from torch import Tensor
 def near(found: Tensor, expected: Tensor, times: float = 2e-5) -> bool:
     """Whether the largest difference is at most `times` the largest number.
 
-    CPUs add in different orders, so that a small number made from large ones is as uncertain as those: bounds for each element, or
-    in absolute terms, hold on one CPU and fail on the next.
+    CPUs add in different orders, so that a small number made from large ones is as uncertain as
+    those: bounds for each element, or in absolute terms, hold on one CPU and fail on the next.
 
     Args:
         found: The result of the code under test.
         expected: The same by another road.
-        times: Allowed difference, relative to the largest number; 2e-5 is about 170 times the spacing of float32.
+        times: Allowed difference, relative to the largest number; 2e-5 is about 170 times the
+            spacing of float32.
     """
     found, expected = found.detach().double(), expected.detach().double()
     if found.shape != expected.shape or not torch.equal(found.isfinite(), expected.isfinite()):

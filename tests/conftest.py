@@ -1,4 +1,6 @@
-"""What several tests need: the repository's folders, a composed configuration, and the assurance that nothing asks a server."""
+"""What several tests need: the repository's folders, a composed configuration, and the assurance
+that nothing asks a server.
+"""
 
 import os
 
@@ -30,13 +32,17 @@ def shared() -> Path:
     """Reference material beside the repository; a test that needs it is skipped where it is not."""
     folder = ROOT.parent / "shared"
     if not folder.is_dir():
-        pytest.skip("needs the reference material in ../shared, which is not part of the repository")
+        pytest.skip(
+            "needs the reference material in ../shared, which is not part of the repository"
+        )
     return folder
 
 
 @pytest.fixture
 def composed() -> Callable[..., Any]:
-    """`composed("advantage=grpo", "seed=3")`: the configuration that `python train.py advantage=grpo seed=3` runs with."""
+    """`composed("advantage=grpo", "seed=3")`: the configuration that `python train.py
+    advantage=grpo seed=3` runs with.
+    """
 
     def compose_with(*overrides: str, config: str = "config") -> Any:
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
@@ -47,7 +53,9 @@ def composed() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint folder of the small Qwen3-VL with random weights, whose tokenizer knows the gym's words."""
+    """A checkpoint folder of the small Qwen3-VL with random weights, whose tokenizer knows the
+    gym's words.
+    """
     from g2rpo.data.gym.source import GymSource
     from g2rpo.data.gym.styles import StyledSolutions
     from g2rpo.policy.tiny import save_tiny
@@ -56,7 +64,11 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny") / "checkpoint"
     source, solutions = GymSource(), StyledSolutions(shares={"look": 1.0})
     prompts = [source.get(task, index, "train") for index in range(10) for task in TASKS]
-    save_tiny(folder, [text for prompt in prompts for text in (prompt.text, solutions.demonstrate(prompt))], seed=3)
+    save_tiny(
+        folder,
+        [text for prompt in prompts for text in (prompt.text, solutions.demonstrate(prompt))],
+        seed=3,
+    )
     return folder
 
 
@@ -74,7 +86,9 @@ def config_of_8b(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class ChatServer:
-    """Answers chat completions on 127.0.0.1. `reply(prompt, attempt)` is text, or (status, headers, body), or a pause in seconds."""
+    """Answers chat completions on 127.0.0.1. `reply(prompt, attempt)` is text, or (status, headers,
+    body), or a pause in seconds.
+    """
 
     def __init__(self) -> None:
         self.reply: Callable[[str, int], Any] = lambda prompt, attempt: "1"
@@ -85,7 +99,9 @@ class ChatServer:
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.base_url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
 
     @property
     def prompts(self) -> list[str]:
@@ -119,7 +135,16 @@ class ChatServer:
                 if isinstance(reply, float):
                     time.sleep(reply)
                     reply = "slow"
-                content = json.dumps({"choices": [{"message": {"role": "assistant", "content": reply}, "finish_reason": "stop"}]})
+                content = json.dumps(
+                    {
+                        "choices": [
+                            {
+                                "message": {"role": "assistant", "content": reply},
+                                "finish_reason": "stop",
+                            }
+                        ]
+                    }
+                )
                 status, headers, text = reply if isinstance(reply, tuple) else (200, {}, content)
                 self.send_response(status)
                 for name, value in headers.items():

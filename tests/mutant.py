@@ -31,7 +31,9 @@ class Mutant:
         """
         found = list(_pattern(self.old).finditer(text))
         if len(found) != 1:
-            raise ValueError(f"{self.old!r} occurs {len(found)} times in {self.file}, expected once")
+            raise ValueError(
+                f"{self.old!r} occurs {len(found)} times in {self.file}, expected once"
+            )
         return text[: found[0].start()] + self.new + text[found[0].end() :]
 
 

@@ -3,13 +3,55 @@
 from mutant import Mutant
 
 MUTANTS = (
-    Mutant("own groups alone are ranked", "ranks.py", "parts = listed([{name:", "parts = ([{name:", "training/test_ranks.py"),
-    Mutant("every rank fails alone", "ranks.py", "    if messages:\n", "    if raised:\n", "test_ranks.py"),
-    Mutant("data: pixels are not counted", "image.py", "if width * height > max_pixels:", "if False:", "data/test_loading.py"),
-    Mutant("image: photos lie on their side", "image.py", "_rgb(ImageOps.exif_transpose(image))", "_rgb(image)", "test_image.py"),
-    Mutant("image: black under transparency", "image.py", 'seen.size, "white"', 'seen.size, "black"', "test_image.py"),
-    Mutant("image: 16 bits are cut", "image.py", "low, high = 0.0, float(_INT16)", "low, high = 0.0, 255.0", "test_image.py"),
-    Mutant("image: base64 is a path", "image.py", "return len(text) >= _SHORTEST_BASE64 and", "return False and", "test_image.py"),
+    Mutant(
+        "own groups alone are ranked",
+        "ranks.py",
+        "parts = listed([{name:",
+        "parts = ([{name:",
+        "training/test_ranks.py",
+    ),
+    Mutant(
+        "every rank fails alone",
+        "ranks.py",
+        "    if messages:\n",
+        "    if raised:\n",
+        "test_ranks.py",
+    ),
+    Mutant(
+        "data: pixels are not counted",
+        "image.py",
+        "if width * height > max_pixels:",
+        "if False:",
+        "data/test_loading.py",
+    ),
+    Mutant(
+        "image: photos lie on their side",
+        "image.py",
+        "_rgb(ImageOps.exif_transpose(image))",
+        "_rgb(image)",
+        "test_image.py",
+    ),
+    Mutant(
+        "image: black under transparency",
+        "image.py",
+        'seen.size, "white"',
+        'seen.size, "black"',
+        "test_image.py",
+    ),
+    Mutant(
+        "image: 16 bits are cut",
+        "image.py",
+        "low, high = 0.0, float(_INT16)",
+        "low, high = 0.0, 255.0",
+        "test_image.py",
+    ),
+    Mutant(
+        "image: base64 is a path",
+        "image.py",
+        "return len(text) >= _SHORTEST_BASE64 and",
+        "return False and",
+        "test_image.py",
+    ),
     Mutant(
         "image: sizes lie on their side",
         "image.py",
@@ -17,5 +59,11 @@ MUTANTS = (
         "return (width, height) if turned",
         "test_image.py",
     ),
-    Mutant("prompt: images first", "prompt.py", "text.split(MARKER) if count else [text]", '[text.replace(MARKER, "")]', "test_prompt.py"),
+    Mutant(
+        "prompt: images first",
+        "prompt.py",
+        "text.split(MARKER) if count else [text]",
+        '[text.replace(MARKER, "")]',
+        "test_prompt.py",
+    ),
 )

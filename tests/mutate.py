@@ -1,8 +1,9 @@
 """Plant one bug after another in a copy of the package and see that the tests notice.  `python tests/mutate.py [--only NAME]`
 
-A mutant is a named substitution in one file with the tests that must fail because of it. Exit code 1 if a mutant survives, if a
-substitution no longer matches its file exactly once (the code has moved on: adapt the mutant), or if the tests fail without any bug.
-Each run is a fork of this process, which has already imported the heavy libraries.
+A mutant is a named substitution in one file with the tests that must fail because of it. Exit code
+1 if a mutant survives, if a substitution no longer matches its file exactly once (the code has
+moved on: adapt the mutant), or if the tests fail without any bug. Each run is a fork of this
+process, which has already imported the heavy libraries.
 """
 
 # ruff: noqa: T201
@@ -65,7 +66,9 @@ def verdict(mutant: Mutant) -> str:
 
 def main() -> int:
     """Run the chosen mutants and report each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", default="", help="run the mutants whose name contains this")
     only = parser.parse_args().only
     chosen = [mutant for mutant in all_mutants() if only in mutant.name]

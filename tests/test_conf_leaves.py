@@ -1,4 +1,6 @@
-"""A key that a yaml offers has an effect: no other file of conf/ overwrites it behind the reader's back."""
+"""A key that a yaml offers has an effect: no other file of conf/ overwrites it behind the reader's
+back.
+"""
 
 import shutil
 from collections.abc import Iterator
@@ -10,8 +12,16 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 CONF = Path(__file__).parents[1] / "conf"
-DEFAULTS = [name for entry in OmegaConf.load(CONF / "config.yaml").defaults if entry != "_self_" for name in entry if name != "experiment"]
-CHOICES = [(group, file.stem) for group in DEFAULTS for file in sorted((CONF / group).glob("[!_]*.yaml"))]
+DEFAULTS = [
+    name
+    for entry in OmegaConf.load(CONF / "config.yaml").defaults
+    if entry != "_self_"
+    for name in entry
+    if name != "experiment"
+]
+CHOICES = [
+    (group, file.stem) for group in DEFAULTS for file in sorted((CONF / group).glob("[!_]*.yaml"))
+]
 CHANGED = "another value"
 
 
@@ -22,7 +32,9 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("group", "name"), CHOICES)
-def test_every_leaf_of_a_yaml_reaches_the_composed_configuration(group: str, name: str, copied: Path) -> None:
+def test_every_leaf_of_a_yaml_reaches_the_composed_configuration(
+    group: str, name: str, copied: Path
+) -> None:
     file = copied / group / f"{name}.yaml"
     original = file.read_text()
     content = OmegaConf.create(original)

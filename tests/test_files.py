@@ -21,7 +21,9 @@ def test_a_lone_surrogate_does_not_cost_the_file(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").read_text() == "a?b"
 
 
-def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_written_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
 

@@ -1,4 +1,6 @@
-"""A data set in the schema of Geometry3K, from a parquet file to the reward, to a preview and to five training steps."""
+"""A data set in the schema of Geometry3K, from a parquet file to the reward, to a preview and to
+five training steps.
+"""
 
 import json
 import re
@@ -32,14 +34,19 @@ def options(root: Path, stored: tuple[Path, list[Problem]]) -> list[str]:
     """What docs/data.md tells people to type, with the path of this file."""
     (command,) = COMMAND.findall((root / "docs" / "data.md").read_text())
     words = re.findall(r"'([^']*)'|(\S+)", command.removeprefix("train.py "))
-    return [(quoted or plain).replace("geometry3k.parquet", str(stored[0])) for quoted, plain in words]
+    return [
+        (quoted or plain).replace("geometry3k.parquet", str(stored[0])) for quoted, plain in words
+    ]
 
 
 def test_right_answers_are_paid_and_wrong_ones_never(
     options: list[str], stored: tuple[Path, list[Problem]], composed: Callable[..., Any]
 ) -> None:
     cfg = composed(*options, "data.heldout=0")
-    source, reward = instantiate(cfg.data, _convert_="all"), instantiate(cfg.reward, _convert_="all")
+    source, reward = (
+        instantiate(cfg.data, _convert_="all"),
+        instantiate(cfg.reward, _convert_="all"),
+    )
     by_answer = {(problem.text, problem.answer): problem for problem in stored[1]}
     assert source.size("math", "train") == ROWS
     judged = 0
@@ -50,7 +57,7 @@ def test_right_answers_are_paid_and_wrong_ones_never(
         for answer, expected in [
             *((answer, 1.0) for answer in (problem.answer, *problem.right)),
             *((answer, 0.0) for answer in problem.wrong),
-        ]:  # fmt: skip
+        ]:
             scores = reward.score(f"<thinking>so</thinking><answer>{answer}</answer>", prompt)
             assert (answer, scores["accuracy"]) == (answer, expected), f"gold {problem.answer}"
             judged += 1
@@ -59,22 +66,46 @@ def test_right_answers_are_paid_and_wrong_ones_never(
 
 
 def test_the_preview_flags_nothing(
-    options: list[str], composed: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    options: list[str],
+    composed: Callable[..., Any],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
     parts = build_parts(composed(*options))
     stream = PromptStream(source=parts.source, mix=parts.mix, seed=0)
     Preview(prompts=8).write(
-        tmp_path, source=parts.source, tasks=("math",), next_of=stream.next_of, seed=0, encoder=parts.model.encoder(), reward=parts.reward
+        tmp_path,
+        source=parts.source,
+        tasks=("math",),
+        next_of=stream.next_of,
+        seed=0,
+        encoder=parts.model.encoder(),
+        reward=parts.reward,
     )
     assert any(re.match(r"math +8 shown, 0 flagged", line) for line in caplog.messages)
 
 
 @pytest.mark.slow
-def test_five_steps_are_trained(options: list[str], composed: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_five_steps_are_trained(
+    options: list[str],
+    composed: Callable[..., Any],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level("INFO")
-    small = ("batch.prompts_per_step=4", "batch.group_size=2", "rollout.max_new_tokens=16", "heldout.prompts_per_task=2", "filter=none")
-    cli.train(composed(*options, *small, "model=tiny", "trainer.max_steps=5", f"run_dir={tmp_path / 'run'}"))
+    small = (
+        "batch.prompts_per_step=4",
+        "batch.group_size=2",
+        "rollout.max_new_tokens=16",
+        "heldout.prompts_per_task=2",
+        "filter=none",
+    )
+    cli.train(
+        composed(
+            *options, *small, "model=tiny", "trainer.max_steps=5", f"run_dir={tmp_path / 'run'}"
+        )
+    )
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["status"], summary["steps"]) == ("finished", 5)
     assert summary["prompts_drawn"] == {"math": 20}

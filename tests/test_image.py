@@ -30,10 +30,20 @@ def pixels(image: Image.Image) -> list[list[tuple[int, ...]]]:
 
 @pytest.mark.parametrize(
     ("orientation", "size", "red_at"),
-    [(1, (4, 2), (0, 0)), (2, (4, 2), (3, 0)), (3, (4, 2), (3, 1)), (4, (4, 2), (0, 1)), (5, (2, 4), (0, 0)), (6, (2, 4), (1, 0)),
-     (7, (2, 4), (1, 3)), (8, (2, 4), (0, 3))],
-)  # fmt: skip
-def test_photos_stand_upright(orientation: int, size: tuple[int, int], red_at: tuple[int, int]) -> None:
+    [
+        (1, (4, 2), (0, 0)),
+        (2, (4, 2), (3, 0)),
+        (3, (4, 2), (3, 1)),
+        (4, (4, 2), (0, 1)),
+        (5, (2, 4), (0, 0)),
+        (6, (2, 4), (1, 0)),
+        (7, (2, 4), (1, 3)),
+        (8, (2, 4), (0, 3)),
+    ],
+)
+def test_photos_stand_upright(
+    orientation: int, size: tuple[int, int], red_at: tuple[int, int]
+) -> None:
     image = Image.new("RGB", (4, 2), BLUE)
     image.putpixel((0, 0), RED)
     exif = Image.Exif()
@@ -54,7 +64,9 @@ def test_transparency_is_laid_over_white_in_every_mode() -> None:
     premultiplied = colors.convert("RGBa")
     for image in (colors, grays, premultiplied):
         assert pixels(open_image(image)) == [[WHITE, BLACK, (204, 204, 204)]]
-    assert pixels(open_image(written(colors, "WEBP", lossless=True, exact=True))) == [[WHITE, BLACK, (204, 204, 204)]]
+    assert pixels(open_image(written(colors, "WEBP", lossless=True, exact=True))) == [
+        [WHITE, BLACK, (204, 204, 204)]
+    ]
 
 
 def test_a_palette_gives_its_colors_and_its_transparent_entry_is_white() -> None:
@@ -71,7 +83,9 @@ def test_a_palette_gives_its_colors_and_its_transparent_entry_is_white() -> None
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_16_bits_are_scaled_and_not_cut(kind: str) -> None:
     ramp = Image.fromarray(np.array([[0, 257, 257 * 100, 10_000, 65535]], dtype=np.uint16))
-    assert pixels(open_image(written(ramp, kind))) == [[(value,) * 3 for value in (0, 1, 100, 39, 255)]]  # 10 000 / 257 = 38.9
+    assert pixels(open_image(written(ramp, kind))) == [
+        [(value,) * 3 for value in (0, 1, 100, 39, 255)]
+    ]  # 10 000 / 257 = 38.9
 
 
 @pytest.mark.parametrize(
@@ -86,7 +100,9 @@ def test_16_bits_are_scaled_and_not_cut(kind: str) -> None:
         (np.array([[9e9, 9e9, 9e9]], dtype=np.float32), (0, 0, 0)),
     ],
 )
-def test_integers_and_floats_are_read_on_the_scale_that_they_use(values: np.ndarray, seen: tuple[int, ...]) -> None:
+def test_integers_and_floats_are_read_on_the_scale_that_they_use(
+    values: np.ndarray, seen: tuple[int, ...]
+) -> None:
     assert pixels(open_image(Image.fromarray(values))) == [[(value,) * 3 for value in seen]]
 
 
@@ -117,23 +133,36 @@ def test_paths_base64_and_data_urls_are_the_same_image(tmp_path: Path) -> None:
     data = written(Image.effect_noise((9, 9), 80))
     (tmp_path / "a.png").write_bytes(data)
     text = base64.b64encode(data).decode()
-    sources = (tmp_path / "a.png", str(tmp_path / "a.png"), text, text[:40] + "\n" + text[40:], f"data:image/png;base64,{text}")
+    sources = (
+        tmp_path / "a.png",
+        str(tmp_path / "a.png"),
+        text,
+        text[:40] + "\n" + text[40:],
+        f"data:image/png;base64,{text}",
+    )
     assert {open_image(source).tobytes() for source in sources} == {open_image(data).tobytes()}
     assert [is_inline(source) for source in map(str, sources)] == [False, False, True, True, True]
     assert not is_inline("/9j/" + "images/" * 20 + "photo.jpg")
 
 
 def test_web_addresses_are_known_from_paths() -> None:
-    assert [is_web(text) for text in ("http://a.org/b.png", "HTTPS://x", "s3://b/c.png", "http/b.png", "./a.png")] == [True] * 3 + [
-        False
-    ] * 2
+    assert [
+        is_web(text)
+        for text in ("http://a.org/b.png", "HTTPS://x", "s3://b/c.png", "http/b.png", "./a.png")
+    ] == [True] * 3 + [False] * 2
 
 
 def png_of_size(width: int, height: int) -> bytes:
     """The head of a PNG that claims a size."""
     head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     data = struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head)) + data
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + head
+        + struct.pack(">I", zlib.crc32(head))
+        + data
+    )
 
 
 NOISE = written(Image.effect_noise((64, 64), 80))
@@ -147,15 +176,21 @@ NOISE = written(Image.effect_noise((64, 64), 80))
         (None, "^expected an image, its bytes or a path, got null$"),
         (7, "^expected an image, its bytes or a path, got int$"),
         (b"hello", "^cannot identify image file: it has no format that Pillow reads$"),
-        (NOISE[: len(NOISE) // 2], "^(image file is truncated|unrecognized data stream|broken data stream)"),
-        ("https://a.org/b.png", r"^https://a\.org/b\.png is a web address, and images are not downloaded"),
+        (
+            NOISE[: len(NOISE) // 2],
+            "^(image file is truncated|unrecognized data stream|broken data stream)",
+        ),
+        (
+            "https://a.org/b.png",
+            r"^https://a\.org/b\.png is a web address, and images are not downloaded",
+        ),
         ("data:image/png,xy", "^expected a URL of the form data:image/png;base64"),
         ("data:image/png;base64,??", "^expected base64, got 'data:image/png;base64,"),
         ("no/such/file.png", "^No such file or directory$"),
         (Image.new("RGB", (0, 5)), "^the image is empty: 0 x 5 pixels$"),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_what_is_no_image_is_told_in_a_sentence(source: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         open_image(source)
@@ -173,7 +208,11 @@ def test_a_bomb_is_refused_before_it_is_decoded(recwarn: pytest.WarningsRecorder
     with pytest.raises(ValueError, match="4 x 2 pixels are more than max_pixels=7"):
         open_image(Image.new("RGB", (4, 2)), max_pixels=7)
     assert open_image(Image.new("RGB", (4, 2)), max_pixels=8).size == (4, 2)
-    assert not [warning for warning in recwarn if issubclass(warning.category, Image.DecompressionBombWarning)]
+    assert not [
+        warning
+        for warning in recwarn
+        if issubclass(warning.category, Image.DecompressionBombWarning)
+    ]
 
 
 def test_any_damage_to_a_file_is_a_value_error() -> None:

@@ -10,7 +10,9 @@ from mutant import all_mutants, mutants_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "g2rpo"
-PYTHON = sorted(p for top in ("src", "tests", "perf") for p in (ROOT / top).rglob("*.py")) + sorted(ROOT.glob("*.py"))
+PYTHON = sorted(p for top in ("src", "tests", "perf") for p in (ROOT / top).rglob("*.py")) + sorted(
+    ROOT.glob("*.py")
+)
 YAML = sorted(p for top in ("conf", "sweeps") for p in (ROOT / top).rglob("*.yaml"))
 ONE_NOUN = {
     "advantage": "algorithm/advantage",
@@ -20,7 +22,9 @@ ONE_NOUN = {
     "rows": "benchmark/rows",
 }
 """Groups in which `conf/<noun>/<x>.yaml` builds an object of `src/g2rpo/<folder>/<x>.py`."""
-NAMES = sorted((noun, file.stem) for noun in ONE_NOUN for file in (ROOT / "conf" / noun).glob("[!_]*.yaml"))
+NAMES = sorted(
+    (noun, file.stem) for noun in ONE_NOUN for file in (ROOT / "conf" / noun).glob("[!_]*.yaml")
+)
 MODULES = sorted(
     file.relative_to(PACKAGE).as_posix()
     for folder in (*ONE_NOUN.values(), "algorithm/shaping", "scoring")
@@ -40,13 +44,17 @@ def test_a_target_exists(target: str) -> None:
 
 @pytest.mark.parametrize(("noun", "name"), NAMES)
 def test_a_choice_builds_what_the_module_of_its_name_defines(noun: str, name: str) -> None:
-    assert _targets(ROOT / "conf" / noun / f"{name}.yaml")[0].rpartition(".")[0] == (f"g2rpo.{ONE_NOUN[noun].replace('/', '.')}.{name}")
+    assert _targets(ROOT / "conf" / noun / f"{name}.yaml")[0].rpartition(".")[0] == (
+        f"g2rpo.{ONE_NOUN[noun].replace('/', '.')}.{name}"
+    )
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_of_the_mathematics_has_a_test_of_its_name(module: str) -> None:
     folder, _, name = module.removesuffix(".py").rpartition("/")
-    inner = re.compile(rf"from g2rpo\.{folder.replace('/', '.')}(\.{name} import| import .*\b{name}\b)")
+    inner = re.compile(
+        rf"from g2rpo\.{folder.replace('/', '.')}(\.{name} import| import .*\b{name}\b)"
+    )
     # An inner part is tested through the siblings that use it; a module may be tested in several
     # files: test_entropy_trained.py.
     by_siblings = any(inner.search(f.read_text()) for f in (PACKAGE / folder).glob("*.py"))
@@ -54,34 +62,60 @@ def test_a_module_of_the_mathematics_has_a_test_of_its_name(module: str) -> None
 
 
 def test_tests_mirror_the_package() -> None:
-    folders = [folder.relative_to(ROOT / "tests") for folder in (ROOT / "tests").rglob("*") if any(folder.glob("test_*.py"))]
+    folders = [
+        folder.relative_to(ROOT / "tests")
+        for folder in (ROOT / "tests").rglob("*")
+        if any(folder.glob("test_*.py"))
+    ]
     assert [
-        str(folder) for folder in folders if not (PACKAGE / folder).is_dir() and not (PACKAGE / folder).with_suffix(".py").is_file()
+        str(folder)
+        for folder in folders
+        if not (PACKAGE / folder).is_dir() and not (PACKAGE / folder).with_suffix(".py").is_file()
     ] == []
 
 
-@pytest.mark.parametrize("file", [pytest.param(p, id=p.relative_to(ROOT).as_posix()) for p in PYTHON])
+@pytest.mark.parametrize(
+    "file", [pytest.param(p, id=p.relative_to(ROOT).as_posix()) for p in PYTHON]
+)
 def test_python_files_have_at_most_400_lines_and_functions_80(file: Path) -> None:
     source = file.read_text()
-    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
     assert len(source.splitlines()) <= 400
-    assert [f"{f.name}, line {f.lineno}" for f in functions if f.end_lineno - f.lineno + 1 > 80] == []
+    assert [
+        f"{f.name}, line {f.lineno}" for f in functions if f.end_lineno - f.lineno + 1 > 80
+    ] == []
 
 
 def test_yaml_files_have_at_most_40_lines_and_the_readme_150() -> None:
     limits = dict.fromkeys(YAML, 40) | {ROOT / "README.md": 150}
-    assert [str(file.relative_to(ROOT)) for file, limit in limits.items() if len(file.read_text().splitlines()) > limit] == []
+    assert [
+        str(file.relative_to(ROOT))
+        for file, limit in limits.items()
+        if len(file.read_text().splitlines()) > limit
+    ] == []
 
 
 def test_what_ships_in_the_package_is_small() -> None:
     # the cold-started checkpoint is the only large thing: at most 8 MB
-    size = sum(file.stat().st_size for file in PACKAGE.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    size = sum(
+        file.stat().st_size
+        for file in PACKAGE.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    )
     assert size <= 9_000_000
     assert sum(file.stat().st_size for file in (PACKAGE / "policy").glob("tiny*/*")) <= 8_000_000
 
 
 def test_there_is_no_drawer_for_everything() -> None:
-    assert [p.name for p in PACKAGE.rglob("*") if re.fullmatch(r"(utils?|helpers?|misc|common|registry)(\.py)?", p.name)] == []
+    assert [
+        p.name
+        for p in PACKAGE.rglob("*")
+        if re.fullmatch(r"(utils?|helpers?|misc|common|registry)(\.py)?", p.name)
+    ] == []
 
 
 def test_every_mutant_matches_its_file_exactly_once() -> None:

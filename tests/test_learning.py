@@ -1,8 +1,10 @@
-"""The advantages and the clipped loss together find the answer that pays, on a problem whose best answer is known.
+"""The advantages and the clipped loss together find the answer that pays, on a problem whose best
+answer is known.
 
-A policy without any network's mystery: a linear map from a prompt's features to the logits of its answers. Each feature vector
-is a color with noise, and one answer names the color. The five other answers earn different partial rewards, so an estimator
-that only gets the order roughly right would stay with the second best.
+A policy without any network's mystery: a linear map from a prompt's features to the logits of its
+answers. Each feature vector is a color with noise, and one answer names the color. The five other
+answers earn different partial rewards, so an estimator that only gets the order roughly right would
+stay with the second best.
 """
 
 from typing import Any
@@ -41,7 +43,9 @@ def share_right(policy: torch.nn.Linear) -> float:
 
 
 def fit_toy(advantage: Any, *, steps: int, seed: int, updates: int = 2) -> tuple[float, float]:
-    """Trains for `steps` rollout batches of several updates each; probability of the right answer before and after."""
+    """Trains for `steps` rollout batches of several updates each; probability of the right answer
+    before and after.
+    """
     generator = torch.Generator().manual_seed(seed)
     policy, loss = torch.nn.Linear(COLOURS, ANSWERS), ClipLoss()
     torch.nn.init.zeros_(policy.weight)
@@ -49,16 +53,22 @@ def fit_toy(advantage: Any, *, steps: int, seed: int, updates: int = 2) -> tuple
     optimizer = torch.optim.Adam(policy.parameters(), lr=0.1)
     before = share_right(policy)
     for _ in range(steps):
-        colors = torch.randint(COLOURS, (PROMPTS,), generator=generator).repeat_interleave(GROUP_SIZE)
+        colors = torch.randint(COLOURS, (PROMPTS,), generator=generator).repeat_interleave(
+            GROUP_SIZE
+        )
         seen = features(colors[::GROUP_SIZE], generator).repeat_interleave(GROUP_SIZE, 0)
         with torch.no_grad():
             answers = torch.multinomial(policy(seen).softmax(-1), 1, generator=generator)
             old_logprobs = policy(seen).log_softmax(-1).gather(1, answers)
         groups = torch.arange(PROMPTS).repeat_interleave(GROUP_SIZE)
-        advantages = advantage(reward_of(colors, answers[:, 0]), groups, colors % 2)  # even and odd colors are two tasks
+        advantages = advantage(
+            reward_of(colors, answers[:, 0]), groups, colors % 2
+        )  # even and odd colors are two tasks
         for _ in range(updates):
             logprobs = policy(seen).log_softmax(-1).gather(1, answers)
-            value, _ = loss(logprobs, old_logprobs, advantages, torch.ones_like(logprobs, dtype=torch.bool))
+            value, _ = loss(
+                logprobs, old_logprobs, advantages, torch.ones_like(logprobs, dtype=torch.bool)
+            )
             optimizer.zero_grad()
             value.backward()
             optimizer.step()

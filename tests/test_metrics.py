@@ -15,16 +15,27 @@ from g2rpo.records import TASKS
 def test_every_metric_is_declared_once_with_noun_and_what() -> None:
     names = [metric.name for metric in METRICS]
     assert len(set(names)) == len(names)
-    assert [name for name in names if not re.fullmatch(r"[a-z]+/[a-z0-9_]+", name)] == ["rollout_batch"]
+    assert [name for name in names if not re.fullmatch(r"[a-z]+/[a-z0-9_]+", name)] == [
+        "rollout_batch"
+    ]
 
 
 def test_every_metric_says_unit_meaning_and_which_value_of_a_run_counts() -> None:
-    assert [m.name for m in METRICS if not m.unit or not m.meaning or m.summary not in {"last", "max", "min", "mean"}] == []
+    assert [
+        m.name
+        for m in METRICS
+        if not m.unit or not m.meaning or m.summary not in {"last", "max", "min", "mean"}
+    ] == []
 
 
 def test_units_follow_from_the_endings_of_names() -> None:
     units = {"_frac": "frac", "_nats": "nats/token", "_tokens": "tokens", "_s": "s"}
-    wrong = [m.name for m in METRICS for ending, unit in units.items() if m.name.endswith(ending) and m.unit != unit]
+    wrong = [
+        m.name
+        for m in METRICS
+        for ending, unit in units.items()
+        if m.name.endswith(ending) and m.unit != unit
+    ]
     assert wrong == []
 
 
@@ -49,7 +60,14 @@ def test_the_columns_that_scripts_outside_rely_on_are_declared(column: str) -> N
 def test_a_task_suffix_belongs_to_per_task_metrics_only() -> None:
     assert metric_of("reward/accuracy/spatial") is BY_NAME["reward/accuracy"]
     assert metric_of("loss/kl") is BY_NAME["loss/kl"]
-    for column in ("reward/accuracy", "loss/kl/spatial", "reward/accuracy/charts", "loss/kll", "chart", ""):
+    for column in (
+        "reward/accuracy",
+        "loss/kl/spatial",
+        "reward/accuracy/charts",
+        "loss/kll",
+        "chart",
+        "",
+    ):
         with pytest.raises(KeyError, match=r"is not declared in g2rpo/metrics\.py"):
             metric_of(column)
 
@@ -68,7 +86,9 @@ def test_a_task_that_took_no_part_has_no_mean() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 5), st.floats(-1e3, 1e3, width=32)), min_size=1, max_size=30))
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.floats(-1e3, 1e3, width=32)), min_size=1, max_size=30)
+)
 def test_task_means_add_up_to_the_mean_over_all_completions(rows: list[tuple[int, float]]) -> None:
     tasks, values = torch.tensor([t for t, _ in rows]), torch.tensor([v for _, v in rows])
     means = task_means("reward/accuracy", values, tasks)
@@ -79,12 +99,19 @@ def test_task_means_add_up_to_the_mean_over_all_completions(rows: list[tuple[int
 def test_means_are_taken_in_double_precision() -> None:
     # 16777216 is 2^24, where float32 stops counting in ones: a float32 sum would lose every 1
     values = torch.tensor([16777216.0, 1.0, 1.0, 1.0])
-    assert task_means("reward/accuracy", values, torch.ones(4, dtype=torch.long)) == {"reward/accuracy/math": 16777219 / 4}
+    assert task_means("reward/accuracy", values, torch.ones(4, dtype=torch.long)) == {
+        "reward/accuracy/math": 16777219 / 4
+    }
 
 
-def test_an_undeclared_column_is_kept_and_named_in_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_undeclared_column_is_kept_and_named_in_one_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     for _ in range(2):
-        assert checked({"loss/policy": 0.1, "loss/typo": 0.0}) == {"loss/policy": 0.1, "loss/typo": 0.0}
+        assert checked({"loss/policy": 0.1, "loss/typo": 0.0}) == {
+            "loss/policy": 0.1,
+            "loss/typo": 0.0,
+        }
     assert [record.message for record in caplog.records] == [
         "'loss/typo' is not declared in g2rpo/metrics.py; it is logged without unit and meaning"
     ]
@@ -101,6 +128,12 @@ def test_a_benchmark_metric_exists_once_for_each_benchmark_of_whatever_name() ->
     assert metric_of("benchmark/score/refcoco_plus") is BY_NAME["benchmark/score"]
     assert metric_of("benchmark/score/theirs") is BY_NAME["benchmark/score"]
     assert metric_of("benchmark/macro") is BY_NAME["benchmark/macro"]
-    for column in ("benchmark/score", "benchmark/score/", "benchmark/macro/mmmu", "benchmark/scores/mmmu", "benchmark/score/a/b"):
+    for column in (
+        "benchmark/score",
+        "benchmark/score/",
+        "benchmark/macro/mmmu",
+        "benchmark/scores/mmmu",
+        "benchmark/score/a/b",
+    ):
         with pytest.raises(KeyError, match="is not declared"):
             metric_of(column)

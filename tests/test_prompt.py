@@ -10,7 +10,15 @@ IMAGE = {"type": "image"}
 
 
 def ask(text: str, images: int, **fields: Any) -> Prompt:
-    return Prompt(id="p/1", task="math", text=text, images=["a.png"] * images, answer="1", answer_type="numerical", **fields)
+    return Prompt(
+        id="p/1",
+        task="math",
+        text=text,
+        images=["a.png"] * images,
+        answer="1",
+        answer_type="numerical",
+        **fields,
+    )
 
 
 def said(text: str) -> dict[str, str]:
@@ -37,12 +45,20 @@ def test_images_of_earlier_turns_come_first() -> None:
     found = chat_messages(ask("And <image>?", 2, system="Be short.", history=history))
     assert [message["role"] for message in found] == ["system", "user", "assistant", "user"]
     assert [message["content"] for message in found] == [
-        [said("Be short.")], [said("This is "), IMAGE, said(".")], [said("Yes.")], [said("And "), IMAGE, said("?")],
-    ]  # fmt: skip
-    assert chat_messages(ask("And?", 1, history=(("user", "Hi"), ("assistant", "Yes."))))[0]["content"] == [IMAGE, said("Hi")]
+        [said("Be short.")],
+        [said("This is "), IMAGE, said(".")],
+        [said("Yes.")],
+        [said("And "), IMAGE, said("?")],
+    ]
+    assert chat_messages(ask("And?", 1, history=(("user", "Hi"), ("assistant", "Yes."))))[0][
+        "content"
+    ] == [IMAGE, said("Hi")]
 
 
 @pytest.mark.parametrize(("text", "images"), [("<image>", 2), ("<image><image>", 1)])
 def test_another_number_of_markers_than_of_images_is_refused(text: str, images: int) -> None:
-    with pytest.raises(ValueError, match=rf"prompt 'p/1': expected one <image> for each of its {images} images, or none, got {3 - images}"):
+    with pytest.raises(
+        ValueError,
+        match=rf"prompt 'p/1': expected one <image> for each of its {images} images, or none, got {3 - images}",
+    ):
         chat_messages(ask(text, images))

@@ -22,13 +22,19 @@ def two(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_what_one_rank_raises_all_raise_with_its_number(two: list[str]) -> None:
-    with pytest.raises(RuntimeError, match=r"^rank 1: no memory$") as caught, ranks.raise_on_all_ranks():
+    with (
+        pytest.raises(RuntimeError, match=r"^rank 1: no memory$") as caught,
+        ranks.raise_on_all_ranks(),
+    ):
         raise ValueError("no memory")
     assert isinstance(caught.value.__cause__, ValueError)
     two.append("rank 0: lost")
     with pytest.raises(RuntimeError, match=r"^rank 0: lost$"), ranks.raise_on_all_ranks():
         pass
-    with pytest.raises(RuntimeError, match=r"^rank 0: lost\nrank 1: no memory$"), ranks.raise_on_all_ranks():
+    with (
+        pytest.raises(RuntimeError, match=r"^rank 0: lost\nrank 1: no memory$"),
+        ranks.raise_on_all_ranks(),
+    ):
         raise ValueError("no memory")
     two.clear()
     with ranks.raise_on_all_ranks():

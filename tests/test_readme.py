@@ -1,4 +1,6 @@
-"""Every command of the README is a command that exists, its paths are files, and its smoke line runs."""
+"""Every command of the README is a command that exists, its paths are files, and its smoke line
+runs.
+"""
 
 import json
 import re
@@ -12,12 +14,21 @@ from omegaconf import OmegaConf
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
 BLOCKS = "\n".join(re.findall(r"```bash\n(.*?)```", TEXT, flags=re.S))
-COMMANDS = sorted({line.partition("#")[0].strip() for line in BLOCKS.splitlines() if line.startswith("python ")})
+COMMANDS = sorted(
+    {line.partition("#")[0].strip() for line in BLOCKS.splitlines() if line.startswith("python ")}
+)
 TARGETS = sorted(set(re.findall(r"make ([a-z-]+)", TEXT)))
 
 
 def _run(arguments: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
 
 
 def test_the_readme_shows_commands() -> None:
@@ -28,7 +39,11 @@ def test_the_readme_shows_commands() -> None:
 def test_a_command_of_the_readme_composes(command: str) -> None:
     script, *options = command.split()[1:]
     # Hydra composes no multirun, so -m goes and each list keeps its first value
-    options = [option.split(",")[0] for option in options if option not in ("-m", "--multirun", "--cfg", "job")]
+    options = [
+        option.split(",")[0]
+        for option in options
+        if option not in ("-m", "--multirun", "--cfg", "job")
+    ]
     shown = _run([script, *options, "--cfg", "job"], ROOT)
     assert shown.returncode == 0, shown.stderr
     assert "model" in OmegaConf.create(shown.stdout)
@@ -38,14 +53,23 @@ def test_help_lists_the_choices() -> None:
     shown = _run(["train.py", "--help"], ROOT)
     assert shown.returncode == 0, shown.stderr
     (entry,) = re.findall(r"^  advantage .*(?:\n {18}.*)*", shown.stdout, flags=re.M)
-    names = {file.stem for file in (ROOT / "conf" / "advantage").glob("*.yaml") if not file.stem.startswith("_")}
+    names = {
+        file.stem
+        for file in (ROOT / "conf" / "advantage").glob("*.yaml")
+        if not file.stem.startswith("_")
+    }
     assert names <= set(re.findall(r"\w+", entry))
 
 
 def test_the_smoke_line_runs_from_anywhere_and_prints_its_report_last(tmp_path: Path) -> None:
     (command,) = [c for c in COMMANDS if "experiment=smoke" in c]
     small = ["trainer.max_steps=1", "batch.prompts_per_step=2", "batch.group_size=2", "filter=none"]
-    small += ["heldout.prompts_per_task=1", "heldout.samples=1", "rollout.max_new_tokens=16", f"hydra.run.dir={tmp_path / 'run'}"]
+    small += [
+        "heldout.prompts_per_task=1",
+        "heldout.samples=1",
+        "rollout.max_new_tokens=16",
+        f"hydra.run.dir={tmp_path / 'run'}",
+    ]
     script, *options = command.split()[1:]
     done = _run([str(ROOT / script), *options, *small], tmp_path)
     assert done.returncode == 0, done.stderr

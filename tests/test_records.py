@@ -9,7 +9,14 @@ from g2rpo.records import TASKS, Prompt, PromptBatch, Sampling, task_index
 
 
 def _prompt(**changes: object) -> Prompt:
-    given = {"id": "gym/train/chart/17", "task": "chart", "text": "How high?", "images": (), "answer": "7", "answer_type": "numerical"}
+    given = {
+        "id": "gym/train/chart/17",
+        "task": "chart",
+        "text": "How high?",
+        "images": (),
+        "answer": "7",
+        "answer_type": "numerical",
+    }
     return Prompt(**(given | changes))
 
 
@@ -26,13 +33,17 @@ def _batch() -> PromptBatch:
 
 
 def test_the_six_tasks_keep_their_names_and_numbers() -> None:
-    # checkpoints, logs and per-task state are indexed by these: renaming or reordering breaks them silently
+    # checkpoints, logs and per-task state are indexed by these: renaming or reordering breaks them
+    # silently
     assert TASKS == ("general_vqa", "math", "chart", "spatial", "document", "grounding")
     assert [task_index(task) for task in ("math", "grounding", "general_vqa")] == [1, 5, 0]
 
 
 def test_an_unknown_task_is_answered_with_the_choices() -> None:
-    with pytest.raises(ValueError, match=r"unknown task 'charts'; expected one of: general_vqa, math, chart, spatial, document, grounding"):
+    with pytest.raises(
+        ValueError,
+        match=r"unknown task 'charts'; expected one of: general_vqa, math, chart, spatial, document, grounding",
+    ):
         task_index("charts")
 
 
@@ -57,8 +68,17 @@ def test_a_prompt_is_an_image_prompt_of_no_named_source_by_default() -> None:
 def test_moving_a_batch_moves_every_tensor_and_keeps_the_prompts() -> None:
     batch = _batch()
     moved = batch.to("meta")
-    tensors = ("task", "input_ids", "attention_mask", "pixel_values", "image_grid_thw", "num_images")
-    assert {name: getattr(moved, name).device.type for name in tensors} == dict.fromkeys(tensors, "meta")
+    tensors = (
+        "task",
+        "input_ids",
+        "attention_mask",
+        "pixel_values",
+        "image_grid_thw",
+        "num_images",
+    )
+    assert {name: getattr(moved, name).device.type for name in tensors} == dict.fromkeys(
+        tensors, "meta"
+    )
     assert moved.prompts is batch.prompts
     assert batch.input_ids.device.type == "cpu"
 
@@ -92,13 +112,24 @@ def test_sampling_defaults_to_the_policy_as_it_is() -> None:
         ({"top_p": 1.01}, "rollout.top_p: expected a share in (0, 1], got 1.01"),
     ],
 )
-def test_sampling_names_the_key_the_range_and_the_value(wrong: dict[str, float], message: str) -> None:
+def test_sampling_names_the_key_the_range_and_the_value(
+    wrong: dict[str, float], message: str
+) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         Sampling(**({"group_size": 8, "max_new_tokens": 48} | wrong))
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("edge", [{"group_size": 1}, {"max_new_tokens": 1}, {"temperature": 0.0}, {"top_p": 1.0}, {"top_p": 1e-6}])
+@pytest.mark.parametrize(
+    "edge",
+    [
+        {"group_size": 1},
+        {"max_new_tokens": 1},
+        {"temperature": 0.0},
+        {"top_p": 1.0},
+        {"top_p": 1e-6},
+    ],
+)
 def test_sampling_accepts_the_edges_of_its_ranges(edge: dict[str, float]) -> None:
     (name, value), *_ = edge.items()
     assert getattr(Sampling(**({"group_size": 8, "max_new_tokens": 48} | edge)), name) == value

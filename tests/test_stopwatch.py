@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from g2rpo import stopwatch
-from g2rpo.stopwatch import STAGES, timed, taken
+from g2rpo.stopwatch import STAGES, taken, timed
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
-"""Training on records in files: whole runs, a killed one that goes on as if nothing had happened, and what is said of broken records."""
+"""Training on records in files: whole runs, a killed one that goes on as if nothing had happened,
+and what is said of broken records.
+"""
 
 import csv
 import json
@@ -18,10 +20,24 @@ from g2rpo import cli
 
 ROOT = Path(__file__).parents[1]
 SMALL = (
-    "data=onethinker", "model=folder", "batch.prompts_per_step=4", "batch.group_size=2", "rollout.max_new_tokens=6", "heldout.prompts_per_task=1",
-    "heldout.samples=1", "filter=none", "gradient_conflict=none",
-)  # fmt: skip
-TASK_TYPES = ("general_vqa_science_stem", "math_reasoning", "chart_figure_qa", "spatial_reasoning", "ocr", "spatial_grounding")
+    "data=onethinker",
+    "model=folder",
+    "batch.prompts_per_step=4",
+    "batch.group_size=2",
+    "rollout.max_new_tokens=6",
+    "heldout.prompts_per_task=1",
+    "heldout.samples=1",
+    "filter=none",
+    "gradient_conflict=none",
+)
+TASK_TYPES = (
+    "general_vqa_science_stem",
+    "math_reasoning",
+    "chart_figure_qa",
+    "spatial_reasoning",
+    "ocr",
+    "spatial_grounding",
+)
 BOX = '{"boxes": [100, 200, 500, 800]}'
 
 
@@ -30,10 +46,15 @@ def a_row(number: int) -> dict[str, Any]:
     types = {"ocr": "OCR", "spatial_grounding": "spatial grounding"}
     answer = {"ocr": f"sign {number}", "spatial_grounding": BOX}.get(kind, str(number))
     return {
-        "problem_id": number, "problem": f"<image> what is number {number}?", "data_type": "image", "options": [],
-        "problem_type": types.get(kind, "numerical"), "task_type": kind, "answer": f"<answer>{answer}</answer>",
+        "problem_id": number,
+        "problem": f"<image> what is number {number}?",
+        "data_type": "image",
+        "options": [],
+        "problem_type": types.get(kind, "numerical"),
+        "task_type": kind,
+        "answer": f"<answer>{answer}</answer>",
         "images": [f"images/{number}.jpg"],
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture
@@ -49,12 +70,24 @@ def records(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def train(composed: Callable[..., Any], tiny_folder: Path, records: Path, tmp_path: Path) -> Callable[..., Path]:
+def train(
+    composed: Callable[..., Any], tiny_folder: Path, records: Path, tmp_path: Path
+) -> Callable[..., Path]:
     """`train("data.on_error=skip")`: two steps on the records; returns the run folder."""
 
-    def run(*options: str, folder: str = "run", files: str | None = None, root: Path | None = None) -> Path:
-        where = (f"data.files={files or records / 'rows.jsonl'}", f"data.root={root or records}", f"model.path={tiny_folder}")
-        cli.train(composed(*SMALL, "trainer.max_steps=2", *where, *options, f"run_dir={tmp_path / folder}"))
+    def run(
+        *options: str, folder: str = "run", files: str | None = None, root: Path | None = None
+    ) -> Path:
+        where = (
+            f"data.files={files or records / 'rows.jsonl'}",
+            f"data.root={root or records}",
+            f"model.path={tiny_folder}",
+        )
+        cli.train(
+            composed(
+                *SMALL, "trainer.max_steps=2", *where, *options, f"run_dir={tmp_path / folder}"
+            )
+        )
         return tmp_path / folder
 
     return run
@@ -66,7 +99,10 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 def numbers(folder: Path) -> list[dict[str, str]]:
     with (folder / "metrics.csv").open(newline="") as file:
-        return [{name: cell for name, cell in row.items() if not name.startswith("time/")} for row in csv.DictReader(file)]
+        return [
+            {name: cell for name, cell in row.items() if not name.startswith("time/")}
+            for row in csv.DictReader(file)
+        ]
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -92,13 +128,20 @@ def test_the_real_sample_trains(train: Callable[..., Path], shared: Path, tmp_pa
 
 
 def killed_after(steps: int, run: Path, options: tuple[str, ...]) -> None:
-    """Starts a run like a person would and kills it, at once and without mercy, when so many steps are in metrics.csv."""
+    """Starts a run like a person would and kills it, at once and without mercy, when so many steps
+    are in metrics.csv.
+    """
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), *options, f"hydra.run.dir={run}"],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     while process.poll() is None:
-        if (run / "checkpoints" / "last.ckpt").exists() and len((run / "metrics.csv").read_text().splitlines()) > steps:
+        if (run / "checkpoints" / "last.ckpt").exists() and len(
+            (run / "metrics.csv").read_text().splitlines()
+        ) > steps:
             os.kill(process.pid, signal.SIGKILL)
         time.sleep(0.02)
     said = process.communicate()[1]
@@ -110,16 +153,30 @@ def test_a_killed_run_goes_on_with_the_same_prompts_and_numbers(
     workers: int, train: Callable[..., Path], records: Path, tiny_folder: Path, tmp_path: Path
 ) -> None:
     rows = lines(records / "rows.jsonl")
-    rows[13]["images"] = ["images/gone.jpg"]  # so that a replacement is part of what has to be the same
+    rows[13]["images"] = [
+        "images/gone.jpg"
+    ]  # so that a replacement is part of what has to be the same
     (records / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     options = (
-        "advantage=ema_grpo", "trainer.max_steps=10", "callbacks.checkpoint.every_n_train_steps=1", "heldout=none", "data.on_error=skip",
-        "data.heldout=0", f"data.loading.workers={workers}", "task_mix=proportional", "curriculum=pass_rate", "batch.num_minibatches=2",
+        "advantage=ema_grpo",
+        "trainer.max_steps=10",
+        "callbacks.checkpoint.every_n_train_steps=1",
+        "heldout=none",
+        "data.on_error=skip",
+        "data.heldout=0",
+        f"data.loading.workers={workers}",
+        "task_mix=proportional",
+        "curriculum=pass_rate",
+        "batch.num_minibatches=2",
         "batch.group_size_of.math=3",
-    )  # fmt: skip
+    )
     unbroken = train(*options, "data.loading.workers=1", folder="unbroken")
     run = tmp_path / "killed"
-    where = (f"data.files={records / 'rows.jsonl'}", f"data.root={records}", f"model.path={tiny_folder}")
+    where = (
+        f"data.files={records / 'rows.jsonl'}",
+        f"data.root={records}",
+        f"model.path={tiny_folder}",
+    )
     killed_after(2, run, (*SMALL, *where, *options))
     assert not (run / "summary.json").exists()
     resumed = train(*options, f"resume={run}", folder="killed")
@@ -130,7 +187,9 @@ def test_a_killed_run_goes_on_with_the_same_prompts_and_numbers(
     assert summary(resumed)["prompts_skipped"] == summary(unbroken)["prompts_skipped"]
 
 
-def complaint(train: Callable[..., Path], caplog: pytest.LogCaptureFixture, *options: str, **given: Any) -> str:
+def complaint(
+    train: Callable[..., Path], caplog: pytest.LogCaptureFixture, *options: str, **given: Any
+) -> str:
     with pytest.raises(SystemExit) as stopped:
         train(*options, **given)
     assert stopped.value.code == 1
@@ -149,14 +208,22 @@ def test_a_missing_picture_ends_the_run_with_its_file_and_line_or_is_counted(
     assert message.endswith("Mend or drop the record, or set data.on_error=skip.")
     (records / "images" / "2.jpg").unlink()
     Image.new("RGB", (64, 64)).save(records / "images" / "2.jpg")
-    folder = train("task_mix.weights={chart: 1, math: 1}", "data.on_error=skip", "data.heldout=0", "batch.prompts_per_step=2", folder="skipping")
+    folder = train(
+        "task_mix.weights={chart: 1, math: 1}",
+        "data.on_error=skip",
+        "data.heldout=0",
+        "batch.prompts_per_step=2",
+        folder="skipping",
+    )
     skipped = summary(folder)["prompts_skipped"]
     assert set(skipped["unusable"]) == {"chart"}
     assert skipped["unusable"]["chart"] == len(skipped["records"]) >= 1
     assert all(f"{records / 'rows.jsonl'}, line " in reason for reason in skipped["records"])
 
 
-def test_held_out_prompts_without_a_picture_are_left_out_before_and_after(train: Callable[..., Path], records: Path) -> None:
+def test_held_out_prompts_without_a_picture_are_left_out_before_and_after(
+    train: Callable[..., Path], records: Path
+) -> None:
     first = train("heldout.prompts_per_task=4", "data.on_error=skip")
     held = [row["prompt_id"] for row in lines(first / "heldout" / "before.jsonl")]
     (records / "images" / f"{held[0].partition('/')[2]}.jpg").unlink()
@@ -169,15 +236,27 @@ def test_held_out_prompts_without_a_picture_are_left_out_before_and_after(train:
     ("option", "message"),
     [
         ("data.on_error=ignore", "data.on_error: expected one of raise, skip, got 'ignore'"),
-        ("data.files=nowhere.json", "data.files: no such file: nowhere.json, neither here nor in data.root="),
+        (
+            "data.files=nowhere.json",
+            "data.files: no such file: nowhere.json, neither here nor in data.root=",
+        ),
         ("data.root=/nowhere", "data.root: no such folder: /nowhere"),
         ("data.loading.workers=-1", "data.loading.workers: expected 0 or more, got -1"),
     ],
 )
 def test_wrong_settings_are_named_before_weights_are_loaded(
-    option: str, message: str, composed: Callable[..., Any], records: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    option: str,
+    message: str,
+    composed: Callable[..., Any],
+    records: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    where = (f"data.files={records / 'rows.jsonl'}", f"data.root={records}", "model.path=/no/weights")
+    where = (
+        f"data.files={records / 'rows.jsonl'}",
+        f"data.root={records}",
+        "model.path=/no/weights",
+    )
     with pytest.raises(SystemExit):
         cli.train(composed(*SMALL, *where, option, f"run_dir={tmp_path / 'run'}"))
     assert message in caplog.messages[-1]

@@ -1,4 +1,6 @@
-"""Images as people see them: upright, on white, in 8-bit RGB. Every image that enters the program is opened here."""
+"""Images as people see them: upright, on white, in 8-bit RGB. Every image that enters the program
+is opened here.
+"""
 
 import base64
 import binascii
@@ -13,7 +15,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 178_956_970
 """Default limit on width times height, the one at which Pillow itself refuses an image."""
-Image.MAX_IMAGE_PIXELS = None  # Pillow's limit warns without naming the record; `open_image` checks its own before decoding
+# Pillow's limit warns without naming the record; `open_image` checks its own before decoding
+Image.MAX_IMAGE_PIXELS = None
 
 _BASE64_STARTS = ("/9j/", "iVBOR", "R0lGOD", "UklGR", "Qk", "SUkq", "TU0A")
 """How JPEG, PNG, GIF, WebP, BMP and TIFF files begin in base64."""
@@ -23,11 +26,13 @@ _WEB = re.compile(r"(?i)(?:https?|ftp|s3|gs|hf)://")
 _INT16 = 65535
 
 
-def open_image(source: Any, *, max_pixels: int = MAX_PIXELS, limit: str = "max_pixels") -> Image.Image:
+def open_image(
+    source: Any, *, max_pixels: int = MAX_PIXELS, limit: str = "max_pixels"
+) -> Image.Image:
     """Open an image and convert it to RGB as a viewer shows it.
 
-    The EXIF orientation is applied, transparency is laid over white, 16-bit and float values are scaled to 8 bits, and an
-    animation gives its first frame. An RGB image stays as it is.
+    The EXIF orientation is applied, transparency is laid over white, 16-bit and float values are
+    scaled to 8 bits, and an animation gives its first frame. An RGB image stays as it is.
 
     Args:
         source: A PIL image, the bytes of an image file, a path, a data: URL or base64.
@@ -38,7 +43,8 @@ def open_image(source: Any, *, max_pixels: int = MAX_PIXELS, limit: str = "max_p
         A new image in mode RGB.
 
     Raises:
-        ValueError: With the reason, when the source is not an image, is damaged, empty or too large.
+        ValueError: With the reason, when the source is not an image, is damaged, empty or too
+            large.
     """
     if isinstance(source, Image.Image):
         return _readable(source, max_pixels, limit)
@@ -47,12 +53,15 @@ def open_image(source: Any, *, max_pixels: int = MAX_PIXELS, limit: str = "max_p
             return _readable(opened, max_pixels, limit)
     except ValueError:
         raise
-    except Exception as error:  # Pillow's plugins raise anything for damaged files: struct.error, IndexError, EOFError, ...
+    # Pillow's plugins raise anything for damaged files: struct.error, IndexError, EOFError, ...
+    except Exception as error:
         raise ValueError(_reason(error)) from error
 
 
 def image_size(source: Any) -> tuple[int, int]:
-    """Return width and height in pixels as `open_image` would give them, without decoding the image. Raises `ValueError`."""
+    """Return width and height in pixels as `open_image` would give them, without decoding the
+    image. Raises `ValueError`.
+    """
     if isinstance(source, Image.Image):
         return _upright_size(source)
     try:
@@ -65,7 +74,9 @@ def image_size(source: Any) -> tuple[int, int]:
 
 
 def undecoded(data: bytes) -> Image.Image:
-    """Return a PIL image that is decoded when it is used. Raises `ValueError` for bytes that do not begin as an image does."""
+    """Return a PIL image that is decoded when it is used. Raises `ValueError` for bytes that do not
+    begin as an image does.
+    """
     try:
         return Image.open(_file(data))
     except ValueError:
@@ -78,7 +89,11 @@ def is_inline(text: str) -> bool:
     """Whether a text holds an image itself, as a data: URL or in base64, and is no path."""
     if text[:5].lower() == "data:":
         return True
-    return len(text) >= _SHORTEST_BASE64 and text.startswith(_BASE64_STARTS) and _BASE64.fullmatch(text) is not None
+    return (
+        len(text) >= _SHORTEST_BASE64
+        and text.startswith(_BASE64_STARTS)
+        and _BASE64.fullmatch(text) is not None
+    )
 
 
 def is_web(text: str) -> bool:
@@ -98,15 +113,21 @@ def inline_bytes(text: str) -> bytes:
 
 
 def check_source(source: Any) -> None:
-    """Raise `ValueError` for what cannot be an image: null, empty bytes or text, a web address, another type. Reads no file."""
+    """Raise `ValueError` for what cannot be an image: null, empty bytes or text, a web address,
+    another type. Reads no file.
+    """
     if isinstance(source, bytes | str) and not source:
         raise ValueError("the image is empty (0 bytes)")
     if isinstance(source, str) and is_web(source):
-        raise ValueError(f"{source[:200]} is a web address, and images are not downloaded in training; save it and give its path")
+        raise ValueError(
+            f"{source[:200]} is a web address, and images are not downloaded in training; save it and give its path"
+        )
     if isinstance(source, str) and is_inline(source):
         inline_bytes(source)
     if not (isinstance(source, Image.Image | bytes | str | os.PathLike) or hasattr(source, "read")):
-        raise ValueError(f"expected an image, its bytes or a path, got {'null' if source is None else type(source).__name__}")
+        raise ValueError(
+            f"expected an image, its bytes or a path, got {'null' if source is None else type(source).__name__}"
+        )
 
 
 def _file(source: Any) -> Any:
@@ -144,7 +165,9 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> np.ndarray:
-    """Values on the scale that they use: 16-bit files on 0 to 65535, others by what they hold; Pillow would cut all above 255."""
+    """Values on the scale that they use: 16-bit files on 0 to 65535, others by what they hold;
+    Pillow would cut all above 255.
+    """
     values = np.nan_to_num(np.asarray(image).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     least, most = float(values.min()), float(values.max())
     if image.mode.startswith("I;16") or (least >= 0 and 255 < most <= _INT16):

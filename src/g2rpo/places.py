@@ -1,4 +1,6 @@
-"""Where the configuration, the sweeps and the scripts are: at the root of a checkout, or inside an installed package."""
+"""Where the configuration, the sweeps and the scripts are: at the root of a checkout, or inside an
+installed package.
+"""
 
 from pathlib import Path
 

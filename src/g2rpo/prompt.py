@@ -1,4 +1,6 @@
-"""What a reward reads and says. Without torch, so that a process that only judges is there at once and small; see `records.py`."""
+"""What a reward reads and says. Without torch, so that a process that only judges is there at once
+and small; see `records.py`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,10 +8,17 @@ from functools import cache
 from typing import Any
 
 TASKS = ("general_vqa", "math", "chart", "spatial", "document", "grounding")
-"""The one axis along which everything is told apart: data, mixture, rewards, advantages, shaping, logs, evaluation."""
+"""The one axis along which everything is told apart: data, mixture, rewards, advantages, shaping,
+logs, evaluation.
+"""
 
 
-_OTHER_KINDS = {"bbox": "spatial grounding", "box": "spatial grounding", "boxes": "spatial grounding", "numeric": "numerical"}
+_OTHER_KINDS = {
+    "bbox": "spatial grounding",
+    "box": "spatial grounding",
+    "boxes": "spatial grounding",
+    "numeric": "numerical",
+}
 
 MARKER = "<image>"
 """Stands for an image in the text of a prompt."""
@@ -17,7 +26,8 @@ MARKER = "<image>"
 
 @cache
 def answer_kind(answer_type: str) -> str:
-    """An answer type's plain name: `OCR` and `multiple_choice` are `ocr` and `multiple choice`, `bbox` is `spatial grounding`.
+    """An answer type's plain name: `OCR` and `multiple_choice` are `ocr` and `multiple choice`,
+    `bbox` is `spatial grounding`.
 
     >>> answer_kind("Spatial_Grounding"), answer_kind("numeric")
     ('spatial grounding', 'numerical')
@@ -42,28 +52,38 @@ class Prompt:
     task: str
     """One of `TASKS`."""
     text: str
-    """The user's turn, without chat template. Each `<image>` in it is the place of the next image; without any, images come first."""
+    """The user's turn, without chat template. Each `<image>` in it is the place of the next image;
+    without any, images come first.
+    """
     images: Sequence[Any]
     """PIL images, or paths that are opened when the prompt is encoded."""
     answer: str
     """The gold answer, with or without `<answer>` tags."""
     answer_type: str
-    """How an answer is judged: `multiple choice`, `numerical`, `regression`, `OCR`, `math`, `spatial grounding`, ..."""
+    """How an answer is judged: `multiple choice`, `numerical`, `regression`, `OCR`, `math`,
+    `spatial grounding`, ...
+    """
     media: str = "image"
     source: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
-    """What else goes with the prompt: `file` and `line`, `options` (capital letter to text), `alternatives` (all gold answers)."""
+    """What else goes with the prompt: `file` and `line`, `options` (capital letter to text),
+    `alternatives` (all gold answers).
+    """
     system: str = ""
     """The system prompt; without one, the chat template's own."""
     history: Sequence[tuple[str, str]] = ()
-    """Earlier turns as (`user` or `assistant`, text), in their order. Their images come before those of `text`."""
+    """Earlier turns as (`user` or `assistant`, text), in their order. Their images come before
+    those of `text`.
+    """
 
 
 def chat_messages(prompt: Prompt) -> list[dict[str, Any]]:
-    """Return a prompt as messages for a chat template, with one part of type `image` at the place of each image.
+    """Return a prompt as messages for a chat template, with one part of type `image` at the place
+    of each image.
 
     Raises:
-        ValueError: When the texts have another number of `<image>` than the prompt has images. Without images, `<image>` is text.
+        ValueError: When the texts have another number of `<image>` than the prompt has images.
+            Without images, `<image>` is text.
 
     >>> ask = Prompt(id="1", task="math", text="Is <image> a cat?", images=["a.png"], answer="yes", answer_type="open ended")
     >>> [part["type"] for part in chat_messages(ask)[0]["content"]]
@@ -72,12 +92,18 @@ def chat_messages(prompt: Prompt) -> list[dict[str, Any]]:
     turns = [*prompt.history, ("user", prompt.text)]
     count, markers = len(prompt.images), sum(text.count(MARKER) for _, text in turns)
     if count and markers not in (0, count):
-        raise ValueError(f"prompt {prompt.id!r}: expected one {MARKER} for each of its {count} images, or none, got {markers}")
+        raise ValueError(
+            f"prompt {prompt.id!r}: expected one {MARKER} for each of its {count} images, or none, got {markers}"
+        )
     pieces = [(role, text.split(MARKER) if count else [text]) for role, text in turns]
     if not markers:
         first = next(place for place, (role, _) in enumerate(turns) if role == "user")
         pieces[first] = ("user", [""] * count + pieces[first][1])
-    system = [{"role": "system", "content": [{"type": "text", "text": prompt.system}]}] if prompt.system else []
+    system = (
+        [{"role": "system", "content": [{"type": "text", "text": prompt.system}]}]
+        if prompt.system
+        else []
+    )
     return system + [{"role": role, "content": _parts(texts)} for role, texts in pieces]
 
 

@@ -1,7 +1,8 @@
-"""What the processes of a distributed run add up and show each other. With one process, every function is the identity.
+"""What the processes of a distributed run add up and show each other. With one process, every
+function is the identity.
 
-Every rank holds the same weights and its own prompts. Whatever a step divides by, ranks or decides is taken over all of them, so
-that a run on any number of ranks computes the same thing.
+Every rank holds the same weights and its own prompts. Whatever a step divides by, ranks or decides
+is taken over all of them, so that a run on any number of ranks computes the same thing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -43,20 +44,27 @@ def all_gather_list(items: Sequence[Any]) -> list[Any]:
 
 
 def gathered(columns: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], slice]:
-    """Columns with one entry per completion, joined over ranks in their order, and which entries are this rank's own."""
+    """Columns with one entry per completion, joined over ranks in their order, and which entries
+    are this rank's own.
+    """
     if world_size() == 1:
         rows = len(next(iter(columns.values())))
         return dict(columns), slice(0, rows)
     parts = all_gather_list([{name: values.detach().cpu() for name, values in columns.items()}])
     sizes = [len(next(iter(part.values()))) for part in parts]
     start = sum(sizes[: rank()])
-    joined = {name: torch.cat([part[name] for part in parts]).to(values.device) for name, values in columns.items()}
+    joined = {
+        name: torch.cat([part[name] for part in parts]).to(values.device)
+        for name, values in columns.items()
+    }
     return joined, slice(start, start + sizes[rank()])
 
 
 @contextmanager
 def raise_on_all_ranks() -> Iterator[None]:
-    """Every rank leaves this block, or none: what one raises in it, all raise, with its number. Blocks on other ranks are waited for."""
+    """Every rank leaves this block, or none: what one raises in it, all raise, with its number.
+    Blocks on other ranks are waited for.
+    """
     if world_size() == 1:
         yield
         return
@@ -82,11 +90,15 @@ def named() -> Iterator[None]:
 
 
 def add_gradients(parameters: Iterable[Tensor]) -> None:
-    """Replaces every gradient by its sum over ranks. A parameter without a gradient on any rank stays without one."""
+    """Replaces every gradient by its sum over ranks. A parameter without a gradient on any rank
+    stays without one.
+    """
     if world_size() == 1:
         return
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    used = all_reduce_sum(torch.tensor([float(parameter.grad is not None) for parameter in trained])).tolist()
+    used = all_reduce_sum(
+        torch.tensor([float(parameter.grad is not None) for parameter in trained])
+    ).tolist()
     work = []
     for parameter, count in zip(trained, used, strict=True):
         if not count:

@@ -3,9 +3,10 @@
     Prompt -> PromptBatch -> Rollouts -> Scores -> advantages -> Experience
     data      model          rollout     reward    advantage     rollout/collect.py
 
-Every batch is group-structured: `p` prompts, each answered by `group_size` completions, `b = p * group_size` rows in all,
-and row `i` answers prompt `i // group_size`. The prompt and its images exist once per group. A field never changes meaning:
-the raw reward, the shaped reward and the advantage are three fields.
+Every batch is group-structured: `p` prompts, each answered by `group_size` completions, `b = p *
+group_size` rows in all,
+and row `i` answers prompt `i // group_size`. The prompt and its images exist once per group. A
+field never changes meaning: the raw reward, the shaped reward and the advantage are three fields.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,8 @@ from g2rpo.prompt import task_index as task_index
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PromptBatch:
-    """`p` prompts as the policy reads them: token ids padded on the left to `l`, image patches flattened over all images.
+    """`p` prompts as the policy reads them: token ids padded on the left to `l`, image patches
+    flattened over all images.
 
     Example, two prompts with one image of two visual tokens each (IMG):
         input_ids      = [[PAD, BOS, IMG, IMG, 17], [BOS, IMG, IMG, 23, 42]]
@@ -43,7 +45,11 @@ class PromptBatch:
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch with every tensor on `device`."""
-        moved: dict[str, Any] = {f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        moved: dict[str, Any] = {
+            f.name: v.to(device)
+            for f in fields(self)
+            if isinstance(v := getattr(self, f.name), Tensor)
+        }
         return replace(self, **moved)
 
 
@@ -58,11 +64,17 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if self.group_size < 1:
-            raise ValueError(f"group_size: expected at least 1 completion per prompt, got {self.group_size}")
+            raise ValueError(
+                f"group_size: expected at least 1 completion per prompt, got {self.group_size}"
+            )
         if self.max_new_tokens < 1:
-            raise ValueError(f"rollout.max_new_tokens: expected at least 1 token, got {self.max_new_tokens}")
+            raise ValueError(
+                f"rollout.max_new_tokens: expected at least 1 token, got {self.max_new_tokens}"
+            )
         if self.temperature < 0:
-            raise ValueError(f"rollout.temperature: expected 0 (greedy) or more, got {self.temperature}")
+            raise ValueError(
+                f"rollout.temperature: expected 0 (greedy) or more, got {self.temperature}"
+            )
         if not 0 < self.top_p <= 1:
             raise ValueError(f"rollout.top_p: expected a share in (0, 1], got {self.top_p}")
 
@@ -83,7 +95,9 @@ class Rollouts:
     completion_ids: Int[Tensor, "b t"]
     completion_mask: Bool[Tensor, "b t"]
     old_logprobs: Float[Tensor, "b t"]
-    """Log-probability of each token under the policy that sampled it, at the sampling temperature, in nats; 0 where the mask is False."""
+    """Log-probability of each token under the policy that sampled it, at the sampling temperature,
+    in nats; 0 where the mask is False.
+    """
     prompt: Int[Tensor, " b"]
     """Row of the prompt each completion answers; equal rows form a group."""
     finished: Bool[Tensor, " b"]
@@ -93,7 +107,9 @@ class Rollouts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scores:
-    """What the reward says of `b` completions, dimensionless: `parts` (accuracy, format, structure, ...) and their weighed `total`."""
+    """What the reward says of `b` completions, dimensionless: `parts` (accuracy, format, structure,
+    ...) and their weighed `total`.
+    """
 
     total: Float[Tensor, " b"]
     parts: Mapping[str, Float[Tensor, " b"]]
@@ -109,12 +125,17 @@ class Experience:
     scores: Scores
     """As the reward gave them, before shaping."""
     rewards: Float[Tensor, " b"]
-    """What the advantage was computed from: the total, plus the length part, less the KL in the reward, if any."""
+    """What the advantage was computed from: the total, plus the length part, less the KL in the
+    reward, if any.
+    """
     advantages: Float[Tensor, " b"]
     ref_logprobs: Float[Tensor, "b t"] | None = None
-    """Log-probabilities under the frozen reference, in nats; None where no KL term asks for them."""
+    """Log-probabilities under the frozen reference, in nats; None where no KL term asks for them.
+    """
     trainer_logprobs: Float[Tensor, "b t"] | None = None
-    """Log-probabilities under the policy before the step, computed by the trainer, in nats; None where the sampler's own serve."""
+    """Log-probabilities under the policy before the step, computed by the trainer, in nats; None
+    where the sampler's own serve.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

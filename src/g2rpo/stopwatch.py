@@ -2,8 +2,9 @@
 
     with timed("decode"): ...        or        @timed("vision")
 
-A stage that begins inside another one stops the outer one's clock. With `whole=True` it keeps everything that begins inside it: the
-forward passes of a probe are the probe's. On a GPU every beginning and end waits for the work given out before.
+A stage that begins inside another one stops the outer one's clock. With `whole=True` it keeps
+everything that begins inside it: the forward passes of a probe are the probe's. On a GPU every
+beginning and end waits for the work given out before.
 """
 
 import time
@@ -12,7 +13,19 @@ from contextlib import contextmanager
 
 import torch
 
-STAGES = ("data", "vision", "prefill", "decode", "reward", "advantage", "old_logprobs", "forward", "backward", "optimizer", "sync")
+STAGES = (
+    "data",
+    "vision",
+    "prefill",
+    "decode",
+    "reward",
+    "advantage",
+    "old_logprobs",
+    "forward",
+    "backward",
+    "optimizer",
+    "sync",
+)
 """Those of a step, in its order; each is logged as `time/<stage>_s`."""
 
 _seconds: dict[str, float] = {}

@@ -1,6 +1,8 @@
-"""Launchers that run every job of a sweep in a process of its own (g2rpo.sweep): `hydra/launcher=g2rpo` and its relatives.
+"""Launchers that run every job of a sweep in a process of its own (g2rpo.sweep):
+`hydra/launcher=g2rpo` and its relatives.
 
-Hydra looks for plug-ins in this package alone, and imports it at every start: nothing heavy at the top.
+Hydra looks for plug-ins in this package alone, and imports it at every start: nothing heavy at the
+top.
 """
 
 import os
@@ -30,13 +32,28 @@ HERE = "hydra_plugins.g2rpo_launcher"
 LAUNCHERS: dict[str, dict[str, Any]] = {
     "g2rpo": {"_target_": f"{HERE}.SerialLauncher"},
     "g2rpo_parallel": {"_target_": f"{HERE}.ParallelLauncher", "n_jobs": 2, "gpus": None},
-    "g2rpo_submitit": {"_target_": f"{HERE}.SubmititLauncher", "cluster": "local", "poll_s": 0.2, "timeout_min": 240},
-    "g2rpo_slurm": {
-        "_target_": f"{HERE}.SubmititLauncher", "cluster": "slurm", "poll_s": 5.0, "array_parallelism": 256, "timeout_min": 240, "nodes": 1,
-        "tasks_per_node": 1, "cpus_per_task": 8, "gpus_per_node": 1, "slurm_partition": None,
+    "g2rpo_submitit": {
+        "_target_": f"{HERE}.SubmititLauncher",
+        "cluster": "local",
+        "poll_s": 0.2,
+        "timeout_min": 240,
     },
-}  # fmt: skip
-"""Choices of `hydra/launcher`; those of Hydra and of other packages keep their names and stay available."""
+    "g2rpo_slurm": {
+        "_target_": f"{HERE}.SubmititLauncher",
+        "cluster": "slurm",
+        "poll_s": 5.0,
+        "array_parallelism": 256,
+        "timeout_min": 240,
+        "nodes": 1,
+        "tasks_per_node": 1,
+        "cpus_per_task": 8,
+        "gpus_per_node": 1,
+        "slurm_partition": None,
+    },
+}
+"""Choices of `hydra/launcher`; those of Hydra and of other packages keep their names and stay
+available.
+"""
 for _name, _node in LAUNCHERS.items():
     ConfigStore.instance().store(group="hydra/launcher", name=_name, node=_node, provider="g2rpo")
 
@@ -44,9 +61,14 @@ for _name, _node in LAUNCHERS.items():
 class _SweepLauncher(Launcher):
     """Composes all jobs, then lets `g2rpo.sweep` run those that are missing."""
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
         self.context, self.config = hydra_context, config
-        if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) > 0 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if (
+            int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) > 0
+            or int(os.environ.get("WORLD_SIZE", "1")) > 1
+        ):
             raise CompactHydraException(
                 "a sweep is started once, not by every rank: leave torchrun out; trainer=ddp starts its own processes"
             )
@@ -54,8 +76,12 @@ class _SweepLauncher(Launcher):
     def runner(self, folder: Path) -> "Runner":
         raise NotImplementedError
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Runs what is missing; a job that failed ends the command with status 1, but none of the others."""
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Runs what is missing; a job that failed ends the command with status 1, but none of the
+        others.
+        """
         from g2rpo.cli.checks import refuse_added
         from g2rpo.cli.errors import give_errors_back
         from g2rpo.report.sweep.write import write_sweep_report
@@ -67,12 +93,21 @@ class _SweepLauncher(Launcher):
         dimensions = self._dimensions()
         try:
             refuse_added(self.config.hydra)
-            jobs = [self._job(folder, dimensions, list(o), initial_job_idx + i) for i, o in enumerate(job_overrides)]
+            jobs = [
+                self._job(folder, dimensions, list(o), initial_job_idx + i)
+                for i, o in enumerate(job_overrides)
+            ]
             sweep = Sweep(
-                folder=folder, script=str(Path(sys.argv[0]).resolve()), command=" ".join(["python", *sys.argv]), dimensions=dimensions,
-                runner=self.runner(folder), write_report=write_sweep_report, first=initial_job_idx,
-                total=OmegaConf.select(self.config, "hydra.sweeper.n_trials") or initial_job_idx + len(jobs),
-            )  # fmt: skip
+                folder=folder,
+                script=str(Path(sys.argv[0]).resolve()),
+                command=" ".join(["python", *sys.argv]),
+                dimensions=dimensions,
+                runner=self.runner(folder),
+                write_report=write_sweep_report,
+                first=initial_job_idx,
+                total=OmegaConf.select(self.config, "hydra.sweeper.n_trials")
+                or initial_job_idx + len(jobs),
+            )
             with _terminable():
                 outcomes = sweep.run(jobs)
             page = folder.resolve() / "sweep.html"
@@ -83,23 +118,31 @@ class _SweepLauncher(Launcher):
         words = f"{len(failed)} of {len(jobs)} jobs have failed ({', '.join(failed)}); the same command runs them again"
         return [
             JobReturn(
-                overrides=list(job.overrides), cfg=job.cfg, hydra_cfg=job.hydra, working_dir=str(job.folder),
-                task_name=self.config.hydra.job.name, status=JobStatus.FAILED if outcome.failure else JobStatus.COMPLETED,
+                overrides=list(job.overrides),
+                cfg=job.cfg,
+                hydra_cfg=job.hydra,
+                working_dir=str(job.folder),
+                task_name=self.config.hydra.job.name,
+                status=JobStatus.FAILED if outcome.failure else JobStatus.COMPLETED,
                 _return_value=CompactHydraException(words) if outcome.failure else outcome.score,
             )
             for job, outcome in zip(jobs, outcomes, strict=True)
-        ]  # fmt: skip
+        ]
 
     def _dimensions(self) -> list[str]:
         """The sweeper's parameters, and keys with more than one value on the command line."""
         given = OmegaConf.select(self.config, "hydra.sweeper.params") or {}
         typed = OmegaConf.to_container(self.config.hydra.overrides.task)
         assert isinstance(typed, list)
-        parsed = OverridesParser.create(config_loader=self.context.config_loader).parse_overrides(typed)
+        parsed = OverridesParser.create(config_loader=self.context.config_loader).parse_overrides(
+            typed
+        )
         varied = [override.get_key_element() for override in parsed if override.is_sweep_override()]
         return list(dict.fromkeys(key.lstrip("+") for key in (*map(str, given), *varied)))
 
-    def _job(self, folder: Path, dimensions: Sequence[str], overrides: list[str], number: int) -> "Job":
+    def _job(
+        self, folder: Path, dimensions: Sequence[str], overrides: list[str], number: int
+    ) -> "Job":
         from g2rpo.sweep.job import Job, job_name
 
         typed = dict(word.lstrip("+").partition("=")[::2] for word in overrides)
@@ -113,7 +156,14 @@ class _SweepLauncher(Launcher):
         cfg, hydra = deepcopy(whole), OmegaConf.masked_copy(whole, "hydra")
         with open_dict(cfg):
             del cfg["hydra"]
-        return Job(name=name, folder=folder / name, values=values, overrides=filter_overrides(overrides), cfg=cfg, hydra=hydra)
+        return Job(
+            name=name,
+            folder=folder / name,
+            values=values,
+            overrides=filter_overrides(overrides),
+            cfg=cfg,
+            hydra=hydra,
+        )
 
 
 class SerialLauncher(_SweepLauncher):
@@ -143,10 +193,15 @@ class ParallelLauncher(_SweepLauncher):
 class SubmititLauncher(_SweepLauncher):
     """A job array of a cluster. What is not named here goes to submitit as it is."""
 
-    def __init__(self, cluster: str, array_parallelism: int = 256, poll_s: float = 5.0, **parameters: Any) -> None:
+    def __init__(
+        self, cluster: str, array_parallelism: int = 256, poll_s: float = 5.0, **parameters: Any
+    ) -> None:
         self.cluster, self.array_parallelism, self.poll_s = cluster, array_parallelism, poll_s
         self.parameters = {
-            key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value for key, value in parameters.items()
+            key: OmegaConf.to_container(value, resolve=True)
+            if OmegaConf.is_config(value)
+            else value
+            for key, value in parameters.items()
         }
 
     def runner(self, folder: Path) -> "Runner":
@@ -155,7 +210,13 @@ class SubmititLauncher(_SweepLauncher):
 
         own = folder / ".submitit" / "%j"
         given = {key: value for key, value in self.parameters.items() if value is not None}
-        return Submitit(cluster=self.cluster, folder=own, parameters=given, array_parallelism=self.array_parallelism, poll_s=self.poll_s)
+        return Submitit(
+            cluster=self.cluster,
+            folder=own,
+            parameters=given,
+            array_parallelism=self.array_parallelism,
+            poll_s=self.poll_s,
+        )
 
 
 @contextmanager

@@ -10,5 +10,11 @@ MUTANTS = (
         "protocol=protocol) > 0)",
         "benchmark/test_mmbench.py",
     ),
-    Mutant("judge: a right 0 counts", "benchmark/mathvista.py", "(final or bool(value))", "True", "benchmark/test_mathvista.py"),
+    Mutant(
+        "judge: a right 0 counts",
+        "benchmark/mathvista.py",
+        "(final or bool(value))",
+        "True",
+        "benchmark/test_mathvista.py",
+    ),
 )

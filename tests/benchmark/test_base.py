@@ -1,4 +1,6 @@
-"""What holds for every benchmark that reads text: protocols, prompts, groups, bad completions, speed."""
+"""What holds for every benchmark that reads text: protocols, prompts, groups, bad completions,
+speed.
+"""
 
 import time
 from pathlib import Path
@@ -14,7 +16,12 @@ from g2rpo.records import TASKS, Judgment
 CONF = Path(__file__).parents[2] / "conf" / "benchmark"
 ANIMALS = {"A": "teddy bear", "B": "rabbit", "C": "cat", "D": "dog"}
 NUMBER = {"question_type": "free_form", "answer_type": "integer"}
-CHOICE = {"question_type": "multi_choice", "answer_type": "text", "choices": ["3/11", "8/11", "6/11"], "answer_option": "B"}
+CHOICE = {
+    "question_type": "multi_choice",
+    "answer_type": "text",
+    "choices": ["3/11", "8/11", "6/11"],
+    "answer_option": "B",
+}
 ROWS: dict[str, list[dict[str, Any]]] = {
     "ai2d": [{"answer": "B", "choices": ANIMALS}],
     "chartqa": [{"answer": "14"}, {"answer": "Yes"}],
@@ -23,8 +30,16 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "embspatial": [{"answer": "B", "choices": ANIMALS}],
     "infovqa": [{"answer": ["60%", "60"]}],
     "mathverse": [{"answer": "D"}, {"answer": "14"}, {"answer": "x^2+1"}],
-    "mathvision": [{"answer": "6"}, {"answer": r"5\sqrt{5}"}, {"answer": "B", "choices": ["49", "70", "75", "105", "150"]}],
-    "mathvista": [{"answer": "14", **NUMBER}, {"answer": "8/11", **CHOICE}, {"answer": "[1, 2]", **NUMBER, "answer_type": "list"}],
+    "mathvision": [
+        {"answer": "6"},
+        {"answer": r"5\sqrt{5}"},
+        {"answer": "B", "choices": ["49", "70", "75", "105", "150"]},
+    ],
+    "mathvista": [
+        {"answer": "14", **NUMBER},
+        {"answer": "8/11", **CHOICE},
+        {"answer": "[1, 2]", **NUMBER, "answer_type": "list"},
+    ],
     "mmbench": [{"answer": "B", "choices": ANIMALS}],
     "mmmu": [{"answer": "B", "choices": ANIMALS}, {"answer": "1.06", "question_type": "open"}],
     "mmstar": [{"answer": "B", "choices": ANIMALS}],
@@ -43,8 +58,24 @@ STRANGE = [
     "1e999999",
 ]
 STRANGE += ["(" * 40, r"\frac{1}{0}", "\ud800"]
-LONG = ["x" * 100_000, "1" * 100_000, " " * 100_000, r"\boxed{" * 14_000, "<answer>" * 12_500, "<think>" * 14_000, "x " * 50_000]
-LONG += ["answer is " * 10_000, "(Q) " * 25_000, "{" * 100_000, "1," * 50_000, "\n=" * 50_000, "choice option " * 7_000, "< " * 50_000]
+LONG = [
+    "x" * 100_000,
+    "1" * 100_000,
+    " " * 100_000,
+    r"\boxed{" * 14_000,
+    "<answer>" * 12_500,
+    "<think>" * 14_000,
+    "x " * 50_000,
+]
+LONG += [
+    "answer is " * 10_000,
+    "(Q) " * 25_000,
+    "{" * 100_000,
+    "1," * 50_000,
+    "\n=" * 50_000,
+    "choice option " * 7_000,
+    "< " * 50_000,
+]
 
 
 def _built(name: str) -> Any:
@@ -62,23 +93,35 @@ def test_a_benchmark_is_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_unknown_protocol_is_answered_with_the_known_ones(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"{name}: unknown protocol 'strict'; this benchmark knows: paper, .*robust"):
+    with pytest.raises(
+        ValueError,
+        match=rf"{name}: unknown protocol 'strict'; this benchmark knows: paper, .*robust",
+    ):
         _built(name).score("B", ROWS[name][0], protocol="strict")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_completion_that_says_nothing_scores_0_and_is_unparsed(name: str) -> None:
     benchmark = _built(name)
-    judged = [benchmark.judgment(text, row, protocol="robust") for row in ROWS[name] for text in NOTHING]
+    judged = [
+        benchmark.judgment(text, row, protocol="robust") for row in ROWS[name] for text in NOTHING
+    ]
     assert {(judgment.score, judgment.parsed) for judgment in judged} == {(0.0, False)}
     assert benchmark.judgment("", ROWS[name][0]) == Judgment(score=0.0, parsed=False)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_strange_completion_is_wrong_and_does_nothing_else(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_strange_completion_is_wrong_and_does_nothing_else(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     benchmark = _built(name)
-    scores = [benchmark.score(text, row, protocol=p) for p in benchmark.protocols for row in ROWS[name] for text in STRANGE]
+    scores = [
+        benchmark.score(text, row, protocol=p)
+        for p in benchmark.protocols
+        for row in ROWS[name]
+        for text in STRANGE
+    ]
     assert set(scores) == {0.0}
     assert list(tmp_path.iterdir()) == []
 
@@ -92,7 +135,9 @@ def test_a_hundred_kilobytes_are_judged_in_no_time(name: str) -> None:
                 start = time.process_time()
                 benchmark.judgment(text, row, protocol=protocol)
                 slow.append((time.process_time() - start, protocol, text[:12]))
-    assert max(slow)[0] < 0.25  # quadratic time would be minutes; 0.05 s where the processor is not shared
+    assert (
+        max(slow)[0] < 0.25
+    )  # quadratic time would be minutes; 0.05 s where the processor is not shared
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -108,15 +153,27 @@ def test_a_prompt_without_an_image_is_refused_by_the_id_of_its_row() -> None:
 
 
 def test_a_prompt_carries_what_the_row_has() -> None:
-    prompt = _built("docvqa").prompt({"id": "7", "question": "Who?", "images": ["a.png"], "answer": ["ITC", "Itc"]})
-    assert (prompt.id, prompt.task, prompt.images, prompt.answer) == ("docvqa/7", "document", ("a.png",), '["ITC", "Itc"]')
+    prompt = _built("docvqa").prompt(
+        {"id": "7", "question": "Who?", "images": ["a.png"], "answer": ["ITC", "Itc"]}
+    )
+    assert (prompt.id, prompt.task, prompt.images, prompt.answer) == (
+        "docvqa/7",
+        "document",
+        ("a.png",),
+        '["ITC", "Itc"]',
+    )
     assert prompt.text == "Who?\nAnswer the question using a single word or phrase."
 
 
 def test_sub_scores_are_named_by_column_and_value() -> None:
     row = {"id": "1", "split": "test_human", "category": "Image Style & Quality", "l2_category": ""}
     assert _built("mmstar").subscores(row) == ["category/image_style_&_quality"]
-    assert _built("mmbench").subscores({**row, "l2_category": "finegrained_perception (instance-level)"})[1] == "l2_category/fp_s"
+    assert (
+        _built("mmbench").subscores(
+            {**row, "l2_category": "finegrained_perception (instance-level)"}
+        )[1]
+        == "l2_category/fp_s"
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -125,5 +182,10 @@ def test_a_judge_that_fails_changes_no_score(name: str) -> None:
     for protocol in benchmark.protocols:
         for row in ROWS[name]:
             alone = benchmark.judgment("I cannot tell", row, protocol=protocol)
-            failed = benchmark.judgment("I cannot tell", row, protocol=protocol, judge=lambda prompt: "Failed to obtain answer via API.")
+            failed = benchmark.judgment(
+                "I cannot tell",
+                row,
+                protocol=protocol,
+                judge=lambda prompt: "Failed to obtain answer via API.",
+            )
             assert (alone.score, alone.parsed) == (failed.score, failed.parsed)

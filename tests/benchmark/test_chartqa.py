@@ -23,12 +23,31 @@ from g2rpo.benchmark.chartqa import ChartQA
     ],
 )
 def test_relaxed_accuracy_by_protocol(text: str, gold: str, expected: list[int]) -> None:
-    assert [ChartQA().score(text, {"answer": gold}, protocol=protocol) for protocol in ("paper", "robust")] == expected
+    assert [
+        ChartQA().score(text, {"answer": gold}, protocol=protocol)
+        for protocol in ("paper", "robust")
+    ] == expected
 
 
 def test_rows_of_three_sources() -> None:
-    hub = ChartQA().row({"type": "human_test", "question": "How many?", "answer": "14", "image": "a.png"})
-    other = ChartQA().row({"query": "How many?", "label": ["14"], "human_or_machine": 1, "image": "a.png"})
-    table = ChartQA().row({"index": 3, "question": "How many?", "answer": 14.0, "split": "test_human", "image": "a.png"})
+    hub = ChartQA().row(
+        {"type": "human_test", "question": "How many?", "answer": "14", "image": "a.png"}
+    )
+    other = ChartQA().row(
+        {"query": "How many?", "label": ["14"], "human_or_machine": 1, "image": "a.png"}
+    )
+    table = ChartQA().row(
+        {
+            "index": 3,
+            "question": "How many?",
+            "answer": 14.0,
+            "split": "test_human",
+            "image": "a.png",
+        }
+    )
     assert [row["answer"] for row in (hub, other, table)] == ["14"] * 3
-    assert [ChartQA().subscores(row) for row in (hub, other, table)] == [["split/human"], ["split/augmented"], ["split/human"]]
+    assert [ChartQA().subscores(row) for row in (hub, other, table)] == [
+        ["split/human"],
+        ["split/augmented"],
+        ["split/human"],
+    ]

@@ -19,12 +19,18 @@ ROW = {"answer": "(b)", "inst_category": 1}
     ],
 )
 def test_the_judge_must_answer_in_json(reply: str, paper: int, robust: int) -> None:
-    scores = [CharXivRQ().score("panel c", ROW, protocol=protocol, judge=lambda prompt: reply) for protocol in ("paper", "robust")]
+    scores = [
+        CharXivRQ().score("panel c", ROW, protocol=protocol, judge=lambda prompt: reply)
+        for protocol in ("paper", "robust")
+    ]
     assert scores == [paper, robust]
 
 
 def test_without_a_judge_only_robust_can_tell() -> None:
-    assert [CharXivRQ().judgment("b", ROW, protocol=protocol).parsed for protocol in ("paper", "official", "robust")] == [
+    assert [
+        CharXivRQ().judgment("b", ROW, protocol=protocol).parsed
+        for protocol in ("paper", "official", "robust")
+    ] == [
         False,
         False,
         True,
@@ -45,17 +51,33 @@ def test_without_a_judge_only_robust_can_tell() -> None:
         ("The difference is 12.", "12", 4, 1),
     ],
 )
-def test_numbers_are_compared_exactly_and_terms_in_any_order(text: str, gold: str, kind: int, score: int) -> None:
-    assert CharXivRQ().score(text, {"answer": gold, "inst_category": kind}, protocol="robust") == score
+def test_numbers_are_compared_exactly_and_terms_in_any_order(
+    text: str, gold: str, kind: int, score: int
+) -> None:
+    assert (
+        CharXivRQ().score(text, {"answer": gold, "inst_category": kind}, protocol="robust") == score
+    )
 
 
 def test_the_prompt_asks_for_the_decimals_of_the_gold_answer() -> None:
-    record = {"figure_id": 7, "query": "How much?", "answer": "1.25", "inst_category": 4, "qa_source": 3, "image": "a.png"}
+    record = {
+        "figure_id": 7,
+        "query": "How much?",
+        "answer": "1.25",
+        "inst_category": 4,
+        "qa_source": 3,
+        "image": "a.png",
+    }
     row = CharXivRQ().row(record)
-    assert CharXivRQ().prompt(row).text == "How much?\n* Your final answer must be a number with 2 decimal places."
+    assert (
+        CharXivRQ().prompt(row).text
+        == "How much?\n* Your final answer must be a number with 2 decimal places."
+    )
     assert CharXivRQ().subscores(row) == ["inst_category/number_in_general", "qa_source/human"]
 
 
 def test_an_answer_of_the_test_split_is_refused() -> None:
-    with pytest.raises(ValueError, match="charxiv_rq, record 7: column reasoning_a or answer is missing"):
+    with pytest.raises(
+        ValueError, match="charxiv_rq, record 7: column reasoning_a or answer is missing"
+    ):
         CharXivRQ().row({"figure_id": 7, "reasoning_q": "How much?", "reasoning_a": None})

@@ -16,12 +16,19 @@ def _png() -> bytes:
 
 def test_the_word_none_is_an_answer_and_nan_is_missing() -> None:
     assert needed("mmmu", {"index": 4, "answer": "None"}, "answer") == "None"
-    with pytest.raises(ValueError, match=r"mmmu, record 4: column answer is missing or empty.*without turning words such as None"):
+    with pytest.raises(
+        ValueError,
+        match=r"mmmu, record 4: column answer is missing or empty.*without turning words such as None",
+    ):
         needed("mmmu", {"index": 4, "answer": math.nan}, "answer")
 
 
 def test_options_come_from_letters_or_from_a_list() -> None:
-    assert choices_of({"A": "x", "B": 2.0, "C": "None", "D": math.nan, "E": None}) == {"A": "x", "B": "2", "C": "None"}
+    assert choices_of({"A": "x", "B": 2.0, "C": "None", "D": math.nan, "E": None}) == {
+        "A": "x",
+        "B": "2",
+        "C": "None",
+    }
     assert choices_of({"answer_options": ["door", "cart"]}) == {"A": "door", "B": "cart"}
     assert choices_of({"options": "[]"}) == {}
 
@@ -33,17 +40,30 @@ def test_a_text_that_is_no_list_of_constants_is_none(cell: str) -> None:
 
 def test_images_come_as_pictures_bytes_base64_dicts_and_paths() -> None:
     text = base64.b64encode(_png()).decode()
-    sources = [Image.new("RGB", (5, 3)), _png(), text, {"bytes": _png(), "path": None}, str([text]), [text]]
+    sources = [
+        Image.new("RGB", (5, 3)),
+        _png(),
+        text,
+        {"bytes": _png(), "path": None},
+        str([text]),
+        [text],
+    ]
     assert [images_of({"image": source})[0].size for source in sources] == [(5, 3)] * 6
     assert images_of({"image": "images/1.png"}) == ["images/1.png"]
     assert images_of({"image": "/9j/photo.jpg"}) == ["/9j/photo.jpg"]
     assert images_of({"image": math.nan, "image_path": "['a.png', 'b.png']"}) == ["a.png", "b.png"]
-    with pytest.raises(ValueError, match="column image: expected an image, base64 or a path, got int"):
+    with pytest.raises(
+        ValueError, match="column image: expected an image, base64 or a path, got int"
+    ):
         images_of({"image": 7})
 
 
-def test_a_record_without_an_id_has_the_same_one_every_time_and_another_picture_another_one() -> None:
-    red, blue = ({"question": "what?", "image": Image.new("RGB", (5, 3), color)} for color in ("red", "blue"))
+def test_a_record_without_an_id_has_the_same_one_every_time_and_another_picture_another_one() -> (
+    None
+):
+    red, blue = (
+        {"question": "what?", "image": Image.new("RGB", (5, 3), color)} for color in ("red", "blue")
+    )
     assert identity(red) == identity(dict(red)) != identity(blue)
     assert identity({"index": 7.0}) == "7"
 

@@ -19,15 +19,22 @@ OBJECTS = {"A": "garage door", "B": "cabinet", "C": "table", "D": "cart"}
         ("final answer: b", "B", [1, 1]),
     ],
 )
-def test_tagged_words_are_read_by_their_first_letter_under_paper(text: str, gold: str, expected: list[int]) -> None:
+def test_tagged_words_are_read_by_their_first_letter_under_paper(
+    text: str, gold: str, expected: list[int]
+) -> None:
     row = {"answer": gold, "choices": OBJECTS}
-    assert [EmbSpatial().score(text, row, protocol=protocol) for protocol in ("paper", "robust")] == expected
+    assert [
+        EmbSpatial().score(text, row, protocol=protocol) for protocol in ("paper", "robust")
+    ] == expected
 
 
 def test_a_judge_grades_and_the_rules_stand_in_for_it() -> None:
     row = {"answer": "D", "choices": OBJECTS}
     assert EmbSpatial().judgment("the cart", row, judge=lambda prompt: "A").by == "judge"
-    assert [EmbSpatial().score("D", row, judge=lambda prompt, reply=reply: reply) for reply in ("A", "B, cabinet", "C", "Absolutely")] == [
+    assert [
+        EmbSpatial().score("D", row, judge=lambda prompt, reply=reply: reply)
+        for reply in ("A", "B, cabinet", "C", "Absolutely")
+    ] == [
         1,
         0,
         0,

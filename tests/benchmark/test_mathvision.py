@@ -27,14 +27,27 @@ OPTIONS = {"answer": "B", "choices": ["49", "70", "75", "105", "150"]}
     ],
 )
 def test_free_answers_by_protocol(text: str, gold: str, expected: list[int]) -> None:
-    assert [MathVision().score(text, {"answer": gold}, protocol=protocol) for protocol in ("paper", "official", "robust")] == expected
+    assert [
+        MathVision().score(text, {"answer": gold}, protocol=protocol)
+        for protocol in ("paper", "official", "robust")
+    ] == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("(B)", [1, 1, 1]), ("70", [1, 1, 1]), ("b", [0, 1, 1]), ("Answer: B", [1, 0, 1]), ("105", [0, 0, 0])]
+    ("text", "expected"),
+    [
+        ("(B)", [1, 1, 1]),
+        ("70", [1, 1, 1]),
+        ("b", [0, 1, 1]),
+        ("Answer: B", [1, 0, 1]),
+        ("105", [0, 0, 0]),
+    ],
 )
 def test_options_by_protocol(text: str, expected: list[int]) -> None:
-    assert [MathVision().score(text, OPTIONS, protocol=protocol) for protocol in ("paper", "official", "robust")] == expected
+    assert [
+        MathVision().score(text, OPTIONS, protocol=protocol)
+        for protocol in ("paper", "official", "robust")
+    ] == expected
 
 
 def test_a_judge_only_extracts() -> None:
@@ -44,7 +57,13 @@ def test_a_judge_only_extracts() -> None:
 
 
 def test_options_are_asked_unless_they_are_in_the_picture() -> None:
-    row = {"id": "1", "question": "Which?\n<image1>", "images": ["a.png"], "answer": "B", "choices": ["red", "blue"]}
+    row = {
+        "id": "1",
+        "question": "Which?\n<image1>",
+        "images": ["a.png"],
+        "answer": "B",
+        "choices": ["red", "blue"],
+    }
     assert MathVision().prompt(row).text == "Which?\n<image1>\n(A) red\n(B) blue"
     assert MathVision().prompt({**row, "choices": ["A", "B"]}).text == "Which?\n<image1>"
 
@@ -52,7 +71,11 @@ def test_options_are_asked_unless_they_are_in_the_picture() -> None:
 @pytest.mark.skipif(not FIXTURE.is_file(), reason="no ../shared/fixtures beside the repository")
 def test_every_real_row_is_met_by_its_own_gold_answer() -> None:
     rows = [MathVision().row(record) for record in json.loads(FIXTURE.read_text())]
-    missed = [row["id"] for row in rows if MathVision().score(rf"\boxed{{{row['answer']}}}", row, protocol="robust") != 1]
+    missed = [
+        row["id"]
+        for row in rows
+        if MathVision().score(rf"\boxed{{{row['answer']}}}", row, protocol="robust") != 1
+    ]
     assert missed == []
     assert all(row["images"] and row["category"] for row in rows)
 

@@ -18,12 +18,32 @@ def test_a_question_counts_only_if_every_pass_is_right() -> None:
 
 
 def test_passes_of_a_question_share_a_group() -> None:
-    assert [MMBench().group(row) for row in [*PASSES, {"id": "1000242"}]] == ["241", "241", "241", "242"]
+    assert [MMBench().group(row) for row in [*PASSES, {"id": "1000242"}]] == [
+        "241",
+        "241",
+        "241",
+        "242",
+    ]
 
 
 def test_the_row_of_a_pass_keeps_its_own_options_and_answer() -> None:
-    record = {"index": 1000241.0, "question": "What?", "hint": float("nan"), "A": "owl", "B": "cat", "C": float("nan"), "answer": "B"}
-    row = MMBench().row({**record, "l2-category": "logic_reasoning", "category": "future_prediction", "image": "a.png"})
+    record = {
+        "index": 1000241.0,
+        "question": "What?",
+        "hint": float("nan"),
+        "A": "owl",
+        "B": "cat",
+        "C": float("nan"),
+        "answer": "B",
+    }
+    row = MMBench().row(
+        {
+            **record,
+            "l2-category": "logic_reasoning",
+            "category": "future_prediction",
+            "image": "a.png",
+        }
+    )
     assert (row["id"], row["answer"], row["choices"]) == ("1000241", "B", {"A": "owl", "B": "cat"})
     assert "hint" not in row
     assert list(MMBench().subscores(row)) == ["l2_category/lr", "category/future_prediction"]

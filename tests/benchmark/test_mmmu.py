@@ -6,7 +6,9 @@ OPEN = {"question_type": "open"}
 
 
 def _scores(text: str, row: dict[str, object]) -> list[float]:
-    return [MMMU().score(text, row, protocol=protocol) for protocol in ("paper", "official", "robust")]
+    return [
+        MMMU().score(text, row, protocol=protocol) for protocol in ("paper", "official", "robust")
+    ]
 
 
 def test_a_hidden_option_is_met_by_parts_of_a_number_and_by_amperes() -> None:
@@ -33,14 +35,25 @@ def test_where_the_official_parser_would_draw_it_reads_nothing() -> None:
 
 
 def test_a_row_of_the_hub() -> None:
-    record = {"id": "validation_Basic_Medical_Science_10", "question": "<image 2>?", "options": "['a', 'None']", "answer": "B"}
+    record = {
+        "id": "validation_Basic_Medical_Science_10",
+        "question": "<image 2>?",
+        "options": "['a', 'None']",
+        "answer": "B",
+    }
     row = MMMU().row({**record, "image_1": "1.png", "image_2": "2.png", "image_3": None})
-    assert (row["choices"], row["answer"], row["images"]) == ({"A": "a", "B": "None"}, "B", ["1.png", "2.png"])
+    assert (row["choices"], row["answer"], row["images"]) == (
+        {"A": "a", "B": "None"},
+        "B",
+        ["1.png", "2.png"],
+    )
     assert MMMU().subscores(row) == ["l2_category/basic_medical_science"]
     assert (
         MMMU()
         .prompt(row, protocol="official")
-        .text.endswith("(B) None\n\nAnswer with the option's letter from the given choices directly.")
+        .text.endswith(
+            "(B) None\n\nAnswer with the option's letter from the given choices directly."
+        )
     )
 
 
@@ -54,7 +67,11 @@ def test_an_open_row_of_the_table_has_no_options_and_may_have_several_answers() 
         "image": "a.png",
     }
     row = MMMU().row(record)
-    assert (row["answer"], row["question_type"], MMMU().type_of(row)) == (["24/7", "3.429"], "open", "open ended")
+    assert (row["answer"], row["question_type"], MMMU().type_of(row)) == (
+        ["24/7", "3.429"],
+        "open",
+        "open ended",
+    )
     assert MMMU().prompt(row).text == "Question: How much?\n"
 
 

@@ -37,15 +37,24 @@ def _scores(text: str, answer: str) -> list[float]:
         ("[0.5, 0.5]", LEANING, 0, 1, 1),
     ],
 )
-def test_three_protocols(text: str, answer: str, paper: float, official: float, robust: float) -> None:
+def test_three_protocols(
+    text: str, answer: str, paper: float, official: float, robust: float
+) -> None:
     assert _scores(text, answer) == [paper, official, robust]
 
 
 @pytest.fixture
 def record() -> dict[str, Any]:
     question = "Point in the free space left of the box. Your answer should be a list of tuples."
-    return {"category": "context", "question": question, "answer": LEANING, "img": Image.new("RGB", (8, 6)), "depth_image": None,
-            "mask": None, "index": 4}  # fmt: skip
+    return {
+        "category": "context",
+        "question": question,
+        "answer": LEANING,
+        "img": Image.new("RGB", (8, 6)),
+        "depth_image": None,
+        "mask": None,
+        "index": 4,
+    }
 
 
 def test_a_record_of_the_hub_becomes_a_row(record: dict[str, Any]) -> None:
@@ -53,8 +62,17 @@ def test_a_record_of_the_hub_becomes_a_row(record: dict[str, Any]) -> None:
     assert (row["id"], row["binary"], row["width"], row["height"]) == ("context/4", False, 8, 6)
     assert robospatial.subscores(row) == ["category/context"]
     assert robospatial.prompt(row, protocol="official").text == record["question"]
-    assert robospatial.prompt(row).text.startswith("Point in the free space left of the box.\n\nOutput the point")
-    binary = robospatial.row(record | {"answer": "Yes", "category": "compatibility", "question": "Does it fit? Answer yes or no."})
+    assert robospatial.prompt(row).text.startswith(
+        "Point in the free space left of the box.\n\nOutput the point"
+    )
+    binary = robospatial.row(
+        record
+        | {
+            "answer": "Yes",
+            "category": "compatibility",
+            "question": "Does it fit? Answer yes or no.",
+        }
+    )
     assert (binary["answer"], binary["binary"]) == ("yes", True)
     assert robospatial.prompt(binary).text == "Does it fit? Answer yes or no."
 
@@ -65,8 +83,12 @@ def test_a_missing_column_is_named(column: str, record: dict[str, Any]) -> None:
         robospatial.row(record | {column: None})
 
 
-@pytest.mark.parametrize("answer", ["maybe", "[(0.1, 0.2), (0.3, 0.4)]", "[(0.1, 0.2), (0.3, 0.4), 5]", "exit()"])
-def test_an_answer_that_is_neither_yes_nor_a_polygon_is_refused(answer: str, record: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "answer", ["maybe", "[(0.1, 0.2), (0.3, 0.4)]", "[(0.1, 0.2), (0.3, 0.4), 5]", "exit()"]
+)
+def test_an_answer_that_is_neither_yes_nor_a_polygon_is_refused(
+    answer: str, record: dict[str, Any]
+) -> None:
     with pytest.raises(ValueError, match="expected yes, no or a list of at least three"):
         robospatial.row(record | {"answer": answer})
 
@@ -74,6 +96,11 @@ def test_an_answer_that_is_neither_yes_nor_a_polygon_is_refused(answer: str, rec
 def test_real_records_become_rows(shared: Path) -> None:
     folder = shared / "fixtures" / "robospatial"
     records = json.loads((folder / "rows_synthetic.json").read_text())
-    rows = [robospatial.row(record | {"img": folder / record["img"], "index": n}) for n, record in enumerate(records)]
+    rows = [
+        robospatial.row(record | {"img": folder / record["img"], "index": n})
+        for n, record in enumerate(records)
+    ]
     assert [row["binary"] for row in rows] == [False, True, True]
-    assert [robospatial.score("(0.2, 0.5)", rows[0], protocol=protocol) for protocol in PROTOCOLS] == [1, 1, 1]
+    assert [
+        robospatial.score("(0.2, 0.5)", rows[0], protocol=protocol) for protocol in PROTOCOLS
+    ] == [1, 1, 1]

@@ -17,11 +17,19 @@ def g2rpo(
     *words: str, cwd: Path, program: tuple[str, ...] = (sys.executable, "-m", "g2rpo"), **env: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*program, *words], cwd=cwd, env=os.environ | env, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        [*program, *words],
+        cwd=cwd,
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
     )
 
 
-def test_help_names_every_program_and_every_program_has_a_script(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_program_and_every_program_has_a_script(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     main([])
     shown = capsys.readouterr().out
     assert [name for name in (*PROGRAMS, "report", "sweep") if f"\n  {name} " not in shown] == []
@@ -30,16 +38,22 @@ def test_help_names_every_program_and_every_program_has_a_script(capsys: pytest.
 
 
 def test_an_unknown_program_is_answered_with_the_programs() -> None:
-    with pytest.raises(SystemExit, match=r"unknown program 'trian'; expected one of: train, evaluate, .*sweep"):
+    with pytest.raises(
+        SystemExit, match=r"unknown program 'trian'; expected one of: train, evaluate, .*sweep"
+    ):
         main(["trian"])
-    with pytest.raises(SystemExit, match=r"unknown sweep 'advantages'; expected one of: advantage_ablation, "):
+    with pytest.raises(
+        SystemExit, match=r"unknown sweep 'advantages'; expected one of: advantage_ablation, "
+    ):
         main(["sweep", "advantages"])
 
 
 def test_sweeps_are_listed_with_their_questions(capsys: pytest.CaptureFixture[str]) -> None:
     main(["sweep"])
     shown = capsys.readouterr().out
-    assert [file.stem for file in (ROOT / "sweeps").glob("*.yaml") if f"  {file.stem} " not in shown] == []
+    assert [
+        file.stem for file in (ROOT / "sweeps").glob("*.yaml") if f"  {file.stem} " not in shown
+    ] == []
     assert "Which advantage estimator?" in shown
 
 
@@ -74,27 +88,61 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if built.returncode:
         pytest.skip(f"no wheel can be built here: {built.stderr[-200:]}")
     (wheel,) = folder.glob("*.whl")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True
+    )
     (site,) = (folder / "venv" / "lib").glob("python*/site-packages")
-    subprocess.run([*pip, "--python", str(folder / "venv"), "install", "--no-deps", "--no-index", str(wheel)], check=True)
+    subprocess.run(
+        [*pip, "--python", str(folder / "venv"), "install", "--no-deps", "--no-index", str(wheel)],
+        check=True,
+    )
     (libraries,) = {path for path in sys.path if path.endswith("site-packages")}
-    # a plain path entry: the .pth files of that folder, an editable g2rpo among them, are not followed
+    # a plain path entry: the .pth files of that folder, an editable g2rpo among them, are not
+    # followed
     (site / "libraries.pth").write_text(f"{libraries}\n")
     return folder / "venv" / "bin"
 
 
 @pytest.mark.slow
-def test_the_wheel_brings_the_programs_their_configuration_and_the_sweeps(installed: Path, tmp_path: Path) -> None:
+def test_the_wheel_brings_the_programs_their_configuration_and_the_sweeps(
+    installed: Path, tmp_path: Path
+) -> None:
     program = (str(installed / "g2rpo"),)
     help_ = g2rpo("--help", cwd=tmp_path, program=program, PYTHONPATH="")
     assert help_.returncode == 0, help_.stderr
     assert "g2rpo <program>" in help_.stdout
-    small = ["trainer.max_steps=1", "batch.prompts_per_step=2", "batch.group_size=2", "heldout.prompts_per_task=1", "rollout.max_new_tokens=16"]
-    done = g2rpo("train", "experiment=smoke", *small, "filter=none", "hydra.run.dir=run", cwd=tmp_path, program=program, PYTHONPATH="")
+    small = [
+        "trainer.max_steps=1",
+        "batch.prompts_per_step=2",
+        "batch.group_size=2",
+        "heldout.prompts_per_task=1",
+        "rollout.max_new_tokens=16",
+    ]
+    done = g2rpo(
+        "train",
+        "experiment=smoke",
+        *small,
+        "filter=none",
+        "hydra.run.dir=run",
+        cwd=tmp_path,
+        program=program,
+        PYTHONPATH="",
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 1
-    sweep = ["advantage_ablation", "advantage=grpo,g2rpo", "seed=0", *small, "filter=none", "gradient_conflict=none", "hydra.sweep.dir=sweep"]
+    sweep = [
+        "advantage_ablation",
+        "advantage=grpo,g2rpo",
+        "seed=0",
+        *small,
+        "filter=none",
+        "gradient_conflict=none",
+        "hydra.sweep.dir=sweep",
+    ]
     done = g2rpo("sweep", *sweep, cwd=tmp_path, program=program, PYTHONPATH="")
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "sweep").glob("*/summary.json"))) == 2
-    assert g2rpo("report", "sweep", cwd=tmp_path, program=program, PYTHONPATH="").stdout.strip() == "sweep/sweep.html"
+    assert (
+        g2rpo("report", "sweep", cwd=tmp_path, program=program, PYTHONPATH="").stdout.strip()
+        == "sweep/sweep.html"
+    )

@@ -21,7 +21,9 @@ def scores(math: float, chart: float) -> dict[str, float]:
     return {"macro": (math + chart) / 2, "math": math, "chart": chart}
 
 
-def test_a_finished_run_ends_with_its_scores_the_command_that_evaluates_it_and_the_page(tmp_path: Path) -> None:
+def test_a_finished_run_ends_with_its_scores_the_command_that_evaluates_it_and_the_page(
+    tmp_path: Path,
+) -> None:
     summary = {
         "heldout": {"before": scores(0.25, 0.5), "after": scores(0.5, 0.75)},
         "heldout_greedy": {"before": scores(0.125, 0.375), "after": scores(0.625, 0.875)},
@@ -34,17 +36,23 @@ def test_a_finished_run_ends_with_its_scores_the_command_that_evaluates_it_and_t
     assert cells["math"] == ["0.250", "0.500", "0.125", "0.625"]
     assert cells["chart"] == ["0.500", "0.750", "0.375", "0.875"]
     assert cells["mean"] == ["0.375", "0.625", "0.250", "0.750"]
-    assert lines[-2].endswith(f"evaluate.py model=folder model.path={tmp_path / 'checkpoints' / 'final'}")
+    assert lines[-2].endswith(
+        f"evaluate.py model=folder model.path={tmp_path / 'checkpoints' / 'final'}"
+    )
     assert lines[-1] == f"report: {tmp_path / 'report.html'}"
 
 
-def test_a_run_without_held_out_prompts_has_no_table_and_an_unfinished_one_says_nothing(tmp_path: Path) -> None:
+def test_a_run_without_held_out_prompts_has_no_table_and_an_unfinished_one_says_nothing(
+    tmp_path: Path,
+) -> None:
     assert told(tmp_path) == []
     (tmp_path / "summary.json").write_text(json.dumps({"heldout": {"before": {}, "after": {}}}))
     assert told(tmp_path) == []
 
 
-def test_a_run_that_stopped_says_how_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_stopped_says_how_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train.py", "advantage=grpo", "hydra.run.dir=run"])
     assert resume_line(tmp_path / "run") is None

@@ -13,7 +13,9 @@ def failing(folder: Path) -> None:
         raise ValueError("batch.group_size: too small")
 
 
-def test_each_process_has_an_error_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_process_has_an_error_file_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
     with pytest.raises(SystemExit) as ended:
         failing(tmp_path)
@@ -23,7 +25,9 @@ def test_each_process_has_an_error_file_of_its_own(tmp_path: Path, monkeypatch: 
 
 
 def test_the_key_of_an_error_stands_before_its_cause() -> None:
-    assert sentence(ValueError("Missing\n    full_key: a.b\n    object_type=dict")) == "a.b: Missing"
+    assert (
+        sentence(ValueError("Missing\n    full_key: a.b\n    object_type=dict")) == "a.b: Missing"
+    )
 
 
 def test_a_persons_own_wish_for_tracebacks_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

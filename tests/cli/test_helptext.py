@@ -22,7 +22,12 @@ PROGRAMS = ("train", "evaluate", "preview", "estimate", "pilot", "rescore")
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_help_fits_two_screens_and_comes_at_once(name: str) -> None:
     begun = time.monotonic()
-    done = subprocess.run([sys.executable, str(ROOT / f"{name}.py"), "--help"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / f"{name}.py"), "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert time.monotonic() - begun < 3
     lines = done.stdout.splitlines()
     assert len(lines) <= 80
@@ -34,22 +39,36 @@ def test_help_fits_two_screens_and_comes_at_once(name: str) -> None:
 def test_help_names_every_choice_of_every_group_and_the_keys_of_its_own_program() -> None:
     text = help_text("rescore")
     names = {file.stem for file in CONF.glob("*/*.yaml") if not file.stem.startswith("_")}
-    names -= {file.stem for group in ("stages", "template", "judge") for file in (CONF / group).glob("*.yaml")}
+    names -= {
+        file.stem
+        for group in ("stages", "template", "judge")
+        for file in (CONF / group).glob("*.yaml")
+    }
     assert [name for name in sorted(names) if name not in text] == []
     assert "source: ???" in text
     assert "source: ???" not in help_text("config")
 
 
-def test_help_shows_the_numbers_that_the_default_configuration_composes_to(composed: Callable[..., Any]) -> None:
+def test_help_shows_the_numbers_that_the_default_configuration_composes_to(
+    composed: Callable[..., Any],
+) -> None:
     cfg = composed("run_dir=x")
-    shown = dict(re.findall(r"^  (\S+) +(\S+)", help_text("config").partition("Numbers:")[2], flags=re.MULTILINE))
+    shown = dict(
+        re.findall(
+            r"^  (\S+) +(\S+)", help_text("config").partition("Numbers:")[2], flags=re.MULTILINE
+        )
+    )
     for group, key in NUMBERS:
         name = f"{group}.{key}" if group else key
         if not shown[name].startswith("$"):
-            assert yaml.safe_load(shown[name]) == OmegaConf.select(cfg, name) or float(shown[name]) == OmegaConf.select(cfg, name)
+            assert yaml.safe_load(shown[name]) == OmegaConf.select(cfg, name) or float(
+                shown[name]
+            ) == OmegaConf.select(cfg, name)
 
 
-def test_help_lists_the_choices_of_a_folder_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_lists_the_choices_of_a_folder_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "advantage").mkdir()
     (tmp_path / "advantage" / "median.yaml").write_text("# Theirs.\n")
     for words in (["-cd", str(tmp_path)], [f"--config-dir={tmp_path}"]):

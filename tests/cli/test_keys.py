@@ -1,4 +1,6 @@
-"""Keys that do not exist: the usual names of other tools, typing errors, and keys that nothing would read."""
+"""Keys that do not exist: the usual names of other tools, typing errors, and keys that nothing
+would read.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -40,9 +42,16 @@ def test_the_nearest_key_is_the_one_that_is_meant(typed: str, ours: str, known: 
     assert nearest(typed, known)[0] == ours
 
 
-def test_every_usual_name_leads_to_a_key_or_a_choice_that_exists(known: list[str], composed: Callable[..., Any]) -> None:
+def test_every_usual_name_leads_to_a_key_or_a_choice_that_exists(
+    known: list[str], composed: Callable[..., Any]
+) -> None:
     rich = set(known) | {"hydra.run.dir", "trainer.num_nodes"}
-    rich |= set(known_keys("config", ["model=folder", "data=jsonl", "rollout=vllm", "model/adapter=lora", "shaping=full"]))
+    rich |= set(
+        known_keys(
+            "config",
+            ["model=folder", "data=jsonl", "rollout=vllm", "model/adapter=lora", "shaping=full"],
+        )
+    )
     rich |= set(known_keys("config", ["data=hub"]))
     assert [ours for ours in USUAL_NAMES.values() if "=" not in ours and ours not in rich] == []
     for ours in {ours for ours in USUAL_NAMES.values() if "=" in ours}:
@@ -63,14 +72,22 @@ def test_a_key_like_no_other_is_answered_with_where_to_look(known: list[str]) ->
 
 
 def noted(*overrides: str, **choices: str) -> Any:
-    return OmegaConf.create({"overrides": {"task": list(overrides)}, "runtime": {"choices": {"model": "tiny", **choices}}})
+    return OmegaConf.create(
+        {
+            "overrides": {"task": list(overrides)},
+            "runtime": {"choices": {"model": "tiny", **choices}},
+        }
+    )
 
 
 @pytest.mark.parametrize(
     ("override", "words"),
     [
         ("+lr=3", r"\+lr=3: nothing reads the key 'lr' at the top; did you mean optimizer.lr=3\?"),
-        ("++max_steps=9", "nothing reads the key 'max_steps' at the top; did you mean trainer.max_steps=9"),
+        (
+            "++max_steps=9",
+            "nothing reads the key 'max_steps' at the top; did you mean trainer.max_steps=9",
+        ),
         ("+traner.max_steps=9", "nothing reads the key 'traner' at the top"),
     ],
 )
@@ -80,12 +97,21 @@ def test_a_key_added_at_the_top_is_refused(override: str, words: str) -> None:
 
 
 def test_what_plus_may_add_passes() -> None:
-    mounted = noted("+benchmark@probe=mmmu", "probe.x=1", "+probe.y=2", "+trainer.max_time=1", "seed=3", **{"benchmark@probe": "mmmu"})
+    mounted = noted(
+        "+benchmark@probe=mmmu",
+        "probe.x=1",
+        "+probe.y=2",
+        "+trainer.max_time=1",
+        "seed=3",
+        **{"benchmark@probe": "mmmu"},
+    )
     refuse_added(mounted)
     refuse_added(noted("+row=base", row="base"))
     refuse_added(noted("+experiment=smoke", experiment="smoke"))
 
 
 def test_missing_keys_are_named_with_what_to_add(composed: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match=r"^model\.path: this key has no default; add model\.path=\.\.\.$"):
+    with pytest.raises(
+        ValueError, match=r"^model\.path: this key has no default; add model\.path=\.\.\.$"
+    ):
         refuse_missing(composed("model=folder", "run_dir=x"))

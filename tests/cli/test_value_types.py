@@ -13,7 +13,8 @@ CONF = Path(__file__).parents[2] / "conf"
 CHOICES = [
     f"{file.parent.relative_to(CONF)}={file.stem}"
     for file in sorted(CONF.rglob("*/*.yaml"))
-    if not file.stem.startswith("_") and file.parent.name not in ("template", "judge", "stages", "rows", "benchmark")
+    if not file.stem.startswith("_")
+    and file.parent.name not in ("template", "judge", "stages", "rows", "benchmark")
 ]
 
 
@@ -22,7 +23,10 @@ CHOICES = [
     [
         ("batch.group_size=abc", "batch.group_size: expected a whole number, got 'abc'"),
         ("batch.group_size=8.5", "batch.group_size: expected a whole number, got 8.5"),
-        ("reward_workers.workers=true", "reward_workers.workers: expected a whole number, got True"),
+        (
+            "reward_workers.workers=true",
+            "reward_workers.workers: expected a whole number, got True",
+        ),
         ("optimizer.lr=fast", "optimizer.lr: expected a number, got 'fast'"),
         ("seed=1.5", "seed: expected a whole number, got 1.5"),
         ("loss.dual_clip=[3]", "loss.dual_clip: expected a number or null, got [3]"),
@@ -30,22 +34,30 @@ CHOICES = [
         ("eval.batch_rows=many", "eval.batch_rows: expected a whole number, got 'many'"),
     ],
 )
-def test_a_value_of_the_wrong_type_is_refused_with_its_key(override: str, words: str, composed: Callable[..., Any]) -> None:
+def test_a_value_of_the_wrong_type_is_refused_with_its_key(
+    override: str, words: str, composed: Callable[..., Any]
+) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
         refuse_wrong_types(composed(override, "run_dir=x"))
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_every_choice_has_values_that_its_constructors_take(choice: str, composed: Callable[..., Any]) -> None:
+def test_every_choice_has_values_that_its_constructors_take(
+    choice: str, composed: Callable[..., Any]
+) -> None:
     refuse_wrong_types(composed(choice, "run_dir=x"))
 
 
 @pytest.mark.parametrize("program", ["preview", "estimate", "pilot", "rescore", "cold_start"])
-def test_every_program_starts_with_values_that_its_constructors_take(program: str, composed: Callable[..., Any]) -> None:
+def test_every_program_starts_with_values_that_its_constructors_take(
+    program: str, composed: Callable[..., Any]
+) -> None:
     refuse_wrong_types(composed("run_dir=x", config=program))
 
 
 def test_annotations_are_found_without_an_import_also_inherited_ones() -> None:
-    assert in_words(arguments("g2rpo.training.batch_plan.BatchPlan")["group_size"]) == "a whole number"
+    assert (
+        in_words(arguments("g2rpo.training.batch_plan.BatchPlan")["group_size"]) == "a whole number"
+    )
     assert "kl_coef" in arguments("g2rpo.algorithm.loss.clip.ClipLoss")
     assert arguments("torch.optim.AdamW") == arguments("g2rpo.no.such.Thing") == {}

@@ -7,15 +7,23 @@ import datasets
 from g2rpo.data.arrow_rows import records_of
 
 FEATURES = datasets.Features(
-    text=datasets.Value("string"), one=datasets.Image(decode=False), many=datasets.List(datasets.Image(decode=False)),
-    raw=datasets.Value("binary"), said=datasets.List({"role": datasets.Value("string"), "content": datasets.Value("string")}),
-)  # fmt: skip
+    text=datasets.Value("string"),
+    one=datasets.Image(decode=False),
+    many=datasets.List(datasets.Image(decode=False)),
+    raw=datasets.Value("binary"),
+    said=datasets.List({"role": datasets.Value("string"), "content": datasets.Value("string")}),
+)
 ROWS: list[dict[str, Any]] = [
-    {"text": "a", "one": {"bytes": b"12", "path": None}, "many": [{"bytes": b"", "path": "p"}, {"bytes": b"123", "path": None}],
-     "raw": b"1", "said": [{"role": "user", "content": "hi"}]},
+    {
+        "text": "a",
+        "one": {"bytes": b"12", "path": None},
+        "many": [{"bytes": b"", "path": "p"}, {"bytes": b"123", "path": None}],
+        "raw": b"1",
+        "said": [{"role": "user", "content": "hi"}],
+    },
     {"text": None, "one": None, "many": [], "raw": b"", "said": []},
     {"text": "c", "one": {"bytes": None, "path": "q"}, "many": None, "raw": None, "said": None},
-]  # fmt: skip
+]
 
 
 def short(value: Any) -> Any:

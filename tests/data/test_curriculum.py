@@ -9,7 +9,9 @@ def test_a_prompt_rests_for_whole_epochs_after_an_easy_or_a_hard_group() -> None
     rates = PassRate(low=0.1, high=0.9, hard_epochs=1, easy_epochs=3)
     for index, accuracy in enumerate([0.1, 0.5, 0.9]):
         rates.observe("math", index, 4, accuracy)
-    admitted = {epoch: [rates.admits("math", index, epoch) for index in range(3)] for epoch in range(5, 10)}
+    admitted = {
+        epoch: [rates.admits("math", index, epoch) for index in range(3)] for epoch in range(5, 10)
+    }
     assert admitted == {
         5: [False, True, False],
         6: [True, True, False],
@@ -38,7 +40,10 @@ def test_memory_survives_a_checkpoint() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"low": 0.9, "high": 0.1}, "expected 0 <= low < high <= 1"), ({"easy_epochs": -1}, r"curriculum\.easy_epochs: .* got -1")],
+    [
+        ({"low": 0.9, "high": 0.1}, "expected 0 <= low < high <= 1"),
+        ({"easy_epochs": -1}, r"curriculum\.easy_epochs: .* got -1"),
+    ],
 )
 def test_bounds_that_make_no_sense_are_refused(options: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):

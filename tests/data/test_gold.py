@@ -26,7 +26,9 @@ def test_golds_are_texts_numbers_or_lists_of_them(row: dict[str, Any], golds: li
 
 
 def test_boxes_are_json_and_no_alternatives() -> None:
-    assert read_golds({"answer": {"boxes": [1, 2, 3, 4]}}, "spatial grounding") == ['{"boxes": [1, 2, 3, 4]}']
+    assert read_golds({"answer": {"boxes": [1, 2, 3, 4]}}, "spatial grounding") == [
+        '{"boxes": [1, 2, 3, 4]}'
+    ]
     assert read_golds({"answer": [1, 2, 3, 4]}, "segmentation") == ["[1, 2, 3, 4]"]
 
 
@@ -37,7 +39,10 @@ def test_boxes_are_json_and_no_alternatives() -> None:
         ({"answer": None}, "answer: it is missing or null"),
         ({"answer": " <answer></answer>"}, "answer: it is empty"),
         ({"answer": []}, "answer: it is empty"),
-        ({"answer": True}, "answer: expected a text, .* got true; write the word that is asked for, such as Yes"),
+        (
+            {"answer": True},
+            "answer: expected a text, .* got true; write the word that is asked for, such as Yes",
+        ),
         ({"answer": {"value": 3}}, r"answer: expected a text, .* got \{"),
         ({"solution": float("nan")}, "solution: expected a text, .* got NaN"),
     ],
@@ -48,9 +53,14 @@ def test_what_is_no_answer_is_refused_by_its_field(row: dict[str, Any], message:
 
 
 def test_alternatives_travel_with_the_prompt(record: Any) -> None:
-    form = OneThinkerFormat(tasks={"math_reasoning": "math"}, template=PromptTemplate(instruction="", hints={}))
+    form = OneThinkerFormat(
+        tasks={"math_reasoning": "math"}, template=PromptTemplate(instruction="", hints={})
+    )
     row = record(problem_type="open-ended", answer=["a sofa", "a couch"])
     form.check(row)
     prompt = form.prompt(json.loads(json.dumps(row)), id="x", meta={"line": 3})
-    assert (prompt.answer, prompt.meta) == ("a sofa", {"line": 3, "alternatives": ["a sofa", "a couch"]})
+    assert (prompt.answer, prompt.meta) == (
+        "a sofa",
+        {"line": 3, "alternatives": ["a sofa", "a couch"]},
+    )
     assert "alternatives" not in form.prompt(record(answer=["7"]), id="x", meta={}).meta

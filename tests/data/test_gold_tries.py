@@ -1,4 +1,6 @@
-"""The three tries: in the tags and the form that the prompt asks for, and what is said of their verdicts."""
+"""The three tries: in the tags and the form that the prompt asks for, and what is said of their
+verdicts.
+"""
 
 from typing import Any
 
@@ -16,11 +18,22 @@ HINTS = {
 }
 
 
-def asked(answer: str, kind: str = "math", *, instruction: str = THINK, hint: str | None = None, **meta: Any) -> Prompt:
+def asked(
+    answer: str,
+    kind: str = "math",
+    *,
+    instruction: str = THINK,
+    hint: str | None = None,
+    **meta: Any,
+) -> Prompt:
     hints = HINTS if hint is None else {kind: hint}
     tag = "think" if "<think>" in instruction else "thinking"
-    text = PromptTemplate(instruction=instruction, hints=hints, think_tag=tag).text("How many dollar signs?", (), kind)
-    return Prompt(id="1", task="math", text=text, images=(), answer=answer, answer_type=kind, meta=meta)
+    text = PromptTemplate(instruction=instruction, hints=hints, think_tag=tag).text(
+        "How many dollar signs?", (), kind
+    )
+    return Prompt(
+        id="1", task="math", text=text, images=(), answer=answer, answer_type=kind, meta=meta
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,17 +74,26 @@ def test_completions_have_the_tags_of_the_prompt() -> None:
 def test_a_prompt_is_tried_by_its_gold_answers_the_asked_form_and_wrong_ones() -> None:
     tries = tries_of(asked("<answer>x+1</answer>"))
     assert [(tried.name, tried.answer, tried.right) for tried in tries] == [
-        (GOLD, "x+1", True), (ASKED, "$x+1$", True), (WRONG, "$7922$", False), (WRONG, "$x+10$", False),
-    ]  # fmt: skip
+        (GOLD, "x+1", True),
+        (ASKED, "$x+1$", True),
+        (WRONG, "$7922$", False),
+        (WRONG, "$x+10$", False),
+    ]
     several = asked("3", "numerical", alternatives=["3", "4"])
     assert golds_of(several) == ["3", "4"]
     assert [(tried.name, tried.answer) for tried in tries_of(several)] == [
-        (GOLD, "3"), (GOLD, "4"), (ASKED, "3"), (WRONG, "7931"),
-    ]  # fmt: skip
+        (GOLD, "3"),
+        (GOLD, "4"),
+        (ASKED, "3"),
+        (WRONG, "7931"),
+    ]
 
 
 def verdicts(prompt: Prompt, *accuracies: float | Failed) -> list[Any]:
-    outcomes = [value if isinstance(value, Failed) else {"accuracy": value, "format": 1.0, "total": value} for value in accuracies]
+    outcomes = [
+        value if isinstance(value, Failed) else {"accuracy": value, "format": 1.0, "total": value}
+        for value in accuracies
+    ]
     return list(zip(tries_of(prompt), outcomes, strict=True))
 
 
@@ -81,11 +103,20 @@ def verdicts(prompt: Prompt, *accuracies: float | Failed) -> list[Any]:
         ((1, 1, 0, 0), ""),
         ((1, 1, 0.5, 0), ""),  # graded, but less than the right answer
         ((1 - 1e-9, 1, 0, 0), ""),
-        ((0, 0, 0, 0), "the gold answer itself gets accuracy 0 instead of 1; no answer can meet it"),
-        ((1, 0.5, 0, 0), "in the form that the prompt asks for, '$x+1$', gets accuracy 0.5 instead of 1"),
+        (
+            (0, 0, 0, 0),
+            "the gold answer itself gets accuracy 0 instead of 1; no answer can meet it",
+        ),
+        (
+            (1, 0.5, 0, 0),
+            "in the form that the prompt asks for, '$x+1$', gets accuracy 0.5 instead of 1",
+        ),
         ((1, 1, 0, 1), "the wrong answer '$x+10$' gets accuracy 1 like the right one"),
         ((float("nan"), 1, 0, 0), "the gold answer itself gets accuracy nan"),
-        ((1, Failed(reason="TimeoutError: slow"), 0, 0), "the reward cannot judge it: TimeoutError: slow"),
+        (
+            (1, Failed(reason="TimeoutError: slow"), 0, 0),
+            "the reward cannot judge it: TimeoutError: slow",
+        ),
     ],
 )
 def test_verdicts_become_words(accuracies: tuple[Any, ...], words: str) -> None:
@@ -101,7 +132,14 @@ def test_an_alternative_that_is_not_accepted_is_named() -> None:
     assert found == "'4', one of 2 gold answers, gets accuracy 0 instead of 1"
 
 
-@pytest.mark.parametrize(("gold", "found"), [("D", True), ("A, D", True), ("A, B", False), ("I", False), ("ii", False), ("a thing", False)])
-def test_an_option_that_does_not_exist_is_named_whatever_the_reward_says(gold: str, found: bool) -> None:
+@pytest.mark.parametrize(
+    ("gold", "found"),
+    [("D", True), ("A, D", True), ("A, B", False), ("I", False), ("ii", False), ("a thing", False)],
+)
+def test_an_option_that_does_not_exist_is_named_whatever_the_reward_says(
+    gold: str, found: bool
+) -> None:
     prompt = asked(gold, "multiple choice", options={"A": "I", "B": "II"})
-    assert fault_of(prompt, verdicts(prompt, 1, 1, 0)) == ("it is none of the options A, B" if found else "")
+    assert fault_of(prompt, verdicts(prompt, 1, 1, 0)) == (
+        "it is none of the options A, B" if found else ""
+    )

@@ -1,4 +1,6 @@
-"""Images: the same with and without threads, at the size the model sees, and every damaged one named."""
+"""Images: the same with and without threads, at the size the model sees, and every damaged one
+named.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,15 @@ from g2rpo.records import Prompt
 
 def asks(number: int, *images: Any) -> Prompt:
     meta = {"file": "rows.json", "line": 10 + number}
-    return Prompt(id=f"rows/{number}", task="math", text="?", images=images, answer="1", answer_type="numerical", meta=meta)
+    return Prompt(
+        id=f"rows/{number}",
+        task="math",
+        text="?",
+        images=images,
+        answer="1",
+        answer_type="numerical",
+        meta=meta,
+    )
 
 
 def halved(image: Image.Image) -> Image.Image:
@@ -32,16 +42,26 @@ def pictures(tmp_path: Path) -> list[str]:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_images_come_in_order_in_colour_and_scaled(workers: int, pictures: list[str]) -> None:
     loading = Loading(workers=workers, prefetch=2)
-    prompts = [asks(0, pictures[0]), asks(1), asks(2, pictures[2], pictures[5]), asks(3, Image.new("RGB", (100, 6)))]
+    prompts = [
+        asks(0, pictures[0]),
+        asks(1),
+        asks(2, pictures[2], pictures[5]),
+        asks(3, Image.new("RGB", (100, 6))),
+    ]
     loading.ahead(prompts, halved)
     found = loading.loaded(prompts, halved)
     assert [[(image.mode, image.size) for image in prompt.images] for prompt in found] == [
-        [("RGB", (10, 4))], [], [("RGB", (12, 4)), ("RGB", (15, 4))], [("RGB", (50, 3))],
-    ]  # fmt: skip
+        [("RGB", (10, 4))],
+        [],
+        [("RGB", (12, 4)), ("RGB", (15, 4))],
+        [("RGB", (50, 3))],
+    ]
     loading.close()
 
 
-def test_no_more_prompts_than_asked_for_are_read_ahead_and_others_are_forgotten(pictures: list[str]) -> None:
+def test_no_more_prompts_than_asked_for_are_read_ahead_and_others_are_forgotten(
+    pictures: list[str],
+) -> None:
     loading = Loading(workers=1, prefetch=3)
     loading.ahead([asks(n, path) for n, path in enumerate(pictures)], halved)
     assert set(loading._ahead) == {"rows/0", "rows/1", "rows/2"}
@@ -72,7 +92,9 @@ def damaged(folder: Path, kind: str) -> str:
     ],
 )
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_image_that_cannot_be_read_is_named_with_its_record(kind: str, reason: str, workers: int, tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_read_is_named_with_its_record(
+    kind: str, reason: str, workers: int, tmp_path: Path
+) -> None:
     path = damaged(tmp_path, kind)
     loading = Loading(workers=workers, max_image_pixels=400_000)
     good = asks(1, Image.new("RGB", (8, 8)))
@@ -81,7 +103,9 @@ def test_an_image_that_cannot_be_read_is_named_with_its_record(kind: str, reason
     assert isinstance(found[1], BadRecord)
     assert str(found[1]).startswith(f"rows.json, line 12: prompt 'rows/2': image {path}: {reason}")
     skips = Skips(on_error="skip")
-    assert [prompt.id for prompt in loading.usable([good, asks(2, path)], halved, skips)] == ["rows/1"]
+    assert [prompt.id for prompt in loading.usable([good, asks(2, path)], halved, skips)] == [
+        "rows/1"
+    ]
     assert skips.summary()["unusable"] == {"math": 1}
     loading.close()
 
@@ -103,7 +127,10 @@ def test_encoded_bytes_are_read_as_files_are(pictures: list[str]) -> None:
     [
         ({"workers": -1}, r"data\.loading\.workers: expected 0 or more"),
         ({"prefetch": 0}, r"data\.loading\.prefetch: expected 1 or more"),
-        ({"max_prompt_tokens": 0}, r"data\.loading\.max_prompt_tokens: expected null or at least 1"),
+        (
+            {"max_prompt_tokens": 0},
+            r"data\.loading\.max_prompt_tokens: expected null or at least 1",
+        ),
     ],
 )
 def test_settings_that_cannot_work_are_refused(options: dict[str, int], message: str) -> None:

@@ -12,9 +12,9 @@ from g2rpo.data.skips import Skips
 from g2rpo.data.stream import PromptStream
 from g2rpo.records import TASKS, Prompt
 
-WEIGHTS = st.dictionaries(st.sampled_from(TASKS), st.sampled_from([0.0, 0.25, 1.0, 1.5, 3.0, 7.0]), min_size=1).filter(
-    lambda w: sum(w.values()) > 0
-)
+WEIGHTS = st.dictionaries(
+    st.sampled_from(TASKS), st.sampled_from([0.0, 0.25, 1.0, 1.5, 3.0, 7.0]), min_size=1
+).filter(lambda w: sum(w.values()) > 0)
 
 
 def _drawn(mix: TaskMix, turns: int, counts: dict[str, int] | None = None) -> list[tuple[str, int]]:
@@ -23,7 +23,12 @@ def _drawn(mix: TaskMix, turns: int, counts: dict[str, int] | None = None) -> li
 
 
 def test_each_task_gets_its_share_to_the_prompt() -> None:
-    drawn = Counter(task for task, _ in _drawn(TaskMix(weights={"grounding": 1.0, "math": 3.0, "document": 0.5}), 900))
+    drawn = Counter(
+        task
+        for task, _ in _drawn(
+            TaskMix(weights={"grounding": 1.0, "math": 3.0, "document": 0.5}), 900
+        )
+    )
     assert drawn == {"grounding": 200, "math": 600, "document": 100}
 
 
@@ -34,19 +39,27 @@ def test_tasks_of_equal_weight_take_turns() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(weights=WEIGHTS, turns=st.integers(1, 120))
-def test_no_task_is_ever_a_whole_prompt_ahead_of_its_share(weights: dict[str, float], turns: int) -> None:
+def test_no_task_is_ever_a_whole_prompt_ahead_of_its_share(
+    weights: dict[str, float], turns: int
+) -> None:
     mix, counts = TaskMix(weights=weights), dict[str, int]()
     shares = {task: weight / sum(weights.values()) for task, weight in weights.items()}
     for turn in range(1, turns + 1):
         mix.draw(counts)
-        # who is drawn was behind by the average of all, 1 / k of a prompt, at least; so it is ahead by 1 - 1 / k at most
-        assert max(counts[task] - shares[task] * turn for task in counts) <= 1 - 1 / len(mix.shares) + 1e-9
+        # who is drawn was behind by the average of all, 1 / k of a prompt, at least; so it is ahead
+        # by 1 - 1 / k at most
+        assert (
+            max(counts[task] - shares[task] * turn for task in counts)
+            <= 1 - 1 / len(mix.shares) + 1e-9
+        )
         assert sum(counts.values()) == turn
 
 
 @settings(max_examples=50, deadline=None)
 @given(weights=WEIGHTS, before=st.integers(0, 40), after=st.integers(1, 20))
-def test_a_resumed_mixture_goes_on_from_its_counts(weights: dict[str, float], before: int, after: int) -> None:
+def test_a_resumed_mixture_goes_on_from_its_counts(
+    weights: dict[str, float], before: int, after: int
+) -> None:
     whole = _drawn(TaskMix(weights=weights), before + after)
     counts = dict(Counter(task for task, _ in whole[:before]))
     # a new object, given the counts in another order
@@ -55,7 +68,9 @@ def test_a_resumed_mixture_goes_on_from_its_counts(weights: dict[str, float], be
 
 @settings(max_examples=50, deadline=None)
 @given(weights=WEIGHTS)
-def test_every_task_counts_its_own_prompts_and_weight_zero_is_never_drawn(weights: dict[str, float]) -> None:
+def test_every_task_counts_its_own_prompts_and_weight_zero_is_never_drawn(
+    weights: dict[str, float],
+) -> None:
     drawn = _drawn(TaskMix(weights=weights), 40)
     for task in TASKS:
         indices = [index for name, index in drawn if name == task]
@@ -65,14 +80,19 @@ def test_every_task_counts_its_own_prompts_and_weight_zero_is_never_drawn(weight
 
 def test_the_order_in_which_weights_are_written_does_not_matter() -> None:
     weights = {"math": 2.0, "chart": 1.0, "spatial": 1.0, "grounding": 0.7}
-    assert _drawn(TaskMix(weights=weights), 50) == _drawn(TaskMix(weights=dict(reversed(weights.items()))), 50)
+    assert _drawn(TaskMix(weights=weights), 50) == _drawn(
+        TaskMix(weights=dict(reversed(weights.items()))), 50
+    )
 
 
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
         ({"maths": 1.0}, r"unknown task 'maths'; expected one of: general_vqa, math"),
-        ({"math": 1.0, "chart": -0.5}, r"task_mix\.weights\.chart: expected a weight >= 0, got -0\.5"),
+        (
+            {"math": 1.0, "chart": -0.5},
+            r"task_mix\.weights\.chart: expected a weight >= 0, got -0\.5",
+        ),
         ({"math": float("nan")}, r"task_mix\.weights\.math: expected a weight >= 0, got nan"),
         ({"math": float("inf")}, r"task_mix\.weights\.math: expected a weight >= 0, got inf"),
         ({"math": 0.0, "chart": 0.0}, r"at least one positive weight.*try task_mix=generalist"),
@@ -87,14 +107,20 @@ def test_weights_that_make_no_mixture_are_refused(weights: dict[str, float], mes
 def test_temperature_evens_out_shares_and_one_leaves_them() -> None:
     weights = {"math": 16.0, "chart": 4.0, "document": 1.0}
     # square roots at temperature 2: 4, 2, 1
-    assert TaskMix(weights=weights, temperature=2.0).shares == pytest.approx({"math": 4 / 7, "chart": 2 / 7, "document": 1 / 7})
-    assert TaskMix(weights=weights).shares == pytest.approx({"math": 16 / 21, "chart": 4 / 21, "document": 1 / 21})
+    assert TaskMix(weights=weights, temperature=2.0).shares == pytest.approx(
+        {"math": 4 / 7, "chart": 2 / 7, "document": 1 / 7}
+    )
+    assert TaskMix(weights=weights).shares == pytest.approx(
+        {"math": 16 / 21, "chart": 4 / 21, "document": 1 / 21}
+    )
     sharper = TaskMix(weights=weights, temperature=0.5).shares
     assert sharper["math"] == pytest.approx(256 / 273)
 
 
 def test_a_mixture_by_size_weighs_prompts_and_not_tasks() -> None:
-    mix = TaskMix(weights={"math": 1.0, "chart": 3.0}, by_size=True, temperature=2.0).sized({"math": 16, "chart": 12})
+    mix = TaskMix(weights={"math": 1.0, "chart": 3.0}, by_size=True, temperature=2.0).sized(
+        {"math": 16, "chart": 12}
+    )
     assert mix.shares == pytest.approx({"math": 4 / 10, "chart": 6 / 10})
     plain = TaskMix(weights={"math": 1.0, "chart": 3.0})
     assert plain.sized({"math": 1600, "chart": None}) is plain
@@ -132,27 +158,46 @@ def test_the_default_mixture_takes_every_task_that_the_data_has_alike(
     found = mixture_of(Counted(math=120, chart=30), _generalist(composed))
     assert found.shares == {"math": 0.5, "chart": 0.5}
     (line,) = caplog.messages
-    assert line == "task_mix: math 50% (120 prompts), chart 50% (30 prompts); the data has no general_vqa, spatial, document, grounding"
+    assert (
+        line
+        == "task_mix: math 50% (120 prompts), chart 50% (30 prompts); the data has no general_vqa, spatial, document, grounding"
+    )
     whole = _generalist(composed)
     assert mixture_of(Counted(**dict.fromkeys(TASKS, None)), whole) is whole
 
 
-def test_a_mixture_by_size_leaves_out_what_the_data_does_not_have(composed: Callable[..., Any]) -> None:
+def test_a_mixture_by_size_leaves_out_what_the_data_does_not_have(
+    composed: Callable[..., Any],
+) -> None:
     source = Counted(math=30, chart=10)
-    stream = PromptStream(source=source, mix=mixture_of(source, _generalist(composed, "task_mix=proportional")), seed=0)
+    stream = PromptStream(
+        source=source,
+        mix=mixture_of(source, _generalist(composed, "task_mix=proportional")),
+        seed=0,
+    )
     assert stream.mix.shares == {"math": 0.75, "chart": 0.25}
 
 
 def test_a_mixture_that_names_its_tasks_wants_all_of_them(composed: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match=r"no training prompt for 'general_vqa'; set task_mix\.weights\.general_vqa=0 or task_mix\.abs"):
+    with pytest.raises(
+        ValueError,
+        match=r"no training prompt for 'general_vqa'; set task_mix\.weights\.general_vqa=0 or task_mix\.abs",
+    ):
         mixture_of(Counted(math=3), _generalist(composed, "task_mix=reasoning"))
-    with pytest.raises(ValueError, match=r"^task_mix: expected prompts of spatial, got a data source with math, chart only; try"):
+    with pytest.raises(
+        ValueError,
+        match=r"^task_mix: expected prompts of spatial, got a data source with math, chart only; try",
+    ):
         mixture_of(Counted(math=3, chart=2), _generalist(composed, "task_mix=spatial"))
-    with pytest.raises(ValueError, match=r"^task_mix\.absent: expected one of error, leave_out, got 'skip'"):
+    with pytest.raises(
+        ValueError, match=r"^task_mix\.absent: expected one of error, leave_out, got 'skip'"
+    ):
         TaskMix(weights={"math": 1.0}, absent="skip")
 
 
-def test_data_without_one_usable_record_is_refused_with_the_first_three_reasons(composed: Callable[..., Any]) -> None:
+def test_data_without_one_usable_record_is_refused_with_the_first_three_reasons(
+    composed: Callable[..., Any],
+) -> None:
     source = Counted([f"rows.jsonl, line {line}: no answer" for line in range(1, 6)])
     with pytest.raises(ValueError, match=r"^data: none of the 5 records can be used") as raised:
         mixture_of(source, _generalist(composed))

@@ -1,4 +1,6 @@
-"""Options in every form that data sets have, from the record to the text and the letters that go with a prompt."""
+"""Options in every form that data sets have, from the record to the text and the letters that go
+with a prompt.
+"""
 
 import json
 from collections.abc import Callable
@@ -60,9 +62,18 @@ def test_texts_that_only_look_like_labels_keep_them() -> None:
     [
         (7, "options: expected a list or an object, got '7'"),
         ({"first": "red"}, "options: expected a letter as label, got 'first'"),
-        ([{"text": "red"}, {"text": "blue"}], "options: expected objects with 'label' and 'text', got {'text': 'red'}"),
-        ([{"label": "A", "text": "x"}, {"label": "a", "text": "y"}], "options: the letter A occurs twice"),
-        ({"label": ["A"], "text": ["x", "y"]}, "options: expected lists 'label' and 'text' of one length"),
+        (
+            [{"text": "red"}, {"text": "blue"}],
+            "options: expected objects with 'label' and 'text', got {'text': 'red'}",
+        ),
+        (
+            [{"label": "A", "text": "x"}, {"label": "a", "text": "y"}],
+            "options: the letter A occurs twice",
+        ),
+        (
+            {"label": ["A"], "text": ["x", "y"]},
+            "options: expected lists 'label' and 'text' of one length",
+        ),
         ("[oops", "options: expected JSON or one option a line"),
     ],
 )
@@ -76,7 +87,10 @@ def test_what_is_no_list_of_options_is_refused_by_name(found: Any, message: str)
     [
         ("Which?\nA. red\nB. blue", BOTH),
         ("Which?\nOptions:\n(A) red\n(B) blue\nAnswer with a letter.", BOTH),
-        ("Hint: give the letter, e.g., A, B, C, D, at the end.\nQuestion: Which?\nChoices:\n(A) red\n(B) blue", BOTH),
+        (
+            "Hint: give the letter, e.g., A, B, C, D, at the end.\nQuestion: Which?\nChoices:\n(A) red\n(B) blue",
+            BOTH,
+        ),
         ("Find x.\nChoices:\nA:red\nB:blue", BOTH),
         ("Which one? A. red B. blue", BOTH),
         ("Which one is it: (A) red, (B) blue", BOTH),
@@ -95,23 +109,53 @@ def test_options_that_stand_in_a_question_are_found(question: str, texts: dict[s
 def test_a_gold_that_is_a_label_or_a_text_becomes_letters() -> None:
     texts = {"A": "b", "B": "a dog", "C": "A"}
     golds = ("b", "B", "(b).", "B. a dog", "A dog", "a", "A and C", "AC", "D", "AA", "cab")
-    assert [gold_letters(gold, texts) for gold in golds] == ["B", "B", "B", "B", "B", "A", "AC", "AC", None, None, None]
+    assert [gold_letters(gold, texts) for gold in golds] == [
+        "B",
+        "B",
+        "B",
+        "B",
+        "B",
+        "A",
+        "AC",
+        "AC",
+        None,
+        None,
+        None,
+    ]
     assert [gold_letters(gold, {}) for gold in ("d", "AC", "red")] == ["D", "AC", None]
 
 
 ROWS = {
-    "in the question": ({"problem": "<image> Which?\nA. red\nB. blue", "options": []}, "B", "Which?\nA. red\nB. blue"),
-    "plain list": ({"problem": "<image> Which?", "options": ["red", "blue"]}, "blue", "Which?\nOptions:\nA. red\nB. blue"),
-    "object": ({"problem": "<image> Which?", "options": {"a": "red", "b": "blue"}}, "b", "Which?\nOptions:\nA. red\nB. blue"),
+    "in the question": (
+        {"problem": "<image> Which?\nA. red\nB. blue", "options": []},
+        "B",
+        "Which?\nA. red\nB. blue",
+    ),
+    "plain list": (
+        {"problem": "<image> Which?", "options": ["red", "blue"]},
+        "blue",
+        "Which?\nOptions:\nA. red\nB. blue",
+    ),
+    "object": (
+        {"problem": "<image> Which?", "options": {"a": "red", "b": "blue"}},
+        "b",
+        "Which?\nOptions:\nA. red\nB. blue",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", ROWS)
-def test_a_row_of_a_file_becomes_a_prompt_with_its_options(case: str, record: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+def test_a_row_of_a_file_becomes_a_prompt_with_its_options(
+    case: str, record: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
     fields, gold, text = ROWS[case]
     row = record(problem_type="multiple choice", answer=f"<answer>{gold}</answer>", **fields)
     (tmp_path / "rows.json").write_text(json.dumps([row]))
     template = PromptTemplate(instruction="Think.", hints={})
-    source = FileSource(files="rows.json", root=str(tmp_path), format=OneThinkerFormat(tasks={"math_reasoning": "math"}, template=template))
+    source = FileSource(
+        files="rows.json",
+        root=str(tmp_path),
+        format=OneThinkerFormat(tasks={"math_reasoning": "math"}, template=template),
+    )
     prompt = source.get("math", 0, "train")
     assert (prompt.text, prompt.answer, prompt.meta["options"]) == (f"{text}\nThink.", "B", BOTH)

@@ -18,7 +18,10 @@ TEXT = "iVBOR" + base64.b64encode(bytes(range(90))).decode()[5:]
         ({"images": "a.png"}, ["a.png"]),
         ({"images": None, "image": ["a.png", "b.png"]}, ["a.png", "b.png"]),
         ({"path": "a.png"}, ["a.png"]),
-        ({"images": [{"bytes": b"x", "path": "a.png"}, {"bytes": None, "path": "b.png"}]}, [b"x", "b.png"]),
+        (
+            {"images": [{"bytes": b"x", "path": "a.png"}, {"bytes": None, "path": "b.png"}]},
+            [b"x", "b.png"],
+        ),
         ({"images": []}, []),
         ({"image": ""}, []),
         ({}, []),

@@ -11,11 +11,17 @@ from hypothesis import strategies as st
 from g2rpo.data import rows
 from g2rpo.data.rows import BadRecord, Place, read_row, rows_of
 
-RECORDS = [{"id": 1, "text": "größer?"}, {"id": 2, "text": 'brace } and "quote" [', "list": [1, {"x": []}]}, {"id": 3, "text": "漢字\n"}]
+RECORDS = [
+    {"id": 1, "text": "größer?"},
+    {"id": 2, "text": 'brace } and "quote" [', "list": [1, {"x": []}]},
+    {"id": 3, "text": "漢字\n"},
+]
 LAYOUTS = {
     "indented": json.dumps(RECORDS, indent=2, ensure_ascii=False),
     "escaped": json.dumps(RECORDS),
-    "one line each": "[\n" + ",\n".join(json.dumps(r, ensure_ascii=False) for r in RECORDS) + "\n]\n",
+    "one line each": "[\n"
+    + ",\n".join(json.dumps(r, ensure_ascii=False) for r in RECORDS)
+    + "\n]\n",
     "with a byte order mark": "\ufeff" + json.dumps(RECORDS),
     "blank around": "\n\n  " + json.dumps(RECORDS) + "\n\n",
 }
@@ -35,7 +41,9 @@ def good(path: Path) -> list[tuple[Place, dict[str, Any]]]:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("chunk", [3, 50, 1 << 20])
-def test_a_list_gives_its_records_and_each_can_be_read_alone(layout: str, chunk: int, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_list_gives_its_records_and_each_can_be_read_alone(
+    layout: str, chunk: int, tmp_path: Path, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(rows, "CHUNK_CHARS", chunk)
     path = written(tmp_path, LAYOUTS[layout])
     found = good(path)
@@ -51,7 +59,11 @@ def test_a_place_names_the_line_on_which_a_record_begins(tmp_path: Path) -> None
 def test_lines_are_numbered_from_one_and_empty_ones_count(tmp_path: Path) -> None:
     path = written(tmp_path, '{"a": 1}\n\n{"b": "ü"}\r\n{"c": 3}')
     found = good(path)
-    assert [(place.line, row) for place, row in found] == [(1, {"a": 1}), (3, {"b": "ü"}), (4, {"c": 3})]
+    assert [(place.line, row) for place, row in found] == [
+        (1, {"a": 1}),
+        (3, {"b": "ü"}),
+        (4, {"c": 3}),
+    ]
     assert [read_row(path, place) for place, _ in found] == [{"a": 1}, {"b": "ü"}, {"c": 3}]
 
 
@@ -76,12 +88,16 @@ def test_a_broken_line_is_named_and_the_others_are_read(tmp_path: Path) -> None:
         (b'[{"a": 1},\n{"b": "\xff"}]', r"rows\.json, after line 1: not UTF-8"),
     ],
 )
-def test_a_broken_list_ends_the_reading_with_the_line(content: bytes, message: str, tmp_path: Path) -> None:
+def test_a_broken_list_ends_the_reading_with_the_line(
+    content: bytes, message: str, tmp_path: Path
+) -> None:
     with pytest.raises(BadRecord, match=message):
         list(rows_of(written(tmp_path, content)))
 
 
-def test_a_mistake_early_in_a_large_list_is_found_without_reading_the_rest(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_mistake_early_in_a_large_list_is_found_without_reading_the_rest(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(rows, "CHUNK_CHARS", 200)
     path = written(tmp_path, '[{"a" 1}, ' + " " * 1_000_000 + "]")
     asked = []
@@ -94,15 +110,26 @@ def test_a_mistake_early_in_a_large_list_is_found_without_reading_the_rest(tmp_p
 
 @settings(max_examples=50, deadline=None)
 @given(
-    records=st.lists(st.dictionaries(st.text(max_size=3), st.text(max_size=20) | st.integers() | st.booleans(), max_size=3), max_size=6),
+    records=st.lists(
+        st.dictionaries(
+            st.text(max_size=3), st.text(max_size=20) | st.integers() | st.booleans(), max_size=3
+        ),
+        max_size=6,
+    ),
     indent=st.sampled_from([None, 0, 3]),
     ascii_only=st.booleans(),
     chunk=st.integers(1, 40),
 )
 def test_any_records_come_back_from_any_layout(
-    records: list[dict[str, Any]], indent: int | None, ascii_only: bool, chunk: int, tmp_path_factory: pytest.TempPathFactory
+    records: list[dict[str, Any]],
+    indent: int | None,
+    ascii_only: bool,
+    chunk: int,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    path = written(tmp_path_factory.mktemp("any"), json.dumps(records, indent=indent, ensure_ascii=ascii_only))
+    path = written(
+        tmp_path_factory.mktemp("any"), json.dumps(records, indent=indent, ensure_ascii=ascii_only)
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rows, "CHUNK_CHARS", chunk)
         found = good(path)

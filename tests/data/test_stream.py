@@ -1,4 +1,6 @@
-"""The order of prompts: every prompt of a finite task once an epoch, tasks in their share, and no draw lost at a resume."""
+"""The order of prompts: every prompt of a finite task once an epoch, tasks in their share, and no
+draw lost at a resume.
+"""
 
 import pytest
 from hypothesis import given, settings
@@ -21,7 +23,14 @@ class Shelf:
         return self.sizes.get(task, 0)
 
     def get(self, task: str, index: int, split: str) -> Prompt:
-        return Prompt(id=f"{split}/{task}/{index}", task=task, text="?", images=(), answer="1", answer_type="numerical")
+        return Prompt(
+            id=f"{split}/{task}/{index}",
+            task=task,
+            text="?",
+            images=(),
+            answer="1",
+            answer_type="numerical",
+        )
 
 
 def stream(source: PromptSource, seed: int = 0, **weights: float) -> PromptStream:
@@ -41,7 +50,10 @@ def test_each_epoch_of_a_finite_task_serves_every_prompt_once_in_a_new_order() -
 
 def test_the_order_is_another_for_another_seed_and_another_task() -> None:
     def order(task: str, seed: int) -> list[str]:
-        return [name.partition("/")[2] for name in ids(stream(Shelf(math=20, chart=20), seed, **{task: 1.0}).draw(20))]
+        return [
+            name.partition("/")[2]
+            for name in ids(stream(Shelf(math=20, chart=20), seed, **{task: 1.0}).draw(20))
+        ]
 
     assert order("math", 0) == order("math", 0)
     assert order("math", 0) != order("math", 1)
@@ -64,7 +76,10 @@ def test_how_draws_are_cut_into_batches_does_not_change_them() -> None:
 
 
 def test_a_task_without_prompts_is_refused_with_the_key_that_switches_it_off() -> None:
-    with pytest.raises(ValueError, match=r"task_mix: .* no training prompt for 'chart'; set task_mix\.weights\.chart=0"):
+    with pytest.raises(
+        ValueError,
+        match=r"task_mix: .* no training prompt for 'chart'; set task_mix\.weights\.chart=0",
+    ):
         stream(Shelf(math=5), math=1.0, chart=1.0)
     assert ids(stream(Shelf(math=1), math=1.0, chart=0.0).draw(1)) == ["math/0"]
 
@@ -87,10 +102,21 @@ def test_a_replacement_is_the_next_of_its_task_and_takes_no_turn_from_another() 
 
 
 def test_a_source_that_never_ends_has_no_size_to_go_by_and_no_prompt_to_come_back_to() -> None:
-    with pytest.raises(ValueError, match=r"task_mix\.by_size: chart never run out .* task_mix\.by_size=false"):
-        PromptStream(source=Shelf(math=3, chart=None), mix=TaskMix(weights={"math": 1.0, "chart": 1.0}, by_size=True), seed=0)
+    with pytest.raises(
+        ValueError, match=r"task_mix\.by_size: chart never run out .* task_mix\.by_size=false"
+    ):
+        PromptStream(
+            source=Shelf(math=3, chart=None),
+            mix=TaskMix(weights={"math": 1.0, "chart": 1.0}, by_size=True),
+            seed=0,
+        )
     with pytest.raises(ValueError, match=r"curriculum: .* never runs out, .* curriculum=none"):
-        PromptStream(source=Shelf(math=None), mix=TaskMix(weights={"math": 1.0}), seed=0, curriculum=PassRate())
+        PromptStream(
+            source=Shelf(math=None),
+            mix=TaskMix(weights={"math": 1.0}),
+            seed=0,
+            curriculum=PassRate(),
+        )
 
 
 def test_a_mixture_by_size_serves_every_prompt_of_every_task_in_one_epoch() -> None:
@@ -100,13 +126,20 @@ def test_a_mixture_by_size_serves_every_prompt_of_every_task_in_one_epoch() -> N
 
 
 def curriculum_stream(size: int = 6) -> PromptStream:
-    return PromptStream(source=Shelf(math=size), mix=TaskMix(weights={"math": 1.0}), seed=0, curriculum=PassRate())
+    return PromptStream(
+        source=Shelf(math=size), mix=TaskMix(weights={"math": 1.0}), seed=0, curriculum=PassRate()
+    )
 
 
 def test_prompts_that_taught_nothing_rest_and_the_others_come_again() -> None:
     draws = curriculum_stream()
     first = draws.draw(6)
-    draws.observe({prompt.id: accuracy for prompt, accuracy in zip(first, [0.0, 0.5, 1.0, 0.25, 1.0, 0.0], strict=True)})
+    draws.observe(
+        {
+            prompt.id: accuracy
+            for prompt, accuracy in zip(first, [0.0, 0.5, 1.0, 0.25, 1.0, 0.0], strict=True)
+        }
+    )
     again = [prompt.id for prompt in draws.draw(2)]
     assert sorted(again) == sorted([first[1].id, first[3].id])
 
@@ -118,13 +151,20 @@ def test_where_every_prompt_rests_one_is_served_all_the_same() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(accuracies=st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=40, max_size=40), cut=st.integers(1, 9))
-def test_a_resumed_curriculum_serves_what_the_unbroken_one_does(accuracies: list[float], cut: int) -> None:
+@given(
+    accuracies=st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=40, max_size=40),
+    cut=st.integers(1, 9),
+)
+def test_a_resumed_curriculum_serves_what_the_unbroken_one_does(
+    accuracies: list[float], cut: int
+) -> None:
     def steps(draws: PromptStream, numbers: range) -> list[list[str]]:
         served = []
         for number in numbers:
             prompts = draws.draw(4)
-            draws.observe({prompt.id: accuracies[4 * number + i] for i, prompt in enumerate(prompts)})
+            draws.observe(
+                {prompt.id: accuracies[4 * number + i] for i, prompt in enumerate(prompts)}
+            )
             served.append(ids(prompts))
         return served
 

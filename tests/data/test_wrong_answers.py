@@ -1,4 +1,6 @@
-"""Wrong answers are wrong for sure: compared with the gold answer by numbers worked out another way."""
+"""Wrong answers are wrong for sure: compared with the gold answer by numbers worked out another
+way.
+"""
 
 import json
 import math
@@ -14,7 +16,9 @@ from g2rpo.scoring.boxes import box_iou
 
 
 def prompt(answer: str, kind: str, **meta: Any) -> Prompt:
-    return Prompt(id="1", task="math", text="?", images=(), answer=answer, answer_type=kind, meta=meta)
+    return Prompt(
+        id="1", task="math", text="?", images=(), answer=answer, answer_type=kind, meta=meta
+    )
 
 
 def wrong(answer: str, kind: str, **meta: Any) -> list[str]:
@@ -32,12 +36,16 @@ def wrong(answer: str, kind: str, **meta: Any) -> list[str]:
         ("red", {"A": "red", "B": "blue"}, "B"),
     ],
 )
-def test_another_option_is_one_that_the_gold_answer_does_not_name(gold: str, options: dict[str, str], expected: str) -> None:
+def test_another_option_is_one_that_the_gold_answer_does_not_name(
+    gold: str, options: dict[str, str], expected: str
+) -> None:
     assert wrong(gold, "multiple choice", options=options) == [expected]
 
 
 def test_another_option_is_wrong_for_every_alternative() -> None:
-    found = wrong("A", "multiple choice", options={"A": "1", "B": "1", "C": "2"}, alternatives=["A", "B"])
+    found = wrong(
+        "A", "multiple choice", options={"A": "1", "B": "1", "C": "2"}, alternatives=["A", "B"]
+    )
     assert found == ["C"]
 
 
@@ -59,12 +67,23 @@ def test_roots_and_fractions_without_a_part_have_another_value(above: int, below
     "gold",
     [
         r"5 \text{ cm}",  # a unit may hold numbers that do not count
-        "x_1", "x^2", "x^{2}", "x_{1}", "x^{-2}", "8", "-5.1", r"\pi", "no solution", "",  # nothing to change, or changed as a whole
+        "x_1",
+        "x^2",
+        "x^{2}",
+        "x_{1}",
+        "x^{-2}",
+        "8",
+        "-5.1",
+        r"\pi",
+        "no solution",
+        "",  # nothing to change, or changed as a whole
         r"\sin(2\pi)",  # 13 pi has the same sine
-        r"0 \cdot 5", r"\frac{0}{5x}", "0(x+5)",  # nothing changes
+        r"0 \cdot 5",
+        r"\frac{0}{5x}",
+        "0(x+5)",  # nothing changes
         r"2\sqrt{2} \approx 2.83",  # one side is enough
     ],
-)  # fmt: skip
+)
 def test_a_part_whose_change_may_leave_the_value_is_left_alone(gold: str) -> None:
     assert changed_parts(gold) == []
 
@@ -75,7 +94,10 @@ def test_a_part_whose_change_may_leave_the_value_is_left_alone(gold: str) -> Non
         ("f(3)=5", ["f(3)=22"]),  # only the value counts
         ("1, 2, 3", ["10, 2, 3", "1, 2, 16"]),
         ("x_1 + 4", ["x_1 + 19"]),
-        (r"\frac{4}{2}", [r"\frac{19}{2}", r"\frac{4}{13}"]),  # 4/2 = 2: the lower number alone is right
+        (
+            r"\frac{4}{2}",
+            [r"\frac{19}{2}", r"\frac{4}{13}"],
+        ),  # 4/2 = 2: the lower number alone is right
         (r"2\sqrt{4}", [r"13\sqrt{4}", r"2\sqrt{19}"]),  # 2 sqrt(4) = 4
         ("$60\\pi$", [r"187\pi", "60"]),
     ],
@@ -93,12 +115,20 @@ def test_boxes_points_and_times_move_out_of_reach() -> None:
 
 
 @given(st.tuples(*[st.integers(0, 998)] * 2), st.tuples(*[st.integers(1, 1000)] * 2))
-def test_a_moved_box_overlaps_the_gold_box_hardly(corner: tuple[int, int], size: tuple[int, int]) -> None:
-    box = [*corner, *(min(1000, start + length) for start, length in zip(corner, size, strict=True))]
+def test_a_moved_box_overlaps_the_gold_box_hardly(
+    corner: tuple[int, int], size: tuple[int, int]
+) -> None:
+    box = [
+        *corner,
+        *(min(1000, start + length) for start, length in zip(corner, size, strict=True)),
+    ]
     (found,) = wrong(json.dumps({"boxes": box}), "bbox")
     assert box_iou(json.loads(found)["boxes"], [float(value) for value in box]) < 0.9 or box == [
-        0, 0, 60, 60,
-    ]  # fmt: skip
+        0,
+        0,
+        60,
+        60,
+    ]
 
 
 def test_a_long_text_is_also_tried_by_half() -> None:
@@ -107,6 +137,9 @@ def test_a_long_text_is_also_tried_by_half() -> None:
     assert wrong("one two", "OCR")[1:] == wrong("Yes", "relaxed")[1:] == []
 
 
-@pytest.mark.parametrize(("gold", "letters"), [("b", "B"), ("A and C", "AC"), ("E. coli", "E"), ("and", ""), ("I do", ""), ("AA", "")])
+@pytest.mark.parametrize(
+    ("gold", "letters"),
+    [("b", "B"), ("A and C", "AC"), ("E. coli", "E"), ("and", ""), ("I do", ""), ("AA", "")],
+)
 def test_option_letters_of_a_gold_answer(gold: str, letters: str) -> None:
     assert option_letters(gold) == letters

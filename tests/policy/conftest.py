@@ -13,8 +13,15 @@ from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.records import Prompt
 
 LIVELINESS = 4.0
-"""Factor on all weight matrices. Freshly drawn ones predict almost evenly, whatever the picture shows: errors would not be seen."""
-CORPUS = ("what color is the red circle?", "how many squares are there?", "read the text.", "<thinking>2 squares.</thinking>")
+"""Factor on all weight matrices. Freshly drawn ones predict almost evenly, whatever the picture
+shows: errors would not be seen.
+"""
+CORPUS = (
+    "what color is the red circle?",
+    "how many squares are there?",
+    "read the text.",
+    "<thinking>2 squares.</thinking>",
+)
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +44,9 @@ def noise() -> Callable[..., Image.Image]:
     """`noise(seed, width, height)`: a picture of random pixels."""
 
     def picture(seed: int, width: int = 64, height: int = 64) -> Image.Image:
-        pixels = torch.randint(0, 256, (height, width, 3), generator=torch.Generator().manual_seed(seed))
+        pixels = torch.randint(
+            0, 256, (height, width, 3), generator=torch.Generator().manual_seed(seed)
+        )
         return Image.fromarray(pixels.to(torch.uint8).numpy())
 
     return picture
@@ -48,17 +57,26 @@ def ask() -> Callable[..., Prompt]:
     """`ask("how many?", image, image, id="t/1")`: a prompt about some images."""
 
     def prompt(text: str, *images: Any, id: str = "t/0", task: str = "math") -> Prompt:
-        return Prompt(id=id, task=task, text=text, images=images, answer="1", answer_type="numerical")
+        return Prompt(
+            id=id, task=task, text=text, images=images, answer="1", answer_type="numerical"
+        )
 
     return prompt
 
 
 @pytest.fixture(scope="session")
 def prompts(ask: Callable[..., Prompt], noise: Callable[..., Image.Image]) -> Sequence[Prompt]:
-    """Four prompts of different lengths: one image, three images of different sizes, none, one flat image."""
+    """Four prompts of different lengths: one image, three images of different sizes, none, one flat
+    image.
+    """
     return (
         ask("how many squares are there?", noise(0), id="t/one"),
         ask("read.", noise(1), noise(2, 96, 32), noise(3, 48, 80), id="t/three", task="document"),
         ask("two and two?", id="t/none"),
-        ask("what color is the red circle on the left of the picture?", noise(4, 128, 32), id="t/flat", task="general_vqa"),
+        ask(
+            "what color is the red circle on the left of the picture?",
+            noise(4, 128, 32),
+            id="t/flat",
+            task="general_vqa",
+        ),
     )

@@ -213,7 +213,13 @@ MUTANTS = (
         "torch.cat([own[None] + sum(len(ids) for ids, _, _ in out), where])",
         "policy/test_packing.py",
     ),
-    Mutant("model: the prompt is trained", "policy/packing.py", "own >= int(real.sum())", "own >= 0", "policy/test_packing.py"),
+    Mutant(
+        "model: the prompt is trained",
+        "policy/packing.py",
+        "own >= int(real.sum())",
+        "own >= 0",
+        "policy/test_packing.py",
+    ),
     Mutant(
         "adapter: merged without rounding once",
         "policy/adapter.py",
@@ -221,7 +227,13 @@ MUTANTS = (
         "weight + layer.get_delta_weight(ADAPTER).to(weight.dtype)",
         "policy/test_adapter.py",
     ),
-    Mutant("adapter: engines get the base", "policy/adapter.py", 'if inside and what == "weight":', "if False:", "policy/test_adapter.py"),
+    Mutant(
+        "adapter: engines get the base",
+        "policy/adapter.py",
+        'if inside and what == "weight":',
+        "if False:",
+        "policy/test_adapter.py",
+    ),
     Mutant(
         "adapter: the whole model is trained",
         "policy/adapter.py",
@@ -230,8 +242,24 @@ MUTANTS = (
         "policy/test_adapter.py",
     ),
     Mutant(
-        "adapter: in the model's dtype", "policy/adapter.py", "parameter.data = parameter.data.float()", "pass", "policy/test_adapter.py"
+        "adapter: in the model's dtype",
+        "policy/adapter.py",
+        "parameter.data = parameter.data.float()",
+        "pass",
+        "policy/test_adapter.py",
     ),
-    Mutant("adapter: a seed of no effect", "policy/adapter.py", "manual_seed(self.seed)", "manual_seed(0)", "policy/test_adapter.py"),
-    Mutant("adapter: stays off after the reference", "policy/adapter.py", "layer.enable_adapters(True)", "pass", "policy/test_adapter.py"),
+    Mutant(
+        "adapter: a seed of no effect",
+        "policy/adapter.py",
+        "manual_seed(self.seed)",
+        "manual_seed(0)",
+        "policy/test_adapter.py",
+    ),
+    Mutant(
+        "adapter: stays off after the reference",
+        "policy/adapter.py",
+        "layer.enable_adapters(True)",
+        "pass",
+        "policy/test_adapter.py",
+    ),
 )

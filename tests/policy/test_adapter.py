@@ -1,4 +1,6 @@
-"""An adapter beside frozen weights: what it trains, what it adds, and that merged, unmerged and switched off are three exact things."""
+"""An adapter beside frozen weights: what it trains, what it adds, and that merged, unmerged and
+switched off are three exact things.
+"""
 
 import copy
 import json
@@ -13,14 +15,24 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
 from g2rpo.policy import adapter as adapter_module
-from g2rpo.policy.adapter import LoRA, adapter_off, adapter_settings, has_adapter, is_adapter, merged_state_dict, save_adapter
+from g2rpo.policy.adapter import (
+    LoRA,
+    adapter_off,
+    adapter_settings,
+    has_adapter,
+    is_adapter,
+    merged_state_dict,
+    save_adapter,
+)
 from g2rpo.policy.checkpoint import Checkpoint, parameter_counts, save_checkpoint
 from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import Prompt
 
 LAYERS = 4
-"""Of the small language model; its width is 128, two key-value heads are 64 together, and its MLP is 320 wide."""
+"""Of the small language model; its width is 128, two key-value heads are 64 together, and its MLP
+is 320 wide.
+"""
 
 
 @pytest.fixture
@@ -39,9 +51,13 @@ def adapted(policy: Any) -> Callable[..., Any]:
     return build
 
 
-def _logprobs(policy: Any, encoder: QwenEncoder, prompts: Sequence[Prompt], prefix: str = "shared") -> torch.Tensor:
+def _logprobs(
+    policy: Any, encoder: QwenEncoder, prompts: Sequence[Prompt], prefix: str = "shared"
+) -> torch.Tensor:
     ids = torch.arange(40, 40 + 6 * len(prompts)).view(-1, 3)
-    return token_stats(policy, encoder.encode(prompts), ids, torch.ones_like(ids, dtype=torch.bool), prefix=prefix).logprobs
+    return token_stats(
+        policy, encoder.encode(prompts), ids, torch.ones_like(ids, dtype=torch.bool), prefix=prefix
+    ).logprobs
 
 
 def _trained(policy: Any) -> dict[str, torch.Tensor]:
@@ -71,15 +87,23 @@ def test_a_new_adapter_changes_no_number_and_leaves_the_model_its_class(
         assert torch.equal(_logprobs(new, encoder, prompts), _logprobs(policy, encoder, prompts))
 
 
-def test_only_the_adapter_is_trained_and_is_as_large_as_its_rank_says(policy: Any, adapted: Callable[..., Any]) -> None:
+def test_only_the_adapter_is_trained_and_is_as_large_as_its_rank_says(
+    policy: Any, adapted: Callable[..., Any]
+) -> None:
     own = adapted(rank=3)
     assert {is_adapter(name) for name in _trained(own)} == {True}
     # both matrices of q, k and v, o, gate and up, down
     per_rank = (128 + 128) + 2 * (128 + 64) + (128 + 128) + 2 * (128 + 320) + (320 + 128)
     assert sum(value.numel() for value in _trained(own).values()) == LAYERS * 3 * per_rank
     everything = sum(value.numel() for value in policy.parameters())
-    assert parameter_counts(policy) == f"{everything / 1e6:.2f} M of {everything / 1e6:.2f} M parameters"
-    assert parameter_counts(own) == f"0.03 M of {(everything + LAYERS * 3 * per_rank) / 1e6:.2f} M parameters"
+    assert (
+        parameter_counts(policy)
+        == f"{everything / 1e6:.2f} M of {everything / 1e6:.2f} M parameters"
+    )
+    assert (
+        parameter_counts(own)
+        == f"0.03 M of {(everything + LAYERS * 3 * per_rank) / 1e6:.2f} M parameters"
+    )
     assert adapter_settings(own) == {"rank": 3, "alpha": 6.0, "layers": LAYERS * 7}
     assert (has_adapter(policy), adapter_settings(policy)) == (False, {})
 
@@ -103,11 +127,19 @@ def test_every_projection_of_a_target_is_called_in_both_forms_of_the_forward_pas
     for prefix in ("shared", "repeated"):
         own = adapted(vision=True)
         _logprobs(own, encoder, prompts, prefix).sum().backward()
-        assert [name for name, value in _trained(own).items() if value.grad is None or not value.grad.any()] == []
-        assert all(value.grad is None for name, value in own.named_parameters() if not is_adapter(name))
+        assert [
+            name
+            for name, value in _trained(own).items()
+            if value.grad is None or not value.grad.any()
+        ] == []
+        assert all(
+            value.grad is None for name, value in own.named_parameters() if not is_adapter(name)
+        )
         gradients.append({name: value.grad for name, value in _trained(own).items()})
     for name, value in gradients[0].items():
-        torch.testing.assert_close(value, gradients[1][name], atol=2e-4 * float(value.abs().max()), rtol=1e-3)
+        torch.testing.assert_close(
+            value, gradients[1][name], atol=2e-4 * float(value.abs().max()), rtol=1e-3
+        )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -119,25 +151,43 @@ def test_merged_weights_are_those_that_peft_merges_and_the_policy_stays(
     merged = dict(merged_state_dict(own))
     theirs = _merged_by_peft(own).state_dict()
     assert list(merged) == list(policy.state_dict()) == list(theirs)
-    assert all(torch.equal(value, theirs[name]) and value.dtype == dtype for name, value in merged.items())
+    assert all(
+        torch.equal(value, theirs[name]) and value.dtype == dtype for name, value in merged.items()
+    )
     assert all(torch.equal(value, before[name]) for name, value in own.state_dict().items())
     name = "model.language_model.layers.2.self_attn.k_proj"
     layer = own.get_submodule(name)
-    by_hand = layer.base_layer.weight.double() + 6 / 4 * layer.lora_B["default"].weight.double() @ layer.lora_A["default"].weight.double()
-    torch.testing.assert_close(merged[f"{name}.weight"].double(), by_hand, atol=2e-6, rtol=2e-6 if dtype == torch.float32 else 2**-7)
-    assert float((merged[f"{name}.weight"] - policy.state_dict()[f"{name}.weight"]).abs().max()) > 0.1
+    by_hand = (
+        layer.base_layer.weight.double()
+        + 6 / 4 * layer.lora_B["default"].weight.double() @ layer.lora_A["default"].weight.double()
+    )
+    torch.testing.assert_close(
+        merged[f"{name}.weight"].double(),
+        by_hand,
+        atol=2e-6,
+        rtol=2e-6 if dtype == torch.float32 else 2**-7,
+    )
+    assert (
+        float((merged[f"{name}.weight"] - policy.state_dict()[f"{name}.weight"]).abs().max()) > 0.1
+    )
 
 
-def test_merging_goes_tensor_by_tensor_and_copies_what_it_must_and_no_more(policy: Any, adapted: Callable[..., Any]) -> None:
+def test_merging_goes_tensor_by_tensor_and_copies_what_it_must_and_no_more(
+    policy: Any, adapted: Callable[..., Any]
+) -> None:
     own = adapted(targets=["v_proj"])
     merging = merged_state_dict(own)
     assert iter(merging) is merging
     held = {value.data_ptr() for value in own.state_dict().values()}
     new = [name for name, value in merging if value.data_ptr() not in held]
-    assert new == [f"model.language_model.layers.{i}.self_attn.v_proj.weight" for i in range(LAYERS)]
+    assert new == [
+        f"model.language_model.layers.{i}.self_attn.v_proj.weight" for i in range(LAYERS)
+    ]
     assert not any(value.requires_grad for _, value in merged_state_dict(own))
     plain = dict(merged_state_dict(policy))
-    assert {name: value.data_ptr() for name, value in plain.items()} == {n: v.data_ptr() for n, v in policy.state_dict().items()}
+    assert {name: value.data_ptr() for name, value in plain.items()} == {
+        n: v.data_ptr() for n, v in policy.state_dict().items()
+    }
 
 
 def test_a_model_with_the_merged_weights_computes_what_the_adapter_computes(
@@ -146,7 +196,9 @@ def test_a_model_with_the_merged_weights_computes_what_the_adapter_computes(
     own, plain = adapted(vision=True), copy.deepcopy(policy)
     plain.load_state_dict(dict(merged_state_dict(own)))
     with torch.no_grad():
-        unmerged, merged, base = (_logprobs(model, encoder, prompts) for model in (own, plain, policy))
+        unmerged, merged, base = (
+            _logprobs(model, encoder, prompts) for model in (own, plain, policy)
+        )
     assert near(merged, unmerged, 2e-4)
     assert float((base - unmerged).abs().max()) > 0.5
 
@@ -168,22 +220,42 @@ def test_switched_off_it_is_the_frozen_copy_to_the_bit(
 
 
 def test_a_saved_policy_is_an_ordinary_merged_folder(
-    policy: Any, adapted: Callable[..., Any], encoder: QwenEncoder, prompts: Sequence[Prompt], tmp_path: Path
+    policy: Any,
+    adapted: Callable[..., Any],
+    encoder: QwenEncoder,
+    prompts: Sequence[Prompt],
+    tmp_path: Path,
 ) -> None:
     own = adapted(vision=True)
     for name, model in (("with", own), ("without", policy)):
         save_checkpoint(model, encoder, tmp_path / name, dtype="float32")
-    assert load_file(tmp_path / "with" / "model.safetensors").keys() == load_file(tmp_path / "without" / "model.safetensors").keys()
-    assert json.loads((tmp_path / "with" / "config.json").read_text()) == json.loads((tmp_path / "without" / "config.json").read_text())
-    assert {file.name for file in (tmp_path / "with").iterdir()} == {file.name for file in (tmp_path / "without").iterdir()}
-    theirs = AutoModelForImageTextToText.from_pretrained(tmp_path / "with", dtype=torch.float32).eval()
-    assert all(torch.equal(value, dict(merged_state_dict(own))[name]) for name, value in theirs.state_dict().items())
+    assert (
+        load_file(tmp_path / "with" / "model.safetensors").keys()
+        == load_file(tmp_path / "without" / "model.safetensors").keys()
+    )
+    assert json.loads((tmp_path / "with" / "config.json").read_text()) == json.loads(
+        (tmp_path / "without" / "config.json").read_text()
+    )
+    assert {file.name for file in (tmp_path / "with").iterdir()} == {
+        file.name for file in (tmp_path / "without").iterdir()
+    }
+    theirs = AutoModelForImageTextToText.from_pretrained(
+        tmp_path / "with", dtype=torch.float32
+    ).eval()
+    assert all(
+        torch.equal(value, dict(merged_state_dict(own))[name])
+        for name, value in theirs.state_dict().items()
+    )
     with torch.no_grad():
         assert near(_logprobs(theirs, encoder, prompts), _logprobs(own, encoder, prompts), 2e-4)
 
 
 def test_a_saved_adapter_loads_in_peft(
-    policy: Any, adapted: Callable[..., Any], encoder: QwenEncoder, prompts: Sequence[Prompt], tmp_path: Path
+    policy: Any,
+    adapted: Callable[..., Any],
+    encoder: QwenEncoder,
+    prompts: Sequence[Prompt],
+    tmp_path: Path,
 ) -> None:
     from peft import PeftModel
 
@@ -193,11 +265,17 @@ def test_a_saved_adapter_loads_in_peft(
     with torch.no_grad():
         assert torch.equal(_logprobs(theirs, encoder, prompts), _logprobs(own, encoder, prompts))
     written = json.loads((tmp_path / "adapter_config.json").read_text())
-    assert (written["r"], written["lora_alpha"], written["base_model_name_or_path"]) == (4, 6, "models/base")
+    assert (written["r"], written["lora_alpha"], written["base_model_name_or_path"]) == (
+        4,
+        6,
+        "models/base",
+    )
     assert own.peft_config["default"].base_model_name_or_path is None
 
 
-def test_the_seed_decides_the_random_half_and_the_other_is_zero(adapted: Callable[..., Any]) -> None:
+def test_the_seed_decides_the_random_half_and_the_other_is_zero(
+    adapted: Callable[..., Any],
+) -> None:
     first, again, other = (_trained(adapted(moved=False, seed=seed)) for seed in (3, 3, 4))
     assert all(torch.equal(value, again[name]) for name, value in first.items())
     halves = {half: [name for name in first if f".lora_{half}." in name] for half in "AB"}
@@ -219,10 +297,14 @@ def test_adapter_weights_stay_float32_in_a_model_of_lower_precision(
     assert bool((value != before).all())
 
 
-def test_gradient_checkpointing_changes_no_gradient(tiny_folder: Path, encoder: QwenEncoder, prompts: Sequence[Prompt]) -> None:
+def test_gradient_checkpointing_changes_no_gradient(
+    tiny_folder: Path, encoder: QwenEncoder, prompts: Sequence[Prompt]
+) -> None:
     found = []
     for trade in (False, True):
-        own = Checkpoint(path=str(tiny_folder), gradient_checkpointing=trade, adapter=LoRA(rank=2)).policy()
+        own = Checkpoint(
+            path=str(tiny_folder), gradient_checkpointing=trade, adapter=LoRA(rank=2)
+        ).policy()
         _logprobs(own, encoder, prompts).sum().backward()
         found.append({name: value.grad for name, value in _trained(own).items()})
     assert all(torch.allclose(value, found[1][name], atol=1e-6) for name, value in found[0].items())
@@ -242,9 +324,18 @@ def test_the_policy_is_its_own_reference_and_a_plain_one_needs_a_copy(tiny_folde
         ({"rank": 0}, r"model\.adapter\.rank: expected 1 or more, got 0"),
         ({"alpha": 0.0}, r"model\.adapter\.alpha: expected a number above 0, got 0"),
         ({"alpha": float("nan")}, r"model\.adapter\.alpha: expected a number above 0, got nan"),
-        ({"dropout": 0.05}, r"model\.adapter\.dropout: expected 0, got 0\.05; .*drew the completions"),
-        ({"targets": ["q_proj", "qproj"]}, r"model\.adapter\.targets: expected some of q_proj, .*down_proj, got 'qproj'"),
-        ({"targets": []}, r"model\.adapter\.targets: expected a projection, or model\.adapter\.vision=true"),
+        (
+            {"dropout": 0.05},
+            r"model\.adapter\.dropout: expected 0, got 0\.05; .*drew the completions",
+        ),
+        (
+            {"targets": ["q_proj", "qproj"]},
+            r"model\.adapter\.targets: expected some of q_proj, .*down_proj, got 'qproj'",
+        ),
+        (
+            {"targets": []},
+            r"model\.adapter\.targets: expected a projection, or model\.adapter\.vision=true",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_key(wrong: dict[str, Any], words: str) -> None:
@@ -253,14 +344,20 @@ def test_what_cannot_be_is_refused_with_its_key(wrong: dict[str, Any], words: st
 
 
 def test_a_frozen_vision_tower_cannot_have_an_adapter(tiny_folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"model\.freeze_vision: expected false with model\.adapter\.vision=true, got true"):
+    with pytest.raises(
+        ValueError,
+        match=r"model\.freeze_vision: expected false with model\.adapter\.vision=true, got true",
+    ):
         Checkpoint(path=str(tiny_folder), freeze_vision=True, adapter=LoRA(vision=True))
     assert Checkpoint(path=str(tiny_folder), freeze_vision=True, adapter=LoRA()).adapter is not None
 
 
 def test_without_peft_the_choice_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapter_module, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"model/adapter=lora: peft is not installed; pip install -c constraints/ci\.txt -e \.\[lora\]"):
+    with pytest.raises(
+        ValueError,
+        match=r"model/adapter=lora: peft is not installed; pip install -c constraints/ci\.txt -e \.\[lora\]",
+    ):
         LoRA()
 
 
@@ -269,6 +366,7 @@ def test_a_model_without_such_a_layer_is_named_with_it(policy: Any) -> None:
     for layer in own.model.language_model.layers:
         layer.mlp.up_proj = torch.nn.Identity()  # as where experts share one tensor
     with pytest.raises(
-        ValueError, match=r"model\.adapter\.targets: Qwen3VLForConditionalGeneration has no linear layer up_proj; leave it out"
+        ValueError,
+        match=r"model\.adapter\.targets: Qwen3VLForConditionalGeneration has no linear layer up_proj; leave it out",
     ):
         LoRA().attach(own)

@@ -11,7 +11,9 @@ VOCABULARY, WIDTH = 37, 8
 FORBIDDEN = (0, 5, 6, 36)
 TARGETS = (3, 35, 3, 1, 20)
 ROUNDING = 8 * torch.finfo(torch.float32).eps
-"""Relative error of a logit, which is an absolute one of log-probabilities and so a relative one of probabilities and gradients."""
+"""Relative error of a logit, which is an absolute one of log-probabilities and so a relative one of
+probabilities and gradients.
+"""
 
 
 def largest_logit(head: torch.nn.Linear, hidden: Tensor) -> float:
@@ -28,11 +30,14 @@ def head() -> torch.nn.Linear:
 def hidden() -> Tensor:
     # logits of very different size: the largest so far changes from piece to piece
     return (
-        torch.randn(5, WIDTH, generator=torch.Generator().manual_seed(2)) * torch.tensor([[1.0], [30.0], [5.0], [0.0], [200.0]])
+        torch.randn(5, WIDTH, generator=torch.Generator().manual_seed(2))
+        * torch.tensor([[1.0], [30.0], [5.0], [0.0], [200.0]])
     ).requires_grad_()
 
 
-def by_definition(head: torch.nn.Linear, hidden: Tensor, temperature: float, forbidden: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def by_definition(
+    head: torch.nn.Linear, hidden: Tensor, temperature: float, forbidden: tuple[int, ...]
+) -> tuple[Tensor, Tensor]:
     allowed = [token for token in range(VOCABULARY) if token not in forbidden]
     logits = (hidden.double() @ head.weight.double().T)[:, allowed] / temperature
     probs = (logits - logits.max(1, keepdim=True).values).exp()
@@ -45,30 +50,52 @@ def by_definition(head: torch.nn.Linear, hidden: Tensor, temperature: float, for
 @pytest.mark.parametrize("columns", [1, 2, 7, 36, 37, 100, None])
 @pytest.mark.parametrize(("temperature", "forbidden"), [(1.0, ()), (0.6, FORBIDDEN)])
 def test_pieces_of_any_width_give_the_numbers_and_gradients_of_the_definitions(
-    columns: int | None, temperature: float, forbidden: tuple[int, ...], head: torch.nn.Linear, hidden: Tensor
+    columns: int | None,
+    temperature: float,
+    forbidden: tuple[int, ...],
+    head: torch.nn.Linear,
+    hidden: Tensor,
 ) -> None:
     weights = torch.tensor([[0.5, -2.0, 1.0, 3.0, -0.7], [1.5, 0.3, -1.0, 2.0, 0.9]])
     found = []
     for logprobs, entropy in (
-        head_stats(head, hidden, torch.tensor(TARGETS), forbidden=forbidden, temperature=temperature, columns=columns),
+        head_stats(
+            head,
+            hidden,
+            torch.tensor(TARGETS),
+            forbidden=forbidden,
+            temperature=temperature,
+            columns=columns,
+        ),
         by_definition(head, hidden, temperature, forbidden),
     ):
-        grads = torch.autograd.grad((weights[0] * logprobs).sum() + (weights[1] * entropy).sum(), (hidden, head.weight))
+        grads = torch.autograd.grad(
+            (weights[0] * logprobs).sum() + (weights[1] * entropy).sum(), (hidden, head.weight)
+        )
         found.append([part.detach().float() for part in (logprobs, entropy, *grads)])
     for ours, defined in zip(*found, strict=True):
         assert near(ours, defined, ROUNDING * largest_logit(head, hidden) / temperature)
 
 
 @pytest.mark.parametrize("unused", [0, 1])
-def test_either_number_has_its_gradient_where_the_other_is_not_used(unused: int, head: torch.nn.Linear, hidden: Tensor) -> None:
+def test_either_number_has_its_gradient_where_the_other_is_not_used(
+    unused: int, head: torch.nn.Linear, hidden: Tensor
+) -> None:
     ours = head_stats(head, hidden, torch.tensor(TARGETS), columns=5)[1 - unused].sum()
     defined = by_definition(head, hidden, 1.0, ())[1 - unused].sum()
-    for mine, theirs in zip(*(torch.autograd.grad(value, (hidden, head.weight)) for value in (ours, defined)), strict=True):
+    for mine, theirs in zip(
+        *(torch.autograd.grad(value, (hidden, head.weight)) for value in (ours, defined)),
+        strict=True,
+    ):
         assert near(mine, theirs, ROUNDING * largest_logit(head, hidden))
 
 
-def test_a_forbidden_target_has_probability_zero_and_no_gradient_of_its_own(head: torch.nn.Linear, hidden: Tensor) -> None:
-    logprobs, entropy = head_stats(head, hidden, torch.tensor([5, 3, 3, 3, 36]), forbidden=FORBIDDEN, columns=4)
+def test_a_forbidden_target_has_probability_zero_and_no_gradient_of_its_own(
+    head: torch.nn.Linear, hidden: Tensor
+) -> None:
+    logprobs, entropy = head_stats(
+        head, hidden, torch.tensor([5, 3, 3, 3, 36]), forbidden=FORBIDDEN, columns=4
+    )
     assert logprobs.isneginf().tolist() == [True, False, False, False, True]
     grads = torch.autograd.grad(entropy.sum() + logprobs.sum(), (hidden, head.weight))
     assert all(grad.isfinite().all() for grad in grads)
@@ -77,7 +104,11 @@ def test_a_forbidden_target_has_probability_zero_and_no_gradient_of_its_own(head
 
 def test_a_temperature_of_zero_counts_as_one(head: torch.nn.Linear, hidden: Tensor) -> None:
     targets = torch.tensor(TARGETS)
-    for greedy, one in zip(head_stats(head, hidden, targets, temperature=0.0), head_stats(head, hidden, targets), strict=True):
+    for greedy, one in zip(
+        head_stats(head, hidden, targets, temperature=0.0),
+        head_stats(head, hidden, targets),
+        strict=True,
+    ):
         assert torch.equal(greedy, one)
 
 
@@ -88,7 +119,9 @@ def test_a_frozen_head_gets_no_gradient(head: torch.nn.Linear, hidden: Tensor) -
     assert hidden.grad.abs().max() > 0
 
 
-def test_half_precision_weights_give_float32_numbers_near_the_exact_ones(head: torch.nn.Linear, hidden: Tensor) -> None:
+def test_half_precision_weights_give_float32_numbers_near_the_exact_ones(
+    head: torch.nn.Linear, hidden: Tensor
+) -> None:
     head, hidden = head.bfloat16(), hidden.detach().bfloat16().requires_grad_()
     logprobs, entropy = head_stats(head, hidden, torch.tensor(TARGETS), columns=6)
     assert logprobs.dtype == entropy.dtype == torch.float32
@@ -101,7 +134,9 @@ def test_half_precision_weights_give_float32_numbers_near_the_exact_ones(head: t
         assert (ours - theirs).norm() < 0.02 * theirs.norm()
 
 
-def test_a_head_that_is_more_than_a_matrix_is_called(head: torch.nn.Linear, hidden: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_that_is_more_than_a_matrix_is_called(
+    head: torch.nn.Linear, hidden: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("g2rpo.policy.head.CALLED_TOKENS", 2)
     shift = torch.linspace(-2, 3, VOCABULARY)
     biased = torch.nn.Linear(WIDTH, VOCABULARY)

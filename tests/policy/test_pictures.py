@@ -7,17 +7,23 @@ from g2rpo.records import Prompt
 
 
 def _image(width: int, height: int, seed: int) -> Image.Image:
-    pixels = torch.randint(0, 256, (height, width, 3), generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
+    pixels = torch.randint(
+        0, 256, (height, width, 3), generator=torch.Generator().manual_seed(seed)
+    ).to(torch.uint8)
     return Image.fromarray(pixels.numpy())
 
 
 def _prompt(name: str, *images: Image.Image) -> Prompt:
-    return Prompt(id=name, task="math", text="?", images=images, answer="1", answer_type="numerical")
+    return Prompt(
+        id=name, task="math", text="?", images=images, answer="1", answer_type="numerical"
+    )
 
 
 def test_an_image_that_needs_no_resizing_comes_back_to_the_pixel(encoder: QwenEncoder) -> None:
     wide, tall = _image(96, 48, 1), _image(32, 80, 2)
-    found = pictures(encoder, encoder.encode([_prompt("a", wide, tall), _prompt("b"), _prompt("c", tall)]))
+    found = pictures(
+        encoder, encoder.encode([_prompt("a", wide, tall), _prompt("b"), _prompt("c", tall)])
+    )
     assert [len(group) for group in found] == [2, 0, 1]
     assert found[0][0].tobytes() == wide.tobytes()
     assert found[0][1].tobytes() == found[2][0].tobytes() == tall.tobytes()
@@ -26,7 +32,9 @@ def test_an_image_that_needs_no_resizing_comes_back_to_the_pixel(encoder: QwenEn
 
 def test_an_image_that_was_resized_gives_the_same_patches_once_more(encoder: QwenEncoder) -> None:
     batch = encoder.encode([_prompt("a", _image(131, 77, 3)), _prompt("b", _image(20, 20, 4))])
-    again = encoder.encode([_prompt(str(i), *images) for i, images in enumerate(pictures(encoder, batch))])
+    again = encoder.encode(
+        [_prompt(str(i), *images) for i, images in enumerate(pictures(encoder, batch))]
+    )
     assert torch.equal(again.image_grid_thw, batch.image_grid_thw)
     # resizing leaves whole numbers of 255, so that nothing is lost by rounding
     assert torch.allclose(again.pixel_values, batch.pixel_values, atol=1e-6)

@@ -1,4 +1,6 @@
-"""Single tokens behind shared prompts, against a softmax over all keys that a row may see, written out row by row."""
+"""Single tokens behind shared prompts, against a softmax over all keys that a row may see, written
+out row by row.
+"""
 
 from types import SimpleNamespace
 
@@ -28,7 +30,10 @@ class Row:
     def attends(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         self.keys[layer] = torch.cat([self.keys[layer], key], 1)
         self.values[layer] = torch.cat([self.values[layer], value], 1)
-        keys, values = (states[layer].repeat_interleave(HEADS // KV_HEADS, 0).double() for states in (self.keys, self.values))
+        keys, values = (
+            states[layer].repeat_interleave(HEADS // KV_HEADS, 0).double()
+            for states in (self.keys, self.values)
+        )
         return ((query.double() @ keys.mT * SCALE).softmax(-1) @ values)[:, 0]
 
 
@@ -38,15 +43,24 @@ def made(prompts: list[tuple[Tensor, Tensor]]) -> PrefixCache:
 
 
 def prompt_states() -> list[tuple[Tensor, Tensor]]:
-    return [(drawn(3, KV_HEADS, 5, SIZE, seed=layer), drawn(3, KV_HEADS, 5, SIZE, seed=10 + layer)) for layer in range(LAYERS)]
+    return [
+        (drawn(3, KV_HEADS, 5, SIZE, seed=layer), drawn(3, KV_HEADS, 5, SIZE, seed=10 + layer))
+        for layer in range(LAYERS)
+    ]
 
 
 def step(cache: PrefixCache, rows: list[Row], seed: int) -> None:
     """One token through all layers, compared."""
     for layer in range(LAYERS):
-        query, key, value = (drawn(len(rows), heads, 1, SIZE, seed=100 * seed + layer) for heads in (HEADS, KV_HEADS, KV_HEADS))
+        query, key, value = (
+            drawn(len(rows), heads, 1, SIZE, seed=100 * seed + layer)
+            for heads in (HEADS, KV_HEADS, KV_HEADS)
+        )
         out = cache.attend(layer, query, *cache.update(key, value, layer), SCALE)
-        expected = [row.attends(layer, *states) for row, *states in zip(rows, query, key, value, strict=True)]
+        expected = [
+            row.attends(layer, *states)
+            for row, *states in zip(rows, query, key, value, strict=True)
+        ]
         assert near(out[:, 0], torch.stack(expected).float())
 
 
@@ -55,7 +69,11 @@ def test_every_row_sees_its_prompt_and_itself_while_rows_and_prompts_leave() -> 
     cache, rows = made(prompts), [Row(prompts, owner) for owner in range(3) for _ in range(GROUP)]
     for seed in range(3):
         step(cache, rows, seed)
-    for seed, kept in ((3, [0, 1, 2, 5, 8, 9, 10, 11]), (4, [0, 3, 4, 6, 7]), (5, [1, 3])):  # ragged; without prompt 0's last; alike
+    for seed, kept in (
+        (3, [0, 1, 2, 5, 8, 9, 10, 11]),
+        (4, [0, 3, 4, 6, 7]),
+        (5, [1, 3]),
+    ):  # ragged; without prompt 0's last; alike
         cache.select(torch.tensor(kept))
         rows = [rows[place] for place in kept]
         step(cache, rows, seed)
@@ -89,10 +107,14 @@ def test_a_token_is_written_in_place() -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_stays_near_single(dtype: torch.dtype) -> None:
     halves = [(keys.to(dtype), values.to(dtype)) for keys, values in prompt_states()]
-    query, key, value = (drawn(12, heads, 1, SIZE, seed=7).to(dtype) for heads in (HEADS, KV_HEADS, KV_HEADS))
+    query, key, value = (
+        drawn(12, heads, 1, SIZE, seed=7).to(dtype) for heads in (HEADS, KV_HEADS, KV_HEADS)
+    )
     outs = []
     for cast in (dtype, torch.float32):
         cache = made([(keys.to(cast), values.to(cast)) for keys, values in halves])
-        outs.append(cache.attend(0, query.to(cast), *cache.update(key.to(cast), value.to(cast), 0), SCALE))
+        outs.append(
+            cache.attend(0, query.to(cast), *cache.update(key.to(cast), value.to(cast), 0), SCALE)
+        )
     assert outs[0].dtype == dtype
     assert near(outs[0].float(), outs[1], 8 * torch.finfo(dtype).eps)

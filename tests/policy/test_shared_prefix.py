@@ -1,4 +1,6 @@
-"""The shared form against the repeated one, whose numbers `test_stats.py` holds against transformers' own forward pass."""
+"""The shared form against the repeated one, whose numbers `test_stats.py` holds against
+transformers' own forward pass.
+"""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -23,22 +25,30 @@ EQUAL = (5,) * 12
 
 
 def completions(lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
-    ids = torch.randint(10, 250, (len(lengths), max(lengths)), generator=torch.Generator().manual_seed(5))
+    ids = torch.randint(
+        10, 250, (len(lengths), max(lengths)), generator=torch.Generator().manual_seed(5)
+    )
     return ids, torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
 
 
-def gradients(policy: Any, batch: PromptBatch, ids: Tensor, mask: Tensor, prefix: str) -> tuple[TokenStats, dict[str, Tensor]]:
+def gradients(
+    policy: Any, batch: PromptBatch, ids: Tensor, mask: Tensor, prefix: str
+) -> tuple[TokenStats, dict[str, Tensor]]:
     a, b = torch.randn(2, *ids.shape, generator=torch.Generator().manual_seed(2))
     stats = token_stats(policy, batch, ids, mask, forbidden=(3, 4), temperature=0.8, prefix=prefix)
     loss = (a * stats.logprobs).sum() + (b * stats.entropy).sum()
-    named = {name: parameter for name, parameter in policy.named_parameters() if parameter.requires_grad}
+    named = {
+        name: parameter for name, parameter in policy.named_parameters() if parameter.requires_grad
+    }
     found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
     return stats, {name: grad for name, grad in zip(named, found, strict=True) if grad is not None}
 
 
 def assert_equal(policy: Any, batch: PromptBatch, lengths: Sequence[int]) -> None:
     ids, mask = completions(lengths)
-    (shared, grads), (repeated, others) = (gradients(policy, batch, ids, mask, prefix) for prefix in ("shared", "repeated"))
+    (shared, grads), (repeated, others) = (
+        gradients(policy, batch, ids, mask, prefix) for prefix in ("shared", "repeated")
+    )
     assert near(shared.logprobs, repeated.logprobs)
     assert near(shared.entropy, repeated.entropy)
     assert grads.keys() == others.keys()
@@ -64,41 +74,76 @@ def test_so_do_prompts_alone_with_one_picture_with_three_and_with_none(
 
 def test_so_do_they_for_qwen2_5_vl() -> None:
     text = {
-        "vocab_size": 320, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 2, 2]},
-    }  # fmt: skip
+        "vocab_size": 320,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 2, 2]},
+    }
     vision = {
-        "depth": 2, "hidden_size": 48, "intermediate_size": 64, "num_heads": 3, "patch_size": 8, "out_hidden_size": 64, "window_size": 32,
+        "depth": 2,
+        "hidden_size": 48,
+        "intermediate_size": 64,
+        "num_heads": 3,
+        "patch_size": 8,
+        "out_hidden_size": 64,
+        "window_size": 32,
         "fullatt_block_indexes": [1],
-    }  # fmt: skip
+    }
     torch.manual_seed(0)
     policy = Qwen2_5_VLForConditionalGeneration(
-        Qwen2_5_VLConfig(text_config=text, vision_config=vision, image_token_id=4, vision_start_token_id=5, vision_end_token_id=6)
+        Qwen2_5_VLConfig(
+            text_config=text,
+            vision_config=vision,
+            image_token_id=4,
+            vision_start_token_id=5,
+            vision_end_token_id=6,
+        )
     ).eval()
     with torch.no_grad():
         for parameter in policy.parameters():
             parameter.mul_(4.0 if parameter.ndim > 1 else 1.0)
     ids = torch.tensor([[0, 0, 20, 5, 4, 4, 4, 4, 6, 30], [20, 21, 22, 5, 4, 4, 4, 4, 6, 33]])
     batch = PromptBatch(
-        prompts=tuple(Prompt(id=f"t/{i}", task="math", text="", images=(), answer="", answer_type="numerical") for i in range(2)),
-        task=torch.zeros(2, dtype=torch.long), input_ids=ids, attention_mask=(ids > 0).long(), pixel_values=torch.randn(32, 384),
-        image_grid_thw=torch.tensor([[1, 4, 4], [1, 4, 4]]), num_images=torch.tensor([1, 1]),
-    )  # fmt: skip
+        prompts=tuple(
+            Prompt(id=f"t/{i}", task="math", text="", images=(), answer="", answer_type="numerical")
+            for i in range(2)
+        ),
+        task=torch.zeros(2, dtype=torch.long),
+        input_ids=ids,
+        attention_mask=(ids > 0).long(),
+        pixel_values=torch.randn(32, 384),
+        image_grid_thw=torch.tensor([[1, 4, 4], [1, 4, 4]]),
+        num_images=torch.tensor([1, 1]),
+    )
     assert_equal(policy, batch, UNEVEN[:6])
 
 
-def test_so_do_recomputed_layers(policy: Any, encoder: QwenEncoder, prompts: Sequence[Prompt]) -> None:
+def test_so_do_recomputed_layers(
+    policy: Any, encoder: QwenEncoder, prompts: Sequence[Prompt]
+) -> None:
     recomputing = copy.deepcopy(policy)
-    recomputing.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    recomputing.gradient_checkpointing_enable(
+        gradient_checkpointing_kwargs={"use_reentrant": False}
+    )
     batch, (ids, mask) = encoder.encode(prompts), completions(UNEVEN)
-    (stats, grads), (plain, others) = (gradients(model, batch, ids, mask, "shared") for model in (recomputing, policy))
+    (stats, grads), (plain, others) = (
+        gradients(model, batch, ids, mask, "shared") for model in (recomputing, policy)
+    )
     assert torch.equal(stats.logprobs, plain.logprobs)
-    assert all((grad - others[name]).norm() <= 1e-5 * others[name].norm() + 1e-6 for name, grad in grads.items())
+    assert all(
+        (grad - others[name]).norm() <= 1e-5 * others[name].norm() + 1e-6
+        for name, grad in grads.items()
+    )
     assert_equal(recomputing, batch, UNEVEN)
 
 
 @torch.no_grad()
-def test_a_completion_is_not_changed_by_its_neighbours(policy: Any, encoder: QwenEncoder, prompts: Sequence[Prompt]) -> None:
+def test_a_completion_is_not_changed_by_its_neighbours(
+    policy: Any, encoder: QwenEncoder, prompts: Sequence[Prompt]
+) -> None:
     batch, (ids, mask) = encoder.encode(prompts), completions(UNEVEN)
     before = token_stats(policy, batch, ids, mask).logprobs
     changed = ids.clone()
@@ -109,25 +154,43 @@ def test_a_completion_is_not_changed_by_its_neighbours(policy: Any, encoder: Qwe
     assert moved[[row for row in range(12) if row != 4]].max() < 1e-5
 
 
-def test_the_row_holds_every_prompt_once_and_no_last_token(policy: Any, encoder: QwenEncoder, ask: Callable[..., Prompt]) -> None:
+def test_the_row_holds_every_prompt_once_and_no_last_token(
+    policy: Any, encoder: QwenEncoder, ask: Callable[..., Prompt]
+) -> None:
     batch = encoder.encode([ask("two and two?"), ask("why?")])
     ids = torch.tensor([[11, 12, 13], [21, 0, 0], [31, 32, 0], [41, 42, 43]])
     mask = torch.tensor([[1, 1, 1], [1, 0, 0], [1, 1, 0], [1, 1, 1]]).bool()
     packed = pack_groups(policy, batch, ids, mask)
     a, b = batch.attention_mask.sum(1).tolist()
     assert packed.input_ids[0, a + b :].tolist() == [11, 12, 31, 41, 42]
-    assert packed.input_ids[0, :a].tolist() == batch.input_ids[0][batch.attention_mask[0].bool()].tolist()
+    assert (
+        packed.input_ids[0, :a].tolist()
+        == batch.input_ids[0][batch.attention_mask[0].bool()].tolist()
+    )
     assert packed.position_ids[0, 0].tolist() == [*range(a), *range(b), a, a + 1, b, b, b + 1]
     end = a + b
-    assert packed.predictors.tolist() == [a - 1, end, end + 1, a - 1, end - 1, end + 2, end - 1, end + 3, end + 4]
+    assert packed.predictors.tolist() == [
+        a - 1,
+        end,
+        end + 1,
+        a - 1,
+        end - 1,
+        end + 2,
+        end - 1,
+        end + 3,
+        end + 4,
+    ]
 
 
 @torch.no_grad()
-def test_pictures_pass_through_the_vision_tower_once_a_prompt(policy: Any, encoder: QwenEncoder, prompts: Sequence[Prompt]) -> None:
+def test_pictures_pass_through_the_vision_tower_once_a_prompt(
+    policy: Any, encoder: QwenEncoder, prompts: Sequence[Prompt]
+) -> None:
     batch, (ids, mask) = encoder.encode(prompts), completions(UNEVEN)
     patches: list[int] = []
     hook = policy.model.visual.register_forward_pre_hook(
-        lambda _module, args, kwargs: patches.append(len((*args, *kwargs.values())[0])), with_kwargs=True
+        lambda _module, args, kwargs: patches.append(len((*args, *kwargs.values())[0])),
+        with_kwargs=True,
     )
     try:
         token_stats(policy, batch, ids, mask)
@@ -137,7 +200,9 @@ def test_pictures_pass_through_the_vision_tower_once_a_prompt(policy: Any, encod
 
 
 @torch.no_grad()
-def test_calls_without_groups_are_as_before(policy: Any, encoder: QwenEncoder, prompts: Sequence[Prompt]) -> None:
+def test_calls_without_groups_are_as_before(
+    policy: Any, encoder: QwenEncoder, prompts: Sequence[Prompt]
+) -> None:
     fresh, batch, (ids, mask) = copy.deepcopy(policy), encoder.encode(prompts), completions(UNEVEN)
     fresh.config.text_config._attn_implementation = "sdpa"
     before = token_stats(fresh, batch, ids, mask, prefix="repeated").logprobs
@@ -145,9 +210,14 @@ def test_calls_without_groups_are_as_before(policy: Any, encoder: QwenEncoder, p
     assert torch.equal(token_stats(fresh, batch, ids, mask, prefix="repeated").logprobs, before)
 
 
-def test_what_stands_under_the_padding_does_not_matter(policy: Any, encoder: QwenEncoder, prompts: Sequence[Prompt]) -> None:
+def test_what_stands_under_the_padding_does_not_matter(
+    policy: Any, encoder: QwenEncoder, prompts: Sequence[Prompt]
+) -> None:
     batch, (ids, mask) = encoder.encode(prompts), completions(UNEVEN)
     other = replace(batch, input_ids=batch.input_ids.where(batch.attention_mask.bool(), 77))
     with torch.no_grad():
-        stats = token_stats(policy, batch, ids, mask), token_stats(policy, other, ids.where(mask, 78), mask)
+        stats = (
+            token_stats(policy, batch, ids, mask),
+            token_stats(policy, other, ids.where(mask, 78), mask),
+        )
     assert torch.equal(stats[0].logprobs, stats[1].logprobs)

@@ -1,4 +1,6 @@
-"""The other road: transformers' own `model(**inputs)`, one unpadded row at a time, its own positions, all logits."""
+"""The other road: transformers' own `model(**inputs)`, one unpadded row at a time, its own
+positions, all logits.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,15 +36,25 @@ class Case(NamedTuple):
 def case(policy: Any, encoder: QwenEncoder, prompts: Sequence[Prompt]) -> Case:
     ids = torch.randint(10, 250, (8, 6), generator=torch.Generator().manual_seed(5))
     mask = torch.arange(6) < torch.tensor(LENGTHS)[:, None]
-    return Case(policy, encoder, encoder.encode(prompts), ids.where(mask, encoder.pad_token_id), mask)
+    return Case(
+        policy, encoder, encoder.encode(prompts), ids.where(mask, encoder.pad_token_id), mask
+    )
 
 
 def _plain_logits(case: Case, row: int) -> Tensor:
     """Logits that predict the completion of a row, [its tokens, vocabulary]."""
     one = case.encoder.encode([case.batch.prompts[row // 2]])
     ids = torch.cat([one.input_ids, case.ids[row : row + 1, : LENGTHS[row]]], 1)
-    pictures = {} if one.pixel_values is None else {"pixel_values": one.pixel_values, "image_grid_thw": one.image_grid_thw}
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "mm_token_type_ids": (ids == case.encoder.image_token_id).int()}
+    pictures = (
+        {}
+        if one.pixel_values is None
+        else {"pixel_values": one.pixel_values, "image_grid_thw": one.image_grid_thw}
+    )
+    inputs = {
+        "input_ids": ids,
+        "attention_mask": torch.ones_like(ids),
+        "mm_token_type_ids": (ids == case.encoder.image_token_id).int(),
+    }
     return case.policy(**inputs, **pictures).logits[0, one.input_ids.shape[1] - 1 : -1]
 
 
@@ -61,10 +73,17 @@ def _plain(case: Case, forbidden: Sequence[int] = (), temperature: float = 1.0) 
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("prefix", "temperature"), [("shared", 1.0), ("shared", 0.7), ("repeated", 0.7)])
-def test_statistics_are_those_of_a_plain_forward_pass_of_one_row_at_a_time(prefix: str, temperature: float, case: Case) -> None:
+@pytest.mark.parametrize(
+    ("prefix", "temperature"), [("shared", 1.0), ("shared", 0.7), ("repeated", 0.7)]
+)
+def test_statistics_are_those_of_a_plain_forward_pass_of_one_row_at_a_time(
+    prefix: str, temperature: float, case: Case
+) -> None:
     forbidden = case.encoder.forbidden_token_ids
-    stats, plain = case.stats(forbidden=forbidden, temperature=temperature, prefix=prefix), _plain(case, forbidden, temperature)
+    stats, plain = (
+        case.stats(forbidden=forbidden, temperature=temperature, prefix=prefix),
+        _plain(case, forbidden, temperature),
+    )
     assert near(stats.logprobs, plain.logprobs)
     assert near(stats.entropy, plain.entropy)
     assert (stats.logprobs[case.mask] < 0).all()
@@ -75,10 +94,15 @@ def test_statistics_are_those_of_a_plain_forward_pass_of_one_row_at_a_time(prefi
 @torch.no_grad()
 def test_the_numbers_depend_on_the_picture_and_on_the_order_of_the_pictures(case: Case) -> None:
     stats = case.stats()
-    # the patches of the second prompt's first and fourth image of the batch, both 64 patches, change places
-    first, second, rest = case.batch.pixel_values.split([64, 64, len(case.batch.pixel_values) - 128])
+    # the patches of the second prompt's first and fourth image of the batch, both 64 patches,
+    # change places
+    first, second, rest = case.batch.pixel_values.split(
+        [64, 64, len(case.batch.pixel_values) - 128]
+    )
     swapped = replace(case.batch, pixel_values=torch.cat([second, first, rest]))
-    changed = (token_stats(case.policy, swapped, case.ids, case.mask).logprobs - stats.logprobs).abs()
+    changed = (
+        token_stats(case.policy, swapped, case.ids, case.mask).logprobs - stats.logprobs
+    ).abs()
     assert changed[:4].max(1).values.min() > 0.01
     assert changed[4:].max() < 1e-5
 
@@ -89,11 +113,19 @@ def test_gradients_are_those_of_the_plain_forward_pass(temperature: float, case:
     a, b = torch.randn(8, 6, generator=generator), torch.randn(8, 6, generator=generator)
     parameters = dict(case.policy.named_parameters())
     forbidden = case.encoder.forbidden_token_ids
-    both = (case.stats(forbidden=forbidden, temperature=temperature), _plain(case, forbidden, temperature))
+    both = (
+        case.stats(forbidden=forbidden, temperature=temperature),
+        _plain(case, forbidden, temperature),
+    )
     weights = list(parameters.values())
-    grads = [torch.autograd.grad((a * stats.logprobs).sum() + (b * stats.entropy).sum(), weights) for stats in both]
+    grads = [
+        torch.autograd.grad((a * stats.logprobs).sum() + (b * stats.entropy).sum(), weights)
+        for stats in both
+    ]
     for name, ours, plain in zip(parameters, *grads, strict=True):
-        assert torch.allclose(ours, plain, atol=1e-5 * float(plain.abs().max()) + 1e-6, rtol=1e-3), name
+        assert torch.allclose(
+            ours, plain, atol=1e-5 * float(plain.abs().max()) + 1e-6, rtol=1e-3
+        ), name
     assert min(float(grad.abs().max()) for grad in grads[0]) > 0
 
 
@@ -105,23 +137,41 @@ def test_forbidden_tokens_have_probability_zero_and_leave_no_nan_behind(case: Ca
     # whatever is allowed shares the whole probability
     assert stats.entropy.max() <= torch.tensor(float(len(allowed))).log()
     total = sum(
-        token_stats(case.policy, case.batch, torch.full_like(ids[:, :1], token), case.mask[:, :1], forbidden=forbidden).logprobs.exp()
+        token_stats(
+            case.policy,
+            case.batch,
+            torch.full_like(ids[:, :1], token),
+            case.mask[:, :1],
+            forbidden=forbidden,
+        ).logprobs.exp()
         for token in allowed
     )
     assert torch.allclose(total, torch.ones_like(total), atol=1e-4)
-    grads = torch.autograd.grad(stats.logprobs.sum() + stats.entropy.sum(), list(case.policy.parameters()))
+    grads = torch.autograd.grad(
+        stats.logprobs.sum() + stats.entropy.sum(), list(case.policy.parameters())
+    )
     assert all(grad.isfinite().all() for grad in grads)
-    out = token_stats(case.policy, case.batch, torch.full_like(ids[:, :1], 15), case.mask[:, :1], forbidden=forbidden).logprobs
+    out = token_stats(
+        case.policy,
+        case.batch,
+        torch.full_like(ids[:, :1], 15),
+        case.mask[:, :1],
+        forbidden=forbidden,
+    ).logprobs
     assert out.exp().eq(0).all()
 
 
 @torch.no_grad()
 def test_what_stands_behind_the_end_of_a_completion_does_not_matter(case: Case) -> None:
     filled = case.ids.where(case.mask, 77)
-    assert near(token_stats(case.policy, case.batch, filled, case.mask).logprobs, case.stats().logprobs)
+    assert near(
+        token_stats(case.policy, case.batch, filled, case.mask).logprobs, case.stats().logprobs
+    )
 
 
 def test_an_unknown_form_is_refused_with_its_key() -> None:
     assert PolicyPass().prefix == "shared"
-    with pytest.raises(ValueError, match=r"policy\.prefix: expected one of shared, repeated, got 'share'"):
+    with pytest.raises(
+        ValueError, match=r"policy\.prefix: expected one of shared, repeated, got 'share'"
+    ):
         PolicyPass(prefix="share")

@@ -19,7 +19,14 @@ from g2rpo.report.run import page
 STEPS = 60
 GROUPS, GROUP_SIZE = 2, 4
 HELDOUT_PROMPTS, SAMPLES = 6, 4
-START = {"general_vqa": 0.55, "math": 0.42, "chart": 0.5, "spatial": 0.47, "document": 0.6, "grounding": 0.38}
+START = {
+    "general_vqa": 0.55,
+    "math": 0.42,
+    "chart": 0.5,
+    "spatial": 0.47,
+    "document": 0.6,
+    "grounding": 0.38,
+}
 LENGTH_BANDS = {
     "general_vqa": [4, 8, 20, 40],
     "math": [6, 10, 24, 40],
@@ -29,7 +36,15 @@ LENGTH_BANDS = {
     "grounding": [10, 16, 26, 40],
 }
 COLORS = {"red": "#d03030", "blue": "#3050d0", "green": "#30a040"}
-WHOLE_COLUMNS = ("reward/total", "optim/grad_norm", "loss/policy", "loss/clip_frac", "time/step_s", "time/rollout_s", "time/update_s")
+WHOLE_COLUMNS = (
+    "reward/total",
+    "optim/grad_norm",
+    "loss/policy",
+    "loss/clip_frac",
+    "time/step_s",
+    "time/rollout_s",
+    "time/update_s",
+)
 TASK_COLUMNS = (
     "reward/accuracy",
     "reward/format",
@@ -82,14 +97,32 @@ def fabricate(folder: Path) -> None:
     _write_configuration(folder / ".hydra")
     _write_metrics(folder / "metrics.csv", rng)
     _write_completions(folder / "completions.jsonl", rng)
-    scores = {when: _write_heldout(folder / "heldout", when, lift, rng) for when, lift in (("before", 0.0), ("after", 0.25))}
+    scores = {
+        when: _write_heldout(folder / "heldout", when, lift, rng)
+        for when, lift in (("before", 0.0), ("after", 0.25))
+    }
     summary = {
         "status": "finished",
         "steps": STEPS,
         "heldout": {when: sampled for when, (sampled, _) in scores.items()},
         "heldout_greedy": {when: greedy for when, (_, greedy) in scores.items()},
-        "benchmarks": {"chartqa": {"score": 0.4375, "low": 0.31, "high": 0.57, "parse_rate": 0.98, "rows": 64, "protocol": "paper"}},
-        "stage_s": {"setup": 4.2, "heldout_before": 31.0, "train": 188.5, "heldout_after": 29.5, "report": 0.8},
+        "benchmarks": {
+            "chartqa": {
+                "score": 0.4375,
+                "low": 0.31,
+                "high": 0.57,
+                "parse_rate": 0.98,
+                "rows": 64,
+                "protocol": "paper",
+            }
+        },
+        "stage_s": {
+            "setup": 4.2,
+            "heldout_before": 31.0,
+            "train": 188.5,
+            "heldout_after": 29.5,
+            "report": 0.8,
+        },
         "config_hash": "5f2c9a",
         "versions": {"g2rpo": "0.1.0", "torch": "2.9"},
         "filter": {"kept": 0.83},
@@ -101,17 +134,31 @@ def _write_configuration(folder: Path) -> None:
     config = {
         "advantage": {"_target_": "g2rpo.algorithm.advantage.g2rpo.G2RPO"},
         "loss": {"_target_": "g2rpo.algorithm.loss.clip.ClipLoss"},
-        "shaping": {"length": {"bands": LENGTH_BANDS}, "entropy": {"low": 0.2, "high": {task: 0.6 for task in TASKS if task != "math"}}},
+        "shaping": {
+            "length": {"bands": LENGTH_BANDS},
+            "entropy": {"low": 0.2, "high": {task: 0.6 for task in TASKS if task != "math"}},
+        },
         "trainer": {"max_steps": STEPS},
     }
-    choices = {"advantage": "g2rpo", "shaping": "full", "loss": "clip", "model": "tiny", "data": "gym", "task_mix": "generalist"}
+    choices = {
+        "advantage": "g2rpo",
+        "shaping": "full",
+        "loss": "clip",
+        "model": "tiny",
+        "data": "gym",
+        "task_mix": "generalist",
+    }
     (folder / "config.yaml").write_text(json.dumps(config))  # JSON is YAML
     (folder / "hydra.yaml").write_text(json.dumps({"hydra": {"runtime": {"choices": choices}}}))
     (folder / "overrides.yaml").write_text(json.dumps(["shaping=full", "seed=3"]))
 
 
 def _write_metrics(path: Path, rng: Random) -> None:
-    columns = ["step", *WHOLE_COLUMNS, *(f"{name}/{task}" for name in TASK_COLUMNS for task in TASKS)]
+    columns = [
+        "step",
+        *WHOLE_COLUMNS,
+        *(f"{name}/{task}" for name in TASK_COLUMNS for task in TASKS),
+    ]
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
@@ -174,25 +221,38 @@ def _write_completions(path: Path, rng: Random) -> None:
                     file.write(json.dumps(row) + "\n")
 
 
-def _write_heldout(folder: Path, when: str, lift: float, rng: Random) -> tuple[dict[str, float], dict[str, float]]:
-    """Writes prompts with completions and, once, images; returns the scores by task, sampled and greedy."""
+def _write_heldout(
+    folder: Path, when: str, lift: float, rng: Random
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Writes prompts with completions and, once, images; returns the scores by task, sampled and
+    greedy.
+    """
     sampled: dict[str, float] = {}
     greedy: dict[str, float] = {}
     with (folder / f"{when}.jsonl").open("w") as file:
         for task in TASKS:
-            rows = [_heldout_row(folder, task, i, START[task] + lift, rng) for i in range(HELDOUT_PROMPTS)]
+            rows = [
+                _heldout_row(folder, task, i, START[task] + lift, rng)
+                for i in range(HELDOUT_PROMPTS)
+            ]
             accuracies = [sample["accuracy"] for row in rows for sample in row["samples"]]
             sampled[task] = sum(accuracies) / len(accuracies)
             greedy[task] = sum(row["greedy"]["accuracy"] for row in rows) / len(rows)
             file.writelines(json.dumps(row) + "\n" for row in rows)
-    return tuple({"macro": sum(scores.values()) / len(scores), **scores} for scores in (sampled, greedy))
+    return tuple(
+        {"macro": sum(scores.values()) / len(scores), **scores} for scores in (sampled, greedy)
+    )
 
 
 def _heldout_row(folder: Path, task: str, index: int, chance: float, rng: Random) -> dict:
     color = list(COLORS)[index % len(COLORS)]
     box = [6 + 3 * index, 10, 30 + 3 * index, 30]
     _draw(folder / "images" / f"gym-heldout-{task}-{index}-0.png", COLORS[color], box)
-    gold = json.dumps({"boxes": [round(x / 64 * 1000) for x in box]}) if task == "grounding" else "ABC"[index % 3]
+    gold = (
+        json.dumps({"boxes": [round(x / 64 * 1000) for x in box]})
+        if task == "grounding"
+        else "ABC"[index % 3]
+    )
     answers = [_judged(task, gold, rng.random() < chance, rng) for _ in range(SAMPLES + 1)]
     return {
         "prompt_id": f"gym/heldout/{task}/{index}",
@@ -206,12 +266,26 @@ def _heldout_row(folder: Path, task: str, index: int, chance: float, rng: Random
 
 
 def _judged(task: str, gold: str, right: bool, rng: Random) -> dict:
-    shifted = [x + rng.randint(20, 120) for x in json.loads(gold)["boxes"]] if task == "grounding" else None
+    shifted = (
+        [x + rng.randint(20, 120) for x in json.loads(gold)["boxes"]]
+        if task == "grounding"
+        else None
+    )
     answer = gold if right else json.dumps({"boxes": shifted}) if shifted else "D"
-    scene = " ".join(rng.choice(("red circle 1 2.", "blue cross 3 1.", "green square 4 4.")) for _ in range(rng.randint(1, 5)))
+    scene = " ".join(
+        rng.choice(("red circle 1 2.", "blue cross 3 1.", "green square 4 4."))
+        for _ in range(rng.randint(1, 5))
+    )
     accuracy = 1.0 if right else 0.45 if shifted else 0.0
-    completion = f"<thinking>let me see. {scene} so it is {answer}.</thinking><answer>{answer}</answer>"
-    return {"completion": completion, "accuracy": accuracy, "format": 1.0, "completion_tokens": len(completion) // 4}
+    completion = (
+        f"<thinking>let me see. {scene} so it is {answer}.</thinking><answer>{answer}</answer>"
+    )
+    return {
+        "completion": completion,
+        "accuracy": accuracy,
+        "format": 1.0,
+        "completion_tokens": len(completion) // 4,
+    }
 
 
 def _draw(path: Path, color: str, box: list[int]) -> None:

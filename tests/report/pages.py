@@ -24,7 +24,11 @@ class Element:
     @property
     def text(self) -> str:
         """All text below, as a reader sees it."""
-        return "".join(child if isinstance(child, str) else child.text for child in self.children if getattr(child, "tag", "") != "script")
+        return "".join(
+            child if isinstance(child, str) else child.text
+            for child in self.children
+            if getattr(child, "tag", "") != "script"
+        )
 
     def all(self, tag: str = "", **attributes: str) -> list["Element"]:
         """Elements below with this tag and these attributes; `kind` is one of the CSS classes."""
@@ -34,7 +38,10 @@ class Element:
             for element in self.walk()
             if tag in ("", element.tag)
             and (not kind or kind in (element.attributes.get("class") or "").split())
-            and all(element.attributes.get(name.replace("_", "-")) == value for name, value in attributes.items())
+            and all(
+                element.attributes.get(name.replace("_", "-")) == value
+                for name, value in attributes.items()
+            )
         ]
 
     def one(self, tag: str = "", **attributes: str) -> "Element":
@@ -51,7 +58,9 @@ class Element:
 
     def rows(self) -> list[list[str]]:
         """The body rows of all tables below, as text."""
-        return [[cell.text.strip() for cell in row.all("td")] for row in self.all("tr") if row.all("td")]
+        return [
+            [cell.text.strip() for cell in row.all("td")] for row in self.all("tr") if row.all("td")
+        ]
 
     def figures(self) -> dict[str, dict[str, Any]]:
         """The data and layout of each figure below, by its title."""
@@ -96,14 +105,21 @@ def parsed(html: str) -> Element:
 
 def curve(figure: dict[str, Any], name: str) -> list[tuple[float, float | None]]:
     """Steps and values of a curve's points, as hovering shows them."""
-    (trace,) = [trace for trace in figure["data"] if trace.get("name") == name and "customdata" in trace]
+    (trace,) = [
+        trace for trace in figure["data"] if trace.get("name") == name and "customdata" in trace
+    ]
     return list(zip(trace["x"], trace["customdata"], strict=True))
 
 
 def loaded(page: Element) -> list[str]:
     """What a browser would fetch for the page, besides data inside it."""
     names = ("src", "href", "xlink:href", "srcset", "action", "data", "poster")
-    values = [str(value) for element in page.walk() for name, value in element.attributes.items() if name in names]
+    values = [
+        str(value)
+        for element in page.walk()
+        for name, value in element.attributes.items()
+        if name in names
+    ]
     return [value for value in values if not value.startswith(("data:image/", "#"))]
 
 
@@ -121,13 +137,24 @@ def json_lines(path: Path) -> list[dict]:
 
 def assert_only_own_scripts(page: Element) -> None:
     """Scripts are data, or those whose hashes the content policy lists; nothing is fetched."""
-    (policy,) = [meta.attributes["content"] for meta in page.all("meta") if "http-equiv" in meta.attributes]
+    (policy,) = [
+        meta.attributes["content"] for meta in page.all("meta") if "http-equiv" in meta.attributes
+    ]
     assert policy is not None
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert (rules["default-src"], rules["img-src"]) == ("'none'", "data: blob:")
-    scripts = [script for script in page.all("script") if script.attributes.get("type") != "application/json"]
-    hashes = ["'sha256-" + b64encode(sha256(str(script.children[0]).encode()).digest()).decode() + "'" for script in scripts]
+    scripts = [
+        script
+        for script in page.all("script")
+        if script.attributes.get("type") != "application/json"
+    ]
+    hashes = [
+        "'sha256-" + b64encode(sha256(str(script.children[0]).encode()).digest()).decode() + "'"
+        for script in scripts
+    ]
     assert rules["script-src"].split() == hashes
     assert len(hashes) == 2  # plotly.js and the page's own
-    assert not {"iframe", "object", "link", "embed", "base"} & {element.tag for element in page.walk()}
+    assert not {"iframe", "object", "link", "embed", "base"} & {
+        element.tag for element in page.walk()
+    }
     assert not any(name.startswith("on") for element in page.walk() for name in element.attributes)

@@ -10,9 +10,11 @@ from g2rpo.report.folder import read_run
 from g2rpo.report.run import page
 
 EXPECTED = {
-    "peak_gib": 3.0, "step_s": 5.0, "stages_s": {"prefill": 1.0, "backward": 0.0},
+    "peak_gib": 3.0,
+    "step_s": 5.0,
+    "stages_s": {"prefill": 1.0, "backward": 0.0},
     "prompt_tokens": {"longest": 77, "known": "from the first 24 prompts of the data"},
-}  # fmt: skip
+}
 METRICS = "step,time/peak_gib,time/step_s,time/prefill_s\n1,1.0,90.0,9.0\n2,2.0,4.0,2.0\n3,2.5,3.0,4.0\n4,2.0,8.0,4.5\n"
 
 

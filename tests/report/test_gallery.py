@@ -21,7 +21,15 @@ def judged(accuracy: float, format: float = 1.0) -> Completion:
 
 def heldout(name: str, *accuracies: float) -> HeldoutPrompt:
     samples = tuple(judged(accuracy) for accuracy in accuracies)
-    return HeldoutPrompt(id=name, task="math", text="?", answer="3", answer_type="numerical", samples=samples, greedy=judged(0.0))
+    return HeldoutPrompt(
+        id=name,
+        task="math",
+        text="?",
+        answer="3",
+        answer_type="numerical",
+        samples=samples,
+        greedy=judged(0.0),
+    )
 
 
 def prompts(*scores: float) -> list[HeldoutPrompt]:
@@ -63,7 +71,9 @@ def test_prompts_are_paired_by_id_and_not_by_place() -> None:
         (math.nan, 1.0, {}, "unreadable"),
     ],
 )
-def test_a_verdict_is_the_first_kind_that_applies(accuracy: float, form: float, flags: dict[str, bool], word: str) -> None:
+def test_a_verdict_is_the_first_kind_that_applies(
+    accuracy: float, form: float, flags: dict[str, bool], word: str
+) -> None:
     assert verdict(accuracy, form, **flags) == word
     assert word in VERDICTS
 
@@ -80,7 +90,10 @@ def test_boxes_are_read_from_tagged_answers_and_only_beside_a_gold_box() -> None
 def test_small_pictures_are_carried_unchanged_and_large_ones_scaled_down(tmp_path: Path) -> None:
     Image.new("RGB", (64, 48), "#123456").save(tmp_path / "gym-math-7-0.png")
     Image.new("RGB", (2048, 1024), "#654321").save(tmp_path / "gym-math-7-1.png")
-    small, large = (base64.b64decode(found.uri.partition("base64,")[2]) for found in pictures(tmp_path, "gym/math/7"))
+    small, large = (
+        base64.b64decode(found.uri.partition("base64,")[2])
+        for found in pictures(tmp_path, "gym/math/7")
+    )
     assert small == (tmp_path / "gym-math-7-0.png").read_bytes()
     image = Image.open(io.BytesIO(large))
     assert (image.size, image.getpixel((0, 0))) == ((512, 256), (0x65, 0x43, 0x21))

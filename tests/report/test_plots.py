@@ -18,7 +18,9 @@ numbers = st.floats(-1e6, 1e6)
 @given(st.lists(numbers, min_size=1, max_size=20), st.booleans())
 @settings(max_examples=50, deadline=None)
 def test_the_axis_holds_all_values(values: list[float], keep_zero: bool) -> None:
-    line = Line(name="math", color="#000000", steps=list(range(len(values) + 1)), values=[*values, math.nan])
+    line = Line(
+        name="math", color="#000000", steps=list(range(len(values) + 1)), values=[*values, math.nan]
+    )
     low, high = line_plot("t", "u", [line], keep_zero=keep_zero).spec["layout"]["yaxis"]["range"]
     assert low < high
     slack = 1e-4 * max(1.0, *map(abs, values))  # five digits are written
@@ -46,7 +48,11 @@ def test_the_window_is_odd_and_grows_with_the_curve() -> None:
 def test_densities_add_up_to_one_and_keep_what_lies_outside() -> None:
     found = densities([-7.0, 0.1, 0.2, 3.0, math.nan])
     assert sum(found) * 0.25 == pytest.approx(1.0)
-    assert (found[0], found[12], found[-1]) == (1.0, 2.0, 1.0)  # a quarter of the values in a bin of width 0.25 is density 1
+    assert (found[0], found[12], found[-1]) == (
+        1.0,
+        2.0,
+        1.0,
+    )  # a quarter of the values in a bin of width 0.25 is density 1
 
 
 def test_a_curve_with_a_gap_is_two_lines_and_valid_json() -> None:
@@ -57,7 +63,9 @@ def test_a_curve_with_a_gap_is_two_lines_and_valid_json() -> None:
 
 
 def test_a_curve_of_one_step_is_drawn_as_a_point() -> None:
-    _, drawn = line_plot("t", "u", [Line(name="math", color="#000000", steps=[7], values=[0.4])]).spec["data"]
+    _, drawn = line_plot(
+        "t", "u", [Line(name="math", color="#000000", steps=[7], values=[0.4])]
+    ).spec["data"]
     assert (drawn["mode"], drawn["x"], drawn["y"]) == ("lines+markers", [7], [0.4])
 
 
@@ -69,7 +77,9 @@ def test_bands_are_cut_off_at_the_frame_and_left_out_beyond_it() -> None:
 
 
 def test_gains_have_a_bar_where_an_interval_is_known() -> None:
-    seeds, means = gains("t", {"a": (0.1, 0.02, [0.09, 0.11]), "b": (0.3, math.nan, [0.3])}).spec["data"]
+    seeds, means = gains("t", {"a": (0.1, 0.02, [0.09, 0.11]), "b": (0.3, math.nan, [0.3])}).spec[
+        "data"
+    ]
     assert (seeds["x"], seeds["y"]) == ([0.09, 0.11, 0.3], ["a", "a", "b"])
     assert (means["x"], means["error_x"]["array"]) == ([0.1, 0.3], [0.02, None])
 

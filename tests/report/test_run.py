@@ -7,7 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from report.pages import HOSTILE, Element, assert_only_own_scripts, json_lines, loaded, page_of, part
+from report.pages import (
+    HOSTILE,
+    Element,
+    assert_only_own_scripts,
+    json_lines,
+    loaded,
+    page_of,
+    part,
+)
 
 from g2rpo.records import TASKS
 from g2rpo.report.__main__ import main
@@ -16,7 +24,9 @@ from g2rpo.report.run import write_report
 Rewrite = Callable[[Path, int, dict[str, object]], None]
 
 
-def test_the_head_shows_the_numbers_of_the_summary(finished_run: Path, finished_page: Element) -> None:
+def test_the_head_shows_the_numbers_of_the_summary(
+    finished_run: Path, finished_page: Element
+) -> None:
     summary = json.loads((finished_run / "summary.json").read_text())
     values = [tile.one("b").text for tile in finished_page.all(kind="tile")]
     expected = []
@@ -27,7 +37,9 @@ def test_the_head_shows_the_numbers_of_the_summary(finished_run: Path, finished_
     assert finished_page.one("header").all("span", kind="up")[0].text.startswith("+")
 
 
-def test_the_title_names_the_run_and_its_choices_and_command_are_shown(finished_page: Element) -> None:
+def test_the_title_names_the_run_and_its_choices_and_command_are_shown(
+    finished_page: Element,
+) -> None:
     assert finished_page.one("title").text == "2026-03-01/14-05-12 - g2rpo run"
     choices = [item.text for item in finished_page.one("ul", kind="choices").all("li")]
     assert choices[:2] == ["advantage g2rpo", "shaping full"]
@@ -37,7 +49,18 @@ def test_the_title_names_the_run_and_its_choices_and_command_are_shown(finished_
 def test_the_contents_lead_to_every_section(finished_page: Element) -> None:
     links = [link.attributes["href"] for link in finished_page.one("nav").all("a")]
     assert links == [f"#{section.attributes['id']}" for section in finished_page.all("section")]
-    expected = {"scores", "errors", "benchmarks", "learning", "length", "entropy", "advantages", "gallery", "training", "configuration"}
+    expected = {
+        "scores",
+        "errors",
+        "benchmarks",
+        "learning",
+        "length",
+        "entropy",
+        "advantages",
+        "gallery",
+        "training",
+        "configuration",
+    }
     assert expected <= {link[1:] for link in links if link}
 
 
@@ -46,24 +69,51 @@ def test_the_configuration_is_on_the_page(finished_run: Path, finished_page: Ele
     assert shown == ["shaping=full\nseed=3", (finished_run / ".hydra" / "config.yaml").read_text()]
 
 
-def test_the_table_of_scores_equals_the_held_out_files(finished_run: Path, finished_page: Element) -> None:
-    before, after = (json_lines(finished_run / "heldout" / f"{when}.jsonl") for when in ("before", "after"))
+def test_the_table_of_scores_equals_the_held_out_files(
+    finished_run: Path, finished_page: Element
+) -> None:
+    before, after = (
+        json_lines(finished_run / "heldout" / f"{when}.jsonl") for when in ("before", "after")
+    )
     rows = {row[0]: row for row in part(finished_page, "scores").rows()}
     assert list(rows) == [*TASKS, "mean of the tasks"]
     for task in TASKS:
         own = [
-            [statistics.mean(s["accuracy"] for s in row["samples"]) for row in rows_ if row["task"] == task] for rows_ in (before, after)
+            [
+                statistics.mean(s["accuracy"] for s in row["samples"])
+                for row in rows_
+                if row["task"] == task
+            ]
+            for rows_ in (before, after)
         ]
-        greedy = [statistics.mean(row["greedy"]["accuracy"] for row in rows_ if row["task"] == task) for rows_ in (before, after)]
+        greedy = [
+            statistics.mean(row["greedy"]["accuracy"] for row in rows_ if row["task"] == task)
+            for rows_ in (before, after)
+        ]
         old, new = map(statistics.mean, own)
         differences = [b - a for a, b in zip(*own, strict=True)]
         interval = 1.96 * statistics.stdev(differences) / len(differences) ** 0.5
-        assert rows[task][1:6] == ["6", f"{old:.3f}", f"{new:.3f}", f"{new - old:+.3f}", f"{interval:.3f}"]
-        assert rows[task][6:8] == [f"{greedy[0]:.3f} → {greedy[1]:.3f}", f"{greedy[1] - greedy[0]:+.3f}"]
+        assert rows[task][1:6] == [
+            "6",
+            f"{old:.3f}",
+            f"{new:.3f}",
+            f"{new - old:+.3f}",
+            f"{interval:.3f}",
+        ]
+        assert rows[task][6:8] == [
+            f"{greedy[0]:.3f} → {greedy[1]:.3f}",
+            f"{greedy[1] - greedy[0]:+.3f}",
+        ]
     spec = part(finished_page, "scores").figures()["Held-out score before and after training"]
-    ends = {trace["name"]: dict(zip(trace["y"], trace["x"], strict=True)) for trace in spec["data"] if "name" in trace}
+    ends = {
+        trace["name"]: dict(zip(trace["y"], trace["x"], strict=True))
+        for trace in spec["data"]
+        if "name" in trace
+    }
     assert ends["after"]["math"] == pytest.approx(float(rows["math"][3]), abs=1e-3)
-    assert ends["before"]["mean of the tasks"] == pytest.approx(float(rows["mean of the tasks"][2]), abs=1e-3)
+    assert ends["before"]["mean of the tasks"] == pytest.approx(
+        float(rows["mean of the tasks"][2]), abs=1e-3
+    )
 
 
 def test_kinds_of_errors_are_counted_by_task(run_folder: Path, rewrite: Rewrite) -> None:
@@ -79,17 +129,31 @@ def test_kinds_of_errors_are_counted_by_task(run_folder: Path, rewrite: Rewrite)
         if line["task"] == "math":
             rewrite(run_folder / "heldout" / "after.jsonl", number, {"samples": samples})
     table = part(page_of(run_folder), "errors")
-    assert [cell.text for cell in table.all("th")] == ["task", "right", "partly right", "wrong", "format", "truncated", "unreadable"]
+    assert [cell.text for cell in table.all("th")] == [
+        "task",
+        "right",
+        "partly right",
+        "wrong",
+        "format",
+        "truncated",
+        "unreadable",
+    ]
     row = next(row for row in table.rows() if row[0] == "math")
     assert [cell.split(" → ")[1] for cell in row[1:]] == ["25%", "0%", "0%", "25%", "25%", "25%"]
 
 
-def test_the_gallery_shows_picture_question_gold_answer_and_both_completions(finished_run: Path, finished_page: Element) -> None:
+def test_the_gallery_shows_picture_question_gold_answer_and_both_completions(
+    finished_run: Path, finished_page: Element
+) -> None:
     gallery = part(finished_page, "gallery")
     cards = [card for card in gallery.all("article") if card.attributes["data-task"] == "grounding"]
-    rows = {when: json_lines(finished_run / "heldout" / f"{when}.jsonl") for when in ("before", "after")}
+    rows = {
+        when: json_lines(finished_run / "heldout" / f"{when}.jsonl") for when in ("before", "after")
+    }
     scores = {
-        row["prompt_id"]: statistics.mean(s["accuracy"] for s in row["samples"]) for row in rows["after"] if row["task"] == "grounding"
+        row["prompt_id"]: statistics.mean(s["accuracy"] for s in row["samples"])
+        for row in rows["after"]
+        if row["task"] == "grounding"
     }
     worst = min(scores, key=scores.__getitem__)
     assert f"worst, {scores[worst]:.2f}" in cards[0].text
@@ -100,13 +164,26 @@ def test_the_gallery_shows_picture_question_gold_answer_and_both_completions(fin
     assert cards[0].all("img")
     left, upper, right, lower = json.loads(row["answer"])["boxes"]
     outlines = [path.attributes["d"] for path in cards[0].all("path", kind="gold")]
-    assert outlines == [f"M{left} {upper}H{right}V{lower}H{left}Z"] * 2  # the line and its white rim
+    assert (
+        outlines == [f"M{left} {upper}H{right}V{lower}H{left}Z"] * 2
+    )  # the line and its white rim
 
 
-def test_training_completions_are_shown_with_reward_parts_advantage_and_picture(run_folder: Path, rewrite: Rewrite) -> None:
+def test_training_completions_are_shown_with_reward_parts_advantage_and_picture(
+    run_folder: Path, rewrite: Rewrite
+) -> None:
     parts = {"accuracy": 0.25, "format": 1.0, "structure": 0.5}
-    changes = {"parts": parts, "completion": "my answer", "accuracy": 0.25, "reward": 1.75, "advantage": -0.75, "finished": True}
-    rewrite(run_folder / "completions.jsonl", 2, changes)  # the second completion of the first general_vqa prompt of step 1
+    changes = {
+        "parts": parts,
+        "completion": "my answer",
+        "accuracy": 0.25,
+        "reward": 1.75,
+        "advantage": -0.75,
+        "finished": True,
+    }
+    rewrite(
+        run_folder / "completions.jsonl", 2, changes
+    )  # the second completion of the first general_vqa prompt of step 1
     name = json_lines(run_folder / "completions.jsonl")[1]["prompt_id"]
     (run_folder / "images").mkdir()
     picture = next((run_folder / "heldout" / "images").iterdir()).read_bytes()
@@ -115,35 +192,62 @@ def test_training_completions_are_shown_with_reward_parts_advantage_and_picture(
     card = training.all("article")[0]
     assert (name in card.text, len(card.all("img")), len(card.all(kind="answer"))) == (True, 1, 4)
     answer = card.all(kind="answer")[1]
-    assert (answer.attributes["data-verdict"], answer.one("pre").text.strip()) == ("partly right", "my answer")
-    assert answer.one(kind="facts").text == ("advantage -0.75 · reward 1.75 · accuracy 0.25 · format 1.00 · structure 0.50 · 14 tokens")
+    assert (answer.attributes["data-verdict"], answer.one("pre").text.strip()) == (
+        "partly right",
+        "my answer",
+    )
+    assert answer.one(kind="facts").text == (
+        "advantage -0.75 · reward 1.75 · accuracy 0.25 · format 1.00 · structure 0.50 · 14 tokens"
+    )
     steps = [int(re.search(r"step (\d+)", card.text)[1]) for card in training.all("article")]  # type: ignore[index]
     assert sorted(set(steps)) == [1, 2, 4, 8, 16, 32, 60]
     assert len(steps) == 7 * 6 * 2  # two prompts of each task
 
 
-def test_completions_can_be_searched_and_filtered_by_task_and_verdict(finished_page: Element) -> None:
+def test_completions_can_be_searched_and_filtered_by_task_and_verdict(
+    finished_page: Element,
+) -> None:
     for section in ("gallery", "training"):
         form = part(finished_page, section).one("form", kind="filter")
-        assert [field.attributes["name"] for field in form.all() if "name" in field.attributes] == ["words", "task", "verdict"]
-        options = [[option.text for option in select.all("option")] for select in form.all("select")]
+        assert [field.attributes["name"] for field in form.all() if "name" in field.attributes] == [
+            "words",
+            "task",
+            "verdict",
+        ]
+        options = [
+            [option.text for option in select.all("option")] for select in form.all("select")
+        ]
         assert options[0] == ["all tasks", *TASKS]
         shown = {
-            element.attributes["data-verdict"] for element in part(finished_page, section).all() if "data-verdict" in element.attributes
+            element.attributes["data-verdict"]
+            for element in part(finished_page, section).all()
+            if "data-verdict" in element.attributes
         }
         assert shown <= set(options[1])
 
 
-def test_text_from_a_model_or_a_data_set_cannot_become_markup_or_code(run_folder: Path, rewrite: Rewrite) -> None:
+def test_text_from_a_model_or_a_data_set_cannot_become_markup_or_code(
+    run_folder: Path, rewrite: Rewrite
+) -> None:
     text = HOSTILE + "x" * 100_000 + HOSTILE
     judged = {"completion": text, "accuracy": 0.0, "format": 0.0, "completion_tokens": 3}
     fields = {key: text for key in ("prompt", "answer", "prompt_id")}
     for when in ("before", "after"):
-        rewrite(run_folder / "heldout" / f"{when}.jsonl", 1, {**fields, "answer_type": HOSTILE, "samples": [judged], "greedy": judged})
-    rewrite(run_folder / "completions.jsonl", 1, {**fields, "completion": text, "parts": {HOSTILE: 1.0}})
+        rewrite(
+            run_folder / "heldout" / f"{when}.jsonl",
+            1,
+            {**fields, "answer_type": HOSTILE, "samples": [judged], "greedy": judged},
+        )
+    rewrite(
+        run_folder / "completions.jsonl", 1, {**fields, "completion": text, "parts": {HOSTILE: 1.0}}
+    )
     (run_folder / ".hydra" / "overrides.yaml").write_text(json.dumps([HOSTILE]))
     summary = json.loads((run_folder / "summary.json").read_text())
-    summary |= {"versions": {HOSTILE: HOSTILE}, "benchmarks": {HOSTILE: {"score": 0.5, "protocol": HOSTILE}}, "stage_s": {HOSTILE: 1.0}}
+    summary |= {
+        "versions": {HOSTILE: HOSTILE},
+        "benchmarks": {HOSTILE: {"score": 0.5, "protocol": HOSTILE}},
+        "stage_s": {HOSTILE: 1.0},
+    }
     (run_folder / "summary.json").write_text(json.dumps(summary))
     page = page_of(run_folder)
     assert_only_own_scripts(page)
@@ -163,7 +267,9 @@ def test_the_page_loads_nothing(finished_page: Element) -> None:
     assert "url(" not in style
 
 
-def test_the_page_has_a_light_and_a_dark_mode_with_a_color_for_every_task(finished_page: Element) -> None:
+def test_the_page_has_a_light_and_a_dark_mode_with_a_color_for_every_task(
+    finished_page: Element,
+) -> None:
     style = finished_page.one("style").text
     assert "color-scheme: light dark" in style
     for task in TASKS:
@@ -187,26 +293,43 @@ def test_a_run_that_has_just_begun_says_what_is_missing(run_folder: Path) -> Non
         assert missing in html
     assert "not finished" in html
     before = json_lines(run_folder / "heldout" / "before.jsonl")
-    by_task = [statistics.mean(s["accuracy"] for row in before if row["task"] == task for s in row["samples"]) for task in TASKS]
+    by_task = [
+        statistics.mean(
+            s["accuracy"] for row in before if row["task"] == task for s in row["samples"]
+        )
+        for task in TASKS
+    ]
     assert page.all(kind="tile")[0].one("b").text == f"{statistics.mean(by_task):.3f} → -"
     assert "not there yet" in html
 
 
-def test_in_an_unfinished_run_the_latest_validation_takes_the_place_of_the_one_after_training(run_folder: Path) -> None:
+def test_in_an_unfinished_run_the_latest_validation_takes_the_place_of_the_one_after_training(
+    run_folder: Path,
+) -> None:
     (run_folder / "summary.json").unlink()
     (run_folder / "heldout" / "after.jsonl").rename(run_folder / "heldout" / "step_10.jsonl")
     (run_folder / "heldout" / "step_9.jsonl").write_text("")
     page = page_of(run_folder)
-    assert "heldout/after.jsonl is missing: heldout/step_10.jsonl, the latest validation, takes its place." in page.text
-    after = [row for row in json_lines(run_folder / "heldout" / "step_10.jsonl") if row["task"] == "math"]
+    assert (
+        "heldout/after.jsonl is missing: heldout/step_10.jsonl, the latest validation, takes its place."
+        in page.text
+    )
+    after = [
+        row for row in json_lines(run_folder / "heldout" / "step_10.jsonl") if row["task"] == "math"
+    ]
     expected = statistics.mean(sample["accuracy"] for row in after for sample in row["samples"])
     assert part(page, "scores").rows()[TASKS.index("math")][3] == f"{expected:.3f}"
 
 
 def test_the_error_that_ended_a_run_is_repeated(run_folder: Path) -> None:
     (run_folder / "summary.json").unlink()
-    (run_folder / "error.txt").write_text("Traceback (most recent call last):\n  ...\nRuntimeError: loss became nan at step 31\n")
-    assert "The run ended with an error: RuntimeError: loss became nan at step 31" in page_of(run_folder).text
+    (run_folder / "error.txt").write_text(
+        "Traceback (most recent call last):\n  ...\nRuntimeError: loss became nan at step 31\n"
+    )
+    assert (
+        "The run ended with an error: RuntimeError: loss became nan at step 31"
+        in page_of(run_folder).text
+    )
 
 
 def test_a_folder_with_only_a_configuration_gets_a_page(run_folder: Path) -> None:
@@ -219,14 +342,39 @@ def test_a_folder_with_only_a_configuration_gets_a_page(run_folder: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "line", "changes", "message"),
     [
-        ("completions.jsonl", 17, {"advantage": "x"}, "completions.jsonl, line 17: advantage: expected a number or null, got 'x'"),
-        ("completions.jsonl", 2, {"task": "charts"}, "completions.jsonl, line 2: unknown task 'charts'"),
-        ("heldout/after.jsonl", 3, {"greedy": None}, "heldout/after.jsonl, line 3: greedy: expected a JSON object, got None"),
-        ("heldout/before.jsonl", 4, {"samples": [{}]}, "heldout/before.jsonl, line 4: samples[0]: key 'completion' is missing"),
+        (
+            "completions.jsonl",
+            17,
+            {"advantage": "x"},
+            "completions.jsonl, line 17: advantage: expected a number or null, got 'x'",
+        ),
+        (
+            "completions.jsonl",
+            2,
+            {"task": "charts"},
+            "completions.jsonl, line 2: unknown task 'charts'",
+        ),
+        (
+            "heldout/after.jsonl",
+            3,
+            {"greedy": None},
+            "heldout/after.jsonl, line 3: greedy: expected a JSON object, got None",
+        ),
+        (
+            "heldout/before.jsonl",
+            4,
+            {"samples": [{}]},
+            "heldout/before.jsonl, line 4: samples[0]: key 'completion' is missing",
+        ),
     ],
 )
 def test_a_broken_row_is_named_by_file_line_and_key(
-    run_folder: Path, rewrite: Rewrite, name: str, line: int, changes: dict[str, object], message: str
+    run_folder: Path,
+    rewrite: Rewrite,
+    name: str,
+    line: int,
+    changes: dict[str, object],
+    message: str,
 ) -> None:
     rewrite(run_folder / name, line, changes)
     with pytest.raises(ValueError, match=re.escape(message)):
@@ -240,7 +388,9 @@ def test_a_line_that_is_no_json_ends_the_command_with_one_sentence(run_folder: P
     path.write_text("".join([*lines[:4], '{"step": 1, "task"\n', *lines[4:]]))
     with pytest.raises(SystemExit) as stopped:
         main([str(run_folder)])
-    assert 'completions.jsonl, line 5: expected a JSON object, got \'{"step": 1, "task"\'' in str(stopped.value)
+    assert 'completions.jsonl, line 5: expected a JSON object, got \'{"step": 1, "task"\'' in str(
+        stopped.value
+    )
     assert "\n" not in str(stopped.value)
 
 
@@ -250,11 +400,15 @@ def test_the_line_that_a_stopped_run_was_writing_is_left_out_and_noted(run_folde
     with (run_folder / "metrics.csv").open("a") as file:
         file.write("61,0.6")
     html = page_of(run_folder).text
-    assert "completions.jsonl, line 2881, was cut off" in html  # 60 steps of 6 tasks of 8 completions
+    assert (
+        "completions.jsonl, line 2881, was cut off" in html
+    )  # 60 steps of 6 tasks of 8 completions
     assert "metrics.csv, line 62, was cut off" in html
 
 
-def test_the_command_prints_the_path_of_the_page_and_replaces_an_older_one(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_the_path_of_the_page_and_replaces_an_older_one(
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (run_folder / "report.html").write_text("old")
     main([str(run_folder)])
     assert capsys.readouterr().out == f"{run_folder / 'report.html'}\n"
@@ -273,7 +427,10 @@ def test_a_summary_that_the_held_out_files_do_not_bear_out_is_pointed_at(run_fol
     summary["heldout"]["after"]["chart"] = right + 0.05
     (run_folder / "summary.json").write_text(json.dumps(summary))
     page = page_of(run_folder)
-    assert f"summary.json says {right + 0.05:.4f} for chart (sampled, after), heldout/after.jsonl gives {right:.4f}." in page.text
+    assert (
+        f"summary.json says {right + 0.05:.4f} for chart (sampled, after), heldout/after.jsonl gives {right:.4f}."
+        in page.text
+    )
     assert part(page, "scores").rows()[TASKS.index("chart")][3] == f"{right + 0.05:.3f}"
 
 

@@ -16,7 +16,10 @@ def written(folder: Path, **config: object) -> Path:
 
 
 def test_entropy_bounds_are_one_number_or_a_number_by_task(tmp_path: Path) -> None:
-    bands = read_settings(written(tmp_path, shaping={"length": None, "entropy": {"low": {"math": 0.3}, "high": 0.6}}), []).entropy_bands
+    bands = read_settings(
+        written(tmp_path, shaping={"length": None, "entropy": {"low": {"math": 0.3}, "high": 0.6}}),
+        [],
+    ).entropy_bands
     assert bands["math"] == (0.3, 0.6)
     assert bands["chart"] == (0.0, 0.6)
     high_by_task = written(tmp_path, shaping={"entropy": {"low": 0.2, "high": {"math": 0.9}}})
@@ -25,7 +28,11 @@ def test_entropy_bounds_are_one_number_or_a_number_by_task(tmp_path: Path) -> No
 
 def test_no_shaping_means_no_bands(tmp_path: Path) -> None:
     settings = read_settings(written(tmp_path, shaping={"length": None, "entropy": None}), [])
-    assert (settings.length_bands, settings.entropy_bands, settings.choices) == ({}, {}, {"shaping": "none"})
+    assert (settings.length_bands, settings.entropy_bands, settings.choices) == (
+        {},
+        {},
+        {"shaping": "none"},
+    )
 
 
 def test_without_hydras_notes_choices_follow_from_the_targets(tmp_path: Path) -> None:
@@ -33,10 +40,17 @@ def test_without_hydras_notes_choices_follow_from_the_targets(tmp_path: Path) ->
         tmp_path,
         advantage={"_target_": "g2rpo.algorithm.advantage.ema_grpo.EMAGRPO"},
         loss={"_target_": "g2rpo.algorithm.loss.cispo.CISPOLoss"},
-        shaping={"length": {"bands": {"math": [6, 10, 24, 40]}}, "entropy": {"low": 0.2, "high": 0.6}},
+        shaping={
+            "length": {"bands": {"math": [6, 10, 24, 40]}},
+            "entropy": {"low": 0.2, "high": 0.6},
+        },
     )
     settings = read_settings(folder, [])
-    assert settings.choices == {"advantage": "ema_grpo", "shaping": "length + entropy", "loss": "cispo"}
+    assert settings.choices == {
+        "advantage": "ema_grpo",
+        "shaping": "length + entropy",
+        "loss": "cispo",
+    }
     assert settings.length_bands == {"math": (6.0, 10.0, 24.0, 40.0)}
 
 
@@ -48,7 +62,9 @@ def test_interpolations_are_resolved(tmp_path: Path) -> None:
 def test_the_bands_of_the_shipped_configuration_are_understood(tmp_path: Path, root: Path) -> None:
     shaping = OmegaConf.load(root / "conf" / "shaping" / "length.yaml")
     settings = read_settings(written(tmp_path, shaping=shaping), [])
-    assert settings.length_bands == {task: tuple(band) for task, band in shaping.length.bands.items()}
+    assert settings.length_bands == {
+        task: tuple(band) for task, band in shaping.length.bands.items()
+    }
     assert list(settings.length_bands) == list(TASKS)
 
 

@@ -42,46 +42,83 @@ GOLDS = {
 
 
 def _prompt(answer_type: str, answer: str, media: str = "image", **meta: Any) -> Prompt:
-    return Prompt(id="t/7", task="math", text="?", images=(), answer=answer, answer_type=answer_type, media=media, meta=meta)
+    return Prompt(
+        id="t/7",
+        task="math",
+        text="?",
+        images=(),
+        answer=answer,
+        answer_type=answer_type,
+        media=media,
+        meta=meta,
+    )
 
 
 def _tagged(answer: str) -> str:
     return f"<thinking>so</thinking><answer>{answer}</answer>"
 
 
-def _score(answer_type: str, gold: str, answer: str, media: str = "image", **meta: Any) -> dict[str, float]:
+def _score(
+    answer_type: str, gold: str, answer: str, media: str = "image", **meta: Any
+) -> dict[str, float]:
     return OpenVLThinkerReward().score(_tagged(answer), _prompt(answer_type, gold, media, **meta))
 
 
-@pytest.mark.skipif(not VECTORS.exists(), reason=f"the released reward's numbers are not at {VECTORS.name} beside the repository")
+@pytest.mark.skipif(
+    not VECTORS.exists(),
+    reason=f"the released reward's numbers are not at {VECTORS.name} beside the repository",
+)
 def test_every_released_number_is_reproduced() -> None:
-    names = {"accuracy": "accuracy", "format": "format", "structure": "structure_reward", "total": "overall"}
+    names = {
+        "accuracy": "accuracy",
+        "format": "format",
+        "structure": "structure_reward",
+        "total": "overall",
+    }
     reward, different = OpenVLThinkerReward(), []
     rows = [json.loads(line) for line in VECTORS.read_text().splitlines()]
     for row in rows:
-        scores = reward.score(row["response"], _prompt(row["problem_type"], row["ground_truth"], row["data_type"]))
-        if any(not math.isclose(scores[ours], row["expected"][theirs], abs_tol=2e-6) for ours, theirs in names.items()):
+        scores = reward.score(
+            row["response"], _prompt(row["problem_type"], row["ground_truth"], row["data_type"])
+        )
+        if any(
+            not math.isclose(scores[ours], row["expected"][theirs], abs_tol=2e-6)
+            for ours, theirs in names.items()
+        ):
             different.append((row, scores))
     assert len(rows) == 180
     assert not different
 
 
-@pytest.mark.skipif(not SAMPLE.exists(), reason=f"the real rows are not at {SAMPLE.name} beside the repository")
+@pytest.mark.skipif(
+    not SAMPLE.exists(), reason=f"the real rows are not at {SAMPLE.name} beside the repository"
+)
 def test_the_gold_answer_of_every_real_row_gets_the_full_reward() -> None:
     reward = OpenVLThinkerReward()
     for row in json.loads(SAMPLE.read_text()):
         prompt = _prompt(row["problem_type"], row["answer"], row["data_type"])
         scores = reward.score(f"<thinking>so</thinking>\n{row['answer']}", prompt)
-        assert scores == {"accuracy": 1.0, "format": 1.0, "structure": 0.5, "total": 1.5}, row["problem_id"]
+        assert scores == {"accuracy": 1.0, "format": 1.0, "structure": 0.5, "total": 1.5}, row[
+            "problem_id"
+        ]
 
 
 @pytest.mark.parametrize(("answer_type", "gold"), GOLDS.items())
-def test_the_gold_answer_gets_one_and_a_half_and_an_untagged_one_only_its_accuracy(answer_type: str, gold: str) -> None:
+def test_the_gold_answer_gets_one_and_a_half_and_an_untagged_one_only_its_accuracy(
+    answer_type: str, gold: str
+) -> None:
     reward, prompt = OpenVLThinkerReward(), _prompt(answer_type, f"<answer>{gold}</answer>")
     full = reward.score(f"<thinking>so</thinking>\n<answer>\n{gold}\n</answer>\n", prompt)
     assert full == pytest.approx({"accuracy": 1.0, "format": 1.0, "structure": 0.5, "total": 1.5})
-    assert reward.score(gold, prompt) == pytest.approx({"accuracy": 1.0, "format": 0.0, "structure": 0.0, "total": 0.9})
-    assert reward.score("", prompt) == {"accuracy": 0.0, "format": 0.0, "structure": 0.0, "total": 0.0}
+    assert reward.score(gold, prompt) == pytest.approx(
+        {"accuracy": 1.0, "format": 0.0, "structure": 0.0, "total": 0.9}
+    )
+    assert reward.score("", prompt) == {
+        "accuracy": 0.0,
+        "format": 0.0,
+        "structure": 0.0,
+        "total": 0.0,
+    }
 
 
 def test_the_weights_enter_as_documented() -> None:
@@ -89,7 +126,9 @@ def test_the_weights_enter_as_documented() -> None:
     prompt = _prompt("tracking", TRACK)
     # one of two frames, right, in a valid structure: accuracy 1/2, structure 0.5 + 0.5 * 1/2 of 0.8
     scores = reward.score(_tagged('{"boxes": {"0": [0, 0, 10, 10]}}'), prompt)
-    assert scores == pytest.approx({"accuracy": 0.5, "format": 1.0, "structure": 0.6, "total": 0.75 * 0.5 + 0.25 + 0.6})
+    assert scores == pytest.approx(
+        {"accuracy": 0.5, "format": 1.0, "structure": 0.6, "total": 0.75 * 0.5 + 0.25 + 0.6}
+    )
 
 
 @pytest.mark.parametrize(
@@ -128,8 +167,18 @@ def test_answer_types_go_by_several_spellings(answer_type: str, same_as: str) ->
         ("math", r"$\frac{1}{2}$", "2", 0.0),
         ("spatial grounding", BOX, '{"boxes": [110, 90, 310, 290]}', 36100 / 43900),
         ("temporal grounding", SPAN, '{"time": [3, 10]}', 5 / 8),
-        ("spatial-temporal grounding", TRACKED_SPAN, '{"time": [3, 8], "boxes": {"5": [5, 5, 20, 20]}}', 0.5 * 5 / 6 + 0.5),
-        ("spatial-temporal grounding", TRACKED_SPAN, '{"boxes": {"5": [5, 5, 20, 12.5], "9": [0, 0, 1, 1]}}', 0.25),
+        (
+            "spatial-temporal grounding",
+            TRACKED_SPAN,
+            '{"time": [3, 8], "boxes": {"5": [5, 5, 20, 20]}}',
+            0.5 * 5 / 6 + 0.5,
+        ),
+        (
+            "spatial-temporal grounding",
+            TRACKED_SPAN,
+            '{"boxes": {"5": [5, 5, 20, 12.5], "9": [0, 0, 1, 1]}}',
+            0.25,
+        ),
         ("tracking", TRACK, '{"boxes": {"5": [5, 5, 20, 12.5], "9": [0, 0, 1, 1]}}', 0.25),
     ],
 )
@@ -155,7 +204,11 @@ def test_accuracy_by_hand(answer_type: str, gold: str, answer: str, accuracy: fl
         ("spatial-temporal grounding", '{"time": [2, 8]}', 0.0),
         ("spatial-temporal grounding", '{"time": [2, 8], "boxes": {}}', 0.25),
         ("spatial-temporal grounding", '{"boxes": {"0": [0, 0, 1, 1]}}', 0.125),
-        ("spatial-temporal grounding", '{"time": [2, 8], "boxes": {"0": [0, 0, 1, 1], "7": [0, 0, 1, 1]}}', 0.375),
+        (
+            "spatial-temporal grounding",
+            '{"time": [2, 8], "boxes": {"0": [0, 0, 1, 1], "7": [0, 0, 1, 1]}}',
+            0.375,
+        ),
         ("tracking", '{"boxes": {}}', 0.25),
         ("tracking", '{"boxes": []}', 0.0),
         ("tracking", '{"boxes": {"0": [0, 0, 1], "5": [0, 0, 1, 1]}}', 0.25),
@@ -173,18 +226,28 @@ def test_a_segmentation_answer_needs_its_points_but_not_its_box() -> None:
     assert half == pytest.approx({"accuracy": 0.5, "format": 1.0, "structure": 0.0, "total": 0.55})
     # the points inside moved by (30, 40): distance 50 = sigma; half of the box
     moved = MASK | {"boxes": [10, 10, 60, 110], "positive_points": [[50, 60], [80, 90], [120, 130]]}
-    assert _score("segmentation", gold, json.dumps(moved))["accuracy"] == pytest.approx(0.25 + 0.25 * math.exp(-0.5) + 0.25)
+    assert _score("segmentation", gold, json.dumps(moved))["accuracy"] == pytest.approx(
+        0.25 + 0.25 * math.exp(-0.5) + 0.25
+    )
     far = MASK | {"boxes": [10, 10, 60, 110], "negative_points": [[5, 55], [120, 170], [130, 70]]}
-    assert _score("segmentation", gold, json.dumps(far))["accuracy"] == pytest.approx(0.25 + 0.25 + 0.25 * math.exp(-0.5))
+    assert _score("segmentation", gold, json.dumps(far))["accuracy"] == pytest.approx(
+        0.25 + 0.25 + 0.25 * math.exp(-0.5)
+    )
 
 
 def test_a_video_segmentation_answer_also_needs_its_moment() -> None:
     gold = json.dumps(MASK | {"time": 3.0})
     late = _score("segmentation", gold, json.dumps(MASK | {"time": 5}), media="video")
     assert late["accuracy"] == pytest.approx(0.3 + 0.3 * math.exp(-1) + 0.2 + 0.2)
-    assert _score("segmentation", gold, json.dumps(MASK), media="video")["total"] == pytest.approx(0.1)
-    assert _score("segmentation", gold, json.dumps(MASK | {"time": "3"}), media="video")["total"] == pytest.approx(0.1)
-    assert _score("segmentation", gold, json.dumps(MASK), media="image")["accuracy"] == pytest.approx(1.0)
+    assert _score("segmentation", gold, json.dumps(MASK), media="video")["total"] == pytest.approx(
+        0.1
+    )
+    assert _score("segmentation", gold, json.dumps(MASK | {"time": "3"}), media="video")[
+        "total"
+    ] == pytest.approx(0.1)
+    assert _score("segmentation", gold, json.dumps(MASK), media="image")[
+        "accuracy"
+    ] == pytest.approx(1.0)
 
 
 def test_a_relaxed_answer_has_the_tolerance_of_its_prompt() -> None:
@@ -198,7 +261,9 @@ def test_a_relaxed_answer_has_the_tolerance_of_its_prompt() -> None:
 def test_bare_latex_is_read_only_where_it_is_asked_for() -> None:
     prompt = _prompt("math", r"\sqrt{2}")
     assert OpenVLThinkerReward().score(_tagged(r"\sqrt{2}"), prompt)["accuracy"] == 0.0
-    assert OpenVLThinkerReward(bare_latex=True).score(_tagged(r"\sqrt{2}"), prompt)["accuracy"] == 1.0
+    assert (
+        OpenVLThinkerReward(bare_latex=True).score(_tagged(r"\sqrt{2}"), prompt)["accuracy"] == 1.0
+    )
 
 
 HOSTILE = [
@@ -217,7 +282,9 @@ HOSTILE = [
     _tagged("[" * 100_000),
     _tagged('{"boxes": ' * 20_000),
     _tagged('{"boxes": [NaN, Infinity, -Infinity, 1e999], "time": [NaN, 1]}'),
-    _tagged('{"boxes": {"0": [NaN, 0, 10, 10], "5": null}, "time": NaN, "positive_points": [[NaN, 1]], "negative_points": 3}'),
+    _tagged(
+        '{"boxes": {"0": [NaN, 0, 10, 10], "5": null}, "time": NaN, "positive_points": [[NaN, 1]], "negative_points": 3}'
+    ),
     _tagged('{"boxes": [1' + "0" * 4000 + ', 0, 1, 1], "time": [1' + "0" * 400 + ", 2]}"),
     _tagged('__import__("os").abort()'),
     _tagged("1e999"),
@@ -234,7 +301,9 @@ HOSTILE = [
 def test_no_completion_raises_or_scores(completion: str, answer_type: str) -> None:
     start = time.process_time()
     scores = OpenVLThinkerReward().score(completion, _prompt(answer_type, GOLDS[answer_type]))
-    assert time.process_time() - start < 5  # seconds of processor time; a quadratic judge takes minutes
+    assert (
+        time.process_time() - start < 5
+    )  # seconds of processor time; a quadratic judge takes minutes
     assert scores["accuracy"] == 0.0
     assert 0.0 <= scores["structure"] <= 0.5
     assert math.isfinite(scores["total"])
@@ -265,8 +334,13 @@ def test_no_completion_raises_or_scores(completion: str, answer_type: str) -> No
         ("segmentation", "{"),
     ],
 )
-def test_a_gold_answer_that_cannot_be_read_names_the_prompt_and_the_remedy(answer_type: str, gold: str) -> None:
-    with pytest.raises(ValueError, match=r"prompt 't/7', field answer: expected .* got .* Correct the record or leave it out"):
+def test_a_gold_answer_that_cannot_be_read_names_the_prompt_and_the_remedy(
+    answer_type: str, gold: str
+) -> None:
+    with pytest.raises(
+        ValueError,
+        match=r"prompt 't/7', field answer: expected .* got .* Correct the record or leave it out",
+    ):
         OpenVLThinkerReward().score(_tagged("B"), _prompt(answer_type, gold))
 
 
@@ -276,18 +350,30 @@ def test_a_video_segmentation_prompt_without_a_moment_is_broken() -> None:
 
 
 def test_an_unknown_answer_type_names_the_prompt_and_the_choices() -> None:
-    with pytest.raises(ValueError, match=r"prompt 't/7', field answer_type: expected one of math, multiple choice, .*got 'essay'"):
+    with pytest.raises(
+        ValueError,
+        match=r"prompt 't/7', field answer_type: expected one of math, multiple choice, .*got 'essay'",
+    ):
         OpenVLThinkerReward().score("", _prompt("essay", "B"))
 
 
 @pytest.mark.parametrize("tolerance", [-0.1, "5%", None, math.nan])
 def test_a_tolerance_that_is_no_number_names_the_prompt(tolerance: object) -> None:
-    with pytest.raises(ValueError, match=r"prompt 't/7', field meta.tolerance: expected a relative tolerance of at least 0"):
+    with pytest.raises(
+        ValueError,
+        match=r"prompt 't/7', field meta.tolerance: expected a relative tolerance of at least 0",
+    ):
         OpenVLThinkerReward().score("", _prompt("relaxed", "14", tolerance=tolerance))
 
 
 @pytest.mark.parametrize(
-    "weights", [{"format_weight": -0.1}, {"format_weight": 1.4}, {"structure_weight": -1.0}, {"structure_weight": math.nan}]
+    "weights",
+    [
+        {"format_weight": -0.1},
+        {"format_weight": 1.4},
+        {"structure_weight": -1.0},
+        {"structure_weight": math.nan},
+    ],
 )
 def test_weights_out_of_range_are_refused_with_their_key(weights: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=rf"reward\.{next(iter(weights))}: expected"):

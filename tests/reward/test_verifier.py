@@ -15,7 +15,10 @@ from g2rpo.reward.verifier import TYPES, VerifierReward
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT.parent / "shared" / "cases" / "reward.jsonl"
-NEIGHBORS = [json.loads(line) for line in Path(__file__).with_name("neighbors.jsonl").read_text().splitlines()]
+NEIGHBORS = [
+    json.loads(line)
+    for line in Path(__file__).with_name("neighbors.jsonl").read_text().splitlines()
+]
 OPTIONS = {"A": "teddy bear", "B": "rabbit", "C": "cat", "D": "dog"}
 BOX = '{"boxes": [100, 200, 500, 600]}'
 TRACK = '{"boxes": {"0": [0, 0, 10, 10], "5": [5, 5, 20, 20]}}'
@@ -42,7 +45,16 @@ GOLDS = {
 
 
 def prompt(answer_type: str, answer: str, media: str = "image", **meta: Any) -> Prompt:
-    return Prompt(id="t/7", task="math", text="?", images=(), answer=answer, answer_type=answer_type, media=media, meta=meta)
+    return Prompt(
+        id="t/7",
+        task="math",
+        text="?",
+        images=(),
+        answer=answer,
+        answer_type=answer_type,
+        media=media,
+        meta=meta,
+    )
 
 
 def tagged(answer: str, tag: str = "thinking") -> str:
@@ -66,14 +78,22 @@ def test_people_s_verdicts_on_reported_answers_are_met() -> None:
     assert len({row[0] for row in missed}) <= 0.03 * len(rows), missed
 
 
-@pytest.mark.parametrize("case", NEIGHBORS, ids=lambda case: f"{case['type']}: {case['gold']} | {case['answer']}")
-def test_answers_next_to_the_reported_ones_get_what_a_person_would_give(case: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "case", NEIGHBORS, ids=lambda case: f"{case['type']}: {case['gold']} | {case['answer']}"
+)
+def test_answers_next_to_the_reported_ones_get_what_a_person_would_give(
+    case: dict[str, Any],
+) -> None:
     meta = {"options": case["options"]} if "options" in case else {}
-    scores = VerifierReward().score(tagged(case["answer"]), prompt(case["type"], case["gold"], **meta))
+    scores = VerifierReward().score(
+        tagged(case["answer"]), prompt(case["type"], case["gold"], **meta)
+    )
     assert scores["accuracy"] == pytest.approx(case["accuracy"])
     # the structure is paid for the asked form alone, as in the release
     released = OpenVLThinkerReward().score(tagged(case["answer"]), prompt("spatial grounding", BOX))
-    assert scores["structure"] == (released["structure"] if case["type"] == "spatial grounding" else scores["structure"])
+    assert scores["structure"] == (
+        released["structure"] if case["type"] == "spatial grounding" else scores["structure"]
+    )
 
 
 @pytest.mark.parametrize(("answer_type", "gold"), GOLDS.items())
@@ -81,14 +101,27 @@ def test_the_four_numbers_are_weighed_as_in_the_release(answer_type: str, gold: 
     reward, asked = VerifierReward(), prompt(answer_type, f"<answer>{gold}</answer>")
     full = reward.score(f"<thinking>so</thinking>\n<answer>\n{gold}\n</answer>\n", asked)
     assert full == pytest.approx({"accuracy": 1.0, "format": 1.0, "structure": 0.5, "total": 1.5})
-    assert reward.score(gold, asked) == pytest.approx({"accuracy": 1.0, "format": 0.0, "structure": 0.0, "total": 0.9})
-    assert reward.score("", asked) == {"accuracy": 0.0, "format": 0.0, "structure": 0.0, "total": 0.0}
+    assert reward.score(gold, asked) == pytest.approx(
+        {"accuracy": 1.0, "format": 0.0, "structure": 0.0, "total": 0.9}
+    )
+    assert reward.score("", asked) == {
+        "accuracy": 0.0,
+        "format": 0.0,
+        "structure": 0.0,
+        "total": 0.0,
+    }
     assert set(TYPES) == set(OpenVLThinkerReward().by_type.types)
 
 
 def test_options_in_another_notation_count_as_their_text() -> None:
     options = {"A": r"\frac{1}{2}", "B": r"\frac{2}{3}", "C": "1,200", "D": "25%"}
-    for letter, answer in (("B", "2/3"), ("C", "1200"), ("D", "25 percent"), ("A", "0.5"), ("B", r"$\dfrac{2}{3}$")):
+    for letter, answer in (
+        ("B", "2/3"),
+        ("C", "1200"),
+        ("D", "25 percent"),
+        ("A", "0.5"),
+        ("B", r"$\dfrac{2}{3}$"),
+    ):
         scores = [accuracy("multiple choice", gold, answer, options=options) for gold in options]
         assert scores == [float(gold == letter) for gold in options], answer
 
@@ -117,7 +150,9 @@ def test_options_in_another_notation_count_as_their_text() -> None:
     ],
 )
 @pytest.mark.parametrize("answer_type", ["multiple choice", "OCR", "open-ended", "relaxed"])
-def test_thinking_that_never_ended_and_an_empty_answer_are_no_answer(completion: str, right: float, answer_type: str) -> None:
+def test_thinking_that_never_ended_and_an_empty_answer_are_no_answer(
+    completion: str, right: float, answer_type: str
+) -> None:
     assert VerifierReward().score(completion, prompt(answer_type, "B"))["accuracy"] == right
 
 
@@ -125,10 +160,19 @@ def test_the_tag_of_the_format_is_a_setting_and_both_tags_are_thinking() -> None
     asked = prompt("multiple choice", "B")
     long, short = VerifierReward(), VerifierReward(think_tag="think")
     assert [reward.score(tagged("B"), asked)["format"] for reward in (long, short)] == [1.0, 0.0]
-    assert [reward.score(tagged("B", "think"), asked)["format"] for reward in (long, short)] == [0.0, 1.0]
+    assert [reward.score(tagged("B", "think"), asked)["format"] for reward in (long, short)] == [
+        0.0,
+        1.0,
+    ]
     assert short.score("< think >so</ think > <answer>B</answer>", asked)["format"] == 1.0
-    assert {reward.score(tagged("B", tag), asked)["accuracy"] for reward in (long, short) for tag in ("think", "thinking")} == {1.0}
-    with pytest.raises(ValueError, match=r"reward\.think_tag: expected one of thinking, think, got 'thought'"):
+    assert {
+        reward.score(tagged("B", tag), asked)["accuracy"]
+        for reward in (long, short)
+        for tag in ("think", "thinking")
+    } == {1.0}
+    with pytest.raises(
+        ValueError, match=r"reward\.think_tag: expected one of thinking, think, got 'thought'"
+    ):
         VerifierReward(think_tag="thought")
 
 
@@ -137,12 +181,20 @@ def test_any_of_the_accepted_answers_is_right_and_the_best_verdict_counts() -> N
     for answer in ("New York", "NYC", "new york city"):
         assert accuracy("relaxed", "New York", answer, **golds) == 1.0
     assert accuracy("relaxed", "New York", "Boston", **golds) == 0.0
-    assert accuracy("OCR", "a b c d", "a b x y", alternatives=["a b x z"]) == 0.75  # 0.5 against the answer itself
+    assert (
+        accuracy("OCR", "a b c d", "a b x y", alternatives=["a b x z"]) == 0.75
+    )  # 0.5 against the answer itself
     assert accuracy("multiple choice", "A", "C", alternatives=["A", "C"]) == 1.0
     assert accuracy("numerical", "1", "2", alternatives=["<answer>2</answer>"]) == 1.0
-    with pytest.raises(ValueError, match=r"prompt 't/7', field meta.alternatives: expected a finite number .* got 'many'"):
+    with pytest.raises(
+        ValueError,
+        match=r"prompt 't/7', field meta.alternatives: expected a finite number .* got 'many'",
+    ):
         accuracy("numerical", "1", "1", alternatives=["many"])
-    with pytest.raises(ValueError, match=r"prompt 't/7', field meta.alternatives: expected a list of texts, got '12'"):
+    with pytest.raises(
+        ValueError,
+        match=r"prompt 't/7', field meta.alternatives: expected a list of texts, got '12'",
+    ):
         accuracy("numerical", "1", "1", alternatives="12")
 
 
@@ -167,20 +219,30 @@ def test_any_of_the_accepted_answers_is_right_and_the_best_verdict_counts() -> N
         ("spatial-temporal grounding", TRACK),
     ],
 )
-def test_a_gold_answer_that_cannot_be_read_names_the_prompt_and_the_remedy(answer_type: str, gold: str) -> None:
-    with pytest.raises(ValueError, match=r"prompt 't/7', field answer: expected .* got .* Correct the record or leave it out"):
+def test_a_gold_answer_that_cannot_be_read_names_the_prompt_and_the_remedy(
+    answer_type: str, gold: str
+) -> None:
+    with pytest.raises(
+        ValueError,
+        match=r"prompt 't/7', field answer: expected .* got .* Correct the record or leave it out",
+    ):
         VerifierReward().score(tagged("B"), prompt(answer_type, gold))
 
 
 def test_a_gold_option_outside_the_known_ones_is_refused() -> None:
     for gold in ("E", "AE", "bird", "E. bird"):
-        with pytest.raises(ValueError, match=r"field answer: expected letters or the text of an option"):
+        with pytest.raises(
+            ValueError, match=r"field answer: expected letters or the text of an option"
+        ):
             accuracy("multiple choice", gold, "A", options=OPTIONS)
 
 
 @pytest.mark.parametrize("tolerance", [-0.1, "5%", None, math.nan])
 def test_a_tolerance_that_is_no_number_names_the_prompt(tolerance: object) -> None:
-    with pytest.raises(ValueError, match=r"prompt 't/7', field meta.tolerance: expected a relative tolerance of at least 0"):
+    with pytest.raises(
+        ValueError,
+        match=r"prompt 't/7', field meta.tolerance: expected a relative tolerance of at least 0",
+    ):
         VerifierReward().score("", prompt("relaxed", "14", tolerance=tolerance))
 
 
@@ -202,5 +264,8 @@ def test_the_yaml_builds_the_reward_which_survives_pickling() -> None:
 
 
 def test_an_unknown_answer_type_names_the_prompt_and_the_choices() -> None:
-    with pytest.raises(ValueError, match=r"prompt 't/7', field answer_type: expected one of math, multiple choice, .*got 'essay'"):
+    with pytest.raises(
+        ValueError,
+        match=r"prompt 't/7', field answer_type: expected one of math, multiple choice, .*got 'essay'",
+    ):
         VerifierReward().score("", prompt("essay", "B"))

@@ -1,4 +1,6 @@
-"""What holds for all answers: nothing that robust scoring accepts is refused, and no changed answer is paid."""
+"""What holds for all answers: nothing that robust scoring accepts is refused, and no changed answer
+is paid.
+"""
 
 import json
 import math
@@ -23,7 +25,9 @@ Drawn = tuple[str, str, dict[str, Any]]
 
 
 def accuracy(answer_type: str, gold: str, completion: str, meta: dict[str, Any]) -> float:
-    asked = Prompt(id="t/1", task="math", text="?", images=(), answer=gold, answer_type=answer_type, meta=meta)
+    asked = Prompt(
+        id="t/1", task="math", text="?", images=(), answer=gold, answer_type=answer_type, meta=meta
+    )
     return REWARD.score(completion, asked)["accuracy"]
 
 
@@ -54,20 +58,45 @@ PHRASES = st.sampled_from(
 
 
 @given(
-    PHRASES, st.sampled_from([*OPTIONS, *OPTIONS.values(), "a", "d. a dog", "Option C", "C: 12 cm", "12", "none"]), st.sampled_from("ABCD")
+    PHRASES,
+    st.sampled_from(
+        [*OPTIONS, *OPTIONS.values(), "a", "d. a dog", "Option C", "C: 12 cm", "12", "none"]
+    ),
+    st.sampled_from("ABCD"),
 )
-def test_an_option_that_robust_scoring_accepts_is_accepted(phrase: str, named: str, gold: str) -> None:
+def test_an_option_that_robust_scoring_accepts_is_accepted(
+    phrase: str, named: str, gold: str
+) -> None:
     completion = phrase.format(named)
-    robust = MMStar().score(completion, {"id": "1", "choices": OPTIONS, "answer": gold}, protocol="robust")
+    robust = MMStar().score(
+        completion, {"id": "1", "choices": OPTIONS, "answer": gold}, protocol="robust"
+    )
     assert accuracy("multiple choice", gold, completion, {"options": OPTIONS}) >= robust
 
 
 @given(
     PHRASES,
-    st.sampled_from(["14", "14%", "0.14", "14 million", "$14", "fourteen", "Red", "yes", "13.5", "2010", "1,400", "14.8"]),
+    st.sampled_from(
+        [
+            "14",
+            "14%",
+            "0.14",
+            "14 million",
+            "$14",
+            "fourteen",
+            "Red",
+            "yes",
+            "13.5",
+            "2010",
+            "1,400",
+            "14.8",
+        ]
+    ),
     st.sampled_from(["14", "14%", "0.14", "14,000,000", "Red", "Yes", "2010", "1400"]),
 )
-def test_a_chart_answer_that_robust_scoring_accepts_is_accepted(phrase: str, answer: str, gold: str) -> None:
+def test_a_chart_answer_that_robust_scoring_accepts_is_accepted(
+    phrase: str, answer: str, gold: str
+) -> None:
     completion = phrase.format(answer)
     robust = ChartQA().score(completion, {"id": "1", "answer": gold}, protocol="robust")
     assert accuracy("relaxed", gold, completion, {}) >= robust
@@ -78,11 +107,16 @@ def test_a_chart_answer_that_robust_scoring_accepts_is_accepted(phrase: str, ans
     st.tuples(*[st.integers(0, 1000)] * 4),
     st.sampled_from(["[{}, {}, {}, {}]", '{{"boxes": [{}, {}, {}, {}]}}', "({},{}),({},{})"]),
 )
-def test_a_box_that_robust_scoring_accepts_gets_at_least_half(phrase: str, box: tuple[int, ...], form: str) -> None:
+def test_a_box_that_robust_scoring_accepts_gets_at_least_half(
+    phrase: str, box: tuple[int, ...], form: str
+) -> None:
     gold, completion = [100, 200, 500, 600], phrase.format(form.format(*box))
     row = {"id": "1", "answer": gold, "box_format": "0-1000", "width": 640, "height": 480}
     robust = RefCoco().score(completion, row, protocol="robust")
-    assert accuracy("spatial grounding", json.dumps({"boxes": gold}), completion, {}) >= 0.5 * robust - 1e-9
+    assert (
+        accuracy("spatial grounding", json.dumps({"boxes": gold}), completion, {})
+        >= 0.5 * robust - 1e-9
+    )
 
 
 @st.composite
@@ -90,7 +124,18 @@ def other_letter(draw: st.DrawFn) -> Drawn:
     gold, wrong = draw(st.permutations("ABCD"))[:2]
     form = draw(
         st.sampled_from(
-            ["{w}", "({w})", "{w}. {t}", "{t}", "The answer is {w}.", "{w} or {g}", "{g}, {w}", "{g}{w}", "not {g}", "{g} is wrong"]
+            [
+                "{w}",
+                "({w})",
+                "{w}. {t}",
+                "{t}",
+                "The answer is {w}.",
+                "{w} or {g}",
+                "{g}, {w}",
+                "{g}{w}",
+                "not {g}",
+                "{g} is wrong",
+            ]
         )
     )
     return gold, form.format(w=wrong, g=gold, t=OPTIONS[wrong]), {"options": OPTIONS}
@@ -98,20 +143,33 @@ def other_letter(draw: st.DrawFn) -> Drawn:
 
 @st.composite
 def other_letters(draw: st.DrawFn) -> Drawn:
-    gold, wrong = draw(st.sets(st.sampled_from("ABCD"), min_size=2)), draw(st.sets(st.sampled_from("ABCD"), min_size=1))
-    text = draw(st.sampled_from(["", ", ", " and ", "/"])).join(sorted(wrong if wrong != gold else set("ABCD") - gold))
+    gold, wrong = (
+        draw(st.sets(st.sampled_from("ABCD"), min_size=2)),
+        draw(st.sets(st.sampled_from("ABCD"), min_size=1)),
+    )
+    text = draw(st.sampled_from(["", ", ", " and ", "/"])).join(
+        sorted(wrong if wrong != gold else set("ABCD") - gold)
+    )
     return "".join(sorted(gold)), text, {"options": OPTIONS}
 
 
 @st.composite
 def other_number(draw: st.DrawFn) -> Drawn:
     gold = draw(st.floats(-1e6, 1e6, allow_subnormal=False).filter(lambda value: abs(value) > 1e-3))
-    wrong = gold * draw(st.sampled_from([-1.0, 0.9, 1.1, 10.0, 0.1, 2.0])) + draw(st.sampled_from([0.0, math.copysign(1.0, gold)]))
-    wrong = wrong if abs(wrong - gold) > 0.06 * abs(gold) + 0.02 else -gold - math.copysign(1.0, gold)
+    wrong = gold * draw(st.sampled_from([-1.0, 0.9, 1.1, 10.0, 0.1, 2.0])) + draw(
+        st.sampled_from([0.0, math.copysign(1.0, gold)])
+    )
+    wrong = (
+        wrong if abs(wrong - gold) > 0.06 * abs(gold) + 0.02 else -gold - math.copysign(1.0, gold)
+    )
     gold_text, text = f"{gold:.6g}", f"{wrong:.6g}"
     return (
         gold_text,
-        draw(st.sampled_from(["{w}", "{w} cm", "{g}, {w}", "{g} or {w}", "between {g} and {w}", "{w} = {w}"])).format(g=gold_text, w=text),
+        draw(
+            st.sampled_from(
+                ["{w}", "{w} cm", "{g}, {w}", "{g} or {w}", "between {g} and {w}", "{w} = {w}"]
+            )
+        ).format(g=gold_text, w=text),
         {},
     )
 
@@ -139,14 +197,32 @@ def other_expression(draw: st.DrawFn) -> Drawn:
             ]
         )
     )
-    return gold, draw(st.sampled_from(["{}", "${}$", r"\boxed{{{}}}", "The answer is {}"])).format(wrong), {}
+    return (
+        gold,
+        draw(st.sampled_from(["{}", "${}$", r"\boxed{{{}}}", "The answer is {}"])).format(wrong),
+        {},
+    )
 
 
 @st.composite
 def other_words(draw: st.DrawFn) -> Drawn:
-    gold = draw(st.lists(st.sampled_from(["stop", "here", "red", "bus", "café", "今日は雨", "no.", "4821"]), min_size=1, max_size=5))
+    gold = draw(
+        st.lists(
+            st.sampled_from(["stop", "here", "red", "bus", "café", "今日は雨", "no.", "4821"]),
+            min_size=1,
+            max_size=5,
+        )
+    )
     place = draw(st.integers(0, len(gold) - 1))
-    changed = draw(st.sampled_from([[*gold[:place], "zebra", *gold[place + 1 :]], [*gold, "zebra"], [*gold[:place], *gold[place + 1 :]]]))
+    changed = draw(
+        st.sampled_from(
+            [
+                [*gold[:place], "zebra", *gold[place + 1 :]],
+                [*gold, "zebra"],
+                [*gold[:place], *gold[place + 1 :]],
+            ]
+        )
+    )
     return " ".join(gold), " ".join(changed), {}
 
 
@@ -164,7 +240,11 @@ def other_box(draw: st.DrawFn) -> Drawn:
 def other_span(draw: st.DrawFn) -> Drawn:
     start, length, by = draw(st.integers(0, 100)), draw(st.integers(2, 50)), draw(st.integers(1, 9))
     form = draw(st.sampled_from(['{{"time": [{}, {}]}}', "[{}, {}]", "from {} to {}"]))
-    return json.dumps({"time": [start, start + length]}), form.format(start, start + length + by), {}
+    return (
+        json.dumps({"time": [start, start + length]}),
+        form.format(start, start + length + by),
+        {},
+    )
 
 
 WRONG: dict[str, st.SearchStrategy[Drawn]] = {
@@ -185,7 +265,9 @@ def _never_paid(answer_type: str) -> Callable[[Drawn], None]:
         gold, wrong, meta = drawn
         for completion in (f"<thinking>{gold}</thinking><answer>{wrong}</answer>", wrong):
             assert accuracy(answer_type, gold, completion, meta) < 1, drawn
-        assert accuracy(answer_type, gold, f"<answer>{gold}</answer>", meta) == pytest.approx(1.0), drawn
+        assert accuracy(answer_type, gold, f"<answer>{gold}</answer>", meta) == pytest.approx(
+            1.0
+        ), drawn
 
     return check
 
@@ -198,7 +280,9 @@ def test_a_changed_answer_is_not_paid_in_full(answer_type: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("answer_type", WRONG)
 def test_a_thousand_changed_answers_are_not_paid_in_full(answer_type: str) -> None:
-    given(WRONG[answer_type])(settings(max_examples=1000, deadline=None)(_never_paid(answer_type)))()
+    given(WRONG[answer_type])(
+        settings(max_examples=1000, deadline=None)(_never_paid(answer_type))
+    )()
 
 
 HOSTILE = [
@@ -251,10 +335,14 @@ GOLDS = {
 
 
 @pytest.mark.parametrize("answer_type", GOLDS)
-def test_a_hundred_kilobytes_of_anything_are_judged_long_before_the_time_limit(answer_type: str) -> None:
+def test_a_hundred_kilobytes_of_anything_are_judged_long_before_the_time_limit(
+    answer_type: str,
+) -> None:
     for gold in GOLDS[answer_type]:
         for index, text in enumerate(HOSTILE):
             for completion in (text, f"<thinking>so</thinking><answer>{text}</answer>"):
                 start = time.process_time()
                 assert accuracy(answer_type, gold, completion, {"options": OPTIONS}) < 0.5, index
-                assert time.process_time() - start < 2, index  # seconds of processor time; reward_workers.timeout_s is 10
+                assert time.process_time() - start < 2, (
+                    index
+                )  # seconds of processor time; reward_workers.timeout_s is 10

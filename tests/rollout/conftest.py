@@ -1,4 +1,6 @@
-"""A random tiny policy that ends its completions often and longs for forbidden tokens, and batches whose content tells their owner."""
+"""A random tiny policy that ends its completions often and longs for forbidden tokens, and batches
+whose content tells their owner.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -46,31 +48,63 @@ def batch(encoder: QwenEncoder) -> PromptBatch:
 
     def prompt(index: int, text: str, *seeds: int) -> Prompt:
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        pixels = [torch.randint(0, 256, (64, 64, 3), generator=g).to(torch.uint8).numpy() for g in generators]
+        pixels = [
+            torch.randint(0, 256, (64, 64, 3), generator=g).to(torch.uint8).numpy()
+            for g in generators
+        ]
         images = [Image.fromarray(array) for array in pixels]
-        return Prompt(id=f"t/{index}", task="math", text=text, images=images, answer="1", answer_type="numerical")
+        return Prompt(
+            id=f"t/{index}",
+            task="math",
+            text=text,
+            images=images,
+            answer="1",
+            answer_type="numerical",
+        )
 
-    texts = [("how many squares are there?", 0), ("read.", 1, 2), ("two and two?",), ("why is the circle red?", 3), ("look", 4), ("red?",)]
+    texts = [
+        ("how many squares are there?", 0),
+        ("read.", 1, 2),
+        ("two and two?",),
+        ("why is the circle red?", 3),
+        ("look", 4),
+        ("red?",),
+    ]
     return encoder.encode([prompt(index, *text) for index, text in enumerate(texts)])
 
 
 @pytest.fixture(scope="session")
 def made() -> Callable[..., PromptBatch]:
-    """`made(("a", "math", 2), ("b", "chart", 0))`: prompts a and b with 2 and 0 images; tokens and pixels say whose they are."""
+    """`made(("a", "math", 2), ("b", "chart", 0))`: prompts a and b with 2 and 0 images; tokens and
+    pixels say whose they are.
+    """
 
     def batch_of(*prompts: tuple[str, str, int]) -> PromptBatch:
         tokens = [[ord(name)] * (3 + images) for name, _, images in prompts]
         longest = max(len(row) for row in tokens)
-        sizes = [(ord(name) + k / 10, 2 * (k + 1)) for name, _, images in prompts for k in range(images)]
+        sizes = [
+            (ord(name) + k / 10, 2 * (k + 1)) for name, _, images in prompts for k in range(images)
+        ]
         return PromptBatch(
             prompts=tuple(
-                Prompt(id=name, task=task, text=name, images=["?"] * images, answer="1", answer_type="numerical")
+                Prompt(
+                    id=name,
+                    task=task,
+                    text=name,
+                    images=["?"] * images,
+                    answer="1",
+                    answer_type="numerical",
+                )
                 for name, task, images in prompts
             ),
             task=torch.tensor([task_index(task) for _, task, _ in prompts]),
             input_ids=torch.tensor([[0] * (longest - len(row)) + row for row in tokens]),
-            attention_mask=torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in tokens]),
-            pixel_values=torch.cat([torch.full((2 * width, 3), value) for value, width in sizes]) if sizes else None,
+            attention_mask=torch.tensor(
+                [[0] * (longest - len(row)) + [1] * len(row) for row in tokens]
+            ),
+            pixel_values=torch.cat([torch.full((2 * width, 3), value) for value, width in sizes])
+            if sizes
+            else None,
             image_grid_thw=torch.tensor([[1, 2, width] for _, width in sizes]) if sizes else None,
             num_images=torch.tensor([images for _, _, images in prompts]),
         )

@@ -1,4 +1,5 @@
-"""The process of an engine without vLLM: `python -m fake_child ADDRESS SETTINGS`. Files in the folder FAKE_ENGINE say what goes wrong.
+"""The process of an engine without vLLM: `python -m fake_child ADDRESS SETTINGS`. Files in the
+folder FAKE_ENGINE say what goes wrong.
 
 A completion is `[10 + its place in the group, 20 + seed % 100, end token]`.
 """
@@ -17,12 +18,20 @@ FOLDER = Path(os.environ.get("FAKE_ENGINE", ""))
 
 
 class FakeHost:
-    """Ends one request a step. `die` and `hang` hold the number of answers before that happens, once; `refuse` a method that fails."""
+    """Ends one request a step. `die` and `hang` hold the number of answers before that happens,
+    once; `refuse` a method that fails.
+    """
 
     room = 1000
 
     def __init__(self, folder: str, *, on_gpu: bool, options: dict[str, Any]) -> None:
-        self.note("start", weights=(Path(folder) / "model.safetensors").exists(), on_gpu=on_gpu, options=options, env=dict(os.environ))
+        self.note(
+            "start",
+            weights=(Path(folder) / "model.safetensors").exists(),
+            on_gpu=on_gpu,
+            options=options,
+            env=dict(os.environ),
+        )
         self.queue: list[tuple[str, Request, dict[str, Any]]] = []
         self.count = self.answered = 0
 
@@ -53,8 +62,20 @@ class FakeHost:
             time.sleep(60)
         self.answered += 1
         name, request, fields = self.queue.pop(0)
-        rows = [[10 + k, 20 + fields["seed"] % 100, *fields["stop_token_ids"]] for k in range(fields["n"])]
-        return [(name, Answer(prompt_ids=request.expanded_ids, token_ids=rows, logprobs=[[-0.5] * 3] * len(rows)))]
+        rows = [
+            [10 + k, 20 + fields["seed"] % 100, *fields["stop_token_ids"]]
+            for k in range(fields["n"])
+        ]
+        return [
+            (
+                name,
+                Answer(
+                    prompt_ids=request.expanded_ids,
+                    token_ids=rows,
+                    logprobs=[[-0.5] * 3] * len(rows),
+                ),
+            )
+        ]
 
     def reload(self, folder: str) -> None:
         self.note("reload", weights=(Path(folder) / "model.safetensors").exists())

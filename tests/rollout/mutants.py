@@ -10,7 +10,13 @@ MUTANTS = (
         "self.position = self.position + 0",
         "rollout/test_hf.py",
     ),
-    Mutant("end token left out", "rollout/hf.py", "(ended.cumsum(1) - ended.int()) == 0", "ended.cumsum(1) == 0", "rollout/test_hf.py"),
+    Mutant(
+        "end token left out",
+        "rollout/hf.py",
+        "(ended.cumsum(1) - ended.int()) == 0",
+        "ended.cumsum(1) == 0",
+        "rollout/test_hf.py",
+    ),
     Mutant(
         "group judged by the total",
         "rollout/collect.py",
@@ -18,7 +24,13 @@ MUTANTS = (
         "group_means(scored.scores.total",
         "rollout/test_collect.py",
     ),
-    Mutant("each rank fills the room", "rollout/collect.py", "ahead = sum(counts[: ranks.rank()])", "ahead = 0", "training/test_ranks.py"),
+    Mutant(
+        "each rank fills the room",
+        "rollout/collect.py",
+        "ahead = sum(counts[: ranks.rank()])",
+        "ahead = 0",
+        "training/test_ranks.py",
+    ),
     Mutant(
         "no number passes",
         "rollout/sync_probe.py",
@@ -40,7 +52,13 @@ MUTANTS = (
         "run",
         "rollout/test_vllm_requests.py",
     ),
-    Mutant("one seed for all prompts", "rollout/vllm_requests.py", 'f"{seed}/{row}"', 'f"{seed}"', "rollout/test_vllm_requests.py"),
+    Mutant(
+        "one seed for all prompts",
+        "rollout/vllm_requests.py",
+        'f"{seed}/{row}"',
+        'f"{seed}"',
+        "rollout/test_vllm_requests.py",
+    ),
     Mutant(
         "a lost server keeps its old weights",
         "rollout/vllm_server.py",
@@ -48,10 +66,26 @@ MUTANTS = (
         "            time.sleep(0.5)",
         "rollout/test_vllm_server.py",
     ),
-    Mutant("answered prompts are asked again", "rollout/vllm_retry.py", "if place not in answers]", "]", "rollout/test_vllm_server.py"),
-    Mutant("leftovers in use are removed", "rollout/weights_folder.py", " | fcntl.LOCK_NB", " & 0", "rollout/test_weights_folder.py"),
     Mutant(
-        "a group takes the first gpus", "rollout/vllm_subprocess.py", "(device.index or 0) // count * count", "0", "rollout/test_vllm_subprocess.py"
+        "answered prompts are asked again",
+        "rollout/vllm_retry.py",
+        "if place not in answers]",
+        "]",
+        "rollout/test_vllm_server.py",
+    ),
+    Mutant(
+        "leftovers in use are removed",
+        "rollout/weights_folder.py",
+        " | fcntl.LOCK_NB",
+        " & 0",
+        "rollout/test_weights_folder.py",
+    ),
+    Mutant(
+        "a group takes the first gpus",
+        "rollout/vllm_subprocess.py",
+        "(device.index or 0) // count * count",
+        "0",
+        "rollout/test_vllm_subprocess.py",
     ),
     Mutant(
         "vision features stay",
@@ -67,7 +101,13 @@ MUTANTS = (
         "torch.arange(len(joined.prompt))",
         "rollout/test_groups.py",
     ),
-    Mutant("data: one seed for all sizes", "rollout/groups.py", "seed + call * SEEDS_APART", "seed", "rollout/test_groups.py"),
+    Mutant(
+        "data: one seed for all sizes",
+        "rollout/groups.py",
+        "seed + call * SEEDS_APART",
+        "seed",
+        "rollout/test_groups.py",
+    ),
     Mutant(
         "data: an empty step keeps the first draw's room",
         "rollout/collect.py",

@@ -1,4 +1,6 @@
-"""An adapter reaches engines with weights of their own as part of the weights: names and values of an ordinary checkpoint."""
+"""An adapter reaches engines with weights of their own as part of the weights: names and values of
+an ordinary checkpoint.
+"""
 
 import copy
 from pathlib import Path
@@ -42,7 +44,9 @@ class Receiver:
         self.weights = {name: value.clone() for name, value in kwargs["weights_iterator"]}
 
 
-def test_the_engine_in_this_process_gets_merged_weights_under_the_names_of_a_checkpoint(policy: Any, adapted: Any) -> None:
+def test_the_engine_in_this_process_gets_merged_weights_under_the_names_of_a_checkpoint(
+    policy: Any, adapted: Any
+) -> None:
     engine, receiver = VLLMEngine(max_new_tokens=4), Receiver()
     engine._llm = Host.__new__(Host)  # without the engine that it would build
     engine._llm.llm = receiver
@@ -58,27 +62,42 @@ def test_the_engine_in_this_process_gets_merged_weights_under_the_names_of_a_che
     assert all(torch.equal(value, got[name]) for name, value in merged_state_dict(adapted))
 
 
-def test_the_folder_for_servers_holds_merged_weights(adapted: Any, encoder: QwenEncoder, tmp_path: Path) -> None:
+def test_the_folder_for_servers_holds_merged_weights(
+    adapted: Any, encoder: QwenEncoder, tmp_path: Path
+) -> None:
     write_serving_folder(adapted, encoder, tmp_path)
     written, merged = load_file(tmp_path / "model.safetensors"), dict(merged_state_dict(adapted))
     assert written.keys() == merged.keys()
     assert all(torch.equal(value, merged[name]) for name, value in written.items())
 
 
-def test_a_sleeping_engine_need_not_free_an_adapter_it_does_not_have(policy: Any, adapted: Any) -> None:
-    sizes = [Sleeper(None, device=torch.device("cpu"), weights=model).weight_bytes for model in (policy, adapted)]
+def test_a_sleeping_engine_need_not_free_an_adapter_it_does_not_have(
+    policy: Any, adapted: Any
+) -> None:
+    sizes = [
+        Sleeper(None, device=torch.device("cpu"), weights=model).weight_bytes
+        for model in (policy, adapted)
+    ]
     assert sizes[0] == sizes[1] > 0
 
 
 @torch.no_grad()
-def test_the_policy_itself_samples_with_its_adapter(policy: Any, adapted: Any, encoder: QwenEncoder, batch: PromptBatch) -> None:
+def test_the_policy_itself_samples_with_its_adapter(
+    policy: Any, adapted: Any, encoder: QwenEncoder, batch: PromptBatch
+) -> None:
     sampling = Sampling(group_size=3, max_new_tokens=12)
     engine = HFEngine(max_new_tokens=12)
     engine.start(adapted, encoder)
     drawn = engine.generate(batch, sampling, seed=0)
 
     def gap(model: Any) -> float:
-        own = token_stats(model, batch, drawn.completion_ids, drawn.completion_mask, forbidden=tuple(encoder.forbidden_token_ids))
+        own = token_stats(
+            model,
+            batch,
+            drawn.completion_ids,
+            drawn.completion_mask,
+            forbidden=tuple(encoder.forbidden_token_ids),
+        )
         return float((own.logprobs - drawn.old_logprobs).abs().max())
 
     assert gap(adapted) < 1e-4

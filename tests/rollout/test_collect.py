@@ -17,7 +17,9 @@ TASK_OF = dict(zip("abcdefghijkl", TASKS * 2, strict=True))
 
 
 class ScriptedEngine:
-    """Writes for every prompt the three completions that the test has written down; token ids tell prompt and place in the group."""
+    """Writes for every prompt the three completions that the test has written down; token ids tell
+    prompt and place in the group.
+    """
 
     def __init__(self, script: dict[str, tuple[str, ...]]) -> None:
         self.script = script
@@ -36,7 +38,13 @@ class ScriptedEngine:
         self.asked.append("".join(names))
         self.seeds.append(seed)
         width = 1 + len(self.asked)  # every draw has a longest completion of its own
-        ids = torch.tensor([[10 * ord(name) + place] * width for name in names for place in range(sampling.group_size)])
+        ids = torch.tensor(
+            [
+                [10 * ord(name) + place] * width
+                for name in names
+                for place in range(sampling.group_size)
+            ]
+        )
         return Rollouts(
             completion_ids=ids,
             completion_mask=torch.ones_like(ids, dtype=torch.bool),
@@ -48,15 +56,24 @@ class ScriptedEngine:
 
 
 class TextReward:
-    """The completion is the accuracy; the total looks different for every prompt and completion; `?` cannot be judged."""
+    """The completion is the accuracy; the total looks different for every prompt and completion;
+    `?` cannot be judged.
+    """
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
         accuracy = float(completion)
-        return {"accuracy": accuracy, "format": 1.0, "structure": 0.0, "total": accuracy + len(completion) + ord(prompt.id)}
+        return {
+            "accuracy": accuracy,
+            "format": 1.0,
+            "structure": 0.0,
+            "total": accuracy + len(completion) + ord(prompt.id),
+        }
 
 
 class Run:
-    """`collect` on batches of named prompts: `Run(made, script, "abcd", "efgh")` draws the first batch, then the others."""
+    """`collect` on batches of named prompts: `Run(made, script, "abcd", "efgh")` draws the first
+    batch, then the others.
+    """
 
     def __init__(self, made: Made, script: dict[str, tuple[str, ...]], *names: str) -> None:
         self.engine = ScriptedEngine(script)
@@ -70,9 +87,15 @@ class Run:
 
     def __call__(self, group_filter: Any, failure_budget: float = 0.0) -> Collected:
         return collect(
-            self.batches[0], lambda: next(self.later), self.engine, TextReward(), self.engine.sampling,
-            group_filter=group_filter, failure_budget=failure_budget, seed=500,
-        )  # fmt: skip
+            self.batches[0],
+            lambda: next(self.later),
+            self.engine,
+            TextReward(),
+            self.engine.sampling,
+            group_filter=group_filter,
+            failure_budget=failure_budget,
+            seed=500,
+        )
 
 
 def _assert_groups(collected: Collected, names: str, run: Run) -> None:
@@ -85,9 +108,16 @@ def _assert_groups(collected: Collected, names: str, run: Run) -> None:
         assert torch.equal(collected.batch.pixel_values, expected.pixel_values)
         assert torch.equal(collected.batch.image_grid_thw, expected.image_grid_thw)
     assert rollouts.prompt.tolist() == [row for row in range(len(names)) for _ in range(3)]
-    assert rollouts.completion_ids[:, 0].tolist() == [10 * ord(name) + place for name in names for place in range(3)]
+    assert rollouts.completion_ids[:, 0].tolist() == [
+        10 * ord(name) + place for name in names for place in range(3)
+    ]
     assert rollouts.texts == tuple(text for name in names for text in run.engine.script[name])
-    totals = [float(text) + len(text) + ord(name) for name in names for text in run.engine.script[name] if text != "?"]
+    totals = [
+        float(text) + len(text) + ord(name)
+        for name in names
+        for text in run.engine.script[name]
+        if text != "?"
+    ]
     assert collected.scores.total[~collected.failed].tolist() == totals
 
 
@@ -96,7 +126,16 @@ def _per_task(names: str) -> list[int]:
 
 
 def test_groups_that_agree_are_replaced_and_the_order_is_kept(made: Made) -> None:
-    script = {"a": MIXED, "b": RIGHT, "c": MIXED, "d": WRONG, "e": WRONG, "f": ("1", "0", "1"), "g": MIXED, "h": MIXED}
+    script = {
+        "a": MIXED,
+        "b": RIGHT,
+        "c": MIXED,
+        "d": WRONG,
+        "e": WRONG,
+        "f": ("1", "0", "1"),
+        "g": MIXED,
+        "h": MIXED,
+    }
     run = Run(made, script, "abcd", "efgh")
     collected = run(OnlineFilter())
     _assert_groups(collected, "acfg", run)  # h is informative too, but there is no room
@@ -122,12 +161,23 @@ def test_a_batch_that_teaches_enough_is_taken_as_it_is(made: Made) -> None:
 
 
 def test_draws_are_bounded_and_the_step_goes_on_with_what_it_has(made: Made) -> None:
-    script = {"a": RIGHT, "b": MIXED, "c": WRONG, "d": MIXED, "e": RIGHT, "f": WRONG, "g": MIXED, "h": MIXED}
+    script = {
+        "a": RIGHT,
+        "b": MIXED,
+        "c": WRONG,
+        "d": MIXED,
+        "e": RIGHT,
+        "f": WRONG,
+        "g": MIXED,
+        "h": MIXED,
+    }
     run = Run(made, script, "abc", "def", "ggh", "hhh")
     collected = run(OnlineFilter(max_draws=2))
     _assert_groups(collected, "bd", run)
     assert (collected.draws, run.engine.asked) == (2, ["abc", "def"])
-    assert next(run.later) is run.batches[2]  # no prompts were taken from the source that nobody was asked
+    assert (
+        next(run.later) is run.batches[2]
+    )  # no prompts were taken from the source that nobody was asked
 
 
 def test_prompts_are_asked_for_only_while_there_is_room(made: Made) -> None:
@@ -140,20 +190,32 @@ def test_where_nothing_is_kept_the_last_draw_stands_for_the_step(made: Made) -> 
     run = Run(made, {"a": RIGHT, "b": WRONG, "h": RIGHT}, "ab", "bh", "ab")
     collected = run(OnlineFilter(max_draws=2))
     _assert_groups(collected, "bh", run)
-    assert (collected.empty, collected.draws, collected.num_groups, collected.places) == (True, 2, 2, [0, 1])
+    assert (collected.empty, collected.draws, collected.num_groups, collected.places) == (
+        True,
+        2,
+        2,
+        [0, 1],
+    )
     assert collected.kept.tolist() == [0] * len(TASKS)
 
 
 def test_the_message_about_nothing_to_learn_from_names_tasks_and_remedies() -> None:
     drawn = torch.tensor([2, 4, 0, 0, 0, 0])
-    message = (
-        r"no group with mixed accuracy in 7 draws in a row, prompts of general_vqa, math\. .* larger batch\.group_size, or filter=none"
-    )
+    message = r"no group with mixed accuracy in 7 draws in a row, prompts of general_vqa, math\. .* larger batch\.group_size, or filter=none"
     assert re.search(message, nothing_kept(drawn, 7))
 
 
 def test_every_groups_mean_accuracy_is_known_by_its_prompt(made: Made) -> None:
-    script = {"a": MIXED, "b": RIGHT, "c": MIXED, "d": WRONG, "e": WRONG, "f": ("1", "0", "1"), "g": MIXED, "h": MIXED}
+    script = {
+        "a": MIXED,
+        "b": RIGHT,
+        "c": MIXED,
+        "d": WRONG,
+        "e": WRONG,
+        "f": ("1", "0", "1"),
+        "g": MIXED,
+        "h": MIXED,
+    }
     collected = Run(made, script, "abcd", "efgh")(OnlineFilter())
     means = {name: sum(map(float, script[name])) / 3 for name in "abcdefgh"}
     assert collected.accuracies == pytest.approx(means)
@@ -183,13 +245,21 @@ def test_completions_that_could_not_be_judged_are_told(made: Made) -> None:
 
 def test_too_many_failures_in_a_later_draw_stop_the_run(made: Made) -> None:
     run = Run(made, {"a": RIGHT, "b": MIXED, "c": ("?", "?", "0")}, "ab", "cc")
-    with pytest.raises(RuntimeError, match=r"4 of 6 completions could not be judged.*First: prompt 'c'.*completion '\?'"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"4 of 6 completions could not be judged.*First: prompt 'c'.*completion '\?'",
+    ):
         run(OnlineFilter(), failure_budget=0.5)
 
 
 @settings(max_examples=50, deadline=None)
-@given(groups=st.lists(st.sampled_from([RIGHT, WRONG, MIXED]), min_size=12, max_size=12), max_draws=st.integers(1, 4))
-def test_the_first_informative_groups_are_kept_whatever_is_drawn(groups: list[tuple[str, ...]], max_draws: int, made: Made) -> None:
+@given(
+    groups=st.lists(st.sampled_from([RIGHT, WRONG, MIXED]), min_size=12, max_size=12),
+    max_draws=st.integers(1, 4),
+)
+def test_the_first_informative_groups_are_kept_whatever_is_drawn(
+    groups: list[tuple[str, ...]], max_draws: int, made: Made
+) -> None:
     script = dict(zip("abcdefghijkl", groups, strict=True))
     run = Run(made, script, "abc", "def", "ghi", "jkl")
     seen = "abcdefghijkl"[: 3 * max_draws]
@@ -201,14 +271,29 @@ def test_the_first_informative_groups_are_kept_whatever_is_drawn(groups: list[tu
 
 def test_a_group_is_kept_strictly_between_the_bounds() -> None:
     accuracy = torch.tensor([0.25, 0.5, 1.0, 0.75, 0.625])
-    assert OnlineFilter(low=0.25, high=0.75).keeps(accuracy).tolist() == [False, True, False, False, True]
-    assert OnlineFilter(low=0.0, high=1.0).keeps(accuracy).tolist() == [True, True, False, True, True]
+    assert OnlineFilter(low=0.25, high=0.75).keeps(accuracy).tolist() == [
+        False,
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert OnlineFilter(low=0.0, high=1.0).keeps(accuracy).tolist() == [
+        True,
+        True,
+        False,
+        True,
+        True,
+    ]
     assert KeepAll().keeps(accuracy).tolist() == [True] * 5
 
 
 @pytest.mark.parametrize("bounds", [{"low": 0.5, "high": 0.5}, {"low": -0.1}, {"high": 1.1}])
 def test_bounds_without_anything_between_them_are_refused(bounds: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"filter: expected 0 <= low < high <= 1 \(mean accuracy of a group\), got low="):
+    with pytest.raises(
+        ValueError,
+        match=r"filter: expected 0 <= low < high <= 1 \(mean accuracy of a group\), got low=",
+    ):
         OnlineFilter(**bounds)
 
 

@@ -16,7 +16,9 @@ BATCH = (("a", "math", 1), ("b", "chart", 0), ("c", "math", 2), ("d", "document"
 
 
 class NamingEngine:
-    """Completions say whose they are and which of their group; each call's are one token longer than those of the call before."""
+    """Completions say whose they are and which of their group; each call's are one token longer
+    than those of the call before.
+    """
 
     def __init__(self) -> None:
         self.sampling = Sampling(group_size=2, max_new_tokens=8)
@@ -34,10 +36,13 @@ class NamingEngine:
         texts = tuple(f"{name}{place}" for name in names for place in range(sampling.group_size))
         ids = torch.tensor([[ord(text[0]), int(text[1])] + [7] * len(self.calls) for text in texts])
         return Rollouts(
-            completion_ids=ids, completion_mask=torch.ones_like(ids, dtype=torch.bool), old_logprobs=-ids.float(),
+            completion_ids=ids,
+            completion_mask=torch.ones_like(ids, dtype=torch.bool),
+            old_logprobs=-ids.float(),
             prompt=torch.arange(len(names)).repeat_interleave(sampling.group_size),
-            finished=torch.ones(len(ids), dtype=torch.bool), texts=texts,
-        )  # fmt: skip
+            finished=torch.ones(len(ids), dtype=torch.bool),
+            texts=texts,
+        )
 
 
 class PlaceReward:
@@ -49,7 +54,9 @@ class PlaceReward:
 
 def test_tasks_get_groups_of_their_own_size_in_the_order_of_the_prompts(made: Made) -> None:
     engine = NamingEngine()
-    rollouts = generate_groups(engine, made(*BATCH), engine.sampling, {"math": 3, "document": 1}, seed=40)
+    rollouts = generate_groups(
+        engine, made(*BATCH), engine.sampling, {"math": 3, "document": 1}, seed=40
+    )
     assert rollouts.texts == ("a0", "a1", "a2", "b0", "b1", "c0", "c1", "c2", "d0")
     assert rollouts.prompt.tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 3]
     assert rollouts.completion_ids[:, 0].tolist() == [ord(text[0]) for text in rollouts.texts]
@@ -68,10 +75,19 @@ def test_one_size_is_one_call_with_the_seed_as_it_is(made: Made) -> None:
 def test_a_step_of_uneven_groups_keeps_scores_with_their_completions(made: Made) -> None:
     engine = NamingEngine()
     collected = collect(
-        made(*BATCH), lambda: made(*BATCH), engine, PlaceReward(), engine.sampling, group_filter=KeepAll(), failure_budget=0.0, seed=0,
+        made(*BATCH),
+        lambda: made(*BATCH),
+        engine,
+        PlaceReward(),
+        engine.sampling,
+        group_filter=KeepAll(),
+        failure_budget=0.0,
+        seed=0,
         group_size_of={"math": 4},
-    )  # fmt: skip
-    assert collected.scores.total.tolist() == [float(text[1] == "0") for text in collected.rollouts.texts]
+    )
+    assert collected.scores.total.tolist() == [
+        float(text[1] == "0") for text in collected.rollouts.texts
+    ]
     assert collected.accuracies == {"a": 0.25, "b": 0.5, "c": 0.25, "d": 0.5}
 
 

@@ -22,10 +22,22 @@ class Sampler:
     def __init__(self, policy: Any, encoder: Any, batch: PromptBatch) -> None:
         self.policy, self.encoder, self.batch = policy, encoder, batch
 
-    def __call__(self, *, seed: int = 1, leave_frac: float = 0.25, group_size: int = 3, encoder: Any = None, **drawing: Any) -> Rollouts:
+    def __call__(
+        self,
+        *,
+        seed: int = 1,
+        leave_frac: float = 0.25,
+        group_size: int = 3,
+        encoder: Any = None,
+        **drawing: Any,
+    ) -> Rollouts:
         engine = HFEngine(max_new_tokens=99, leave_frac=leave_frac)
         engine.start(self.policy, encoder or self.encoder)
-        return engine.generate(self.batch, Sampling(**{"group_size": group_size, "max_new_tokens": TOKENS} | drawing), seed)
+        return engine.generate(
+            self.batch,
+            Sampling(**{"group_size": group_size, "max_new_tokens": TOKENS} | drawing),
+            seed,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -42,24 +54,44 @@ def _unmasked(encoder: QwenEncoder) -> QwenEncoder:
 
 @torch.no_grad()
 def _plain_logits(sample: Sampler, row: int, tokens: Tensor, forbidden: Sequence[int]) -> Tensor:
-    """Logits that predict `tokens` behind prompt `row`: transformers' own forward pass of one unpadded row, without a cache."""
+    """Logits that predict `tokens` behind prompt `row`: transformers' own forward pass of one
+    unpadded row, without a cache.
+    """
     one = sample.encoder.encode([sample.batch.prompts[row]])
     ids = torch.cat([one.input_ids, tokens[None]], 1)
-    pictures = {} if one.pixel_values is None else {"pixel_values": one.pixel_values, "image_grid_thw": one.image_grid_thw}
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "mm_token_type_ids": (ids == sample.encoder.image_token_id).int()}
+    pictures = (
+        {}
+        if one.pixel_values is None
+        else {"pixel_values": one.pixel_values, "image_grid_thw": one.image_grid_thw}
+    )
+    inputs = {
+        "input_ids": ids,
+        "attention_mask": torch.ones_like(ids),
+        "mm_token_type_ids": (ids == sample.encoder.image_token_id).int(),
+    }
     logits = sample.policy(**inputs, **pictures).logits[0, one.input_ids.shape[1] - 1 : -1]
     logits[:, list(forbidden)] = float("-inf")
     return logits
 
 
-@pytest.mark.parametrize("drawing", [{"temperature": 1.0}, {"temperature": 0.7}, {"temperature": 1.0, "top_p": 0.6}], ids=str)
-def test_log_probabilities_are_those_that_training_computes(drawing: dict[str, float], sample: Sampler) -> None:
+@pytest.mark.parametrize(
+    "drawing",
+    [{"temperature": 1.0}, {"temperature": 0.7}, {"temperature": 1.0, "top_p": 0.6}],
+    ids=str,
+)
+def test_log_probabilities_are_those_that_training_computes(
+    drawing: dict[str, float], sample: Sampler
+) -> None:
     rollouts = sample(**drawing)
     with torch.no_grad():
         stats = token_stats(
-            sample.policy, sample.batch, rollouts.completion_ids, rollouts.completion_mask,
-            forbidden=sample.encoder.forbidden_token_ids, temperature=drawing["temperature"],
-        )  # fmt: skip
+            sample.policy,
+            sample.batch,
+            rollouts.completion_ids,
+            rollouts.completion_mask,
+            forbidden=sample.encoder.forbidden_token_ids,
+            temperature=drawing["temperature"],
+        )
     assert near(rollouts.old_logprobs, stats.logprobs)
     assert rollouts.old_logprobs[rollouts.completion_mask].max() < 0
     assert 0 < rollouts.finished.sum() < len(rollouts.finished)  # both kinds were compared
@@ -109,7 +141,9 @@ def test_when_ended_rows_leave_changes_nothing_of_what_is_written(sample: Sample
     widths: dict[float, list[int]] = {0.01: [], 0.5: [], 1.0: []}
     written = {}
     for leave_frac, seen in widths.items():
-        note = sample.policy.lm_head.register_forward_pre_hook(lambda module, args, seen=seen: seen.append(len(args[0])))
+        note = sample.policy.lm_head.register_forward_pre_hook(
+            lambda module, args, seen=seen: seen.append(len(args[0]))
+        )
         written[leave_frac] = sample(temperature=0.0, leave_frac=leave_frac)
         note.remove()
     for rollouts in written.values():
@@ -121,7 +155,9 @@ def test_when_ended_rows_leave_changes_nothing_of_what_is_written(sample: Sample
     assert sum(widths[0.01]) < sum(widths[0.5]) < sum(widths[1.0])
 
 
-def test_a_policy_of_unknown_attention_is_sampled_from_with_repeated_prompts(sample: Sampler) -> None:
+def test_a_policy_of_unknown_attention_is_sampled_from_with_repeated_prompts(
+    sample: Sampler,
+) -> None:
     other = copy.deepcopy(sample.policy)
     other.set_attn_implementation("eager")
     assert not knows_prefixes(other)
@@ -136,7 +172,10 @@ def test_a_policy_of_unknown_attention_is_sampled_from_with_repeated_prompts(sam
 def test_draws_are_those_of_multinomial_on_the_probabilities(sample: Sampler) -> None:
     """So that a faster sampler writes what an earlier one wrote."""
     drawn = sample(seed=9, temperature=0.8, max_new_tokens=1)
-    rows = [_plain_logits(sample, row, torch.tensor([5]), sample.encoder.forbidden_token_ids)[0] for row in range(6)]
+    rows = [
+        _plain_logits(sample, row, torch.tensor([5]), sample.encoder.forbidden_token_ids)[0]
+        for row in range(6)
+    ]
     probs = (torch.stack(rows).repeat_interleave(3, 0) / 0.8).softmax(-1)
     expected = torch.multinomial(probs, 1, generator=torch.Generator().manual_seed(9))[:, 0]
     assert drawn.completion_ids[:, 0].tolist() == expected.tolist()
@@ -156,7 +195,9 @@ def test_a_completion_ends_with_its_end_token_or_at_the_limit(sample: Sampler) -
         assert rollouts.finished[row] or length == TOKENS
         assert (rollouts.old_logprobs[row, length:] == 0).all()
         words = ids[: length - int(rollouts.finished[row])]
-        assert rollouts.texts[row] == sample.encoder.tokenizer.decode(words, skip_special_tokens=True)
+        assert rollouts.texts[row] == sample.encoder.tokenizer.decode(
+            words, skip_special_tokens=True
+        )
     assert rollouts.prompt.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 5]
     assert 0 < rollouts.finished.sum() < 18
 
@@ -170,18 +211,24 @@ def test_it_stops_as_soon_as_all_have_ended(sample: Sampler) -> None:
 def test_a_limit_of_one_token_gives_one_token(sample: Sampler) -> None:
     rollouts = sample(max_new_tokens=1)
     assert rollouts.completion_mask.tolist() == [[True]] * 18
-    assert torch.equal(rollouts.finished, rollouts.completion_ids[:, 0] == sample.encoder.eos_token_id)
+    assert torch.equal(
+        rollouts.finished, rollouts.completion_ids[:, 0] == sample.encoder.eos_token_id
+    )
 
 
 def test_a_prompt_is_answered_alike_alone_and_beside_longer_ones(sample: Sampler) -> None:
     together = sample(temperature=0.0, group_size=1)
     for row in (1, 2, 5):
-        alone = Sampler(sample.policy, sample.encoder, sample.encoder.encode([sample.batch.prompts[row]]))(temperature=0.0, group_size=1)
+        alone = Sampler(
+            sample.policy, sample.encoder, sample.encoder.encode([sample.batch.prompts[row]])
+        )(temperature=0.0, group_size=1)
         assert alone.texts == together.texts[row : row + 1]
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
-def test_first_tokens_come_as_often_as_their_probability_says(temperature: float, sample: Sampler) -> None:
+def test_first_tokens_come_as_often_as_their_probability_says(
+    temperature: float, sample: Sampler
+) -> None:
     drawn = sample(group_size=100, max_new_tokens=1, temperature=temperature)
     for row in range(6):
         logits = _plain_logits(sample, row, torch.tensor([5]), sample.encoder.forbidden_token_ids)
@@ -190,7 +237,10 @@ def test_first_tokens_come_as_often_as_their_probability_says(temperature: float
         likely = probs.topk(40).indices
         share = float(probs[likely].sum())
         # the 40 likeliest tokens together, in standard deviations of a binomial count
-        assert abs(int(counts[likely].sum()) - 100 * share) < 4.5 * (100 * share * (1 - share)) ** 0.5 + 0.5
+        assert (
+            abs(int(counts[likely].sum()) - 100 * share)
+            < 4.5 * (100 * share * (1 - share)) ** 0.5 + 0.5
+        )
 
 
 def test_only_the_smallest_set_of_tokens_that_holds_top_p_is_drawn_from(sample: Sampler) -> None:
@@ -208,7 +258,13 @@ def test_only_the_smallest_set_of_tokens_that_holds_top_p_is_drawn_from(sample: 
 
 @pytest.mark.parametrize(
     ("top_p", "kept"),
-    [(1.0, [0.5, 0.05, 0.25, 0.2]), (0.76, [0.5, 0, 0.25, 0.2]), (0.74, [0.5, 0, 0.25, 0]), (0.5, [0.5, 0, 0, 0]), (0.1, [0.5, 0, 0, 0])],
+    [
+        (1.0, [0.5, 0.05, 0.25, 0.2]),
+        (0.76, [0.5, 0, 0.25, 0.2]),
+        (0.74, [0.5, 0, 0.25, 0]),
+        (0.5, [0.5, 0, 0, 0]),
+        (0.1, [0.5, 0, 0, 0]),
+    ],
 )
 def test_the_nucleus_of_four_tokens(top_p: float, kept: list[float]) -> None:
     probs = torch.tensor([[0.5, 0.05, 0.25, 0.2], [0.125, 0.125, 0.25, 0.5]])
@@ -218,19 +274,27 @@ def test_the_nucleus_of_four_tokens(top_p: float, kept: list[float]) -> None:
 
 
 def test_what_no_engine_can_do_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"rollout\.leave_frac: expected a share in \(0, 1\], got 0"):
+    with pytest.raises(
+        ValueError, match=r"rollout\.leave_frac: expected a share in \(0, 1\], got 0"
+    ):
         HFEngine(max_new_tokens=4, leave_frac=0.0)
-    with pytest.raises(ValueError, match=r"rollout\.temperature: expected 0 \(greedy\) or more, got -1"):
+    with pytest.raises(
+        ValueError, match=r"rollout\.temperature: expected 0 \(greedy\) or more, got -1"
+    ):
         HFEngine(max_new_tokens=4, temperature=-1.0)
     assert HFEngine(max_new_tokens=4, temperature=0.5, top_p=0.9).sampling == Sampling(
         group_size=1, max_new_tokens=4, temperature=0.5, top_p=0.9
     )
 
 
-def test_logits_that_are_no_numbers_are_named_instead_of_sampled_from(policy: Any, encoder: QwenEncoder, batch: PromptBatch) -> None:
+def test_logits_that_are_no_numbers_are_named_instead_of_sampled_from(
+    policy: Any, encoder: QwenEncoder, batch: PromptBatch
+) -> None:
     broken = copy.deepcopy(policy)
     broken.model.language_model.norm.weight.data.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match=r"^the policy's logits became nan while sampling$"):
+    with pytest.raises(
+        FloatingPointError, match=r"^the policy's logits became nan while sampling$"
+    ):
         Sampler(broken, encoder, batch)()
 
 
@@ -243,7 +307,9 @@ def test_any_of_the_end_tokens_ends_a_completion(sample: Sampler, encoder: QwenE
     other.end_tokens = encoder.end_tokens | {second: "<other end>"}
     rollouts = sample(encoder=other)
     ended_by = {second: 0, encoder.eos_token_id: 0}
-    for ids, mask, finished in zip(rollouts.completion_ids, rollouts.completion_mask, rollouts.finished, strict=True):
+    for ids, mask, finished in zip(
+        rollouts.completion_ids, rollouts.completion_mask, rollouts.finished, strict=True
+    ):
         *before, last = ids[mask].tolist()
         assert not {second, encoder.eos_token_id} & set(before)
         assert bool(finished) == (last in ended_by)

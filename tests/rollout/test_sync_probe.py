@@ -30,7 +30,9 @@ def generate(policy: Any, encoder: QwenEncoder) -> Generate:
     return engine.generate
 
 
-def test_an_engine_with_the_same_weights_passes(probe: SyncProbe, policy: Any, encoder: QwenEncoder) -> None:
+def test_an_engine_with_the_same_weights_passes(
+    probe: SyncProbe, policy: Any, encoder: QwenEncoder
+) -> None:
     gap = probe.gap(policy, encoder, generate(policy, encoder), seed=0)
     assert 0 < probe.check(gap, "now") < 2e-5
 
@@ -45,11 +47,16 @@ def test_an_engine_with_older_weights_is_caught_and_what_differs_is_said(
             parameter.mul_(1.05)
     gap = probe.gap(newer, encoder, generate(policy, encoder), seed=0)
     assert gap.nats > 1e-2
-    with pytest.raises(RuntimeError, match=rf"after step 3, engine and trainer give token \d+ .* prompt '{gap.prompt_id}'.*other weights"):
+    with pytest.raises(
+        RuntimeError,
+        match=rf"after step 3, engine and trainer give token \d+ .* prompt '{gap.prompt_id}'.*other weights",
+    ):
         probe.check(gap, "after step 3")
 
 
-def test_log_probabilities_at_another_temperature_are_caught(probe: SyncProbe, policy: Any, encoder: QwenEncoder) -> None:
+def test_log_probabilities_at_another_temperature_are_caught(
+    probe: SyncProbe, policy: Any, encoder: QwenEncoder
+) -> None:
     own = generate(policy, encoder)
 
     def untempered(batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
@@ -71,11 +78,20 @@ def test_no_number_is_no_agreement(probe: SyncProbe, policy: Any, encoder: QwenE
         probe.check(gap, "now")
 
 
-def test_prompts_with_images_are_asked_first(probe: SyncProbe, batch: PromptBatch, encoder: QwenEncoder) -> None:
-    assert [prompt.id for prompt in probe.batch.prompts] == ["t/0", "t/1", "t/3", "t/4"]  # t/2 has no image
+def test_prompts_with_images_are_asked_first(
+    probe: SyncProbe, batch: PromptBatch, encoder: QwenEncoder
+) -> None:
+    assert [prompt.id for prompt in probe.batch.prompts] == [
+        "t/0",
+        "t/1",
+        "t/3",
+        "t/4",
+    ]  # t/2 has no image
     probe.remember(encoder.encode([batch.prompts[2]]))
     assert [prompt.id for prompt in probe.batch.prompts] == ["t/2"]
 
 
-def test_the_probe_draws_single_short_completions_at_the_temperature_of_training(probe: SyncProbe) -> None:
+def test_the_probe_draws_single_short_completions_at_the_temperature_of_training(
+    probe: SyncProbe,
+) -> None:
     assert probe.sampling == Sampling(group_size=1, max_new_tokens=8, temperature=0.7)

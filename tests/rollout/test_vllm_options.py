@@ -18,8 +18,14 @@ from g2rpo.rollout.vllm_server import VLLMServerEngine
         ({"top_p": 0.9}, r"rollout\.top_p: expected 1, got 0\.9.*use rollout=hf"),
         ({"max_model_len": 0}, r"rollout\.max_model_len: expected at least 1, got 0"),
         ({"max_num_seqs": 0}, r"rollout\.max_num_seqs: expected at least 1, got 0"),
-        ({"gpu_memory_utilization": 1.0}, r"rollout\.gpu_memory_utilization: expected a share in \(0, 1\), got 1\.0"),
-        ({"max_sync_gap": -1.0}, r"rollout\.max_sync_gap: expected null \(by dtype\) or nats above 0, got -1\.0"),
+        (
+            {"gpu_memory_utilization": 1.0},
+            r"rollout\.gpu_memory_utilization: expected a share in \(0, 1\), got 1\.0",
+        ),
+        (
+            {"max_sync_gap": -1.0},
+            r"rollout\.max_sync_gap: expected null \(by dtype\) or nats above 0, got -1\.0",
+        ),
         ({"temperature": -1.0}, r"rollout\.temperature: expected 0 \(greedy\) or more"),
     ],
 )
@@ -28,12 +34,19 @@ def test_what_cannot_be_is_refused_with_its_key(wrong: dict[str, Any], words: st
         VLLMEngine(max_new_tokens=8, **wrong)
 
 
-def test_without_vllm_both_choices_name_the_extra(policy: Any, encoder: QwenEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_vllm_both_choices_name_the_extra(
+    policy: Any, encoder: QwenEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for module in (vllm, vllm_server):
         monkeypatch.setattr(module, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"rollout=vllm: vLLM is not installed; pip install 'g2rpo\[vllm\]'"):
+    with pytest.raises(
+        ValueError, match=r"rollout=vllm: vLLM is not installed; pip install 'g2rpo\[vllm\]'"
+    ):
         VLLMEngine(max_new_tokens=8).start(policy, encoder)
-    with pytest.raises(ValueError, match=r"rollout=vllm_server: vLLM is not installed here; pip install 'g2rpo\[vllm\]'"):
+    with pytest.raises(
+        ValueError,
+        match=r"rollout=vllm_server: vLLM is not installed here; pip install 'g2rpo\[vllm\]'",
+    ):
         VLLMServerEngine(max_new_tokens=8, weights_dir="weights").start(policy, encoder)
 
 
@@ -42,10 +55,17 @@ def test_the_server_wants_a_model_first() -> None:
         serve(["--port", "8000"])
 
 
-def test_the_image_processor_that_is_served_has_the_trainers_bounds(policy: Any, tiny_folder: Path, tmp_path: Path) -> None:
+def test_the_image_processor_that_is_served_has_the_trainers_bounds(
+    policy: Any, tiny_folder: Path, tmp_path: Path
+) -> None:
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
     from g2rpo.rollout.serving_folder import write_serving_folder
 
-    write_serving_folder(policy, QwenEncoder(path=tiny_folder, min_pixels=4096, max_pixels=8192), tmp_path)
-    assert dict(Qwen2VLImageProcessorPil.from_pretrained(tmp_path).size) == {"shortest_edge": 4096, "longest_edge": 8192}
+    write_serving_folder(
+        policy, QwenEncoder(path=tiny_folder, min_pixels=4096, max_pixels=8192), tmp_path
+    )
+    assert dict(Qwen2VLImageProcessorPil.from_pretrained(tmp_path).size) == {
+        "shortest_edge": 4096,
+        "longest_edge": 8192,
+    }

@@ -1,4 +1,6 @@
-"""A vLLM server as a child process, for real: a run that survives the death of its engine. `make test-vllm` runs it."""
+"""A vLLM server as a child process, for real: a run that survives the death of its engine. `make
+test-vllm` runs it.
+"""
 
 import csv
 import json
@@ -21,15 +23,24 @@ from g2rpo.rollout.vllm_requests import Answer, Request
 from g2rpo.rollout.vllm_server import VLLMServerEngine
 
 SMALL = (
-    "experiment=smoke", "rollout=vllm_server", "trainer.max_steps=3", "heldout.prompts_per_task=1", "filter=none", "rollout.timeout_s=60",
+    "experiment=smoke",
+    "rollout=vllm_server",
+    "trainer.max_steps=3",
+    "heldout.prompts_per_task=1",
+    "filter=none",
+    "rollout.timeout_s=60",
     "rollout.options=[--max-model-len, '512']",
-)  # fmt: skip
+)
 
 
 def children(pid: int) -> dict[int, str]:
     """All processes below one, with their names."""
     found, wanted = {}, {pid}
-    processes = {int(p.name): (p / "stat").read_text() for p in Path("/proc").iterdir() if p.name.isdigit() and (p / "stat").exists()}
+    processes = {
+        int(p.name): (p / "stat").read_text()
+        for p in Path("/proc").iterdir()
+        if p.name.isdigit() and (p / "stat").exists()
+    }
     for _ in range(5):
         for child, stat in processes.items():
             if int(stat.rpartition(")")[2].split()[1]) in wanted:
@@ -75,26 +86,42 @@ def test_a_run_whose_engine_is_killed_in_the_middle_of_a_step_finishes_with_whol
     assert [float(row["rollout/num_restarts"]) for row in rows] == [0, 1, 0]
     assert [float(row["rollout/num_regenerated"]) > 0 for row in rows] == [False, True, False]
     assert max(float(row["rollout/sync_logprob_gap"]) for row in rows) <= 2e-4
-    gaps = [float(cell) for row in rows for name, cell in row.items() if name.startswith("rollout/logprob_gap_max/") and cell]
+    gaps = [
+        float(cell)
+        for row in rows
+        for name, cell in row.items()
+        if name.startswith("rollout/logprob_gap_max/") and cell
+    ]
     assert 0 < max(gaps) <= 2e-4  # in the step of the restart, too
-    written = [json.loads(line) for line in (tmp_path / "completions.jsonl").read_text().split("\n") if line]
+    written = [
+        json.loads(line)
+        for line in (tmp_path / "completions.jsonl").read_text().split("\n")
+        if line
+    ]
     groups = Counter((row["step"], row["prompt_id"]) for row in written)
     assert len(groups) == 18
     assert set(groups.values()) == {4}
 
 
-def test_a_server_that_does_not_start_is_said_with_the_end_of_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_start_is_said_with_the_end_of_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("g2rpo.rollout.vllm_process.MODULE", "g2rpo.rollout.no_such_module")
     server = ServerProcess(log_file=tmp_path / "logs" / "server.log", options=[], start_s=30)
     with pytest.raises(
-        RuntimeError, match=r"(?s)the vLLM server was not up within 30 s \(.*server\.log\):.*No module named g2rpo.*no_such_module"
+        RuntimeError,
+        match=r"(?s)the vLLM server was not up within 30 s \(.*server\.log\):.*No module named g2rpo.*no_such_module",
     ):
         server.start(tmp_path)
     assert server.process is None
 
 
-def test_a_server_that_hangs_is_ended_with_all_its_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("g2rpo.rollout.vllm_process.MODULE", "http.server")  # takes the port's option for something else, and is never well
+def test_a_server_that_hangs_is_ended_with_all_its_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "g2rpo.rollout.vllm_process.MODULE", "http.server"
+    )  # takes the port's option for something else, and is never well
     server = ServerProcess(log_file=tmp_path / "server.log", options=[], start_s=0.1)
     with pytest.raises(RuntimeError, match=r"not up within 0\.1 s"):
         server.start(tmp_path)
@@ -116,6 +143,9 @@ def test_a_server_ends_with_a_trainer_that_was_killed(tmp_path: Path) -> None:
     assert Path(f"/proc/{server}").exists()
     process.kill()
     process.wait()
-    while Path(f"/proc/{server}").exists() and "\nState:\tZ" not in Path(f"/proc/{server}/status").read_text():
+    while (
+        Path(f"/proc/{server}").exists()
+        and "\nState:\tZ" not in Path(f"/proc/{server}/status").read_text()
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -1,4 +1,6 @@
-"""Engines of vLLM beside two trainer processes, for real: one for each, or one that both share. `make test-vllm` runs it."""
+"""Engines of vLLM beside two trainer processes, for real: one for each, or one that both share.
+`make test-vllm` runs it.
+"""
 
 import os
 import socket
@@ -16,21 +18,32 @@ ALLOWED = 2e-4
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["an engine each", "one engine for both"])
-def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def outcomes(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, Any]]:
     """What each of two ranks wrote down, with all the variables that a launcher sets."""
     pytest.importorskip("vllm")
     out = tmp_path_factory.mktemp("ranks")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    shared = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "WORLD_SIZE": "2",
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
     running = [
         subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(out), str(request.param)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            [sys.executable, str(SCRIPT), str(out), str(request.param)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
             env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(2)
-    ]  # fmt: skip
+    ]
     try:
         for process in running:
             words, _ = process.communicate(timeout=900)
@@ -43,14 +56,18 @@ def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return found
 
 
-def test_log_probabilities_are_the_trainers_before_and_after_a_sync_and_after_a_restart(outcomes: list[dict[str, Any]]) -> None:
+def test_log_probabilities_are_the_trainers_before_and_after_a_sync_and_after_a_restart(
+    outcomes: list[dict[str, Any]],
+) -> None:
     for one in outcomes:
         assert 0 < max(*one["gaps"], one["gap_after_death"]) <= ALLOWED
         assert 0 < one["row"]["rollout/sync_logprob_gap"] <= ALLOWED
         assert one["texts"][0] != one["texts"][1]
 
 
-def test_every_prompt_has_its_whole_group_and_ranks_draw_differently(outcomes: list[dict[str, Any]]) -> None:
+def test_every_prompt_has_its_whole_group_and_ranks_draw_differently(
+    outcomes: list[dict[str, Any]],
+) -> None:
     for one in outcomes:
         assert one["prompt"] == [row for row in range(5) for _ in range(3)]
         assert [len(texts) for texts in one["texts"]] == [15, 15]
@@ -71,7 +88,11 @@ def test_an_engine_that_is_killed_in_the_middle_is_started_again_and_what_it_had
     assert first["disturbed"]["rollout/num_regenerated"] == 3 * died
 
 
-def test_an_engine_without_the_new_weights_stops_every_rank_and_is_named(outcomes: list[dict[str, Any]]) -> None:
+def test_an_engine_without_the_new_weights_stops_every_rank_and_is_named(
+    outcomes: list[dict[str, Any]],
+) -> None:
     assert outcomes[0]["said"] == outcomes[1]["said"]
     assert outcomes[0]["said"].startswith("rank ")
-    assert "rollout.max_sync_gap: after step 2, engine and trainer give token" in outcomes[0]["said"]
+    assert (
+        "rollout.max_sync_gap: after step 2, engine and trainer give token" in outcomes[0]["said"]
+    )

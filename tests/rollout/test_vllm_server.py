@@ -1,4 +1,6 @@
-"""The engine that speaks HTTP against a stand-in for the server; test_vllm_process.py has the real one."""
+"""The engine that speaks HTTP against a stand-in for the server; test_vllm_process.py has the real
+one.
+"""
 
 import base64
 import io
@@ -24,12 +26,15 @@ GROUP = Sampling(group_size=3, max_new_tokens=8)
 
 
 class FakeServer:
-    """A server on a free port. `fails(path, count)` says what goes wrong with the count-th call of a path.
+    """A server on a free port. `fails(path, count)` says what goes wrong with the count-th call of
+    a path.
 
     A completion is `[10 + its place in the group, 20 + seed % 100, end token]`.
     """
 
-    def __init__(self, *, eos: int, expand: Callable[[list[int], list[tuple[int, int]]], list[int]]) -> None:
+    def __init__(
+        self, *, eos: int, expand: Callable[[list[int], list[tuple[int, int]]], list[int]]
+    ) -> None:
         self.eos, self.expand = eos, expand
         self.calls: list[str] = []
         self.bodies: list[dict[str, Any]] = []
@@ -60,7 +65,9 @@ class FakeServer:
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         """One call."""
-        body = json.loads(handler.rfile.read(int(handler.headers.get("Content-Length") or 0)) or "{}")
+        body = json.loads(
+            handler.rfile.read(int(handler.headers.get("Content-Length") or 0)) or "{}"
+        )
         path = handler.path
         with self._lock:
             self.calls.append(path)
@@ -96,7 +103,13 @@ class FakeServer:
         choices = []
         for k in reversed(range(fields["n"])):  # in any order
             ids = [10 + k, 20 + fields["seed"] % 100, self.eos]
-            choices.append({"index": k, "token_ids": ids, "logprobs": {"content": [{"token_id": i, "logprob": -0.5} for i in ids]}})
+            choices.append(
+                {
+                    "index": k,
+                    "token_ids": ids,
+                    "logprobs": {"content": [{"token_id": i, "logprob": -0.5} for i in ids]},
+                }
+            )
         return {"prompt_token_ids": self.expand(body["token_ids"], sizes), "choices": choices}
 
 
@@ -108,7 +121,11 @@ def fake(encoder: QwenEncoder) -> Iterator[Callable[[], FakeServer]]:
 
     def expand(ids: list[int], sizes: list[tuple[int, int]]) -> list[int]:
         counts = iter([width * height // cell**2 for width, height in sizes])
-        return [token for i in ids for token in ([i] * next(counts) if i == encoder.image_token_id else [i])]
+        return [
+            token
+            for i in ids
+            for token in ([i] * next(counts) if i == encoder.image_token_id else [i])
+        ]
 
     def make() -> Any:
         servers.append(FakeServer(eos=encoder.eos_token_id, expand=expand))
@@ -121,10 +138,18 @@ def fake(encoder: QwenEncoder) -> Iterator[Callable[[], FakeServer]]:
 
 @pytest.fixture
 def started(policy: Any, encoder: QwenEncoder, tmp_path: Path) -> Callable[..., VLLMServerEngine]:
-    """An engine on these servers. The stand-in invents its log-probabilities, so the probe is told to let everything pass."""
+    """An engine on these servers. The stand-in invents its log-probabilities, so the probe is told
+    to let everything pass.
+    """
 
     def start(*servers: Any, **options: Any) -> VLLMServerEngine:
-        given = {"max_new_tokens": 8, "weights_dir": str(tmp_path / "weights"), "max_sync_gap": 1e9, "timeout_s": 5.0, "start_s": 5.0}
+        given = {
+            "max_new_tokens": 8,
+            "weights_dir": str(tmp_path / "weights"),
+            "max_sync_gap": 1e9,
+            "timeout_s": 5.0,
+            "start_s": 5.0,
+        }
         engine = VLLMServerEngine(**given | {"urls": [server.url for server in servers]} | options)
         engine.start(policy, encoder)
         return engine
@@ -133,7 +158,10 @@ def started(policy: Any, encoder: QwenEncoder, tmp_path: Path) -> Callable[..., 
 
 
 def test_completions_come_in_the_order_of_prompts_and_groups(
-    fake: Callable[[], FakeServer], started: Callable[..., VLLMServerEngine], batch: PromptBatch, encoder: QwenEncoder
+    fake: Callable[[], FakeServer],
+    started: Callable[..., VLLMServerEngine],
+    batch: PromptBatch,
+    encoder: QwenEncoder,
 ) -> None:
     engine = started(fake())
     rollouts = engine.generate(batch, GROUP, 4)
@@ -147,20 +175,36 @@ def test_completions_come_in_the_order_of_prompts_and_groups(
 
 
 def test_a_sync_pauses_pushes_and_forgets_everything_and_keeps_one_folder(
-    fake: Callable[[], FakeServer], started: Callable[..., VLLMServerEngine], batch: PromptBatch, policy: Any, tmp_path: Path
+    fake: Callable[[], FakeServer],
+    started: Callable[..., VLLMServerEngine],
+    batch: PromptBatch,
+    policy: Any,
+    tmp_path: Path,
 ) -> None:
     server = fake()
     engine = started(server)
     engine.generate(batch, GROUP, 4)
     server.calls.clear()
     engine.load_weights(policy, 7)
-    weights = ["/pause?mode=wait", "/collective_rpc", "/reset_prefix_cache", "/reset_mm_cache", "/reset_encoder_cache", "/resume"]
+    weights = [
+        "/pause?mode=wait",
+        "/collective_rpc",
+        "/reset_prefix_cache",
+        "/reset_mm_cache",
+        "/reset_encoder_cache",
+        "/resume",
+    ]
     assert server.calls[:6] == weights
     assert set(server.calls[6:]) == {GENERATE}  # the probe
     assert [path.name for path in (tmp_path / "weights").iterdir()] == ["step7"]
     assert (tmp_path / "weights" / "step7" / "model.safetensors").stat().st_size > 100_000
     row = engine.metrics()
-    assert set(row) == {"rollout/sync_logprob_gap", "rollout/num_regenerated", "rollout/num_restarts", "time/sync_s"}
+    assert set(row) == {
+        "rollout/sync_logprob_gap",
+        "rollout/num_regenerated",
+        "rollout/num_restarts",
+        "time/sync_s",
+    }
     assert row["rollout/sync_logprob_gap"] > 0
 
 
@@ -177,17 +221,24 @@ def test_every_server_gets_weights_prompts_and_a_probe(
 
 @pytest.mark.parametrize("trouble", ["hangs", "breaks off", 500, 503])
 def test_a_request_that_fails_is_asked_again_and_nothing_is_lost_or_doubled(
-    trouble: str | int, fake: Callable[[], FakeServer], started: Callable[..., VLLMServerEngine], batch: PromptBatch
+    trouble: str | int,
+    fake: Callable[[], FakeServer],
+    started: Callable[..., VLLMServerEngine],
+    batch: PromptBatch,
 ) -> None:
     server = fake()
     engine = started(server, timeout_s=1.0)
     undisturbed = engine.generate(batch, GROUP, 4)
     engine.metrics()
     done = server.calls.count(GENERATE)
-    server.fails = lambda path, count: trouble if path == GENERATE and done + 3 <= count <= done + 4 else None
+    server.fails = lambda path, count: (
+        trouble if path == GENERATE and done + 3 <= count <= done + 4 else None
+    )
     rollouts = engine.generate(batch, GROUP, 4)
     assert torch.equal(rollouts.completion_ids, undisturbed.completion_ids)
-    assert server.calls.count(GENERATE) == done + 6 + 2 + 4  # what was answered is not asked again; four are the probe's
+    assert (
+        server.calls.count(GENERATE) == done + 6 + 2 + 4
+    )  # what was answered is not asked again; four are the probe's
     assert engine.metrics()["rollout/num_regenerated"] == 2
     assert engine.metrics()["rollout/num_regenerated"] == 0
 
@@ -198,13 +249,20 @@ def test_a_server_that_was_lost_gets_the_weights_again(
     server = fake()
     engine = started(server)
     engine.generate(batch, GROUP, 4)
-    pushes, health, done = server.calls.count("/collective_rpc"), server.calls.count("/health"), server.calls.count(GENERATE)
+    pushes, health, done = (
+        server.calls.count("/collective_rpc"),
+        server.calls.count("/health"),
+        server.calls.count(GENERATE),
+    )
     server.fails = lambda path, count: (
-        503 if (path == "/health" and count <= health + 2) or (path == GENERATE and count <= done + 6) else None
+        503
+        if (path == "/health" and count <= health + 2) or (path == GENERATE and count <= done + 6)
+        else None
     )
     engine.generate(batch, GROUP, 4)
     assert server.calls.count("/collective_rpc") == pushes + 1
-    # six prompts were asked in vain, six again, and four by the probe, because nobody knows what came back
+    # six prompts were asked in vain, six again, and four by the probe, because nobody knows what
+    # came back
     assert server.calls.count(GENERATE) == done + 6 + 6 + 4
     assert server.calls.count("/health") == health + 3
 
@@ -215,7 +273,10 @@ def test_a_server_that_stays_away_ends_the_run_with_the_command_that_starts_it(
     server = fake()
     engine = started(server, start_s=0.5)
     server.fails = lambda path, count: 503 if path in ("/health", GENERATE) else None
-    with pytest.raises(RuntimeError, match=r"was lost and not back within 0\.5 s; start it with `python -m g2rpo\.rollout\.serve MODEL"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"was lost and not back within 0\.5 s; start it with `python -m g2rpo\.rollout\.serve MODEL",
+    ):
         engine.generate(batch, GROUP, 4)
 
 
@@ -225,7 +286,10 @@ def test_a_request_that_never_succeeds_ends_the_run(
     server = fake()
     engine = started(server, max_restarts=2)
     server.fails = lambda path, count: 500 if path == GENERATE else None
-    with pytest.raises(RuntimeError, match=r"prompts got no answer in 3 attempts\. Last: .*/inference/v1/generate answered 500"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"prompts got no answer in 3 attempts\. Last: .*/inference/v1/generate answered 500",
+    ):
         engine.generate(batch, GROUP, 4)
 
 
@@ -235,7 +299,8 @@ def test_a_server_that_is_set_up_otherwise_is_named(
     server = fake()
     server.fails = lambda path, count: 404 if path == GENERATE else None
     with pytest.raises(
-        RuntimeError, match=r"(?s)prompt 't/0': .*answered 404.*the server must run as with `python -m g2rpo\.rollout\.serve"
+        RuntimeError,
+        match=r"(?s)prompt 't/0': .*answered 404.*the server must run as with `python -m g2rpo\.rollout\.serve",
     ):
         started(server).generate(batch, GROUP, 4)
 
@@ -253,16 +318,26 @@ def test_the_probe_stops_a_server_that_says_other_log_probabilities(
     fake: Callable[[], FakeServer], started: Callable[..., VLLMServerEngine], batch: PromptBatch
 ) -> None:
     server = fake()
-    with pytest.raises(RuntimeError, match=rf"rollout\.max_sync_gap: at the start \({server.url}\), engine and trainer give token"):
+    with pytest.raises(
+        RuntimeError,
+        match=rf"rollout\.max_sync_gap: at the start \({server.url}\), engine and trainer give token",
+    ):
         started(server, max_sync_gap=2e-4).generate(batch, GROUP, 4)
 
 
-def test_a_server_that_is_not_there_at_the_start_is_said_with_the_command(started: Callable[..., VLLMServerEngine]) -> None:
-    with pytest.raises(ValueError, match=r"rollout\.urls: no vLLM server answers at http://127\.0\.0\.1:9; start one with `python -m"):
+def test_a_server_that_is_not_there_at_the_start_is_said_with_the_command(
+    started: Callable[..., VLLMServerEngine],
+) -> None:
+    with pytest.raises(
+        ValueError,
+        match=r"rollout\.urls: no vLLM server answers at http://127\.0\.0\.1:9; start one with `python -m",
+    ):
         started(urls=["http://127.0.0.1:9"])
 
 
-def test_a_client_tells_what_is_worth_asking_again_from_what_is_not(fake: Callable[[], FakeServer]) -> None:
+def test_a_client_tells_what_is_worth_asking_again_from_what_is_not(
+    fake: Callable[[], FakeServer],
+) -> None:
     server = fake()
     client = VLLMClient(url=server.url + "/", timeout_s=1)
     server.fails = lambda path, count: [None, 503, 400, "breaks off"][count]
@@ -278,10 +353,19 @@ def test_a_client_tells_what_is_worth_asking_again_from_what_is_not(fake: Callab
     ("wrong", "words"),
     [
         ({"top_p": 0.9}, r"rollout\.top_p: expected 1, got 0\.9"),
-        ({"urls": ["localhost:8000"]}, r"rollout\.urls: expected addresses like http://host:8000, got 'localhost:8000'"),
-        ({"urls": ["http://h:1"], "options": ["--dtype"]}, r"rollout\.options: are for a server that is started here"),
+        (
+            {"urls": ["localhost:8000"]},
+            r"rollout\.urls: expected addresses like http://host:8000, got 'localhost:8000'",
+        ),
+        (
+            {"urls": ["http://h:1"], "options": ["--dtype"]},
+            r"rollout\.options: are for a server that is started here",
+        ),
         ({"timeout_s": 0.0}, r"rollout\.timeout_s: expected a number above 0, got 0\.0"),
-        ({"max_sync_gap": 0.0}, r"rollout\.max_sync_gap: expected null \(by dtype\) or nats above 0, got 0\.0"),
+        (
+            {"max_sync_gap": 0.0},
+            r"rollout\.max_sync_gap: expected null \(by dtype\) or nats above 0, got 0\.0",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_key(wrong: dict[str, Any], words: str) -> None:

@@ -40,30 +40,43 @@ def sleeper(engine: Engine, device: str = "cuda") -> Sleeper:
     return Sleeper(engine, device=torch.device(device), weights=WEIGHTS)
 
 
-def test_what_came_free_is_measured_and_weights_come_back_before_the_cache(memory: dict[str, int]) -> None:
+def test_what_came_free_is_measured_and_weights_come_back_before_the_cache(
+    memory: dict[str, int],
+) -> None:
     engine = Engine(memory, freed=10 * GIB)
     sleeping = sleeper(engine)
     assert sleeping.sleep() == {"rollout/freed_gib": 10.0}
     assert sleeping.sleep() == {}  # it sleeps already
     with sleeping.waking():
         engine.calls.append("weights pushed")
-    assert engine.calls == [("sleep", 2), ("wake", "weights"), "weights pushed", ("wake", "kv_cache")]
+    assert engine.calls == [
+        ("sleep", 2),
+        ("wake", "weights"),
+        "weights pushed",
+        ("wake", "kv_cache"),
+    ]
     assert not sleeping.asleep
 
 
 def test_an_engine_that_keeps_its_memory_stops_the_run(memory: dict[str, int]) -> None:
     with pytest.raises(
-        RuntimeError, match=r"rollout\.sleep: the sleeping engine freed 0\.25 GiB, expected at least its weights, 0\.50 GiB"
+        RuntimeError,
+        match=r"rollout\.sleep: the sleeping engine freed 0\.25 GiB, expected at least its weights, 0\.50 GiB",
     ):
         sleeper(Engine(memory, freed=GIB // 4)).sleep()
 
 
 def test_no_room_to_wake_up_is_said_with_how_much_and_what_to_lower(memory: dict[str, int]) -> None:
-    sleeping = sleeper(Engine(memory, freed=10 * GIB, error=torch.OutOfMemoryError("CUDA out of memory")))
+    sleeping = sleeper(
+        Engine(memory, freed=10 * GIB, error=torch.OutOfMemoryError("CUDA out of memory"))
+    )
     sleeping.sleep()
     memory["free"] = 2 * GIB
     with (
-        pytest.raises(RuntimeError, match=r"wants 10\.00 GiB back to wake up, and 2\.00 GiB .*Lower rollout\.gpu_memory_utilization, .*micro_batch_prompts"),
+        pytest.raises(
+            RuntimeError,
+            match=r"wants 10\.00 GiB back to wake up, and 2\.00 GiB .*Lower rollout\.gpu_memory_utilization, .*micro_batch_prompts",
+        ),
         sleeping.waking(),
     ):
         pytest.fail("there is no engine to push weights to")
@@ -80,14 +93,17 @@ def test_on_a_cpu_nothing_sleeps(memory: dict[str, int]) -> None:
 
 def test_an_engine_over_two_gpus_frees_half_its_weights_on_each(memory: dict[str, int]) -> None:
     engine = Engine(memory, freed=GIB // 4)
-    assert Sleeper(engine, device=torch.device("cuda"), weights=WEIGHTS, num_devices=2).sleep() == {"rollout/freed_gib": 0.25}
+    assert Sleeper(engine, device=torch.device("cuda"), weights=WEIGHTS, num_devices=2).sleep() == {
+        "rollout/freed_gib": 0.25
+    }
 
 
 def test_no_room_to_start_is_said_with_how_much_and_what_to_lower(memory: dict[str, int]) -> None:
     gpu = torch.device("cuda")
     with (
         pytest.raises(
-            RuntimeError, match=r"wants 32\.00 GiB of the GPU to start \(rollout\.gpu_memory_utilization=0\.4\), and 3\.00 GiB are free\. Lower"
+            RuntimeError,
+            match=r"wants 32\.00 GiB of the GPU to start \(rollout\.gpu_memory_utilization=0\.4\), and 3\.00 GiB are free\. Lower",
         ),
         finding_room(gpu, 0.4),
     ):

@@ -1,4 +1,6 @@
-"""An engine in a process of its own, with a stand-in for vLLM in it; test_vllm_ranks.py has the real one."""
+"""An engine in a process of its own, with a stand-in for vLLM in it; test_vllm_ranks.py has the
+real one.
+"""
 
 import json
 import os
@@ -16,10 +18,10 @@ from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.records import PromptBatch, Sampling
 from g2rpo.rollout import vllm, vllm_subprocess
 from g2rpo.rollout.vllm import VLLMEngine
+from g2rpo.rollout.vllm_requests import Answer, Request, requests_of, sampling_fields
 from g2rpo.rollout.vllm_retry import EngineLost
 from g2rpo.rollout.vllm_subprocess import EngineBeside, new_address, visible_devices
 from g2rpo.rollout.vllm_worker import Desk
-from g2rpo.rollout.vllm_requests import Answer, Request, requests_of, sampling_fields
 
 GROUP = Sampling(group_size=3, max_new_tokens=8)
 
@@ -45,7 +47,10 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     monkeypatch.setattr(vllm_subprocess, "MODULE", "fake_child")
     monkeypatch.setattr(vllm, "find_spec", lambda name: name)
     monkeypatch.setenv("FAKE_ENGINE", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv(
+        "PYTHONPATH",
+        os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+    )
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("MASTER_PORT", "1234")
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
@@ -58,7 +63,13 @@ def started(fake: Fake, policy: Any, encoder: QwenEncoder) -> Iterator[Callable[
     engines = []
 
     def start(**options: Any) -> VLLMEngine:
-        given = {"max_new_tokens": 8, "max_sync_gap": 1e9, "log_dir": str(fake.folder), "own_process": True, "start_s": 300.0}
+        given = {
+            "max_new_tokens": 8,
+            "max_sync_gap": 1e9,
+            "log_dir": str(fake.folder),
+            "own_process": True,
+            "start_s": 300.0,
+        }
         engines.append(VLLMEngine(**given | options))
         engines[-1].start(policy, encoder)
         return engines[-1]
@@ -91,17 +102,23 @@ def test_an_engine_that_dies_is_started_with_the_current_weights_and_only_what_i
     rollouts = engine.generate(batch, GROUP, 4)
     assert torch.equal(rollouts.completion_ids, undisturbed.completion_ids)
     after = fake.methods()[fake.methods().index("start", 1) :]
-    assert after == ["start"] + ["add"] * (4 + 4)  # four of six prompts, then the probe, because nobody knows what came back
+    assert after == ["start"] + ["add"] * (
+        4 + 4
+    )  # four of six prompts, then the probe, because nobody knows what came back
     row = engine.metrics()
     assert (row["rollout/num_restarts"], row["rollout/num_regenerated"]) == (1, 4)
 
     fake.tell("refuse", "add")
-    with pytest.raises(RuntimeError, match=r"the engine failed \(.*engine_rank0\.log\): ValueError: add is refused"):
+    with pytest.raises(
+        RuntimeError, match=r"the engine failed \(.*engine_rank0\.log\): ValueError: add is refused"
+    ):
         engine.generate(batch, GROUP, 4)
 
 
 @pytest.mark.slow
-def test_an_engine_that_falls_silent_is_ended_and_started_again(fake: Fake, started: Callable[..., VLLMEngine], batch: PromptBatch) -> None:
+def test_an_engine_that_falls_silent_is_ended_and_started_again(
+    fake: Fake, started: Callable[..., VLLMEngine], batch: PromptBatch
+) -> None:
     engine = started(timeout_s=5.0)
     fake.tell("hang", "6")  # four of the probe, two of the batch
     assert engine.generate(batch, GROUP, 4).completion_ids[:, 0].tolist() == [10, 11, 12] * 6
@@ -110,11 +127,16 @@ def test_an_engine_that_falls_silent_is_ended_and_started_again(fake: Fake, star
 
 
 @pytest.mark.slow
-def test_an_engine_that_dies_again_and_again_ends_the_run(fake: Fake, started: Callable[..., VLLMEngine], batch: PromptBatch) -> None:
+def test_an_engine_that_dies_again_and_again_ends_the_run(
+    fake: Fake, started: Callable[..., VLLMEngine], batch: PromptBatch
+) -> None:
     engine = started(max_restarts=1)
     fake.tell("die", "0")
     fake.tell("again")
-    with pytest.raises(RuntimeError, match=r"4 prompts got no answer in 2 attempts\. Last: the engine was lost \(EOFError"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"4 prompts got no answer in 2 attempts\. Last: the engine was lost \(EOFError",
+    ):
         engine.generate(batch, GROUP, 4)
 
 
@@ -124,7 +146,10 @@ def test_an_engine_that_does_not_start_is_said_with_the_end_of_its_log(
 ) -> None:
     fake.tell("refuse", "start")
     engine = started()
-    with pytest.raises(RuntimeError, match=r"(?s)the vLLM engine was not up within 300 s \(.*engine_rank0\.log\):.*start is refused"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"(?s)the vLLM engine was not up within 300 s \(.*engine_rank0\.log\):.*start is refused",
+    ):
         engine.generate(batch, GROUP, 4)
 
 
@@ -133,8 +158,17 @@ def test_two_processes_share_an_engine_and_each_gets_its_own_answers(
     fake: Fake, policy: Any, encoder: QwenEncoder, batch: PromptBatch, tmp_path: Path
 ) -> None:
     address = new_address()
-    given = {"address": address, "device": torch.device("cpu"), "num_devices": 2, "options": {}, "start_s": 300.0, "timeout_s": 60.0}
-    first, second = (EngineBeside(**given, log_file=tmp_path / f"{name}.log") for name in ("first", "second"))
+    given = {
+        "address": address,
+        "device": torch.device("cpu"),
+        "num_devices": 2,
+        "options": {},
+        "start_s": 300.0,
+        "timeout_s": 60.0,
+    }
+    first, second = (
+        EngineBeside(**given, log_file=tmp_path / f"{name}.log") for name in ("first", "second")
+    )
     assert first.start(tmp_path)
     second.connect()
     assert not second.start(tmp_path)  # it runs already
@@ -142,9 +176,16 @@ def test_two_processes_share_an_engine_and_each_gets_its_own_answers(
 
     def ask(engine: EngineBeside, seed: int) -> None:
         requests = requests_of(encoder, batch, seed)
-        engine.generate(requests, [sampling_fields(encoder, GROUP, request.seed) for request in requests], answers[seed])
+        engine.generate(
+            requests,
+            [sampling_fields(encoder, GROUP, request.seed) for request in requests],
+            answers[seed],
+        )
 
-    threads = [threading.Thread(target=ask, args=(engine, seed)) for seed, engine in enumerate((first, second))]
+    threads = [
+        threading.Thread(target=ask, args=(engine, seed))
+        for seed, engine in enumerate((first, second))
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -157,7 +198,9 @@ def test_two_processes_share_an_engine_and_each_gets_its_own_answers(
     answers[1].clear()
     with pytest.raises(EngineLost):
         ask(second, 1)
-    assert second.start(tmp_path)  # whoever notices starts it; the other reaches it at the same address
+    assert second.start(
+        tmp_path
+    )  # whoever notices starts it; the other reaches it at the same address
     first.forget()
     assert fake.methods()[-1] == "forget"
     assert not first.start(tmp_path)
@@ -200,7 +243,12 @@ def test_a_request_that_comes_while_others_are_under_way_is_completed_with_them(
 
 @pytest.mark.parametrize(
     ("named", "index", "count", "expected"),
-    [("", 5, 1, ["5"]), ("", 5, 2, ["4", "5"]), ("7,3,GPU-a,1", 1, 1, ["3"]), ("7,3,GPU-a,1", 3, 2, ["GPU-a", "1"])],
+    [
+        ("", 5, 1, ["5"]),
+        ("", 5, 2, ["4", "5"]),
+        ("7,3,GPU-a,1", 1, 1, ["3"]),
+        ("7,3,GPU-a,1", 3, 2, ["GPU-a", "1"]),
+    ],
 )
 def test_a_group_takes_the_gpus_of_its_ranks(
     named: str, index: int, count: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
@@ -210,7 +258,12 @@ def test_a_group_takes_the_gpus_of_its_ranks(
     assert visible_devices(torch.device("cuda", index), count) == expected
 
 
-def test_a_process_that_sees_its_own_gpu_alone_cannot_be_in_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_sees_its_own_gpu_alone_cannot_be_in_a_group(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    with pytest.raises(ValueError, match=r"rollout\.tensor_parallel_size: expected 2 GPUs that every trainer process of a group sees, got 1"):
+    with pytest.raises(
+        ValueError,
+        match=r"rollout\.tensor_parallel_size: expected 2 GPUs that every trainer process of a group sees, got 1",
+    ):
         visible_devices(torch.device("cuda", 0), 2)

@@ -1,4 +1,6 @@
-"""Weights on their way: there while they are read, gone afterwards, also where the writer was killed."""
+"""Weights on their way: there while they are read, gone afterwards, also where the writer was
+killed.
+"""
 
 import fcntl
 from pathlib import Path
@@ -18,7 +20,9 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_weights_are_there_inside_and_gone_outside(memory: Path, policy: Any, encoder: QwenEncoder) -> None:
+def test_weights_are_there_inside_and_gone_outside(
+    memory: Path, policy: Any, encoder: QwenEncoder
+) -> None:
     for folder_of in (weights_folder, shared_weights_folder):
         with folder_of(policy, encoder) as folder:
             assert folder.parent == memory
@@ -27,7 +31,9 @@ def test_weights_are_there_inside_and_gone_outside(memory: Path, policy: Any, en
         assert list(memory.iterdir()) == []
 
 
-def test_what_a_killed_run_left_is_removed_and_what_another_reads_is_not(memory: Path, policy: Any, encoder: QwenEncoder) -> None:
+def test_what_a_killed_run_left_is_removed_and_what_another_reads_is_not(
+    memory: Path, policy: Any, encoder: QwenEncoder
+) -> None:
     left, used, strange = memory / f"{PREFIX}left", memory / f"{PREFIX}used", memory / "other"
     for folder in (left, used, strange):
         folder.mkdir()
@@ -43,6 +49,8 @@ def test_what_a_killed_run_left_is_removed_and_what_another_reads_is_not(memory:
 def test_without_room_in_memory_the_disk_takes_them(
     memory: Path, policy: Any, encoder: QwenEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10_000})())
+    monkeypatch.setattr(
+        module.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10_000})()
+    )
     with weights_folder(policy, encoder) as folder:
         assert folder.parent != memory

@@ -1,7 +1,9 @@
-"""One of several trainer processes with a vLLM engine beside it: `python vllm_ranks.py OUT TENSOR_PARALLEL`.
+"""One of several trainer processes with a vLLM engine beside it: `python vllm_ranks.py OUT
+TENSOR_PARALLEL`.
 
-Rank and size come from the environment. Written down: what was drawn, its gaps, what happened when the engine of the last rank died in
-the middle (where it is not shared), and what was said when it got no weights.
+Rank and size come from the environment. Written down: what was drawn, its gaps, what happened when
+the engine of the last rank died in the middle (where it is not shared), and what was said when it
+got no weights.
 """
 
 import copy
@@ -32,7 +34,9 @@ def updated(policy: Any) -> Any:
     with torch.no_grad():
         for parameter in newer.parameters():
             if parameter.ndim > 1:
-                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1 * parameter.std())
+                parameter.add_(
+                    torch.randn(parameter.shape, generator=generator) * 0.1 * parameter.std()
+                )
     return newer
 
 
@@ -56,13 +60,21 @@ def main(out: Path, tensor_parallel_size: int) -> None:
     checkpoint = Checkpoint.packaged(name="tiny_qwen3_vl")
     policy, reader = checkpoint.policy(), checkpoint.encoder()
     newer = updated(policy)
-    engine = VLLMEngine(max_new_tokens=16, max_model_len=512, tensor_parallel_size=tensor_parallel_size, log_dir=str(out), timeout_s=120)
+    engine = VLLMEngine(
+        max_new_tokens=16,
+        max_model_len=512,
+        tensor_parallel_size=tensor_parallel_size,
+        log_dir=str(out),
+        timeout_s=120,
+    )
     engine.check_world_size(ranks.world_size())
     engine.start(policy, reader)
 
     def batch(shift: int) -> PromptBatch:
         """The same prompts on every rank, so that what differs is what the seed does."""
-        return reader.encode([GymSource().get(TASKS[i % 6], i + shift, "train") for i in range(PROMPTS)])
+        return reader.encode(
+            [GymSource().get(TASKS[i % 6], i + shift, "train") for i in range(PROMPTS)]
+        )
 
     def drawn(shift: int) -> Rollouts:
         return engine.generate(batch(shift), GROUP, 4 + (rank << 48))
@@ -70,7 +82,13 @@ def main(out: Path, tensor_parallel_size: int) -> None:
     @torch.no_grad()
     def gap(weights: Any, shift: int, rollouts: Rollouts) -> float:
         mask = rollouts.completion_mask
-        stats = token_stats(weights, batch(shift), rollouts.completion_ids, mask, forbidden=reader.forbidden_token_ids)
+        stats = token_stats(
+            weights,
+            batch(shift),
+            rollouts.completion_ids,
+            mask,
+            forbidden=reader.forbidden_token_ids,
+        )
         return float((stats.logprobs - rollouts.old_logprobs).abs().max())
 
     engine.load_weights(policy, 0)
@@ -90,10 +108,16 @@ def main(out: Path, tensor_parallel_size: int) -> None:
     except RuntimeError as error:
         said = str(error)
     written = {
-        "texts": [first.texts, second.texts], "prompt": second.prompt.tolist(), "gaps": [gap(policy, 0, first), gap(newer, 6, second)],
-        "same_after_death": torch.equal(second.completion_ids, again.completion_ids), "gap_after_death": gap(newer, 6, again),
-        "row": row, "disturbed": disturbed, "said": said, "num_engines": len(list(out.glob("engine_rank*.log"))),
-    }  # fmt: skip
+        "texts": [first.texts, second.texts],
+        "prompt": second.prompt.tolist(),
+        "gaps": [gap(policy, 0, first), gap(newer, 6, second)],
+        "same_after_death": torch.equal(second.completion_ids, again.completion_ids),
+        "gap_after_death": gap(newer, 6, again),
+        "row": row,
+        "disturbed": disturbed,
+        "said": said,
+        "num_engines": len(list(out.glob("engine_rank*.log"))),
+    }
     torch.save(written, out / f"rank{rank}.pt")
     engine._llm.stop()
     dist.destroy_process_group()

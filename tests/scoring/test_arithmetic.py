@@ -9,7 +9,10 @@ from g2rpo.scoring.arithmetic import latex_value, python_value
 numbers = st.integers(0, 99).map(str) | st.decimals(0, 99, places=2).map(str)
 expressions = st.recursive(
     numbers,
-    lambda inner: st.tuples(inner, st.sampled_from(["+", "-", "*", "/"]), inner).map("".join) | inner.map(lambda text: f"(-{text})"),
+    lambda inner: (
+        st.tuples(inner, st.sampled_from(["+", "-", "*", "/"]), inner).map("".join)
+        | inner.map(lambda text: f"(-{text})")
+    ),
     max_leaves=8,
 )
 
@@ -26,7 +29,16 @@ def test_arithmetic_is_that_of_python(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("-3**2", -9), ("2**-1", 0.5), ("2**3**2", 512), ("45^2", 47), ("7//2*2", 6), ("1e3%7", 6), ("2-3-4", -5)]
+    ("text", "value"),
+    [
+        ("-3**2", -9),
+        ("2**-1", 0.5),
+        ("2**3**2", 512),
+        ("45^2", 47),
+        ("7//2*2", 6),
+        ("1e3%7", 6),
+        ("2-3-4", -5),
+    ],
 )
 def test_python_binds_as_python_does(text: str, value: float) -> None:
     assert python_value(text) == value
@@ -56,7 +68,22 @@ def test_latex_has_its_value(text: str, value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "()", "1 2", "1,2", "1/0", "9**9**9", "9^{9^9}", "10**400", "10^{400}", "(" * 50 + "1" + ")" * 50, "nan", "1_000"]
+    "text",
+    [
+        "",
+        "x",
+        "()",
+        "1 2",
+        "1,2",
+        "1/0",
+        "9**9**9",
+        "9^{9^9}",
+        "10**400",
+        "10^{400}",
+        "(" * 50 + "1" + ")" * 50,
+        "nan",
+        "1_000",
+    ],
 )
 @pytest.mark.parametrize("value", [python_value, latex_value])
 def test_everything_else_has_no_value(text: str, value: object) -> None:
@@ -64,8 +91,13 @@ def test_everything_else_has_no_value(text: str, value: object) -> None:
 
 
 def test_names_and_calls_have_no_value() -> None:
-    assert [python_value(text) for text in ("__import__('os')", "len", "abs(3)", "0x10", "1if 1else 2", "1e5e5")] == [None] * 6
+    assert [
+        python_value(text)
+        for text in ("__import__('os')", "len", "abs(3)", "0x10", "1if 1else 2", "1e5e5")
+    ] == [None] * 6
 
 
 def test_roots_and_pi_can_be_left_out() -> None:
-    assert [latex_value(text, constants=False) for text in (r"\sqrt{4}", r"4\pi", r"\frac{1}{2}")] == [None, None, 0.5]
+    assert [
+        latex_value(text, constants=False) for text in (r"\sqrt{4}", r"4\pi", r"\frac{1}{2}")
+    ] == [None, None, 0.5]

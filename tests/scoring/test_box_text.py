@@ -11,7 +11,12 @@ A, B = (10.0, 20.0, 30.0, 40.0), (1.0, 2.0, 3.0, 4.0)
     ("text", "strict", "loose", "first"),
     [
         ('<answer>{"boxes": [10, 20, 30, 40]}</answer>', A, A, A),
-        ('<answer>{"boxes": ["10", 20.0, 3e1, 40]}</answer><answer>{"boxes": [1, 2, 3, 4]}</answer>', A, B, A),
+        (
+            '<answer>{"boxes": ["10", 20.0, 3e1, 40]}</answer><answer>{"boxes": [1, 2, 3, 4]}</answer>',
+            A,
+            B,
+            A,
+        ),
         ('see {"boxes": [10, 20, 30, 40]}', None, A, A),
         ('<answer>{"boxes": [[10, 20, 30, 40], [1, 2, 3, 4]]}</answer>', None, A, A),
         ("<answer>{'bbox_2d': (10, 20, 30, 40)}</answer>", None, (2.0, 10.0, 20.0, 30.0), A),
@@ -24,7 +29,9 @@ A, B = (10.0, 20.0, 30.0, 40.0), (1.0, 2.0, 3.0, 4.0)
         ("", None, None, None),
     ],
 )
-def test_three_ways_of_reading_a_box(text: str, strict: object, loose: object, first: object) -> None:
+def test_three_ways_of_reading_a_box(
+    text: str, strict: object, loose: object, first: object
+) -> None:
     assert (strict_box(text), loose_box(text), first_box(text)) == (strict, loose, first)
 
 
@@ -37,7 +44,9 @@ def test_three_ways_of_reading_a_box(text: str, strict: object, loose: object, f
         ((500.0, 500.0, 100.0, 100.0), (64, 48, 320, 240)),
     ],
 )
-def test_the_unit_is_guessed_from_the_largest_number(box: tuple[float, ...], pixels: tuple[float, ...]) -> None:
+def test_the_unit_is_guessed_from_the_largest_number(
+    box: tuple[float, ...], pixels: tuple[float, ...]
+) -> None:
     assert guessed_pixels(box, 640, 480) == pytest.approx(pixels)
 
 
@@ -48,7 +57,19 @@ def test_an_overlap_of_exactly_one_half_hits() -> None:
 
 
 def test_long_texts_are_read_in_no_time() -> None:
-    for piece in ("[", "1", "1 ", "[1 1 1 ", '{"boxes": [', "(1, 1, 1", "<answer>", " ", "1.", "1e", "\x00"):
+    for piece in (
+        "[",
+        "1",
+        "1 ",
+        "[1 1 1 ",
+        '{"boxes": [',
+        "(1, 1, 1",
+        "<answer>",
+        " ",
+        "1.",
+        "1e",
+        "\x00",
+    ):
         text = piece * (100_000 // len(piece))
         for read in (strict_box, loose_box, first_box):
             start = time.perf_counter()

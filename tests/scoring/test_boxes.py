@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from g2rpo.scoring.boxes import box_iou, finite_numbers, frame_iou, point_similarity, read_points, shared_frame_iou
+from g2rpo.scoring.boxes import (
+    box_iou,
+    finite_numbers,
+    frame_iou,
+    point_similarity,
+    read_points,
+    shared_frame_iou,
+)
 
 corner = st.integers(0, 12)
 boxes = st.tuples(corner, corner, corner, corner).map(list)
@@ -70,11 +77,26 @@ def test_frames_missing_from_a_track_count_zero_and_extra_ones_nothing() -> None
 
 def test_points_are_matched_in_the_best_order() -> None:
     gold = [(0.0, 0.0), (100.0, 0.0), (0.0, 30.0)]
-    moved = [(0.0, 33.0), (3.0, 4.0), (100.0, 7.0)]  # distances 3, 5 and 7 in the best order: mean 5
+    moved = [
+        (0.0, 33.0),
+        (3.0, 4.0),
+        (100.0, 7.0),
+    ]  # distances 3, 5 and 7 in the best order: mean 5
     assert point_similarity(moved, gold) == pytest.approx(math.exp(-25 / 5000))
     assert point_similarity(moved, gold, sigma=5.0) == pytest.approx(math.exp(-0.5))
 
 
-@pytest.mark.parametrize("value", [None, [], [[1, 2], [3, 4]], [[1, 2]] * 4, [[1, 2], [3, 4], [5]], [[1, 2], [3, 4], [5, "x"]], "abc"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        [],
+        [[1, 2], [3, 4]],
+        [[1, 2]] * 4,
+        [[1, 2], [3, 4], [5]],
+        [[1, 2], [3, 4], [5, "x"]],
+        "abc",
+    ],
+)
 def test_points_come_in_threes(value: object) -> None:
     assert read_points(value) is None

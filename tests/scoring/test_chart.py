@@ -22,12 +22,30 @@ from g2rpo.scoring.chart import Amount, amount_in, read_amount, same_chart_answe
         ("14 square km.", 14, 1, False),
     ],
 )
-def test_an_amount_is_read_with_its_scale_and_percent_sign(text: str, value: float, scale: float, percent: bool) -> None:
+def test_an_amount_is_read_with_its_scale_and_percent_sign(
+    text: str, value: float, scale: float, percent: bool
+) -> None:
     assert read_amount(text) == Amount(value, scale, percent)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "Q1", "12:30", "3:1", "45-50", "45 to 50", "1,2,3", "3,5", "1e999", "1/0", "1990s", "5 6", "v2.1.3", "x5"]
+    "text",
+    [
+        "",
+        "Q1",
+        "12:30",
+        "3:1",
+        "45-50",
+        "45 to 50",
+        "1,2,3",
+        "3,5",
+        "1e999",
+        "1/0",
+        "1990s",
+        "5 6",
+        "v2.1.3",
+        "x5",
+    ],
 )
 def test_what_is_more_than_one_amount_is_none(text: str) -> None:
     assert read_amount(text) is None
@@ -47,27 +65,52 @@ def test_what_is_more_than_one_amount_is_none(text: str) -> None:
         ("none", None),
     ],
 )
-def test_one_amount_is_taken_out_of_words_and_of_several_none(text: str, value: float | None) -> None:
+def test_one_amount_is_taken_out_of_words_and_of_several_none(
+    text: str, value: float | None
+) -> None:
     found = amount_in(text)
     assert (None if found is None else found.value) == value
 
 
 def test_the_tolerance_is_relative_to_the_gold_answer_and_its_bound_is_included() -> None:
-    assert [same_chart_answer(answer, "100") for answer in ("95", "105", "94.9", "105.1")] == [True, True, False, False]
-    assert [same_chart_answer(answer, "-20", 0.1) for answer in ("-18", "-22", "-17.9", "18")] == [True, True, False, False]
-    assert same_chart_answer("0.3", "0.1", 2.0)  # 2 * 0.1 is a little less than 0.3 - 0.1 in floating point
+    assert [same_chart_answer(answer, "100") for answer in ("95", "105", "94.9", "105.1")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert [same_chart_answer(answer, "-20", 0.1) for answer in ("-18", "-22", "-17.9", "18")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert same_chart_answer(
+        "0.3", "0.1", 2.0
+    )  # 2 * 0.1 is a little less than 0.3 - 0.1 in floating point
     assert not same_chart_answer("0.0001", "0", 1.0)
 
 
 def test_years_are_exact_and_other_numbers_of_four_digits_are_not() -> None:
-    assert [same_chart_answer(answer, "2010") for answer in ("2010", "in 2010", "2010.0", "2009", "2011", "2%")] == [True] * 3 + [False] * 3
+    assert [
+        same_chart_answer(answer, "2010")
+        for answer in ("2010", "in 2010", "2010.0", "2009", "2011", "2%")
+    ] == [True] * 3 + [False] * 3
     assert [same_chart_answer("3010", gold) for gold in ("3000", "2,990", "2990 km")] == [True] * 3
     assert same_chart_answer("1,990", "2,000")  # with a comma it counts something
 
 
 def test_hostile_texts_take_no_time() -> None:
     start = time.process_time()
-    for text in ("9" * 100_000, "1," * 50_000, "is " * 30_000, "(" * 100_000, "one " * 25_000, "1 - " * 25_000, " " * 100_000):
+    for text in (
+        "9" * 100_000,
+        "1," * 50_000,
+        "is " * 30_000,
+        "(" * 100_000,
+        "one " * 25_000,
+        "1 - " * 25_000,
+        " " * 100_000,
+    ):
         for gold in ("14", "red", "Yes", "[a, b]"):
             assert not same_chart_answer(text, gold)
     assert time.process_time() - start < 2

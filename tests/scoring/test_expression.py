@@ -1,4 +1,6 @@
-r"""The expected values in `expressions.txt` are a person's; the reports come from ../shared where that is present."""
+r"""The expected values in `expressions.txt` are a person's; the reports come from ../shared where
+that is present.
+"""
 
 import json
 import time
@@ -6,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from g2rpo.scoring.expression import read_quantity, readable_expression, same_expression, same_number
+from g2rpo.scoring.expression import (
+    read_quantity,
+    readable_expression,
+    same_expression,
+    same_number,
+)
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "reward.jsonl"
 
@@ -29,9 +36,13 @@ def test_an_answer_is_judged_as_a_person_would(gold: str, answer: str, right: bo
 @pytest.mark.skipif(not CASES.is_file(), reason="needs ../shared")
 @pytest.mark.parametrize(("kind", "judge"), [("math", same_expression), ("numerical", same_number)])
 def test_public_reports_are_judged_as_a_person_would(kind, judge) -> None:
-    rows = [row for row in map(json.loads, CASES.read_text().splitlines()) if row["answer_type"] == kind]
+    rows = [
+        row for row in map(json.loads, CASES.read_text().splitlines()) if row["answer_type"] == kind
+    ]
     assert rows
-    assert [row["id"] for row in rows if judge(row["completion"], row["gold"]) != row["expected"]] == []
+    assert [
+        row["id"] for row in rows if judge(row["completion"], row["gold"]) != row["expected"]
+    ] == []
 
 
 @pytest.mark.parametrize("gold", sorted({gold for gold, _, _ in _rows()}))
@@ -73,13 +84,45 @@ def test_what_is_read_as_a_whole(text: str, whole: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "number"),
     [
-        ("5", 5), ("$5$", 5), (r"\boxed{5}", 5), ("[5]", 5), ("five", 5), ("5 objects", 5), ("５", 5), ("−5", -5), ("1/2", 0.5),
-        ("1,234", 1234), ("1,234.5 km", 1234.5), ("1,23", None), ("3,5", None), ("0,123", None), ("1,2,3", None), ("1_000", None),
-        ("1,234,56", None), ("nan", None), ("1e400", None), ("-inf", None), ("", None), ("5 or 6", None), ("5x", None), ("2i", None),
-        ("1e3", 1000), ("85.5%", 85.5), ("twenty-one", 21), ("minus five", -5), ("about 5.5 m", 5.5), ("5-", None), (r"\frac{3}{4}", 0.75),
-        ("9" * 500, None), ("1.2.3", None), ("10:30", None), ("x = 7", 7), ("12.5 million", 12.5e6), ("There are 5 cats.", 5),
+        ("5", 5),
+        ("$5$", 5),
+        (r"\boxed{5}", 5),
+        ("[5]", 5),
+        ("five", 5),
+        ("5 objects", 5),
+        ("５", 5),
+        ("−5", -5),
+        ("1/2", 0.5),
+        ("1,234", 1234),
+        ("1,234.5 km", 1234.5),
+        ("1,23", None),
+        ("3,5", None),
+        ("0,123", None),
+        ("1,2,3", None),
+        ("1_000", None),
+        ("1,234,56", None),
+        ("nan", None),
+        ("1e400", None),
+        ("-inf", None),
+        ("", None),
+        ("5 or 6", None),
+        ("5x", None),
+        ("2i", None),
+        ("1e3", 1000),
+        ("85.5%", 85.5),
+        ("twenty-one", 21),
+        ("minus five", -5),
+        ("about 5.5 m", 5.5),
+        ("5-", None),
+        (r"\frac{3}{4}", 0.75),
+        ("9" * 500, None),
+        ("1.2.3", None),
+        ("10:30", None),
+        ("x = 7", 7),
+        ("12.5 million", 12.5e6),
+        ("There are 5 cats.", 5),
     ],
-)  # fmt: skip
+)
 def test_one_number_and_nothing_else(text: str, number: float | None) -> None:
     assert read_quantity(text) == number
 
@@ -106,7 +149,9 @@ def test_one_number_and_nothing_else(text: str, number: float | None) -> None:
         ("5", "5,6", False),
     ],
 )
-def test_numbers_agree_to_two_decimals_and_small_ones_relatively(answer: str, gold: str, right: bool) -> None:
+def test_numbers_agree_to_two_decimals_and_small_ones_relatively(
+    answer: str, gold: str, right: bool
+) -> None:
     assert same_number(answer, gold) == right
 
 

@@ -1,4 +1,6 @@
-"""Random expressions in several notations are equal, perturbed ones are not, and nothing that `robust` scoring reads is lost."""
+"""Random expressions in several notations are equal, perturbed ones are not, and nothing that
+`robust` scoring reads is lost.
+"""
 
 from fractions import Fraction
 
@@ -20,28 +22,82 @@ Draw = tuple[list[str], list[str]]
 @st.composite
 def integers(draw) -> Draw:
     n, other = draw(WHOLE), draw(WHOLE.filter(bool))
-    texts = [f"{n}", f"${n}$", f"{n}.0", f"{n:,}", f"{n} cm", f"x = {n}", f"The answer is {n}.", rf"\text{{{n}}}", f"{n}".replace("-", "−")]
-    wrong = [f"{n + other}", rf"{n}\pi", f"{n}, {n + 1}", f"{n}x", f"{n} or {n + other}", f"between {n} and {n + 3}", f"{n}.5"]
-    return [*texts, f"{2 * n}/2", f"{n}e0"], wrong + ([f"{-n}", rf"{n}\sqrt{{2}}", f"{n}e1"] if n else [])[:3]
+    texts = [
+        f"{n}",
+        f"${n}$",
+        f"{n}.0",
+        f"{n:,}",
+        f"{n} cm",
+        f"x = {n}",
+        f"The answer is {n}.",
+        rf"\text{{{n}}}",
+        f"{n}".replace("-", "−"),
+    ]
+    wrong = [
+        f"{n + other}",
+        rf"{n}\pi",
+        f"{n}, {n + 1}",
+        f"{n}x",
+        f"{n} or {n + other}",
+        f"between {n} and {n + 3}",
+        f"{n}.5",
+    ]
+    return [*texts, f"{2 * n}/2", f"{n}e0"], wrong + (
+        [f"{-n}", rf"{n}\sqrt{{2}}", f"{n}e1"] if n else []
+    )[:3]
 
 
 @st.composite
 def fractions(draw) -> Draw:
     p, q = draw(WHOLE.filter(bool)), draw(st.integers(2, 99))
-    texts = [f"{p}/{q}", rf"\frac{{{p}}}{{{q}}}", rf"$\dfrac{{{2 * p}}}{{{2 * q}}}$", f"({p})/({q})", f"{p / q:.12f}", f"{p} / {q} cm"]
+    texts = [
+        f"{p}/{q}",
+        rf"\frac{{{p}}}{{{q}}}",
+        rf"$\dfrac{{{2 * p}}}{{{2 * q}}}$",
+        f"({p})/({q})",
+        f"{p / q:.12f}",
+        f"{p} / {q} cm",
+    ]
     whole, rest = divmod(abs(p), q)
     if p > q and rest:
         texts += [f"{whole} {rest}/{q}", rf"{whole}\frac{{{rest}}}{{{q}}}"]
-    wrong = [f"{p + 1}/{q}", f"{-p}/{q}", f"{p}", rf"\frac{{{p}}}{{{q + 1}}}", f"{p / q + 1:.6f}", rf"\frac{{{p}}}{{{q}}}x"]
+    wrong = [
+        f"{p + 1}/{q}",
+        f"{-p}/{q}",
+        f"{p}",
+        rf"\frac{{{p}}}{{{q + 1}}}",
+        f"{p / q + 1:.6f}",
+        rf"\frac{{{p}}}{{{q}}}x",
+    ]
     return texts, wrong + ([f"{q}/{p}"] if abs(p) != q else [])
 
 
 @st.composite
 def radicals(draw) -> Draw:
     a, n = draw(SMALL), draw(st.integers(2, 999).filter(lambda k: int(k**0.5) ** 2 != k))
-    texts = [rf"{a}\sqrt{{{n}}}", rf"{a} \sqrt {{ {n} }}", f"{a}*sqrt({n})", f"{a}√{n}", rf"\sqrt{{{a * a * n}}}", f"sqrt({n})*{a}"]
-    texts += [rf"$\sqrt{{{n}}}\cdot{a}$", rf"{a}({n})^{{1/2}}", rf"\frac{{{a * n}}}{{\sqrt{{{n}}}}}", f"{a * n**0.5:.10f}"]
-    wrong = [rf"{a}\sqrt{{{n + 1}}}", rf"{a + 1}\sqrt{{{n}}}", f"{a}", f"{n}", rf"\sqrt{{{n}}}+{a}", rf"-{a}\sqrt{{{n}}}", f"{a * n}"]
+    texts = [
+        rf"{a}\sqrt{{{n}}}",
+        rf"{a} \sqrt {{ {n} }}",
+        f"{a}*sqrt({n})",
+        f"{a}√{n}",
+        rf"\sqrt{{{a * a * n}}}",
+        f"sqrt({n})*{a}",
+    ]
+    texts += [
+        rf"$\sqrt{{{n}}}\cdot{a}$",
+        rf"{a}({n})^{{1/2}}",
+        rf"\frac{{{a * n}}}{{\sqrt{{{n}}}}}",
+        f"{a * n**0.5:.10f}",
+    ]
+    wrong = [
+        rf"{a}\sqrt{{{n + 1}}}",
+        rf"{a + 1}\sqrt{{{n}}}",
+        f"{a}",
+        f"{n}",
+        rf"\sqrt{{{n}}}+{a}",
+        rf"-{a}\sqrt{{{n}}}",
+        f"{a * n}",
+    ]
     return texts, wrong
 
 
@@ -56,14 +112,28 @@ def multiples_of_pi(draw) -> Draw:
         rf"${p}\pi/{q}$",
         rf"\frac{{{p}}}{{{q}}} \cdot \pi",
     ]
-    return texts, [f"{p}/{q}", rf"\frac{{{p}\pi}}{{{q + 1}}}", rf"\frac{{{p + 1}\pi}}{{{q}}}", f"{p}*pi", rf"-\frac{{{p}\pi}}{{{q}}}"]
+    return texts, [
+        f"{p}/{q}",
+        rf"\frac{{{p}\pi}}{{{q + 1}}}",
+        rf"\frac{{{p + 1}\pi}}{{{q}}}",
+        f"{p}*pi",
+        rf"-\frac{{{p}\pi}}{{{q}}}",
+    ]
 
 
 @st.composite
 def powers(draw) -> Draw:
-    tenths, exponent = draw(st.integers(11, 99).filter(lambda k: k % 10)), draw(st.integers(-30, 30).filter(lambda k: abs(k) > 3))
+    tenths, exponent = (
+        draw(st.integers(11, 99).filter(lambda k: k % 10)),
+        draw(st.integers(-30, 30).filter(lambda k: abs(k) > 3)),
+    )
     head = f"{tenths // 10}.{tenths % 10}"
-    texts = [rf"{head}\times10^{{{exponent}}}", rf"${head} \cdot 10^{{{exponent}}}$", f"{head}e{exponent}", f"{head} x 10^{exponent}"]
+    texts = [
+        rf"{head}\times10^{{{exponent}}}",
+        rf"${head} \cdot 10^{{{exponent}}}$",
+        f"{head}e{exponent}",
+        f"{head} x 10^{exponent}",
+    ]
     texts += [f"{head}*10^({exponent})", f"{head}×10^{exponent} J", f"{head}E{exponent:+03d}"]
     wrong = [
         rf"{head}\times10^{{{exponent + 1}}}",
@@ -79,8 +149,22 @@ def powers(draw) -> Draw:
 @st.composite
 def polynomials(draw) -> Draw:
     a, b, c = draw(st.integers(2, 20)), draw(st.integers(-20, 20).filter(bool)), draw(SMALL)
-    texts = [f"{a}x^2{b:+d}x+{c}", f"${c}{b:+d}x+{a}x^{{2}}$", f"{a}*x**2 + {b}*x + {c}", f"({a}x{b:+d})x+{c}", f"y={a}x²{b:+d}x+{c}"]
-    wrong = [f"{a}x^2{b:+d}x+{c + 1}", f"{a}x^2{-b:+d}x+{c}", f"{a}x^3{b:+d}x+{c}", f"{a}", f"{c}", f"{a}x^2{b:+d}x", f"{a}t^2{b:+d}t+{c}"]
+    texts = [
+        f"{a}x^2{b:+d}x+{c}",
+        f"${c}{b:+d}x+{a}x^{{2}}$",
+        f"{a}*x**2 + {b}*x + {c}",
+        f"({a}x{b:+d})x+{c}",
+        f"y={a}x²{b:+d}x+{c}",
+    ]
+    wrong = [
+        f"{a}x^2{b:+d}x+{c + 1}",
+        f"{a}x^2{-b:+d}x+{c}",
+        f"{a}x^3{b:+d}x+{c}",
+        f"{a}",
+        f"{c}",
+        f"{a}x^2{b:+d}x",
+        f"{a}t^2{b:+d}t+{c}",
+    ]
     return texts, wrong
 
 
@@ -119,17 +203,50 @@ def sets(draw) -> Draw:
         " or ".join(f"x={k}" for k in items),
     ]
     changed = ", ".join(map(str, [*items[1:], 51]))
-    return texts, [rf"\{{{changed}\}}", ", ".join(map(str, items[1:])), there + ", 51", f"{items[0]}", f"({back})", f"{sum(items) + 100}"]
+    return texts, [
+        rf"\{{{changed}\}}",
+        ", ".join(map(str, items[1:])),
+        there + ", 51",
+        f"{items[0]}",
+        f"({back})",
+        f"{sum(items) + 100}",
+    ]
 
 
 @st.composite
 def inequalities(draw) -> Draw:
     a = draw(WHOLE)
-    texts = [f"x<{a}", f"${a}>x$", rf"(-\infty,{a})", rf"x \lt {a}", f"(-inf, {a})", rf"x\in(-\infty,{a})"]
-    return texts, [f"x>{a}", rf"x\le {a}", f"x<{a + 1}", rf"(-\infty,{a}]", rf"({a},\infty)", f"{a}", f"x={a}", f"y<{a}"]
+    texts = [
+        f"x<{a}",
+        f"${a}>x$",
+        rf"(-\infty,{a})",
+        rf"x \lt {a}",
+        f"(-inf, {a})",
+        rf"x\in(-\infty,{a})",
+    ]
+    return texts, [
+        f"x>{a}",
+        rf"x\le {a}",
+        f"x<{a + 1}",
+        rf"(-\infty,{a}]",
+        rf"({a},\infty)",
+        f"{a}",
+        f"x={a}",
+        f"y<{a}",
+    ]
 
 
-KINDS = [integers, fractions, radicals, multiples_of_pi, powers, polynomials, points, sets, inequalities]
+KINDS = [
+    integers,
+    fractions,
+    radicals,
+    multiples_of_pi,
+    powers,
+    polynomials,
+    points,
+    sets,
+    inequalities,
+]
 
 
 def _check(kind, how) -> None:
@@ -159,10 +276,34 @@ def test_notations_of_one_value_are_equal_and_other_values_are_not_in_many_draws
 def robust_forms(draw) -> tuple[str, str]:
     """A gold answer and a notation that `g2rpo.scoring.quantity` reads."""
     n, q = draw(st.integers(1, 10**6)), draw(st.sampled_from([2, 4, 5, 8, 10]))
-    golds = [f"{n}", f"{n:,}", f"{n}/{q}", rf"\frac{{{n}}}{{{q}}}", f"{n / q!r}", rf"{n}\sqrt{{3}}", rf"{n}\pi", rf"{n}^\circ"]
+    golds = [
+        f"{n}",
+        f"{n:,}",
+        f"{n}/{q}",
+        rf"\frac{{{n}}}{{{q}}}",
+        f"{n / q!r}",
+        rf"{n}\sqrt{{3}}",
+        rf"{n}\pi",
+        rf"{n}^\circ",
+    ]
     gold = draw(st.sampled_from(golds))
     dress = draw(
-        st.sampled_from(["{}", "${}$", "{} cm", "x = {}", "{}°", "**{}**", "−{}", "{}.", "{} degrees", "{}%", r"\text{{{}}}", "{} cm^2"])
+        st.sampled_from(
+            [
+                "{}",
+                "${}$",
+                "{} cm",
+                "x = {}",
+                "{}°",
+                "**{}**",
+                "−{}",
+                "{}.",
+                "{} degrees",
+                "{}%",
+                r"\text{{{}}}",
+                "{} cm^2",
+            ]
+        )
     )
     return gold, dress.format(draw(st.sampled_from([gold, *golds])))
 
@@ -190,7 +331,10 @@ def test_what_robust_scoring_reads_is_read_in_many_draws(drawn: tuple[str, str])
 
 @pytest.mark.slow
 @MANY
-@given(st.text(alphabet=r"0123456789xyei+-*/^(){}[]\, .=<>|$%!_°√π", max_size=40), st.text(alphabet=r"0123456789x+-/^(){}\.", max_size=12))
+@given(
+    st.text(alphabet=r"0123456789xyei+-*/^(){}[]\, .=<>|$%!_°√π", max_size=40),
+    st.text(alphabet=r"0123456789x+-/^(){}\.", max_size=12),
+)
 def test_any_text_is_judged_without_an_error_and_equals_itself(answer: str, gold: str) -> None:
     same_expression(answer, gold)
     same_number(answer, gold)

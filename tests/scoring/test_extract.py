@@ -64,12 +64,32 @@ def test_whitespace_is_forgiven_inside_tags_and_nowhere_else() -> None:
     assert tidy_tags("< answers >") == "< answers >"
 
 
-@pytest.mark.parametrize("text", ["", "null", "[1]", '"a"', '{"a": 1', "{'a': 1}", '```json\n{"a": 1}\n```', "[" * 100_000, "1" * 10_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "null",
+        "[1]",
+        '"a"',
+        '{"a": 1',
+        "{'a': 1}",
+        '```json\n{"a": 1}\n```',
+        "[" * 100_000,
+        "1" * 10_000,
+    ],
+)
 def test_what_is_not_one_json_object_is_nothing(text: str) -> None:
     assert json_object(text) is None
 
 
-@pytest.mark.parametrize("text", ["<" + " " * 200_000, "< " * 100_000, "<thinking>" + "</thinking><answer></answer>" * 8_000 + "x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<" + " " * 200_000,
+        "< " * 100_000,
+        "<thinking>" + "</thinking><answer></answer>" * 8_000 + "x",
+    ],
+)
 def test_time_is_linear_in_the_length(text: str) -> None:
     start = time.process_time()
     keeps_format(tidy_tags(text))

@@ -27,7 +27,14 @@ def test_equal_expressions_are_equal(answer: str, gold: str) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "gold"),
-    [("0.51", r"$\frac{1}{2}$"), ("$(2,1)$", "$(1,2)$"), ("-12", "12"), ("$x^2-1$", "$x^2+1$"), ("no idea", "12"), ("", "12")],
+    [
+        ("0.51", r"$\frac{1}{2}$"),
+        ("$(2,1)$", "$(1,2)$"),
+        ("-12", "12"),
+        ("$x^2-1$", "$x^2+1$"),
+        ("no idea", "12"),
+        ("", "12"),
+    ],
 )
 def test_different_expressions_are_different(answer: str, gold: str) -> None:
     assert not same_mathematics(answer, gold)
@@ -84,4 +91,9 @@ def test_it_runs_outside_the_main_thread() -> None:
 
 def test_importing_the_judge_does_not_import_math_verify() -> None:
     code = "import sys, g2rpo.scoring.math, g2rpo.scoring.text; print('math_verify' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "False"
+    )

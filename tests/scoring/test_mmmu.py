@@ -16,7 +16,10 @@ OPTIONS = {"A": "Ligament", "B": "Tendon", "C": "Tibial ligament"}
         ("**B**", None),
         ("Tendon", None),  # five words at most: texts do not count
         ("I would say it is a tendon", "B"),
-        ("I would say it is the tibial ligament", "A"),  # `ligament` begins further right than `tibial ligament`
+        (
+            "I would say it is the tibial ligament",
+            "A",
+        ),  # `ligament` begins further right than `tibial ligament`
         ("", None),
     ],
 )

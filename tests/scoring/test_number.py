@@ -3,21 +3,51 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from g2rpo.scoring.number import equal_to_two_decimals, mean_relative_accuracy, read_number, relaxed_match
+from g2rpo.scoring.number import (
+    equal_to_two_decimals,
+    mean_relative_accuracy,
+    read_number,
+    relaxed_match,
+)
 
 singles = st.floats(-1e6, 1e6, width=32)
 
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("12.50", 12.5), ("-7", -7.0), ("1,234,567", 1234567.0), ("1e3", 1000.0), ("+3", 3.0), (".5", 0.5), ("7.", 7.0), (" 3\n", 3.0)],
+    [
+        ("12.50", 12.5),
+        ("-7", -7.0),
+        ("1,234,567", 1234567.0),
+        ("1e3", 1000.0),
+        ("+3", 3.0),
+        (".5", 0.5),
+        ("7.", 7.0),
+        (" 3\n", 3.0),
+    ],
 )
 def test_numbers_are_read(text: str, value: float) -> None:
     assert read_number(text) == value
 
 
 @pytest.mark.parametrize(
-    "text", ["", "seven", "7 cm", "50%", "1/2", "\u22127", "$7", "nan", "inf", "-Infinity", "1e999", "3 4", "0x10", "\x00"]
+    "text",
+    [
+        "",
+        "seven",
+        "7 cm",
+        "50%",
+        "1/2",
+        "\u22127",
+        "$7",
+        "nan",
+        "inf",
+        "-Infinity",
+        "1e999",
+        "3 4",
+        "0x10",
+        "\x00",
+    ],
 )
 def test_what_is_more_than_a_number_is_none(text: str) -> None:
     assert read_number(text) is None
@@ -54,7 +84,9 @@ def test_mean_relative_accuracy_by_hand(answer: float, gold: float, share: float
 def test_mean_relative_accuracy_equals_its_float32_definition(answer: float, gold: float) -> None:
     wanted = torch.tensor(gold, dtype=torch.float32)
     error = (torch.tensor(answer, dtype=torch.float32) - wanted).abs() / (wanted.abs() + 1e-8)
-    expected = (error < 1 - torch.arange(0.5, 0.975, 0.05, dtype=torch.float32)).double().mean().item()
+    expected = (
+        (error < 1 - torch.arange(0.5, 0.975, 0.05, dtype=torch.float32)).double().mean().item()
+    )
     assert mean_relative_accuracy(answer, gold) == pytest.approx(expected, abs=1e-9)
 
 
@@ -87,5 +119,7 @@ def test_relaxed_match_follows_chartqa(answer: str, gold: str, hit: bool) -> Non
 
 def test_the_tolerance_of_a_relaxed_match_is_relative_to_the_gold_number() -> None:
     assert relaxed_match("110", "100", 0.1)
-    assert not relaxed_match("100", "110", 0.09)  # 10 / 110 = .0909; relative to the answer it would be .1
+    assert not relaxed_match(
+        "100", "110", 0.09
+    )  # 10 / 110 = .0909; relative to the answer it would be .1
     assert not relaxed_match("14.1", "14", 0.0)

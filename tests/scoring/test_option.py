@@ -21,7 +21,10 @@ ANIMALS = {"A": "teddy bear", "B": "rabbit", "C": "cat", "D": "dog"}
         ("Failed to obtain answer via API. B", None),
         ("it is a rabbit", "B"),
         ("a cat or a dog", None),
-        ("a rabbit, as far as I can see in this picture", None),  # 45 characters, more than twice the 22 of the options
+        (
+            "a rabbit, as far as I can see in this picture",
+            None,
+        ),  # 45 characters, more than twice the 22 of the options
         ("{B}", "B"),
         ("", None),
     ],
@@ -62,7 +65,9 @@ def test_what_a_person_would_read(text: str, letter: str | None) -> None:
 
 def test_an_option_inside_another_one_does_not_count() -> None:
     options = {"A": "red", "B": "dark red", "C": "1", "D": "12"}
-    assert [read_option(text, options) for text in ("it is dark red", "it is red", "about 12", "1.5")] == ["B", "A", "D", None]
+    assert [
+        read_option(text, options) for text in ("it is dark red", "it is red", "about 12", "1.5")
+    ] == ["B", "A", "D", None]
 
 
 def test_a_letter_beats_an_option_whose_text_is_another_letter() -> None:

@@ -17,13 +17,20 @@ FORMS = (
 
 
 @given(NUMBERS, st.sampled_from(FORMS))
-def test_every_notation_gives_the_box_with_its_corners_in_order(numbers: tuple[int, ...], form: str) -> None:
+def test_every_notation_gives_the_box_with_its_corners_in_order(
+    numbers: tuple[int, ...], form: str
+) -> None:
     x0, y0, x1, y1 = numbers
     assert box_in(form.format(*numbers)) == (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
 
 
 def test_objects_go_before_lists_and_the_first_before_others() -> None:
-    assert box_in('see [1, 2, 3, 4], then {"box": [5, 6, 7, 8]} and {"box": [1, 1, 2, 2]}') == (5, 6, 7, 8)
+    assert box_in('see [1, 2, 3, 4], then {"box": [5, 6, 7, 8]} and {"box": [1, 1, 2, 2]}') == (
+        5,
+        6,
+        7,
+        8,
+    )
     assert list(values_in("(a) [1, 2] {3} ]")) == [[1, 2], {3}]
     assert mapping_in('[{"time": 1}]') == {"time": 1}
     assert mapping_in("{0: 5, 1: 6}") == {"0": 5, "1": 6}
@@ -31,14 +38,26 @@ def test_objects_go_before_lists_and_the_first_before_others() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[1, 2, 3]", "[1, 2, 3, null]", "[true, 1, 2, 3]", "(1, 2) and (3)", "1 2 3 4", '{"box": "small"}', "{}"]
+    "text",
+    [
+        "",
+        "[1, 2, 3]",
+        "[1, 2, 3, null]",
+        "[true, 1, 2, 3]",
+        "(1, 2) and (3)",
+        "1 2 3 4",
+        '{"box": "small"}',
+        "{}",
+    ],
 )
 def test_what_is_no_box(text: str) -> None:
     assert box_in(text) is None
 
 
 def test_times_are_seconds() -> None:
-    assert [as_time(value) for value in (2, "2", "2.5 s", "01:02:03", "1:02.5", True, None, "1e3x", [2])] == [
+    assert [
+        as_time(value) for value in (2, "2", "2.5 s", "01:02:03", "1:02.5", True, None, "1e3x", [2])
+    ] == [
         2.0,
         2.0,
         2.5,

@@ -3,7 +3,15 @@ import time
 
 import pytest
 
-from g2rpo.scoring.points import first_point, leading_point, literal_points, pixel_areas, tagged_points, whole_value, xml_points
+from g2rpo.scoring.points import (
+    first_point,
+    leading_point,
+    literal_points,
+    pixel_areas,
+    tagged_points,
+    whole_value,
+    xml_points,
+)
 
 READERS = (
     first_point,
@@ -45,7 +53,10 @@ def test_literal_points(text: str, points: list[tuple[float, float]]) -> None:
         ('[{"point_2d": [1.2, 1]}]', [(0.0012, 0.001)]),
         ("[[550, 480], [100, 200]]", [(0.55, 0.48), (0.1, 0.2)]),
         ("(550, 480)", [(550.0, 480.0)]),
-        ('<points x1="55" y1="48" x2="10.5" y2="20" alt="cup">cup</points>', [(0.55, 0.48), (0.105, 0.2)]),
+        (
+            '<points x1="55" y1="48" x2="10.5" y2="20" alt="cup">cup</points>',
+            [(0.55, 0.48), (0.105, 0.2)],
+        ),
         ("<point x='55' y='48'/>", [(0.55, 0.48)]),
         ("[550, 480]", []),
         ("Here you go: [{'point_2d': [550, 480]}]", []),
@@ -67,7 +78,9 @@ def test_tagged_points(text: str, points: list[tuple[float, float]]) -> None:
         ('[{"point": [480, 550]}]', [(352, 230, 353, 231)]),
     ],
 )
-def test_pixel_areas_of_640_by_480(text: str, areas: list[tuple[int, int, int, int]] | None) -> None:
+def test_pixel_areas_of_640_by_480(
+    text: str, areas: list[tuple[int, int, int, int]] | None
+) -> None:
     assert pixel_areas(text, 640, 480) == areas
 
 
@@ -118,7 +131,13 @@ def test_long_and_nested_texts_are_read_in_no_time() -> None:
         "'\"[({1, .",
     )
     texts = [alphabet * (100_000 // len(alphabet)) for alphabet in alphabets]
-    texts += [f"({' ' * 99_990}1", f"```a{' ' * 99_990}b", "".join(rng.choices('()[]{},.1 "', k=100_000)), "-" * 15_000 + "1", "(" * 15_000]
+    texts += [
+        f"({' ' * 99_990}1",
+        f"```a{' ' * 99_990}b",
+        "".join(rng.choices('()[]{},.1 "', k=100_000)),
+        "-" * 15_000 + "1",
+        "(" * 15_000,
+    ]
     for text in texts:
         for read in READERS:
             start = time.perf_counter()

@@ -28,7 +28,10 @@ def test_the_answer_is_found(text: str, answer: str) -> None:
 
 
 def test_an_answer_inside_the_thinking_is_none() -> None:
-    assert without_thinking("<think><answer>A</answer></think><answer>B</answer>") == "<answer>B</answer>"
+    assert (
+        without_thinking("<think><answer>A</answer></think><answer>B</answer>")
+        == "<answer>B</answer>"
+    )
 
 
 def test_a_box_is_closed_by_its_own_brace() -> None:

@@ -16,8 +16,13 @@ def test_a_rectangle_of_pixels_is_half_open(box: tuple[int, int, int, int], x: i
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.tuples(corner, corner, corner, corner), st.lists(st.tuples(corner, corner, st.integers(0, 5), st.integers(0, 5)), max_size=4))
-def test_the_share_of_areas_counts_pixels(box: tuple[int, int, int, int], corners: list[tuple[int, int, int, int]]) -> None:
+@given(
+    st.tuples(corner, corner, corner, corner),
+    st.lists(st.tuples(corner, corner, st.integers(0, 5), st.integers(0, 5)), max_size=4),
+)
+def test_the_share_of_areas_counts_pixels(
+    box: tuple[int, int, int, int], corners: list[tuple[int, int, int, int]]
+) -> None:
     mask = Mask.rectangle(9, 7, box)
     areas = [(x, y, x + w, y + h) for x, y, w, h in corners]
     pixels = [(x, y) for x0, y0, x1, y1 in areas for x in range(x0, x1) for y in range(y0, y1)]
@@ -27,16 +32,24 @@ def test_the_share_of_areas_counts_pixels(box: tuple[int, int, int, int], corner
 
 def test_rows_of_pixels_are_as_long_as_the_image_is_wide() -> None:
     mask = Mask.rectangle(5, 3, (1, 2, 3, 3))
-    assert [mask.share_of([area]) for area in ((1, 2, 3, 3), (0, 1, 5, 3), (3, 0, 5, 3))] == [1.0, 0.2, 0.0]
+    assert [mask.share_of([area]) for area in ((1, 2, 3, 3), (0, 1, 5, 3), (3, 0, 5, 3))] == [
+        1.0,
+        0.2,
+        0.0,
+    ]
 
 
 def test_a_huge_area_is_counted_without_being_visited() -> None:
-    assert Mask.rectangle(10, 10, (0, 0, 10, 10)).share_of([(0, 0, 10**12, 10**12)]) == pytest.approx(1e-22)
+    assert Mask.rectangle(10, 10, (0, 0, 10, 10)).share_of(
+        [(0, 0, 10**12, 10**12)]
+    ) == pytest.approx(1e-22)
 
 
 def test_a_share_of_one_is_outside() -> None:
     full = Mask.rectangle(4, 4, (0, 0, 4, 4))
-    assert [full.has_share(point) for point in ((0.0, 0.0), (0.999, 0.999), (1.0, 0.5), (-0.001, 0.5))] == [True, True, False, False]
+    assert [
+        full.has_share(point) for point in ((0.0, 0.0), (0.999, 0.999), (1.0, 0.5), (-0.001, 0.5))
+    ] == [True, True, False, False]
 
 
 def test_pixels_that_do_not_fit_the_size_are_refused() -> None:
@@ -46,7 +59,9 @@ def test_pixels_that_do_not_fit_the_size_are_refused() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(corner, corner), min_size=3, max_size=3), st.tuples(corner, corner))
-def test_triangles_contain_what_lies_on_one_side_of_all_edges(triangle: list[tuple[int, int]], place: tuple[int, int]) -> None:
+def test_triangles_contain_what_lies_on_one_side_of_all_edges(
+    triangle: list[tuple[int, int]], place: tuple[int, int]
+) -> None:
     x, y = place[0] + 0.31, place[1] + 0.47  # on no edge between points of the grid
     pairs = zip(triangle, [*triangle[1:], triangle[0]], strict=True)
     sides = [(bx - ax) * (y - ay) - (by - ay) * (x - ax) for (ax, ay), (bx, by) in pairs]
@@ -57,13 +72,18 @@ def test_triangles_contain_what_lies_on_one_side_of_all_edges(triangle: list[tup
     assert covers((x, y), triangle) == expected
 
 
-@pytest.mark.parametrize(("point", "inside"), [((0.5, 2.5), True), ((2.5, 0.5), True), ((2.0, 2.0), False), ((0.5, 0.5), True)])
+@pytest.mark.parametrize(
+    ("point", "inside"),
+    [((0.5, 2.5), True), ((2.5, 0.5), True), ((2.0, 2.0), False), ((0.5, 0.5), True)],
+)
 def test_a_corner_cut_out_is_outside(point: tuple[float, float], inside: bool) -> None:
     assert crosses_odd(point, L_SHAPE) is inside
     assert covers(point, L_SHAPE) is inside
 
 
-@pytest.mark.parametrize("point", [(0.0, 1.5), (3.0, 0.5), (1.0, 2.0), (2.0, 1.0), (0.0, 0.0), (1.5, 0.0)])
+@pytest.mark.parametrize(
+    "point", [(0.0, 1.5), (3.0, 0.5), (1.0, 2.0), (2.0, 1.0), (0.0, 0.0), (1.5, 0.0)]
+)
 def test_edges_and_corners_are_covered(point: tuple[float, float]) -> None:
     assert covers(point, L_SHAPE)
 
@@ -71,5 +91,8 @@ def test_edges_and_corners_are_covered(point: tuple[float, float]) -> None:
 def test_vertical_edges_spoil_the_unguarded_rule_and_slanted_ones_do_not() -> None:
     upright = [(0.4, 0.4), (0.6, 0.4), (0.6, 0.6), (0.4, 0.6)]
     leaning = [(0.40, 0.41), (0.60, 0.40), (0.61, 0.60), (0.41, 0.61)]
-    assert [crosses_odd_unguarded((0.5, 0.5), polygon) for polygon in (upright, leaning)] == [False, True]
+    assert [crosses_odd_unguarded((0.5, 0.5), polygon) for polygon in (upright, leaning)] == [
+        False,
+        True,
+    ]
     assert not crosses_odd_unguarded((0.9, 0.5), leaning)

@@ -18,14 +18,19 @@ def test_iou_counts_seconds(first: list[int], second: list[int]) -> None:
     assert span_iou(first, second) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("span", [None, [3.0], [1, 2, 3], "2-8", ["a", "b"], [math.nan, 8], [2, math.inf], [8, 2], [4, 4]])
+@pytest.mark.parametrize(
+    "span",
+    [None, [3.0], [1, 2, 3], "2-8", ["a", "b"], [math.nan, 8], [2, math.inf], [8, 2], [4, 4]],
+)
 def test_what_is_not_a_stretch_of_time_overlaps_nothing(span: object) -> None:
     assert span_iou(span, [2, 8]) == 0.0
 
 
 def test_moments_fade_with_distance_in_either_direction() -> None:
     assert moment_similarity(3.0, 3.0) == 1.0
-    assert moment_similarity(6.0, 3.0) == moment_similarity(0.0, 3.0) == pytest.approx(math.exp(-1.5))
+    assert (
+        moment_similarity(6.0, 3.0) == moment_similarity(0.0, 3.0) == pytest.approx(math.exp(-1.5))
+    )
     assert moment_similarity(6.0, 3.0, decay_s=3.0) == pytest.approx(math.exp(-1))
 
 

@@ -19,7 +19,10 @@ from g2rpo.scoring.spatial_option import spatial_option
         ("final answer: b", "B"),
         ("A and B", None),
         ("E", "E"),
-        ("C, since\none\ntwo\nthree\nfour\nfive\nsix\nseven", "C"),  # only the whole text is left to look at
+        (
+            "C, since\none\ntwo\nthree\nfour\nfive\nsix\nseven",
+            "C",
+        ),  # only the whole text is left to look at
         ("the answer is b, the answer is c", "B"),
         ("cart", None),
         ("", None),

@@ -4,7 +4,8 @@ import pytest
 
 from g2rpo.scoring.stem import stem
 
-# Porter 1980, the examples printed beside each rule (whole words, so later steps act on them too), and NLTK's own exceptions
+# Porter 1980, the examples printed beside each rule (whole words, so later steps act on them too),
+# and NLTK's own exceptions
 PAIRS = """
 caresses caress  ponies poni  ties tie  caress caress  cats cat  feed feed  agreed agre  plastered plaster  bled bled  motoring motor
 sing sing  conflated conflat  troubled troubl  sized size  hopping hop  tanned tan  falling fall  hissing hiss  fizzed fizz  failing fail
@@ -20,7 +21,9 @@ dying die  skies sky  innings inning  died die  cried cri  enjoy enjoy  by by  a
 """
 
 
-@pytest.mark.parametrize(("word", "expected"), [pair.split() for pair in re.split(r"\s{2,}|\n", PAIRS.strip())])
+@pytest.mark.parametrize(
+    ("word", "expected"), [pair.split() for pair in re.split(r"\s{2,}|\n", PAIRS.strip())]
+)
 def test_stems_are_those_of_the_paper(word: str, expected: str) -> None:
     assert stem(word) == expected
 

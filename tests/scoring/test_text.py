@@ -6,14 +6,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from g2rpo.scoring.text import anls, character_accuracy, common_subsequence, edit_distance, rouge, word_accuracy
+from g2rpo.scoring.text import (
+    anls,
+    character_accuracy,
+    common_subsequence,
+    edit_distance,
+    rouge,
+    word_accuracy,
+)
 
 words = st.lists(st.sampled_from("abc"), max_size=12)
 
 
 @settings(max_examples=50, deadline=None)
 @given(words, words)
-def test_edit_distance_and_common_subsequence_equal_their_definitions(first: list[str], second: list[str]) -> None:
+def test_edit_distance_and_common_subsequence_equal_their_definitions(
+    first: list[str], second: list[str]
+) -> None:
     @cache
     def edits(i: int, j: int) -> int:
         if min(i, j) == 0:
@@ -44,7 +53,11 @@ def test_sequences_longer_than_a_machine_word_are_handled() -> None:
     ("answer", "gold", "accuracy"),
     [
         ("Invoice No. 4821 total $35.20", "Invoice No. 4821 total $35.20", 1.0),
-        ("invoice no. 4821 total $35.20", "Invoice No. 4821 total $35.20", 0.6),  # two of five words
+        (
+            "invoice no. 4821 total $35.20",
+            "Invoice No. 4821 total $35.20",
+            0.6,
+        ),  # two of five words
         ("Invoice  No.\n4821", "Invoice No. 4821", 1.0),
         ("a", "a b c d", 0.25),
         ("Hello world x", "Hello world", 0.5),
@@ -87,11 +100,19 @@ def test_anls_by_hand(answer: str, golds: list[str], score: float) -> None:
     [
         ("A RED BUS IS PARKED NEAR THE STATION", "a red bus is parked near the station", 1.0),
         # one of 6 and 8 words: 2 * 1 / 14; no pair of words; common subsequence 1
-        ("the cat sleeps on a mat", "red bus is parked near the old station", (1 / 7 + 0 + 1 / 7) / 3),
+        (
+            "the cat sleeps on a mat",
+            "red bus is parked near the old station",
+            (1 / 7 + 0 + 1 / 7) / 3,
+        ),
         # words 3 of 3 and 4: 6 / 7; pairs (b c) 1 of 2 and 3: 2 / 5; common subsequence b c: 4 / 7
         ("b c a", "a b c d", (6 / 7 + 2 / 5 + 4 / 7) / 3),
         ("play play play", "play", (2 / 4 + 0 + 2 / 4) / 3),
-        ("a a b", "a a c", (2 / 3 + 1 / 2 + 2 / 3) / 3),  # a word twice on both sides is shared twice
+        (
+            "a a b",
+            "a a c",
+            (2 / 3 + 1 / 2 + 2 / 3) / 3,
+        ),  # a word twice on both sides is shared twice
         ("dogs played", "dog playing", 1.0),
         ("", "a b", 0.0),
         ("?!", "a b", 0.0),
@@ -105,5 +126,7 @@ def test_rouge_by_hand(answer: str, gold: str, score: float) -> None:
 @pytest.mark.parametrize("judge", [word_accuracy, character_accuracy, rouge])
 def test_a_flood_of_text_scores_about_nothing_and_quickly(judge) -> None:  # type: ignore[no-untyped-def]
     start = time.process_time()
-    assert math.isclose(judge("stop it " * 12_500, "please stop the car at once"), 0.0, abs_tol=0.01)
+    assert math.isclose(
+        judge("stop it " * 12_500, "please stop the car at once"), 0.0, abs_tol=0.01
+    )
     assert time.process_time() - start < 2

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 from g2rpo.scoring.text import rouge, word_accuracy
 from g2rpo.scoring.written import readable, reading_accuracy, wording_similarity
 
-WORDS = st.lists(st.sampled_from(["two", "dogs", "are", "playing", "Red", "bus", "4821", "relations"]), min_size=1, max_size=8).map(
-    " ".join
-)
+WORDS = st.lists(
+    st.sampled_from(["two", "dogs", "are", "playing", "Red", "bus", "4821", "relations"]),
+    min_size=1,
+    max_size=8,
+).map(" ".join)
 
 
 @given(WORDS, WORDS)
@@ -32,9 +34,13 @@ def test_scores_stay_between_nothing_and_all(answer: str, gold: str) -> None:
 
 
 def test_characters_are_counted_where_there_are_no_spaces() -> None:
-    assert reading_accuracy("今日は晴れ", "今日は雨") == pytest.approx(1 - 2 / 5)  # two edits, five characters in the longer text
+    assert reading_accuracy("今日は晴れ", "今日は雨") == pytest.approx(
+        1 - 2 / 5
+    )  # two edits, five characters in the longer text
     assert reading_accuracy("ฝนตก", "ฝนตกมาก") == pytest.approx(4 / 7)
-    assert reading_accuracy("STOP 止まれ", "STOP 止まる") == pytest.approx(3 / 4)  # the word STOP is one item
+    assert reading_accuracy("STOP 止まれ", "STOP 止まる") == pytest.approx(
+        3 / 4
+    )  # the word STOP is one item
     assert reading_accuracy("비가 온다", "비가 왔다") == pytest.approx(1 / 2)  # Korean has spaces
     # 3 of 4 and 4 characters: R1 = RL = 6/8; 2 of 3 pairs
     assert wording_similarity("红色汽车", "红色火车") == pytest.approx((6 / 8 + 2 / 6 + 6 / 8) / 3)
@@ -48,7 +54,14 @@ def test_marks_and_accents_belong_to_their_letters() -> None:
 
 def test_hostile_texts_take_no_time() -> None:
     start = time.process_time()
-    for text in ("word " * 20_000, "雨" * 100_000, "e\u0301" * 50_000, '"' * 100_000, " " * 100_000, "\ufdfa" * 100_000):
+    for text in (
+        "word " * 20_000,
+        "雨" * 100_000,
+        "e\u0301" * 50_000,
+        '"' * 100_000,
+        " " * 100_000,
+        "\ufdfa" * 100_000,
+    ):
         for gold in ("Invoice No. 4821", "今日は雨"):
             assert reading_accuracy(text, gold) < 0.1
             assert wording_similarity(text, gold) < 0.1

@@ -44,26 +44,51 @@ def job(tmp_path: Path) -> Callable[..., Job]:
 
     def made(seed: int = 0, does: str = "train", steps: int = 60) -> Job:
         values: Mapping[str, str] = {"does": does, "seed": str(seed)}
-        cfg = OmegaConf.create({"seed": seed, "does": does, "trainer": {"max_steps": steps}, "run_dir": "${hydra:runtime.output_dir}"})
+        cfg = OmegaConf.create(
+            {
+                "seed": seed,
+                "does": does,
+                "trainer": {"max_steps": steps},
+                "run_dir": "${hydra:runtime.output_dir}",
+            }
+        )
         name = job_name(values)
         overrides = [f"does={does}", f"seed={seed}", f"trainer.max_steps={steps}"]
         hydra = OmegaConf.create({"hydra": {"runtime": {"choices": {"advantage": "grpo"}}}})
-        return Job(name=name, folder=tmp_path / "sweep" / name, values=values, overrides=overrides, cfg=cfg, hydra=hydra)
+        return Job(
+            name=name,
+            folder=tmp_path / "sweep" / name,
+            values=values,
+            overrides=overrides,
+            cfg=cfg,
+            hydra=hydra,
+        )
 
     return made
 
 
 @pytest.fixture
 def sweep(tmp_path: Path, script: Path) -> Callable[..., Sweep]:
-    """A sweep into tmp_path/sweep; `reports` collects how many summaries there were whenever the page was written."""
+    """A sweep into tmp_path/sweep; `reports` collects how many summaries there were whenever the
+    page was written.
+    """
 
-    def made(runner: Runner | None = None, total: int = 0, reports: list[int] | None = None) -> Sweep:
+    def made(
+        runner: Runner | None = None, total: int = 0, reports: list[int] | None = None
+    ) -> Sweep:
         def note(folder: Path) -> None:
-            (reports if reports is not None else []).append(len(list(folder.glob("*/summary.json"))))
+            (reports if reports is not None else []).append(
+                len(list(folder.glob("*/summary.json")))
+            )
 
         return Sweep(
-            folder=tmp_path / "sweep", script=str(script), command="python train.py -m", dimensions=["does", "seed"],
-            runner=runner or Local(), write_report=note, total=total,
-        )  # fmt: skip
+            folder=tmp_path / "sweep",
+            script=str(script),
+            command="python train.py -m",
+            dimensions=["does", "seed"],
+            runner=runner or Local(),
+            write_report=note,
+            total=total,
+        )
 
     return made

@@ -24,7 +24,13 @@ MUTANTS = (
         "return True",
         "sweep/test_job.py",
     ),
-    Mutant("sweep: silence of another machine", "sweep/job.py", "st_mtime < SILENCE_S", "st_mtime < 1e9", "sweep/test_job.py"),
+    Mutant(
+        "sweep: silence of another machine",
+        "sweep/job.py",
+        "st_mtime < SILENCE_S",
+        "st_mtime < 1e9",
+        "sweep/test_job.py",
+    ),
     Mutant(
         "sweep: a killed job has failed",
         "sweep/job.py",
@@ -40,7 +46,11 @@ MUTANTS = (
         "sweep/test_process.py",
     ),
     Mutant(
-        "sweep: a job is a rank of its sweep", "sweep/process.py", "dropped = set(RANK_VARIABLES) |", "dropped =", "sweep/test_process.py"
+        "sweep: a job is a rank of its sweep",
+        "sweep/process.py",
+        "dropped = set(RANK_VARIABLES) |",
+        "dropped =",
+        "sweep/test_process.py",
     ),
     Mutant(
         "sweep: jobs outlive it",

@@ -15,13 +15,19 @@ def test_names_stay_apart_where_digits_or_ends_are_cut_off() -> None:
     names = {job_name({"a.weight": f"0.22852{i}"}) for i in range(5)}
     assert len(names) == 5
     assert {name.partition(",")[0] for name in names} == {"weight=0.2285"}
-    long = [job_name({"shaping.length.bands.math": "[" + ",".join(["123"] * 60) + f",{i}]"}) for i in range(2)]
+    long = [
+        job_name({"shaping.length.bands.math": "[" + ",".join(["123"] * 60) + f",{i}]"})
+        for i in range(2)
+    ]
     assert long[0] != long[1]
     assert max(map(len, long)) <= 130
 
 
 def test_a_name_holds_nothing_that_a_folder_should_not() -> None:
-    assert job_name({"model.path": "/models/my qwen", "task_mix.weights": "{math: 1}"}) == "path=models-my-qwen,weights=math-1"
+    assert (
+        job_name({"model.path": "/models/my qwen", "task_mix.weights": "{math: 1}"})
+        == "path=models-my-qwen,weights=math-1"
+    )
 
 
 def test_a_summary_of_other_settings_is_no_end(job: Callable[..., Job]) -> None:
@@ -55,17 +61,30 @@ def test_a_process_that_is_gone_or_is_another_one_by_now_does_not_run(tmp_path: 
 
 def test_a_process_of_another_machine_runs_until_it_falls_silent(tmp_path: Path) -> None:
     path = tmp_path / "process.json"
-    path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "started_s": 0.0, "exit_code": None}))
+    path.write_text(
+        json.dumps({"host": "elsewhere", "pid": 1, "started_s": 0.0, "exit_code": None})
+    )
     assert state_of(tmp_path, "x") == "running"
     os.utime(path, (time.time() - SILENCE_S - 1,) * 2)
     assert state_of(tmp_path, "x") == "stopped"
 
 
-def test_a_configuration_survives_freezing_with_its_hash(composed: Callable[..., object], job: Callable[..., Job], tmp_path: Path) -> None:
+def test_a_configuration_survives_freezing_with_its_hash(
+    composed: Callable[..., object], job: Callable[..., Job], tmp_path: Path
+) -> None:
     from omegaconf import OmegaConf
 
-    cfg = composed("shaping=full", "model=folder", "model.path=x", "optimizer.lr=1e-6", "loss.dual_clip=null")
-    one = Job(name="a", folder=tmp_path, values={}, overrides=["shaping=full"], cfg=cfg, hydra=OmegaConf.create({}))  # type: ignore[arg-type]
+    cfg = composed(
+        "shaping=full", "model=folder", "model.path=x", "optimizer.lr=1e-6", "loss.dual_clip=null"
+    )
+    one = Job(
+        name="a",
+        folder=tmp_path,
+        values={},
+        overrides=["shaping=full"],
+        cfg=cfg,
+        hydra=OmegaConf.create({}),
+    )  # type: ignore[arg-type]
     one.freeze()
     from g2rpo.config_hash import config_hash
 

@@ -25,14 +25,22 @@ def starts(job: Job) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-def test_every_job_ends_with_its_score_and_the_page_is_written_before_and_after_each(job, sweep) -> None:
+def test_every_job_ends_with_its_score_and_the_page_is_written_before_and_after_each(
+    job, sweep
+) -> None:
     reports: list[int] = []
     jobs = [job(seed=seed) for seed in (1, 2, 4)]
-    assert [outcome.score for outcome in sweep(total=3, reports=reports).run(jobs)] == [0.125, 0.25, 0.5]
+    assert [outcome.score for outcome in sweep(total=3, reports=reports).run(jobs)] == [
+        0.125,
+        0.25,
+        0.5,
+    ]
     assert reports == [0, 1, 2, 3]
 
 
-def test_the_plan_and_every_frozen_configuration_are_there_before_the_first_job_ends(job, sweep, tmp_path: Path) -> None:
+def test_the_plan_and_every_frozen_configuration_are_there_before_the_first_job_ends(
+    job, sweep, tmp_path: Path
+) -> None:
     jobs = [job(seed=1, does="fail"), job(seed=2)]
     seen = []
     made = sweep()
@@ -41,10 +49,14 @@ def test_the_plan_and_every_frozen_configuration_are_there_before_the_first_job_
     assert seen[0] == [True, True]
     plan = read_plan(tmp_path / "sweep")
     assert plan is not None
-    assert {name: one.hash for name, one in plan.jobs.items()} == {one.name: one.hash for one in jobs}
+    assert {name: one.hash for name, one in plan.jobs.items()} == {
+        one.name: one.hash for one in jobs
+    }
 
 
-def test_a_failed_and_a_killed_job_stop_no_other_and_the_same_command_runs_them_again(job, sweep) -> None:
+def test_a_failed_and_a_killed_job_stop_no_other_and_the_same_command_runs_them_again(
+    job, sweep
+) -> None:
     jobs = [job(seed=1, does="fail"), job(seed=2, does="die"), job(seed=4)]
     failed, killed, done = sweep().run(jobs)
     assert failed.failure is not None
@@ -64,7 +76,9 @@ def test_more_seeds_run_only_what_is_new(job, sweep) -> None:
     assert [starts(job(seed=seed)) for seed in (1, 2)] == [1, 1]
 
 
-def test_a_line_says_of_each_job_how_many_are_done_its_score_and_the_time(job, sweep, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_line_says_of_each_job_how_many_are_done_its_score_and_the_time(
+    job, sweep, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "g2rpo")
     sweep(total=2).run([job(seed=1)])
     sweep(total=2).run([job(seed=1), job(seed=2, does="fail")])
@@ -79,7 +93,8 @@ def test_a_line_says_of_each_job_how_many_are_done_its_score_and_the_time(job, s
 def test_other_settings_in_the_same_folder_are_another_sweep_and_named(job, sweep) -> None:
     sweep().run([job(seed=1)])
     with pytest.raises(
-        ValueError, match=r"holds another sweep: its job does=train,seed=1 has other settings \(trainer\.max_steps was 60 and is 7\)"
+        ValueError,
+        match=r"holds another sweep: its job does=train,seed=1 has other settings \(trainer\.max_steps was 60 and is 7\)",
     ):
         sweep().run([job(seed=1, steps=7)])
     with pytest.raises(ValueError, match="holds another sweep, started with other options"):
@@ -91,12 +106,16 @@ def test_other_dimensions_in_the_same_folder_are_another_sweep(job, sweep) -> No
     sweep().run([job(seed=1)])
     other = sweep()
     other.dimensions = ["seed"]
-    with pytest.raises(ValueError, match="holds another sweep, over does and seed and not over seed"):
+    with pytest.raises(
+        ValueError, match="holds another sweep, over does and seed and not over seed"
+    ):
         other.run([job(seed=1)])
 
 
 def test_a_value_given_twice_is_refused(job, sweep) -> None:
-    with pytest.raises(ValueError, match=r"two jobs of this sweep would write into .*does=train,seed=1"):
+    with pytest.raises(
+        ValueError, match=r"two jobs of this sweep would write into .*does=train,seed=1"
+    ):
         sweep().run([job(seed=1), job(seed=1)])
 
 
@@ -104,12 +123,17 @@ def test_a_corrupt_summary_stops_the_sweep_before_its_first_job(job, sweep) -> N
     one = job(seed=1)
     one.folder.mkdir(parents=True)
     (one.folder / "summary.json").write_text("{")
-    with pytest.raises(ValueError, match=r"summary\.json: expected a JSON object .* delete the file, and the job runs again"):
+    with pytest.raises(
+        ValueError,
+        match=r"summary\.json: expected a JSON object .* delete the file, and the job runs again",
+    ):
         sweep().run([one, job(seed=2)])
     assert starts(job(seed=2)) == 0
 
 
-def test_a_page_that_cannot_be_drawn_stops_nothing_and_is_said(job, sweep, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_page_that_cannot_be_drawn_stops_nothing_and_is_said(
+    job, sweep, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken(folder: Path) -> None:
         raise OSError("no space left on device")
 
@@ -119,7 +143,9 @@ def test_a_page_that_cannot_be_drawn_stops_nothing_and_is_said(job, sweep, caplo
     assert "no report yet: no space left on device" in caplog.text
 
 
-def test_a_job_that_a_killed_sweep_left_running_is_waited_for_and_not_started_again(job, sweep, script: Path) -> None:
+def test_a_job_that_a_killed_sweep_left_running_is_waited_for_and_not_started_again(
+    job, sweep, script: Path
+) -> None:
     one = job(seed=1)
     one.freeze()
     code = f"import time, sys, runpy; time.sleep(2); sys.argv = ['x', '--config-path', {str(one.folder / '.hydra')!r}]; "
@@ -136,7 +162,12 @@ def test_two_sweeps_at_once_in_one_folder_are_refused(job, sweep, tmp_path: Path
     from g2rpo.sweep.launch import locked
 
     (tmp_path / "sweep").mkdir()
-    with locked(tmp_path / "sweep"), pytest.raises(ValueError, match="another process runs a sweep in this folder at this moment"):
+    with (
+        locked(tmp_path / "sweep"),
+        pytest.raises(
+            ValueError, match="another process runs a sweep in this folder at this moment"
+        ),
+    ):
         sweep().run([job(seed=1)])
 
 
@@ -144,12 +175,17 @@ def test_jobs_side_by_side_see_the_gpus_of_their_seat(job, sweep) -> None:
     jobs = [job(seed=seed) for seed in range(6)]
     outcomes = sweep(runner=Local(jobs_at_once=2, gpus=["0,1", "2,3"])).run(jobs)
     assert [outcome.score for outcome in outcomes] == [seed / 8 for seed in range(6)]
-    seen = [json.loads((one.folder / "starts.txt").read_text())[1]["CUDA_VISIBLE_DEVICES"] for one in jobs]
+    seen = [
+        json.loads((one.folder / "starts.txt").read_text())[1]["CUDA_VISIBLE_DEVICES"]
+        for one in jobs
+    ]
     assert set(seen) == {"0,1", "2,3"}
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, None)])
-def test_a_sweep_that_is_ended_ends_its_job(number: int, code: int | None, script: Path, tmp_path: Path) -> None:
+def test_a_sweep_that_is_ended_ends_its_job(
+    number: int, code: int | None, script: Path, tmp_path: Path
+) -> None:
     program = f"""
         from pathlib import Path
         from omegaconf import OmegaConf
@@ -163,7 +199,11 @@ def test_a_sweep_that_is_ended_ends_its_job(number: int, code: int | None, scrip
             Sweep(folder=job.folder.parent, script={str(script)!r}, command="", dimensions=["seed"], runner=Local(),
                   write_report=print, total=1).run([job])
     """
-    running = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
     folder = tmp_path / "ended" / "a"
     for _ in range(1200):
         if (folder / "starts.txt").exists():
@@ -178,7 +218,9 @@ def test_a_sweep_that_is_ended_ends_its_job(number: int, code: int | None, scrip
         os.kill(mark["pid"], 0)
 
 
-def test_a_job_without_summary_that_ends_well_has_no_score(job, sweep: Callable[..., Sweep], script: Path) -> None:
+def test_a_job_without_summary_that_ends_well_has_no_score(
+    job, sweep: Callable[..., Sweep], script: Path
+) -> None:
     script.write_text("")
     (outcome,) = sweep().run([job(seed=1)])
     assert outcome.failure is None

@@ -1,4 +1,6 @@
-"""The command line and the environment of a job: nothing of the sweep is in them, and nothing of another run's ranks."""
+"""The command line and the environment of a job: nothing of the sweep is in them, and nothing of
+another run's ranks.
+"""
 
 import json
 from pathlib import Path
@@ -13,20 +15,29 @@ def task(folder: Path) -> Task:
     return Task(script="/repo/train.py", folder=str(folder), cwd="/repo", group="paper_ablation")
 
 
-@pytest.mark.parametrize("text", ["/a/advantage=grpo,seed=0", "/a/it's", "/with blank/[1]{2}", "/a/x=1.5,y=-2"])
+@pytest.mark.parametrize(
+    "text", ["/a/advantage=grpo,seed=0", "/a/it's", "/with blank/[1]{2}", "/a/x=1.5,y=-2"]
+)
 def test_hydra_reads_a_quoted_folder_back(text: str) -> None:
     (override,) = OverridesParser.create().parse_overrides([f"hydra.run.dir={quoted(text)}"])
     assert not override.is_sweep_override()
     assert str(override.value()) == text
 
 
-def test_the_command_names_the_frozen_configuration_and_no_choice_of_the_sweep(tmp_path: Path) -> None:
+def test_the_command_names_the_frozen_configuration_and_no_choice_of_the_sweep(
+    tmp_path: Path,
+) -> None:
     words = task(tmp_path / "row=full,seed=1").command()[1:]
     folder = tmp_path / "row=full,seed=1"
     assert words == [
-        "/repo/train.py", "--config-path", f"{folder}/.hydra", "--config-name", "config", f"hydra.run.dir='{folder}'",
+        "/repo/train.py",
+        "--config-path",
+        f"{folder}/.hydra",
+        "--config-name",
+        "config",
+        f"hydra.run.dir='{folder}'",
         "hydra.output_subdir=null",
-    ]  # fmt: skip
+    ]
 
 
 def test_a_job_with_a_checkpoint_goes_on_from_it(tmp_path: Path) -> None:
@@ -45,7 +56,11 @@ def test_a_job_is_no_rank_of_whatever_started_the_sweep() -> None:
         "SLURM_NTASKS": "1",
         "SLURM_JOB_ID": "7",
     }
-    assert task(Path("/x")).environment(given) == {"PATH": "/bin", "SLURM_JOB_ID": "7", "WANDB_RUN_GROUP": "paper_ablation"}
+    assert task(Path("/x")).environment(given) == {
+        "PATH": "/bin",
+        "SLURM_JOB_ID": "7",
+        "WANDB_RUN_GROUP": "paper_ablation",
+    }
 
 
 def test_several_slurm_tasks_stay_the_ranks_of_their_run() -> None:
@@ -54,4 +69,7 @@ def test_several_slurm_tasks_stay_the_ranks_of_their_run() -> None:
 
 
 def test_a_group_that_the_user_has_named_stays() -> None:
-    assert json.dumps(task(Path("/x")).environment({"WANDB_RUN_GROUP": "mine"})) == '{"WANDB_RUN_GROUP": "mine"}'
+    assert (
+        json.dumps(task(Path("/x")).environment({"WANDB_RUN_GROUP": "mine"}))
+        == '{"WANDB_RUN_GROUP": "mine"}'
+    )

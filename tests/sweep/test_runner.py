@@ -12,7 +12,10 @@ from g2rpo.sweep.runner import Local, Runner, Submitit
     ("options", "words"),
     [
         ({"jobs_at_once": 0}, "hydra.launcher.n_jobs: expected at least 1 job at a time, got 0"),
-        ({"jobs_at_once": 2, "gpus": ["0"]}, r"hydra.launcher.gpus: expected one entry for each of the 2 jobs at a time, got \['0'\]"),
+        (
+            {"jobs_at_once": 2, "gpus": ["0"]},
+            r"hydra.launcher.gpus: expected one entry for each of the 2 jobs at a time, got \['0'\]",
+        ),
     ],
 )
 def test_wrong_numbers_are_named_by_their_key(options: dict, words: str) -> None:
@@ -28,9 +31,17 @@ def test_jobs_side_by_side_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> N
     assert isinstance(Local(), Runner)
 
 
-def test_a_job_array_runs_every_job_once_and_a_failure_is_its_own(job, sweep, tmp_path: Path) -> None:
+def test_a_job_array_runs_every_job_once_and_a_failure_is_its_own(
+    job, sweep, tmp_path: Path
+) -> None:
     pytest.importorskip("submitit", reason="needs the extra [sweeps]")
-    runner = Submitit(cluster="local", folder=tmp_path / "submitit" / "%j", parameters={"timeout_min": 2}, array_parallelism=2, poll_s=0.1)
+    runner = Submitit(
+        cluster="local",
+        folder=tmp_path / "submitit" / "%j",
+        parameters={"timeout_min": 2},
+        array_parallelism=2,
+        poll_s=0.1,
+    )
     jobs = [job(seed=1), job(seed=2, does="fail"), job(seed=4)]
     outcomes = sweep(runner=runner).run(jobs)
     assert [outcome.score for outcome in outcomes if not outcome.failure] == [0.125, 0.5]

@@ -22,7 +22,9 @@ from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
 from g2rpo.training.datamodule import PromptDataModule
 
 SHARPNESS = 8.0
-"""A random model guesses evenly everywhere. Larger logits give every token a probability and an entropy of its own."""
+"""A random model guesses evenly everywhere. Larger logits give every token a probability and an
+entropy of its own.
+"""
 
 
 @pytest.fixture(scope="session")
@@ -54,13 +56,17 @@ def prompts_of() -> Callable[..., list[Prompt]]:
 
 
 def completion(length: int, seed: int, eos: int) -> list[int]:
-    """So many token ids, the end token last; the others are ordinary bytes of the tokenizer's alphabet."""
+    """So many token ids, the end token last; the others are ordinary bytes of the tokenizer's
+    alphabet.
+    """
     generator = torch.Generator().manual_seed(seed)
     return [*torch.randint(10, 200, (length - 1,), generator=generator).tolist(), eos]
 
 
 class ScriptedEngine:
-    """Completions of the given lengths. The policy's probability of each token is `ratios[row]` times what the sampler reports."""
+    """Completions of the given lengths. The policy's probability of each token is `ratios[row]`
+    times what the sampler reports.
+    """
 
     def __init__(self, *, lengths: Sequence[int], ratios: Sequence[float] | None = None) -> None:
         self.sampling = Sampling(group_size=1, max_new_tokens=max(lengths))
@@ -73,7 +79,9 @@ class ScriptedEngine:
         self.policy, self.encoder = policy, encoder
 
     def load_weights(self, policy: Any, step: int) -> None:
-        self.synced.append((step, {name: value.clone() for name, value in policy.state_dict().items()}))
+        self.synced.append(
+            (step, {name: value.clone() for name, value in policy.state_dict().items()})
+        )
 
     @torch.no_grad()
     def generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
@@ -96,7 +104,9 @@ class ScriptedEngine:
 
 
 class ListedReward:
-    """The accuracies of a list, one completion after the other, again and again; format is always kept, and total is accuracy."""
+    """The accuracies of a list, one completion after the other, again and again; format is always
+    kept, and total is accuracy.
+    """
 
     def __init__(self, accuracies: Sequence[float]) -> None:
         self.accuracies = list(accuracies)
@@ -111,7 +121,9 @@ class ListedReward:
 class Recorder(L.Callback):
     """Keeps what `training_step` returned last, as `module.last`."""
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         pl_module.last = outputs
 
 
@@ -137,6 +149,8 @@ def datamodule(encoder: QwenEncoder) -> Callable[..., PromptDataModule]:
     def build(*tasks: str, steps: int) -> PromptDataModule:
         mix = TaskMix(weights=dict.fromkeys(tasks, 1.0))
         stream = PromptStream(source=GymSource(levels=[0]), mix=mix, seed=0)
-        return PromptDataModule(stream=stream, encoder=encoder, num_prompts=len(tasks), num_steps=steps)
+        return PromptDataModule(
+            stream=stream, encoder=encoder, num_prompts=len(tasks), num_steps=steps
+        )
 
     return build

@@ -3,8 +3,20 @@
 from mutant import Mutant
 
 MUTANTS = (
-    Mutant("own denominators", "training/update.py", "ranks.all_reduce_sum(_sum_float64(counts, 2))", "_sum_float64(counts, 2)", "training/test_ranks.py"),
-    Mutant("own gradient", "training/update.py", "        ranks.add_gradients(policy.parameters())\n", "", "training/test_ranks.py"),
+    Mutant(
+        "own denominators",
+        "training/update.py",
+        "ranks.all_reduce_sum(_sum_float64(counts, 2))",
+        "_sum_float64(counts, 2)",
+        "training/test_ranks.py",
+    ),
+    Mutant(
+        "own gradient",
+        "training/update.py",
+        "        ranks.add_gradients(policy.parameters())\n",
+        "",
+        "training/test_ranks.py",
+    ),
     Mutant(
         "own entropy decides",
         "training/update.py",
@@ -12,7 +24,13 @@ MUTANTS = (
         "torch.stack([_sum_float64(sums, len(TASKS)), _sum_float64(tokens, len(TASKS))])",
         "training/test_ranks.py",
     ),
-    Mutant("every rank draws everything", "training/datamodule.py", "prompts[first:behind]", "prompts", "training/test_ranks.py"),
+    Mutant(
+        "every rank draws everything",
+        "training/datamodule.py",
+        "prompts[first:behind]",
+        "prompts",
+        "training/test_ranks.py",
+    ),
     Mutant(
         "minibatches by own row",
         "training/module.py",
@@ -20,7 +38,13 @@ MUTANTS = (
         "for row, place in enumerate(collected.places) if row in places",
         "training/test_ranks.py",
     ),
-    Mutant("KL rewarded", "training/module.py", "rewards - loss.kl_coef", "rewards + loss.kl_coef", "training/test_module.py"),
+    Mutant(
+        "KL rewarded",
+        "training/module.py",
+        "rewards - loss.kl_coef",
+        "rewards + loss.kl_coef",
+        "training/test_module.py",
+    ),
     Mutant(
         "ratio to the sampler",
         "training/update.py",
@@ -36,12 +60,40 @@ MUTANTS = (
         "training/test_gradient_conflict.py",
     ),
     Mutant(
-        "tasks' gradients pile up", "training/gradient_conflict.py", "policy.zero_grad(set_to_none=True)\n            add_gradient(task)", "add_gradient(task)", "training/test_gradient_conflict.py"
+        "tasks' gradients pile up",
+        "training/gradient_conflict.py",
+        "policy.zero_grad(set_to_none=True)\n            add_gradient(task)",
+        "add_gradient(task)",
+        "training/test_gradient_conflict.py",
     ),
-    Mutant("spacing starts anew", "training/gradient_conflict.py", "flat[-passed % stride :: stride]", "flat[::stride]", "training/test_gradient_conflict.py"),
-    Mutant("no signal has a direction", "training/gradient_conflict.py", "if norm > 0]", "]", "training/test_gradient_conflict.py"),
-    Mutant("KL the other way round", "training/mismatch.py", "k3(sampler, trainer)", "k3(trainer, sampler)", "training/test_mismatch.py"),
-    Mutant("sample size of sums", "training/mismatch.py", "weight**2 / (count * square)", "weight / count", "training/test_mismatch.py"),
+    Mutant(
+        "spacing starts anew",
+        "training/gradient_conflict.py",
+        "flat[-passed % stride :: stride]",
+        "flat[::stride]",
+        "training/test_gradient_conflict.py",
+    ),
+    Mutant(
+        "no signal has a direction",
+        "training/gradient_conflict.py",
+        "if norm > 0]",
+        "]",
+        "training/test_gradient_conflict.py",
+    ),
+    Mutant(
+        "KL the other way round",
+        "training/mismatch.py",
+        "k3(sampler, trainer)",
+        "k3(trainer, sampler)",
+        "training/test_mismatch.py",
+    ),
+    Mutant(
+        "sample size of sums",
+        "training/mismatch.py",
+        "weight**2 / (count * square)",
+        "weight / count",
+        "training/test_mismatch.py",
+    ),
     Mutant(
         "padding has a gap",
         "training/mismatch.py",
@@ -77,9 +129,19 @@ MUTANTS = (
         "is not None and not by_model(prompt)",
         "training/test_gold_check.py",
     ),
-    Mutant("gold: the judge is asked", "training/gold_check.py", "and not by_model(prompt)}", "}", "training/test_gold_check.py"),
     Mutant(
-        "gold: other processes check again", "training/gold_check.py", "if told is not None:", "if False:", "training/test_gold_check.py"
+        "gold: the judge is asked",
+        "training/gold_check.py",
+        "and not by_model(prompt)}",
+        "}",
+        "training/test_gold_check.py",
+    ),
+    Mutant(
+        "gold: other processes check again",
+        "training/gold_check.py",
+        "if told is not None:",
+        "if False:",
+        "training/test_gold_check.py",
     ),
     Mutant(
         "gold: nothing is left out",
@@ -109,7 +171,13 @@ MUTANTS = (
         "pass",
         "training/test_datamodule.py",
     ),
-    Mutant("data: long prompts pass", "training/datamodule.py", "if tokens > most", "if tokens > most + 1", "training/test_datamodule.py"),
+    Mutant(
+        "data: long prompts pass",
+        "training/datamodule.py",
+        "if tokens > most",
+        "if tokens > most + 1",
+        "training/test_datamodule.py",
+    ),
     Mutant(
         "adapter: the reference is the policy",
         "training/module.py",

@@ -1,6 +1,8 @@
-"""Two steps of training in one of several processes: `python ranks_step.py CHECKPOINT OUT SIZE whole|adapter`; rank from the environment.
+"""Two steps of training in one of several processes: `python ranks_step.py CHECKPOINT OUT SIZE
+whole|adapter`; rank from the environment.
 
-What is drawn, written and judged depends on the prompt alone, so the outcome may not depend on the number of processes.
+What is drawn, written and judged depends on the prompt alone, so the outcome may not depend on the
+number of processes.
 """
 
 import sys
@@ -39,7 +41,9 @@ GROUP_SIZE = 4
 
 
 class PromptEngine:
-    """Completions that are a function of the prompt's id; the sampler's probabilities differ a little from the policy's."""
+    """Completions that are a function of the prompt's id; the sampler's probabilities differ a
+    little from the policy's.
+    """
 
     sampling = Sampling(group_size=1, max_new_tokens=9)
 
@@ -51,23 +55,34 @@ class PromptEngine:
 
     @torch.no_grad()
     def generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
-        draws = [Random(f"{prompt.id}/{i}") for prompt in batch.prompts for i in range(sampling.group_size)]
+        draws = [
+            Random(f"{prompt.id}/{i}")
+            for prompt in batch.prompts
+            for i in range(sampling.group_size)
+        ]
         lengths = torch.tensor([draw.randint(1, 9) for draw in draws])
         ids = torch.tensor([[draw.randint(10, 200) for _ in range(9)] for draw in draws])
         ids[torch.arange(len(ids)), lengths - 1] = self.encoder.eos_token_id
         mask = torch.arange(9) < lengths[:, None]
         ids = ids.where(mask, self.encoder.pad_token_id)
         shift = torch.tensor([[draw.uniform(-0.3, 0.3)] for draw in draws])
-        logprobs = token_stats(self.policy, batch, ids, mask, forbidden=tuple(self.encoder.forbidden_token_ids)).logprobs
+        logprobs = token_stats(
+            self.policy, batch, ids, mask, forbidden=tuple(self.encoder.forbidden_token_ids)
+        ).logprobs
         return Rollouts(
-            completion_ids=ids, completion_mask=mask, old_logprobs=(logprobs - shift).masked_fill(~mask, 0.0),
+            completion_ids=ids,
+            completion_mask=mask,
+            old_logprobs=(logprobs - shift).masked_fill(~mask, 0.0),
             prompt=torch.arange(len(batch.prompts)).repeat_interleave(sampling.group_size),
-            finished=torch.ones(len(ids), dtype=torch.bool), texts=tuple(str(int(length)) for length in lengths),
-        )  # fmt: skip
+            finished=torch.ones(len(ids), dtype=torch.bool),
+            texts=tuple(str(int(length)) for length in lengths),
+        )
 
 
 class LengthReward:
-    """Right where the number of tokens (the completion's text) is a multiple of what the task asks for."""
+    """Right where the number of tokens (the completion's text) is a multiple of what the task asks
+    for.
+    """
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
         accuracy = float(int(completion) % (2 + TASKS.index(prompt.task)) == 0)
@@ -77,7 +92,9 @@ class LengthReward:
 class Recorder(L.Callback):
     """Keeps what `training_step` returned last."""
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         pl_module.last = outputs
 
 
@@ -87,37 +104,65 @@ def build(checkpoint: Checkpoint) -> G2RPOModule:
     policy.model.language_model.norm.weight.data.mul_(8.0)
     bands = {task: [0, 2, 5, 9] for task in TASKS}
     return G2RPOModule(
-        policy=policy, reference=reference, encoder=checkpoint.encoder(), engine=PromptEngine(), reward=LengthReward(),
-        algorithm=Algorithm(advantage=EMAGRPO(decay=0.5), loss=ClipLoss(kl_coef=0.05, tis_clip=2.0),
-        shaping=Shaping(
-            length=LengthBand(bands=bands, weight=0.1, min_accuracy=0.5, allow_in_unanimous_groups=False),
-            entropy=EntropyBand(low=0.0, high=0.5, weight=0.3),
+        policy=policy,
+        reference=reference,
+        encoder=checkpoint.encoder(),
+        engine=PromptEngine(),
+        reward=LengthReward(),
+        algorithm=Algorithm(
+            advantage=EMAGRPO(decay=0.5),
+            loss=ClipLoss(kl_coef=0.05, tis_clip=2.0),
+            shaping=Shaping(
+                length=LengthBand(
+                    bands=bands, weight=0.1, min_accuracy=0.5, allow_in_unanimous_groups=False
+                ),
+                entropy=EntropyBand(low=0.0, high=0.5, weight=0.3),
+            ),
+            batch=BatchPlan(
+                prompts_per_step=7, group_size=GROUP_SIZE, num_minibatches=2, micro_batch_prompts=2
+            ),
+            optimizer=partial(torch.optim.SGD, lr=0.01),
+            group_filter=OnlineFilter(max_draws=2),
+            gradient_conflict=GradientConflict(every_n_steps=2),
+            max_grad_norm=1.0,
+            failure_budget=0.0,
+            seed=3,
         ),
-        batch=BatchPlan(prompts_per_step=7, group_size=GROUP_SIZE, num_minibatches=2, micro_batch_prompts=2),
-        optimizer=partial(torch.optim.SGD, lr=0.01), group_filter=OnlineFilter(max_draws=2), gradient_conflict=GradientConflict(every_n_steps=2),
-        max_grad_norm=1.0, failure_budget=0.0, seed=3),
-    )  # fmt: skip
+    )
 
 
 def main(folder: str, out: Path) -> None:
     quieten()
     torch.set_num_threads(1)
-    module = build(Checkpoint(path=folder, adapter=LoRA(rank=4) if sys.argv[4] == "adapter" else None))
+    module = build(
+        Checkpoint(path=folder, adapter=LoRA(rank=4) if sys.argv[4] == "adapter" else None)
+    )
     mix = TaskMix(weights={"math": 1.0, "chart": 1.0, "grounding": 1.0})
     stream = PromptStream(source=GymSource(levels=[0]), mix=mix, seed=0)
     data = PromptDataModule(stream=stream, encoder=module.encoder, num_prompts=7, num_steps=2)
     world = int(sys.argv[3])
     trainer = L.Trainer(
-        max_steps=4, accelerator="cpu", devices=world, strategy="ddp" if world > 1 else "auto", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False, default_root_dir=out,
+        max_steps=4,
+        accelerator="cpu",
+        devices=world,
+        strategy="ddp" if world > 1 else "auto",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=out,
         callbacks=[RunLog(folder=out), Recorder()],
-    )  # fmt: skip
+    )
     out.mkdir(exist_ok=True)
     trainer.fit(module, datamodule=data)
     result = {
-        "weights": dict(module.policy.named_parameters()), "metrics": module.last["metrics"], "moments": module.algorithm.advantage.moments,
-        "counts": data.stream.counts, "groups": len(module.last["experience"].batch.prompts),
-    }  # fmt: skip
+        "weights": dict(module.policy.named_parameters()),
+        "metrics": module.last["metrics"],
+        "moments": module.algorithm.advantage.moments,
+        "counts": data.stream.counts,
+        "groups": len(module.last["experience"].batch.prompts),
+    }
     torch.save(result, out / f"rank{ranks.rank()}.pt")
 
 

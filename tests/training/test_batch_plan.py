@@ -11,7 +11,9 @@ from g2rpo.training.batch_plan import BatchPlan
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 30), st.integers(1, 8), st.integers(0, 99))
-def test_every_prompt_is_in_exactly_one_minibatch_of_nearly_equal_size(prompts: int, parts: int, seed: int) -> None:
+def test_every_prompt_is_in_exactly_one_minibatch_of_nearly_equal_size(
+    prompts: int, parts: int, seed: int
+) -> None:
     plan = BatchPlan(prompts_per_step=30, group_size=2, num_minibatches=parts)
     cut = plan.minibatches(prompts, Random(seed))
     assert sorted(row for part in cut for row in part) == list(range(prompts))
@@ -35,8 +37,12 @@ def test_a_single_minibatch_keeps_the_order_and_draws_nothing() -> None:
 
 
 def test_microbatches_are_pieces_of_the_minibatch_in_order() -> None:
-    assert BatchPlan(prompts_per_step=5, group_size=2, micro_batch_prompts=2).microbatches([7, 3, 4, 9, 1], [1] * 10) == [[7, 3], [4, 9], [1]]
-    assert BatchPlan(prompts_per_step=5, group_size=2).microbatches([7, 3, 4], [1] * 10) == [[7, 3, 4]]
+    assert BatchPlan(prompts_per_step=5, group_size=2, micro_batch_prompts=2).microbatches(
+        [7, 3, 4, 9, 1], [1] * 10
+    ) == [[7, 3], [4, 9], [1]]
+    assert BatchPlan(prompts_per_step=5, group_size=2).microbatches([7, 3, 4], [1] * 10) == [
+        [7, 3, 4]
+    ]
 
 
 def test_micro_tokens_deal_groups_out_evenly_and_never_beyond_the_bound() -> None:
@@ -51,7 +57,9 @@ def test_micro_tokens_deal_groups_out_evenly_and_never_beyond_the_bound() -> Non
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=15), st.integers(1, 40))
 def test_every_group_is_in_exactly_one_pass(tokens: list[int], most: int) -> None:
-    pieces = BatchPlan(prompts_per_step=20, group_size=2, micro_batch_tokens=most).microbatches(list(range(len(tokens))), tokens)
+    pieces = BatchPlan(prompts_per_step=20, group_size=2, micro_batch_tokens=most).microbatches(
+        list(range(len(tokens))), tokens
+    )
     assert sorted(row for piece in pieces for row in piece) == list(range(len(tokens)))
     assert all(len(piece) == 1 or sum(tokens[row] for row in piece) <= most for piece in pieces)
 
@@ -63,12 +71,23 @@ def test_every_group_is_in_exactly_one_pass(tokens: list[int], most: int) -> Non
         ({"group_size": 1}, r"batch\.group_size=1: .* needs at least 2"),
         ({"num_minibatches": 5}, r"batch\.num_minibatches: expected 1 to batch\.prompts=4, got 5"),
         ({"num_minibatches": 0}, r"batch\.num_minibatches: .* got 0"),
-        ({"micro_batch_tokens": 0}, r"batch\.micro_batch_tokens: expected null or at least 1 token, got 0"),
-        ({"micro_batch_tokens": 9, "micro_batch_prompts": 1}, r"batch\.micro_batch_tokens=9, batch\.micro_batch_prompts=1: both cut a minibatch"),
-        ({"micro_batch_prompts": 0}, r"batch\.micro_batch_prompts: expected null or at least 1 prompt, got 0"),
+        (
+            {"micro_batch_tokens": 0},
+            r"batch\.micro_batch_tokens: expected null or at least 1 token, got 0",
+        ),
+        (
+            {"micro_batch_tokens": 9, "micro_batch_prompts": 1},
+            r"batch\.micro_batch_tokens=9, batch\.micro_batch_prompts=1: both cut a minibatch",
+        ),
+        (
+            {"micro_batch_prompts": 0},
+            r"batch\.micro_batch_prompts: expected null or at least 1 prompt, got 0",
+        ),
     ],
 )
-def test_sizes_that_make_no_sense_are_refused_with_their_key(wrong: dict[str, int], message: str) -> None:
+def test_sizes_that_make_no_sense_are_refused_with_their_key(
+    wrong: dict[str, int], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         BatchPlan(**({"prompts_per_step": 4, "group_size": 2} | wrong))
 

@@ -24,17 +24,37 @@ class Suite(SuiteEvaluation):
         self.asked: list[tuple[str, bool]] = []
         self.plans: list[int] = []
 
-    def run(self, engine: Any, encoder: Any, folder: Path, *, model: Any, device: Any, stage: Any, plans: Any, overwrite: bool) -> Any:
+    def run(
+        self,
+        engine: Any,
+        encoder: Any,
+        folder: Path,
+        *,
+        model: Any,
+        device: Any,
+        stage: Any,
+        plans: Any,
+        overwrite: bool,
+    ) -> Any:
         self.asked.append((folder.name, overwrite))
         self.plans.append(id(plans))
         assert "weights" in model
-        return {"chartqa": {"task": "chart", "score": float(engine.weight.detach()), "parse_rate": 0.5}}
+        return {
+            "chartqa": {"task": "chart", "score": float(engine.weight.detach()), "parse_rate": 0.5}
+        }
 
 
 class Trainer(L.Trainer):
     """What a callback looks at."""
 
-    is_global_zero, global_step, max_steps, loggers, strategy, sanity_checking = True, 0, 0, (), None, False
+    is_global_zero, global_step, max_steps, loggers, strategy, sanity_checking = (
+        True,
+        0,
+        0,
+        (),
+        None,
+        False,
+    )
     callback_metrics: Any = None
 
     def __init__(self, max_steps: int) -> None:
@@ -44,7 +64,9 @@ class Trainer(L.Trainer):
 
 
 class World:
-    """A training in which the weight is the benchmark's score; one minus the weight is the held-out score."""
+    """A training in which the weight is the benchmark's score; one minus the weight is the held-out
+    score.
+    """
 
     def __init__(self, folder: Path, suite: Suite, *, max_steps: int = 5) -> None:
         self.policy = torch.nn.Linear(1, 1, bias=False)
@@ -52,9 +74,13 @@ class World:
         self.rows: list[tuple[int, dict[str, float]]] = []
         self.trainer = Trainer(max_steps)
         self.module = SimpleNamespace(
-            policy=self.policy, engine=self.policy, encoder=None, device=torch.device("cpu"), log_scores=self.log_scores,
+            policy=self.policy,
+            engine=self.policy,
+            encoder=None,
+            device=torch.device("cpu"),
+            log_scores=self.log_scores,
             validation=SimpleNamespace(suite=suite, model=Checkpoint(path="org/name")),
-        )  # fmt: skip
+        )
         self.callback = Benchmarks(folder=folder)
 
     def log_scores(self, row: dict[str, float]) -> None:
@@ -74,13 +100,18 @@ class World:
             self.trainer.global_step += 1
             with torch.no_grad():
                 self.policy.weight.fill_(score)
-            if self.trainer.global_step % every == 0 or self.trainer.global_step == self.trainer.max_steps:
+            if (
+                self.trainer.global_step % every == 0
+                or self.trainer.global_step == self.trainer.max_steps
+            ):
                 self.validate()
 
     @property
     def best(self) -> dict[str, Any]:
         found = json.loads((self.folder / "checkpoints" / "best" / "best.json").read_text())
-        return found | {"weight": float((self.folder / "checkpoints" / "best" / "weights").read_text())}
+        return found | {
+            "weight": float((self.folder / "checkpoints" / "best" / "weights").read_text())
+        }
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +123,9 @@ def weights_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark_callback, "save_checkpoint", save)
 
 
-def test_every_validation_has_a_folder_of_its_own_and_the_last_one_the_folder_of_the_run(tmp_path: Path) -> None:
+def test_every_validation_has_a_folder_of_its_own_and_the_last_one_the_folder_of_the_run(
+    tmp_path: Path,
+) -> None:
     suite = Suite()
     World(tmp_path, suite).train(0.1, 0.2, 0.3, 0.4, 0.5)
     assert suite.asked == [("step_2", True), ("step_4", True), ("eval", True)]
@@ -106,7 +139,9 @@ def test_before_training_benchmarks_are_asked_only_on_request(tmp_path: Path) ->
     assert (world.suite.asked, world.rows, list(tmp_path.iterdir())) == ([], [], [])
     world.callback.before = True
     world.validate()
-    assert world.suite.asked == [("eval", False)]  # predictions of other settings are refused, not overwritten
+    assert world.suite.asked == [
+        ("eval", False)
+    ]  # predictions of other settings are refused, not overwritten
 
 
 def test_a_sanity_check_asks_nothing(tmp_path: Path) -> None:
@@ -120,8 +155,22 @@ def test_what_is_logged_belongs_to_its_step(tmp_path: Path) -> None:
     world = World(tmp_path, Suite(), max_steps=3)
     world.train(0.0, 0.25, 0.5)
     assert world.rows == [
-        (2, {"benchmark/macro": 0.25, "benchmark/score/chartqa": 0.25, "benchmark/parse_rate/chartqa": 0.5}),
-        (3, {"benchmark/macro": 0.5, "benchmark/score/chartqa": 0.5, "benchmark/parse_rate/chartqa": 0.5}),
+        (
+            2,
+            {
+                "benchmark/macro": 0.25,
+                "benchmark/score/chartqa": 0.25,
+                "benchmark/parse_rate/chartqa": 0.5,
+            },
+        ),
+        (
+            3,
+            {
+                "benchmark/macro": 0.5,
+                "benchmark/score/chartqa": 0.5,
+                "benchmark/parse_rate/chartqa": 0.5,
+            },
+        ),
     ]
 
 

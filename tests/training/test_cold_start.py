@@ -1,4 +1,6 @@
-"""Imitation: the same demonstrations for the same step whatever happened before, and a loss that falls."""
+"""Imitation: the same demonstrations for the same step whatever happened before, and a loss that
+falls.
+"""
 
 import copy
 import csv
@@ -38,57 +40,103 @@ class Pair:
 
 def stages(first: int = 2, second: int = 3) -> list[Stage]:
     return [
-        Stage(steps=first, source=GymSource(levels=[0]), tasks={"general_vqa": 1.0}, demonstrations=LOOK),
-        Stage(steps=second, source=GymSource(), tasks={"math": 1.0, "chart": 3.0}, demonstrations=LOOK),
+        Stage(
+            steps=first,
+            source=GymSource(levels=[0]),
+            tasks={"general_vqa": 1.0},
+            demonstrations=LOOK,
+        ),
+        Stage(
+            steps=second, source=GymSource(), tasks={"math": 1.0, "chart": 3.0}, demonstrations=LOOK
+        ),
     ]
 
 
-def demonstrations(encoder: QwenEncoder, plan: Sequence[Stage], *, batch_size: int = 4, seed: int = 0) -> Demonstrations:
+def demonstrations(
+    encoder: QwenEncoder, plan: Sequence[Stage], *, batch_size: int = 4, seed: int = 0
+) -> Demonstrations:
     return Demonstrations(encoder=encoder, stages=plan, batch_size=batch_size, seed=seed)
 
 
 @pytest.fixture
 def trained(policy: Any, encoder: QwenEncoder, tmp_path: Path) -> Callable[..., Any]:
-    """Trains a copy of the policy through the stages, from a checkpoint if one is given; returns it with its trainer."""
+    """Trains a copy of the policy through the stages, from a checkpoint if one is given; returns it
+    with its trainer.
+    """
     quieten()
 
-    def fit(plan: Sequence[Stage], *, steps: int | None = None, checkpoint: Path | None = None, lr: float = 3e-3) -> tuple[Any, L.Trainer]:
+    def fit(
+        plan: Sequence[Stage],
+        *,
+        steps: int | None = None,
+        checkpoint: Path | None = None,
+        lr: float = 3e-3,
+    ) -> tuple[Any, L.Trainer]:
         own, data = copy.deepcopy(policy), demonstrations(encoder, plan)
         module = ColdStartModule(
-            policy=own, pad_token_id=encoder.pad_token_id, total_steps=len(data), lr=lr, weight_decay=0.01, warmup_steps=1,
-            decay_frac=0.5, row_tokens=256,
-        )  # fmt: skip
+            policy=own,
+            pad_token_id=encoder.pad_token_id,
+            total_steps=len(data),
+            lr=lr,
+            weight_decay=0.01,
+            warmup_steps=1,
+            decay_frac=0.5,
+            row_tokens=256,
+        )
         trainer = L.Trainer(
-            max_steps=steps or len(data), accelerator="cpu", logger=CSVLogger(tmp_path / "log"), enable_checkpointing=False,
-            enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1, gradient_clip_val=1.0, default_root_dir=tmp_path,
-        )  # fmt: skip
-        trainer.fit(module, datamodule=DemonstrationData(data), ckpt_path=checkpoint, weights_only=False)
+            max_steps=steps or len(data),
+            accelerator="cpu",
+            logger=CSVLogger(tmp_path / "log"),
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            log_every_n_steps=1,
+            gradient_clip_val=1.0,
+            default_root_dir=tmp_path,
+        )
+        trainer.fit(
+            module, datamodule=DemonstrationData(data), ckpt_path=checkpoint, weights_only=False
+        )
         return own, trainer
 
     return fit
 
 
 def test_stages_follow_one_another_with_their_own_tasks(encoder: QwenEncoder) -> None:
-    tasks = [{prompt.task for prompt in batch.prompts} for batch, _ in demonstrations(encoder, stages(), batch_size=8)]
+    tasks = [
+        {prompt.task for prompt in batch.prompts}
+        for batch, _ in demonstrations(encoder, stages(), batch_size=8)
+    ]
     assert len(tasks) == 5
     assert tasks[:2] == [{"general_vqa"}] * 2
     assert set().union(*tasks[2:]) == {"math", "chart"}
 
 
 def test_a_batch_is_a_function_of_its_number(encoder: QwenEncoder) -> None:
-    whole = [[prompt.id for prompt in batch.prompts] for batch, _ in demonstrations(encoder, stages())]
+    whole = [
+        [prompt.id for prompt in batch.prompts] for batch, _ in demonstrations(encoder, stages())
+    ]
     late = demonstrations(encoder, stages())
     late.start = 3
     assert [[prompt.id for prompt in batch.prompts] for batch, _ in late] == whole[3:]
-    other = [[prompt.id for prompt in batch.prompts] for batch, _ in demonstrations(encoder, stages(), seed=1)]
+    other = [
+        [prompt.id for prompt in batch.prompts]
+        for batch, _ in demonstrations(encoder, stages(), seed=1)
+    ]
     assert other[2:] != whole[2:]
 
 
-def test_an_endless_source_never_repeats_and_a_finite_one_is_never_left(encoder: QwenEncoder) -> None:
-    served = [prompt.id for batch, _ in demonstrations(encoder, stages(4, 4)) for prompt in batch.prompts]
+def test_an_endless_source_never_repeats_and_a_finite_one_is_never_left(
+    encoder: QwenEncoder,
+) -> None:
+    served = [
+        prompt.id for batch, _ in demonstrations(encoder, stages(4, 4)) for prompt in batch.prompts
+    ]
     assert len(set(served)) == len(served) == 32
     pair = [Stage(steps=4, source=Pair(), tasks={"math": 1.0}, demonstrations=LOOK)]
-    assert {prompt.id for batch, _ in demonstrations(encoder, pair) for prompt in batch.prompts} == {"gym/train/math/0", "gym/train/math/1"}
+    assert {
+        prompt.id for batch, _ in demonstrations(encoder, pair) for prompt in batch.prompts
+    } == {"gym/train/math/0", "gym/train/math/1"}
 
 
 def test_a_completion_is_the_demonstration_with_an_end_token(encoder: QwenEncoder) -> None:
@@ -97,20 +145,30 @@ def test_a_completion_is_the_demonstration_with_an_end_token(encoder: QwenEncode
     assert encoder.tokenizer.decode(completions[2][:-1]) == LOOK.demonstrate(batch.prompts[2])
 
 
-def test_the_loss_falls_on_a_pair_of_prompts_within_a_few_steps(trained: Any, encoder: QwenEncoder, policy: Any) -> None:
+def test_the_loss_falls_on_a_pair_of_prompts_within_a_few_steps(
+    trained: Any, encoder: QwenEncoder, policy: Any
+) -> None:
     plan = [Stage(steps=12, source=Pair(), tasks={"general_vqa": 1.0}, demonstrations=LOOK)]
     batch, completions = next(iter(demonstrations(encoder, plan)))
     after, _ = trained(plan)
 
     @torch.no_grad()
     def loss(model: Any) -> float:
-        return -target_logprobs(model, supervised_batch(model, batch, completions, encoder.pad_token_id, 1)).mean().item()
+        return (
+            -target_logprobs(
+                model, supervised_batch(model, batch, completions, encoder.pad_token_id, 1)
+            )
+            .mean()
+            .item()
+        )
 
     assert loss(policy) > 5
     assert loss(after) < 0.6 * loss(policy)
 
 
-def test_a_resumed_cold_start_ends_with_the_weights_of_the_unbroken_one(trained: Any, tmp_path: Path) -> None:
+def test_a_resumed_cold_start_ends_with_the_weights_of_the_unbroken_one(
+    trained: Any, tmp_path: Path
+) -> None:
     unbroken, _ = trained(stages())
     _, killed = trained(stages(), steps=3)
     killed.save_checkpoint(tmp_path / "three.ckpt")
@@ -120,28 +178,43 @@ def test_a_resumed_cold_start_ends_with_the_weights_of_the_unbroken_one(trained:
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
-def test_a_loss_is_logged_for_each_task_of_a_batch(trained: Any, encoder: QwenEncoder, policy: Any) -> None:
-    plan = [Stage(steps=1, source=GymSource(), tasks={"math": 1.0, "chart": 1.0}, demonstrations=LOOK)]
+def test_a_loss_is_logged_for_each_task_of_a_batch(
+    trained: Any, encoder: QwenEncoder, policy: Any
+) -> None:
+    plan = [
+        Stage(steps=1, source=GymSource(), tasks={"math": 1.0, "chart": 1.0}, demonstrations=LOOK)
+    ]
     (batch, completions), *_ = demonstrations(encoder, plan)
     assert {prompt.task for prompt in batch.prompts} == {"math", "chart"}
     _, trainer = trained(plan)
     sums = {"math": [0.0, 0], "chart": [0.0, 0]}
     with torch.no_grad():
         for i, prompt in enumerate(batch.prompts):  # one at a time, which needs no packing
-            alone = supervised_batch(policy, encoder.encode([prompt]), [completions[i]], encoder.pad_token_id, 1)
+            alone = supervised_batch(
+                policy, encoder.encode([prompt]), [completions[i]], encoder.pad_token_id, 1
+            )
             logprobs = target_logprobs(policy, alone)
             sums[prompt.task][0] -= logprobs.sum().item()
             sums[prompt.task][1] += len(logprobs)
-    assert {name: trainer.callback_metrics[f"loss/{name}"].item() for name in sums} == pytest.approx(
-        {name: total / count for name, (total, count) in sums.items()}, rel=1e-4
-    )
+    assert {
+        name: trainer.callback_metrics[f"loss/{name}"].item() for name in sums
+    } == pytest.approx({name: total / count for name, (total, count) in sums.items()}, rel=1e-4)
     all_tokens = sum(total for total, _ in sums.values()) / sum(count for _, count in sums.values())
-    assert trainer.callback_metrics["loss/nats_per_token"].item() == pytest.approx(all_tokens, rel=1e-4)
+    assert trainer.callback_metrics["loss/nats_per_token"].item() == pytest.approx(
+        all_tokens, rel=1e-4
+    )
 
 
 def test_the_learning_rate_warms_up_stays_and_falls_to_a_tenth(policy: Any) -> None:
     module = ColdStartModule(
-        policy=policy, pad_token_id=0, total_steps=100, lr=1.0, weight_decay=0.0, warmup_steps=4, decay_frac=0.4, row_tokens=1
+        policy=policy,
+        pad_token_id=0,
+        total_steps=100,
+        lr=1.0,
+        weight_decay=0.0,
+        warmup_steps=4,
+        decay_frac=0.4,
+        row_tokens=1,
     )
     scheduler = module.configure_optimizers()["lr_scheduler"]["scheduler"]
     scale = scheduler.lr_lambdas[0]
@@ -150,7 +223,9 @@ def test_the_learning_rate_warms_up_stays_and_falls_to_a_tenth(policy: Any) -> N
 
 
 def test_a_loss_that_is_not_finite_stops_the_cold_start_with_its_step(trained: Any) -> None:
-    with pytest.raises(RuntimeError, match=r"cold start: loss became (nan|inf) at step [123]; lower lr"):
+    with pytest.raises(
+        RuntimeError, match=r"cold start: loss became (nan|inf) at step [123]; lower lr"
+    ):
         trained(stages(), lr=1e30)
 
 
@@ -164,25 +239,45 @@ def test_a_loss_that_is_not_finite_stops_the_cold_start_with_its_step(trained: A
         (1, {}, r"stages\.tasks"),
     ],
 )
-def test_a_stage_that_cannot_be_drawn_from_is_refused(steps: int, tasks: dict[str, float], message: str) -> None:
+def test_a_stage_that_cannot_be_drawn_from_is_refused(
+    steps: int, tasks: dict[str, float], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         Stage(steps=steps, source=GymSource(), tasks=tasks, demonstrations=LOOK)
 
 
-def test_random_weights_are_no_base_for_an_adapter(composed: Callable[..., Any], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"model/adapter: an adapter trains on weights that stay as they are, .*; add fresh=null"):
+def test_random_weights_are_no_base_for_an_adapter(
+    composed: Callable[..., Any], tmp_path: Path
+) -> None:
+    with pytest.raises(
+        ValueError,
+        match=r"model/adapter: an adapter trains on weights that stay as they are, .*; add fresh=null",
+    ):
         run_cold_start(composed("model/adapter=lora", f"run_dir={tmp_path}", config="cold_start"))
 
 
 def test_a_whole_cold_start_writes_a_checkpoint_that_loads(
-    composed: Callable[..., Any], tiny_folder: Path, tmp_path: Path, prompts_of: Callable[..., list[Prompt]]
+    composed: Callable[..., Any],
+    tiny_folder: Path,
+    tmp_path: Path,
+    prompts_of: Callable[..., list[Prompt]],
 ) -> None:
-    cfg = composed("fresh=null", "model=folder", f"model.path={tiny_folder}", f"run_dir={tmp_path}", "batch_size=2", config="cold_start")
+    cfg = composed(
+        "fresh=null",
+        "model=folder",
+        f"model.path={tiny_folder}",
+        f"run_dir={tmp_path}",
+        "batch_size=2",
+        config="cold_start",
+    )
     first = next(iter(cfg.stages))
     cfg.stages = {first: {**cfg.stages[first], "steps": 2}}
     final = run_cold_start(cfg)
     checkpoint = Checkpoint(path=str(final))
-    trained, start = checkpoint.policy().state_dict(), Checkpoint(path=str(tiny_folder)).policy().state_dict()
+    trained, start = (
+        checkpoint.policy().state_dict(),
+        Checkpoint(path=str(tiny_folder)).policy().state_dict(),
+    )
     assert any(not torch.equal(value, start[name]) for name, value in trained.items())
     assert checkpoint.encoder().encode(prompts_of("math")).input_ids.shape[0] == 1
     with (tmp_path / "metrics.csv").open(newline="") as file:

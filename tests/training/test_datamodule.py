@@ -27,7 +27,14 @@ class Shelf:
         return self.sizes.get(task, 0)
 
     def get(self, task: str, index: int, split: str) -> Prompt:
-        return Prompt(id=f"{split}/{task}/{index}", task=task, text="?", images=(), answer="1", answer_type="numerical")
+        return Prompt(
+            id=f"{split}/{task}/{index}",
+            task=task,
+            text="?",
+            images=(),
+            answer="1",
+            answer_type="numerical",
+        )
 
 
 class IdEncoder:
@@ -41,15 +48,22 @@ class IdEncoder:
     def tokenize(self, completion: str) -> list[int]:
         return [self.eos_token_id]
 
-    def decode(self, completion_ids: torch.Tensor, completion_mask: torch.Tensor) -> tuple[str, ...]:
+    def decode(
+        self, completion_ids: torch.Tensor, completion_mask: torch.Tensor
+    ) -> tuple[str, ...]:
         return ("",) * len(completion_ids)
 
     def encode(self, prompts: list[Prompt]) -> PromptBatch:
         ids = torch.zeros(len(prompts), 1, dtype=torch.long)
         return PromptBatch(
-            prompts=tuple(prompts), task=torch.tensor([task_index(p.task) for p in prompts]), input_ids=ids,
-            attention_mask=ids + 1, pixel_values=None, image_grid_thw=None, num_images=torch.zeros(len(prompts), dtype=torch.long),
-        )  # fmt: skip
+            prompts=tuple(prompts),
+            task=torch.tensor([task_index(p.task) for p in prompts]),
+            input_ids=ids,
+            attention_mask=ids + 1,
+            pixel_values=None,
+            image_grid_thw=None,
+            num_images=torch.zeros(len(prompts), dtype=torch.long),
+        )
 
 
 def stream(source: PromptSource, seed: int = 0, **weights: float) -> PromptStream:
@@ -60,8 +74,15 @@ def ids(prompts: list[Prompt] | tuple[Prompt, ...]) -> list[str]:
     return [prompt.id.removeprefix("train/") for prompt in prompts]
 
 
-def module(source: PromptSource, num_prompts: int = 3, num_steps: int = 4, **weights: float) -> PromptDataModule:
-    return PromptDataModule(stream=stream(source, **weights), encoder=IdEncoder(), num_prompts=num_prompts, num_steps=num_steps)
+def module(
+    source: PromptSource, num_prompts: int = 3, num_steps: int = 4, **weights: float
+) -> PromptDataModule:
+    return PromptDataModule(
+        stream=stream(source, **weights),
+        encoder=IdEncoder(),
+        num_prompts=num_prompts,
+        num_steps=num_steps,
+    )
 
 
 def test_a_loader_serves_one_batch_a_step_and_fetches_none_ahead() -> None:
@@ -70,13 +91,19 @@ def test_a_loader_serves_one_batch_a_step_and_fetches_none_ahead() -> None:
     batches = iter(loader)
     assert ids(next(batches).prompts) == ["math/0", "math/1", "math/2"]
     assert data.state_dict()["stream"]["counts"] == {"math": 3}
-    assert ids(data.draw().prompts) == ["math/3", "math/4", "math/5"]  # the filter asks for more within the step
+    assert ids(data.draw().prompts) == [
+        "math/3",
+        "math/4",
+        "math/5",
+    ]  # the filter asks for more within the step
     assert ids(next(batches).prompts) == ["math/6", "math/7", "math/8"]
     assert len(loader) == 4
 
 
 def test_a_restored_stream_goes_on_behind_the_last_draw_of_its_checkpoint() -> None:
-    unbroken, killed, resumed = (module(Shelf(math=4, document=None), math=1.0, document=1.0) for _ in range(3))
+    unbroken, killed, resumed = (
+        module(Shelf(math=4, document=None), math=1.0, document=1.0) for _ in range(3)
+    )
     expected = [ids(unbroken.draw().prompts) for _ in range(5)]
     for _ in range(2):
         killed.draw()
@@ -87,7 +114,8 @@ def test_a_restored_stream_goes_on_behind_the_last_draw_of_its_checkpoint() -> N
 
 
 @pytest.mark.parametrize(
-    ("sizes", "message"), [((0, 4), r"batch\.prompts: .* got 0"), ((3, 0), r"trainer\.max_steps: expected at least 1")]
+    ("sizes", "message"),
+    [((0, 4), r"batch\.prompts: .* got 0"), ((3, 0), r"trainer\.max_steps: expected at least 1")],
 )
 def test_a_run_without_prompts_or_steps_is_refused(sizes: tuple[int, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -97,7 +125,9 @@ def test_a_run_without_prompts_or_steps_is_refused(sizes: tuple[int, int], messa
 class Torn(Shelf):
     """A shelf on which some prompts have an image that is missing; the others have none."""
 
-    def __init__(self, broken: set[str], on_error: str, most: int | None = None, **sizes: int | None) -> None:
+    def __init__(
+        self, broken: set[str], on_error: str, most: int | None = None, **sizes: int | None
+    ) -> None:
         super().__init__(**sizes)
         self.broken = broken
         self.skips = Skips(on_error=on_error)
@@ -105,7 +135,11 @@ class Torn(Shelf):
 
     def get(self, task: str, index: int, split: str) -> Prompt:
         prompt = super().get(task, index, split)
-        return replace(prompt, images=("gone.png",)) if prompt.id.removeprefix("train/") in self.broken else prompt
+        return (
+            replace(prompt, images=("gone.png",))
+            if prompt.id.removeprefix("train/") in self.broken
+            else prompt
+        )
 
 
 class Lengths(IdEncoder):
@@ -118,12 +152,22 @@ class Lengths(IdEncoder):
         if self.refused in ids(prompts):
             raise ValueError("this text cannot be read")
         batch = super().encode(prompts)
-        mask = torch.tensor([[1, 1, 1] if prompt.id.removeprefix("train/") in self.long else [0, 0, 1] for prompt in prompts])
+        mask = torch.tensor(
+            [
+                [1, 1, 1] if prompt.id.removeprefix("train/") in self.long else [0, 0, 1]
+                for prompt in prompts
+            ]
+        )
         return replace(batch, input_ids=torch.zeros_like(mask), attention_mask=mask)
 
 
 def test_prompts_that_cannot_be_used_are_replaced_by_the_next_of_their_task_and_counted() -> None:
-    data = module(Torn({"math/1", "math/2", "chart/0"}, "skip", math=None, chart=None), num_prompts=4, math=1.0, chart=1.0)
+    data = module(
+        Torn({"math/1", "math/2", "chart/0"}, "skip", math=None, chart=None),
+        num_prompts=4,
+        math=1.0,
+        chart=1.0,
+    )
     assert ids(data.draw().prompts) == ["math/0", "chart/2", "math/3", "chart/1"]
     assert ids(data.draw().prompts) == ["math/4", "chart/3", "math/5", "chart/4"]
     assert data.skips.summary() == {
@@ -139,7 +183,10 @@ def test_prompts_that_cannot_be_used_are_replaced_by_the_next_of_their_task_and_
 
 def test_the_first_broken_record_stops_a_run_that_does_not_skip() -> None:
     data = module(Torn({"math/1"}, "raise", math=None), math=1.0)
-    with pytest.raises(BadRecord, match=r"prompt 'train/math/1': image gone\.png: No such file .* or set data\.on_error=skip"):
+    with pytest.raises(
+        BadRecord,
+        match=r"prompt 'train/math/1': image gone\.png: No such file .* or set data\.on_error=skip",
+    ):
         data.draw()
 
 
@@ -149,7 +196,10 @@ def test_a_prompt_that_is_too_long_is_left_out_whole_and_is_no_error() -> None:
     data.encoder.long = frozenset({"math/0", "math/2"})
     assert ids(data.draw().prompts) == ["math/3", "math/1", "math/4"]
     assert data.skips.summary()["too_long"] == {"math": 2}
-    assert data.skips.records[0] == "prompt 'train/math/0': 3 tokens are more than data.loading.max_prompt_tokens=2"
+    assert (
+        data.skips.records[0]
+        == "prompt 'train/math/0': 3 tokens are more than data.loading.max_prompt_tokens=2"
+    )
 
 
 def test_a_prompt_that_the_encoder_refuses_is_found_among_the_others() -> None:
@@ -162,12 +212,17 @@ def test_a_prompt_that_the_encoder_refuses_is_found_among_the_others() -> None:
 
 def test_a_source_in_which_nothing_can_be_used_ends_the_run() -> None:
     data = module(Torn({f"math/{n}" for n in range(999)}, "skip", math=None), math=1.0)
-    with pytest.raises(ValueError, match=r"data: no batch could be filled, .* is data\.root right\? Last: prompt .*No such file"):
+    with pytest.raises(
+        ValueError,
+        match=r"data: no batch could be filled, .* is data\.root right\? Last: prompt .*No such file",
+    ):
         data.draw()
 
 
 def test_what_was_left_out_is_remembered_across_a_resume() -> None:
-    unbroken, killed, resumed = (module(Torn({"math/1", "math/4"}, "skip", math=None), math=1.0) for _ in range(3))
+    unbroken, killed, resumed = (
+        module(Torn({"math/1", "math/4"}, "skip", math=None), math=1.0) for _ in range(3)
+    )
     batches = [ids(unbroken.draw().prompts) for _ in range(3)]
     killed.draw()
     resumed.load_state_dict(killed.state_dict())
@@ -176,8 +231,13 @@ def test_what_was_left_out_is_remembered_across_a_resume() -> None:
     assert resumed.skips.summary()["unusable"] == {"math": 2}
 
 
-def test_processes_that_see_other_prompts_are_stopped_before_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_see_other_prompts_are_stopped_before_the_first_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     data = module(Shelf(math=4), math=1.0)
     monkeypatch.setattr(ranks, "listed", lambda items: [*items, {"math": 3}])
-    with pytest.raises(ValueError, match=r"the same training prompts in every process, got \{'math': 4\} / \{'math': 3\}"):
+    with pytest.raises(
+        ValueError,
+        match=r"the same training prompts in every process, got \{'math': 4\} / \{'math': 3\}",
+    ):
         data.train_dataloader()

@@ -1,4 +1,6 @@
-"""A signal ends a run after its step, with a checkpoint, a report and the exit code of a shell; the run goes on with `resume=last`."""
+"""A signal ends a run after its step, with a checkpoint, a report and the exit code of a shell; the
+run goes on with `resume=last`.
+"""
 
 import csv
 import os
@@ -13,9 +15,16 @@ import pytest
 from g2rpo.training.interrupt import StopOnSignal, Stopped
 
 SMALL = (
-    "model=folder", "batch.prompts_per_step=2", "batch.group_size=2", "rollout.max_new_tokens=4", "heldout=none", "filter=none",
-    "reward_workers=inline", "gradient_conflict=none", "task_mix=math",
-)  # fmt: skip
+    "model=folder",
+    "batch.prompts_per_step=2",
+    "batch.group_size=2",
+    "rollout.max_new_tokens=4",
+    "heldout=none",
+    "filter=none",
+    "reward_workers=inline",
+    "gradient_conflict=none",
+    "task_mix=math",
+)
 
 
 def send(number: signal.Signals) -> None:
@@ -25,14 +34,21 @@ def send(number: signal.Signals) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)]
+)
 def test_a_signal_saves_reports_and_exits_and_last_goes_on(
     root: Path, tiny_folder: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     command = [sys.executable, str(root / "train.py"), *SMALL, f"model.path={tiny_folder}"]
-    process = subprocess.Popen([*command, "trainer.max_steps=100000"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "trainer.max_steps=100000"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
     deadline_s = time.monotonic() + 120
-    while not (found := list(tmp_path.glob("outputs/*/*/metrics.csv"))) or len(found[0].read_text().splitlines()) < 4:
+    while (
+        not (found := list(tmp_path.glob("outputs/*/*/metrics.csv")))
+        or len(found[0].read_text().splitlines()) < 4
+    ):
         assert time.monotonic() < deadline_s
         time.sleep(0.2)
     process.send_signal(number)
@@ -44,14 +60,21 @@ def test_a_signal_saves_reports_and_exits_and_last_goes_on(
     assert f"report: {(folder / 'report.html').resolve()}" in words
     with metrics.open(newline="") as file:
         done = int(list(csv.DictReader(file))[-1]["step"])
-    again = subprocess.run([*command, "resume=last", f"trainer.max_steps={done + 1}"], cwd=tmp_path, env=os.environ, check=False)
+    again = subprocess.run(
+        [*command, "resume=last", f"trainer.max_steps={done + 1}"],
+        cwd=tmp_path,
+        env=os.environ,
+        check=False,
+    )
     assert again.returncode == 0
     with metrics.open(newline="") as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == list(range(1, done + 2))
     assert (folder / "summary.json").exists()
 
 
-def test_outside_of_training_a_signal_stops_at_once_and_handlers_are_put_back(tmp_path: Path) -> None:
+def test_outside_of_training_a_signal_stops_at_once_and_handlers_are_put_back(
+    tmp_path: Path,
+) -> None:
     before = signal.getsignal(signal.SIGUSR1)
     with pytest.raises(Stopped) as caught, StopOnSignal(folder=tmp_path).listening():
         send(signal.SIGUSR1)

@@ -23,12 +23,17 @@ def test_one_row_a_step_counted_from_1_with_numbers_that_lose_nothing(tmp_path: 
     assert float(rows[1]["optim/lr"]) == 9e-6
 
 
-def test_a_column_that_comes_late_leaves_empty_cells_before_it_and_one_that_stays_away_after_it(tmp_path: Path) -> None:
+def test_a_column_that_comes_late_leaves_empty_cells_before_it_and_one_that_stays_away_after_it(
+    tmp_path: Path,
+) -> None:
     log = MetricsCSV(folder=tmp_path)
     log.log_metrics({"reward/accuracy/math": 0.5, "reward/total": 1.0}, step=1)
     log.log_metrics({"reward/accuracy/chart": 0.25, "reward/total": 2.0}, step=2)
     log.log_metrics({"reward/total": 3.0}, step=3)
-    assert [(r["reward/accuracy/math"], r["reward/accuracy/chart"], r["reward/total"]) for r in read(tmp_path)] == [
+    assert [
+        (r["reward/accuracy/math"], r["reward/accuracy/chart"], r["reward/total"])
+        for r in read(tmp_path)
+    ] == [
         ("0.5", "", "1.0"),
         ("", "0.25", "2.0"),
         ("", "", "3.0"),
@@ -41,24 +46,43 @@ def test_the_epoch_of_lightning_is_no_metric(tmp_path: Path) -> None:
     assert list(read(tmp_path)[0]) == ["step", "optim/lr"]
 
 
-def test_a_number_that_is_not_declared_is_written_and_named_in_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_number_that_is_not_declared_is_written_and_named_in_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     log = MetricsCSV(folder=tmp_path)
     for step in (1, 2):
         log.log_metrics({"optim/lr": 1.0, "reward/totl": 0.5}, step=step)
     assert [row["reward/totl"] for row in read(tmp_path)] == ["0.5", "0.5"]
-    assert len([record for record in caplog.records if "'reward/totl' is not declared" in record.message]) == 1
+    assert (
+        len(
+            [
+                record
+                for record in caplog.records
+                if "'reward/totl' is not declared" in record.message
+            ]
+        )
+        == 1
+    )
 
 
 def test_a_resumed_log_forgets_the_steps_after_its_checkpoint_and_goes_on(tmp_path: Path) -> None:
     killed = MetricsCSV(folder=tmp_path)
     for step in range(4):
-        killed.log_metrics({"reward/total": float(step), **({"reward/accuracy/math": 0.5} if step == 3 else {})}, step=step + 1)
+        killed.log_metrics(
+            {"reward/total": float(step), **({"reward/accuracy/math": 0.5} if step == 3 else {})},
+            step=step + 1,
+        )
     resumed = MetricsCSV(folder=tmp_path)
     resumed.forget_after(2)
-    assert [(row["step"], row["reward/total"]) for row in read(tmp_path)] == [("1", "0.0"), ("2", "1.0")]
+    assert [(row["step"], row["reward/total"]) for row in read(tmp_path)] == [
+        ("1", "0.0"),
+        ("2", "1.0"),
+    ]
     resumed.log_metrics({"reward/total": 20.0}, step=3)
     resumed.log_metrics({"reward/total": 30.0, "reward/accuracy/math": 0.75}, step=4)
-    assert [(row["step"], row["reward/total"], row["reward/accuracy/math"]) for row in read(tmp_path)] == [
+    assert [
+        (row["step"], row["reward/total"], row["reward/accuracy/math"]) for row in read(tmp_path)
+    ] == [
         ("1", "0.0", ""),
         ("2", "1.0", ""),
         ("3", "20.0", ""),
@@ -71,7 +95,9 @@ def test_forgetting_nothing_leaves_the_file_as_it_is(tmp_path: Path) -> None:
     log.log_metrics({"reward/total": 1.0}, step=1)
     before = (tmp_path / "metrics.csv").stat().st_ino
     log.forget_after(1)
-    assert (tmp_path / "metrics.csv").stat().st_ino == before  # a rewritten file would be another one
+    assert (
+        tmp_path / "metrics.csv"
+    ).stat().st_ino == before  # a rewritten file would be another one
 
 
 def test_numbers_that_come_later_in_a_step_join_its_row(tmp_path: Path) -> None:
@@ -80,6 +106,10 @@ def test_numbers_that_come_later_in_a_step_join_its_row(tmp_path: Path) -> None:
     log.log_metrics({"reward/total": 2.0}, step=2)
     log.log_metrics({"benchmark/macro": 0.5}, step=2)
     log.log_metrics({"reward/total": 3.0}, step=3)
-    assert [(row["step"], row["reward/total"], row["benchmark/macro"]) for row in read(tmp_path)] == [
-        ("1", "1.0", ""), ("2", "2.0", "0.5"), ("3", "3.0", ""),
-    ]  # fmt: skip
+    assert [
+        (row["step"], row["reward/total"], row["benchmark/macro"]) for row in read(tmp_path)
+    ] == [
+        ("1", "1.0", ""),
+        ("2", "2.0", "0.5"),
+        ("3", "3.0", ""),
+    ]

@@ -59,32 +59,64 @@ def noting(scripted: Any) -> Any:
 
 @pytest.fixture
 def fitted(
-    policy: Any, encoder: QwenEncoder, listed: Any, datamodule: Callable[..., PromptDataModule], tmp_path: Path, recorder: L.Callback
+    policy: Any,
+    encoder: QwenEncoder,
+    listed: Any,
+    datamodule: Callable[..., PromptDataModule],
+    tmp_path: Path,
+    recorder: L.Callback,
 ) -> Callable[..., G2RPOModule]:
     def fit(engine: Any, *, steps: int = 1, tis_clip: float | None = None) -> G2RPOModule:
         quieten()
         module = G2RPOModule(
-            policy=policy, reference=None, encoder=encoder, engine=engine, reward=listed([1.0, 0.0, 0.0, 1.0]),
+            policy=policy,
+            reference=None,
+            encoder=encoder,
+            engine=engine,
+            reward=listed([1.0, 0.0, 0.0, 1.0]),
             algorithm=Algorithm(
-                advantage=G2RPO(scope="group"), loss=ClipLoss(tis_clip=tis_clip), shaping=Shaping(length=None, entropy=None),
-            batch=BatchPlan(prompts_per_step=2, group_size=2), optimizer=partial(torch.optim.SGD, lr=0.1), group_filter=KeepAll(),
-            gradient_conflict=GradientConflict(every_n_steps=None), max_grad_norm=1.0, failure_budget=0.0, seed=0,
+                advantage=G2RPO(scope="group"),
+                loss=ClipLoss(tis_clip=tis_clip),
+                shaping=Shaping(length=None, entropy=None),
+                batch=BatchPlan(prompts_per_step=2, group_size=2),
+                optimizer=partial(torch.optim.SGD, lr=0.1),
+                group_filter=KeepAll(),
+                gradient_conflict=GradientConflict(every_n_steps=None),
+                max_grad_norm=1.0,
+                failure_budget=0.0,
+                seed=0,
             ),
-        )  # fmt: skip
+        )
         trainer = L.Trainer(
-            max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, default_root_dir=tmp_path, callbacks=[recorder],
-        )  # fmt: skip
+            max_steps=steps,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+            callbacks=[recorder],
+        )
         trainer.fit(module, datamodule=datamodule("math", "chart", steps=steps))
         return module
 
     return fit
 
 
-def test_it_rests_between_drawing_and_updating_and_starts_from_the_trainers_weights(noting: Any, fitted: Any) -> None:
+def test_it_rests_between_drawing_and_updating_and_starts_from_the_trainers_weights(
+    noting: Any, fitted: Any
+) -> None:
     fitted(noting, steps=2)
     step = ["generate", "rest"]
-    assert noting.calls == ["weights 0", *step, "weights 1", "metrics", *step, "weights 2", "metrics"]
+    assert noting.calls == [
+        "weights 0",
+        *step,
+        "weights 1",
+        "metrics",
+        *step,
+        "weights 2",
+        "metrics",
+    ]
 
 
 def test_its_numbers_are_in_the_row_of_the_step(noting: Any, fitted: Any) -> None:
@@ -103,14 +135,19 @@ def test_an_undeclared_number_of_an_engine_is_logged_and_named_once(
     ]
 
 
-def test_the_mismatch_of_sampler_and_trainer_is_logged_where_the_trainer_computes_it(noting: Any, fitted: Any) -> None:
+def test_the_mismatch_of_sampler_and_trainer_is_logged_where_the_trainer_computes_it(
+    noting: Any, fitted: Any
+) -> None:
     row = fitted(noting, tis_clip=2.0).last["metrics"]
-    # the policy gives every token of math twice, of chart half the probability that the sampler reports: weights that are all equal
+    # the policy gives every token of math twice, of chart half the probability that the sampler
+    # reports: weights that are all equal
     assert row["rollout/logprob_gap_mean/math"] == pytest.approx(0.6931, abs=1e-4)
     assert row["rollout/sampler_k3/math"] == pytest.approx(2 - 1 - 0.6931, abs=1e-4)
     assert row["rollout/sampler_k3/chart"] == pytest.approx(0.5 - 1 + 0.6931, abs=1e-4)
     assert row["rollout/ess_frac/chart"] == pytest.approx(1.0, abs=1e-6)
-    assert row["loss/ratio_mean"] == pytest.approx(1.0, abs=1e-5)  # of the policy to the trainer's own numbers
+    assert row["loss/ratio_mean"] == pytest.approx(
+        1.0, abs=1e-5
+    )  # of the policy to the trainer's own numbers
     assert not any("mismatch" in name or "ess" in name for name in fitted(noting).last["metrics"])
 
 
@@ -121,15 +158,25 @@ def test_several_processes_have_engines_beside_them_or_share_servers_that_run_al
     engine.check_world_size(2)
     assert engine.beside
     VLLMEngine(max_new_tokens=4, tensor_parallel_size=4).check_world_size(8)
-    with pytest.raises(ValueError, match=r"rollout\.tensor_parallel_size: expected a divisor of the number of trainer processes, 6 .*, got 4"):
+    with pytest.raises(
+        ValueError,
+        match=r"rollout\.tensor_parallel_size: expected a divisor of the number of trainer processes, 6 .*, got 4",
+    ):
         VLLMEngine(max_new_tokens=4, tensor_parallel_size=4).check_world_size(6)
-    VLLMServerEngine(max_new_tokens=4, weights_dir="weights", urls=["http://h:1"]).check_world_size(8)
+    VLLMServerEngine(max_new_tokens=4, weights_dir="weights", urls=["http://h:1"]).check_world_size(
+        8
+    )
     VLLMServerEngine(max_new_tokens=4, weights_dir="weights").check_world_size(1)
-    with pytest.raises(ValueError, match=r"rollout\.urls: with several trainer processes, servers are started beforehand: .*rollout=vllm"):
+    with pytest.raises(
+        ValueError,
+        match=r"rollout\.urls: with several trainer processes, servers are started beforehand: .*rollout=vllm",
+    ):
         VLLMServerEngine(max_new_tokens=4, weights_dir="weights").check_world_size(2)
 
 
-def test_importance_sampling_is_on_with_engines_of_their_own_and_off_otherwise(composed: Callable[..., Any]) -> None:
+def test_importance_sampling_is_on_with_engines_of_their_own_and_off_otherwise(
+    composed: Callable[..., Any],
+) -> None:
     for rollout, expected in {"hf": None, "vllm": 2.0, "vllm_server": 2.0}.items():
         assert composed(f"rollout={rollout}", "run_dir=x").loss.tis_clip == expected
     assert composed("rollout=vllm", "loss=gspo", "run_dir=x").loss.tis_clip == 2.0

@@ -12,9 +12,13 @@ from omegaconf import OmegaConf
 from g2rpo.training.pilot import measure_bands
 
 SMALL = (
-    "pilot.prompts_per_task=3", "task_mix=generalist", "batch.group_size=4", "batch.prompts_per_step=2",
-    "rollout.max_new_tokens=8", "trainer.accelerator=cpu",
-)  # fmt: skip
+    "pilot.prompts_per_task=3",
+    "task_mix=generalist",
+    "batch.group_size=4",
+    "batch.prompts_per_step=2",
+    "rollout.max_new_tokens=8",
+    "trainer.accelerator=cpu",
+)
 
 
 def run(composed: Callable[..., Any], folder: Path, conf: Path | None, *overrides: str) -> float:
@@ -35,8 +39,12 @@ def test_a_pilot_writes_a_shaping_file_that_builds_and_keeps_the_one_it_replaces
     shaping = instantiate(OmegaConf.create(written), _convert_="all")
     assert (shaping.entropy.low > 0).all()
     measured = json.loads((tmp_path / "run" / "pilot.json").read_text())
-    assert {task: found["prompts"] for task, found in measured.items()} == dict.fromkeys(measured, 3)
-    assert all(found["completions"] == 12 and found["tokens"][4] <= 8 for found in measured.values())
+    assert {task: found["prompts"] for task, found in measured.items()} == dict.fromkeys(
+        measured, 3
+    )
+    assert all(
+        found["completions"] == 12 and found["tokens"][4] <= 8 for found in measured.values()
+    )
     assert accuracy == pytest.approx(sum(found["accuracy"] for found in measured.values()) / 6)
     assert "next: python train.py shaping=proposed, with" in shown.replace("\n", " ")
     assert not (tmp_path / "run" / "checkpoints").exists()

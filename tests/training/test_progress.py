@@ -13,7 +13,16 @@ from torch.utils.data import DataLoader
 
 from g2rpo.metrics import BY_NAME, metric_of
 from g2rpo.training import progress
-from g2rpo.training.progress import NUMBERS, TIMES, Display, Progress, clock, mean_over_tasks, numbers_line, progress_bar
+from g2rpo.training.progress import (
+    NUMBERS,
+    TIMES,
+    Display,
+    Progress,
+    clock,
+    mean_over_tasks,
+    numbers_line,
+    progress_bar,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 """Lightning asks PyTorch's tree functions in a way that newer versions advise against."""
@@ -25,7 +34,9 @@ class Terminal(io.StringIO):
 
 
 class Logs(L.LightningModule):
-    """Logs what a step of training logs, with numbers that depend on the step, and takes two optimizer steps a batch."""
+    """Logs what a step of training logs, with numbers that depend on the step, and takes two
+    optimizer steps a batch.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +50,14 @@ class Logs(L.LightningModule):
             self.manual_backward(self.weight.sum())
             optimizer.step()
         self.log("reward/total", 0.1 * (batch_idx + 1))
-        self.log_dict({"reward/accuracy/math": 0.5, "reward/accuracy/chart": 0.2 * batch_idx, "time/rollout_s": 0.8, "time/update_s": 1.14})
+        self.log_dict(
+            {
+                "reward/accuracy/math": 0.5,
+                "reward/accuracy/chart": 0.2 * batch_idx,
+                "time/rollout_s": 0.8,
+                "time/update_s": 1.14,
+            }
+        )
 
     def configure_optimizers(self) -> Any:
         return torch.optim.SGD(self.parameters(), lr=0.1)
@@ -60,14 +78,21 @@ def plain_console() -> tuple[Console, io.StringIO]:
 
 def trained(console: Console, *, every_s: float) -> None:
     trainer = L.Trainer(
-        max_steps=6, accelerator="cpu", logger=False, enable_checkpointing=False, enable_model_summary=False,
+        max_steps=6,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
         callbacks=[Progress(every_s=every_s, console=console)],
-    )  # fmt: skip
+    )
     trainer.fit(Logs(), DataLoader(torch.zeros(10, 1)))
 
 
 def test_every_number_on_the_line_is_a_declared_metric() -> None:
-    assert [metric_of(f"{name}/math" if BY_NAME[name].per_task else name).name for name in (*NUMBERS, *TIMES)] == [*NUMBERS, *TIMES]
+    assert [
+        metric_of(f"{name}/math" if BY_NAME[name].per_task else name).name
+        for name in (*NUMBERS, *TIMES)
+    ] == [*NUMBERS, *TIMES]
 
 
 def test_a_line_holds_the_means_over_the_tasks_that_are_present() -> None:
@@ -89,15 +114,24 @@ def test_a_line_holds_the_means_over_the_tasks_that_are_present() -> None:
 
 
 def test_a_task_without_a_finite_number_takes_no_part_in_the_mean() -> None:
-    assert mean_over_tasks({"reward/accuracy/math": float("nan"), "reward/accuracy/chart": 0.25}, "reward/accuracy") == 0.25
+    assert (
+        mean_over_tasks(
+            {"reward/accuracy/math": float("nan"), "reward/accuracy/chart": 0.25}, "reward/accuracy"
+        )
+        == 0.25
+    )
 
 
 def test_numbers_of_another_training_are_shown_once_under_their_own_name() -> None:
     also = {"loss/nats_per_token": torch.tensor(0.12345), "reward/total": 0.5}
-    assert numbers_line({"reward/total": 0.5}, also=also) == "reward 0.50 | loss/nats_per_token 0.1235"
+    assert (
+        numbers_line({"reward/total": 0.5}, also=also) == "reward 0.50 | loss/nats_per_token 0.1235"
+    )
 
 
-def test_time_left_follows_from_the_mean_speed_since_the_start_or_resume(clock_s: list[float]) -> None:
+def test_time_left_follows_from_the_mean_speed_since_the_start_or_resume(
+    clock_s: list[float],
+) -> None:
     display = Display(name="step", total=120, every_s=10, console=plain_console()[0], done=20)
     clock_s[0] += 38.0
     display.update(40, "reward 0.61")
@@ -111,8 +145,11 @@ def test_a_log_gets_the_first_the_last_and_now_and_then_a_line(clock_s: list[flo
         for _ in range(9):
             clock_s[0] += 4.0
             advance(2)
-    # lines at the first, then when 10 s have passed since the last line: after 4, 16, 28 s, and at the end
-    assert [line.split(" | ")[0] for line in file.getvalue().splitlines()] == [f"held-out prompt {n}/18" for n in (2, 8, 14, 18)]
+    # lines at the first, then when 10 s have passed since the last line: after 4, 16, 28 s, and at
+    # the end
+    assert [line.split(" | ")[0] for line in file.getvalue().splitlines()] == [
+        f"held-out prompt {n}/18" for n in (2, 8, 14, 18)
+    ]
 
 
 def test_a_log_gets_no_control_characters_and_no_broken_lines() -> None:
@@ -125,7 +162,9 @@ def test_a_log_gets_no_control_characters_and_no_broken_lines() -> None:
     assert re.search(r"[\x00-\x09\x0b-\x1f\x7f]", file.getvalue()) is None
 
 
-def test_forced_colours_do_not_bring_control_characters_into_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forced_colours_do_not_bring_control_characters_into_a_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     console, file = plain_console()
     with progress_bar("held-out prompt", total=2, console=console) as advance:
@@ -136,7 +175,12 @@ def test_forced_colours_do_not_bring_control_characters_into_a_log(monkeypatch: 
 def test_a_terminal_gets_a_bar_that_ends_at_the_last_step() -> None:
     file = Terminal()
     trained(Console(file=file, width=110, force_terminal=True, legacy_windows=False), every_s=0.0)
-    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", file.getvalue()).replace("\r", "\n").rstrip().splitlines()
+    last = (
+        re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", file.getvalue())
+        .replace("\r", "\n")
+        .rstrip()
+        .splitlines()
+    )
     assert any("6/6" in line and "━" in line for line in last[-3:])
     assert last[-1].strip() == "reward 0.30 | acc 0.45 | rollout 0.8 s, update 1.1 s"
 
@@ -144,9 +188,14 @@ def test_a_terminal_gets_a_bar_that_ends_at_the_last_step() -> None:
 def test_a_failing_stage_gives_the_terminal_back() -> None:
     file = Terminal()
     console = Console(file=file, width=80, force_terminal=True, legacy_windows=False)
-    with pytest.raises(RuntimeError, match="stop"), progress_bar("held-out prompt", total=3, console=console):
+    with (
+        pytest.raises(RuntimeError, match="stop"),
+        progress_bar("held-out prompt", total=3, console=console),
+    ):
         raise RuntimeError("stop")
-    assert file.getvalue().rindex("\x1b[?25h") > file.getvalue().rindex("\x1b[?25l")  # the cursor is shown again
+    assert file.getvalue().rindex("\x1b[?25h") > file.getvalue().rindex(
+        "\x1b[?25l"
+    )  # the cursor is shown again
 
 
 def test_a_disabled_bar_says_nothing() -> None:
@@ -154,7 +203,12 @@ def test_a_disabled_bar_says_nothing() -> None:
     bar = Progress(every_s=0.0, console=console)
     bar.disable()
     trainer = L.Trainer(
-        max_steps=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_model_summary=False, callbacks=[bar]
+        max_steps=2,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        callbacks=[bar],
     )
     trainer.fit(Logs(), DataLoader(torch.zeros(4, 1)))
     assert file.getvalue() == ""
@@ -165,6 +219,8 @@ def test_a_negative_interval_is_refused() -> None:
         Display(name="step", total=None, every_s=-1, console=plain_console()[0])
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(0.4, "0:00"), (59.6, "1:00"), (3599.7, "1:00:00")])
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(0.4, "0:00"), (59.6, "1:00"), (3599.7, "1:00:00")]
+)
 def test_a_clock_rounds_before_it_carries(seconds: float, expected: str) -> None:
     assert clock(seconds) == expected

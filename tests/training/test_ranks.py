@@ -1,4 +1,6 @@
-"""A step on two processes is the step of one: same groups, advantages, gradient, memory and numbers, written down once."""
+"""A step on two processes is the step of one: same groups, advantages, gradient, memory and
+numbers, written down once.
+"""
 
 import json
 import os
@@ -19,26 +21,48 @@ def start(checkpoint: Path, out: Path, world: int, trained: str) -> list[subproc
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    variables = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
     return [
         subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(checkpoint), str(out), str(world), trained], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, env=os.environ | variables | ({"LOCAL_RANK": str(rank), "NODE_RANK": "0"} if world > 1 else {}),
+            [sys.executable, str(SCRIPT), str(checkpoint), str(out), str(world), trained],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ
+            | variables
+            | ({"LOCAL_RANK": str(rank), "NODE_RANK": "0"} if world > 1 else {}),
         )
         for rank in range(world)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.fixture(scope="module", params=["whole", "adapter"])
-def outcomes(request: pytest.FixtureRequest, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What each process of a run with one and of a run with two processes ended with, and their folders."""
+def outcomes(
+    request: pytest.FixtureRequest, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """What each process of a run with one and of a run with two processes ended with, and their
+    folders.
+    """
     out = tmp_path_factory.mktemp("ranks")
-    running = start(tiny_folder, out / "one", 1, request.param) + start(tiny_folder, out / "two", 2, request.param)
+    running = start(tiny_folder, out / "one", 1, request.param) + start(
+        tiny_folder, out / "two", 2, request.param
+    )
     for process in running:
         words, _ = process.communicate(timeout=240)
         assert process.returncode == 0, words
-    load = {"one": out / "one" / "rank0.pt", "first": out / "two" / "rank0.pt", "second": out / "two" / "rank1.pt"}
-    return {name: torch.load(path, weights_only=False) for name, path in load.items()} | {"out": out}
+    load = {
+        "one": out / "one" / "rank0.pt",
+        "first": out / "two" / "rank0.pt",
+        "second": out / "two" / "rank1.pt",
+    }
+    return {name: torch.load(path, weights_only=False) for name, path in load.items()} | {
+        "out": out
+    }
 
 
 def test_the_weights_are_those_of_one_process(outcomes: dict[str, Any]) -> None:
@@ -48,7 +72,10 @@ def test_the_weights_are_those_of_one_process(outcomes: dict[str, Any]) -> None:
 
 
 def test_the_numbers_are_those_of_one_process_on_either_rank(outcomes: dict[str, Any]) -> None:
-    one, first, second = ({k: v for k, v in outcomes[name]["metrics"].items() if "time/" not in k} for name in ("one", "first", "second"))
+    one, first, second = (
+        {k: v for k, v in outcomes[name]["metrics"].items() if "time/" not in k}
+        for name in ("one", "first", "second")
+    )
     assert first == second
     assert first == pytest.approx(one, abs=2e-5, rel=1e-5)
     assert one["gradient/norm_ratio"] > 1
@@ -63,13 +90,23 @@ def test_groups_are_spread_over_the_ranks_and_none_is_lost(outcomes: dict[str, A
     assert outcomes["one"]["counts"] == outcomes["first"]["counts"] == outcomes["second"]["counts"]
 
 
-def test_the_memory_of_the_advantage_is_equal_on_all_ranks_and_that_of_one_process(outcomes: dict[str, Any]) -> None:
-    assert outcomes["one"]["moments"] == outcomes["first"]["moments"] == outcomes["second"]["moments"] != {}
+def test_the_memory_of_the_advantage_is_equal_on_all_ranks_and_that_of_one_process(
+    outcomes: dict[str, Any],
+) -> None:
+    assert (
+        outcomes["one"]["moments"]
+        == outcomes["first"]["moments"]
+        == outcomes["second"]["moments"]
+        != {}
+    )
 
 
 def test_every_completion_is_written_once(outcomes: dict[str, Any]) -> None:
     rows = {
-        name: sorted((row["step"], row["prompt_id"], row["completion"], round(row["advantage"], 5)) for row in read(outcomes["out"] / name))
+        name: sorted(
+            (row["step"], row["prompt_id"], row["completion"], round(row["advantage"], 5))
+            for row in read(outcomes["out"] / name)
+        )
         for name in ("one", "two")
     }
     assert rows["one"] == rows["two"] != []

@@ -18,7 +18,9 @@ def killed(outputs: Path, name: str, age_s: int, *, finished: bool = False) -> P
     return last.parents[1]
 
 
-def test_last_is_the_newest_run_that_has_a_checkpoint_and_no_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_last_is_the_newest_run_that_has_a_checkpoint_and_no_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     outputs = tmp_path / "outputs"
     assert newest_unfinished(outputs) is None
     killed(outputs, "a", age_s=30)
@@ -30,8 +32,12 @@ def test_last_is_the_newest_run_that_has_a_checkpoint_and_no_summary(tmp_path: P
     assert run_folder("last", "outputs/new") == "outputs/2026-01-01/b"
 
 
-def test_a_named_run_goes_on_in_its_folder_and_a_new_one_in_a_new_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_named_run_goes_on_in_its_folder_and_a_new_one_in_a_new_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert run_folder("outputs/2026-01-01/b", "outputs/new") == "outputs/2026-01-01/b"
     assert run_folder(None, "outputs/new") == "outputs/new"
-    assert run_folder("last", "outputs/new") == "outputs/new"  # there is none, which the run then says
+    assert (
+        run_folder("last", "outputs/new") == "outputs/new"
+    )  # there is none, which the run then says

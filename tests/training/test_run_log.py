@@ -1,4 +1,6 @@
-"""`completions.jsonl` after a kill: whole lines up to the checkpoint, nothing else. Its rows are tested with the step that makes them."""
+"""`completions.jsonl` after a kill: whole lines up to the checkpoint, nothing else. Its rows are
+tested with the step that makes them.
+"""
 
 import json
 from pathlib import Path
@@ -23,7 +25,9 @@ class Trainer(L.Trainer):
 
 
 def start(folder: Path, steps_done: int) -> None:
-    RunLog(folder=folder).on_train_start(Trainer(MetricsCSV(folder=folder), steps_done), SimpleNamespace())
+    RunLog(folder=folder).on_train_start(
+        Trainer(MetricsCSV(folder=folder), steps_done), SimpleNamespace()
+    )
 
 
 def line(step: int, text: str = "a") -> str:
@@ -37,8 +41,11 @@ def test_lines_after_the_checkpoint_and_half_a_line_at_the_end_go(tmp_path: Path
     assert file.read_text() == line(1) + line(2) + line(2, "b")
 
 
-def test_a_completion_may_hold_what_other_programs_take_for_the_end_of_a_line(tmp_path: Path) -> None:
-    # U+2028, U+0085 and a form feed end a line for str.splitlines, and a model can write any of them
+def test_a_completion_may_hold_what_other_programs_take_for_the_end_of_a_line(
+    tmp_path: Path,
+) -> None:
+    # U+2028, U+0085 and a form feed end a line for str.splitlines, and a model can write any of
+    # them
     file, strange = tmp_path / "completions.jsonl", line(1, "a\u2028b\x85c\x0cd\r")
     file.write_text(strange + line(5), encoding="utf-8")
     start(tmp_path, 1)
@@ -64,16 +71,30 @@ def pictures_of(folder: Path, steps: int) -> set[str]:
     for step in range(1, steps + 1):
         image = Image.new("RGB", (600, 300), (step, 0, 0))
         prompts = [
-            Prompt(id=f"s/{step}/{i}", task="math", text="?", images=(image,), answer="1", answer_type="numerical") for i in range(3)
+            Prompt(
+                id=f"s/{step}/{i}",
+                task="math",
+                text="?",
+                images=(image,),
+                answer="1",
+                answer_type="numerical",
+            )
+            for i in range(3)
         ]
         log.keep_pictures(step, prompts)
-    trainer = L.Trainer(logger=False, accelerator="cpu", enable_checkpointing=False, enable_progress_bar=False)
+    trainer = L.Trainer(
+        logger=False, accelerator="cpu", enable_checkpointing=False, enable_progress_bar=False
+    )
     log.on_train_end(trainer, SimpleNamespace())
     return {path.name for path in (folder / "images").iterdir()}
 
 
-def test_pictures_of_the_first_prompts_at_doubling_steps_and_at_the_last_are_kept(tmp_path: Path) -> None:
-    assert pictures_of(tmp_path, 7) == {f"s-{step}-{i}-0.png" for step in (1, 2, 4, 7) for i in (0, 1)}
+def test_pictures_of_the_first_prompts_at_doubling_steps_and_at_the_last_are_kept(
+    tmp_path: Path,
+) -> None:
+    assert pictures_of(tmp_path, 7) == {
+        f"s-{step}-{i}-0.png" for step in (1, 2, 4, 7) for i in (0, 1)
+    }
     with Image.open(tmp_path / "images" / "s-7-0-0.png") as image:
         assert (image.size, image.getpixel((0, 0))) == ((256, 128), (7, 0, 0))
 
@@ -88,18 +109,31 @@ def test_a_row_says_which_token_ended_its_completion_or_that_it_was_cut() -> Non
     ids = torch.tensor([[5, 1, 0], [5, 2, 0], [5, 6, 7], [1, 0, 0]])
     mask = torch.tensor([[1, 1, 0], [1, 1, 0], [1, 1, 1], [1, 0, 0]]).bool()
     rollouts = Rollouts(
-        completion_ids=ids, completion_mask=mask, old_logprobs=torch.zeros(4, 3), prompt=torch.tensor([0, 0, 0, 0]),
-        finished=torch.tensor([True, True, False, True]), texts=("a", "b", "c", ""),
-    )  # fmt: skip
+        completion_ids=ids,
+        completion_mask=mask,
+        old_logprobs=torch.zeros(4, 3),
+        prompt=torch.tensor([0, 0, 0, 0]),
+        finished=torch.tensor([True, True, False, True]),
+        texts=("a", "b", "c", ""),
+    )
     zeros = torch.zeros(4)
     prompt = Prompt(id="p", task="math", text="?", images=(), answer="1", answer_type="numerical")
     batch = PromptBatch(
-        prompts=(prompt,), task=torch.tensor([1]), input_ids=torch.tensor([[3]]), attention_mask=torch.tensor([[1]]),
-        pixel_values=None, image_grid_thw=None, num_images=torch.tensor([0]),
-    )  # fmt: skip
+        prompts=(prompt,),
+        task=torch.tensor([1]),
+        input_ids=torch.tensor([[3]]),
+        attention_mask=torch.tensor([[1]]),
+        pixel_values=None,
+        image_grid_thw=None,
+        num_images=torch.tensor([0]),
+    )
     experience = Experience(
-        batch=batch, rollouts=rollouts, task=torch.tensor([1] * 4), rewards=zeros, advantages=zeros,
+        batch=batch,
+        rollouts=rollouts,
+        task=torch.tensor([1] * 4),
+        rewards=zeros,
+        advantages=zeros,
         scores=Scores(total=zeros, parts={"accuracy": zeros, "format": zeros}),
-    )  # fmt: skip
+    )
     rows = completion_rows(1, 1, experience, {1: "<end>", 2: "<other end>"})
     assert [row["ended_by"] for row in rows] == ["<end>", "<other end>", "length", "<end>"]

@@ -24,12 +24,23 @@ def collected(policy: Any, encoder: QwenEncoder, scripted: Any, prompts_of: Any)
     rollouts = engine.generate(batch, Sampling(group_size=2, max_new_tokens=5), 0)
     nothing = torch.zeros(6, dtype=torch.long)
     return Collected(
-        batch=batch, rollouts=rollouts, scores=Scores(total=torch.zeros(4), parts={}), failed=torch.zeros(4, dtype=torch.bool),
-        draws=1, drawn=nothing, kept=nothing, places=[0, 1], num_groups=2, accuracies={}, empty=False,
-    )  # fmt: skip
+        batch=batch,
+        rollouts=rollouts,
+        scores=Scores(total=torch.zeros(4), parts={}),
+        failed=torch.zeros(4, dtype=torch.bool),
+        draws=1,
+        drawn=nothing,
+        kept=nothing,
+        places=[0, 1],
+        num_groups=2,
+        accuracies={},
+        empty=False,
+    )
 
 
-def test_tokens_and_work_are_those_of_the_step_over_its_seconds(policy: Any, collected: Collected) -> None:
+def test_tokens_and_work_are_those_of_the_step_over_its_seconds(
+    policy: Any, collected: Collected
+) -> None:
     prompts = collected.batch.attention_mask.sum(1)
     found = checked(throughput(policy, collected, "shared", 4.0))
     assert found["time/tokens_per_second"] == (int(prompts.sum()) + 11) / 4
@@ -40,17 +51,23 @@ def test_tokens_and_work_are_those_of_the_step_over_its_seconds(policy: Any, col
     assert found["time/tflops"] == pytest.approx(4 * forward / 4 / 1e12)
 
 
-def test_frozen_weights_beside_an_adapter_need_no_gradient_of_their_own(policy: Any, collected: Collected) -> None:
+def test_frozen_weights_beside_an_adapter_need_no_gradient_of_their_own(
+    policy: Any, collected: Collected
+) -> None:
     LoRA(rank=1).attach(policy)
     cost, prompts = cost_of(policy), collected.batch.attention_mask.sum(1)
     forward = vision_flops(cost, collected.batch) + text_flops(
         cost, prompts, torch.tensor(LENGTHS), torch.tensor([0, 0, 1, 1]), shared=True
     )
-    assert throughput(policy, collected, "shared", 4.0)["time/tflops"] == pytest.approx(3 * forward / 4 / 1e12)
+    assert throughput(policy, collected, "shared", 4.0)["time/tflops"] == pytest.approx(
+        3 * forward / 4 / 1e12
+    )
 
 
 def test_a_copied_prompt_and_padding_are_of_no_use(policy: Any, collected: Collected) -> None:
     assert throughput(policy, collected, "shared", 1.0)["time/useful_frac"] == 1.0
     width = collected.batch.attention_mask.shape[1]
     repeated = throughput(policy, collected, "repeated", 1.0)["time/useful_frac"]
-    assert repeated == pytest.approx((int(collected.batch.attention_mask.sum()) + 7) / (4 * (width + 5)))
+    assert repeated == pytest.approx(
+        (int(collected.batch.attention_mask.sum()) + 7) / (4 * (width + 5))
+    )

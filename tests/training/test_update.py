@@ -1,4 +1,6 @@
-"""The gradient of a minibatch does not depend on the cut into micro-batches, and that of a step is one of its own groups only."""
+"""The gradient of a minibatch does not depend on the cut into micro-batches, and that of a step is
+one of its own groups only.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,8 +24,12 @@ CUTS = ([[0, 1, 2, 3, 4]], [[0], [1, 2], [3, 4]], [[4, 0, 3], [2, 1]], [[2], [4]
 
 
 @pytest.fixture
-def experience(policy: Any, encoder: QwenEncoder, scripted: Any, prompts_of: Callable[..., list[Prompt]]) -> Experience:
-    """Five groups of two completions of three tasks, off-policy, with a reference that is a little apart."""
+def experience(
+    policy: Any, encoder: QwenEncoder, scripted: Any, prompts_of: Callable[..., list[Prompt]]
+) -> Experience:
+    """Five groups of two completions of three tasks, off-policy, with a reference that is a little
+    apart.
+    """
     batch = encoder.encode(prompts_of(*TASKS_OF_PROMPTS))
     engine = scripted(lengths=LENGTHS, ratios=RATIOS)
     engine.start(policy, encoder)
@@ -43,28 +49,47 @@ def experience(policy: Any, encoder: QwenEncoder, scripted: Any, prompts_of: Cal
 
 def updater(encoder: QwenEncoder, band: EntropyBand | None = None, **loss: Any) -> Updater:
     forbidden = tuple(encoder.forbidden_token_ids)
-    return Updater(loss=ClipLoss(kl_coef=0.1, **loss), entropy=band, forbidden=forbidden, temperature=1.0)
+    return Updater(
+        loss=ClipLoss(kl_coef=0.1, **loss), entropy=band, forbidden=forbidden, temperature=1.0
+    )
 
 
-def gradient(policy: Any, updater: Updater, experience: Experience, cut: list[list[int]]) -> tuple[Tensor, UpdateStats, float]:
+def gradient(
+    policy: Any, updater: Updater, experience: Experience, cut: list[list[int]]
+) -> tuple[Tensor, UpdateStats, float]:
     """The whole gradient as one vector, the stats, and the sum of what was given to `backward`."""
     policy.zero_grad()
     values: list[Tensor] = []
     parts = [select_experience(experience, rows) for rows in cut]
-    stats = updater.backward(policy, parts, lambda value: (values.append(value.detach()), value.backward()))
-    return torch.cat([p.grad.flatten() for p in policy.parameters() if p.grad is not None]), stats, sum(v.item() for v in values)
+    stats = updater.backward(
+        policy, parts, lambda value: (values.append(value.detach()), value.backward())
+    )
+    return (
+        torch.cat([p.grad.flatten() for p in policy.parameters() if p.grad is not None]),
+        stats,
+        sum(v.item() for v in values),
+    )
 
 
 def band_near(policy: Any, encoder: QwenEncoder, experience: Experience) -> EntropyBand:
-    """A band that the minibatch leaves by a hair (math above, chart and grounding below): single groups lie on the other side."""
+    """A band that the minibatch leaves by a hair (math above, chart and grounding below): single
+    groups lie on the other side.
+    """
     rollouts = experience.rollouts
     entropy = token_stats(
-        policy, experience.batch, rollouts.completion_ids, rollouts.completion_mask, forbidden=tuple(encoder.forbidden_token_ids)
+        policy,
+        experience.batch,
+        rollouts.completion_ids,
+        rollouts.completion_mask,
+        forbidden=tuple(encoder.forbidden_token_ids),
     ).entropy
     tokens = rollouts.completion_mask.sum(1)
     rows = {name: experience.task == task_index(name) for name in TASKS_OF_PROMPTS}
     mean = {name: (entropy[own].sum() / tokens[own].sum()).item() for name, own in rows.items()}
-    by_group = {name: (entropy.sum(1) / tokens)[rows[name]].view(-1, 2).mean(1).tolist() for name in ("math", "chart")}
+    by_group = {
+        name: (entropy.sum(1) / tokens)[rows[name]].view(-1, 2).mean(1).tolist()
+        for name in ("math", "chart")
+    }
     assert min(by_group["math"]) < mean["math"] < max(by_group["math"])
     assert min(by_group["chart"]) < mean["chart"] < max(by_group["chart"])
     low = {"math": 0.0, "chart": mean["chart"] + 1e-3, "grounding": mean["grounding"] + 0.2}
@@ -76,7 +101,9 @@ def band_near(policy: Any, encoder: QwenEncoder, experience: Experience) -> Entr
 def test_any_cut_into_micro_batches_gives_the_same_gradient(
     policy: Any, encoder: QwenEncoder, experience: Experience, aggregation: str
 ) -> None:
-    update = updater(encoder, band_near(policy, encoder, experience), aggregation=aggregation, max_tokens=7)
+    update = updater(
+        encoder, band_near(policy, encoder, experience), aggregation=aggregation, max_tokens=7
+    )
     whole, stats, loss = gradient(policy, update, experience, CUTS[0])
     assert whole.norm() > 1e-2
     for cut in CUTS[1:]:
@@ -88,27 +115,36 @@ def test_any_cut_into_micro_batches_gives_the_same_gradient(
         assert cut_stats.tokens.tolist() == stats.tokens.tolist()
 
 
-def test_the_entropy_band_is_part_of_that_gradient_and_of_the_stats(policy: Any, encoder: QwenEncoder, experience: Experience) -> None:
+def test_the_entropy_band_is_part_of_that_gradient_and_of_the_stats(
+    policy: Any, encoder: QwenEncoder, experience: Experience
+) -> None:
     band = band_near(policy, encoder, experience)
     without, plain, _ = gradient(policy, updater(encoder), experience, CUTS[1])
     with_band, stats, _ = gradient(policy, updater(encoder, band), experience, CUTS[1])
     assert (with_band - without).norm() > 1e-3
     assert plain.loss["entropy_band"] == 0.0
-    # 0.001 nats above in math, 0.001 below in chart, 0.2 below in grounding, times the weight of 0.5
+    # 0.001 nats above in math, 0.001 below in chart, 0.2 below in grounding, times the weight of
+    # 0.5
     assert stats.loss["entropy_band"] == pytest.approx(0.5 * 0.202, abs=1e-4)
 
 
-def test_stats_count_tokens_by_task_and_the_largest_gap_to_the_sampler(policy: Any, encoder: QwenEncoder, experience: Experience) -> None:
+def test_stats_count_tokens_by_task_and_the_largest_gap_to_the_sampler(
+    policy: Any, encoder: QwenEncoder, experience: Experience
+) -> None:
     _, stats, _ = gradient(policy, updater(encoder), experience, CUTS[2])
     tokens = {"chart": 3 + 5 + 4 + 1, "math": 2 + 7 + 3 + 5, "grounding": 6 + 2}
     assert {name: stats.tokens[task_index(name)].item() for name in tokens} == tokens
     assert stats.tokens.sum() == sum(LENGTHS)
     # the largest ratio is 4, the smallest 1 / 2: the gap is ln 4
     assert stats.logprob_gap == pytest.approx(1.386294, abs=1e-4)
-    assert stats.loss["ratio_mean"] == pytest.approx(sum(r * n for r, n in zip(RATIOS, LENGTHS, strict=True)) / sum(LENGTHS), abs=1e-5)
+    assert stats.loss["ratio_mean"] == pytest.approx(
+        sum(r * n for r, n in zip(RATIOS, LENGTHS, strict=True)) / sum(LENGTHS), abs=1e-5
+    )
 
 
-def test_a_minibatch_has_the_gradient_of_a_batch_of_its_groups_alone(policy: Any, encoder: QwenEncoder, experience: Experience) -> None:
+def test_a_minibatch_has_the_gradient_of_a_batch_of_its_groups_alone(
+    policy: Any, encoder: QwenEncoder, experience: Experience
+) -> None:
     # denominators are those of the minibatch, not of the rollout batch
     alone = select_experience(experience, [4, 1])
     expected, _, _ = gradient(policy, updater(encoder), alone, [[0, 1]])
@@ -126,11 +162,14 @@ def test_selected_groups_keep_what_belongs_to_them(experience: Experience) -> No
     assert picked.task.tolist() == [task_index("grounding")] * 2 + [task_index("chart")] * 2
     rows = [6, 7, 0, 1]
     for found, whole in [
-        (picked.advantages, experience.advantages), (picked.rewards, experience.rewards), (picked.scores.total, experience.scores.total),
-        (picked.scores.parts["accuracy"], experience.scores.parts["accuracy"]), (picked.ref_logprobs, experience.ref_logprobs),
+        (picked.advantages, experience.advantages),
+        (picked.rewards, experience.rewards),
+        (picked.scores.total, experience.scores.total),
+        (picked.scores.parts["accuracy"], experience.scores.parts["accuracy"]),
+        (picked.ref_logprobs, experience.ref_logprobs),
         (picked.rollouts.old_logprobs, experience.rollouts.old_logprobs),
         (picked.rollouts.completion_ids, experience.rollouts.completion_ids),
-    ]:  # fmt: skip
+    ]:
         assert torch.equal(found, whole[rows])
     assert patches(picked.batch) == [patches(experience.batch)[3], patches(experience.batch)[0]]
 
@@ -138,17 +177,24 @@ def test_selected_groups_keep_what_belongs_to_them(experience: Experience) -> No
 def patches(batch: PromptBatch) -> list[list[float]]:
     assert batch.pixel_values is not None
     assert batch.image_grid_thw is not None
-    return [image.flatten().tolist() for image in batch.pixel_values.split(batch.image_grid_thw.prod(1).tolist())]
+    return [
+        image.flatten().tolist()
+        for image in batch.pixel_values.split(batch.image_grid_thw.prod(1).tolist())
+    ]
 
 
-def test_a_loss_that_is_not_finite_names_its_tasks_and_adds_no_gradient(policy: Any, encoder: QwenEncoder, experience: Experience) -> None:
+def test_a_loss_that_is_not_finite_names_its_tasks_and_adds_no_gradient(
+    policy: Any, encoder: QwenEncoder, experience: Experience
+) -> None:
     experience.advantages[5] = float("inf")  # a row of the chart prompt 2
     with pytest.raises(FloatingPointError, match=r"loss became -?(nan|inf) \(tasks chart, math\)"):
         gradient(policy, updater(encoder), experience, [[1, 2], [0]])
     assert all(p.grad is None for p in policy.parameters())
 
 
-def test_a_gradient_is_scaled_down_to_its_bound_and_measured_before(policy: Any, experience: Experience) -> None:
+def test_a_gradient_is_scaled_down_to_its_bound_and_measured_before(
+    policy: Any, experience: Experience
+) -> None:
     for parameter in policy.parameters():
         parameter.grad = torch.zeros_like(parameter)
     first, second = list(policy.parameters())[:2]
@@ -158,5 +204,7 @@ def test_a_gradient_is_scaled_down_to_its_bound_and_measured_before(policy: Any,
     assert clip_gradients(policy, 1.0, [experience]) == pytest.approx(5.0)
     assert first.grad.view(-1)[0].item() == pytest.approx(0.6, abs=1e-5)
     second.grad.view(-1)[1] = float("nan")
-    with pytest.raises(FloatingPointError, match=r"gradient norm became nan \(tasks chart, grounding, math\)"):
+    with pytest.raises(
+        FloatingPointError, match=r"gradient norm became nan \(tasks chart, grounding, math\)"
+    ):
         clip_gradients(policy, 1.0, [experience])

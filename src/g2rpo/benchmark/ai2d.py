@@ -1,4 +1,6 @@
-"""AI2D: questions about school-book diagrams, 3,088 in the test split, with the letters drawn over the labels (masked)."""
+"""AI2D: questions about school-book diagrams, 3,088 in the test split, with the letters drawn over
+the labels (masked).
+"""
 
 from collections.abc import Sequence
 from typing import Any

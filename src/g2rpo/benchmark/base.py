@@ -1,4 +1,6 @@
-"""What the benchmarks share: everything of `g2rpo.interfaces.Benchmark` that follows from `row`, `question` and `judgment`."""
+"""What the benchmarks share: everything of `g2rpo.interfaces.Benchmark` that follows from `row`,
+`question` and `judgment`.
+"""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -8,13 +10,16 @@ from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
 
 Judge = Callable[[str], str]
-"""A model that answers a grading prompt; `g2rpo.scoring.option.FAILED` in its answer says that it could not."""
+"""A model that answers a grading prompt; `g2rpo.scoring.option.FAILED` in its answer says that it
+could not.
+"""
 
 
 class BenchmarkBase:
     """A benchmark that says with `row`, `question` and `judgment` what is its own.
 
-    `sources` tells each kind of `rows` where this benchmark's records are: `{"hub": {"path": ..., "splits": [...]}, "tsv": {...}}`.
+    `sources` tells each kind of `rows` where this benchmark's records are: `{"hub": {"path": ...,
+    "splits": [...]}, "tsv": {...}}`.
     """
 
     name: ClassVar[str]
@@ -34,7 +39,9 @@ class BenchmarkBase:
         self.sources = dict(sources or {})
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """A record of the Hub, of a VLMEvalKit TSV or of JSON Lines in our columns. Raises `ValueError` with the column it cannot use."""
+        """A record of the Hub, of a VLMEvalKit TSV or of JSON Lines in our columns. Raises
+        `ValueError` with the column it cannot use.
+        """
         raise NotImplementedError(f"{type(self).__name__}.row")
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
@@ -51,7 +58,14 @@ class BenchmarkBase:
         """The text of the prompt."""
         raise NotImplementedError(f"{type(self).__name__}.question")
 
-    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
+    def judgment(
+        self,
+        completion: str,
+        row: Mapping[str, Any],
+        *,
+        protocol: str = "paper",
+        judge: Judge | None = None,
+    ) -> Judgment:
         """The verdict on one completion."""
         raise NotImplementedError(f"{type(self).__name__}.judgment")
 
@@ -59,7 +73,9 @@ class BenchmarkBase:
         """What the policy is asked. Its id is `<name>/<id of the row>`."""
         self.check_protocol(protocol)
         if self.needs_image and not row["images"]:
-            raise ValueError(f"{self.name}: row {row['id']!r} has no image; expected one in the column image, image_path or decoded_image")
+            raise ValueError(
+                f"{self.name}: row {row['id']!r} has no image; expected one in the column image, image_path or decoded_image"
+            )
         return Prompt(
             id=f"{self.name}/{row['id']}",
             task=self.task,
@@ -74,28 +90,54 @@ class BenchmarkBase:
         """The answer type of a row's prompt."""
         return self.answer_type
 
-    def score(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> float:
+    def score(
+        self,
+        completion: str,
+        row: Mapping[str, Any],
+        *,
+        protocol: str = "paper",
+        judge: Judge | None = None,
+    ) -> float:
         """The judgment's score, in [0, 1]."""
         return self.judgment(completion, row, protocol=protocol, judge=judge).score
 
-    def score_group(self, completions: Sequence[str], rows: Sequence[Mapping[str, Any]], *, protocol: str = "paper") -> float:
+    def score_group(
+        self,
+        completions: Sequence[str],
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        protocol: str = "paper",
+    ) -> float:
         """The mean over the rows; of a single row its score."""
         if len(completions) != len(rows) or not rows:
-            raise ValueError(f"{self.name}: expected as many completions as rows, at least one; got {len(completions)} and {len(rows)}")
-        return sum(self.score(text, row, protocol=protocol) for text, row in zip(completions, rows, strict=True)) / len(rows)
+            raise ValueError(
+                f"{self.name}: expected as many completions as rows, at least one; got {len(completions)} and {len(rows)}"
+            )
+        return sum(
+            self.score(text, row, protocol=protocol)
+            for text, row in zip(completions, rows, strict=True)
+        ) / len(rows)
 
     def group(self, row: Mapping[str, Any]) -> str:
         """The row's own id: every row counts alone."""
         return str(row["id"])
 
     def subscores(self, row: Mapping[str, Any]) -> Sequence[str]:
-        """`<column>/<value>` for each of `parts` that the row has, in lower case with underscores: `category/geometry_problem`."""
-        return [f"{part}/{_slug(str(row[part]))}" for part in self.parts if row.get(part) not in (None, "")]
+        """`<column>/<value>` for each of `parts` that the row has, in lower case with underscores:
+        `category/geometry_problem`.
+        """
+        return [
+            f"{part}/{_slug(str(row[part]))}"
+            for part in self.parts
+            if row.get(part) not in (None, "")
+        ]
 
     def check_protocol(self, protocol: str) -> None:
         """Raises `ValueError` for a protocol this benchmark does not know."""
         if protocol not in self.protocols:
-            raise ValueError(f"{self.name}: unknown protocol {protocol!r}; this benchmark knows: {', '.join(self.protocols)}")
+            raise ValueError(
+                f"{self.name}: unknown protocol {protocol!r}; this benchmark knows: {', '.join(self.protocols)}"
+            )
 
 
 def _text(answer: Any) -> str:

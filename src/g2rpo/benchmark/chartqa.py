@@ -13,7 +13,12 @@ from g2rpo.scoring.number import relaxed_match
 from g2rpo.scoring.prediction import clean
 
 _SPLITS = {"human": "human", "human_test": "human", "test_human": "human", "0": "human"}
-_SPLITS |= {"augmented": "augmented", "augmented_test": "augmented", "test_augmented": "augmented", "1": "augmented"}
+_SPLITS |= {
+    "augmented": "augmented",
+    "augmented_test": "augmented",
+    "test_augmented": "augmented",
+    "1": "augmented",
+}
 
 
 class ChartQA(BenchmarkBase):
@@ -36,11 +41,19 @@ class ChartQA(BenchmarkBase):
     demo_task = "chart"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer from `answer`, or from `label`, a list of one; the split from `split`, `type` or `human_or_machine`."""
+        """The answer from `answer`, or from `label`, a list of one; the split from `split`, `type`
+        or `human_or_machine`.
+        """
         row = row_of(self.name, record, question=("question", "query"))
         answer = needed(self.name, record, "answer", "label")
         golds = list_of(answer) if not isinstance(answer, str) else None
-        row["answer"] = text_of(answer) if golds is None else text_of(golds[0]) if len(golds) == 1 else [text_of(gold) for gold in golds]
+        row["answer"] = (
+            text_of(answer)
+            if golds is None
+            else text_of(golds[0])
+            if len(golds) == 1
+            else [text_of(gold) for gold in golds]
+        )
         split = text_of(first(record, "type", "human_or_machine", "split")).lower()
         return row | ({"split": _SPLITS.get(split, split)} if split else {})
 
@@ -48,7 +61,14 @@ class ChartQA(BenchmarkBase):
         """VLMEvalKit's prompt."""
         return f"{row['question']}\nAnswer the question using a single word or phrase."
 
-    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
+    def judgment(
+        self,
+        completion: str,
+        row: Mapping[str, Any],
+        *,
+        protocol: str = "paper",
+        judge: Judge | None = None,
+    ) -> Judgment:
         """The best over the gold answers, of which a list-like one holds several."""
         self.check_protocol(protocol)
         text = clean(completion) if protocol == "robust" else completion.strip()
@@ -57,9 +77,21 @@ class ChartQA(BenchmarkBase):
         golds = list_of(row["answer"])
         golds = [row["answer"]] if golds is None else golds
         match = same_chart_answer if protocol == "robust" else relaxed_match
-        return Judgment(score=float(any(match(text, str(gold)) for gold in golds)), parsed=True, answer=text[:200])
+        return Judgment(
+            score=float(any(match(text, str(gold)) for gold in golds)),
+            parsed=True,
+            answer=text[:200],
+        )
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
         """The Hub's columns."""
         kind = ("human_test", "augmented_test")[number % 2]
-        return [{"type": kind, "question": prompt.text, "answer": prompt.answer, "image": prompt.images[0], "index": number}]
+        return [
+            {
+                "type": kind,
+                "question": prompt.text,
+                "answer": prompt.answer,
+                "image": prompt.images[0],
+                "index": number,
+            }
+        ]

@@ -1,4 +1,6 @@
-"""CharXiv, reasoning questions (validation): 1,000 questions about charts of scientific papers, graded by a judge."""
+"""CharXiv, reasoning questions (validation): 1,000 questions about charts of scientific papers,
+graded by a judge.
+"""
 
 import re
 import unicodedata
@@ -30,14 +32,21 @@ INSTRUCTIONS = {
     "* Otherwise answer with a short phrase.",
     3: "* Answer with a number that is written in the chart, even if it is approximate. It may be part of a longer text there.",
 }
-"""What the category of an answer asks for, in our words; the TSV carries the original ones in its questions."""
-_GREEK = {letter: unicodedata.name(letter).split()[-1].lower().replace("lamda", "lambda") for letter in "αβγδεζηθικλμνξοπρστυφχψω"}
+"""What the category of an answer asks for, in our words; the TSV carries the original ones in its
+questions.
+"""
+_GREEK = {
+    letter: unicodedata.name(letter).split()[-1].lower().replace("lamda", "lambda")
+    for letter in "αβγδεζηθικλμνξοπρστυφχψω"
+}
 _SEPARATOR = re.compile(r"\s*(?:,|;|\band\b|&)\s*")
 _LONGEST = 1000
 
 
 class CharXivRQ(BenchmarkBase):
-    """Only a judge can tell under `paper` and `official`; `robust` compares numbers and terms where there is none."""
+    """Only a judge can tell under `paper` and `official`; `robust` compares numbers and terms where
+    there is none.
+    """
 
     name = "charxiv_rq"
     task = "chart"
@@ -55,13 +64,17 @@ class CharXivRQ(BenchmarkBase):
     demo_task = "chart"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Of the Hub (`reasoning_q`, `reasoning_a`, `reasoning_a_type`), the published JSON or the TSV."""
+        """Of the Hub (`reasoning_q`, `reasoning_a`, `reasoning_a_type`), the published JSON or the
+        TSV.
+        """
         row = row_of(self.name, record, question=("reasoning_q", "query", "question"))
         row["images"] = row["images"] or images_of(record, "figure_path")
         row["answer"] = text_of(needed(self.name, record, "reasoning_a", "answer"))
         kind = text_of(needed(self.name, record, "reasoning_a_type", "inst_category"))
         if kind not in "1234":
-            raise ValueError(f"charxiv_rq, record {row['id']!r}: column inst_category: expected 1 to 4, got {kind!r}")
+            raise ValueError(
+                f"charxiv_rq, record {row['id']!r}: column inst_category: expected 1 to 4, got {kind!r}"
+            )
         row["inst_category"] = int(kind)
         source = text_of(first(record, "reasoning_q_source", "qa_source"))
         row |= {"qa_source": int(source)} if source in ("1", "2", "3") else {}
@@ -69,7 +82,11 @@ class CharXivRQ(BenchmarkBase):
 
     def type_of(self, row: Mapping[str, Any]) -> str:
         """Numbers for categories 3 and 4."""
-        return "numerical" if row["inst_category"] > 2 and exact_number(row["answer"]) is not None else "open ended"
+        return (
+            "numerical"
+            if row["inst_category"] > 2 and exact_number(row["answer"]) is not None
+            else "open ended"
+        )
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
         """The question with what its category asks of an answer; the TSV has that in its question."""
@@ -79,7 +96,14 @@ class CharXivRQ(BenchmarkBase):
         exact = "an exact integer" if not decimals else f"a number with {decimals} decimal places"
         return f"{row['question']}\n{INSTRUCTIONS.get(row['inst_category'], f'* Your final answer must be {exact}.')}"
 
-    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
+    def judgment(
+        self,
+        completion: str,
+        row: Mapping[str, Any],
+        *,
+        protocol: str = "paper",
+        judge: Judge | None = None,
+    ) -> Judgment:
         """The judge's verdict, in JSON; without a judge nothing can be told, except under `robust`."""
         self.check_protocol(protocol)
         text = clean(completion) if protocol == "robust" else completion
@@ -88,7 +112,9 @@ class CharXivRQ(BenchmarkBase):
         if judge is None:
             return _by_rule(text, row) if protocol == "robust" else UNREAD
         kind = int(row.get("inst_category") or 2)
-        reply = ask(judge, chart_prompt(text_of(row.get("question")), text, row["answer"], RUBRICS[kind]))
+        reply = ask(
+            judge, chart_prompt(text_of(row.get("question")), text, row["answer"], RUBRICS[kind])
+        )
         verdict = None if reply is None else _read(reply, lenient=protocol == "robust")
         if verdict is None:
             return _by_rule(text, row) if protocol == "robust" else UNREAD
@@ -96,7 +122,10 @@ class CharXivRQ(BenchmarkBase):
 
     def subscores(self, row: Mapping[str, Any]) -> list[str]:
         """Answer type and who wrote the question, by name."""
-        named = {"inst_category": KINDS.get(row.get("inst_category") or 0), "qa_source": SOURCES.get(row.get("qa_source") or 0)}
+        named = {
+            "inst_category": KINDS.get(row.get("inst_category") or 0),
+            "qa_source": SOURCES.get(row.get("qa_source") or 0),
+        }
         return list(super().subscores(named))
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
@@ -119,9 +148,15 @@ class CharXivRQ(BenchmarkBase):
 
 
 def _read(reply: str, *, lenient: bool) -> Judgment | None:
-    """What the judge says; None where its reply is not the JSON that was asked for. The key must be `extracted_answer`."""
+    """What the judge says; None where its reply is not the JSON that was asked for. The key must be
+    `extracted_answer`.
+    """
     content = json_reply(reply, lenient=lenient)
-    if content is None or "score" not in content or not ("extracted_answer" in content or (lenient and "extract_answer" in content)):
+    if (
+        content is None
+        or "score" not in content
+        or not ("extracted_answer" in content or (lenient and "extract_answer" in content))
+    ):
         return None
     try:
         score = float(content["score"])
@@ -139,12 +174,24 @@ def _by_rule(text: str, row: Mapping[str, Any]) -> Judgment:
     if wanted is not None and int(row.get("inst_category") or 3) > 2:
         got = exact_number(text)
         got = final_number(text) if got is None else got
-        return UNREAD if got is None else Judgment(score=float(abs(got - wanted) <= 1e-9 * abs(wanted)), parsed=True, answer=f"{got:g}")
-    return Judgment(score=float(_terms(text[-_LONGEST:]) == _terms(gold)), parsed=True, answer=text[:200])
+        return (
+            UNREAD
+            if got is None
+            else Judgment(
+                score=float(abs(got - wanted) <= 1e-9 * abs(wanted)), parsed=True, answer=f"{got:g}"
+            )
+        )
+    return Judgment(
+        score=float(_terms(text[-_LONGEST:]) == _terms(gold)), parsed=True, answer=text[:200]
+    )
 
 
 def _terms(text: str) -> frozenset[str]:
-    """The terms of an answer in any order, without case, brackets, dollar signs and backslashes, Greek letters spelt out."""
-    text = "".join(f" {_GREEK[letter]} " if letter in _GREEK else letter for letter in plain(text).lower())
+    """The terms of an answer in any order, without case, brackets, dollar signs and backslashes,
+    Greek letters spelt out.
+    """
+    text = "".join(
+        f" {_GREEK[letter]} " if letter in _GREEK else letter for letter in plain(text).lower()
+    )
     text = re.sub(r"[()\[\]{}\\_.]+", " ", text)
     return frozenset(" ".join(term.split()) for term in _SEPARATOR.split(text) if term.strip())

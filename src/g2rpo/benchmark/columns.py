@@ -1,7 +1,9 @@
-"""Columns of records, whatever they come from: the Hub (lists, dicts, PIL images), VLMEvalKit's TSV (lists as text, base64), JSON Lines.
+"""Columns of records, whatever they come from: the Hub (lists, dicts, PIL images), VLMEvalKit's TSV
+(lists as text, base64), JSON Lines.
 
-A cell is missing where it is None, NaN or an empty text. The text `None` is an answer like any other: a table must be read without
-turning such words into NaN (`pandas.read_csv(..., keep_default_na=False)`), and an answer that is NaN is refused by name.
+A cell is missing where it is None, NaN or an empty text. The text `None` is an answer like any
+other: a table must be read without turning such words into NaN (`pandas.read_csv(...,
+keep_default_na=False)`), and an answer that is NaN is refused by name.
 """
 
 import ast
@@ -23,7 +25,11 @@ IMAGES = ("decoded_image", "image", "images", "image_path")
 
 def is_missing(cell: Any) -> bool:
     """Whether a cell holds nothing."""
-    return cell is None or (isinstance(cell, float) and math.isnan(cell)) or (isinstance(cell, str) and not cell.strip())
+    return (
+        cell is None
+        or (isinstance(cell, float) and math.isnan(cell))
+        or (isinstance(cell, str) and not cell.strip())
+    )
 
 
 def first(record: Mapping[str, Any], *columns: str) -> Any:
@@ -32,25 +38,45 @@ def first(record: Mapping[str, Any], *columns: str) -> Any:
 
 
 def needed(benchmark: str, record: Mapping[str, Any], *columns: str) -> Any:
-    """The first of the columns that holds something. Raises `ValueError` with the record and the columns where none does."""
+    """The first of the columns that holds something. Raises `ValueError` with the record and the
+    columns where none does.
+    """
     cell = first(record, *columns)
     if cell is None:
-        have = ", ".join(sorted(column for column in record if not is_missing(record[column]))) or "nothing"
-        hint = " Read tables without turning words such as None or NA into NaN." if any(column in record for column in columns) else ""
+        have = (
+            ", ".join(sorted(column for column in record if not is_missing(record[column])))
+            or "nothing"
+        )
+        hint = (
+            " Read tables without turning words such as None or NA into NaN."
+            if any(column in record for column in columns)
+            else ""
+        )
         raise ValueError(
             f"{benchmark}, record {first(record, *IDS)!r}: column {' or '.join(columns)} is missing or empty; the record has {have}.{hint}"
         )
     return cell
 
 
-def row_of(benchmark: str, record: Mapping[str, Any], *also: str, question: tuple[str, ...] = ("question",)) -> dict[str, Any]:
-    """`id`, `question`, `images`, and those of `also` that the record has: what most rows begin with."""
-    row: dict[str, Any] = {"id": identity(record), "question": text_of(needed(benchmark, record, *question)), "images": images_of(record)}
-    return row | {column: plain_value(record[column]) for column in also if not is_missing(record.get(column))}
+def row_of(
+    benchmark: str, record: Mapping[str, Any], *also: str, question: tuple[str, ...] = ("question",)
+) -> dict[str, Any]:
+    """`id`, `question`, `images`, and those of `also` that the record has: what most rows begin
+    with.
+    """
+    row: dict[str, Any] = {
+        "id": identity(record),
+        "question": text_of(needed(benchmark, record, *question)),
+        "images": images_of(record),
+    }
+    return row | {
+        column: plain_value(record[column]) for column in also if not is_missing(record.get(column))
+    }
 
 
 def text_of(cell: Any) -> str:
-    """A cell as text; a whole number read as a float, which pandas makes of a column with gaps, loses its `.0`.
+    """A cell as text; a whole number read as a float, which pandas makes of a column with gaps,
+    loses its `.0`.
 
     >>> text_of(3.0), text_of(2.5), text_of("3.0"), text_of(None)
     ('3', '2.5', '3.0', '')
@@ -88,22 +114,35 @@ def list_of(cell: Any) -> list[Any] | None:
 
 
 def choices_of(record: Mapping[str, Any]) -> dict[str, str]:
-    """Options by letter: columns A, B, ... (a gap leaves its letter out), or a list in `options`, `choices` or `answer_options`.
+    """Options by letter: columns A, B, ... (a gap leaves its letter out), or a list in `options`,
+    `choices` or `answer_options`.
 
     >>> choices_of({"A": "cat", "B": "dog", "C": float("nan")}), choices_of({"options": "['cat', 'None']"})
     ({'A': 'cat', 'B': 'dog'}, {'A': 'cat', 'B': 'None'})
     """
-    columns = {letter: text_of(record[letter]) for letter in string.ascii_uppercase if not is_missing(record.get(letter))}
+    columns = {
+        letter: text_of(record[letter])
+        for letter in string.ascii_uppercase
+        if not is_missing(record.get(letter))
+    }
     if columns:
         return columns
     cell = first(record, "choices", "options", "answer_options")
     if isinstance(cell, Mapping):
-        return {str(letter): text_of(option) for letter, option in cell.items() if not is_missing(option)}
-    return {string.ascii_uppercase[place]: str(option) for place, option in enumerate((list_of(cell) or [])[:26])}
+        return {
+            str(letter): text_of(option)
+            for letter, option in cell.items()
+            if not is_missing(option)
+        }
+    return {
+        string.ascii_uppercase[place]: str(option)
+        for place, option in enumerate((list_of(cell) or [])[:26])
+    }
 
 
 def images_of(record: Mapping[str, Any], *columns: str) -> list[Any]:
-    """The images of a record, as PIL images or paths, of the first of the columns that has any; empty where none has.
+    """The images of a record, as PIL images or paths, of the first of the columns that has any;
+    empty where none has.
 
     Raises `ValueError` with the column where a cell is neither.
     """
@@ -120,7 +159,9 @@ def images_of(record: Mapping[str, Any], *columns: str) -> list[Any]:
 
 
 def identity(record: Mapping[str, Any]) -> str:
-    """The record's id or index; where it has none, a digest of its texts and images, the same in every run."""
+    """The record's id or index; where it has none, a digest of its texts and images, the same in
+    every run.
+    """
     cell = first(record, *IDS)
     if cell is not None:
         return text_of(plain_value(cell))
@@ -143,11 +184,15 @@ def _image(cell: Any, column: str, record: Mapping[str, Any]) -> Any:
         return _stored(cell, column, record)
     if isinstance(cell, str | os.PathLike):
         return cell
-    raise ValueError(f"record {first(record, *IDS)!r}, column {column}: expected an image, base64 or a path, got {type(cell).__name__}")
+    raise ValueError(
+        f"record {first(record, *IDS)!r}, column {column}: expected an image, base64 or a path, got {type(cell).__name__}"
+    )
 
 
 def _stored(data: bytes | str, column: str, record: Mapping[str, Any]) -> Image.Image:
-    """An image from the bytes of a file, or from text that holds them; it is decoded when it is used."""
+    """An image from the bytes of a file, or from text that holds them; it is decoded when it is
+    used.
+    """
     try:
         return undecoded(inline_bytes(data) if isinstance(data, str) else data)
     except ValueError as error:

@@ -1,4 +1,6 @@
-"""What demo rows share: a prompt of the gym, rewritten in the columns that a benchmark has on the Hub or as a TSV."""
+"""What demo rows share: a prompt of the gym, rewritten in the columns that a benchmark has on the
+Hub or as a TSV.
+"""
 
 import json
 import re

@@ -13,7 +13,9 @@ from g2rpo.scoring.text import anls
 
 
 class DocVQA(BenchmarkBase):
-    """Average normalized Levenshtein similarity, best over the gold answers, 0 below a half. `robust` cleans the completion first."""
+    """Average normalized Levenshtein similarity, best over the gold answers, 0 below a half.
+    `robust` cleans the completion first.
+    """
 
     name = "docvqa"
     task = "document"
@@ -39,15 +41,28 @@ class DocVQA(BenchmarkBase):
         golds = [answer] if golds is None else golds
         row["answer"] = [text_of(gold) for gold in golds]
         if not any(row["answer"]):
-            raise ValueError(f"{self.name}, record {row['id']!r}: column answers: expected at least one answer, got {answer!r}")
-        return row | {column: kinds for column in self.parts if (kinds := _kinds(record.get(column)))}
+            raise ValueError(
+                f"{self.name}, record {row['id']!r}: column answers: expected at least one answer, got {answer!r}"
+            )
+        return row | {
+            column: kinds for column in self.parts if (kinds := _kinds(record.get(column)))
+        }
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
         """VLMEvalKit's prompt."""
         return f"{row['question']}\nAnswer the question using a single word or phrase."
 
-    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
-        """Under `paper` outer spaces stay, as in VLMEvalKit: they raise the score of a partial match."""
+    def judgment(
+        self,
+        completion: str,
+        row: Mapping[str, Any],
+        *,
+        protocol: str = "paper",
+        judge: Judge | None = None,
+    ) -> Judgment:
+        """Under `paper` outer spaces stay, as in VLMEvalKit: they raise the score of a partial
+        match.
+        """
         self.check_protocol(protocol)
         text = clean(completion).strip("\"'*` ") if protocol == "robust" else completion
         if not text.strip() and all(list_of(row["answer"]) or [row["answer"]]):
@@ -58,7 +73,12 @@ class DocVQA(BenchmarkBase):
 
     def subscores(self, row: Mapping[str, Any]) -> list[str]:
         """One for each kind a question has: `question_types/table/list`."""
-        return [name for part in self.parts for kind in row.get(part, ()) for name in super(DocVQA, self).subscores({part: kind})]
+        return [
+            name
+            for part in self.parts
+            for kind in row.get(part, ())
+            for name in super(DocVQA, self).subscores({part: kind})
+        ]
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
         """The Hub's columns."""

@@ -1,4 +1,6 @@
-"""EmbSpatial-Bench: 3,640 questions on where objects stand in rooms, four options each, from three simulators and scans."""
+"""EmbSpatial-Bench: 3,640 questions on where objects stand in rooms, four options each, from three
+simulators and scans.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +17,9 @@ from g2rpo.scoring.spatial_option import spatial_option
 
 
 class EmbSpatial(MultipleChoice):
-    """The answer is a 0-based number on the Hub and a letter in the TSV, whose options are one column."""
+    """The answer is a 0-based number on the Hub and a letter in the TSV, whose options are one
+    column.
+    """
 
     name = "embspatial"
     task = "spatial"
@@ -37,8 +41,17 @@ class EmbSpatial(MultipleChoice):
         listed = "".join(f"{letter}: {text}\n" for letter, text in options_of(row).items())
         return f"Question: {row['question']}\nOptions:\n{listed}Give me the answer letter directly. The best answer is:"
 
-    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
-        """With a judge its grade decides: A is right, B wrong, C no answer. Where it fails or says anything else, the rules do."""
+    def judgment(
+        self,
+        completion: str,
+        row: Mapping[str, Any],
+        *,
+        protocol: str = "paper",
+        judge: Judge | None = None,
+    ) -> Judgment:
+        """With a judge its grade decides: A is right, B wrong, C no answer. Where it fails or says
+        anything else, the rules do.
+        """
         self.check_protocol(protocol)
         if not completion.strip():
             return UNREAD
@@ -48,10 +61,18 @@ class EmbSpatial(MultipleChoice):
         if protocol == "robust":
             return judge_option(completion, row, options_of(row), row["answer"], robust=True)
         letter = spatial_option(completion)
-        return UNREAD if letter is None else Judgment(score=float(letter == spatial_option(row["answer"])), parsed=True, answer=letter)
+        return (
+            UNREAD
+            if letter is None
+            else Judgment(
+                score=float(letter == spatial_option(row["answer"])), parsed=True, answer=letter
+            )
+        )
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
-        """The Hub's columns, from questions with options only: the answer is the number of an option, from 0."""
+        """The Hub's columns, from questions with options only: the answer is the number of an
+        option, from 0.
+        """
         if prompt.answer_type != "multiple choice":
             return []
         options = shuffled_options(prompt, wrong)
@@ -69,8 +90,16 @@ class EmbSpatial(MultipleChoice):
 
 
 def _graded(completion: str, row: Mapping[str, Any], judge: Judge) -> Judgment | None:
-    reply = ask(judge, grade_prompt(text_of(row.get("question")), options_of(row), completion, row["answer"]))
+    reply = ask(
+        judge,
+        grade_prompt(text_of(row.get("question")), options_of(row), completion, row["answer"]),
+    )
     grade = "" if reply is None else without_thinking(reply).strip()
     if grade[:1] not in ("A", "B", "C") or grade[1:2].isalnum():
         return None
-    return Judgment(score=float(grade[0] == "A"), parsed=grade[0] != "C", answer=spatial_option(completion) or "", by="judge")
+    return Judgment(
+        score=float(grade[0] == "A"),
+        parsed=grade[0] != "C",
+        answer=spatial_option(completion) or "",
+        by="judge",
+    )

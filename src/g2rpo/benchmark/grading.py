@@ -66,7 +66,8 @@ def grade_prompt(question: str, options: Mapping[str, str], response: str, gold:
 
 
 def json_reply(reply: str, *, lenient: bool = False) -> dict[str, Any] | None:
-    r"""A reply as a JSON object, None for anything else. `lenient` looks for it behind thinking and inside a code fence.
+    r"""A reply as a JSON object, None for anything else. `lenient` looks for it behind thinking and
+    inside a code fence.
 
     >>> json_reply('{"score": 1}'), json_reply('[1]'), json_reply('```json\n{"score": 1}\n```', lenient=True)
     ({'score': 1}, None, {'score': 1})

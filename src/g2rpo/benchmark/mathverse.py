@@ -1,4 +1,6 @@
-"""MathVerse (testmini): 788 geometry and function problems in five versions, which move more and more of the problem into the image."""
+"""MathVerse (testmini): 788 geometry and function problems in five versions, which move more and
+more of the problem into the image.
+"""
 
 import ast
 import json
@@ -19,13 +21,18 @@ from g2rpo.scoring.quantity import exact_number, final_number, same_value
 
 _CHOICES = re.compile(r"\bChoices?\s*:\s*\n?(.*)$", re.DOTALL)
 _LABEL = re.compile(r"(?:^|\n)\s*\(?([A-H])[:.)]\s*")
-_TURNS = (re.compile(r"\banswer\s*(?:is|:|=)\s*:?\s*", re.IGNORECASE), re.compile(r"\bis\b\s*:?\s*", re.IGNORECASE))
+_TURNS = (
+    re.compile(r"\banswer\s*(?:is|:|=)\s*:?\s*", re.IGNORECASE),
+    re.compile(r"\bis\b\s*:?\s*", re.IGNORECASE),
+)
 _LONGEST = 2000
 VERSIONS = ("Text Dominant", "Text Lite", "Vision Intensive", "Vision Dominant", "Vision Only")
 
 
 class MathVerse(BenchmarkBase):
-    """Two steps, extraction and comparison, both by a judge in the original; here rules come first and decide alone where there is none."""
+    """Two steps, extraction and comparison, both by a judge in the original; here rules come first
+    and decide alone where there is none.
+    """
 
     name = "mathverse"
     task = "math"
@@ -45,14 +52,39 @@ class MathVerse(BenchmarkBase):
     demo_task = "math"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Of the Hub or the TSV; `Vision Only` has its problem in the image, and its question is the instruction of `query_cot`."""
-        question = next((column for column in ("question", "query_cot", "query_wo") if text_of(record.get(column))), "question")
-        row = row_of(self.name, record, "question_type", "problem_version", "problem_index", "query_wo", "query_cot", question=(question,))
+        """Of the Hub or the TSV; `Vision Only` has its problem in the image, and its question is
+        the instruction of `query_cot`.
+        """
+        question = next(
+            (
+                column
+                for column in ("question", "query_cot", "query_wo")
+                if text_of(record.get(column))
+            ),
+            "question",
+        )
+        row = row_of(
+            self.name,
+            record,
+            "question_type",
+            "problem_version",
+            "problem_index",
+            "query_wo",
+            "query_cot",
+            question=(question,),
+        )
         for_eval = text_of(record.get("question_for_eval"))
         meta = _metadata(record.get("metadata"))
-        row |= {column: text_of(meta[column]) for column in ("subject", "subfield", "source") if text_of(meta.get(column))}
+        row |= {
+            column: text_of(meta[column])
+            for column in ("subject", "subfield", "source")
+            if text_of(meta.get(column))
+        }
         row["answer"] = text_of(needed(self.name, record, "answer"))
-        return row | {"question_for_eval": for_eval or row["question"], "choices": choices_in(for_eval or row["question"])}
+        return row | {
+            "question_for_eval": for_eval or row["question"],
+            "choices": choices_in(for_eval or row["question"]),
+        }
 
     def type_of(self, row: Mapping[str, Any]) -> str:
         """By `question_type`."""
@@ -60,9 +92,18 @@ class MathVerse(BenchmarkBase):
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
         """The question as it is under `paper`, MathVerse's own chain-of-thought query otherwise."""
-        return str(row["question"] if protocol == "paper" else row.get("query_cot") or row["question"])
+        return str(
+            row["question"] if protocol == "paper" else row.get("query_cot") or row["question"]
+        )
 
-    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
+    def judgment(
+        self,
+        completion: str,
+        row: Mapping[str, Any],
+        *,
+        protocol: str = "paper",
+        judge: Judge | None = None,
+    ) -> Judgment:
         """Equal texts are right without a judge; a judge's verdict must be exactly 1 or 0."""
         self.check_protocol(protocol)
         if protocol == "official":
@@ -80,9 +121,15 @@ class MathVerse(BenchmarkBase):
         problem, version = divmod(number, len(VERSIONS))
         chosen = number % 2 == 1
         options = sorted([prompt.answer, *wrong], key=float)
-        listed = "\n".join(f"{letter}:{option}" for letter, option in zip(LETTERS, options, strict=False))
+        listed = "\n".join(
+            f"{letter}:{option}" for letter, option in zip(LETTERS, options, strict=False)
+        )
         question = f"{prompt.text}\nChoices:\n{listed}" if chosen else prompt.text
-        goal = "correct option letter, e.g., A, B, C, D" if chosen else "final value, e.g., 1, 2.5, 300"
+        goal = (
+            "correct option letter, e.g., A, B, C, D"
+            if chosen
+            else "final value, e.g., 1, 2.5, 300"
+        )
         direct = f"Please directly answer the question and provide the {goal}."
         stepwise = f"Please first conduct reasoning, and then answer the question and provide the {goal}, at the end."
         return [
@@ -94,7 +141,12 @@ class MathVerse(BenchmarkBase):
                 "image": prompt.images[0],
                 "answer": LETTERS[options.index(prompt.answer)] if chosen else prompt.answer,
                 "question_type": "multi-choice" if chosen else "free-form",
-                "metadata": {"split": "testmini", "source": prompt.source, "subject": "Functions", "subfield": "Applied"},
+                "metadata": {
+                    "split": "testmini",
+                    "source": prompt.source,
+                    "subject": "Functions",
+                    "subfield": "Applied",
+                },
                 "query_wo": f"{direct}\nQuestion: {question}",
                 "query_cot": f"{stepwise}\nQuestion: {question}",
                 "question_for_eval": question,
@@ -113,7 +165,10 @@ def choices_in(question: str) -> dict[str, str]:
         return {}
     labels = list(_LABEL.finditer(block[1]))
     ends = [label.start() for label in labels[1:]] + [len(block[1])]
-    return {label[1]: block[1][label.end() : end].strip() for label, end in zip(labels, ends, strict=True)}
+    return {
+        label[1]: block[1][label.end() : end].strip()
+        for label, end in zip(labels, ends, strict=True)
+    }
 
 
 def _metadata(cell: Any) -> Mapping[str, Any]:
@@ -130,31 +185,47 @@ def _metadata(cell: Any) -> Mapping[str, Any]:
 
 def _is_choice(row: Mapping[str, Any]) -> bool:
     gold = row["answer"].strip()
-    return row.get("question_type") == "multi-choice" or (not row.get("question_type") and len(gold) == 1 and gold in "ABCDEFGH")
+    return row.get("question_type") == "multi-choice" or (
+        not row.get("question_type") and len(gold) == 1 and gold in "ABCDEFGH"
+    )
 
 
 def _options(row: Mapping[str, Any]) -> Mapping[str, str]:
-    choices = row.get("choices") or choices_in(text_of(row.get("question_for_eval") or row.get("question")))
+    choices = row.get("choices") or choices_in(
+        text_of(row.get("question_for_eval") or row.get("question"))
+    )
     return choices if isinstance(choices, Mapping) and choices else dict.fromkeys("ABCD", "")
 
 
 def _extracted(text: str, row: Mapping[str, Any]) -> str:
-    """The answer by rules: the option named, or what follows the last `answer is`, or the text. Case is kept."""
+    """The answer by rules: the option named, or what follows the last `answer is`, or the text.
+    Case is kept.
+    """
     if _is_choice(row):
         last = text[-_LONGEST:].rpartition(" ")[2].strip(".,:;*() \n\t")
-        return last if len(last) == 1 and last.isalpha() else infer_option(text, _options(row)) or text.strip()[-_LONGEST:]
+        return (
+            last
+            if len(last) == 1 and last.isalpha()
+            else infer_option(text, _options(row)) or text.strip()[-_LONGEST:]
+        )
     text = text[-_LONGEST:].rstrip(". \n")
-    ends = next((ends for turn in _TURNS if (ends := [match.end() for match in turn.finditer(text)])), [0])
+    ends = next(
+        (ends for turn in _TURNS if (ends := [match.end() for match in turn.finditer(text)])), [0]
+    )
     return text[ends[-1] :].strip().partition("\n")[0].strip() if ends[-1] else text.strip()
 
 
 def _paper(text: str, row: Mapping[str, Any]) -> Judgment:
     answer = _extracted(text, row)
-    return Judgment(score=float(answer.strip() == row["answer"].strip()), parsed=True, answer=answer[:200])
+    return Judgment(
+        score=float(answer.strip() == row["answer"].strip()), parsed=True, answer=answer[:200]
+    )
 
 
 def _judged(text: str, row: Mapping[str, Any], judge: Judge, verdict: Judgment) -> Judgment:
-    """Extraction, equality, then the judge's comparison. Where the judge fails, the verdict of the rules stands."""
+    """Extraction, equality, then the judge's comparison. Where the judge fails, the verdict of the
+    rules stands.
+    """
     question = text_of(row.get("question_for_eval") or row.get("question"))
     extraction = ask(judge, extraction_prompt(question, text, "the option letter or the value"))
     if extraction is None:
@@ -164,14 +235,29 @@ def _judged(text: str, row: Mapping[str, Any], judge: Judge, verdict: Judgment) 
     reply = ask(judge, same_answer_prompt(question, extraction, row["answer"]))
     if reply is None or reply.strip() not in ("0", "1"):
         return verdict
-    return Judgment(score=float(reply.strip()), parsed=extraction.strip() != "null", answer=extraction.strip()[:200], by="judge")
+    return Judgment(
+        score=float(reply.strip()),
+        parsed=extraction.strip() != "null",
+        answer=extraction.strip()[:200],
+        by="judge",
+    )
 
 
 def _official(completion: str, row: Mapping[str, Any], judge: Judge | None) -> Judgment:
-    """Without a judge nothing is extracted; an extraction that is handed in is compared as it is, spaces included (`quick_match`)."""
+    """Without a judge nothing is extracted; an extraction that is handed in is compared as it is,
+    spaces included (`quick_match`).
+    """
     if row.get("extraction_is_completion"):
-        return Judgment(score=float(completion == row["answer"]), parsed=bool(completion.strip()), answer=completion[:200])
-    return UNREAD if judge is None or not completion.strip() else _judged(completion, row, judge, UNREAD)
+        return Judgment(
+            score=float(completion == row["answer"]),
+            parsed=bool(completion.strip()),
+            answer=completion[:200],
+        )
+    return (
+        UNREAD
+        if judge is None or not completion.strip()
+        else _judged(completion, row, judge, UNREAD)
+    )
 
 
 def _robust(text: str, row: Mapping[str, Any]) -> Judgment:
@@ -183,9 +269,17 @@ def _robust(text: str, row: Mapping[str, Any]) -> Judgment:
         if letter is None:
             number = final_number(text)
             texts = [text] if number is None else [text, repr(number)]
-            found = [name for name, option in options.items() if option and any(same_value(form, option) for form in texts)]
+            found = [
+                name
+                for name, option in options.items()
+                if option and any(same_value(form, option) for form in texts)
+            ]
             letter = found[0] if len(found) == 1 else None
-        return UNREAD if letter is None else Judgment(score=float(letter == gold), parsed=True, answer=letter)
+        return (
+            UNREAD
+            if letter is None
+            else Judgment(score=float(letter == gold), parsed=True, answer=letter)
+        )
     answer = _extracted(text, row)
     right = same_value(text, gold) or same_value(answer, gold)
     if not right and exact_number(plain(gold).rstrip("°")) is not None and len(answer.split()) > 1:

@@ -1,6 +1,8 @@
-r"""MathVision (test): 3,040 problems of mathematics competitions, 1,532 with five options and 1,508 free.
+r"""MathVision (test): 3,040 problems of mathematics competitions, 1,532 with five options and 1,508
+free.
 
-Both original evaluations hand what the model wrote to Python's `eval`. Here `g2rpo.scoring.arithmetic` works the values out.
+Both original evaluations hand what the model wrote to Python's `eval`. Here
+`g2rpo.scoring.arithmetic` works the values out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,7 +47,9 @@ class MathVision(BenchmarkBase):
         row = row_of(self.name, record, "level")
         row["choices"] = list(choices_of(record).values())
         row["answer"] = text_of(needed(self.name, record, "answer"))
-        if row["choices"] and (len(row["answer"]) != 1 or row["answer"] not in _LETTERS[: len(row["choices"])]):
+        if row["choices"] and (
+            len(row["answer"]) != 1 or row["answer"] not in _LETTERS[: len(row["choices"])]
+        ):
             raise ValueError(
                 f"mathvision, record {row['id']!r}: column answer: expected the letter of one of {row['choices']}, got {row['answer']!r}"
             )
@@ -59,7 +63,11 @@ class MathVision(BenchmarkBase):
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
         """The question with its options; under `official` behind MathVision's own instruction."""
         options = options_of(row) if row.get("choices") else {}
-        named = "" if list(options.values()) == list(options) else "\n".join(f"({letter}) {text}" for letter, text in options.items())
+        named = (
+            ""
+            if list(options.values()) == list(options)
+            else "\n".join(f"({letter}) {text}" for letter, text in options.items())
+        )
         text = row["question"] + (f"\n{named}" if named and "(A)" not in row["question"] else "")
         if protocol != "official":
             return str(text)
@@ -68,23 +76,44 @@ class MathVision(BenchmarkBase):
             f'only one letter is allowed in the "\\boxed{{}}".\n{text}'
         )
 
-    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
+    def judgment(
+        self,
+        completion: str,
+        row: Mapping[str, Any],
+        *,
+        protocol: str = "paper",
+        judge: Judge | None = None,
+    ) -> Judgment:
         """By rules; a judge only extracts an answer where they find none, under `official` never."""
         self.check_protocol(protocol)
         if not completion.strip() and (judge is None or protocol != "paper"):
             return UNREAD
         if protocol == "official":
             answer = official_answer(completion)
-            values = [row["answer"], *([options_of(row)[row["answer"]]] if row.get("choices") else [])]
-            return Judgment(score=float(any(official_equal(gold, answer) for gold in values)), parsed=bool(answer), answer=answer[:200])
+            values = [
+                row["answer"],
+                *([options_of(row)[row["answer"]]] if row.get("choices") else []),
+            ]
+            return Judgment(
+                score=float(any(official_equal(gold, answer) for gold in values)),
+                parsed=bool(answer),
+                answer=answer[:200],
+            )
         text = clean(completion) if protocol == "robust" else completion
         read = _robust if protocol == "robust" else _paper
         verdict = read(text, row)
-        settled = verdict.score or (verdict.parsed and (row.get("choices") or protocol == "robust")) or verdict.answer == REFUSAL
+        settled = (
+            verdict.score
+            or (verdict.parsed and (row.get("choices") or protocol == "robust"))
+            or verdict.answer == REFUSAL
+        )
         reply = (
             None
             if settled or judge is None
-            else ask(judge, extraction_prompt(text_of(row.get("question")), text, "the letter or the value"))
+            else ask(
+                judge,
+                extraction_prompt(text_of(row.get("question")), text, "the letter or the value"),
+            )
         )
         if reply is None:
             return verdict
@@ -116,12 +145,20 @@ def _paper(text: str, row: Mapping[str, Any]) -> Judgment:
         letter = infer_option(text, options_of(row))
         if letter is None:
             return UNREAD
-        return Judgment(score=float(letter == row["answer"].strip()), parsed=letter != REFUSAL, answer=letter)
-    return Judgment(score=float(_equal(text, row["answer"])), parsed=bool(text.strip()), answer=text.strip()[:200])
+        return Judgment(
+            score=float(letter == row["answer"].strip()), parsed=letter != REFUSAL, answer=letter
+        )
+    return Judgment(
+        score=float(_equal(text, row["answer"])),
+        parsed=bool(text.strip()),
+        answer=text.strip()[:200],
+    )
 
 
 def _equal(answer: str, gold: str) -> bool:
-    r"""The same text, or values closer than 1e-6: of Python's arithmetic, else of LaTeX without `\sqrt` and `\pi`."""
+    r"""The same text, or values closer than 1e-6: of Python's arithmetic, else of LaTeX without
+    `\sqrt` and `\pi`.
+    """
     answer, gold = answer.lower().strip(), gold.lower().strip()
     if answer == gold:
         return True
@@ -141,7 +178,11 @@ def _robust(text: str, row: Mapping[str, Any]) -> Judgment:
         if letter is None:
             found = [name for name, option in options.items() if same_value(text, option)]
             letter = found[0] if len(found) == 1 else None
-        return UNREAD if letter is None else Judgment(score=float(letter == row["answer"].strip()), parsed=True, answer=letter)
+        return (
+            UNREAD
+            if letter is None
+            else Judgment(score=float(letter == row["answer"].strip()), parsed=True, answer=letter)
+        )
     gold = clean(row["answer"].replace("\x0crac", "\\frac"))
     right = same_value(text, gold) or text == row["answer"].strip()
     if not right and exact_number(gold) is not None and exact_number(text) is None:

@@ -1,4 +1,6 @@
-"""MathVista (testmini): 1,000 questions, 540 with options, 458 with a number and 2 with a list as the answer."""
+"""MathVista (testmini): 1,000 questions, 540 with options, 458 with a number and 2 with a list as
+the answer.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -25,7 +27,12 @@ HINTS = {
     "list": "Please answer the question requiring a Python list as an answer and provide the final list, e.g., [1, 2, 3], "
     "[1.2, 1.3, 1.4], at the end.",
 }
-FORMS = {"integer": "a whole number", "float": "a number", "list": "a Python list", "text": "a few words"}
+FORMS = {
+    "integer": "a whole number",
+    "float": "a number",
+    "list": "a Python list",
+    "text": "a few words",
+}
 _QUOTED = re.compile(r'The answer is "(.*)"\.')
 _BRACKETED_LETTER = re.compile(r"\(([a-zA-Z])\)")
 _LIST = re.compile(r"\[[^\[\]]*\]")
@@ -34,7 +41,9 @@ _META = ("task", "context", "category", "grade", "source")
 
 
 class MathVista(BenchmarkBase):
-    """Letters for options, numbers compared as their type says; a judge only extracts, equality is decided by rules."""
+    """Letters for options, numbers compared as their type says; a judge only extracts, equality is
+    decided by rules.
+    """
 
     name = "mathvista"
     task = "math"
@@ -52,11 +61,17 @@ class MathVista(BenchmarkBase):
     demo_task = "math"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Hub or TSV. The gold of a question with options is kept as its text in `answer` and as its letter in `answer_option`."""
+        """Hub or TSV. The gold of a question with options is kept as its text in `answer` and as
+        its letter in `answer_option`.
+        """
         row = row_of(self.name, record, "unit")
         meta = record.get("metadata")
         described = {**meta, **record} if isinstance(meta, Mapping) else record
-        row |= {column: text_of(cell) for column in _META if (cell := first(described, column)) is not None}
+        row |= {
+            column: text_of(cell)
+            for column in _META
+            if (cell := first(described, column)) is not None
+        }
         row["skills"] = list_of(described.get("skills")) or []
         row["choices"] = list(choices_of(record).values())
         row["question_type"] = text_of(needed(self.name, record, "question_type"))
@@ -64,12 +79,22 @@ class MathVista(BenchmarkBase):
         if (precision := first(record, "precision")) is not None:
             row["precision"] = int(precision)
         answer = needed(self.name, record, "answer")
-        row["answer"] = answer if isinstance(answer, str) else text_of(answer) if row["answer_type"] != "float" else str(answer)
+        row["answer"] = (
+            answer
+            if isinstance(answer, str)
+            else text_of(answer)
+            if row["answer_type"] != "float"
+            else str(answer)
+        )
         if row["question_type"] == "multi_choice":
             row["answer_option"] = text_of(record.get("answer_option")) or _letter(row)
             if not row["answer_option"]:
-                raise ValueError(f"mathvista, record {row['id']!r}: column answer: expected one of {row['choices']}, got {row['answer']!r}")
-        query = text_of(record.get("query")) or (row["question"] if row["question"].startswith("Hint:") else "")
+                raise ValueError(
+                    f"mathvista, record {row['id']!r}: column answer: expected one of {row['choices']}, got {row['answer']!r}"
+                )
+        query = text_of(record.get("query")) or (
+            row["question"] if row["question"].startswith("Hint:") else ""
+        )
         return row | ({"query": query} if query else {})
 
     def type_of(self, row: Mapping[str, Any]) -> str:
@@ -82,22 +107,42 @@ class MathVista(BenchmarkBase):
         """The official query: hint, question with its unit, options."""
         if row.get("query"):
             return str(row["query"])
-        kind = row["question_type"] if row["question_type"] == "multi_choice" else row["answer_type"]
+        kind = (
+            row["question_type"] if row["question_type"] == "multi_choice" else row["answer_type"]
+        )
         kind = f"float {min(row.get('precision') or 1, 2)}" if kind == "float" else kind
         hint = f"Hint: {HINTS[kind]}\n" if kind in HINTS else ""
         unit = f" (Unit: {row['unit']})" if row.get("unit") else ""
-        listed = "".join(f"\n({letter}) {text}" for letter, text in lettered(row["choices"]).items())
-        return f"{hint}Question: {row['question']}{unit}" + (f"\nChoices:{listed}" if listed else "")
+        listed = "".join(
+            f"\n({letter}) {text}" for letter, text in lettered(row["choices"]).items()
+        )
+        return f"{hint}Question: {row['question']}{unit}" + (
+            f"\nChoices:{listed}" if listed else ""
+        )
 
-    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
-        """The verdict by the rules of `protocol`; where they read nothing, of what the judge extracts."""
+    def judgment(
+        self,
+        completion: str,
+        row: Mapping[str, Any],
+        *,
+        protocol: str = "paper",
+        judge: Judge | None = None,
+    ) -> Judgment:
+        """The verdict by the rules of `protocol`; where they read nothing, of what the judge
+        extracts.
+        """
         self.check_protocol(protocol)
         if protocol == "official":
             return _official(completion, row, judge)
         text = clean(completion) if protocol == "robust" else completion
         read = _robust if protocol == "robust" else _paper
         verdict = read(text, row)
-        if (verdict.parsed and protocol == "robust") or verdict.score or verdict.answer or judge is None:
+        if (
+            (verdict.parsed and protocol == "robust")
+            or verdict.score
+            or verdict.answer
+            or judge is None
+        ):
             return verdict
         reply = ask(judge, _extraction(text, row))
         if reply is None:
@@ -107,13 +152,22 @@ class MathVista(BenchmarkBase):
 
     def subscores(self, row: Mapping[str, Any]) -> list[str]:
         """Task, question and answer type, and one for each skill."""
-        skills = [name for skill in row.get("skills", ()) for name in super(MathVista, self).subscores({"skills": skill})]
-        return [*super().subscores({key: value for key, value in row.items() if key != "skills"}), *skills]
+        skills = [
+            name
+            for skill in row.get("skills", ())
+            for name in super(MathVista, self).subscores({"skills": skill})
+        ]
+        return [
+            *super().subscores({key: value for key, value in row.items() if key != "skills"}),
+            *skills,
+        ]
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
         """The Hub's columns: free-form questions with whole numbers as answers."""
         if prompt.answer == "0":
-            return []  # without a judge, `paper` never pays a right 0, so a demo row with it would look like an error
+            # without a judge, `paper` never pays a right 0, so a demo row with it would look like
+            # an error
+            return []
         return [
             {
                 "pid": str(number + 1),
@@ -126,33 +180,56 @@ class MathVista(BenchmarkBase):
                 "answer": prompt.answer,
                 "question_type": "free_form",
                 "answer_type": "integer",
-                "metadata": {"split": "testmini", "category": "general-vqa", "task": "figure question answering", "skills": ["arithmetic"]},
+                "metadata": {
+                    "split": "testmini",
+                    "category": "general-vqa",
+                    "task": "figure question answering",
+                    "skills": ["arithmetic"],
+                },
                 "query": f"Hint: {HINTS['integer']}\nQuestion: {prompt.text}",
             }
         ]
 
 
 def _extraction(text: str, row: Mapping[str, Any]) -> str:
-    form = "an option letter" if row["question_type"] == "multi_choice" else FORMS.get(row["answer_type"], "a few words")
+    form = (
+        "an option letter"
+        if row["question_type"] == "multi_choice"
+        else FORMS.get(row["answer_type"], "a few words")
+    )
     question = text_of(row.get("question"))
     if row.get("choices"):
-        question += "".join(f"\n({letter}) {choice}" for letter, choice in lettered(list_of(row["choices"]) or []).items())
+        question += "".join(
+            f"\n({letter}) {choice}"
+            for letter, choice in lettered(list_of(row["choices"]) or []).items()
+        )
     return extraction_prompt(question, text, form)
 
 
 def _letter(row: Mapping[str, Any]) -> str:
     """The gold option's letter; of several with the gold text the first, empty where none has it."""
     given = row.get("answer_option")
-    return given or next((letter for letter, text in lettered(list_of(row["choices"]) or []).items() if text == row["answer"]), "")
+    return given or next(
+        (
+            letter
+            for letter, text in lettered(list_of(row["choices"]) or []).items()
+            if text == row["answer"]
+        ),
+        "",
+    )
 
 
 def _paper(text: str, row: Mapping[str, Any], *, final: bool = False) -> Judgment:
-    """As VLMEvalKit checks a text. Before the judge a right number 0 counts as nothing read; a list is never right."""
+    """As VLMEvalKit checks a text. Before the judge a right number 0 counts as nothing read; a list
+    is never right.
+    """
     if row["question_type"] == "multi_choice":
         letter = infer_option(text, lettered(list_of(row["choices"]) or []))
         if letter is None:
             return UNREAD
-        return Judgment(score=float(letter == _letter(row)), parsed=letter != REFUSAL, answer=letter)
+        return Judgment(
+            score=float(letter == _letter(row)), parsed=letter != REFUSAL, answer=letter
+        )
     read: type[int] | type[float] | None = {"integer": int, "float": float}.get(row["answer_type"])
     if read is None:
         return UNREAD
@@ -165,21 +242,35 @@ def _paper(text: str, row: Mapping[str, Any], *, final: bool = False) -> Judgmen
 
 
 def _official(completion: str, row: Mapping[str, Any], judge: Judge | None) -> Judgment:
-    extraction, by = (completion, "rule") if row.get("extraction_is_completion") else _official_extraction(completion, row, judge)
+    extraction, by = (
+        (completion, "rule")
+        if row.get("extraction_is_completion")
+        else _official_extraction(completion, row, judge)
+    )
     kind, value = row["answer_type"], extraction.strip()
     if row["question_type"] == "multi_choice":
-        value = _official_choice(extraction, [str(choice) for choice in list_of(row["choices"]) or []])
+        value = _official_choice(
+            extraction, [str(choice) for choice in list_of(row["choices"]) or []]
+        )
     elif kind in ("integer", "float"):
         try:
-            value = str(int(float(extraction))) if kind == "integer" else str(round(float(extraction), int(row.get("precision") or 0)))
+            value = (
+                str(int(float(extraction)))
+                if kind == "integer"
+                else str(round(float(extraction), int(row.get("precision") or 0)))
+            )
         except (ValueError, OverflowError):
             return UNREAD
     elif not extraction:
         return UNREAD
-    return Judgment(score=float(value == row["answer"]), parsed=bool(extraction.strip()), answer=value, by=by)
+    return Judgment(
+        score=float(value == row["answer"]), parsed=bool(extraction.strip()), answer=value, by=by
+    )
 
 
-def _official_extraction(completion: str, row: Mapping[str, Any], judge: Judge | None) -> tuple[str, str]:
+def _official_extraction(
+    completion: str, row: Mapping[str, Any], judge: Judge | None
+) -> tuple[str, str]:
     if row["question_type"] == "multi_choice" and completion in (list_of(row["choices"]) or []):
         return completion, "rule"
     read: type[int] | type[float] | None = {"integer": int, "float": float}.get(row["answer_type"])
@@ -196,7 +287,9 @@ def _official_extraction(completion: str, row: Mapping[str, Any], judge: Judge |
 
 
 def _official_choice(extraction: str, choices: list[str]) -> str:
-    """A letter's option, else the option with the smallest edit distance: an empty extraction becomes the shortest option."""
+    """A letter's option, else the option with the smallest edit distance: an empty extraction
+    becomes the shortest option.
+    """
     extraction = extraction.strip()[:_LONGEST]
     bracketed = _BRACKETED_LETTER.search(extraction)
     extraction = bracketed[1].upper() if bracketed else extraction
@@ -207,22 +300,42 @@ def _official_choice(extraction: str, choices: list[str]) -> str:
 
 
 def _robust(text: str, row: Mapping[str, Any]) -> Judgment:
-    """Options by letter or text; numbers wherever they stand, rounded to the asked decimals; lists item by item."""
+    """Options by letter or text; numbers wherever they stand, rounded to the asked decimals; lists
+    item by item.
+    """
     if row["question_type"] == "multi_choice":
         letter = read_option(text, lettered(list_of(row["choices"]) or []))
-        return UNREAD if letter is None else Judgment(score=float(letter == _letter(row)), parsed=True, answer=letter)
+        return (
+            UNREAD
+            if letter is None
+            else Judgment(score=float(letter == _letter(row)), parsed=True, answer=letter)
+        )
     kind = row["answer_type"]
     if kind == "list":
         return _robust_list(text, row)
     if kind not in ("integer", "float"):
-        return Judgment(score=float(same_words(text, row["answer"])), parsed=True, answer=text[:200]) if text else UNREAD
+        return (
+            Judgment(score=float(same_words(text, row["answer"])), parsed=True, answer=text[:200])
+            if text
+            else UNREAD
+        )
     gold, got = exact_number(row["answer"]), exact_number(text)
     got = final_number(text) if got is None else got
     if got is None or gold is None:
         return UNREAD
     decimals = row.get("precision")
-    decimals = 0 if kind == "integer" else len(row["answer"].partition(".")[2]) if decimals is None else int(decimals)
-    right = got == gold if kind == "integer" else abs(round(got, decimals) - round(gold, decimals)) < 10.0 ** -(decimals + 3)
+    decimals = (
+        0
+        if kind == "integer"
+        else len(row["answer"].partition(".")[2])
+        if decimals is None
+        else int(decimals)
+    )
+    right = (
+        got == gold
+        if kind == "integer"
+        else abs(round(got, decimals) - round(gold, decimals)) < 10.0 ** -(decimals + 3)
+    )
     return Judgment(score=float(right), parsed=True, answer=f"{got:g}")
 
 

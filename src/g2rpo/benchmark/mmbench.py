@@ -1,4 +1,6 @@
-"""MMBench (English, dev): every question asked once per option, with the options shifted; it counts only if every time is right."""
+"""MMBench (English, dev): every question asked once per option, with the options shifted; it counts
+only if every time is right.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,30 +39,49 @@ class MMBench(MultipleChoice):
     demo_task = "general_vqa"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """A pass of a question. `index` must be a whole number, because it says which passes belong together."""
+        """A pass of a question. `index` must be a whole number, because it says which passes belong
+        together.
+        """
         row = super().row(record)
         if not row["id"].isdigit():
-            raise ValueError(f"mmbench, record {row['id']!r}: column index: expected a whole number, which groups the passes of a question")
+            raise ValueError(
+                f"mmbench, record {row['id']!r}: column index: expected a whole number, which groups the passes of a question"
+            )
         return row
 
     def group(self, row: Mapping[str, Any]) -> str:
         """The index of the question's first pass."""
         return str(int(row["id"]) % PASS)
 
-    def score_group(self, completions: Sequence[str], rows: Sequence[Mapping[str, Any]], *, protocol: str = "paper") -> float:
+    def score_group(
+        self,
+        completions: Sequence[str],
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        protocol: str = "paper",
+    ) -> float:
         """1 where every pass is right."""
         return float(super().score_group(completions, rows, protocol=protocol) == 1)
 
     def subscores(self, row: Mapping[str, Any]) -> Sequence[str]:
-        """The six abilities under VLMEvalKit's short names (`l2_category/fp_s`), the twenty under their own."""
+        """The six abilities under VLMEvalKit's short names (`l2_category/fp_s`), the twenty under
+        their own.
+        """
         ability = str(row.get("l2_category") or "").lower().replace("_", " ")
         known = {long.replace("_", " "): short for long, short in SHORT.items()}
-        return super().subscores({**row, "l2_category": known.get(ability, ability)} if ability else row)
+        return super().subscores(
+            {**row, "l2_category": known.get(ability, ability)} if ability else row
+        )
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
-        """The TSV's columns: one row for each of four passes, in which the options move on by one place."""
+        """The TSV's columns: one row for each of four passes, in which the options move on by one
+        place.
+        """
         options = shuffled_options(prompt, wrong)
-        passes = [options[-shift:] + options[:-shift] if shift else options for shift in range(len(options))]
+        passes = [
+            options[-shift:] + options[:-shift] if shift else options
+            for shift in range(len(options))
+        ]
         return [
             {
                 "index": number + 1 + shift * PASS,

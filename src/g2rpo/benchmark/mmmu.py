@@ -6,7 +6,13 @@ from typing import Any
 from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import choices_of, images_of, list_of, needed, row_of, text_of
 from g2rpo.benchmark.demo import letter_of, question_alone, shuffled_options
-from g2rpo.benchmark.multiple_choice import UNREAD, ask_options, gold_letter, judge_option, options_of
+from g2rpo.benchmark.multiple_choice import (
+    UNREAD,
+    ask_options,
+    gold_letter,
+    judge_option,
+    options_of,
+)
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.mmmu import official_option, open_candidates, open_match
@@ -19,7 +25,9 @@ _TURNS = ("answer is", "answer:", " is ", "=")
 
 
 class MMMU(BenchmarkBase):
-    """`paper` turns an open question into one with two options the model never saw, as VLMEvalKit does; the others read open answers."""
+    """`paper` turns an open question into one with two options the model never saw, as VLMEvalKit
+    does; the others read open answers.
+    """
 
     name = "mmmu"
     task = "general_vqa"
@@ -37,9 +45,13 @@ class MMMU(BenchmarkBase):
     demo_task = "general_vqa"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Options from a list as text or from columns A to I; none for an open question, whose answer may be a list of alternatives."""
+        """Options from a list as text or from columns A to I; none for an open question, whose
+        answer may be a list of alternatives.
+        """
         row = row_of(self.name, record, "hint", "split", "category")
-        row["images"] = row["images"] or [image for column in IMAGES for image in images_of(record, column)]
+        row["images"] = row["images"] or [
+            image for column in IMAGES for image in images_of(record, column)
+        ]
         row["choices"] = choices_of(record)
         answer = needed(self.name, record, "answer")
         if row["choices"]:
@@ -59,24 +71,49 @@ class MMMU(BenchmarkBase):
         """VLMEvalKit's prompt, or under `official` MMMU's own."""
         options = {} if _is_open(row) else options_of(row)
         if protocol != "official":
-            return ask_options(row["question"], options, hint=row.get("hint")) if options else f"Question: {row['question']}\n"
+            return (
+                ask_options(row["question"], options, hint=row.get("hint"))
+                if options
+                else f"Question: {row['question']}\n"
+            )
         if not options:
             return f"{row['question']}\n\nAnswer the question using a single word or phrase."
         listed = "\n".join(f"({letter}) {text}" for letter, text in options.items())
         return f"{row['question']}\n\n{listed}\n\nAnswer with the option's letter from the given choices directly."
 
-    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
+    def judgment(
+        self,
+        completion: str,
+        row: Mapping[str, Any],
+        *,
+        protocol: str = "paper",
+        judge: Judge | None = None,
+    ) -> Judgment:
         """Options by letter; open answers by `protocol`."""
         self.check_protocol(protocol)
         if protocol == "paper":
-            gold, options = _hidden_options(row["answer"]) if _is_open(row) else (row["answer"], options_of(row))
+            gold, options = (
+                _hidden_options(row["answer"])
+                if _is_open(row)
+                else (row["answer"], options_of(row))
+            )
             return judge_option(completion, row, options, gold, robust=False, judge=judge)
         if _is_open(row):
-            return _official_open(completion, row) if protocol == "official" else _robust_open(clean(completion), row)
+            return (
+                _official_open(completion, row)
+                if protocol == "official"
+                else _robust_open(clean(completion), row)
+            )
         if protocol == "robust":
-            return judge_option(completion, row, options_of(row), row["answer"], robust=True, judge=judge)
+            return judge_option(
+                completion, row, options_of(row), row["answer"], robust=True, judge=judge
+            )
         letter = official_option(completion, options_of(row))
-        return UNREAD if letter is None else Judgment(score=float(letter == row["answer"]), parsed=True, answer=letter)
+        return (
+            UNREAD
+            if letter is None
+            else Judgment(score=float(letter == row["answer"]), parsed=True, answer=letter)
+        )
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
         """The Hub's columns; every sixth question is open."""
@@ -107,7 +144,9 @@ def _golds(row: Mapping[str, Any]) -> list[str]:
 
 
 def _hidden_options(answer: Any) -> tuple[str, dict[str, str]]:
-    """The gold letter and the options that VLMEvalKit gives an open question: a list answer is taken as its text."""
+    """The gold letter and the options that VLMEvalKit gives an open question: a list answer is
+    taken as its text.
+    """
     text = str(answer)
     return (text if len(text) == 1 and text in _LETTERS else "A"), {"A": text, "B": "Other Answers"}
 
@@ -119,11 +158,15 @@ def _official_open(completion: str, row: Mapping[str, Any]) -> Judgment:
 
 
 def _robust_open(text: str, row: Mapping[str, Any]) -> Judgment:
-    """The answer itself, or what follows the last `answer is`, `is` or `=`; of a sentence its number where the gold is one."""
+    """The answer itself, or what follows the last `answer is`, `is` or `=`; of a sentence its
+    number where the gold is one.
+    """
     if not text:
         return UNREAD
     tail = text[-2000:].rstrip(". \n")
-    cut = max(tail.lower().rfind(turn) + len(turn) if turn in tail.lower() else 0 for turn in _TURNS)
+    cut = max(
+        tail.lower().rfind(turn) + len(turn) if turn in tail.lower() else 0 for turn in _TURNS
+    )
     short = tail[cut:].strip()
     right = any(_same(text, gold) or _same(short, gold) for gold in _golds(row))
     return Judgment(score=float(right), parsed=True, answer=short[:200])

@@ -17,7 +17,9 @@ _LABEL = re.compile(r"(?:^|,\s*|\n)([A-H]):\s*")
 
 
 class MMStar(MultipleChoice):
-    """On the Hub the options are part of the question; they are taken out of it where their labels stand in order."""
+    """On the Hub the options are part of the question; they are taken out of it where their labels
+    stand in order.
+    """
 
     name = "mmstar"
     protocols = ("paper", "official", "robust")
@@ -34,17 +36,30 @@ class MMStar(MultipleChoice):
     demo_task = "general_vqa"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """A row of the TSV, with columns A to D, or of the Hub, with the options inside the question."""
+        """A row of the TSV, with columns A to D, or of the Hub, with the options inside the
+        question.
+        """
         if choices_of(record):
             return super().row(record)
         question, choices = split_question(text_of(needed(self.name, record, "question")))
         return super().row({**record, "question": question, "choices": choices})
 
-    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
-        """`official` looks at the beginning only: a letter, in either case, even as the first of a word (`Both` is B)."""
+    def judgment(
+        self,
+        completion: str,
+        row: Mapping[str, Any],
+        *,
+        protocol: str = "paper",
+        judge: Judge | None = None,
+    ) -> Judgment:
+        """`official` looks at the beginning only: a letter, in either case, even as the first of a
+        word (`Both` is B).
+        """
         if protocol != "official":
             return super().judgment(completion, row, protocol=protocol, judge=judge)
-        text, gold = (part.lower().strip().replace("\n", " ") for part in (completion[:1000], row["answer"]))
+        text, gold = (
+            part.lower().strip().replace("\n", " ") for part in (completion[:1000], row["answer"])
+        )
         right = bool(gold) and any(text.startswith(opening + gold) for opening in _OPENINGS)
         return Judgment(score=float(right), parsed=bool(text), answer=text[:1].upper())
 
@@ -65,7 +80,8 @@ class MMStar(MultipleChoice):
 
 
 def split_question(text: str) -> tuple[str, dict[str, str]]:
-    r"""`What?` and its options, from `What?` + newline + `Options: A: .., B: .., C: .., D: ..`. Commas inside an option are kept.
+    r"""`What?` and its options, from `What?` + newline + `Options: A: .., B: .., C: .., D: ..`.
+    Commas inside an option are kept.
 
     >>> split_question("What?\nOptions: A: red, green, B: blue")
     ('What?', {'A': 'red, green', 'B': 'blue'})
@@ -78,5 +94,8 @@ def split_question(text: str) -> tuple[str, dict[str, str]]:
         if label[1] == chr(ord("A") + len(labels)):
             labels.append(label)
     ends = [label.start() for label in labels[1:]] + [len(match[1])]
-    options = {label[1]: match[1][label.end() : end].strip() for label, end in zip(labels, ends, strict=True)}
+    options = {
+        label[1]: match[1][label.end() : end].strip()
+        for label, end in zip(labels, ends, strict=True)
+    }
     return text[: match.start()].strip(), options

@@ -1,4 +1,6 @@
-"""Multiple-choice questions as VLMEvalKit asks and matches them, and the same read without its blind spots."""
+"""Multiple-choice questions as VLMEvalKit asks and matches them, and the same read without its
+blind spots.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -15,7 +17,9 @@ UNREAD = Judgment(score=0.0, parsed=False)
 
 
 class MultipleChoice(BenchmarkBase):
-    """`paper` matches a completion as it is by VLMEvalKit's rules, `robust` cleans it and reads it by ours."""
+    """`paper` matches a completion as it is by VLMEvalKit's rules, `robust` cleans it and reads it
+    by ours.
+    """
 
     task = "general_vqa"
     protocols: ClassVar[Sequence[str]] = ("paper", "robust")
@@ -24,12 +28,18 @@ class MultipleChoice(BenchmarkBase):
     """Columns that a row keeps where the record has them."""
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Options from columns A, B, ... or from a list; the answer a letter, the 0-based number of an option, or its text."""
+        """Options from columns A, B, ... or from a list; the answer a letter, the 0-based number of
+        an option, or its text.
+        """
         row = row_of(self.name, record, "hint", *self.extra)
         row["choices"] = choices_of(record)
         if not row["choices"]:
-            raise ValueError(f"{self.name}, record {row['id']!r}: column A, options or choices is missing; expected the options")
-        row["answer"] = gold_letter(self.name, row["id"], needed(self.name, record, "answer"), row["choices"])
+            raise ValueError(
+                f"{self.name}, record {row['id']!r}: column A, options or choices is missing; expected the options"
+            )
+        row["answer"] = gold_letter(
+            self.name, row["id"], needed(self.name, record, "answer"), row["choices"]
+        )
         for column in ("l2-category", "L2-category"):
             if text_of(record.get(column)):
                 row["l2_category"] = text_of(record[column])
@@ -39,14 +49,36 @@ class MultipleChoice(BenchmarkBase):
         """VLMEvalKit's prompt: hint, question, options, and what to do."""
         return ask_options(row["question"], options_of(row), hint=row.get("hint"))
 
-    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
-        """Right where the letter read is the row's. A judge is asked which option was meant only where the rules read nothing."""
+    def judgment(
+        self,
+        completion: str,
+        row: Mapping[str, Any],
+        *,
+        protocol: str = "paper",
+        judge: Judge | None = None,
+    ) -> Judgment:
+        """Right where the letter read is the row's. A judge is asked which option was meant only
+        where the rules read nothing.
+        """
         self.check_protocol(protocol)
-        return judge_option(completion, row, options_of(row), row["answer"], robust=protocol == "robust", judge=judge)
+        return judge_option(
+            completion,
+            row,
+            options_of(row),
+            row["answer"],
+            robust=protocol == "robust",
+            judge=judge,
+        )
 
 
 def judge_option(
-    completion: str, row: Mapping[str, Any], options: Mapping[str, str], gold: str, *, robust: bool, judge: Judge | None = None
+    completion: str,
+    row: Mapping[str, Any],
+    options: Mapping[str, str],
+    gold: str,
+    *,
+    robust: bool,
+    judge: Judge | None = None,
 ) -> Judgment:
     """The verdict on a choice among lettered options."""
     text = clean(completion) if robust else completion
@@ -57,7 +89,9 @@ def judge_option(
         letter, by = (None if reply is None else infer_option(reply, options)), "judge"
     if letter is None:
         return UNREAD
-    return Judgment(score=float(letter == gold.strip()), parsed=letter != REFUSAL, answer=letter, by=by)
+    return Judgment(
+        score=float(letter == gold.strip()), parsed=letter != REFUSAL, answer=letter, by=by
+    )
 
 
 def options_of(row: Mapping[str, Any]) -> dict[str, str]:
@@ -72,11 +106,15 @@ def ask_options(question: str, options: Mapping[str, str], *, hint: Any = None) 
     """A question with its options as VLMEvalKit writes them."""
     head = f"Hint: {hint}\n" if text_of(hint) else ""
     listed = "".join(f"{letter}. {text}\n" for letter, text in options.items())
-    return "".join([head, f"Question: {question}\n", *(["Options:\n", listed, _REQUEST] if listed else [])])
+    return "".join(
+        [head, f"Question: {question}\n", *(["Options:\n", listed, _REQUEST] if listed else [])]
+    )
 
 
 def gold_letter(benchmark: str, identity: str, answer: Any, choices: Mapping[str, str]) -> str:
-    """The gold option's letter, from itself, from its 0-based number (also as text, as AI2D has it on the Hub), or from its text."""
+    """The gold option's letter, from itself, from its 0-based number (also as text, as AI2D has it
+    on the Hub), or from its text.
+    """
     text = text_of(answer).strip()
     if text in choices:
         return text
@@ -89,4 +127,6 @@ def gold_letter(benchmark: str, identity: str, answer: Any, choices: Mapping[str
     bare = text.strip("().").upper()
     if bare in choices:
         return bare
-    raise ValueError(f"{benchmark}, record {identity!r}: column answer: expected one of {', '.join(letters)}, got {text!r}")
+    raise ValueError(
+        f"{benchmark}, record {identity!r}: column answer: expected one of {', '.join(letters)}, got {text!r}"
+    )

@@ -21,7 +21,9 @@ GROUPS = {
 
 
 class OCRBench(BenchmarkBase):
-    """A gold answer must occur in the completion: `paper` as a substring, `robust` as whole words of the cleaned answer."""
+    """A gold answer must occur in the completion: `paper` as a substring, `robust` as whole words
+    of the cleaned answer.
+    """
 
     name = "ocrbench"
     task = "document"
@@ -43,7 +45,9 @@ class OCRBench(BenchmarkBase):
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Answers from a list, a list as text, or a single text."""
         row = row_of(self.name, record)
-        if record.get("dataset_name") and "index" not in record:  # ids of the published JSON count inside each of its data sets
+        if (
+            record.get("dataset_name") and "index" not in record
+        ):  # ids of the published JSON count inside each of its data sets
             row["id"] = f"{text_of(record['dataset_name'])}/{row['id']}"
         answer = needed(self.name, record, "answer", "answers")
         golds = list_of(answer)
@@ -55,8 +59,17 @@ class OCRBench(BenchmarkBase):
         """The question as it is."""
         return str(row["question"])
 
-    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
-        """1 where one of the gold answers is there. In formulas spaces do not count and case does, elsewhere the other way round."""
+    def judgment(
+        self,
+        completion: str,
+        row: Mapping[str, Any],
+        *,
+        protocol: str = "paper",
+        judge: Judge | None = None,
+    ) -> Judgment:
+        """1 where one of the gold answers is there. In formulas spaces do not count and case does,
+        elsewhere the other way round.
+        """
         self.check_protocol(protocol)
         text = clean(completion) if protocol == "robust" else completion
         if not text.strip():
@@ -65,13 +78,18 @@ class OCRBench(BenchmarkBase):
         golds = [row["answer"]] if golds is None else golds
         formula = row.get("category") == FORMULAS
         occurs = _occurs_as_words if protocol == "robust" and not formula else _occurs
-        read = _robust_formula if protocol == "robust" and formula else _formula if formula else _line
+        read = (
+            _robust_formula if protocol == "robust" and formula else _formula if formula else _line
+        )
         right = any(occurs(read(str(gold)), read(text)) for gold in golds)
         return Judgment(score=float(right), parsed=True, answer=text[:200])
 
     def subscores(self, row: Mapping[str, Any]) -> list[str]:
         """The category, and the published group it belongs to."""
-        return [*super().subscores(row), f"group/{GROUPS.get(row.get('category', ''), 'text_recognition')}"]
+        return [
+            *super().subscores(row),
+            f"group/{GROUPS.get(row.get('category', ''), 'text_recognition')}",
+        ]
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
         """The Hub's columns."""
@@ -92,7 +110,13 @@ def _formula(text: str) -> str:
 
 
 def _robust_formula(text: str) -> str:
-    for long, short in (("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\left", ""), ("\\right", ""), ("$", "")):
+    for long, short in (
+        ("\\dfrac", "\\frac"),
+        ("\\tfrac", "\\frac"),
+        ("\\left", ""),
+        ("\\right", ""),
+        ("$", ""),
+    ):
         text = text.replace(long, short)
     return "".join(text.split())
 
@@ -106,13 +130,17 @@ def _occurs(gold: str, text: str) -> bool:
 
 
 def _occurs_as_words(gold: str, text: str) -> bool:
-    """Between characters that are no letters or digits; runs of spaces are one, full-width characters and quotes plain."""
+    """Between characters that are no letters or digits; runs of spaces are one, full-width
+    characters and quotes plain.
+    """
     gold, text = (" ".join(plain(part).lower().split()) for part in (gold, text))
     start = text.find(gold) if gold else -1
     while start >= 0:
         end = start + len(gold)
         before, after = text[start - 1 : start] if start else "", text[end : end + 1]
-        if not (before.isalnum() and gold[0].isalnum()) and not (after.isalnum() and gold[-1].isalnum()):
+        if not (before.isalnum() and gold[0].isalnum()) and not (
+            after.isalnum() and gold[-1].isalnum()
+        ):
             return True
         start = text.find(gold, start + 1)
     return False

@@ -1,4 +1,5 @@
-"""RefCOCO (arXiv 1608.00272): the box of what a sentence describes; right is an overlap (IoU) of at least one half.
+"""RefCOCO (arXiv 1608.00272): the box of what a sentence describes; right is an overlap (IoU) of at
+least one half.
 
 paper       OneThinker: the answer is JSON with `boxes`, per mille, taken as it stands
 vlmevalkit  the first four numbers; unit guessed from their size, clipped to the image, corners put in order
@@ -15,7 +16,17 @@ from g2rpo.benchmark.demo import named_object
 from g2rpo.benchmark.picture import needed_image, size_px
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
-from g2rpo.scoring.box_text import GRID, Box, first_box, guessed_pixels, hits, in_order, loose_box, scaled, strict_box
+from g2rpo.scoring.box_text import (
+    GRID,
+    Box,
+    first_box,
+    guessed_pixels,
+    hits,
+    in_order,
+    loose_box,
+    scaled,
+    strict_box,
+)
 from g2rpo.scoring.boxes import finite_numbers
 from g2rpo.scoring.extract import json_object
 from g2rpo.scoring.points import NORMALISED_UP_TO, whole_value
@@ -32,7 +43,8 @@ _SENTENCE = re.compile(r"sentence describes:\s*+(?:<ref>)?(.*?)(?:</ref>)?\.?$",
 class RefCoco(BenchmarkBase):
     """One row for each sentence of val, testA and testB.
 
-    `coordinates` is the unit of the model's boxes under `robust`: thousandths of the image, pixels, or shares of the image.
+    `coordinates` is the unit of the model's boxes under `robust`: thousandths of the image, pixels,
+    or shares of the image.
     """
 
     name = "refcoco"
@@ -40,7 +52,8 @@ class RefCoco(BenchmarkBase):
     protocols = ("paper", "vlmevalkit", "robust")
     answer_type = "spatial grounding"
     parts = ("split",)
-    # the paper does not say whether its three RefCOCO numbers are of the val split or means over splits
+    # the paper does not say whether its three RefCOCO numbers are of the val split or means over
+    # splits
     published = Published(
         row=16,
         title="RefCOCO",
@@ -52,14 +65,23 @@ class RefCoco(BenchmarkBase):
     )
     demo_task = "grounding"
 
-    def __init__(self, *, coordinates: str = "permille", sources: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        coordinates: str = "permille",
+        sources: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         super().__init__(sources=sources)
         if coordinates not in COORDINATES:
-            raise ValueError(f"benchmark.coordinates: expected one of {', '.join(COORDINATES)}, got {coordinates!r}")
+            raise ValueError(
+                f"benchmark.coordinates: expected one of {', '.join(COORDINATES)}, got {coordinates!r}"
+            )
         self.coordinates = coordinates
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """From OneThinker's JSON, from VLMEvalKit's TSV, or from the Hub's tables with one row for each object."""
+        """From OneThinker's JSON, from VLMEvalKit's TSV, or from the Hub's tables with one row for
+        each object.
+        """
         image = needed_image(self.name, record, "image", "images", "path", "image_path")
         width, height = size_px(image)
         read = _problem if "problem" in record else _table_row
@@ -85,7 +107,14 @@ class RefCoco(BenchmarkBase):
             return ASKED.format(f"<ref>{row['question']}</ref>").removesuffix(".")
         return f"{ASKED.format(row['question'])}\n{FORMAT}"
 
-    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
+    def judgment(
+        self,
+        completion: str,
+        row: Mapping[str, Any],
+        *,
+        protocol: str = "paper",
+        judge: Judge | None = None,
+    ) -> Judgment:
         """The verdict on one completion."""
         self.check_protocol(protocol)
         width, height, gold = _gold(row)
@@ -100,7 +129,11 @@ class RefCoco(BenchmarkBase):
             box = first_box(clean(completion))
             compared = None if box is None else in_order(self._permille(box, width, height))
         hit = compared is not None and hits(compared, gold)
-        return Judgment(score=float(hit), parsed=box is not None, answer="" if box is None else str([round(value, 4) for value in box]))
+        return Judgment(
+            score=float(hit),
+            parsed=box is not None,
+            answer="" if box is None else str([round(value, 4) for value in box]),
+        )
 
     def _permille(self, box: Box, width: float, height: float) -> Box:
         if self.coordinates == "pixel":
@@ -124,10 +157,14 @@ class RefCoco(BenchmarkBase):
 
 
 def _gold(row: Mapping[str, Any]) -> tuple[float, float, Box]:
-    """Width, height and the gold box per mille. Where the box is per mille already, the size need not be known."""
+    """Width, height and the gold box per mille. Where the box is per mille already, the size need
+    not be known.
+    """
     box_format = row.get("box_format", "0-1000")
     if box_format not in BOX_FORMATS:
-        raise ValueError(f"box_format: expected one of {', '.join(BOX_FORMATS)}, got {box_format!r}")
+        raise ValueError(
+            f"box_format: expected one of {', '.join(BOX_FORMATS)}, got {box_format!r}"
+        )
     x0, y0, x1, y1 = (float(value) for value in row["answer"])
     if box_format == "0-1000":
         return float(row.get("width") or GRID), float(row.get("height") or GRID), (x0, y0, x1, y1)
@@ -143,12 +180,20 @@ def _problem(name: str, record: Mapping[str, Any], width: int, height: int) -> t
     return box, "0-1000", _sentence(question)
 
 
-def _table_row(name: str, record: Mapping[str, Any], width: int, height: int) -> tuple[Any, str, str]:
+def _table_row(
+    name: str, record: Mapping[str, Any], width: int, height: int
+) -> tuple[Any, str, str]:
     """Box, its format and the sentence of a row of a table."""
-    if record.get("bbox") is not None:  # one object with all of its sentences, its box as x, y, width, height
+    if (
+        record.get("bbox") is not None
+    ):  # one object with all of its sentences, its box as x, y, width, height
         x, y, w, h = finite_numbers(list(record["bbox"]), 4) or (0.0, 0.0, 0.0, 0.0)
         sentences = needed(name, record, "answer")
-        return [x, y, x + w, y + h], "pixels", sentences if isinstance(sentences, str) else " / ".join(sentences)
+        return (
+            [x, y, x + w, y + h],
+            "pixels",
+            sentences if isinstance(sentences, str) else " / ".join(sentences),
+        )
     if record.get("bbox_x1") not in (None, ""):
         value: Any = [record.get(f"bbox_{corner}") for corner in ("x1", "y1", "x2", "y2")]
     else:

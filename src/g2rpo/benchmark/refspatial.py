@@ -1,7 +1,9 @@
-"""RefSpatial-Bench (arXiv 2506.04308): point at the place a sentence describes; right is what lies in a mask.
+"""RefSpatial-Bench (arXiv 2506.04308): point at the place a sentence describes; right is what lies
+in a mask.
 
 paper     VLMEvalKit, where two classes claim the id: `RefSpatialBench` scores the share of points inside, `RefSpatialDataset`
-          whether any is. A row's `source` may name one of them; a row that does not gets the higher of the two
+          whether any is. A row's `source` may name one of them; a row that does not gets the higher
+          of the two
 official  RoboRefer: the share of points inside, and a box stands for all of its pixels
 robust    whether the first point is inside; one outside the image is not
 """
@@ -29,7 +31,9 @@ WITHOUT_UNSEEN = ("location", "placement")
 
 
 class RefSpatial(BenchmarkBase):
-    """277 questions: 100 of location, 100 of placement, and 77 unseen ones for models that were trained on RefSpatial."""
+    """277 questions: 100 of location, 100 of placement, and 77 unseen ones for models that were
+    trained on RefSpatial.
+    """
 
     name = "refspatial"
     task = "spatial"
@@ -48,10 +52,15 @@ class RefSpatial(BenchmarkBase):
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """From the Hub, RoboRefer's JSON or a TSV."""
-        image, mask = (needed_image(self.name, record, *names) for names in (("image", "rgb_path", "image_path"), ("mask", "mask_path")))
+        image, mask = (
+            needed_image(self.name, record, *names)
+            for names in (("image", "rgb_path", "image_path"), ("mask", "mask_path"))
+        )
         width, height = size_px(image)
         if size_px(mask) != (width, height):
-            raise ValueError(f"mask: expected {width} x {height} pixels as the image has, got {size_px(mask)}")
+            raise ValueError(
+                f"mask: expected {width} x {height} pixels as the image has, got {size_px(mask)}"
+            )
         category = str(needed(self.name, record, "category", "split")).lower()
         return {
             "id": f"{category}/{identity(record)}",
@@ -67,14 +76,26 @@ class RefSpatial(BenchmarkBase):
         }
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
-        """The sentence and how to answer: the data set's own words for `official`, VLMEvalKit's elsewhere."""
+        """The sentence and how to answer: the data set's own words for `official`, VLMEvalKit's
+        elsewhere.
+        """
         return f"{row['question']} {row['suffix'] if protocol == 'official' and row['suffix'] else POINT_INSTRUCTION}"
 
     def subscores(self, row: Mapping[str, Any]) -> Sequence[str]:
         """The category, and `set/without_unseen` for the two that are usually reported together."""
-        return [*super().subscores(row), *(["set/without_unseen"] if row.get("category") in WITHOUT_UNSEEN else [])]
+        return [
+            *super().subscores(row),
+            *(["set/without_unseen"] if row.get("category") in WITHOUT_UNSEEN else []),
+        ]
 
-    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
+    def judgment(
+        self,
+        completion: str,
+        row: Mapping[str, Any],
+        *,
+        protocol: str = "paper",
+        judge: Judge | None = None,
+    ) -> Judgment:
         """The verdict on one completion."""
         self.check_protocol(protocol)
         mask, text = _mask(row), clean(completion) if protocol == "robust" else spoken(completion)
@@ -82,7 +103,9 @@ class RefSpatial(BenchmarkBase):
             return _by_vlmevalkit(text, mask, str(row.get("source") or ""))
         if protocol == "official":
             areas = pixel_areas(text, mask.width, mask.height)
-            return Judgment(score=mask.share_of(areas or []), parsed=bool(areas), answer=_written(areas or []))
+            return Judgment(
+                score=mask.share_of(areas or []), parsed=bool(areas), answer=_written(areas or [])
+            )
         point = first_point(text)
         return _judged([point] if point else [], float(point is not None and mask.has_share(point)))
 
@@ -90,7 +113,10 @@ class RefSpatial(BenchmarkBase):
         """The Hub's columns; the mask is white in the box."""
         name, image = named_object(prompt), prompt.images[0]
         mask = Image.new("L", image.size)
-        x0, y0, x1, y1 = (round(share * side) for share, side in zip(box_shares(prompt), image.size * 2, strict=True))
+        x0, y0, x1, y1 = (
+            round(share * side)
+            for share, side in zip(box_shares(prompt), image.size * 2, strict=True)
+        )
         ImageDraw.Draw(mask).rectangle((x0, y0, x1 - 1, y1 - 1), fill=255)
         return [
             {
@@ -108,14 +134,22 @@ class RefSpatial(BenchmarkBase):
 
 def _by_vlmevalkit(text: str, mask: Mask, source: str) -> Judgment:
     by_share, by_any = literal_points(text, mask.width, mask.height), tagged_points(text)
-    inside = [mask.has(round(x), round(y)) for x, y in (mask.clipped(x * mask.width, y * mask.height) for x, y in by_share)]
+    inside = [
+        mask.has(round(x), round(y))
+        for x, y in (mask.clipped(x * mask.width, y * mask.height) for x, y in by_share)
+    ]
     share = sum(inside) / len(inside) if inside else 0.0
-    any_inside = any(mask.has(int(x), int(y)) for x, y in (mask.clipped(x * mask.width, y * mask.height) for x, y in by_any))
+    any_inside = any(
+        mask.has(int(x), int(y))
+        for x, y in (mask.clipped(x * mask.width, y * mask.height) for x, y in by_any)
+    )
     if "RefSpatialBench" in source:
         return _judged(by_share, share)
     if "RefSpatialDataset" in source:
         return _judged(by_any, float(any_inside))
-    return _judged(by_any if any_inside or not by_share else by_share, max(share, float(any_inside)))
+    return _judged(
+        by_any if any_inside or not by_share else by_share, max(share, float(any_inside))
+    )
 
 
 def _judged(points: Sequence[Point], score: float) -> Judgment:
@@ -129,10 +163,14 @@ def _written(points: Sequence[Sequence[float]]) -> str:
 def _mask(row: Mapping[str, Any]) -> Mask:
     """The mask of a row: `mask_rect`, or white in the first channel of an image."""
     if row.get("mask_rect") is not None:
-        return Mask.rectangle(int(row["width"]), int(row["height"]), [int(value) for value in row["mask_rect"]])
+        return Mask.rectangle(
+            int(row["width"]), int(row["height"]), [int(value) for value in row["mask_rect"]]
+        )
     mask = needed("refspatial", row, "mask")
     # a mask holds numbers and is no picture: its values are read as they are stored
     with mask.copy() if isinstance(mask, Image.Image) else Image.open(mask) as image:
-        seen = np.asarray(image.convert("RGB") if image.mode in ("P", "CMYK", "YCbCr", "HSV", "LAB") else image)
+        seen = np.asarray(
+            image.convert("RGB") if image.mode in ("P", "CMYK", "YCbCr", "HSV", "LAB") else image
+        )
     inside = (seen[..., 0] if seen.ndim == 3 else seen) > 0
     return Mask(inside.shape[1], inside.shape[0], inside.astype(np.uint8).tobytes())

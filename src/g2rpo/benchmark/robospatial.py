@@ -1,4 +1,5 @@
-"""RoboSpatial-Home (arXiv 2411.16537): yes or no about relations in a room, and points in free space given as a polygon.
+"""RoboSpatial-Home (arXiv 2411.16537): yes or no about relations in a room, and points in free
+space given as a polygon.
 
 paper     VLMEvalKit: yes or no at the beginning; the first point by its even-odd rule, under which upright boxes contain nothing
 official  RoboSpatial-Eval: yes or no at the beginning; the first point as written, in shares of the image
@@ -25,11 +26,15 @@ from g2rpo.scoring.yes_no import leading_yes_no, stated_yes_no
 FORMAT_HINT = "Your answer should"
 """Where the data set's own words on the format of points begin."""
 SLANT = 0.02
-"""By how much of the image's width the sides of a demo polygon lean: VLMEvalKit's rule finds nothing inside upright boxes."""
+"""By how much of the image's width the sides of a demo polygon lean: VLMEvalKit's rule finds
+nothing inside upright boxes.
+"""
 
 
 class RoboSpatial(BenchmarkBase):
-    """350 questions: 105 on compatibility, 123 on configuration (both yes or no), 122 on free space in context (a point)."""
+    """350 questions: 105 on compatibility, 123 on configuration (both yes or no), 122 on free space
+    in context (a point).
+    """
 
     name = "robospatial"
     task = "spatial"
@@ -51,7 +56,9 @@ class RoboSpatial(BenchmarkBase):
         answer = str(needed(self.name, record, "answer")).strip()
         binary = answer.lower() in ("yes", "no")
         if not binary and _polygon(answer) is None:
-            raise ValueError(f"answer: expected yes, no or a list of at least three (x, y), got {answer[:100]!r}")
+            raise ValueError(
+                f"answer: expected yes, no or a list of at least three (x, y), got {answer[:100]!r}"
+            )
         width, height = size_px(image)
         category = str(needed(self.name, record, "category", "split")).lower()
         return {
@@ -70,25 +77,46 @@ class RoboSpatial(BenchmarkBase):
         return "yes or no" if row["binary"] else "point"
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
-        """The question; where a point is asked for, with VLMEvalKit's words on its format in place of the data set's."""
+        """The question; where a point is asked for, with VLMEvalKit's words on its format in place
+        of the data set's.
+        """
         if row["binary"] or protocol == "official":
             return str(row["question"])
         return f"{str(row['question']).partition(FORMAT_HINT)[0].rstrip()}\n\n{POINT_INSTRUCTION}"
 
-    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Judge | None = None) -> Judgment:
+    def judgment(
+        self,
+        completion: str,
+        row: Mapping[str, Any],
+        *,
+        protocol: str = "paper",
+        judge: Judge | None = None,
+    ) -> Judgment:
         """The verdict on one completion."""
         self.check_protocol(protocol)
         text = clean(completion) if protocol == "robust" else spoken(completion)
         if row["binary"]:
             word = (stated_yes_no if protocol == "robust" else leading_yes_no)(text)
-            return Judgment(score=float(word == str(row["answer"]).strip().lower()), parsed=word is not None, answer=word or "")
+            return Judgment(
+                score=float(word == str(row["answer"]).strip().lower()),
+                parsed=word is not None,
+                answer=word or "",
+            )
         polygon = _polygon(row["answer"])
         if polygon is None:
-            raise ValueError(f"row {row.get('id')}: answer: expected a list of at least three (x, y), got {row['answer']!r}")
+            raise ValueError(
+                f"row {row.get('id')}: answer: expected a list of at least three (x, y), got {row['answer']!r}"
+            )
         point = _point(text, row, protocol)
-        contains = {"paper": crosses_odd_unguarded, "official": crosses_odd, "robust": covers}[protocol]
+        contains = {"paper": crosses_odd_unguarded, "official": crosses_odd, "robust": covers}[
+            protocol
+        ]
         inside = point is not None and contains(point, polygon)
-        return Judgment(score=float(inside), parsed=point is not None, answer="" if point is None else f"({point[0]:.4g}, {point[1]:.4g})")
+        return Judgment(
+            score=float(inside),
+            parsed=point is not None,
+            answer="" if point is None else f"({point[0]:.4g}, {point[1]:.4g})",
+        )
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
         """The Hub's columns: two questions with yes or no for each one with a polygon."""
@@ -97,12 +125,20 @@ class RoboSpatial(BenchmarkBase):
             corners = ((x0, y0 + SLANT), (x1 - SLANT, y0), (x1, y1 - SLANT), (x0 + SLANT, y1))
             written = ", ".join(f"({x:.3f}, {y:.3f})" for x, y in corners)
             hint = "Your answer should be formatted as a list of tuples, i.e. [(x1, y1), (x2, y2), ...]."
-            return [_demo_record("context", f"Point within the {name}. {hint}", f"[{written}]", prompt, number)]
+            return [
+                _demo_record(
+                    "context", f"Point within the {name}. {hint}", f"[{written}]", prompt, number
+                )
+            ]
         left = (x0 + x1) / 2 < 0.5
         side = ("left", "right")[number // 3 % 2]
         question = f"Is the {name} in the {side} half of the image? Answer yes or no."
         category = ("compatibility", "configuration")[number % 3]
-        return [_demo_record(category, question, "yes" if left == (side == "left") else "no", prompt, number)]
+        return [
+            _demo_record(
+                category, question, "yes" if left == (side == "left") else "no", prompt, number
+            )
+        ]
 
 
 def _point(text: str, row: Mapping[str, Any], protocol: str) -> Point | None:
@@ -120,11 +156,16 @@ def _polygon(answer: Any) -> list[tuple[float, ...]] | None:
     corners = whole_value(answer) if isinstance(answer, str) else answer
     if not isinstance(corners, list | tuple) or len(corners) < 3:
         return None
-    points = [finite_numbers(list(corner) if isinstance(corner, list | tuple) else corner, 2) for corner in corners]
+    points = [
+        finite_numbers(list(corner) if isinstance(corner, list | tuple) else corner, 2)
+        for corner in corners
+    ]
     return None if None in points else [point for point in points if point is not None]
 
 
-def _demo_record(category: str, question: str, answer: str, prompt: Prompt, number: int) -> dict[str, Any]:
+def _demo_record(
+    category: str, question: str, answer: str, prompt: Prompt, number: int
+) -> dict[str, Any]:
     return {
         "category": category,
         "question": question,

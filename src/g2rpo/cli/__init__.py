@@ -1,11 +1,13 @@
 """The programs: what `train.py` and its neighbors do, and how their errors reach a person.
 
-Each script at the root of the repository is a `@program(...)` over `conf/` and calls the function of its name below with the
-composed configuration. `g2rpo <program>` (`command.py`) runs the same scripts, also from an installed package. `helptext.py` writes
-`--help`, `checks.py`, `keys.py` and `value_types.py` refuse
-what cannot be meant, and `errors.py` turns what went wrong into one sentence.
+Each script at the root of the repository is a `@program(...)` over `conf/` and calls the function
+of its name below with the composed configuration. `g2rpo <program>` (`command.py`) runs the same
+scripts, also from an installed package. `helptext.py` writes `--help`, `checks.py`, `keys.py` and
+`value_types.py` refuse what cannot be meant, and `errors.py` turns what went wrong into one
+sentence.
 
-Nothing heavy is imported before a function is called: `--help`, a typing error and the first lines of a run take a second.
+Nothing heavy is imported before a function is called: `--help`, a typing error and the first lines
+of a run take a second.
 """
 
 import math
@@ -19,11 +21,22 @@ from g2rpo.cli.ending import say_scores
 from g2rpo.cli.start import program
 from g2rpo.places import CONF, ROOT_CONF
 
-__all__ = ["CONF", "cold_start", "estimate", "evaluate", "pilot", "preview", "program", "rescore", "train"]
+__all__ = [
+    "CONF",
+    "cold_start",
+    "estimate",
+    "evaluate",
+    "pilot",
+    "preview",
+    "program",
+    "rescore",
+    "train",
+]
 
 
 def train(cfg: DictConfig) -> float:
-    """Train, evaluate before and after, write report and summary. Return the held-out macro score, which a sweep maximizes.
+    """Train, evaluate before and after, write report and summary. Return the held-out macro score,
+    which a sweep maximizes.
 
     With `trainer.limit_train_batches=0` the checkpoint is scored and not trained.
     """
@@ -66,7 +79,9 @@ def rescore(cfg: DictConfig) -> float:
 
 
 def preview(cfg: DictConfig) -> float:
-    """Show what training would see first. Load no weights; a broken record does not hide the others."""
+    """Show what training would see first. Load no weights; a broken record does not hide the
+    others.
+    """
     with checked(cfg):
         from g2rpo.data.stream import PromptStream
         from g2rpo.report.preview import Preview
@@ -101,7 +116,9 @@ def estimate(cfg: DictConfig) -> float:
 
 
 def pilot(cfg: DictConfig) -> float:
-    """Measure lengths and entropies of the untrained policy and write a shaping file with bands. Return the mean accuracy."""
+    """Measure lengths and entropies of the untrained policy and write a shaping file with bands.
+    Return the mean accuracy.
+    """
     with checked(cfg):
         from g2rpo.training.pilot import measure_bands
 

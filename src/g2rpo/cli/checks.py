@@ -1,4 +1,6 @@
-"""What is refused within a second: keys without a value, keys at the top that nothing reads, values of the wrong type."""
+"""What is refused within a second: keys without a value, keys at the top that nothing reads, values
+of the wrong type.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,31 +36,54 @@ def refuse_missing(cfg: DictConfig) -> None:
     """Raise `ValueError` for keys that have no default and were not given."""
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
-        raise ValueError(f"{missing[0]}: this key has no default; add {' '.join(f'{key}=...' for key in missing)}")
+        raise ValueError(
+            f"{missing[0]}: this key has no default; add {' '.join(f'{key}=...' for key in missing)}"
+        )
 
 
 def refuse_added(hydra: Any) -> None:
-    """Raise `ValueError` for a key that `+` adds at the top of the configuration, where nothing would read it."""
+    """Raise `ValueError` for a key that `+` adds at the top of the configuration, where nothing
+    would read it.
+    """
     choices = {name.partition("@")[0] for name in hydra.runtime.choices}
     known = _top_keys(str(OmegaConf.select(hydra, "job.config_name")))
     for word in map(str, hydra.overrides.task):
         key = word.lstrip("+").partition("=")[0]
         top = key.partition(".")[0]
-        if not word.startswith("+") or key.partition("@")[0] in choices or "/" in top or top == PROBE or top in known:
+        if (
+            not word.startswith("+")
+            or key.partition("@")[0] in choices
+            or "/" in top
+            or top == PROBE
+            or top in known
+        ):
             continue
         value = word.partition("=")[2]
         found = nearest(key, known_keys("config"))
-        hint = f"did you mean {' or '.join(f'{name}={value}' if '=' not in name else name for name in found)}? " if found else ""
-        raise ValueError(f"{word}: nothing reads the key {top!r} at the top; {hint}--help shows the main keys")
+        hint = (
+            f"did you mean {' or '.join(f'{name}={value}' if '=' not in name else name for name in found)}? "
+            if found
+            else ""
+        )
+        raise ValueError(
+            f"{word}: nothing reads the key {top!r} at the top; {hint}--help shows the main keys"
+        )
 
 
 def _top_keys(config_name: str) -> set[str]:
-    """Keys and groups of the programs' own configurations; those of the cold start are known to that program alone."""
+    """Keys and groups of the programs' own configurations; those of the cold start are known to
+    that program alone.
+    """
     found: set[str] = set()
     for file in Path(CONF).glob("*.yaml"):
         if file.stem == "cold_start" != config_name:
             continue
         own = OmegaConf.load(file)
         found |= {str(key) for key in own}
-        found |= {str(name).split("/")[0].removeprefix("override ") for entry in own.defaults if OmegaConf.is_dict(entry) for name in entry}
+        found |= {
+            str(name).split("/")[0].removeprefix("override ")
+            for entry in own.defaults
+            if OmegaConf.is_dict(entry)
+            for name in entry
+        }
     return found

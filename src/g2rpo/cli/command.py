@@ -1,4 +1,6 @@
-"""`g2rpo <program> ...`: the scripts of a checkout, or their copies in an installed package, by name."""
+"""`g2rpo <program> ...`: the scripts of a checkout, or their copies in an installed package, by
+name.
+"""
 
 import runpy
 import sys
@@ -34,11 +36,15 @@ def main(words: Sequence[str] | None = None) -> None:
     elif name == "--version":
         sys.stdout.write(f"g2rpo {__version__}\n")
     else:
-        sys.exit(f"g2rpo: unknown program {name!r}; expected one of: {', '.join([*PROGRAMS, 'report', 'sweep'])}")
+        sys.exit(
+            f"g2rpo: unknown program {name!r}; expected one of: {', '.join([*PROGRAMS, 'report', 'sweep'])}"
+        )
 
 
 def _script(name: str, words: Sequence[str]) -> None:
-    """Become `python <name>.py <words>`: Lightning and sweeps start further processes from `sys.argv`."""
+    """Become `python <name>.py <words>`: Lightning and sweeps start further processes from
+    `sys.argv`.
+    """
     path = str(SCRIPTS / f"{name}.py")
     sys.argv = [path, *words]
     runpy.run_path(path, run_name="__main__")
@@ -51,9 +57,14 @@ def _sweep(words: Sequence[str]) -> None:
         lines = [f"  {name:<20} {_question(name)}" for name in names]
         sys.stdout.write("g2rpo sweep <name> [key=value ...]\n\n" + "\n".join(lines) + "\n")
     elif words[0] in names:
-        _script("train", ["--config-dir", str(SWEEPS), "--config-name", words[0], "--multirun", *words[1:]])
+        _script(
+            "train",
+            ["--config-dir", str(SWEEPS), "--config-name", words[0], "--multirun", *words[1:]],
+        )
     else:
-        sys.exit(f"g2rpo sweep: unknown sweep {words[0]!r}; expected one of: {', '.join(names)}; or: g2rpo train -m key=a,b")
+        sys.exit(
+            f"g2rpo sweep: unknown sweep {words[0]!r}; expected one of: {', '.join(names)}; or: g2rpo train -m key=a,b"
+        )
 
 
 def _question(name: str) -> str:

@@ -1,4 +1,6 @@
-"""The last lines of a program: the table per task, the page, and the command that goes on from here."""
+"""The last lines of a program: the table per task, the page, and the command that goes on from
+here.
+"""
 
 import json
 import math
@@ -17,7 +19,8 @@ MEAN = "macro"
 
 
 def say_scores(folder: Path, console: "Console | None" = None) -> None:
-    """Print held-out scores per task before and after, the report, and the line that evaluates the trained policy.
+    """Print held-out scores per task before and after, the report, and the line that evaluates the
+    trained policy.
 
     Args:
         folder: A run folder with `summary.json`; without one, nothing is printed.
@@ -35,34 +38,55 @@ def say_scores(folder: Path, console: "Console | None" = None) -> None:
     final = folder / "checkpoints" / "final"
     if final.is_dir():
         script = Path(sys.argv[0]).with_name("evaluate.py")
-        console.print(f"evaluate it: python {_short(script)} model=folder model.path={final.resolve()}", markup=False)
+        console.print(
+            f"evaluate it: python {_short(script)} model=folder model.path={final.resolve()}",
+            markup=False,
+        )
     if (folder / "report.html").is_file():
         console.print(f"report: {(folder / 'report.html').resolve()}", markup=False)
 
 
 def score_table(summary: Mapping[str, Any]) -> "Table":
-    """One row per task and one for the mean; scores in [0, 1], empty if there were no held-out prompts."""
+    """One row per task and one for the mean; scores in [0, 1], empty if there were no held-out
+    prompts.
+    """
     from rich import box
     from rich.table import Table
 
     table = Table("held-out", box=box.SIMPLE)
-    scores = {(kind, when): (summary.get(kind) or {}).get(when) or {} for kind in KINDS for when in ("before", "after")}
+    scores = {
+        (kind, when): (summary.get(kind) or {}).get(when) or {}
+        for kind in KINDS
+        for when in ("before", "after")
+    }
     first = scores["heldout", "before"]
     for kind, when in scores:
         table.add_column(f"{KINDS[kind]} {when}", justify="right")
     for task in [*(name for name in first if name != MEAN), *([MEAN] if len(first) > 1 else [])]:
         words = [_number(own.get(task)) for own in scores.values()]
-        table.add_row("mean" if task == MEAN else task, *words, style="bold" if task == MEAN else "")
+        table.add_row(
+            "mean" if task == MEAN else task, *words, style="bold" if task == MEAN else ""
+        )
     return table
 
 
 def resume_line(folder: Path) -> str | None:
-    """The command that goes on from the last checkpoint of a run that has not finished; None if it left no checkpoint."""
+    """The command that goes on from the last checkpoint of a run that has not finished; None if it
+    left no checkpoint.
+    """
     if (folder / "summary.json").is_file() or not (folder / "checkpoints" / "last.ckpt").is_file():
         return None
     typed = [word for word in sys.argv[1:] if not word.startswith(("resume=", "hydra.run.dir="))]
     where = folder.resolve()
-    return " ".join(["python", str(_short(Path(sys.argv[0]))), *typed, f"resume={where}", f"hydra.run.dir={where}"])
+    return " ".join(
+        [
+            "python",
+            str(_short(Path(sys.argv[0]))),
+            *typed,
+            f"resume={where}",
+            f"hydra.run.dir={where}",
+        ]
+    )
 
 
 def _number(value: object) -> str:

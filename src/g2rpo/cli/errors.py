@@ -13,16 +13,25 @@ from g2rpo.cli.ending import resume_line
 
 @contextmanager
 def explained(folder: Path) -> Iterator[None]:
-    """End a failed run with one sentence and exit code 1; the traceback goes to `error.txt` in the run folder.
+    """End a failed run with one sentence and exit code 1; the traceback goes to `error.txt` in the
+    run folder.
 
-    Each process of a distributed run has a file of its own: when one fails, the others soon complain of its silence.
+    Each process of a distributed run has a file of its own: when one fails, the others soon
+    complain of its silence.
     """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     try:
         yield
-    except (HydraException, OmegaConfBaseException, ValueError, RuntimeError, OSError, ImportError) as error:
+    except (
+        HydraException,
+        OmegaConfBaseException,
+        ValueError,
+        RuntimeError,
+        OSError,
+        ImportError,
+    ) as error:
         folder.mkdir(parents=True, exist_ok=True)
         rank = os.environ.get("LOCAL_RANK", "0")
         path = folder / ("error.txt" if rank == "0" else f"error_rank{rank}.txt")
@@ -34,15 +43,23 @@ def explained(folder: Path) -> Iterator[None]:
 
 
 def sentence(error: BaseException) -> str:
-    """The cause of an error as the user can act on it: Hydra's wrapping is taken off, the configuration key kept."""
+    """The cause of an error as the user can act on it: Hydra's wrapping is taken off, the
+    configuration key kept.
+    """
     lines = [line.strip() for line in str(error).splitlines()]
-    key = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), "")
+    key = next(
+        (line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), ""
+    )
     cause = error
     while cause.__cause__ is not None and type(error).__name__ == "InstantiationException":
         cause = cause.__cause__
         if type(cause).__name__ != "InstantiationException":
             break
-    kept = [line for line in str(cause).strip().splitlines() if not line.strip().startswith(("full_key: ", "object_type="))]
+    kept = [
+        line
+        for line in str(cause).strip().splitlines()
+        if not line.strip().startswith(("full_key: ", "object_type="))
+    ]
     text = "\n".join(kept)
     return f"{key}: {text}" if key and not text.startswith(key) else text
 
@@ -52,7 +69,9 @@ _given: list[str | None] = []
 
 
 def take_errors_from_hydra() -> bool:
-    """Let exceptions of the composition reach the caller instead of Hydra's printer. False if the user asked for tracebacks."""
+    """Let exceptions of the composition reach the caller instead of Hydra's printer. False if the
+    user asked for tracebacks.
+    """
     if os.environ.get(FULL) == "1":
         return False
     _given[:] = [os.environ.get(FULL)]
@@ -61,7 +80,9 @@ def take_errors_from_hydra() -> bool:
 
 
 def give_errors_back() -> None:
-    """Undo `take_errors_from_hydra`, so that a task and the processes it starts see the user's own setting."""
+    """Undo `take_errors_from_hydra`, so that a task and the processes it starts see the user's own
+    setting.
+    """
     if _given:
         before = _given.pop()
         os.environ.pop(FULL, None)

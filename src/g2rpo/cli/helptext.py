@@ -1,7 +1,9 @@
-"""`--help` of every program on two screens: ten commands, the groups with their choices, the main numbers with units.
+"""`--help` of every program on two screens: ten commands, the groups with their choices, the main
+numbers with units.
 
-Everything is read from `conf/`: choices are files, a group's line is its comment in `conf/config.yaml`, and a number's unit is the
-comment beside it. Reading text instead of composing keeps `--help` fast.
+Everything is read from `conf/`: choices are files, a group's line is its comment in
+`conf/config.yaml`, and a number's unit is the comment beside it. Reading text instead of composing
+keeps `--help` fast.
 """
 
 import re
@@ -74,7 +76,11 @@ def help_text(config_name: str) -> str:
 
 def _groups(conf: Path) -> list[str]:
     """One entry for each group of `config.yaml`, and those that are mounted elsewhere."""
-    found = [(group, default, words) for group, default, words in _DEFAULT.findall(_text(conf / "config.yaml")) if "hydra/" not in group]
+    found = [
+        (group, default, words)
+        for group, default, words in _DEFAULT.findall(_text(conf / "config.yaml"))
+        if "hydra/" not in group
+    ]
     found += [
         ("shaping/length", "", "reward for a fitting length"),
         ("shaping/entropy", "", "loss outside an entropy band"),
@@ -93,11 +99,19 @@ def _groups(conf: Path) -> list[str]:
 def choices(group: str, conf: Path) -> set[str]:
     """Names of the choices of a group, those of `--config-dir` included."""
     folders = [conf, *_config_dirs(sys.argv[1:])]
-    return {file.stem for folder in folders for file in (folder / group).glob("*.yaml") if not file.stem.startswith("_")}
+    return {
+        file.stem
+        for folder in folders
+        for file in (folder / group).glob("*.yaml")
+        if not file.stem.startswith("_")
+    }
 
 
 def _config_dirs(words: list[str]) -> list[Path]:
-    pairs = [*zip(words, [*words[1:], ""], strict=True), *(tuple(word.partition("=")[::2]) for word in words)]
+    pairs = [
+        *zip(words, [*words[1:], ""], strict=True),
+        *(tuple(word.partition("=")[::2]) for word in words),
+    ]
     return [Path(value) for name, value in pairs if name in ("-cd", "--config-dir") and value]
 
 
@@ -127,9 +141,18 @@ def _value(conf: Path, group: str, choice: str | None, key: str) -> tuple[str, s
 
 def _own_keys(file: Path) -> str:
     """The keys that a program has beside those of `config.yaml`, with their comments."""
-    lines = [line for line in _text(file).splitlines() if not line.startswith(("#", "defaults", "  - ", "hydra", "  run"))]
+    lines = [
+        line
+        for line in _text(file).splitlines()
+        if not line.startswith(("#", "defaults", "  - ", "hydra", "  run"))
+    ]
     lines = [re.sub(r" {3,}#", "   #", line) for line in lines]
-    return "\n".join(f"  {line}" if len(line) < WIDTH - 2 else f"  {line[: WIDTH - 6]} ..." for line in lines) + "\n"
+    return (
+        "\n".join(
+            f"  {line}" if len(line) < WIDTH - 2 else f"  {line[: WIDTH - 6]} ..." for line in lines
+        )
+        + "\n"
+    )
 
 
 def _text(file: Path) -> str:

@@ -1,4 +1,6 @@
-"""Keys that do not exist: the nearest key of the composed configuration, or ours for the name that another tool uses."""
+"""Keys that do not exist: the nearest key of the composed configuration, or ours for the name that
+another tool uses.
+"""
 
 import re
 from collections.abc import Iterable
@@ -82,12 +84,16 @@ USUAL_NAMES: dict[str, str] = {
     "train_files": "data.files",
     "reward_funcs": "reward=openvlthinker",
 }
-"""Keys of TRL, verl, OpenRLHF and transformers by their last words, and what they are here; `group=choice` for a choice."""
+"""Keys of TRL, verl, OpenRLHF and transformers by their last words, and what they are here;
+`group=choice` for a choice.
+"""
 _UNKNOWN = re.compile(r"Could not override '([^']+)'")
 _TWICE = re.compile(r"Could not append to config\. An item is already at '([^']+)'")
 
 
-def explanation(error: BaseException, config_name: str, overrides: Iterable[str] = ()) -> str | None:
+def explanation(
+    error: BaseException, config_name: str, overrides: Iterable[str] = ()
+) -> str | None:
     """The sentence for an override that Hydra refused; None if it refused for another reason."""
     if twice := _TWICE.search(str(error)):
         return f"{twice[1]}: this key exists already; leave out the + to change it"
@@ -101,12 +107,17 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     found = nearest(key, known)
     hint = f"did you mean {' or '.join(found)}? " if found else ""
     parent = key.rpartition(".")[0]
-    extra = f"; +{key}=... passes an argument that conf/ does not list" if f"{parent}._target_" in known and not found else ""
+    extra = (
+        f"; +{key}=... passes an argument that conf/ does not list"
+        if f"{parent}._target_" in known and not found
+        else ""
+    )
     return f"{key}: unknown key; {hint}--help shows the main keys, --cfg job all of them{extra}"
 
 
 def nearest(key: str, known: Iterable[str]) -> list[str]:
-    """At most three keys: the one for another tool's name, else keys with the same last word, else similar ones.
+    """At most three keys: the one for another tool's name, else keys with the same last word, else
+    similar ones.
 
     >>> nearest("lr", ["optimizer.lr", "seed"]), nearest("num_generations", ["batch.group_size"]), nearest("sed", ["seed"])
     (['optimizer.lr'], ['batch.group_size'], ['seed'])
@@ -124,12 +135,21 @@ def nearest(key: str, known: Iterable[str]) -> list[str]:
     under = [name for name in keys if name.rpartition(".")[0] == ".".join(words[:-1])]
     ends = {name.rpartition(".")[2]: name for name in [*reversed(keys), *under]}
     similar = [ends[end] for end in get_close_matches(last, ends, n=3, cutoff=0.7)]
-    return similar or get_close_matches(key, [name for name in keys if not key.startswith(name)], n=2, cutoff=0.6)
+    return similar or get_close_matches(
+        key, [name for name in keys if not key.startswith(name)], n=2, cutoff=0.6
+    )
 
 
 def known_keys(config_name: str, overrides: Iterable[str] = ()) -> list[str]:
-    """Dotted keys of the program's configuration, composed with those of `overrides` that choose from groups."""
-    chosen = [word for word in overrides if re.fullmatch(r"[\w/@.]+=[\w]+", word) and "." not in word.partition("=")[0].partition("@")[0]]
+    """Dotted keys of the program's configuration, composed with those of `overrides` that choose
+    from groups.
+    """
+    chosen = [
+        word
+        for word in overrides
+        if re.fullmatch(r"[\w/@.]+=[\w]+", word)
+        and "." not in word.partition("=")[0].partition("@")[0]
+    ]
     GlobalHydra.instance().clear()
     with initialize_config_dir(CONF, version_base="1.3"):
         for words in (chosen, []):

@@ -1,4 +1,6 @@
-"""The first seconds of a program: help, composition, and two lines that say what runs and where it writes."""
+"""The first seconds of a program: help, composition, and two lines that say what runs and where it
+writes.
+"""
 
 import functools
 import os
@@ -23,7 +25,8 @@ Task = Callable[[DictConfig], Any]
 
 
 def program(config_name: str) -> Callable[[Task], Callable[[], None]]:
-    """Decorate the task of a script: `hydra.main` over `conf/<config_name>.yaml` with short help and short errors.
+    """Decorate the task of a script: `hydra.main` over `conf/<config_name>.yaml` with short help
+    and short errors.
 
     Args:
         config_name: Name of the program's own configuration, without `.yaml`.
@@ -41,7 +44,10 @@ def program(config_name: str) -> Callable[[Task], Callable[[], None]]:
             if {"--help", "-h"} & set(sys.argv[1:]):
                 sys.stdout.write(help_text(config_name))
                 return
-            _run(hydra.main(config_path=CONF, config_name=config_name, version_base="1.3")(begun), config_name)
+            _run(
+                hydra.main(config_path=CONF, config_name=config_name, version_base="1.3")(begun),
+                config_name,
+            )
 
         return main
 
@@ -65,7 +71,9 @@ def _run(composed_and_called: Callable[[], None], config_name: str) -> None:
 
 
 def _announce(cfg: DictConfig) -> None:
-    """Say where the run writes and what was chosen, before anything heavy is imported; the first process alone does."""
+    """Say where the run writes and what was chosen, before anything heavy is imported; the first
+    process alone does.
+    """
     if os.environ.get("LOCAL_RANK", "0") != "0" or not HydraConfig.initialized():
         return
     settings = HydraConfig.get()
@@ -76,7 +84,11 @@ def _announce(cfg: DictConfig) -> None:
     }
     typed = [str(word) for word in OmegaConf.to_container(settings.overrides.task) or ()]
     lines = [f"run folder: {Path(cfg.run_dir).resolve()}"]
-    lines += [f"choices: {' '.join(f'{key}={value}' for key, value in choices.items())}"] if choices else []
+    lines += (
+        [f"choices: {' '.join(f'{key}={value}' for key, value in choices.items())}"]
+        if choices
+        else []
+    )
     lines += [f"overrides: {' '.join(typed)}"] if typed else []
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()

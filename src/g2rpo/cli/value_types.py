@@ -1,7 +1,9 @@
-"""Wrong types, told before anything heavy is imported: the constructors' annotations are read from their source text.
+"""Wrong types, told before anything heavy is imported: the constructors' annotations are read from
+their source text.
 
-A value is compared with the annotation of the argument it will become. What an annotation here does not know, such as a class of
-another library, accepts everything: the constructor itself has the last word.
+A value is compared with the annotation of the argument it will become. What an annotation here does
+not know, such as a class of another library, accepts everything: the constructor itself has the
+last word.
 """
 
 import ast
@@ -25,17 +27,29 @@ PLAIN: dict[str, ast.expr] = {
     }.items()
 }
 """Keys whose constructors are not ours."""
-WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "None": "null"}
+WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "None": "null",
+}
 LISTS = ("Sequence", "list", "tuple", "Iterable", "set")
 MAPPINGS = ("Mapping", "dict")
 
 
 def refuse_wrong_types(cfg: DictConfig) -> None:
-    """Raise `ValueError` with the full key for the first value of a type that its constructor does not take."""
+    """Raise `ValueError` with the full key for the first value of a type that its constructor does
+    not take.
+    """
     plain = OmegaConf.to_container(cfg, resolve=False)
     assert isinstance(plain, dict)
     for key, value, kind in _annotated(plain):
-        found = OmegaConf.select(cfg, key, throw_on_missing=False) if isinstance(value, str) and "${" in value else value
+        found = (
+            OmegaConf.select(cfg, key, throw_on_missing=False)
+            if isinstance(value, str) and "${" in value
+            else value
+        )
         if found != "???" and not accepts(kind, found):
             raise ValueError(f"{key}: expected {in_words(kind)}, got {found!r}")
 
@@ -47,7 +61,9 @@ def _annotated(tree: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, A
         kind = kinds.get(str(name)) or PLAIN.get(key)
         if kind is not None and not (isinstance(value, Mapping) and "_target_" in value):
             yield key, value, kind
-        if isinstance(value, Mapping) and tree.get("_recursive_", True):  # else only what is chosen will be built
+        if isinstance(value, Mapping) and tree.get(
+            "_recursive_", True
+        ):  # else only what is chosen will be built
             yield from _annotated(value, f"{key}.")
 
 
@@ -64,7 +80,11 @@ def accepts(kind: ast.expr, value: object) -> bool:
         return kind.value is not None or value is None
     if isinstance(kind, ast.Subscript) and isinstance(kind.value, ast.Name):
         if kind.value.id == "Literal":
-            return value in ast.literal_eval(kind.slice if isinstance(kind.slice, ast.Tuple) else ast.Tuple([kind.slice], ast.Load()))
+            return value in ast.literal_eval(
+                kind.slice
+                if isinstance(kind.slice, ast.Tuple)
+                else ast.Tuple([kind.slice], ast.Load())
+            )
         kind = kind.value
     if not isinstance(kind, ast.Name):
         return True
@@ -86,7 +106,11 @@ def in_words(kind: ast.expr) -> str:
     """An annotation as a person says it: `a whole number or null`."""
     if isinstance(kind, ast.BinOp):
         return f"{in_words(kind.left)} or {in_words(kind.right)}"
-    if isinstance(kind, ast.Subscript) and isinstance(kind.value, ast.Name) and kind.value.id == "Literal":
+    if (
+        isinstance(kind, ast.Subscript)
+        and isinstance(kind.value, ast.Name)
+        and kind.value.id == "Literal"
+    ):
         return f"one of {ast.unparse(kind.slice).strip('()')}"
     name = ast.unparse(kind).partition("[")[0]
     return "a list" if name in LISTS else "a mapping" if name in MAPPINGS else WORDS.get(name, name)
@@ -94,13 +118,19 @@ def in_words(kind: ast.expr) -> str:
 
 @cache
 def arguments(target: str) -> dict[str, ast.expr]:
-    """Annotations of the arguments of a class, function or method of g2rpo by name; empty if they cannot be found."""
+    """Annotations of the arguments of a class, function or method of g2rpo by name; empty if they
+    cannot be found.
+    """
     module, names = _module(target)
     if module is None:
         return {}
     scope: Any = module
     for name in names:
-        inner = [n for n in scope.body if isinstance(n, ast.ClassDef | ast.FunctionDef) and n.name == name]
+        inner = [
+            n
+            for n in scope.body
+            if isinstance(n, ast.ClassDef | ast.FunctionDef) and n.name == name
+        ]
         if not inner:
             return {}
         scope = inner[0]
@@ -117,7 +147,11 @@ def _of_class(node: ast.ClassDef, module: ast.Module) -> dict[str, ast.expr]:
             inherited |= arguments(_imported(module, base.id)) if isinstance(base, ast.Name) else {}
     if init:
         return inherited | _of_function(init[0])
-    fields = {n.target.id: n.annotation for n in node.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)}
+    fields = {
+        n.target.id: n.annotation
+        for n in node.body
+        if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)
+    }
     is_dataclass = any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
     return inherited | (fields if is_dataclass else {})
 
@@ -125,14 +159,18 @@ def _of_class(node: ast.ClassDef, module: ast.Module) -> dict[str, ast.expr]:
 def _imported(module: ast.Module, name: str) -> str:
     """Import path of a name that a module uses."""
     for node in module.body:
-        if isinstance(node, ast.ImportFrom) and any((alias.asname or alias.name) == name for alias in node.names):
+        if isinstance(node, ast.ImportFrom) and any(
+            (alias.asname or alias.name) == name for alias in node.names
+        ):
             return f"{node.module}.{name}"
     return name
 
 
 def _of_function(node: ast.FunctionDef) -> dict[str, ast.expr]:
     given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-    return {argument.arg: argument.annotation for argument in given if argument.annotation is not None}
+    return {
+        argument.arg: argument.annotation for argument in given if argument.annotation is not None
+    }
 
 
 @cache

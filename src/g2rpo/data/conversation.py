@@ -1,7 +1,9 @@
-"""Records whose question is a list of turns: `messages` with role and content, or `conversations` with from and value.
+"""Records whose question is a list of turns: `messages` with role and content, or `conversations`
+with from and value.
 
-Both are read in either form, with content as text or as a list of parts. The last turn of the user is the question, what the assistant
-says after it the gold answer (unless the record has one), everything before it the history.
+Both are read in either form, with content as text or as a list of parts. The last turn of the user
+is the question, what the assistant says after it the gold answer (unless the record has one),
+everything before it the history.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,27 +15,47 @@ from g2rpo.prompt import MARKER
 
 TURN_FIELDS = ("messages", "conversations", "problem")
 """Fields that can hold turns."""
-ROLES = {"system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "bot": "assistant"}
+ROLES = {
+    "system": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "bot": "assistant",
+}
 
 
 def unfolded(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a record with `problem`, `system`, `history` and, where turns hold them, `answer` and `images`; without turns, the record.
+    """Return a record with `problem`, `system`, `history` and, where turns hold them, `answer` and
+    `images`; without turns, the record.
 
     Raises:
-        BadRecord: When a turn is neither the system's, the user's nor the assistant's, or nobody asks anything.
+        BadRecord: When a turn is neither the system's, the user's nor the assistant's, or nobody
+            asks anything.
     """
-    field = next((name for name in TURN_FIELDS if row.get(name) and not isinstance(row[name], str)), None)
+    field = next(
+        (name for name in TURN_FIELDS if row.get(name) and not isinstance(row[name], str)), None
+    )
     if field is None:
         return row
     shown = "text" if field == "problem" else field
     images: list[Any] = []
-    turns = [_turn(turn, number, shown, images) for number, turn in enumerate(_listed(row[field], shown), 1)]
+    turns = [
+        _turn(turn, number, shown, images)
+        for number, turn in enumerate(_listed(row[field], shown), 1)
+    ]
     system = "\n".join(text for role, text in turns if role == "system")
     spoken = [(role, text) for role, text in turns if role != "system"]
     last = max((place for place, (role, _) in enumerate(spoken) if role == "user"), default=None)
     if last is None:
-        raise BadRecord(f"{shown}: expected a turn of the user, got roles {[role for role, _ in turns]}")
-    found = {"problem": spoken[last][1], "system": row.get("system") or system, "history": tuple(spoken[:last])}
+        raise BadRecord(
+            f"{shown}: expected a turn of the user, got roles {[role for role, _ in turns]}"
+        )
+    found = {
+        "problem": spoken[last][1],
+        "system": row.get("system") or system,
+        "history": tuple(spoken[:last]),
+    }
     if len(spoken) > last + 1 and row.get("answer") is None and row.get("solution") is None:
         found["answer"] = spoken[last + 1][1]
     if images and not any(row.get(name) for name in ("images", "image", "path")):
@@ -42,9 +64,13 @@ def unfolded(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _listed(found: Any, field: str) -> Sequence[Any]:
-    if isinstance(found, Mapping):  # a list of structs, as some data sets store it: one list for each key
+    if isinstance(
+        found, Mapping
+    ):  # a list of structs, as some data sets store it: one list for each key
         names = list(found)
-        return [dict(zip(names, values, strict=True)) for values in zip(*found.values(), strict=True)]
+        return [
+            dict(zip(names, values, strict=True)) for values in zip(*found.values(), strict=True)
+        ]
     if not isinstance(found, list | tuple):
         raise BadRecord(f"{field}: expected a list of turns, got {type(found).__name__}")
     return found
@@ -52,15 +78,21 @@ def _listed(found: Any, field: str) -> Sequence[Any]:
 
 def _turn(turn: Any, number: int, field: str, images: list[Any]) -> tuple[str, str]:
     if not isinstance(turn, Mapping):
-        raise BadRecord(f"{field}: turn {number}: expected an object with role and content, got {str(turn)[:100]!r}")
+        raise BadRecord(
+            f"{field}: turn {number}: expected an object with role and content, got {str(turn)[:100]!r}"
+        )
     said = turn.get("role", turn.get("from"))
     if said not in ROLES:
-        raise BadRecord(f"{field}: turn {number}: expected a role out of {', '.join(ROLES)}, got {said!r}")
+        raise BadRecord(
+            f"{field}: turn {number}: expected a role out of {', '.join(ROLES)}, got {said!r}"
+        )
     content = turn.get("content", turn.get("value"))
     if isinstance(content, str) or content is None:
         return ROLES[said], content or ""
     if not isinstance(content, list | tuple):
-        raise BadRecord(f"{field}: turn {number}: expected a text or a list of parts, got {str(content)[:100]!r}")
+        raise BadRecord(
+            f"{field}: turn {number}: expected a text or a list of parts, got {str(content)[:100]!r}"
+        )
     return ROLES[said], "".join(_part(part, f"{field}: turn {number}", images) for part in content)
 
 
@@ -72,6 +104,10 @@ def _part(part: Any, where: str, images: list[Any]) -> str:
     if kind == "text":
         return str(part.get("text") or "")
     if kind in ("image", "image_url"):
-        images.extend(items_of(part.get("image") or part.get("image_url") or part.get("url") or part.get("path")))
+        images.extend(
+            items_of(
+                part.get("image") or part.get("image_url") or part.get("url") or part.get("path")
+            )
+        )
         return MARKER
     raise BadRecord(f"{where}: expected parts of type text or image, got {str(part)[:100]!r}")

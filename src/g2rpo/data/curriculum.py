@@ -1,4 +1,6 @@
-"""Which prompts rest, because their last group taught nothing: all of it was right, or all of it wrong."""
+"""Which prompts rest, because their last group taught nothing: all of it was right, or all of it
+wrong.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,22 +27,29 @@ class EveryPrompt:
 
 
 class PassRate:
-    """`curriculum=pass_rate`: a prompt rests for some epochs after a group that was (nearly) all right or all wrong.
+    """`curriculum=pass_rate`: a prompt rests for some epochs after a group that was (nearly) all
+    right or all wrong.
 
-    The online filter throws such groups away after they were generated; this saves generating them again soon.
+    The online filter throws such groups away after they were generated; this saves generating them
+    again soon.
 
     Args:
         low: A group of at most this mean accuracy was too hard.
         high: One of at least this was too easy.
-        hard_epochs: Epochs that a prompt rests after being too hard; 0 asks it again in the next one.
+        hard_epochs: Epochs that a prompt rests after being too hard; 0 asks it again in the next
+            one.
         easy_epochs: The same after being too easy.
     """
 
     revisits = True
 
-    def __init__(self, *, low: float = 0.01, high: float = 0.99, hard_epochs: int = 1, easy_epochs: int = 2) -> None:
+    def __init__(
+        self, *, low: float = 0.01, high: float = 0.99, hard_epochs: int = 1, easy_epochs: int = 2
+    ) -> None:
         if not 0 <= low < high <= 1:
-            raise ValueError(f"curriculum: expected 0 <= low < high <= 1 (mean accuracy of a group), got low={low}, high={high}")
+            raise ValueError(
+                f"curriculum: expected 0 <= low < high <= 1 (mean accuracy of a group), got low={low}, high={high}"
+            )
         for name, value in (("hard_epochs", hard_epochs), ("easy_epochs", easy_epochs)):
             if value < 0:
                 raise ValueError(f"curriculum.{name}: expected 0 or more, got {value}")
@@ -57,7 +66,13 @@ class PassRate:
 
     def observe(self, task: str, index: int, epoch: int, accuracy: float) -> None:
         """Sends a prompt to rest, or back to work."""
-        rest = self.hard_epochs if accuracy <= self.low else self.easy_epochs if accuracy >= self.high else 0
+        rest = (
+            self.hard_epochs
+            if accuracy <= self.low
+            else self.easy_epochs
+            if accuracy >= self.high
+            else 0
+        )
         resting = self._back.setdefault(task, {})
         if rest:
             resting[index] = epoch + 1 + rest

@@ -1,4 +1,6 @@
-"""Fields of a record that nothing reads: misspelled ones and media are errors, the rest is told once."""
+"""Fields of a record that nothing reads: misspelled ones and media are errors, the rest is told
+once.
+"""
 
 import re
 from collections import Counter
@@ -11,7 +13,9 @@ from g2rpo.data.rows import BadRecord
 _MEDIA = re.compile(
     r"(?:^|_)(?:image|img|picture|photo|video|audio|frame)s?(?:_?(?:path|file|url|uri|byte|base64|list|name|filename|data))?s?(?:_?\d+)?$"
 )
-"""Names such as `videos`, `image_path` or `img_1`; not `image_id` or `image_width`, which say something about an image."""
+"""Names such as `videos`, `image_path` or `img_1`; not `image_id` or `image_width`, which say
+something about an image.
+"""
 
 
 def is_media(name: str) -> bool:
@@ -20,7 +24,10 @@ def is_media(name: str) -> bool:
     >>> is_media("image_path"), is_media("videos"), is_media("image_width"), is_media("source")
     (True, True, False, False)
     """
-    return _MEDIA.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("-", "_")) is not None
+    return (
+        _MEDIA.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().replace("-", "_"))
+        is not None
+    )
 
 
 def unread_fields(row: Mapping[str, Any], known: Collection[str]) -> list[str]:
@@ -31,13 +38,20 @@ def unread_fields(row: Mapping[str, Any], known: Collection[str]) -> list[str]:
         known: Fields that are read.
 
     Raises:
-        BadRecord: For a field that holds something and is named as media, or nearly as a known field that the record does not have.
+        BadRecord: For a field that holds something and is named as media, or nearly as a known
+            field that the record does not have.
     """
-    unread = [name for name, value in row.items() if name not in known and value is not None and value not in ("", [])]
+    unread = [
+        name
+        for name, value in row.items()
+        if name not in known and value is not None and value not in ("", [])
+    ]
     missing = [name for name in known if row.get(name) in (None, "", [])]
     for name in unread:
         if is_media(name):
-            raise BadRecord(f"{name}: unknown field; the nearest one is 'images'{_ONLY_IMAGES if _is_moving(name) else ''}")
+            raise BadRecord(
+                f"{name}: unknown field; the nearest one is 'images'{_ONLY_IMAGES if _is_moving(name) else ''}"
+            )
         near = [other for other in _SAME.get(name.lower(), ()) if other in missing]
         near += get_close_matches(name.lower(), missing, n=1, cutoff=0.8)
         if near:
@@ -46,7 +60,9 @@ def unread_fields(row: Mapping[str, Any], known: Collection[str]) -> list[str]:
 
 
 _SAME = {
-    **dict.fromkeys(("choices", "choice", "answer_options", "answer_choices", "candidates"), ("options",)),
+    **dict.fromkeys(
+        ("choices", "choice", "answer_options", "answer_choices", "candidates"), ("options",)
+    ),
     **dict.fromkeys(("question", "query", "prompt", "instruction"), ("text", "problem")),
     **dict.fromkeys(("ground_truth", "gold", "gt", "gt_answer", "gold_answer"), ("answer",)),
     "system_prompt": ("system",),
@@ -60,7 +76,9 @@ def _is_moving(name: str) -> bool:
 
 
 class Notes:
-    """What is said once about all records of a source: fields that nothing reads, and prompts that look wrong."""
+    """What is said once about all records of a source: fields that nothing reads, and prompts that
+    look wrong.
+    """
 
     def __init__(self) -> None:
         self.unread: Counter[str] = Counter()
@@ -75,5 +93,13 @@ class Notes:
     def lines(self, label: str) -> list[str]:
         """Sentences for the log."""
         fields = ", ".join(f"{name} ({count})" for name, count in self.unread.most_common())
-        read = [f"{label}: fields that nothing reads, with the number of records that have them: {fields}"] if fields else []
-        return read + [f"{label}: {count} records: {warning}" for warning, count in self.warnings.items()]
+        read = (
+            [
+                f"{label}: fields that nothing reads, with the number of records that have them: {fields}"
+            ]
+            if fields
+            else []
+        )
+        return read + [
+            f"{label}: {count} records: {warning}" for warning, count in self.warnings.items()
+        ]

@@ -1,4 +1,6 @@
-"""Prompts from JSON and JSON Lines files. Every record is looked at once, at the start; afterwards one is read when its turn comes."""
+"""Prompts from JSON and JSON Lines files. Every record is looked at once, at the start; afterwards
+one is read when its turn comes.
+"""
 
 import logging
 import time
@@ -39,14 +41,17 @@ class RowFormat(Protocol):
         """Fields of a row that nothing reads."""
 
     def warning(self, row: Mapping[str, Any]) -> str:
-        """What looks wrong about a row that passed `check`, the same sentence for like rows; nothing where all is well."""
+        """What looks wrong about a row that passed `check`, the same sentence for like rows;
+        nothing where all is well.
+        """
 
     def prompt(self, row: Mapping[str, Any], *, id: str, meta: Mapping[str, Any]) -> Prompt:
         """The prompt of a row that passed `check`; image paths as the row has them."""
 
 
 class FileSource:
-    """Prompts of some files, told apart by task. A share of each task is held out, the same for the same files and seed.
+    """Prompts of some files, told apart by task. A share of each task is held out, the same for the
+    same files and seed.
 
     Args:
         files: One path or several, relative to the working directory or to `root`.
@@ -54,29 +59,45 @@ class FileSource:
         format: What a row means.
         heldout: Held-out prompts of each task at most; never more than a tenth of the task.
         loading: How images are read; the default where None.
-        on_error: `raise` at the first unusable record, or `skip` those, counted and listed in summary.json.
+        on_error: `raise` at the first unusable record, or `skip` those, counted and listed in
+            summary.json.
         seed: Of the choice of held-out prompts.
-        check_golds: Maximum number of records whose gold answers go through the reward before training; 0 checks none.
+        check_golds: Maximum number of records whose gold answers go through the reward before
+            training; 0 checks none.
     """
 
     def __init__(
-        self, *, files: str | Sequence[str], root: str, format: RowFormat, loading: Loading | None = None, heldout: int = 64,
-        on_error: str = "raise", seed: int = 0, check_golds: int = 20_000,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        files: str | Sequence[str],
+        root: str,
+        format: RowFormat,
+        loading: Loading | None = None,
+        heldout: int = 64,
+        on_error: str = "raise",
+        seed: int = 0,
+        check_golds: int = 20_000,
+    ) -> None:
         check_counts(heldout, check_golds)
         self.check_golds = check_golds
         self.skips = Skips(on_error=on_error)
         self.root = Path(root)
         if not self.root.is_dir():
             raise ValueError(f"data.root: no such folder: {root}")
-        self.files = [self._found(Path(path)) for path in ([files] if isinstance(files, str) else files)]
+        self.files = [
+            self._found(Path(path)) for path in ([files] if isinstance(files, str) else files)
+        ]
         self.names = _short_names(self.files)
         self.format = format
         self.loading = loading or Loading()
-        # file, start, length and line of each usable row, by task: 22 bytes a row instead of the row
+        # file, start, length and line of each usable row, by task: 22 bytes a row instead of the
+        # row
         self._places = {task: tuple(array(code) for code in "hqiq") for task in TASKS}
         self._index()
-        self._splits = {task: split_rows(len(columns[0]), heldout, f"{seed}/{task}") for task, columns in self._places.items()}
+        self._splits = {
+            task: split_rows(len(columns[0]), heldout, f"{seed}/{task}")
+            for task, columns in self._places.items()
+        }
 
     def size(self, task: str, split: str) -> int:
         """Number of usable prompts."""
@@ -101,7 +122,9 @@ class FileSource:
     def _found(self, path: Path) -> Path:
         found = next((place for place in (path, self.root / path) if place.is_file()), None)
         if found is None:
-            raise ValueError(f"data.files: no such file: {path}, neither here nor in data.root={self.root}")
+            raise ValueError(
+                f"data.files: no such file: {path}, neither here nor in data.root={self.root}"
+            )
         return found
 
     def _index(self) -> None:
@@ -122,7 +145,12 @@ class FileSource:
                     notes.look(self.format, row)
                 except BadRecord as error:
                     words = str(error)
-                    self.skips.unusable(task, words if words.startswith(f"{path}, ") else f"{path}, line {place.line}: {words}")
+                    self.skips.unusable(
+                        task,
+                        words
+                        if words.startswith(f"{path}, ")
+                        else f"{path}, line {place.line}: {words}",
+                    )
                     continue
                 files, starts, lengths, lines = self._places[task]
                 files.append(number)
@@ -132,7 +160,13 @@ class FileSource:
             for line in notes.lines(str(path)):
                 log.warning("%s", line)
             skipped = self.skips.unusable_prompts.total()
-            log.info("%s: %d records, %d left out so far, %.1f s", path, rows, skipped, time.perf_counter() - start_s)
+            log.info(
+                "%s: %d records, %d left out so far, %.1f s",
+                path,
+                rows,
+                skipped,
+                time.perf_counter() - start_s,
+            )
 
 
 def check_counts(heldout: int, check_golds: int) -> None:
@@ -140,7 +174,9 @@ def check_counts(heldout: int, check_golds: int) -> None:
     if heldout < 0:
         raise ValueError(f"data.heldout: expected 0 or more prompts of each task, got {heldout}")
     if check_golds < 0:
-        raise ValueError(f"data.check_golds: expected 0 (check none) or a number of records, got {check_golds}")
+        raise ValueError(
+            f"data.check_golds: expected 0 (check none) or a number of records, got {check_golds}"
+        )
 
 
 def others(rows: Sequence[int], indices: Collection[int]) -> Sequence[int]:
@@ -153,7 +189,9 @@ def others(rows: Sequence[int], indices: Collection[int]) -> Sequence[int]:
 
 
 def check_new(key: Any, seen: set[int]) -> None:
-    """Eight bytes of a hash a row, instead of the ids themselves. 7 and "7" are one id: both make the prompt `rows/7`."""
+    """Eight bytes of a hash a row, instead of the ids themselves. 7 and "7" are one id: both make
+    the prompt `rows/7`.
+    """
     if key is None:
         return
     digest = hash(str(key))

@@ -30,7 +30,11 @@ def read_golds(row: Mapping[str, Any], kind: str) -> list[str]:
     if kind in JSON_KINDS:
         golds = [found if isinstance(found, str) else json.dumps(found)]
     else:
-        golds = [_text(field, gold) for gold in found if gold is not None] if isinstance(found, list | tuple) else [_text(field, found)]
+        golds = (
+            [_text(field, gold) for gold in found if gold is not None]
+            if isinstance(found, list | tuple)
+            else [_text(field, found)]
+        )
     plain = [gold.replace("<answer>", "").replace("</answer>", "").strip() for gold in golds]
     filled = list(dict.fromkeys(gold for gold in plain if gold))
     if not filled:
@@ -43,5 +47,7 @@ def _text(field: str, gold: Any) -> str:
         return gold
     if isinstance(gold, bool) or not isinstance(gold, int | float) or not math.isfinite(gold):
         hint = "; write the word that is asked for, such as Yes" if isinstance(gold, bool) else ""
-        raise BadRecord(f"{field}: expected a text, a number or a list of them, got {json.dumps(gold)[:100]}{hint}")
+        raise BadRecord(
+            f"{field}: expected a text, a number or a list of them, got {json.dumps(gold)[:100]}{hint}"
+        )
     return json.dumps(gold)

@@ -1,7 +1,8 @@
 """Three tries that tell whether a prompt can be learned from.
 
 The gold answer as it is and in the form that the prompt asks for must be right; wrong answers must
-not be paid like it. Training makes them before it starts, and the preview shows them for each prompt.
+not be paid like it. Training makes them before it starts, and the preview shows them for each
+prompt.
 """
 
 import json
@@ -85,7 +86,9 @@ def tags_in(text: str) -> tuple[str, str]:
     ('thinking', 'answer')
     """
     named = list(dict.fromkeys(tag for tag in _TAG.findall(text) if f"</{tag}>" in text))
-    thinking = next((tag for tag in named if tag.lower().startswith(("think", "reason"))), "thinking")
+    thinking = next(
+        (tag for tag in named if tag.lower().startswith(("think", "reason"))), "thinking"
+    )
     return thinking, next((tag for tag in named if "answer" in tag.lower()), "answer")
 
 
@@ -100,7 +103,11 @@ def fault_of(prompt: Prompt, verdicts: Sequence[tuple[Try, Mapping[str, float] |
     failed = [outcome for _, outcome in verdicts if isinstance(outcome, Failed)]
     if failed:
         return f"the reward cannot judge it: {failed[0].reason}"
-    accuracies = [(tried, outcome["accuracy"]) for tried, outcome in verdicts if not isinstance(outcome, Failed)]
+    accuracies = [
+        (tried, outcome["accuracy"])
+        for tried, outcome in verdicts
+        if not isinstance(outcome, Failed)
+    ]
     for tried, accuracy in accuracies:
         if tried.right and not accuracy >= 1 - NEARLY:
             return _not_accepted(tried, accuracy, golds)

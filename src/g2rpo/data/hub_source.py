@@ -1,6 +1,8 @@
-"""Prompts from any data set of the `datasets` library: on the Hub, or in a folder, with columns of its own names.
+"""Prompts from any data set of the `datasets` library: on the Hub, or in a folder, with columns of
+its own names.
 
-Rows are read in place (Arrow files are mapped, not loaded), images stay encoded until a prompt's turn comes.
+Rows are read in place (Arrow files are mapped, not loaded), images stay encoded until a prompt's
+turn comes.
 """
 
 import logging
@@ -28,12 +30,20 @@ class HubColumns:
     """What the columns of a data set mean.
 
     Args:
-        columns: Our field (`text`, `images`, `answer`, `answer_type`, `task`, `options`, `id`) to the column that holds it.
-        values: Fields that are the same for every row, such as `{task: chart, answer_type: numerical}`.
+        columns: Our field (`text`, `images`, `answer`, `answer_type`, `task`, `options`, `id`) to
+            the column that holds it.
+        values: Fields that are the same for every row, such as `{task: chart, answer_type:
+            numerical}`.
         root: Folder that image paths are relative to, where a column holds paths.
     """
 
-    def __init__(self, *, columns: Mapping[str, str], values: Mapping[str, Any] | None = None, root: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        columns: Mapping[str, str],
+        values: Mapping[str, Any] | None = None,
+        root: str | None = None,
+    ) -> None:
         twice = set(columns) & set(values or {})
         if twice:
             raise ValueError(f"data.values: {', '.join(sorted(twice))} is in data.columns already")
@@ -42,37 +52,55 @@ class HubColumns:
         self.root = Path(root) if root else None
 
     def check_fields(self, fields: Collection[str]) -> None:
-        """Raises `ValueError` for a field that the format does not read, with the nearest that it does."""
+        """Raises `ValueError` for a field that the format does not read, with the nearest that it
+        does.
+        """
         for key, names in (("columns", self.columns), ("values", self.values)):
             for name in names:
                 if name not in fields:
                     near = get_close_matches(name, fields, n=1, cutoff=0.5)
-                    hint = f"; is it {near[0]!r}?" if near else f"; expected some of {', '.join(sorted(fields))}"
+                    hint = (
+                        f"; is it {near[0]!r}?"
+                        if near
+                        else f"; expected some of {', '.join(sorted(fields))}"
+                    )
                     raise ValueError(f"data.{key}.{name}: unknown field{hint}")
 
     def check_against(self, names: Sequence[str]) -> None:
-        """Raises `ValueError` for a column that the data set does not have; warns of images that it has and nothing reads."""
-        has_images = any({"images", "image", "path", "messages", "conversations"} & set(known) for known in (self.columns, self.values))
+        """Raises `ValueError` for a column that the data set does not have; warns of images that it
+        has and nothing reads.
+        """
+        has_images = any(
+            {"images", "image", "path", "messages", "conversations"} & set(known)
+            for known in (self.columns, self.values)
+        )
         media = [name for name in names if is_media(name) and name not in self.columns.values()]
         if media and not has_images:
             log.warning(
                 "data.columns.images: the data set has a column %r, and nothing reads it; set data.columns.images=%s, "
-                "or +data.values.images=[] to train on the text alone", media[0], media[0],
-            )  # fmt: skip
+                "or +data.values.images=[] to train on the text alone",
+                media[0],
+                media[0],
+            )
         for field, column in self.columns.items():
             if column not in names:
-                raise ValueError(f"data.columns.{field}: the data set has no column {column!r}; it has {', '.join(names)}")
+                raise ValueError(
+                    f"data.columns.{field}: the data set has no column {column!r}; it has {', '.join(names)}"
+                )
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """A record under our names; columns that were left aside are missing."""
-        return {field: record[column] for field, column in self.columns.items() if column in record} | self.values
+        return {
+            field: record[column] for field, column in self.columns.items() if column in record
+        } | self.values
 
 
 class HubSource:
     """Prompts of one split of a data set, told apart by task; some of each are held out.
 
     Args:
-        path: Hub id, a folder that `datasets` can read or has saved, or a format (`json`, `parquet`, ...) with `data_files`.
+        path: Hub id, a folder that `datasets` can read or has saved, or a format (`json`,
+            `parquet`, ...) with `data_files`.
         columns: See `HubColumns`.
         format: What a row means, under our field names.
         name: Configuration of the data set.
@@ -82,16 +110,30 @@ class HubSource:
         root: See `HubColumns`.
         loading: How images are read; the default where None.
         heldout: Held-out prompts of each task at most; never more than a tenth of the task.
-        on_error: `raise` at the first unusable record, or `skip` those, counted and listed in summary.json.
+        on_error: `raise` at the first unusable record, or `skip` those, counted and listed in
+            summary.json.
         seed: Of the choice of held-out prompts.
-        check_golds: Maximum number of records whose gold answers go through the reward before training; 0 checks none.
+        check_golds: Maximum number of records whose gold answers go through the reward before
+            training; 0 checks none.
     """
 
     def __init__(
-        self, *, path: str, columns: Mapping[str, str], format: RowFormat, name: str | None = None, split: str = "train",
-        data_files: Any = None, values: Mapping[str, Any] | None = None, root: str | None = None, loading: Loading | None = None,
-        heldout: int = 64, on_error: str = "raise", seed: int = 0, check_golds: int = 20_000,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        path: str,
+        columns: Mapping[str, str],
+        format: RowFormat,
+        name: str | None = None,
+        split: str = "train",
+        data_files: Any = None,
+        values: Mapping[str, Any] | None = None,
+        root: str | None = None,
+        loading: Loading | None = None,
+        heldout: int = 64,
+        on_error: str = "raise",
+        seed: int = 0,
+        check_golds: int = 20_000,
+    ) -> None:
         check_counts(heldout, check_golds)
         self.check_golds = check_golds
         self.columns = HubColumns(columns=columns, values=values, root=root)
@@ -104,7 +146,10 @@ class HubSource:
         self.columns.check_against(self._rows.column_names)
         self._places = {task: array("q") for task in TASKS}
         self._index()
-        self._splits = {task: split_rows(len(places), heldout, f"{seed}/{task}") for task, places in self._places.items()}
+        self._splits = {
+            task: split_rows(len(places), heldout, f"{seed}/{task}")
+            for task, places in self._places.items()
+        }
 
     def size(self, task: str, split: str) -> int:
         """Number of usable prompts."""
@@ -128,10 +173,14 @@ class HubSource:
     def _index(self) -> None:
         start_s = time.perf_counter()
         read = sorted({*self.columns.columns.values()})
-        self._texts = self._rows.select_columns([column for field, column in self.columns.columns.items() if field != "images"])
+        self._texts = self._rows.select_columns(
+            [column for field, column in self.columns.columns.items() if field != "images"]
+        )
         records = records_of(self._rows.select_columns(read))
         notes = Notes()
-        for number, task, record in usable_rows(records, self.columns, self.format, self.skips, self.label):
+        for number, task, record in usable_rows(
+            records, self.columns, self.format, self.skips, self.label
+        ):
             self._places[task].append(number)
             notes.look(self.format, self.columns.row(record))
         for line in notes.lines(self.label):
@@ -139,32 +188,50 @@ class HubSource:
         if unread := sorted({*self._rows.column_names} - {*read}):
             log.info("%s: columns that nothing reads: %s", self.label, ", ".join(unread))
         skipped = self.skips.unusable_prompts.total()
-        log.info("%s: %d rows, %d left out, %.1f s", self.label, len(self._rows), skipped, time.perf_counter() - start_s)
+        log.info(
+            "%s: %d rows, %d left out, %.1f s",
+            self.label,
+            len(self._rows),
+            skipped,
+            time.perf_counter() - start_s,
+        )
 
 
-def hub_prompt(columns: HubColumns, format: RowFormat, record: Mapping[str, Any], number: int, label: str) -> Prompt:
+def hub_prompt(
+    columns: HubColumns, format: RowFormat, record: Mapping[str, Any], number: int, label: str
+) -> Prompt:
     """The prompt of a usable record."""
     row = columns.row(record)
     key = format.key(row)
-    prompt = format.prompt(row, id=f"{label}/{number if key is None else key}", meta={"file": label, "line": number})
+    prompt = format.prompt(
+        row, id=f"{label}/{number if key is None else key}", meta={"file": label, "line": number}
+    )
     return replace(prompt, images=tuple(located(image, columns.root) for image in prompt.images))
 
 
-def loaded(path: str, name: str | None, split: str, data_files: Any, *, streaming: bool = False) -> Any:
+def loaded(
+    path: str, name: str | None, split: str, data_files: Any, *, streaming: bool = False
+) -> Any:
     """The data set; `ValueError` with what to do where it cannot be had."""
     import datasets  # half a second that a run on the gym does not need
 
     if Path(path).is_file():
-        kind = {".jsonl": "json", ".json": "json", ".csv": "csv", ".arrow": "arrow"}.get(Path(path).suffix, "parquet")
+        kind = {".jsonl": "json", ".json": "json", ".csv": "csv", ".arrow": "arrow"}.get(
+            Path(path).suffix, "parquet"
+        )
         raise ValueError(
             f"data.path: expected a Hub id, a folder or a format, got the file {path}; use data.path={kind} data.data_files={path}"
         )
     try:
         if (Path(path) / "state.json").is_file():
             return datasets.load_from_disk(path)
-        return datasets.load_dataset(path, name, split=split, data_files=data_files, streaming=streaming)
+        return datasets.load_dataset(
+            path, name, split=split, data_files=data_files, streaming=streaming
+        )
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        given = f"data.path={path}" + (f" data.name={name}" if name else "") + f" data.split={split}"
+        given = (
+            f"data.path={path}" + (f" data.name={name}" if name else "") + f" data.split={split}"
+        )
         raise ValueError(f"{given}: {str(error).strip().splitlines()[0]}") from error
 
 
@@ -175,7 +242,9 @@ def undecoded(rows: Any) -> Any:
     def plain(feature: Any) -> Any:
         if isinstance(feature, datasets.Image):
             return datasets.Image(decode=False)
-        return datasets.List(plain(feature.feature)) if isinstance(feature, datasets.List) else feature
+        return (
+            datasets.List(plain(feature.feature)) if isinstance(feature, datasets.List) else feature
+        )
 
     for column, feature in (rows.features or {}).items():
         if plain(feature) != feature:
@@ -186,7 +255,9 @@ def undecoded(rows: Any) -> Any:
 def usable_rows(
     rows: Any, columns: HubColumns, format: RowFormat, skips: Skips, label: str
 ) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
-    """Number, task and record of every row that can be used, in their order; the others are reported."""
+    """Number, task and record of every row that can be used, in their order; the others are
+    reported.
+    """
     seen: set[int] = set()
     for number, record in enumerate(rows):
         task = "unknown"

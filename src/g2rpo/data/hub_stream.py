@@ -1,7 +1,8 @@
-"""Prompts from a data set that is read as it comes, for sets that are too large to store or to look through before the start.
+"""Prompts from a data set that is read as it comes, for sets that are too large to store or to look
+through before the start.
 
-Every pass over the set is one epoch, in the set's own order or shuffled in a window. The set has no length, so its tasks never run
-out; a resumed run reads past what it had already used.
+Every pass over the set is one epoch, in the set's own order or shuffled in a window. The set has no
+length, so its tasks never run out; a resumed run reads past what it had already used.
 """
 
 from collections import deque
@@ -16,9 +17,13 @@ from g2rpo.data.skips import Skips
 from g2rpo.records import TASKS, Prompt, task_index
 
 KEPT = 256
-"""Rows of each task that are kept after they were served: images are read ahead, so the stream looks at a row more than once."""
+"""Rows of each task that are kept after they were served: images are read ahead, so the stream
+looks at a row more than once.
+"""
 HELDOUT_ROWS = 8
-"""Rows of the held-out split that are looked at, for each held-out prompt that is wanted of any task."""
+"""Rows of the held-out split that are looked at, for each held-out prompt that is wanted of any
+task.
+"""
 
 
 class HubStream:
@@ -35,22 +40,43 @@ class HubStream:
         values: See `HubColumns`.
         root: See `HubColumns`.
         shuffle_rows: Rows from which the next one is drawn at random; 0 keeps the set's order.
-        waiting_rows: Rows of other tasks that are kept while one of a rare task is looked for, at most.
+        waiting_rows: Rows of other tasks that are kept while one of a rare task is looked for, at
+            most.
         loading: How images are read; the default where None.
         heldout: Held-out prompts of each task at most.
-        on_error: `raise` at the first unusable record, or `skip` those, counted and listed in summary.json.
+        on_error: `raise` at the first unusable record, or `skip` those, counted and listed in
+            summary.json.
         seed: Of the shuffling.
-        check_golds: 0 checks no gold answer before training; otherwise the first of each task are checked.
+        check_golds: 0 checks no gold answer before training; otherwise the first of each task are
+            checked.
     """
 
     def __init__(
-        self, *, path: str, columns: Mapping[str, str], format: RowFormat, name: str | None = None, split: str = "train",
-        heldout_split: str | None = None, data_files: Any = None, values: Mapping[str, Any] | None = None, root: str | None = None,
-        shuffle_rows: int = 0, waiting_rows: int = 10_000, loading: Loading | None = None, heldout: int = 64,
-        on_error: str = "raise", seed: int = 0, check_golds: int = 20_000,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        path: str,
+        columns: Mapping[str, str],
+        format: RowFormat,
+        name: str | None = None,
+        split: str = "train",
+        heldout_split: str | None = None,
+        data_files: Any = None,
+        values: Mapping[str, Any] | None = None,
+        root: str | None = None,
+        shuffle_rows: int = 0,
+        waiting_rows: int = 10_000,
+        loading: Loading | None = None,
+        heldout: int = 64,
+        on_error: str = "raise",
+        seed: int = 0,
+        check_golds: int = 20_000,
+    ) -> None:
         self.check_golds = check_golds
-        for key, value in (("heldout", heldout), ("shuffle_rows", shuffle_rows), ("waiting_rows", waiting_rows)):
+        for key, value in (
+            ("heldout", heldout),
+            ("shuffle_rows", shuffle_rows),
+            ("waiting_rows", waiting_rows),
+        ):
             if value < 0:
                 raise ValueError(f"data.{key}: expected 0 or more, got {value}")
         self.columns = HubColumns(columns=columns, values=values, root=root)
@@ -75,7 +101,9 @@ class HubStream:
         return None if split == "train" else len(self._heldout[task])
 
     def get(self, task: str, index: int, split: str) -> Prompt:
-        """The `index`-th prompt of a task. Reads on to it, or anew from the start where it is long gone."""
+        """The `index`-th prompt of a task. Reads on to it, or anew from the start where it is long
+        gone.
+        """
         if split == "heldout":
             return self._heldout[task][index]
         if index < self._gone[task]:
@@ -92,7 +120,9 @@ class HubStream:
         seen = islice(rows, count * len(TASKS) * HELDOUT_ROWS)
         for number, task, record in usable_rows(seen, self.columns, self.format, self.skips, label):
             if len(self._heldout[task]) < count:
-                self._heldout[task].append(hub_prompt(self.columns, self.format, record, number, label))
+                self._heldout[task].append(
+                    hub_prompt(self.columns, self.format, record, number, label)
+                )
 
     def _rewind(self) -> None:
         self._waiting: dict[str, deque[Prompt]] = {task: deque() for task in TASKS}
@@ -103,12 +133,20 @@ class HubStream:
         """Prompt after prompt with its task, for ever; None between two passes."""
         epoch = 0
         while True:
-            rows = self._rows.shuffle(seed=self.seed, buffer_size=self.shuffle_rows) if self.shuffle_rows else self._rows
+            rows = (
+                self._rows.shuffle(seed=self.seed, buffer_size=self.shuffle_rows)
+                if self.shuffle_rows
+                else self._rows
+            )
             rows.set_epoch(epoch)
             # what a later pass would report again is counted once
             skips = self.skips if epoch == 0 else Skips(on_error="skip")
-            for number, task, record in usable_rows(rows, self.columns, self.format, skips, self.label):
-                prompt = hub_prompt(self.columns, self.format, record, number, f"{self.label}/{epoch}")
+            for number, task, record in usable_rows(
+                rows, self.columns, self.format, skips, self.label
+            ):
+                prompt = hub_prompt(
+                    self.columns, self.format, record, number, f"{self.label}/{epoch}"
+                )
                 yield task, prompt
             yield None
             epoch += 1
@@ -121,7 +159,9 @@ class HubStream:
             if found is None:
                 passes += 1
                 if passes == 2:
-                    raise ValueError(f"{self.label}: no usable row of {task} in a whole pass; set task_mix.weights.{task}=0")
+                    raise ValueError(
+                        f"{self.label}: no usable row of {task} in a whole pass; set task_mix.weights.{task}=0"
+                    )
                 continue
             self._waiting[found[0]].append(found[1])
             if found[0] == task:

@@ -1,7 +1,9 @@
-"""Images from paths: opened lazily, made as small as the model sees them, ahead of time in threads, never more than a few.
+"""Images from paths: opened lazily, made as small as the model sees them, ahead of time in threads,
+never more than a few.
 
-What comes next is a function of the draws so far (data/mixture.py), so images are read ahead without moving the stream: the
-number of workers changes how long a step waits and nothing else, and a resumed run needs to know nothing about them.
+What comes next is a function of the draws so far (data/mixture.py), so images are read ahead
+without moving the stream: the number of workers changes how long a step waits and nothing else, and
+a resumed run needs to know nothing about them.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,19 +27,32 @@ class Loading:
 
     Args:
         workers: Threads that read ahead; 0 reads when a prompt's turn comes.
-        prefetch: Prompts whose images are read ahead at most: with `model.max_pixels`, a bound on memory.
+        prefetch: Prompts whose images are read ahead at most: with `model.max_pixels`, a bound on
+            memory.
         max_image_pixels: Larger images are refused before they are decoded.
-        max_prompt_tokens: Longer prompts, image tokens included, are left out: a prompt with images is never cut. None: no limit.
+        max_prompt_tokens: Longer prompts, image tokens included, are left out: a prompt with images
+            is never cut. None: no limit.
     """
 
     def __init__(
-        self, *, workers: int = 2, prefetch: int = 128, max_image_pixels: int = 64_000_000, max_prompt_tokens: int | None = None
+        self,
+        *,
+        workers: int = 2,
+        prefetch: int = 128,
+        max_image_pixels: int = 64_000_000,
+        max_prompt_tokens: int | None = None,
     ) -> None:
-        for name, value, least in (("workers", workers, 0), ("prefetch", prefetch, 1), ("max_image_pixels", max_image_pixels, 1)):
+        for name, value, least in (
+            ("workers", workers, 0),
+            ("prefetch", prefetch, 1),
+            ("max_image_pixels", max_image_pixels, 1),
+        ):
             if value < least:
                 raise ValueError(f"data.loading.{name}: expected {least} or more, got {value}")
         if max_prompt_tokens is not None and max_prompt_tokens < 1:
-            raise ValueError(f"data.loading.max_prompt_tokens: expected null or at least 1, got {max_prompt_tokens}")
+            raise ValueError(
+                f"data.loading.max_prompt_tokens: expected null or at least 1, got {max_prompt_tokens}"
+            )
         self.workers = workers
         self.prefetch = prefetch
         self.max_image_pixels = max_image_pixels
@@ -50,8 +65,14 @@ class Loading:
         waiting = [self._ahead.pop(prompt.id, None) for prompt in prompts]
         if self.workers and any(prompt.images for prompt in prompts):
             pool = self._threads()
-            waiting = [pool.submit(self._load, p, fit) if found is None else found for p, found in zip(prompts, waiting, strict=True)]
-        return [self._load(p, fit) if found is None else found.result() for p, found in zip(prompts, waiting, strict=True)]
+            waiting = [
+                pool.submit(self._load, p, fit) if found is None else found
+                for p, found in zip(prompts, waiting, strict=True)
+            ]
+        return [
+            self._load(p, fit) if found is None else found.result()
+            for p, found in zip(prompts, waiting, strict=True)
+        ]
 
     def usable(self, prompts: Sequence[Prompt], fit: Fit, skips: Skips) -> list[Prompt]:
         """Those whose images can be read, with them in memory; the others are reported."""
@@ -94,7 +115,9 @@ class Loading:
 
     def _open(self, image: Any) -> Image.Image:
         """From a PIL image, a path, or the bytes of a file."""
-        return open_image(image, max_pixels=self.max_image_pixels, limit="data.loading.max_image_pixels")
+        return open_image(
+            image, max_pixels=self.max_image_pixels, limit="data.loading.max_image_pixels"
+        )
 
 
 def loading_of(source: Any) -> Loading:
@@ -103,7 +126,9 @@ def loading_of(source: Any) -> Loading:
 
 
 def reader(source: Any, fit: Fit) -> Callable[[Sequence[Prompt]], list[Prompt]]:
-    """For prompts outside the stream: gets the images of some, and leaves out (or refuses) those that cannot be used."""
+    """For prompts outside the stream: gets the images of some, and leaves out (or refuses) those
+    that cannot be used.
+    """
     loading, skips = loading_of(source), skips_of(source)
     return lambda prompts: loading.usable(prompts, fit, skips)
 

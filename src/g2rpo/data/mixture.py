@@ -1,4 +1,6 @@
-"""Which task's turn it is: weights become an interleaved order, the same for any number of workers, ranks and resumes."""
+"""Which task's turn it is: weights become an interleaved order, the same for any number of workers,
+ranks and resumes.
+"""
 
 import logging
 from collections.abc import Mapping
@@ -14,7 +16,8 @@ REASONS = 3
 
 
 def mixture_of(source: PromptSource, mix: "TaskMix") -> "TaskMix":
-    """The mixture for a source: tasks without a prompt are left out or refused, and one log line says what is trained on.
+    """The mixture for a source: tasks without a prompt are left out or refused, and one log line
+    says what is trained on.
 
     Raises:
         ValueError: with the first reasons, if not one record of the source can be used.
@@ -26,17 +29,24 @@ def mixture_of(source: PromptSource, mix: "TaskMix") -> "TaskMix":
         if not count:
             raise ValueError("data: expected records, got none; is it the right file or split?")
         reasons = "".join(f"\n  {reason}" for reason in found["records"][:REASONS])
-        raise ValueError(f"data: none of the {count} records can be used. Correct the records or data.format. The first reasons:{reasons}")
+        raise ValueError(
+            f"data: none of the {count} records can be used. Correct the records or data.format. The first reasons:{reasons}"
+        )
     fitted = mix.present(sizes)
     if None not in sizes.values():
-        shares = ", ".join(f"{task} {fitted.shares[task]:.0%} ({sizes[task]} prompts)" for task in fitted.shares)
+        shares = ", ".join(
+            f"{task} {fitted.shares[task]:.0%} ({sizes[task]} prompts)" for task in fitted.shares
+        )
         absent = [task for task in mix.shares if task not in fitted.shares]
-        log.info("task_mix: %s%s", shares, f"; the data has no {', '.join(absent)}" if absent else "")
+        log.info(
+            "task_mix: %s%s", shares, f"; the data has no {', '.join(absent)}" if absent else ""
+        )
     return fitted
 
 
 class TaskMix:
-    """Tasks by weight. At every turn the task that is furthest behind its share is drawn, so any stretch of the stream is balanced.
+    """Tasks by weight. At every turn the task that is furthest behind its share is drawn, so any
+    stretch of the stream is balanced.
 
     The state is the number of draws per task, nothing else.
 
@@ -47,24 +57,36 @@ class TaskMix:
 
     Args:
         weights: By task; 0, or no entry, leaves a task out.
-        by_size: A weight counts for each training prompt of the task, so that a task with more prompts is drawn more often; `sized`
-            must be called then.
-        temperature: Shares are in proportion to weight ** (1 / temperature): 1 leaves them, larger ones make them more equal (10 is
-            almost uniform), smaller ones less.
-        absent: What happens if the data has no prompt of a task with a weight: `error`, or `leave_out` to train on the others.
+        by_size: A weight counts for each training prompt of the task, so that a task with more
+            prompts is drawn more often; `sized` must be called then.
+        temperature: Shares are in proportion to weight ** (1 / temperature): 1 leaves them, larger
+            ones make them more equal (10 is almost uniform), smaller ones less.
+        absent: What happens if the data has no prompt of a task with a weight: `error`, or
+            `leave_out` to train on the others.
     """
 
-    def __init__(self, *, weights: Mapping[str, float], by_size: bool = False, temperature: float = 1.0, absent: str = "error") -> None:
+    def __init__(
+        self,
+        *,
+        weights: Mapping[str, float],
+        by_size: bool = False,
+        temperature: float = 1.0,
+        absent: str = "error",
+    ) -> None:
         for task, weight in weights.items():
             task_index(task)
             if not 0 <= weight < float("inf"):
                 raise ValueError(f"task_mix.weights.{task}: expected a weight >= 0, got {weight}")
         if not sum(weights.values()) > 0:
-            raise ValueError(f"task_mix.weights: expected at least one positive weight, got {dict(weights)}; try task_mix=generalist")
+            raise ValueError(
+                f"task_mix.weights: expected at least one positive weight, got {dict(weights)}; try task_mix=generalist"
+            )
         if not 0 < temperature < float("inf"):
             raise ValueError(f"task_mix.temperature: expected a number above 0, got {temperature}")
         if absent not in ABSENT:
-            raise ValueError(f"task_mix.absent: expected one of {', '.join(ABSENT)}, got {absent!r}")
+            raise ValueError(
+                f"task_mix.absent: expected one of {', '.join(ABSENT)}, got {absent!r}"
+            )
         self.absent = absent
         self.weights = {task: float(weights[task]) for task in TASKS if weights.get(task)}
         self.by_size = by_size
@@ -73,7 +95,8 @@ class TaskMix:
         self.shares = {task: power / sum(powers.values()) for task, power in powers.items()}
 
     def present(self, sizes: Mapping[str, int | None]) -> "TaskMix":
-        """The mixture of the tasks that a source has prompts of, as `absent` allows; itself if it has all of them.
+        """The mixture of the tasks that a source has prompts of, as `absent` allows; itself if it
+        has all of them.
 
         Args:
             sizes: Training prompts of each task; None for an endless task.
@@ -96,10 +119,13 @@ class TaskMix:
                 "task_mix.absent=leave_out"
             )
         kept = {task: weight for task, weight in self.weights.items() if task not in missing}
-        return TaskMix(weights=kept, by_size=self.by_size, temperature=self.temperature, absent=self.absent)
+        return TaskMix(
+            weights=kept, by_size=self.by_size, temperature=self.temperature, absent=self.absent
+        )
 
     def sized(self, sizes: Mapping[str, int | None]) -> "TaskMix":
-        """The mixture for a source with so many training prompts of each task; itself, unless `by_size`.
+        """The mixture for a source with so many training prompts of each task; itself, unless
+        `by_size`.
 
         Raises `ValueError` for an endless task (None), which has no size to go by.
         """
@@ -107,12 +133,16 @@ class TaskMix:
             return self
         endless = [task for task in self.weights if sizes[task] is None]
         if endless:
-            raise ValueError(f"task_mix.by_size: {', '.join(endless)} never run out in this data source; set task_mix.by_size=false")
+            raise ValueError(
+                f"task_mix.by_size: {', '.join(endless)} never run out in this data source; set task_mix.by_size=false"
+            )
         scaled = {task: weight * (sizes[task] or 0) for task, weight in self.weights.items()}
         return TaskMix(weights=scaled, temperature=self.temperature)
 
     def draw(self, counts: dict[str, int]) -> tuple[str, int]:
-        """The next task and which of its prompts; `counts` (draws so far per task) is advanced in place."""
+        """The next task and which of its prompts; `counts` (draws so far per task) is advanced in
+        place.
+        """
         turn = sum(counts.values()) + 1
         task = max(self.shares, key=lambda name: self.shares[name] * turn - counts.get(name, 0))
         index = counts.get(task, 0)

@@ -1,11 +1,13 @@
-r"""Records in the format of OneThinker and OpenVLThinker: what is in a row, and what makes one unusable.
+r"""Records in the format of OneThinker and OpenVLThinker: what is in a row, and what makes one
+unusable.
 
     {"problem_id": 7, "problem": "<image> Where is the lady?", "data_type": "image", "problem_type": "spatial grounding",
-     "task_type": "spatial_grounding", "options": [], "answer": "<answer>{\"boxes\": [577, 232, 899, 786]}</answer>",
-     "images": ["./train2014/355231.jpg"], "data_source": "RefCOCOg"}
+     "task_type": "spatial_grounding", "options": [], "answer": "<answer>{\"boxes\": [577, 232, 899,
+     786]}</answer>", "images": ["./train2014/355231.jpg"], "data_source": "RefCOCOg"}
 
-Images stand where the question or an option has `<image>`; without any, before the text. Boxes are on a grid from 0 to 1000. Videos
-are not supported. The question may be a list of turns instead: conversation.py.
+Images stand where the question or an option has `<image>`; without any, before the text. Boxes are
+on a grid from 0 to 1000. Videos are not supported. The question may be a list of turns instead:
+conversation.py.
 """
 
 import json
@@ -26,16 +28,34 @@ from g2rpo.records import TASKS, Prompt, task_index
 from g2rpo.scoring.number import read_number
 
 ANSWER_TYPES = (
-    "multiple choice", "numerical", "regression", "relaxed", "ocr", "open ended", "math", "spatial grounding", "segmentation",
-)  # fmt: skip
+    "multiple choice",
+    "numerical",
+    "regression",
+    "relaxed",
+    "ocr",
+    "open ended",
+    "math",
+    "spatial grounding",
+    "segmentation",
+)
 """Those that a question about images can have."""
 KINDS = ("task_type", "task", "data_source", "problem_type")
 """Fields that say of which kind a row is, the most particular first."""
 GRID = 1000
 FIELDS = (
-    "problem_id", "id", "problem", "data_type", "options", "data_source", *KINDS, *GOLD_FIELDS, *IMAGE_FIELDS, "messages", "conversations",
+    "problem_id",
+    "id",
+    "problem",
+    "data_type",
+    "options",
+    "data_source",
+    *KINDS,
+    *GOLD_FIELDS,
+    *IMAGE_FIELDS,
+    "messages",
+    "conversations",
     "system",
-)  # fmt: skip
+)
 """Fields that are read."""
 _LEADING = re.compile(rf"\A(?:\s*{MARKER})+\s*")
 
@@ -44,8 +64,9 @@ class OneThinkerFormat:
     """Rows to prompts.
 
     Args:
-        tasks: What a row says of its kind to one of the six tasks: its `task_type`, `task`, `data_source` or `problem_type`, the
-            first of them that is found here. A task's own name needs no entry.
+        tasks: What a row says of its kind to one of the six tasks: its `task_type`, `task`,
+            `data_source` or `problem_type`, the first of them that is found here. A task's own name
+            needs no entry.
         template: What is said beside the question.
     """
 
@@ -78,9 +99,13 @@ class OneThinkerFormat:
         )
 
     def check(self, row: Mapping[str, Any]) -> None:
-        """Raises `BadRecord` for a row that no prompt can be made of, or none whose answer can be judged. Opens no image."""
+        """Raises `BadRecord` for a row that no prompt can be made of, or none whose answer can be
+        judged. Opens no image.
+        """
         if row.get("data_type", "image") != "image":
-            raise BadRecord(f"data_type: expected image, got {row['data_type']!r}; videos are not supported")
+            raise BadRecord(
+                f"data_type: expected image, got {row['data_type']!r}; videos are not supported"
+            )
         unread_fields(row, self.fields)
         row = unfolded(row)
         problem, images = str(row.get("problem") or ""), images_in(row)
@@ -88,28 +113,43 @@ class OneThinkerFormat:
             raise BadRecord("problem: the question is empty")
         kind = answer_kind(str(row.get("problem_type", "")))
         if kind not in ANSWER_TYPES:
-            raise BadRecord(f"problem_type: expected one of {', '.join(ANSWER_TYPES)}, got {row.get('problem_type')!r}")
+            raise BadRecord(
+                f"problem_type: expected one of {', '.join(ANSWER_TYPES)}, got {row.get('problem_type')!r}"
+            )
         golds = read_golds(row, kind)
         options = _options(row, kind, problem)
-        count = sum(text.count(MARKER) for text in (problem, *options.lines, *(text for _, text in row.get("history", ()))))
+        count = sum(
+            text.count(MARKER)
+            for text in (problem, *options.lines, *(text for _, text in row.get("history", ())))
+        )
         if count and count != len(images):
-            raise BadRecord(f"images: the question has {count} <image>, the row {len(images)} paths")
+            raise BadRecord(
+                f"images: the question has {count} <image>, the row {len(images)} paths"
+            )
         for answer in golds:
             if kind == "multiple choice":
                 _check_choice(options.texts, answer)
             if kind == "spatial grounding":
                 _check_box(answer)
             if kind in ("numerical", "regression") and read_number(answer) is None:
-                raise BadRecord(f"answer: expected a number without unit for {kind}, got {answer[:100]!r}")
+                raise BadRecord(
+                    f"answer: expected a number without unit for {kind}, got {answer[:100]!r}"
+                )
 
     def unread(self, row: Mapping[str, Any]) -> Sequence[str]:
-        """Fields of a row that nothing reads. Raises `BadRecord` for one that is misspelled, or holds media."""
+        """Fields of a row that nothing reads. Raises `BadRecord` for one that is misspelled, or
+        holds media.
+        """
         return unread_fields(row, self.fields)
 
     def warning(self, row: Mapping[str, Any]) -> str:
         """What looks wrong about a row that passed `check`; nothing where all is well."""
         bare = self.template.speaks_of_image and not images_in(unfolded(row))
-        return "there is no image, though data.format.template tells the model to look at one" if bare else ""
+        return (
+            "there is no image, though data.format.template tells the model to look at one"
+            if bare
+            else ""
+        )
 
     def prompt(self, row: Mapping[str, Any], *, id: str, meta: Mapping[str, Any]) -> Prompt:
         """The prompt of a row that passed `check`; image paths as the row has them."""
@@ -122,7 +162,11 @@ class OneThinkerFormat:
         golds = read_golds(row, plain_kind)
         if plain_kind == "multiple choice":
             golds = [gold_letters(gold, options.texts) or gold for gold in golds]
-        found = {"options": options.texts, "alternatives": golds if len(golds) > 1 else (), "warning": warning}
+        found = {
+            "options": options.texts,
+            "alternatives": golds if len(golds) > 1 else (),
+            "warning": warning,
+        }
         return Prompt(
             id=id,
             task=self.task(row),
@@ -138,7 +182,9 @@ class OneThinkerFormat:
 
 
 def _shown_question(row: Mapping[str, Any]) -> str:
-    """The question; `<image>` at its beginning goes if there is none elsewhere, since images come first without any."""
+    """The question; `<image>` at its beginning goes if there is none elsewhere, since images come
+    first without any.
+    """
     question = str(row["problem"])
     rest = _LEADING.sub("", question)
     others = (rest, *(text for _, text in row.get("history", ())), *_options(row, "", "").lines)
@@ -148,12 +194,20 @@ def _shown_question(row: Mapping[str, Any]) -> str:
 def _options(row: Mapping[str, Any], kind: str, question: str) -> Options:
     """The options of a record; those that only its question lists are not shown a second time."""
     found = read_options(row.get("options"))
-    return Options((), options_in(question)) if kind == "multiple choice" and not found.texts else found
+    return (
+        Options((), options_in(question))
+        if kind == "multiple choice" and not found.texts
+        else found
+    )
 
 
 def _check_choice(texts: Mapping[str, str], answer: str) -> None:
     if gold_letters(answer, texts) is None:
-        listed = f"none of the options {', '.join(texts)}" if texts else "no letter, and neither options nor question list any option"
+        listed = (
+            f"none of the options {', '.join(texts)}"
+            if texts
+            else "no letter, and neither options nor question list any option"
+        )
         raise BadRecord(f"answer: {answer[:100]!r} is {listed}")
 
 
@@ -162,6 +216,10 @@ def _check_box(answer: str) -> None:
         box = json.loads(answer)["boxes"]
         x0, y0, x1, y1 = (float(value) for value in box)
     except (ValueError, KeyError, TypeError):
-        raise BadRecord(f'answer: expected {{"boxes": [x0, y0, x1, y1]}}, got {answer[:100]!r}') from None
+        raise BadRecord(
+            f'answer: expected {{"boxes": [x0, y0, x1, y1]}}, got {answer[:100]!r}'
+        ) from None
     if not (0 <= x0 < x1 <= GRID and 0 <= y0 < y1 <= GRID):
-        raise BadRecord(f"answer: the box {box} does not lie inside the image (0 to {GRID}, first corner above and left of the second)")
+        raise BadRecord(
+            f"answer: the box {box} does not lie inside the image (0 to {GRID}, first corner above and left of the second)"
+        )

@@ -1,4 +1,6 @@
-"""Options of a multiple-choice question, in every form that data sets write them: lists, objects, or lines of the question."""
+"""Options of a multiple-choice question, in every form that data sets write them: lists, objects,
+or lines of the question.
+"""
 
 import json
 import re
@@ -31,8 +33,9 @@ def read_options(found: Any) -> Options:
     """Read the `options` of a record.
 
     Args:
-        found: Nothing; a list of texts, with letters before them or without; a list of objects with a label and a text; an object
-            with the letters as keys, or with two lists `label` and `text`; or one of these as JSON, or as lines in one text.
+        found: Nothing; a list of texts, with letters before them or without; a list of objects with
+            a label and a text; an object with the letters as keys, or with two lists `label` and
+            `text`; or one of these as JSON, or as lines in one text.
 
     Raises:
         BadRecord: When it is anything else, or a letter occurs twice.
@@ -49,33 +52,47 @@ def read_options(found: Any) -> Options:
     if entries and all(isinstance(entry, Mapping) for entry in entries):
         return _lettered([_label_and_text(entry) for entry in entries])
     if any(isinstance(entry, Mapping | list | tuple) for entry in entries):
-        raise BadRecord(f"options: expected texts, or objects with {LABELS[0]!r} and {TEXTS[0]!r}, got {str(found)[:200]}")
+        raise BadRecord(
+            f"options: expected texts, or objects with {LABELS[0]!r} and {TEXTS[0]!r}, got {str(found)[:200]}"
+        )
     return _from_list([_plain(entry) for entry in entries])
 
 
 def options_in(question: str) -> dict[str, str]:
-    r"""Find the options that a question lists itself, on lines of their own or one after the other; empty where there are none.
+    r"""Find the options that a question lists itself, on lines of their own or one after the other;
+    empty where there are none.
 
     >>> options_in("Which?\nA. red\nB. blue"), options_in("Which? (A) 3 (B) 4"), options_in("Is A: here?")
     ({'A': 'red', 'B': 'blue'}, {'A': '3', 'B': '4'}, {})
     """
     for pattern in (_LINE_LABEL, _INLINE_LABEL):
-        run = _last_run([(_letter(match), match.start(), match.end()) for match in pattern.finditer(question)])
+        run = _last_run(
+            [(_letter(match), match.start(), match.end()) for match in pattern.finditer(question)]
+        )
         if len(run) >= _FEWEST:
             starts = [start for _, start, _ in run[1:]]
-            texts = [question[end:start] for (_, _, end), start in zip(run, [*starts, len(question)], strict=True)]
-            # what follows the last option is not part of it: an instruction on the next line, or the next sentence
+            texts = [
+                question[end:start]
+                for (_, _, end), start in zip(run, [*starts, len(question)], strict=True)
+            ]
+            # what follows the last option is not part of it: an instruction on the next line, or
+            # the next sentence
             texts[-1] = texts[-1].strip().partition("\n")[0]
-            return {letter: text.strip(" \t\r\n,;*") for (letter, _, _), text in zip(run, texts, strict=True)}
+            return {
+                letter: text.strip(" \t\r\n,;*")
+                for (letter, _, _), text in zip(run, texts, strict=True)
+            }
     return {}
 
 
 def gold_letters(answer: str, texts: Mapping[str, str]) -> str | None:
-    """Return the letters that a gold answer names: its label, several labels, or the text of an option.
+    """Return the letters that a gold answer names: its label, several labels, or the text of an
+    option.
 
     Args:
         answer: `B`, `(b)`, `B. blue`, `blue`, `A, C`.
-        texts: Capital letter to the text of its option; empty where the options stand in the image alone.
+        texts: Capital letter to the text of its option; empty where the options stand in the image
+            alone.
 
     Returns:
         Capital letters, or None when the answer names no option.
@@ -85,7 +102,11 @@ def gold_letters(answer: str, texts: Mapping[str, str]) -> str | None:
     """
     bare = re.sub(r"[().,;:/&\s]|\band\b", "", answer)
     known = texts or dict.fromkeys(ascii_uppercase)
-    if len(set(bare)) == len(bare) and (len(bare) == 1 or bare.isupper()) and set(bare.upper()) <= set(known):
+    if (
+        len(set(bare)) == len(bare)
+        and (len(bare) == 1 or bare.isupper())
+        and set(bare.upper()) <= set(known)
+    ):
         return bare.upper()
     same = [letter for letter, text in texts.items() if _words(text) == _words(answer)]
     if len(same) == 1:
@@ -118,18 +139,32 @@ def _from_text(found: str) -> Any:
         try:
             return json.loads(text)
         except ValueError:
-            raise BadRecord(f"options: expected JSON or one option a line, got {text[:100]!r}") from None
+            raise BadRecord(
+                f"options: expected JSON or one option a line, got {text[:100]!r}"
+            ) from None
     return options_in(text) or [line for line in text.splitlines() if line.strip()]
 
 
 def _from_mapping(found: Mapping[str, Any]) -> Options:
-    lists = {str(name).lower(): value for name, value in found.items() if isinstance(value, list | tuple)}
-    if lists:  # {"label": ["A", "B"], "text": ["red", "blue"]}, as a column of structs comes from a data set
-        labels, texts = (next((lists[name] for name in names if name in lists), None) for names in (LABELS, TEXTS))
+    lists = {
+        str(name).lower(): value for name, value in found.items() if isinstance(value, list | tuple)
+    }
+    # {"label": ["A", "B"], "text": ["red", "blue"]}, as a column of structs comes from a data set
+    if lists:
+        labels, texts = (
+            next((lists[name] for name in names if name in lists), None)
+            for names in (LABELS, TEXTS)
+        )
         if labels is None or texts is None or len(labels) != len(texts):
-            raise BadRecord(f"options: expected lists 'label' and 'text' of one length, got {str(found)[:200]}")
-        return _lettered([(str(label), _plain(text)) for label, text in zip(labels, texts, strict=True)])
-    return _lettered([(str(label), _plain(text)) for label, text in found.items() if text is not None])
+            raise BadRecord(
+                f"options: expected lists 'label' and 'text' of one length, got {str(found)[:200]}"
+            )
+        return _lettered(
+            [(str(label), _plain(text)) for label, text in zip(labels, texts, strict=True)]
+        )
+    return _lettered(
+        [(str(label), _plain(text)) for label, text in found.items() if text is not None]
+    )
 
 
 def _label_and_text(entry: Mapping[str, Any]) -> tuple[str, str]:
@@ -138,7 +173,9 @@ def _label_and_text(entry: Mapping[str, Any]) -> tuple[str, str]:
     if label is None and text is None and len(entry) == 1:  # [{"A": "red"}, {"B": "blue"}]
         ((label, text),) = entry.items()
     if label is None or text is None:
-        raise BadRecord(f"options: expected objects with {LABELS[0]!r} and {TEXTS[0]!r}, got {str(dict(entry))[:200]}")
+        raise BadRecord(
+            f"options: expected objects with {LABELS[0]!r} and {TEXTS[0]!r}, got {str(dict(entry))[:200]}"
+        )
     return str(label), _plain(text)
 
 
@@ -155,17 +192,32 @@ def _lettered(pairs: Sequence[tuple[str, str]]) -> Options:
 
 
 def _from_list(entries: Sequence[str]) -> Options:
-    """Texts with letters before them, among which real data has stray entries such as "-"; or plain texts, which get letters."""
+    """Texts with letters before them, among which real data has stray entries such as "-"; or plain
+    texts, which get letters.
+    """
     labeled = [(match, entry) for entry in entries if (match := _LABEL.match(entry))]
     letters = [_letter(match) for match, _ in labeled]
-    # "E. coli" and "S. aureus" begin like labels, and are none: labels begin with A, go up, and most entries have one
-    if letters and letters == sorted(set(letters)) and letters[0] == "A" and 2 * len(letters) >= len(entries):
+    # "E. coli" and "S. aureus" begin like labels, and are none: labels begin with A, go up, and
+    # most entries have one
+    if (
+        letters
+        and letters == sorted(set(letters))
+        and letters[0] == "A"
+        and 2 * len(letters) >= len(entries)
+    ):
         lines = tuple(
-            entry if (match[1] or match[2]).isupper() else f"{_letter(match)}. {entry[match.end() :]}" for match, entry in labeled
+            entry
+            if (match[1] or match[2]).isupper()
+            else f"{_letter(match)}. {entry[match.end() :]}"
+            for match, entry in labeled
         )
-        return Options(lines, {_letter(match): entry[match.end() :].strip() for match, entry in labeled})
+        return Options(
+            lines, {_letter(match): entry[match.end() :].strip() for match, entry in labeled}
+        )
     plain = [entry for entry in entries if entry.strip()]
-    if sorted(plain) == list(ascii_uppercase[: len(plain)]):  # letters alone, whose texts stand in the image
+    if sorted(plain) == list(
+        ascii_uppercase[: len(plain)]
+    ):  # letters alone, whose texts stand in the image
         return Options(tuple(plain), {letter: letter for letter in plain})
     if len(plain) > len(ascii_uppercase):
         raise BadRecord(f"options: expected at most {len(ascii_uppercase)}, got {len(plain)}")

@@ -2,7 +2,8 @@
 
     {"id": "1", "task": "math", "text": "How many?", "images": ["a.png"], "answer": "3", "answer_type": "numerical", "options": []}
 
-`text` is the question as the model shall read it; `data.format.template` adds what every question has. `options` may be left out.
+`text` is the question as the model shall read it; `data.format.template` adds what every question
+has. `options` may be left out.
 """
 
 from collections.abc import Mapping
@@ -29,11 +30,17 @@ class OwnFormat(OneThinkerFormat):
         """Raises `BadRecord`, also for a missing field."""
         unread_fields(row, self.fields)
         turns = any(row.get(name) for name in TURN_FIELDS)
-        missing = [name for name in REQUIRED if name not in row and not (turns and name in ("text", "answer"))]
+        missing = [
+            name
+            for name in REQUIRED
+            if name not in row and not (turns and name in ("text", "answer"))
+        ]
         if "answer" in missing and row.get("solution") is not None:
             missing.remove("answer")
         if missing:
-            raise BadRecord(f"{', '.join(missing)}: missing; expected the fields {', '.join(REQUIRED)}, and images, options, id if any")
+            raise BadRecord(
+                f"{', '.join(missing)}: missing; expected the fields {', '.join(REQUIRED)}, and images, options, id if any"
+            )
         super().check(_renamed(row))
 
     def warning(self, row: Mapping[str, Any]) -> str:

@@ -1,4 +1,6 @@
-"""The images of a record, as records have them: paths, bytes, base64, data: URLs, objects with `bytes` and `path`."""
+"""The images of a record, as records have them: paths, bytes, base64, data: URLs, objects with
+`bytes` and `path`.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +19,8 @@ def images_in(row: Mapping[str, Any]) -> list[Any]:
     """Return the images of a record: paths, texts that hold an image, or bytes. Opens none.
 
     Raises:
-        BadRecord: With the number of the image that is null, empty, an address on the web or of another type.
+        BadRecord: With the number of the image that is null, empty, an address on the web or of
+            another type.
     """
     found = next((row[field] for field in IMAGE_FIELDS if row.get(field) is not None), None)
     items = items_of(found)
@@ -39,7 +42,9 @@ def items_of(cell: Any) -> list[Any]:
 
 
 def located(item: Any, root: Path | None) -> Any:
-    """An image as a prompt holds it: paths below `root`, texts that hold an image as the bytes of a file."""
+    """An image as a prompt holds it: paths below `root`, texts that hold an image as the bytes of a
+    file.
+    """
     if not isinstance(item, str):
         return item
     return inline_bytes(item) if is_inline(item) else str(root / item) if root else item
@@ -48,6 +53,8 @@ def located(item: Any, root: Path | None) -> Any:
 def _item(item: Any) -> Any:
     if not isinstance(item, Mapping):
         return item
-    stored = [item[name] for name in ("bytes", "path", "image", "url") if item.get(name) is not None]
+    stored = [
+        item[name] for name in ("bytes", "path", "image", "url") if item.get(name) is not None
+    ]
     # an empty text or empty bytes count only where there is nothing else
     return next((value for value in stored if value), stored[0] if stored else None)

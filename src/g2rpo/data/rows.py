@@ -1,6 +1,8 @@
-"""Records in JSON and JSON Lines files, found once and read one at a time: a file may be larger than memory.
+"""Records in JSON and JSON Lines files, found once and read one at a time: a file may be larger
+than memory.
 
-A JSON file is one list of objects, however it is laid out; a JSON Lines file has one object on each line. Both are read as UTF-8.
+A JSON file is one list of objects, however it is laid out; a JSON Lines file has one object on each
+line. Both are read as UTF-8.
 """
 
 import json
@@ -11,7 +13,9 @@ from typing import Any, TextIO
 
 CHUNK_CHARS = 1 << 20
 CUT_CHARS = 16
-"""What was cut off at the end of a window makes the parser stop this near the end, or inside a string."""
+"""What was cut off at the end of a window makes the parser stop this near the end, or inside a
+string.
+"""
 BLANKS = " \t\r\n"
 BETWEEN = BLANKS + ","
 _decoder = json.JSONDecoder()
@@ -23,7 +27,9 @@ class BadRecord(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a record stands: bytes [start, start + length) of the file, beginning on `line`, counted from 1."""
+    """Where a record stands: bytes [start, start + length) of the file, beginning on `line`,
+    counted from 1.
+    """
 
     start: int
     length: int
@@ -33,8 +39,8 @@ class Place:
 def rows_of(path: Path) -> Iterator[tuple[Place, dict[str, Any] | BadRecord]]:
     """Every record with its place, in the order of the file.
 
-    A broken line of a JSON Lines file comes as the `BadRecord` it is, and reading goes on; a broken JSON file raises it, since
-    nothing behind the break can be found.
+    A broken line of a JSON Lines file comes as the `BadRecord` it is, and reading goes on; a broken
+    JSON file raises it, since nothing behind the break can be found.
     """
     with path.open("rb") as file:
         first = file.read(4096).lstrip(b"\xef\xbb\xbf" + BLANKS.encode())[:1]
@@ -60,12 +66,22 @@ def _rows_of_lines(path: Path) -> Iterator[tuple[Place, dict[str, Any] | BadReco
 
 def _parsed(path: Path, place: Place, line: bytes) -> dict[str, Any] | BadRecord:
     try:
-        row = json.loads(line.decode("utf-8-sig"))  # bytes alone would be taken for UTF-16 where they look like it
+        row = json.loads(
+            line.decode("utf-8-sig")
+        )  # bytes alone would be taken for UTF-16 where they look like it
     except UnicodeDecodeError as error:
-        return BadRecord(f"{path}, line {place.line}: not UTF-8 ({error.reason} at byte {error.start} of the line)")
+        return BadRecord(
+            f"{path}, line {place.line}: not UTF-8 ({error.reason} at byte {error.start} of the line)"
+        )
     except json.JSONDecodeError as error:
-        return BadRecord(f"{path}, line {place.line}: not JSON ({error.msg} at column {error.colno})")
-    return row if isinstance(row, dict) else BadRecord(f"{path}, line {place.line}: expected an object, got {type(row).__name__}")
+        return BadRecord(
+            f"{path}, line {place.line}: not JSON ({error.msg} at column {error.colno})"
+        )
+    return (
+        row
+        if isinstance(row, dict)
+        else BadRecord(f"{path}, line {place.line}: expected an object, got {type(row).__name__}")
+    )
 
 
 def _rows_of_list(path: Path) -> Iterator[tuple[Place, dict[str, Any] | BadRecord]]:
@@ -78,7 +94,14 @@ def _rows_of_list(path: Path) -> Iterator[tuple[Place, dict[str, Any] | BadRecor
             start, line = window.bytes, window.line
             row = window.take()
             place = Place(start, window.bytes - start, line)
-            yield place, row if isinstance(row, dict) else BadRecord(f"{path}, line {line}: expected an object, got {type(row).__name__}")
+            yield (
+                place,
+                row
+                if isinstance(row, dict)
+                else BadRecord(
+                    f"{path}, line {line}: expected an object, got {type(row).__name__}"
+                ),
+            )
 
 
 class _Window:
@@ -100,7 +123,9 @@ class _Window:
                 return self.text[self.at]
             self._passed(begin)
             if not self._more():
-                raise BadRecord(f"{self.path}, line {self.line}: the list is not closed; is the file cut off?")
+                raise BadRecord(
+                    f"{self.path}, line {self.line}: the list is not closed; is the file cut off?"
+                )
             begin = self.at
 
     def take(self) -> Any:
@@ -110,11 +135,16 @@ class _Window:
             try:
                 value, self.at = _decoder.raw_decode(self.text, begin)
             except json.JSONDecodeError as error:
-                cut = error.msg.startswith("Unterminated string") or error.pos > len(self.text) - CUT_CHARS
+                cut = (
+                    error.msg.startswith("Unterminated string")
+                    or error.pos > len(self.text) - CUT_CHARS
+                )
                 if cut and self._more():
                     continue
                 line = self.line + self.text.count("\n", self.at, error.pos)
-                raise BadRecord(f"{self.path}, line {line}: not JSON ({error.msg}); is the file cut off, or a comma missing?") from None
+                raise BadRecord(
+                    f"{self.path}, line {line}: not JSON ({error.msg}); is the file cut off, or a comma missing?"
+                ) from None
             self._passed(begin)
             return value
 
@@ -128,6 +158,8 @@ class _Window:
             chunk = self.file.read(CHUNK_CHARS)
         except UnicodeDecodeError as error:
             line = self.line + self.text.count("\n", self.at)
-            raise BadRecord(f"{self.path}, after line {line}: not UTF-8 ({error.reason}); convert the file") from None
+            raise BadRecord(
+                f"{self.path}, after line {line}: not UTF-8 ({error.reason}); convert the file"
+            ) from None
         self.text, self.at = self.text[self.at :] + chunk, 0
         return bool(chunk)

@@ -16,14 +16,21 @@ class Skips:
     """Prompts that are not served.
 
     Args:
-        on_error: `raise` at the first record that cannot be used, or `skip` those and count them. A prompt that is too long is no
-            error: it is left out and counted either way.
+        on_error: `raise` at the first record that cannot be used, or `skip` those and count them. A
+            prompt that is too long is no error: it is left out and counted either way.
         remedy: What the message about a broken record ends with.
     """
 
-    def __init__(self, *, on_error: str = "raise", remedy: str = "Mend or drop the record, or set data.on_error=skip.") -> None:
+    def __init__(
+        self,
+        *,
+        on_error: str = "raise",
+        remedy: str = "Mend or drop the record, or set data.on_error=skip.",
+    ) -> None:
         if on_error not in ON_ERROR:
-            raise ValueError(f"data.on_error: expected one of {', '.join(ON_ERROR)}, got {on_error!r}")
+            raise ValueError(
+                f"data.on_error: expected one of {', '.join(ON_ERROR)}, got {on_error!r}"
+            )
         self.on_error = on_error
         self.remedy = remedy
         self.unusable_prompts: Counter[str] = Counter()
@@ -42,11 +49,18 @@ class Skips:
 
     def summary(self) -> dict[str, Any]:
         """`{"unusable": {task: count}, "too_long": {task: count}, "records": [reason, ...]}`."""
-        return {"unusable": dict(self.unusable_prompts), "too_long": dict(self.long_prompts), "records": list(self.records)}
+        return {
+            "unusable": dict(self.unusable_prompts),
+            "too_long": dict(self.long_prompts),
+            "records": list(self.records),
+        }
 
     def load_summary(self, found: dict[str, Any]) -> None:
         """Goes on counting from what `summary` gave."""
-        self.unusable_prompts, self.long_prompts = Counter(found["unusable"]), Counter(found["too_long"])
+        self.unusable_prompts, self.long_prompts = (
+            Counter(found["unusable"]),
+            Counter(found["too_long"]),
+        )
         self.records = list(found["records"])
 
     def _note(self, counts: Counter[str], task: str, reason: str) -> None:
@@ -66,8 +80,14 @@ def merged(*found: dict[str, Any]) -> dict[str, Any]:
 
 
 def skips_of(source: Any) -> Skips:
-    """A new count of what is left out from here on, as strict as the source is. One that draws its prompts has nothing to leave out."""
-    return Skips(on_error=source.skips.on_error) if hasattr(source, "skips") else Skips(remedy="Mend or drop the record.")
+    """A new count of what is left out from here on, as strict as the source is. One that draws its
+    prompts has nothing to leave out.
+    """
+    return (
+        Skips(on_error=source.skips.on_error)
+        if hasattr(source, "skips")
+        else Skips(remedy="Mend or drop the record.")
+    )
 
 
 def index_skips(source: Any) -> dict[str, Any]:

@@ -19,9 +19,11 @@ class Turn(NamedTuple):
 
 
 class PromptStream:
-    """Draws training prompts one after the other. Its state is how often each task had its turn, and how far it is in each.
+    """Draws training prompts one after the other. Its state is how often each task had its turn,
+    and how far it is in each.
 
-    A finite task is gone through in a new random order each time it starts over; an endless one never repeats.
+    A finite task is gone through in a new random order each time it starts over; an endless one
+    never repeats.
 
     Args:
         source: Where prompts come from.
@@ -30,14 +32,18 @@ class PromptStream:
         curriculum: Which prompts are passed over; every prompt is served where None.
     """
 
-    def __init__(self, *, source: PromptSource, mix: TaskMix, seed: int, curriculum: Curriculum | None = None) -> None:
+    def __init__(
+        self, *, source: PromptSource, mix: TaskMix, seed: int, curriculum: Curriculum | None = None
+    ) -> None:
         sizes = {task: source.size(task, "train") for task in mix.shares}
         self.source = source
         self.mix = mix.present(sizes).sized(sizes)
         self.seed = seed
         self.curriculum = curriculum or EveryPrompt()
         if self.curriculum.revisits and None in {sizes[task] for task in self.mix.shares}:
-            raise ValueError("curriculum: this data source never runs out, so no prompt comes a second time; choose curriculum=none")
+            raise ValueError(
+                "curriculum: this data source never runs out, so no prompt comes a second time; choose curriculum=none"
+            )
         self.counts: dict[str, int] = {}
         """Turns that each task had."""
         self.places: dict[str, int] = {}
@@ -62,7 +68,9 @@ class PromptStream:
         return [self.source.get(turn.task, turn.index, "train") for turn in turns]
 
     def observe(self, accuracies: Mapping[str, float]) -> None:
-        """Tells the curriculum the mean accuracy of groups, by the id of their prompt. Prompts it does not hear of are forgotten."""
+        """Tells the curriculum the mean accuracy of groups, by the id of their prompt. Prompts it
+        does not hear of are forgotten.
+        """
         for id, accuracy in accuracies.items():
             if id in self._in_flight:
                 self.curriculum.observe(*self._in_flight[id], accuracy)
@@ -70,7 +78,11 @@ class PromptStream:
 
     def state_dict(self) -> dict[str, Any]:
         """Between two steps no prompt is in flight, so the counts say all."""
-        return {"counts": dict(self.counts), "places": dict(self.places), "curriculum": self.curriculum.state_dict()}
+        return {
+            "counts": dict(self.counts),
+            "places": dict(self.places),
+            "curriculum": self.curriculum.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on behind the last draw that a checkpoint knows of."""
@@ -83,19 +95,25 @@ class PromptStream:
         return prompt
 
     def _next(self, task: str, places: dict[str, int]) -> Turn:
-        """The next prompt of a task that is admitted; where none is in a whole epoch, the one after that all the same."""
+        """The next prompt of a task that is admitted; where none is in a whole epoch, the one after
+        that all the same.
+        """
         size = self._sizes[task]
         for _ in range(size or 1):
             place = places.get(task, 0)
             places[task] = place + 1
             epoch, rank = (0, place) if size is None else divmod(place, size)
-            turn = Turn(task, rank if size is None else self._epoch_order(task, epoch, size)[rank], epoch)
+            turn = Turn(
+                task, rank if size is None else self._epoch_order(task, epoch, size)[rank], epoch
+            )
             if self.curriculum.admits(*turn):
                 break
         return turn
 
     def _epoch_order(self, task: str, epoch: int, size: int) -> list[int]:
-        """A function of its arguments and the seed; the last one is kept, since shuffling for every prompt would be slow."""
+        """A function of its arguments and the seed; the last one is kept, since shuffling for every
+        prompt would be slow.
+        """
         if self._order.get(task, (-1, []))[0] != epoch:
             order = list(range(size))
             Random(f"{self.seed}/{task}/{epoch}").shuffle(order)  # noqa: S311

@@ -1,4 +1,6 @@
-"""What the model is told beside the question: how to think and answer, and in which form an answer of its type is wanted."""
+"""What the model is told beside the question: how to think and answer, and in which form an answer
+of its type is wanted.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,12 +14,17 @@ class PromptTemplate:
     Args:
         instruction: Said of every question.
         think_tag: Name of the tags around the thinking that the instruction asks for.
-        hints: By answer type, as data sets write it (`multiple choice`, `OCR`, ...); a type without a hint gets none.
+        hints: By answer type, as data sets write it (`multiple choice`, `OCR`, ...); a type without
+            a hint gets none.
     """
 
-    def __init__(self, *, instruction: str, hints: Mapping[str, str], think_tag: str = "thinking") -> None:
+    def __init__(
+        self, *, instruction: str, hints: Mapping[str, str], think_tag: str = "thinking"
+    ) -> None:
         if instruction and f"<{think_tag}>" not in instruction and "<think" in instruction:
-            raise ValueError(f"template.think_tag: expected the tag that template.instruction asks for, got {think_tag!r}")
+            raise ValueError(
+                f"template.think_tag: expected the tag that template.instruction asks for, got {think_tag!r}"
+            )
         self.think_tag = think_tag
         self.instruction = instruction.strip()
         self.hints = {answer_kind(name): hint.strip() for name, hint in hints.items()}
@@ -30,5 +37,10 @@ class PromptTemplate:
     def text(self, question: str, options: Sequence[str], answer_type: str) -> str:
         """The user's turn."""
         listed = "Options:\n" + "\n".join(options) if options else ""
-        parts = (question.strip(), listed, self.instruction, self.hints.get(answer_kind(answer_type), ""))
+        parts = (
+            question.strip(),
+            listed,
+            self.instruction,
+            self.hints.get(answer_kind(answer_type), ""),
+        )
         return "\n".join(part for part in parts if part)

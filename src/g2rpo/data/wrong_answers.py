@@ -1,8 +1,8 @@
 r"""Answers that are certainly wrong, made from a gold answer: another letter, number, box or text.
 
-A reward that pays one of them like the gold answer reads the gold answer only in part, or not at all.
-Only changes whose value is different for sure are made. A wrong answer that happens to be right
-would refuse a good record, which is worse than missing a bad one.
+A reward that pays one of them like the gold answer reads the gold answer only in part, or not at
+all. Only changes whose value is different for sure are made. A wrong answer that happens to be
+right would refuse a good record, which is worse than missing a bad one.
 """
 
 import json
@@ -13,8 +13,12 @@ from typing import Any
 from g2rpo.prompt import Prompt, answer_kind
 
 JSON_KINDS = (
-    "spatial grounding", "segmentation", "temporal grounding", "spatial temporal grounding", "tracking",
-)  # fmt: skip
+    "spatial grounding",
+    "segmentation",
+    "temporal grounding",
+    "spatial temporal grounding",
+    "tracking",
+)
 """Answer types whose answers are JSON."""
 NUMBER_KINDS = ("numerical", "regression", "relaxed")
 GARBAGE = "qxzv jwkq"
@@ -27,9 +31,11 @@ APART = 5000
 FARTHEST = 1e300
 
 _DIGITS = re.compile(r"\d+(?:\.\d+)?")
-# A number whose change changes the value: no index, no exponent, no part of a name or of a longer number.
+# A number whose change changes the value: no index, no exponent, no part of a name or of a longer
+# number.
 _VALUE = re.compile(r"(?<![\w.^])(?<![_^]\{)(?<![_^]\{[-+])(?<!\^[-+])\d+(?:\.\d+)?(?![\d.]*\d)")
-# Where only one side may be compared, a function repeats its values, or words hold numbers that do not count.
+# Where only one side may be compared, a function repeats its values, or words hold numbers that do
+# not count.
 _DOUBTFUL = re.compile(r"\u2248|[^\W\d_]{3,}")
 # A factor 0, beside which no other number counts.
 _ZERO = re.compile(
@@ -74,7 +80,8 @@ def far_number(golds: Sequence[str]) -> str:
 
 
 def changed_parts(gold: str) -> list[str]:
-    r"""Return a mathematical answer with one part of it changed or left out, if that is another value for sure.
+    r"""Return a mathematical answer with one part of it changed or left out, if that is another
+    value for sure.
 
     >>> changed_parts("2x+1"), changed_parts(r"60\pi"), changed_parts(r"2 \sqrt { 221 }")
     (['13x+1', '2x+10'], ['187\\pi', '60'], ['13 \\sqrt { 221 }', '2 \\sqrt { 670 }', '221'])
@@ -88,7 +95,8 @@ def changed_parts(gold: str) -> list[str]:
 
 
 def option_letters(gold: str) -> str:
-    """Return the letters that a multiple-choice gold answer consists of or begins with; empty if none.
+    """Return the letters that a multiple-choice gold answer consists of or begins with; empty if
+    none.
 
     >>> [option_letters(gold) for gold in ("b", "(C)", "A, C", "C. tall girl", "tall girl", "AC")]
     ['B', 'C', 'AC', 'C', '', 'AC']
@@ -103,7 +111,21 @@ def option_letters(gold: str) -> str:
 
 def _kept_command(match: re.Match[str]) -> str:
     """Commands are judged by their names; those that build expressions are no words."""
-    harmless = ("frac", "dfrac", "tfrac", "sqrt", "left", "right", "cdot", "times", "cup", "cap", "leq", "geq", "neq")
+    harmless = (
+        "frac",
+        "dfrac",
+        "tfrac",
+        "sqrt",
+        "left",
+        "right",
+        "cdot",
+        "times",
+        "cup",
+        "cap",
+        "leq",
+        "geq",
+        "neq",
+    )
     return " " if match[0][1:] in harmless or len(match[0]) <= 3 else match[0]
 
 
@@ -133,9 +155,10 @@ def _other_option(golds: Sequence[str], options: Mapping[str, str]) -> str:
     right = {letter for gold in golds for letter in option_letters(gold)}
     same = {gold.strip().lower() for gold in golds}
     others = [
-        letter for letter in (options or "ABCDEFGH")
+        letter
+        for letter in (options or "ABCDEFGH")
         if letter not in right and str(options.get(letter, "")).strip().lower() not in same
-    ]  # fmt: skip
+    ]
     return others[0] if others else sorted(right)[0] if len(right) > 1 else GARBAGE
 
 
@@ -147,7 +170,9 @@ def _other_json(gold: str) -> str:
 
 
 def _moved(value: Any) -> Any:
-    """A box becomes a small one in the corner that is farther from it; other numbers move out of reach."""
+    """A box becomes a small one in the corner that is farther from it; other numbers move out of
+    reach.
+    """
     if isinstance(value, Mapping):
         return {name: _moved(item) for name, item in value.items()}
     if isinstance(value, list) and len(value) == 4 and all(map(_is_number, value)):

@@ -1,8 +1,10 @@
-"""LoRA by peft: small trainable matrices beside frozen projections, inside a policy that stays the class it was.
+"""LoRA by peft: small trainable matrices beside frozen projections, inside a policy that stays the
+class it was.
 
-A projection W then computes W x + alpha / rank * B A x, with A random and B zero at the start (Hu et al. 2021, arXiv 2106.09685,
-section 4.1). Whoever reads weights goes through `merged_state_dict`, which adds the product up tensor by tensor and answers for a
-policy without an adapter as well; the policy without its adapter is the reference of a KL term.
+A projection W then computes W x + alpha / rank * B A x, with A random and B zero at the start (Hu
+et al. 2021, arXiv 2106.09685, section 4.1). Whoever reads weights goes through `merged_state_dict`,
+which adds the product up tensor by tensor and answers for a policy without an adapter as well; the
+policy without its adapter is the reference of a KL term.
 """
 
 import math
@@ -37,28 +39,47 @@ class LoRA:
     """
 
     def __init__(
-        self, *, rank: int = 16, alpha: float = 32.0, targets: Sequence[str] = PROJECTIONS, vision: bool = False, dropout: float = 0.0,
+        self,
+        *,
+        rank: int = 16,
+        alpha: float = 32.0,
+        targets: Sequence[str] = PROJECTIONS,
+        vision: bool = False,
+        dropout: float = 0.0,
         seed: int = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if rank < 1:
             raise ValueError(f"model.adapter.rank: expected 1 or more, got {rank}")
         if not alpha > 0 or math.isinf(alpha):
             raise ValueError(f"model.adapter.alpha: expected a number above 0, got {alpha}")
         if unknown := [name for name in targets if name not in PROJECTIONS]:
-            raise ValueError(f"model.adapter.targets: expected some of {', '.join(PROJECTIONS)}, got {unknown[0]!r}")
+            raise ValueError(
+                f"model.adapter.targets: expected some of {', '.join(PROJECTIONS)}, got {unknown[0]!r}"
+            )
         if not targets and not vision:
-            raise ValueError("model.adapter.targets: expected a projection, or model.adapter.vision=true; else nothing would be trained")
+            raise ValueError(
+                "model.adapter.targets: expected a projection, or model.adapter.vision=true; else nothing would be trained"
+            )
         if dropout != 0:
             raise ValueError(
                 f"model.adapter.dropout: expected 0, got {dropout}; dropped inputs would make the policy that is trained another one than "
                 "the policy that drew the completions. model.adapter.rank and optimizer.weight_decay restrain an adapter"
             )
         if find_spec("peft") is None:
-            raise ValueError("model/adapter=lora: peft is not installed; pip install -c constraints/ci.txt -e .[lora]")
-        self.rank, self.alpha, self.targets, self.vision, self.seed = rank, alpha, tuple(targets), vision, seed
+            raise ValueError(
+                "model/adapter=lora: peft is not installed; pip install -c constraints/ci.txt -e .[lora]"
+            )
+        self.rank, self.alpha, self.targets, self.vision, self.seed = (
+            rank,
+            alpha,
+            tuple(targets),
+            vision,
+            seed,
+        )
 
     def attach(self, policy: Any) -> None:
-        """Puts the adapter into a model and freezes everything else. Adapter weights are float32, whatever the model's dtype.
+        """Puts the adapter into a model and freezes everything else. Adapter weights are float32,
+        whatever the model's dtype.
 
         Raises:
             ValueError: when the model has no layer of a target's name.
@@ -66,26 +87,38 @@ class LoRA:
         from peft import LoraConfig, inject_adapter_in_model
 
         layers = self._layers(policy)
-        config = LoraConfig(r=self.rank, lora_alpha=self.alpha, target_modules=layers, lora_dropout=0.0)
+        config = LoraConfig(
+            r=self.rank, lora_alpha=self.alpha, target_modules=layers, lora_dropout=0.0
+        )
         inject_adapter_in_model(config, policy, ADAPTER)
         policy.eval()
         generator = torch.Generator().manual_seed(self.seed)
         for name, parameter in policy.named_parameters():
             parameter.requires_grad_(is_adapter(name))
             if is_adapter(name):
-                parameter.data = parameter.data.float()  # bfloat16 would round most updates of a small step away
+                parameter.data = (
+                    parameter.data.float()
+                )  # bfloat16 would round most updates of a small step away
             if ".lora_A." in name:
                 torch.nn.init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=generator)
 
     def _layers(self, policy: Any) -> list[str]:
-        linear = [name for name, module in policy.named_modules() if isinstance(module, torch.nn.Linear)]
+        linear = [
+            name for name, module in policy.named_modules() if isinstance(module, torch.nn.Linear)
+        ]
         text = {
-            target: [name for name in linear if ".language_model.layers." in name and name.endswith(f".{target}")]
+            target: [
+                name
+                for name in linear
+                if ".language_model.layers." in name and name.endswith(f".{target}")
+            ]
             for target in self.targets
         }
         for target, found in text.items():
             if not found:
-                raise ValueError(f"model.adapter.targets: {type(policy).__name__} has no linear layer {target}; leave it out")
+                raise ValueError(
+                    f"model.adapter.targets: {type(policy).__name__} has no linear layer {target}; leave it out"
+                )
         visual = [name for name in linear if ".visual." in f".{name}"] if self.vision else []
         return [name for found in text.values() for name in found] + visual
 
@@ -110,7 +143,9 @@ def adapter_settings(policy: Any) -> dict[str, float]:
 
 @contextmanager
 def adapter_off(policy: Any) -> Iterator[None]:
-    """Within it the policy is the checkpoint that it started from; a model without an adapter is what it is."""
+    """Within it the policy is the checkpoint that it started from; a model without an adapter is
+    what it is.
+    """
     layers = _adapted(policy).values()
     try:
         for layer in layers:
@@ -122,9 +157,11 @@ def adapter_off(policy: Any) -> Iterator[None]:
 
 
 def merged_state_dict(policy: Any) -> Iterator[tuple[str, Tensor]]:
-    """The policy's weights as a checkpoint names them, with the adapter added in; one at a time, and the policy stays as it is.
+    """The policy's weights as a checkpoint names them, with the adapter added in; one at a time,
+    and the policy stays as it is.
 
-    The sum is taken in float32 and rounded once to the dtype of the weight. Weights without an adapter are the policy's own tensors.
+    The sum is taken in float32 and rounded once to the dtype of the weight. Weights without an
+    adapter are the policy's own tensors.
     """
     layers = _adapted(policy)
     for name, value in policy.state_dict().items():
@@ -138,14 +175,21 @@ def merged_state_dict(policy: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 def save_adapter(policy: Any, folder: Path, base: str) -> None:
-    """Writes the adapter alone in peft's format: `PeftModel.from_pretrained(model, folder)` puts it on the checkpoint `base`."""
+    """Writes the adapter alone in peft's format: `PeftModel.from_pretrained(model, folder)` puts it
+    on the checkpoint `base`.
+    """
     from peft import get_peft_model_state_dict
 
     folder.mkdir(parents=True, exist_ok=True)
-    replace(policy.peft_config[ADAPTER], base_model_name_or_path=base, inference_mode=True).save_pretrained(folder)
+    replace(
+        policy.peft_config[ADAPTER], base_model_name_or_path=base, inference_mode=True
+    ).save_pretrained(folder)
     weights = get_peft_model_state_dict(policy, adapter_name=ADAPTER)
     # peft's own wrapper has the model two levels down
-    named = {f"base_model.model.{name}": value.detach().cpu().contiguous() for name, value in weights.items()}
+    named = {
+        f"base_model.model.{name}": value.detach().cpu().contiguous()
+        for name, value in weights.items()
+    }
     save_file(named, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 

@@ -1,4 +1,6 @@
-"""A checkpoint folder: checked when it is named, loaded when it is needed, written so that anybody's tools can read it."""
+"""A checkpoint folder: checked when it is named, loaded when it is needed, written so that
+anybody's tools can read it.
+"""
 
 import re
 from importlib.resources import files
@@ -16,7 +18,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 class Checkpoint:
-    """A Qwen-VL model by folder or Hub id. Building one only checks the arguments; `policy()` loads the weights.
+    """A Qwen-VL model by folder or Hub id. Building one only checks the arguments; `policy()` loads
+    the weights.
 
     Args:
         path: Folder with `config.json`, or a Hub id such as `Qwen/Qwen3-VL-8B-Instruct`.
@@ -26,8 +29,8 @@ class Checkpoint:
         freeze_vision: Keep the vision tower as it is.
         gradient_checkpointing: Trade compute for memory in the backward pass.
         adapter: Trained in place of the weights, which then stay as they are.
-        max_new_tokens: Longest completion that suits the model, in tokens; the configuration takes it as the default of
-            `rollout.max_new_tokens`.
+        max_new_tokens: Longest completion that suits the model, in tokens; the configuration takes
+            it as the default of `rollout.max_new_tokens`.
     """
 
     def __init__(
@@ -45,7 +48,8 @@ class Checkpoint:
         if dtype not in DTYPES:
             raise ValueError(f"model.dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
         is_folder = (Path(path) / "config.json").is_file()
-        # outputs/step50 has the form of a Hub id, but a first part that exists here can only be meant as a folder
+        # outputs/step50 has the form of a Hub id, but a first part that exists here can only be
+        # meant as a folder
         looks_local = Path(path).exists() or ("/" in path and Path(path).parent.is_dir())
         if not is_folder and (looks_local or not HUB_ID.fullmatch(path)):
             raise ValueError(
@@ -53,7 +57,9 @@ class Checkpoint:
                 "download the model or correct the path"
             )
         if freeze_vision and adapter is not None and adapter.vision:
-            raise ValueError("model.freeze_vision: expected false with model.adapter.vision=true, got true; set one of them to false")
+            raise ValueError(
+                "model.freeze_vision: expected false with model.adapter.vision=true, got true; set one of them to false"
+            )
         self.path = path
         self.dtype = dtype
         self.min_pixels = min_pixels
@@ -64,7 +70,14 @@ class Checkpoint:
         self.max_new_tokens = max_new_tokens
 
     @classmethod
-    def packaged(cls, *, name: str, dtype: str = "float32", adapter: LoRA | None = None, max_new_tokens: int = 56) -> Self:
+    def packaged(
+        cls,
+        *,
+        name: str,
+        dtype: str = "float32",
+        adapter: LoRA | None = None,
+        max_new_tokens: int = 56,
+    ) -> Self:
         """A checkpoint that ships inside the package."""
         path = str(files("g2rpo") / "policy" / name)
         return cls(path=path, dtype=dtype, adapter=adapter, max_new_tokens=max_new_tokens)
@@ -74,30 +87,42 @@ class Checkpoint:
         return QwenEncoder(path=self.path, min_pixels=self.min_pixels, max_pixels=self.max_pixels)
 
     def policy(self) -> Any:
-        """The model with its weights, ready to be trained (dropout off: sampler and trainer must agree)."""
-        policy = AutoModelForImageTextToText.from_pretrained(self.path, dtype=DTYPES[self.dtype]).eval()
+        """The model with its weights, ready to be trained (dropout off: sampler and trainer must
+        agree).
+        """
+        policy = AutoModelForImageTextToText.from_pretrained(
+            self.path, dtype=DTYPES[self.dtype]
+        ).eval()
         if self.freeze_vision:
             policy.model.visual.requires_grad_(False)
         if self.adapter is not None:
             self.adapter.attach(policy)
         if self.gradient_checkpointing:
-            policy.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            policy.gradient_checkpointing_enable(
+                gradient_checkpointing_kwargs={"use_reentrant": False}
+            )
         return policy
 
     def reference(self, policy: Any) -> Any:
-        """What a KL term compares the policy with: a second, frozen copy of the weights, or the policy itself where these stay frozen.
+        """What a KL term compares the policy with: a second, frozen copy of the weights, or the
+        policy itself where these stay frozen.
 
         To be asked within `adapter_off`.
         """
         return self.policy().requires_grad_(False) if self.adapter is None else policy
 
 
-def save_checkpoint(policy: Any, encoder: QwenEncoder, folder: Path, dtype: str = "bfloat16") -> None:
-    """Writes weights, tokenizer and image processor as an ordinary folder that `AutoModelForImageTextToText` loads.
+def save_checkpoint(
+    policy: Any, encoder: QwenEncoder, folder: Path, dtype: str = "bfloat16"
+) -> None:
+    """Writes weights, tokenizer and image processor as an ordinary folder that
+    `AutoModelForImageTextToText` loads.
 
     An adapter is merged into the weights that are written.
     """
-    state = {name: value.detach().to("cpu", DTYPES[dtype]) for name, value in merged_state_dict(policy)}
+    state = {
+        name: value.detach().to("cpu", DTYPES[dtype]) for name, value in merged_state_dict(policy)
+    }
     policy.save_pretrained(folder, state_dict=state)
     encoder.tokenizer.save_pretrained(folder)
     encoder.image_processor.save_pretrained(folder)
@@ -105,5 +130,11 @@ def save_checkpoint(policy: Any, encoder: QwenEncoder, folder: Path, dtype: str 
 
 def parameter_counts(policy: Any) -> str:
     """`1.60 M of 1.60 M parameters`: those that are trained, and all."""
-    counts = [sum(p.numel() for p in policy.parameters() if p.requires_grad or everything) for everything in (False, True)]
-    return " of ".join(f"{n / 1e9:.2f} B" if n >= 1e9 else f"{n / 1e6:.2f} M" for n in counts) + " parameters"
+    counts = [
+        sum(p.numel() for p in policy.parameters() if p.requires_grad or everything)
+        for everything in (False, True)
+    ]
+    return (
+        " of ".join(f"{n / 1e9:.2f} B" if n >= 1e9 else f"{n / 1e6:.2f} M" for n in counts)
+        + " parameters"
+    )

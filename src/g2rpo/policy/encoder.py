@@ -1,7 +1,9 @@
-"""Prompts to model inputs, for any Qwen-VL folder: tokenizer and PIL image processor, composed without torchvision.
+"""Prompts to model inputs, for any Qwen-VL folder: tokenizer and PIL image processor, composed
+without torchvision.
 
-transformers' own `Qwen3VLProcessor` needs torchvision for its video processor. Tokenizer and image processor do not, and give
-the same tensors: each image placeholder of the chat template is repeated once per merged patch.
+transformers' own `Qwen3VLProcessor` needs torchvision for its video processor. Tokenizer and image
+processor do not, and give the same tensors: each image placeholder of the chat template is repeated
+once per merged patch.
 """
 
 import os
@@ -16,7 +18,10 @@ from jaxtyping import Bool, Int
 from PIL import Image
 from torch import Tensor
 from transformers import AutoTokenizer, GenerationConfig
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
+    Qwen2VLImageProcessorPil,
+    smart_resize,
+)
 from transformers.utils import cached_file
 
 from g2rpo.image import is_inline, open_image
@@ -32,29 +37,47 @@ class QwenEncoder:
 
     Args:
         path: Folder with `tokenizer.json`, a chat template and `preprocessor_config.json`.
-        min_pixels: Smaller images are scaled up to this many pixels; None keeps the folder's own bound.
-        max_pixels: Larger images are scaled down to this many pixels; None keeps the folder's own bound.
+        min_pixels: Smaller images are scaled up to this many pixels; None keeps the folder's own
+            bound.
+        max_pixels: Larger images are scaled down to this many pixels; None keeps the folder's own
+            bound.
     """
 
-    def __init__(self, *, path: str | Path, min_pixels: int | None = None, max_pixels: int | None = None) -> None:
+    def __init__(
+        self, *, path: str | Path, min_pixels: int | None = None, max_pixels: int | None = None
+    ) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(path)
         self.image_processor = Qwen2VLImageProcessorPil.from_pretrained(path)
         size = dict(self.image_processor.size)
-        self.size = {"shortest_edge": min_pixels or size["shortest_edge"], "longest_edge": max_pixels or size["longest_edge"]}
+        self.size = {
+            "shortest_edge": min_pixels or size["shortest_edge"],
+            "longest_edge": max_pixels or size["longest_edge"],
+        }
         self.image_token_id = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
         self.eos_token_id = self.tokenizer.eos_token_id
         self.end_tokens = _end_tokens(path, self.tokenizer)
         self.pad_token_id = self.tokenizer.pad_token_id
-        control = [token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special]
-        self._control = re.compile("|".join(map(re.escape, sorted(control, key=len, reverse=True))) or "(?!)")
-        self.forbidden_token_ids = tuple(self.tokenizer.convert_tokens_to_ids(token) for token in VISION_TOKENS)
+        control = [
+            token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special
+        ]
+        self._control = re.compile(
+            "|".join(map(re.escape, sorted(control, key=len, reverse=True))) or "(?!)"
+        )
+        self.forbidden_token_ids = tuple(
+            self.tokenizer.convert_tokens_to_ids(token) for token in VISION_TOKENS
+        )
 
     def encode(self, prompts: Sequence[Prompt]) -> PromptBatch:
-        """Chat template, image patches and left padding. Raises `ValueError` naming the prompt whose image cannot be read."""
+        """Chat template, image patches and left padding. Raises `ValueError` naming the prompt
+        whose image cannot be read.
+        """
         images = [[_opened(image, prompt) for image in prompt.images] for prompt in prompts]
         patches = self._patches([image for group in images for image in group])
         grids = iter(patches["image_grid_thw"].tolist() if patches else [])
-        rows = [self._token_ids(prompt, [next(grids) for _ in group]) for prompt, group in zip(prompts, images, strict=True)]
+        rows = [
+            self._token_ids(prompt, [next(grids) for _ in group])
+            for prompt, group in zip(prompts, images, strict=True)
+        ]
         input_ids, attention_mask = self._left_padded(rows)
         return PromptBatch(
             prompts=tuple(prompts),
@@ -67,48 +90,76 @@ class QwenEncoder:
         )
 
     def fit(self, image: Image.Image) -> Image.Image:
-        """The image at the size the policy sees it, so that `encode` has nothing left to scale. Raises `ValueError` for a strip."""
+        """The image at the size the policy sees it, so that `encode` has nothing left to scale.
+        Raises `ValueError` for a strip.
+        """
         width, height = image.size
         factor = self.image_processor.patch_size * self.image_processor.merge_size
         bounds = {"min_pixels": self.size["shortest_edge"], "max_pixels": self.size["longest_edge"]}
         target = smart_resize(height, width, factor=factor, **bounds)[::-1]
-        return image if target == image.size else image.resize(target, self.image_processor.resample)
+        return (
+            image if target == image.size else image.resize(target, self.image_processor.resample)
+        )
 
     def tokenize(self, completion: str) -> list[int]:
         """Token ids of a completion, its end token included."""
         ids: list[int] = self.tokenizer(completion, add_special_tokens=False)["input_ids"]
         return [*ids, self.eos_token_id]
 
-    def decode(self, completion_ids: Int[Tensor, "b t"], completion_mask: Bool[Tensor, "b t"]) -> tuple[str, ...]:
+    def decode(
+        self, completion_ids: Int[Tensor, "b t"], completion_mask: Bool[Tensor, "b t"]
+    ) -> tuple[str, ...]:
         """Text of each completion without its end and padding tokens."""
-        rows = [ids[mask].tolist() for ids, mask in zip(completion_ids, completion_mask, strict=True)]
+        rows = [
+            ids[mask].tolist() for ids, mask in zip(completion_ids, completion_mask, strict=True)
+        ]
         return tuple(self.tokenizer.batch_decode(rows, skip_special_tokens=True))
 
     def chat_text(self, prompt: Prompt) -> str:
         """What the policy is shown, with one placeholder per image, ready for its answer."""
-        return str(self.tokenizer.apply_chat_template(chat_messages(prompt), tokenize=False, add_generation_prompt=True))
+        return str(
+            self.tokenizer.apply_chat_template(
+                chat_messages(prompt), tokenize=False, add_generation_prompt=True
+            )
+        )
 
     def _chat_ids(self, prompt: Prompt) -> list[int]:
-        """Token ids of `chat_text`, in which control tokens that a user wrote (`<|im_end|>`) are text and steer nothing."""
+        """Token ids of `chat_text`, in which control tokens that a user wrote (`<|im_end|>`) are
+        text and steer nothing.
+        """
         texts = [prompt.system, prompt.text, *(text for _, text in prompt.history)]
         if not any(self._control.search(text) for text in texts):
-            ids: list[int] = self.tokenizer(self.chat_text(prompt), add_special_tokens=False)["input_ids"]
+            ids: list[int] = self.tokenizer(self.chat_text(prompt), add_special_tokens=False)[
+                "input_ids"
+            ]
             return ids
-        mark = next(char for char in map(chr, range(0xE000, 0xF900)) if not any(char in text for text in texts))
+        mark = next(
+            char
+            for char in map(chr, range(0xE000, 0xF900))
+            if not any(char in text for text in texts)
+        )
         found = sorted({token for text in texts for token in self._control.findall(text)})
 
         def hidden(text: str) -> str:
             return self._control.sub(lambda match: f"{mark}{found.index(match[0])}{mark}", text)
 
         history = tuple((role, hidden(text)) for role, text in prompt.history)
-        chat = self.chat_text(replace(prompt, text=hidden(prompt.text), system=hidden(prompt.system), history=history))
+        chat = self.chat_text(
+            replace(prompt, text=hidden(prompt.text), system=hidden(prompt.system), history=history)
+        )
         tokens: list[int] = []
         for piece in re.split(f"({self._control.pattern})", chat):
             if self._control.fullmatch(piece):  # the chat template's own
                 tokens.append(self.tokenizer.convert_tokens_to_ids(piece))
             else:
                 shown = re.sub(f"{mark}(\\d+){mark}", lambda match: found[int(match[1])], piece)
-                tokens += self.tokenizer(shown, add_special_tokens=False, split_special_tokens=True)["input_ids"] if shown else []
+                tokens += (
+                    self.tokenizer(shown, add_special_tokens=False, split_special_tokens=True)[
+                        "input_ids"
+                    ]
+                    if shown
+                    else []
+                )
         return tokens
 
     def _patches(self, images: list[Image.Image]) -> dict[str, Tensor] | None:
@@ -127,7 +178,11 @@ class QwenEncoder:
                 "the model's chat template must write one for each part of type image"
             )
         counts = iter(sizes)
-        return [token for i in ids for token in ([i] * next(counts) if i == self.image_token_id else [i])]
+        return [
+            token
+            for i in ids
+            for token in ([i] * next(counts) if i == self.image_token_id else [i])
+        ]
 
     def _left_padded(self, rows: list[list[int]]) -> tuple[Int[Tensor, "p l"], Int[Tensor, "p l"]]:
         longest = max(len(row) for row in rows)
@@ -140,20 +195,32 @@ def _opened(image: Any, prompt: Prompt) -> Image.Image:
     try:
         return open_image(image)
     except ValueError as error:
-        name = image if isinstance(image, str | os.PathLike) and not is_inline(str(image)) else f"{prompt.images.index(image) + 1}"
+        name = (
+            image
+            if isinstance(image, str | os.PathLike) and not is_inline(str(image))
+            else f"{prompt.images.index(image) + 1}"
+        )
         raise ValueError(
             f"task {prompt.task!r}, prompt {prompt.id!r}: image {name} cannot be read ({error}). Replace it or drop the record."
         ) from error
 
 
 def _end_tokens(path: str | Path, tokenizer: Any) -> dict[int, str]:
-    """The text of each token that ends a completion: the tokenizer's own first, then those of `generation_config.json`, if it exists.
+    """The text of each token that ends a completion: the tokenizer's own first, then those of
+    `generation_config.json`, if it exists.
 
-    `eos_token_id` may be a number or a list there. Qwen's folders name two, so that a chat turn and a document both end.
+    `eos_token_id` may be a number or a list there. Qwen's folders name two, so that a chat turn and
+    a document both end.
     """
     found = [tokenizer.eos_token_id]
-    missing_is_fine = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+    missing_is_fine = {
+        "_raise_exceptions_for_missing_entries": False,
+        "_raise_exceptions_for_connection_errors": False,
+    }
     if cached_file(path, "generation_config.json", **missing_is_fine) is not None:
         named = GenerationConfig.from_pretrained(path).eos_token_id
         found += [] if named is None else [named] if isinstance(named, int) else list(named)
-    return {int(token): str(tokenizer.convert_ids_to_tokens(int(token))) for token in dict.fromkeys(found)}
+    return {
+        int(token): str(tokenizer.convert_ids_to_tokens(int(token)))
+        for token in dict.fromkeys(found)
+    }

@@ -1,4 +1,6 @@
-"""Pieces of a Qwen-VL forward pass that are computed once per prompt and used by all of its completions."""
+"""Pieces of a Qwen-VL forward pass that are computed once per prompt and used by all of its
+completions.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +15,12 @@ from g2rpo.records import PromptBatch
 from g2rpo.stopwatch import timed
 
 
-def prompt_positions(policy: Any, batch: PromptBatch) -> tuple[Int[Tensor, "3 p l"], Int[Tensor, " p"]]:
-    """M-RoPE positions (time, height, width) of every prompt token, and the position of each prompt's first completion token."""
+def prompt_positions(
+    policy: Any, batch: PromptBatch
+) -> tuple[Int[Tensor, "3 p l"], Int[Tensor, " p"]]:
+    """M-RoPE positions (time, height, width) of every prompt token, and the position of each
+    prompt's first completion token.
+    """
     positions, deltas = policy.model.get_rope_index(
         batch.input_ids,
         mm_token_type_ids=(batch.input_ids == policy.config.image_token_id).int(),
@@ -29,7 +35,11 @@ def encode_images(policy: Any, batch: PromptBatch) -> dict[str, Any]:
     """One pass of the vision tower over all images of a batch; empty where the batch has none."""
     if batch.pixel_values is None:
         return {}
-    return {"image": policy.model.get_image_features(batch.pixel_values, batch.image_grid_thw, return_dict=True)}
+    return {
+        "image": policy.model.get_image_features(
+            batch.pixel_values, batch.image_grid_thw, return_dict=True
+        )
+    }
 
 
 def repeat_images(images: dict[str, Any], batch: PromptBatch, times: int) -> dict[str, Any]:
@@ -38,21 +48,34 @@ def repeat_images(images: dict[str, Any], batch: PromptBatch, times: int) -> dic
         return dict(images)
     features = images["image"]
     owner = torch.repeat_interleave(torch.arange(len(batch.num_images)), batch.num_images.cpu())
-    order = [int(i) for row in range(len(batch.num_images)) for _ in range(times) for i in (owner == row).nonzero()[:, 0]]
+    order = [
+        int(i)
+        for row in range(len(batch.num_images))
+        for _ in range(times)
+        for i in (owner == row).nonzero()[:, 0]
+    ]
     repeated = type(features)(pooler_output=tuple(features.pooler_output[i] for i in order))
     if hasattr(features, "deepstack_features"):  # Qwen3-VL has them, Qwen2.5-VL not
-        repeated.deepstack_features = [tuple(level[i] for i in order) for level in features.deepstack_features]
+        repeated.deepstack_features = [
+            tuple(level[i] for i in order) for level in features.deepstack_features
+        ]
     return {"image": repeated}
 
 
 @contextmanager
 def recomputed_layers(policy: Any) -> Iterator[None]:
-    """Within it, a policy with gradient checkpointing keeps only the inputs of its layers for the backward pass.
+    """Within it, a policy with gradient checkpointing keeps only the inputs of its layers for the
+    backward pass.
 
-    transformers does so in training mode only, and drops the cache then. So just the layers' own switch is turned, and not for
-    sampling: what is inside the layers stays in evaluation mode, without dropout.
+    transformers does so in training mode only, and drops the cache then. So just the layers' own
+    switch is turned, and not for sampling: what is inside the layers stays in evaluation mode,
+    without dropout.
     """
-    layers = [m for m in policy.modules() if isinstance(m, GradientCheckpointingLayer) and m.gradient_checkpointing]
+    layers = [
+        m
+        for m in policy.modules()
+        if isinstance(m, GradientCheckpointingLayer) and m.gradient_checkpointing
+    ]
     modes = [layer.training for layer in layers]
     try:
         for layer in layers:
@@ -64,13 +87,19 @@ def recomputed_layers(policy: Any) -> Iterator[None]:
 
 
 def completion_positions(first: Int[Tensor, " b"], length: int) -> Int[Tensor, "3 b t"]:
-    """Positions of completion tokens: text, so equal in time, height and width, counting on from `first`."""
+    """Positions of completion tokens: text, so equal in time, height and width, counting on from
+    `first`.
+    """
     steps = first[:, None] + torch.arange(length, device=first.device)
     return steps.expand(3, -1, -1)
 
 
-def masked_logits(head: Any, hidden: Float[Tensor, "n d"], forbidden: tuple[int, ...], temperature: float) -> Float[Tensor, "n v"]:
-    """Float32 logits at a temperature (0 counts as 1), forbidden tokens at minus infinity: for sampling and for training."""
+def masked_logits(
+    head: Any, hidden: Float[Tensor, "n d"], forbidden: tuple[int, ...], temperature: float
+) -> Float[Tensor, "n v"]:
+    """Float32 logits at a temperature (0 counts as 1), forbidden tokens at minus infinity: for
+    sampling and for training.
+    """
     logits = head(hidden).float()
     if temperature > 0:
         logits = logits / temperature

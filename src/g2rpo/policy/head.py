@@ -1,7 +1,8 @@
-"""Log-probability and entropy straight from hidden states and the LM head, in pieces of the vocabulary.
+"""Log-probability and entropy straight from hidden states and the LM head, in pieces of the
+vocabulary.
 
-The forward pass keeps two numbers a token; the backward pass computes the logits again, piece by piece. Logits of shape
-[n, V] never exist, and the head's gradient is written once.
+The forward pass keeps two numbers a token; the backward pass computes the logits again, piece by
+piece. Logits of shape [n, V] never exist, and the head's gradient is written once.
 """
 
 from typing import Any
@@ -14,9 +15,12 @@ from torch.utils.checkpoint import checkpoint
 from g2rpo.policy.forward import masked_logits
 
 NEVER = -1e30
-"""A forbidden token's logit. Not -inf, of which differences are nan; the exponential of both is 0."""
+"""A forbidden token's logit. Not -inf, of which differences are nan; the exponential of both is 0.
+"""
 PIECE_BYTES = {"cpu": 2**23}
-"""Of float32 logits at a time; on a CPU so many that they stay in its cache between one operation and the next (`perf/head.py`)."""
+"""Of float32 logits at a time; on a CPU so many that they stay in its cache between one operation
+and the next (`perf/head.py`).
+"""
 PIECE_BYTES_ELSEWHERE = 2**28
 CALLED_TOKENS = 256
 FEWEST_COLUMNS = 256
@@ -24,23 +28,36 @@ FEWEST_COLUMNS = 256
 
 
 def head_stats(
-    head: torch.nn.Module, hidden: Float[Tensor, "n d"], targets: Int[Tensor, " n"], *, forbidden: tuple[int, ...] = (),
-    temperature: float = 1.0, columns: int | None = None,
-) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:  # fmt: skip
-    """Log-probability of each target, and entropy of the distribution it was drawn from, in nats and float32.
+    head: torch.nn.Module,
+    hidden: Float[Tensor, "n d"],
+    targets: Int[Tensor, " n"],
+    *,
+    forbidden: tuple[int, ...] = (),
+    temperature: float = 1.0,
+    columns: int | None = None,
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """Log-probability of each target, and entropy of the distribution it was drawn from, in nats
+    and float32.
 
     Args:
-        head: The policy's output projection. One that is more than a matrix (a bias, an adapter, hooks) is called instead, for
-            pieces of the tokens.
+        head: The policy's output projection. One that is more than a matrix (a bias, an adapter,
+            hooks) is called instead, for pieces of the tokens.
         hidden: Final hidden states.
         targets: Token ids.
         forbidden: Token ids of probability 0.
         temperature: Of sampling; 0 (greedy) counts as 1.
         columns: Of the vocabulary at a time; None chooses by device and number of tokens.
     """
-    if type(head) is not torch.nn.Linear or head.bias is not None or head._forward_hooks or head._forward_pre_hooks:
+    if (
+        type(head) is not torch.nn.Linear
+        or head.bias is not None
+        or head._forward_hooks
+        or head._forward_pre_hooks
+    ):
         return _called(head, hidden, targets, forbidden, temperature)
-    width = columns or max(FEWEST_COLUMNS, piece_bytes(hidden.device.type) // (4 * max(1, len(hidden))))
+    width = columns or max(
+        FEWEST_COLUMNS, piece_bytes(hidden.device.type) // (4 * max(1, len(hidden)))
+    )
     banned = torch.tensor(sorted(forbidden), dtype=torch.long, device=hidden.device)
     return HeadStats.apply(hidden, head.weight, targets, banned, temperature or 1.0, width)
 
@@ -51,15 +68,27 @@ def piece_bytes(device: str) -> int:
 
 
 class HeadStats(torch.autograd.Function):
-    """With p = softmax(logits) and H = -sum p log p: d log p_y = 1[y] - p and dH = -p (log p + H), both by the logits."""
+    """With p = softmax(logits) and H = -sum p log p: d log p_y = 1[y] - p and dH = -p (log p + H),
+    both by the logits.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, banned: Tensor, temperature: float, width: int
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        banned: Tensor,
+        temperature: float,
+        width: int,
     ) -> tuple[Tensor, Tensor]:
         """One pass over the vocabulary; sums so far are rescaled wherever a larger logit turns up."""
         largest = torch.full((len(hidden),), NEVER, device=hidden.device)
-        total, weighted, chosen = torch.zeros_like(largest), torch.zeros_like(largest), torch.zeros_like(largest)
+        total, weighted, chosen = (
+            torch.zeros_like(largest),
+            torch.zeros_like(largest),
+            torch.zeros_like(largest),
+        )
         for start in range(0, len(weight), width):
             logits, _ = _piece(hidden, weight, start, width, banned, temperature)
             inside, local = _local(targets, start, logits.shape[1])
@@ -67,7 +96,9 @@ class HeadStats(torch.autograd.Function):
             before, largest = largest, torch.maximum(largest, logits.amax(1))
             probs = logits.sub_(largest[:, None]).exp()
             scale = (before - largest).exp()
-            weighted = (weighted + total * (before - largest)) * scale + torch.linalg.vecdot(probs, logits)
+            weighted = (weighted + total * (before - largest)) * scale + torch.linalg.vecdot(
+                probs, logits
+            )
             total = total * scale + probs.sum(1)
         lse = largest + total.log()
         logprobs = (chosen - lse).masked_fill(torch.isin(targets, banned), float("-inf"))
@@ -78,8 +109,12 @@ class HeadStats(torch.autograd.Function):
         return logprobs, entropy
 
     @staticmethod
-    def backward(ctx: Any, grad_logprobs: Tensor | None, grad_entropy: Tensor | None) -> tuple[Tensor | None, ...]:
-        """The same pieces once more; each row of the head's gradient is complete as soon as it is written."""
+    def backward(
+        ctx: Any, grad_logprobs: Tensor | None, grad_entropy: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        """The same pieces once more; each row of the head's gradient is complete as soon as it is
+        written.
+        """
         hidden, weight, targets, banned, lse, entropy = ctx.saved_tensors
         grad_logprobs = torch.zeros_like(lse) if grad_logprobs is None else grad_logprobs
         if grad_entropy is not None:
@@ -106,26 +141,44 @@ class HeadStats(torch.autograd.Function):
 
 
 def _called(
-    head: torch.nn.Module, hidden: Float[Tensor, "n d"], targets: Int[Tensor, " n"], forbidden: tuple[int, ...], temperature: float
+    head: torch.nn.Module,
+    hidden: Float[Tensor, "n d"],
+    targets: Int[Tensor, " n"],
+    forbidden: tuple[int, ...],
+    temperature: float,
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """The same for any head: so many tokens at a time, each piece computed again in the backward pass."""
+    """The same for any head: so many tokens at a time, each piece computed again in the backward
+    pass.
+    """
     pieces = zip(hidden.split(CALLED_TOKENS), targets.split(CALLED_TOKENS), strict=True)
-    found = [checkpoint(_of_tokens, head, h, y, forbidden, temperature, use_reentrant=False) for h, y in pieces]
+    found = [
+        checkpoint(_of_tokens, head, h, y, forbidden, temperature, use_reentrant=False)
+        for h, y in pieces
+    ]
     logprobs, entropy = (torch.cat(values) for values in zip(*found, strict=True))
     return logprobs, entropy
 
 
 def _of_tokens(
-    head: torch.nn.Module, hidden: Tensor, targets: Tensor, forbidden: tuple[int, ...], temperature: float
+    head: torch.nn.Module,
+    hidden: Tensor,
+    targets: Tensor,
+    forbidden: tuple[int, ...],
+    temperature: float,
 ) -> tuple[Tensor, Tensor]:
     logp = masked_logits(head, hidden, forbidden, temperature).log_softmax(-1)
-    # a forbidden token has p = 0 and log p = -inf; 0 * -inf is nan, in the gradient too, so its term is left out before the product
+    # a forbidden token has p = 0 and log p = -inf; 0 * -inf is nan, in the gradient too, so its
+    # term is left out before the product
     finite = logp.masked_fill(logp == float("-inf"), 0.0)
     return logp.gather(-1, targets[:, None])[:, 0], -(logp.exp() * finite).sum(-1)
 
 
-def _piece(hidden: Tensor, weight: Tensor, start: int, width: int, banned: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Float32 logits of the tokens [start, start + width), and the forbidden ones among them, counted from `start`."""
+def _piece(
+    hidden: Tensor, weight: Tensor, start: int, width: int, banned: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Float32 logits of the tokens [start, start + width), and the forbidden ones among them,
+    counted from `start`.
+    """
     logits = (hidden @ weight[start : start + width].T).float()
     if temperature != 1:
         logits /= temperature

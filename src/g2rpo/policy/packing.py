@@ -1,4 +1,5 @@
-"""Demonstrations as supervised batches: several sequences in one row, or one a row, without a difference in the numbers.
+"""Demonstrations as supervised batches: several sequences in one row, or one a row, without a
+difference in the numbers.
 
 packed   [prompt 1 | completion 1 | prompt 2 | completion 2 | pad]      positions restart with every sequence, and a
 padded   [prompt 1 | completion 1 | pad]                                token sees its own sequence only
@@ -12,13 +13,20 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from g2rpo.policy.forward import completion_positions, encode_images, prompt_positions, recomputed_layers
+from g2rpo.policy.forward import (
+    completion_positions,
+    encode_images,
+    prompt_positions,
+    recomputed_layers,
+)
 from g2rpo.records import PromptBatch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SupervisedBatch:
-    """`r` rows of `s` tokens. `targets` is True at completion tokens (end token included), the only ones that are trained."""
+    """`r` rows of `s` tokens. `targets` is True at completion tokens (end token included), the only
+    ones that are trained.
+    """
 
     batch: PromptBatch
     input_ids: Int[Tensor, "r s"]
@@ -27,8 +35,12 @@ class SupervisedBatch:
     targets: Bool[Tensor, "r s"]
 
 
-def supervised_batch(policy: Any, batch: PromptBatch, completions: Sequence[list[int]], pad_id: int, row_tokens: int) -> SupervisedBatch:
-    """Fills rows of `row_tokens` with sequences in their order; a longer sequence makes a longer row. `row_tokens=1` means one a row."""
+def supervised_batch(
+    policy: Any, batch: PromptBatch, completions: Sequence[list[int]], pad_id: int, row_tokens: int
+) -> SupervisedBatch:
+    """Fills rows of `row_tokens` with sequences in their order; a longer sequence makes a longer
+    row. `row_tokens=1` means one a row.
+    """
     sequences = _sequences(policy, batch, completions)
     rows: list[list[tuple[Tensor, Tensor, Tensor]]] = [[]]
     for sequence in sequences:
@@ -45,10 +57,14 @@ def supervised_batch(policy: Any, batch: PromptBatch, completions: Sequence[list
         positions[:, r, :end] = torch.cat([where for _, where, _ in row], 1)
         positions[0, r, end:] -= end  # padding is a sequence of its own
         targets[r, :end] = torch.cat([target for _, _, target in row])
-    return SupervisedBatch(batch=batch, input_ids=input_ids, position_ids=positions, targets=targets)
+    return SupervisedBatch(
+        batch=batch, input_ids=input_ids, position_ids=positions, targets=targets
+    )
 
 
-def _sequences(policy: Any, batch: PromptBatch, completions: Sequence[list[int]]) -> list[tuple[Tensor, Tensor, Tensor]]:
+def _sequences(
+    policy: Any, batch: PromptBatch, completions: Sequence[list[int]]
+) -> list[tuple[Tensor, Tensor, Tensor]]:
     """(ids [n], positions [4, n], trained [n]) of each prompt with its completion, without padding."""
     positions, first = prompt_positions(policy, batch)
     out = []
@@ -63,7 +79,9 @@ def _sequences(policy: Any, batch: PromptBatch, completions: Sequence[list[int]]
 
 
 def target_logprobs(policy: Any, batch: SupervisedBatch) -> Float[Tensor, " n"]:
-    """Log-probability, in nats, of every trained token in row-major order; only their positions are projected to the vocabulary."""
+    """Log-probability, in nats, of every trained token in row-major order; only their positions are
+    projected to the vocabulary.
+    """
     with recomputed_layers(policy):
         hidden = policy.model(
             input_ids=batch.input_ids,

@@ -1,7 +1,7 @@
 """Images as the policy sees them, taken back out of the trainer's own patches.
 
-Another engine prepares images itself. Given these, it has nothing to resize, and ends up with the pixels that the trainer reads;
-given the files, it would resize with other arithmetic.
+Another engine prepares images itself. Given these, it has nothing to resize, and ends up with the
+pixels that the trainer reads; given the files, it would resize with other arithmetic.
 """
 
 import torch
@@ -19,16 +19,23 @@ def pictures(encoder: QwenEncoder, batch: PromptBatch) -> list[list[Image.Image]
         return [[] for _ in batch.prompts]
     grids = batch.image_grid_thw.tolist()
     patches = batch.pixel_values.float().cpu().split([t * h * w for t, h, w in grids])
-    images = iter([_picture(encoder, own, h, w) for own, (_, h, w) in zip(patches, grids, strict=True)])
+    images = iter(
+        [_picture(encoder, own, h, w) for own, (_, h, w) in zip(patches, grids, strict=True)]
+    )
     return [[next(images) for _ in range(count)] for count in batch.num_images.tolist()]
 
 
-def _picture(encoder: QwenEncoder, patches: Float[Tensor, "n d"], height: int, width: int) -> Image.Image:
+def _picture(
+    encoder: QwenEncoder, patches: Float[Tensor, "n d"], height: int, width: int
+) -> Image.Image:
     """One image from its patches; `height` and `width` count patches."""
     processor = encoder.image_processor
     merge, size = processor.merge_size, processor.patch_size
-    # order of the image processor: blocks of merge x merge patches, row by row; in a patch: channel, frame, row, column
-    blocks = patches.view(height // merge, width // merge, merge, merge, -1, processor.temporal_patch_size, size, size)[..., 0, :, :]
+    # order of the image processor: blocks of merge x merge patches, row by row; in a patch:
+    # channel, frame, row, column
+    blocks = patches.view(
+        height // merge, width // merge, merge, merge, -1, processor.temporal_patch_size, size, size
+    )[..., 0, :, :]
     image = blocks.permute(0, 2, 5, 1, 3, 6, 4).reshape(height * size, width * size, -1)
     mean, std = torch.tensor(processor.image_mean), torch.tensor(processor.image_std)
     values = ((image * std + mean) / processor.rescale_factor).round().clamp(0, 255).to(torch.uint8)

@@ -1,14 +1,17 @@
-"""Attention over a row of shared prompts and their completions, as an attention implementation of transformers.
+"""Attention over a row of shared prompts and their completions, as an attention implementation of
+transformers.
 
-A completion token sees its prompt and what came before it in its own completion. On a CPU these are three calls of the flash
+A completion token sees its prompt and what came before it in its own completion. On a CPU these are
+three calls of the flash
 kernel, none of which looks at a block that is masked out as a whole:
 
     prompts     among themselves, causal                    [p, heads, l, d]
     completions to their prompt, all of it                  [p, heads, g * c, d] x [p, heads, l, d]
     completions to themselves, causal                       [b, heads, c, d]
 
-The last two are one softmax cut in two: they are merged by their log-sum-exp, and each part's backward pass with the merged output
-and log-sum-exp gives exactly its share of the gradient. On a GPU the same visibility is a block mask of FlexAttention.
+The last two are one softmax cut in two: they are merged by their log-sum-exp, and each part's
+backward pass with the merged output and log-sum-exp gives exactly its share of the gradient. On a
+GPU the same visibility is a block mask of FlexAttention.
 """
 
 from dataclasses import dataclass, field
@@ -43,7 +46,10 @@ class Groups:
     completions: Bool[Tensor, "b c"] = field(init=False)
 
     def __post_init__(self) -> None:
-        for name, lengths in (("prompts", self.prompt_tokens), ("completions", self.completion_tokens)):
+        for name, lengths in (
+            ("prompts", self.prompt_tokens),
+            ("completions", self.completion_tokens),
+        ):
             longest = torch.arange(int(lengths.max()), device=lengths.device)
             object.__setattr__(self, name, longest < lengths[:, None])
         object.__setattr__(self, "num_prompt_tokens", int(self.prompt_tokens.sum()))
@@ -52,35 +58,54 @@ class Groups:
         """Prompt of every token of the row, and its completion, -1 for a prompt's own tokens."""
         device = self.prompt_tokens.device
         prompts = torch.arange(len(self.prompt_tokens), device=device)
-        completions = torch.arange(len(self.completion_tokens), device=device).repeat_interleave(self.completion_tokens)
+        completions = torch.arange(len(self.completion_tokens), device=device).repeat_interleave(
+            self.completion_tokens
+        )
         group_size = len(self.completion_tokens) // len(self.prompt_tokens)
-        prompt = torch.cat([prompts.repeat_interleave(self.prompt_tokens), completions // group_size])
+        prompt = torch.cat(
+            [prompts.repeat_interleave(self.prompt_tokens), completions // group_size]
+        )
         return prompt, torch.cat([completions.new_full((self.num_prompt_tokens,), -1), completions])
 
     def block_mask(self) -> Any:
         """What FlexAttention needs to know; made once a row, not once a layer."""
         if "_block_mask" not in self.__dict__:
             prompt, completion = self.owners()
-            made = create_block_mask(  # a lambda, traced by the compiler: nothing may be called in it
-                lambda _batch, _head, query, key: (
-                    (prompt[key] == prompt[query])
-                    & (((completion[key] == completion[query]) & (key <= query)) | ((completion[key] == -1) & (completion[query] >= 0)))
-                ),
-                None, None, len(prompt), len(prompt), device=prompt.device, _compile=prompt.is_cuda,
-            )  # fmt: skip
+            made = (
+                create_block_mask(  # a lambda, traced by the compiler: nothing may be called in it
+                    lambda _batch, _head, query, key: (
+                        (prompt[key] == prompt[query])
+                        & (
+                            ((completion[key] == completion[query]) & (key <= query))
+                            | ((completion[key] == -1) & (completion[query] >= 0))
+                        )
+                    ),
+                    None,
+                    None,
+                    len(prompt),
+                    len(prompt),
+                    device=prompt.device,
+                    _compile=prompt.is_cuda,
+                )
+            )
             object.__setattr__(self, "_block_mask", made)
         return self.__dict__["_block_mask"]
 
 
 def use_prefix_attention(policy: Any) -> None:
-    """Makes the text layers of a policy understand `groups=` and `behind=`; calls without them are as before.
+    """Makes the text layers of a policy understand `groups=` and `behind=`; calls without them are
+    as before.
 
     Raises `ValueError` for a policy whose attention is of another kind.
     """
     text = policy.config.get_text_config()
     if not knows_prefixes(policy):
-        kind = "a sliding window" if text._attn_implementation == "sdpa" else text._attn_implementation
-        raise ValueError(f"policy.prefix=shared: expected full attention by sdpa, got {kind}; use policy.prefix=repeated")
+        kind = (
+            "a sliding window" if text._attn_implementation == "sdpa" else text._attn_implementation
+        )
+        raise ValueError(
+            f"policy.prefix=shared: expected full attention by sdpa, got {kind}; use policy.prefix=repeated"
+        )
     text._attn_implementation = NAME
 
 
@@ -92,20 +117,40 @@ def knows_prefixes(policy: Any) -> bool:
 
 
 def _forward(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, *, groups: Groups | None = None,
-    behind: PrefixCache | None = None, scaling: float | None = None, **others: Any,
-) -> tuple[Tensor, None]:  # fmt: skip
-    """The interface of transformers: [b, heads, s, d] in, [b, s, heads, d] out; one row with `groups=`, single tokens with `behind=`."""
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    groups: Groups | None = None,
+    behind: PrefixCache | None = None,
+    scaling: float | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """The interface of transformers: [b, heads, s, d] in, [b, s, heads, d] out; one row with
+    `groups=`, single tokens with `behind=`.
+    """
     if behind is not None:
-        return behind.attend(module.layer_idx, query, key, value, module.scaling if scaling is None else scaling), None
+        return behind.attend(
+            module.layer_idx, query, key, value, module.scaling if scaling is None else scaling
+        ), None
     if groups is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **others
+        )
     if query.device.type == "cuda":
-        return flex_attention_forward(module, query, key, value, groups.block_mask(), scaling=scaling)[0], None
+        return flex_attention_forward(
+            module, query, key, value, groups.block_mask(), scaling=scaling
+        )[0], None
     if query.device.type != "cpu":
-        raise ValueError(f"policy.prefix=shared: expected a CPU or a CUDA device, got {query.device}; use policy.prefix=repeated")
+        raise ValueError(
+            f"policy.prefix=shared: expected a CPU or a CUDA device, got {query.device}; use policy.prefix=repeated"
+        )
     rows = [states[0].transpose(0, 1) for states in (query, key, value)]
-    return PrefixAttention.apply(*rows, groups, module.scaling if scaling is None else scaling)[None], None
+    return PrefixAttention.apply(*rows, groups, module.scaling if scaling is None else scaling)[
+        None
+    ], None
 
 
 AttentionInterface.register(NAME, _forward)
@@ -113,21 +158,29 @@ AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
 class PrefixAttention(torch.autograd.Function):
-    """`apply(query [s, heads, d], key [s, kv_heads, d], value [s, kv_heads, d], groups, scale) -> [s, heads, d]`, on a CPU."""
+    """`apply(query [s, heads, d], key [s, kv_heads, d], value [s, kv_heads, d], groups, scale) ->
+    [s, heads, d]`, on a CPU.
+    """
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, groups: Groups, scale: float) -> Tensor:
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, groups: Groups, scale: float
+    ) -> Tensor:
         """Saves nothing that grows with anything but the row."""
         parts = _Parts(groups, query, key, value)
         out, lse = flash(*parts.prompts, 0.0, True, scale=scale)
         merged, merged_lse = None, None
         rows = [unpadded(out, groups.prompts)]
         if parts.completions:
-            far, far_lse = flash(parts.far_query, *parts.prompts[1:], 0.0, False, attn_mask=parts.bias, scale=scale)
+            far, far_lse = flash(
+                parts.far_query, *parts.prompts[1:], 0.0, False, attn_mask=parts.bias, scale=scale
+            )
             near, near_lse = flash(*parts.completions, 0.0, True, scale=scale)
             far, far_lse = parts.near(far), parts.near(far_lse[..., None])[..., 0]
             merged_lse = torch.logaddexp(far_lse, near_lse)
-            merged = far * (far_lse - merged_lse).exp()[..., None].to(far) + near * (near_lse - merged_lse).exp()[..., None].to(near)
+            merged = far * (far_lse - merged_lse).exp()[..., None].to(far) + near * (
+                near_lse - merged_lse
+            ).exp()[..., None].to(near)
             rows.append(unpadded(merged, groups.completions))
         result = torch.cat(rows)
         ctx.save_for_backward(query, key, value, result, lse, merged_lse)
@@ -140,19 +193,33 @@ class PrefixAttention(torch.autograd.Function):
         query, key, value, result, lse, merged_lse = ctx.saved_tensors
         groups, scale = ctx.groups, ctx.scale
         parts = _Parts(groups, query, key, value)
-        (grad_prompts, grad_completions), (out, merged) = (split(rows, groups) for rows in (grad, result))
+        (grad_prompts, grad_completions), (out, merged) = (
+            split(rows, groups) for rows in (grad, result)
+        )
         of_prompts = flash_backward(grad_prompts, *parts.prompts, out, lse, 0.0, True, scale=scale)
         if not parts.completions:
             return (
-                *(unpadded(folded(g, like.shape[1]), groups.prompts) for g, like in zip(of_prompts, (query, key, value), strict=True)),
+                *(
+                    unpadded(folded(g, like.shape[1]), groups.prompts)
+                    for g, like in zip(of_prompts, (query, key, value), strict=True)
+                ),
                 None,
                 None,
             )
-        near = flash_backward(grad_completions, *parts.completions, merged, merged_lse, 0.0, True, scale=scale)
+        near = flash_backward(
+            grad_completions, *parts.completions, merged, merged_lse, 0.0, True, scale=scale
+        )
         far = flash_backward(
-            parts.far(grad_completions), parts.far_query, *parts.prompts[1:], parts.far(merged), parts.far(merged_lse[..., None])[..., 0],
-            0.0, False, attn_mask=parts.bias, scale=scale,
-        )  # fmt: skip
+            parts.far(grad_completions),
+            parts.far_query,
+            *parts.prompts[1:],
+            parts.far(merged),
+            parts.far(merged_lse[..., None])[..., 0],
+            0.0,
+            False,
+            attn_mask=parts.bias,
+            scale=scale,
+        )
         sums = (
             (of_prompts[0], parts.near(far[0]) + near[0]),
             (of_prompts[1] + far[1], near[1]),
@@ -160,29 +227,48 @@ class PrefixAttention(torch.autograd.Function):
         )
         grads = []
         for (first, second), like in zip(sums, (query, key, value), strict=True):
-            pieces = [unpadded(folded(first, like.shape[1]), groups.prompts), unpadded(folded(second, like.shape[1]), groups.completions)]
+            pieces = [
+                unpadded(folded(first, like.shape[1]), groups.prompts),
+                unpadded(folded(second, like.shape[1]), groups.completions),
+            ]
             grads.append(torch.cat(pieces))
         return *grads, None, None
 
 
 class _Parts:
-    """Queries, keys and values of a row as the three kernel calls want them: padded, with a key for every query head."""
+    """Queries, keys and values of a row as the three kernel calls want them: padded, with a key for
+    every query head.
+    """
 
     def __init__(self, groups: Groups, *states: Tensor) -> None:
         heads = states[0].shape[1]
-        both = [split(rows.repeat_interleave(heads // rows.shape[1], 1) if rows.shape[1] < heads else rows, groups) for rows in states]
+        both = [
+            split(
+                rows.repeat_interleave(heads // rows.shape[1], 1)
+                if rows.shape[1] < heads
+                else rows,
+                groups,
+            )
+            for rows in states
+        ]
         self.prompts = tuple(prompts for prompts, _ in both)
         self.completions = tuple(completions for _, completions in both if completions is not None)
         self.num_prompts = len(groups.prompts)
         self.bias: Tensor | None = None
         if not groups.prompts.all():
-            self.bias = torch.zeros(groups.prompts.shape, dtype=states[0].dtype).masked_fill(~groups.prompts, float("-inf"))[:, None, None]
+            self.bias = torch.zeros(groups.prompts.shape, dtype=states[0].dtype).masked_fill(
+                ~groups.prompts, float("-inf")
+            )[:, None, None]
         self.far_query = self.far(self.completions[0]) if self.completions else None
 
     def far(self, states: Float[Tensor, "b h c d"]) -> Float[Tensor, "p h gc d"]:
         """Completions of one prompt one after the other, so that they meet its keys in one call."""
         _, h, c, d = states.shape
-        return states.view(self.num_prompts, -1, h, c, d).transpose(1, 2).reshape(self.num_prompts, h, -1, d)
+        return (
+            states.view(self.num_prompts, -1, h, c, d)
+            .transpose(1, 2)
+            .reshape(self.num_prompts, h, -1, d)
+        )
 
     def near(self, states: Float[Tensor, "p h gc d"]) -> Float[Tensor, "b h c d"]:
         """The way back."""
@@ -191,15 +277,23 @@ class _Parts:
         return states.view(p, h, -1, c, d).transpose(1, 2).reshape(b, h, c, d)
 
 
-def split(rows: Float[Tensor, "s h d"], groups: Groups) -> tuple[Float[Tensor, "p h l d"], Float[Tensor, "b h c d"] | None]:
-    """Prompts and completions of a row, padded with zeros on the right; None for completions without a token."""
+def split(
+    rows: Float[Tensor, "s h d"], groups: Groups
+) -> tuple[Float[Tensor, "p h l d"], Float[Tensor, "b h c d"] | None]:
+    """Prompts and completions of a row, padded with zeros on the right; None for completions
+    without a token.
+    """
     prompts, completions = rows[: groups.num_prompt_tokens], rows[groups.num_prompt_tokens :]
-    return _padded(prompts, groups.prompts), _padded(completions, groups.completions) if len(completions) else None
+    return _padded(prompts, groups.prompts), _padded(completions, groups.completions) if len(
+        completions
+    ) else None
 
 
 def _padded(rows: Float[Tensor, "s h d"], mask: Bool[Tensor, "n l"]) -> Float[Tensor, "n h l d"]:
     if len(rows) < mask.numel():
-        rows = rows.new_zeros(mask.numel(), *rows.shape[1:]).index_put((mask.flatten().nonzero()[:, 0],), rows)
+        rows = rows.new_zeros(mask.numel(), *rows.shape[1:]).index_put(
+            (mask.flatten().nonzero()[:, 0],), rows
+        )
     return rows.reshape(*mask.shape, *rows.shape[1:]).transpose(1, 2)
 
 

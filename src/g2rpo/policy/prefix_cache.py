@@ -1,6 +1,8 @@
-"""Keys and values for sampling: those of a prompt once for its whole group, and those that each completion has written so far.
+"""Keys and values for sampling: those of a prompt once for its whole group, and those that each
+completion has written so far.
 
-A decode step reads a cache rather than computes, so what is not repeated and not copied is what makes it fast. Its attention is one
+A decode step reads a cache rather than computes, so what is not repeated and not copied is what
+makes it fast. Its attention is one
 softmax cut in two, merged by their log-sum-exp:
 
     to the prompt        one matrix product a prompt, its completions and their query heads being rows   [p, kv, w * r, d] x [p, kv, l, d]
@@ -18,7 +20,8 @@ ROOM = 32
 
 
 class PrefixCache:
-    """A cache as the text layers of transformers use one, for single tokens behind prompts that rows share.
+    """A cache as the text layers of transformers use one, for single tokens behind prompts that
+    rows share.
 
     Needs `prefix_attention`: the policy is called with this as `past_key_values=` and as `behind=`.
 
@@ -39,12 +42,17 @@ class PrefixCache:
     def update(
         self, key: Float[Tensor, "n k 1 d"], value: Float[Tensor, "n k 1 d"], layer: int, *_: Any
     ) -> tuple[Float[Tensor, "n k t d"], Float[Tensor, "n k t d"]]:
-        """Writes one token of every row and returns all of the rows' own; the last layer ends the token."""
+        """Writes one token of every row and returns all of the rows' own; the last layer ends the
+        token.
+        """
         if layer == len(self._own):
             self._own.append((_room(key, ROOM), _room(value, ROOM)))
         own = self._own[layer]
         if self.written == own[0].shape[2]:
-            own = self._own[layer] = (_room(own[0], 2 * self.written), _room(own[1], 2 * self.written))
+            own = self._own[layer] = (
+                _room(own[0], 2 * self.written),
+                _room(own[1], 2 * self.written),
+            )
         end = self.written + 1
         for room, state in zip(own, (key, value), strict=True):
             room[:, :, self.written] = state[:, :, 0]
@@ -53,7 +61,12 @@ class PrefixCache:
         return own[0][:, :, :end], own[1][:, :, :end]
 
     def attend(
-        self, layer: int, query: Float[Tensor, "n h 1 d"], key: Float[Tensor, "n k t d"], value: Float[Tensor, "n k t d"], scale: float
+        self,
+        layer: int,
+        query: Float[Tensor, "n h 1 d"],
+        key: Float[Tensor, "n k t d"],
+        value: Float[Tensor, "n k t d"],
+        scale: float,
     ) -> Float[Tensor, "n 1 h d"]:
         """Attention of one token of every row to its prompt and to what its row has written."""
         n, h, _, d = query.shape
@@ -83,11 +96,17 @@ class PrefixCache:
         return self.written + query_length, 0
 
     def _arrange(self) -> None:
-        """Where each row stands in a grid of prompts and the rows of the largest group; None where no place stays empty."""
+        """Where each row stands in a grid of prompts and the rows of the largest group; None where
+        no place stays empty.
+        """
         counts = torch.bincount(self.owner)
         self.width = int(counts.max())
         first = counts.cumsum(0) - counts
-        places = torch.arange(len(self.owner), device=self.owner.device) - first[self.owner] + self.owner * self.width
+        places = (
+            torch.arange(len(self.owner), device=self.owner.device)
+            - first[self.owner]
+            + self.owner * self.width
+        )
         self._places = None if len(places) == len(counts) * self.width else places
 
     def _spread(self, rows: Float[Tensor, "n k r d"]) -> Float[Tensor, "p k wr d"]:
@@ -104,9 +123,12 @@ class PrefixCache:
 
 
 def _attention(
-    query: Float[Tensor, "b k q d"], key: Float[Tensor, "b k s d"], value: Float[Tensor, "b k s d"], scale: float,
+    query: Float[Tensor, "b k q d"],
+    key: Float[Tensor, "b k s d"],
+    value: Float[Tensor, "b k s d"],
+    scale: float,
     blank: Bool[Tensor, "b 1 1 s"] | None,
-) -> tuple[Float[Tensor, "b k q d"], Float[Tensor, "b k q 1"]]:  # fmt: skip
+) -> tuple[Float[Tensor, "b k q d"], Float[Tensor, "b k q 1"]]:
     """Softmax attention, and the logarithm of its denominator."""
     scores = (query @ key.transpose(-1, -2)).float().mul_(scale)
     if blank is not None:

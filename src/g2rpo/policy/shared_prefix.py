@@ -1,10 +1,12 @@
-"""A group of completions behind one copy of their prompt: all prompts and completions of a batch in one row, without padding.
+"""A group of completions behind one copy of their prompt: all prompts and completions of a batch in
+one row, without padding.
 
     [prompt 1 | prompt 2 | ... | completion 1.1 | ... | completion 1.g | completion 2.1 | ...]
 
-Positions of every completion count on from its own prompt, and a token of it attends to its prompt and to itself
-(`prefix_attention.py`). Layers, norms and the vision tower see P + G * C tokens a prompt instead of G * (P + C). The last token of
-a completion predicts nothing and is seen by nobody, so it is left out.
+Positions of every completion count on from its own prompt, and a token of it attends to its prompt
+and to itself (`prefix_attention.py`). Layers, norms and the vision tower see P + G * C tokens a
+prompt instead of G * (P + C). The last token of a completion predicts nothing and is seen by
+nobody, so it is left out.
 """
 
 from dataclasses import dataclass
@@ -14,7 +16,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from g2rpo.policy.forward import completion_positions, encode_images, prompt_positions, recomputed_layers
+from g2rpo.policy.forward import (
+    completion_positions,
+    encode_images,
+    prompt_positions,
+    recomputed_layers,
+)
 from g2rpo.policy.prefix_attention import Groups, use_prefix_attention
 from g2rpo.records import PromptBatch
 
@@ -30,7 +37,9 @@ class PackedGroups:
     """Place in the row of the token that predicts each completion token, in row-major order."""
 
 
-def pack_groups(policy: Any, batch: PromptBatch, completion_ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"]) -> PackedGroups:
+def pack_groups(
+    policy: Any, batch: PromptBatch, completion_ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"]
+) -> PackedGroups:
     """`b` is a multiple of the number of prompts; every completion has at least one token."""
     group_size = len(completion_ids) // len(batch.input_ids)
     positions, first = prompt_positions(policy, batch)
@@ -38,10 +47,13 @@ def pack_groups(policy: Any, batch: PromptBatch, completion_ids: Int[Tensor, "b 
     real = batch.attention_mask.bool()
     seen = torch.cat([mask[:, 1:], torch.zeros_like(mask[:, :1])], 1)
     groups = Groups(prompt_tokens=real.sum(1), completion_tokens=seen.sum(1))
-    # a completion's first token is predicted by its prompt's last one, every other by the one before it
+    # a completion's first token is predicted by its prompt's last one, every other by the one
+    # before it
     places = torch.empty_like(completion_ids)
     places[:, 0] = (groups.prompt_tokens.cumsum(0) - 1).repeat_interleave(group_size)
-    places[:, 1:][seen[:, :-1]] = torch.arange(int(seen.sum()), device=mask.device) + int(real.sum())
+    places[:, 1:][seen[:, :-1]] = torch.arange(int(seen.sum()), device=mask.device) + int(
+        real.sum()
+    )
     return PackedGroups(
         input_ids=torch.cat([batch.input_ids[real], completion_ids[seen]])[None],
         position_ids=torch.cat([positions[:, real], tail[:, seen]], 1)[:, None],
@@ -50,8 +62,12 @@ def pack_groups(policy: Any, batch: PromptBatch, completion_ids: Int[Tensor, "b 
     )
 
 
-def shared_hidden(policy: Any, batch: PromptBatch, completion_ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "n d"]:
-    """Last hidden states that predict the completion tokens under the mask, in row-major order; one pass over every prompt and image."""
+def shared_hidden(
+    policy: Any, batch: PromptBatch, completion_ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"]
+) -> Float[Tensor, "n d"]:
+    """Last hidden states that predict the completion tokens under the mask, in row-major order; one
+    pass over every prompt and image.
+    """
     use_prefix_attention(policy)
     packed = pack_groups(policy, batch, completion_ids, mask)
     with recomputed_layers(policy):

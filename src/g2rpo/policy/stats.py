@@ -1,7 +1,8 @@
 """The one place where the policy is called for training statistics.
 
-A prompt and its images go through the network once per group (`shared_prefix.py`) and only completion positions are projected to
-the vocabulary, piece by piece (`head.py`): neither prompts nor logits of shape [b, t, V] exist once per completion.
+A prompt and its images go through the network once per group (`shared_prefix.py`) and only
+completion positions are projected to the vocabulary, piece by piece (`head.py`): neither prompts
+nor logits of shape [b, t, V] exist once per completion.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from g2rpo.policy.forward import completion_positions, encode_images, prompt_positions, recomputed_layers, repeat_images
+from g2rpo.policy.forward import (
+    completion_positions,
+    encode_images,
+    prompt_positions,
+    recomputed_layers,
+    repeat_images,
+)
 from g2rpo.policy.head import head_stats
 from g2rpo.policy.shared_prefix import shared_hidden
 from g2rpo.records import PromptBatch
@@ -24,15 +31,18 @@ class PolicyPass:
     """How the policy is called for training statistics.
 
     Args:
-        prefix: `shared` passes a prompt once for its whole group; `repeated` once per completion, for models whose attention the
-            shared form does not know. Changes speed and memory, and numbers in their last bits only.
+        prefix: `shared` passes a prompt once for its whole group; `repeated` once per completion,
+            for models whose attention the shared form does not know. Changes speed and memory, and
+            numbers in their last bits only.
     """
 
     prefix: str = "shared"
 
     def __post_init__(self) -> None:
         if self.prefix not in PREFIXES:
-            raise ValueError(f"policy.prefix: expected one of {', '.join(PREFIXES)}, got {self.prefix!r}")
+            raise ValueError(
+                f"policy.prefix: expected one of {', '.join(PREFIXES)}, got {self.prefix!r}"
+            )
 
 
 class TokenStats(NamedTuple):
@@ -42,15 +52,25 @@ class TokenStats(NamedTuple):
     entropy: Float[Tensor, "b t"]
 
 
-def repeated_hidden(policy: Any, batch: PromptBatch, completion_ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "n d"]:
-    """Last hidden states that predict the completion tokens under the mask, in row-major order; one row per prompt and completion."""
+def repeated_hidden(
+    policy: Any, batch: PromptBatch, completion_ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"]
+) -> Float[Tensor, "n d"]:
+    """Last hidden states that predict the completion tokens under the mask, in row-major order; one
+    row per prompt and completion.
+    """
     times = completion_ids.shape[0] // batch.input_ids.shape[0]
     positions, first = prompt_positions(policy, batch)
     tail = completion_positions(first.repeat_interleave(times), completion_ids.shape[1])
     with recomputed_layers(policy):
         output = policy.model(
             input_ids=torch.cat([batch.input_ids.repeat_interleave(times, 0), completion_ids], 1),
-            attention_mask=torch.cat([batch.attention_mask.repeat_interleave(times, 0), mask.to(batch.attention_mask.dtype)], 1),
+            attention_mask=torch.cat(
+                [
+                    batch.attention_mask.repeat_interleave(times, 0),
+                    mask.to(batch.attention_mask.dtype),
+                ],
+                1,
+            ),
             position_ids=torch.cat([positions.repeat_interleave(times, 1), tail], 2),
             mm_encoder_outputs=repeat_images(encode_images(policy, batch), batch, times),
             use_cache=False,
@@ -60,17 +80,30 @@ def repeated_hidden(policy: Any, batch: PromptBatch, completion_ids: Int[Tensor,
 
 
 def token_stats(
-    policy: Any, batch: PromptBatch, completion_ids: Int[Tensor, "b t"], completion_mask: Bool[Tensor, "b t"], *,
-    forbidden: tuple[int, ...] = (), temperature: float = 1.0, prefix: str = "shared",
-) -> TokenStats:  # fmt: skip
-    """Log-probability of every completion token and exact entropy of the distribution it was drawn from.
+    policy: Any,
+    batch: PromptBatch,
+    completion_ids: Int[Tensor, "b t"],
+    completion_mask: Bool[Tensor, "b t"],
+    *,
+    forbidden: tuple[int, ...] = (),
+    temperature: float = 1.0,
+    prefix: str = "shared",
+) -> TokenStats:
+    """Log-probability of every completion token and exact entropy of the distribution it was drawn
+    from.
 
-    Temperature and forbidden tokens are those of sampling, so that the numbers are comparable with the sampler's. Rows answer prompts
-    group by group: `b` is a multiple of the number of prompts. `prefix`: see `PolicyPass`.
+    Temperature and forbidden tokens are those of sampling, so that the numbers are comparable with
+    the sampler's. Rows answer prompts group by group: `b` is a multiple of the number of prompts.
+    `prefix`: see `PolicyPass`.
     """
     hidden_of = shared_hidden if prefix == "shared" else repeated_hidden
     hidden = hidden_of(policy, batch, completion_ids, completion_mask)
     targets = completion_ids[completion_mask]
-    logprobs, entropy = head_stats(policy.lm_head, hidden, targets, forbidden=forbidden, temperature=temperature)
+    logprobs, entropy = head_stats(
+        policy.lm_head, hidden, targets, forbidden=forbidden, temperature=temperature
+    )
     blank = torch.zeros(completion_mask.shape, dtype=logprobs.dtype, device=logprobs.device)
-    return TokenStats(blank.masked_scatter(completion_mask, logprobs), blank.masked_scatter(completion_mask, entropy))
+    return TokenStats(
+        blank.masked_scatter(completion_mask, logprobs),
+        blank.masked_scatter(completion_mask, entropy),
+    )

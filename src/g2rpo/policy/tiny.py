@@ -1,7 +1,8 @@
-"""The small real Qwen3-VL that the cold start begins with: transformers' own classes, about 1.6 million parameters, random weights.
+"""The small real Qwen3-VL that the cold start begins with: transformers' own classes, about 1.6
+million parameters, random weights.
 
-64 x 64 pixels in patches of 8, merged 2 x 2, are 16 visual tokens. The tokenizer is a byte-level BPE with single digits and
-Qwen's special tokens; the answer tags are one token each.
+64 x 64 pixels in patches of 8, merged 2 x 2, are 16 visual tokens. The tokenizer is a byte-level
+BPE with single digits and Qwen's special tokens; the answer tags are one token each.
 """
 
 from collections.abc import Iterable
@@ -12,7 +13,15 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+SPECIAL = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
 TAGS = ("<thinking>", "</thinking>", "<answer>", "</answer>", '{"boxes": [', "]}")
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}"
@@ -29,14 +38,22 @@ def build_tokenizer(corpus: Iterable[str], vocab_size: int = 480) -> PreTrainedT
     """Trains the BPE on a corpus; special tokens and tags come on top of `vocab_size`."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(r" ?\d"), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Split(Regex(r" ?\d"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer.train_from_iterator(
-        corpus, trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=alphabet, show_progress=False, min_frequency=2)
+        corpus,
+        trainers.BpeTrainer(
+            vocab_size=vocab_size, initial_alphabet=alphabet, show_progress=False, min_frequency=2
+        ),
     )
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
+    tokenizer.add_special_tokens(
+        [AddedToken(token, special=True, normalized=False) for token in SPECIAL]
+    )
     tokenizer.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -61,7 +78,12 @@ def build_config(tokenizer: PreTrainedTokenizerFast) -> Qwen3VLConfig:
         "head_dim": 32,
         "max_position_embeddings": 2048,
         "rms_norm_eps": 1e-6,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [6, 5, 5], "mrope_interleaved": True},
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 10000.0,
+            "mrope_section": [6, 5, 5],
+            "mrope_interleaved": True,
+        },
         "tie_word_embeddings": True,
         "pad_token_id": ids("<|endoftext|>"),
         "eos_token_id": ids("<|im_end|>"),

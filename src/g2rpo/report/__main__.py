@@ -15,13 +15,23 @@ from g2rpo.report.sweep.write import write_sweep_report
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the path of the report; a broken folder ends the process with one sentence."""
     parser = argparse.ArgumentParser(
-        prog="python -m g2rpo.report", description="Write the report of a run, of a sweep, or of several runs."
+        prog="python -m g2rpo.report",
+        description="Write the report of a run, of a sweep, or of several runs.",
     )
-    told = "a run (writes report.html), a multirun (sweep.html and sweep.csv), or several runs (--out)"
+    told = (
+        "a run (writes report.html), a multirun (sweep.html and sweep.csv), or several runs (--out)"
+    )
     parser.add_argument("folders", type=Path, nargs="+", metavar="folder", help=told)
-    parser.add_argument("--against", metavar="VARIANT", help="of a multirun: what the others are compared with; the first by default")
     parser.add_argument(
-        "--out", type=Path, default=Path("compare.html"), help="of several runs: the page to write; compare.html by default"
+        "--against",
+        metavar="VARIANT",
+        help="of a multirun: what the others are compared with; the first by default",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("compare.html"),
+        help="of several runs: the page to write; compare.html by default",
     )
     given = parser.parse_args(arguments)
     folders: list[Path] = given.folders

@@ -38,7 +38,9 @@ def _read(folder: Path) -> Run:
     try:
         return read_run(folder)
     except ValueError as error:
-        raise ValueError(str(error) if str(folder) in str(error) else f"{folder}: {error}") from None
+        raise ValueError(
+            str(error) if str(folder) in str(error) else f"{folder}: {error}"
+        ) from None
 
 
 def comparison_page(runs: Sequence[Run]) -> str:
@@ -54,13 +56,25 @@ def comparison_page(runs: Sequence[Run]) -> str:
         settings=_differences(runs),
         scores=_scores(runs),
         benchmarks=_benchmarks(runs),
-        mean_figures=_figures(runs, names, "reward/accuracy", "Accuracy, mean of the tasks", None) + _plain_figures(runs, names),
-        task_figures=[f for key, title in BY_TASK.items() for task in _tasks(runs) for f in _figures(runs, names, key, title, task)],
+        mean_figures=_figures(runs, names, "reward/accuracy", "Accuracy, mean of the tasks", None)
+        + _plain_figures(runs, names),
+        task_figures=[
+            f
+            for key, title in BY_TASK.items()
+            for task in _tasks(runs)
+            for f in _figures(runs, names, key, title, task)
+        ],
         changes=[f"change, {name}" for name in names[1:]],
         facts=[
             ["state", *("not finished" if run.summary is None else "finished" for run in runs)],
             ["steps", *(str(max(run.metrics, default=0)) for run in runs)],
-            ["training time", *(duration_text(run.stage_s.get("train", math.fsum(run.column("time/step_s")[1]))) for run in runs)],
+            [
+                "training time",
+                *(
+                    duration_text(run.stage_s.get("train", math.fsum(run.column("time/step_s")[1])))
+                    for run in runs
+                ),
+            ],
         ],
     )
 
@@ -71,7 +85,9 @@ def _tasks(runs: Sequence[Run]) -> list[str]:
 
 def _differences(runs: Sequence[Run]) -> list[list[str]]:
     """Return the keys whose values differ, with the value of each run; a dash if it has none."""
-    keys = dict.fromkeys(key for run in runs for key in run.settings.values if not key.startswith(WHERE))
+    keys = dict.fromkeys(
+        key for run in runs for key in run.settings.values if not key.startswith(WHERE)
+    )
     rows = [[key, *(str(run.settings.values.get(key, "-")) for run in runs)] for key in keys]
     return [row for row in rows if len(set(row[1:])) > 1]
 
@@ -82,10 +98,19 @@ def _scores(runs: Sequence[Run]) -> list[list[Cell]]:
     rows: list[list[Cell]] = []
     for key in (*TASKS, "macro"):
         if key in known:
-            before, after = ([getattr(side, when).get(key, math.nan) for side in sides] for when in ("before", "after"))
-            cells: list[Cell] = [f"{score_text(b)} → {score_text(a)}" for b, a in zip(before, after, strict=True)]
+            before, after = (
+                [getattr(side, when).get(key, math.nan) for side in sides]
+                for when in ("before", "after")
+            )
+            cells: list[Cell] = [
+                f"{score_text(b)} → {score_text(a)}" for b, a in zip(before, after, strict=True)
+            ]
             rows.append(
-                ["mean of the tasks" if key == "macro" else task_cell(key), *cells, *(change_cell(a - after[0]) for a in after[1:])]
+                [
+                    "mean of the tasks" if key == "macro" else task_cell(key),
+                    *cells,
+                    *(change_cell(a - after[0]) for a in after[1:]),
+                ]
             )
     return rows
 
@@ -96,15 +121,27 @@ def _benchmarks(runs: Sequence[Run]) -> list[list[Cell]]:
     rows = []
     for name in names:
         scores = [float(own.get(name, {}).get("score", math.nan)) for own in found]
-        rows.append([name, *map(score_text, scores), *(change_cell(score - scores[0]) for score in scores[1:])])
+        rows.append(
+            [
+                name,
+                *map(score_text, scores),
+                *(change_cell(score - scores[0]) for score in scores[1:]),
+            ]
+        )
     return rows
 
 
 def _plain_figures(runs: Sequence[Run], names: Sequence[str]) -> list[Figure]:
-    return [f for key, title in PLAIN.items() for f in _drawn(runs, names, title, lambda run, key=key: run.column(key))]
+    return [
+        f
+        for key, title in PLAIN.items()
+        for f in _drawn(runs, names, title, lambda run, key=key: run.column(key))
+    ]
 
 
-def _figures(runs: Sequence[Run], names: Sequence[str], metric: str, title: str, task: str | None) -> list[Figure]:
+def _figures(
+    runs: Sequence[Run], names: Sequence[str], metric: str, title: str, task: str | None
+) -> list[Figure]:
     """Return one curve per run: of a task, or (None) the mean over the tasks of each step."""
     if task is not None:
         return _drawn(runs, names, title.format(task), lambda run: run.column(f"{metric}/{task}"))
@@ -113,14 +150,25 @@ def _figures(runs: Sequence[Run], names: Sequence[str], metric: str, title: str,
 
 def _mean_over_tasks(run: Run, metric: str) -> tuple[list[float], list[float]]:
     steps = sorted(run.metrics)
-    rows = [[run.metrics[step].get(f"{metric}/{task}", math.nan) for task in TASKS] for step in steps]
+    rows = [
+        [run.metrics[step].get(f"{metric}/{task}", math.nan) for task in TASKS] for step in steps
+    ]
     return [float(step) for step in steps], [mean(row) for row in rows]
 
 
-def _drawn(runs: Sequence[Run], names: Sequence[str], title: str, read: Callable[[Run], tuple[list[float], list[float]]]) -> list[Figure]:
+def _drawn(
+    runs: Sequence[Run],
+    names: Sequence[str],
+    title: str,
+    read: Callable[[Run], tuple[list[float], list[float]]],
+) -> list[Figure]:
     lines = [
         Line(name=name, color=COLORS[i % len(COLORS)], steps=s, values=v)
         for i, (name, (s, v)) in enumerate(zip(names, map(read, runs), strict=True))
         if v
     ]
-    return [line_plot(title, "", lines)] if any(math.isfinite(value) for line in lines for value in line.values) else []
+    return (
+        [line_plot(title, "", lines)]
+        if any(math.isfinite(value) for line in lines for value in line.values)
+        else []
+    )

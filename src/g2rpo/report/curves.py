@@ -26,7 +26,15 @@ class Part:
 
 def curve_parts(run: Run) -> list[Part]:
     """Return all sections with figures."""
-    parts = (_learning(run), _length(run), _entropy(run), _advantages(run), _gradient_conflict(run), _optimization(run), _time(run))
+    parts = (
+        _learning(run),
+        _length(run),
+        _entropy(run),
+        _advantages(run),
+        _gradient_conflict(run),
+        _optimization(run),
+        _time(run),
+    )
     return [part for part in parts if part is not None]
 
 
@@ -52,19 +60,30 @@ def _unit(metric: str) -> str:
 
 
 def _by_task(
-    run: Run, metric: str, title: str, *, share: bool = False, reference: float | None = None, keep_zero: bool = False
+    run: Run,
+    metric: str,
+    title: str,
+    *,
+    share: bool = False,
+    reference: float | None = None,
+    keep_zero: bool = False,
 ) -> list[Figure]:
     """Return the curves of all tasks in one figure; nothing if the metric was not logged."""
     lines = [column_line(run, f"{metric}/{task}", task, task_color(task)) for task in run.tasks]
     shown = [line for line in lines if line.values]
     y_range = (-0.02, 1.02) if share else None
-    figure = line_plot(title, _unit(metric), shown, y_range=y_range, reference=reference, keep_zero=keep_zero)
+    figure = line_plot(
+        title, _unit(metric), shown, y_range=y_range, reference=reference, keep_zero=keep_zero
+    )
     return [figure] if shown else []
 
 
 def _plain(run: Run, title: str, columns: Sequence[tuple[str, str]]) -> list[Figure]:
     """Return columns, as (column, name), in one figure; nothing if none of them was logged."""
-    lines = [column_line(run, column, name, color) for (column, name), color in zip(columns, plots.COLORS, strict=False)]
+    lines = [
+        column_line(run, column, name, color)
+        for (column, name), color in zip(columns, plots.COLORS, strict=False)
+    ]
     shown = [line for line in lines if line.values]
     return [line_plot(title, _unit(columns[0][0]), shown, keep_zero=True)] if shown else []
 
@@ -79,19 +98,26 @@ def _learning(run: Run) -> Part:
     figures += _by_task(run, "reward/format", "Share in the requested format", share=True)
     figures += _by_task(run, "val/accuracy", "Held-out accuracy by task", share=True)
     figures += _benchmarks(run)
-    figures += _by_task(run, "filter/kept_frac", "Share of drawn prompts kept by the filter", share=True)
+    figures += _by_task(
+        run, "filter/kept_frac", "Share of drawn prompts kept by the filter", share=True
+    )
     caption = (
         f"{reading_help(run)} Prompts differ from step to step. Reward of all tasks: reward/total, "
         "before shaping; by task: the mean reward in completions.jsonl."
     )
-    return Part(anchor="learning", title="Accuracy and reward in training", caption=caption, large=figures)
+    return Part(
+        anchor="learning", title="Accuracy and reward in training", caption=caption, large=figures
+    )
 
 
 def _benchmarks(run: Run) -> list[Figure]:
     """Return the scores of the first benchmarks that were run in training, and their mean."""
     prefix = "benchmark/score/"
     found = dict.fromkeys(c for row in run.metrics.values() for c in row if c.startswith(prefix))
-    named = [("benchmark/macro", "mean"), *((column, column.removeprefix(prefix)) for column in found)]
+    named = [
+        ("benchmark/macro", "mean"),
+        *((column, column.removeprefix(prefix)) for column in found),
+    ]
     return _plain(run, "Benchmarks", named[: len(plots.COLORS)])
 
 
@@ -108,56 +134,105 @@ def _rewards(run: Run) -> list[Figure]:
 def step_rewards(draws: Draws | None) -> tuple[list[float], list[float]]:
     """Return steps and the mean reward of a task's completions in each."""
     rows = sorted(zip(draws.steps, draws.rewards, strict=True)) if draws else []
-    by_step = [(float(step), mean([reward for _, reward in group])) for step, group in groupby(rows, key=lambda row: row[0])]
+    by_step = [
+        (float(step), mean([reward for _, reward in group]))
+        for step, group in groupby(rows, key=lambda row: row[0])
+    ]
     return [step for step, _ in by_step], [reward for _, reward in by_step]
 
 
-def _banded(run: Run, metric: str, title: str, bands: dict[str, list[Band]]) -> dict[str, list[Figure]]:
+def _banded(
+    run: Run, metric: str, title: str, bands: dict[str, list[Band]]
+) -> dict[str, list[Figure]]:
     """Return one small figure per task if there are bands, otherwise all tasks in a large one."""
     if not bands:
         return {"large": _by_task(run, metric, title, keep_zero=True)}
-    lines = {task: column_line(run, f"{metric}/{task}", task, task_color(task)) for task in run.tasks}
+    lines = {
+        task: column_line(run, f"{metric}/{task}", task, task_color(task)) for task in run.tasks
+    }
     small = [
-        line_plot(task, _unit(metric), [line], bands=bands.get(task, ()), keep_zero=True) for task, line in lines.items() if line.values
+        line_plot(task, _unit(metric), [line], bands=bands.get(task, ()), keep_zero=True)
+        for task, line in lines.items()
+        if line.values
     ]
     return {"small": small}
 
 
 def _length(run: Run) -> Part:
     bands = {
-        task: [Band(name="full", low=b, high=c, strength=0.3), Band(name="in part", low=a, high=d, strength=0.15)]
+        task: [
+            Band(name="full", low=b, high=c, strength=0.3),
+            Band(name="in part", low=a, high=d, strength=0.15),
+        ]
         for task, (a, b, c, d) in run.settings.length_bands.items()
     }
-    told = "Bands: the lengths that the length part pays in full, and those it pays in part." if bands else "No length band was set."
+    told = (
+        "Bands: the lengths that the length part pays in full, and those it pays in part."
+        if bands
+        else "No length band was set."
+    )
     figures = _banded(run, "rollout/completion_tokens", "Completion length by task", bands)
-    truncated = _by_task(run, "rollout/truncated_frac", "Completions cut at the longest length", keep_zero=True)
+    truncated = _by_task(
+        run, "rollout/truncated_frac", "Completions cut at the longest length", keep_zero=True
+    )
     figures["large"] = [*figures.get("large", ()), *truncated]
-    return Part(anchor="length", title="Completion length", caption=f"{reading_help(run)} {told}", **figures)
+    return Part(
+        anchor="length", title="Completion length", caption=f"{reading_help(run)} {told}", **figures
+    )
 
 
 def _entropy(run: Run) -> Part:
-    bands = {task: [Band(name="band", low=low, high=high)] for task, (low, high) in run.settings.entropy_bands.items()}
+    bands = {
+        task: [Band(name="band", low=low, high=high)]
+        for task, (low, high) in run.settings.entropy_bands.items()
+    }
     told = "Band: where the entropy is left alone." if bands else "No entropy band was set."
     figures = _banded(run, "policy/entropy_nats", "Entropy by task", bands)
-    return Part(anchor="entropy", title="Entropy of the policy", caption=f"{reading_help(run)} {told}", **figures)
+    return Part(
+        anchor="entropy",
+        title="Entropy of the policy",
+        caption=f"{reading_help(run)} {told}",
+        **figures,
+    )
 
 
 def _advantages(run: Run) -> Part:
     figures = _by_task(run, "advantage/mean", "Mean advantage by task", reference=0.0)
-    figures += _by_task(run, "advantage/std", "Standard deviation of the advantages", reference=1.0, keep_zero=True)
-    figures += _by_task(run, "advantage/normal_distance", "Distance to the bell curve", keep_zero=True)
-    figures += _by_task(run, "advantage/tie_frac", "Completions that share their reward with another of their group", share=True)
-    figures += _by_task(run, "advantage/zero_signal_frac", "Groups in which all rewards agree", share=True)
+    figures += _by_task(
+        run, "advantage/std", "Standard deviation of the advantages", reference=1.0, keep_zero=True
+    )
+    figures += _by_task(
+        run, "advantage/normal_distance", "Distance to the bell curve", keep_zero=True
+    )
+    figures += _by_task(
+        run,
+        "advantage/tie_frac",
+        "Completions that share their reward with another of their group",
+        share=True,
+    )
+    figures += _by_task(
+        run, "advantage/zero_signal_frac", "Groups in which all rewards agree", share=True
+    )
     if _used(run, *((f"advantage/shaping_only_frac/{task}", task) for task in run.tasks)):
-        figures += _by_task(run, "advantage/shaping_only_frac", "Groups that only length or KL set apart", share=True)
+        figures += _by_task(
+            run,
+            "advantage/shaping_only_frac",
+            "Groups that only length or KL set apart",
+            share=True,
+        )
     quartered = {task: quarters(run.draws[task]) for task in run.tasks if task in run.draws}
-    shapes = [plots.histogram(task, task_color(task), first=first, last=last) for task, (first, last) in quartered.items()]
+    shapes = [
+        plots.histogram(task, task_color(task), first=first, last=last)
+        for task, (first, last) in quartered.items()
+    ]
     caption = (
         f"{reading_help(run)} Dashed: the values of N(0, 1). Distance: largest gap between the two "
         "distribution functions. Histograms: all completions of the first and of the last quarter "
         "of the steps; the outermost bins hold what lies beyond 3."
     )
-    return Part(anchor="advantages", title="Advantages", caption=caption, large=figures, small=shapes)
+    return Part(
+        anchor="advantages", title="Advantages", caption=caption, large=figures, small=shapes
+    )
 
 
 def quarters(draws: Draws) -> tuple[list[float], list[float]]:
@@ -171,29 +246,64 @@ def quarters(draws: Draws) -> tuple[list[float], list[float]]:
 
 def _gradient_conflict(run: Run) -> Part | None:
     figures = _by_task(run, "gradient/norm", "Gradient norm of each task alone", keep_zero=True)
-    figures += _plain(run, "Largest over smallest gradient norm of a task", [("gradient/norm_ratio", "norm ratio")])
-    figures += _plain(run, "Smallest cosine between two tasks' gradients", [("gradient/min_cosine", "cosine")])
-    pairs = {(a, b): mean(run.column(f"gradient/cosine/{a}/{b}")[1]) for a in run.tasks for b in run.tasks}
+    figures += _plain(
+        run,
+        "Largest over smallest gradient norm of a task",
+        [("gradient/norm_ratio", "norm ratio")],
+    )
+    figures += _plain(
+        run, "Smallest cosine between two tasks' gradients", [("gradient/min_cosine", "cosine")]
+    )
+    pairs = {
+        (a, b): mean(run.column(f"gradient/cosine/{a}/{b}")[1])
+        for a in run.tasks
+        for b in run.tasks
+    }
     known = {pair: cosine for pair, cosine in pairs.items() if math.isfinite(cosine)}
-    figures += [plots.matrix("Cosine between two tasks' gradients, mean", run.tasks, known)] if known else []
+    figures += (
+        [plots.matrix("Cosine between two tasks' gradients, mean", run.tasks, known)]
+        if known
+        else []
+    )
     caption = (
         f"{reading_help(run)} Each task's gradient by itself, on the step's own batch before the "
         "update. Cosine 1: two tasks pull the same way; 0: they do not affect each other; below 0: "
         "they pull against each other."
     )
-    return Part(anchor="gradient_conflict", title="Gradients of the tasks", caption=caption, large=figures) if figures else None
+    return (
+        Part(
+            anchor="gradient_conflict",
+            title="Gradients of the tasks",
+            caption=caption,
+            large=figures,
+        )
+        if figures
+        else None
+    )
 
 
 def _optimization(run: Run) -> Part:
-    figures = _plain(run, "Tokens whose ratio the clip cut off", [("loss/clip_frac", "clip fraction")])
+    figures = _plain(
+        run, "Tokens whose ratio the clip cut off", [("loss/clip_frac", "clip fraction")]
+    )
     figures += _plain(run, "Gradient norm before clipping", [("optim/grad_norm", "gradient norm")])
-    figures += _plain(run, "Loss", [("loss/policy", "policy"), *_used(run, ("loss/entropy_band", "entropy band"))])
-    figures += _plain(run, "Penalty to the reference", kl) if (kl := _used(run, ("loss/kl", "KL"))) else []
-    return Part(anchor="optimization", title="Optimization", caption=reading_help(run), large=figures)
+    figures += _plain(
+        run, "Loss", [("loss/policy", "policy"), *_used(run, ("loss/entropy_band", "entropy band"))]
+    )
+    figures += (
+        _plain(run, "Penalty to the reference", kl) if (kl := _used(run, ("loss/kl", "KL"))) else []
+    )
+    return Part(
+        anchor="optimization", title="Optimization", caption=reading_help(run), large=figures
+    )
 
 
 def _time(run: Run) -> Part:
-    figures = _plain(run, "Time of a step", [("time/step_s", "whole step"), ("time/rollout_s", "rollout"), ("time/update_s", "update")])
+    figures = _plain(
+        run,
+        "Time of a step",
+        [("time/step_s", "whole step"), ("time/rollout_s", "rollout"), ("time/update_s", "update")],
+    )
     figures += [plots.bars("Stages of the run", "s", run.stage_s)] if run.stage_s else []
     caption = f"{reading_help(run)} Rollout: drawing, generating and scoring completions."
     return Part(anchor="time", title="Time", caption=caption, large=figures)

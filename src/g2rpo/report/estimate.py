@@ -23,9 +23,19 @@ def estimate_rows(run: Run) -> list[list[str]]:
     if run.estimate is None:
         return []
     peaks = run.column("time/peak_gib")[1]
-    rows = [_row("peak memory of a process, GiB", run.estimate.get("peak_gib"), max(peaks, default=math.nan))]
+    rows = [
+        _row(
+            "peak memory of a process, GiB",
+            run.estimate.get("peak_gib"),
+            max(peaks, default=math.nan),
+        )
+    ]
     stages: Mapping[str, Any] = run.estimate.get("stages_s") or {}
-    rows += [_row(f"{name}, s", stages[name], _median(run, column)) for name, column in COLUMNS.items() if stages.get(name)]
+    rows += [
+        _row(f"{name}, s", stages[name], _median(run, column))
+        for name, column in COLUMNS.items()
+        if stages.get(name)
+    ]
     return [*rows, _row("step, s", run.estimate.get("step_s"), _median(run, "time/step_s"))]
 
 
@@ -50,4 +60,7 @@ def _median(run: Run, column: str) -> float:
 def _row(name: str, estimated: float | None, measured: float) -> list[str]:
     expected = math.nan if estimated is None else float(estimated)
     ratio = expected / measured if measured else math.nan
-    return [name, *(f"{value:.2f}" if math.isfinite(value) else "-" for value in (expected, measured, ratio))]
+    return [
+        name,
+        *(f"{value:.2f}" if math.isfinite(value) else "-" for value in (expected, measured, ratio)),
+    ]

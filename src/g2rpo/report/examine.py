@@ -1,6 +1,8 @@
-"""One prompt as training would meet it: its images, its tokens, the text the model reads, and the reward of three answers.
+"""One prompt as training would meet it: its images, its tokens, the text the model reads, and the
+reward of three answers.
 
-Whatever is wrong with a prompt becomes words about this prompt; the next one is examined all the same.
+Whatever is wrong with a prompt becomes words about this prompt; the next one is examined all the
+same.
 """
 
 import math
@@ -33,7 +35,8 @@ class Shown:
     """The image as a data URI, scaled down; empty where it cannot be read."""
     size: tuple[int, int] = (0, 0)
     read_size: tuple[int, int] | None = None
-    """What the model is given, after its bounds on pixels; None where the prompt cannot be encoded."""
+    """What the model is given, after its bounds on pixels; None where the prompt cannot be encoded.
+    """
     tokens: int | None = None
     problem: str = ""
 
@@ -68,7 +71,10 @@ class Marks:
 
     def numbers(self) -> list[float]:
         """Every coordinate."""
-        return [*(self.box or ()), *(value for point in (*self.inside, *self.outside) for value in point)]
+        return [
+            *(self.box or ()),
+            *(value for point in (*self.inside, *self.outside) for value in point),
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +116,13 @@ def examine(prompt: Prompt, *, encoder: QwenEncoder, loading: Loading, reward: R
     gold = final_answer(tidy_tags(prompt.answer))
     trials = tuple(_trial(tried, prompt, reward) for tried in tries_of(prompt))
     marks = marks_of(gold)
-    problems = [*(image.problem for image in shown), encoding, *_complaints(trials), off_grid(marks), str(prompt.meta.get("warning", ""))]
+    problems = [
+        *(image.problem for image in shown),
+        encoding,
+        *_complaints(trials),
+        off_grid(marks),
+        str(prompt.meta.get("warning", "")),
+    ]
     most = loading.max_prompt_tokens
     return Examined(
         prompt=prompt,
@@ -129,7 +141,9 @@ def examine(prompt: Prompt, *, encoder: QwenEncoder, loading: Loading, reward: R
 
 
 def complaint(trial: Trial) -> str:
-    """Return what is wrong with a verdict; empty if a right answer is right, and a wrong one gets less."""
+    """Return what is wrong with a verdict; empty if a right answer is right, and a wrong one gets
+    less.
+    """
     if trial.problem:
         return f"the reward fails: {trial.problem}"
     accuracy = trial.scores["accuracy"]
@@ -140,7 +154,10 @@ def complaint(trial: Trial) -> str:
 
 def _complaints(trials: Sequence[Trial]) -> list[str]:
     """Why training would refuse the prompt, if it would."""
-    verdicts = [(trial.tried, Failed(reason=trial.problem) if trial.problem else trial.scores) for trial in trials]
+    verdicts = [
+        (trial.tried, Failed(reason=trial.problem) if trial.problem else trial.scores)
+        for trial in trials
+    ]
     return [fault_of(trials[0].prompt, verdicts)]
 
 
@@ -151,15 +168,19 @@ def marks_of(gold: str) -> Marks:
     ((1.0, 2.0, 30.0, 40.0), None)
     """
     found = json_object(gold) or {}
-    inside, outside = (tuple(read_points(found.get(name)) or ()) for name in ("positive_points", "negative_points"))
+    inside, outside = (
+        tuple(read_points(found.get(name)) or ()) for name in ("positive_points", "negative_points")
+    )
     return Marks(box=finite_numbers(found.get("boxes"), 4), inside=inside, outside=outside)
 
 
 def off_grid(marks: Marks) -> str:
-    """What is wrong with the coordinates of a gold answer, which the reward cannot know; empty where they can be right.
+    """What is wrong with the coordinates of a gold answer, which the reward cannot know; empty
+    where they can be right.
 
     >>> off_grid(Marks(box=(0.1, 0.2, 0.5, 0.75)))
-    'the coordinates of the gold answer are all at most 1: shares of the image, not units of the grid from 0 to 1000?'
+    'the coordinates of the gold answer are all at most 1: shares of the image, not units of the
+    grid from 0 to 1000?'
     """
     numbers = marks.numbers()
     if numbers and max(numbers) <= 1:
@@ -185,10 +206,16 @@ def _loaded(prompt: Prompt, image: object, loading: Loading) -> Image.Image | st
 
 
 def _shown(image: Image.Image | str) -> Shown:
-    return Shown(problem=image) if isinstance(image, str) else Shown(uri=data_uri(*encoded(image)), size=image.size)
+    return (
+        Shown(problem=image)
+        if isinstance(image, str)
+        else Shown(uri=data_uri(*encoded(image)), size=image.size)
+    )
 
 
-def _encoded(prompt: Prompt, shown: tuple[Shown, ...], encoder: QwenEncoder) -> tuple[int, tuple[Shown, ...]]:
+def _encoded(
+    prompt: Prompt, shown: tuple[Shown, ...], encoder: QwenEncoder
+) -> tuple[int, tuple[Shown, ...]]:
     """Tokens of the prompt, and its images with what the model is given of each."""
     batch = encoder.encode([prompt])
     grids = [] if batch.image_grid_thw is None else batch.image_grid_thw.tolist()
@@ -202,12 +229,20 @@ def _encoded(prompt: Prompt, shown: tuple[Shown, ...], encoder: QwenEncoder) -> 
 
 def _trial(tried: Try, prompt: Prompt, reward: Reward) -> Trial:
     try:
-        scores = {part: float(value) for part, value in reward.score(tried.completion, prompt).items()}
+        scores = {
+            part: float(value) for part, value in reward.score(tried.completion, prompt).items()
+        }
     except Exception as error:  # noqa: BLE001 - a reward may raise anything; it is shown on the card
         return Trial(prompt=prompt, tried=tried, scores={}, problem=_words(error))
     missing = [part for part in REQUIRED if part not in scores]
     unusable = [f"{part}={value}" for part, value in scores.items() if not math.isfinite(value)]
-    problem = f"it returned no {', '.join(missing)}" if missing else f"it returned {', '.join(unusable)}" if unusable else ""
+    problem = (
+        f"it returned no {', '.join(missing)}"
+        if missing
+        else f"it returned {', '.join(unusable)}"
+        if unusable
+        else ""
+    )
     return Trial(prompt=prompt, tried=tried, scores=scores, problem=problem)
 
 

@@ -1,4 +1,6 @@
-"""A run folder as the page sees it. Any file may be missing, since a run can be looked at while it goes on; what is missing is noted."""
+"""A run folder as the page sees it. Any file may be missing, since a run can be looked at while it
+goes on; what is missing is noted.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +16,9 @@ from g2rpo.report.verdict import verdict
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Completion:
-    """One judged completion of a held-out prompt. `accuracy` and `format` are NaN where they could not be computed."""
+    """One judged completion of a held-out prompt. `accuracy` and `format` are NaN where they could
+    not be computed.
+    """
 
     text: str
     accuracy: float
@@ -31,7 +35,9 @@ class Completion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeldoutPrompt:
-    """A held-out prompt with the completions of one policy: `samples` at temperature 1, and the greedy one."""
+    """A held-out prompt with the completions of one policy: `samples` at temperature 1, and the
+    greedy one.
+    """
 
     id: str
     task: str
@@ -53,7 +59,9 @@ Pair = tuple[HeldoutPrompt | None, HeldoutPrompt | None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """Everything the page is drawn from. `before`, `after` and `summary` are None where their file is missing."""
+    """Everything the page is drawn from. `before`, `after` and `summary` are None where their file
+    is missing.
+    """
 
     folder: Path
     settings: Settings
@@ -85,20 +93,30 @@ class Run:
     @property
     def stage_s(self) -> dict[str, float]:
         """Seconds by stage of the run; empty before it has finished."""
-        return {name: float(seconds) for name, seconds in ((self.summary or {}).get("stage_s") or {}).items()}
+        return {
+            name: float(seconds)
+            for name, seconds in ((self.summary or {}).get("stage_s") or {}).items()
+        }
 
     def column(self, name: str) -> tuple[list[float], list[float]]:
-        """Steps and values of a column of metrics.csv, in the order of the steps; both empty where it does not occur."""
-        found = [(float(step), row[name]) for step, row in sorted(self.metrics.items()) if name in row]
+        """Steps and values of a column of metrics.csv, in the order of the steps; both empty where
+        it does not occur.
+        """
+        found = [
+            (float(step), row[name]) for step, row in sorted(self.metrics.items()) if name in row
+        ]
         return [step for step, _ in found], [value for _, value in found]
 
 
 def read_run(folder: Path, summary: dict[str, Any] | None = None) -> Run:
     """Reads a run folder; a `summary` that is not written yet takes the place of `summary.json`.
 
-    Raises `ValueError` for a folder that is none, and for a broken file with its name, line and key.
+    Raises `ValueError` for a folder that is none, and for a broken file with its name, line and
+    key.
     """
-    if not any((folder / name).exists() for name in ("metrics.csv", ".hydra", "heldout", "summary.json")):
+    if not any(
+        (folder / name).exists() for name in ("metrics.csv", ".hydra", "heldout", "summary.json")
+    ):
         raise ValueError(
             f"{folder} is no run folder: expected metrics.csv, .hydra/, heldout/ or summary.json in it, or sweep.json of a multirun"
         )
@@ -121,7 +139,9 @@ def read_run(folder: Path, summary: dict[str, Any] | None = None) -> Run:
 def _missing(path: Path, consequence: str, notes: list[str]) -> bool:
     missing = not path.exists()
     if missing:
-        notes.append(f"{path.name if path.parent.name != 'heldout' else f'heldout/{path.name}'} is missing: {consequence}.")
+        notes.append(
+            f"{path.name if path.parent.name != 'heldout' else f'heldout/{path.name}'} is missing: {consequence}."
+        )
     return missing
 
 
@@ -142,12 +162,19 @@ def _read_training(folder: Path, notes: list[str]) -> tuple[dict[str, Draws], li
 
 
 def _read_heldout(folder: Path, when: str, notes: list[str]) -> list[HeldoutPrompt] | None:
-    """Read `before` or `after`; before the end of a run its latest validation takes the place of `after`."""
+    """Read `before` or `after`; before the end of a run its latest validation takes the place of
+    `after`.
+    """
     name = f"heldout/{when}.jsonl"
-    steps = sorted((folder / "heldout").glob("step_*.jsonl"), key=lambda path: int(path.stem.removeprefix("step_")))
+    steps = sorted(
+        (folder / "heldout").glob("step_*.jsonl"),
+        key=lambda path: int(path.stem.removeprefix("step_")),
+    )
     if when == "after" and steps and not (folder / name).exists():
         name = f"heldout/{steps[-1].name}"
-        notes.append(f"heldout/after.jsonl is missing: {name}, the latest validation, takes its place.")
+        notes.append(
+            f"heldout/after.jsonl is missing: {name}, the latest validation, takes its place."
+        )
     elif _missing(folder / name, f"held-out scores {when} training are not known", notes):
         return None
     return [_heldout_prompt(row) for row in json_rows(folder / name, name, notes)]
@@ -179,8 +206,15 @@ def _completion(row: Row) -> Completion:
 def _read_summary(folder: Path, notes: list[str]) -> dict[str, Any] | None:
     if _missing(folder / "summary.json", "the run has not finished, or was stopped", notes):
         error = folder / "error.txt"
-        lines = error.read_text(encoding="utf-8", errors="replace").split("\n") if error.exists() else []
-        notes.extend(f"The run ended with an error: {line}" for line in [line for line in lines if line.strip()][-1:])
+        lines = (
+            error.read_text(encoding="utf-8", errors="replace").split("\n")
+            if error.exists()
+            else []
+        )
+        notes.extend(
+            f"The run ended with an error: {line}"
+            for line in [line for line in lines if line.strip()][-1:]
+        )
         return None
     try:
         return json_object((folder / "summary.json").read_text(encoding="utf-8"))
@@ -196,8 +230,12 @@ def _read_estimate(folder: Path) -> dict[str, Any] | None:
         raise ValueError(f"estimate.json: {error}") from None
 
 
-def paired(before: Sequence[HeldoutPrompt] | None, after: Sequence[HeldoutPrompt] | None) -> list[Pair]:
-    """The same prompt before and after, in the order of the earlier file; None on the side that does not have it."""
+def paired(
+    before: Sequence[HeldoutPrompt] | None, after: Sequence[HeldoutPrompt] | None
+) -> list[Pair]:
+    """The same prompt before and after, in the order of the earlier file; None on the side that
+    does not have it.
+    """
     later = {prompt.id: prompt for prompt in after or ()}
     pairs: list[Pair] = [(prompt, later.pop(prompt.id, None)) for prompt in before or ()]
     return pairs + [(None, prompt) for prompt in later.values()]

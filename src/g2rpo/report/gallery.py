@@ -27,7 +27,11 @@ def gallery(run: Run) -> list[Shown]:
     """Return the cards of all tasks."""
     pairs = paired(run.before, run.after)
     folder = run.folder / "heldout" / "images"
-    return [_shown(folder, pair, why) for task in run.tasks for pair, why in choose([p for p in pairs if _question(p).task == task])]
+    return [
+        _shown(folder, pair, why)
+        for task in run.tasks
+        for pair, why in choose([p for p in pairs if _question(p).task == task])
+    ]
 
 
 def choose(pairs: Sequence[Pair]) -> list[tuple[Pair, str]]:
@@ -35,7 +39,9 @@ def choose(pairs: Sequence[Pair]) -> list[tuple[Pair, str]]:
     by_id = {_question(pair).id: pair for pair in pairs}
     before = {name: sampled_score(pair[0]) for name, pair in by_id.items() if pair[0] is not None}
     after = {name: sampled_score(pair[1]) for name, pair in by_id.items() if pair[1] is not None}
-    return [(by_id[name], why) for name, why in worth_showing(after or before, before, PER_TASK).items()]
+    return [
+        (by_id[name], why) for name, why in worth_showing(after or before, before, PER_TASK).items()
+    ]
 
 
 def _question(pair: Pair) -> HeldoutPrompt:
@@ -47,7 +53,11 @@ def _question(pair: Pair) -> HeldoutPrompt:
 
 def _shown(folder: Path, pair: Pair, why: str) -> Shown:
     prompt, (before, after) = _question(pair), pair
-    answers = {"gold": prompt.answer, "before": before.greedy.text if before else "", "after": after.greedy.text if after else ""}
+    answers = {
+        "gold": prompt.answer,
+        "before": before.greedy.text if before else "",
+        "after": after.greedy.text if after else "",
+    }
     return Shown(
         prompt=prompt,
         why=why,

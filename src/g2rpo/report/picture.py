@@ -42,7 +42,9 @@ def pictures(folder: Path, prompt_id: str) -> list[Picture]:
     """Return the first kept pictures of a prompt; an unreadable file becomes a sentence."""
     paths = picture_paths(folder, prompt_id)
     left = len(paths) - MAX_PICTURES
-    return [_picture(path) for path in paths[:MAX_PICTURES]] + [Picture(problem=f"and {left} more pictures")] * (left > 0)
+    return [_picture(path) for path in paths[:MAX_PICTURES]] + [
+        Picture(problem=f"and {left} more pictures")
+    ] * (left > 0)
 
 
 def _picture(path: Path) -> Picture:
@@ -53,7 +55,9 @@ def _picture(path: Path) -> Picture:
             content, kind = (path.read_bytes(), path.suffix[1:]) if small else encoded(image)
             return Picture(uri=data_uri(content, kind), size=image.size)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        return Picture(problem=f"picture cannot be read: {str(error).replace(str(path.parent), '')}")
+        return Picture(
+            problem=f"picture cannot be read: {str(error).replace(str(path.parent), '')}"
+        )
 
 
 def boxes_of(answers: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
@@ -76,4 +80,7 @@ def box_marks(boxes: Mapping[str, tuple[float, ...]]) -> list[Mark]:
     >>> box_marks({"gold": (94.0, 156.0, 469.0, 469.0)})
     [Mark(kind='box gold', path='M94 156H469V469H94Z', name='gold')]
     """
-    return [Mark(f"box {who}", f"M{x0:g} {y0:g}H{x1:g}V{y1:g}H{x0:g}Z", who) for who, (x0, y0, x1, y1) in boxes.items()]
+    return [
+        Mark(f"box {who}", f"M{x0:g} {y0:g}H{x1:g}V{y1:g}H{x0:g}Z", who)
+        for who, (x0, y0, x1, y1) in boxes.items()
+    ]

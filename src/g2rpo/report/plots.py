@@ -123,7 +123,9 @@ def _curve(line: Line) -> list[Trace]:
     ]
 
 
-def _value_range(lines: Sequence[Line], bands: Sequence[Band], reference: float | None, keep_zero: bool) -> tuple[float, float]:
+def _value_range(
+    lines: Sequence[Line], bands: Sequence[Band], reference: float | None, keep_zero: bool
+) -> tuple[float, float]:
     values = [value for line in lines for value in line.values]
     values += [end for band in bands[:1] for end in (band.low, band.high)]
     values += [0.0] * keep_zero + ([] if reference is None else [reference])
@@ -144,7 +146,9 @@ def _stripe(band: Band, low: float, high: float) -> dict[str, Any]:
     return {**_across(max(band.low, low), min(band.high, high)), "type": "rect", **look}
 
 
-def range_plot(title: str, unit: str, lines: Sequence[tuple[Line, Sequence[float], Sequence[float]]]) -> Figure:
+def range_plot(
+    title: str, unit: str, lines: Sequence[tuple[Line, Sequence[float], Sequence[float]]]
+) -> Figure:
     """Draw curves, each with its lowest and highest values as a band around it."""
     data: list[Trace] = []
     for line, low, high in lines:
@@ -180,8 +184,19 @@ def histogram(title: str, color: str, *, first: Sequence[float], last: Sequence[
     edges = {"color": color, "width": 2, "shape": "hvh"}
     dashed = {"color": INK, "width": 1, "dash": "dash"}
     data = [
-        {**area, "x": centers, "y": numbers(densities(first)), "name": f"first quarter ({len(first)})"},
-        _scatter("lines", centers, numbers(densities(last)), name=f"last quarter ({len(last)})", line=edges),
+        {
+            **area,
+            "x": centers,
+            "y": numbers(densities(first)),
+            "name": f"first quarter ({len(first)})",
+        },
+        _scatter(
+            "lines",
+            centers,
+            numbers(densities(last)),
+            name=f"last quarter ({len(last)})",
+            line=edges,
+        ),
         _scatter("lines", centers, numbers(bell), name="N(0, 1)", line=dashed),
     ]
     layout = {"xaxis": {"title": {"text": "advantage"}}, "yaxis": {"title": {"text": "density"}}}
@@ -199,7 +214,12 @@ def _rows(count: int, unit: str = "", **axis: Any) -> dict[str, Any]:
 def bars(title: str, unit: str, values: Mapping[str, float]) -> Figure:
     """Draw named amounts, one bar each."""
     words = [f"{value:.1f} {unit}" for value in values.values()]
-    trace: Trace = {"type": "bar", "orientation": "h", "x": numbers(values.values()), "y": [*values]}
+    trace: Trace = {
+        "type": "bar",
+        "orientation": "h",
+        "x": numbers(values.values()),
+        "y": [*values],
+    }
     look = {"marker": {"color": AFTER}, "text": words, "textposition": "auto", "hoverinfo": "skip"}
     return _figure(title, [trace | look], _rows(len(values), unit))
 
@@ -210,7 +230,14 @@ def matrix(title: str, names: Sequence[str], values: Mapping[tuple[str, str], fl
     both |= {(name, name): 1.0 for name in names}
     cells = [numbers(both.get((a, b), math.nan) for b in names) for a in names]
     scale = [[0, BEFORE], [0.5, "var(--paper)"], [1, AFTER]]
-    trace: Trace = {"type": "heatmap", "x": [*names], "y": [*names], "z": cells, "zmin": -1, "zmax": 1}
+    trace: Trace = {
+        "type": "heatmap",
+        "x": [*names],
+        "y": [*names],
+        "z": cells,
+        "zmin": -1,
+        "zmax": 1,
+    }
     told = "%{y}, %{x}: %{z:.3f}<extra></extra>"
     look = {"colorscale": scale, "texttemplate": "%{z:.2f}", "hovertemplate": told}
     return _figure(title, [trace | look], _rows(len(names), type="category"))

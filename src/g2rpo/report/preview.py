@@ -1,4 +1,6 @@
-"""`python preview.py`: the first prompts of each task on a page, before anything is trained and without any weights."""
+"""`python preview.py`: the first prompts of each task on a page, before anything is trained and
+without any weights.
+"""
 
 import logging
 import statistics
@@ -29,7 +31,9 @@ class Preview:
 
     def __init__(self, *, prompts: object) -> None:
         if not isinstance(prompts, int) or isinstance(prompts, bool) or prompts < 1:
-            raise ValueError(f"prompts: expected at least 1 prompt of each task, got {prompts}; try prompts=8")
+            raise ValueError(
+                f"prompts: expected at least 1 prompt of each task, got {prompts}; try prompts=8"
+            )
         self.prompts: int = prompts
 
     def write(
@@ -43,7 +47,8 @@ class Preview:
         encoder: QwenEncoder,
         reward: Reward,
     ) -> Path:
-        """Writes `preview.html` into the folder and says in a few lines what is on it; the last one is its path.
+        """Writes `preview.html` into the folder and says in a few lines what is on it; the last one
+        is its path.
 
         Args:
             folder: The run folder.
@@ -52,14 +57,18 @@ class Preview:
             next_of: The next prompt of a task in the order of training.
             seed: Of that order, to be named on the page.
             encoder: Of the model folder.
-            reward: Judges the gold answer, the same in the form that the prompt asks for, and wrong answers.
+            reward: Judges the gold answer, the same in the form that the prompt asks for, and wrong
+                answers.
         """
         loading, skipped = loading_of(source), index_skips(source)
         examined: list[Examined] = []
         for task in tasks:
             size = source.size(task, "train")
             count = self.prompts if size is None else min(self.prompts, size)
-            own = [examine(next_of(task), encoder=encoder, loading=loading, reward=reward) for _ in range(count)]
+            own = [
+                examine(next_of(task), encoder=encoder, loading=loading, reward=reward)
+                for _ in range(count)
+            ]
             examined += own
             log.info(_task_line(task, own))
         seen = Seen(
@@ -67,7 +76,9 @@ class Preview:
             prompts=tuple(examined),
             per_task=self.prompts,
             seed=seed,
-            sizes={task: (source.size(task, "train"), source.size(task, "heldout")) for task in tasks},
+            sizes={
+                task: (source.size(task, "train"), source.size(task, "heldout")) for task in tasks
+            },
             skipped=skipped["unusable"],
             skipped_records=tuple(skipped["records"]),
             settings=read_settings(folder / ".hydra", []),
@@ -80,14 +91,21 @@ class Preview:
         for found in seen.too_long:
             log.warning("too long: %s: %s", found.place, found.too_long)
         log.info(
-            "%d prompts, %d flagged, %d too long; %d records skipped by the source", len(examined), len(seen.flagged), len(seen.too_long),
+            "%d prompts, %d flagged, %d too long; %d records skipped by the source",
+            len(examined),
+            len(seen.flagged),
+            len(seen.too_long),
             sum(seen.skipped.values()),
-        )  # fmt: skip
+        )
         Console(soft_wrap=True, highlight=False).print(f"preview: {target.resolve()}")
         return target
 
 
 def _task_line(task: str, own: Sequence[Examined]) -> str:
     tokens = [found.tokens for found in own if found.tokens is not None]
-    lengths = f"tokens mean {statistics.mean(tokens):.0f}, max {max(tokens)}" if tokens else "none can be encoded"
+    lengths = (
+        f"tokens mean {statistics.mean(tokens):.0f}, max {max(tokens)}"
+        if tokens
+        else "none can be encoded"
+    )
     return f"{task:<12} {len(own)} shown, {sum(bool(found.problems) for found in own)} flagged, {lengths}"

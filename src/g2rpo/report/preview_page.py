@@ -57,7 +57,11 @@ def preview_page(seen: Seen) -> str:
         "preview.html.j2",
         title=f"{seen.name} - g2rpo preview",
         seen=seen,
-        choices={group: seen.settings.choices[group] for group in CHOICES if group in seen.settings.choices},
+        choices={
+            group: seen.settings.choices[group]
+            for group in CHOICES
+            if group in seen.settings.choices
+        },
         tiles=_tiles(seen),
         tasks=[task for task in TASKS if task in seen.sizes],
         rows=[_task_row(seen, task) for task in TASKS if task in seen.sizes],
@@ -71,16 +75,31 @@ def _tiles(seen: Seen) -> list[tuple[str, Cell, str]]:
     lengths = [found.tokens for found in seen.prompts if found.tokens is not None]
     limit = f"{len(seen.too_long)} over max_prompt_tokens={seen.max_prompt_tokens}"
     return [
-        ("Prompts shown", str(len(seen.prompts)), f"the first {seen.per_task} of each task at most"),
+        (
+            "Prompts shown",
+            str(len(seen.prompts)),
+            f"the first {seen.per_task} of each task at most",
+        ),
         ("Flagged", str(len(seen.flagged)), "images, gold answer, reward"),
-        ("Longest prompt", f"{max(lengths)} tokens" if lengths else "-", "no limit is set" if seen.max_prompt_tokens is None else limit),
-        ("Records skipped", str(sum(seen.skipped.values())), "by the source, listed below" if seen.skipped else "by the source"),
+        (
+            "Longest prompt",
+            f"{max(lengths)} tokens" if lengths else "-",
+            "no limit is set" if seen.max_prompt_tokens is None else limit,
+        ),
+        (
+            "Records skipped",
+            str(sum(seen.skipped.values())),
+            "by the source, listed below" if seen.skipped else "by the source",
+        ),
     ]
 
 
 def _task_row(seen: Seen, task: str) -> list[Cell]:
     own = seen.of(task)
-    flagged, long = sum(bool(found.problems) for found in own), sum(bool(found.too_long) for found in own)
+    flagged, long = (
+        sum(bool(found.problems) for found in own),
+        sum(bool(found.too_long) for found in own),
+    )
     types = Counter(found.prompt.answer_type for found in own)
     lengths = sorted(found.tokens for found in own if found.tokens is not None)
     share = sum(found.image_tokens for found in own) / sum(lengths) if lengths else math.nan
@@ -127,17 +146,25 @@ def _card(found: Examined, anchor: str) -> dict[str, Any]:
         "prompt": found.prompt,
         "anchor": anchor,
         "line": f"{meta['file']}, line {meta['line']}" if "file" in meta else "",
-        "pictures": [_picture(image, found.marks if alone else Marks(box=None)) for image in found.images],
+        "pictures": [
+            _picture(image, found.marks if alone else Marks(box=None)) for image in found.images
+        ],
         "marks": _marks(found.marks) if alone else [],
         "large": "large" if any(image.size[0] > 192 for image in found.images) else "",
         "unclear": not alone and bool(found.images) and bool(found.marks.numbers()),
-        "trials": [(trial.name, shorten_middle(trial.answer), _verdicts(trial)) for trial in found.trials],
+        "trials": [
+            (trial.name, shorten_middle(trial.answer), _verdicts(trial)) for trial in found.trials
+        ],
         "chat": chat_pieces(found),
     }
 
 
 def _picture(image: Shown, marks: Marks) -> Picture:
-    read = f"model sees {_by(image.read_size)}, {image.tokens} tokens" if image.read_size else "not encoded"
+    read = (
+        f"model sees {_by(image.read_size)}, {image.tokens} tokens"
+        if image.read_size
+        else "not encoded"
+    )
     remarks = [f"{_by(image.size)} px · {read}", *_in_pixels(image.size, marks)]
     return Picture(uri=image.uri, size=image.size, problem=image.problem, remarks=remarks)
 
@@ -148,11 +175,19 @@ def _in_pixels(size: tuple[int, int], marks: Marks) -> list[str]:
     if marks.box:
         corners = (value * size[i % 2] / 1000 for i, value in enumerate(marks.box))
         lines.append(f"gold box in pixels: {', '.join(f'{value:.0f}' for value in corners)}")
-    return lines + [f"{len(own)} points {name}" for name, own in (("inside", marks.inside), ("outside", marks.outside)) if own]
+    return lines + [
+        f"{len(own)} points {name}"
+        for name, own in (("inside", marks.inside), ("outside", marks.outside))
+        if own
+    ]
 
 
 def _marks(marks: Marks) -> list[Mark]:
-    points = [(name, point) for name, own in (("inside", marks.inside), ("outside", marks.outside)) for point in own]
+    points = [
+        (name, point)
+        for name, own in (("inside", marks.inside), ("outside", marks.outside))
+        for point in own
+    ]
     boxes = box_marks({"gold": marks.box}) if marks.box else []
     return boxes + [Mark(f"dot {name}", f"M{x:g} {y:g}h0") for name, (x, y) in points]
 
@@ -166,16 +201,28 @@ def _verdicts(trial: Trial) -> list[tuple[str, bool]]:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else "0" if abs(value) < NEARLY else f"{value:.3f}".rstrip("0").removesuffix(".")
+    return (
+        "-"
+        if value is None
+        else "0"
+        if abs(value) < NEARLY
+        else f"{value:.3f}".rstrip("0").removesuffix(".")
+    )
 
 
 def chat_pieces(found: Examined) -> list[tuple[str, bool]]:
     """Return what the model reads in pieces; True marks an image, with its number of tokens."""
     texts = shorten_middle(found.chat).split(IMAGE_TOKEN)
     counts = [image.tokens for image in found.images]
-    whole = len(texts) == len(counts) + 1  # False if the text itself contains the placeholder, or was cut
+    whole = (
+        len(texts) == len(counts) + 1
+    )  # False if the text itself contains the placeholder, or was cut
     pieces = [(texts[0], False)]
     for number, text in enumerate(texts[1:]):
-        repeat = f" \N{MULTIPLICATION SIGN} {counts[number]}" if whole and counts[number] is not None else ""
+        repeat = (
+            f" \N{MULTIPLICATION SIGN} {counts[number]}"
+            if whole and counts[number] is not None
+            else ""
+        )
         pieces += [(f"{IMAGE_TOKEN}{repeat}", True), (text, False)]
     return pieces

@@ -24,7 +24,14 @@ def render(template: str, *, title: str, **context: Any) -> str:
     """
     scripts = {"plotly": _plotly(), "script": _asset("page.js")}
     page = _environment().get_template(template)
-    return page.render(title=title, contents=[], policy=_policy(tuple(scripts.values())), css=_asset("page.css"), **scripts, **context)
+    return page.render(
+        title=title,
+        contents=[],
+        policy=_policy(tuple(scripts.values())),
+        css=_asset("page.css"),
+        **scripts,
+        **context,
+    )
 
 
 @cache
@@ -54,8 +61,12 @@ def _plotly() -> Markup:
 
 @cache
 def _policy(scripts: tuple[str, ...]) -> str:
-    hashes = " ".join(f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in scripts)
-    return f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {hashes}"
+    hashes = " ".join(
+        f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in scripts
+    )
+    return (
+        f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {hashes}"
+    )
 
 
 def task_cell(task: str) -> Cell:
@@ -103,7 +114,11 @@ def duration_text(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return (
+        f"{minutes} min {rest:02d} s"
+        if minutes < 60
+        else f"{minutes // 60} h {minutes % 60:02d} min"
+    )
 
 
 def shorten_middle(text: str, limit: int = TEXT_LIMIT) -> str:

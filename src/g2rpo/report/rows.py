@@ -1,4 +1,6 @@
-"""Rows of the run folder's files, checked field by field: a broken one is named by file, line and key."""
+"""Rows of the run folder's files, checked field by field: a broken one is named by file, line and
+key.
+"""
 
 import csv
 import io
@@ -65,7 +67,8 @@ class Row:
 def json_rows(path: Path, name: str, notes: list[str]) -> Iterator[Row]:
     """The rows of a JSON-lines file.
 
-    A last line that was cut while it was written is left out and noted; any other broken line raises `ValueError`.
+    A last line that was cut while it was written is left out and noted; any other broken line
+    raises `ValueError`.
     """
     with path.open(encoding="utf-8", errors="replace") as lines:
         for number, line in enumerate(lines, start=1):
@@ -75,8 +78,12 @@ def json_rows(path: Path, name: str, notes: list[str]) -> Iterator[Row]:
                 yield Row(f"{name}, line {number}", json_object(line))
             except ValueError as error:
                 if line.endswith("\n"):
-                    raise ValueError(f"{name}, line {number}: {error}; mend or delete the line") from None
-                notes.append(f"{name}, line {number}, was cut off while it was written; it is left out.")
+                    raise ValueError(
+                        f"{name}, line {number}: {error}; mend or delete the line"
+                    ) from None
+                notes.append(
+                    f"{name}, line {number}, was cut off while it was written; it is left out."
+                )
 
 
 def json_object(text: str) -> dict[str, Any]:
@@ -91,13 +98,17 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def metric_rows(path: Path, notes: list[str]) -> dict[int, dict[str, float]]:
-    """`{step: {column: value}}`, empty cells left out. Rows of one step are merged, the later value counts (a resumed run).
+    """`{step: {column: value}}`, empty cells left out. Rows of one step are merged, the later value
+    counts (a resumed run).
 
-    A last line without a line end was cut while it was written: it is left out and noted. Any other broken line raises `ValueError`.
+    A last line without a line end was cut while it was written: it is left out and noted. Any other
+    broken line raises `ValueError`.
     """
     text = path.read_text(encoding="utf-8", errors="replace")
     if text and not text.endswith("\n"):
-        notes.append(f"metrics.csv, line {text.count(chr(10)) + 1}, was cut off while it was written; it is left out.")
+        notes.append(
+            f"metrics.csv, line {text.count(chr(10)) + 1}, was cut off while it was written; it is left out."
+        )
         text = text[: text.rfind("\n") + 1]
     reader = csv.reader(io.StringIO(text))
     header = next(reader, [])
@@ -112,15 +123,21 @@ def metric_rows(path: Path, notes: list[str]) -> dict[int, dict[str, float]]:
 
 def _metric_row(header: list[str], cells: list[str], place: str) -> dict[str, float]:
     if len(cells) != len(header):
-        raise ValueError(f"{place}: expected {len(header)} cells, got {len(cells)}; mend or delete the line")
+        raise ValueError(
+            f"{place}: expected {len(header)} cells, got {len(cells)}; mend or delete the line"
+        )
     row: dict[str, float] = {}
     for column, cell in zip(header, cells, strict=True):
         try:
             row |= {column: float(cell)} if cell else {}
         except ValueError:
-            raise ValueError(f"{place}: {column}: expected a number, got {shortened(cell)!r}; mend or delete the line") from None
+            raise ValueError(
+                f"{place}: {column}: expected a number, got {shortened(cell)!r}; mend or delete the line"
+            ) from None
     if not row.get("step", math.nan).is_integer():
-        raise ValueError(f"{place}: step: expected a whole number, got {dict(zip(header, cells, strict=True))['step']!r}")
+        raise ValueError(
+            f"{place}: step: expected a whole number, got {dict(zip(header, cells, strict=True))['step']!r}"
+        )
     return row
 
 

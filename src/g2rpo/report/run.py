@@ -14,13 +14,31 @@ from g2rpo.report.folder import Completion, HeldoutPrompt, Run, read_run
 from g2rpo.report.gallery import gallery
 from g2rpo.report.picture import box_marks, boxes_of, pictures
 from g2rpo.report.plots import before_after
-from g2rpo.report.render import Cell, change_cell, duration_text, render, score_text, share_text, task_cell
+from g2rpo.report.render import (
+    Cell,
+    change_cell,
+    duration_text,
+    render,
+    score_text,
+    share_text,
+    task_cell,
+)
 from g2rpo.report.scores import Comparison, change_interval, comparison, disagreements
 from g2rpo.report.smooth import mean
 from g2rpo.report.training import TrainingPrompt
 from g2rpo.report.verdict import VERDICTS
 
-BENCHMARK_COLUMNS = ("score", "low", "high", "parse_rate", "rows", "rows_from", "limit", "protocol", "judge")
+BENCHMARK_COLUMNS = (
+    "score",
+    "low",
+    "high",
+    "parse_rate",
+    "rows",
+    "rows_from",
+    "limit",
+    "protocol",
+    "judge",
+)
 
 
 def write_report(folder: Path, summary: dict[str, Any] | None = None) -> Path:
@@ -44,7 +62,10 @@ def page(run: Run) -> str:
     """Return the report of one run."""
     sampled, greedy = comparison(run, greedy=False), comparison(run, greedy=True)
     known = [key for key in (*TASKS, "macro") if key in {**sampled.before, **sampled.after}]
-    sides = [(_name(key), sampled.before.get(key, math.nan), sampled.after.get(key, math.nan)) for key in known]
+    sides = [
+        (_name(key), sampled.before.get(key, math.nan), sampled.after.get(key, math.nan))
+        for key in known
+    ]
     return render(
         "run.html.j2",
         title=f"{run.name} - g2rpo run",
@@ -69,20 +90,38 @@ def _name(key: str) -> str:
     return "mean of the tasks" if key == "macro" else key
 
 
-def _tiles(run: Run, sampled: Comparison, greedy: Comparison) -> list[tuple[str, str, str, Cell | None]]:
+def _tiles(
+    run: Run, sampled: Comparison, greedy: Comparison
+) -> list[tuple[str, str, str, Cell | None]]:
     scores = []
-    for name, own, remark in (("sampled", sampled, "mean over tasks, at temperature 1"), ("greedy", greedy, "mean over tasks")):
-        words = _arrow(score_text, own.before.get("macro", math.nan), own.after.get("macro", math.nan))
+    for name, own, remark in (
+        ("sampled", sampled, "mean over tasks, at temperature 1"),
+        ("greedy", greedy, "mean over tasks"),
+    ):
+        words = _arrow(
+            score_text, own.before.get("macro", math.nan), own.after.get("macro", math.nan)
+        )
         change = change_cell(own.change("macro"))
         scores.append((f"Held-out score, {name}", words, remark, None if change == "-" else change))
-    done = int(run.summary["steps"]) if run.summary and "steps" in run.summary else max(run.metrics, default=0)
+    done = (
+        int(run.summary["steps"])
+        if run.summary and "steps" in run.summary
+        else max(run.metrics, default=0)
+    )
     planned = run.settings.max_steps
     if "train" in run.stage_s:
-        took, remark = run.stage_s["train"], f"{duration_text(sum(run.stage_s.values()))} for the whole run"
+        took, remark = (
+            run.stage_s["train"],
+            f"{duration_text(sum(run.stage_s.values()))} for the whole run",
+        )
     else:
         took, remark = math.fsum(run.column("time/step_s")[1]), "sum of time/step_s"
     steps = f"of {planned}" if planned is not None and planned > 0 else "last step of metrics.csv"
-    return [*scores, ("Steps", str(done), steps, None), ("Training time", duration_text(took), remark, None)]
+    return [
+        *scores,
+        ("Steps", str(done), steps, None),
+        ("Training time", duration_text(took), remark, None),
+    ]
 
 
 def _arrow(text: Callable[[float], str], before: float, after: float) -> str:
@@ -91,8 +130,14 @@ def _arrow(text: Callable[[float], str], before: float, after: float) -> str:
 
 def _score_row(run: Run, key: str, sampled: Comparison, greedy: Comparison) -> list[Cell]:
     before, after = sampled.before.get(key, math.nan), sampled.after.get(key, math.nan)
-    own = [[p for p in prompts or () if key in ("macro", p.task)] for prompts in (run.before, run.after)]
-    forms, lengths = ([_mean_of_tasks(prompts, read) for prompts in own] for read in (lambda s: s.format, lambda s: s.tokens))
+    own = [
+        [p for p in prompts or () if key in ("macro", p.task)]
+        for prompts in (run.before, run.after)
+    ]
+    forms, lengths = (
+        [_mean_of_tasks(prompts, read) for prompts in own]
+        for read in (lambda s: s.format, lambda s: s.tokens)
+    )
     return [
         _name(key) if key == "macro" else task_cell(key),
         str(max(map(len, own))),
@@ -110,13 +155,30 @@ def _score_row(run: Run, key: str, sampled: Comparison, greedy: Comparison) -> l
 def _mean_of_tasks(prompts: Sequence[HeldoutPrompt], read: Callable[[Completion], float]) -> float:
     """Return the mean over the tasks of the mean over their samples, as the scores are formed."""
     tasks = {prompt.task for prompt in prompts}
-    return mean([mean([read(sample) for prompt in prompts if prompt.task == task for sample in prompt.samples]) for task in tasks])
+    return mean(
+        [
+            mean(
+                [
+                    read(sample)
+                    for prompt in prompts
+                    if prompt.task == task
+                    for sample in prompt.samples
+                ]
+            )
+            for task in tasks
+        ]
+    )
 
 
 def _error_row(run: Run, task: str) -> list[Cell]:
     """Return the share of each verdict among the samples of a task, before and after."""
-    words = [[s.verdict for p in prompts or () if p.task == task for s in p.samples] for prompts in (run.before, run.after)]
-    shares = [[own.count(word) / len(own) if own else math.nan for own in words] for word in VERDICTS]
+    words = [
+        [s.verdict for p in prompts or () if p.task == task for s in p.samples]
+        for prompts in (run.before, run.after)
+    ]
+    shares = [
+        [own.count(word) / len(own) if own else math.nan for own in words] for word in VERDICTS
+    ]
     return [task_cell(task), *(_arrow(share_text, *pair) for pair in shares)]
 
 
@@ -128,15 +190,25 @@ def benchmark_table(run: Run) -> dict[str, Any]:
     for name, row in benchmarks.items():
         paper = row.get("published") or {}
         scores = paper.get("scores") or {}
-        theirs = [score_text(scores[column]) if column in scores else "-" for column in ("base", "openvlthinker_v2")]
-        rows.append([paper.get("title", name), *(_plain(row.get(column)) for column in BENCHMARK_COLUMNS), *theirs])
+        theirs = [
+            score_text(scores[column]) if column in scores else "-"
+            for column in ("base", "openvlthinker_v2")
+        ]
+        rows.append(
+            [
+                paper.get("title", name),
+                *(_plain(row.get(column)) for column in BENCHMARK_COLUMNS),
+                *theirs,
+            ]
+        )
     macro = (summary.get("benchmark_means") or {}).get("macro")
     if macro is not None:
         rows.append(["mean", score_text(float(macro)), *[""] * (len(BENCHMARK_COLUMNS) + 1)])
     demo = any(row.get("rows_from") == DEMO for row in benchmarks.values())
     caption = (
         "Headline score with its 95% interval over rows, the share of completions in which an "
-        "answer was found, and the scores of the paper (arXiv 2604.08539)." + (f" {NOT_COMPARABLE}" if demo else "")
+        "answer was found, and the scores of the paper (arXiv 2604.08539)."
+        + (f" {NOT_COMPARABLE}" if demo else "")
     )
     return {
         "benchmark_columns": ["benchmark", *BENCHMARK_COLUMNS, "base", "OpenVLThinkerV2"],
@@ -164,4 +236,8 @@ def _facts(run: Run) -> list[tuple[str, str]]:
 
 
 def _flat(value: object) -> str:
-    return ", ".join(f"{name} {_flat(inner)}" for name, inner in value.items()) if isinstance(value, Mapping) else str(value)
+    return (
+        ", ".join(f"{name} {_flat(inner)}" for name, inner in value.items())
+        if isinstance(value, Mapping)
+        else str(value)
+    )

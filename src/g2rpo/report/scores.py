@@ -1,7 +1,9 @@
-"""Held-out scores before and after training, per task: the numbers of the page's head and of its first table.
+"""Held-out scores before and after training, per task: the numbers of the page's head and of its
+first table.
 
-The scores are those of summary.json where the run has finished, and otherwise come from heldout/*.jsonl by the same rule: a prompt's
-score is the mean accuracy of its samples, a task's the mean over its prompts, `macro` the mean over tasks.
+The scores are those of summary.json where the run has finished, and otherwise come from
+heldout/*.jsonl by the same rule: a prompt's score is the mean accuracy of its samples, a task's the
+mean over its prompts, `macro` the mean over tasks.
 """
 
 import math
@@ -38,7 +40,9 @@ def scores_of(prompts: Sequence[HeldoutPrompt] | None, *, greedy: bool) -> dict[
     """Score by task and `macro`; empty where there are no prompts."""
     by_task: dict[str, list[float]] = {}
     for prompt in prompts or ():
-        by_task.setdefault(prompt.task, []).append(prompt.greedy.accuracy if greedy else sampled_score(prompt))
+        by_task.setdefault(prompt.task, []).append(
+            prompt.greedy.accuracy if greedy else sampled_score(prompt)
+        )
     scores = {task: mean(by_task[task]) for task in TASKS if task in by_task}
     return {"macro": mean(list(scores.values())), **scores} if scores else {}
 
@@ -49,7 +53,11 @@ def comparison(run: Run, *, greedy: bool) -> Comparison:
     noted = (run.summary or {}).get(key) or {}
     sides = {}
     for when, prompts in (("before", run.before), ("after", run.after)):
-        known = {name: float(score) for name, score in (noted.get(when) or {}).items() if math.isfinite(score)}
+        known = {
+            name: float(score)
+            for name, score in (noted.get(when) or {}).items()
+            if math.isfinite(score)
+        }
         sides[when] = known or scores_of(prompts, greedy=greedy)
     return Comparison(before=sides["before"], after=sides["after"])
 
@@ -59,21 +67,35 @@ def disagreements(run: Run) -> list[str]:
     found = []
     for greedy in (False, True):
         shown = comparison(run, greedy=greedy)
-        for when, prompts, scores in (("before", run.before, shown.before), ("after", run.after, shown.after)):
+        for when, prompts, scores in (
+            ("before", run.before, shown.before),
+            ("after", run.after, shown.after),
+        ):
             counted = scores_of(prompts, greedy=greedy)
-            wrong = [key for key in counted if key in scores and abs(counted[key] - scores[key]) > AGREE]
+            wrong = [
+                key for key in counted if key in scores and abs(counted[key] - scores[key]) > AGREE
+            ]
             kind = "greedy" if greedy else "sampled"
             place = f"heldout/{when}.jsonl"
-            found += [f"summary.json says {scores[k]:.4f} for {k} ({kind}, {when}), {place} gives {counted[k]:.4f}." for k in wrong]
+            found += [
+                f"summary.json says {scores[k]:.4f} for {k} ({kind}, {when}), {place} gives {counted[k]:.4f}."
+                for k in wrong
+            ]
     return found
 
 
 def change_interval(run: Run, task: str) -> float:
-    """Half the width of a 95% interval for the change of a task's score, from the differences of its prompts (normal approximation).
+    """Half the width of a 95% interval for the change of a task's score, from the differences of
+    its prompts (normal approximation).
 
-    NaN for fewer than two prompts that are in both files. It speaks of other prompts of the same kind, not of another training run.
+    NaN for fewer than two prompts that are in both files. It speaks of other prompts of the same
+    kind, not of another training run.
     """
-    pairs = [(b, a) for b, a in paired(run.before, run.after) if b is not None and a is not None and b.task == task]
+    pairs = [
+        (b, a)
+        for b, a in paired(run.before, run.after)
+        if b is not None and a is not None and b.task == task
+    ]
     differences = [d for b, a in pairs if math.isfinite(d := sampled_score(a) - sampled_score(b))]
     if len(differences) < 2:
         return math.nan

@@ -1,4 +1,6 @@
-"""What was chosen for a run, and the bands it shaped to, from the configuration that Hydra keeps beside the results."""
+"""What was chosen for a run, and the bands it shaped to, from the configuration that Hydra keeps
+beside the results.
+"""
 
 import math
 from collections.abc import Mapping
@@ -53,7 +55,9 @@ def read_settings(folder: Path, notes: list[str]) -> Settings:
         values=_flat(OmegaConf.to_container(config, resolve=False), ""),
         max_steps=steps if isinstance(steps, int) else None,
         length_bands=_length_bands(_at(config, "shaping.length.bands")),
-        entropy_bands=_entropy_bands(_at(config, "shaping.entropy.low"), _at(config, "shaping.entropy.high")),
+        entropy_bands=_entropy_bands(
+            _at(config, "shaping.entropy.low"), _at(config, "shaping.entropy.high")
+        ),
     )
 
 
@@ -61,7 +65,11 @@ def _flat(value: Any, key: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         return {key: value}
     prefix = f"{key}." if key else ""
-    return {name: inner for part, own in value.items() for name, inner in _flat(own, f"{prefix}{part}").items()}
+    return {
+        name: inner
+        for part, own in value.items()
+        for name, inner in _flat(own, f"{prefix}{part}").items()
+    }
 
 
 def _load(path: Path) -> DictConfig | ListConfig | None:
@@ -76,16 +84,31 @@ def _load(path: Path) -> DictConfig | ListConfig | None:
 def _at(config: DictConfig | ListConfig, key: str) -> Any:
     """The plain value of a key, None where there is none."""
     value = OmegaConf.select(config, key)
-    return OmegaConf.to_container(value, resolve=True) if isinstance(value, DictConfig | ListConfig) else value
+    return (
+        OmegaConf.to_container(value, resolve=True)
+        if isinstance(value, DictConfig | ListConfig)
+        else value
+    )
 
 
-def _choices(config: DictConfig | ListConfig, hydra: DictConfig | ListConfig | None) -> dict[str, str]:
+def _choices(
+    config: DictConfig | ListConfig, hydra: DictConfig | ListConfig | None
+) -> dict[str, str]:
     """Names of the chosen files as Hydra noted them, or else the modules that the targets lie in."""
     noted = {} if hydra is None else _at(hydra, "hydra.runtime.choices") or {}
-    targets = {group: str(_at(config, f"{group}._target_") or "").split(".") for group in HEADLINE_CHOICES}
+    targets = {
+        group: str(_at(config, f"{group}._target_") or "").split(".") for group in HEADLINE_CHOICES
+    }
     modules = {group: target[-2] for group, target in targets.items() if len(target) > 1}
-    modules["shaping"] = " + ".join(part for part in ("length", "entropy") if _at(config, f"shaping.{part}")) or "none"
-    return {group: str(name) for group in HEADLINE_CHOICES if (name := noted.get(group) or modules.get(group))}
+    modules["shaping"] = (
+        " + ".join(part for part in ("length", "entropy") if _at(config, f"shaping.{part}"))
+        or "none"
+    )
+    return {
+        group: str(name)
+        for group in HEADLINE_CHOICES
+        if (name := noted.get(group) or modules.get(group))
+    }
 
 
 def _length_bands(bands: Mapping[str, Any] | None) -> dict[str, tuple[float, float, float, float]]:
@@ -93,12 +116,16 @@ def _length_bands(bands: Mapping[str, Any] | None) -> dict[str, tuple[float, flo
     for task, band in (bands or {}).items():
         if task not in TASKS or not isinstance(band, list) or len(band) != 4:
             place = f".hydra/config.yaml: shaping.length.bands.{task}"
-            raise ValueError(f"{place}: expected four numbers (tokens) for one of {', '.join(TASKS)}, got {band}")
+            raise ValueError(
+                f"{place}: expected four numbers (tokens) for one of {', '.join(TASKS)}, got {band}"
+            )
         found[task] = (float(band[0]), float(band[1]), float(band[2]), float(band[3]))
     return found
 
 
-def _entropy_bands(low: float | Mapping[str, float] | None, high: float | Mapping[str, float] | None) -> dict[str, tuple[float, float]]:
+def _entropy_bands(
+    low: float | Mapping[str, float] | None, high: float | Mapping[str, float] | None
+) -> dict[str, tuple[float, float]]:
     if low is None and high is None:
         return {}
     return {task: (_bound(low, task, 0.0), _bound(high, task, math.inf)) for task in TASKS}

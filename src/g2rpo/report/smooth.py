@@ -1,10 +1,14 @@
-"""What makes a curve of single steps readable: averages of neighbors. A missing value is NaN and takes no part."""
+"""What makes a curve of single steps readable: averages of neighbors. A missing value is NaN and
+takes no part.
+"""
 
 import math
 from collections.abc import Sequence
 
 MAX_POINTS = 300
-"""More points than this on one curve are averaged in equal buckets first, so that a page stays small."""
+"""More points than this on one curve are averaged in equal buckets first, so that a page stays
+small.
+"""
 
 
 def mean(values: Sequence[float]) -> float:
@@ -45,10 +49,14 @@ def window_size(count: int) -> int:
 
 
 def running_mean(values: Sequence[float], window: int) -> list[float]:
-    """Mean of the `window` points around each point, fewer at the ends; NaN where the point itself is missing.
+    """Mean of the `window` points around each point, fewer at the ends; NaN where the point itself
+    is missing.
 
     >>> running_mean([0.0, 3.0, 9.0], 3)
     [1.5, 4.0, 6.0]
     """
     half = window // 2
-    return [mean(values[max(0, i - half) : i + half + 1]) if math.isfinite(value) else math.nan for i, value in enumerate(values)]
+    return [
+        mean(values[max(0, i - half) : i + half + 1]) if math.isfinite(value) else math.nan
+        for i, value in enumerate(values)
+    ]

@@ -71,8 +71,13 @@ def read_training(rows: Iterable[Row]) -> tuple[dict[str, Draws], list[TrainingP
             kept += current.values() if is_shown(batch) else ()
             step, batch, current = now, batch + 1, {}
         name = row.text("prompt_id")
-        if name not in current and sum(prompt.task == task for prompt in current.values()) < PROMPTS_PER_TASK:
-            current[name] = TrainingPrompt(step=now, task=task, id=name, text=row.text("prompt"), answer=row.text("answer"))
+        if (
+            name not in current
+            and sum(prompt.task == task for prompt in current.values()) < PROMPTS_PER_TASK
+        ):
+            current[name] = TrainingPrompt(
+                step=now, task=task, id=name, text=row.text("prompt"), answer=row.text("answer")
+            )
         if name in current:
             current[name].group.append(_completion(row))
     return draws, [*kept, *current.values()]
@@ -86,6 +91,8 @@ def _completion(row: Row) -> TrainingCompletion:
         verdict=verdict(accuracy, form, finished=row.fields.get("finished") is not False),
         reward=row.number("reward"),
         advantage=row.number("advantage"),
-        parts={"accuracy": accuracy, "format": form} if parts is None else {key: parts.number(key) for key in parts.fields},
+        parts={"accuracy": accuracy, "format": form}
+        if parts is None
+        else {key: parts.number(key) for key in parts.fields},
         tokens=row.number("completion_tokens"),
     )

@@ -2,7 +2,8 @@
 
     total = (1 - format_weight) * accuracy + format_weight * format + structure
 
-`structure` is `structure_weight` times the share of the asked JSON structure. It is 0 if the format fails.
+`structure` is `structure_weight` times the share of the asked JSON structure. It is 0 if the format
+fails.
 """
 
 from collections.abc import Mapping
@@ -17,16 +18,24 @@ class JudgedByType:
     """Judges an answer by its prompt's answer type, and weighs the verdict.
 
     Args:
-        types: How answers of each type are judged. The keys are names as `g2rpo.prompt.answer_kind` gives them.
+        types: How answers of each type are judged. The keys are names as `g2rpo.prompt.answer_kind`
+            gives them.
         format_weight: Share of the total, in [0, 1], that the format takes from the accuracy.
-        structure_weight: Reward, at least 0, for an answer in the right format that has the whole asked structure.
+        structure_weight: Reward, at least 0, for an answer in the right format that has the whole
+            asked structure.
     """
 
-    def __init__(self, types: Mapping[str, AnswerType], *, format_weight: float, structure_weight: float) -> None:
+    def __init__(
+        self, types: Mapping[str, AnswerType], *, format_weight: float, structure_weight: float
+    ) -> None:
         if not 0 <= format_weight <= 1:
-            raise ValueError(f"reward.format_weight: expected a share in [0, 1], got {format_weight}")
+            raise ValueError(
+                f"reward.format_weight: expected a share in [0, 1], got {format_weight}"
+            )
         if not 0 <= structure_weight < float("inf"):
-            raise ValueError(f"reward.structure_weight: expected a number of at least 0, got {structure_weight}")
+            raise ValueError(
+                f"reward.structure_weight: expected a number of at least 0, got {structure_weight}"
+            )
         self.types = dict(types)
         self.format_weight = format_weight
         self.structure_weight = structure_weight
@@ -43,7 +52,9 @@ class JudgedByType:
         return self.types[name]
 
     def gold(self, prompt: Prompt, text: str, field: str = "answer") -> Any:
-        """What the answer type reads in a gold answer. Raises `ValueError` naming prompt and field if that is nothing."""
+        """What the answer type reads in a gold answer. Raises `ValueError` naming prompt and field
+        if that is nothing.
+        """
         answer_type = self.type_of(prompt)
         gold = answer_type.read_gold(text, prompt)
         if gold is None:
@@ -58,7 +69,12 @@ class JudgedByType:
         form = float(keeps_format)
         structure = self.structure_weight * verdict.structure * form
         total = (1 - self.format_weight) * verdict.accuracy + self.format_weight * form + structure
-        return {"accuracy": verdict.accuracy, "format": form, "structure": structure, "total": total}
+        return {
+            "accuracy": verdict.accuracy,
+            "format": form,
+            "structure": structure,
+            "total": total,
+        }
 
 
 def gold_text(prompt: Prompt) -> str:
@@ -68,4 +84,7 @@ def gold_text(prompt: Prompt) -> str:
 
 def untagged(text: str) -> str:
     """A gold answer without `<answer>` tags, of which one may be missing."""
-    return tagged_answer(text) or text.strip().removeprefix("<answer>").removesuffix("</answer>").strip()
+    return (
+        tagged_answer(text)
+        or text.strip().removeprefix("<answer>").removesuffix("</answer>").strip()
+    )

@@ -1,4 +1,5 @@
-"""Answers in JSON: boxes, stretches of time, tracks and segmentation prompts, as OpenVLThinker-v2 judges them.
+"""Answers in JSON: boxes, stretches of time, tracks and segmentation prompts, as OpenVLThinker-v2
+judges them.
 
     spatial grounding            {"boxes": [x0, y0, x1, y1]}
     temporal grounding           {"time": [start, end]}
@@ -14,7 +15,14 @@ from typing import Any, NamedTuple
 
 from g2rpo.prompt import Prompt
 from g2rpo.reward.verdict import AnswerType, Verdict
-from g2rpo.scoring.boxes import box_iou, finite_numbers, frame_iou, point_similarity, read_points, shared_frame_iou
+from g2rpo.scoring.boxes import (
+    box_iou,
+    finite_numbers,
+    frame_iou,
+    point_similarity,
+    read_points,
+    shared_frame_iou,
+)
 from g2rpo.scoring.extract import json_object
 from g2rpo.scoring.spans import moment_similarity, read_moment, span_iou
 
@@ -23,7 +31,9 @@ NOTHING = Verdict(0.0, 0.0)
 
 
 class Mask(NamedTuple):
-    """A segmentation prompt: the object's box, points inside and outside it, and for a video the moment in seconds."""
+    """A segmentation prompt: the object's box, points inside and outside it, and for a video the
+    moment in seconds.
+    """
 
     box: list[Any]
     inside: list[tuple[float, ...]]
@@ -62,23 +72,38 @@ def _track(answer: str, gold: Json) -> Verdict:
     if found is None:
         return NOTHING
     boxes = _frames(found)
-    return Verdict(frame_iou(boxes, gold["boxes"]), 0.5 * _all_boxes(found) + 0.5 * _named_share(boxes, gold["boxes"]))
+    return Verdict(
+        frame_iou(boxes, gold["boxes"]),
+        0.5 * _all_boxes(found) + 0.5 * _named_share(boxes, gold["boxes"]),
+    )
 
 
 def _mask(answer: str, gold: Mask) -> Verdict:
     found = json_object(answer)
     if found is None:
         return NOTHING
-    inside, outside = read_points(found.get("positive_points")), read_points(found.get("negative_points"))
+    inside, outside = (
+        read_points(found.get("positive_points")),
+        read_points(found.get("negative_points")),
+    )
     moment = read_moment(found.get("time"))
     if inside is None or outside is None or (gold.moment is not None and moment is None):
         return NOTHING
     box = found.get("boxes")
-    parts = (box_iou(box, gold.box), point_similarity(inside, gold.inside), point_similarity(outside, gold.outside))
+    parts = (
+        box_iou(box, gold.box),
+        point_similarity(inside, gold.inside),
+        point_similarity(outside, gold.outside),
+    )
     if gold.moment is None or moment is None:
         accuracy = 0.5 * parts[0] + 0.25 * parts[1] + 0.25 * parts[2]
     else:
-        accuracy = 0.3 * parts[0] + 0.3 * moment_similarity(moment, gold.moment) + 0.2 * parts[1] + 0.2 * parts[2]
+        accuracy = (
+            0.3 * parts[0]
+            + 0.3 * moment_similarity(moment, gold.moment)
+            + 0.2 * parts[1]
+            + 0.2 * parts[2]
+        )
     return Verdict(accuracy, float(finite_numbers(box, 4) is not None))
 
 
@@ -89,7 +114,9 @@ def _frames(found: Json) -> Json:
 
 def _all_boxes(found: Json) -> bool:
     boxes = found.get("boxes")
-    return isinstance(boxes, dict) and all(finite_numbers(box, 4) is not None for box in boxes.values())
+    return isinstance(boxes, dict) and all(
+        finite_numbers(box, 4) is not None for box in boxes.values()
+    )
 
 
 def _named_share(boxes: Json, gold: Json) -> float:
@@ -99,7 +126,9 @@ def _named_share(boxes: Json, gold: Json) -> float:
 
 def _gold_box(text: str, prompt: Prompt) -> list[Any] | None:
     box = (json_object(text) or {}).get("boxes")
-    return box if box_iou(box, box) else None  # a box without area overlaps nothing, not even itself
+    return (
+        box if box_iou(box, box) else None
+    )  # a box without area overlaps nothing, not even itself
 
 
 def _gold_span(text: str, prompt: Prompt) -> list[Any] | None:
@@ -119,9 +148,17 @@ def _gold_tracked(text: str, prompt: Prompt) -> Json | None:
 def _gold_mask(text: str, prompt: Prompt) -> Mask | None:
     found = json_object(text) or {}
     box = _gold_box(text, prompt)
-    inside, outside = read_points(found.get("positive_points")), read_points(found.get("negative_points"))
+    inside, outside = (
+        read_points(found.get("positive_points")),
+        read_points(found.get("negative_points")),
+    )
     moment = read_moment(found.get("time")) if prompt.media == "video" else None
-    if box is None or inside is None or outside is None or (prompt.media == "video" and moment is None):
+    if (
+        box is None
+        or inside is None
+        or outside is None
+        or (prompt.media == "video" and moment is None)
+    ):
         return None
     return Mask(box, inside, outside, moment)
 
@@ -132,8 +169,14 @@ _FRAMES = '"boxes": {"frame": [x0, y0, x1, y1], ...}, not empty'
 _POINTS = '"positive_points" and "negative_points" of three [x, y] each, and "time": seconds if media is video'
 TYPES = {
     "spatial grounding": AnswerType(expected=f"JSON with {_BOX}", read_gold=_gold_box, judge=_box),
-    "temporal grounding": AnswerType(expected=f"JSON with {_SPAN}", read_gold=_gold_span, judge=_span),
-    "spatial temporal grounding": AnswerType(expected=f"JSON with {_SPAN}, {_FRAMES}", read_gold=_gold_tracked, judge=_tracked_span),
+    "temporal grounding": AnswerType(
+        expected=f"JSON with {_SPAN}", read_gold=_gold_span, judge=_span
+    ),
+    "spatial temporal grounding": AnswerType(
+        expected=f"JSON with {_SPAN}, {_FRAMES}", read_gold=_gold_tracked, judge=_tracked_span
+    ),
     "tracking": AnswerType(expected=f"JSON with {_FRAMES}", read_gold=_gold_track, judge=_track),
-    "segmentation": AnswerType(expected=f"JSON with {_BOX}, {_POINTS}", read_gold=_gold_mask, judge=_mask),
+    "segmentation": AnswerType(
+        expected=f"JSON with {_BOX}, {_POINTS}", read_gold=_gold_mask, judge=_mask
+    ),
 }

@@ -1,7 +1,9 @@
-"""Accuracy from a model that grades answers, for answer types that no rule can judge; the rest by the rules of another reward.
+"""Accuracy from a model that grades answers, for answer types that no rule can judge; the rest by
+the rules of another reward.
 
-The judge reads the question, the gold answer and the answer that was given, never the image or the thinking. Format, structure and
-total are those of that reward, so the two kinds of prompts share a scale.
+The judge reads the question, the gold answer and the answer that was given, never the image or the
+thinking. Format, structure and total are those of that reward, so the two kinds of prompts share a
+scale.
 """
 
 import re
@@ -42,7 +44,9 @@ GRADED = "Score the share of the reference's content that the answer states righ
 class Asked(Protocol):
     """What a judge must be able to do: `g2rpo.reward.judges.openai.OpenAIJudge`."""
 
-    def ask_all(self, prompts: Sequence[str], *, usable: Callable[[str], bool]) -> list[str | JudgeError]:
+    def ask_all(
+        self, prompts: Sequence[str], *, usable: Callable[[str], bool]
+    ) -> list[str | JudgeError]:
         """A reply per prompt; those for which `usable` is false are asked again."""
 
 
@@ -56,11 +60,17 @@ class JudgeReward:
         rules: Judges the rest, and weighs every verdict.
     """
 
-    def __init__(self, *, judge: Asked | None, judged: Sequence[str], rules: Rules, graded: bool = False) -> None:
+    def __init__(
+        self, *, judge: Asked | None, judged: Sequence[str], rules: Rules, graded: bool = False
+    ) -> None:
         if not judged or isinstance(judged, str):
-            raise ValueError(f"reward.judged: expected a list of answer types, such as [open-ended], got {judged!r}")
+            raise ValueError(
+                f"reward.judged: expected a list of answer types, such as [open-ended], got {judged!r}"
+            )
         if judge is None:
-            raise ValueError("reward.judge: expected a judge, got none; choose one, such as judge@reward.judge=openai")
+            raise ValueError(
+                "reward.judge: expected a judge, got none; choose one, such as judge@reward.judge=openai"
+            )
         self.judge = judge
         self.judged = frozenset(map(answer_kind, judged))
         self.graded = graded
@@ -88,18 +98,32 @@ class JudgeReward:
             raise JudgeError(outcome.reason)
         return outcome
 
-    def score_all(self, completions: Sequence[str], prompts: Sequence[Prompt]) -> list[dict[str, float] | Failed]:
+    def score_all(
+        self, completions: Sequence[str], prompts: Sequence[Prompt]
+    ) -> list[dict[str, float] | Failed]:
         """All requests at a time. An answer that is empty is wrong without a question asked."""
-        questions = [self._question(self.rules.given_answer(text), prompt) for text, prompt in zip(completions, prompts, strict=True)]
+        questions = [
+            self._question(self.rules.given_answer(text), prompt)
+            for text, prompt in zip(completions, prompts, strict=True)
+        ]
         asked = [row for row, question in enumerate(questions) if isinstance(question, str)]
-        replies = dict(zip(asked, self.judge.ask_all([questions[row] for row in asked], usable=self._usable), strict=True))
+        replies = dict(
+            zip(
+                asked,
+                self.judge.ask_all([questions[row] for row in asked], usable=self._usable),
+                strict=True,
+            )
+        )
         return [
-            self.rules.weighed(text, Verdict(0.0)) if question is None
-            else question if isinstance(question, Failed)
-            else Failed(reason=f"JudgeError: {reply}") if isinstance(reply := replies[row], JudgeError)
+            self.rules.weighed(text, Verdict(0.0))
+            if question is None
+            else question
+            if isinstance(question, Failed)
+            else Failed(reason=f"JudgeError: {reply}")
+            if isinstance(reply := replies[row], JudgeError)
             else self.rules.weighed(text, Verdict(float(reply)))
             for row, (text, question) in enumerate(zip(completions, questions, strict=True))
-        ]  # fmt: skip
+        ]
 
     def _question(self, answer: str, prompt: Prompt) -> str | Failed | None:
         gold = gold_text(prompt)
@@ -110,7 +134,10 @@ class JudgeReward:
         if not answer:
             return None
         parts = {"question": prompt.text, "gold": gold, "answer": answer[-LONGEST_ANSWER:]}
-        return GRADING.format(**{name: _TAG.sub("", text) for name, text in parts.items()}, scale=GRADED if self.graded else BINARY)
+        return GRADING.format(
+            **{name: _TAG.sub("", text) for name, text in parts.items()},
+            scale=GRADED if self.graded else BINARY,
+        )
 
     def _usable(self, reply: str) -> bool:
         return bool(_SCORE.fullmatch(reply.strip())) if self.graded else reply.strip() in ("0", "1")

@@ -2,9 +2,10 @@
 
     total = (1 - format_weight) * accuracy + format_weight * format + structure
 
-`format` is 1 for `<thinking>...</thinking><answer>...</answer>` and nothing else, `structure` the share of the asked JSON structure
-times `structure_weight` (the whole weight for answers that need none), 0 where the format fails. With the released weights the
-total lies in [0, 1.5], and a broken format costs 0.6. Rules, examples and deviations from the release: docs/rewards.md.
+`format` is 1 for `<thinking>...</thinking><answer>...</answer>` and nothing else, `structure` the
+share of the asked JSON structure times `structure_weight` (the whole weight for answers that need
+none), 0 where the format fails. With the released weights the total lies in [0, 1.5], and a broken
+format costs 0.6. Rules, examples and deviations from the release: docs/rewards.md.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,12 @@ from g2rpo.reward.verdict import AnswerType, Verdict
 from g2rpo.scoring import math
 from g2rpo.scoring.choice import option, same_option
 from g2rpo.scoring.extract import final_answer, keeps_format, tidy_tags
-from g2rpo.scoring.number import equal_to_two_decimals, mean_relative_accuracy, read_number, relaxed_match
+from g2rpo.scoring.number import (
+    equal_to_two_decimals,
+    mean_relative_accuracy,
+    read_number,
+    relaxed_match,
+)
 from g2rpo.scoring.text import rouge, word_accuracy
 
 CHARTQA_TOLERANCE = 0.05
@@ -26,29 +32,45 @@ CHARTQA_TOLERANCE = 0.05
 class OpenVLThinkerReward:
     """Judges a completion by its prompt's answer type. Safe in a worker process."""
 
-    def __init__(self, *, format_weight: float = 0.1, structure_weight: float = 0.5, bare_latex: bool = False) -> None:
+    def __init__(
+        self, *, format_weight: float = 0.1, structure_weight: float = 0.5, bare_latex: bool = False
+    ) -> None:
         """Sets the weights.
 
         Args:
             format_weight: share of the total, in [0, 1], that the format takes from the accuracy.
-            structure_weight: reward, at least 0, for an answer that has the whole of the asked structure in the right format.
-            bare_latex: read a `math` answer or gold answer that is LaTeX without dollar signs, where the release reads nothing.
+            structure_weight: reward, at least 0, for an answer that has the whole of the asked
+                structure in the right format.
+            bare_latex: read a `math` answer or gold answer that is LaTeX without dollar signs,
+                where the release reads nothing.
         """
-        equal = AnswerType(expected="an expression", read_gold=_gold_text, judge=partial(_math, bare_latex=bare_latex))
+        equal = AnswerType(
+            expected="an expression",
+            read_gold=_gold_text,
+            judge=partial(_math, bare_latex=bare_latex),
+        )
         types = {**PLAIN_TYPES, **grounding.TYPES, "math": equal}
-        self.by_type = JudgedByType(types, format_weight=format_weight, structure_weight=structure_weight)
+        self.by_type = JudgedByType(
+            types, format_weight=format_weight, structure_weight=structure_weight
+        )
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
-        """`accuracy` and `format` in [0, 1], `structure` in [0, structure_weight], `total` as in the module's formula.
+        """`accuracy` and `format` in [0, 1], `structure` in [0, structure_weight], `total` as in
+        the module's formula.
 
         Raises:
-            ValueError: the prompt is broken: unknown answer type, or a gold answer that its type cannot read.
+            ValueError: the prompt is broken: unknown answer type, or a gold answer that its type
+                cannot read.
         """
         gold = self.by_type.gold(prompt, gold_text(prompt))
-        return self.weighed(completion, self.by_type.type_of(prompt).judge(self.given_answer(completion), gold))
+        return self.weighed(
+            completion, self.by_type.type_of(prompt).judge(self.given_answer(completion), gold)
+        )
 
     def given_answer(self, completion: str) -> str:
-        """The answer that is judged: what the first pair of `<answer>` tags holds, or the whole completion."""
+        """The answer that is judged: what the first pair of `<answer>` tags holds, or the whole
+        completion.
+        """
         return final_answer(tidy_tags(completion))
 
     def weighed(self, completion: str, verdict: Verdict) -> dict[str, float]:
@@ -113,7 +135,9 @@ def _gold_relaxed(text: str, prompt: Prompt) -> tuple[str, float] | None:
 
 
 PLAIN_TYPES: Mapping[str, AnswerType] = {
-    "multiple choice": AnswerType(expected="an option letter", read_gold=_gold_option, judge=_choice),
+    "multiple choice": AnswerType(
+        expected="an option letter", read_gold=_gold_option, judge=_choice
+    ),
     "numerical": AnswerType(expected="a finite number", read_gold=_gold_number, judge=_numerical),
     "regression": AnswerType(expected="a finite number", read_gold=_gold_number, judge=_regression),
     "relaxed": AnswerType(expected="a number or words", read_gold=_gold_relaxed, judge=_relaxed),

@@ -1,6 +1,8 @@
-"""A verifier that errs now and then, by a lot: what an advantage estimator makes of a reward out of all proportion.
+"""A verifier that errs now and then, by a lot: what an advantage estimator makes of a reward out of
+all proportion.
 
-For experiments, see sweeps/outliers.yaml. Accuracy, format and structure stay as they are: only the total, which training sees, errs.
+For experiments, see sweeps/outliers.yaml. Accuracy, format and structure stay as they are: only the
+total, which training sees, errs.
 """
 
 import hashlib
@@ -11,11 +13,13 @@ from g2rpo.reward.verdict import Rules
 
 
 class OutlierReward:
-    """The verdict of `rules`, its total moved by `size` for a `share` of the completions, whatever they are worth.
+    """The verdict of `rules`, its total moved by `size` for a `share` of the completions, whatever
+    they are worth.
 
     Args:
         rules: Judges.
-        share: Of all completions, in [0, 1]. Which ones is decided by prompt and completion alone, the same in every process and run.
+        share: Of all completions, in [0, 1]. Which ones is decided by prompt and completion alone,
+            the same in every process and run.
         size: Added to their total; below 0, taken from it.
     """
 
@@ -31,7 +35,9 @@ class OutlierReward:
         self.rules.prepare()
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
-        """As the rules score, and `total` plus `size` where the verifier errs. Raises what the rules raise."""
+        """As the rules score, and `total` plus `size` where the verifier errs. Raises what the
+        rules raise.
+        """
         scores = self.rules.score(completion, prompt)
         return scores | {"total": scores["total"] + self.size * self.errs(completion, prompt)}
 

@@ -1,4 +1,6 @@
-"""What the judge of one answer type must know: how to read the gold answer, and what it says of an answer."""
+"""What the judge of one answer type must know: how to read the gold answer, and what it says of an
+answer.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +10,9 @@ from g2rpo.prompt import Prompt
 
 
 class Verdict(NamedTuple):
-    """Both in [0, 1]. `structure` is the share of the asked JSON structure; plain answers have none to miss."""
+    """Both in [0, 1]. `structure` is the share of the asked JSON structure; plain answers have none
+    to miss.
+    """
 
     accuracy: float
     structure: float = 1.0
@@ -16,7 +20,9 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerType:
-    """One way of judging. `read_gold(text, prompt)` gives None where the gold answer is not what `expected` says."""
+    """One way of judging. `read_gold(text, prompt)` gives None where the gold answer is not what
+    `expected` says.
+    """
 
     expected: str
     """What a gold answer looks like, for the message about one that does not."""
@@ -27,7 +33,9 @@ class AnswerType:
 
 @runtime_checkable
 class Rules(Protocol):
-    """What a reward that wraps another one needs of it: `reward=verifier` and `reward=openvlthinker` have it."""
+    """What a reward that wraps another one needs of it: `reward=verifier` and
+    `reward=openvlthinker` have it.
+    """
 
     def prepare(self) -> None:
         """Loads what judging needs."""

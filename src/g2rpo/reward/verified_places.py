@@ -1,8 +1,9 @@
 """Boxes, stretches of time, tracks and segmentation prompts as `reward=verifier` judges them.
 
-The formulas and the structure are the release's (`g2rpo.reward.grounding`). The accuracy reads every notation in which
-models name a place: `bbox_2d` and other keys, code fences, bare and nested lists, corner points, Qwen's box tokens,
-swapped corners, single quotes, words around the JSON. The structure still pays for the asked JSON alone.
+The formulas and the structure are the release's (`g2rpo.reward.grounding`). The accuracy reads
+every notation in which models name a place: `bbox_2d` and other keys, code fences, bare and nested
+lists, corner points, Qwen's box tokens, swapped corners, single quotes, words around the JSON. The
+structure still pays for the asked JSON alone.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +25,9 @@ Reader = Callable[[str, Any], float]
 
 
 def _judge(answer: str, gold: Any, *, release: Judge, accuracy: Reader) -> Verdict:
-    """The release's verdict, with the accuracy of the more able reader if the release does not find the answer right."""
+    """The release's verdict, with the accuracy of the more able reader if the release does not find
+    the answer right.
+    """
     answer = unboxed(answer)
     verdict = release(answer, gold)
     if verdict.accuracy == 1 or not answer:
@@ -78,7 +81,14 @@ def _mask(answer: str, gold: Mask) -> float:
 
 def _points(value: Any) -> list[tuple[float, ...]] | None:
     items = list(value) if isinstance(value, list | tuple) else []
-    points = [list(item) if isinstance(item, tuple) else item.get("point_2d") if isinstance(item, Mapping) else item for item in items]
+    points = [
+        list(item)
+        if isinstance(item, tuple)
+        else item.get("point_2d")
+        if isinstance(item, Mapping)
+        else item
+        for item in items
+    ]
     return read_points(points)
 
 
@@ -94,10 +104,14 @@ def _gold_span(text: str, prompt: Prompt) -> list[float] | None:
     return times if span_iou(times, times) else None
 
 
-def _type(name: str, accuracy: Reader, read_gold: Callable[[str, Prompt], Any] | None = None) -> AnswerType:
+def _type(
+    name: str, accuracy: Reader, read_gold: Callable[[str, Prompt], Any] | None = None
+) -> AnswerType:
     release = grounding.TYPES[name]
     judge = partial(_judge, release=release.judge, accuracy=accuracy)
-    return AnswerType(expected=release.expected, read_gold=read_gold or release.read_gold, judge=judge)
+    return AnswerType(
+        expected=release.expected, read_gold=read_gold or release.read_gold, judge=judge
+    )
 
 
 TYPES = {

@@ -1,13 +1,16 @@
-"""The default reward: the formula of `reward=openvlthinker`, with answers read as a person reads them.
+"""The default reward: the formula of `reward=openvlthinker`, with answers read as a person reads
+them.
 
     total = (1 - format_weight) * accuracy + format_weight * format + structure
 
-What is read of a completion is its first answer block after the thinking, or the text after the thinking if there is no block.
-Thinking that never ended, an empty block, or no text is no answer: accuracy 0. Rules by answer type: docs/rewards.md.
+What is read of a completion is its first answer block after the thinking, or the text after the
+thinking if there is no block. Thinking that never ended, an empty block, or no text is no answer:
+accuracy 0. Rules by answer type: docs/rewards.md.
 
-A gold answer is `prompt.answer`. Further accepted answers are `prompt.meta["alternatives"]`, a list of texts; it may repeat
-`prompt.answer`. The best verdict over all of them counts, and each must be readable. `prompt.meta["options"]` holds the
-texts of a multiple-choice question by letter, and may be missing.
+A gold answer is `prompt.answer`. Further accepted answers are `prompt.meta["alternatives"]`, a list
+of texts; it may repeat `prompt.answer`. The best verdict over all of them counts, and each must be
+readable. `prompt.meta["options"]` holds the texts of a multiple-choice question by letter, and may
+be missing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,22 +40,35 @@ class VerifierReward:
 
     Args:
         format_weight: Share of the total, in [0, 1], that the format takes from the accuracy.
-        structure_weight: Reward, at least 0, for an answer in the right format that has the whole asked structure.
-        think_tag: Name of the tags around the thinking that the format asks for: `thinking` or `think`. Both are
-            recognized as thinking when the answer is looked for.
+        structure_weight: Reward, at least 0, for an answer in the right format that has the whole
+            asked structure.
+        think_tag: Name of the tags around the thinking that the format asks for: `thinking` or
+            `think`. Both are recognized as thinking when the answer is looked for.
     """
 
-    def __init__(self, *, format_weight: float = 0.1, structure_weight: float = 0.5, think_tag: str = "thinking") -> None:
+    def __init__(
+        self,
+        *,
+        format_weight: float = 0.1,
+        structure_weight: float = 0.5,
+        think_tag: str = "thinking",
+    ) -> None:
         if think_tag not in THINK_TAGS:
-            raise ValueError(f"reward.think_tag: expected one of {', '.join(THINK_TAGS)}, got {think_tag!r}")
-        self.by_type = JudgedByType(TYPES, format_weight=format_weight, structure_weight=structure_weight)
+            raise ValueError(
+                f"reward.think_tag: expected one of {', '.join(THINK_TAGS)}, got {think_tag!r}"
+            )
+        self.by_type = JudgedByType(
+            TYPES, format_weight=format_weight, structure_weight=structure_weight
+        )
         self.think_tag = think_tag
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
-        """`accuracy` and `format` in [0, 1], `structure` in [0, structure_weight], `total` as in the module's formula.
+        """`accuracy` and `format` in [0, 1], `structure` in [0, structure_weight], `total` as in
+        the module's formula.
 
         Raises:
-            ValueError: The prompt is broken: unknown answer type, or a gold answer that its type cannot read.
+            ValueError: The prompt is broken: unknown answer type, or a gold answer that its type
+                cannot read.
         """
         judge = self.by_type.type_of(prompt).judge
         golds = self.golds(prompt)
@@ -61,15 +77,25 @@ class VerifierReward:
         return self.weighed(completion, max(verdicts, key=lambda verdict: verdict.accuracy))
 
     def golds(self, prompt: Prompt) -> list[Any]:
-        """What the answer type reads in each accepted answer. Raises `ValueError` for one that it cannot read."""
+        """What the answer type reads in each accepted answer. Raises `ValueError` for one that it
+        cannot read.
+        """
         golds = [self.by_type.gold(prompt, gold_text(prompt))]
         if "alternatives" in prompt.meta:
             others = prompt.meta["alternatives"]
-            if not isinstance(others, Sequence) or isinstance(others, str) or not all(isinstance(o, str) for o in others):
+            if (
+                not isinstance(others, Sequence)
+                or isinstance(others, str)
+                or not all(isinstance(o, str) for o in others)
+            ):
                 raise ValueError(
                     f"prompt {prompt.id!r}, field meta.alternatives: expected a list of texts, got {others!r}. Correct the record."
                 )
-            golds += [self.by_type.gold(prompt, untagged(text), "meta.alternatives") for text in others if text != prompt.answer]
+            golds += [
+                self.by_type.gold(prompt, untagged(text), "meta.alternatives")
+                for text in others
+                if text != prompt.answer
+            ]
         return golds
 
     def given_answer(self, completion: str) -> str:
@@ -78,7 +104,9 @@ class VerifierReward:
 
     def weighed(self, completion: str, verdict: Verdict) -> dict[str, float]:
         """The module's formula for a verdict on the answer, whoever gave it."""
-        return self.by_type.weighed(keeps_format(tidy_tags(completion, self.think_tag), self.think_tag), verdict)
+        return self.by_type.weighed(
+            keeps_format(tidy_tags(completion, self.think_tag), self.think_tag), verdict
+        )
 
     def prepare(self) -> None:
         """Reads once, so that the first completion does not pay for it."""
@@ -86,7 +114,9 @@ class VerifierReward:
 
 
 class Choice(NamedTuple):
-    """The gold option letters with the known texts by letter, or the gold text if the options have no letters."""
+    """The gold option letters with the known texts by letter, or the gold text if the options have
+    no letters.
+    """
 
     letters: frozenset[str]
     options: Mapping[str, str]
@@ -102,12 +132,16 @@ def _choice(answer: str, gold: Choice) -> Verdict:
     if gold.letters:
         return Verdict(float(read_option(answer, gold.options) in gold.letters))
     got = bare(answer) if len(answer) <= LONGEST_CHOICE else ""
-    return Verdict(float(got == gold.text or got.endswith((f"answer is {gold.text}", f"answer: {gold.text}"))))
+    return Verdict(
+        float(got == gold.text or got.endswith((f"answer is {gold.text}", f"answer: {gold.text}")))
+    )
 
 
 def _gold_choice(text: str, prompt: Prompt) -> Choice | None:
     options = prompt.meta.get("options") or {}
-    return _read_choice(text, tuple((str(letter), str(option)) for letter, option in options.items()))
+    return _read_choice(
+        text, tuple((str(letter), str(option)) for letter, option in options.items())
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -115,11 +149,15 @@ def _read_choice(text: str, known: tuple[tuple[str, str], ...]) -> Choice | None
     """The gold letters and the options. Cached, because a group shares them."""
     options = dict(known)
     letters = gold_letters(text, options)
-    if letters is None:  # options without letters, as in the gym: the gold answer is the text of one
+    if (
+        letters is None
+    ):  # options without letters, as in the gym: the gold answer is the text of one
         return Choice(frozenset(), {}, bare(text)) if not options and bare(text) else None
     if not options:
         own = text.partition(".")[2] if len(letters) == 1 else ""
-        options = dict.fromkeys(sorted({*USUAL_LETTERS, *letters}), "") | dict.fromkeys(letters, own.strip())
+        options = dict.fromkeys(sorted({*USUAL_LETTERS, *letters}), "") | dict.fromkeys(
+            letters, own.strip()
+        )
     return Choice(letters, options, "")
 
 
@@ -156,7 +194,9 @@ def _best(similarity: Any, answer: str, gold: str) -> float:
 
 @lru_cache(maxsize=8192)
 def _accepts_itself(same: Callable[[str, str], bool], gold: str) -> bool:
-    """Whether a gold answer can be read: then it is a right answer. Cached, because a group shares it."""
+    """Whether a gold answer can be read: then it is a right answer. Cached, because a group shares
+    it.
+    """
     return same(gold, gold)
 
 
@@ -187,8 +227,12 @@ def _gold_relaxed(text: str, prompt: Prompt) -> tuple[str, float] | None:
 
 
 TYPES: Mapping[str, AnswerType] = {
-    "multiple choice": AnswerType(expected="letters or the text of an option", read_gold=_gold_choice, judge=_choice),
-    "numerical": AnswerType(expected="a finite number", read_gold=_gold_number_text, judge=_numerical),
+    "multiple choice": AnswerType(
+        expected="letters or the text of an option", read_gold=_gold_choice, judge=_choice
+    ),
+    "numerical": AnswerType(
+        expected="a finite number", read_gold=_gold_number_text, judge=_numerical
+    ),
     "regression": AnswerType(expected="a finite number", read_gold=_gold_number, judge=_regression),
     "relaxed": AnswerType(expected="a number or words", read_gold=_gold_relaxed, judge=_relaxed),
     "ocr": AnswerType(expected="text", read_gold=_gold_text, judge=_ocr),

@@ -1,7 +1,9 @@
-"""Prompts to scored completions, with online filtering: groups that teach nothing are replaced by fresh ones.
+"""Prompts to scored completions, with online filtering: groups that teach nothing are replaced by
+fresh ones.
 
-A group whose completions are all right or all wrong has no order to learn from (DAPO, arXiv 2503.14476). The decision looks at
-the accuracy alone, never at the shaped total: a length bonus must not make a hopeless group look informative.
+A group whose completions are all right or all wrong has no order to learn from (DAPO, arXiv
+2503.14476). The decision looks at the accuracy alone, never at the shaped total: a length bonus
+must not make a hopeless group look informative.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,16 +29,23 @@ class OnlineFilter:
         low: Groups at or below this mean accuracy are dropped.
         high: Groups at or above it, likewise.
         max_draws: Batches drawn for one step at most; then the step goes on with what it has.
-        empty_draws: After so many batches without one group that is kept, over however many steps, the run stops.
+        empty_draws: After so many batches without one group that is kept, over however many steps,
+            the run stops.
     """
 
-    def __init__(self, *, low: float = 0.01, high: float = 0.99, max_draws: int = 20, empty_draws: int = 20) -> None:
+    def __init__(
+        self, *, low: float = 0.01, high: float = 0.99, max_draws: int = 20, empty_draws: int = 20
+    ) -> None:
         if not 0 <= low < high <= 1:
-            raise ValueError(f"filter: expected 0 <= low < high <= 1 (mean accuracy of a group), got low={low}, high={high}")
+            raise ValueError(
+                f"filter: expected 0 <= low < high <= 1 (mean accuracy of a group), got low={low}, high={high}"
+            )
         if max_draws < 1:
             raise ValueError(f"filter.max_draws: expected at least 1 batch, got {max_draws}")
         if empty_draws < max_draws:
-            raise ValueError(f"filter.empty_draws: expected at least filter.max_draws={max_draws}, got {empty_draws}")
+            raise ValueError(
+                f"filter.empty_draws: expected at least filter.max_draws={max_draws}, got {empty_draws}"
+            )
         self.low = low
         self.high = high
         self.max_draws = max_draws
@@ -60,14 +69,18 @@ class KeepAll:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collected:
-    """What one step learns from, and what was drawn to get it. Counts are those of all ranks, the rest is this rank's."""
+    """What one step learns from, and what was drawn to get it. Counts are those of all ranks, the
+    rest is this rank's.
+    """
 
     batch: PromptBatch
     rollouts: Rollouts
     scores: Scores
     failed: Bool[Tensor, " b"]
     places: list[int]
-    """Where this rank's groups stand among those of all ranks, counted from 0 in the order of the stream."""
+    """Where this rank's groups stand among those of all ranks, counted from 0 in the order of the
+    stream.
+    """
     num_groups: int
     """Groups that all ranks learn from together."""
     draws: int
@@ -92,16 +105,21 @@ def collect(
     seed: int,
     group_size_of: Mapping[str, int] | None = None,
 ) -> Collected:
-    """Generates, judges and filters until all ranks together keep as many groups as their first batches have prompts.
+    """Generates, judges and filters until all ranks together keep as many groups as their first
+    batches have prompts.
 
-    Groups are taken in the order of the stream (draw, rank, row), so that which ones are learned from does not depend on the number
-    of ranks; a rank may end up with more groups than another, or with none. Where not one group is kept in `max_draws` draws, the
-    groups of the last draw are taken as they are (`Collected.empty`): they carry no advantage, but the step has its numbers.
+    Groups are taken in the order of the stream (draw, rank, row), so that which ones are learned
+    from does not depend on the number of ranks; a rank may end up with more groups than another, or
+    with none. Where not one group is kept in `max_draws` draws, the groups of the last draw are
+    taken as they are (`Collected.empty`): they carry no advantage, but the step has its numbers.
     `group_size_of` names tasks whose groups have another size than `sampling` says.
     """
     room = wanted = int(ranks.all_reduce_sum(torch.tensor(len(first.prompts))))
     kept: list[tuple[PromptBatch, Rollouts, Scores, Bool[Tensor, " b"]]] = []
-    drawn, kept_count = torch.zeros(len(TASKS), dtype=torch.long), torch.zeros(len(TASKS), dtype=torch.long)
+    drawn, kept_count = (
+        torch.zeros(len(TASKS), dtype=torch.long),
+        torch.zeros(len(TASKS), dtype=torch.long),
+    )
     places: list[int] = []
     accuracies: dict[str, float] = {}
     draws = 0
@@ -112,7 +130,11 @@ def collect(
         scored = score_rollouts(reward, batch.prompts, rollouts, failure_budget)
         accuracy = group_means(scored.scores.parts["accuracy"], rollouts.prompt, len(batch.prompts))
         keep = group_filter.keeps(accuracy)
-        accuracies |= dict(ranks.all_gather_list([(p.id, mean) for p, mean in zip(batch.prompts, accuracy.tolist(), strict=True)]))
+        accuracies |= dict(
+            ranks.all_gather_list(
+                [(p.id, mean) for p, mean in zip(batch.prompts, accuracy.tolist(), strict=True)]
+            )
+        )
         drawn += ranks.all_reduce_sum(_per_task(batch.task))
         kept_count += ranks.all_reduce_sum(_per_task(batch.task[keep]))
         counts = ranks.all_gather_list([int(keep.sum())])
@@ -151,7 +173,9 @@ def _per_task(task: Int[Tensor, " p"]) -> Int[Tensor, " tasks"]:
 
 
 def nothing_kept(drawn: Int[Tensor, " tasks"], draws: int) -> str:
-    """What to say after so many draws without a group to learn from; `drawn` counts the prompts of each task in the last step."""
+    """What to say after so many draws without a group to learn from; `drawn` counts the prompts of
+    each task in the last step.
+    """
     tasks = ", ".join(name for name, count in zip(TASKS, drawn.tolist(), strict=True) if count)
     return (
         f"filter: no group with mixed accuracy in {draws} draws in a row, prompts of {tasks}. "

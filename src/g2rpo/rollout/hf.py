@@ -1,7 +1,8 @@
-"""Completions written by the policy itself, in the trainer's process: one prefill per prompt, shared by its group.
+"""Completions written by the policy itself, in the trainer's process: one prefill per prompt,
+shared by its group.
 
-The prompt runs once through vision tower and network. Its keys and values are held once for the whole group (`PrefixCache`), and
-only single tokens follow. Rows that have ended leave the batch.
+The prompt runs once through vision tower and network. Its keys and values are held once for the
+whole group (`PrefixCache`), and only single tokens follow. Rows that have ended leave the batch.
 """
 
 from typing import Any
@@ -25,12 +26,23 @@ class HFEngine:
     Args:
         max_new_tokens: A completion is cut here.
         temperature: Of sampling in training; 0 is greedy.
-        top_p: Smallest set of tokens with at least this probability is sampled from; log-probabilities stay those of the full distribution.
-        leave_frac: Ended rows leave the batch once they are this share of it: a smaller batch is faster, copying the cache is not free.
+        top_p: Smallest set of tokens with at least this probability is sampled from;
+            log-probabilities stay those of the full distribution.
+        leave_frac: Ended rows leave the batch once they are this share of it: a smaller batch is
+            faster, copying the cache is not free.
     """
 
-    def __init__(self, *, max_new_tokens: int, temperature: float = 1.0, top_p: float = 1.0, leave_frac: float = 0.25) -> None:
-        self.sampling = Sampling(group_size=1, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
+    def __init__(
+        self,
+        *,
+        max_new_tokens: int,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        leave_frac: float = 0.25,
+    ) -> None:
+        self.sampling = Sampling(
+            group_size=1, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p
+        )
         if not 0 < leave_frac <= 1:
             raise ValueError(f"rollout.leave_frac: expected a share in (0, 1], got {leave_frac}")
         self.leave_frac = leave_frac
@@ -55,7 +67,9 @@ class HFEngine:
             completion_ids=ids,
             completion_mask=mask,
             old_logprobs=logprobs.masked_fill(~mask, 0.0),
-            prompt=torch.arange(len(batch.prompts), device=ids.device).repeat_interleave(sampling.group_size),
+            prompt=torch.arange(len(batch.prompts), device=ids.device).repeat_interleave(
+                sampling.group_size
+            ),
             finished=(ended & mask).any(1),
             texts=self._encoder.decode(ids, mask),
         )
@@ -66,9 +80,19 @@ def _ends(encoder: Encoder, device: torch.device) -> Int[Tensor, " e"]:
 
 
 class _Decoder:
-    """One call's state: what has been read and written so far and, per live row, its place in the output and its next position."""
+    """One call's state: what has been read and written so far and, per live row, its place in the
+    output and its next position.
+    """
 
-    def __init__(self, policy: Any, encoder: Encoder, batch: PromptBatch, sampling: Sampling, leave_frac: float, seed: int) -> None:
+    def __init__(
+        self,
+        policy: Any,
+        encoder: Encoder,
+        batch: PromptBatch,
+        sampling: Sampling,
+        leave_frac: float,
+        seed: int,
+    ) -> None:
         self.policy = policy
         self.encoder = encoder
         self.batch = batch
@@ -79,7 +103,9 @@ class _Decoder:
         self.rows = torch.arange(len(batch.prompts) * sampling.group_size, device=device)
 
     def run(self) -> tuple[Int[Tensor, "b t"], Float[Tensor, "b t"]]:
-        """Token ids, filled up with the end token, and their log-probabilities (of no meaning behind a row's first end token)."""
+        """Token ids, filled up with the end token, and their log-probabilities (of no meaning
+        behind a row's first end token).
+        """
         hidden, self.position = self._prefill()
         shape = (len(self.rows), self.sampling.max_new_tokens)
         ends = _ends(self.encoder, self.rows.device)
@@ -112,10 +138,16 @@ class _Decoder:
         kind = SharedTail if knows_prefixes(self.policy) else RepeatedTail
         self.tail = kind(self.policy, cache, self.batch.attention_mask, self.sampling.group_size)
         times = self.sampling.group_size
-        return output.last_hidden_state[:, -1].repeat_interleave(times, 0), first.repeat_interleave(times)
+        return output.last_hidden_state[:, -1].repeat_interleave(times, 0), first.repeat_interleave(
+            times
+        )
 
-    def _sample(self, hidden: Float[Tensor, "n d"]) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
-        """One exponential over the vocabulary: drawing needs no normalized weights, and a log-probability only their sum."""
+    def _sample(
+        self, hidden: Float[Tensor, "n d"]
+    ) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
+        """One exponential over the vocabulary: drawing needs no normalized weights, and a
+        log-probability only their sum.
+        """
         forbidden = tuple(self.encoder.forbidden_token_ids)
         logits = masked_logits(self.policy.lm_head, hidden, forbidden, self.sampling.temperature)
         largest, greedy = logits.max(-1, keepdim=True)
@@ -131,7 +163,9 @@ class _Decoder:
             tokens = torch.multinomial(weights, 1, generator=self.generator)
         return tokens[:, 0], (logits.gather(-1, tokens) - largest - total.log())[:, 0]
 
-    def _drop_ended(self, tokens: Int[Tensor, " n"], alive: Bool[Tensor, " n"]) -> tuple[Int[Tensor, " m"], Bool[Tensor, " m"]]:
+    def _drop_ended(
+        self, tokens: Int[Tensor, " n"], alive: Bool[Tensor, " n"]
+    ) -> tuple[Int[Tensor, " m"], Bool[Tensor, " m"]]:
         if (~alive).sum() < self.leave_frac * len(alive):
             return tokens, alive
         keep = alive.nonzero()[:, 0]
@@ -148,24 +182,36 @@ class _Decoder:
 class SharedTail:
     """Single tokens behind prompts whose keys and values are held once."""
 
-    def __init__(self, policy: Any, prompts: DynamicCache, mask: Int[Tensor, "p l"], group_size: int) -> None:
+    def __init__(
+        self, policy: Any, prompts: DynamicCache, mask: Int[Tensor, "p l"], group_size: int
+    ) -> None:
         use_prefix_attention(policy)
         self.policy = policy
         self.cache = PrefixCache(prompts=prompts, mask=mask.bool(), group_size=group_size)
         self.select = self.cache.select
 
-    def step(self, tokens: Int[Tensor, " n"], positions: Int[Tensor, "3 n 1"]) -> Float[Tensor, "n d"]:
+    def step(
+        self, tokens: Int[Tensor, " n"], positions: Int[Tensor, "3 n 1"]
+    ) -> Float[Tensor, "n d"]:
         """Last hidden state of one more token of every row."""
         output = self.policy.model(
-            input_ids=tokens[:, None], position_ids=positions, past_key_values=self.cache, behind=self.cache, use_cache=True
+            input_ids=tokens[:, None],
+            position_ids=positions,
+            past_key_values=self.cache,
+            behind=self.cache,
+            use_cache=True,
         )
         return output.last_hidden_state[:, -1]
 
 
 class RepeatedTail:
-    """The same for a policy whose attention is not known: keys and values of a prompt are repeated for its group."""
+    """The same for a policy whose attention is not known: keys and values of a prompt are repeated
+    for its group.
+    """
 
-    def __init__(self, policy: Any, prompts: DynamicCache, mask: Int[Tensor, "p l"], group_size: int) -> None:
+    def __init__(
+        self, policy: Any, prompts: DynamicCache, mask: Int[Tensor, "p l"], group_size: int
+    ) -> None:
         prompts.batch_repeat_interleave(group_size)
         self.policy, self.cache, self.mask = policy, prompts, mask.repeat_interleave(group_size, 0)
 
@@ -174,17 +220,25 @@ class RepeatedTail:
         self.cache.batch_select_indices(rows)
         self.mask = self.mask[rows]
 
-    def step(self, tokens: Int[Tensor, " n"], positions: Int[Tensor, "3 n 1"]) -> Float[Tensor, "n d"]:
+    def step(
+        self, tokens: Int[Tensor, " n"], positions: Int[Tensor, "3 n 1"]
+    ) -> Float[Tensor, "n d"]:
         """Last hidden state of one more token of every row."""
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], 1)
         output = self.policy.model(
-            input_ids=tokens[:, None], attention_mask=self.mask, position_ids=positions, past_key_values=self.cache, use_cache=True
+            input_ids=tokens[:, None],
+            attention_mask=self.mask,
+            position_ids=positions,
+            past_key_values=self.cache,
+            use_cache=True,
         )
         return output.last_hidden_state[:, -1]
 
 
 def _nucleus(probs: Float[Tensor, "n v"], top_p: float) -> Float[Tensor, "n v"]:
-    """Probabilities outside the smallest set that holds `top_p` set to 0; the most probable token always stays."""
+    """Probabilities outside the smallest set that holds `top_p` set to 0; the most probable token
+    always stays.
+    """
     ordered, order = probs.sort(-1, descending=True)
     outside = ordered.cumsum(-1) - ordered >= top_p
     return torch.zeros_like(probs).scatter(-1, order, ordered.masked_fill(outside, 0.0))

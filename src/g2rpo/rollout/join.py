@@ -1,4 +1,6 @@
-"""Rollout batches cut down to some of their groups, and joined: padding is made equal, nothing else changes."""
+"""Rollout batches cut down to some of their groups, and joined: padding is made equal, nothing else
+changes.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +16,9 @@ from g2rpo.records import PromptBatch, Rollouts, Scores
 def select_prompts(batch: PromptBatch, rows: Int[Tensor, " k"]) -> PromptBatch:
     """Some prompts of a batch, with their images."""
     owner = torch.repeat_interleave(torch.arange(len(batch.prompts)), batch.num_images.cpu())
-    images = torch.cat([(owner == row).nonzero()[:, 0] for row in rows.tolist()]) if len(rows) else rows
+    images = (
+        torch.cat([(owner == row).nonzero()[:, 0] for row in rows.tolist()]) if len(rows) else rows
+    )
     pixels, grids = None, None
     if batch.pixel_values is not None and batch.image_grid_thw is not None and len(images):
         grids = batch.image_grid_thw[images]
@@ -32,19 +36,25 @@ def select_prompts(batch: PromptBatch, rows: Int[Tensor, " k"]) -> PromptBatch:
 
 
 def group_rows(rows: Int[Tensor, " k"], prompt: Int[Tensor, " b"]) -> Int[Tensor, " n"]:
-    """Completion rows of the given prompts, in the order of `rows`; in `prompt` the rows of one prompt stand together, prompts in order."""
+    """Completion rows of the given prompts, in the order of `rows`; in `prompt` the rows of one
+    prompt stand together, prompts in order.
+    """
     if not len(rows):
         return rows
     sizes = torch.bincount(prompt, minlength=int(rows.max()) + 1)
     starts, picked = (sizes.cumsum(0) - sizes)[rows], sizes[rows]
-    within = torch.arange(int(picked.sum()), device=rows.device) - (picked.cumsum(0) - picked).repeat_interleave(picked)
+    within = torch.arange(int(picked.sum()), device=rows.device) - (
+        picked.cumsum(0) - picked
+    ).repeat_interleave(picked)
     return starts.repeat_interleave(picked) + within
 
 
 def select_rollouts(rollouts: Rollouts, rows: Int[Tensor, " k"]) -> Rollouts:
     """The completions of some prompts; `prompt` counts from 0 again."""
     mine = group_rows(rows, rollouts.prompt)
-    new = torch.full((int(rollouts.prompt.max()) + 1 if len(rollouts.prompt) else 0,), -1, device=rows.device)
+    new = torch.full(
+        (int(rollouts.prompt.max()) + 1 if len(rollouts.prompt) else 0,), -1, device=rows.device
+    )
     new[rows] = torch.arange(len(rows), device=rows.device)
     return replace(take_rollouts(rollouts, mine), prompt=new[rollouts.prompt[mine]])
 
@@ -64,17 +74,29 @@ def take_rollouts(rollouts: Rollouts, mine: Int[Tensor, " n"]) -> Rollouts:
 
 def select_scores(scores: Scores, mine: Int[Tensor, " n"]) -> Scores:
     """The scores of some completions."""
-    return Scores(total=scores.total[mine], parts={name: values[mine] for name, values in scores.parts.items()})
+    return Scores(
+        total=scores.total[mine],
+        parts={name: values[mine] for name, values in scores.parts.items()},
+    )
 
 
 def select_groups(
-    batch: PromptBatch, rollouts: Rollouts, scores: Scores, failed: Bool[Tensor, " b"], rows: Int[Tensor, " k"]
+    batch: PromptBatch,
+    rollouts: Rollouts,
+    scores: Scores,
+    failed: Bool[Tensor, " b"],
+    rows: Int[Tensor, " k"],
 ) -> tuple[PromptBatch, Rollouts, Scores, Bool[Tensor, " n"]]:
     """The groups of some prompts."""
     if len(rows) == len(batch.prompts):
         return batch, rollouts, scores, failed
     mine = group_rows(rows, rollouts.prompt)
-    return select_prompts(batch, rows), select_rollouts(rollouts, rows), select_scores(scores, mine), failed[mine]
+    return (
+        select_prompts(batch, rows),
+        select_rollouts(rollouts, rows),
+        select_scores(scores, mine),
+        failed[mine],
+    )
 
 
 def cat_batches(batches: Sequence[PromptBatch]) -> PromptBatch:
@@ -98,12 +120,16 @@ def cat_batches(batches: Sequence[PromptBatch]) -> PromptBatch:
 def cat_rollouts(parts: Sequence[Rollouts]) -> Rollouts:
     """Completions of several batches, padded on the right to the longest; prompts are counted on."""
     longest = max(part.completion_ids.shape[1] for part in parts)
-    offsets = torch.tensor([0] + [int(part.prompt.max()) + 1 if len(part.prompt) else 0 for part in parts]).cumsum(0)
+    offsets = torch.tensor(
+        [0] + [int(part.prompt.max()) + 1 if len(part.prompt) else 0 for part in parts]
+    ).cumsum(0)
     return Rollouts(
         completion_ids=torch.cat([_right(part.completion_ids, longest) for part in parts]),
         completion_mask=torch.cat([_right(part.completion_mask, longest) for part in parts]),
         old_logprobs=torch.cat([_right(part.old_logprobs, longest) for part in parts]),
-        prompt=torch.cat([part.prompt + offset for part, offset in zip(parts, offsets, strict=False)]),
+        prompt=torch.cat(
+            [part.prompt + offset for part, offset in zip(parts, offsets, strict=False)]
+        ),
         finished=torch.cat([part.finished for part in parts]),
         texts=tuple(text for part in parts for text in part.texts),
     )
@@ -114,7 +140,10 @@ def cat_scores(parts: Sequence[Scores]) -> Scores:
     names = {name: None for part in parts for name in part.parts}
     return Scores(
         total=torch.cat([part.total for part in parts]),
-        parts={name: torch.cat([part.parts.get(name, torch.zeros_like(part.total)) for part in parts]) for name in names},
+        parts={
+            name: torch.cat([part.parts.get(name, torch.zeros_like(part.total)) for part in parts])
+            for name in names
+        },
     )
 
 

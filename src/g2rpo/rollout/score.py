@@ -1,4 +1,6 @@
-"""Completions to rewards, failures counted. What a reward raises for one completion costs that completion, not the run."""
+"""Completions to rewards, failures counted. What a reward raises for one completion costs that
+completion, not the run.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,11 +24,14 @@ class Scored:
 
 
 @timed("reward")
-def score_rollouts(reward: Reward, prompts: Sequence[Prompt], rollouts: Rollouts, failure_budget: float) -> Scored:
+def score_rollouts(
+    reward: Reward, prompts: Sequence[Prompt], rollouts: Rollouts, failure_budget: float
+) -> Scored:
     """Judges every completion.
 
     Raises:
-        RuntimeError: naming the first failing record, when more than `failure_budget` of the completions cannot be judged.
+        RuntimeError: naming the first failing record, when more than `failure_budget` of the
+            completions cannot be judged.
     """
     asked = [prompts[owner] for owner in rollouts.prompt.tolist()]
     outcomes = score_each(reward, rollouts.texts, asked)
@@ -38,13 +43,24 @@ def score_rollouts(reward: Reward, prompts: Sequence[Prompt], rollouts: Rollouts
             f"allows. First: {_named(asked[first])}: {outcomes[first].reason}; completion {rollouts.texts[first][:200]!r}"
         )
     rows = [{} if isinstance(outcome, Failed) else outcome for outcome in outcomes]
-    names = sorted({"accuracy", "format", "structure"}.union(*rows) - {"total"})  # there even if nothing could be judged
+    names = sorted(
+        {"accuracy", "format", "structure"}.union(*rows) - {"total"}
+    )  # there even if nothing could be judged
     device = rollouts.old_logprobs.device
     failed = torch.tensor([isinstance(outcome, Failed) for outcome in outcomes], device=device)
-    parts = {name: torch.tensor([row.get(name, 0.0) for row in rows], device=device) for name in names}
-    return Scored(scores=Scores(total=torch.tensor([row.get("total", 0.0) for row in rows], device=device), parts=parts), failed=failed)
+    parts = {
+        name: torch.tensor([row.get(name, 0.0) for row in rows], device=device) for name in names
+    }
+    return Scored(
+        scores=Scores(
+            total=torch.tensor([row.get("total", 0.0) for row in rows], device=device), parts=parts
+        ),
+        failed=failed,
+    )
 
 
 def _named(prompt: Prompt) -> str:
     """A prompt's id, and the place in a file that it came from."""
-    return f"prompt {prompt.id!r}" + (f" ({prompt.meta['file']}, line {prompt.meta.get('line')})" if "file" in prompt.meta else "")
+    return f"prompt {prompt.id!r}" + (
+        f" ({prompt.meta['file']}, line {prompt.meta.get('line')})" if "file" in prompt.meta else ""
+    )

@@ -1,4 +1,6 @@
-"""The policy as a checkpoint folder that an engine reads: weights as they are, an adapter merged in, images bounded as the trainer does."""
+"""The policy as a checkpoint folder that an engine reads: weights as they are, an adapter merged
+in, images bounded as the trainer does.
+"""
 
 import json
 from pathlib import Path
@@ -18,18 +20,23 @@ def dtype_name(policy: Any) -> str:
 
 
 def write_serving_folder(policy: Any, encoder: QwenEncoder, folder: Path) -> None:
-    """Writes `folder`. Its image processor has the encoder's bounds, not those that the checkpoint came with.
+    """Writes `folder`. Its image processor has the encoder's bounds, not those that the checkpoint
+    came with.
 
-    Unlike a published checkpoint it holds an output layer of its own where that is tied to the embedding: vLLM may keep a
-    rearranged copy of it, which a reload without it would leave as it was.
+    Unlike a published checkpoint it holds an output layer of its own where that is tied to the
+    embedding: vLLM may keep a rearranged copy of it, which a reload without it would leave as it
+    was.
     """
     policy.config.save_pretrained(folder)
     encoder.tokenizer.save_pretrained(folder)
     encoder.image_processor.save_pretrained(folder)
     file = folder / "preprocessor_config.json"
-    write_whole(file, json.dumps(json.loads(file.read_text()) | {"size": encoder.size}, indent=2) + "\n")
+    write_whole(
+        file, json.dumps(json.loads(file.read_text()) | {"size": encoder.size}, indent=2) + "\n"
+    )
     # clones, because safetensors refuses two names for one memory
     weights = {
-        name: value.detach().to("cpu", memory_format=torch.contiguous_format, copy=True) for name, value in merged_state_dict(policy)
+        name: value.detach().to("cpu", memory_format=torch.contiguous_format, copy=True)
+        for name, value in merged_state_dict(policy)
     }
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})

@@ -1,8 +1,8 @@
 """Proof that an engine with weights of its own writes what the trainer's policy would write.
 
-After every sync the engine answers a few prompts of the last rollouts once more, and the trainer computes the same tokens'
-log-probabilities. These prompts are the hard ones: the engine has seen them, so whatever it should have forgotten of them
-(keys and values, vision features) would show.
+After every sync the engine answers a few prompts of the last rollouts once more, and the trainer
+computes the same tokens' log-probabilities. These prompts are the hard ones: the engine has seen
+them, so whatever it should have forgotten of them (keys and values, vision features) would show.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,9 @@ class SyncProbe:
         num_tokens: Tokens of each completion.
     """
 
-    def __init__(self, *, sampling: Sampling, max_gap: float, num_prompts: int = 4, num_tokens: int = 8) -> None:
+    def __init__(
+        self, *, sampling: Sampling, max_gap: float, num_prompts: int = 4, num_tokens: int = 8
+    ) -> None:
         self.max_gap = max_gap
         self.num_prompts = num_prompts
         tokens = min(num_tokens, sampling.max_new_tokens)
@@ -58,21 +60,33 @@ class SyncProbe:
         self.batch = select_prompts(batch, order[: self.num_prompts])
 
     @torch.no_grad()
-    def gap(self, policy: Any, encoder: Encoder, generate: Callable[[PromptBatch, Sampling, int], Rollouts], seed: int) -> Gap:
+    def gap(
+        self,
+        policy: Any,
+        encoder: Encoder,
+        generate: Callable[[PromptBatch, Sampling, int], Rollouts],
+        seed: int,
+    ) -> Gap:
         """The largest difference. `remember` comes first."""
         assert self.batch is not None
         rollouts = generate(self.batch, self.sampling, seed)
         trainer = token_stats(
-            policy, self.batch, rollouts.completion_ids, rollouts.completion_mask,
-            forbidden=tuple(encoder.forbidden_token_ids), temperature=self.sampling.temperature,
-        ).logprobs  # fmt: skip
+            policy,
+            self.batch,
+            rollouts.completion_ids,
+            rollouts.completion_mask,
+            forbidden=tuple(encoder.forbidden_token_ids),
+            temperature=self.sampling.temperature,
+        ).logprobs
         # nan is the largest difference of all, and argmax takes it for that
         worst = int((rollouts.old_logprobs - trainer).abs().argmax())
         row, position = divmod(worst, trainer.shape[1])
         return Gap(
-            prompt_id=self.batch.prompts[row].id, position=position, engine=rollouts.old_logprobs[row, position].item(),
+            prompt_id=self.batch.prompts[row].id,
+            position=position,
+            engine=rollouts.old_logprobs[row, position].item(),
             trainer=trainer[row, position].item(),
-        )  # fmt: skip
+        )
 
     def check(self, gap: Gap, when: str) -> float:
         """The difference in nats; raises `RuntimeError` where it is too large, or no number."""

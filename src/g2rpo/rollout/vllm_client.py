@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 from PIL import Image
 
-from g2rpo.rollout.vllm_retry import EngineLost
 from g2rpo.rollout.vllm_requests import Answer, Request
+from g2rpo.rollout.vllm_retry import EngineLost
 
 START = "python -m g2rpo.rollout.serve MODEL --port 8000"
 
@@ -48,9 +48,15 @@ class VLLMClient:
             ServerLost: when the server did not answer in time.
             RuntimeError: naming the prompt, when it refused.
         """
-        body: dict[str, Any] = {"token_ids": request.token_ids, "sampling_params": fields, "return_token_ids": True}
+        body: dict[str, Any] = {
+            "token_ids": request.token_ids,
+            "sampling_params": fields,
+            "return_token_ids": True,
+        }
         if request.images:
-            body["content_parts"] = [{"type": "image_url", "url": _data_url(image)} for image in request.images]
+            body["content_parts"] = [
+                {"type": "image_url", "url": _data_url(image)} for image in request.images
+            ]
         try:
             answer = self._call("POST", "/inference/v1/generate", body)
         except RuntimeError as error:
@@ -59,18 +65,28 @@ class VLLMClient:
         return Answer(
             prompt_ids=answer["prompt_token_ids"],
             token_ids=[choice["token_ids"] for choice in choices],
-            logprobs=[[token["logprob"] for token in choice["logprobs"]["content"]] for choice in choices],
+            logprobs=[
+                [token["logprob"] for token in choice["logprobs"]["content"]] for choice in choices
+            ],
         )
 
     def push(self, folder: str) -> None:
         """Weights from a folder that the server can read."""
-        self._call("POST", "/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": folder}})
+        self._call(
+            "POST",
+            "/collective_rpc",
+            {"method": "reload_weights", "kwargs": {"weights_path": folder}},
+        )
 
     def forget(self) -> None:
-        """Drops keys and values, prepared images and vision features. Raises `RuntimeError` where something still holds on to them."""
+        """Drops keys and values, prepared images and vision features. Raises `RuntimeError` where
+        something still holds on to them.
+        """
         done = self._call("POST", "/reset_prefix_cache")
         if not done.get("success", False):
-            raise RuntimeError(f"{self.url}: the prefix cache could not be reset, because requests of somebody else are running")
+            raise RuntimeError(
+                f"{self.url}: the prefix cache could not be reset, because requests of somebody else are running"
+            )
         self._call("POST", "/reset_mm_cache")
         self._call("POST", "/reset_encoder_cache")
 
@@ -83,12 +99,19 @@ class VLLMClient:
         self._call("POST", "/resume")
 
     def _call(
-        self, method: str, path: str, body: dict[str, Any] | None = None, *, query: dict[str, str] | None = None,
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        query: dict[str, str] | None = None,
         timeout_s: float | None = None,
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         address = self.url + path + (f"?{urlencode(query)}" if query else "")
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(address, data, {"Content-Type": "application/json"}, method=method)  # noqa: S310
+        request = urllib.request.Request(
+            address, data, {"Content-Type": "application/json"}, method=method
+        )  # noqa: S310
         try:
             with urllib.request.urlopen(request, timeout=timeout_s or self.timeout_s) as response:  # noqa: S310
                 text = response.read()
@@ -98,7 +121,10 @@ class VLLMClient:
                 raise ServerLost(f"{address} answered {error.code}: {words}") from error
             hint = f"; the server must run as with `{START}`" if error.code == 404 else ""
             raise RuntimeError(f"{address} answered {error.code}: {words}{hint}") from error
-        except (OSError, HTTPException) as error:  # refused, reset, timed out, closed in the middle of an answer
+        except (
+            OSError,
+            HTTPException,
+        ) as error:  # refused, reset, timed out, closed in the middle of an answer
             raise ServerLost(f"{address}: {type(error).__name__}: {error}") from error
         return json.loads(text) if text else {}
 

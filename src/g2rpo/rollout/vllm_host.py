@@ -1,4 +1,6 @@
-"""vLLM's engine in this process, with what a trainer asks of it: completions, new weights, forgetting, sleep."""
+"""vLLM's engine in this process, with what a trainer asks of it: completions, new weights,
+forgetting, sleep.
+"""
 
 import logging
 import os
@@ -10,7 +12,9 @@ import torch
 from g2rpo.rollout.vllm_requests import Answer, Request
 
 CPU_OPTIONS = {"kv_cache_memory_bytes": 2**28, "block_size": 32}
-"""vLLM would ask for a share of the machine's memory, and for blocks of 128 tokens; a group shares whole blocks of its prompt."""
+"""vLLM would ask for a share of the machine's memory, and for blocks of 128 tokens; a group shares
+whole blocks of its prompt.
+"""
 
 
 class Host:
@@ -26,42 +30,69 @@ class Host:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         if not on_gpu:
-            os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # compiles helpers of the sampler even where nothing else is compiled
-            os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # else vLLM leaves the trainer one thread
+            os.environ.setdefault(
+                "TORCHDYNAMO_DISABLE", "1"
+            )  # compiles helpers of the sampler even where nothing else is compiled
+            os.environ.setdefault(
+                "OMP_NUM_THREADS", str(torch.get_num_threads())
+            )  # else vLLM leaves the trainer one thread
         logging.getLogger("vllm").setLevel(logging.ERROR)
         from vllm import LLM
 
         self.llm = LLM(
-            model=folder, seed=0, generation_config="vllm", use_tqdm_on_load=False, logprobs_mode="processed_logprobs",
-            **({} if on_gpu else CPU_OPTIONS), **options,
-        )  # fmt: skip
+            model=folder,
+            seed=0,
+            generation_config="vllm",
+            use_tqdm_on_load=False,
+            logprobs_mode="processed_logprobs",
+            **({} if on_gpu else CPU_OPTIONS),
+            **options,
+        )
         self.room = int(self.llm.model_config.max_model_len)
         """Tokens of prompt and completion together."""
 
-    def generate(self, requests: Sequence[Request], fields: Sequence[Mapping[str, Any]], answers: dict[int, Answer]) -> None:
+    def generate(
+        self,
+        requests: Sequence[Request],
+        fields: Sequence[Mapping[str, Any]],
+        answers: dict[int, Answer],
+    ) -> None:
         """Writes the answer of every request into `answers`, by its place."""
-        place_of = {self.add(request, own): place for place, (request, own) in enumerate(zip(requests, fields, strict=True))}
+        place_of = {
+            self.add(request, own): place
+            for place, (request, own) in enumerate(zip(requests, fields, strict=True))
+        }
         while len(answers) < len(requests):
             answers |= {place_of[key]: answer for key, answer in self.step()}
 
     def add(self, request: Request, fields: Mapping[str, Any]) -> str:
-        """Takes a request and returns the name under which `step` answers it. Others may be under way."""
+        """Takes a request and returns the name under which `step` answers it. Others may be under
+        way.
+        """
         from vllm import SamplingParams
 
-        prompt = {"prompt_token_ids": request.token_ids} | ({"multi_modal_data": {"image": request.images}} if request.images else {})
+        prompt = {"prompt_token_ids": request.token_ids} | (
+            {"multi_modal_data": {"image": request.images}} if request.images else {}
+        )
         (name,) = self.llm.enqueue([prompt], [SamplingParams(**fields)], use_tqdm=False)
         return name.partition("-")[0]  # what follows is known inside of the engine alone
 
     def step(self) -> list[tuple[str, Answer]]:
         """One token for all that is under way. Returns what ended with it."""
-        return [(output.request_id, _answer(output)) for output in self.llm.llm_engine.step() if output.finished]
+        return [
+            (output.request_id, _answer(output))
+            for output in self.llm.llm_engine.step()
+            if output.finished
+        ]
 
     def reload(self, folder: str) -> None:
         """Weights from a checkpoint folder."""
         self.llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
 
     def forget(self) -> None:
-        """Keys and values, prepared images and vision features: all of them were, or could have been, computed with older weights."""
+        """Keys and values, prepared images and vision features: all of them were, or could have
+        been, computed with older weights.
+        """
         self.llm.reset_prefix_cache()
         self.llm.reset_mm_cache()
         self.llm.llm_engine.reset_encoder_cache()
@@ -79,5 +110,8 @@ def _answer(output: Any) -> Answer:
     return Answer(
         prompt_ids=list(output.prompt_token_ids),
         token_ids=[list(one.token_ids) for one in output.outputs],
-        logprobs=[[found[i].logprob for found, i in zip(one.logprobs, one.token_ids, strict=True)] for one in output.outputs],
+        logprobs=[
+            [found[i].logprob for found, i in zip(one.logprobs, one.token_ids, strict=True)]
+            for one in output.outputs
+        ],
     )

@@ -1,4 +1,6 @@
-"""An engine as a child of the trainer: started, watched, ended. A server (`rollout=vllm_server`) or one that shares the trainer's GPU."""
+"""An engine as a child of the trainer: started, watched, ended. A server (`rollout=vllm_server`) or
+one that shares the trainer's GPU.
+"""
 
 import atexit
 import logging
@@ -19,14 +21,32 @@ from g2rpo.rollout.vllm_client import VLLMClient
 log = logging.getLogger("g2rpo")
 MODULE = "g2rpo.rollout.serve"
 CPU_OPTIONS = ("--enforce-eager", "--kv-cache-memory-bytes", str(2**28), "--block-size", "32")
-LAUNCHER = ("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+LAUNCHER = (
+    "RANK",
+    "LOCAL_RANK",
+    "GROUP_RANK",
+    "ROLE_RANK",
+    "NODE_RANK",
+    "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+)
 """Variables that tell a process its place among the trainer's, where an engine has none."""
 
 
 def engine_environment() -> dict[str, str]:
-    """The environment of an engine: the trainer's, less what would let it join the trainer's processes."""
-    inherited = {name: value for name, value in os.environ.items() if name not in LAUNCHER and not name.startswith("TORCHELASTIC_")}
-    on_cpu = {} if torch.cuda.is_available() else {"TORCHDYNAMO_DISABLE": "1"}  # helpers of the sampler, where nothing else is compiled
+    """The environment of an engine: the trainer's, less what would let it join the trainer's
+    processes.
+    """
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in LAUNCHER and not name.startswith("TORCHELASTIC_")
+    }
+    on_cpu = (
+        {} if torch.cuda.is_available() else {"TORCHDYNAMO_DISABLE": "1"}
+    )  # helpers of the sampler, where nothing else is compiled
     return {"OMP_NUM_THREADS": "1", "VLLM_NO_USAGE_STATS": "1"} | on_cpu | inherited
 
 
@@ -44,8 +64,15 @@ class EngineProcess:
         self.process: subprocess.Popen[bytes] | None = None
         atexit.register(self.stop)
 
-    def launch(self, command: Sequence[str], environment: Mapping[str, str], is_up: Callable[[], bool], name: str) -> None:
-        """Runs `command` and waits until it is up; what is left of an earlier process is ended first.
+    def launch(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        is_up: Callable[[], bool],
+        name: str,
+    ) -> None:
+        """Runs `command` and waits until it is up; what is left of an earlier process is ended
+        first.
 
         Raises:
             RuntimeError: with the end of its log, when it is not up in time.
@@ -54,17 +81,23 @@ class EngineProcess:
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as output:
             # a session of its own, so that its workers can be ended with it
-            self.process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, start_new_session=True)  # noqa: S603
+            self.process = subprocess.Popen(
+                command, stdout=output, stderr=output, env=environment, start_new_session=True
+            )  # noqa: S603
         deadline = time.monotonic() + self.start_s
         while not is_up():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 tail = self.log_file.read_text(errors="replace")[-2000:]
-                raise RuntimeError(f"rollout: the vLLM {name} was not up within {self.start_s:g} s ({self.log_file}):\n{tail}")
+                raise RuntimeError(
+                    f"rollout: the vLLM {name} was not up within {self.start_s:g} s ({self.log_file}):\n{tail}"
+                )
             time.sleep(0.1)
 
     def stop(self) -> None:
-        """Ends the process and its workers, if they run. They have time to give shared memory back, which outlives them otherwise."""
+        """Ends the process and its workers, if they run. They have time to give shared memory back,
+        which outlives them otherwise.
+        """
         if self.process is None:
             return
         try:
@@ -104,7 +137,18 @@ class ServerProcess(EngineProcess):
 
     def start(self, folder: Path) -> None:
         """Serves the checkpoint in `folder` and waits until it is up."""
-        command = [sys.executable, "-m", MODULE, str(folder), "--host", "127.0.0.1", "--port", str(self.port), WITH_PARENT, *self.options]
+        command = [
+            sys.executable,
+            "-m",
+            MODULE,
+            str(folder),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            WITH_PARENT,
+            *self.options,
+        ]
         client = VLLMClient(url=self.url, timeout_s=5)
         self.launch(command, engine_environment(), client.is_well, "server")
         log.info("vLLM serves %s at %s", folder, self.url)

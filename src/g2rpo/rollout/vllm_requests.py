@@ -14,7 +14,9 @@ from g2rpo.policy.pictures import pictures
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 
 BANNED = -100.0
-"""Logit bias of a token that may not be sampled, the lowest that vLLM takes: e^-100 is less than float32 can add to 1."""
+"""Logit bias of a token that may not be sampled, the lowest that vLLM takes: e^-100 is less than
+float32 can add to 1.
+"""
 MAX_SEED = 2**63
 
 
@@ -47,8 +49,8 @@ def check_options(sampling: Sampling, max_sync_gap: float | None) -> None:
     """What both ways of reaching vLLM refuse.
 
     Raises:
-        ValueError: for top-p sampling, whose log-probabilities would be those of another distribution than the trainer's; for a
-            largest gap that is none.
+        ValueError: for top-p sampling, whose log-probabilities would be those of another
+            distribution than the trainer's; for a largest gap that is none.
     """
     if sampling.top_p < 1:
         raise ValueError(
@@ -56,12 +58,19 @@ def check_options(sampling: Sampling, max_sync_gap: float | None) -> None:
             "computes those of the whole; use rollout=hf for top-p sampling"
         )
     if max_sync_gap is not None and not max_sync_gap > 0:
-        raise ValueError(f"rollout.max_sync_gap: expected null (by dtype) or nats above 0, got {max_sync_gap}")
+        raise ValueError(
+            f"rollout.max_sync_gap: expected null (by dtype) or nats above 0, got {max_sync_gap}"
+        )
 
 
 def requests_of(encoder: QwenEncoder, batch: PromptBatch, seed: int) -> list[Request]:
-    """One request per prompt. A prompt's seed follows from `seed` and its row, so a prompt asked again is answered alike."""
-    rows = [ids[mask.bool()].tolist() for ids, mask in zip(batch.input_ids, batch.attention_mask, strict=True)]
+    """One request per prompt. A prompt's seed follows from `seed` and its row, so a prompt asked
+    again is answered alike.
+    """
+    rows = [
+        ids[mask.bool()].tolist()
+        for ids, mask in zip(batch.input_ids, batch.attention_mask, strict=True)
+    ]
     return [
         Request(
             prompt_id=prompt.id,
@@ -71,28 +80,48 @@ def requests_of(encoder: QwenEncoder, batch: PromptBatch, seed: int) -> list[Req
             # far from 2^63, because vLLM counts on from it within a group
             seed=Random(f"{seed}/{row}").randrange(MAX_SEED // 2),  # noqa: S311
         )
-        for row, (prompt, ids, images) in enumerate(zip(batch.prompts, rows, pictures(encoder, batch), strict=True))
+        for row, (prompt, ids, images) in enumerate(
+            zip(batch.prompts, rows, pictures(encoder, batch), strict=True)
+        )
     ]
 
 
 def sampling_fields(encoder: QwenEncoder, sampling: Sampling, seed: int) -> dict[str, Any]:
-    """Fields of vLLM's `SamplingParams`. All that a checkpoint's generation config could change is set here."""
+    """Fields of vLLM's `SamplingParams`. All that a checkpoint's generation config could change is
+    set here.
+    """
     return {
-        "n": _num_draws(sampling), "max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p,
-        "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "seed": seed,
+        "n": _num_draws(sampling),
+        "max_tokens": sampling.max_new_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": 0,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "seed": seed,
         # end tokens are the encoder's alone, as in `rollout=hf`
-        "ignore_eos": True, "stop_token_ids": list(encoder.end_tokens), "logprobs": 0, "detokenize": False,
+        "ignore_eos": True,
+        "stop_token_ids": list(encoder.end_tokens),
+        "logprobs": 0,
+        "detokenize": False,
         "logit_bias": dict.fromkeys(encoder.forbidden_token_ids, BANNED),
-    }  # fmt: skip
+    }
 
 
 def rollouts_of(
-    encoder: QwenEncoder, batch: PromptBatch, sampling: Sampling, requests: Sequence[Request], answers: Mapping[int, Answer]
+    encoder: QwenEncoder,
+    batch: PromptBatch,
+    sampling: Sampling,
+    requests: Sequence[Request],
+    answers: Mapping[int, Answer],
 ) -> Rollouts:
     """The answers as records; `answers` has one for the position of every request.
 
     Raises:
-        ValueError: naming the prompt that the engine read with other token ids than the trainer, or had no room for.
+        ValueError: naming the prompt that the engine read with other token ids than the trainer, or
+            had no room for.
         AssertionError: when a group is not complete.
     """
     rows, logprobs = [], []
@@ -102,7 +131,10 @@ def rollouts_of(
         assert len(answer.token_ids) == _num_draws(sampling), (
             f"{request.prompt_id}: {len(answer.token_ids)} of {_num_draws(sampling)} completions"
         )
-        shortest = min((len(row) for row in answer.token_ids if row[-1] not in encoder.end_tokens), default=sampling.max_new_tokens)
+        shortest = min(
+            (len(row) for row in answer.token_ids if row[-1] not in encoder.end_tokens),
+            default=sampling.max_new_tokens,
+        )
         if shortest < sampling.max_new_tokens:
             raise ValueError(
                 f"prompt {request.prompt_id!r} of {len(request.expanded_ids)} tokens: the engine cut a completion after {shortest} tokens, "
@@ -118,7 +150,9 @@ def rollouts_of(
     return Rollouts(
         completion_ids=ids.to(device),
         completion_mask=mask.to(device),
-        old_logprobs=torch.tensor([row + [0.0] * (width - len(row)) for row in logprobs]).to(device),
+        old_logprobs=torch.tensor([row + [0.0] * (width - len(row)) for row in logprobs]).to(
+            device
+        ),
         prompt=torch.arange(len(requests), device=device).repeat_interleave(sampling.group_size),
         finished=torch.tensor([row[-1] in encoder.end_tokens for row in rows]).to(device),
         texts=encoder.decode(ids, mask),

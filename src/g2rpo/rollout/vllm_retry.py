@@ -1,4 +1,6 @@
-"""What both ways of running an engine outside of this process share: a prompt whose answer is lost is asked again, and that is counted."""
+"""What both ways of running an engine outside of this process share: a prompt whose answer is lost
+is asked again, and that is counted.
+"""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -29,18 +31,32 @@ class Tally:
         self.sync_logprob_gap = self.sync_s = 0.0
 
     def row(self) -> dict[str, float]:
-        """Counts are added up over ranks, of gap and seconds the largest is taken. Every rank calls it; counting starts again."""
-        counts = ranks.all_reduce_sum(torch.tensor([self.num_regenerated, self.num_restarts])).tolist()
+        """Counts are added up over ranks, of gap and seconds the largest is taken. Every rank calls
+        it; counting starts again.
+        """
+        counts = ranks.all_reduce_sum(
+            torch.tensor([self.num_regenerated, self.num_restarts])
+        ).tolist()
         worst = ranks.all_reduce_max(torch.tensor([self.sync_logprob_gap, self.sync_s])).tolist()
-        names = ("rollout/num_regenerated", "rollout/num_restarts", "rollout/sync_logprob_gap", "time/sync_s")
+        names = (
+            "rollout/num_regenerated",
+            "rollout/num_restarts",
+            "rollout/sync_logprob_gap",
+            "time/sync_s",
+        )
         self._start()
         return dict(zip(names, map(float, counts + worst), strict=True))
 
 
 def ask_until_answered(
-    num_requests: int, ask: Callable[[list[int], dict[int, Answer]], Lost], recover: Callable[[Lost], None], *, max_restarts: int
+    num_requests: int,
+    ask: Callable[[list[int], dict[int, Answer]], Lost],
+    recover: Callable[[Lost], None],
+    *,
+    max_restarts: int,
 ) -> dict[int, Answer]:
-    """The answer of every request, by its place. What was answered is not asked again; the same seed gives the same completions.
+    """The answer of every request, by its place. What was answered is not asked again; the same
+    seed gives the same completions.
 
     Args:
         num_requests: Places are 0 to `num_requests - 1`.
@@ -60,4 +76,6 @@ def ask_until_answered(
             log.warning("%d of %d prompts are asked again: %s", len(lost), num_requests, lost[0][1])
             recover(lost)
     error = lost[0][1]
-    raise RuntimeError(f"rollout: {len(lost)} prompts got no answer in {max_restarts + 1} attempts. Last: {error}") from error
+    raise RuntimeError(
+        f"rollout: {len(lost)} prompts got no answer in {max_restarts + 1} attempts. Last: {error}"
+    ) from error

@@ -1,4 +1,6 @@
-"""An engine that lies down while the trainer updates, on a GPU: its memory is measured before and after, not believed."""
+"""An engine that lies down while the trainer updates, on a GPU: its memory is measured before and
+after, not believed.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -15,19 +17,27 @@ LOWER = "Lower rollout.gpu_memory_utilization, or what the trainer holds: batch.
 
 
 class Sleeper:
-    """Puts an engine to sleep and wakes it. On a CPU both do nothing: there is no memory to give back.
+    """Puts an engine to sleep and wakes it. On a CPU both do nothing: there is no memory to give
+    back.
 
     Args:
         llm: vLLM's engine, built for sleeping where the device is a GPU.
         device: Where it computes.
-        weights: A module of the size of the engine's weights: no less than these must come free. The engine has no adapter beside them.
+        weights: A module of the size of the engine's weights: no less than these must come free.
+            The engine has no adapter beside them.
         num_devices: Over which they are spread.
     """
 
-    def __init__(self, llm: Any, *, device: torch.device, weights: torch.nn.Module, num_devices: int = 1) -> None:
+    def __init__(
+        self, llm: Any, *, device: torch.device, weights: torch.nn.Module, num_devices: int = 1
+    ) -> None:
         self.llm = llm
         self.device = device
-        whole = sum(value.numel() * value.element_size() for name, value in weights.named_parameters() if not is_adapter(name))
+        whole = sum(
+            value.numel() * value.element_size()
+            for name, value in weights.named_parameters()
+            if not is_adapter(name)
+        )
         self.weight_bytes = whole // num_devices
         self.asleep = False
         self._freed = 0
@@ -54,11 +64,14 @@ class Sleeper:
 
     @contextmanager
     def waking(self) -> Iterator[None]:
-        """Memory for weights before the block that brings them, memory for keys and values after it."""
+        """Memory for weights before the block that brings them, memory for keys and values after
+        it.
+        """
         if not self.asleep:
             yield
             return
-        torch.cuda.empty_cache()  # what the trainer's allocator keeps for later is memory that the engine needs now
+        # what the trainer's allocator keeps for later is memory that the engine needs now
+        torch.cuda.empty_cache()
         self._wake("weights")
         yield
         self._wake("kv_cache")
@@ -79,7 +92,9 @@ class Sleeper:
 
 @contextmanager
 def finding_room(device: torch.device, gpu_memory_utilization: float) -> Iterator[None]:
-    """An engine that finds no memory to start in says how much it wants, how much there is, and what to lower."""
+    """An engine that finds no memory to start in says how much it wants, how much there is, and
+    what to lower.
+    """
     if device.type != "cuda":
         yield
         return

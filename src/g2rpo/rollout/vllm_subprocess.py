@@ -1,7 +1,8 @@
-"""vLLM's engine in a child process on the trainer's device: its own memory of what is running, its own death.
+"""vLLM's engine in a child process on the trainer's device: its own memory of what is running, its
+own death.
 
-Nothing of vLLM is in the trainer's process, and nothing of the trainer's process group in the engine's. Weights go over through a
-folder that is in memory where the machine has one there.
+Nothing of vLLM is in the trainer's process, and nothing of the trainer's process group in the
+engine's. Weights go over through a folder that is in memory where the machine has one there.
 """
 
 import atexit
@@ -21,9 +22,9 @@ from typing import Any
 
 import torch
 
-from g2rpo.rollout.vllm_retry import EngineLost
 from g2rpo.rollout.vllm_process import EngineProcess, engine_environment
 from g2rpo.rollout.vllm_requests import Answer, Request
+from g2rpo.rollout.vllm_retry import EngineLost
 
 MODULE = "g2rpo.rollout.vllm_worker"
 
@@ -42,30 +43,52 @@ class EngineBeside:
     """
 
     def __init__(
-        self, *, address: str, device: torch.device, num_devices: int, options: Mapping[str, Any], log_file: Path, start_s: float,
+        self,
+        *,
+        address: str,
+        device: torch.device,
+        num_devices: int,
+        options: Mapping[str, Any],
+        log_file: Path,
+        start_s: float,
         timeout_s: float,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.address, self.start_s, self.timeout_s = address, start_s, timeout_s
         self.on_gpu = device.type == "cuda"
         self.options = dict(options)
         self.environment = engine_environment()
         if self.on_gpu:
-            self.environment["CUDA_VISIBLE_DEVICES"] = ",".join(visible_devices(device, num_devices))
+            self.environment["CUDA_VISIBLE_DEVICES"] = ",".join(
+                visible_devices(device, num_devices)
+            )
         else:
-            self.environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"  # engines would bind themselves to the same cores
-            self.environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(torch.get_num_threads()))
+            self.environment["VLLM_CPU_OMP_THREADS_BIND"] = (
+                "nobind"  # engines would bind themselves to the same cores
+            )
+            self.environment["OMP_NUM_THREADS"] = os.environ.get(
+                "OMP_NUM_THREADS", str(torch.get_num_threads())
+            )
         self.process = EngineProcess(log_file=log_file, start_s=start_s)
         self._line: Connection | None = None
         self.room = self.pid = 0
 
     def start(self, folder: Path) -> bool:
-        """Starts it on the checkpoint in `folder`. False where another process that shares it was faster: then that one's is taken."""
+        """Starts it on the checkpoint in `folder`. False where another process that shares it was
+        faster: then that one's is taken.
+        """
         with _alone(self.address + ".lock"):
             if self._connected():
                 return False
             Path(self.address).unlink(missing_ok=True)
-            settings = json.dumps({"folder": str(folder), "on_gpu": self.on_gpu, "options": self.options})
-            self.process.launch([sys.executable, "-m", MODULE, self.address, settings], self.environment, self._connected, "engine")
+            settings = json.dumps(
+                {"folder": str(folder), "on_gpu": self.on_gpu, "options": self.options}
+            )
+            self.process.launch(
+                [sys.executable, "-m", MODULE, self.address, settings],
+                self.environment,
+                self._connected,
+                "engine",
+            )
             return True
 
     def connect(self) -> None:
@@ -73,7 +96,9 @@ class EngineBeside:
         deadline = time.monotonic() + self.start_s
         while not self._connected():
             if time.monotonic() > deadline:
-                raise RuntimeError(f"rollout: no engine answered at {self.address} within {self.start_s:g} s")
+                raise RuntimeError(
+                    f"rollout: no engine answered at {self.address} within {self.start_s:g} s"
+                )
             time.sleep(0.1)
 
     def stop(self) -> None:
@@ -81,14 +106,24 @@ class EngineBeside:
         self._hang_up()
         self.process.stop()
 
-    def generate(self, requests: Sequence[Request], fields: Sequence[Mapping[str, Any]], answers: dict[int, Answer]) -> None:
-        """Writes answers down as they come, by the places of their requests, those that are there already left alone.
+    def generate(
+        self,
+        requests: Sequence[Request],
+        fields: Sequence[Mapping[str, Any]],
+        answers: dict[int, Answer],
+    ) -> None:
+        """Writes answers down as they come, by the places of their requests, those that are there
+        already left alone.
 
         Raises:
             EngineLost: when the engine dies or falls silent.
             RuntimeError: when it refuses a request.
         """
-        asked = [(place, request, own) for place, (request, own) in enumerate(zip(requests, fields, strict=True)) if place not in answers]
+        asked = [
+            (place, request, own)
+            for place, (request, own) in enumerate(zip(requests, fields, strict=True))
+            if place not in answers
+        ]
         self._send("generate", requests=asked)
         for _ in asked:
             place, answer = self._reply()
@@ -136,7 +171,8 @@ class EngineBeside:
         except (EOFError, OSError) as error:
             self._lost(error)
         if kind == "failed":
-            self._hang_up()  # other answers may be under way, to a question that is not asked any more
+            # other answers may be under way, to a question that is not asked any more
+            self._hang_up()
             raise RuntimeError(f"the engine failed ({self.process.log_file}): {value}")
         return value
 
@@ -144,7 +180,9 @@ class EngineBeside:
         self._hang_up()
         code = None if self.process.process is None else self.process.process.poll()
         ended = "" if code is None else f", exit code {code}"
-        raise EngineLost(f"the engine was lost ({type(error).__name__}: {error}{ended}; {self.process.log_file})") from error
+        raise EngineLost(
+            f"the engine was lost ({type(error).__name__}: {error}{ended}; {self.process.log_file})"
+        ) from error
 
     def _connected(self) -> bool:
         if self._line is None:
@@ -162,13 +200,16 @@ class EngineBeside:
 
 
 def visible_devices(device: torch.device, count: int) -> list[str]:
-    """Names of the GPUs of a group of `count` neighboring trainer processes, of which one has `device`, as CUDA_VISIBLE_DEVICES has them.
+    """Names of the GPUs of a group of `count` neighboring trainer processes, of which one has
+    `device`, as CUDA_VISIBLE_DEVICES has them.
 
     Raises:
         ValueError: when this process does not see all of them.
     """
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = named.split(",") if named else [str(index) for index in range(torch.cuda.device_count())]
+    names = (
+        named.split(",") if named else [str(index) for index in range(torch.cuda.device_count())]
+    )
     first = (device.index or 0) // count * count
     if first + count > len(names):
         raise ValueError(

@@ -1,7 +1,8 @@
-"""The process of an engine that runs beside the trainer: `python -m g2rpo.rollout.vllm_worker ADDRESS SETTINGS`, see vllm_subprocess.py.
+"""The process of an engine that runs beside the trainer: `python -m g2rpo.rollout.vllm_worker
+ADDRESS SETTINGS`, see vllm_subprocess.py.
 
-Trainer processes speak to it over a socket, one method of `Host` at a time; several may share it. It ends with the process that
-started it.
+Trainer processes speak to it over a socket, one method of `Host` at a time; several may share it.
+It ends with the process that started it.
 """
 
 import json
@@ -81,7 +82,9 @@ def _listen(listener: Listener, room: int, calls: "SimpleQueue[Call]") -> None:
 def main(address: str, settings: str) -> None:
     """Builds the engine, then listens."""
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # in an orderly way, which ends vLLM's workers
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(0)
+    )  # in an orderly way, which ends vLLM's workers
     host = Host(**json.loads(settings))
     calls: SimpleQueue[Call] = SimpleQueue()
     listener = Listener(address, family="AF_UNIX")

@@ -1,4 +1,6 @@
-"""The policy in a folder for as long as engines on this machine read it: in memory, where the machine has a file system there."""
+"""The policy in a folder for as long as engines on this machine read it: in memory, where the
+machine has a file system there.
+"""
 
 import fcntl
 import shutil
@@ -21,17 +23,27 @@ PREFIX = "g2rpo-weights-"
 def weights_folder(policy: Any, encoder: QwenEncoder) -> Iterator[Path]:
     """Written by this process for itself; gone afterwards."""
     size = sum(value.numel() * value.element_size() for value in policy.state_dict().values())
-    place = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 1.2 * size else Path(tempfile.gettempdir())
+    place = (
+        MEMORY
+        if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 1.2 * size
+        else Path(tempfile.gettempdir())
+    )
     _sweep(place)
-    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=place) as name, (Path(name) / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed: so a folder whose writer was killed is told from one in use
+    with (
+        tempfile.TemporaryDirectory(prefix=PREFIX, dir=place) as name,
+        (Path(name) / ".lock").open("w") as lock,
+    ):
+        fcntl.flock(
+            lock, fcntl.LOCK_EX
+        )  # until it is closed: so a folder whose writer was killed is told from one in use
         write_serving_folder(policy, encoder, Path(name))
         yield Path(name)
 
 
 @contextmanager
 def shared_weights_folder(policy: Any, encoder: QwenEncoder) -> Iterator[Path]:
-    """The same for all ranks at once, which hold the same weights: the first one of every machine writes.
+    """The same for all ranks at once, which hold the same weights: the first one of every machine
+    writes.
 
     Every rank calls it, and none leaves it before all have read.
     """

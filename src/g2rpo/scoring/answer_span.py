@@ -11,11 +11,17 @@ _CUE = re.compile(
     r"\b\s*+:?|是|为|:|：|=)|(?:^|\n)\s*+####",
     re.IGNORECASE,
 )
-_SO = re.compile(r"(?:[,;.]\s++|\n\s*+|^)(?:so|thus|hence|therefore)\b,?|\\therefore|∴|⇒|→|=>|\\implies|\\Rightarrow|\\rightarrow")
-_REASON = re.compile(
-    r"[.,;]?\s++(?:this is |that is why |it is )?(?:because|since|that is|i\.e\.|which)\b|\s++\([^()]*+\)[.\s]*+$", re.IGNORECASE
+_SO = re.compile(
+    r"(?:[,;.]\s++|\n\s*+|^)(?:so|thus|hence|therefore)\b,?|\\therefore|∴|⇒|→|=>|\\implies|\\Rightarrow|\\rightarrow"
 )
-_DOUBT = re.compile(r"\b(?:no|not|wait|wrong|incorrect|actually|but|however|sorry|instead|or|mod)\b|n't\b", re.IGNORECASE)
+_REASON = re.compile(
+    r"[.,;]?\s++(?:this is |that is why |it is )?(?:because|since|that is|i\.e\.|which)\b|\s++\([^()]*+\)[.\s]*+$",
+    re.IGNORECASE,
+)
+_DOUBT = re.compile(
+    r"\b(?:no|not|wait|wrong|incorrect|actually|but|however|sorry|instead|or|mod)\b|n't\b",
+    re.IGNORECASE,
+)
 _SENTENCE = re.compile(r"\n|(?<=[^.\s])\.(?=\s)|(?<=\$)\.")
 _OPEN_BOX = re.compile(r"\\(?:boxed|fbox)\s*+\{?")
 

@@ -1,7 +1,9 @@
-r"""Values of plain and LaTeX arithmetic, worked out by a parser of our own: what a model writes is never handed to `eval`.
+r"""Values of plain and LaTeX arithmetic, worked out by a parser of our own: what a model writes is
+never handed to `eval`.
 
-Numbers, + - * / // % and powers; in LaTeX \frac, \sqrt, \pi, \cdot, \times, \div and products without a sign. A result of more than
-300 digits, brackets nested more than 20 deep and everything else have no value.
+Numbers, + - * / // % and powers; in LaTeX \frac, \sqrt, \pi, \cdot, \times, \div and products
+without a sign. A result of more than 300 digits, brackets nested more than 20 deep and everything
+else have no value.
 """
 
 import math
@@ -13,9 +15,20 @@ Number = int | float | complex
 LONGEST = 300
 """Characters. What is longer is no number."""
 _DEEPEST, _MOST_DIGITS = 20, 300
-_PYTHON_TOKEN = re.compile(r"\s*(?:((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(?![\w.])|(\*\*|//|[-+*/%^()]))", re.IGNORECASE)
-_LATEX_TOKEN = re.compile(r"\s*(?:(\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+\.?\d*|\.\d+)|(\\[A-Za-z]+|\\[ ,;!:]|[-+*/^(){}\[\]]|π|√|÷|×))")
-_SAME = {"π": r"\pi", "√": r"\sqrt", "÷": r"\div", "×": r"\times", r"\dfrac": r"\frac", r"\tfrac": r"\frac"}
+_PYTHON_TOKEN = re.compile(
+    r"\s*(?:((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(?![\w.])|(\*\*|//|[-+*/%^()]))", re.IGNORECASE
+)
+_LATEX_TOKEN = re.compile(
+    r"\s*(?:(\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+\.?\d*|\.\d+)|(\\[A-Za-z]+|\\[ ,;!:]|[-+*/^(){}\[\]]|π|√|÷|×))"
+)
+_SAME = {
+    "π": r"\pi",
+    "√": r"\sqrt",
+    "÷": r"\div",
+    "×": r"\times",
+    r"\dfrac": r"\frac",
+    r"\tfrac": r"\frac",
+}
 _SILENT = {r"\left", r"\right", r"\boxed", r"\ ", r"\,", r"\;", r"\!", r"\:"}
 _CLOSING = {"(": ")", "{": "}", "[": "]"}
 _TIMES, _OVER = {"*", r"\times", r"\cdot"}, {"/", r"\div"}
@@ -27,7 +40,8 @@ class _NoValue(Exception):
 
 @lru_cache(maxsize=8192)
 def python_value(text: str) -> Number | None:
-    """The value that Python gives to arithmetic on numbers, in which `^` is exclusive or; None for anything else.
+    """The value that Python gives to arithmetic on numbers, in which `^` is exclusive or; None for
+    anything else.
 
     >>> python_value("55/2"), python_value("45^2"), python_value("2**-1"), python_value("9**9**9"), python_value("len")
     (27.5, 47, 0.5, None, None)
@@ -37,7 +51,8 @@ def python_value(text: str) -> Number | None:
 
 @lru_cache(maxsize=8192)
 def latex_value(text: str, *, constants: bool = True) -> Number | None:
-    r"""The value of arithmetic in LaTeX or plain; None for anything else. Without `constants`, `\sqrt` and `\pi` have no value.
+    r"""The value of arithmetic in LaTeX or plain; None for anything else. Without `constants`,
+    `\sqrt` and `\pi` have no value.
 
     >>> latex_value(r"\frac{1}{4}"), latex_value(r"$2^{3}$"), latex_value(r"1\frac{1}{2}"), latex_value("x")
     (0.25, 8, 1.5, None)
@@ -47,7 +62,9 @@ def latex_value(text: str, *, constants: bool = True) -> Number | None:
     return _value(text.replace("$", ""), _LATEX_TOKEN, lambda tokens: _Latex(tokens, constants))
 
 
-def _value(text: str, pattern: re.Pattern[str], parser: "Callable[[list[str]], _Parser]") -> Number | None:
+def _value(
+    text: str, pattern: re.Pattern[str], parser: "Callable[[list[str]], _Parser]"
+) -> Number | None:
     text = text.strip()
     if not text or len(text) > LONGEST:
         return None
@@ -151,7 +168,9 @@ class _Python(_Parser):
 
 class _Latex(_Parser):
     def __init__(self, tokens: list[str], constants: bool) -> None:
-        super().__init__([plain for sign in tokens if (plain := _SAME.get(sign, sign)) not in _SILENT])
+        super().__init__(
+            [plain for sign in tokens if (plain := _SAME.get(sign, sign)) not in _SILENT]
+        )
         self.constants = constants
 
     def product(self) -> Number:

@@ -1,6 +1,8 @@
-"""One box in text that a model wrote: as OneThinker reads it, as VLMEvalKit does, and as one should.
+"""One box in text that a model wrote: as OneThinker reads it, as VLMEvalKit does, and as one
+should.
 
-Boxes are `(x0, y0, x1, y1)`. Every function takes time linear in the length of the text and never raises for a strange one.
+Boxes are `(x0, y0, x1, y1)`. Every function takes time linear in the length of the text and never
+raises for a strange one.
 """
 
 import re
@@ -21,7 +23,8 @@ _NUMBERS = re.compile(_NUMBER)
 
 
 def strict_box(text: str) -> Box | None:
-    """OneThinker: the tagged answer, or the whole text, is a JSON object whose `boxes` is a flat list of four numbers.
+    """OneThinker: the tagged answer, or the whole text, is a JSON object whose `boxes` is a flat
+    list of four numbers.
 
     >>> strict_box('<answer>{"boxes": [1, "2", 3, 4]}</answer>'), strict_box('{"boxes": [[1, 2, 3, 4]]}'), strict_box("[1, 2, 3, 4]")
     ((1.0, 2.0, 3.0, 4.0), None, None)
@@ -30,7 +33,8 @@ def strict_box(text: str) -> Box | None:
 
 
 def loose_box(text: str) -> Box | None:
-    """VLMEvalKit: the first square brackets around exactly four numbers, else the first four numbers anywhere.
+    """VLMEvalKit: the first square brackets around exactly four numbers, else the first four
+    numbers anywhere.
 
     >>> loose_box("[[1 2 3 4]]"), loose_box("x1=1 y1=2"), loose_box("1, 2, 3")
     ((1.0, 2.0, 3.0, 4.0), (1.0, 1.0, 1.0, 2.0), None)
@@ -43,7 +47,8 @@ def loose_box(text: str) -> Box | None:
 
 
 def first_box(text: str) -> Box | None:
-    """The strict reading; else the first box in any notation of `places.box_in`; else what a broken notation still shows.
+    """The strict reading; else the first box in any notation of `places.box_in`; else what a broken
+    notation still shows.
 
     Broken notations are an object that was not closed and bracketed numbers without commas.
 
@@ -67,7 +72,8 @@ def scaled(box: Box, width: float, height: float) -> Box:
 
 
 def guessed_pixels(box: Box, width: float, height: float) -> Box:
-    """VLMEvalKit's guess: shares up to 1.5, per mille up to 1000, pixels above; then inside the image, corners in order.
+    """VLMEvalKit's guess: shares up to 1.5, per mille up to 1000, pixels above; then inside the
+    image, corners in order.
 
     >>> guessed_pixels((500.0, 500.0, 100.0, -50.0), 640, 480), guessed_pixels((1100.0, 10.0, 20.0, 30.0), 640, 480)
     ((64.0, 0.0, 320.0, 240.0), (20.0, 10.0, 640.0, 30.0))
@@ -77,7 +83,10 @@ def guessed_pixels(box: Box, width: float, height: float) -> Box:
         box = scaled(box, width, height)
     elif largest <= GRID:
         box = scaled(box, width / GRID, height / GRID)
-    x0, y0, x1, y1 = (min(max(value, 0.0), float(most)) for value, most in zip(box, (width, height) * 2, strict=True))
+    x0, y0, x1, y1 = (
+        min(max(value, 0.0), float(most))
+        for value, most in zip(box, (width, height) * 2, strict=True)
+    )
     return in_order((x0, y0, x1, y1))
 
 

@@ -1,6 +1,8 @@
-"""Boxes `[x0, y0, x1, y1]` and points `[x, y]`, read from JSON, in whatever unit both sides share (here the 0-1000 grid).
+"""Boxes `[x0, y0, x1, y1]` and points `[x, y]`, read from JSON, in whatever unit both sides share
+(here the 0-1000 grid).
 
-A box whose corners are swapped has no area. Predicted values come from `json.loads` and may be anything.
+A box whose corners are swapped has no area. Predicted values come from `json.loads` and may be
+anything.
 """
 
 import math
@@ -21,7 +23,11 @@ def finite_numbers(value: object, count: int) -> tuple[float, ...] | None:
         return None
     try:
         numbers = tuple(float(item) for item in value)
-    except (TypeError, ValueError, OverflowError):  # a list or None; a word; an integer beyond the range of a float
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+    ):  # a list or None; a word; an integer beyond the range of a float
         return None
     return numbers if all(map(math.isfinite, numbers)) else None
 
@@ -41,12 +47,17 @@ def box_iou(first: object, second: object) -> float:
 
 
 def frame_iou(boxes: Mapping[str, object], gold: Mapping[str, object]) -> float:
-    """Mean IoU over the gold frames; a frame without a predicted box counts 0. Both map a frame's name to its box.
+    """Mean IoU over the gold frames; a frame without a predicted box counts 0. Both map a frame's
+    name to its box.
 
     >>> frame_iou({"0": [0, 0, 2, 2]}, {"0": [0, 0, 2, 2], "5": [1, 1, 3, 3]})
     0.5
     """
-    return sum(box_iou(boxes.get(frame), box) for frame, box in gold.items()) / len(gold) if gold else 0.0
+    return (
+        sum(box_iou(boxes.get(frame), box) for frame, box in gold.items()) / len(gold)
+        if gold
+        else 0.0
+    )
 
 
 def shared_frame_iou(boxes: Mapping[str, object], gold: Mapping[str, object]) -> float:
@@ -70,8 +81,11 @@ def read_points(value: object) -> list[tuple[float, ...]] | None:
     return points if len(points) == POINTS else None
 
 
-def point_similarity(points: Sequence[Sequence[float]], gold: Sequence[Sequence[float]], sigma: float = 50.0) -> float:
-    """exp(-d^2 / (2 sigma^2)), where d is the mean distance under the best one-to-one matching. `sigma` has the unit of the points.
+def point_similarity(
+    points: Sequence[Sequence[float]], gold: Sequence[Sequence[float]], sigma: float = 50.0
+) -> float:
+    """exp(-d^2 / (2 sigma^2)), where d is the mean distance under the best one-to-one matching.
+    `sigma` has the unit of the points.
 
     >>> point_similarity([(9, 9), (0, 0), (5, 5)], [(0, 0), (5, 5), (9, 9)])
     1.0

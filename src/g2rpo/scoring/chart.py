@@ -1,6 +1,8 @@
-"""Answers to questions about charts: a number within a relative tolerance, in any notation, or the same words.
+"""Answers to questions about charts: a number within a relative tolerance, in any notation, or the
+same words.
 
-ChartQA's relaxed accuracy (Masry et al. 2022, section 5.1), read as a person reads it. A year must be exact.
+ChartQA's relaxed accuracy (Masry et al. 2022, section 5.1), read as a person reads it. A year must
+be exact.
 """
 
 import re
@@ -20,7 +22,10 @@ _SCALES |= {"billion": 1e9, "bn": 1e9, "b": 1e9, "trillion": 1e12, "tn": 1e12, "
 _SMALL = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
 _WORDS = {word: float(value) for value, word in enumerate(_SMALL.split())}
 _WORDS |= {
-    word: 10.0 * value for value, word in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2)
+    word: 10.0 * value
+    for value, word in enumerate(
+        ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2
+    )
 }
 _WORD_NUMBER = "|".join(sorted(_WORDS, key=len, reverse=True))
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})++(?![\d,])(?:\.\d++)?|\d++(?:\.\d*+)?|\.\d++)"
@@ -36,10 +41,18 @@ _AMOUNT = re.compile(
     re.IGNORECASE,
 )
 _UNIT = re.compile(r"[\s.]*(?:[A-Za-z°µ$€£¥₹²³/()'.\s-]{0,40})[.\s]*")
-_TURN = re.compile(r"\b(?:is|was|are|were|equals|answer|about|around|approximately|roughly|of)\b\s*:?|[=≈~:]", re.IGNORECASE)
-_IN_YEAR = re.compile(r"\b(?:in|during|of|for|since|by|from|until|year|years)\s+(?:the\s+)?(?:year\s+)?(?:1[6-9]|20)\d\d\b", re.IGNORECASE)
+_TURN = re.compile(
+    r"\b(?:is|was|are|were|equals|answer|about|around|approximately|roughly|of)\b\s*:?|[=≈~:]",
+    re.IGNORECASE,
+)
+_IN_YEAR = re.compile(
+    r"\b(?:in|during|of|for|since|by|from|until|year|years)\s+(?:the\s+)?(?:year\s+)?(?:1[6-9]|20)\d\d\b",
+    re.IGNORECASE,
+)
 _PARENTHESIS = re.compile(r"\([^()]*\)")
-_UNSURE = re.compile(r"\b(?:cannot|can't|unable|not sure|unsure|maybe|perhaps|unclear|unknown)\b", re.IGNORECASE)
+_UNSURE = re.compile(
+    r"\b(?:cannot|can't|unable|not sure|unsure|maybe|perhaps|unclear|unknown)\b", re.IGNORECASE
+)
 _LEAD = re.compile(
     r"(?:so|thus|hence|therefore)?[,\s]*(?:(?:the|my|it|this|that|final|correct|answer|value|color|color|category|country|label)\s+)*"
     r"(?:is|was|are|were|answer)?\s*:?\s*(?:the\s+)?",
@@ -58,7 +71,8 @@ class Amount(NamedTuple):
 
 
 def same_chart_answer(answer: str, gold: str, tolerance: float = TOLERANCE) -> bool:
-    """Whether a number lies within `tolerance`, relative, of the gold one, or the words are equal apart from case.
+    """Whether a number lies within `tolerance`, relative, of the gold one, or the words are equal
+    apart from case.
 
     The scale (`million`) and the percent sign may be left out. A gold year must be met exactly.
 
@@ -78,15 +92,20 @@ def same_chart_answer(answer: str, gold: str, tolerance: float = TOLERANCE) -> b
         return False
     if gold.isdigit() and len(gold) == 4 and int(gold) in _YEARS:
         return got == Amount(wanted.value, 1.0, False)
-    return any(abs(value - target) <= (tolerance + _ROUNDING) * abs(target) for value, target in _readings(got, wanted))
+    return any(
+        abs(value - target) <= (tolerance + _ROUNDING) * abs(target)
+        for value, target in _readings(got, wanted)
+    )
 
 
 @lru_cache(maxsize=8192)
 def read_amount(text: str) -> Amount | None:
-    """The amount that a text is, a unit behind it aside; None for anything else, such as `12:30`, `Q1` and `45-50`.
+    """The amount that a text is, a unit behind it aside; None for anything else, such as `12:30`,
+    `Q1` and `45-50`.
 
     >>> read_amount("$1,234"), read_amount("2 %"), read_amount("45 to 50")
-    (Amount(value=1234.0, scale=1.0, percent=False), Amount(value=2.0, scale=1.0, percent=True), None)
+    (Amount(value=1234.0, scale=1.0, percent=False), Amount(value=2.0, scale=1.0, percent=True),
+    None)
     """
     text = text.strip(" .()[]")
     match = _AMOUNT.match(text)
@@ -95,10 +114,12 @@ def read_amount(text: str) -> Amount | None:
 
 @lru_cache(maxsize=8192)
 def amount_in(text: str) -> Amount | None:
-    """The one amount in a sentence: the value behind the last `is` or `=`, or the only number. None if there are several.
+    """The one amount in a sentence: the value behind the last `is` or `=`, or the only number. None
+    if there are several.
 
     >>> amount_in("In 2015 it was 45"), amount_in("20 - 13 = 7"), amount_in("between 40 and 45"), amount_in("14 or 15")
-    (Amount(value=45.0, scale=1.0, percent=False), Amount(value=7.0, scale=1.0, percent=False), None, None)
+    (Amount(value=45.0, scale=1.0, percent=False), Amount(value=7.0, scale=1.0, percent=False),
+    None, None)
     """
     if _UNSURE.search(text):
         return None
@@ -106,8 +127,14 @@ def amount_in(text: str) -> Amount | None:
         rest = read_amount(text[turn.end() :])
         if rest is not None:
             return rest
-    for simpler in (text, _PARENTHESIS.sub(" ", text), _IN_YEAR.sub(" ", _PARENTHESIS.sub(" ", text))):
-        found = [amount for match in _AMOUNT.finditer(simpler) if (amount := _amount(match)) is not None]
+    for simpler in (
+        text,
+        _PARENTHESIS.sub(" ", text),
+        _IN_YEAR.sub(" ", _PARENTHESIS.sub(" ", text)),
+    ):
+        found = [
+            amount for match in _AMOUNT.finditer(simpler) if (amount := _amount(match)) is not None
+        ]
         if len(found) == 1:
             return found[0]
     return None

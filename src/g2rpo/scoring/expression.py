@@ -1,8 +1,9 @@
 r"""Mathematics and numbers read whole or not at all, as the reward `verifier` reads them.
 
-An answer is compared with the gold one only if every sign of it has been read: LaTeX, plain text or both, with words and a unit around
-one expression. `2x+7` is never read as its first number. Expressions are equal if their values are, exactly where arithmetic is exact.
-Nothing here evaluates a power, a factorial or a list without a bound, so that hostile texts cost milliseconds.
+An answer is compared with the gold one only if every sign of it has been read: LaTeX, plain text or
+both, with words and a unit around one expression. `2x+7` is never read as its first number.
+Expressions are equal if their values are, exactly where arithmetic is exact. Nothing here evaluates
+a power, a factorial or a list without a bound, so that hostile texts cost milliseconds.
 """
 
 import math
@@ -17,12 +18,16 @@ from g2rpo.scoring.expression_tokens import canonical, tokens
 from g2rpo.scoring.expression_value import Unreadable
 from g2rpo.scoring.expression_words import read_text
 
-_SILENT = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|(?<!\\)\\[,;:! ]|[$`]++|(?<![\w.,])\s++|\s++(?![\w.,])|\\\(|\\\)|\\displaystyle")
+_SILENT = re.compile(
+    r"\\left(?![a-z])|\\right(?![a-z])|(?<!\\)\\[,;:! ]|[$`]++|(?<![\w.,])\s++|\s++(?![\w.,])|\\\(|\\\)|\\displaystyle"
+)
 _EMPHASIS = re.compile(r"(?<![\w)}\]])\*\*|\*\*(?![\w({\[\\])|^[ \t]*+#++(?=\s)", re.MULTILINE)
 _WHOLE_EMPHASIS = re.compile(r"([*_'])([^*_']++)\1")
 _ABBREVIATION = re.compile(r"\b(sq|cu|approx|ca|in|ft|deg|No)\.(?=\s|$)")
 _CACHED = 2000
-"""Characters of the longest text whose reading is kept: a group shares its gold answer, and often its answers."""
+"""Characters of the longest text whose reading is kept: a group shares its gold answer, and often
+its answers.
+"""
 _PLAIN = re.compile(r"[-+]?(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]{1,300})(?:\.[0-9]{1,300})?")
 """Numbers that need no parser."""
 _SMALL = 0.1
@@ -30,9 +35,11 @@ _SMALL_TOLERANCE = 0.005
 
 
 def same_expression(answer: str, gold: str) -> bool:
-    r"""Whether an answer is the gold expression, list, set, interval, equation or inequality in any notation.
+    r"""Whether an answer is the gold expression, list, set, interval, equation or inequality in any
+    notation.
 
-    A decimal number may be the other one rounded to two or more decimals (`37.70` for `12\pi`); a unit may be missing on one side.
+    A decimal number may be the other one rounded to two or more decimals (`37.70` for `12\pi`); a
+    unit may be missing on one side.
 
     >>> same_expression("sqrt(5)/2", r"\frac{\sqrt{5}}{2}"), same_expression("2x+7", "2x+1"), same_expression("5 cm", "5")
     (True, False, True)
@@ -49,7 +56,8 @@ def same_expression(answer: str, gold: str) -> bool:
 
 
 def readable_expression(text: str) -> bool:
-    r"""Whether an answer or a gold answer is read as a whole, so that other notations of it can be compared with it.
+    r"""Whether an answer or a gold answer is read as a whole, so that other notations of it can be
+    compared with it.
 
     >>> readable_expression(r"2 \sqrt { 221 }"), readable_expression("between 2 and 80"), readable_expression("5 of 6 or 7/")
     (True, False, False)
@@ -58,7 +66,8 @@ def readable_expression(text: str) -> bool:
 
 
 def read_quantity(text: str) -> float | None:
-    r"""The text as one finite real number, alone or with a unit or words around it; None for anything else.
+    r"""The text as one finite real number, alone or with a unit or words around it; None for
+    anything else.
 
     Commas group thousands or nothing; a percentage is the number before the sign.
 
@@ -78,7 +87,8 @@ def read_quantity(text: str) -> float | None:
 
 
 def same_number(answer: str, gold: str) -> bool:
-    """Whether an answer is the gold number: to two decimals, or within 0.5 % of a gold number below 0.1.
+    """Whether an answer is the gold number: to two decimals, or within 0.5 % of a gold number below
+    0.1.
 
     >>> same_number("3.004", "3"), same_number("three", "3"), same_number("0.004", "0.001"), same_number("1,2,3", "123")
     (True, True, False, False)
@@ -88,7 +98,9 @@ def same_number(answer: str, gold: str) -> bool:
         return False
     if _near(got, wanted):
         return True
-    return not (_PLAIN.fullmatch(answer) and _PLAIN.fullmatch(gold)) and same_expression(answer, gold)
+    return not (_PLAIN.fullmatch(answer) and _PLAIN.fullmatch(gold)) and same_expression(
+        answer, gold
+    )
 
 
 def _near(got: float, wanted: float) -> bool:
@@ -129,7 +141,9 @@ _read_short = lru_cache(maxsize=8192)(_read_any)
 
 
 def _dressed_down(span: str) -> str:
-    """A span in plain signs, without the marks of emphasis, quotes and abbreviations around or in it."""
+    """A span in plain signs, without the marks of emphasis, quotes and abbreviations around or in
+    it.
+    """
     text = _EMPHASIS.sub("", canonical(span)).strip()
     whole = _WHOLE_EMPHASIS.fullmatch(text)
     return _ABBREVIATION.sub(r"\1", whole[2] if whole else text).rstrip("\\ ")
@@ -144,5 +158,10 @@ def _squeezed(text: str) -> str:
     """The last span without white space and signs that say nothing."""
     found = spans(text)
     span = found[-1] if found else text
-    short = _SILENT.sub("", _dressed_down(span)).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").rstrip(".")
+    short = (
+        _SILENT.sub("", _dressed_down(span))
+        .replace("\\dfrac", "\\frac")
+        .replace("\\tfrac", "\\frac")
+        .rstrip(".")
+    )
     return short or span.strip(" $.")

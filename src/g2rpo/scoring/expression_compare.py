@@ -5,9 +5,28 @@ from dataclasses import replace
 from fractions import Fraction
 from zlib import crc32
 
-from g2rpo.scoring.expression_forms import Form, Infinite, Named, Quantity, Region, Relation, Several, Stretch, Words
+from g2rpo.scoring.expression_forms import (
+    Form,
+    Infinite,
+    Named,
+    Quantity,
+    Region,
+    Relation,
+    Several,
+    Stretch,
+    Words,
+)
 from g2rpo.scoring.expression_reader import region_of
-from g2rpo.scoring.expression_value import Node, Unreadable, Value, equal, evaluate, functions, inexact, symbols
+from g2rpo.scoring.expression_value import (
+    Node,
+    Unreadable,
+    Value,
+    equal,
+    evaluate,
+    functions,
+    inexact,
+    symbols,
+)
 
 _POINTS = 3
 _CLOSE = 1e-6
@@ -40,7 +59,10 @@ def same(answer: Form, gold: Form) -> bool:
     if isinstance(answer, Several) or isinstance(gold, Several):
         return _same_single(answer, gold)
     if isinstance(answer, Words) and isinstance(gold, Words):
-        return answer == gold or (set(answer.text.removesuffix(gold.text).split()) <= _FILLERS and answer.text.endswith(f" {gold.text}"))
+        return answer == gold or (
+            set(answer.text.removesuffix(gold.text).split()) <= _FILLERS
+            and answer.text.endswith(f" {gold.text}")
+        )
     return answer == gold
 
 
@@ -51,7 +73,9 @@ def _same_single(answer: Form, gold: Form) -> bool:
     if several.kind == "ratio" and len(several.items) == 2 and isinstance(other, Quantity):
         first, second = (item.node for item in several.items if isinstance(item, Quantity))
         return _same_quantity(Quantity(("/", first, second)), other)
-    return len(several.items) == 1 and (same(several.items[0], gold) if several is answer else same(answer, several.items[0]))
+    return len(several.items) == 1 and (
+        same(several.items[0], gold) if several is answer else same(answer, several.items[0])
+    )
 
 
 def _same_several(answer: Several, gold: Several) -> bool:
@@ -63,7 +87,9 @@ def _same_several(answer: Several, gold: Several) -> bool:
     if kinds <= {"list", "set"} and not _has_dots(answer) and not _has_dots(gold):
         return _same_items(answer.items, gold.items)
     brackets = {kind for kind in kinds if kind != "list"}
-    if len(brackets) > 1 and (len(gold.items) == 2 or not all(kind[0] in "([" for kind in brackets)):
+    if len(brackets) > 1 and (
+        len(gold.items) == 2 or not all(kind[0] in "([" for kind in brackets)
+    ):
         return False
     if kinds & {"set", "ratio", "clock"} and len(kinds) > 1:
         return False
@@ -86,16 +112,26 @@ def _same_items(answer: tuple[Form, ...], gold: tuple[Form, ...]) -> bool:
 
 
 def _same_ratio(answer: Several, gold: Several) -> bool:
-    pairs = [(a, g) for a, g in zip(answer.items, gold.items, strict=True) if isinstance(a, Quantity) and isinstance(g, Quantity)]
+    pairs = [
+        (a, g)
+        for a, g in zip(answer.items, gold.items, strict=True)
+        if isinstance(a, Quantity) and isinstance(g, Quantity)
+    ]
     first_a, first_g = (quantity.node for quantity in pairs[0])
     return all(_same_node(("*", (a.node, first_g)), ("*", (g.node, first_a))) for a, g in pairs[1:])
 
 
 def _same_quantity(answer: Quantity, gold: Quantity) -> bool:
-    units = [quantity.unit for quantity in (answer, gold) if quantity.unit is not None and quantity.unit.dimension]
+    units = [
+        quantity.unit
+        for quantity in (answer, gold)
+        if quantity.unit is not None and quantity.unit.dimension
+    ]
     if len(units) == 2 and units[0] != units[1]:
         scale = Fraction(units[0].size) / units[1].size
-        scaled_answer = replace(answer, node=("*", (("number", scale), answer.node)), half_width=None)
+        scaled_answer = replace(
+            answer, node=("*", (("number", scale), answer.node)), half_width=None
+        )
         return units[0].dimension == units[1].dimension and _same_value(scaled_answer, gold)
     if _same_value(answer, gold):
         return True
@@ -103,8 +139,15 @@ def _same_quantity(answer: Quantity, gold: Quantity) -> bool:
         return False
     for marked, other, swapped in ((answer, gold, False), (gold, answer, True)):
         if marked.face and not other.face:
-            scaled: Node = ("*", (marked.node, ("number", Fraction(1, 100)) if marked.face == "%" else _DEGREE))
-            half_width = marked.half_width / 100 if marked.half_width is not None and marked.face == "%" else None
+            scaled: Node = (
+                "*",
+                (marked.node, ("number", Fraction(1, 100)) if marked.face == "%" else _DEGREE),
+            )
+            half_width = (
+                marked.half_width / 100
+                if marked.half_width is not None and marked.face == "%"
+                else None
+            )
             inside = Quantity(scaled, None, half_width, "", marked.decimal)
             return _same_value(other, inside) if swapped else _same_value(inside, other)
     return False
@@ -141,13 +184,18 @@ def _same_node(answer: Node, gold: Node) -> bool:
 
 
 def _points(names: frozenset[str], negative: bool) -> Iterator[dict[str, Fraction]]:
-    """A few points that no one chose: each symbol has its own number at each, the same in both expressions."""
+    """A few points that no one chose: each symbol has its own number at each, the same in both
+    expressions.
+    """
     if not names:
         yield {}
         return
     for k in range(_POINTS + negative):
         sign = -1 if k == _POINTS else 1
-        yield {name: sign * Fraction(1000 + crc32(f"{name}/{k}".encode()) % 9973, 4096 + 7 * k) for name in names}
+        yield {
+            name: sign * Fraction(1000 + crc32(f"{name}/{k}".encode()) % 9973, 4096 + 7 * k)
+            for name in names
+        }
 
 
 def _both(answer: Node, gold: Node, point: dict[str, Fraction]) -> tuple[Value, Value] | None:
@@ -174,14 +222,20 @@ def _relation_of(form: Form) -> Relation | None:
         stretch = form.stretches[0]
         symbol: Node = ("symbol", form.name)
         if isinstance(stretch.low, Infinite) and isinstance(stretch.high, Quantity):
-            return Relation("<=" if stretch.high_closed else "<", ("+", (symbol, ("-", stretch.high.node))))
+            return Relation(
+                "<=" if stretch.high_closed else "<", ("+", (symbol, ("-", stretch.high.node)))
+            )
         if isinstance(stretch.high, Infinite) and isinstance(stretch.low, Quantity):
-            return Relation("<=" if stretch.low_closed else "<", ("+", (stretch.low.node, ("-", symbol))))
+            return Relation(
+                "<=" if stretch.low_closed else "<", ("+", (stretch.low.node, ("-", symbol)))
+            )
     return None
 
 
 def _same_relation(answer: Form, gold: Form) -> bool:
-    """Whether the differences of both sides are equal up to a constant factor, above 0 for inequalities."""
+    """Whether the differences of both sides are equal up to a constant factor, above 0 for
+    inequalities.
+    """
     left, right = _relation_of(answer), _relation_of(gold)
     if left is None or right is None or left.sign != right.sign:
         return False
@@ -223,6 +277,9 @@ def _start(stretch: Stretch) -> float:
 def _same_stretch(answer: Stretch, gold: Stretch) -> bool:
     closed = (answer.low_closed, answer.high_closed) == (gold.low_closed, gold.high_closed)
     if isinstance(gold.low, Infinite) or isinstance(gold.high, Infinite):
-        ends = ((gold.low, answer.low_closed == gold.low_closed), (gold.high, answer.high_closed == gold.high_closed))
+        ends = (
+            (gold.low, answer.low_closed == gold.low_closed),
+            (gold.high, answer.high_closed == gold.high_closed),
+        )
         closed = all(isinstance(end, Infinite) or equal_ends for end, equal_ends in ends)
     return closed and same(answer.low, gold.low) and same(answer.high, gold.high)

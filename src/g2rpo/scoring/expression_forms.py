@@ -1,4 +1,6 @@
-"""What an answer can be besides one expression: lists, sets, points, intervals, equations and inequalities."""
+"""What an answer can be besides one expression: lists, sets, points, intervals, equations and
+inequalities.
+"""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,7 +16,8 @@ class Quantity:
     Attributes:
         node: the expression.
         unit: what it counts, if a unit follows.
-        half_width: half of the last decimal place of a decimal literal with two decimals or more, which may have been rounded.
+        half_width: half of the last decimal place of a decimal literal with two decimals or more,
+            which may have been rounded.
         face: `%` or `°` where one follows; the node is the number before it.
         decimal: whether it is one decimal literal.
     """

@@ -1,6 +1,8 @@
-r"""From tokens to an expression, by recursive descent: all tokens become part of it, or `Unreadable` is raised.
+r"""From tokens to an expression, by recursive descent: all tokens become part of it, or
+`Unreadable` is raised.
 
-LaTeX and plain text are one grammar: `\frac{1}{2}`, `1/2`, `\sqrt 3`, `sqrt(3)`, products without a sign, mixed numbers, `\sin^2 x`.
+LaTeX and plain text are one grammar: `\frac{1}{2}`, `1/2`, `\sqrt 3`, `sqrt(3)`, products without a
+sign, mixed numbers, `\sin^2 x`.
 """
 
 from collections.abc import Sequence
@@ -10,7 +12,14 @@ from g2rpo.scoring.expression_tokens import Token, is_product
 from g2rpo.scoring.expression_value import Node, Unreadable
 
 DEEPEST = 30
-_CLOSING = {"(": ")", "{": "}", "[": "]", r"\{": r"\}", r"\lfloor": r"\rfloor", r"\lceil": r"\rceil"}
+_CLOSING = {
+    "(": ")",
+    "{": "}",
+    "[": "]",
+    r"\{": r"\}",
+    r"\lfloor": r"\rfloor",
+    r"\lceil": r"\rceil",
+}
 _END = Token("end", "")
 _INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
 _DEGREE: Node = ("/", ("constant", r"\pi"), ("number", Fraction(180)))
@@ -237,7 +246,11 @@ class _Parser:
         self.deeper()
         radicand = self.atom()
         self.depth -= 1
-        return ("^", radicand, ("/", number(1), number(2))) if degree == number(2) else ("call", "root", radicand, degree)
+        return (
+            ("^", radicand, ("/", number(1), number(2)))
+            if degree == number(2)
+            else ("call", "root", radicand, degree)
+        )
 
     def function(self, name: str) -> Node:
         power, base = None, None
@@ -258,7 +271,9 @@ class _Parser:
             value = self.atom()
         else:
             value = self.factor()
-            while self.starts_factor() and self.peek().kind != "function" and not self.sign("(", "["):
+            while (
+                self.starts_factor() and self.peek().kind != "function" and not self.sign("(", "[")
+            ):
                 value = ("*", (value, self.factor()))
         self.depth -= 1
         return value

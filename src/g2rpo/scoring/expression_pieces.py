@@ -24,7 +24,12 @@ def split(tokens: Sequence[Token], signs: Sequence[str]) -> tuple[list[list[Toke
             depth += token.text in OPENING
             depth -= token.text in CLOSING
             if depth == 0 and token.text in signs:
-                if token.text in ("and", "or") and joints and joints[-1] in (",", ";") and not parts[-1]:
+                if (
+                    token.text in ("and", "or")
+                    and joints
+                    and joints[-1] in (",", ";")
+                    and not parts[-1]
+                ):
                     joints[-1] = token.text
                     continue
                 joints.append(token.text)
@@ -35,20 +40,29 @@ def split(tokens: Sequence[Token], signs: Sequence[str]) -> tuple[list[list[Toke
 
 
 def unwrapped(tokens: Sequence[Token]) -> Sequence[Token]:
-    """Without the signs at the edges that say nothing: a full stop, a comma, braces around all, `=` in front."""
+    """Without the signs at the edges that say nothing: a full stop, a comma, braces around all, `=`
+    in front.
+    """
     start, end = 0, len(tokens)
     while start < end and tokens[start].text in (":", ",", ".", ";", "=", "≈"):
         start += 1
     while start < end and tokens[end - 1].text in (":", ",", ".", ";", "=", "?", "≈"):
         end -= 1
     tokens = tokens[start:end]
-    if len(tokens) > 2 and tokens[0].text == "{" and partner(tokens, 0) == len(tokens) - 1 and not split(tokens[1:-1], (",",))[1]:
+    if (
+        len(tokens) > 2
+        and tokens[0].text == "{"
+        and partner(tokens, 0) == len(tokens) - 1
+        and not split(tokens[1:-1], (",",))[1]
+    ):
         return unwrapped(tokens[1:-1])
     return tokens
 
 
 def partner(tokens: Sequence[Token], start: int) -> int:
-    """Where the bracket at `start` closes, whatever kind the closing bracket is; -1 if it never does."""
+    """Where the bracket at `start` closes, whatever kind the closing bracket is; -1 if it never
+    does.
+    """
     depth = 0
     for place in range(start, len(tokens)):
         if tokens[place].kind == "sign":
@@ -64,20 +78,32 @@ def left_side_name(tokens: Sequence[Token]) -> str | None:
     tokens = unwrapped(tokens)
     if not tokens:
         return None
-    if tokens[0].text == "(" and tokens[-1].text == ")" and all(t.kind == "symbol" or t.text == "," for t in tokens[1:-1]):
+    if (
+        tokens[0].text == "("
+        and tokens[-1].text == ")"
+        and all(t.kind == "symbol" or t.text == "," for t in tokens[1:-1])
+    ):
         return "".join(token.text for token in tokens) if len(tokens) > 4 else None
     texts = [token.text for token in tokens]
     if tokens[0].kind == "function":
-        plain = all(token.kind in ("symbol", "word") or token.text in "(){}" for token in tokens[1:])
+        plain = all(
+            token.kind in ("symbol", "word") or token.text in "(){}" for token in tokens[1:]
+        )
         return " ".join(texts) if plain and len(tokens) > 1 else None
     if texts[0] == "m" and len(texts) == 2:  # the measure of an angle
         tokens, texts = tokens[1:], texts[1:]
     if tokens[0].kind not in ("symbol", "word"):
         return None
     if len(tokens) == 1:
-        return None if tokens[0].kind == "word" and is_product(texts[0]) and not texts[0].isupper() else texts[0]
+        return (
+            None
+            if tokens[0].kind == "word" and is_product(texts[0]) and not texts[0].isupper()
+            else texts[0]
+        )
     if texts[1] == "_" or (
-        texts[1] == "(" and texts[-1] == ")" and all(t.kind in ("symbol", "word") or t.text == "," for t in tokens[2:-1])
+        texts[1] == "("
+        and texts[-1] == ")"
+        and all(t.kind in ("symbol", "word") or t.text == "," for t in tokens[2:-1])
     ):
         inner = texts[2:] if texts[1] == "_" else []
         flat = "".join(text for text in inner if text not in "{}")
@@ -101,7 +127,9 @@ def quantity_of(tokens: Sequence[Token]) -> Quantity:
 
 
 def _precision(tokens: Sequence[Token], node: Node) -> tuple[Fraction | None, bool]:
-    """Half of the last place of `-3.70` or `1.602 * 10^-19`; None with fewer than two decimals or two significant digits."""
+    """Half of the last place of `-3.70` or `1.602 * 10^-19`; None with fewer than two decimals or
+    two significant digits.
+    """
     literals = [token for token in tokens if token.kind == "number" and token.decimals is not None]
     if len(literals) != 1 or symbols(node) or functions(node):
         return None, False

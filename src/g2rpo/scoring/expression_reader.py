@@ -1,11 +1,24 @@
-"""From the tokens of a whole answer to what it is: a list, a set, an interval, an equation, or one expression."""
+"""From the tokens of a whole answer to what it is: a list, a set, an interval, an equation, or one
+expression.
+"""
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from g2rpo.scoring.expression_forms import EVERYTHING, Dots, Form, Infinite, Named, Quantity, Region, Relation, Several, Stretch
+from g2rpo.scoring.expression_forms import (
+    EVERYTHING,
+    Dots,
+    Form,
+    Infinite,
+    Named,
+    Quantity,
+    Region,
+    Relation,
+    Several,
+    Stretch,
+)
 from g2rpo.scoring.expression_parser import parse
 from g2rpo.scoring.expression_pieces import left_side_name, partner, quantity_of, split, unwrapped
 from g2rpo.scoring.expression_tokens import Token
@@ -59,7 +72,9 @@ def _signed(tokens: Sequence[Token], read: Callable[[Sequence[Token]], Form]) ->
     both = []
     for plus, minus in (("+", "-"), ("-", "+")):
         signs = {r"\pm": plus, r"\mp": minus}
-        both.append(read([replace(token, text=signs.get(token.text, token.text)) for token in tokens]))
+        both.append(
+            read([replace(token, text=signs.get(token.text, token.text)) for token in tokens])
+        )
     if all(isinstance(form, Named) for form in both):
         return Named(both[0].name, _list(tuple(form.form for form in both)))  # type: ignore[union-attr]
     return _list(tuple(both))
@@ -71,7 +86,9 @@ def _piece(tokens: Sequence[Token]) -> Form:
     if not tokens:
         raise Unreadable("an empty part")
     parts, bars = split(tokens, ("|",))
-    if len(bars) == 1 and len(parts[0]) == 1 and parts[0][0].kind == "symbol":  # x | x < 3, from between braces
+    if (
+        len(bars) == 1 and len(parts[0]) == 1 and parts[0][0].kind == "symbol"
+    ):  # x | x < 3, from between braces
         return _piece(parts[1])
     parts, signs = split(tokens, _RELATIONS)
     if not signs:
@@ -99,7 +116,11 @@ def _chain(parts: list[list[Token]], signs: list[str]) -> Form:
         parts, name = parts[::-1], left_side_name(parts[1])
     if len(parts) == 2 and name is None:
         left, right = _side(parts[0]), _side(parts[1])
-        if isinstance(left, Quantity) and isinstance(right, Quantity) and not (left.closed and right.closed):
+        if (
+            isinstance(left, Quantity)
+            and isinstance(right, Quantity)
+            and not (left.closed and right.closed)
+        ):
             return Relation("=", ("+", (left.node, ("-", right.node))))
     if name is not None:
         rest = parts[1:]
@@ -142,16 +163,25 @@ def _comparison(left: list[Token], sign: str, right: list[Token]) -> Form:
         left, right, sign = right, left, _FLIPPED[sign]
     below, above = _side(left), _side(right)
     if sign == "!=":
-        below, above = (above, below) if isinstance(below, Quantity) and below.closed else (below, above)
+        below, above = (
+            (above, below) if isinstance(below, Quantity) and below.closed else (below, above)
+        )
         if _symbol(below) and isinstance(above, Quantity) and above.closed:
-            stretches = (Stretch(Infinite(-1), above, False, False), Stretch(above, Infinite(1), False, False))
+            stretches = (
+                Stretch(Infinite(-1), above, False, False),
+                Stretch(above, Infinite(1), False, False),
+            )
             return Region(_symbol(below), stretches)
     closed = sign == "<="
     if _symbol(below) and _is_end(above) and sign != "!=":
         return Region(_symbol(below), (Stretch(Infinite(-1), above, False, closed),))
     if _symbol(above) and _is_end(below) and sign != "!=":
         return Region(_symbol(above), (Stretch(below, Infinite(1), closed, False),))
-    if isinstance(below, Quantity) and isinstance(above, Quantity) and not (below.closed and above.closed):
+    if (
+        isinstance(below, Quantity)
+        and isinstance(above, Quantity)
+        and not (below.closed and above.closed)
+    ):
         return Relation(sign, ("+", (below.node, ("-", above.node))))
     raise Unreadable("an inequality of numbers")
 
@@ -174,7 +204,9 @@ def _is_end(form: Form) -> bool:
 
 
 def _side(tokens: Sequence[Token]) -> Form:
-    """What stands on one side of a relation: brackets with several items, a union of intervals, a ratio, or an expression."""
+    """What stands on one side of a relation: brackets with several items, a union of intervals, a
+    ratio, or an expression.
+    """
     tokens = unwrapped(tokens)
     texts = [token.text for token in tokens]
     if not tokens:
@@ -250,7 +282,9 @@ def _ungrouped(tokens: Sequence[Token]) -> list[Token]:
     for token in tokens:
         if token.kind == "number" and "," in token.text and len(tokens) == 1:
             for k, part in enumerate(token.text.split(",")):
-                result += ([Token("sign", ",")] if k else []) + [Token("number", part, Fraction(part))]
+                result += ([Token("sign", ",")] if k else []) + [
+                    Token("number", part, Fraction(part))
+                ]
         else:
             result.append(token)
     return result
@@ -266,7 +300,12 @@ def region_of(form: Form) -> Region:
         return form
     if isinstance(form, Several) and form.kind == "set":
         return Region("", tuple(Stretch(item, item, True, True) for item in form.items))
-    if isinstance(form, Several) and len(form.items) == 2 and form.kind[:1] in _PAIRS and all(_is_end(item) for item in form.items):
+    if (
+        isinstance(form, Several)
+        and len(form.items) == 2
+        and form.kind[:1] in _PAIRS
+        and all(_is_end(item) for item in form.items)
+    ):
         return Region("", (Stretch(*form.items, form.kind[0] == "[", form.kind[-1] == "]"),))
     raise Unreadable("no interval")
 
@@ -276,9 +315,16 @@ def _both(*regions: Region) -> Region:
     ends = [stretch for region in regions for stretch in region.stretches]
     if len(ends) == 2 and isinstance(ends[0].low, Infinite):
         ends.reverse()
-    if len(ends) != 2 or not isinstance(ends[0].high, Infinite) or not isinstance(ends[1].low, Infinite):
+    if (
+        len(ends) != 2
+        or not isinstance(ends[0].high, Infinite)
+        or not isinstance(ends[1].low, Infinite)
+    ):
         raise Unreadable("several inequalities that are no interval")
-    return Region(regions[0].name, (Stretch(ends[0].low, ends[1].high, ends[0].low_closed, ends[1].high_closed),))
+    return Region(
+        regions[0].name,
+        (Stretch(ends[0].low, ends[1].high, ends[0].low_closed, ends[1].high_closed),),
+    )
 
 
 def _united(regions: list[Region], union: bool) -> Region:
@@ -287,4 +333,7 @@ def _united(regions: list[Region], union: bool) -> Region:
         raise Unreadable("a union over several names")
     if not union:
         return _both(*regions)
-    return Region(names.pop() if names else "", tuple(stretch for region in regions for stretch in region.stretches))
+    return Region(
+        names.pop() if names else "",
+        tuple(stretch for region in regions for stretch in region.stretches),
+    )

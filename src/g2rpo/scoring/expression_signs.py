@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 
 def table(text: str) -> dict[str, str]:
-    """Return pairs, `a b` on each line, or several with `|` between them, as a dictionary; in a value `_` is a space, `0` nothing."""
+    """Return pairs, `a b` on each line, or several with `|` between them, as a dictionary; in a
+    value `_` is a space, `0` nothing.
+    """
     pairs = (pair.split() for line in text.strip().splitlines() for pair in line.split(" | "))
     return {sign: "" if plain == "0" else plain.replace("_", " ") for sign, plain in pairs}
 

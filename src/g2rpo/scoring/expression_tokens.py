@@ -1,6 +1,8 @@
-r"""Tokens of an expression in LaTeX, plain text or a mixture of both: every character is part of one, or there are no tokens.
+r"""Tokens of an expression in LaTeX, plain text or a mixture of both: every character is part of
+one, or there are no tokens.
 
-Dollar signs, `\left` and spaces of LaTeX say nothing and are dropped. Letters become symbols, names of functions, units or words.
+Dollar signs, `\left` and spaces of LaTeX say nothing and are dropped. Letters become symbols, names
+of functions, units or words.
 """
 
 import re
@@ -8,7 +10,15 @@ import unicodedata
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from g2rpo.scoring.expression_signs import COMMANDS, FUNCTIONS, GREEK, NAMES, SIGNS, SILENT, word_set
+from g2rpo.scoring.expression_signs import (
+    COMMANDS,
+    FUNCTIONS,
+    GREEK,
+    NAMES,
+    SIGNS,
+    SILENT,
+    word_set,
+)
 from g2rpo.scoring.number_words import with_digits
 
 MOST_DIGITS, MOST_TOKENS = 400, 1000
@@ -25,7 +35,9 @@ _MATRIX = re.compile(r"\\(begin|end)\s*+\{[A-Za-z]*?matrix\*?\}")
 _BLACKBOARD = re.compile(r"\\mathbb\s*+(?:\{\s*+([A-Z])\s*+\}|([A-Z]))")
 _DEGREES = re.compile(r"\^\s*+(?:\{\s*+\\circ\s*+\}|\\circ(?![A-Za-z]))")
 _RAISED_RUN, _LOWERED_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]++"), re.compile("[₀₁₂₃₄₅₆₇₈₉]++")
-_WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathit|mbox|hbox|operatorname\*?|rm)\s*+\{((?:[^{}]++|\{[^{}]*+\})*+)\}")
+_WRAPPED = re.compile(
+    r"\\(?:text|textbf|textit|textrm|mathrm|mathit|mbox|hbox|operatorname\*?|rm)\s*+\{((?:[^{}]++|\{[^{}]*+\})*+)\}"
+)
 _POWER_OF_TEN = re.compile(r"(?<=\d)\s*+[xX]\s*+(?=10\s*+\^)|(?<=\d)\s++[xX]\s++(?=\d)")
 _TOKEN = re.compile(
     r"""(?P<space>[\s~$\u0001`"]++)
@@ -39,7 +51,9 @@ _TOKEN = re.compile(
     |(?P<sign>\*\*|<=|>=|!=|==|\.\.\.|[-+*/^_(){}\[\]|,;:=<>!%'&≈°.?–])""",
     re.VERBOSE | re.DOTALL,
 )
-_SHORT_WORDS = word_set("is it of to in on at by an as be or so no if we us my he do go up am me hi ok")
+_SHORT_WORDS = word_set(
+    "is it of to in on at by an as be or so no if we us my he do go up am me hi ok"
+)
 _VOWELS = frozenset("aeiouyAEIOUY")
 
 
@@ -48,7 +62,8 @@ class Token:
     """One sign of an expression.
 
     Attributes:
-        kind: `number`, `symbol`, `function`, `word` or `sign` (operators, brackets and commands of LaTeX).
+        kind: `number`, `symbol`, `function`, `word` or `sign` (operators, brackets and commands of
+            LaTeX).
         text: what it says, in one spelling: `<=` for each way to write it.
         value: of a number.
         spaced: whether white space precedes it.
@@ -74,7 +89,8 @@ def canonical(text: str) -> str:
 
 
 def tokens(text: str) -> list[Token] | None:
-    r"""The tokens of a canonical text; None if a character belongs to none, or if there are more than MOST_TOKENS.
+    r"""The tokens of a canonical text; None if a character belongs to none, or if there are more
+    than MOST_TOKENS.
 
     >>> [token.text for token in tokens(r"2\dfrac{x}{3} \leq 1,000")]
     ['2', '\\frac', '{', 'x', '}', '{', '3', '}', '<=', '1000']
@@ -84,7 +100,9 @@ def tokens(text: str) -> list[Token] | None:
     text = _BLACKBOARD.sub(r"\\bb\1\2 ", _MATRIX.sub(r"\\\1matrix ", text))
     text = _FONT.sub(r"\\text{\1}", text)
     for _ in range(3):  # \text{... \mathrm{cm}}
-        text, found = _WRAPPED.subn(lambda match: f"\2{match[1]}\2" if _has_letters(match[1]) else match[1], text)
+        text, found = _WRAPPED.subn(
+            lambda match: f"\2{match[1]}\2" if _has_letters(match[1]) else match[1], text
+        )
         if not found:
             break
     text = _POWER_OF_TEN.sub("*", with_digits(text))
@@ -112,7 +130,9 @@ def _is_imaginary(token: Token, before: list[Token]) -> bool:
     """Whether `I` is written as sympy does, `2*I`, or `j` as Python does, `2j`."""
     if not before:
         return False
-    return (before[-1].kind == "number" and not token.spaced) or (token.text == "I" and before[-1].text == "*")
+    return (before[-1].kind == "number" and not token.spaced) or (
+        token.text == "I" and before[-1].text == "*"
+    )
 
 
 def _has_letters(text: str) -> bool:
@@ -140,9 +160,15 @@ def _number(text: str, spaced: bool) -> list[Token] | None:
     if len(mantissa) > MOST_DIGITS or len(exponent) > 5 or abs(int(exponent or 0)) > MOST_DIGITS:
         return None
     whole, point, decimals = mantissa.partition(".")
-    value = Fraction(int((whole + decimals) or "0"), 10 ** len(decimals)) * Fraction(10) ** int(exponent or 0)
+    value = Fraction(int((whole + decimals) or "0"), 10 ** len(decimals)) * Fraction(10) ** int(
+        exponent or 0
+    )
     shown = text if point and decimals else text.replace(".", "")
-    return [Token("number", shown, value, spaced, len(decimals) - int(exponent or 0) if decimals else None)]
+    return [
+        Token(
+            "number", shown, value, spaced, len(decimals) - int(exponent or 0) if decimals else None
+        )
+    ]
 
 
 def _repeating(text: str, spaced: bool) -> list[Token] | None:
@@ -161,7 +187,10 @@ def _wrapped(content: str) -> list[Token] | None:
     inner = tokens(content.strip())
     if inner is None:
         return None
-    return [Token(t.kind, t.text, t.value, True, t.decimals) if k == 0 else t for k, t in enumerate(inner)]
+    return [
+        Token(t.kind, t.text, t.value, True, t.decimals) if k == 0 else t
+        for k, t in enumerate(inner)
+    ]
 
 
 def _letters(text: str, spaced: bool) -> list[Token]:
@@ -185,7 +214,12 @@ def is_product(word: str) -> bool:
     """
     if not word.isascii() or len(word) > 4 or word.lower() in _SHORT_WORDS:
         return False
-    return word.isupper() or len(word) == 2 or word in ("abc", "xyz", "abcd") or not _VOWELS & set(word)
+    return (
+        word.isupper()
+        or len(word) == 2
+        or word in ("abc", "xyz", "abcd")
+        or not _VOWELS & set(word)
+    )
 
 
 def _command(text: str, spaced: bool) -> list[Token]:

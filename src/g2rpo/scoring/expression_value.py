@@ -1,7 +1,9 @@
-r"""Values of expressions: exact fractions where arithmetic is exact, otherwise complex numbers with a bound on their rounding error.
+r"""Values of expressions: exact fractions where arithmetic is exact, otherwise complex numbers with
+a bound on their rounding error.
 
-Symbols get numbers, so that `(x+1)^2` and `x^2+2x+1` are compared by their values at a few points (Schwartz-Zippel): an expression of
-the size that answers have takes microseconds, and no input can take long, because each result is bounded in size.
+Symbols get numbers, so that `(x+1)^2` and `x^2+2x+1` are compared by their values at a few points
+(Schwartz-Zippel): an expression of the size that answers have takes microseconds, and no input can
+take long, because each result is bounded in size.
 """
 
 import cmath
@@ -12,7 +14,8 @@ from fractions import Fraction
 from typing import Any
 
 Node = tuple[Any, ...]
-"""An expression: `("number", Fraction)`, `("symbol", name)`, `("+", nodes)`, `("*", nodes)`, `("/", a, b)`, `("^", a, b)`,
+"""An expression: `("number", Fraction)`, `("symbol", name)`, `("+", nodes)`, `("*", nodes)`, `("/",
+a, b)`, `("^", a, b)`,
 `("-", a)`, `("call", function, node, ...)`, and `("value", Value)` for one that is known."""
 MOST_BITS = 6000
 _EPSILON = 4e-16
@@ -44,7 +47,9 @@ def evaluate(node: Node, point: Mapping[str, Fraction]) -> Value:
         value = _evaluate(node, point)
     except (ArithmeticError, ValueError, RecursionError) as error:
         raise Unreadable(str(error)) from error
-    if isinstance(value, Inexact) and not (cmath.isfinite(value.value) and math.isfinite(value.error)):
+    if isinstance(value, Inexact) and not (
+        cmath.isfinite(value.value) and math.isfinite(value.error)
+    ):
         raise Unreadable("not finite")
     return value
 
@@ -63,11 +68,15 @@ def inexact(value: Value) -> Inexact:
 
 
 def equal(left: Value, right: Value, tolerance: float = 1e-10) -> bool:
-    """Whether two values are equal: fractions exactly, others within `tolerance`, relative, beyond their rounding errors."""
+    """Whether two values are equal: fractions exactly, others within `tolerance`, relative, beyond
+    their rounding errors.
+    """
     if isinstance(left, Fraction) and isinstance(right, Fraction):
         return left == right
     a, b = inexact(left), inexact(right)
-    return abs(a.value - b.value) <= tolerance * max(abs(a.value), abs(b.value)) + 8 * (a.error + b.error)
+    return abs(a.value - b.value) <= tolerance * max(abs(a.value), abs(b.value)) + 8 * (
+        a.error + b.error
+    )
 
 
 def symbols(node: Node) -> frozenset[str]:
@@ -105,7 +114,11 @@ def _evaluate(node: Node, point: Mapping[str, Fraction]) -> Value:
     if kind == "*":
         return _fold(_multiply, parts)
     if kind == "-":
-        return -parts[0] if isinstance(parts[0], Fraction) else Inexact(-parts[0].value, parts[0].error)
+        return (
+            -parts[0]
+            if isinstance(parts[0], Fraction)
+            else Inexact(-parts[0].value, parts[0].error)
+        )
     return _divide(*parts) if kind == "/" else _power(*parts)
 
 
@@ -137,7 +150,13 @@ def _multiply(left: Value, right: Value) -> Value:
         return Fraction(0)
     a, b = inexact(left), inexact(right)
     product = a.value * b.value
-    return Inexact(product, abs(a.value) * b.error + abs(b.value) * a.error + a.error * b.error + _EPSILON * abs(product))
+    return Inexact(
+        product,
+        abs(a.value) * b.error
+        + abs(b.value) * a.error
+        + a.error * b.error
+        + _EPSILON * abs(product),
+    )
 
 
 def _divide(left: Value, right: Value) -> Value:
@@ -158,7 +177,11 @@ def _power(base: Value, exponent: Value) -> Value:
                 raise Unreadable("too many digits")
             if base == 0 and exponent < 0:
                 raise Unreadable("division by zero")
-            return base ** int(exponent) if abs(base) != 1 else Fraction(1 if base == 1 or exponent % 2 == 0 else -1)
+            return (
+                base ** int(exponent)
+                if abs(base) != 1
+                else Fraction(1 if base == 1 or exponent % 2 == 0 else -1)
+            )
         root = _exact_root(base, exponent.denominator)
         if root is not None:
             return _power(root, Fraction(exponent.numerator))
@@ -168,7 +191,11 @@ def _power(base: Value, exponent: Value) -> Value:
             return Inexact(0j, a.error**b.value.real if a.error < 1 else a.error)
         raise Unreadable("zero to a power that is not positive")
     result = a.value**b.value
-    relative = abs(b.value) * a.error / abs(a.value) + abs(cmath.log(a.value)) * (b.error + _EPSILON * abs(b.value)) + 4 * _EPSILON
+    relative = (
+        abs(b.value) * a.error / abs(a.value)
+        + abs(cmath.log(a.value)) * (b.error + _EPSILON * abs(b.value))
+        + 4 * _EPSILON
+    )
     return Inexact(result, abs(result) * relative)
 
 
@@ -196,7 +223,13 @@ def _call(name: str, args: list[Value]) -> Value:
         return _EXACT[name](*args)
     if name == "root":
         radicand, degree = args
-        if isinstance(radicand, Fraction) and isinstance(degree, Fraction) and radicand < 0 and degree.denominator == 1 and degree % 2:
+        if (
+            isinstance(radicand, Fraction)
+            and isinstance(degree, Fraction)
+            and radicand < 0
+            and degree.denominator == 1
+            and degree % 2
+        ):
             positive = _power(-radicand, 1 / degree)
             return _multiply(Fraction(-1), positive)
         return _power(radicand, _divide(Fraction(1), degree))
@@ -207,8 +240,17 @@ def _call(name: str, args: list[Value]) -> Value:
     argument = inexact(args[0])
     result = _smooth(name, argument.value)
     step = max(argument.error, abs(argument.value) * _EPSILON)
-    slope = max(abs(_smooth(name, argument.value + shift) - result) for shift in (step, -step)) if step and name not in _EDGES else 0.0
-    return Inexact(result, 2 * slope + step * (name in _EDGES) + _EPSILON * max(abs(result), 1 if name in ("sin", "cos") else 0))
+    slope = (
+        max(abs(_smooth(name, argument.value + shift) - result) for shift in (step, -step))
+        if step and name not in _EDGES
+        else 0.0
+    )
+    return Inexact(
+        result,
+        2 * slope
+        + step * (name in _EDGES)
+        + _EPSILON * max(abs(result), 1 if name in ("sin", "cos") else 0),
+    )
 
 
 _EDGES = ("arcsin", "arccos", "asin", "acos")
@@ -241,7 +283,11 @@ def _smooth(name: str, argument: complex) -> complex:
 
 
 def _absolute(value: Value) -> Value:
-    return abs(value) if isinstance(value, Fraction) else Inexact(complex(abs(value.value)), value.error)
+    return (
+        abs(value)
+        if isinstance(value, Fraction)
+        else Inexact(complex(abs(value.value)), value.error)
+    )
 
 
 def _factorial(value: Value) -> Value:
@@ -251,7 +297,9 @@ def _factorial(value: Value) -> Value:
 
 
 def _binomial(total: Value, chosen: Value) -> Value:
-    if not all(isinstance(v, Fraction) and v.denominator == 1 and 0 <= v <= 1000 for v in (total, chosen)):
+    if not all(
+        isinstance(v, Fraction) and v.denominator == 1 and 0 <= v <= 1000 for v in (total, chosen)
+    ):
         raise Unreadable("binomial")
     return Fraction(math.comb(int(total), int(chosen)))  # type: ignore[arg-type]
 
@@ -259,7 +307,10 @@ def _binomial(total: Value, chosen: Value) -> Value:
 def _rounded(direction: Callable[[Fraction], int]) -> Callable[[Value], Value]:
     def function(value: Value) -> Value:
         if isinstance(value, Inexact):
-            if abs(value.value.imag) > value.error or abs(value.value.real - round(value.value.real)) <= 8 * value.error:
+            if (
+                abs(value.value.imag) > value.error
+                or abs(value.value.real - round(value.value.real)) <= 8 * value.error
+            ):
                 raise Unreadable("rounding of an inexact number")
             value = Fraction(value.value.real)
         return Fraction(direction(value))

@@ -24,7 +24,9 @@ _CHANGES_NEXT = word_set(
     """of from to out up over under above below between through down square cube third thirds quarter quarters fourth
     fourths times power"""
 )
-"""Words that change the number they stand before, if nothing such as `is` or a colon separates them."""
+"""Words that change the number they stand before, if nothing such as `is` or a colon separates
+them.
+"""
 _CHANGES_ELSEWHERE = frozenset("不非或至到否约")
 _EDGES = word_set(", . ; : ! ? ' ( ) & =")
 
@@ -39,7 +41,11 @@ def read_text(tokens: Sequence[Token]) -> Form:
     words: list[str] = []
     tokens = _with_signs(tokens)
     for token in tokens:
-        if token.kind == "word" and not is_product(token.text) and not _is_counted(chunks[-1], token.text):
+        if (
+            token.kind == "word"
+            and not is_product(token.text)
+            and not _is_counted(chunks[-1], token.text)
+        ):
             words.append(token.text.lower())
             if chunks[-1]:
                 chunks.append([])
@@ -53,20 +59,28 @@ def read_text(tokens: Sequence[Token]) -> Form:
     if not found:
         return Words(" ".join(words))
     if len(found) > 1:  # `the distance from A to B is 5`
-        found = [chunk for chunk in found if not all(token.kind in ("symbol", "word") for token in chunk)]
+        found = [
+            chunk for chunk in found if not all(token.kind in ("symbol", "word") for token in chunk)
+        ]
     if len(found) != 1:
         raise Unreadable("several expressions among words")
-    if any(word in _CHANGES or set(word) & _CHANGES_ELSEWHERE for word in words) or _changed(tokens, found[0]):
+    if any(word in _CHANGES or set(word) & _CHANGES_ELSEWHERE for word in words) or _changed(
+        tokens, found[0]
+    ):
         raise Unreadable("a word changes the number")
     return read_form(found[0])
 
 
 def _has_value(chunk: list[Token]) -> bool:
-    return any(token.kind == "number" or token.text in (r"\pi", r"\infty", ")", "}") for token in chunk)
+    return any(
+        token.kind == "number" or token.text in (r"\pi", r"\infty", ")", "}") for token in chunk
+    )
 
 
 def _changed(tokens: Sequence[Token], chunk: list[Token]) -> bool:
-    """Whether one of the words directly before an expression changes it: `up to 5`, and not `the sum of both is 5`."""
+    """Whether one of the words directly before an expression changes it: `up to 5`, and not `the
+    sum of both is 5`.
+    """
     if any(token.text == "=" for token in chunk):
         return False
     place = next(k for k, token in enumerate(tokens) if token is chunk[0]) - 1
@@ -85,9 +99,16 @@ def _with_signs(tokens: Sequence[Token]) -> list[Token]:
         following = tokens[place + 1] if place + 1 < len(tokens) else None
         if token.kind == "word" and lower in _EQUALS:
             result.append(replace(token, kind="sign", text="="))
-        elif token.kind == "word" and lower in _NEGATIVE and following is not None and following.kind == "number":
+        elif (
+            token.kind == "word"
+            and lower in _NEGATIVE
+            and following is not None
+            and following.kind == "number"
+        ):
             result.append(replace(token, kind="sign", text="-"))
-        elif token.text in ("a", "A", "I") and token.kind == "symbol" and _beside_word(tokens, place):
+        elif (
+            token.text in ("a", "A", "I") and token.kind == "symbol" and _beside_word(tokens, place)
+        ):
             continue
         else:
             result.append(token)
@@ -96,12 +117,20 @@ def _with_signs(tokens: Sequence[Token]) -> list[Token]:
 
 def _beside_word(tokens: Sequence[Token], place: int) -> bool:
     near = [tokens[k] for k in (place - 1, place + 1) if 0 <= k < len(tokens)]
-    return any(token.kind == "word" and not is_product(token.text) and not is_unit(token.text) for token in near)
+    return any(
+        token.kind == "word" and not is_product(token.text) and not is_unit(token.text)
+        for token in near
+    )
 
 
 def _is_counted(chunk: list[Token], word: str) -> bool:
     """Whether a word is the unit of the expression before it."""
-    return bool(chunk) and is_unit(word) and _has_value(chunk) and chunk[-1].text not in ("(", ",", ".", ";", ":", "=")
+    return (
+        bool(chunk)
+        and is_unit(word)
+        and _has_value(chunk)
+        and chunk[-1].text not in ("(", ",", ".", ";", ":", "=")
+    )
 
 
 def _trimmed(chunk: list[Token]) -> list[Token]:

@@ -1,14 +1,17 @@
-"""Which part of a completion is the answer, and does the completion keep the format the prompt asked for.
+"""Which part of a completion is the answer, and does the completion keep the format the prompt
+asked for.
 
-The format is that of OpenVLThinker-v2: `<thinking> ... </thinking> <answer> ... </answer>` and nothing else. All functions take
-time linear in the length of the text: completions are written by a model that is being optimized, and may be anything.
+The format is that of OpenVLThinker-v2: `<thinking> ... </thinking> <answer> ... </answer>` and
+nothing else. All functions take time linear in the length of the text: completions are written by a
+model that is being optimized, and may be anything.
 """
 
 import json
 import re
 from typing import Any
 
-# Possessive quantifiers (`*+`): a run of 100,000 spaces after `<` must not be tried at every length.
+# Possessive quantifiers (`*+`): a run of 100,000 spaces after `<` must not be tried at every
+# length.
 _LOOSE_TAGS, _TURNS = (
     {tag: re.compile(pattern.format(tag=tag)) for tag in ("thinking", "think")}
     for pattern in (r"<\s*+(/?)\s*+({tag}|answer)\s*+>", r"</{tag}>\s*+<answer>")
@@ -28,7 +31,8 @@ def tidy_tags(text: str, think_tag: str = "thinking") -> str:
 
 
 def tagged_answer(text: str) -> str:
-    """What stands in the first pair of `<answer>` tags, stripped; empty where there is no such pair.
+    """What stands in the first pair of `<answer>` tags, stripped; empty where there is no such
+    pair.
 
     >>> tagged_answer("<thinking>so</thinking><answer> B </answer><answer>C</answer>")
     'B'
@@ -69,6 +73,9 @@ def json_object(text: str) -> dict[str, Any] | None:
     """
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError):  # not JSON, an integer of more digits than Python reads, or 10,000 nested brackets
+    except (
+        ValueError,
+        RecursionError,
+    ):  # not JSON, an integer of more digits than Python reads, or 10,000 nested brackets
         return None
     return value if isinstance(value, dict) else None

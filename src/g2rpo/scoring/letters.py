@@ -23,7 +23,10 @@ _HEAD = re.compile(
     r".*(?:\b(?:answers?|options?|choices?|choose|select|pick)\b|选|答案)(?:\s++(?:is|are|was|were|the|options?|choices?|letters?))*+\s*+[:=是为]?\s*+",
     re.IGNORECASE | re.DOTALL,
 )
-_TAIL = re.compile(r"\s+(?:are|is)\s+(?:(?:all|both)\s+)?(?:the\s+)?(?:correct|right|true)\b.*", re.IGNORECASE | re.DOTALL)
+_TAIL = re.compile(
+    r"\s+(?:are|is)\s+(?:(?:all|both)\s+)?(?:the\s+)?(?:correct|right|true)\b.*",
+    re.IGNORECASE | re.DOTALL,
+)
 _SINGLE = re.compile(r"(?<![A-Za-z])[A-Za-z](?![A-Za-z])")
 _PERCENT = re.compile(r"(?<=\d)(?: ?per ?cent\b| %)")
 _BOTH = re.compile(r"^(?:both|the letters?|letters?)\s+", re.IGNORECASE)
@@ -32,7 +35,8 @@ _BOTH = re.compile(r"^(?:both|the letters?|letters?)\s+", re.IGNORECASE)
 def gold_letters(text: str, options: Mapping[str, str]) -> frozenset[str] | None:
     """The option letters of a gold answer; None if it is neither letters nor the text of an option.
 
-    `options` are the texts by letter, and may be empty. A letter that is none of the known options is not read.
+    `options` are the texts by letter, and may be empty. A letter that is none of the known options
+    is not read.
 
     >>> sorted(gold_letters("C, D", {})), sorted(gold_letters("C. tall girl", {})), gold_letters("tall girl", {"C": "tall girl"})
     (['C', 'D'], ['C'], frozenset({'C'}))
@@ -64,13 +68,16 @@ def answer_letters(text: str, options: Mapping[str, str]) -> frozenset[str] | No
         found = gold_letters(rest, options) if rest != text else None
     if found is None and options:
         parts = [part for part in re.split(r"\s*(?:[,;\n]|\band\b)\s*", text) if part]
-        named = [letters_of_text(part, options) or _label_with_text(part, options) for part in parts]
+        named = [
+            letters_of_text(part, options) or _label_with_text(part, options) for part in parts
+        ]
         found = frozenset().union(*named) if named and all(named) else None
     return found
 
 
 def letters_of_text(text: str, options: Mapping[str, str]) -> frozenset[str]:
-    """The letter of the one option whose text this is, case, edges and word endings aside; empty if there is none.
+    """The letter of the one option whose text this is, case, edges and word endings aside; empty if
+    there is none.
 
     >>> letters_of_text("Rabbits.", {"A": "a cat", "B": "rabbit"})
     frozenset({'B'})
@@ -84,7 +91,9 @@ def letters_of_text(text: str, options: Mapping[str, str]) -> frozenset[str]:
 
 
 def labeled_option(text: str, options: Mapping[str, str]) -> str | None:
-    """The letter in front of an option's own text, as in `C. 3 A`; None if letter and text do not belong together."""
+    """The letter in front of an option's own text, as in `C. 3 A`; None if letter and text do not
+    belong together.
+    """
     found = _label_with_text(text, options)
     return next(iter(found)) if found else None
 
@@ -99,7 +108,10 @@ def stems(text: str) -> str:
     words = bare(text).split()
     words = words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words
     words = [word.strip(_EDGE) for word in words]
-    return " ".join(stem(word) if len(word) > 3 and word.isalpha() and word.isascii() else word for word in words)
+    return " ".join(
+        stem(word) if len(word) > 3 and word.isalpha() and word.isascii() else word
+        for word in words
+    )
 
 
 def _letters(text: str, *, known: bool) -> frozenset[str] | None:

@@ -1,8 +1,9 @@
 """Equal mathematics, by math-verify (LaTeX and plain expressions through sympy).
 
-math-verify's own time-out rings an alarm that only a main thread can hear, so it is switched off here: whoever calls this with
-answers of a model bounds the time from outside, by a process it can end. What could exhaust the memory before that, a tower of powers
-such as 9^9^9^9 or a factorial of a factorial, is not evaluated at all.
+math-verify's own time-out rings an alarm that only a main thread can hear, so it is switched off
+here: whoever calls this with answers of a model bounds the time from outside, by a process it can
+end. What could exhaust the memory before that, a tower of powers such as 9^9^9^9 or a factorial of
+a factorial, is not evaluated at all.
 """
 
 import logging
@@ -21,19 +22,24 @@ _MARKS = ("$", r"\(", r"\[", r"\boxed")
 def same_mathematics(answer: str, gold: str, *, bare_latex: bool = False) -> bool:
     r"""Whether two expressions are equal: `1/2`, `0.5` and `$\frac{1}{2}$` are.
 
-    math-verify reads numbers and simple expressions anywhere, LaTeX only inside `$...$`, `\(...\)`, `\[...\]` or `\boxed{...}`.
-    With `bare_latex` a text without those marks is read as LaTeX as a whole where it is nothing else.
+    math-verify reads numbers and simple expressions anywhere, LaTeX only inside `$...$`, `\(...\)`,
+    `\[...\]` or `\boxed{...}`. With `bare_latex` a text without those marks is read as LaTeX as a
+    whole where it is nothing else.
 
     >>> same_mathematics("0.5", r"$\frac{1}{2}$"), same_mathematics(r"\pi", r"\pi"), same_mathematics(r"\pi", r"\pi", bare_latex=True)
     (True, False, True)
     """
     got = _read(answer[-LONGEST_ANSWER:], bare_latex)
-    return bool(got) and _library().verify(list(_read(gold, bare_latex)), list(got), timeout_seconds=0)
+    return bool(got) and _library().verify(
+        list(_read(gold, bare_latex)), list(got), timeout_seconds=0
+    )
 
 
 @lru_cache(maxsize=4096)
 def _read(text: str, bare_latex: bool) -> tuple[Any, ...]:
-    """What math-verify reads in the text, empty where that is nothing. Cached: a group shares its gold and often answers."""
+    """What math-verify reads in the text, empty where that is nothing. Cached: a group shares its
+    gold and often answers.
+    """
     parse = _library().parse
     found = parse(text, parsing_timeout=0)
     if not found and bare_latex and text and not any(mark in text for mark in _MARKS):
@@ -49,7 +55,9 @@ def _is_bounded(found: list[Any]) -> bool:
 
 
 def _digits(node: Any) -> float:
-    """About how many decimal digits the numbers in a sympy expression have once evaluated; a symbol counts as small."""
+    """About how many decimal digits the numbers in a sympy expression have once evaluated; a symbol
+    counts as small.
+    """
     if getattr(node, "is_Number", False):
         return _digits_of_number(node)
     parts = [_digits(part) for part in getattr(node, "args", ())]
@@ -72,14 +80,20 @@ def _digits_of_number(number: Any) -> float:
 
 
 def load() -> None:
-    """Imports math-verify and sympy now, which the first answer would do otherwise: a second, and many on a busy machine."""
+    """Imports math-verify and sympy now, which the first answer would do otherwise: a second, and
+    many on a busy machine.
+    """
     _library()
 
 
 @cache
 def _library() -> ModuleType:
-    """math_verify, imported when the first answer needs it: it brings sympy, a second that other judges need not wait."""
+    """math_verify, imported when the first answer needs it: it brings sympy, a second that other
+    judges need not wait.
+    """
     import math_verify
 
-    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its time-out is off, which is meant
+    logging.getLogger("math_verify").setLevel(
+        logging.ERROR
+    )  # it warns that its time-out is off, which is meant
     return math_verify

@@ -1,6 +1,8 @@
-r"""MathVision's own way of cutting an answer out of a response and comparing it (evaluation/evaluate.py and utils.py there).
+r"""MathVision's own way of cutting an answer out of a response and comparing it
+(evaluation/evaluate.py and utils.py there).
 
-The rules are followed with their defects, except that values are worked out by `g2rpo.scoring.arithmetic`, not by `eval`.
+The rules are followed with their defects, except that values are worked out by
+`g2rpo.scoring.arithmetic`, not by `eval`.
 """
 
 import re
@@ -32,7 +34,8 @@ _LONGEST = 100_000
 
 
 def official_answer(response: str) -> str:
-    r"""The answer in a response, in lower case: a letter, a number after `is`, a box, or what follows `the answer is`.
+    r"""The answer in a response, in lower case: a letter, a number after `is`, a box, or what
+    follows `the answer is`.
 
     >>> official_answer("So x = 6"), official_answer(r"\boxed{5} no, \boxed{(B)}"), official_answer("The answer is 6. Done.")
     ('6', 'b', '6')
@@ -82,7 +85,11 @@ def _after_flags(answer: str) -> str:
     for flag in _FLAGS:
         for form in (flag, flag.replace("the", "The")):
             before, found, after = answer.rpartition(form)
-            answer = after.strip().partition("\n")[0].partition(". ")[0] if found else (before + after).strip()
+            answer = (
+                after.strip().partition("\n")[0].partition(". ")[0]
+                if found
+                else (before + after).strip()
+            )
     return answer
 
 
@@ -94,7 +101,13 @@ def _formula(text: str) -> str:
     close, opening = text.find("}"), text.find("{")
     if close >= 0 and (opening < 0 or close < opening):
         text = text[:close]
-    text = text.rpartition("=")[2].rpartition("\\approx")[2].replace("∞", "\\infty").replace("+\\infty", "\\infty").replace("\\\\", "\\")
+    text = (
+        text.rpartition("=")[2]
+        .rpartition("\\approx")[2]
+        .replace("∞", "\\infty")
+        .replace("+\\infty", "\\infty")
+        .replace("\\\\", "\\")
+    )
     for part in _REMOVED:
         text = text.replace(part, "")
     return _stripped(text.replace("bmatrix", "pmatrix"))

@@ -1,6 +1,8 @@
-"""The two parsers of MMMU's own evaluation: option letters in free text, and the candidates an open answer consists of.
+"""The two parsers of MMMU's own evaluation: option letters in free text, and the candidates an open
+answer consists of.
 
-Rules after mmmu/utils/eval_utils.py of the MMMU repository, defects included, except one: where it draws a random option, nothing is read.
+Rules after mmmu/utils/eval_utils.py of the MMMU repository, defects included, except one: where it
+draws a random option, nothing is read.
 """
 
 import re
@@ -20,7 +22,8 @@ _SIMPLE = re.compile(r"-?(?:(?<!\d)\d++\.\d++|\.\d++|(?<!\d)\d++\b)(?![eE][+-]?\
 
 
 def official_option(text: str, options: Mapping[str, str]) -> str | None:
-    """The option letter: in brackets, else between spaces, else by an option's text in a longer answer; of several the rightmost.
+    """The option letter: in brackets, else between spaces, else by an option's text in a longer
+    answer; of several the rightmost.
 
     >>> official_option("(A) or (B)", {"A": "x", "B": "y"}), official_option("**B**", {"A": "x", "B": "y"})
     ('B', None)
@@ -36,11 +39,16 @@ def official_option(text: str, options: Mapping[str, str]) -> str | None:
         return None
     lowered = text.lower()
     places = {letter: lowered.rfind(option.lower()) for letter, option in options.items()}
-    return max(places, key=lambda letter: places[letter]) if max(places.values(), default=-1) >= 0 else None
+    return (
+        max(places, key=lambda letter: places[letter])
+        if max(places.values(), default=-1) >= 0
+        else None
+    )
 
 
 def open_candidates(text: str) -> set[str | float]:
-    """What an open answer may mean: the tails after `is`, `so`, `answer` and their like, and every number in them.
+    """What an open answer may mean: the tails after `is`, `so`, `answer` and their like, and every
+    number in them.
 
     >>> sorted(map(str, open_candidates("So the answer is 1,400 cm.")))
     ['1,400 cm', '1400.0', '400.0']
@@ -51,7 +59,8 @@ def open_candidates(text: str) -> set[str | float]:
 
 
 def normal_forms(text: str) -> list[str | float]:
-    """A number rounded to two decimals, else the text in lower case, a single letter with a space before or after it.
+    """A number rounded to two decimals, else the text in lower case, a single letter with a space
+    before or after it.
 
     >>> normal_forms("1,000.004"), normal_forms("C"), normal_forms("Cat")
     ([1000.0], [' c', 'c '], ['cat'])
@@ -71,9 +80,16 @@ def open_match(candidates: Iterable[str | float], golds: Iterable[str]) -> str |
     ('the 24/7 shop', 5.0, None)
     """
     wanted = [form for gold in golds for form in normal_forms(gold)]
-    texts, values = [form for form in wanted if isinstance(form, str)], {form for form in wanted if not isinstance(form, str)}
+    texts, values = (
+        [form for form in wanted if isinstance(form, str)],
+        {form for form in wanted if not isinstance(form, str)},
+    )
     for candidate in candidates:
-        if any(text in candidate for text in texts) if isinstance(candidate, str) else candidate in values:
+        if (
+            any(text in candidate for text in texts)
+            if isinstance(candidate, str)
+            else candidate in values
+        ):
             return candidate
     return None
 
@@ -94,4 +110,6 @@ def _tails(text: str) -> list[str]:
 
 
 def _numbers(text: str) -> list[str]:
-    return [number for pattern in (_THOUSANDS, _SCIENTIFIC, _SIMPLE) for number in pattern.findall(text)]
+    return [
+        number for pattern in (_THOUSANDS, _SCIENTIFIC, _SIMPLE) for number in pattern.findall(text)
+    ]

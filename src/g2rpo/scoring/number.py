@@ -10,12 +10,14 @@ def _single(value: float) -> float:
 
 
 _ROOM = tuple(_single(1 - _single(0.5 + 0.05 * level)) for level in range(10))
-"""Largest relative error (exclusive) at the ten levels .5, .55, ..., .95. The release computes in float32, which decides ties: 1050 is
+"""Largest relative error (exclusive) at the ten levels .5, .55, ..., .95. The release computes in
+float32, which decides ties: 1050 is
 within .05 of 1000 there, though not in float64."""
 
 
 def read_number(text: str) -> float | None:
-    """The text as one finite number; commas may group its digits. None for anything else, units included.
+    """The text as one finite number; commas may group its digits. None for anything else, units
+    included.
 
     >>> read_number(" 1,050 "), read_number("1e3"), read_number("7 cm"), read_number("nan")
     (1050.0, 1000.0, None, None)
@@ -37,7 +39,8 @@ def equal_to_two_decimals(answer: float, gold: float) -> bool:
 
 
 def mean_relative_accuracy(answer: float, gold: float) -> float:
-    """Share of the ten confidence levels c in .5, .55, ..., .95 at which |answer - gold| / |gold| < 1 - c.
+    """Share of the ten confidence levels c in .5, .55, ..., .95 at which |answer - gold| / |gold| <
+    1 - c.
 
     Yang et al. 2024, Thinking in Space, section 3 (MRA). A gold 0 is only met exactly.
 
@@ -50,9 +53,11 @@ def mean_relative_accuracy(answer: float, gold: float) -> float:
 
 
 def relaxed_match(answer: str, gold: str, tolerance: float = 0.05) -> bool:
-    """Whether a number lies within `tolerance`, relative, of the gold one; words must be equal apart from case.
+    """Whether a number lies within `tolerance`, relative, of the gold one; words must be equal
+    apart from case.
 
-    ChartQA's relaxed accuracy (Masry et al. 2022, section 5.1): a trailing `%` divides by 100; a gold 0 is compared as a word.
+    ChartQA's relaxed accuracy (Masry et al. 2022, section 5.1): a trailing `%` divides by 100; a
+    gold 0 is compared as a word.
 
     >>> relaxed_match("14.7", "14"), relaxed_match("14.71", "14"), relaxed_match("12%", "0.12"), relaxed_match("Yes", "yes")
     (True, False, True, True)

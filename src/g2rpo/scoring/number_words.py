@@ -9,12 +9,27 @@ _ONES, _TENS = (
         "twenty thirty forty fifty sixty seventy eighty ninety",
     )
 )
-_VALUES = {word: value for value, word in enumerate(_ONES)} | {word: 10 * k for k, word in enumerate(_TENS, start=2)}
+_VALUES = {word: value for value, word in enumerate(_ONES)} | {
+    word: 10 * k for k, word in enumerate(_TENS, start=2)
+}
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _WORDS = re.compile(r"[A-Za-z]+")
 _ANY = "|".join((*_VALUES, *_SCALES))
-_PHRASE = re.compile(rf"(?<![\w\\])(?:{'|'.join(_VALUES)})(?:(?:[\s-]++(?:and\s++)?)(?:{_ANY}))*+(?!\w)", re.IGNORECASE)
-_PARTS = {"half": 2, "halve": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10}
+_PHRASE = re.compile(
+    rf"(?<![\w\\])(?:{'|'.join(_VALUES)})(?:(?:[\s-]++(?:and\s++)?)(?:{_ANY}))*+(?!\w)",
+    re.IGNORECASE,
+)
+_PARTS = {
+    "half": 2,
+    "halve": 2,
+    "third": 3,
+    "quarter": 4,
+    "fourth": 4,
+    "fifth": 5,
+    "sixth": 6,
+    "eighth": 8,
+    "tenth": 10,
+}
 _SHARE = re.compile(rf"(?<![\w.])(\d{{1,3}})[\s-]++({'|'.join(_PARTS)})s?+(?!\w)", re.IGNORECASE)
 _SCALED = re.compile(r"(\d)\s*+(hundred|thousand|million|billion|trillion)s?+(?!\w)", re.IGNORECASE)
 
@@ -41,7 +56,9 @@ def spoken_number(text: str) -> int | None:
     >>> spoken_number("three"), spoken_number("Twenty-one"), spoken_number("one hundred and five"), spoken_number("three cats")
     (3, 21, 105, None)
     """
-    if len(text) > 100 or not set(text) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ -"):
+    if len(text) > 100 or not set(text) <= set(
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ -"
+    ):
         return None
     words = [word for word in _WORDS.findall(text.lower())]
     if not words or words[0] == "and" or words[-1] == "and" or words[0] in _SCALES:

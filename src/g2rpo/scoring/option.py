@@ -24,13 +24,17 @@ _LONGEST_VALUE = 80
 _HEAD, _TAIL = 200, 2000
 """Characters read at either end of a long text, where an answer stands."""
 _ALONE = re.compile(r"\W*(?:(?:option|choice|answer)\W+)?([A-Za-z])\W*", re.IGNORECASE)
-_LABEL = re.compile(r"\W*?(?:(?i:option|choice)\s+)?(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])\s?[.):,\]]|([B-HJ-Z])\s*-)(?=\s|$)")
+_LABEL = re.compile(
+    r"\W*?(?:(?i:option|choice)\s+)?(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])\s?[.):,\]]|([B-HJ-Z])\s*-)(?=\s|$)"
+)
 _PHRASE = re.compile(
     r"\b(?:answers?|options?|choices?|choose|chose|select|pick)\b(?:\s++(?:is|are|was|be|would|should|will|must|the|option|choice|letter|answer)\b)*+"
     r"\s*+[:=]?\s*[(\[]?\s?([A-Za-z])(?![A-Za-z0-9'])([)\]]|\s*[.,:;!?)\]]|\s*$|\s*\n)?",
     re.IGNORECASE,
 )
-_IS_CORRECT = re.compile(r"(?<![A-Za-z0-9])\(?([A-Z])\)?\s+is\s+(?:the\s+)?(?:correct|right|best|true)\b")
+_IS_CORRECT = re.compile(
+    r"(?<![A-Za-z0-9])\(?([A-Z])\)?\s+is\s+(?:the\s+)?(?:correct|right|best|true)\b"
+)
 _TOKEN = re.compile(
     r"(?<![A-Za-z0-9'∠])"
     r"(?:([B-HJ-Z])(?![A-Za-z0-9'])|([AI])(?![A-Za-z0-9'])(?!\s+(?!(?:or|and|nor|is|because|since|as|but)\b)[a-z]))"
@@ -43,10 +47,16 @@ _RULED_OUT = re.compile(
     r"|n't(?: be)?)\s+(?:(?:be|the|option|choice|answer)\s+)*[(\[]?$",
     re.IGNORECASE,
 )
-"""What stands before a letter that is not the answer: a negation, or the name of some other thing."""
-_ALSO = re.compile(r"[)\].]?\s*(?:,|/|&|;|\bor\b|\band\b|,\s*or\b|,\s*and\b)\s*(?:option\s+)?[(\[]?([A-Z])(?![A-Za-z0-9'])")
+"""What stands before a letter that is not the answer: a negation, or the name of some other thing.
+"""
+_ALSO = re.compile(
+    r"[)\].]?\s*(?:,|/|&|;|\bor\b|\band\b|,\s*or\b|,\s*and\b)\s*(?:option\s+)?[(\[]?([A-Z])(?![A-Za-z0-9'])"
+)
 _BEFORE = re.compile(r"(?<![A-Za-z0-9'])([A-Z])[)\].]?\s*(?:,|/|&|\bor\b|\band\b)\s*$")
-_IS_WRONG = re.compile(r"[)\]]?\s+(?:is|are|was)\s+(?:\w+\s+)?(?:wrong|incorrect|false|not|impossible|out)\b", re.IGNORECASE)
+_IS_WRONG = re.compile(
+    r"[)\]]?\s+(?:is|are|was)\s+(?:\w+\s+)?(?:wrong|incorrect|false|not|impossible|out)\b",
+    re.IGNORECASE,
+)
 _NEXT_QUESTION = re.compile(r"(?<=\S)\s*\n\s*Question\s*:")
 """Where a model begins to write the next problem."""
 _SO = re.compile(r"\b(?:so|hence|thus|therefore|finally)\b", re.IGNORECASE)
@@ -63,10 +73,12 @@ def lettered(texts: Iterable[object]) -> dict[str, str]:
 
 
 def infer_option(text: str, options: Mapping[str, str]) -> str | None:
-    """The letter that VLMEvalKit's exact matching reads, `Z` for a refusal, None where it reads nothing.
+    """The letter that VLMEvalKit's exact matching reads, `Z` for a refusal, None where it reads
+    nothing.
 
-    A letter counts as a word of its own, in upper case, among the last four words, and only if no other option's letter is there;
-    otherwise `answer is` and a letter from A to D; otherwise the one option whose text occurs.
+    A letter counts as a word of its own, in upper case, among the last four words, and only if no
+    other option's letter is there; otherwise `answer is` and a letter from A to D; otherwise the
+    one option whose text occurs.
 
     >>> options = {"A": "teddy bear", "B": "rabbit"}
     >>> infer_option("It is (B).", options), infer_option("A or B", options), infer_option("Rabbit", options)
@@ -96,11 +108,13 @@ def _by_text(text: str, options: Mapping[str, str]) -> str | None:
 
 
 def read_option(text: str, options: Mapping[str, str]) -> str | None:
-    """The letter of the option a cleaned answer names, without guessing; None where it names none, or several.
+    """The letter of the option a cleaned answer names, without guessing; None where it names none,
+    or several.
 
-    In this order: the letter alone, in either case; the text of an option and nothing else; the last `answer is (B)` or `option B`; a
-    label at the start (`B. rabbit`); the one letter that stands alone in the text, or in its last sentence; the one option whose text
-    occurs as whole words, an option that is part of another one's text left out.
+    In this order: the letter alone, in either case; the text of an option and nothing else; the
+    last `answer is (B)` or `option B`; a label at the start (`B. rabbit`); the one letter that
+    stands alone in the text, or in its last sentence; the one option whose text occurs as whole
+    words, an option that is part of another one's text left out.
 
     >>> options = {"A": "1", "B": "2", "C": "12", "D": "a dog"}
     >>> [read_option(text, options) for text in ("c", "12", "**(B)**", "The answer is a dog", "A or B", "not C. So the answer is B")]
@@ -123,11 +137,18 @@ def read_option(text: str, options: Mapping[str, str]) -> str | None:
     phrase = _by_phrase(text, options)
     if phrase is not None:
         return phrase or None
-    return _by_label(text, options) or _by_token(text, options) or _by_words(text, options) or _by_value(text, options)
+    return (
+        _by_label(text, options)
+        or _by_token(text, options)
+        or _by_words(text, options)
+        or _by_value(text, options)
+    )
 
 
 def _by_phrase(text: str, options: Mapping[str, str]) -> str | None:
-    """The letter after the last `answer is`; empty if several letters follow it, None if there is no such phrase."""
+    """The letter after the last `answer is`; empty if several letters follow it, None if there is
+    no such phrase.
+    """
     found = None
     for match in _PHRASE.finditer(text):
         letter = match[1].upper()
@@ -136,7 +157,10 @@ def _by_phrase(text: str, options: Mapping[str, str]) -> str | None:
         if letter in options and closed and not _is_ruled_out(text, match.start(1), match.end(1)):
             others = {
                 also[1]
-                for also in (_ALSO.match(text, match.end(1)), _BEFORE.search(text[max(0, match.start() - 12) : match.start()]))
+                for also in (
+                    _ALSO.match(text, match.end(1)),
+                    _BEFORE.search(text[max(0, match.start() - 12) : match.start()]),
+                )
                 if also
             }
             found = "" if others & set(options) - {letter} else letter
@@ -157,7 +181,9 @@ def _by_label(text: str, options: Mapping[str, str]) -> str | None:
         return None
     letter = next(group for group in match.groups() if group).upper()
     # a list of all options, or a second label further on, is no answer yet
-    return letter if letter in options and _tokens(text[match.end() :], options) <= {letter} else None
+    return (
+        letter if letter in options and _tokens(text[match.end() :], options) <= {letter} else None
+    )
 
 
 def _by_token(text: str, options: Mapping[str, str]) -> str | None:
@@ -174,24 +200,37 @@ def _tokens(text: str, options: Mapping[str, str]) -> set[str]:
     return {
         letter
         for match in _TOKEN.finditer(text)
-        if (letter := match[1] or match[2]) in options and not _is_ruled_out(text, match.start(), match.end())
+        if (letter := match[1] or match[2]) in options
+        and not _is_ruled_out(text, match.start(), match.end())
     }
 
 
 def _by_words(text: str, options: Mapping[str, str]) -> str | None:
     text = f" {bare(text)} "
-    found = {letter: bare(option) for letter, option in options.items() if bare(option) and _occurs(bare(option), text)}
+    found = {
+        letter: bare(option)
+        for letter, option in options.items()
+        if bare(option) and _occurs(bare(option), text)
+    }
     longest = [
-        letter for letter, option in found.items() if not any(option != other and _occurs(option, f" {other} ") for other in found.values())
+        letter
+        for letter, option in found.items()
+        if not any(option != other and _occurs(option, f" {other} ") for other in found.values())
     ]
     return longest[0] if len(longest) == 1 else None
 
 
 def _by_value(text: str, options: Mapping[str, str]) -> str | None:
-    """The one option that is the same number or formula in another notation: `2/3` for a fraction in LaTeX."""
+    """The one option that is the same number or formula in another notation: `2/3` for a fraction
+    in LaTeX.
+    """
     if len(text) > _LONGEST_VALUE or not any(sign.isdigit() for sign in text):
         return None
-    found = [letter for letter, option in options.items() if any(map(str.isdigit, option)) and same_expression(text, option)]
+    found = [
+        letter
+        for letter, option in options.items()
+        if any(map(str.isdigit, option)) and same_expression(text, option)
+    ]
     return found[0] if len(found) == 1 else None
 
 

@@ -1,6 +1,7 @@
 """Boxes and stretches of time in the many notations that models use, wherever they are in a text.
 
-JSON and Python literals are parsed, never run. Text is read up to a fixed length, in time linear in that length.
+JSON and Python literals are parsed, never run. Text is read up to a fixed length, in time linear in
+that length.
 """
 
 import math
@@ -14,7 +15,16 @@ from g2rpo.scoring.points import LONGEST_LITERAL, whole_value
 
 Box = tuple[float, float, float, float]
 BOX_KEYS = ("boxes", "bbox_2d", "bbox", "box", "bounding_box", "bboxes", "coordinates", "answer")
-SPAN_KEYS = ("time", "span", "timestamp", "timestamps", "time_span", "interval", "segment", "answer")
+SPAN_KEYS = (
+    "time",
+    "span",
+    "timestamp",
+    "timestamps",
+    "time_span",
+    "interval",
+    "segment",
+    "answer",
+)
 _CORNER_KEYS = (
     ("x1", "y1", "x2", "y2"),
     ("x0", "y0", "x1", "y1"),
@@ -38,7 +48,8 @@ _FROM_TO = re.compile(
 
 
 def values_in(text: str) -> Iterator[Any]:
-    r"""The JSON or Python values in a text: the whole text if it is one, else each outermost bracket, in order.
+    r"""The JSON or Python values in a text: the whole text if it is one, else each outermost
+    bracket, in order.
 
     >>> list(values_in('see ```json\\n{"a": [1]}\\n``` and (2, 3)'))
     [{'a': [1]}, (2, 3)]
@@ -75,7 +86,9 @@ def box_in(text: str) -> Box | None:
 
 
 def mapping_in(text: str) -> Mapping[str, Any]:
-    """The first object in a text, its keys as text; empty if there is none. A list of one object counts as the object."""
+    """The first object in a text, its keys as text; empty if there is none. A list of one object
+    counts as the object.
+    """
     for value in values_in(text):
         value = value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
         if isinstance(value, Mapping):
@@ -84,7 +97,8 @@ def mapping_in(text: str) -> Mapping[str, Any]:
 
 
 def as_box(value: Any, depth: int = 0) -> Box | None:
-    """A box from a parsed value: four numbers, two or four corners, or an object or list that holds one first.
+    """A box from a parsed value: four numbers, two or four corners, or an object or list that holds
+    one first.
 
     >>> as_box({"x1": 1, "y1": 2, "x2": 5, "y2": 6}), as_box([[5, 2], [1, 6]]), as_box([[1, 2, 5, 6], [7, 7, 8, 8]])
     ((1.0, 2.0, 5.0, 6.0), (1.0, 2.0, 5.0, 6.0), (1.0, 2.0, 5.0, 6.0))
@@ -122,7 +136,9 @@ def span_in(text: str) -> tuple[float, float] | None:
 
 
 def as_span(value: Any, depth: int = 0) -> tuple[float, float] | None:
-    """A stretch of time from a parsed value: two times, or an object or a list that holds one first."""
+    """A stretch of time from a parsed value: two times, or an object or a list that holds one
+    first.
+    """
     if depth > _DEEPEST:
         return None
     if isinstance(value, str):
@@ -157,7 +173,9 @@ def as_time(value: Any) -> float | None:
 
 
 def _bracketed(text: str) -> Iterator[str]:
-    """The outermost balanced brackets. Brackets inside quotes count like others, which only loses odd labels."""
+    """The outermost balanced brackets. Brackets inside quotes count like others, which only loses
+    odd labels.
+    """
     expected: list[str] = []
     start = 0
     for place, sign in enumerate(text):
@@ -172,7 +190,9 @@ def _bracketed(text: str) -> Iterator[str]:
 
 
 def _has_keys(value: Any) -> bool:
-    return isinstance(value, Mapping) or (isinstance(value, list | tuple) and bool(value) and isinstance(value[0], Mapping))
+    return isinstance(value, Mapping) or (
+        isinstance(value, list | tuple) and bool(value) and isinstance(value[0], Mapping)
+    )
 
 
 def _box_of_object(value: Mapping[Any, Any], depth: int) -> Box | None:
@@ -181,7 +201,11 @@ def _box_of_object(value: Mapping[Any, Any], depth: int) -> Box | None:
             return as_box([value[name] for name in names], depth + 1)
     if all(name in value for name in _SIZE_KEYS):
         four = _numbers([value[name] for name in _SIZE_KEYS], 4)
-        return None if four is None else _ordered((four[0], four[1], four[0] + four[2], four[1] + four[3]))
+        return (
+            None
+            if four is None
+            else _ordered((four[0], four[1], four[0] + four[2], four[1] + four[3]))
+        )
     key = next((key for key in BOX_KEYS if key in value), None)
     return None if key is None else as_box(value[key], depth + 1)
 

@@ -1,7 +1,9 @@
-"""Points `(x, y)` in text that a model wrote, as the released evaluations of pointing benchmarks read them, and as one should.
+"""Points `(x, y)` in text that a model wrote, as the released evaluations of pointing benchmarks
+read them, and as one should.
 
-A point comes back in shares of the image, (0, 0) its upper left corner and (1, 1) its lower right one, unless a function says
-otherwise. Nothing is evaluated; every function takes time linear in the length of the text and never raises for a strange one.
+A point comes back in shares of the image, (0, 0) its upper left corner and (1, 1) its lower right
+one, unless a function says otherwise. Nothing is evaluated; every function takes time linear in the
+length of the text and never raises for a strange one.
 """
 
 import ast
@@ -19,20 +21,27 @@ LONGEST_LITERAL = 20_000
 """Characters. Longer texts are not parsed as a whole: no list of points is that long."""
 PERMILLE = 1000.0
 NORMALISED_UP_TO = 1.5
-"""Coordinates up to here are taken as shares of the image, which leaves room for points just outside."""
+"""Coordinates up to here are taken as shares of the image, which leaves room for points just
+outside.
+"""
 
 NUMBER = r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?"
 _FENCE_LINE = re.compile(r"```\w*+")
 _PARENTHESES = re.compile(rf"\(\s*+({NUMBER})\s*+,\s*+({NUMBER})\s*+\)")
 _BRACKETS = re.compile(rf"\[\s*+({NUMBER})\s*+,\s*+({NUMBER})\s*+\]")
 _PAIR = re.compile(rf"[\[(]\s*+({NUMBER})\s*+,\s*+({NUMBER})\s*+[\])]")
-_NAMED = re.compile(rf"""["']point_2d["']\s*+:\s*+[\[(]\s*+({NUMBER})\s*+,\s*+({NUMBER})\s*+[\])]""")
-_XML = re.compile(r"""\bx\d*+\s*+=\s*+["']\s*+(-?\d++\.?\d*+)\s*+["']\s++y\d*+\s*+=\s*+["']\s*+(-?\d++\.?\d*+)\s*+["']""")
+_NAMED = re.compile(
+    rf"""["']point_2d["']\s*+:\s*+[\[(]\s*+({NUMBER})\s*+,\s*+({NUMBER})\s*+[\])]"""
+)
+_XML = re.compile(
+    r"""\bx\d*+\s*+=\s*+["']\s*+(-?\d++\.?\d*+)\s*+["']\s++y\d*+\s*+=\s*+["']\s*+(-?\d++\.?\d*+)\s*+["']"""
+)
 _GROUP = re.compile(r"\(([-+]?\d++\.?\d*+(?:,\s*+[-+]?\d++\.?\d*+)*+)\)")
 
 
 def first_point(text: str) -> Point | None:
-    """The first `point_2d`, else the first pair in brackets or parentheses: shares up to 1.5, per mille above.
+    """The first `point_2d`, else the first pair in brackets or parentheses: shares up to 1.5, per
+    mille above.
 
     >>> first_point('Here: [{"point_2d": [550, 480]}]'), first_point("(0.55, .48)"), first_point("none")
     ((0.55, 0.48), (0.55, 0.48), None)
@@ -43,23 +52,35 @@ def first_point(text: str) -> Point | None:
 
 
 def literal_points(text: str, width: float, height: float) -> list[Point]:
-    """As VLMEvalKit's `Point2DParser`: `point_2d` or `point`, both x first, where the whole text is JSON or a Python literal.
+    """As VLMEvalKit's `Point2DParser`: `point_2d` or `point`, both x first, where the whole text is
+    JSON or a Python literal.
 
-    Shares up to 1.5, per mille up to 1000, pixels above. Otherwise whatever stands in parentheses, where more than 1.5 means pixels.
+    Shares up to 1.5, per mille up to 1000, pixels above. Otherwise whatever stands in parentheses,
+    where more than 1.5 means pixels.
 
     >>> literal_points("[{'point_2d': (550, 480)}]", 640, 480), literal_points("(320, 240)", 640, 480), literal_points("[5, 5]", 9, 9)
     ([(0.55, 0.48)], [(0.5, 0.5)], [])
     """
-    keyed = [point for item in _items(whole_value(_unfenced(text))) for point in _keyed(item, ("point_2d", "point"))]
+    keyed = [
+        point
+        for item in _items(whole_value(_unfenced(text)))
+        for point in _keyed(item, ("point_2d", "point"))
+    ]
     if keyed:
         return [_shares(point, width, height, permille=True) for point in keyed]
-    return [_shares(p, width, height, permille=False) for match in _PARENTHESES.finditer(text) if (p := _finite(match))]
+    return [
+        _shares(p, width, height, permille=False)
+        for match in _PARENTHESES.finditer(text)
+        if (p := _finite(match))
+    ]
 
 
 def tagged_points(text: str) -> list[Point]:
-    """As VLMEvalKit's `RefSpatialDataset`: JSON with `point_2d` (x first), `point` (y first) or bare pairs, per mille above 1.
+    """As VLMEvalKit's `RefSpatialDataset`: JSON with `point_2d` (x first), `point` (y first) or
+    bare pairs, per mille above 1.
 
-    Otherwise Molmo's XML in per cent; otherwise pairs in parentheses, taken as shares whatever their size.
+    Otherwise Molmo's XML in per cent; otherwise pairs in parentheses, taken as shares whatever
+    their size.
 
     >>> tagged_points('{"point": [480, 550]}'), tagged_points("[[550, 480]]"), tagged_points('<points x1="55" y1="48"/>')
     ([(0.55, 0.48)], [(0.55, 0.48)], [(0.55, 0.48)])
@@ -67,7 +88,11 @@ def tagged_points(text: str) -> list[Point]:
     points = []
     for item in _items(json_value(_unfenced(text))):
         pair = finite_numbers(item, 2)
-        found = [(pair[0], pair[1])] if pair else _keyed(item, ("point_2d",)) or [(x, y) for y, x in _keyed(item, ("point",))]
+        found = (
+            [(pair[0], pair[1])]
+            if pair
+            else _keyed(item, ("point_2d",)) or [(x, y) for y, x in _keyed(item, ("point",))]
+        )
         points += [_unpermille(point, above=1.0) for point in found]
     if points:
         return points
@@ -81,21 +106,29 @@ def xml_points(text: str) -> list[Point]:
     >>> xml_points('<points x1="50" y1="48" x2="10" y2="20">cup</points>')
     [(0.5, 0.48), (0.1, 0.2)]
     """
-    return [(x / 100, y / 100) for match in _XML.finditer(text) if (point := _finite(match)) for x, y in [point]]
+    return [
+        (x / 100, y / 100)
+        for match in _XML.finditer(text)
+        if (point := _finite(match))
+        for x, y in [point]
+    ]
 
 
 def pixel_areas(text: str, width: int, height: int) -> list[tuple[int, int, int, int]] | None:
-    """As RoboRefer's evaluation: areas `(x0, y0, x1, y1)` in whole pixels, right and bottom exclusive; a point is one pixel.
+    """As RoboRefer's evaluation: areas `(x0, y0, x1, y1)` in whole pixels, right and bottom
+    exclusive; a point is one pixel.
 
-    Read from Molmo's XML, from JSON with `point` (y first, per mille), or from parentheses with two numbers (a point) or four (all
-    pixels of a box), of which each group is scaled by the image only if one of its numbers has a decimal point. None for a box whose
-    corners are swapped.
+    Read from Molmo's XML, from JSON with `point` (y first, per mille), or from parentheses with two
+    numbers (a point) or four (all pixels of a box), of which each group is scaled by the image only
+    if one of its numbers has a decimal point. None for a box whose corners are swapped.
 
     >>> pixel_areas("(0.55, 0.48)", 640, 480), pixel_areas("(1, 2, 3, 5)", 640, 480), pixel_areas("(3, 2, 1, 5)", 640, 480)
     ([(352, 230, 353, 231)], [(1, 2, 3, 5)], None)
     """
     shares = xml_points(text) or [
-        (x / PERMILLE, y / PERMILLE) for item in _items(json_value(_unfenced(text))) for y, x in _keyed(item, ("point",))
+        (x / PERMILLE, y / PERMILLE)
+        for item in _items(json_value(_unfenced(text)))
+        for y, x in _keyed(item, ("point",))
     ]
     areas = [_pixel(int(x * width), int(y * height)) for x, y in shares]
     if areas:
@@ -104,7 +137,9 @@ def pixel_areas(text: str, width: int, height: int) -> list[tuple[int, int, int,
         words = [word.strip() for word in match[1].split(",")]
         if len(words) not in (2, 4):
             continue
-        scale = (width, height, width, height) if any("." in word for word in words) else (1, 1, 1, 1)
+        scale = (
+            (width, height, width, height) if any("." in word for word in words) else (1, 1, 1, 1)
+        )
         numbers = finite_numbers(words, len(words))
         if numbers is None:
             continue
@@ -129,7 +164,9 @@ def leading_point(text: str) -> Point | None:
 
 
 def json_value(text: str) -> Any:
-    """The text as one JSON value; None for anything else and for what is longer than any list of points."""
+    """The text as one JSON value; None for anything else and for what is longer than any list of
+    points.
+    """
     if len(text) > LONGEST_LITERAL:
         return None
     try:
@@ -139,7 +176,9 @@ def json_value(text: str) -> Any:
 
 
 def whole_value(text: str) -> Any:
-    """The text as one JSON value or Python literal; None for anything else. Literals are parsed, never run."""
+    """The text as one JSON value or Python literal; None for anything else. Literals are parsed,
+    never run.
+    """
     value = json_value(text)
     if value is not None or len(text) > LONGEST_LITERAL:
         return value
@@ -147,14 +186,24 @@ def whole_value(text: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd escapes in the text
             return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # all that `literal_eval` is documented to raise
+    except (
+        ValueError,
+        SyntaxError,
+        TypeError,
+        MemoryError,
+        RecursionError,
+    ):  # all that `literal_eval` is documented to raise
         return None
 
 
 def _unfenced(text: str) -> str:
     text = text.strip()
     opening = _FENCE_LINE.match(text)
-    return text[opening.end() : -3].strip() if opening and len(text) >= opening.end() + 3 and text.endswith("```") else text
+    return (
+        text[opening.end() : -3].strip()
+        if opening and len(text) >= opening.end() + 3 and text.endswith("```")
+        else text
+    )
 
 
 def _items(value: Any) -> list[Any]:
@@ -163,7 +212,11 @@ def _items(value: Any) -> list[Any]:
 
 def _keyed(item: Any, keys: tuple[str, ...]) -> list[Point]:
     """The pair under the first of the keys that an object has."""
-    value = next((item[key] for key in keys if key in item), None) if isinstance(item, Mapping) else None
+    value = (
+        next((item[key] for key in keys if key in item), None)
+        if isinstance(item, Mapping)
+        else None
+    )
     pair = finite_numbers(list(value) if isinstance(value, tuple) else value, 2)
     return [(pair[0], pair[1])] if pair else []
 

@@ -1,7 +1,8 @@
-r"""From what a model wrote to the answer it means: thinking, `<answer>` tags, `\boxed{}`, markdown and LaTeX dressing.
+r"""From what a model wrote to the answer it means: thinking, `<answer>` tags, `\boxed{}`, markdown
+and LaTeX dressing.
 
-Both families of tags are known, `<thinking>` and `<think>` (and `<thought>`), whatever the model was trained with. Everything is
-linear in the length of the text.
+Both families of tags are known, `<thinking>` and `<think>` (and `<thought>`), whatever the model
+was trained with. Everything is linear in the length of the text.
 """
 
 import re
@@ -10,15 +11,32 @@ from collections.abc import Iterator
 
 _TAG = re.compile(r"<\s*+(/?)\s*+(thinking|think|thought|answer)\s*+>", re.IGNORECASE)
 _WORDS = ("think", "thought", "answer")
-_DRESSING = re.compile(r"[`$\"“”]++|^[#*]++ |(?:^|(?<=[\s(\[{]))[*_'‘]++(?=[^\s*])|(?<=[^\s*])[*_'’]++(?=$|[\s.,:;!?)\]}])", re.MULTILINE)
-"""Quotes, dollar signs; marks of emphasis and headings at the edges of words, where `2 * 3`, `2*3` and `x_1` have none."""
+_DRESSING = re.compile(
+    r"[`$\"“”]++|^[#*]++ |(?:^|(?<=[\s(\[{]))[*_'‘]++(?=[^\s*])|(?<=[^\s*])[*_'’]++(?=$|[\s.,:;!?)\]}])",
+    re.MULTILINE,
+)
+"""Quotes, dollar signs; marks of emphasis and headings at the edges of words, where `2 * 3`, `2*3`
+and `x_1` have none.
+"""
 _WRAPPER = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|textit|operatorname)\s*+(?=\{)")
 _BOX = "\\boxed{"
-_MINUS = str.maketrans({"−": "-", "–": "-", "‐": "-", "‑": "-", "\u00a0": " ", "\u200b": None, "\ufeff": None, "\x00": None})
+_MINUS = str.maketrans(
+    {
+        "−": "-",
+        "–": "-",
+        "‐": "-",
+        "‑": "-",
+        "\u00a0": " ",
+        "\u200b": None,
+        "\ufeff": None,
+        "\x00": None,
+    }
+)
 
 
 def clean(text: str) -> str:
-    r"""The answer in a completion: after the thinking, in the first answer tags, in the last box; empty where thinking never ended.
+    r"""The answer in a completion: after the thinking, in the first answer tags, in the last box;
+    empty where thinking never ended.
 
     >>> clean(r"<thinking>5?</thinking><answer>so \boxed{6}</answer>"), clean("<think>5 or"), clean(" 7 ")
     ('6', '', '7')
@@ -37,7 +55,8 @@ def unboxed(text: str) -> str:
 
 
 def without_thinking(text: str) -> str:
-    """What follows the last closing tag of thinking; where one was opened and none closed, what follows its first answer tag, if any.
+    """What follows the last closing tag of thinking; where one was opened and none closed, what
+    follows its first answer tag, if any.
 
     >>> without_thinking("<think>A</think>B"), without_thinking("<think>A <answer>B</answer>"), without_thinking("<thinking>A")
     ('B', '<answer>B</answer>', '')
@@ -58,7 +77,8 @@ def without_thinking(text: str) -> str:
 
 
 def tagged(text: str) -> str:
-    """What stands in the first answer tags, which may be left open at the end; the whole text where there are none.
+    """What stands in the first answer tags, which may be left open at the end; the whole text where
+    there are none.
 
     >>> tagged("so <answer> B </answer><answer>C</answer>"), tagged("<answer>B"), tagged("B")
     ('B', 'B', 'B')
@@ -75,7 +95,8 @@ def tagged(text: str) -> str:
 
 
 def last_box(text: str) -> str | None:
-    r"""What stands in the last `\boxed{...}`, its braces balanced; None where there is no box, or none that is closed.
+    r"""What stands in the last `\boxed{...}`, its braces balanced; None where there is no box, or
+    none that is closed.
 
     >>> last_box(r"\boxed{5}, no, \boxed{\frac{1}{2}}"), last_box(r"\boxed{\boxed{5}}"), last_box(r"\boxed{5")
     ('\\frac{1}{2}', '5', None)
@@ -92,7 +113,8 @@ def last_box(text: str) -> str | None:
 
 
 def plain(text: str) -> str:
-    r"""The text without markdown marks, quotes, dollar signs and `\text{}`, its minus signs and full-width characters made plain.
+    r"""The text without markdown marks, quotes, dollar signs and `\text{}`, its minus signs and
+    full-width characters made plain.
 
     >>> plain(r"**Ｂ**"), plain(r"$\text{B}$"), plain("−3")
     ('B', 'B', '-3')

@@ -1,4 +1,6 @@
-r"""Numbers as they stand in answers: the last one of a sentence, with thousands commas, percent signs, units, degrees."""
+r"""Numbers as they stand in answers: the last one of a sentence, with thousands commas, percent
+signs, units, degrees.
+"""
 
 import math
 import re
@@ -9,8 +11,13 @@ from g2rpo.scoring.math import same_mathematics
 from g2rpo.scoring.prediction import plain
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
-_NUMBER = re.compile(rf"(?<![\w.^])(?<!\^\{{)([-+]?{_DIGITS}(?:[eE][-+]?\d+)?)(?:\s*/\s*(\d+(?:\.\d+)?))?")
-_TURN = re.compile(r"(?:\banswer(?:\s+is)?|\bresult(?:\s+is)?|\bequals?|=|≈|\\approx|\\equiv|\bis)\s*:?\s*", re.IGNORECASE)
+_NUMBER = re.compile(
+    rf"(?<![\w.^])(?<!\^\{{)([-+]?{_DIGITS}(?:[eE][-+]?\d+)?)(?:\s*/\s*(\d+(?:\.\d+)?))?"
+)
+_TURN = re.compile(
+    r"(?:\banswer(?:\s+is)?|\bresult(?:\s+is)?|\bequals?|=|≈|\\approx|\\equiv|\bis)\s*:?\s*",
+    re.IGNORECASE,
+)
 _DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\circ|\\degree|°|º|\{?\bdegrees?\b\}?")
 _UNIT = re.compile(
     r"(?<=[\d}\s)])\s*\{?\\?(?:text)?\{?\s*(?:square|sq\.?|cubic)?\s*(?:km|cm|mm|dm|m|in|ft|kg|mg|g|s|min|h|units?|meters?|metres?|centimet(?:er|re)s?"
@@ -18,14 +25,20 @@ _UNIT = re.compile(
     re.IGNORECASE,
 )
 _LEFT_SIDE = re.compile(r"^\s*\\?[A-Za-z](?:\w|_\{?\w+\}?)*\s*(?:\([A-Za-z]\))?\s*=\s*(?=\S)")
-_FORMULA, _WORD = re.compile(r"\d|[A-Za-z]\s*[=+^<>/]|\\"), re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}|__|\*\*")
+_FORMULA, _WORD = (
+    re.compile(r"\d|[A-Za-z]\s*[=+^<>/]|\\"),
+    re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}|__|\*\*"),
+)
 _LONGEST = 2000
 _LONGEST_MATHEMATICS, _DEEPEST_MATHEMATICS = 120, 6
-"""Characters and brackets of an answer that is handed to the mathematics parser, whose time grows fast with both."""
+"""Characters and brackets of an answer that is handed to the mathematics parser, whose time grows
+fast with both.
+"""
 
 
 def final_number(text: str) -> float | None:
-    r"""The number an answer ends on: the whole text, else the first one after the last `is`, `=` or `answer`, else the last one.
+    r"""The number an answer ends on: the whole text, else the first one after the last `is`, `=` or
+    `answer`, else the last one.
 
     >>> final_number("1,400"), final_number("It is 14 cm^2"), final_number("12 - 5 = 7."), final_number("3 of 1/2"), final_number("no")
     (1400.0, 14.0, 7.0, 0.5, None)
@@ -52,12 +65,15 @@ def numbers(text: str) -> list[float]:
     >>> numbers("between 2014 and 1,016.5")
     [2014.0, 1016.5]
     """
-    found = [float(match[1].replace(",", "")) for match in _NUMBER.finditer(plain(text[-_LONGEST:]))]
+    found = [
+        float(match[1].replace(",", "")) for match in _NUMBER.finditer(plain(text[-_LONGEST:]))
+    ]
     return [value for value in found if math.isfinite(value)]
 
 
 def exact_number(text: str) -> float | None:
-    r"""The text as one number in any notation: `40,000`, `4e4`, `85.5%` (as 85.5), `10^-1`, `\frac{1}{2}`; None for anything else.
+    r"""The text as one number in any notation: `40,000`, `4e4`, `85.5%` (as 85.5), `10^-1`,
+    `\frac{1}{2}`; None for anything else.
 
     >>> exact_number("$40,000"), exact_number("1.5e3"), exact_number("85.5%"), exact_number("10^{-1}"), exact_number("14 dogs")
     (40000.0, 1500.0, 85.5, 0.1, None)
@@ -74,10 +90,11 @@ def exact_number(text: str) -> float | None:
 
 
 def same_value(answer: str, gold: str) -> bool:
-    r"""Whether a short answer has the value of the gold one: the same text but for dressing, the same number, or equal mathematics.
+    r"""Whether a short answer has the value of the gold one: the same text but for dressing, the
+    same number, or equal mathematics.
 
-    Units, degree signs and a left-hand side (`x =`) do not count. Numbers agree within 1e-6 relative, or where the answer is the gold
-    number rounded to two or more decimals.
+    Units, degree signs and a left-hand side (`x =`) do not count. Numbers agree within 1e-6
+    relative, or where the answer is the gold number rounded to two or more decimals.
 
     >>> same_value("14 cm", "14"), same_value("11.18", r"5\sqrt{5}"), same_value("0.3", "1/3"), same_value("x=6", "6")
     (True, True, False, True)
@@ -90,23 +107,35 @@ def same_value(answer: str, gold: str) -> bool:
     value, target = exact_number(got), exact_number(wanted)
     if target is not None:
         return value is not None and _close(got, value, target)
-    return _worth_parsing(got) and _worth_parsing(wanted) and same_mathematics(f"${got}$", f"${wanted}$")
+    return (
+        _worth_parsing(got)
+        and _worth_parsing(wanted)
+        and same_mathematics(f"${got}$", f"${wanted}$")
+    )
 
 
 def same_words(answer: str, gold: str) -> bool:
-    """Whether two answers are equal but for case, spaces, quotes, brackets and a full stop at the end.
+    """Whether two answers are equal but for case, spaces, quotes, brackets and a full stop at the
+    end.
 
     >>> same_words('"Blue."', "blue"), same_words("dark blue", "blue")
     (True, False)
     """
-    return _squeezed(plain(answer).lower().strip(" .()[]{}")) == _squeezed(plain(gold).lower().strip(" .()[]{}"))
+    return _squeezed(plain(answer).lower().strip(" .()[]{}")) == _squeezed(
+        plain(gold).lower().strip(" .()[]{}")
+    )
 
 
 def _close(text: str, value: float, target: float) -> bool:
     if abs(value - target) <= 1e-6 * max(abs(target), 1e-6):
         return True
     _, point, decimals = text.strip().partition(".")
-    return bool(point) and decimals.isdigit() and len(decimals) >= 2 and round(target, len(decimals)) == value
+    return (
+        bool(point)
+        and decimals.isdigit()
+        and len(decimals) >= 2
+        and round(target, len(decimals)) == value
+    )
 
 
 def _worth_parsing(text: str) -> bool:

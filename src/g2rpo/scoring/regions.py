@@ -18,7 +18,9 @@ class Mask:
 
     def __post_init__(self) -> None:
         if len(self.pixels) != self.width * self.height:
-            raise ValueError(f"mask: expected {self.width} x {self.height} pixels, got {len(self.pixels)}")
+            raise ValueError(
+                f"mask: expected {self.width} x {self.height} pixels, got {len(self.pixels)}"
+            )
 
     @classmethod
     def rectangle(cls, width: int, height: int, box: Sequence[int]) -> "Mask":
@@ -27,18 +29,24 @@ class Mask:
         >>> Mask.rectangle(3, 2, (1, 0, 3, 1)).pixels
         b'\x00\x01\x01\x00\x00\x00'
         """
-        x0, y0, x1, y1 = (min(max(value, 0), most) for value, most in zip(box, (width, height) * 2, strict=True))
+        x0, y0, x1, y1 = (
+            min(max(value, 0), most) for value, most in zip(box, (width, height) * 2, strict=True)
+        )
         inside = max(x1 - x0, 0)
         row = bytes(x0) + b"\x01" * inside + bytes(width - x0 - inside)
         rows = max(y1 - y0, 0)
-        return cls(width, height, bytes(width * y0) + row * rows + bytes(width * (height - y0 - rows)))
+        return cls(
+            width, height, bytes(width * y0) + row * rows + bytes(width * (height - y0 - rows))
+        )
 
     def has(self, x: int, y: int) -> bool:
         """Whether the pixel counts; one outside the image does not."""
         return 0 <= x < self.width and 0 <= y < self.height and self.pixels[y * self.width + x] > 0
 
     def has_share(self, point: Point) -> bool:
-        """Whether the pixel at a share of the image counts: (0.5, 0.5) is the middle, (1, 1) is just outside."""
+        """Whether the pixel at a share of the image counts: (0.5, 0.5) is the middle, (1, 1) is
+        just outside.
+        """
         x, y = math.floor(point[0] * self.width), math.floor(point[1] * self.height)
         return self.has(x, y)
 
@@ -47,7 +55,8 @@ class Mask:
         return min(max(x, 0), self.width - 1), min(max(y, 0), self.height - 1)
 
     def share_of(self, areas: Sequence[tuple[int, int, int, int]]) -> float:
-        """Share of the areas' pixels that count; those outside the image do not. 0 where there is no pixel.
+        """Share of the areas' pixels that count; those outside the image do not. 0 where there is
+        no pixel.
 
         >>> Mask.rectangle(4, 4, (0, 0, 2, 4)).share_of([(0, 0, 1, 1), (3, 3, 4, 4)])
         0.5
@@ -56,12 +65,18 @@ class Mask:
         return sum(map(self._count, areas)) / total if total else 0.0
 
     def _count(self, area: tuple[int, int, int, int]) -> int:
-        x0, y0, x1, y1 = (min(max(value, 0), most) for value, most in zip(area, (self.width, self.height) * 2, strict=True))
-        return sum(self.pixels[y * self.width + x0 : y * self.width + x1].count(1) for y in range(y0, y1))
+        x0, y0, x1, y1 = (
+            min(max(value, 0), most)
+            for value, most in zip(area, (self.width, self.height) * 2, strict=True)
+        )
+        return sum(
+            self.pixels[y * self.width + x0 : y * self.width + x1].count(1) for y in range(y0, y1)
+        )
 
 
 def crosses_odd(point: Point, polygon: Corners) -> bool:
-    """Even-odd rule with half-open edges: on a left or upper edge is inside, on a right or lower edge (larger y) is outside.
+    """Even-odd rule with half-open edges: on a left or upper edge is inside, on a right or lower
+    edge (larger y) is outside.
 
     >>> square = [(0, 0), (2, 0), (2, 2), (0, 2)]
     >>> crosses_odd((0, 1), square), crosses_odd((2, 1), square), crosses_odd((1, 0), square), crosses_odd((1, 2), square)
@@ -76,7 +91,8 @@ def crosses_odd(point: Point, polygon: Corners) -> bool:
 
 
 def crosses_odd_unguarded(point: Point, polygon: Corners) -> bool:
-    """VLMEvalKit's even-odd rule: a vertical edge counts wherever the point lies, so that upright boxes contain nothing.
+    """VLMEvalKit's even-odd rule: a vertical edge counts wherever the point lies, so that upright
+    boxes contain nothing.
 
     >>> crosses_odd_unguarded((1, 1), [(0, 0), (2, 0), (2, 2), (0, 2)]), crosses_odd_unguarded((1, 1), [(1, 0), (2, 1), (1, 2), (0, 1)])
     (False, True)
@@ -84,7 +100,9 @@ def crosses_odd_unguarded(point: Point, polygon: Corners) -> bool:
     x, y = point
     inside = False
     for (x1, y1), (x2, y2) in _edges(polygon):
-        if min(y1, y2) < y <= max(y1, y2) and (x1 == x2 or x <= (y - y1) * (x2 - x1) / (y2 - y1) + x1):
+        if min(y1, y2) < y <= max(y1, y2) and (
+            x1 == x2 or x <= (y - y1) * (x2 - x1) / (y2 - y1) + x1
+        ):
             inside = not inside
     return inside
 
@@ -96,7 +114,9 @@ def covers(point: Point, polygon: Corners, tolerance: float = 1e-9) -> bool:
     >>> covers((2, 2), square), covers((1, 1), square), covers((2.1, 1), square)
     (True, True, False)
     """
-    return crosses_odd(point, polygon) or any(_distance(point, a, b) <= tolerance for a, b in _edges(polygon))
+    return crosses_odd(point, polygon) or any(
+        _distance(point, a, b) <= tolerance for a, b in _edges(polygon)
+    )
 
 
 def _edges(polygon: Corners) -> list[tuple[Sequence[float], Sequence[float]]]:
@@ -106,5 +126,9 @@ def _edges(polygon: Corners) -> list[tuple[Sequence[float], Sequence[float]]]:
 def _distance(point: Point, a: Sequence[float], b: Sequence[float]) -> float:
     dx, dy = b[0] - a[0], b[1] - a[1]
     length2 = dx * dx + dy * dy
-    along = 0.0 if length2 == 0 else min(max(((point[0] - a[0]) * dx + (point[1] - a[1]) * dy) / length2, 0.0), 1.0)
+    along = (
+        0.0
+        if length2 == 0
+        else min(max(((point[0] - a[0]) * dx + (point[1] - a[1]) * dy) / length2, 0.0), 1.0)
+    )
     return math.dist(point, (a[0] + along * dx, a[1] + along * dy))

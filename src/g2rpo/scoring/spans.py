@@ -6,7 +6,8 @@ from g2rpo.scoring.boxes import finite_numbers
 
 
 def span_iou(first: object, second: object) -> float:
-    """Intersection over union of two stretches of time; 0 where one of them is not `[start, end]` with start < end.
+    """Intersection over union of two stretches of time; 0 where one of them is not `[start, end]`
+    with start < end.
 
     >>> span_iou([3, 8], [2, 8]), span_iou([8, 3], [2, 8]), span_iou([3], [2, 8])
     (0.8333333333333334, 0.0, 0.0)

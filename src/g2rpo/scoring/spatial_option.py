@@ -1,7 +1,9 @@
-"""The option letter of a completion as EASI's spatial benchmarks in VLMEvalKit read it, defects included.
+"""The option letter of a completion as EASI's spatial benchmarks in VLMEvalKit read it, defects
+included.
 
-Rules after vlmeval/dataset/utils/spatial_bench/matching_func.py: a tagged answer's first character is its letter whatever the word, a
-letter before `</think>` beats the answer after it, and texts of options are never looked at.
+Rules after vlmeval/dataset/utils/spatial_bench/matching_func.py: a tagged answer's first character
+is its letter whatever the word, a letter before `</think>` beats the answer after it, and texts of
+options are never looked at.
 """
 
 import re
@@ -12,7 +14,11 @@ _OPENING, _CLOSING = (rf"[{re.escape(brackets)}]?" for brackets in (_OPEN, _CLOS
 _ANSWER_START = re.compile(r"<\s*+answer\b[^<>]*+>\s*+([A-J])", re.IGNORECASE)
 _ANSWER_END = re.compile(r"<\s*+/\s*+answer\s*+>", re.IGNORECASE)
 _BEFORE = tuple(
-    re.compile(rf"(?<![A-Za-z])([A-F])\s{{0,9}}{_CLOSING}\s{{0,9}}</\s{{0,9}}{tag}\s{{0,9}}>", re.IGNORECASE) for tag in ("answer", "think")
+    re.compile(
+        rf"(?<![A-Za-z])([A-F])\s{{0,9}}{_CLOSING}\s{{0,9}}</\s{{0,9}}{tag}\s{{0,9}}>",
+        re.IGNORECASE,
+    )
+    for tag in ("answer", "think")
 )
 _THINK_END = re.compile(r"</\s*+think\s*+>", re.IGNORECASE)
 _THINK_START = re.compile(r"<\s*+think\s*+>", re.IGNORECASE)
@@ -20,7 +26,9 @@ _LISTED = re.compile(r"[*_>\-\s]*+(?:option|选项)\s+[A-J]\s*[:：]", re.IGNORE
 _MARKS = r"*_`（）()\[\]【】"
 _ALONE = re.compile(rf"\s*[{_MARKS}>]*\s*([A-Fa-f])\s*[{_MARKS}]*\s*")
 _LABEL = re.compile(r"\s*([A-F])\s*[.．:：)\]】、-]\s+", re.IGNORECASE)
-_INLINE = re.compile(r"(?<![A-Za-z])([A-F])(?:\s*[*_`）\]})]*)(?=$|[\s.,:;!?)\]】》」』，。；、：）])")
+_INLINE = re.compile(
+    r"(?<![A-Za-z])([A-F])(?:\s*[*_`）\]})]*)(?=$|[\s.,:;!?)\]】》」』，。；、：）])"
+)
 _PHRASE = re.compile(
     rf"(?:final\s{{0,9}}answer|the\s{{0,9}}answer\s{{0,9}}is|answer(?:\s{{0,9}}is)?|correct\s{{0,9}}answer|答案|最终答案|结论|所以|因此|我选(?:择)?|选择|选)"
     rf"\s{{0,9}}[:：>＝=]?\s{{0,9}}{_OPENING}\s{{0,9}}([A-F])\s{{0,9}}{_CLOSING}(?:\b|[.)、。])",
@@ -64,7 +72,9 @@ def _after_thinking(text: str) -> str:
 
 
 def _from_lines(text: str) -> str | None:
-    """The last of the last lines that holds a letter and nothing else, a label, or one distinct capital letter."""
+    """The last of the last lines that holds a letter and nothing else, a label, or one distinct
+    capital letter.
+    """
     for line in reversed([line.strip() for line in text.splitlines()[-_LINES:]]):
         if not line or _LISTED.match(line):
             continue
@@ -83,5 +93,10 @@ def _from_phrase(text: str) -> str | None:
 
 
 def _from_anywhere(text: str) -> str | None:
-    letters = {letter for line in text.splitlines() if not _LISTED.match(line) for letter in _ANYWHERE.findall(line)}
+    letters = {
+        letter
+        for line in text.splitlines()
+        if not _LISTED.match(line)
+        for letter in _ANYWHERE.findall(line)
+    }
     return letters.pop() if len(letters) == 1 else None

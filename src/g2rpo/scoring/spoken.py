@@ -4,7 +4,8 @@ from g2rpo.scoring.prediction import clean, without_thinking
 
 
 def spoken(completion: str) -> str:
-    """The answer of a completion that thinks. One that does not is taken whole, tags included: the releases do not look into tags.
+    """The answer of a completion that thinks. One that does not is taken whole, tags included: the
+    releases do not look into tags.
 
     >>> spoken("<thinking>no?</thinking><answer>yes</answer>"), spoken("<answer>yes</answer>")
     ('yes', '<answer>yes</answer>')

@@ -1,7 +1,9 @@
-"""Word stems by Porter's algorithm (Porter 1980, An algorithm for suffix stripping), with the revisions that NLTK made to it.
+"""Word stems by Porter's algorithm (Porter 1980, An algorithm for suffix stripping), with the
+revisions that NLTK made to it.
 
-ROUGE counts `playing` and `plays` as one word. NLTK's revisions are followed because the ROUGE package in common use stems with
-them: a list of irregular words, `ied` and `ies`, `fulli` and `logi`, a gentler `y` -> `i`.
+ROUGE counts `playing` and `plays` as one word. NLTK's revisions are followed because the ROUGE
+package in common use stems with them: a list of irregular words, `ied` and `ies`, `fulli` and
+`logi`, a gentler `y` -> `i`.
 """
 
 from collections.abc import Callable, Iterable
@@ -9,7 +11,14 @@ from functools import lru_cache
 from itertools import pairwise
 
 Rule = tuple[str, str]
-_IRREGULAR = {"skies": "sky", "sky": "sky", "dying": "die", "lying": "lie", "tying": "tie", "news": "news"}
+_IRREGULAR = {
+    "skies": "sky",
+    "sky": "sky",
+    "dying": "die",
+    "lying": "lie",
+    "tying": "tie",
+    "news": "news",
+}
 _IRREGULAR |= {"innings": "inning", "inning": "inning", "outings": "outing", "outing": "outing"}
 _IRREGULAR |= {"cannings": "canning", "canning": "canning", "howe": "howe"}
 _IRREGULAR |= {"proceed": "proceed", "exceed": "exceed", "succeed": "succeed"}
@@ -25,7 +34,9 @@ _STEP_2 = _rules(
     "alism:al iveness:ive fulness:ful ousness:ous aliti:al iviti:ive biliti:ble fulli:ful"
 )
 _STEP_3 = _rules("icate:ic ative: alize:al iciti:ic ical:ic ful: ness:")
-_STEP_4 = _rules("al: ance: ence: er: ic: able: ible: ant: ement: ment: ent: ion: ou: ism: ate: iti: ous: ive: ize:")
+_STEP_4 = _rules(
+    "al: ance: ence: er: ic: able: ible: ant: ement: ment: ent: ion: ou: ism: ate: iti: ous: ive: ize:"
+)
 
 
 @lru_cache(maxsize=65536)
@@ -93,7 +104,9 @@ def _past(word: str) -> str:
         return word[:-1] if len(word) == 4 else word[:-2]
     if word.endswith("eed"):
         return word[:-1] if _measure(word[:-3]) > 0 else word
-    kept = next((word.removesuffix(suffix) for suffix in ("ed", "ing") if word.endswith(suffix)), word)
+    kept = next(
+        (word.removesuffix(suffix) for suffix in ("ed", "ing") if word.endswith(suffix)), word
+    )
     if kept == word or not _has_vowel(kept):
         return word
     if kept.endswith(("at", "bl", "iz")):
@@ -122,7 +135,9 @@ def _derived(word: str) -> str:
 
 def _last_suffix(word: str) -> str:
     ion = word.endswith("ion")
-    return _replace(word, _STEP_4, lambda kept: _measure(kept) > 1 and (not ion or kept.endswith(("s", "t"))))
+    return _replace(
+        word, _STEP_4, lambda kept: _measure(kept) > 1 and (not ion or kept.endswith(("s", "t")))
+    )
 
 
 def _final_e(word: str) -> str:

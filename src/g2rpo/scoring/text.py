@@ -1,7 +1,7 @@
 """Read or written text: edit distance, word and character error rates, ANLS, ROUGE.
 
-Edit distance and common subsequence run on bit vectors (one Python integer holds a column of the table), so that a page of text
-costs a fraction of a millisecond.
+Edit distance and common subsequence run on bit vectors (one Python integer holds a column of the
+table), so that a page of text costs a fraction of a millisecond.
 """
 
 import re
@@ -16,9 +16,11 @@ _SHORTEST_STEMMED = 4
 
 
 def edit_distance(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
-    """Fewest insertions, deletions and substitutions that turn one sequence (words, characters) into the other.
+    """Fewest insertions, deletions and substitutions that turn one sequence (words, characters)
+    into the other.
 
-    Myers 1999, A fast bit-vector algorithm for approximate string matching; for whole sequences: Hyyro 2003.
+    Myers 1999, A fast bit-vector algorithm for approximate string matching; for whole sequences:
+    Hyyro 2003.
 
     >>> edit_distance("kitten", "sitting"), edit_distance(["a", "b"], [])
     (3, 2)
@@ -27,7 +29,11 @@ def edit_distance(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
         return len(second)
     places = _places(first)
     everywhere, last = (1 << len(first)) - 1, 1 << (len(first) - 1)
-    up, down, distance = everywhere, 0, len(first)  # vertical steps of +1 and -1 in the current column
+    up, down, distance = (
+        everywhere,
+        0,
+        len(first),
+    )  # vertical steps of +1 and -1 in the current column
     for item in second:
         match = places.get(item, 0)
         vertical = match | down
@@ -42,7 +48,8 @@ def edit_distance(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
 
 
 def common_subsequence(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
-    """Length of the longest common subsequence (Hyyro 2004, Bit-parallel LCS-length computation revisited).
+    """Length of the longest common subsequence (Hyyro 2004, Bit-parallel LCS-length computation
+    revisited).
 
     >>> common_subsequence("nematode", "empty"), common_subsequence("abc", "")
     (3, 0)
@@ -56,7 +63,8 @@ def common_subsequence(first: Sequence[Hashable], second: Sequence[Hashable]) ->
 
 
 def word_accuracy(answer: str, gold: str) -> float:
-    """1 - word error rate, not below 0: edits between the words over the number of gold words, case and punctuation counted.
+    """1 - word error rate, not below 0: edits between the words over the number of gold words, case
+    and punctuation counted.
 
     >>> word_accuracy("invoice No. 4821", "Invoice No. 4821 total"), word_accuracy("STOP x y", "STOP")
     (0.5, 0.0)
@@ -74,9 +82,11 @@ def character_accuracy(answer: str, gold: str) -> float:
 
 
 def anls(answer: str, golds: Iterable[str], threshold: float = 0.5) -> float:
-    """Average normalized Levenshtein similarity of one question (Biten et al. 2019): best over the gold answers, 0 below `threshold`.
+    """Average normalized Levenshtein similarity of one question (Biten et al. 2019): best over the
+    gold answers, 0 below `threshold`.
 
-    As DocVQA scores it: case and runs of whitespace do not count in the distance, which is divided by the longer raw length.
+    As DocVQA scores it: case and runs of whitespace do not count in the distance, which is divided
+    by the longer raw length.
 
     >>> round(anls("ITC Limted", ["ITC Limited"]), 6), anls("ITC", ["ITC Limited"]), anls("a  b", ["A b"])
     (0.909091, 0.0, 1.0)
@@ -111,7 +121,9 @@ def _accuracy(answer: Sequence[Hashable], gold: Sequence[Hashable]) -> float:
 
 
 def _similarity(answer: str, gold: str, threshold: float) -> float:
-    """0 without counting the edits where the lengths alone keep it below the threshold: a page for a word."""
+    """0 without counting the edits where the lengths alone keep it below the threshold: a page for
+    a word.
+    """
     longest = max(len(answer), len(gold))
     got, wanted = (" ".join(text.lower().split()) for text in (answer, gold))
     if longest and 1 - abs(len(got) - len(wanted)) / longest < threshold:
@@ -125,7 +137,9 @@ def _words(text: str) -> list[str]:
 
 
 def _ngram_f1(got: list[str], wanted: list[str], size: int) -> float:
-    first, second = (Counter(zip(*(words[i:] for i in range(size)), strict=False)) for words in (got, wanted))
+    first, second = (
+        Counter(zip(*(words[i:] for i in range(size)), strict=False)) for words in (got, wanted)
+    )
     return _f1((first & second).total(), first.total(), second.total())
 
 

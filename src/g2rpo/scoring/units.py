@@ -7,13 +7,45 @@ from fractions import Fraction
 from g2rpo.scoring.expression_signs import table
 from g2rpo.scoring.expression_tokens import Token
 
-_LENGTH = {"mm": "1/1000", "cm": "1/100", "dm": "1/10", "m": "1", "km": "1000", "in": "0.0254", "ft": "0.3048", "yd": "0.9144"}
+_LENGTH = {
+    "mm": "1/1000",
+    "cm": "1/100",
+    "dm": "1/10",
+    "m": "1",
+    "km": "1000",
+    "in": "0.0254",
+    "ft": "0.3048",
+    "yd": "0.9144",
+}
 _LENGTH |= {"mi": "1609.344", "nm": "1e-9"}
 _TABLE = {
     "length": _LENGTH,
-    "mass": {"mg": "1e-6", "g": "1e-3", "kg": "1", "t": "1000", "lb": "0.45359237", "oz": "0.028349523125"},
-    "time": {"ms": "1e-3", "s": "1", "min": "60", "h": "3600", "day": "86400", "week": "604800", "month": "2629746", "year": "31556952"},
-    "volume": {"ml": "1e-6", "L": "1e-3", "cl": "1e-5", "dl": "1e-4", "cc": "1e-6", "gal": "0.003785411784"},
+    "mass": {
+        "mg": "1e-6",
+        "g": "1e-3",
+        "kg": "1",
+        "t": "1000",
+        "lb": "0.45359237",
+        "oz": "0.028349523125",
+    },
+    "time": {
+        "ms": "1e-3",
+        "s": "1",
+        "min": "60",
+        "h": "3600",
+        "day": "86400",
+        "week": "604800",
+        "month": "2629746",
+        "year": "31556952",
+    },
+    "volume": {
+        "ml": "1e-6",
+        "L": "1e-3",
+        "cl": "1e-5",
+        "dl": "1e-4",
+        "cc": "1e-6",
+        "gal": "0.003785411784",
+    },
     "money": {"dollar": "1", "cent": "0.01", "usd": "1"},
     "euro": {"euro": "1", "eur": "1"},
     "angle": {"rad": "1"},
@@ -31,7 +63,16 @@ _TABLE = {
     "celsius": {"°C": "1"},
     "fahrenheit": {"°F": "1"},
     "speed": {"mph": "0.44704", "kph": "5/18"},
-    "": {"unit": "1", "piece": "1", "item": "1", "object": "1", "people": "1", "person": "1", "time": "1", "way": "1"},
+    "": {
+        "unit": "1",
+        "piece": "1",
+        "item": "1",
+        "object": "1",
+        "people": "1",
+        "person": "1",
+        "time": "1",
+        "way": "1",
+    },
 }
 _SPELLED = table(
     """
@@ -43,7 +84,11 @@ _SPELLED = table(
     厘米 cm | 米 m | 千米 km | 毫米 mm | 个 unit
     """
 )
-_KNOWN = {name: (dimension, Fraction(size)) for dimension, names in _TABLE.items() for name, size in names.items()}
+_KNOWN = {
+    name: (dimension, Fraction(size))
+    for dimension, names in _TABLE.items()
+    for name, size in names.items()
+}
 _AREA = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 
 
@@ -52,7 +97,8 @@ class Unit:
     """What a number counts.
 
     Attributes:
-        dimension: the powers of the base quantities, `(("length", 2),)` for an area; empty for `units` or `objects`.
+        dimension: the powers of the base quantities, `(("length", 2),)` for an area; empty for
+            `units` or `objects`.
         size: one of it in the base unit of its dimension.
     """
 
@@ -94,7 +140,9 @@ def _may_begin(tokens: Sequence[Token], start: int) -> bool:
 def _find(word: str) -> tuple[str, Fraction] | None:
     for name in (word, word.lower(), word.lower().removesuffix("s")):
         name = _SPELLED.get(name, name)
-        if name in _KNOWN and (len(name) > 1 or len(word) == 1 or name != word.lower().removesuffix("s")):
+        if name in _KNOWN and (
+            len(name) > 1 or len(word) == 1 or name != word.lower().removesuffix("s")
+        ):
             return _KNOWN[name]
     return None
 
@@ -137,7 +185,11 @@ def _exponent(tokens: Sequence[Token], place: int) -> tuple[int, int]:
     texts = [token.text for token in tokens[place : place + 5]]
     if texts[:2] == ["^", "{"] and "}" in texts:
         inner = "".join(texts[2 : texts.index("}")])
-        return (int(inner), texts.index("}") + 1) if inner.lstrip("-").isdigit() and len(inner) < 4 else (1, 0)
+        return (
+            (int(inner), texts.index("}") + 1)
+            if inner.lstrip("-").isdigit() and len(inner) < 4
+            else (1, 0)
+        )
     if texts[:1] == ["^"] and len(texts) > 1 and texts[1].isdigit() and len(texts[1]) == 1:
         return int(texts[1]), 2
     if texts and texts[0] in ("2", "3") and not tokens[place].spaced:  # `cm2`

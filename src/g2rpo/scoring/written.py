@@ -1,6 +1,7 @@
 """Text compared as people read it: any script, any way to encode the same characters.
 
-Both sides are normalized (`readable`). Scripts that put no spaces between words are compared character by character.
+Both sides are normalized (`readable`). Scripts that put no spaces between words are compared
+character by character.
 """
 
 import re
@@ -34,7 +35,8 @@ _SHORTEST_STEMMED = 4
 
 @lru_cache(maxsize=4096)
 def readable(text: str) -> str:
-    """NFKC with ligatures, quotes, dashes and accents in their one plain form, and invisible characters removed.
+    """NFKC with ligatures, quotes, dashes and accents in their one plain form, and invisible
+    characters removed.
 
     >>> readable("ﬁne “o\ufb03ce” – cafe\u0301")
     'fine "office" - café'
@@ -46,7 +48,8 @@ def readable(text: str) -> str:
 def reading_accuracy(answer: str, gold: str) -> float:
     r"""1 - word error rate, not below 0; quotes or emphasis around the whole answer do not count.
 
-    If the gold text is in a script without spaces, 1 - the edits between the characters over the longer text.
+    If the gold text is in a script without spaces, 1 - the edits between the characters over the
+    longer text.
 
     >>> reading_accuracy("STOP  \\n here", "STOP HERE"), reading_accuracy("“Open”", '"Open"'), reading_accuracy("今日は晴れ", "今日は雨")
     (0.5, 1.0, 0.6)
@@ -58,7 +61,8 @@ def reading_accuracy(answer: str, gold: str) -> float:
 
 
 def wording_similarity(answer: str, gold: str) -> float:
-    """Mean F1 of ROUGE-1, ROUGE-2 and ROUGE-L in any script; ROUGE-2 is left out if the gold answer is a single word.
+    """Mean F1 of ROUGE-1, ROUGE-2 and ROUGE-L in any script; ROUGE-2 is left out if the gold answer
+    is a single word.
 
     English words are stemmed. A gold answer without letters and digits is compared as it is.
 
@@ -93,13 +97,19 @@ def _words(text: str) -> list[str]:
     if text.isascii():
         words = _ASCII_WORD.findall(text)
     else:  # marks such as the vowel signs of Hindi belong to their word
-        kept = "".join(sign if sign.isalnum() or unicodedata.category(sign)[0] == "M" else " " for sign in text)
+        kept = "".join(
+            sign if sign.isalnum() or unicodedata.category(sign)[0] == "M" else " " for sign in text
+        )
         words = _ITEM.findall(kept)
-    return [stem(word) if len(word) >= _SHORTEST_STEMMED and word.isascii() else word for word in words]
+    return [
+        stem(word) if len(word) >= _SHORTEST_STEMMED and word.isascii() else word for word in words
+    ]
 
 
 def _ngram_f1(got: list[str], wanted: list[str], size: int) -> float:
-    first, second = (Counter(zip(*(words[i:] for i in range(size)), strict=False)) for words in (got, wanted))
+    first, second = (
+        Counter(zip(*(words[i:] for i in range(size)), strict=False)) for words in (got, wanted)
+    )
     return _f1((first & second).total(), first.total(), second.total())
 
 

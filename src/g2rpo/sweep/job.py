@@ -56,8 +56,14 @@ class Job:
         return config_hash(self.cfg)
 
     def freeze(self) -> None:
-        """Writes the configuration that the job will run with, as Hydra does; edits of conf/ no longer reach it."""
-        for name, part in (("config", self.cfg), ("hydra", self.hydra), ("overrides", OmegaConf.create(list(self.overrides)))):
+        """Writes the configuration that the job will run with, as Hydra does; edits of conf/ no
+        longer reach it.
+        """
+        for name, part in (
+            ("config", self.cfg),
+            ("hydra", self.hydra),
+            ("overrides", OmegaConf.create(list(self.overrides))),
+        ):
             write_whole(self.folder / ".hydra" / f"{name}.yaml", OmegaConf.to_yaml(part))
 
     def frozen(self) -> DictConfig | None:
@@ -67,14 +73,18 @@ class Job:
 
 
 def job_name(values: Mapping[str, str]) -> str:
-    """A folder's name from the values of the dimensions, with short keys; where something is lost, a hash keeps names apart.
+    """A folder's name from the values of the dimensions, with short keys; where something is lost,
+    a hash keeps names apart.
 
     >>> job_name({"advantage": "grpo", "seed": "0"}), job_name({"shaping.length.bands.math": "[3,4,9,20]"})
     ('advantage=grpo,seed=0', 'math=3-4-9-20')
     >>> job_name({"a.weight": "0.22852913149", "b.weight": "0.5"})
     'a.weight=0.2285,b.weight=0.5,054b4c'
     """
-    words = {key: re.sub(r"[^A-Za-z0-9._+-]+", "-", rounded(value)).strip("-") for key, value in values.items()}
+    words = {
+        key: re.sub(r"[^A-Za-z0-9._+-]+", "-", rounded(value)).strip("-")
+        for key, value in values.items()
+    }
     name = ",".join(f"{short}={words[key]}" for key, short in short_keys(values).items())
     lost = len(name) > MAX_NAME or any(rounded(value) != value for value in values.values())
     if lost:
@@ -94,13 +104,18 @@ def short_keys(keys: Iterable[str]) -> dict[str, str]:
     {'shaping.length.weight': 'length.weight', 'shaping.entropy.weight': 'entropy.weight', 'seed': 'seed'}
     """
     parts = {key: key.split(".") for key in keys}
-    ends = {key: [".".join(words[-n:]) for n in range(1, len(words) + 1)] for key, words in parts.items()}
+    ends = {
+        key: [".".join(words[-n:]) for n in range(1, len(words) + 1)]
+        for key, words in parts.items()
+    }
     taken = Counter(end for own in ends.values() for end in own)
     return {key: next((end for end in own if taken[end] == 1), key) for key, own in ends.items()}
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
-    """What a finished run left; None where it has not finished. A broken file raises `ValueError` with its path."""
+    """What a finished run left; None where it has not finished. A broken file raises `ValueError`
+    with its path.
+    """
     path = folder / "summary.json"
     if not path.is_file():
         return None
@@ -108,16 +123,21 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
     try:
         summary = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: expected a JSON object ({error}); delete the file, and the job runs again") from None
+        raise ValueError(
+            f"{path}: expected a JSON object ({error}); delete the file, and the job runs again"
+        ) from None
     if not isinstance(summary, dict) or "config_hash" not in summary:
-        raise ValueError(f"{path}: expected a JSON object with config_hash, got {text[:60]!r}; delete the file, and the job runs again")
+        raise ValueError(
+            f"{path}: expected a JSON object with config_hash, got {text[:60]!r}; delete the file, and the job runs again"
+        )
     return summary
 
 
 def state_of(folder: Path, wanted: str) -> State:
     """How far a job has come; `wanted` is the hash of its settings.
 
-    A job is finished when its summary is there and tells of the same settings. `stopped`: a process began it and is no more.
+    A job is finished when its summary is there and tells of the same settings. `stopped`: a process
+    began it and is no more.
     """
     summary = read_summary(folder)
     if summary is not None and summary["config_hash"] == wanted:
@@ -137,19 +157,31 @@ def read_mark(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise ValueError(f"{folder / PROCESS}: expected a JSON object ({error}); delete the file") from None
+        raise ValueError(
+            f"{folder / PROCESS}: expected a JSON object ({error}); delete the file"
+        ) from None
     return mark
 
 
 def write_mark(folder: Path, pid: int, started_s: float, exit_code: int | None = None) -> None:
-    """Notes that a process runs the job, or how it ended; written again and again, it says that the process is alive."""
+    """Notes that a process runs the job, or how it ended; written again and again, it says that the
+    process is alive.
+    """
     ended_s = None if exit_code is None else time.time()
-    mark = {"host": socket.gethostname(), "pid": pid, "started_s": started_s, "ended_s": ended_s, "exit_code": exit_code}
+    mark = {
+        "host": socket.gethostname(),
+        "pid": pid,
+        "started_s": started_s,
+        "ended_s": ended_s,
+        "exit_code": exit_code,
+    }
     write_whole(folder / PROCESS, json.dumps(mark) + "\n")
 
 
 def alive(mark: Mapping[str, Any], folder: Path) -> bool:
-    """Whether the process of a mark still runs: asked here, or, of another machine, told from its last sign."""
+    """Whether the process of a mark still runs: asked here, or, of another machine, told from its
+    last sign.
+    """
     if mark["host"] != socket.gethostname():
         return time.time() - (folder / PROCESS).stat().st_mtime < SILENCE_S
     try:
@@ -162,7 +194,9 @@ def alive(mark: Mapping[str, Any], folder: Path) -> bool:
 
 
 def _is_of(pid: int, folder: Path) -> bool:
-    """Whether a process has the job's folder on its command line: numbers of processes are used again."""
+    """Whether a process has the job's folder on its command line: numbers of processes are used
+    again.
+    """
     path = Path(f"/proc/{pid}/cmdline")
     if not path.exists():
         return True  # no such file system here; the number must do
@@ -173,10 +207,16 @@ def _is_of(pid: int, folder: Path) -> bool:
 
 
 def why(folder: Path, code: int | None) -> str:
-    """How a job ended: the sentence it said, or the last line of its traceback, or what the exit code says."""
+    """How a job ended: the sentence it said, or the last line of its traceback, or what the exit
+    code says.
+    """
     said = [line.partition(SAID)[2] for line in _lines(folder / CONSOLE) if SAID in line]
     hydras = ("full_key: ", "object_type=")  # what Hydra adds below its message
-    trace = [line for line in _lines(folder / "error.txt") if line.strip() and not line.strip().startswith(hydras)]
+    trace = [
+        line
+        for line in _lines(folder / "error.txt")
+        if line.strip() and not line.strip().startswith(hydras)
+    ]
     if trace:
         return said[-1] if said else trace[-1]
     if code is None:

@@ -1,6 +1,8 @@
-"""The way of a sweep: compose every job, freeze it, run what is missing, say after each job how it went.
+"""The way of a sweep: compose every job, freeze it, run what is missing, say after each job how it
+went.
 
-Done is what has a `summary.json` of the same settings. The same command again, after a crash or with more values, runs the rest.
+Done is what has a `summary.json` of the same settings. The same command again, after a crash or
+with more values, runs the rest.
 """
 
 import fcntl
@@ -55,10 +57,14 @@ class Sweep:
     first: int = 0
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """One outcome per job, in their order. Raises `ValueError` before the first job where the folder belongs to another sweep."""
+        """One outcome per job, in their order. Raises `ValueError` before the first job where the
+        folder belongs to another sweep.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder):
-            plan = (read_plan(self.folder) if (self.folder / "sweep.json").is_file() else None) or Plan()
+            plan = (
+                read_plan(self.folder) if (self.folder / "sweep.json").is_file() else None
+            ) or Plan()
             plan.extended(self.folder, self.command, self.dimensions, jobs).write(self.folder)
             states = {job.name: state_of(job.folder, job.hash) for job in jobs}
             missing = [job for job in jobs if states[job.name] != "finished"]
@@ -79,7 +85,9 @@ class Sweep:
             self._report()
 
     def _ended(self, missing: list[Job]) -> Iterator[tuple[Job, float]]:
-        """Jobs as they end, with their seconds; those that an earlier, killed sweep left running are waited for, last of all."""
+        """Jobs as they end, with their seconds; those that an earlier, killed sweep left running
+        are waited for, last of all.
+        """
         busy = [job for job in missing if state_of(job.folder, job.hash) == "running"]
         yield from self._run([job for job in missing if job not in busy])
         for job in busy:
@@ -96,7 +104,10 @@ class Sweep:
         if not jobs:
             return
         group, cwd = self.folder.name, str(Path.cwd())
-        tasks = [Task(script=self.script, folder=str(job.folder.resolve()), cwd=cwd, group=group) for job in jobs]
+        tasks = [
+            Task(script=self.script, folder=str(job.folder.resolve()), cwd=cwd, group=group)
+            for job in jobs
+        ]
         begun = time.time()
         for i, _ in self.runner.run(tasks):
             yield jobs[i], seconds_of(jobs[i], begun)
@@ -104,9 +115,13 @@ class Sweep:
     def _line(self, job: Job, done: int, seconds: float, left: float) -> str:
         """What a person sees of a job: one line."""
         outcome = self._outcome(job)
-        scored = "no held-out score" if math.isnan(outcome.score) else f"held-out {outcome.score:.3f}"
+        scored = (
+            "no held-out score" if math.isnan(outcome.score) else f"held-out {outcome.score:.3f}"
+        )
         words = f"FAILED: {outcome.failure}" if outcome.failure else scored
-        return f"{done}/{self.total} {job.name} | {words} | {clock(seconds)} | " + (f"{clock(left)} left" if left else "last job")
+        return f"{done}/{self.total} {job.name} | {words} | {clock(seconds)} | " + (
+            f"{clock(left)} left" if left else "last job"
+        )
 
     def _outcome(self, job: Job) -> Outcome:
         summary = read_summary(job.folder)
@@ -116,7 +131,9 @@ class Sweep:
         mark = read_mark(job.folder) or {}
         if mark.get("exit_code") == 0:
             return Outcome()  # a job that trains nothing, as pilot.py, has no summary
-        return Outcome(failure=f"{why(job.folder, mark.get('exit_code'))}; see {job.folder / CONSOLE}")
+        return Outcome(
+            failure=f"{why(job.folder, mark.get('exit_code'))}; see {job.folder / CONSOLE}"
+        )
 
     def _report(self) -> None:
         """A page that cannot be drawn is said, and stops nothing: the jobs are worth more."""
@@ -139,7 +156,11 @@ def clock(seconds: float) -> str:
     ('2:32', '2:02:02')
     """
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
+    return (
+        f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+        if minutes >= 60
+        else f"{minutes}:{rest:02d}"
+    )
 
 
 @contextmanager
@@ -149,5 +170,7 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(f"{folder}: another process runs a sweep in this folder at this moment; wait for it, or end it") from None
+            raise ValueError(
+                f"{folder}: another process runs a sweep in this folder at this moment; wait for it, or end it"
+            ) from None
         yield

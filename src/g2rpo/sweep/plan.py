@@ -18,7 +18,9 @@ MOST_KEYS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """A job of the plan: the values of the dimensions, everything that was typed, and the hash of its settings."""
+    """A job of the plan: the values of the dimensions, everything that was typed, and the hash of
+    its settings.
+    """
 
     values: Mapping[str, str]
     overrides: Sequence[str]
@@ -27,18 +29,26 @@ class Planned:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A sweep. `dimensions` are the keys whose values tell its jobs apart, in the order they were given."""
+    """A sweep. `dimensions` are the keys whose values tell its jobs apart, in the order they were
+    given.
+    """
 
     command: str = ""
     dimensions: tuple[str, ...] = ()
     jobs: Mapping[str, Planned] = field(default_factory=dict)
 
-    def extended(self, folder: Path, command: str, dimensions: Sequence[str], jobs: Sequence[Job]) -> "Plan":
-        """The plan with more jobs of the same sweep; raises `ValueError` where they belong to another one."""
+    def extended(
+        self, folder: Path, command: str, dimensions: Sequence[str], jobs: Sequence[Job]
+    ) -> "Plan":
+        """The plan with more jobs of the same sweep; raises `ValueError` where they belong to
+        another one.
+        """
         names = [job.name for job in jobs]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise ValueError(f"two jobs of this sweep would write into {folder / twice}; every value of a dimension may be given once")
+            raise ValueError(
+                f"two jobs of this sweep would write into {folder / twice}; every value of a dimension may be given once"
+            )
         if self.jobs and set(self.dimensions) != set(dimensions):
             raise ValueError(
                 f"{folder} holds another sweep, over {' and '.join(self.dimensions)} and not over {' and '.join(dimensions)}; "
@@ -51,26 +61,47 @@ class Plan:
                     f"{folder} holds another sweep: its job {job.name} has other settings ({changed_keys(job)}); "
                     f"choose another hydra.sweep.dir, or delete {folder}"
                 )
-        if self.jobs and not set(names) & set(self.jobs) and fixed_of(self.jobs, self.dimensions) != fixed_of(_planned(jobs), dimensions):
-            raise ValueError(f"{folder} holds another sweep, started with other options ({self.command}); choose another hydra.sweep.dir")
-        return Plan(command=command, dimensions=tuple(dimensions), jobs={**self.jobs, **_planned(jobs)})
+        if (
+            self.jobs
+            and not set(names) & set(self.jobs)
+            and fixed_of(self.jobs, self.dimensions) != fixed_of(_planned(jobs), dimensions)
+        ):
+            raise ValueError(
+                f"{folder} holds another sweep, started with other options ({self.command}); choose another hydra.sweep.dir"
+            )
+        return Plan(
+            command=command, dimensions=tuple(dimensions), jobs={**self.jobs, **_planned(jobs)}
+        )
 
     def write(self, folder: Path) -> None:
         """Writes `sweep.json`."""
-        jobs = {name: {"values": dict(j.values), "overrides": list(j.overrides), "config_hash": j.hash} for name, j in self.jobs.items()}
+        jobs = {
+            name: {"values": dict(j.values), "overrides": list(j.overrides), "config_hash": j.hash}
+            for name, j in self.jobs.items()
+        }
         plain = {"command": self.command, "dimensions": list(self.dimensions), "jobs": jobs}
         write_whole(folder / PLAN, json.dumps(plain, indent=1) + "\n")
 
 
 def _planned(jobs: Sequence[Job]) -> dict[str, Planned]:
-    return {job.name: Planned(values=job.values, overrides=job.overrides, hash=job.hash) for job in jobs}
+    return {
+        job.name: Planned(values=job.values, overrides=job.overrides, hash=job.hash) for job in jobs
+    }
 
 
 def fixed_of(jobs: Mapping[str, Planned], dimensions: Sequence[str]) -> set[str]:
     """What was typed beside the dimensions; a logger is no setting."""
     keys = {*dimensions, "logger"}
-    return {word for job in jobs.values() for word in job.overrides if word.partition("=")[0].split(".")[0] != "logger"} - {
-        word for job in jobs.values() for word in job.overrides if word.partition("=")[0].lstrip("+~") in keys
+    return {
+        word
+        for job in jobs.values()
+        for word in job.overrides
+        if word.partition("=")[0].split(".")[0] != "logger"
+    } - {
+        word
+        for job in jobs.values()
+        for word in job.overrides
+        if word.partition("=")[0].lstrip("+~") in keys
     }
 
 
@@ -82,48 +113,68 @@ def changed_keys(job: Job) -> str:
     old, new = (dict(flat(settings(cfg))) for cfg in (frozen, job.cfg))
     keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     words = [f"{key} was {old.get(key)} and is {new.get(key)}" for key in keys[:MOST_KEYS]]
-    return ", ".join(words) + (f", and {len(keys) - MOST_KEYS} more" if len(keys) > MOST_KEYS else "")
+    return ", ".join(words) + (
+        f", and {len(keys) - MOST_KEYS} more" if len(keys) > MOST_KEYS else ""
+    )
 
 
 def flat(tree: Any, path: str = "") -> list[tuple[str, Any]]:
     """Leaves of nested mappings, by dotted key."""
     if not isinstance(tree, Mapping) or not tree:
         return [(path, tree)]
-    return [leaf for key, inner in tree.items() for leaf in flat(inner, f"{path}.{key}" if path else str(key))]
+    return [
+        leaf
+        for key, inner in tree.items()
+        for leaf in flat(inner, f"{path}.{key}" if path else str(key))
+    ]
 
 
 def read_plan(folder: Path) -> Plan | None:
-    """The plan of a sweep's folder, read from `sweep.json` or, for a multirun of another launcher, from its jobs' `.hydra`."""
+    """The plan of a sweep's folder, read from `sweep.json` or, for a multirun of another launcher,
+    from its jobs' `.hydra`.
+    """
     path = folder / PLAN
     if not path.is_file():
         return _plan_of_jobs(folder) if (folder / "multirun.yaml").is_file() else None
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
         jobs = {
-            name: Planned(values=job["values"], overrides=job["overrides"], hash=job["config_hash"]) for name, job in plain["jobs"].items()
+            name: Planned(values=job["values"], overrides=job["overrides"], hash=job["config_hash"])
+            for name, job in plain["jobs"].items()
         }
         return Plan(command=plain["command"], dimensions=tuple(plain["dimensions"]), jobs=jobs)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: expected the plan of a sweep ({error!r}); delete the file and start the sweep again") from None
+        raise ValueError(
+            f"{path}: expected the plan of a sweep ({error!r}); delete the file and start the sweep again"
+        ) from None
 
 
 def _plan_of_jobs(folder: Path) -> Plan:
-    """Every run folder below is a job; dimensions are the overrides that are not the same in all of them."""
-    runs = sorted((path.parent.parent for path in folder.glob("*/.hydra/config.yaml")), key=lambda run: (len(run.name), run.name))
+    """Every run folder below is a job; dimensions are the overrides that are not the same in all of
+    them.
+    """
+    runs = sorted(
+        (path.parent.parent for path in folder.glob("*/.hydra/config.yaml")),
+        key=lambda run: (len(run.name), run.name),
+    )
     typed = {run.name: _overrides(run) for run in runs}
-    words = {name: dict(word.partition("=")[::2] for word in overrides) for name, overrides in typed.items()}
+    words = {
+        name: dict(word.partition("=")[::2] for word in overrides)
+        for name, overrides in typed.items()
+    }
     keys = [key for key in dict.fromkeys(key for own in words.values() for key in own)]
     varied = tuple(key for key in keys if len({own.get(key) for own in words.values()}) > 1)
     return Plan(
         dimensions=tuple(key.lstrip("+") for key in varied),
         jobs={
             run.name: Planned(
-                values={key.lstrip("+"): words[run.name].get(key, "-") for key in varied}, overrides=typed[run.name],
+                values={key.lstrip("+"): words[run.name].get(key, "-") for key in varied},
+                overrides=typed[run.name],
                 hash=config_hash(OmegaConf.load(run / ".hydra" / "config.yaml")),  # type: ignore[arg-type]
             )
             for run in runs
         },
-    )  # fmt: skip
+    )
 
 
 def _overrides(run: Path) -> list[str]:

@@ -1,7 +1,8 @@
-"""A job in a process of its own: the script again, with the frozen configuration in place of choices and overrides.
+"""A job in a process of its own: the script again, with the frozen configuration in place of
+choices and overrides.
 
-Nothing of the sweep is on the command line, so whoever runs the line again (Lightning does, for further ranks) runs this job and not
-the sweep.
+Nothing of the sweep is on the command line, so whoever runs the line again (Lightning does, for
+further ranks) runs this job and not the sweep.
 """
 
 import os
@@ -15,13 +16,29 @@ from pathlib import Path
 
 from g2rpo.sweep.job import BEAT_S, CONSOLE, write_mark
 
-RANK_VARIABLES = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-TASK_VARIABLES = ("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_TASKS_PER_NODE", "SLURM_PROCID", "SLURM_LOCALID")
+RANK_VARIABLES = (
+    "RANK",
+    "LOCAL_RANK",
+    "NODE_RANK",
+    "GROUP_RANK",
+    "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+)
+TASK_VARIABLES = (
+    "SLURM_NTASKS",
+    "SLURM_NTASKS_PER_NODE",
+    "SLURM_TASKS_PER_NODE",
+    "SLURM_PROCID",
+    "SLURM_LOCALID",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is needed to start a job anywhere: plain data, so that it can be sent to another machine.
+    """What is needed to start a job anywhere: plain data, so that it can be sent to another
+    machine.
 
     Args:
         script: `train.py`, with its whole path.
@@ -40,15 +57,25 @@ class Task:
     def command(self) -> list[str]:
         """The command line. A job that was killed goes on from its last checkpoint."""
         words = [
-            sys.executable, self.script, "--config-path", f"{self.folder}/.hydra", "--config-name", "config",
-            f"hydra.run.dir={quoted(self.folder)}", "hydra.output_subdir=null",
-        ]  # fmt: skip
+            sys.executable,
+            self.script,
+            "--config-path",
+            f"{self.folder}/.hydra",
+            "--config-name",
+            "config",
+            f"hydra.run.dir={quoted(self.folder)}",
+            "hydra.output_subdir=null",
+        ]
         resumes = (Path(self.folder) / "checkpoints" / "last.ckpt").is_file()
         return [*words, f"resume={quoted(self.folder)}"] if resumes else words
 
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
-        """`given` without what would make the job a rank of another run; SLURM's tasks stay where there are several."""
-        dropped = set(RANK_VARIABLES) | (set(TASK_VARIABLES) if given.get("SLURM_NTASKS", "1") == "1" else set())
+        """`given` without what would make the job a rank of another run; SLURM's tasks stay where
+        there are several.
+        """
+        dropped = set(RANK_VARIABLES) | (
+            set(TASK_VARIABLES) if given.get("SLURM_NTASKS", "1") == "1" else set()
+        )
         kept = {name: value for name, value in given.items() if name not in dropped}
         return {"WANDB_RUN_GROUP": self.group} | kept | dict(self.extra)
 
@@ -71,7 +98,9 @@ class Running:
         self.stopped = False
 
     def run(self, task: Task) -> int:
-        """Runs a job to its end and returns its exit code; a negative one is the signal that killed it."""
+        """Runs a job to its end and returns its exit code; a negative one is the signal that killed
+        it.
+        """
         folder = Path(task.folder)
         (folder / "error.txt").unlink(missing_ok=True)  # of an earlier try
         started_s = time.time()
@@ -80,9 +109,13 @@ class Running:
                 if self.stopped:
                     return -15
                 process = subprocess.Popen(  # noqa: S603
-                    task.command(), cwd=task.cwd, env=task.environment(os.environ), stdin=subprocess.DEVNULL, stdout=console,
+                    task.command(),
+                    cwd=task.cwd,
+                    env=task.environment(os.environ),
+                    stdin=subprocess.DEVNULL,
+                    stdout=console,
                     stderr=subprocess.STDOUT,
-                )  # fmt: skip
+                )
                 self._processes.add(process)
             try:
                 code = _watched(process, folder, started_s)
@@ -111,11 +144,17 @@ def _watched(process: subprocess.Popen[bytes], folder: Path, started_s: float) -
 
 
 def run_task(task: Task) -> int:
-    """A job on another machine. Of several SLURM tasks, each is a rank of it and the first alone leaves a mark."""
+    """A job on another machine. Of several SLURM tasks, each is a rank of it and the first alone
+    leaves a mark.
+    """
     if int(os.environ.get("SLURM_PROCID", "0")) == 0:
         return Running().run(task)
     with (Path(task.folder) / f"console_{os.environ['SLURM_PROCID']}.log").open("ab") as console:
         return subprocess.call(  # noqa: S603
-            task.command(), cwd=task.cwd, env=task.environment(os.environ), stdin=subprocess.DEVNULL, stdout=console,
+            task.command(),
+            cwd=task.cwd,
+            env=task.environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=console,
             stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        )

@@ -29,19 +29,28 @@ class Local:
 
     Args:
         jobs_at_once: Jobs that run side by side; each gets its share of the cores.
-        gpus: One entry for each of them, `["0", "1"]` or `["0,1", "2,3"]`: what it sees of the GPUs. None: all see all.
+        gpus: One entry for each of them, `["0", "1"]` or `["0,1", "2,3"]`: what it sees of the
+            GPUs. None: all see all.
     """
 
     def __init__(self, *, jobs_at_once: int = 1, gpus: Sequence[str] | None = None) -> None:
         if jobs_at_once < 1:
-            raise ValueError(f"hydra.launcher.n_jobs: expected at least 1 job at a time, got {jobs_at_once}")
+            raise ValueError(
+                f"hydra.launcher.n_jobs: expected at least 1 job at a time, got {jobs_at_once}"
+            )
         if gpus is not None and len(gpus) != jobs_at_once:
-            raise ValueError(f"hydra.launcher.gpus: expected one entry for each of the {jobs_at_once} jobs at a time, got {list(gpus)}")
+            raise ValueError(
+                f"hydra.launcher.gpus: expected one entry for each of the {jobs_at_once} jobs at a time, got {list(gpus)}"
+            )
         self.jobs_at_once = jobs_at_once
         self.seats: SimpleQueue[Mapping[str, str]] = SimpleQueue()
         threads = max(1, (os.cpu_count() or 1) // jobs_at_once)
         for i in range(jobs_at_once):
-            share = {"OMP_NUM_THREADS": str(threads)} if jobs_at_once > 1 and "OMP_NUM_THREADS" not in os.environ else {}
+            share = (
+                {"OMP_NUM_THREADS": str(threads)}
+                if jobs_at_once > 1 and "OMP_NUM_THREADS" not in os.environ
+                else {}
+            )
             self.seats.put(share | ({"CUDA_VISIBLE_DEVICES": gpus[i]} if gpus is not None else {}))
 
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, int]]:
@@ -65,23 +74,33 @@ class Local:
 
 
 class Submitit:
-    """Jobs of a cluster, by submitit: one array, each job a `run_task`. They outlive the sweep's process.
+    """Jobs of a cluster, by submitit: one array, each job a `run_task`. They outlive the sweep's
+    process.
 
     Args:
         cluster: `slurm`, or `local` to try it out without a cluster.
         folder: Of submitit's own files.
-        parameters: What submitit's `update_parameters` takes: `timeout_min`, `gpus_per_node`, `slurm_partition`, ...
+        parameters: What submitit's `update_parameters` takes: `timeout_min`, `gpus_per_node`,
+            `slurm_partition`, ...
         array_parallelism: Jobs that may run side by side.
         poll_s: Seconds between two looks at the queue.
     """
 
     def __init__(
-        self, *, cluster: str, folder: Path, parameters: Mapping[str, Any], array_parallelism: int = 256, poll_s: float = 5.0
+        self,
+        *,
+        cluster: str,
+        folder: Path,
+        parameters: Mapping[str, Any],
+        array_parallelism: int = 256,
+        poll_s: float = 5.0,
     ) -> None:
         try:
             import submitit
         except ImportError:
-            raise ValueError("hydra/launcher: submitit is not installed; pip install -c constraints/ci.txt -e .[sweeps]") from None
+            raise ValueError(
+                "hydra/launcher: submitit is not installed; pip install -c constraints/ci.txt -e .[sweeps]"
+            ) from None
         self.jobs_at_once = array_parallelism
         self.poll_s = poll_s
         self.executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
@@ -95,7 +114,9 @@ class Submitit:
             ended = [i for i, job in waiting.items() if job.done()]
             for i in ended:
                 code = -9
-                with suppress(Exception):  # submitit raises what the cluster says; the job's own folder tells more
+                with suppress(
+                    Exception
+                ):  # submitit raises what the cluster says; the job's own folder tells more
                     code = max(waiting[i].results())
                 del waiting[i]
                 yield i, code

@@ -1,4 +1,6 @@
-"""The algorithm of a run as one typed object: how rewards become a gradient and a gradient an update."""
+"""The algorithm of a run as one typed object: how rewards become a gradient and a gradient an
+update.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -58,7 +60,9 @@ class Algorithm:
 
 
 def check_kl_counts(loss: Loss, advantage: Advantage) -> None:
-    """Refuse a KL in the reward beside an advantage that ignores the reward: the KL would have no effect."""
+    """Refuse a KL in the reward beside an advantage that ignores the reward: the KL would have no
+    effect.
+    """
     if loss.kl_coef and loss.kl_placement == "reward" and getattr(advantage, "parts_only", False):
         raise ValueError(
             "loss.kl_placement=reward: this advantage ranks the parts of the reward and never looks at their sum, so the KL would "

@@ -1,4 +1,6 @@
-"""How a rollout batch is sized and cut: prompts, groups, optimizer updates, and what fits into memory at once."""
+"""How a rollout batch is sized and cut: prompts, groups, optimizer updates, and what fits into
+memory at once.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,11 +16,14 @@ class BatchPlan:
     Args:
         prompts_per_step: Groups that a step learns from.
         group_size: Completions per prompt.
-        group_size_of: Tasks whose prompts get another number of completions; None stands for `group_size`.
+        group_size_of: Tasks whose prompts get another number of completions; None stands for
+            `group_size`.
         num_minibatches: Optimizer updates per rollout batch; the groups are dealt out at random.
-        micro_batch_prompts: Groups in one forward pass; null takes a whole minibatch. Changes memory, not numbers.
-        micro_batch_tokens: Instead, tokens in one forward pass, each prompt counted once beside its completions. Groups are dealt out so
-            that the passes are of nearly equal size; a group longer than this is a pass of its own.
+        micro_batch_prompts: Groups in one forward pass; null takes a whole minibatch. Changes
+            memory, not numbers.
+        micro_batch_tokens: Instead, tokens in one forward pass, each prompt counted once beside its
+            completions. Groups are dealt out so that the passes are of nearly equal size; a group
+            longer than this is a pass of its own.
     """
 
     prompts_per_step: int
@@ -30,7 +35,9 @@ class BatchPlan:
 
     def __post_init__(self) -> None:
         if self.prompts_per_step < 1:
-            raise ValueError(f"batch.prompts_per_step: expected at least 1 prompt per step, got {self.prompts_per_step}")
+            raise ValueError(
+                f"batch.prompts_per_step: expected at least 1 prompt per step, got {self.prompts_per_step}"
+            )
         if self.group_size < 2:
             raise ValueError(
                 f"batch.group_size={self.group_size}: G2RPO compares completions of one prompt, so it needs at least 2. Try 8."
@@ -38,13 +45,21 @@ class BatchPlan:
         for task, size in self.group_size_of.items():
             task_index(task)
             if size is not None and size < 2:
-                raise ValueError(f"batch.group_size_of.{task}={size}: a group needs at least 2 completions")
+                raise ValueError(
+                    f"batch.group_size_of.{task}={size}: a group needs at least 2 completions"
+                )
         if not 1 <= self.num_minibatches <= self.prompts_per_step:
-            raise ValueError(f"batch.num_minibatches: expected 1 to batch.prompts_per_step={self.prompts_per_step}, got {self.num_minibatches}")
+            raise ValueError(
+                f"batch.num_minibatches: expected 1 to batch.prompts_per_step={self.prompts_per_step}, got {self.num_minibatches}"
+            )
         if self.micro_batch_prompts is not None and self.micro_batch_prompts < 1:
-            raise ValueError(f"batch.micro_batch_prompts: expected null or at least 1 prompt, got {self.micro_batch_prompts}")
+            raise ValueError(
+                f"batch.micro_batch_prompts: expected null or at least 1 prompt, got {self.micro_batch_prompts}"
+            )
         if self.micro_batch_tokens is not None and self.micro_batch_tokens < 1:
-            raise ValueError(f"batch.micro_batch_tokens: expected null or at least 1 token, got {self.micro_batch_tokens}")
+            raise ValueError(
+                f"batch.micro_batch_tokens: expected null or at least 1 token, got {self.micro_batch_tokens}"
+            )
         if self.micro_batch_tokens is not None and self.micro_batch_prompts is not None:
             raise ValueError(
                 f"batch.micro_batch_tokens={self.micro_batch_tokens}, batch.micro_batch_prompts={self.micro_batch_prompts}: both cut a minibatch; set one to null"
@@ -64,7 +79,9 @@ class BatchPlan:
         return [part for part in parts if part]
 
     def microbatches(self, rows: list[int], tokens: list[int]) -> list[list[int]]:
-        """Cuts a minibatch into pieces of `micro_batch_prompts`, or of `micro_batch_tokens`; `tokens[row]` counts a prompt and its completions."""
+        """Cuts a minibatch into pieces of `micro_batch_prompts`, or of `micro_batch_tokens`;
+        `tokens[row]` counts a prompt and its completions.
+        """
         if self.micro_batch_tokens is not None:
             return balanced(rows, tokens, self.micro_batch_tokens)
         size = self.micro_batch_prompts or max(1, len(rows))
@@ -72,7 +89,9 @@ class BatchPlan:
 
 
 def balanced(rows: list[int], tokens: list[int], most: int) -> list[list[int]]:
-    """Few pieces that hold at most `most` tokens each: longest first, each to the piece that is shortest so far."""
+    """Few pieces that hold at most `most` tokens each: longest first, each to the piece that is
+    shortest so far.
+    """
     longest_first = sorted(rows, key=lambda row: (-tokens[row], row))
     for count in range(-(-sum(tokens[row] for row in rows) // most), len(rows) + 1):
         pieces: list[list[int]] = [[] for _ in range(count)]

@@ -1,4 +1,6 @@
-"""Benchmarks as a part of validation. The weights that did best are kept; the training reward has no say."""
+"""Benchmarks as a part of validation. The weights that did best are kept; the training reward has
+no say.
+"""
 
 import json
 import logging
@@ -17,7 +19,6 @@ from g2rpo.benchmark.evaluation.plan import Plan
 from g2rpo.benchmark.evaluation.results import Entry, macro
 from g2rpo.benchmark.evaluation.suite import model_settings, weights_digest
 from g2rpo.policy.checkpoint import save_checkpoint
-from g2rpo.training.progress import progress_bar
 from g2rpo.training.tracking.wandb_tracker import trackers
 from g2rpo.training.validation import validation_name
 
@@ -25,14 +26,17 @@ log = logging.getLogger("g2rpo")
 
 
 class Benchmarks(L.Callback):
-    """Asks the benchmarks of `eval` in every validation, on every rank, before the held-out prompts.
+    """Asks the benchmarks of `eval` in every validation, on every rank, before the held-out
+    prompts.
 
-    `folder/eval` holds the predictions of the last step, `folder/eval/step_<n>` those of step n, and `folder/checkpoints/best` the
-    weights with the highest mean over benchmarks or, without benchmarks, over the tasks of the held-out prompts.
+    `folder/eval` holds the predictions of the last step, `folder/eval/step_<n>` those of step n,
+    and `folder/checkpoints/best` the weights with the highest mean over benchmarks or, without
+    benchmarks, over the tasks of the held-out prompts.
 
     Args:
         folder: The run folder.
-        before: Whether benchmarks are also asked before training, in a `trainer.validate` at step 0.
+        before: Whether benchmarks are also asked before training, in a `trainer.validate` at step
+            0.
         keep_best: Whether to write `checkpoints/best`.
     """
 
@@ -60,16 +64,29 @@ class Benchmarks(L.Callback):
         """Ask the benchmarks; a killed evaluation goes on from its saved predictions."""
         suite, name = pl_module.validation.suite, validation_name(trainer)
         training = trainer.state.fn == TrainerFn.FITTING
-        self._asked = bool(suite.benchmarks) and not trainer.sanity_checking and (name != "before" or self.before)
+        self._asked = (
+            bool(suite.benchmarks)
+            and not trainer.sanity_checking
+            and (name != "before" or self.before)
+        )
         if not self._asked:
             return
         started_s = time.perf_counter()
-        model = {**model_settings(pl_module.validation.model), "weights": weights_digest(pl_module.policy.named_parameters())}
+        model = {
+            **model_settings(pl_module.validation.model),
+            "weights": weights_digest(pl_module.policy.named_parameters()),
+        }
         folder = self.folder / "eval" / name if name.startswith("step_") else self.folder / "eval"
         self.entries = suite.run(
-            pl_module.engine, pl_module.encoder, folder, model=model, device=pl_module.device, stage=_quiet if training else stage,
-            plans=self._plans, overwrite=name != "before",
-        )  # fmt: skip
+            pl_module.engine,
+            pl_module.encoder,
+            folder,
+            model=model,
+            device=pl_module.device,
+            stage=_quiet if training else stage,
+            plans=self._plans,
+            overwrite=name != "before",
+        )
         self.spent_s += time.perf_counter() - started_s
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -84,7 +101,9 @@ class Benchmarks(L.Callback):
         if trainer.sanity_checking or validation_name(trainer) == "before" or not self.keep_best:
             return
         scores = {
-            name: float(trainer.callback_metrics[name]) for name in ("benchmark/macro", "val/macro") if name in trainer.callback_metrics
+            name: float(trainer.callback_metrics[name])
+            for name in ("benchmark/macro", "val/macro")
+            if name in trainer.callback_metrics
         }
         measure = "benchmark/macro" if self._asked else "val/macro"
         if trainer.is_global_zero and measure in scores:
@@ -102,7 +121,9 @@ class Benchmarks(L.Callback):
         for leftover in (new, old):
             shutil.rmtree(leftover, ignore_errors=True)
         save_checkpoint(module.policy, module.encoder, new, module.validation.model.dtype)
-        (new / "best.json").write_text(json.dumps({"step": step, "measure": measure, "score": score}) + "\n", encoding="utf-8")
+        (new / "best.json").write_text(
+            json.dumps({"step": step, "measure": measure, "score": score}) + "\n", encoding="utf-8"
+        )
         if best.exists():
             best.rename(old)
         new.rename(best)
@@ -113,7 +134,10 @@ def benchmark_row(entries: dict[str, Entry]) -> dict[str, float]:
     """The metrics of an evaluation, as `g2rpo.metrics` declares them."""
     row = {"benchmark/macro": macro(entries)["macro"]}
     for name, found in entries.items():
-        row |= {f"benchmark/score/{name}": found["score"], f"benchmark/parse_rate/{name}": found["parse_rate"]}
+        row |= {
+            f"benchmark/score/{name}": found["score"],
+            f"benchmark/parse_rate/{name}": found["parse_rate"],
+        }
     return row
 
 

@@ -24,36 +24,50 @@ def build_module(cfg: DictConfig, parts: Parts) -> G2RPOModule:
 
 
 def build_data(cfg: DictConfig, parts: Parts, *, updates: int | None = None) -> PromptDataModule:
-    """The stream of training prompts, for `trainer.max_steps` or so many updates, and the held-out prompts."""
+    """The stream of training prompts, for `trainer.max_steps` or so many updates, and the held-out
+    prompts.
+    """
     updates = cfg.trainer.max_steps if updates is None else updates
     return PromptDataModule(
-        stream=PromptStream(source=parts.source, mix=parts.mix, seed=cfg.seed, curriculum=parts.curriculum),
-        encoder=parts.model.encoder(), num_prompts=parts.algorithm.batch.prompts_per_step,
-        num_steps=-(-updates // parts.algorithm.batch.num_minibatches), heldout=parts.heldout,
-    )  # fmt: skip
+        stream=PromptStream(
+            source=parts.source, mix=parts.mix, seed=cfg.seed, curriculum=parts.curriculum
+        ),
+        encoder=parts.model.encoder(),
+        num_prompts=parts.algorithm.batch.prompts_per_step,
+        num_steps=-(-updates // parts.algorithm.batch.num_minibatches),
+        heldout=parts.heldout,
+    )
 
 
 def build_trainer(cfg: DictConfig, *more: L.Callback) -> L.Trainer:
-    """Lightning's Trainer with the callbacks and loggers of the configuration, and `more` callbacks after them.
+    """Lightning's Trainer with the callbacks and loggers of the configuration, and `more` callbacks
+    after them.
 
     `metrics.csv` is written in any case.
     """
     loggers = _all(cfg.logger)
     if not any(isinstance(logger, MetricsCSV) for logger in loggers):
         loggers = [MetricsCSV(folder=cfg.run_dir), *loggers]
-    trainer: L.Trainer = instantiate(cfg.trainer, logger=loggers, callbacks=[*_all(cfg.callbacks), *more])
+    trainer: L.Trainer = instantiate(
+        cfg.trainer, logger=loggers, callbacks=[*_all(cfg.callbacks), *more]
+    )
     return trainer
 
 
 def module_arguments(checkpoint: Path) -> dict[str, Any]:
-    """What `G2RPOModule` was built from in the run that wrote a checkpoint. The reward runs in this process.
+    """What `G2RPOModule` was built from in the run that wrote a checkpoint. The reward runs in this
+    process.
 
     Raises:
         ValueError: if the checkpoint holds no configuration.
     """
-    saved: Mapping[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=False).get("hyper_parameters") or {}
+    saved: Mapping[str, Any] = (
+        torch.load(checkpoint, map_location="cpu", weights_only=False).get("hyper_parameters") or {}
+    )
     if "model" not in saved:
-        raise ValueError(f"{checkpoint}: expected the configuration of a run in its hyper_parameters; pass policy=, encoder=, ...")
+        raise ValueError(
+            f"{checkpoint}: expected the configuration of a run in its hyper_parameters; pass policy=, encoder=, ..."
+        )
     cfg = OmegaConf.create(dict(saved))
     parts = build_parts(cfg)
     return _arguments(cfg, parts, parts.model.policy())
@@ -68,7 +82,9 @@ def _arguments(cfg: DictConfig, parts: Parts, policy: Any) -> dict[str, Any]:
         "engine": parts.engine,
         "reward": parts.reward,
         "algorithm": parts.algorithm,
-        "validation": Validation(heldout=parts.heldout, suite=parts.suite, model=parts.model, folder=Path(cfg.run_dir)),
+        "validation": Validation(
+            heldout=parts.heldout, suite=parts.suite, model=parts.model, folder=Path(cfg.run_dir)
+        ),
         "config": plain(cfg),
     }
 

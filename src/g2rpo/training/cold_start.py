@@ -1,9 +1,11 @@
-"""Supervised fine-tuning before reinforcement: imitate demonstrations, in stages, for any model and any prompt source.
+"""Supervised fine-tuning before reinforcement: imitate demonstrations, in stages, for any model and
+any prompt source.
 
     python cold_start.py                        makes the checkpoint behind model=tiny from random weights
     python cold_start.py resume=<run folder>    goes on where a killed run stopped
 
-Batch `k` is a function of `k` alone, so a resumed run sees exactly the demonstrations that the unbroken run would have seen.
+Batch `k` is a function of `k` alone, so a resumed run sees exactly the demonstrations that the
+unbroken run would have seen.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +24,9 @@ from g2rpo.records import Prompt, PromptBatch, task_index
 
 
 class Demonstration(NamedTuple):
-    """An encoded batch of prompts, and for each the token ids to imitate. A loader would make a list of a plain tuple."""
+    """An encoded batch of prompts, and for each the token ids to imitate. A loader would make a
+    list of a plain tuple.
+    """
 
     prompts: PromptBatch
     completions: list[list[int]]
@@ -30,7 +34,9 @@ class Demonstration(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """`steps` batches in which prompts of `source` are drawn by the weight of their task and answered by `demonstrations`."""
+    """`steps` batches in which prompts of `source` are drawn by the weight of their task and
+    answered by `demonstrations`.
+    """
 
     steps: int
     source: PromptSource
@@ -43,13 +49,19 @@ class Stage:
         for task in self.tasks:
             task_index(task)
         if not self.tasks or min(self.tasks.values()) < 0 or sum(self.tasks.values()) <= 0:
-            raise ValueError(f"stages.tasks: expected weights >= 0 with a positive sum, got {dict(self.tasks)}")
+            raise ValueError(
+                f"stages.tasks: expected weights >= 0 with a positive sum, got {dict(self.tasks)}"
+            )
 
 
 class Demonstrations(IterableDataset[Demonstration]):
-    """Encoded prompts with the token ids to imitate, from batch `start` to the end of the last stage."""
+    """Encoded prompts with the token ids to imitate, from batch `start` to the end of the last
+    stage.
+    """
 
-    def __init__(self, *, encoder: Encoder, stages: Sequence[Stage], batch_size: int, seed: int) -> None:
+    def __init__(
+        self, *, encoder: Encoder, stages: Sequence[Stage], batch_size: int, seed: int
+    ) -> None:
         self.encoder = encoder
         self.stages = stages
         self.batch_size = batch_size
@@ -64,13 +76,20 @@ class Demonstrations(IterableDataset[Demonstration]):
         for step in range(self.start, len(schedule)):
             stage = schedule[step]
             prompts = self.prompts(step, stage)
-            completions = [self.encoder.tokenize(stage.demonstrations.demonstrate(prompt)) for prompt in prompts]
+            completions = [
+                self.encoder.tokenize(stage.demonstrations.demonstrate(prompt))
+                for prompt in prompts
+            ]
             yield Demonstration(self.encoder.encode(prompts), completions)
 
     def prompts(self, step: int, stage: Stage) -> list[Prompt]:
-        """The prompts of one batch: tasks by weight, indices at random within a source or, in an endless one, never twice."""
+        """The prompts of one batch: tasks by weight, indices at random within a source or, in an
+        endless one, never twice.
+        """
         rng = Random(f"{self.seed}/{step}")  # noqa: S311
-        tasks = rng.choices(list(stage.tasks), weights=list(stage.tasks.values()), k=self.batch_size)
+        tasks = rng.choices(
+            list(stage.tasks), weights=list(stage.tasks.values()), k=self.batch_size
+        )
         indices = [step * self.batch_size + i for i in range(self.batch_size)]
         sizes = [stage.source.size(task, "train") for task in tasks]
         return [
@@ -85,14 +104,23 @@ class ColdStartModule(L.LightningModule):
     Args:
         policy: The model to train.
         pad_token_id: Fills rows up.
-        lr: Peak learning rate of AdamW, after `warmup_steps` and until `decay_frac` of the steps are left; then linear to a tenth.
+        lr: Peak learning rate of AdamW, after `warmup_steps` and until `decay_frac` of the steps
+            are left; then linear to a tenth.
         row_tokens: Pack sequences into rows of this many tokens; 1 pads one sequence a row.
     """
 
     def __init__(
-        self, *, policy: Any, pad_token_id: int, total_steps: int, lr: float, weight_decay: float, warmup_steps: int, decay_frac: float,
+        self,
+        *,
+        policy: Any,
+        pad_token_id: int,
+        total_steps: int,
+        lr: float,
+        weight_decay: float,
+        warmup_steps: int,
+        decay_frac: float,
         row_tokens: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.policy = policy
         self.pad_token_id = pad_token_id
@@ -106,29 +134,42 @@ class ColdStartModule(L.LightningModule):
     def training_step(self, demonstrations: Demonstration, batch_idx: int) -> Tensor:
         """One batch. Raises `RuntimeError` when the loss is no finite number."""
         prompts, completions = demonstrations
-        batch = supervised_batch(self.policy, prompts, completions, self.pad_token_id, self.row_tokens)
+        batch = supervised_batch(
+            self.policy, prompts, completions, self.pad_token_id, self.row_tokens
+        )
         logprobs = target_logprobs(self.policy, batch)
         loss = -logprobs.mean()
         if not torch.isfinite(loss):
-            raise RuntimeError(f"cold start: loss became {loss.item()} at step {self.global_step}; lower lr={self.lr}")
+            raise RuntimeError(
+                f"cold start: loss became {loss.item()} at step {self.global_step}; lower lr={self.lr}"
+            )
         self.log("loss/nats_per_token", loss, prog_bar=True)
         self.log_dict(self._per_task(batch, logprobs.detach()))
         return loss
 
     def _per_task(self, batch: SupervisedBatch, logprobs: Tensor) -> dict[str, Tensor]:
         """Loss by task, so that a task that is still at chance shows."""
-        sequence = (batch.position_ids[0] == 0).flatten().cumsum(0).view_as(batch.input_ids)[batch.targets] - 1
+        sequence = (batch.position_ids[0] == 0).flatten().cumsum(0).view_as(batch.input_ids)[
+            batch.targets
+        ] - 1
         rows = sequence.unique(return_inverse=True)[1]
         task = batch.batch.task[rows]
         names = [prompt.task for prompt in batch.batch.prompts]
-        return {f"loss/{name}": -logprobs[task == task_index(name)].mean() for name in sorted(set(names))}
+        return {
+            f"loss/{name}": -logprobs[task == task_index(name)].mean()
+            for name in sorted(set(names))
+        }
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with a warm-up, a plateau and a linear end."""
         optimizer = torch.optim.AdamW(
-            [p for p in self.policy.parameters() if p.requires_grad], lr=self.lr, weight_decay=self.weight_decay, betas=(0.9, 0.98)
-        )  # fmt: skip
-        # a plain function: of any other callable the scheduler would write the attributes into the checkpoint
+            [p for p in self.policy.parameters() if p.requires_grad],
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            betas=(0.9, 0.98),
+        )
+        # a plain function: of any other callable the scheduler would write the attributes into the
+        # checkpoint
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._scale(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -29,15 +29,30 @@ def run_cold_start(cfg: DictConfig) -> Path:
     stages: list[Stage] = [instantiate(stage, _convert_="all") for stage in cfg.stages.values()]
     model = _model(cfg, folder, stages)
     encoder = model.encoder()
-    demonstrations = Demonstrations(encoder=encoder, stages=stages, batch_size=cfg.batch_size, seed=cfg.seed)
+    demonstrations = Demonstrations(
+        encoder=encoder, stages=stages, batch_size=cfg.batch_size, seed=cfg.seed
+    )
     policy = model.policy()
     module = ColdStartModule(
-        policy=policy, pad_token_id=encoder.pad_token_id, total_steps=len(demonstrations), lr=cfg.lr, weight_decay=cfg.weight_decay,
-        warmup_steps=cfg.warmup_steps, decay_frac=cfg.decay_frac, row_tokens=cfg.row_tokens,
-    )  # fmt: skip
+        policy=policy,
+        pad_token_id=encoder.pad_token_id,
+        total_steps=len(demonstrations),
+        lr=cfg.lr,
+        weight_decay=cfg.weight_decay,
+        warmup_steps=cfg.warmup_steps,
+        decay_frac=cfg.decay_frac,
+        row_tokens=cfg.row_tokens,
+    )
     callbacks = [instantiate(cfg.checkpoint), Progress()]
-    trainer: L.Trainer = instantiate(cfg.trainer, max_steps=len(demonstrations), callbacks=callbacks)
-    trainer.fit(module, datamodule=DemonstrationData(demonstrations), ckpt_path=checkpoint, weights_only=False)
+    trainer: L.Trainer = instantiate(
+        cfg.trainer, max_steps=len(demonstrations), callbacks=callbacks
+    )
+    trainer.fit(
+        module,
+        datamodule=DemonstrationData(demonstrations),
+        ckpt_path=checkpoint,
+        weights_only=False,
+    )
     save_checkpoint(policy, encoder, folder / "final", cfg.dtype)
     log.info("checkpoint: %s", folder / "final")
     return folder / "final"
@@ -48,9 +63,13 @@ def _model(cfg: DictConfig, folder: Path, stages: list[Stage]) -> Checkpoint:
     if cfg.fresh is None:
         return instantiate(cfg.model, _convert_="all")
     if instantiate(cfg.model.adapter) is not None:
-        raise ValueError("model/adapter: an adapter trains on weights that stay as they are, and fresh makes random ones; add fresh=null")
+        raise ValueError(
+            "model/adapter: an adapter trains on weights that stay as they are, and fresh makes random ones; add fresh=null"
+        )
     if not (folder / "fresh" / "config.json").is_file():
-        instantiate(cfg.fresh)(folder=folder / "fresh", corpus=_corpus(stages[-1].source, stages[-1].demonstrations))
+        instantiate(cfg.fresh)(
+            folder=folder / "fresh", corpus=_corpus(stages[-1].source, stages[-1].demonstrations)
+        )
     return Checkpoint(path=str(folder / "fresh"))
 
 

@@ -1,4 +1,6 @@
-"""A line on the console if many completions of a task are cut: they score 0, whatever they were about to say."""
+"""A line on the console if many completions of a task are cut: they score 0, whatever they were
+about to say.
+"""
 
 import logging
 from collections.abc import Mapping
@@ -18,12 +20,20 @@ class CutNotice:
         self._silent_until = 0
 
     def watch(self, rollout_batch: int, metrics: Mapping[str, float], max_new_tokens: int) -> None:
-        """Log one warning that names the tasks of which more than half was cut, at most once in `REPEAT_AFTER` rollout batches."""
-        cut = {name.removeprefix(METRIC): share for name, share in metrics.items() if name.startswith(METRIC) and share > MOST_CUT}
+        """Log one warning that names the tasks of which more than half was cut, at most once in
+        `REPEAT_AFTER` rollout batches.
+        """
+        cut = {
+            name.removeprefix(METRIC): share
+            for name, share in metrics.items()
+            if name.startswith(METRIC) and share > MOST_CUT
+        }
         if not cut or rollout_batch < self._silent_until:
             return
         self._silent_until = rollout_batch + REPEAT_AFTER
         log.warning(
             "step %d: %s of completions reached rollout.max_new_tokens=%d and were cut before they ended; raise it",
-            rollout_batch, ", ".join(f"{task} {share:.0%}" for task, share in cut.items()), max_new_tokens,
-        )  # fmt: skip
+            rollout_batch,
+            ", ".join(f"{task} {share:.0%}" for task, share in cut.items()),
+            max_new_tokens,
+        )

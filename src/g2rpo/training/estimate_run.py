@@ -1,4 +1,6 @@
-"""`python estimate.py`: memory and seconds of the composed run. And the same at the start of every run, for its report."""
+"""`python estimate.py`: memory and seconds of the composed run. And the same at the start of every
+run, for its report.
+"""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -20,7 +22,14 @@ from g2rpo.training.estimate.assumptions import Assumptions
 from g2rpo.training.estimate.estimate import Estimate, estimate, show
 from g2rpo.training.estimate.machine import machine
 from g2rpo.training.estimate.shape import blank_policy, optimizer_bytes, shape_of
-from g2rpo.training.estimate.workload import Lengths, Workload, bounded_lengths, given_lengths, micro_batch_prompts, sampled_lengths
+from g2rpo.training.estimate.workload import (
+    Lengths,
+    Workload,
+    bounded_lengths,
+    given_lengths,
+    micro_batch_prompts,
+    sampled_lengths,
+)
 from g2rpo.training.parts import Parts, build_parts
 from g2rpo.training.quiet import quieten
 
@@ -45,19 +54,27 @@ class NoPrompts:
 
 
 def run_estimate(cfg: DictConfig) -> Estimate:
-    """Prints what the run would need, and writes it to `estimate.json`. No weight is read, and nothing is trained."""
+    """Prints what the run would need, and writes it to `estimate.json`. No weight is read, and
+    nothing is trained.
+    """
     quieten()
     if "on_error" in cfg.data:
         cfg.data.on_error = "skip"
     parts = build_parts(cfg, source=_source(cfg))
-    found = estimated(cfg, parts, lambda: PromptStream(source=parts.source, mix=parts.mix, seed=cfg.seed).peek(LOOKED_AT))
+    found = estimated(
+        cfg,
+        parts,
+        lambda: PromptStream(source=parts.source, mix=parts.mix, seed=cfg.seed).peek(LOOKED_AT),
+    )
     found.write(Path(cfg.run_dir))
     show(found, Console(highlight=False))
     return found
 
 
 def write_estimate(cfg: DictConfig, parts: Parts, stream: PromptStream, folder: Path) -> None:
-    """`estimate.json` of a run that begins. A model that cannot be estimated can be trained all the same, and the log says so."""
+    """`estimate.json` of a run that begins. A model that cannot be estimated can be trained all the
+    same, and the log says so.
+    """
     try:
         found = estimated(cfg, parts, lambda: stream.peek(LOOKED_AT))
     except Exception as error:  # noqa: BLE001  what a model or an optimizer does on the meta device must not end a run that would work
@@ -69,17 +86,31 @@ def write_estimate(cfg: DictConfig, parts: Parts, stream: PromptStream, folder: 
 
 def estimated(cfg: DictConfig, parts: Parts, peek: Callable[[], Sequence[Prompt]]) -> Estimate:
     """The estimate of a composed run. `peek` returns some of the prompts that it would begin with."""
-    given = OmegaConf.select(cfg, "estimate")  # a key of estimate.py: a run that trains assumes nothing
-    assumed = Assumptions.read(None if given is None else OmegaConf.to_container(given, resolve=True))
+    given = OmegaConf.select(
+        cfg, "estimate"
+    )  # a key of estimate.py: a run that trains assumes nothing
+    assumed = Assumptions.read(
+        None if given is None else OmegaConf.to_container(given, resolve=True)
+    )
     policy = blank_policy(parts.model)
     shape = shape_of(policy)
     lengths = given_lengths(assumed, shape.merge) or _looked_at(cfg, parts, peek, shape.patch_px)
     processes, accelerator = processes_of(cfg.trainer), OmegaConf.select(cfg, "trainer.accelerator")
-    device = machine(assumed, DTYPES[parts.model.dtype], piece_bytes, processes=processes, cpu=accelerator == "cpu")
+    device = machine(
+        assumed,
+        DTYPES[parts.model.dtype],
+        piece_bytes,
+        processes=processes,
+        cpu=accelerator == "cpu",
+    )
     return estimate(
-        shape, workload_of(parts, lengths, processes), device, optimizer_bytes(parts.algorithm.optimizer, policy), processes,
+        shape,
+        workload_of(parts, lengths, processes),
+        device,
+        optimizer_bytes(parts.algorithm.optimizer, policy),
+        processes,
         assumed.completion_tokens,
-    )  # fmt: skip
+    )
 
 
 def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
@@ -89,21 +120,42 @@ def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
     completion = engine.sampling.max_new_tokens
     prompts = -(-batch.prompts_per_step // processes)
     updates = min(batch.num_minibatches, prompts)
-    together = micro_batch_prompts(prompts, updates, batch.micro_batch_prompts, batch.micro_batch_tokens, lengths.longest + sizes * completion)
-    band = getattr(parts.algorithm.shaping, "entropy", None) is not None and together < -(-prompts // updates)
+    together = micro_batch_prompts(
+        prompts,
+        updates,
+        batch.micro_batch_prompts,
+        batch.micro_batch_tokens,
+        lengths.longest + sizes * completion,
+    )
+    band = getattr(parts.algorithm.shaping, "entropy", None) is not None and together < -(
+        -prompts // updates
+    )
     own = isinstance(engine, OwnWeights)
-    inside = float(getattr(engine, "gpu_memory_utilization", 0.0))  # of the trainer's own device: a server has none of it
+    inside = float(
+        getattr(engine, "gpu_memory_utilization", 0.0)
+    )  # of the trainer's own device: a server has none of it
     return Workload(
-        prompts=prompts, group_size=sizes, completion=completion, lengths=lengths, updates=updates, micro_batch_prompts=together,
-        shared=parts.algorithm.prefix == "shared", checkpointing=parts.model.gradient_checkpointing,
-        reference=bool(loss.kl_coef), extra_passes=bool(loss.kl_coef) + (loss.tis_clip is not None) + band,
-        redraws=parts.algorithm.group_filter.max_draws > 1, sampled_here=not own, engine_frac=inside,
+        prompts=prompts,
+        group_size=sizes,
+        completion=completion,
+        lengths=lengths,
+        updates=updates,
+        micro_batch_prompts=together,
+        shared=parts.algorithm.prefix == "shared",
+        checkpointing=parts.model.gradient_checkpointing,
+        reference=bool(loss.kl_coef),
+        extra_passes=bool(loss.kl_coef) + (loss.tis_clip is not None) + band,
+        redraws=parts.algorithm.group_filter.max_draws > 1,
+        sampled_here=not own,
+        engine_frac=inside,
         engine_stays=bool(inside) and not getattr(engine, "sleep", False),
-    )  # fmt: skip
+    )
 
 
 def processes_of(trainer: DictConfig) -> int:
-    """How many processes `trainer` would start, without starting any: one for each device, on each node."""
+    """How many processes `trainer` would start, without starting any: one for each device, on each
+    node.
+    """
     devices: Any = OmegaConf.select(trainer, "devices", default="auto")
     if devices in ("auto", -1, "-1"):
         here = torch.cuda.device_count() if OmegaConf.select(trainer, "accelerator") != "cpu" else 0
@@ -125,10 +177,14 @@ def _source(cfg: DictConfig) -> Any:
         return NoPrompts(why=str(error.__cause__).splitlines()[0])
 
 
-def _looked_at(cfg: DictConfig, parts: Parts, peek: Callable[[], Sequence[Prompt]], patch_px: int) -> Lengths:
+def _looked_at(
+    cfg: DictConfig, parts: Parts, peek: Callable[[], Sequence[Prompt]], patch_px: int
+) -> Lengths:
     """From prompts where there are some, else from the bounds that the settings give."""
     try:
         return sampled_lengths(peek(), parts.model.encoder(), parts.source)
     except (ValueError, OSError) as error:
         most = OmegaConf.select(cfg, "data.loading.max_prompt_tokens")
-        return bounded_lengths(most, parts.model.max_pixels, patch_px, str(error).strip().splitlines()[0])
+        return bounded_lengths(
+            most, parts.model.max_pixels, patch_px, str(error).strip().splitlines()[0]
+        )

@@ -1,4 +1,6 @@
-"""What `evaluate.py` does: the benchmarks and the held-out prompts of a checkpoint, or saved predictions judged again."""
+"""What `evaluate.py` does: the benchmarks and the held-out prompts of a checkpoint, or saved
+predictions judged again.
+"""
 
 import logging
 from pathlib import Path
@@ -26,17 +28,21 @@ log = logging.getLogger("g2rpo")
 
 
 def run_evaluation(cfg: DictConfig) -> float:
-    """Scores of a checkpoint, without training: the benchmarks of `eval`, then the held-out prompts.
+    """Scores of a checkpoint, without training: the benchmarks of `eval`, then the held-out
+    prompts.
 
-    Benchmarks come first because they go on where a killed evaluation stood. Returns the mean over benchmarks, or over the tasks of
-    the held-out prompts where no benchmark is asked.
+    Benchmarks come first because they go on where a killed evaluation stood. Returns the mean over
+    benchmarks, or over the tasks of the held-out prompts where no benchmark is asked.
     """
     quieten()
     timer, folder = Timer(), Path(cfg.run_dir)
     begin_folder(folder, resumed=False)
     trainer = build_trainer(cfg)
     asked = Benchmarks(folder=folder, before=True, keep_best=False)
-    trainer.callbacks = [asked, *(callback for callback in trainer.callbacks if isinstance(callback, Progress))]
+    trainer.callbacks = [
+        asked,
+        *(callback for callback in trainer.callbacks if isinstance(callback, Progress)),
+    ]
     for tracker in trackers(trainer.loggers):
         tracker.job_type = "evaluate"
     with build_parts(cfg).started() as parts:
@@ -61,8 +67,12 @@ def run_rescore(cfg: DictConfig) -> float:
     """Judges saved predictions again; returns the mean over benchmarks. Loads no weights."""
     quieten()
     timer, folder = Timer(), Path(cfg.run_dir)
-    suite: SuiteEvaluation = instantiate(cfg.eval, _convert_="all", benchmarks=[])  # nothing is asked: no row source
-    entries = rescore(Path(cfg.source), cfg.eval.benchmarks, suite.benchmark, suite.scoring, folder / "eval")
+    suite: SuiteEvaluation = instantiate(
+        cfg.eval, _convert_="all", benchmarks=[]
+    )  # nothing is asked: no row source
+    entries = rescore(
+        Path(cfg.source), cfg.eval.benchmarks, suite.benchmark, suite.scoring, folder / "eval"
+    )
     timer.done("rescore")
     publish(folder, entries)
     loggers = [instantiate(logger) for logger in cfg.logger.values() if logger is not None]
@@ -77,11 +87,23 @@ def run_rescore(cfg: DictConfig) -> float:
 
 
 def _finish(
-    cfg: DictConfig, timer: Timer, scores: HeldoutResult, entries: dict[str, Entry], skipped: dict[str, Any], loggers: list[Any]
+    cfg: DictConfig,
+    timer: Timer,
+    scores: HeldoutResult,
+    entries: dict[str, Entry],
+    skipped: dict[str, Any],
+    loggers: list[Any],
 ) -> None:
     summary = summarize(
-        cfg, steps=0, before=scores, after=scores, stage_s=timer.stage_s, drawn={}, skipped=skipped, benchmarks=entries
-    )  # fmt: skip
+        cfg,
+        steps=0,
+        before=scores,
+        after=scores,
+        stage_s=timer.stage_s,
+        drawn={},
+        skipped=skipped,
+        benchmarks=entries,
+    )
     for tracker in trackers(loggers):
         tracker.close(summary)
     write_summary(Path(cfg.run_dir), summary)

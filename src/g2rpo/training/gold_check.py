@@ -65,12 +65,20 @@ class GoldReport:
     """Tags that the prompts ask for, if no right answer in them got the full format."""
 
 
-def refuse_bad_golds(source: PromptSource, reward: Reward, *, tasks: Sequence[str], rules: Reward, folder: Path, seed: int = 0) -> None:
+def refuse_bad_golds(
+    source: PromptSource,
+    reward: Reward,
+    *,
+    tasks: Sequence[str],
+    rules: Reward,
+    folder: Path,
+    seed: int = 0,
+) -> None:
     """Check the gold answers of a run, and raise or leave out as `data.on_error` says.
 
     Args:
-        source: Its optional `check_golds` is the largest number of records that are checked (0: none).
-            Records are left out by its optional `leave_out(task, split, indices)`.
+        source: Its optional `check_golds` is the largest number of records that are checked (0:
+            none). Records are left out by its optional `leave_out(task, split, indices)`.
         reward: The run's reward, where it runs.
         tasks: Tasks that are trained.
         rules: The same reward as it was built; prompts that it judges in batches are graded by a
@@ -95,7 +103,15 @@ def refuse_bad_golds(source: PromptSource, reward: Reward, *, tasks: Sequence[st
     os.environ[FINDINGS] = _written(report, folder)
 
 
-def check_golds(source: PromptSource, reward: Reward, *, tasks: Sequence[str], rules: Reward, most: int, seed: int = 0) -> GoldReport:
+def check_golds(
+    source: PromptSource,
+    reward: Reward,
+    *,
+    tasks: Sequence[str],
+    rules: Reward,
+    most: int,
+    seed: int = 0,
+) -> GoldReport:
     """Try the gold answers of at most `most` records. Raises nothing for a bad one."""
     places, total = _places(source, tasks, most, seed)
     report = GoldReport(records=total, checked=len(places))
@@ -107,13 +123,19 @@ def check_golds(source: PromptSource, reward: Reward, *, tasks: Sequence[str], r
         for start in range(0, len(places), BATCH_PROMPTS):
             chunk = places[start : start + BATCH_PROMPTS]
             prompts = [read(task, index, split) for task, split, index in chunk]
-            new = {key: prompt for prompt in prompts if (key := _key(prompt)) not in known and not by_model(prompt)}
+            new = {
+                key: prompt
+                for prompt in prompts
+                if (key := _key(prompt)) not in known and not by_model(prompt)
+            }
             known |= _faults(new, reward, formats)
             for where, prompt in zip(chunk, prompts, strict=True):
                 fault = known.get(_key(prompt))
                 report.graded += fault is None
                 if fault:
-                    report.findings.append(Finding(*where, f"{place(prompt)}: {_answer(prompt)}: {fault}"))
+                    report.findings.append(
+                        Finding(*where, f"{place(prompt)}: {_answer(prompt)}: {fault}")
+                    )
                 elif fault is not None and report.tags is None:
                     report.tags = tags_in(prompt.text)
             advance(len(chunk))
@@ -126,7 +148,9 @@ def _faults(prompts: dict[str, Prompt], reward: Reward, formats: list[float]) ->
     """What is wrong with each prompt, by its key; `formats` gets those of the right answers."""
     tries = {key: tries_of(prompt) for key, prompt in prompts.items()}
     flat = [(key, tried) for key, own in tries.items() for tried in own]
-    outcomes = score_each(reward, [tried.completion for _, tried in flat], [prompts[key] for key, _ in flat])
+    outcomes = score_each(
+        reward, [tried.completion for _, tried in flat], [prompts[key] for key, _ in flat]
+    )
     verdicts: dict[str, list[Any]] = {key: [] for key in prompts}
     for (key, tried), outcome in zip(flat, outcomes, strict=True):
         verdicts[key].append((tried, outcome))
@@ -135,13 +159,24 @@ def _faults(prompts: dict[str, Prompt], reward: Reward, formats: list[float]) ->
     return {key: fault_of(prompt, verdicts[key]) for key, prompt in prompts.items()}
 
 
-def _places(source: PromptSource, tasks: Sequence[str], most: int, seed: int) -> tuple[list[tuple[str, str, int]], int]:
+def _places(
+    source: PromptSource, tasks: Sequence[str], most: int, seed: int
+) -> tuple[list[tuple[str, str, int]], int]:
     """Task, split and index of each record that is checked, and how many records there are."""
-    sizes = [(task, split, source.size(task, split)) for task in tasks for split in ("train", "heldout")]
-    endless = [(task, split, index) for task, split, size in sizes if size is None and split == "train" for index in range(ENDLESS_PROMPTS)]
+    sizes = [
+        (task, split, source.size(task, split)) for task in tasks for split in ("train", "heldout")
+    ]
+    endless = [
+        (task, split, index)
+        for task, split, size in sizes
+        if size is None and split == "train"
+        for index in range(ENDLESS_PROMPTS)
+    ]
     counted = [(task, split, size) for task, split, size in sizes if size]
     total = sum(size for _, _, size in counted)
-    chosen = range(total) if total <= most else sorted(Random(f"gold/{seed}").sample(range(total), most))  # noqa: S311
+    chosen = (
+        range(total) if total <= most else sorted(Random(f"gold/{seed}").sample(range(total), most))
+    )  # noqa: S311
     found: list[tuple[str, str, int]] = []
     rows, first = iter(counted), 0
     task, split, size = next(rows, ("", "", 0))
@@ -157,7 +192,9 @@ def _key(prompt: Prompt) -> str:
     """Prompts with the same key have the same tries and verdicts."""
     meta = {name: value for name, value in prompt.meta.items() if name not in ("file", "line")}
     hint = prompt.text.strip().rpartition("\n")[2] if "\n" in prompt.text else ""
-    return json.dumps([prompt.answer_type, prompt.answer, meta, tags_in(prompt.text), hint], default=repr)
+    return json.dumps(
+        [prompt.answer_type, prompt.answer, meta, tags_in(prompt.text), hint], default=repr
+    )
 
 
 def _answer(prompt: Prompt) -> str:
@@ -175,12 +212,24 @@ def _bar(records: int) -> Iterator[Callable[[int], None]]:
 
 
 def _say(report: GoldReport, seconds: float, seed: int) -> None:
-    sample = f" of {report.records:,}, drawn at random with seed {seed}" if report.checked < report.records else ""
-    graded = f", {report.graded:,} of them not tried, because a model grades them" if report.graded else ""
+    sample = (
+        f" of {report.records:,}, drawn at random with seed {seed}"
+        if report.checked < report.records
+        else ""
+    )
+    graded = (
+        f", {report.graded:,} of them not tried, because a model grades them"
+        if report.graded
+        else ""
+    )
     log.info(
         "gold answers: %s records%s checked with the run's reward%s, %d refused, %.1f s",
-        f"{report.checked:,}", sample, graded, len(report.findings), seconds,
-    )  # fmt: skip
+        f"{report.checked:,}",
+        sample,
+        graded,
+        len(report.findings),
+        seconds,
+    )
     if report.tags:
         log.warning(
             "gold answers: right answers in <%s> and <%s>, as the prompts ask for, do not get the full format; "

@@ -1,8 +1,9 @@
 """Gradient conflict: does every task pull equally hard, and in which direction?
 
-Every so many steps, before the update, the gradient of each task by itself is computed on the step's own rollout batch: the loss
-as if the batch held nothing but this task, all its terms and denominators included. Norms say how hard a task pulls, cosines
-whether two tasks pull the same way. The weights do not move.
+Every so many steps, before the update, the gradient of each task by itself is computed on the
+step's own rollout batch: the loss as if the batch held nothing but this task, all its terms and
+denominators included. Norms say how hard a task pulls, cosines whether two tasks pull the same way.
+The weights do not move.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,14 +22,19 @@ class GradientConflict:
 
     Args:
         every_n_steps: The first step and every n-th are measured; None measures none.
-        max_coordinates: Cosines are computed from evenly spaced coordinates where a gradient has more than these; norms are exact.
+        max_coordinates: Cosines are computed from evenly spaced coordinates where a gradient has
+            more than these; norms are exact.
     """
 
     def __init__(self, *, every_n_steps: int | None = 10, max_coordinates: int = 4_000_000) -> None:
         if every_n_steps is not None and every_n_steps < 1:
-            raise ValueError(f"gradient_conflict.every_n_steps: expected 1 or more, or null for never, got {every_n_steps}")
+            raise ValueError(
+                f"gradient_conflict.every_n_steps: expected 1 or more, or null for never, got {every_n_steps}"
+            )
         if max_coordinates < 1:
-            raise ValueError(f"gradient_conflict.max_coordinates: expected 1 or more, got {max_coordinates}")
+            raise ValueError(
+                f"gradient_conflict.max_coordinates: expected 1 or more, got {max_coordinates}"
+            )
         self.every_n_steps = every_n_steps
         self.max_coordinates = max_coordinates
 
@@ -36,7 +42,9 @@ class GradientConflict:
         """Whether this step, counted from 1, is measured."""
         return self.every_n_steps is not None and (step == 1 or step % self.every_n_steps == 0)
 
-    def measure(self, policy: Any, tasks: Sequence[int], add_gradient: Callable[[int], None]) -> dict[str, float]:
+    def measure(
+        self, policy: Any, tasks: Sequence[int], add_gradient: Callable[[int], None]
+    ) -> dict[str, float]:
         """The `gradient/*` numbers of one step; gradients are empty before and after.
 
         Args:
@@ -48,41 +56,66 @@ class GradientConflict:
         for task in tasks:
             policy.zero_grad(set_to_none=True)
             add_gradient(task)
-            norms[TASKS[task]], samples[TASKS[task]] = gradient_norm(policy), sampled_gradient(policy, self.max_coordinates)
+            norms[TASKS[task]], samples[TASKS[task]] = (
+                gradient_norm(policy),
+                sampled_gradient(policy, self.max_coordinates),
+            )
         policy.zero_grad(set_to_none=True)
         return conflict_metrics(norms, samples)
 
 
 def gradient_norm(policy: Any) -> float:
     """Euclidean norm of the whole gradient."""
-    squares = [parameter.grad.double().square().sum().item() for parameter in policy.parameters() if parameter.grad is not None]
+    squares = [
+        parameter.grad.double().square().sum().item()
+        for parameter in policy.parameters()
+        if parameter.grad is not None
+    ]
     return sum(squares) ** 0.5
 
 
 def sampled_gradient(policy: Any, most: int) -> Float[Tensor, " n"]:
-    """At most `most` evenly spaced coordinates of the gradient, in memory of the CPU; a parameter without a gradient counts as 0."""
+    """At most `most` evenly spaced coordinates of the gradient, in memory of the CPU; a parameter
+    without a gradient counts as 0.
+    """
     trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     stride = -(-sum(parameter.numel() for parameter in trained) // most)
     pieces, passed = [], 0
     for parameter in trained:
-        flat = torch.zeros_like(parameter).flatten() if parameter.grad is None else parameter.grad.flatten()
+        flat = (
+            torch.zeros_like(parameter).flatten()
+            if parameter.grad is None
+            else parameter.grad.flatten()
+        )
         pieces.append(flat[-passed % stride :: stride].float().cpu())
         passed += len(flat)
     return torch.cat(pieces)
 
 
-def conflict_metrics(norms: dict[str, float], samples: dict[str, Float[Tensor, " n"]]) -> dict[str, float]:
+def conflict_metrics(
+    norms: dict[str, float], samples: dict[str, Float[Tensor, " n"]]
+) -> dict[str, float]:
     """Norm by task, their largest ratio, every pairwise cosine and the smallest.
 
-    A task whose gradient is exactly 0 (all its groups agree) has a norm, but no direction: it takes part in no ratio or cosine.
+    A task whose gradient is exactly 0 (all its groups agree) has a norm, but no direction: it takes
+    part in no ratio or cosine.
     """
     row = {f"gradient/norm/{task}": norm for task, norm in norms.items()}
     pulling = [task for task, norm in norms.items() if norm > 0]
     if len(pulling) < 2:
         return row
     cosines = {
-        f"gradient/cosine/{first}/{second}": torch.cosine_similarity(samples[first].double(), samples[second].double(), dim=0).item()
+        f"gradient/cosine/{first}/{second}": torch.cosine_similarity(
+            samples[first].double(), samples[second].double(), dim=0
+        ).item()
         for first, second in combinations(pulling, 2)
     }
     strengths = [norms[task] for task in pulling]
-    return row | cosines | {"gradient/norm_ratio": max(strengths) / min(strengths), "gradient/min_cosine": min(cosines.values())}
+    return (
+        row
+        | cosines
+        | {
+            "gradient/norm_ratio": max(strengths) / min(strengths),
+            "gradient/min_cosine": min(cosines.values()),
+        }
+    )

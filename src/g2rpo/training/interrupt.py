@@ -38,10 +38,12 @@ class Stopped(BaseException):
 
 
 class StopOnSignal(L.Callback):
-    """Ends training after the step in which a signal came, on all ranks, with `checkpoints/last.ckpt`.
+    """Ends training after the step in which a signal came, on all ranks, with
+    `checkpoints/last.ckpt`.
 
-    Between steps the weights, the stream of prompts and the files agree, so the run goes on as if nothing had happened. Outside
-    of training a signal ends the run at once, and so does a second Ctrl-C.
+    Between steps the weights, the stream of prompts and the files agree, so the run goes on as if
+    nothing had happened. Outside of training a signal ends the run at once, and so does a second
+    Ctrl-C.
 
     Args:
         folder: The run folder.
@@ -54,7 +56,9 @@ class StopOnSignal(L.Callback):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Handle the signals until the block ends; in other threads than the main one, where Python has no signals, do nothing."""
+        """Handle the signals until the block ends; in other threads than the main one, where Python
+        has no signals, do nothing.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -67,7 +71,9 @@ class StopOnSignal(L.Callback):
                 signal.signal(signum, handler)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Wait for the end of a step from now on. Lightning has put a SIGTERM handler of its own in front of this one."""
+        """Wait for the end of a step from now on. Lightning has put a SIGTERM handler of its own in
+        front of this one.
+        """
         self._in_training = True
         if threading.current_thread() is threading.main_thread():
             self._listen()
@@ -76,7 +82,9 @@ class StopOnSignal(L.Callback):
         """Stop at once from now on."""
         self._in_training = False
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Save and stop if any rank has heard a signal."""
         self._stop_if_heard(trainer)
 
@@ -101,4 +109,7 @@ class StopOnSignal(L.Callback):
         self._heard = signum
         if again or not self._in_training:
             raise Stopped(signum, self.checkpoint if self.checkpoint.exists() else None)
-        log.warning("%s: stops after this step and saves; Ctrl-C again stops at once", signal.Signals(signum).name)
+        log.warning(
+            "%s: stops after this step and saves; Ctrl-C again stops at once",
+            signal.Signals(signum).name,
+        )

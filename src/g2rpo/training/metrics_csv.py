@@ -1,4 +1,6 @@
-"""`metrics.csv`: one row per rollout batch and validation, by `step`, always on. A resumed run appends to the checkpoint's last row."""
+"""`metrics.csv`: one row per rollout batch and validation, by `step`, always on. A resumed run
+appends to the checkpoint's last row.
+"""
 
 import csv
 import io
@@ -13,7 +15,9 @@ from g2rpo.metrics import checked
 
 
 class MetricsCSV(Logger):
-    """Writes `folder/metrics.csv`. A column that first appears later has it rewritten, atomically, with empty cells before."""
+    """Writes `folder/metrics.csv`. A column that first appears later has it rewritten, atomically,
+    with empty cells before.
+    """
 
     def __init__(self, *, folder: str | Path) -> None:
         super().__init__()
@@ -42,8 +46,12 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Add numbers to the row of a step, `trainer.global_step`: the optimizer updates done so far; 0 is before training."""
-        numbers = {name: repr(float(value)) for name, value in checked(metrics).items() if name != "epoch"}
+        """Add numbers to the row of a step, `trainer.global_step`: the optimizer updates done so
+        far; 0 is before training.
+        """
+        numbers = {
+            name: repr(float(value)) for name, value in checked(metrics).items() if name != "epoch"
+        }
         row = {"step": str(step or 0), **numbers}
         new = [name for name in row if name not in self._columns]
         self._columns += sorted(new)

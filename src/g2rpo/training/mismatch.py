@@ -1,4 +1,6 @@
-"""How far the sampler's probabilities are from the trainer's: per task, over the tokens of all ranks."""
+"""How far the sampler's probabilities are from the trainer's: per task, over the tokens of all
+ranks.
+"""
 
 import torch
 
@@ -8,22 +10,33 @@ from g2rpo.records import TASKS, Experience
 
 
 def sampler_mismatch(experience: Experience) -> dict[str, float]:
-    """Gap, KL and effective sample size of a rollout batch; empty where the trainer did not compute log-probabilities of its own.
+    """Gap, KL and effective sample size of a rollout batch; empty where the trainer did not compute
+    log-probabilities of its own.
 
-    With d = trainer - sampler per token and w = e^d: mean and largest |d|, the k3 estimate of KL(sampler || trainer), and the
-    effective sample size (sum w)^2 / (n sum w^2), which is 1 where both agree.
+    With d = trainer - sampler per token and w = e^d: mean and largest |d|, the k3 estimate of
+    KL(sampler || trainer), and the effective sample size (sum w)^2 / (n sum w^2), which is 1 where
+    both agree.
     """
     if experience.trainer_logprobs is None:
         return {}
     mask = experience.rollouts.completion_mask
-    sampler, trainer = experience.rollouts.old_logprobs.double(), experience.trainer_logprobs.double()
+    sampler, trainer = (
+        experience.rollouts.old_logprobs.double(),
+        experience.trainer_logprobs.double(),
+    )
     sums = torch.zeros(len(TASKS), 5, dtype=torch.float64)
     worst = torch.zeros(len(TASKS), dtype=torch.float64)
     for i in experience.task.unique().tolist():
         inside = mask & (experience.task == i)[:, None]
         difference = (trainer - sampler)[inside]
         weight = difference.exp()
-        terms = [torch.ones_like(weight), difference.abs(), k3(sampler, trainer)[inside], weight, weight.square()]
+        terms = [
+            torch.ones_like(weight),
+            difference.abs(),
+            k3(sampler, trainer)[inside],
+            weight,
+            weight.square(),
+        ]
         sums[i] = torch.stack([term.sum() for term in terms]).cpu()
         worst[i] = difference.abs().max()
     sums, worst = ranks.all_reduce_sum(sums), ranks.all_reduce_max(worst)

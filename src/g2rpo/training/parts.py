@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from g2rpo.benchmark.evaluation.heldout import HeldoutEvaluation
 from g2rpo.benchmark.evaluation.suite import SuiteEvaluation
 from g2rpo.data.mixture import TaskMix, mixture_of
-from g2rpo.interfaces import Curriculum, RewardWorkers, PromptSource, Reward, RolloutEngine
+from g2rpo.interfaces import Curriculum, PromptSource, Reward, RewardWorkers, RolloutEngine
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.trainer_flags import check_trainer
@@ -20,7 +20,9 @@ from g2rpo.training.trainer_flags import check_trainer
 
 @dataclass(kw_only=True)
 class Parts:
-    """Everything the configuration names that is cheap to build. A typo in any of it ends the run before weights are loaded."""
+    """Everything the configuration names that is cheap to build. A typo in any of it ends the run
+    before weights are loaded.
+    """
 
     model: Checkpoint
     source: PromptSource
@@ -78,7 +80,9 @@ def build_algorithm(cfg: DictConfig) -> Algorithm:
 
 def device_of(cfg: DictConfig) -> torch.device:
     """The device on which the trainer puts the model of this process; the pilot runs there too."""
-    device: torch.device = instantiate(cfg.trainer, logger=False, enable_checkpointing=False).strategy.root_device
+    device: torch.device = instantiate(
+        cfg.trainer, logger=False, enable_checkpointing=False
+    ).strategy.root_device
     return device
 
 

@@ -25,10 +25,12 @@ from g2rpo.training.quiet import quieten
 
 
 def measure_bands(cfg: DictConfig, conf: Path | None) -> float:
-    """Run the pilot of a configuration, print it and write it down. Return the mean accuracy over tasks.
+    """Run the pilot of a configuration, print it and write it down. Return the mean accuracy over
+    tasks.
 
     Args:
-        conf: Folder whose `shaping/` gets a copy of the proposed file; None leaves it in the run folder.
+        conf: Folder whose `shaping/` gets a copy of the proposed file; None leaves it in the run
+            folder.
     """
     quieten()
     pilot: Pilot = instantiate(cfg.pilot)
@@ -41,30 +43,54 @@ def _measured(cfg: DictConfig, parts: Parts, pilot: Pilot, conf: Path | None) ->
     policy, encoder = parts.model.policy().to(device), parts.model.encoder()
     parts.engine.start(policy, encoder)
     measured = run_pilot(
-        pilot, policy=policy, encoder=encoder, engine=parts.engine, source=parts.source, reward=parts.reward,
-        prefix=parts.algorithm.prefix, tasks=tuple(parts.mix.shares),
+        pilot,
+        policy=policy,
+        encoder=encoder,
+        engine=parts.engine,
+        source=parts.source,
+        reward=parts.reward,
+        prefix=parts.algorithm.prefix,
+        tasks=tuple(parts.mix.shares),
         sampling=parts.engine.sampling.with_group_size(parts.algorithm.batch.group_size),
-        batch_prompts=parts.algorithm.batch.micro_batch_prompts or parts.algorithm.batch.prompts_per_step,
-        failure_budget=cfg.reward_failures, seed=cfg.seed, device=device,
+        batch_prompts=parts.algorithm.batch.micro_batch_prompts
+        or parts.algorithm.batch.prompts_per_step,
+        failure_budget=cfg.reward_failures,
+        seed=cfg.seed,
+        device=device,
         read=reader(parts.source, encoder.fit),
-    )  # fmt: skip
+    )
     console = Console(width=120, highlight=False)
     show_pilot(measured, console)
     origin = f"{Path(parts.model.path).name}, {pilot.prompts_per_task} prompts a task, {parts.algorithm.batch.group_size} completions each"
     target = write_pilot(pilot, measured, origin, folder, conf)
     where = "" if conf else f" 'hydra.searchpath=[file://{folder.resolve()}]'"
     console.print(
-        f"{target}\nnext: python train.py shaping={pilot.name}{where}, with the same model and data", soft_wrap=True, markup=False
+        f"{target}\nnext: python train.py shaping={pilot.name}{where}, with the same model and data",
+        soft_wrap=True,
+        markup=False,
     )
     return sum(found.accuracy for found in measured.values()) / len(measured)
 
 
 def run_pilot(
-    pilot: Pilot, *, policy: Any, encoder: Encoder, engine: RolloutEngine, source: PromptSource, reward: Reward, tasks: Sequence[str],
-    sampling: Sampling, batch_prompts: int, failure_budget: float, seed: int, device: torch.device, read: Read = list,
+    pilot: Pilot,
+    *,
+    policy: Any,
+    encoder: Encoder,
+    engine: RolloutEngine,
+    source: PromptSource,
+    reward: Reward,
+    tasks: Sequence[str],
+    sampling: Sampling,
+    batch_prompts: int,
+    failure_budget: float,
+    seed: int,
+    device: torch.device,
+    read: Read = list,
     prefix: str = "shared",
-) -> dict[str, Measured]:  # fmt: skip
-    """Answers `pilot.prompts_per_task` training prompts of each task and measures them task by task.
+) -> dict[str, Measured]:
+    """Answers `pilot.prompts_per_task` training prompts of each task and measures them task by
+    task.
 
     Args:
         policy: On `device`, in evaluation or training mode alike.
@@ -84,10 +110,26 @@ def run_pilot(
             for start in range(0, len(own), batch_prompts):
                 chunk = own[start : start + batch_prompts]
                 if usable := read(chunk):
-                    pieces.append(_answered(usable, start, policy, encoder, engine, reward, sampling, failure_budget, seed, device, prefix))
+                    pieces.append(
+                        _answered(
+                            usable,
+                            start,
+                            policy,
+                            encoder,
+                            engine,
+                            reward,
+                            sampling,
+                            failure_budget,
+                            seed,
+                            device,
+                            prefix,
+                        )
+                    )
                 advance(len(chunk))
             if not pieces:
-                raise ValueError(f"data: none of the first {len(own)} prompts of {task} can be used")
+                raise ValueError(
+                    f"data: none of the first {len(own)} prompts of {task} can be used"
+                )
             measured[task] = pilot.measure(_joined(pieces))
     return measured
 
@@ -95,22 +137,41 @@ def run_pilot(
 def _prompts(source: PromptSource, task: str, count: int) -> list[Prompt]:
     size = source.size(task, "train")
     if size == 0:
-        raise ValueError(f"task_mix: the data source has no training prompt for {task!r}; set task_mix.weights.{task}=0")
-    return [source.get(task, index, "train") for index in range(count if size is None else min(count, size))]
+        raise ValueError(
+            f"task_mix: the data source has no training prompt for {task!r}; set task_mix.weights.{task}=0"
+        )
+    return [
+        source.get(task, index, "train")
+        for index in range(count if size is None else min(count, size))
+    ]
 
 
 @torch.no_grad()
 def _answered(
-    prompts: Sequence[Prompt], start: int, policy: Any, encoder: Encoder, engine: RolloutEngine, reward: Reward, sampling: Sampling,
-    failure_budget: float, seed: int, device: torch.device, prefix: str,
-) -> PilotTask:  # fmt: skip
+    prompts: Sequence[Prompt],
+    start: int,
+    policy: Any,
+    encoder: Encoder,
+    engine: RolloutEngine,
+    reward: Reward,
+    sampling: Sampling,
+    failure_budget: float,
+    seed: int,
+    device: torch.device,
+    prefix: str,
+) -> PilotTask:
     batch = encoder.encode(prompts).to(device)
     rollouts = engine.generate(batch, sampling, (seed << 24) + start)
     scores = score_rollouts(reward, prompts, rollouts, failure_budget).scores
     stats = token_stats(
-        policy, batch, rollouts.completion_ids, rollouts.completion_mask, forbidden=tuple(encoder.forbidden_token_ids),
-        temperature=sampling.temperature, prefix=prefix,
-    )  # fmt: skip
+        policy,
+        batch,
+        rollouts.completion_ids,
+        rollouts.completion_mask,
+        forbidden=tuple(encoder.forbidden_token_ids),
+        temperature=sampling.temperature,
+        prefix=prefix,
+    )
     return PilotTask(
         tokens=rollouts.completion_mask.sum(1).cpu(),
         entropy_sum=stats.entropy.where(rollouts.completion_mask, 0.0).sum(1).cpu(),
@@ -123,13 +184,17 @@ def _answered(
 
 def _joined(pieces: Sequence[PilotTask]) -> PilotTask:
     columns = {
-        name: torch.cat([getattr(piece, name) for piece in pieces]) for name in ("tokens", "entropy_sum", "accuracy", "total", "group")
+        name: torch.cat([getattr(piece, name) for piece in pieces])
+        for name in ("tokens", "entropy_sum", "accuracy", "total", "group")
     }
     return PilotTask(**columns, truncated=sum(piece.truncated for piece in pieces))
 
 
-def write_pilot(pilot: Pilot, measured: dict[str, Measured], origin: str, folder: Path, conf: Path | None) -> Path:
-    """Writes `<folder>/shaping/<name>.yaml`, the same file into `conf` where there is one, and pilot.json last.
+def write_pilot(
+    pilot: Pilot, measured: dict[str, Measured], origin: str, folder: Path, conf: Path | None
+) -> Path:
+    """Writes `<folder>/shaping/<name>.yaml`, the same file into `conf` where there is one, and
+    pilot.json last.
 
     A file of that name in `conf` is kept in the run folder. Returns the path of the file to choose.
     """
@@ -148,14 +213,34 @@ def write_pilot(pilot: Pilot, measured: dict[str, Measured], origin: str, folder
 def show_pilot(measured: dict[str, Measured], console: Console) -> None:
     """One line per task."""
     table = Table(title="Pilot", title_justify="left", box=None)
-    columns = ("task", "accuracy", "reward", "agree", "tokens", "cut", "nats/token", "length band", "entropy band")
+    columns = (
+        "task",
+        "accuracy",
+        "reward",
+        "agree",
+        "tokens",
+        "cut",
+        "nats/token",
+        "length band",
+        "entropy band",
+    )
     for name in columns:
-        table.add_column(name, justify="left" if name in ("task", "reward") else "right", no_wrap=True)
+        table.add_column(
+            name, justify="left" if name in ("task", "reward") else "right", no_wrap=True
+        )
     for task, m in measured.items():
         table.add_row(
-            task, f"{m.accuracy:.2f}", m.topology, f"{m.zero_signal_frac:.0%}", "{}-{}-{}".format(*m.tokens[1:4]),
-            f"{m.truncated_frac:.0%}", f"{m.entropy_nats:.2f}", " ".join(map(str, m.length_band)),
+            task,
+            f"{m.accuracy:.2f}",
+            m.topology,
+            f"{m.zero_signal_frac:.0%}",
+            "{}-{}-{}".format(*m.tokens[1:4]),
+            f"{m.truncated_frac:.0%}",
+            f"{m.entropy_nats:.2f}",
+            " ".join(map(str, m.length_band)),
             "{:.2f} {:.2f}".format(*m.entropy_band),
-        )  # fmt: skip
+        )
     console.print(table)
-    console.print("agree: groups whose rewards all agree. tokens: quartiles. cut: completions that reached rollout.max_new_tokens.")
+    console.print(
+        "agree: groups whose rewards all agree. tokens: quartiles. cut: completions that reached rollout.max_new_tokens."
+    )

@@ -1,6 +1,8 @@
-"""What a person sees while something takes long: a live bar on a terminal, and elsewhere (CI, a log file) a plain line every few seconds.
+"""What a person sees while something takes long: a live bar on a terminal, and elsewhere (CI, a log
+file) a plain line every few seconds.
 
-step 40/120 | reward 0.61 | acc 0.55 | entropy 0.41 nats | 24 tokens | clip 0.0% | rollout 0.8 s, update 1.1 s | 2:32 left
+step 40/120 | reward 0.61 | acc 0.55 | entropy 0.41 nats | 24 tokens | clip 0.0% | rollout 0.8 s,
+update 1.1 s | 2:32 left
 """
 
 import math
@@ -28,7 +30,9 @@ NUMBERS = {
     "rollout/completion_tokens": "{:.0f} tokens",
     "loss/clip_frac": "clip {:.1%}",
 }
-"""Metrics on the line, and how they are written. One that is logged per task stands for the unweighted mean of the tasks present."""
+"""Metrics on the line, and how they are written. One that is logged per task stands for the
+unweighted mean of the tasks present.
+"""
 TIMES = {"time/rollout_s": "rollout {:.1f} s", "time/update_s": "update {:.1f} s"}
 REFRESH_PER_S = 4
 
@@ -43,9 +47,19 @@ class Display:
         console: Where to write; stdout by default.
     """
 
-    def __init__(self, *, name: str, total: int | None, every_s: float, console: Console | None = None, done: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        total: int | None,
+        every_s: float,
+        console: Console | None = None,
+        done: int = 0,
+    ) -> None:
         if every_s < 0:
-            raise ValueError(f"progress.every_s: expected 0 or more (seconds between two lines), got {every_s}")
+            raise ValueError(
+                f"progress.every_s: expected 0 or more (seconds between two lines), got {every_s}"
+            )
         self.name = name
         self.total = total
         self.every_s = every_s
@@ -56,20 +70,31 @@ class Display:
         self._started_s = self._printed_s = time.monotonic()
         self._printed_done = done - 1
         self._live: Live | None = None
-        self._bar = RichProgress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}"),
+        )
         self._bar_id = self._bar.add_task(name, total=total, completed=done, left="")
 
     def start(self) -> None:
         """Shows the bar, on a terminal."""
         if self.console.file.isatty() and not self.console.is_dumb_terminal:
-            self._live = Live(console=self.console, refresh_per_second=REFRESH_PER_S, get_renderable=self._renderable)
+            self._live = Live(
+                console=self.console,
+                refresh_per_second=REFRESH_PER_S,
+                get_renderable=self._renderable,
+            )
             self._live.start()
 
     def update(self, done: int, numbers: str = "") -> None:
         """So many steps are done; `numbers` is what is known about the last one."""
         self.done, self.numbers = done, numbers
         self._bar.update(self._bar_id, completed=done, left=self.left())
-        if self._live is None and (self._printed_done < self._first or time.monotonic() - self._printed_s >= self.every_s):
+        if self._live is None and (
+            self._printed_done < self._first or time.monotonic() - self._printed_s >= self.every_s
+        ):
             self._print()
 
     def stop(self) -> None:
@@ -93,7 +118,11 @@ class Display:
         return " | ".join(part for part in (count, self.numbers, self.left()) if part)
 
     def _renderable(self) -> Group:
-        return Group(self._bar, Text(self.numbers, overflow="ellipsis", no_wrap=True)) if self.numbers else Group(self._bar)
+        return (
+            Group(self._bar, Text(self.numbers, overflow="ellipsis", no_wrap=True))
+            if self.numbers
+            else Group(self._bar)
+        )
 
     def _print(self) -> None:
         self._printed_s, self._printed_done = time.monotonic(), self.done
@@ -101,7 +130,8 @@ class Display:
 
 
 class Progress(ProgressBar):
-    """Lightning's progress bar for steps of training; takes the place of its own, so leave `enable_progress_bar` as it is.
+    """Lightning's progress bar for steps of training; takes the place of its own, so leave
+    `enable_progress_bar` as it is.
 
     Args:
         every_s: Seconds between two lines where stdout is no terminal.
@@ -129,29 +159,52 @@ class Progress(ProgressBar):
         if not (self.enabled and trainer.is_global_zero):
             return
         total = trainer.max_steps if trainer.max_steps > 0 else None
-        self._display = Display(name="step", total=total, every_s=self.every_s, console=self.console, done=trainer.global_step)
+        self._display = Display(
+            name="step",
+            total=total,
+            every_s=self.every_s,
+            console=self.console,
+            done=trainer.global_step,
+        )
         self._display.start()
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
         """Shows the numbers of the step that has just ended."""
         if self._display is not None:
             row = outputs.get("metrics") if isinstance(outputs, Mapping) else None
             named = row or {**trainer.logged_metrics, **trainer.callback_metrics}
-            self._display.update(trainer.global_step, numbers_line(named, also=trainer.progress_bar_metrics))
+            self._display.update(
+                trainer.global_step, numbers_line(named, also=trainer.progress_bar_metrics)
+            )
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leaves the last state standing."""
         self._close()
 
     def on_validation_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Shows how far a validation outside of training is, in batches."""
         if not (self.enabled and trainer.is_global_zero) or trainer.state.fn == TrainerFn.FITTING:
             return
         if self._display is None:
             total = int(sum(trainer.num_val_batches))
-            self._display = Display(name="held-out batch", total=total, every_s=self.every_s, console=self.console)
+            self._display = Display(
+                name="held-out batch", total=total, every_s=self.every_s, console=self.console
+            )
             self._display.start()
         self._display.update(batch_idx + 1)
 
@@ -160,7 +213,9 @@ class Progress(ProgressBar):
         if trainer.state.fn != TrainerFn.FITTING:
             self._close()
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
         """Gives the terminal back, so that the error is readable."""
         self._close()
 
@@ -171,10 +226,14 @@ class Progress(ProgressBar):
 
 
 @contextmanager
-def progress_bar(name: str, total: int | None = None, *, every_s: float = 10.0, console: Console | None = None) -> Iterator[Callable[[int], None]]:
-    """Shows a stage of the run other than training; yields the function to call with how many more steps are done.
+def progress_bar(
+    name: str, total: int | None = None, *, every_s: float = 10.0, console: Console | None = None
+) -> Iterator[Callable[[int], None]]:
+    """Shows a stage of the run other than training; yields the function to call with how many more
+    steps are done.
 
-    `with progress_bar("held-out prompts", total=384) as advance: ... advance(64)` shows `held-out prompts 64/384 | 0:25 left`.
+    `with progress_bar("held-out prompts", total=384) as advance: ... advance(64)` shows `held-out
+    prompts 64/384 | 0:25 left`.
     """
     display = Display(name=name, total=total, every_s=every_s, console=console)
     display.start()
@@ -184,19 +243,30 @@ def progress_bar(name: str, total: int | None = None, *, every_s: float = 10.0, 
         display.stop()
 
 
-def numbers_line(metrics: Mapping[str, Tensor | float], *, also: Mapping[str, Tensor | float | int] | None = None) -> str:
+def numbers_line(
+    metrics: Mapping[str, Tensor | float], *, also: Mapping[str, Tensor | float | int] | None = None
+) -> str:
     """The numbers that matter; those that were not logged are left out.
 
     Args:
         metrics: Columns as in `g2rpo.metrics`.
-        also: Numbers that a module logs with `prog_bar=True`; those that `metrics` already covers are not repeated.
+        also: Numbers that a module logs with `prog_bar=True`; those that `metrics` already covers
+            are not repeated.
 
     >>> numbers_line({"reward/total": 0.613, "reward/accuracy/math": 0.5, "reward/accuracy/chart": 0.6, "time/update_s": 1.14})
     'reward 0.61 | acc 0.55 | update 1.1 s'
     """
-    values = {name: value for name in (*NUMBERS, *TIMES) if math.isfinite(value := mean_over_tasks(metrics, name))}
+    values = {
+        name: value
+        for name in (*NUMBERS, *TIMES)
+        if math.isfinite(value := mean_over_tasks(metrics, name))
+    }
     parts = [form.format(values[name]) for name, form in NUMBERS.items() if name in values]
-    parts += [f"{name} {float(value):.4g}" for name, value in (also or {}).items() if not _is_covered(name)]
+    parts += [
+        f"{name} {float(value):.4g}"
+        for name, value in (also or {}).items()
+        if not _is_covered(name)
+    ]
     times = ", ".join(form.format(values[name]) for name, form in TIMES.items() if name in values)
     return " | ".join([*parts, times] if times else parts)
 
@@ -207,7 +277,11 @@ def mean_over_tasks(metrics: Mapping[str, Tensor | float], name: str) -> float:
     >>> mean_over_tasks({"reward/accuracy/math": 0.5, "reward/accuracy/chart": 0.75}, "reward/accuracy")
     0.625
     """
-    columns = [name] if name in metrics else [f"{name}/{task}" for task in TASKS if f"{name}/{task}" in metrics]
+    columns = (
+        [name]
+        if name in metrics
+        else [f"{name}/{task}" for task in TASKS if f"{name}/{task}" in metrics]
+    )
     values = [value for column in columns if math.isfinite(value := float(metrics[column]))]
     return math.fsum(values) / len(values) if values else math.nan
 
@@ -224,4 +298,8 @@ def clock(seconds: float) -> str:
     ('2:32', '2:02:02')
     """
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
+    return (
+        f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+        if minutes >= 60
+        else f"{minutes}:{rest:02d}"
+    )

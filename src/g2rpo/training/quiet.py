@@ -8,21 +8,30 @@ from transformers.utils import logging as transformers_logging
 EXPECTED = (
     r".*isinstance\(treespec, LeafSpec\).*",  # Lightning on a torch it does not know yet
     r".*`IterableDataset` has `__len__` defined.*",  # on purpose, see training/datamodule.py
-    r".*module\(s\) in eval mode at the start of training.*",  # on purpose: no dropout, so that sampler and trainer agree
+    # on purpose: no dropout, so that sampler and trainer agree
+    r".*module\(s\) in eval mode at the start of training.*",
     r".*does not have many workers.*",
-    r".*Using ModelCheckpoint with manual optimization.*",  # the state after an update is what a resumed run needs
+    # the state after an update is what a resumed run needs
+    r".*Using ModelCheckpoint with manual optimization.*",
     r".*Checkpoint directory .* exists and is not empty.*",  # so it does wherever a run is resumed
-    r".*Total length of `list` across ranks is zero.*",  # a module that is never validated has no held-out prompts
-    r".*your dataloader is not resumable.*",  # the stream's state is in the checkpoint, see training/datamodule.py
+    # a module that is never validated has no held-out prompts
+    r".*Total length of `list` across ranks is zero.*",
+    # the stream's state is in the checkpoint, see training/datamodule.py
+    r".*your dataloader is not resumable.*",
     r".*`weights_only` was not set.*",
-    r".*``compute`` method of metric BenchmarkMetric was called before.*",  # a rank may have no group of a small benchmark
+    # a rank may have no group of a small benchmark
+    r".*``compute`` method of metric BenchmarkMetric was called before.*",
 )
 
 
 def quieten() -> None:
     """Hides loading bars, hardware notes and the warnings above."""
     transformers_logging.disable_progress_bar()
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric.utilities.seed"):
+    for name in (
+        "lightning.pytorch.utilities.rank_zero",
+        "lightning.pytorch.accelerators.cuda",
+        "lightning.fabric.utilities.seed",
+    ):
         logging.getLogger(name).setLevel(logging.WARNING)
     for pattern in EXPECTED:
         warnings.filterwarnings("ignore", message=pattern)

@@ -1,4 +1,6 @@
-"""A run from configuration to summary: build what is cheap, check it, load weights, train between two validations, report."""
+"""A run from configuration to summary: build what is cheap, check it, load weights, train between
+two validations, report.
+"""
 
 import logging
 import math
@@ -75,9 +77,13 @@ def run_training(cfg: DictConfig, *, write_report: WriteReport) -> float:
 def _say_where(folder: Path, stopped: Stopped, write_report: WriteReport) -> None:
     """Write the report of a run that a signal ended, and print where it is and how to go on."""
     console = Console(soft_wrap=True, highlight=False)
-    console.print(f"{stopped}: checkpoint: {stopped.checkpoint.resolve() if stopped.checkpoint else 'none yet'}")
+    console.print(
+        f"{stopped}: checkpoint: {stopped.checkpoint.resolve() if stopped.checkpoint else 'none yet'}"
+    )
     if stopped.checkpoint is not None:
-        console.print(f"report: {write_report(folder, None).resolve()}\nnext: python train.py resume={folder}")
+        console.print(
+            f"report: {write_report(folder, None).resolve()}\nnext: python train.py resume={folder}"
+        )
 
 
 def _run(cfg: DictConfig, folder: Path, stop: StopOnSignal, write_report: WriteReport) -> float:
@@ -85,12 +91,25 @@ def _run(cfg: DictConfig, folder: Path, stop: StopOnSignal, write_report: WriteR
     checkpoint = resume_checkpoint(cfg.resume, folder)
     built = build_parts(cfg)
     with built.started() as parts:
-        refuse_bad_golds(parts.source, parts.reward, tasks=tuple(parts.mix.shares), rules=built.reward, folder=folder, seed=cfg.seed)
+        refuse_bad_golds(
+            parts.source,
+            parts.reward,
+            tasks=tuple(parts.mix.shares),
+            rules=built.reward,
+            folder=folder,
+            seed=cfg.seed,
+        )
         return _trained(cfg, parts, folder, timer, checkpoint, stop, write_report)
 
 
 def _trained(
-    cfg: DictConfig, parts: Parts, folder: Path, timer: Timer, checkpoint: Path | None, stop: StopOnSignal, write_report: WriteReport
+    cfg: DictConfig,
+    parts: Parts,
+    folder: Path,
+    timer: Timer,
+    checkpoint: Path | None,
+    stop: StopOnSignal,
+    write_report: WriteReport,
 ) -> float:
     """The run between its two validations, and what it leaves behind."""
     begin_folder(folder, resumed=checkpoint is not None)
@@ -121,9 +140,15 @@ def _trained(
     _save_final(module, parts, folder)
     timer.done("heldout_after")
     summary = summarize(
-        cfg, steps=trainer.global_step, before=before, after=after, stage_s=timer.stage_s, drawn=data.stream.counts,
-        skipped=merged(index_skips(parts.source), data.skips.summary()), benchmarks=entries,
-    )  # fmt: skip
+        cfg,
+        steps=trainer.global_step,
+        before=before,
+        after=after,
+        stage_s=timer.stage_s,
+        drawn=data.stream.counts,
+        skipped=merged(index_skips(parts.source), data.skips.summary()),
+        benchmarks=entries,
+    )
     write_report(folder, summary)
     timer.done("report")
     for tracker in trackers(trainer.loggers):
@@ -134,14 +159,20 @@ def _trained(
 
 
 def begin_folder(folder: Path, *, resumed: bool) -> None:
-    """Remove what an earlier run in this folder left and this one would be taken for: its end and, in a new run, its numbers."""
+    """Remove what an earlier run in this folder left and this one would be taken for: its end and,
+    in a new run, its numbers.
+    """
     (folder / "summary.json").unlink(missing_ok=True)
     if not resumed:
         (folder / "metrics.csv").unlink(missing_ok=True)
 
 
-def _before(trainer: L.Trainer, module: G2RPOModule, data: PromptDataModule, folder: Path, *, resumed: bool) -> HeldoutResult:
-    """The scores of the weights before training; a resumed run reads those that it wrote when it began."""
+def _before(
+    trainer: L.Trainer, module: G2RPOModule, data: PromptDataModule, folder: Path, *, resumed: bool
+) -> HeldoutResult:
+    """The scores of the weights before training; a resumed run reads those that it wrote when it
+    began.
+    """
     validation = module.validation
     assert validation is not None
     written = folder / "heldout" / "before.jsonl"
@@ -154,18 +185,24 @@ def _before(trainer: L.Trainer, module: G2RPOModule, data: PromptDataModule, fol
 def _benchmarks(trainer: L.Trainer) -> tuple[float, dict[str, Entry]]:
     """Seconds spent on benchmarks and their last scores, by the callback that asks them."""
     found = [callback for callback in trainer.callbacks if isinstance(callback, Benchmarks)]
-    return sum(callback.spent_s for callback in found), {name: entry for callback in found for name, entry in callback.entries.items()}
+    return sum(callback.spent_s for callback in found), {
+        name: entry for callback in found for name, entry in callback.entries.items()
+    }
 
 
 def _save_final(module: G2RPOModule, parts: Parts, folder: Path) -> None:
-    save_checkpoint(module.policy, module.encoder, folder / "checkpoints" / "final", parts.model.dtype)
+    save_checkpoint(
+        module.policy, module.encoder, folder / "checkpoints" / "final", parts.model.dtype
+    )
     if has_adapter(module.policy):
         save_adapter(module.policy, folder / "checkpoints" / "adapter", base=parts.model.path)
 
 
 @contextmanager
 def _ending_others(trainer: L.Trainer) -> Iterator[None]:
-    """When the first process fails, those it started end too: in the middle of a collective they would wait for it, with NCCL for long."""
+    """When the first process fails, those it started end too: in the middle of a collective they
+    would wait for it, with NCCL for long.
+    """
     try:
         yield
     except Exception:
@@ -175,4 +212,9 @@ def _ending_others(trainer: L.Trainer) -> Iterator[None]:
 
 
 def _macros(before: HeldoutResult, after: HeldoutResult) -> tuple[float, float, float, float]:
-    return before.sampled["macro"], after.sampled["macro"], before.greedy["macro"], after.greedy["macro"]
+    return (
+        before.sampled["macro"],
+        after.sampled["macro"],
+        before.greedy["macro"],
+        after.greedy["macro"],
+    )

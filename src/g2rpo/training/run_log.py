@@ -1,4 +1,6 @@
-"""What a run writes down while it trains: every completion with its verdict, and a metrics file without rows from a lost future."""
+"""What a run writes down while it trains: every completion with its verdict, and a metrics file
+without rows from a lost future.
+"""
 
 import json
 import os
@@ -16,13 +18,17 @@ from g2rpo.records import Experience, Prompt, Rollouts
 from g2rpo.training.metrics_csv import MetricsCSV
 
 PICTURE_PX, PICTURE_BYTES = 256, 4_000_000
-"""Largest width and height of a training picture, and of all of them the size in bytes at which no more are written."""
+"""Largest width and height of a training picture, and of all of them the size in bytes at which no
+more are written.
+"""
 
 
 class RunLog(L.Callback):
-    """Appends to `folder/completions.jsonl` after every step; on resume, forgets what lies behind the checkpoint.
+    """Appends to `folder/completions.jsonl` after every step; on resume, forgets what lies behind
+    the checkpoint.
 
-    It also keeps small pictures of a few training prompts in `folder/images`; `showcase` says of which.
+    It also keeps small pictures of a few training prompts in `folder/images`; `showcase` says of
+    which.
     """
 
     def __init__(self, *, folder: str | Path) -> None:
@@ -38,10 +44,17 @@ class RunLog(L.Callback):
         if self.path.exists():
             os.truncate(self.path, _end_of_step(self.path, trainer.global_step))
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """One row per completion of any rank."""
         rows = ranks.all_gather_list(
-            completion_rows(trainer.global_step, pl_module.rollout_batch, outputs["experience"], pl_module.encoder.end_tokens)
+            completion_rows(
+                trainer.global_step,
+                pl_module.rollout_batch,
+                outputs["experience"],
+                pl_module.encoder.end_tokens,
+            )
         )
         if trainer.is_global_zero:
             self._append(rows)
@@ -53,7 +66,9 @@ class RunLog(L.Callback):
         self._save_pictures()
 
     def keep_pictures(self, rollout_batch: int, prompts: Sequence[Prompt]) -> None:
-        """Save pictures of the prompts that the report shows if the rollout batch is one of those it shows."""
+        """Save pictures of the prompts that the report shows if the rollout batch is one of those
+        it shows.
+        """
         self._latest = showcase.first_of_each_task(prompts)
         if showcase.is_shown(rollout_batch):
             self._save_pictures()
@@ -68,7 +83,9 @@ class RunLog(L.Callback):
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def completion_rows(step: int, rollout_batch: int, experience: Experience, end_tokens: Mapping[int, str]) -> list[dict[str, Any]]:
+def completion_rows(
+    step: int, rollout_batch: int, experience: Experience, end_tokens: Mapping[int, str]
+) -> list[dict[str, Any]]:
     """The completions of a rollout batch as plain rows; `step` counts updates, its own included.
 
     `ended_by` is the text of the end token, or `length` for a completion that was cut.
@@ -77,29 +94,54 @@ def completion_rows(step: int, rollout_batch: int, experience: Experience, end_t
     prompts = [experience.batch.prompts[i] for i in rollouts.prompt.tolist()]
     parts = tuple(scores.parts)
     columns = zip(
-        prompts, rollouts.texts, experience.rewards.tolist(), scores.parts["accuracy"].tolist(), scores.parts["format"].tolist(),
-        experience.advantages.tolist(), rollouts.completion_mask.sum(1).tolist(), rollouts.finished.tolist(),
+        prompts,
+        rollouts.texts,
+        experience.rewards.tolist(),
+        scores.parts["accuracy"].tolist(),
+        scores.parts["format"].tolist(),
+        experience.advantages.tolist(),
+        rollouts.completion_mask.sum(1).tolist(),
+        rollouts.finished.tolist(),
         _ended_by(rollouts, end_tokens),
-        zip(*(scores.parts[part].tolist() for part in parts), strict=True), strict=True,
-    )  # fmt: skip
+        zip(*(scores.parts[part].tolist() for part in parts), strict=True),
+        strict=True,
+    )
     return [
         {
-            "step": step, "rollout_batch": rollout_batch,
-            "task": prompt.task, "prompt_id": prompt.id, "prompt": prompt.text, "answer": prompt.answer, "completion": text,
-            "reward": reward, "accuracy": accuracy, "format": form, "advantage": advantage,
-            "completion_tokens": tokens, "finished": finished, "ended_by": end, "parts": dict(zip(parts, values, strict=True)),
+            "step": step,
+            "rollout_batch": rollout_batch,
+            "task": prompt.task,
+            "prompt_id": prompt.id,
+            "prompt": prompt.text,
+            "answer": prompt.answer,
+            "completion": text,
+            "reward": reward,
+            "accuracy": accuracy,
+            "format": form,
+            "advantage": advantage,
+            "completion_tokens": tokens,
+            "finished": finished,
+            "ended_by": end,
+            "parts": dict(zip(parts, values, strict=True)),
         }
         for prompt, text, reward, accuracy, form, advantage, tokens, finished, end, values in columns
-    ]  # fmt: skip
+    ]
 
 
 def _ended_by(rollouts: Rollouts, end_tokens: Mapping[int, str]) -> list[str]:
-    last = rollouts.completion_ids.gather(1, rollouts.completion_mask.sum(1, keepdim=True) - 1)[:, 0].tolist()
-    return [end_tokens[token] if finished else "length" for token, finished in zip(last, rollouts.finished.tolist(), strict=True)]
+    last = rollouts.completion_ids.gather(1, rollouts.completion_mask.sum(1, keepdim=True) - 1)[
+        :, 0
+    ].tolist()
+    return [
+        end_tokens[token] if finished else "length"
+        for token, finished in zip(last, rollouts.finished.tolist(), strict=True)
+    ]
 
 
 def _end_of_step(path: Path, step: int) -> int:
-    """Bytes of the rows up to a step; the half line that a killed run can leave at the end is none of them."""
+    """Bytes of the rows up to a step; the half line that a killed run can leave at the end is none
+    of them.
+    """
     end = 0
     with path.open("rb") as file:  # by lines of bytes: the file can be larger than memory
         for line in file:

@@ -24,7 +24,9 @@ class StepTimes:
     """Seconds by stage, of `STAGES`."""
 
 
-def step_metrics(collected: Collected, table: CompletionTable, updates: Sequence[UpdateStats], times: StepTimes) -> dict[str, float]:
+def step_metrics(
+    collected: Collected, table: CompletionTable, updates: Sequence[UpdateStats], times: StepTimes
+) -> dict[str, float]:
     """One row of metrics.csv, gradient conflict excepted."""
     row = {"reward/total": table.total.double().mean().item()}
     row |= task_means("reward/accuracy", table.parts["accuracy"], table.task)
@@ -35,7 +37,11 @@ def step_metrics(collected: Collected, table: CompletionTable, updates: Sequence
     row |= task_means("rollout/completion_tokens", table.tokens.float(), table.task)
     row |= task_means("rollout/truncated_frac", (~table.finished).float(), table.task)
     row |= {"filter/draws": float(collected.draws)}
-    row |= {f"filter/kept_frac/{TASKS[i]}": (collected.kept[i] / n).item() for i, n in enumerate(collected.drawn.tolist()) if n}
+    row |= {
+        f"filter/kept_frac/{TASKS[i]}": (collected.kept[i] / n).item()
+        for i, n in enumerate(collected.drawn.tolist())
+        if n
+    }
     row |= advantage_metrics(table.advantages, table.rewards, table.total, table.group, table.task)
     row |= _update_metrics(updates)
     row |= {
@@ -50,11 +56,26 @@ def step_metrics(collected: Collected, table: CompletionTable, updates: Sequence
 def _update_metrics(updates: Sequence[UpdateStats]) -> dict[str, float]:
     """Means over the step's updates; entropies as token-weighted sums."""
     names = {
-        "policy": "loss/policy", "kl": "loss/kl", "entropy_band": "loss/entropy_band", "clip_frac": "loss/clip_frac",
-        "ratio_mean": "loss/ratio_mean", "grad_norm": "optim/grad_norm", "lr": "optim/lr",
-    }  # fmt: skip
-    row = {column: sum(update.loss[name] for update in updates) / len(updates) for name, column in names.items()}
-    entropy, tokens = sum(update.entropy_sum for update in updates), sum(update.tokens for update in updates)
-    row |= {f"policy/entropy_nats/{TASKS[i]}": (entropy[i] / n).item() for i, n in enumerate(tokens.tolist()) if n}
+        "policy": "loss/policy",
+        "kl": "loss/kl",
+        "entropy_band": "loss/entropy_band",
+        "clip_frac": "loss/clip_frac",
+        "ratio_mean": "loss/ratio_mean",
+        "grad_norm": "optim/grad_norm",
+        "lr": "optim/lr",
+    }
+    row = {
+        column: sum(update.loss[name] for update in updates) / len(updates)
+        for name, column in names.items()
+    }
+    entropy, tokens = (
+        sum(update.entropy_sum for update in updates),
+        sum(update.tokens for update in updates),
+    )
+    row |= {
+        f"policy/entropy_nats/{TASKS[i]}": (entropy[i] / n).item()
+        for i, n in enumerate(tokens.tolist())
+        if n
+    }
     # later updates move away from the sampler on purpose; only the first compares like with like
     return row | {"policy/old_logprob_gap": updates[0].logprob_gap}

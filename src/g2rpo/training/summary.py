@@ -1,4 +1,6 @@
-"""`summary.json`: what came out, written last and all at once, so that its presence means the run is finished."""
+"""`summary.json`: what came out, written last and all at once, so that its presence means the run
+is finished.
+"""
 
 import json
 import math
@@ -30,7 +32,9 @@ def summarize(
     skipped: dict[str, Any],
     benchmarks: Mapping[str, Entry] | None = None,
 ) -> dict[str, Any]:
-    """What `summary.json` will hold; `stage_s` is taken as it is, so that a last stage can still be booked."""
+    """What `summary.json` will hold; `stage_s` is taken as it is, so that a last stage can still be
+    booked.
+    """
     return {
         "status": "finished",
         "steps": steps,
@@ -42,7 +46,8 @@ def summarize(
         "prompts_drawn": drawn,
         "prompts_skipped": skipped,
         "config_hash": config_hash(cfg),
-        "versions": {"g2rpo": __version__, "python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "versions": {"g2rpo": __version__, "python": platform.python_version()}
+        | {name: version(name) for name in PACKAGES},
     }
 
 

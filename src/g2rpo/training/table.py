@@ -1,4 +1,6 @@
-"""The numbers of a rollout batch of all ranks: what advantages are computed from, and what a step logs."""
+"""The numbers of a rollout batch of all ranks: what advantages are computed from, and what a step
+logs.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +16,9 @@ from g2rpo.rollout.collect import Collected
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompletionTable:
-    """One row per completion, groups in the order of the stream: the same table on every rank and for any number of ranks."""
+    """One row per completion, groups in the order of the stream: the same table on every rank and
+    for any number of ranks.
+    """
 
     group: Int[Tensor, " n"]
     task: Int[Tensor, " n"]
@@ -33,19 +37,39 @@ class CompletionTable:
 
 
 def completion_table(
-    collected: Collected, rewards: Float[Tensor, " b"], parts: Mapping[str, Float[Tensor, " b"]], advantage: Advantage
+    collected: Collected,
+    rewards: Float[Tensor, " b"],
+    parts: Mapping[str, Float[Tensor, " b"]],
+    advantage: Advantage,
 ) -> CompletionTable:
-    """Gathers what all ranks drew, and ranks it. `rewards` and `parts` have one entry per completion of this rank."""
+    """Gathers what all ranks drew, and ranks it. `rewards` and `parts` have one entry per
+    completion of this rank.
+    """
     rollouts = collected.rollouts
     device = rollouts.prompt.device
     places = torch.tensor(collected.places, dtype=torch.long, device=device)
     columns = {
-        "group": places[rollouts.prompt], "task": collected.batch.task[rollouts.prompt], "tokens": rollouts.completion_mask.sum(1),
-        "finished": rollouts.finished, "failed": collected.failed, "total": collected.scores.total, "rewards": rewards,
-    }  # fmt: skip
-    joined, mine = ranks.gathered(columns | {f"part/{name}": values for name, values in parts.items()})
+        "group": places[rollouts.prompt],
+        "task": collected.batch.task[rollouts.prompt],
+        "tokens": rollouts.completion_mask.sum(1),
+        "finished": rollouts.finished,
+        "failed": collected.failed,
+        "total": collected.scores.total,
+        "rewards": rewards,
+    }
+    joined, mine = ranks.gathered(
+        columns | {f"part/{name}": values for name, values in parts.items()}
+    )
     order = joined["group"].argsort(stable=True)
     table = {name: values[order] for name, values in joined.items()}
     all_parts = {name: table.pop(f"part/{name}") for name in parts}
-    advantages = advantage(table["rewards"], table["group"], table["task"], parts=all_parts, completion_tokens=table["tokens"])
-    return CompletionTable(**table, advantages=advantages, parts=all_parts, own=order.argsort()[mine])
+    advantages = advantage(
+        table["rewards"],
+        table["group"],
+        table["task"],
+        parts=all_parts,
+        completion_tokens=table["tokens"],
+    )
+    return CompletionTable(
+        **table, advantages=advantages, parts=all_parts, own=order.argsort()[mine]
+    )

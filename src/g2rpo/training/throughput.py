@@ -11,32 +11,53 @@ from g2rpo.rollout.collect import Collected
 from g2rpo.training.estimate.machine import peak_bytes
 
 PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "B200": 2250.0}
-"""Dense bfloat16 matrix products a second, from the makers' data sheets; MFU is logged for these."""
+"""Dense bfloat16 matrix products a second, from the makers' data sheets; MFU is logged for these.
+"""
 
 
 def throughput(policy: Any, collected: Collected, prefix: str, step_s: float) -> dict[str, float]:
     """The speed of one step of all ranks.
 
-    Model FLOPs are those that the step's prompts and completions need at least: a forward pass to write them and one with its backward
-    pass (twice a forward) to learn from them, each prompt once for its group. Dropped groups and passes over them count as nothing.
+    Model FLOPs are those that the step's prompts and completions need at least: a forward pass to
+    write them and one with its backward pass (twice a forward) to learn from them, each prompt once
+    for its group. Dropped groups and passes over them count as nothing.
     """
-    prompt, completion = collected.batch.attention_mask.sum(1), collected.rollouts.completion_mask.sum(1)
+    prompt, completion = (
+        collected.batch.attention_mask.sum(1),
+        collected.rollouts.completion_mask.sum(1),
+    )
     distinct = prompt.sum() + (completion - 1).sum()
-    padded = len(completion) * (collected.batch.attention_mask.shape[1] + collected.rollouts.completion_mask.shape[1])
+    padded = len(completion) * (
+        collected.batch.attention_mask.shape[1] + collected.rollouts.completion_mask.shape[1]
+    )
     passed = distinct if prefix == "shared" else torch.tensor(padded)
     cost = cost_of(policy)
     forward = (
-        (vision_flops(cost, collected.batch) + text_flops(cost, prompt, completion, collected.rollouts.prompt, shared=True))
+        (
+            vision_flops(cost, collected.batch)
+            + text_flops(cost, prompt, completion, collected.rollouts.prompt, shared=True)
+        )
         if len(completion)
         else 0.0
     )
     effort = (3 if has_adapter(policy) else 4) * forward
-    own = torch.tensor([float(prompt.sum() + completion.sum()), float(distinct), float(passed), effort], dtype=torch.float64)
+    own = torch.tensor(
+        [float(prompt.sum() + completion.sum()), float(distinct), float(passed), effort],
+        dtype=torch.float64,
+    )
     tokens, useful, through, flops = ranks.all_reduce_sum(own).tolist()
-    row = {"time/tokens_per_second": tokens / step_s, "time/useful_frac": useful / through, "time/tflops": flops / step_s / 1e12}
-    row["time/peak_gib"] = float(ranks.all_reduce_max(torch.tensor(peak_bytes() / 2**30, dtype=torch.float64)))
+    row = {
+        "time/tokens_per_second": tokens / step_s,
+        "time/useful_frac": useful / through,
+        "time/tflops": flops / step_s / 1e12,
+    }
+    row["time/peak_gib"] = float(
+        ranks.all_reduce_max(torch.tensor(peak_bytes() / 2**30, dtype=torch.float64))
+    )
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name()
         peaks = [peak for card, peak in PEAK_TFLOPS.items() if card in name]
-        row |= {"time/mfu_frac": row["time/tflops"] / (peaks[0] * ranks.world_size())} if peaks else {}
+        row |= (
+            {"time/mfu_frac": row["time/tflops"] / (peaks[0] * ranks.world_size())} if peaks else {}
+        )
     return row

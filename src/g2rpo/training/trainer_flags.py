@@ -6,17 +6,35 @@ from typing import Any
 PRECISIONS = ("32-true", "32")
 STRATEGIES = ("auto", "ddp", "single_device")
 USE_INSTEAD: dict[str, tuple[tuple[Any, ...], str]] = {
-    "gradient_clip_val": ((None, 0), "updates are manual and clip by themselves; set max_grad_norm"),
+    "gradient_clip_val": (
+        (None, 0),
+        "updates are manual and clip by themselves; set max_grad_norm",
+    ),
     "gradient_clip_algorithm": ((None,), "updates are manual and clip by norm; set max_grad_norm"),
     "accumulate_grad_batches": (
         (1,),
         "updates are manual; batch.micro_batch_prompts or batch.micro_batch_tokens cut a minibatch into accumulated pieces",
     ),
-    "callbacks": ((None,), "callbacks have a group of their own; use +callbacks.<name>._target_=<class>"),
-    "logger": ((None, True), "loggers have a group of their own; use logger=[csv,tensorboard] or +logger.<name>._target_=<class>"),
-    "barebones": ((False,), "it switches loggers and checkpoints off; use fast_dev_run=true for a quick try"),
-    "overfit_batches": ((0, 0.0), "prompts come from an endless stream; limit the data source instead, for example data.levels"),
-    "reload_dataloaders_every_n_epochs": ((0,), "the stream of prompts is one epoch and is never reloaded"),
+    "callbacks": (
+        (None,),
+        "callbacks have a group of their own; use +callbacks.<name>._target_=<class>",
+    ),
+    "logger": (
+        (None, True),
+        "loggers have a group of their own; use logger=[csv,tensorboard] or +logger.<name>._target_=<class>",
+    ),
+    "barebones": (
+        (False,),
+        "it switches loggers and checkpoints off; use fast_dev_run=true for a quick try",
+    ),
+    "overfit_batches": (
+        (0, 0.0),
+        "prompts come from an endless stream; limit the data source instead, for example data.levels",
+    ),
+    "reload_dataloaders_every_n_epochs": (
+        (0,),
+        "the stream of prompts is one epoch and is never reloaded",
+    ),
     "sync_batchnorm": ((False,), "no supported policy has batch normalization"),
 }
 """Per flag the values that are allowed, and what to use instead of any other."""
@@ -33,7 +51,9 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
     """
     for flag, (allowed, instead) in USE_INSTEAD.items():
         if flag in trainer and trainer[flag] not in allowed:
-            raise ValueError(f"trainer.{flag}={trainer[flag]}: this flag has no effect here, because {instead}")
+            raise ValueError(
+                f"trainer.{flag}={trainer[flag]}: this flag has no effect here, because {instead}"
+            )
     precision = trainer.get("precision")
     if precision is not None and str(precision) not in PRECISIONS:
         raise ValueError(

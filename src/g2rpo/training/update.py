@@ -1,4 +1,6 @@
-"""One optimizer update: forward and backward over micro-batches, with denominators of the whole minibatch of all ranks."""
+"""One optimizer update: forward and backward over micro-batches, with denominators of the whole
+minibatch of all ranks.
+"""
 
 import math
 from collections.abc import Sequence
@@ -18,12 +20,16 @@ from g2rpo.stopwatch import timed
 from g2rpo.training.algorithm import Algorithm
 
 LOSS_STATS = ("policy", "kl", "clip_frac", "ratio_mean")
-"""What every loss reports, divided by the denominators of the whole minibatch, so that micro-batches and ranks add up."""
+"""What every loss reports, divided by the denominators of the whole minibatch, so that
+micro-batches and ranks add up.
+"""
 
 
 @dataclass(kw_only=True)
 class UpdateStats:
-    """Numbers of one minibatch of all ranks, each already divided by the minibatch's own denominator."""
+    """Numbers of one minibatch of all ranks, each already divided by the minibatch's own
+    denominator.
+    """
 
     loss: dict[str, float]
     entropy_sum: Float[Tensor, " k"]
@@ -45,7 +51,9 @@ def select_experience(experience: Experience, rows: Sequence[int]) -> Experience
         rewards=experience.rewards[mine],
         advantages=experience.advantages[mine],
         ref_logprobs=None if experience.ref_logprobs is None else experience.ref_logprobs[mine],
-        trainer_logprobs=None if experience.trainer_logprobs is None else experience.trainer_logprobs[mine],
+        trainer_logprobs=None
+        if experience.trainer_logprobs is None
+        else experience.trainer_logprobs[mine],
     )
 
 
@@ -58,7 +66,9 @@ class Updater:
         temperature: Sampling temperature; log-probabilities are taken at the same one.
     """
 
-    def __init__(self, algorithm: Algorithm, *, forbidden: tuple[int, ...], temperature: float) -> None:
+    def __init__(
+        self, algorithm: Algorithm, *, forbidden: tuple[int, ...], temperature: float
+    ) -> None:
         self.loss = algorithm.loss
         self.entropy: EntropyBand | None = getattr(algorithm.shaping, "entropy", None)
         self.batch = algorithm.batch
@@ -70,9 +80,14 @@ class Updater:
         """Log-probabilities and entropies of a piece's completions under `policy`."""
         rollouts = part.rollouts
         return token_stats(
-            policy, part.batch, rollouts.completion_ids, rollouts.completion_mask, forbidden=self.forbidden,
-            temperature=self.temperature, prefix=self.prefix,
-        )  # fmt: skip
+            policy,
+            part.batch,
+            rollouts.completion_ids,
+            rollouts.completion_mask,
+            forbidden=self.forbidden,
+            temperature=self.temperature,
+            prefix=self.prefix,
+        )
 
     def micro_batches(self, experience: Experience, rows: Sequence[int]) -> list[Experience]:
         """The pieces of some prompts' groups that pass through the policy one after the other."""
@@ -89,21 +104,32 @@ class Updater:
 
     def _cut(self, experience: Experience, rows: Sequence[int]) -> list[list[int]]:
         """Prompts of each forward pass; the groups of one pass have the same size."""
-        owner, prompts = experience.rollouts.prompt.cpu(), experience.batch.attention_mask.sum(1).cpu()
+        owner, prompts = (
+            experience.rollouts.prompt.cpu(),
+            experience.batch.attention_mask.sum(1).cpu(),
+        )
         sizes = torch.bincount(owner, minlength=len(prompts)).tolist()
-        tokens = prompts.index_add(0, owner, experience.rollouts.completion_mask.sum(1).cpu()).tolist()
-        alike = [[row for row in rows if sizes[row] == size] for size in sorted({sizes[row] for row in rows})]
+        tokens = prompts.index_add(
+            0, owner, experience.rollouts.completion_mask.sum(1).cpu()
+        ).tolist()
+        alike = [
+            [row for row in rows if sizes[row] == size]
+            for size in sorted({sizes[row] for row in rows})
+        ]
         return [piece for group in alike for piece in self.batch.microbatches(group, tokens)]
 
     @timed("forward")
     def backward(self, policy: Any, parts: Sequence[Experience], backward: Any) -> UpdateStats:
-        """Accumulates the gradient of a minibatch given as this rank's micro-batches (there may be none) and adds it up over ranks.
+        """Accumulates the gradient of a minibatch given as this rank's micro-batches (there may be
+        none) and adds it up over ranks.
 
-        `backward` is called on each micro-batch's scalar; the scalars of all ranks add up to the minibatch's loss. Raises
-        `FloatingPointError`, on every rank, naming the tasks of a micro-batch whose loss is not finite; no gradient of it has been
-        accumulated then.
+        `backward` is called on each micro-batch's scalar; the scalars of all ranks add up to the
+        minibatch's loss. Raises `FloatingPointError`, on every rank, naming the tasks of a
+        micro-batch whose loss is not finite; no gradient of it has been accumulated then.
         """
-        counts = [[part.rollouts.completion_mask.sum().item(), float(len(part.task))] for part in parts]
+        counts = [
+            [part.rollouts.completion_mask.sum().item(), float(len(part.task))] for part in parts
+        ]
         num_tokens, num_completions = ranks.all_reduce_sum(_sum_float64(counts, 2)).tolist()
         ahead = [self.stats(policy, parts[0])] if len(parts) == 1 else None
         signs, tokens, penalty = self._band(policy, parts, ahead)
@@ -112,12 +138,20 @@ class Updater:
             stats = ahead[i] if ahead else self.stats(policy, part)
             mask, sampled = part.rollouts.completion_mask, part.rollouts.old_logprobs
             value, found = self.loss(
-                stats.logprobs, sampled if part.trainer_logprobs is None else part.trainer_logprobs, part.advantages, mask,
-                ref_logprobs=part.ref_logprobs, sampler_logprobs=sampled, num_tokens=num_tokens, num_completions=num_completions,
-            )  # fmt: skip
+                stats.logprobs,
+                sampled if part.trainer_logprobs is None else part.trainer_logprobs,
+                part.advantages,
+                mask,
+                ref_logprobs=part.ref_logprobs,
+                sampler_logprobs=sampled,
+                num_tokens=num_tokens,
+                num_completions=num_completions,
+            )
             if self.entropy is not None:
                 entropy = self.entropy.token_entropy(stats.entropy, stats.logprobs)
-                value = value + self.entropy.loss(entropy, mask, part.task, signs.to(entropy), tokens.to(entropy))
+                value = value + self.entropy.loss(
+                    entropy, mask, part.task, signs.to(entropy), tokens.to(entropy)
+                )
             if not torch.isfinite(value):
                 broken.append(f"loss became {value.item()} (tasks {', '.join(_tasks(part))})")
                 break
@@ -129,7 +163,13 @@ class Updater:
         if broken := ranks.all_gather_list(broken):
             raise FloatingPointError(broken[0])
         ranks.add_gradients(policy.parameters())
-        loss = dict(zip(LOSS_STATS, ranks.all_reduce_sum(_sum_float64(numbers, len(LOSS_STATS))).tolist(), strict=True))
+        loss = dict(
+            zip(
+                LOSS_STATS,
+                ranks.all_reduce_sum(_sum_float64(numbers, len(LOSS_STATS))).tolist(),
+                strict=True,
+            )
+        )
         kl = self.loss.kl_coef * loss["kl"] if self.loss.kl_placement == "loss" else 0.0
         return UpdateStats(
             loss=loss | {"entropy_band": penalty, "total": loss["policy"] + kl + penalty},
@@ -141,7 +181,9 @@ class Updater:
     def _band(
         self, policy: Any, parts: Sequence[Experience], ahead: list[TokenStats] | None
     ) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"], float]:
-        """Direction of each task's push, its tokens, and the penalty: from the whole minibatch, before any gradient."""
+        """Direction of each task's push, its tokens, and the penalty: from the whole minibatch,
+        before any gradient.
+        """
         sums, tokens = [], []
         for i, part in enumerate(parts):
             values = torch.zeros_like(part.rollouts.old_logprobs)
@@ -152,7 +194,9 @@ class Updater:
             part_sums, part_tokens = task_sums(values, part.rollouts.completion_mask, part.task)
             sums.append(part_sums.tolist())
             tokens.append(part_tokens.tolist())
-        all_sums, all_tokens = ranks.all_reduce_sum(torch.stack([_sum_float64(sums, len(TASKS)), _sum_float64(tokens, len(TASKS))]))
+        all_sums, all_tokens = ranks.all_reduce_sum(
+            torch.stack([_sum_float64(sums, len(TASKS)), _sum_float64(tokens, len(TASKS))])
+        )
         if self.entropy is None:
             return torch.zeros_like(all_sums), all_tokens, 0.0
         signs, penalty = self.entropy.signs(all_sums, all_tokens)
@@ -160,10 +204,14 @@ class Updater:
 
 
 def clip_gradients(policy: Any, max_norm: float, parts: Sequence[Experience]) -> float:
-    """Scales the gradient down to `max_norm` and returns its norm before. Raises `FloatingPointError` where that is not finite."""
+    """Scales the gradient down to `max_norm` and returns its norm before. Raises
+    `FloatingPointError` where that is not finite.
+    """
     norm: float = torch.nn.utils.clip_grad_norm_(policy.parameters(), max_norm).item()
     if not math.isfinite(norm):
-        raise FloatingPointError(f"gradient norm became {norm} (tasks {', '.join(sorted(set(ranks.all_gather_list(_tasks(*parts)))))})")
+        raise FloatingPointError(
+            f"gradient norm became {norm} (tasks {', '.join(sorted(set(ranks.all_gather_list(_tasks(*parts)))))})"
+        )
     return norm
 
 

@@ -1,4 +1,6 @@
-"""Validation: held-out prompts on all ranks, in `trainer.validate` and during training as `trainer.val_check_interval` says."""
+"""Validation: held-out prompts on all ranks, in `trainer.validate` and during training as
+`trainer.val_check_interval` says.
+"""
 
 import logging
 import math
@@ -29,7 +31,8 @@ class Validation:
     Args:
         heldout: Asks the held-out prompts.
         suite: Benchmarks that the `Benchmarks` callback asks; there may be none.
-        model: The checkpoint that the run started from; its settings are part of the predictions' identity.
+        model: The checkpoint that the run started from; its settings are part of the predictions'
+            identity.
         folder: The run folder; completions go to `heldout/<name>.jsonl` in it.
     """
 
@@ -49,19 +52,40 @@ class Validation:
         self._rows = []
         self._started_s = time.perf_counter()
 
-    def answer(self, batch: HeldoutBatch, *, engine: RolloutEngine, encoder: Encoder, reward: Reward, device: torch.device) -> None:
+    def answer(
+        self,
+        batch: HeldoutBatch,
+        *,
+        engine: RolloutEngine,
+        encoder: Encoder,
+        reward: Reward,
+        device: torch.device,
+    ) -> None:
         """Answer and judge the prompts of this rank's share of a batch."""
         if not batch.prompts:
             return
-        self._rows += zip(batch.places, self.heldout.score(engine, encoder, reward, batch, device), strict=True)
+        self._rows += zip(
+            batch.places, self.heldout.score(engine, encoder, reward, batch, device), strict=True
+        )
 
     def finish(self, trainer: L.Trainer) -> dict[str, float]:
-        """Join the rows of all ranks and write them on the first; the metrics of the validation, equal on every rank."""
-        rows = [row for _, row in sorted(ranks.all_gather_list(self._rows), key=lambda placed: placed[0])]
+        """Join the rows of all ranks and write them on the first; the metrics of the validation,
+        equal on every rank.
+        """
+        rows = [
+            row
+            for _, row in sorted(ranks.all_gather_list(self._rows), key=lambda placed: placed[0])
+        ]
         name = validation_name(trainer)
         if trainer.is_global_zero:
             source, encoder = trainer.datamodule.stream.source, trainer.datamodule.encoder
-            self.heldout.write(self.folder / "heldout", name, rows, self.heldout.prompts(source), read=reader(source, encoder.fit))
+            self.heldout.write(
+                self.folder / "heldout",
+                name,
+                rows,
+                self.heldout.prompts(source),
+                read=reader(source, encoder.fit),
+            )
         result = self.results[name] = self.heldout.result(rows)
         if trainer.state.fn == TrainerFn.FITTING:
             self.spent_s += time.perf_counter() - self._started_s

@@ -3,7 +3,13 @@
 from mutant import Mutant
 
 MUTANTS = (
-    Mutant("rank offset", "algorithm/advantage/gaussian.py", "+ sizes - 1", "+ sizes", "algorithm/advantage/test_gaussian.py"),
+    Mutant(
+        "rank offset",
+        "algorithm/advantage/gaussian.py",
+        "+ sizes - 1",
+        "+ sizes",
+        "algorithm/advantage/test_gaussian.py",
+    ),
     Mutant(
         "ties share the sum",
         "algorithm/advantage/gaussian.py",
@@ -53,7 +59,13 @@ MUTANTS = (
         "gaps > width * 2",
         "algorithm/advantage/test_gaussian.py",
     ),
-    Mutant("levels cross segments", "algorithm/advantage/gaussian.py", "new_segment | (x.", "(x.", "algorithm/advantage/test_gaussian.py"),
+    Mutant(
+        "levels cross segments",
+        "algorithm/advantage/gaussian.py",
+        "new_segment | (x.",
+        "(x.",
+        "algorithm/advantage/test_gaussian.py",
+    ),
     Mutant(
         "nearly zero is not zero",
         "algorithm/advantage/gaussian.py",
@@ -139,18 +151,46 @@ MUTANTS = (
         "algorithm/advantage/test_g2rpo_decoupled.py algorithm/advantage/test_gdpo.py",
     ),
     Mutant(
-        "nan let through", "algorithm/advantage/segments.py", "torch.isfinite(rewards).all()", "True", "algorithm/advantage/test_g2rpo.py"
+        "nan let through",
+        "algorithm/advantage/segments.py",
+        "torch.isfinite(rewards).all()",
+        "True",
+        "algorithm/advantage/test_g2rpo.py",
     ),
     Mutant(
-        "grpo with population std", "algorithm/advantage/grpo.py", "unbiased=True", "unbiased=False", "algorithm/advantage/test_grpo.py"
+        "grpo with population std",
+        "algorithm/advantage/grpo.py",
+        "unbiased=True",
+        "unbiased=False",
+        "algorithm/advantage/test_grpo.py",
     ),
-    Mutant("grpo without epsilon", "algorithm/advantage/grpo.py", "EPS = 1e-6", "EPS = 1e-9", "algorithm/advantage/test_grpo.py"),
     Mutant(
-        "dr_grpo over tasks", "algorithm/advantage/dr_grpo.py", "Segments(groups)", "Segments(tasks)", "algorithm/advantage/test_dr_grpo.py"
+        "grpo without epsilon",
+        "algorithm/advantage/grpo.py",
+        "EPS = 1e-6",
+        "EPS = 1e-9",
+        "algorithm/advantage/test_grpo.py",
     ),
-    Mutant("rloo counts itself", "algorithm/advantage/rloo.py", "(factor * (rewards", "((rewards", "algorithm/advantage/test_rloo.py"),
     Mutant(
-        "gdpo ignores tokens", "algorithm/advantage/gdpo.py", "if completion_tokens is None", "if True", "algorithm/advantage/test_gdpo.py"
+        "dr_grpo over tasks",
+        "algorithm/advantage/dr_grpo.py",
+        "Segments(groups)",
+        "Segments(tasks)",
+        "algorithm/advantage/test_dr_grpo.py",
+    ),
+    Mutant(
+        "rloo counts itself",
+        "algorithm/advantage/rloo.py",
+        "(factor * (rewards",
+        "((rewards",
+        "algorithm/advantage/test_rloo.py",
+    ),
+    Mutant(
+        "gdpo ignores tokens",
+        "algorithm/advantage/gdpo.py",
+        "if completion_tokens is None",
+        "if True",
+        "algorithm/advantage/test_gdpo.py",
     ),
     Mutant(
         "gdpo mean unweighted",
@@ -195,7 +235,11 @@ MUTANTS = (
         "algorithm/advantage/test_ema_grpo.py",
     ),
     Mutant(
-        "floor not squared", "algorithm/advantage/ema_grpo.py", "self.min_std**2", "self.min_std", "algorithm/advantage/test_ema_grpo.py"
+        "floor not squared",
+        "algorithm/advantage/ema_grpo.py",
+        "self.min_std**2",
+        "self.min_std",
+        "algorithm/advantage/test_ema_grpo.py",
     ),
     Mutant(
         "saved state keeps moving",

@@ -5,7 +5,8 @@ from scipy.stats import kstest
 from g2rpo.algorithm.advantage.diagnostics import advantage_metrics, normal_distance
 from g2rpo.metrics import checked
 
-# math (1): groups 7 and 3, six rows; chart (2): groups 5, 6 and 8, seven rows; rows are mixed on purpose
+# math (1): groups 7 and 3, six rows; chart (2): groups 5, 6 and 8, seven rows; rows are mixed on
+# purpose
 TASKS = torch.tensor([1, 2, 1, 1, 2, 2, 1, 1, 2, 1, 2, 2, 2])
 GROUPS = torch.tensor([7, 5, 7, 3, 5, 6, 3, 3, 6, 3, 6, 6, 8])
 TOTALS = torch.tensor([1.0, 0.5, 1.0, 1.0, 0.5, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0])
@@ -36,6 +37,10 @@ def test_every_number_is_declared_and_absent_tasks_have_none() -> None:
     assert {name.rpartition("/")[2] for name in row} == {"math", "chart"}
 
 
-@pytest.mark.parametrize("values", [[0.0], [0.0, 0.0, 3.0], [-2.0, 0.4, 0.4, 1.1, 0.9], [5.0, 6.0], [-7.0, -0.2, -6.0]])
+@pytest.mark.parametrize(
+    "values", [[0.0], [0.0, 0.0, 3.0], [-2.0, 0.4, 0.4, 1.1, 0.9], [5.0, 6.0], [-7.0, -0.2, -6.0]]
+)
 def test_scipy_measures_the_same_distance_to_the_normal_distribution(values: list[float]) -> None:
-    assert normal_distance(torch.tensor(values)) == pytest.approx(kstest(values, "norm").statistic, abs=1e-7)
+    assert normal_distance(torch.tensor(values)) == pytest.approx(
+        kstest(values, "norm").statistic, abs=1e-7
+    )

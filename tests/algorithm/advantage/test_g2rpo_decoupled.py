@@ -9,7 +9,9 @@ GROUP = torch.zeros(5, dtype=torch.long)
 
 
 def close(actual: Tensor, expected: list[float]) -> None:
-    torch.testing.assert_close(actual.double(), torch.tensor(expected, dtype=torch.float64), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        actual.double(), torch.tensor(expected, dtype=torch.float64), atol=1e-4, rtol=0
+    )
 
 
 def parts(**values: list[float]) -> dict[str, Tensor]:
@@ -17,18 +19,22 @@ def parts(**values: list[float]) -> dict[str, Tensor]:
 
 
 def test_parts_are_ranked_apart_summed_and_ranked_again() -> None:
-    # accuracy 0 0 0 0 1 -> -.3204 x 4, 1.2816;   format 1 0 1 1 0 -> .6020, -.9030, .6020, .6020, -.9030
-    # sums .2816, -1.2233, .2816, .2816, .3786 -> ranks 2-4, 1, 2-4, 2-4, 5 of five
+    # accuracy 0 0 0 0 1 -> -.3204 x 4, 1.2816;   format 1 0 1 1 0 -> .6020, -.9030, .6020, .6020,
+    # -.9030 sums .2816, -1.2233, .2816, .2816, .3786 -> ranks 2-4, 1, 2-4, 2-4, 5 of five
     q = norm.ppf([0.1, 0.3, 0.5, 0.7, 0.9])
     middle = q[1:4].mean()
     given = parts(accuracy=[0, 0, 0, 0, 1.0], format=[1.0, 0, 1, 1, 0])
-    close(DecoupledG2RPO()(torch.zeros(5), GROUP, GROUP, parts=given), [middle, q[0], middle, middle, q[4]])
+    close(
+        DecoupledG2RPO()(torch.zeros(5), GROUP, GROUP, parts=given),
+        [middle, q[0], middle, middle, q[4]],
+    )
 
 
 def test_the_total_is_no_part_of_its_own() -> None:
     given = parts(accuracy=[0, 0, 0, 1.0, 1], format=[1.0, 0, 1, 1, 0])
     without, with_total = (
-        DecoupledG2RPO()(torch.zeros(5), GROUP, GROUP, parts=chosen) for chosen in (given, given | parts(total=[9.0, 8, 7, 6, 5]))
+        DecoupledG2RPO()(torch.zeros(5), GROUP, GROUP, parts=chosen)
+        for chosen in (given, given | parts(total=[9.0, 8, 7, 6, 5]))
     )
     assert with_total.tolist() == without.tolist()
 
@@ -43,7 +49,9 @@ def test_a_length_part_counts_like_the_others() -> None:
 
 def test_only_a_group_in_which_no_part_differs_is_masked() -> None:
     # group 0 differs in structure alone; group 1 in nothing
-    given = parts(accuracy=[1.0, 1, 1, 0, 0], format=[1.0, 1, 1, 1, 1], structure=[0.0, 0.5, 0.0, 0.5, 0.5])
+    given = parts(
+        accuracy=[1.0, 1, 1, 0, 0], format=[1.0, 1, 1, 1, 1], structure=[0.0, 0.5, 0.0, 0.5, 0.5]
+    )
     groups = torch.tensor([0, 0, 0, 1, 1])
     masked = DecoupledG2RPO()(torch.zeros(5), groups, GROUP, parts=given)
     close(masked, [-0.4837, 0.9674, -0.4837, 0.0, 0.0])
@@ -54,12 +62,16 @@ def test_only_a_group_in_which_no_part_differs_is_masked() -> None:
 
 
 def test_sums_that_differ_by_float_noise_tie() -> None:
-    # three permutations of the same quantiles: their float32 sums differ by 1e-8 or so, and each means 0
+    # three permutations of the same quantiles: their float32 sums differ by 1e-8 or so, and each
+    # means 0
     generator = torch.Generator().manual_seed(3)
     columns = torch.stack([torch.randperm(7, generator=generator) for _ in range(2)]).float()
     given = {"accuracy": columns[0], "format": -columns[0], "structure": torch.ones(7)}
     seven = torch.zeros(7, dtype=torch.long)
-    assert DecoupledG2RPO(zero_signal="keep")(torch.zeros(7), seven, seven, parts=given).tolist() == [0.0] * 7
+    assert (
+        DecoupledG2RPO(zero_signal="keep")(torch.zeros(7), seven, seven, parts=given).tolist()
+        == [0.0] * 7
+    )
 
 
 def test_missing_parts_are_asked_for() -> None:

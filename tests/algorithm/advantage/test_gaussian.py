@@ -10,16 +10,22 @@ from g2rpo.algorithm.advantage.gaussian import TieLevels, gaussian_ranks
 
 
 def ranks(values: list[float], atol: float = 1e-6) -> Tensor:
-    return gaussian_ranks(torch.tensor(values, dtype=torch.float64), torch.zeros(len(values), dtype=torch.long), atol)
+    return gaussian_ranks(
+        torch.tensor(values, dtype=torch.float64), torch.zeros(len(values), dtype=torch.long), atol
+    )
 
 
 def close(actual: Tensor, expected: list[float], atol: float = 1e-4) -> None:
-    torch.testing.assert_close(actual.double(), torch.tensor(expected, dtype=torch.float64), atol=atol, rtol=0)
+    torch.testing.assert_close(
+        actual.double(), torch.tensor(expected, dtype=torch.float64), atol=atol, rtol=0
+    )
 
 
 @pytest.mark.parametrize(
     ("values", "expected"),
-    [  # the worked examples of the paper, four decimals by hand from the table of the normal distribution
+    # the worked examples of the paper, four decimals by hand from the table of the normal
+    # distribution
+    [
         ([0, 0, 0, 0, 1], [-0.3204, -0.3204, -0.3204, -0.3204, 1.2816]),
         ([0.1, 0.1, 0.1, 0.2, 1], [-0.6020, -0.6020, -0.6020, 0.5244, 1.2816]),
         ([0, 0, 1, 1, 1], [-0.9030, -0.9030, 0.6020, 0.6020, 0.6020]),
@@ -48,7 +54,9 @@ def by_scipy(values: np.ndarray, segments: np.ndarray) -> np.ndarray:
     return out
 
 
-rows = st.lists(st.tuples(st.integers(-3, 3), st.sampled_from([-5, 0, 2, 10**15])), min_size=1, max_size=40)
+rows = st.lists(
+    st.tuples(st.integers(-3, 3), st.sampled_from([-5, 0, 2, 10**15])), min_size=1, max_size=40
+)
 
 
 @settings(max_examples=50, deadline=None)
@@ -60,7 +68,9 @@ def test_scipy_ranks_each_segment_the_same(cells: list[tuple[int, int]], atol: f
     np.testing.assert_allclose(actual.numpy(), by_scipy(values, segments), atol=1e-9)
 
 
-@pytest.mark.parametrize("labels", [[3, 1, 3, 1, 3], [3 * 10**14, 10**14, 3 * 10**14, 10**14, 3 * 10**14]])
+@pytest.mark.parametrize(
+    "labels", [[3, 1, 3, 1, 3], [3 * 10**14, 10**14, 3 * 10**14, 10**14, 3 * 10**14]]
+)
 def test_segments_are_ranked_apart_and_stay_in_their_rows(labels: list[int]) -> None:
     actual = gaussian_ranks(torch.tensor([9.0, 0.0, 7.0, 5.0, 8.0]), torch.tensor(labels))
     close(actual, [0.9674, -0.6745, -0.9674, 0.6745, 0.0])
@@ -84,15 +94,22 @@ def test_a_tolerance_of_zero_tells_any_two_floats_apart() -> None:
 
 def test_huge_rewards_do_not_hide_small_ones_of_another_segment() -> None:
     # segment * width + value, with a width of 1e17, would round the thousandths away
-    actual = gaussian_ranks(torch.tensor([1e17, 5.0, 3e-3, 2e-3, 1e-3], dtype=torch.float64), torch.tensor([4, 4, 7, 7, 7]))
+    actual = gaussian_ranks(
+        torch.tensor([1e17, 5.0, 3e-3, 2e-3, 1e-3], dtype=torch.float64),
+        torch.tensor([4, 4, 7, 7, 7]),
+    )
     close(actual, [0.6745, -0.6745, 0.9674, 0.0, -0.9674])
 
 
 def test_ties_counts_the_rows_of_a_level_within_its_segment() -> None:
-    levels = TieLevels(torch.tensor([1.0, 0.0, 1.0, 1.0, 2.0, 1.0]), torch.tensor([4, 4, 4, 9, 9, 4]), atol=1e-6)
+    levels = TieLevels(
+        torch.tensor([1.0, 0.0, 1.0, 1.0, 2.0, 1.0]), torch.tensor([4, 4, 4, 9, 9, 4]), atol=1e-6
+    )
     assert levels.ties().tolist() == [3, 1, 3, 1, 1, 3]
 
 
 def test_differs_is_false_only_where_a_whole_segment_ties() -> None:
-    levels = TieLevels(torch.tensor([1.0, 0.0, 2.0, 1.0, 2.0, 5.0]), torch.tensor([4, 4, 9, 4, 9, 0]), atol=1e-6)
+    levels = TieLevels(
+        torch.tensor([1.0, 0.0, 2.0, 1.0, 2.0, 5.0]), torch.tensor([4, 4, 9, 4, 9, 0]), atol=1e-6
+    )
     assert levels.differs().tolist() == [True, True, False, True, False, False]

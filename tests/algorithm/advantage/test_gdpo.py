@@ -22,7 +22,9 @@ def by_numpy(weights: np.ndarray) -> np.ndarray:
 def test_numpy_whitens_the_sum_of_parts_the_same(tokens: list[int] | None) -> None:
     parts = {name: torch.tensor(values, dtype=torch.float64) for name, values in PARTS.items()}
     lengths = None if tokens is None else torch.tensor(tokens)
-    actual = GDPO()(torch.zeros(5, dtype=torch.float64), GROUPS, GROUPS, parts=parts, completion_tokens=lengths)
+    actual = GDPO()(
+        torch.zeros(5, dtype=torch.float64), GROUPS, GROUPS, parts=parts, completion_tokens=lengths
+    )
     expected = by_numpy(np.array(tokens or [1] * 5, dtype=float))
     np.testing.assert_allclose(actual.numpy(), expected, atol=1e-9)
 
@@ -30,9 +32,17 @@ def test_numpy_whitens_the_sum_of_parts_the_same(tokens: list[int] | None) -> No
 def test_the_total_is_no_part_of_its_own() -> None:
     parts = {name: torch.tensor(values) for name, values in PARTS.items()}
     with_total = parts | {"total": torch.tensor([5.0, 1.0, 2.0, 8.0, 0.0])}
-    assert GDPO()(torch.zeros(5), GROUPS, GROUPS, parts=parts).tolist() == GDPO()(torch.zeros(5), GROUPS, GROUPS, parts=with_total).tolist()
+    assert (
+        GDPO()(torch.zeros(5), GROUPS, GROUPS, parts=parts).tolist()
+        == GDPO()(torch.zeros(5), GROUPS, GROUPS, parts=with_total).tolist()
+    )
 
 
 def test_a_part_that_is_not_finite_is_refused() -> None:
     with pytest.raises(ValueError, match="got inf for completion 1"):
-        GDPO()(torch.zeros(2), GROUPS[:2], GROUPS[:2], parts={"accuracy": torch.tensor([0.0, float("inf")])})
+        GDPO()(
+            torch.zeros(2),
+            GROUPS[:2],
+            GROUPS[:2],
+            parts={"accuracy": torch.tensor([0.0, float("inf")])},
+        )

@@ -1,4 +1,6 @@
-"""What holds for any rewards. Rewards are quarters, so that two of them are either equal or far apart."""
+"""What holds for any rewards. Rewards are quarters, so that two of them are either equal or far
+apart.
+"""
 
 from collections.abc import Callable
 
@@ -18,7 +20,9 @@ from g2rpo.algorithm.advantage.rloo import RLOO
 
 Batch = tuple[Tensor, Tensor, Tensor]
 RANKED = {
-    f"{scope}-{zero_signal}": lambda scope=scope, zero_signal=zero_signal: G2RPO(scope=scope, zero_signal=zero_signal)
+    f"{scope}-{zero_signal}": lambda scope=scope, zero_signal=zero_signal: G2RPO(
+        scope=scope, zero_signal=zero_signal
+    )
     for scope in ("group", "task", "group_then_task")
     for zero_signal in ("mask", "keep")
 } | {"decoupled": DecoupledG2RPO, "decoupled-keep": lambda: DecoupledG2RPO(zero_signal="keep")}
@@ -30,8 +34,12 @@ DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 @st.composite
 def batches(draw: st.DrawFn) -> Batch:
     """Groups of 1 to 5 completions with odd labels, each of one of three tasks, rows shuffled."""
-    groups = draw(st.lists(st.tuples(st.integers(1, 5), st.sampled_from([-2, 0, 11])), min_size=1, max_size=6))
-    rows = [(100 - 7 * label, task) for label, (size, task) in enumerate(groups) for _ in range(size)]
+    groups = draw(
+        st.lists(st.tuples(st.integers(1, 5), st.sampled_from([-2, 0, 11])), min_size=1, max_size=6)
+    )
+    rows = [
+        (100 - 7 * label, task) for label, (size, task) in enumerate(groups) for _ in range(size)
+    ]
     rows = draw(st.permutations(rows))
     rewards = draw(st.lists(st.integers(-4, 4), min_size=len(rows), max_size=len(rows)))
     labels = torch.tensor(rows)
@@ -39,8 +47,14 @@ def batches(draw: st.DrawFn) -> Batch:
 
 
 def advantages(make: Callable, rewards: Tensor, groups: Tensor, tasks: Tensor) -> Tensor:
-    """A fresh estimator's advantages; the parts are functions of the reward, so that they follow what a test does to it."""
-    parts = {"accuracy": rewards, "format": rewards.abs() * rewards.sign() + rewards, "total": rewards}
+    """A fresh estimator's advantages; the parts are functions of the reward, so that they follow
+    what a test does to it.
+    """
+    parts = {
+        "accuracy": rewards,
+        "format": rewards.abs() * rewards.sign() + rewards,
+        "total": rewards,
+    }
     return make()(rewards, groups, tasks, parts=parts, completion_tokens=torch.full_like(groups, 3))
 
 
@@ -91,13 +105,18 @@ def test_opposite_rewards_give_opposite_advantages(make: Callable, batch: Batch)
 def test_a_group_is_blind_to_other_groups(make: Callable, batch: Batch) -> None:
     rewards, groups, tasks = batch
     own = groups == groups[0]
-    close(advantages(make, torch.where(own, rewards, rewards.flip(0) * 3 + 1), groups, tasks)[own], advantages(make, *batch)[own])
+    close(
+        advantages(make, torch.where(own, rewards, rewards.flip(0) * 3 + 1), groups, tasks)[own],
+        advantages(make, *batch)[own],
+    )
 
 
 @each(RANKED | {"ema_grpo": EMAGRPO})
 @settings(max_examples=15, deadline=None)
 @given(batches())
-def test_a_task_is_blind_to_other_tasks_even_if_they_are_absent(make: Callable, batch: Batch) -> None:
+def test_a_task_is_blind_to_other_tasks_even_if_they_are_absent(
+    make: Callable, batch: Batch
+) -> None:
     rewards, groups, tasks = batch
     own = tasks == tasks[0]
     close(advantages(make, rewards[own], groups[own], tasks[own]), advantages(make, *batch)[own])
@@ -139,9 +158,16 @@ def test_an_empty_batch_gives_no_advantages(make: Callable) -> None:
 @each({name: make for name, make in RANKED.items() if "keep" not in name})
 @settings(max_examples=15, deadline=None)
 @given(batches())
-def test_a_masked_group_that_agrees_gets_exactly_zero_and_moves_nobody(make: Callable, batch: Batch) -> None:
+def test_a_masked_group_that_agrees_gets_exactly_zero_and_moves_nobody(
+    make: Callable, batch: Batch
+) -> None:
     rewards, groups, tasks = batch
     agreed, label = torch.full((3,), 0.25, dtype=torch.float64), torch.full((3,), 12345)
-    extended = advantages(make, torch.cat([agreed, rewards]), torch.cat([label, groups]), torch.cat([tasks[:1].expand(3), tasks]))
+    extended = advantages(
+        make,
+        torch.cat([agreed, rewards]),
+        torch.cat([label, groups]),
+        torch.cat([tasks[:1].expand(3), tasks]),
+    )
     assert extended[:3].tolist() == [0.0] * 3
     close(extended[3:], advantages(make, *batch))

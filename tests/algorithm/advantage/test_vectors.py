@@ -13,7 +13,10 @@ ROOT = Path(__file__).parents[3]
 VECTORS = ROOT.parent / "shared" / "vectors" / "advantages.jsonl"
 ROWS = [json.loads(line) for line in VECTORS.read_text().splitlines()] if VECTORS.exists() else []
 
-pytestmark = pytest.mark.skipif(not ROWS, reason="needs the reference numbers in ../shared/vectors, which are not part of the repository")
+pytestmark = pytest.mark.skipif(
+    not ROWS,
+    reason="needs the reference numbers in ../shared/vectors, which are not part of the repository",
+)
 
 
 def labels(names: list[str]) -> Tensor:
@@ -22,7 +25,10 @@ def labels(names: list[str]) -> Tensor:
 
 
 def arguments(batch: dict, dtype: torch.dtype) -> dict:
-    parts = {name: torch.tensor(values, dtype=dtype) for name, values in batch.get("components", {}).items()}
+    parts = {
+        name: torch.tensor(values, dtype=dtype)
+        for name, values in batch.get("components", {}).items()
+    }
     lengths = batch.get("completion_lengths")
     return {
         "rewards": torch.tensor(batch["rewards"], dtype=dtype),
@@ -42,4 +48,6 @@ def test_released_implementation_gives_the_same_advantages(row: dict, dtype: tor
     estimator = instantiate(config, _convert_="all", **row["params"], **as_released)
     for batch in row.get("sequence", [row]):
         expected = torch.tensor(batch["expected"], dtype=dtype)
-        torch.testing.assert_close(estimator(**arguments(batch, dtype)), expected, atol=row.get("tolerance", 1e-3), rtol=0)
+        torch.testing.assert_close(
+            estimator(**arguments(batch, dtype)), expected, atol=row.get("tolerance", 1e-3), rtol=0
+        )

@@ -7,11 +7,18 @@ from torch import Tensor
 from g2rpo.algorithm.loss.clip import ClipLoss
 
 
-def one_token(loss: ClipLoss, ratio: float, advantage: float) -> tuple[float, float, dict[str, Tensor]]:
+def one_token(
+    loss: ClipLoss, ratio: float, advantage: float
+) -> tuple[float, float, dict[str, Tensor]]:
     """Loss, gradient and stats of a single token with this probability ratio."""
     logprobs = torch.tensor([[math.log(ratio) - 1.0]], dtype=torch.float64, requires_grad=True)
     old = torch.tensor([[-1.0]], dtype=torch.float64)
-    value, stats = loss(logprobs, old, torch.tensor([advantage], dtype=torch.float64), torch.ones(1, 1, dtype=torch.bool))
+    value, stats = loss(
+        logprobs,
+        old,
+        torch.tensor([advantage], dtype=torch.float64),
+        torch.ones(1, 1, dtype=torch.bool),
+    )
     value.backward()
     return value.item(), logprobs.grad.item(), stats
 
@@ -30,7 +37,9 @@ def one_token(loss: ClipLoss, ratio: float, advantage: float) -> tuple[float, fl
         (4.0, 0.0, 0.0, 0.0, 0),
     ],
 )
-def test_surrogate_of_one_token(ratio: float, advantage: float, expected: float, gradient: float, cut: int) -> None:
+def test_surrogate_of_one_token(
+    ratio: float, advantage: float, expected: float, gradient: float, cut: int
+) -> None:
     value, slope, stats = one_token(ClipLoss(), ratio, advantage)
     assert value == pytest.approx(expected)
     assert slope == pytest.approx(gradient)
@@ -44,7 +53,9 @@ def test_without_dual_clip_a_bad_token_costs_what_it_costs() -> None:
 
 def test_a_runaway_ratio_stays_finite() -> None:
     logprobs = torch.tensor([[-1.0]], requires_grad=True)
-    value, _ = ClipLoss(dual_clip=None)(logprobs, torch.tensor([[-200.0]]), torch.tensor([-1.0]), torch.ones(1, 1))
+    value, _ = ClipLoss(dual_clip=None)(
+        logprobs, torch.tensor([[-200.0]]), torch.tensor([-1.0]), torch.ones(1, 1)
+    )
     value.backward()
     assert value.item() == pytest.approx(math.exp(20), rel=1e-4)
     assert logprobs.grad.item() == 0.0
@@ -53,7 +64,10 @@ def test_a_runaway_ratio_stays_finite() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"clip_ratio_low": 1.2}, "expected 0 <= clip_ratio_low < 1 and clip_ratio_high >= 0, got clip_ratio_low=1.2, clip_ratio_high=0.3"),
+        (
+            {"clip_ratio_low": 1.2},
+            "expected 0 <= clip_ratio_low < 1 and clip_ratio_high >= 0, got clip_ratio_low=1.2, clip_ratio_high=0.3",
+        ),
         ({"clip_ratio_high": -0.1}, "got clip_ratio_low=0.2, clip_ratio_high=-0.1"),
         ({"dual_clip": 0.9}, r"loss\.dual_clip: expected null \(off\) or a ratio above 1, got 0.9"),
         ({"kl_coef": -0.1}, r"loss\.kl_coef: expected 0 \(no KL\) or more, got -0.1"),

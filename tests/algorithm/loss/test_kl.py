@@ -20,11 +20,16 @@ def test_k3_is_bounded_where_the_reference_disagrees_completely() -> None:
     # d = -30 would be e^30; d = +30 is clamped to 20 and then to 10
     assert k3(torch.tensor([[-30.0, 0.0]]), torch.tensor([[0.0, -30.0]])).tolist() == [[10.0, 10.0]]
     # d = 8 is below both bounds: e^-8 + 8 - 1
-    assert k3(torch.tensor([[0.0]]), torch.tensor([[-8.0]])).item() == pytest.approx(math.exp(-8) + 7, abs=1e-5)
+    assert k3(torch.tensor([[0.0]]), torch.tensor([[-8.0]])).item() == pytest.approx(
+        math.exp(-8) + 7, abs=1e-5
+    )
 
 
 def test_k1_and_k3_average_to_the_divergence() -> None:
-    policy, reference = torch.tensor([0.7, 0.2, 0.1]).double(), torch.tensor([0.3, 0.3, 0.4]).double()
+    policy, reference = (
+        torch.tensor([0.7, 0.2, 0.1]).double(),
+        torch.tensor([0.3, 0.3, 0.4]).double(),
+    )
     exact = (policy * (policy / reference).log()).sum()
     for estimator in (k1, k3):
         values = estimator(policy.log().unsqueeze(0), reference.log().unsqueeze(0))
@@ -37,5 +42,7 @@ def test_the_penalty_of_a_completion_is_the_sum_over_its_tokens() -> None:
     penalty = completion_penalty(logprobs, ref, torch.tensor([[1, 1, 1], [1, 1, 0]]))
     torch.testing.assert_close(penalty, torch.tensor([-0.8, 0.5]))
     assert not penalty.requires_grad
-    squares = completion_penalty(logprobs, ref, torch.tensor([[1, 1, 1], [0, 1, 0]]), estimator="k2")
+    squares = completion_penalty(
+        logprobs, ref, torch.tensor([[1, 1, 1], [0, 1, 0]]), estimator="k2"
+    )
     torch.testing.assert_close(squares, torch.tensor([0.97, 0.0]))

@@ -3,9 +3,19 @@
 from mutant import Mutant
 
 MUTANTS = (
-    Mutant("plateau begins late", "algorithm/shaping/length.py", "length >= low", "length > low", "algorithm/shaping/test_length.py"),
     Mutant(
-        "no fall after the plateau", "algorithm/shaping/length.py", "torch.minimum(rise, fall)", "rise", "algorithm/shaping/test_length.py"
+        "plateau begins late",
+        "algorithm/shaping/length.py",
+        "length >= low",
+        "length > low",
+        "algorithm/shaping/test_length.py",
+    ),
+    Mutant(
+        "no fall after the plateau",
+        "algorithm/shaping/length.py",
+        "torch.minimum(rise, fall)",
+        "rise",
+        "algorithm/shaping/test_length.py",
     ),
     Mutant(
         "short and wrong pays",
@@ -49,9 +59,19 @@ MUTANTS = (
         "self.length.weight**2 * part",
         "algorithm/shaping/test_shaping.py",
     ),
-    Mutant("absent task pays", "algorithm/shaping/entropy.py", "excess.where(present, 0.0)", "excess", "algorithm/shaping/test_entropy.py"),
     Mutant(
-        "absent task is pushed", "algorithm/shaping/entropy.py", "0.0)).where(present, 0.0)", "0.0))", "algorithm/shaping/test_entropy.py"
+        "absent task pays",
+        "algorithm/shaping/entropy.py",
+        "excess.where(present, 0.0)",
+        "excess",
+        "algorithm/shaping/test_entropy.py",
+    ),
+    Mutant(
+        "absent task is pushed",
+        "algorithm/shaping/entropy.py",
+        "0.0)).where(present, 0.0)",
+        "0.0))",
+        "algorithm/shaping/test_entropy.py",
     ),
     Mutant(
         "entropy pushed outward",
@@ -60,7 +80,13 @@ MUTANTS = (
         "mean > high, -1.0,",
         "algorithm/shaping/test_entropy.py",
     ),
-    Mutant("low side forgotten", "algorithm/shaping/entropy.py", " + (low - mean).clamp(min=0)", "", "algorithm/shaping/test_entropy.py"),
+    Mutant(
+        "low side forgotten",
+        "algorithm/shaping/entropy.py",
+        " + (low - mean).clamp(min=0)",
+        "",
+        "algorithm/shaping/test_entropy.py",
+    ),
     Mutant(
         "micro-batch counts its own task tokens",
         "algorithm/shaping/entropy.py",
@@ -69,7 +95,11 @@ MUTANTS = (
         "algorithm/shaping/test_entropy.py",
     ),
     Mutant(
-        "entropy of padding", "algorithm/shaping/entropy.py", "entropy.where(inside, 0.0)", "entropy", "algorithm/shaping/test_entropy.py"
+        "entropy of padding",
+        "algorithm/shaping/entropy.py",
+        "entropy.where(inside, 0.0)",
+        "entropy",
+        "algorithm/shaping/test_entropy.py",
     ),
     Mutant(
         "estimators swapped",

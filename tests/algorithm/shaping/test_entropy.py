@@ -19,20 +19,27 @@ def by_task(**values: float) -> Tensor:
 def test_the_hinge_points_into_the_band_and_an_absent_task_adds_nothing() -> None:
     # means: math 1.0 (above .6), chart .05 (below .2), document .4 (inside), the others absent
     band = EntropyBand(low=0.2, high=0.6, weight=0.02)
-    signs, penalty = band.signs(by_task(math=8.0, chart=0.5, document=4.0), by_task(math=8, chart=10, document=10))
+    signs, penalty = band.signs(
+        by_task(math=8.0, chart=0.5, document=4.0), by_task(math=8, chart=10, document=10)
+    )
     assert signs.tolist() == by_task(math=1, chart=-1).tolist()
     assert penalty.item() == pytest.approx(0.02 * (0.4 + 0.15))
 
 
 def test_one_task_inside_its_band_costs_nothing() -> None:
-    signs, penalty = EntropyBand(low=0.2, high=0.6, weight=0.02).signs(by_task(math=4.0), by_task(math=10))
+    signs, penalty = EntropyBand(low=0.2, high=0.6, weight=0.02).signs(
+        by_task(math=4.0), by_task(math=10)
+    )
     assert signs.tolist() == [0.0] * 6
     assert penalty.item() == 0
 
 
 def test_bounds_may_differ_by_task_and_a_task_without_one_has_no_such_side() -> None:
     band = EntropyBand(low={"math": 0.5}, high={"math": 0.9, "chart": 0.3}, weight=1.0)
-    sums, tokens = by_task(math=4.0, chart=4.0, document=90.0), by_task(math=10, chart=10, document=10)
+    sums, tokens = (
+        by_task(math=4.0, chart=4.0, document=90.0),
+        by_task(math=10, chart=10, document=10),
+    )
     signs, penalty = band.signs(sums, tokens)
     assert signs.tolist() == by_task(math=-1, chart=1).tolist()
     assert penalty.item() == pytest.approx(0.1 + 0.1)
@@ -47,31 +54,44 @@ def test_sums_count_the_tokens_of_each_task_inside_the_mask() -> None:
 
 
 def test_gradient_of_the_term_by_hand() -> None:
-    # math is above: every of its 3 tokens gets + weight / 3; chart below: its 2 tokens get - weight / 2; document inside: nothing
+    # math is above: every of its 3 tokens gets + weight / 3; chart below: its 2 tokens get - weight
+    # / 2; document inside: nothing
     entropy = torch.full((3, 3), 0.7, requires_grad=True)
     mask = torch.tensor([[True, True, True], [True, True, False], [True, False, False]])
     band = EntropyBand(low=0.2, high=0.6, weight=0.06)
     tasks, signs = torch.tensor([MATH, CHART, DOCUMENT]), by_task(math=1, chart=-1).float()
     term = band.loss(entropy, mask, tasks, signs, by_task(math=3, chart=2, document=1))
     (gradient,) = torch.autograd.grad(term, entropy)
-    torch.testing.assert_close(gradient, torch.tensor([[0.02, 0.02, 0.02], [-0.03, -0.03, 0], [0, 0, 0]]))
+    torch.testing.assert_close(
+        gradient, torch.tensor([[0.02, 0.02, 0.02], [-0.03, -0.03, 0], [0, 0, 0]])
+    )
 
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), cuts=st.lists(st.integers(0, 9), max_size=4))
-def test_over_any_micro_batches_the_gradient_is_that_of_the_hinge_on_the_whole_batch(seed: int, cuts: list[int]) -> None:
+def test_over_any_micro_batches_the_gradient_is_that_of_the_hinge_on_the_whole_batch(
+    seed: int, cuts: list[int]
+) -> None:
     generator = torch.Generator().manual_seed(seed)
     entropy = torch.rand(9, 5, generator=generator, dtype=torch.float64).requires_grad_()
     mask = torch.rand(9, 5, generator=generator) < 0.7
     tasks = torch.randint(0, 4, (9,), generator=generator)
     band = EntropyBand(low=0.45, high=0.55, weight=0.3)
 
-    penalty = torch.zeros((), dtype=torch.float64)  # the definition, with its gradient, by a loop over tasks
+    penalty = torch.zeros(
+        (), dtype=torch.float64
+    )  # the definition, with its gradient, by a loop over tasks
     for task in range(6):
         own = mask & (tasks == task).unsqueeze(1)
         if own.any():
-            penalty = penalty + 0.3 * ((entropy[own].mean() - 0.55).relu() + (0.45 - entropy[own].mean()).relu())
-    (expected,) = torch.autograd.grad(penalty, entropy) if penalty.requires_grad else (torch.zeros_like(entropy),)
+            penalty = penalty + 0.3 * (
+                (entropy[own].mean() - 0.55).relu() + (0.45 - entropy[own].mean()).relu()
+            )
+    (expected,) = (
+        torch.autograd.grad(penalty, entropy)
+        if penalty.requires_grad
+        else (torch.zeros_like(entropy),)
+    )
 
     sums, tokens = task_sums(entropy.detach(), mask, tasks)
     signs, logged = band.signs(sums, tokens)
@@ -96,7 +116,10 @@ def test_the_estimator_chooses_what_stands_for_entropy() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"low": 0.9}, r"shaping\.entropy: expected 0 <= low < high \(nats per token\), got low=0.9, high=0.6$"),
+        (
+            {"low": 0.9},
+            r"shaping\.entropy: expected 0 <= low < high \(nats per token\), got low=0.9, high=0.6$",
+        ),
         ({"low": 0.6}, r"got low=0.6, high=0.6$"),
         ({"low": -0.1}, r"got low=-0.1, high=0.6$"),
         ({"high": {"chart": 0.1}}, r"got low=0.2, high=0.1 for chart"),

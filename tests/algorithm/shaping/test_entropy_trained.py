@@ -1,4 +1,6 @@
-"""A small softmax policy, trained on nothing but the entropy band, on-policy: the two estimators at work (drawn in docs/shaping.md)."""
+"""A small softmax policy, trained on nothing but the entropy band, on-policy: the two estimators at
+work (drawn in docs/shaping.md).
+"""
 
 import pytest
 import torch
@@ -21,7 +23,9 @@ def test_sampled_nll_leaves_the_entropy_where_it_was(sharpness: float) -> None:
     assert after < 0.2 or after > 0.6
 
 
-def test_the_gradient_of_sampled_nll_vanishes_on_average_and_that_of_exact_entropy_does_not() -> None:
+def test_the_gradient_of_sampled_nll_vanishes_on_average_and_that_of_exact_entropy_does_not() -> (
+    None
+):
     norms = {}
     for estimator in ("exact", "sampled_nll"):
         band = EntropyBand(low=0.2, high=0.6, weight=1.0, estimator=estimator)
@@ -33,7 +37,8 @@ def test_the_gradient_of_sampled_nll_vanishes_on_average_and_that_of_exact_entro
 
 
 def test_the_expected_gradient_of_sampled_nll_is_exactly_zero() -> None:
-    # every action once, weighted by its probability: the expectation instead of an average over draws
+    # every action once, weighted by its probability: the expectation instead of an average over
+    # draws
     logits = start(2.0)
     logprobs = logits.log_softmax(1)
     (gradient,) = torch.autograd.grad((logprobs.detach().exp() * -logprobs).sum(), logits)

@@ -1,4 +1,6 @@
-"""Bands from completions: quantiles by counting, rewards of every shape, and a file that builds what was measured."""
+"""Bands from completions: quantiles by counting, rewards of every shape, and a file that builds
+what was measured.
+"""
 
 from typing import Any
 
@@ -13,20 +15,36 @@ from g2rpo.algorithm.shaping.pilot import Pilot, PilotTask, length_band, plain, 
 from g2rpo.records import task_index
 
 SETTINGS: dict[str, Any] = {
-    "name": "mine", "prompts_per_task": 4, "length_weight": 0.2, "min_accuracy": 0.5, "entropy_weight": 0.03, "entropy_margin": 0.25,
-}  # fmt: skip
+    "name": "mine",
+    "prompts_per_task": 4,
+    "length_weight": 0.2,
+    "min_accuracy": 0.5,
+    "entropy_weight": 0.03,
+    "entropy_margin": 0.25,
+}
 
 
 def pilot(**changed: Any) -> Pilot:
     return Pilot(**(SETTINGS | changed))
 
 
-def task(accuracy: list[float], tokens: list[int], *, entropy: float = 0.4, group_size: int = 4, truncated: int = 0) -> PilotTask:
+def task(
+    accuracy: list[float],
+    tokens: list[int],
+    *,
+    entropy: float = 0.4,
+    group_size: int = 4,
+    truncated: int = 0,
+) -> PilotTask:
     lengths, values = torch.tensor(tokens), torch.tensor(accuracy)
     return PilotTask(
-        tokens=lengths, entropy_sum=lengths * entropy, accuracy=values, total=0.9 * values + 0.6,
-        group=torch.arange(len(tokens)) // group_size, truncated=truncated,
-    )  # fmt: skip
+        tokens=lengths,
+        entropy_sum=lengths * entropy,
+        accuracy=values,
+        total=0.9 * values + 0.6,
+        group=torch.arange(len(tokens)) // group_size,
+        truncated=truncated,
+    )
 
 
 def test_the_length_band_is_where_good_completions_lie() -> None:
@@ -47,11 +65,17 @@ def test_with_too_few_good_completions_all_of_them_count() -> None:
 def test_entropy_is_weighted_by_tokens_and_the_band_is_a_share_of_it() -> None:
     measured = task([1.0, 0.0], [1, 9], group_size=2)
     uneven = PilotTask(
-        tokens=measured.tokens, entropy_sum=torch.tensor([2.0, 2.0]), accuracy=measured.accuracy, total=measured.total,
-        group=measured.group, truncated=1,
-    )  # fmt: skip
+        tokens=measured.tokens,
+        entropy_sum=torch.tensor([2.0, 2.0]),
+        accuracy=measured.accuracy,
+        total=measured.total,
+        group=measured.group,
+        truncated=1,
+    )
     found = pilot().measure(uneven)
-    assert found.entropy_nats == pytest.approx(0.4)  # 4 nats over 10 tokens, not the mean of 2 and 0.22
+    assert found.entropy_nats == pytest.approx(
+        0.4
+    )  # 4 nats over 10 tokens, not the mean of 2 and 0.22
     assert found.entropy_band == pytest.approx((0.3, 0.5))
     assert found.truncated_frac == 0.5
 
@@ -105,8 +129,15 @@ def test_the_file_builds_the_bands_that_were_measured() -> None:
     assert len(text.splitlines()) <= 40
     shaping = instantiate(OmegaConf.create(text), _convert_="all")
     assert shaping.length.bands[task_index("grounding")].tolist() == [9, 14, 25, 30]
-    assert (shaping.length.weight, shaping.length.min_accuracy, shaping.entropy.weight) == (0.2, 0.5, 0.03)
-    assert (shaping.entropy.low[task_index("math")], shaping.entropy.high[task_index("math")]) == pytest.approx((0.075, 0.125))
+    assert (shaping.length.weight, shaping.length.min_accuracy, shaping.entropy.weight) == (
+        0.2,
+        0.5,
+        0.03,
+    )
+    assert (
+        shaping.entropy.low[task_index("math")],
+        shaping.entropy.high[task_index("math")],
+    ) == pytest.approx((0.075, 0.125))
     assert shaping.entropy.high[task_index("chart")] == float("inf")
     assert plain(measured)["math"]["topology"] == "binary"
 

@@ -28,7 +28,9 @@ def built(choice: str, *overrides: str) -> Shaping:
         ("full_8b", True, True),
     ],
 )
-def test_each_choice_switches_on_what_its_name_says(choice: str, length: bool, entropy: bool) -> None:
+def test_each_choice_switches_on_what_its_name_says(
+    choice: str, length: bool, entropy: bool
+) -> None:
     shaping = built(choice)
     assert (shaping.length is not None, shaping.entropy is not None) == (length, entropy)
 
@@ -50,16 +52,26 @@ def test_bounds_can_be_set_on_the_command_line_for_all_tasks_or_for_one() -> Non
     one = built("entropy_bounded", "shaping.entropy.high={math: 0.9}").entropy.high
     assert one[task_index("math")] == 0.9
     assert one[task_index("chart")] == float("inf")
-    assert built("length", "shaping.length.bands.math=[1,2,3,4]").length.bands[task_index("math")].tolist() == [1, 2, 3, 4]
+    assert built("length", "shaping.length.bands.math=[1,2,3,4]").length.bands[
+        task_index("math")
+    ].tolist() == [1, 2, 3, 4]
 
 
 def test_the_shaped_reward_is_the_total_plus_the_weighted_part() -> None:
     length = LengthBand(bands={"math": [6, 10, 24, 40]}, weight=0.2, min_accuracy=0.5)
-    total, accuracy, tokens = torch.tensor([1.0, 0.1, 0.9]), torch.tensor([1.0, 0.0, 1.0]), torch.tensor([8, 12, 12])
+    total, accuracy, tokens = (
+        torch.tensor([1.0, 0.1, 0.9]),
+        torch.tensor([1.0, 0.0, 1.0]),
+        torch.tensor([8, 12, 12]),
+    )
     tasks, groups = torch.full((3,), task_index("math")), torch.zeros(3, dtype=torch.long)
-    rewards, part = Shaping(length=length, entropy=None).shaped(total, accuracy, tokens, tasks, groups)
+    rewards, part = Shaping(length=length, entropy=None).shaped(
+        total, accuracy, tokens, tasks, groups
+    )
     torch.testing.assert_close(part, torch.tensor([0.5, 0.0, 1.0]))
     torch.testing.assert_close(rewards, torch.tensor([1.1, 0.1, 1.1]))
-    unshaped, none = Shaping(length=None, entropy=None).shaped(total, accuracy, tokens, tasks, groups)
+    unshaped, none = Shaping(length=None, entropy=None).shaped(
+        total, accuracy, tokens, tasks, groups
+    )
     assert unshaped.tolist() == total.tolist()
     assert none is None

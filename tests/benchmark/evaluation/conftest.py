@@ -1,4 +1,6 @@
-"""Two benchmarks, a row source and an engine that are small enough to work out every number by hand."""
+"""Two benchmarks, a row source and an engine that are small enough to work out every number by
+hand.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +17,9 @@ RED = Image.new("RGB", (4, 2), (255, 0, 0))
 
 
 class Sums:
-    """The answer is a number; `half` counts one half, a text without a digit is not parsed. Rows with the same `block` count together."""
+    """The answer is a number; `half` counts one half, a text without a digit is not parsed. Rows
+    with the same `block` count together.
+    """
 
     task = "math"
     protocols = ("paper", "robust")
@@ -30,24 +34,43 @@ class Sums:
 
     def prompt(self, row: Mapping[str, Any], *, protocol: str = "paper") -> Prompt:
         return Prompt(
-            id=f"{self.name}/{row['id']}", task=self.task, text=f"{row['question']}?", images=row["images"], answer=row["answer"],
+            id=f"{self.name}/{row['id']}",
+            task=self.task,
+            text=f"{row['question']}?",
+            images=row["images"],
+            answer=row["answer"],
             answer_type="numerical",
-        )  # fmt: skip
+        )
 
-    def judgment(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Any = None) -> Judgment:
+    def judgment(
+        self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Any = None
+    ) -> Judgment:
         if "crash" in completion:
             raise KeyError("crash")
         if judge is not None:
             return Judgment(score=float(judge(completion) == "yes"), parsed=True, by="judge")
         read = completion.strip(" .") if protocol == "robust" else completion
         score = 0.5 if read == "half" else float(read == row["answer"])
-        return Judgment(score=score, parsed=any(c.isdigit() for c in read) or read == "half", answer=read)
+        return Judgment(
+            score=score, parsed=any(c.isdigit() for c in read) or read == "half", answer=read
+        )
 
-    def score(self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Any = None) -> float:
+    def score(
+        self, completion: str, row: Mapping[str, Any], *, protocol: str = "paper", judge: Any = None
+    ) -> float:
         return self.judgment(completion, row, protocol=protocol, judge=judge).score
 
-    def score_group(self, completions: Sequence[str], rows: Sequence[Mapping[str, Any]], *, protocol: str = "paper") -> float:
-        return min(self.score(text, row, protocol=protocol) for text, row in zip(completions, rows, strict=True))
+    def score_group(
+        self,
+        completions: Sequence[str],
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        protocol: str = "paper",
+    ) -> float:
+        return min(
+            self.score(text, row, protocol=protocol)
+            for text, row in zip(completions, rows, strict=True)
+        )
 
     def group(self, row: Mapping[str, Any]) -> str:
         return str(row.get("block", row["id"]))
@@ -79,9 +102,14 @@ class IdEncoder:
                     raise ValueError(f"prompt {prompt.id!r}: image {image} cannot be read")
         ids = torch.zeros(len(prompts), 1, dtype=torch.long)
         return PromptBatch(
-            prompts=tuple(prompts), task=torch.tensor([task_index(p.task) for p in prompts]), input_ids=ids,
-            attention_mask=ids + 1, pixel_values=None, image_grid_thw=None, num_images=torch.ones(len(prompts), dtype=torch.long),
-        )  # fmt: skip
+            prompts=tuple(prompts),
+            task=torch.tensor([task_index(p.task) for p in prompts]),
+            input_ids=ids,
+            attention_mask=ids + 1,
+            pixel_values=None,
+            image_grid_thw=None,
+            num_images=torch.ones(len(prompts), dtype=torch.long),
+        )
 
     def fit(self, image: Any) -> Any:
         return image
@@ -89,12 +117,16 @@ class IdEncoder:
     def tokenize(self, completion: str) -> list[int]:
         return [self.eos_token_id]
 
-    def decode(self, completion_ids: torch.Tensor, completion_mask: torch.Tensor) -> tuple[str, ...]:
+    def decode(
+        self, completion_ids: torch.Tensor, completion_mask: torch.Tensor
+    ) -> tuple[str, ...]:
         return ("",) * len(completion_ids)
 
 
 class Answering:
-    """Answers by prompt text, three tokens each; remembers what it was asked, and dies before call `dies_at`, counted from 1."""
+    """Answers by prompt text, three tokens each; remembers what it was asked, and dies before call
+    `dies_at`, counted from 1.
+    """
 
     sampling = Sampling(group_size=8, max_new_tokens=5, temperature=0.7)
 
@@ -117,9 +149,13 @@ class Answering:
         mask = torch.ones(len(batch.prompts), 3, dtype=torch.bool)
         texts = tuple(self.answers.get(prompt.text, "no idea") for prompt in batch.prompts)
         return Rollouts(
-            completion_ids=mask.long(), completion_mask=mask, old_logprobs=torch.zeros(mask.shape), prompt=torch.arange(len(mask)),
-            finished=torch.tensor([text != "cut" for text in texts]), texts=texts,
-        )  # fmt: skip
+            completion_ids=mask.long(),
+            completion_mask=mask,
+            old_logprobs=torch.zeros(mask.shape),
+            prompt=torch.arange(len(mask)),
+            finished=torch.tensor([text != "cut" for text in texts]),
+            texts=texts,
+        )
 
 
 @contextmanager

@@ -1,4 +1,6 @@
-"""One benchmark on two ranks, for test_runner.py: `python runner_ranks.py <rank> <port> <folder>` prints numbers and what it asked."""
+"""One benchmark on two ranks, for test_runner.py: `python runner_ranks.py <rank> <port> <folder>`
+prints numbers and what it asked.
+"""
 
 import json
 import os
@@ -16,15 +18,33 @@ def main(rank: int, port: str, folder: Path, world: ModuleType) -> None:
 
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     dist.init_process_group("gloo", rank=rank, world_size=2)
-    benchmark, engine = world.Sums(), world.Answering({f"q{i}?": "1" if i % 3 else "half" for i in range(1, 8)})
-    records = [world.record(i, block="x" if i in (4, 5) else f"r{i}", category="ab"[i % 2]) for i in range(1, 8)]
+    benchmark, engine = (
+        world.Sums(),
+        world.Answering({f"q{i}?": "1" if i % 3 else "half" for i in range(1, 8)}),
+    )
+    records = [
+        world.record(i, block="x" if i in (4, 5) else f"r{i}", category="ab"[i % 2])
+        for i in range(1, 8)
+    ]
     plan = make_plan(benchmark, world.Listed(sums=records), limit=None, seed=0, max_unusable_frac=0)
     asking = Asking(
-        engine=engine, encoder=world.IdEncoder(), device="cpu", sampling=Sampling(group_size=1, max_new_tokens=4), batch_rows=2,
-        prompted=benchmark.prompt, seed=0, max_unusable_frac=0,
-    )  # fmt: skip
-    found = BenchmarkRun(plan=plan, asking=asking, scoring=Scoring(protocol="paper"), folder=folder).run(lambda count: None)
-    print(json.dumps({"numbers": found.numbers, "asked": [id for batch in engine.asked for id in batch]}))  # noqa: T201
+        engine=engine,
+        encoder=world.IdEncoder(),
+        device="cpu",
+        sampling=Sampling(group_size=1, max_new_tokens=4),
+        batch_rows=2,
+        prompted=benchmark.prompt,
+        seed=0,
+        max_unusable_frac=0,
+    )
+    found = BenchmarkRun(
+        plan=plan, asking=asking, scoring=Scoring(protocol="paper"), folder=folder
+    ).run(lambda count: None)
+    print(
+        json.dumps(
+            {"numbers": found.numbers, "asked": [id for batch in engine.asked for id in batch]}
+        )
+    )  # noqa: T201
     dist.destroy_process_group()
 
 

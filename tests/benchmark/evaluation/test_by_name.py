@@ -1,4 +1,6 @@
-"""A benchmark is one .py and one .yaml, also outside this repository: found by name, asked, and found again by a job of a sweep."""
+"""A benchmark is one .py and one .yaml, also outside this repository: found by name, asked, and
+found again by a job of a sweep.
+"""
 
 import json
 import os
@@ -29,16 +31,23 @@ class Colors(MultipleChoice):
 
 
 def test_names_are_the_files_of_the_folder() -> None:
-    assert benchmark_names() == sorted(file.stem for file in (ROOT / "conf" / "benchmark").glob("*.yaml"))
+    assert benchmark_names() == sorted(
+        file.stem for file in (ROOT / "conf" / "benchmark").glob("*.yaml")
+    )
     assert benchmark_settings("mmstar")["_target_"] == "g2rpo.benchmark.mmstar.MMStar"
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_and_all() -> None:
-    with pytest.raises(ValueError, match=r"unknown benchmark 'chartqs'; did you mean chartqa\? expected some of: ai2d, .*robospatial"):
+    with pytest.raises(
+        ValueError,
+        match=r"unknown benchmark 'chartqs'; did you mean chartqa\? expected some of: ai2d, .*robospatial",
+    ):
         benchmark_settings("chartqs")
 
 
-def test_no_benchmark_is_composed_into_a_run_and_one_of_them_can_still_be_built_alone(composed: Callable[..., Any]) -> None:
+def test_no_benchmark_is_composed_into_a_run_and_one_of_them_can_still_be_built_alone(
+    composed: Callable[..., Any],
+) -> None:
     cfg = composed("run_dir=x", "+benchmark@probe=mmmu")
     assert cfg.eval.suite == {}
     assert cfg.probe._target_ == "g2rpo.benchmark.mmmu.MMMU"
@@ -49,19 +58,39 @@ def theirs(tmp_path: Path) -> Path:
     """A folder with a benchmark that g2rpo has never heard of."""
     (tmp_path / "their_colors.py").write_text(THEIRS)
     (tmp_path / "conf" / "benchmark").mkdir(parents=True)
-    (tmp_path / "conf" / "benchmark" / "colors.yaml").write_text("# Theirs.\n_target_: their_colors.Colors\n")
+    (tmp_path / "conf" / "benchmark" / "colors.yaml").write_text(
+        "# Theirs.\n_target_: their_colors.Colors\n"
+    )
     return tmp_path
 
 
-SMALL = ("heldout=none", "eval.benchmarks=[colors,mmstar]", "eval.rows=demo", "eval.limit=2", "eval.max_new_tokens=4", "reward_workers=inline")
+SMALL = (
+    "heldout=none",
+    "eval.benchmarks=[colors,mmstar]",
+    "eval.rows=demo",
+    "eval.limit=2",
+    "eval.max_new_tokens=4",
+    "reward_workers=inline",
+)
 
 
-@pytest.mark.parametrize("program", [["evaluate.py"], ["train.py", "-m", "seed=3", "trainer.limit_train_batches=0"]])
+@pytest.mark.parametrize(
+    "program", [["evaluate.py"], ["train.py", "-m", "seed=3", "trainer.limit_train_batches=0"]]
+)
 def test_a_benchmark_of_ones_own_is_asked_beside_ours(program: list[str], theirs: Path) -> None:
     where = [f"hydra.run.dir={theirs / 'run'}", f"hydra.sweep.dir={theirs / 'run'}"]
     done = subprocess.run(
-        [sys.executable, str(ROOT / program[0]), "--config-dir", str(theirs / "conf"), *program[1:], *SMALL, *where],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(theirs), os.environ.get("PYTHONPATH", "")])},
+        [
+            sys.executable,
+            str(ROOT / program[0]),
+            "--config-dir",
+            str(theirs / "conf"),
+            *program[1:],
+            *SMALL,
+            *where,
+        ],
+        env=os.environ
+        | {"PYTHONPATH": os.pathsep.join([str(theirs), os.environ.get("PYTHONPATH", "")])},
         cwd=theirs,
         capture_output=True,
         text=True,

@@ -1,4 +1,6 @@
-"""`python evaluate.py eval=...` as a person uses it: the table, a kill in the middle, rescoring without weights, wrong input."""
+"""`python evaluate.py eval=...` as a person uses it: the table, a kill in the middle, rescoring
+without weights, wrong input.
+"""
 
 import csv
 import json
@@ -20,9 +22,15 @@ from g2rpo.policy.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parents[3]
 SMALL = (
-    "model=folder", "heldout=none", "eval=suite18", "eval.rows=demo", "eval.row_sources.demo.rows_per_benchmark=3", "eval.max_new_tokens=4",
-    "eval.limit=4", "rollout.max_new_tokens=8",
-)  # fmt: skip
+    "model=folder",
+    "heldout=none",
+    "eval=suite18",
+    "eval.rows=demo",
+    "eval.row_sources.demo.rows_per_benchmark=3",
+    "eval.max_new_tokens=4",
+    "eval.limit=4",
+    "rollout.max_new_tokens=8",
+)
 
 
 THEIRS = """
@@ -38,11 +46,17 @@ class Two:
 
 
 @pytest.fixture
-def evaluate(composed: Callable[..., Any], tiny_folder: Path, tmp_path: Path) -> Callable[..., Path]:
-    """`evaluate("eval.limit=2")`: an evaluation of the small random checkpoint in this process; returns its folder."""
+def evaluate(
+    composed: Callable[..., Any], tiny_folder: Path, tmp_path: Path
+) -> Callable[..., Path]:
+    """`evaluate("eval.limit=2")`: an evaluation of the small random checkpoint in this process;
+    returns its folder.
+    """
 
     def run(*options: str, folder: str = "run") -> Path:
-        cli.evaluate(composed(*SMALL, f"model.path={tiny_folder}", *options, f"run_dir={tmp_path / folder}"))
+        cli.evaluate(
+            composed(*SMALL, f"model.path={tiny_folder}", *options, f"run_dir={tmp_path / folder}")
+        )
         return tmp_path / folder
 
     return run
@@ -50,7 +64,9 @@ def evaluate(composed: Callable[..., Any], tiny_folder: Path, tmp_path: Path) ->
 
 @pytest.fixture
 def rescore(composed: Callable[..., Any], tmp_path: Path) -> Callable[..., Path]:
-    """`rescore("source=run")`: judges the predictions of a folder again; returns the folder of the new verdicts."""
+    """`rescore("source=run")`: judges the predictions of a folder again; returns the folder of the
+    new verdicts.
+    """
 
     def run(*options: str) -> Path:
         cli.rescore(composed(*options, f"run_dir={tmp_path / 'again'}", config="rescore"))
@@ -68,7 +84,10 @@ def predictions(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_all_18_benchmarks_are_asked_scored_and_shown(
-    evaluate: Callable[..., Path], rescore: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    evaluate: Callable[..., Path],
+    rescore: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = evaluate()
     shown = capsys.readouterr().out
@@ -78,10 +97,17 @@ def test_all_18_benchmarks_are_asked_scored_and_shown(
     assert [entry["published"]["row"] for entry in found.values()] == list(range(1, 19))
     for name, entry in found.items():
         assert 0 <= entry["low"] <= entry["score"] <= entry["high"] <= 1
-        assert (entry["protocol"], entry["judge"], entry["rows_from"], entry["limit"]) == ("paper", None, "demo", 4)
+        assert (entry["protocol"], entry["judge"], entry["rows_from"], entry["limit"]) == (
+            "paper",
+            None,
+            "demo",
+            4,
+        )
         assert entry["rows"] == len(predictions(folder)[name]) > 0
     assert "of_1000" in found["ocrbench"]
-    assert summary["benchmark_means"]["macro"] == pytest.approx(sum(entry["score"] for entry in found.values()) / 18)
+    assert summary["benchmark_means"]["macro"] == pytest.approx(
+        sum(entry["score"] for entry in found.values()) / 18
+    )
     with (folder / "eval" / "table.csv").open() as file:
         table = {row["benchmark"]: row for row in csv.DictReader(file)}
     assert len(table) == 18 + 6 + 1
@@ -90,15 +116,20 @@ def test_all_18_benchmarks_are_asked_scored_and_shown(
     assert str(folder / "eval" / "table.html") in shown
     # judged again by another protocol, from the files alone
     monkeypatch.setattr(Checkpoint, "policy", lambda self: pytest.fail("the weights were loaded"))
-    again = rescore(f"source={folder}", "eval=none", "eval.benchmarks=[mmstar,refcoco]", "eval.protocol=robust")
+    again = rescore(
+        f"source={folder}", "eval=none", "eval.benchmarks=[mmstar,refcoco]", "eval.protocol=robust"
+    )
     found = json.loads((again / "summary.json").read_text())["benchmarks"]
-    assert {name: (entry["protocol"], entry["prompted_as"], entry["rows_from"]) for name, entry in found.items()} == {
-        name: ("robust", "paper", "demo") for name in ("mmstar", "refcoco")
-    }
+    assert {
+        name: (entry["protocol"], entry["prompted_as"], entry["rows_from"])
+        for name, entry in found.items()
+    } == {name: ("robust", "paper", "demo") for name in ("mmstar", "refcoco")}
     assert set(predictions(again)) == {"mmstar", "refcoco"}
 
 
-def test_an_evaluation_that_is_started_again_generates_nothing(evaluate: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_evaluation_that_is_started_again_generates_nothing(
+    evaluate: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from g2rpo.rollout.hf import HFEngine
 
     first = predictions(evaluate("eval.benchmarks=[mmbench,refspatial]"))
@@ -106,7 +137,9 @@ def test_an_evaluation_that_is_started_again_generates_nothing(evaluate: Callabl
     assert predictions(evaluate("eval.benchmarks=[mmbench,refspatial]")) == first
 
 
-def test_other_settings_in_the_same_folder_are_refused(evaluate: Callable[..., Path], caplog: pytest.LogCaptureFixture) -> None:
+def test_other_settings_in_the_same_folder_are_refused(
+    evaluate: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
     evaluate("eval.benchmarks=[mmstar]")
     with pytest.raises(SystemExit):
         evaluate("eval.benchmarks=[mmstar]", "eval.temperature=0.5", "eval.max_new_tokens=5")
@@ -121,13 +154,23 @@ def test_other_settings_in_the_same_folder_are_refused(evaluate: Callable[..., P
             ["eval.benchmarks=[mmstarr]"],
             "eval.benchmarks: unknown benchmark 'mmstarr'; did you mean mmstar? expected some of: ai2d, chartqa",
         ),
-        (["eval.rows=tvs"], "eval.rows: unknown source 'tvs'; expected one of demo, hub, tsv, folder"),
+        (
+            ["eval.rows=tvs"],
+            "eval.rows: unknown source 'tvs'; expected one of demo, hub, tsv, folder",
+        ),
         (["eval.rows=folder"], "eval.root: eval.rows=folder needs the folder with the files"),
-        (["eval.protocol=vlmevalkit", "eval.benchmarks=[charxiv_rq,refspatial]"], "eval.protocol=vlmevalkit: benchmark "),
+        (
+            ["eval.protocol=vlmevalkit", "eval.benchmarks=[charxiv_rq,refspatial]"],
+            "eval.protocol=vlmevalkit: benchmark ",
+        ),
     ],
 )
 def test_wrong_input_is_answered_before_weights_are_loaded(
-    options: list[str], words: str, evaluate: Callable[..., Path], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    options: list[str],
+    words: str,
+    evaluate: Callable[..., Path],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Checkpoint, "policy", lambda self: pytest.fail("the weights were loaded"))
     with pytest.raises(SystemExit):
@@ -135,10 +178,16 @@ def test_wrong_input_is_answered_before_weights_are_loaded(
     assert caplog.records[-1].getMessage().startswith(words)
 
 
-def test_a_folder_without_predictions_cannot_be_rescored(rescore: Callable[..., Path], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_without_predictions_cannot_be_rescored(
+    rescore: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(SystemExit):
         rescore("source=/no/such/folder")
-    assert caplog.records[-1].getMessage().startswith("source: expected a run folder with eval/<benchmark>.jsonl")
+    assert (
+        caplog.records[-1]
+        .getMessage()
+        .startswith("source: expected a run folder with eval/<benchmark>.jsonl")
+    )
 
 
 def test_a_source_of_ones_own_is_named_by_its_import_path(
@@ -148,16 +197,36 @@ def test_a_source_of_ones_own_is_named_by_its_import_path(
     monkeypatch.syspath_prepend(tmp_path)
     Image.new("RGB", (40, 40)).save(tmp_path / "none.png")
     monkeypatch.chdir(tmp_path)
-    folder = evaluate("eval.benchmarks=[ocrbench]", "eval.rows={_target_: their_rows.Two, count: 2}")
+    folder = evaluate(
+        "eval.benchmarks=[ocrbench]", "eval.rows={_target_: their_rows.Two, count: 2}"
+    )
     assert len(predictions(folder)["ocrbench"]) == 2
-    assert json.loads((folder / "summary.json").read_text())["benchmarks"]["ocrbench"]["rows_from"] == "their_rows.Two"
+    assert (
+        json.loads((folder / "summary.json").read_text())["benchmarks"]["ocrbench"]["rows_from"]
+        == "their_rows.Two"
+    )
 
 
 @pytest.mark.slow
-def test_an_evaluation_killed_in_the_middle_generates_nothing_twice(tiny_folder: Path, tmp_path: Path) -> None:
-    options = [*SMALL, "eval.limit=null", "eval.row_sources.demo.rows_per_benchmark=12", "eval.batch_rows=4", f"model.path={tiny_folder}"]
-    command = [sys.executable, str(ROOT / "evaluate.py"), *options, f"hydra.run.dir={tmp_path / 'run'}"]
-    started = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def test_an_evaluation_killed_in_the_middle_generates_nothing_twice(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    options = [
+        *SMALL,
+        "eval.limit=null",
+        "eval.row_sources.demo.rows_per_benchmark=12",
+        "eval.batch_rows=4",
+        f"model.path={tiny_folder}",
+    ]
+    command = [
+        sys.executable,
+        str(ROOT / "evaluate.py"),
+        *options,
+        f"hydra.run.dir={tmp_path / 'run'}",
+    ]
+    started = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     while len(list((tmp_path / "run" / "eval").glob("*.jsonl"))) < 5:
         assert started.poll() is None, "it ended before it could be killed"
         time.sleep(0.02)
@@ -174,18 +243,46 @@ def test_an_evaluation_killed_in_the_middle_generates_nothing_twice(tiny_folder:
     assert all(len({row["id"] for row in found}) == len(found) for found in whole.values())
 
 
-def test_training_asks_the_benchmarks_and_keeps_the_best_weights(composed: Callable[..., Any], tiny_folder: Path, tmp_path: Path) -> None:
-    small = ("batch.prompts_per_step=4", "batch.group_size=2", "trainer.max_steps=3", "filter=none", "eval.benchmarks=[mmbench,ocrbench]")
-    cli.train(composed(*SMALL, f"model.path={tiny_folder}", *small, "trainer.val_check_interval=2", f"run_dir={tmp_path / 'run'}"))
+def test_training_asks_the_benchmarks_and_keeps_the_best_weights(
+    composed: Callable[..., Any], tiny_folder: Path, tmp_path: Path
+) -> None:
+    small = (
+        "batch.prompts_per_step=4",
+        "batch.group_size=2",
+        "trainer.max_steps=3",
+        "filter=none",
+        "eval.benchmarks=[mmbench,ocrbench]",
+    )
+    cli.train(
+        composed(
+            *SMALL,
+            f"model.path={tiny_folder}",
+            *small,
+            "trainer.val_check_interval=2",
+            f"run_dir={tmp_path / 'run'}",
+        )
+    )
     folder = tmp_path / "run"
     summary = json.loads((folder / "summary.json").read_text())
     assert set(summary["benchmarks"]) == {"mmbench", "ocrbench"} == set(predictions(folder))
-    assert {path.name for path in (folder / "eval").iterdir()} >= {"step_2", "table.csv", "table.html", "settings.json"}
+    assert {path.name for path in (folder / "eval").iterdir()} >= {
+        "step_2",
+        "table.csv",
+        "table.html",
+        "settings.json",
+    }
     with (folder / "metrics.csv").open(newline="") as file:
         logged = [(row["step"], row["benchmark/score/ocrbench"]) for row in csv.DictReader(file)]
-    assert [(step, bool(score)) for step, score in logged] == [("1", False), ("2", True), ("3", True)]
+    assert [(step, bool(score)) for step, score in logged] == [
+        ("1", False),
+        ("2", True),
+        ("3", True),
+    ]
     assert float(logged[-1][1]) == summary["benchmarks"]["ocrbench"]["score"]
     best = json.loads((folder / "checkpoints" / "best" / "best.json").read_text())
     assert best["measure"] == "benchmark/macro"
-    assert Checkpoint(path=str(folder / "checkpoints" / "best")).policy().config.model_type == "qwen3_vl"
+    assert (
+        Checkpoint(path=str(folder / "checkpoints" / "best")).policy().config.model_type
+        == "qwen3_vl"
+    )
     assert summary["stage_s"]["benchmarks"] > 0

@@ -1,4 +1,6 @@
-"""Numbers of a benchmark: groups count once, every rank may hold any part, and the interval is that of the mean over groups."""
+"""Numbers of a benchmark: groups count once, every rank may hold any part, and the interval is that
+of the mean over groups.
+"""
 
 import math
 import os
@@ -18,7 +20,14 @@ SUBSCORES = [["a", "b"], ["a"], ["c"], ["b"]]
 
 
 def counts(rows: int, parsed: int) -> dict[str, float]:
-    return {"rows": rows, "parsed": parsed, "failed": 0, "by_judge": 0, "truncated": 1, "tokens": 10 * rows}
+    return {
+        "rows": rows,
+        "parsed": parsed,
+        "failed": 0,
+        "by_judge": 0,
+        "truncated": 1,
+        "tokens": 10 * rows,
+    }
 
 
 def filled(places: list[int]) -> BenchmarkMetric:
@@ -32,12 +41,22 @@ def filled(places: list[int]) -> BenchmarkMetric:
 def test_a_group_counts_once_however_many_rows_it_has() -> None:
     found = filled([0, 1, 2, 3]).compute()
     assert found["score"] == (1 + 0.25 + 0 + 1) / 4
-    assert (found["groups"], found["rows"], found["parsed"], found["truncated"], found["tokens"]) == (4, 7, 4, 4, 70)
+    assert (
+        found["groups"],
+        found["rows"],
+        found["parsed"],
+        found["truncated"],
+        found["tokens"],
+    ) == (4, 7, 4, 4, 70)
 
 
 def test_sub_scores_are_means_over_the_groups_that_take_part() -> None:
     found = filled([3, 0, 1, 2]).compute()
-    assert {name: value for name, value in found.items() if name.startswith("sub/")} == {"sub/a": 0.625, "sub/b": 1.0, "sub/c": 0.0}
+    assert {name: value for name, value in found.items() if name.startswith("sub/")} == {
+        "sub/a": 0.625,
+        "sub/b": 1.0,
+        "sub/c": 0.0,
+    }
     assert [found[f"sub_groups/{name}"] for name in "abc"] == [2, 2, 1]
 
 
@@ -48,7 +67,9 @@ def test_a_planned_group_without_answer_has_no_part_in_any_number() -> None:
     assert "sub/c" not in found
 
 
-@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric BenchmarkMetric was called before")
+@pytest.mark.filterwarnings(
+    "ignore:The ``compute`` method of metric BenchmarkMetric was called before"
+)
 def test_without_rows_there_is_no_score() -> None:
     assert all(math.isnan(filled([]).compute()[name]) for name in ("score", "low", "high"))
 
@@ -73,7 +94,9 @@ def test_two_processes_compute_what_one_does(tmp_path: os.PathLike[str]) -> None
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     mp.spawn(_rank, (port, str(tmp_path)), nprocs=2)
-    assert [torch.load(f"{tmp_path}/{rank}.pt") for rank in (0, 1)] == [filled([0, 1, 2, 3]).compute()] * 2
+    assert [torch.load(f"{tmp_path}/{rank}.pt") for rank in (0, 1)] == [
+        filled([0, 1, 2, 3]).compute()
+    ] * 2
 
 
 def test_the_interval_is_that_of_the_normal_law_for_many_groups() -> None:
@@ -87,7 +110,9 @@ def test_the_interval_agrees_with_resampling_row_by_row() -> None:
     scores = torch.tensor([0.0, 0.3, 0.3, 0.55, 1.0, 1.0, 0.9, 0.1])
     rng = np.random.default_rng(7)
     means = rng.choice(scores.numpy(), size=(20_000, 8)).mean(1)
-    assert bootstrap_interval(scores, resamples=20_000) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.012)
+    assert bootstrap_interval(scores, resamples=20_000) == pytest.approx(
+        tuple(np.quantile(means, [0.025, 0.975])), abs=0.012
+    )
 
 
 def test_the_interval_depends_on_the_seed_and_not_on_the_order() -> None:

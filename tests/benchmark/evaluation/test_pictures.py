@@ -48,7 +48,9 @@ def test_every_kind_of_image_can_be_kept(mode: str, tmp_path: Path) -> None:
 
 
 def test_drawings_lose_nothing_and_photographs_become_small() -> None:
-    noise = torch.randint(0, 256, (512, 512, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    noise = torch.randint(0, 256, (512, 512, 3), generator=torch.Generator().manual_seed(0)).to(
+        torch.uint8
+    )
     assert encoded(Image.new("RGB", (64, 64)))[1] == "png"
     content, kind = encoded(Image.fromarray(noise.numpy()))
     assert kind == "jpeg"
@@ -57,4 +59,9 @@ def test_drawings_lose_nothing_and_photographs_become_small() -> None:
 
 def test_a_step_shows_the_first_prompts_of_each_task() -> None:
     names = [("a", "math"), ("b", "chart"), ("c", "math"), ("d", "math"), ("e", "chart")]
-    assert [p.id for p in first_of_each_task([prompt(n, task=t) for n, t in names])] == ["a", "c", "b", "e"]
+    assert [p.id for p in first_of_each_task([prompt(n, task=t) for n, t in names])] == [
+        "a",
+        "c",
+        "b",
+        "e",
+    ]

@@ -14,19 +14,32 @@ def planned(world: Any, records: list[Any], **options: Any) -> Any:
 
 
 def test_rows_of_a_group_stand_together_in_the_order_of_their_first(world: Any) -> None:
-    records = [world.record(1), world.record(2, block="x"), world.record(3), world.record(4, block="x")]
+    records = [
+        world.record(1),
+        world.record(2, block="x"),
+        world.record(3),
+        world.record(4, block="x"),
+    ]
     plan = planned(world, records)
     assert [[row["id"] for row in group] for group in plan.groups] == [[1], [2, 4], [3]]
     assert (plan.num_rows, plan.available, plan.unusable) == (4, 4, [])
 
 
 def test_a_group_takes_part_in_the_sub_scores_of_all_of_its_rows(world: Any) -> None:
-    records = [world.record(1, block="x", category="b"), world.record(2, block="x", category="a"), world.record(3)]
+    records = [
+        world.record(1, block="x", category="b"),
+        world.record(2, block="x", category="a"),
+        world.record(3),
+    ]
     assert planned(world, records).subscores() == [["category/a", "category/b"], []]
 
 
-def test_unusable_records_are_named_with_their_place_and_counted(world: Any, caplog: pytest.LogCaptureFixture) -> None:
-    plan = planned(world, [world.record(1), world.record(2, None), world.record(1), world.record(4)])
+def test_unusable_records_are_named_with_their_place_and_counted(
+    world: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = planned(
+        world, [world.record(1), world.record(2, None), world.record(1), world.record(4)]
+    )
     assert plan.unusable == ["line 2: answer: missing", "line 3: id: 1 occurs a second time"]
     assert (plan.available, plan.num_rows) == (4, 2)
     assert "sums: left out line 2: answer: missing" in caplog.text
@@ -40,12 +53,17 @@ def test_too_many_unusable_records_stop_the_evaluation_with_the_first(world: Any
 
 
 def test_a_source_without_rows_is_no_evaluation(world: Any) -> None:
-    with pytest.raises(RuntimeError, match=r"sums: the row source has no rows of it; choose other rows \(eval\.rows\)"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"sums: the row source has no rows of it; choose other rows \(eval\.rows\)",
+    ):
         planned(world, [])
 
 
 def test_a_limit_takes_whole_groups_and_a_larger_one_takes_the_same_and_more() -> None:
-    groups = [[{"id": f"{g}{k}"} for k in range(size)] for g, size in enumerate([1, 3, 2, 1, 4, 1, 2])]
+    groups = [
+        [{"id": f"{g}{k}"} for k in range(size)] for g, size in enumerate([1, 3, 2, 1, 4, 1, 2])
+    ]
     taken = [thinned(groups, limit, "7") for limit in range(1, 15)]
     for limit, found in enumerate(taken, 1):
         assert found == [group for group in groups if group in found]

@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from g2rpo.benchmark.evaluation.predictions import PredictionFile, claim_folder, restored_row, saved_row
+from g2rpo.benchmark.evaluation.predictions import (
+    PredictionFile,
+    claim_folder,
+    restored_row,
+    saved_row,
+)
 
 
 def line(id: str, completion: str = "7") -> dict[str, str]:
@@ -44,7 +49,9 @@ def test_a_broken_line_is_named_with_what_to_do(broken: str, tmp_path: Path) -> 
     file = PredictionFile(tmp_path / "b.jsonl")
     file.append([line("1")])
     file.path.write_text(file.path.read_text() + broken + "\n")
-    with pytest.raises(ValueError, match=r"b\.jsonl, line 2: .*remove the line, and its row is generated anew"):
+    with pytest.raises(
+        ValueError, match=r"b\.jsonl, line 2: .*remove the line, and its row is generated anew"
+    ):
         file.read()
 
 
@@ -58,22 +65,37 @@ def test_a_saved_row_can_be_judged_without_its_source(tmp_path: Path) -> None:
     mask = Image.new("L", (3, 2))
     mask.putpixel((2, 1), 255)
     row = {
-        "id": 4, "images": (mask,), "mask": mask, "answer": ["a", None], "box": np.array([1, 2]), "score": np.float64(0.5),
-        "path": tmp_path / "x", "choices": {"A": "one"},
-    }  # fmt: skip
+        "id": 4,
+        "images": (mask,),
+        "mask": mask,
+        "answer": ["a", None],
+        "box": np.array([1, 2]),
+        "score": np.float64(0.5),
+        "path": tmp_path / "x",
+        "choices": {"A": "one"},
+    }
     again = restored_row(json.loads(json.dumps(saved_row(row))))
     assert again["mask"].getpixel((2, 1)) == 255
     assert again["mask"].size == (3, 2)
     assert {name: again[name] for name in again if name != "mask"} == {
-        "id": 4, "images": (), "answer": ["a", None], "box": [1, 2], "score": 0.5, "path": str(tmp_path / "x"), "choices": {"A": "one"},
-    }  # fmt: skip
+        "id": 4,
+        "images": (),
+        "answer": ["a", None],
+        "box": [1, 2],
+        "score": 0.5,
+        "path": str(tmp_path / "x"),
+        "choices": {"A": "one"},
+    }
 
 
 def test_a_folder_of_other_settings_is_refused_with_every_difference(tmp_path: Path) -> None:
     claim_folder(tmp_path, {"weights": "aa", "eval.rows": "demo", "eval.top_p": 1.0})
     PredictionFile(tmp_path / "b.jsonl").append([line("1")])
     claim_folder(tmp_path, {"weights": "aa", "eval.rows": "demo", "eval.top_p": 1.0})
-    with pytest.raises(ValueError, match=r"eval\.rows was 'demo' and is 'hub'; weights was 'aa' and is 'bb'\. Choose another folder"):
+    with pytest.raises(
+        ValueError,
+        match=r"eval\.rows was 'demo' and is 'hub'; weights was 'aa' and is 'bb'\. Choose another folder",
+    ):
         claim_folder(tmp_path, {"weights": "bb", "eval.rows": "hub", "eval.top_p": 1.0})
     assert PredictionFile(tmp_path / "b.jsonl").read() == [line("1")]
 

@@ -10,19 +10,31 @@ from g2rpo.benchmark.evaluation.verdicts import judge_name, judged
 def test_a_row_alone_has_its_own_score_as_that_of_its_group(world: Any) -> None:
     (verdict,) = judged(world.Sums(), [world.record(1, "7")], ["half"], protocol="paper")
     assert verdict == {
-        "score": 0.5, "group_score": 0.5, "parsed": True, "answer": "half", "by": "rule", "protocol": "paper", "judge": None,
+        "score": 0.5,
+        "group_score": 0.5,
+        "parsed": True,
+        "answer": "half",
+        "by": "rule",
+        "protocol": "paper",
+        "judge": None,
         "prediction": "half",
-    }  # fmt: skip
+    }
 
 
 def test_rows_that_count_together_have_the_score_of_the_benchmark(world: Any) -> None:
     rows = [world.record(1, "7"), world.record(2, "8")]
     verdicts = judged(world.Sums(), rows, ["7", "half"], protocol="paper")
-    assert [(verdict["score"], verdict["group_score"]) for verdict in verdicts] == [(1.0, 0.5), (0.5, 0.5)]
+    assert [(verdict["score"], verdict["group_score"]) for verdict in verdicts] == [
+        (1.0, 0.5),
+        (0.5, 0.5),
+    ]
 
 
 def test_the_protocol_reaches_the_benchmark(world: Any) -> None:
-    scores = {p: judged(world.Sums(), [world.record(1, "7")], ["7."], protocol=p)[0]["score"] for p in ("paper", "robust")}
+    scores = {
+        p: judged(world.Sums(), [world.record(1, "7")], ["7."], protocol=p)[0]["score"]
+        for p in ("paper", "robust")
+    }
     assert scores == {"paper": 0.0, "robust": 1.0}
 
 
@@ -34,10 +46,16 @@ def test_the_protocol_reaches_the_benchmark(world: Any) -> None:
         ("<thinking>7", 0.0, False),
     ],
 )
-def test_what_was_thought_is_taken_off_before_a_benchmark_reads_the_answer(completion: str, score: float, parsed: bool, world: Any) -> None:
+def test_what_was_thought_is_taken_off_before_a_benchmark_reads_the_answer(
+    completion: str, score: float, parsed: bool, world: Any
+) -> None:
     for rows in ([world.record(1, "7")], [world.record(1, "7"), world.record(2, "7")]):
         verdict = judged(world.Sums(), rows, [completion] * len(rows), protocol="paper")[0]
-        assert (verdict["score"], verdict["group_score"], verdict["parsed"]) == (score, score, parsed)
+        assert (verdict["score"], verdict["group_score"], verdict["parsed"]) == (
+            score,
+            score,
+            parsed,
+        )
 
 
 def test_a_judge_decides_and_is_named(world: Any) -> None:
@@ -49,7 +67,9 @@ def test_a_judge_decides_and_is_named(world: Any) -> None:
     assert judge_name(None) is None
 
 
-def test_a_completion_that_breaks_the_benchmark_counts_0_and_its_group_too(world: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_completion_that_breaks_the_benchmark_counts_0_and_its_group_too(
+    world: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     rows = [world.record(1, "7"), world.record(2, "8")]
     verdicts = judged(world.Sums(), rows, ["7", "crash"], protocol="paper")
     assert [(v["score"], v["group_score"], v["parsed"], v["by"]) for v in verdicts] == [
@@ -67,4 +87,8 @@ def test_a_score_outside_its_range_is_a_failure(world: Any) -> None:
             return type(found)(score=found.score * 100, parsed=True)
 
     (verdict,) = judged(Generous(), [world.record(1, "7")], ["7"], protocol="paper")
-    assert (verdict["score"], verdict["by"], verdict["error"]) == (0.0, "failed", "ValueError: expected a score in [0, 1], got 100.0")
+    assert (verdict["score"], verdict["by"], verdict["error"]) == (
+        0.0,
+        "failed",
+        "ValueError: expected a score in [0, 1], got 100.0",
+    )

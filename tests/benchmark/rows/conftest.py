@@ -1,4 +1,6 @@
-"""A benchmark that stands for all of them where only its name and the addresses of its records matter."""
+"""A benchmark that stands for all of them where only its name and the addresses of its records
+matter.
+"""
 
 import io
 from collections.abc import Callable, Mapping

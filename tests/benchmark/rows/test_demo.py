@@ -31,7 +31,9 @@ def _gold(row: dict[str, Any]) -> str:
         x, y = (left + right) / 2 / row["width"], (top + bottom) / 2 / row["height"]
         return json.dumps([{"point_2d": [round(1000 * x), round(1000 * y)]}])
     if row.get("binary") is False:
-        corners = [tuple(map(float, pair.split(","))) for pair in row["answer"].strip("[()]").split("), (")]
+        corners = [
+            tuple(map(float, pair.split(","))) for pair in row["answer"].strip("[()]").split("), (")
+        ]
         middle = [round(1000 * sum(axis) / len(corners)) for axis in zip(*corners, strict=True)]
         return json.dumps([{"point_2d": middle}])
     if "box_format" in row:
@@ -48,14 +50,20 @@ def test_every_benchmark_draws_from_a_place_of_its_own(build: Callable[[str], An
 def test_a_benchmark_without_demo_rows_says_what_to_define(build: Callable[[str], Any]) -> None:
     benchmark = build("mmstar")
     benchmark.demo_task = None
-    with pytest.raises(ValueError, match=r"eval\.rows=demo: benchmark mmstar defines no demo rows \(demo_task and demo\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"eval\.rows=demo: benchmark mmstar defines no demo rows \(demo_task and demo\)",
+    ):
         next(iter(DemoRows(prompts=GymSource()).records(benchmark)))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_gold_answer_of_every_demo_row_scores_1(name: str, build: Callable[[str], Any]) -> None:
     benchmark = build(name)
-    rows = [benchmark.row(record) for _, record in DemoRows(prompts=GymSource(), rows_per_benchmark=24).records(benchmark)]
+    rows = [
+        benchmark.row(record)
+        for _, record in DemoRows(prompts=GymSource(), rows_per_benchmark=24).records(benchmark)
+    ]
     assert len(rows) == 24
     protocols = [protocol for protocol in benchmark.protocols if protocol in ("paper", "robust")]
     assert protocols == ["paper", "robust"]
@@ -76,7 +84,10 @@ def test_the_gold_answer_of_every_demo_row_scores_1(name: str, build: Callable[[
 @pytest.mark.parametrize("name", NAMES)
 def test_demo_rows_become_prompts_of_small_pictures(name: str, build: Callable[[str], Any]) -> None:
     benchmark = build(name)
-    rows = [benchmark.row(record) for _, record in DemoRows(prompts=GymSource(), rows_per_benchmark=8).records(benchmark)]
+    rows = [
+        benchmark.row(record)
+        for _, record in DemoRows(prompts=GymSource(), rows_per_benchmark=8).records(benchmark)
+    ]
     prompts = [benchmark.prompt(row) for row in rows]
     assert len({prompt.id for prompt in prompts}) == len(prompts) >= 8
     assert {prompt.task for prompt in prompts} == {benchmark.task}
@@ -93,22 +104,41 @@ def test_words_of_the_gym_are_right_where_options_have_them(build: Callable[[str
             assert benchmark.score(f"<answer>{word}</answer>", row, protocol="robust") == 1.0
 
 
-def test_the_same_rows_come_in_every_run_and_no_two_benchmarks_share_a_picture(build: Callable[[str], Any]) -> None:
+def test_the_same_rows_come_in_every_run_and_no_two_benchmarks_share_a_picture(
+    build: Callable[[str], Any],
+) -> None:
     def drawn(name: str) -> list[tuple[str, str]]:
         found = DemoRows(prompts=GymSource(), rows_per_benchmark=6).records(build(name))
         return [
-            (place, repr({key: value for key, value in record.items() if not isinstance(value, Image.Image)})) for place, record in found
+            (
+                place,
+                repr(
+                    {
+                        key: value
+                        for key, value in record.items()
+                        if not isinstance(value, Image.Image)
+                    }
+                ),
+            )
+            for place, record in found
         ]
 
     places = {name: drawn(name) for name in ("refcoco", "refcocog", "mmbench")}
     assert places["mmbench"] == drawn("mmbench")
-    assert not {place for place, _ in places["refcoco"]} & {place for place, _ in places["refcocog"]}
+    assert not {place for place, _ in places["refcoco"]} & {
+        place for place, _ in places["refcocog"]
+    }
     assert all(place.startswith("gym/heldout/") for found in places.values() for place, _ in found)
 
 
-def test_passes_of_a_question_stay_together_and_move_the_answer(build: Callable[[str], Any]) -> None:
+def test_passes_of_a_question_stay_together_and_move_the_answer(
+    build: Callable[[str], Any],
+) -> None:
     mmbench = build("mmbench")
-    rows = [mmbench.row(record) for _, record in DemoRows(prompts=GymSource(), rows_per_benchmark=10).records(mmbench)]
+    rows = [
+        mmbench.row(record)
+        for _, record in DemoRows(prompts=GymSource(), rows_per_benchmark=10).records(mmbench)
+    ]
     assert len(rows) == 12
     for start in range(0, 12, 4):
         group = rows[start : start + 4]
@@ -119,7 +149,9 @@ def test_passes_of_a_question_stay_together_and_move_the_answer(build: Callable[
 
 def test_the_whole_suite_is_drawn_in_seconds(build: Callable[[str], Any]) -> None:
     benchmarks, start = [build(name) for name in NAMES], time.perf_counter()
-    rows = [b.row(record) for b in benchmarks for _, record in DemoRows(prompts=GymSource()).records(b)]
+    rows = [
+        b.row(record) for b in benchmarks for _, record in DemoRows(prompts=GymSource()).records(b)
+    ]
     assert len(rows) == 18 * 24
     assert time.perf_counter() - start < 10
 
@@ -132,9 +164,18 @@ def test_a_source_that_ends_begins_again(build: Callable[[str], Any]) -> None:
         def get(self, task: str, index: int, split: str) -> Prompt:
             assert index < 3
             image = Image.new("RGB", (64, 64))
-            return Prompt(id=f"{index}", task=task, text="how many?", images=(image,), answer=str(7 + index), answer_type="numerical")
+            return Prompt(
+                id=f"{index}",
+                task=task,
+                text="how many?",
+                images=(image,),
+                answer=str(7 + index),
+                answer_type="numerical",
+            )
 
-    found = DemoRows(prompts=Three(), rows_per_benchmark=4, split="train").records(build("mathvision"))
+    found = DemoRows(prompts=Three(), rows_per_benchmark=4, split="train").records(
+        build("mathvision")
+    )
     assert [record["answer"] for _, record in found] == ["8", "9", "7", "8"]
 
 

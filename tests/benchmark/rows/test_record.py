@@ -23,16 +23,26 @@ def test_reading_any_column_of_an_unreadable_record_gives_the_reason() -> None:
 
 
 def test_image_columns_are_mended_and_no_others() -> None:
-    record = with_images({"image": "a", "image_3": "b", "mask": None, "question": "c"}, lambda name, value: f"{name}:{value}")
+    record = with_images(
+        {"image": "a", "image_3": "b", "mask": None, "question": "c"},
+        lambda name, value: f"{name}:{value}",
+    )
     assert record == {"image": "image:a", "image_3": "image_3:b", "mask": None, "question": "c"}
 
 
-def test_an_image_is_stored_once_under_its_content(tmp_path: Path, png: Callable[..., bytes]) -> None:
+def test_an_image_is_stored_once_under_its_content(
+    tmp_path: Path, png: Callable[..., bytes]
+) -> None:
     store = ImageStore(str(tmp_path / "images"))
     first, other = store.keep(png(3, 2, "red")), store.keep(png(3, 2, "blue"))
     assert first == store.keep_base64(base64.b64encode(png(3, 2, "red")).decode()) != other
-    assert first == store.keep_base64("data:image/png;base64," + base64.b64encode(png(3, 2, "red")).decode())
-    assert sorted(path.suffix for path in (tmp_path / "images").rglob("*") if path.is_file()) == [".png", ".png"]
+    assert first == store.keep_base64(
+        "data:image/png;base64," + base64.b64encode(png(3, 2, "red")).decode()
+    )
+    assert sorted(path.suffix for path in (tmp_path / "images").rglob("*") if path.is_file()) == [
+        ".png",
+        ".png",
+    ]
     with Image.open(first) as image:
         assert (image.size, image.getpixel((0, 0))) == ((3, 2), (255, 0, 0))
 

@@ -3,5 +3,11 @@
 from mutant import Mutant
 
 MUTANTS = (
-    Mutant("boxes one pixel off", "data/gym/canvas.py", "round(value * 1000 / SIZE_PX)", "round((value + 1) * 1000 / SIZE_PX)", "data/gym"),
+    Mutant(
+        "boxes one pixel off",
+        "data/gym/canvas.py",
+        "round(value * 1000 / SIZE_PX)",
+        "round((value + 1) * 1000 / SIZE_PX)",
+        "data/gym",
+    ),
 )

@@ -19,7 +19,9 @@ TOWARDS = {"left": (-1, 0), "right": (1, 0), "above": (0, -1), "below": (0, 1)}
 
 
 class Seen(NamedTuple):
-    """What stands in a cell of 16 x 16 pixels; `box` is left, top, right, bottom in pixels, right and bottom exclusive."""
+    """What stands in a cell of 16 x 16 pixels; `box` is left, top, right, bottom in pixels, right
+    and bottom exclusive.
+    """
 
     color: str
     shape: str
@@ -37,9 +39,22 @@ def _seen(image: Image.Image) -> list[Seen]:
         for column in range(4):
             ys, xs = np.nonzero(ink[16 * row : 16 * row + 16, 16 * column : 16 * column + 16])
             if len(ys):
-                top, left, bottom, right = 16 * row + ys.min(), 16 * column + xs.min(), 16 * row + ys.max() + 1, 16 * column + xs.max() + 1
+                top, left, bottom, right = (
+                    16 * row + ys.min(),
+                    16 * column + xs.min(),
+                    16 * row + ys.max() + 1,
+                    16 * column + xs.max() + 1,
+                )
                 color = NAMES[tuple(pixels[16 * row + ys[0], 16 * column + xs[0]].tolist())]
-                found.append(Seen(color, _shape(ink[top:bottom, left:right]), column + 1, row + 1, (left, top, right, bottom)))
+                found.append(
+                    Seen(
+                        color,
+                        _shape(ink[top:bottom, left:right]),
+                        column + 1,
+                        row + 1,
+                        (left, top, right, bottom),
+                    )
+                )
     return found
 
 
@@ -57,7 +72,11 @@ def _prompts(task: str) -> list[Prompt]:
 
 
 def _one(things: list[Seen], **wanted: str) -> Seen:
-    (thing,) = [thing for thing in things if all(getattr(thing, key) == value for key, value in wanted.items())]
+    (thing,) = [
+        thing
+        for thing in things
+        if all(getattr(thing, key) == value for key, value in wanted.items())
+    ]
     return thing
 
 
@@ -81,7 +100,9 @@ def test_counted_shapes_give_the_number() -> None:
     forms = set()
     for prompt in _prompts("math"):
         shapes = [thing.shape for thing in _seen(prompt.images[0])]
-        first, *second = [shapes.count(SINGULAR[word]) for word in re.findall("|".join(SINGULAR), prompt.text)]
+        first, *second = [
+            shapes.count(SINGULAR[word]) for word in re.findall("|".join(SINGULAR), prompt.text)
+        ]
         together, more = "together" in prompt.text, "more" in prompt.text
         expected = first + second[0] if together else first - second[0] if more else first
         forms.add((together, more))
@@ -94,10 +115,15 @@ def test_relations_follow_the_cells_and_distances_the_pixels() -> None:
     kinds = set()
     for prompt in _prompts("spatial"):
         things = _seen(prompt.images[0])
-        one, other = (_one(things, color=color, shape=shape) for color, shape in re.findall(r"the (\w+) (\w+)", prompt.text))
+        one, other = (
+            _one(things, color=color, shape=shape)
+            for color, shape in re.findall(r"the (\w+) (\w+)", prompt.text)
+        )
         kinds.add(prompt.answer_type)
         if prompt.answer_type == "regression":
-            centers = [((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) for box in (one.box, other.box)]
+            centers = [
+                ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) for box in (one.box, other.box)
+            ]
             assert int(prompt.answer) == round(math.dist(*centers)), prompt.id
             continue
         dx, dy = one.column - other.column, one.row - other.row
@@ -123,6 +149,10 @@ def test_the_scene_lists_what_is_seen_in_reading_order(task: str) -> None:
     for prompt in _prompts(task)[:30]:
         things = _seen(prompt.images[0])
         if task == "math":
-            assert prompt.meta["scene"] == " ".join(thing.shape for thing in things) + ".", prompt.id
+            assert prompt.meta["scene"] == " ".join(thing.shape for thing in things) + ".", (
+                prompt.id
+            )
         else:
-            assert prompt.meta["scene"] == " ".join(f"{t.color} {t.shape} {t.column} {t.row}." for t in things), prompt.id
+            assert prompt.meta["scene"] == " ".join(
+                f"{t.color} {t.shape} {t.column} {t.row}." for t in things
+            ), prompt.id

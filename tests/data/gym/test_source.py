@@ -8,21 +8,33 @@ from g2rpo.reward.openvlthinker import OpenVLThinkerReward
 
 EVERY_LEVEL = (0, 1, 2, 3)
 THINGS = {"math": (2, 4, 10), "spatial": (2, 2, 4), "document": (1, 1, 3)}
-"""Things to tell apart, where they are not (1, 1, 4): fewest and most at level 0, most at level 3."""
+"""Things to tell apart, where they are not (1, 1, 4): fewest and most at level 0, most at level 3.
+"""
 GOLDEN = {
     "general_vqa": ("which shape is red? square circle triangle cross", "square"),
     "math": ("how many crosses are there?", "1"),
     "chart": ("what is the value of the black point?", "35"),
-    "spatial": ("where is the purple circle from the green square? left right below above", "below"),
+    "spatial": (
+        "where is the purple circle from the green square? left right below above",
+        "below",
+    ),
     "document": ("read the text.", "32 08 91"),
     "grounding": ("give the box of the black circle.", '{"boxes": [531, 531, 750, 750]}'),
 }
-"""Question and answer of gym/heldout/<task>/3, written down once: the shipped checkpoint has learned from this stream."""
+"""Question and answer of gym/heldout/<task>/3, written down once: the shipped checkpoint has
+learned from this stream.
+"""
 MOSTLY = {"spatial": 0.75, "document": 0.3, "grounding": 0.9}
 """Share of believable wrong answers that are worth nothing at all, at least."""
 
 
-def _prompts(task: str, count: int = 40, split: str = "train", seed: int = 0, levels: tuple[int, ...] = (1, 2)) -> list[Prompt]:
+def _prompts(
+    task: str,
+    count: int = 40,
+    split: str = "train",
+    seed: int = 0,
+    levels: tuple[int, ...] = (1, 2),
+) -> list[Prompt]:
     source = GymSource(seed=seed, levels=levels)
     return [source.get(task, index, split) for index in range(count)]
 
@@ -32,7 +44,9 @@ def _content(prompt: Prompt) -> tuple[str, str, bytes]:
 
 
 def _accuracy(prompt: Prompt, answer: str) -> float:
-    return OpenVLThinkerReward().score(f"<thinking>so</thinking><answer>{answer}</answer>", prompt)["accuracy"]
+    return OpenVLThinkerReward().score(f"<thinking>so</thinking><answer>{answer}</answer>", prompt)[
+        "accuracy"
+    ]
 
 
 def _things(prompt: Prompt) -> int:
@@ -46,11 +60,19 @@ def test_the_same_seed_split_task_and_index_give_the_same_prompt(task: str) -> N
     # another object, asked in another order
     for index in (31, 0, 17, 31):
         again = source.get(task, index, "train")
-        assert (_content(again), again.id, again.meta) == (_content(forward[index]), forward[index].id, forward[index].meta)
+        assert (_content(again), again.id, again.meta) == (
+            _content(forward[index]),
+            forward[index].id,
+            forward[index].meta,
+        )
 
 
 def test_the_stream_is_the_same_in_every_process_and_release() -> None:
-    texts = {task: (prompt.text, prompt.answer) for task in TASKS for prompt in [GymSource(seed=0, levels=(1, 2)).get(task, 3, "heldout")]}
+    texts = {
+        task: (prompt.text, prompt.answer)
+        for task in TASKS
+        for prompt in [GymSource(seed=0, levels=(1, 2)).get(task, 3, "heldout")]
+    }
     assert texts == GOLDEN
 
 
@@ -71,7 +93,8 @@ def test_the_gold_answer_is_right_and_the_believable_ones_are_not(task: str) -> 
         wrong_scores += [_accuracy(prompt, wrong) for wrong in prompt.meta["wrong"]]
         assert prompt.meta["wrong"], prompt.id
     assert max(wrong_scores) < 1.0
-    # graded answers (a distance, a text, a box) are worth something when they are near; the others are right or wrong
+    # graded answers (a distance, a text, a box) are worth something when they are near; the others
+    # are right or wrong
     assert sum(score == 0 for score in wrong_scores) / len(wrong_scores) >= MOSTLY.get(task, 1.0)
 
 
@@ -83,7 +106,9 @@ def test_the_level_sets_how_many_things_there_are_to_tell_apart(task: str) -> No
 
 
 def test_levels_take_turns_at_random() -> None:
-    drawn = Counter(prompt.meta["level"] for task in TASKS for prompt in _prompts(task, 60, levels=(1, 3)))
+    drawn = Counter(
+        prompt.meta["level"] for task in TASKS for prompt in _prompts(task, 60, levels=(1, 3))
+    )
     # 360 fair draws: five standard deviations are 47
     assert set(drawn) == {1, 3}
     assert abs(drawn[1] - 180) < 47
@@ -96,11 +121,15 @@ def test_the_gym_never_runs_out() -> None:
 
 @pytest.mark.parametrize("levels", [(), (1, 4), (-1,)])
 def test_an_unknown_level_is_refused(levels: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"data\.levels: expected a list of difficulties out of 0, 1, 2, 3, got \["):
+    with pytest.raises(
+        ValueError, match=r"data\.levels: expected a list of difficulties out of 0, 1, 2, 3, got \["
+    ):
         GymSource(levels=levels)
 
 
 @pytest.mark.parametrize(("task", "split"), [("video", "train"), ("chart", "test")])
 def test_an_unknown_task_or_split_is_refused(task: str, split: str) -> None:
-    with pytest.raises(ValueError, match=rf"the gym draws general_vqa, .*asked for task='{task}' split='{split}'"):
+    with pytest.raises(
+        ValueError, match=rf"the gym draws general_vqa, .*asked for task='{task}' split='{split}'"
+    ):
         GymSource().get(task, 0, split)

@@ -12,7 +12,15 @@ ONE_OF_EACH = {"look": 1.0, "ramble": 1.0, "blurt": 1.0, "sloppy": 1.0}
 
 def _prompt(index: int) -> Prompt:
     meta = {"look": "red 40.", "scene": "red 40. blue 75.", "wrong": ["75", "90"]}
-    return Prompt(id=f"made/{index}", task="chart", text="?", images=(), answer="40", answer_type="relaxed", meta=meta)
+    return Prompt(
+        id=f"made/{index}",
+        task="chart",
+        text="?",
+        images=(),
+        answer="40",
+        answer_type="relaxed",
+        meta=meta,
+    )
 
 
 def _style(completion: str) -> str:
@@ -31,27 +39,42 @@ def _counts(solutions: StyledSolutions, count: int = 3000) -> Counter[str]:
 
 
 def test_styles_come_in_their_shares() -> None:
-    counts = _counts(StyledSolutions(shares={"look": 7.0, "ramble": 4.0, "blurt": 6.0, "sloppy": 3.0}, blurt_right=0.25))
+    counts = _counts(
+        StyledSolutions(
+            shares={"look": 7.0, "ramble": 4.0, "blurt": 6.0, "sloppy": 3.0}, blurt_right=0.25
+        )
+    )
     expected = {"look": 1050, "ramble": 600, "blurt right": 225, "blurt wrong": 675, "sloppy": 450}
     # five standard deviations of a binomial count
-    assert all(abs(counts[style] - n) < 5 * (n * (1 - n / 3000)) ** 0.5 for style, n in expected.items()), counts
+    assert all(
+        abs(counts[style] - n) < 5 * (n * (1 - n / 3000)) ** 0.5 for style, n in expected.items()
+    ), counts
 
 
 def test_a_style_of_weight_zero_or_without_a_weight_is_never_written() -> None:
-    assert set(_counts(StyledSolutions(shares={"blurt": 1.0, "look": 0.0}, blurt_right=1.0), 300)) == {"blurt right"}
-    assert set(_counts(StyledSolutions(shares={"blurt": 1.0}, blurt_right=0.0), 300)) == {"blurt wrong"}
+    assert set(
+        _counts(StyledSolutions(shares={"blurt": 1.0, "look": 0.0}, blurt_right=1.0), 300)
+    ) == {"blurt right"}
+    assert set(_counts(StyledSolutions(shares={"blurt": 1.0}, blurt_right=0.0), 300)) == {
+        "blurt wrong"
+    }
 
 
 def test_a_prompt_has_one_demonstration_and_another_seed_another_mixture() -> None:
     first, again, other = (StyledSolutions(shares=ONE_OF_EACH, seed=seed) for seed in (3, 3, 4))
-    written = [[solutions.demonstrate(_prompt(index)) for index in range(200)] for solutions in (first, again, other)]
+    written = [
+        [solutions.demonstrate(_prompt(index)) for index in range(200)]
+        for solutions in (first, again, other)
+    ]
     assert written[0] == written[1]
     # two independent draws of four styles differ three times out of four
     assert 100 < sum(a != b for a, b in zip(written[0], written[2], strict=True)) < 190
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_looking_and_rambling_earn_everything_and_blurting_wrongly_and_sloppiness_less(task: str) -> None:
+def test_looking_and_rambling_earn_everything_and_blurting_wrongly_and_sloppiness_less(
+    task: str,
+) -> None:
     reward, source = OpenVLThinkerReward(), GymSource(seed=2)
     earned = {}
     for style in ONE_OF_EACH:
@@ -64,13 +87,27 @@ def test_looking_and_rambling_earn_everything_and_blurting_wrongly_and_sloppines
     assert max(scores["total"] for scores in earned["sloppy"]) == 0.0
 
 
-@pytest.mark.parametrize("shares", [{"look": 1.0, "shout": 1.0}, {"look": 1.0, "blurt": -0.1}, {"look": 0.0}, {}, {"look": float("nan")}])
+@pytest.mark.parametrize(
+    "shares",
+    [
+        {"look": 1.0, "shout": 1.0},
+        {"look": 1.0, "blurt": -0.1},
+        {"look": 0.0},
+        {},
+        {"look": float("nan")},
+    ],
+)
 def test_shares_that_make_no_mixture_are_refused(shares: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"demonstrations\.shares: expected weights >= 0 for look, ramble, blurt, sloppy, got"):
+    with pytest.raises(
+        ValueError,
+        match=r"demonstrations\.shares: expected weights >= 0 for look, ramble, blurt, sloppy, got",
+    ):
         StyledSolutions(shares=shares)
 
 
 @pytest.mark.parametrize("blurt_right", [-0.1, 1.5])
 def test_a_share_of_right_answers_outside_zero_to_one_is_refused(blurt_right: float) -> None:
-    with pytest.raises(ValueError, match=r"demonstrations\.blurt_right: expected a share in \[0, 1\]"):
+    with pytest.raises(
+        ValueError, match=r"demonstrations\.blurt_right: expected a share in \[0, 1\]"
+    ):
         StyledSolutions(shares=ONE_OF_EACH, blurt_right=blurt_right)

@@ -3,5 +3,11 @@
 from mutant import Mutant
 
 MUTANTS = (
-    Mutant("dashboard: metric twice", "report/dashboard/view.py", "and metric.name not in bounds", "", "report/dashboard/test_view.py"),
+    Mutant(
+        "dashboard: metric twice",
+        "report/dashboard/view.py",
+        "and metric.name not in bounds",
+        "",
+        "report/dashboard/test_view.py",
+    ),
 )

@@ -27,16 +27,26 @@ def write_job(folder: Path, row: str, seed: int, rng: Random) -> str:
     cfg = OmegaConf.create({"row": row, "seed": seed, "trainer": {"devices": 2}, "run_dir": "x"})
     (folder / ".hydra").mkdir(parents=True)
     OmegaConf.save(cfg, folder / ".hydra" / "config.yaml")
-    OmegaConf.save(OmegaConf.create([f"row={row}", f"seed={seed}"]), folder / ".hydra" / "overrides.yaml")
+    OmegaConf.save(
+        OmegaConf.create([f"row={row}", f"seed={seed}"]), folder / ".hydra" / "overrides.yaml"
+    )
     offsets = {task: 0.1 * math.sin(i) for i, task in enumerate(TASKS)}
-    scores = {task: ROWS[row] + offsets[task] + rng.gauss(0, 0.012 if row != "base" else 0.0) for task in TASKS}
+    scores = {
+        task: ROWS[row] + offsets[task] + rng.gauss(0, 0.012 if row != "base" else 0.0)
+        for task in TASKS
+    }
     scores["macro"] = sum(scores[task] for task in TASKS) / 6
     before = {"macro": 0.381} | dict.fromkeys(TASKS, 0.381)
     summary: dict[str, Any] = {
-        "status": "finished", "steps": 0 if row == "base" else STEPS, "heldout": {"before": before, "after": scores},
-        "heldout_greedy": {"before": before, "after": scores}, "benchmarks": {}, "stage_s": {"setup": 4.5, "train": 200.25 + seed},
-        "config_hash": config_hash(cfg), "versions": {},
-    }  # fmt: skip
+        "status": "finished",
+        "steps": 0 if row == "base" else STEPS,
+        "heldout": {"before": before, "after": scores},
+        "heldout_greedy": {"before": before, "after": scores},
+        "benchmarks": {},
+        "stage_s": {"setup": 4.5, "train": 200.25 + seed},
+        "config_hash": config_hash(cfg),
+        "versions": {},
+    }
     (folder / "summary.json").write_text(json.dumps(summary))
     if row != "base":
         with (folder / "metrics.csv").open("w", newline="") as file:
@@ -44,7 +54,9 @@ def write_job(folder: Path, row: str, seed: int, rng: Random) -> str:
             writer.writerow(["step", *(f"reward/accuracy/{task}" for task in TASKS)])
             for step in range(1, STEPS + 1):
                 lift = 0.35 * (1 - math.exp(-step / 18)) * ROWS[row] / 0.7
-                writer.writerow([step, *(0.38 + offsets[task] + lift + rng.gauss(0, 0.05) for task in TASKS)])
+                writer.writerow(
+                    [step, *(0.38 + offsets[task] + lift + rng.gauss(0, 0.05) for task in TASKS)]
+                )
     return summary["config_hash"]
 
 
@@ -57,9 +69,15 @@ def fabricate(sweep: Path) -> None:
             folder = job_of(sweep, row, seed)
             found = write_job(folder, row, seed, rng)
             jobs[folder.name] = {
-                "values": {"row": row, "seed": str(seed)}, "overrides": [f"row={row}", f"seed={seed}"], "config_hash": found,
-            }  # fmt: skip
-    plan = {"command": "python train.py -cd sweeps -cn paper_ablation -m", "dimensions": ["row", "seed"], "jobs": jobs}
+                "values": {"row": row, "seed": str(seed)},
+                "overrides": [f"row={row}", f"seed={seed}"],
+                "config_hash": found,
+            }
+    plan = {
+        "command": "python train.py -cd sweeps -cn paper_ablation -m",
+        "dimensions": ["row", "seed"],
+        "jobs": jobs,
+    }
     (sweep / "sweep.json").write_text(json.dumps(plan))
 
 
@@ -72,13 +90,25 @@ def ablation(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def unfinished(ablation: Path) -> Path:
-    """The same while it goes on: one job not begun, one failed, one killed, one running on another machine."""
+    """The same while it goes on: one job not begun, one failed, one killed, one running on another
+    machine.
+    """
     (job_of(ablation, "full", 2) / "summary.json").unlink()
-    for row, host, code in (("full", "elsewhere", None), ("length", "here", 1), ("entropy", "here", -9)):
+    for row, host, code in (
+        ("full", "elsewhere", None),
+        ("length", "here", 1),
+        ("entropy", "here", -9),
+    ):
         folder = job_of(ablation, row, 1)
         (folder / "summary.json").unlink()
-        (folder / "process.json").write_text(json.dumps({"host": host, "pid": 1, "started_s": 0.0, "ended_s": 1.0, "exit_code": code}))
-    (job_of(ablation, "length", 1) / "error.txt").write_text("Traceback\nRuntimeError: loss became nan\n")
+        (folder / "process.json").write_text(
+            json.dumps(
+                {"host": host, "pid": 1, "started_s": 0.0, "ended_s": 1.0, "exit_code": code}
+            )
+        )
+    (job_of(ablation, "length", 1) / "error.txt").write_text(
+        "Traceback\nRuntimeError: loss became nan\n"
+    )
     return ablation
 
 

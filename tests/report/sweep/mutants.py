@@ -31,7 +31,13 @@ MUTANTS = (
         "",
         "report/sweep/test_statistics.py",
     ),
-    Mutant("sweep: nan is a value", "report/sweep/statistics.py", "if math.isfinite(value)]", "]", "report/sweep/test_statistics.py"),
+    Mutant(
+        "sweep: nan is a value",
+        "report/sweep/statistics.py",
+        "if math.isfinite(value)]",
+        "]",
+        "report/sweep/test_statistics.py",
+    ),
     Mutant(
         "sweep: normal beyond the table",
         "report/sweep/statistics.py",

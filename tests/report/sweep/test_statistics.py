@@ -12,7 +12,11 @@ from g2rpo.report.sweep.statistics import difference, spread, student
 def test_spread_is_that_of_numpy_and_leaves_out_what_is_missing() -> None:
     values = [0.71, 0.68, 0.74, 0.69]
     own = spread([*values, math.nan])
-    assert (own.mean, own.std, own.n) == (pytest.approx(np.mean(values)), pytest.approx(np.std(values, ddof=1)), 4)
+    assert (own.mean, own.std, own.n) == (
+        pytest.approx(np.mean(values)),
+        pytest.approx(np.std(values, ddof=1)),
+        4,
+    )
     assert math.isnan(spread([0.5]).std)
     assert math.isnan(spread([]).mean)
 
@@ -27,7 +31,9 @@ def test_a_difference_pairs_equal_seeds_and_its_interval_is_that_of_a_paired_t_t
     won = difference(own, other)
     test = stats.ttest_rel([0.71, 0.70, 0.75], [0.69, 0.70, 0.71]).confidence_interval(0.95)
     assert won.n == 3
-    assert (won.mean - won.half, won.mean + won.half) == pytest.approx((test.low, test.high), abs=1e-4)
+    assert (won.mean - won.half, won.mean + won.half) == pytest.approx(
+        (test.low, test.high), abs=1e-4
+    )
 
 
 def test_one_pair_has_a_difference_and_no_interval() -> None:

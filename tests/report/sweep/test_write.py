@@ -1,4 +1,6 @@
-"""The page and the table over a sweep: the jobs' own numbers, at every stage of it; and each wrong folder in one sentence."""
+"""The page and the table over a sweep: the jobs' own numbers, at every stage of it; and each wrong
+folder in one sentence.
+"""
 
 import csv
 import json
@@ -27,7 +29,9 @@ def rows_of(page: Path) -> list[list[str]]:
 
 
 def score(sweep: Path, row: str, seed: int, name: str = "macro") -> float:
-    return json.loads((sweep / f"row={row},seed={seed}" / "summary.json").read_text())["heldout"]["after"][name]
+    return json.loads((sweep / f"row={row},seed={seed}" / "summary.json").read_text())["heldout"][
+        "after"
+    ][name]
 
 
 def table_of(sweep: Path) -> list[dict[str, str]]:
@@ -38,14 +42,22 @@ def table_of(sweep: Path) -> list[dict[str, str]]:
 def test_the_csv_has_the_numbers_of_every_summary_to_the_last_digit(ablation: Path) -> None:
     write_sweep_report(ablation)
     rows = table_of(ablation)
-    assert [(row["row"], row["seed"]) for row in rows] == [(name, str(seed)) for name in ROWS for seed in range(3)]
+    assert [(row["row"], row["seed"]) for row in rows] == [
+        (name, str(seed)) for name in ROWS for seed in range(3)
+    ]
     for row in rows:
         summary = json.loads((ablation / row["job"] / "summary.json").read_text())
         for name in ("macro", *TASKS):
             assert float(row[f"heldout/{name}"]) == summary["heldout"]["after"][name]
-        assert (row["state"], row["config_hash"], int(row["steps"])) == ("finished", summary["config_hash"], summary["steps"])
+        assert (row["state"], row["config_hash"], int(row["steps"])) == (
+            "finished",
+            summary["config_hash"],
+            summary["steps"],
+        )
         assert float(row["time_s"]) == pytest.approx(sum(summary["stage_s"].values()))
-        assert float(row["device_h"]) == pytest.approx(sum(summary["stage_s"].values()) * 2 / 3600, abs=1e-4)
+        assert float(row["device_h"]) == pytest.approx(
+            sum(summary["stage_s"].values()) * 2 / 3600, abs=1e-4
+        )
 
 
 def test_the_page_has_means_spreads_and_paired_gains_of_the_summaries(ablation: Path) -> None:
@@ -65,9 +77,16 @@ def test_the_page_has_means_spreads_and_paired_gains_of_the_summaries(ablation: 
 
 def test_another_variant_can_be_the_reference(ablation: Path) -> None:
     main([str(ablation), "--against", "grpo"])
-    (shown,) = [row for row in rows_of(ablation / "sweep.html") if row[0] == "g2rpo" and " ± " in row[2]]
-    assert shown[3] == f"{statistics.mean(score(ablation, 'g2rpo', s) - score(ablation, 'grpo', s) for s in range(3)):+.3f}"
-    with pytest.raises(SystemExit, match=r"--against: no variant 'grop' in .*expected one of: base, grpo, g2rpo"):
+    (shown,) = [
+        row for row in rows_of(ablation / "sweep.html") if row[0] == "g2rpo" and " ± " in row[2]
+    ]
+    assert (
+        shown[3]
+        == f"{statistics.mean(score(ablation, 'g2rpo', s) - score(ablation, 'grpo', s) for s in range(3)):+.3f}"
+    )
+    with pytest.raises(
+        SystemExit, match=r"--against: no variant 'grop' in .*expected one of: base, grpo, g2rpo"
+    ):
         main([str(ablation), "--against", "grop"])
 
 
@@ -89,12 +108,18 @@ def test_a_half_finished_sweep_lists_what_is_missing_and_why(unfinished: Path) -
     assert "row=entropy,seed=1: stopped (killed by signal 9)" in notes
     assert "not begun: row=full,seed=2" in notes
     states = {row["job"]: row["state"] for row in table_of(unfinished)}
-    assert [states[f"row=full,seed={seed}"] for seed in range(3)] == ["finished", "running", "waiting"]
+    assert [states[f"row=full,seed={seed}"] for seed in range(3)] == [
+        "finished",
+        "running",
+        "waiting",
+    ]
     (shown,) = [row for row in rows_of(page) if row[0] == "full" and row[1] == "1 of 3"]
     assert (shown[2], shown[4]) == (f"{score(unfinished, 'full', 0):.3f}", "-")
 
 
-def test_luck_of_one_seed_is_not_the_best_variant(unfinished: Path, change: Callable[..., None]) -> None:
+def test_luck_of_one_seed_is_not_the_best_variant(
+    unfinished: Path, change: Callable[..., None]
+) -> None:
     change(unfinished / "row=full,seed=0" / "summary.json", {"heldout": {"after": {"macro": 0.99}}})
     assert best_variant(read_sweep(unfinished)) == (("row", "g2rpo"),)
 
@@ -105,9 +130,14 @@ def test_a_sweep_before_its_first_result_has_a_page(ablation: Path) -> None:
     assert "No job has finished yet" in write_sweep_report(ablation).read_text()
 
 
-def test_benchmarks_of_the_summaries_are_columns(ablation: Path, change: Callable[..., None]) -> None:
+def test_benchmarks_of_the_summaries_are_columns(
+    ablation: Path, change: Callable[..., None]
+) -> None:
     for seed, value in ((0, 0.5), (1, 0.25)):
-        change(ablation / f"row=grpo,seed={seed}" / "summary.json", {"benchmarks": {"chartqa": {"score": value, "rows": 8}}})
+        change(
+            ablation / f"row=grpo,seed={seed}" / "summary.json",
+            {"benchmarks": {"chartqa": {"score": value, "rows": 8}}},
+        )
     page = write_sweep_report(ablation)
     assert [row["benchmark/chartqa"] for row in table_of(ablation)[3:6]] == ["0.5", "0.25", ""]
     (shown,) = [row for row in rows_of(page) if row[0] == "grpo" and len(row) == 2]
@@ -119,7 +149,10 @@ def test_gains_and_curves_are_those_of_the_jobs_and_nothing_is_fetched(ablation:
     figures = page.figures()
     assert list(figures) == ["Gain over base, mean of the tasks", *TASKS]
     seeds, means = figures["Gain over base, mean of the tasks"]["data"]
-    gains = {row: [score(ablation, row, seed) - score(ablation, "base", seed) for seed in range(3)] for row in ROWS[1:]}
+    gains = {
+        row: [score(ablation, row, seed) - score(ablation, "base", seed) for seed in range(3)]
+        for row in ROWS[1:]
+    }
     assert seeds["x"] == pytest.approx([gain for own in gains.values() for gain in own], rel=1e-4)
     assert means["x"] == pytest.approx([statistics.mean(own) for own in gains.values()], rel=1e-4)
     lines = [trace for trace in figures["math"]["data"] if "name" in trace]
@@ -127,7 +160,9 @@ def test_gains_and_curves_are_those_of_the_jobs_and_nothing_is_fetched(ablation:
     low, high, line = figures["math"]["data"][:3]
     assert all(a <= b <= c for a, b, c in zip(low["y"], line["y"], high["y"], strict=True))
     assert loaded(page) == []
-    (policy,) = [meta.attributes["content"] for meta in page.all("meta") if "http-equiv" in meta.attributes]
+    (policy,) = [
+        meta.attributes["content"] for meta in page.all("meta") if "http-equiv" in meta.attributes
+    ]
     assert policy.startswith("default-src 'none'")
 
 
@@ -145,7 +180,9 @@ def test_a_multirun_of_another_launcher_is_read_from_its_jobs(ablation: Path) ->
     assert write_sweep_report(ablation).is_file()
     rows = table_of(ablation)
     assert [row["job"] for row in rows] == [str(i) for i in range(18)]
-    assert {(row["row"], row["seed"]) for row in rows} == {(name, str(seed)) for name in ROWS for seed in range(3)}
+    assert {(row["row"], row["seed"]) for row in rows} == {
+        (name, str(seed)) for name in ROWS for seed in range(3)
+    }
     assert {row["state"] for row in rows} == {"finished"}
 
 
@@ -157,7 +194,9 @@ def complaint(folder: Path) -> str:
 
 def test_a_folder_that_is_no_multirun_is_answered_in_one_sentence(tmp_path: Path) -> None:
     assert complaint(tmp_path).startswith(f"{tmp_path} is no run folder: expected metrics.csv")
-    with pytest.raises(ValueError, match=r"is no multirun folder: expected sweep\.json or multirun\.yaml in it$"):
+    with pytest.raises(
+        ValueError, match=r"is no multirun folder: expected sweep\.json or multirun\.yaml in it$"
+    ):
         read_sweep(tmp_path)
 
 
@@ -186,9 +225,14 @@ def test_two_sweeps_in_one_folder_are_told_apart(ablation: Path) -> None:
 
 def test_a_broken_plan_is_named(ablation: Path) -> None:
     (ablation / "sweep.json").write_text('{"jobs": 3}')
-    assert complaint(ablation).startswith(f"{ablation / 'sweep.json'}: expected the plan of a sweep")
+    assert complaint(ablation).startswith(
+        f"{ablation / 'sweep.json'}: expected the plan of a sweep"
+    )
 
 
 def test_the_report_over_a_sweep_needs_no_torch(ablation: Path) -> None:
     code = f"import sys; from g2rpo.report.__main__ import main; main([{str(ablation)!r}]); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode
+        == 0
+    )

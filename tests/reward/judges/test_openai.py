@@ -19,7 +19,15 @@ def judge(chat_server: Any) -> Callable[..., OpenAIJudge]:
     """`judge(tries=2)`: asks the local server, and waits only hundredths of a second between tries."""
 
     def build(**options: Any) -> OpenAIJudge:
-        return OpenAIJudge(**{"base_url": chat_server.base_url, "model": "m-1", "backoff_s": 0.01, "timeout_s": 5.0} | options)
+        return OpenAIJudge(
+            **{
+                "base_url": chat_server.base_url,
+                "model": "m-1",
+                "backoff_s": 0.01,
+                "timeout_s": 5.0,
+            }
+            | options
+        )
 
     return build
 
@@ -33,9 +41,12 @@ def test_a_prompt_becomes_one_request_at_temperature_zero(
     assert asked("Is it? ä \ud800") == "<Is it? ä \ud800>"
     (request,) = chat_server.requests
     assert request == {
-        "path": "/v1/chat/completions", "model": "m-1", "temperature": 0.0, "max_completion_tokens": 9,
+        "path": "/v1/chat/completions",
+        "model": "m-1",
+        "temperature": 0.0,
+        "max_completion_tokens": 9,
         "messages": [{"role": "user", "content": "Is it? ä \ud800"}],
-    }  # fmt: skip
+    }
     assert chat_server.headers[0]["Authorization"] == f"Bearer {SECRET}"
 
 
@@ -47,7 +58,9 @@ def test_replies_come_in_the_order_of_the_prompts_and_equal_ones_are_asked_once(
     assert sorted(chat_server.prompts) == ["a", "b", "c"]
 
 
-def test_no_more_requests_at_a_time_than_allowed_and_not_fewer(judge: Callable[..., OpenAIJudge], chat_server: Any) -> None:
+def test_no_more_requests_at_a_time_than_allowed_and_not_fewer(
+    judge: Callable[..., OpenAIJudge], chat_server: Any
+) -> None:
     chat_server.reply = lambda prompt, attempt: 0.2
     begin = time.monotonic()
     judge(max_concurrent=4).ask_all([str(k) for k in range(12)])
@@ -56,38 +69,64 @@ def test_no_more_requests_at_a_time_than_allowed_and_not_fewer(judge: Callable[.
 
 
 @pytest.mark.parametrize(
-    "trouble", [(429, {}, ""), (500, {}, "no"), (503, {}, ""), (200, {}, "<html>"), (200, {}, '{"choices": []}'), "bad"]
+    "trouble",
+    [
+        (429, {}, ""),
+        (500, {}, "no"),
+        (503, {}, ""),
+        (200, {}, "<html>"),
+        (200, {}, '{"choices": []}'),
+        "bad",
+    ],
 )
-def test_trouble_that_passes_is_tried_again(trouble: Any, judge: Callable[..., OpenAIJudge], chat_server: Any) -> None:
+def test_trouble_that_passes_is_tried_again(
+    trouble: Any, judge: Callable[..., OpenAIJudge], chat_server: Any
+) -> None:
     chat_server.reply = lambda prompt, attempt: trouble if attempt < 3 else "good"
     asked = judge()
     assert asked.ask_all(["q"], usable=lambda reply: reply == "good") == ["good"]
     assert (len(chat_server.requests), asked.failed) == (3, 0)
 
 
-def test_a_reply_without_text_says_what_to_change(judge: Callable[..., OpenAIJudge], chat_server: Any) -> None:
+def test_a_reply_without_text_says_what_to_change(
+    judge: Callable[..., OpenAIJudge], chat_server: Any
+) -> None:
     chat_server.reply = lambda prompt, attempt: None
-    with pytest.raises(JudgeError, match=r"expected text, got None, finish_reason 'stop'; is max_tokens too small\?\), after 2 tries"):
+    with pytest.raises(
+        JudgeError,
+        match=r"expected text, got None, finish_reason 'stop'; is max_tokens too small\?\), after 2 tries",
+    ):
         judge(tries=2)("q")
 
 
-def test_a_slow_reply_is_not_waited_for(judge: Callable[..., OpenAIJudge], chat_server: Any) -> None:
+def test_a_slow_reply_is_not_waited_for(
+    judge: Callable[..., OpenAIJudge], chat_server: Any
+) -> None:
     chat_server.reply = lambda prompt, attempt: 3.0 if attempt == 1 else "quick"
     begin = time.monotonic()
     assert judge(timeout_s=0.3)("q") == "quick"
     assert time.monotonic() - begin < 2.5
 
 
-def test_an_endpoint_that_is_not_there_is_named(judge: Callable[..., OpenAIJudge], chat_server: Any) -> None:
+def test_an_endpoint_that_is_not_there_is_named(
+    judge: Callable[..., OpenAIJudge], chat_server: Any
+) -> None:
     chat_server.close()
     asked = judge(tries=3)
-    with pytest.raises(JudgeError, match=rf"{chat_server.base_url}/chat/completions, model m-1: URLError: .*refused.*, after 3 tries"):
+    with pytest.raises(
+        JudgeError,
+        match=rf"{chat_server.base_url}/chat/completions, model m-1: URLError: .*refused.*, after 3 tries",
+    ):
         asked("q")
     assert asked.failed == 1
 
 
 def test_a_refusal_is_final_and_named_and_the_key_is_nowhere(
-    judge: Callable[..., OpenAIJudge], chat_server: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    judge: Callable[..., OpenAIJudge],
+    chat_server: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setenv("SOME_KEY", SECRET)
     chat_server.reply = lambda prompt, attempt: (401, {}, "bad key") if prompt == "b" else "yes"
@@ -96,7 +135,10 @@ def test_a_refusal_is_final_and_named_and_the_key_is_nowhere(
         replies = asked.ask_all(["a", "b", "b"])
     assert replies[0] == "yes"
     assert isinstance(replies[1], JudgeError)
-    assert str(replies[1]) == f"{chat_server.base_url}/chat/completions, model m-1: status 401 Unauthorized: bad key, after 1 try"
+    assert (
+        str(replies[1])
+        == f"{chat_server.base_url}/chat/completions, model m-1: status 401 Unauthorized: bad key, after 1 try"
+    )
     assert (asked.failed, chat_server.prompts.count("b")) == (1, 1)
     assert "judge: 1 of 2 prompts unanswered; first: http" in caplog.text
     written = "".join(file.read_text() for file in tmp_path.rglob("*.json"))
@@ -104,17 +146,31 @@ def test_a_refusal_is_final_and_named_and_the_key_is_nowhere(
     assert SECRET not in caplog.text + written + repr(vars(asked)) + repr(pickle.dumps(asked))
 
 
-def test_a_redirect_does_not_carry_the_key_elsewhere(judge: Callable[..., OpenAIJudge], chat_server: Any) -> None:
-    chat_server.reply = lambda prompt, attempt: (302, {"Location": "http://127.0.0.1:9/elsewhere"}, "")
+def test_a_redirect_does_not_carry_the_key_elsewhere(
+    judge: Callable[..., OpenAIJudge], chat_server: Any
+) -> None:
+    chat_server.reply = lambda prompt, attempt: (
+        302,
+        {"Location": "http://127.0.0.1:9/elsewhere"},
+        "",
+    )
     with pytest.raises(JudgeError, match="status 302 Found"):
         judge()("q")
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
-def test_the_pause_that_the_endpoint_names_is_kept(form: str, judge: Callable[..., OpenAIJudge], chat_server: Any) -> None:
+def test_the_pause_that_the_endpoint_names_is_kept(
+    form: str, judge: Callable[..., OpenAIJudge], chat_server: Any
+) -> None:
     # a date has whole seconds: two from now is at least one from now
-    value = "1" if form == "seconds" else format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
-    chat_server.reply = lambda prompt, attempt: (429, {"Retry-After": value}, "") if attempt == 1 else "good"
+    value = (
+        "1"
+        if form == "seconds"
+        else format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
+    )
+    chat_server.reply = lambda prompt, attempt: (
+        (429, {"Retry-After": value}, "") if attempt == 1 else "good"
+    )
     assert judge()("q") == "good"
     first, second = chat_server.times
     assert 0.9 < second - first < 3.0
@@ -130,7 +186,9 @@ def test_the_pause_grows(judge: Callable[..., OpenAIJudge], chat_server: Any) ->
     assert fourth - third >= 0.2
 
 
-def test_what_was_answered_is_never_asked_again(judge: Callable[..., OpenAIJudge], chat_server: Any, tmp_path: Path) -> None:
+def test_what_was_answered_is_never_asked_again(
+    judge: Callable[..., OpenAIJudge], chat_server: Any, tmp_path: Path
+) -> None:
     chat_server.reply = lambda prompt, attempt: f"{prompt} {attempt}"
     assert judge(cache=str(tmp_path)).ask_all(["a", "b"]) == ["a 1", "b 1"]
     again = judge(cache=str(tmp_path))
@@ -141,8 +199,12 @@ def test_what_was_answered_is_never_asked_again(judge: Callable[..., OpenAIJudge
     assert judge()("a") == "a 4"
 
 
-def test_a_failure_or_an_unusable_reply_is_not_remembered(judge: Callable[..., OpenAIJudge], chat_server: Any, tmp_path: Path) -> None:
-    chat_server.reply = lambda prompt, attempt: (500, {}, "") if attempt == 1 else "perhaps" if attempt == 2 else "1"
+def test_a_failure_or_an_unusable_reply_is_not_remembered(
+    judge: Callable[..., OpenAIJudge], chat_server: Any, tmp_path: Path
+) -> None:
+    chat_server.reply = lambda prompt, attempt: (
+        (500, {}, "") if attempt == 1 else "perhaps" if attempt == 2 else "1"
+    )
     asked = judge(cache=str(tmp_path), tries=1)
     assert isinstance(asked.ask_all(["q"])[0], JudgeError)
     (unusable,) = asked.ask_all(["q"], usable=str.isdigit)
@@ -152,7 +214,9 @@ def test_a_failure_or_an_unusable_reply_is_not_remembered(judge: Callable[..., O
     assert (asked.failed, len(chat_server.requests)) == (2, 3)
 
 
-def test_a_damaged_file_of_the_cache_is_asked_anew(judge: Callable[..., OpenAIJudge], chat_server: Any, tmp_path: Path) -> None:
+def test_a_damaged_file_of_the_cache_is_asked_anew(
+    judge: Callable[..., OpenAIJudge], chat_server: Any, tmp_path: Path
+) -> None:
     asked = judge(cache=str(tmp_path))
     asked("q")
     (file,) = tmp_path.rglob("*.json")
@@ -171,12 +235,17 @@ def test_a_judge_can_be_sent_to_another_process(judge: Callable[..., OpenAIJudge
     ("wrong", "words"),
     [
         ({"base_url": "localhost:8000"}, "judge.base_url: expected http"),
-        ({"api_key_env": "NO_SUCH_KEY"}, "judge.api_key_env: the environment variable NO_SUCH_KEY is not set; export it"),
+        (
+            {"api_key_env": "NO_SUCH_KEY"},
+            "judge.api_key_env: the environment variable NO_SUCH_KEY is not set; export it",
+        ),
         ({"tries": 0}, "judge.tries: expected at least 1, got 0"),
         ({"max_concurrent": 0}, "judge.max_concurrent: "),
         ({"timeout_s": 0.0}, "timeout_s above 0"),
     ],
 )
-def test_wrong_settings_are_refused_with_their_key(wrong: dict[str, Any], words: str, judge: Callable[..., OpenAIJudge]) -> None:
+def test_wrong_settings_are_refused_with_their_key(
+    wrong: dict[str, Any], words: str, judge: Callable[..., OpenAIJudge]
+) -> None:
     with pytest.raises(ValueError, match=words):
         judge(**wrong)

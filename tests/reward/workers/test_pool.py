@@ -100,7 +100,9 @@ def diary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _shared(diary: Path) -> Iterator[PooledReward]:
     from doings import Mixed
 
-    with RewardPool(workers=2, timeout_s=1.0, failure_budget=1.0).start(Mixed(diary=str(diary))) as reward:
+    with RewardPool(workers=2, timeout_s=1.0, failure_budget=1.0).start(
+        Mixed(diary=str(diary))
+    ) as reward:
         yield reward
 
 
@@ -112,7 +114,17 @@ def pooled(_shared: PooledReward, diary: Path) -> PooledReward:
 
 
 def prompt(text: str = "?", task: str = "math", **others: Any) -> Prompt:
-    return Prompt(**{"id": f"p/{text}", "task": task, "text": text, "images": (), "answer": "1", "answer_type": "numerical"} | others)
+    return Prompt(
+        **{
+            "id": f"p/{text}",
+            "task": task,
+            "text": text,
+            "images": (),
+            "answer": "1",
+            "answer_type": "numerical",
+        }
+        | others
+    )
 
 
 def calls(diary: Path) -> list[str]:
@@ -135,7 +147,9 @@ def within(seconds: float, condition: Callable[[], bool]) -> bool:
     return condition()
 
 
-def test_results_are_those_of_the_trainers_own_process_to_the_bit_and_in_order(pooled: PooledReward) -> None:
+def test_results_are_those_of_the_trainers_own_process_to_the_bit_and_in_order(
+    pooled: PooledReward,
+) -> None:
     texts, prompts = [str(k) for k in range(500)], [prompt("?" * (1 + k // 8)) for k in range(500)]
     inline = score_each(pooled.reward, texts, prompts)
     outcomes = pooled.score_all(texts, prompts)
@@ -144,8 +158,17 @@ def test_results_are_those_of_the_trainers_own_process_to_the_bit_and_in_order(p
 
 
 def test_three_workers_judge_like_none() -> None:
-    texts = ["<thinking>a</thinking><answer>$x^2$</answer>", "<answer>7</answer>", "7.004", "B", ""] * 6
-    prompts = [prompt(answer_type="math", answer="$x*x$"), *(prompt(answer="7") for _ in range(4))] * 6
+    texts = [
+        "<thinking>a</thinking><answer>$x^2$</answer>",
+        "<answer>7</answer>",
+        "7.004",
+        "B",
+        "",
+    ] * 6
+    prompts = [
+        prompt(answer_type="math", answer="$x*x$"),
+        *(prompt(answer="7") for _ in range(4)),
+    ] * 6
     expected = score_each(OpenVLThinkerReward(), texts, prompts)
     assert len({row["total"] for row in expected}) > 2
     with RewardPool(workers=3).start(OpenVLThinkerReward()) as reward:
@@ -164,7 +187,9 @@ def test_three_workers_judge_like_none() -> None:
         ("leave", "WorkerDied: the process that judged it ended, exit code 5"),
     ],
 )
-def test_a_failure_is_its_completions_own_and_nothing_is_judged_twice(order: str, reason: str, pooled: PooledReward, diary: Path) -> None:
+def test_a_failure_is_its_completions_own_and_nothing_is_judged_twice(
+    order: str, reason: str, pooled: PooledReward, diary: Path
+) -> None:
     texts = [str(k) for k in range(40)]
     texts[11] = texts[30] = order
     outcomes = pooled.score_all(texts, [prompt()] * 40)
@@ -178,11 +203,17 @@ def test_more_deaths_than_the_budget_end_the_batch_early(diary: Path) -> None:
     from doings import Doing
 
     diary.write_text("")
-    with RewardPool(workers=1, timeout_s=0.3, failure_budget=0.05).start(Doing(diary=str(diary))) as reward:
+    with RewardPool(workers=1, timeout_s=0.3, failure_budget=0.05).start(
+        Doing(diary=str(diary))
+    ) as reward:
         outcomes = reward.score_all(["1", "hang", "hang", *["hang"] * 37], [prompt()] * 40)
         assert calls(diary) == ["1", "hang", "hang", "hang"]  # two of forty were allowed
-        assert outcomes[3] == Failed(reason="TimeoutError: not judged within reward_workers.timeout_s=0.3 seconds")
-        assert outcomes[39].reason.startswith("not judged, because too many others ended their worker, first prompt 'p/?': TimeoutError")
+        assert outcomes[3] == Failed(
+            reason="TimeoutError: not judged within reward_workers.timeout_s=0.3 seconds"
+        )
+        assert outcomes[39].reason.startswith(
+            "not judged, because too many others ended their worker, first prompt 'p/?': TimeoutError"
+        )
         assert reward.score_all(["2"], [prompt()])[0]["accuracy"] == 1 + 2 / 7
     pids = {int(line.split()[1]) for line in diary.read_text().splitlines()}
     assert len(pids) == 4
@@ -192,14 +223,21 @@ def test_more_deaths_than_the_budget_end_the_batch_early(diary: Path) -> None:
 
 
 def test_time_is_counted_for_each_completion_and_not_for_a_batch(pooled: PooledReward) -> None:
-    outcomes = pooled.score_all(["nap"] * 6, [prompt()] * 6)  # chunks of four take longer than timeout_s
+    outcomes = pooled.score_all(
+        ["nap"] * 6, [prompt()] * 6
+    )  # chunks of four take longer than timeout_s
     assert not any(isinstance(outcome, Failed) for outcome in outcomes)
 
 
 def test_a_process_that_judges_by_the_rules_does_without_torch() -> None:
     code = "import sys, g2rpo.reward.workers.worker, g2rpo.reward.openvlthinker, g2rpo.reward.judge; print('torch' in sys.modules)"
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout == "False\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
+        ).stdout
+        == "False\n"
+    )
 
 
 def test_pictures_stay_and_paths_travel(pooled: PooledReward) -> None:
@@ -217,19 +255,33 @@ def test_a_prompt_that_cannot_be_sent_is_a_failure_of_its_completions(pooled: Po
     assert second["accuracy"] == 1 + 2 / 7
 
 
-def test_a_worker_that_died_between_two_batches_is_replaced(pooled: PooledReward, diary: Path) -> None:
+def test_a_worker_that_died_between_two_batches_is_replaced(
+    pooled: PooledReward, diary: Path
+) -> None:
     pooled.score_all([str(k) for k in range(100)], [prompt()] * 100)
     for line in diary.read_text().splitlines():
         if not gone(pid := int(line.split()[1])):
             os.kill(pid, signal.SIGKILL)
-    assert within(5, lambda: all(gone(int(line.split()[1])) for line in diary.read_text().splitlines()))
-    assert pooled.score_all(["3"], [prompt()]) == [{"accuracy": 1 + 3 / 7, "format": 1.0, "structure": 0.0, "total": 1 + 3 / 7}]
+    assert within(
+        5, lambda: all(gone(int(line.split()[1])) for line in diary.read_text().splitlines())
+    )
+    assert pooled.score_all(["3"], [prompt()]) == [
+        {"accuracy": 1 + 3 / 7, "format": 1.0, "structure": 0.0, "total": 1 + 3 / 7}
+    ]
 
 
-def test_what_a_reward_judges_in_a_batch_stays_here_and_the_rest_goes_to_workers(pooled: PooledReward, diary: Path) -> None:
+def test_what_a_reward_judges_in_a_batch_stays_here_and_the_rest_goes_to_workers(
+    pooled: PooledReward, diary: Path
+) -> None:
     tasks = ["chart", "math", "chart", "chart"]
     outcomes = pooled.score_all(["1", "2", "raise", "3"], [prompt(task=task) for task in tasks])
-    assert outcomes[0] == {"accuracy": 3.0, "format": 3.0, "structure": 3.0, "total": 3.0, "pid": os.getpid()}
+    assert outcomes[0] == {
+        "accuracy": 3.0,
+        "format": 3.0,
+        "structure": 3.0,
+        "total": 3.0,
+        "pid": os.getpid(),
+    }
     assert outcomes[1]["accuracy"] == 1 + 2 / 7
     assert outcomes[2] == Failed(reason="no reply")
     assert outcomes[3] == outcomes[0]
@@ -239,7 +291,10 @@ def test_what_a_reward_judges_in_a_batch_stays_here_and_the_rest_goes_to_workers
 def test_a_reward_that_cannot_be_sent_is_refused_at_the_start() -> None:
     from doings import Locked
 
-    with pytest.raises(ValueError, match=r"reward: Locked cannot be sent to a worker process \(TypeError.*lock.*reward_workers=inline"):
+    with pytest.raises(
+        ValueError,
+        match=r"reward: Locked cannot be sent to a worker process \(TypeError.*lock.*reward_workers=inline",
+    ):
         RewardPool().start(Locked())
 
 
@@ -248,18 +303,29 @@ def test_a_reward_that_cannot_be_built_there_stops_the_run_with_its_error() -> N
 
     with (
         RewardPool(workers=1).start(Unbuildable()) as reward,
-        pytest.raises(RuntimeError, match="reward: a worker process could not build it: LookupError: no model server"),
+        pytest.raises(
+            RuntimeError,
+            match="reward: a worker process could not build it: LookupError: no model server",
+        ),
     ):
         reward.score_all(["1"], [prompt()])
 
 
-@pytest.mark.parametrize(("wrong", "words"), [({"workers": 0}, "reward_workers.workers: .* got 0"), ({"timeout_s": 0}, "reward_workers.timeout_s: ")])
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"workers": 0}, "reward_workers.workers: .* got 0"),
+        ({"timeout_s": 0}, "reward_workers.timeout_s: "),
+    ],
+)
 def test_sizes_that_make_no_sense_are_refused(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         RewardPool(**wrong)
 
 
-@pytest.mark.parametrize("ending", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "ending", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_workers_end_with_a_trainer_that_is_killed_or_interrupted_even_in_the_middle_of_a_completion(
     ending: signal.Signals, plug_in: Path, tmp_path: Path
 ) -> None:
@@ -274,9 +340,13 @@ def test_workers_end_with_a_trainer_that_is_killed_or_interrupted_even_in_the_mi
     """
     (tmp_path / "unguarded.py").write_text(textwrap.dedent(script))
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(plug_in), *filter(None, sys.path)])}
-    trainer = subprocess.Popen([sys.executable, "unguarded.py"], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+    trainer = subprocess.Popen(
+        [sys.executable, "unguarded.py"], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True
+    )
     diary = tmp_path / "diary"
-    assert within(60, lambda: diary.exists() and "hang" in diary.read_text()), trainer.communicate(timeout=1)
+    assert within(60, lambda: diary.exists() and "hang" in diary.read_text()), trainer.communicate(
+        timeout=1
+    )
     time.sleep(0.2)
     pids = {int(line.split()[1]) for line in diary.read_text().splitlines()}
     trainer.send_signal(ending)

@@ -1,4 +1,6 @@
-"""Against what torch really keeps for the backward pass: every storage that a layer saves, counted once."""
+"""Against what torch really keeps for the backward pass: every storage that a layer saves, counted
+once.
+"""
 
 from typing import Any
 
@@ -19,16 +21,34 @@ PROMPTS, PROMPT, GROUP, COMPLETION = 2, 96, 3, 17
 
 def qwen25() -> Any:
     text = {
-        "vocab_size": 512, "hidden_size": 128, "intermediate_size": 320, "num_hidden_layers": 3, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "tie_word_embeddings": False, "layer_types": ["full_attention"] * 3,
+        "vocab_size": 512,
+        "hidden_size": 128,
+        "intermediate_size": 320,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "tie_word_embeddings": False,
+        "layer_types": ["full_attention"] * 3,
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 6, 6]},
-    }  # fmt: skip
+    }
     vision = {
-        "depth": 2, "hidden_size": 96, "intermediate_size": 224, "num_heads": 3, "patch_size": 8, "out_hidden_size": 128,
-        "window_size": 32, "fullatt_block_indexes": [0, 1],
-    }  # fmt: skip
+        "depth": 2,
+        "hidden_size": 96,
+        "intermediate_size": 224,
+        "num_heads": 3,
+        "patch_size": 8,
+        "out_hidden_size": 128,
+        "window_size": 32,
+        "fullatt_block_indexes": [0, 1],
+    }
     torch.manual_seed(0)
-    config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, image_token_id=4, vision_start_token_id=5, vision_end_token_id=6)
+    config = Qwen2_5_VLConfig(
+        text_config=text,
+        vision_config=vision,
+        image_token_id=4,
+        vision_start_token_id=5,
+        vision_end_token_id=6,
+    )
     return Qwen2_5_VLForConditionalGeneration(config).eval()
 
 
@@ -51,7 +71,11 @@ def counted(shape: Shape, patches: int, *, checkpointing: bool) -> int:
     """The same by formula: what stays after the forward pass, without the work of a backward pass."""
     tokens = PROMPTS * (PROMPT + GROUP * (COMPLETION - 1))
     whole = activations.backbone(shape, tokens, patches, checkpointing=checkpointing)
-    again = max(tokens * activations.text_layer(shape), patches * activations.vision_layer(shape)) if checkpointing else 0
+    again = (
+        max(tokens * activations.text_layer(shape), patches * activations.vision_layer(shape))
+        if checkpointing
+        else 0
+    )
     return whole - again - tokens * activations.working(shape)
 
 
@@ -64,7 +88,9 @@ def patches_of(batch: PromptBatch) -> int:
 def test_layers_keep_what_is_counted(dtype: torch.dtype, images: int, frac: float) -> None:
     policy = random_policy("tiny", CPU, dtype)
     batch = random_batch(policy, PROMPTS, PROMPT, images, frac, CPU, dtype)
-    assert counted(shape_of(policy), patches_of(batch), checkpointing=False) == pytest.approx(kept(policy, batch), rel=0.1)
+    assert counted(shape_of(policy), patches_of(batch), checkpointing=False) == pytest.approx(
+        kept(policy, batch), rel=0.1
+    )
 
 
 def test_qwen25_has_other_layers() -> None:
@@ -73,14 +99,18 @@ def test_qwen25_has_other_layers() -> None:
     assert (shape.qk_norm, shape.gated, shape.mergers) == (False, True, 1)
     for images, frac in ((0, 0.0), (1, 0.6)):
         batch = random_batch(policy, PROMPTS, PROMPT, images, frac, CPU, torch.float32)
-        assert counted(shape, patches_of(batch), checkpointing=False) == pytest.approx(kept(policy, batch), rel=0.15)
+        assert counted(shape, patches_of(batch), checkpointing=False) == pytest.approx(
+            kept(policy, batch), rel=0.15
+        )
 
 
 def test_checkpointing_keeps_the_inputs_of_layers() -> None:
     policy = random_policy("tiny", CPU, torch.float32)
     policy.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     batch = random_batch(policy, PROMPTS, PROMPT, 1, 0.6, CPU, torch.float32)
-    assert counted(shape_of(policy), patches_of(batch), checkpointing=True) == pytest.approx(kept(policy, batch), rel=0.3)
+    assert counted(shape_of(policy), patches_of(batch), checkpointing=True) == pytest.approx(
+        kept(policy, batch), rel=0.3
+    )
 
 
 def test_a_frozen_tower_keeps_nothing() -> None:
@@ -88,8 +118,14 @@ def test_a_frozen_tower_keeps_nothing() -> None:
     policy.model.visual.requires_grad_(False)
     batch = random_batch(policy, PROMPTS, PROMPT, 1, 0.6, CPU, torch.float32)
     shape = shape_of(policy)
-    assert (activations.vision_layer(shape), activations.vision_input(shape), activations.vision_mergers(shape)) == (0, 0, 0)
-    assert counted(shape, patches_of(batch), checkpointing=False) == pytest.approx(kept(policy, batch), rel=0.1)
+    assert (
+        activations.vision_layer(shape),
+        activations.vision_input(shape),
+        activations.vision_mergers(shape),
+    ) == (0, 0, 0)
+    assert counted(shape, patches_of(batch), checkpointing=False) == pytest.approx(
+        kept(policy, batch), rel=0.1
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -100,8 +136,16 @@ def test_keys_and_values_are_those_of_a_real_cache(dtype: torch.dtype) -> None:
     cache = DynamicCache(config=policy.config.get_text_config())
     positions, _ = prompt_positions(policy, batch)
     policy.model(
-        input_ids=batch.input_ids, attention_mask=batch.attention_mask, position_ids=positions, past_key_values=cache, use_cache=True,
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
         mm_encoder_outputs=encode_images(policy, batch),
-    )  # fmt: skip
-    held = sum(states.numel() * states.element_size() for layer in cache.layers for states in (layer.keys, layer.values))
+    )
+    held = sum(
+        states.numel() * states.element_size()
+        for layer in cache.layers
+        for states in (layer.keys, layer.values)
+    )
     assert activations.cache(shape_of(policy)) * 2 * 40 == held

@@ -18,7 +18,10 @@ def test_null_assumes_nothing_and_a_mapping_is_taken() -> None:
         ({"gib": "80GB"}, r"estimate\.gib: expected a number, got '80GB'"),
         ({"gib": -1}, r"estimate\.gib: expected a number above 0, got -1"),
         ({"efficiency": 1.5}, r"estimate\.efficiency: expected a share in \(0, 1\], got 1.5"),
-        ({"image_tokens": 500}, r"estimate\.image_tokens=500: expected fewer than estimate\.prompt_tokens=None"),
+        (
+            {"image_tokens": 500},
+            r"estimate\.image_tokens=500: expected fewer than estimate\.prompt_tokens=None",
+        ),
     ],
 )
 def test_anything_else_says_what_was_expected(value: object, words: str) -> None:

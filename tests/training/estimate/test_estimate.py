@@ -13,12 +13,26 @@ from g2rpo.training.estimate.shape import Shape
 
 
 def of(load: Callable, device: Callable, memory: int, *parts: Part) -> Estimate:
-    return Estimate(device=device(memory=memory), load=load(), processes=2, parts=list(parts), seconds={"prefill": 0.5, "decode": 2.0})
+    return Estimate(
+        device=device(memory=memory),
+        load=load(),
+        processes=2,
+        parts=list(parts),
+        seconds={"prefill": 0.5, "decode": 2.0},
+    )
 
 
-def test_the_largest_phase_decides_and_its_two_largest_parts_are_to_be_lowered(load: Callable, device: Callable) -> None:
+def test_the_largest_phase_decides_and_its_two_largest_parts_are_to_be_lowered(
+    load: Callable, device: Callable
+) -> None:
     parts = (
-        Part(name="weights", rollout=3 * GIB, backward=3 * GIB, optimizer=3 * GIB, lower="model.dtype"),
+        Part(
+            name="weights",
+            rollout=3 * GIB,
+            backward=3 * GIB,
+            optimizer=3 * GIB,
+            lower="model.dtype",
+        ),
         Part(name="keys", rollout=9 * GIB, lower="batch.prompts_per_step"),
         Part(name="process", rollout=4 * GIB, lower="nothing"),
         Part(name="layers", backward=12 * GIB, lower="batch.micro_batch_prompts"),
@@ -29,16 +43,26 @@ def test_the_largest_phase_decides_and_its_two_largest_parts_are_to_be_lowered(l
         "does NOT fit: 16.00 GiB at most, in rollouts, but there are 15.00 GiB of a machine. "
         "Lower keys (batch.prompts_per_step) and weights (model.dtype)"
     )
-    assert of(load, device, 40 * GIB, *parts).verdict() == "fits: 16.00 GiB at most, in rollouts, of 40.00 GiB of a machine"
+    assert (
+        of(load, device, 40 * GIB, *parts).verdict()
+        == "fits: 16.00 GiB at most, in rollouts, of 40.00 GiB of a machine"
+    )
     assert "tight" in of(load, device, 17 * GIB, *parts).verdict()
     assert "is not known" in of(load, device, 0, *parts).verdict()
 
 
 def test_the_file_has_every_part_in_gib(load: Callable, device: Callable, tmp_path: Path) -> None:
-    of(load, device, GIB, Part(name="weights", rollout=GIB // 2, backward=GIB // 4, lower="")).write(tmp_path / "run")
+    of(
+        load, device, GIB, Part(name="weights", rollout=GIB // 2, backward=GIB // 4, lower="")
+    ).write(tmp_path / "run")
     found = json.loads((tmp_path / "run" / "estimate.json").read_text())
     assert found["parts_gib"] == {"weights": {"rollout": 0.5, "backward": 0.25, "optimizer": 0.0}}
-    assert (found["peak_gib"], found["memory_gib"], found["step_s"], found["processes"]) == (0.5, 1.0, 2.5, 2)
+    assert (found["peak_gib"], found["memory_gib"], found["step_s"], found["processes"]) == (
+        0.5,
+        1.0,
+        2.5,
+        2,
+    )
     assert found["prompt_tokens"] == {"longest": 20, "mean": 10.0, "known": "as given"}
 
 

@@ -22,7 +22,12 @@ def test_a_cpu_is_measured_and_shared_by_its_processes() -> None:
 
 
 def test_a_gpu_elsewhere_is_what_is_said_of_it() -> None:
-    found = machine(Assumptions(gib=80, tflops=1000, gb_per_s=3000, efficiency=0.5), torch.bfloat16, piece_bytes, cpu=True)
+    found = machine(
+        Assumptions(gib=80, tflops=1000, gb_per_s=3000, efficiency=0.5),
+        torch.bfloat16,
+        piece_bytes,
+        cpu=True,
+    )
     assert (found.memory, found.flops, found.bandwidth) == (80 * 2**30, 5e14, 3e12)
     assert (found.baseline, found.copies, found.piece) == (0, True, 2**28)
     assert machine(Assumptions(gib=80), torch.bfloat16, piece_bytes, cpu=True).flops == 0.0

@@ -14,7 +14,8 @@ def test_passes_cost_their_operations(shape: Shape, load: Callable, device: Call
     found = seconds_of(shape, load(), device(flops=1.0), 0)
     vision = 4 * (100 * 8 + 8**2)
     assert found["prefill"] == vision + 4 * (1000 * 10 + 10 * 50)
-    # the formula of a pass of training, for completions of one more token: their last one passes here as well
+    # the formula of a pass of training, for completions of one more token: their last one passes
+    # here as well
     lengths = torch.tensor([10] * 4), torch.tensor([5] * 12), torch.arange(4).repeat_interleave(3)
     exact = text_flops(shape.cost, *lengths, shared=True)
     assert found["forward"] == pytest.approx(vision + exact, rel=0.2)
@@ -22,35 +23,59 @@ def test_passes_cost_their_operations(shape: Shape, load: Callable, device: Call
     assert (found["backward"], found["without gradients"]) == (2 * found["forward"], 0.0)
 
 
-def test_a_repeated_prompt_costs_as_often_as_it_passes(shape: Shape, load: Callable, device: Callable) -> None:
-    once, often = (seconds_of(shape, load(shared=shared), device(flops=1.0), 0)["forward"] for shared in (True, False))
+def test_a_repeated_prompt_costs_as_often_as_it_passes(
+    shape: Shape, load: Callable, device: Callable
+) -> None:
+    once, often = (
+        seconds_of(shape, load(shared=shared), device(flops=1.0), 0)["forward"]
+        for shared in (True, False)
+    )
     assert often - once == 2 * 4 * (1000 * 10 + 10 * 50)
 
 
-def test_what_is_computed_again_and_passes_without_gradients_are_passes(shape: Shape, load: Callable, device: Callable) -> None:
+def test_what_is_computed_again_and_passes_without_gradients_are_passes(
+    shape: Shape, load: Callable, device: Callable
+) -> None:
     found = seconds_of(shape, load(checkpointing=True, extra_passes=2), device(), 0)
     assert found["backward"] == pytest.approx(3 * found["forward"])
     assert found["without gradients"] == pytest.approx(2 * found["forward"])
 
 
-def test_decoding_is_bound_by_memory_by_products_or_by_python(shape: Shape, load: Callable, device: Callable) -> None:
-    # weights; the cache of 4 prompts and of 12 half-written completions; 2 heads' scores in 2 layers, float32, six times
+def test_decoding_is_bound_by_memory_by_products_or_by_python(
+    shape: Shape, load: Callable, device: Callable
+) -> None:
+    # weights; the cache of 4 prompts and of 12 half-written completions; 2 heads' scores in 2
+    # layers, float32, six times
     read = 5000 * 2 + (4 * 10 + 12 * 2.5) * (2 * 6 * 2 * 2) + 6 * 4 * 2 * 2 * 12 * 12.5
-    assert seconds_of(shape, load(), device(flops=1e12, bandwidth=1.0), 0)["decode"] == pytest.approx(5 * read)
+    assert seconds_of(shape, load(), device(flops=1e12, bandwidth=1.0), 0)[
+        "decode"
+    ] == pytest.approx(5 * read)
     work = 12 * (1000 + 2000 + 10 * 12.5)
-    assert seconds_of(shape, load(), device(flops=1.0, bandwidth=1e12), 0)["decode"] == pytest.approx(5 * work)
+    assert seconds_of(shape, load(), device(flops=1.0, bandwidth=1e12), 0)[
+        "decode"
+    ] == pytest.approx(5 * work)
     python = seconds_of(shape, load(), device(flops=1e12, bandwidth=1e12, layer_s=0.5), 0)
     assert python["decode"] == pytest.approx(5 * 2 * 0.5)
     assert python["forward"] == pytest.approx(1 * (2 + 3) * 0.5)
-    assert seconds_of(shape, load(micro_batch_prompts=1), device(flops=1e12, bandwidth=1e12, layer_s=0.5), 0)["forward"] == pytest.approx(10.0)
+    assert seconds_of(
+        shape, load(micro_batch_prompts=1), device(flops=1e12, bandwidth=1e12, layer_s=0.5), 0
+    )["forward"] == pytest.approx(10.0)
 
 
-def test_an_update_moves_weights_gradients_and_state(shape: Shape, load: Callable, device: Callable) -> None:
-    assert seconds_of(shape, load(updates=2), device(bandwidth=100.0), 400)["optimizer"] == 2 * 3 * (20_000 + 400) / 100
+def test_an_update_moves_weights_gradients_and_state(
+    shape: Shape, load: Callable, device: Callable
+) -> None:
+    assert (
+        seconds_of(shape, load(updates=2), device(bandwidth=100.0), 400)["optimizer"]
+        == 2 * 3 * (20_000 + 400) / 100
+    )
 
 
 def test_shorter_completions_take_less(shape: Shape, load: Callable, device: Callable) -> None:
-    assert seconds_of(shape, load(), device(), 0, 2.0)["decode"] < seconds_of(shape, load(), device(), 0)["decode"]
+    assert (
+        seconds_of(shape, load(), device(), 0, 2.0)["decode"]
+        < seconds_of(shape, load(), device(), 0)["decode"]
+    )
 
 
 def test_an_unknown_speed_gives_no_seconds(shape: Shape, load: Callable, device: Callable) -> None:

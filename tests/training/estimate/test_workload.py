@@ -9,7 +9,12 @@ import pytest
 from g2rpo.data.gym.source import GymSource
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.training.estimate.assumptions import Assumptions
-from g2rpo.training.estimate.workload import bounded_lengths, given_lengths, micro_batch_prompts, sampled_lengths
+from g2rpo.training.estimate.workload import (
+    bounded_lengths,
+    given_lengths,
+    micro_batch_prompts,
+    sampled_lengths,
+)
 
 
 def test_a_pass_holds_prompts_once_or_once_per_completion(load: Callable) -> None:
@@ -19,7 +24,11 @@ def test_a_pass_holds_prompts_once_or_once_per_completion(load: Callable) -> Non
 
 
 def test_an_update_takes_as_many_passes_as_its_groups_fill(load: Callable) -> None:
-    assert [load(prompts=9, micro_batch_prompts=size).micro_batches for size in (9, 4, 2)] == [1, 3, 5]
+    assert [load(prompts=9, micro_batch_prompts=size).micro_batches for size in (9, 4, 2)] == [
+        1,
+        3,
+        5,
+    ]
     assert load(prompts=8, updates=4, micro_batch_prompts=1).micro_batches == 2
 
 
@@ -28,7 +37,9 @@ def test_a_minibatch_is_cut_by_prompts_or_by_tokens() -> None:
     assert micro_batch_prompts(24, 5, None, None, 500) == 5
     assert micro_batch_prompts(24, 2, 3, None, 500) == 3
     assert micro_batch_prompts(24, 1, None, 1700, 500) == 3
-    assert micro_batch_prompts(24, 1, None, 100, 500) == 1  # a group that is longer is a pass of its own
+    assert (
+        micro_batch_prompts(24, 1, None, 100, 500) == 1
+    )  # a group that is longer is a pass of its own
 
 
 def test_prompts_are_measured_as_training_encodes_them() -> None:
@@ -54,7 +65,10 @@ def test_bounds_stand_in_where_no_prompt_can_be_looked_at() -> None:
     found = bounded_lengths(16_384, 1_048_576, 16, "no such file")
     assert (found.longest, found.most_patches) == (16_384, 4096)
     assert "no such file" in found.origin
-    with pytest.raises(ValueError, match=r"data.loading.max_prompt_tokens gives no bound; .*estimate\.prompt_tokens"):
+    with pytest.raises(
+        ValueError,
+        match=r"data.loading.max_prompt_tokens gives no bound; .*estimate\.prompt_tokens",
+    ):
         bounded_lengths(None, 1_048_576, 16, "no such file")
     with pytest.raises(ValueError, match=r"model\.max_pixels gives no bound"):
         bounded_lengths(16_384, None, 16, "no such file")

@@ -1,4 +1,6 @@
-"""Reads back what W&B wrote on disk: the transaction log of an offline run, record by record, without wandb's own reader."""
+"""Reads back what W&B wrote on disk: the transaction log of an offline run, record by record,
+without wandb's own reader.
+"""
 
 import json
 import struct
@@ -35,7 +37,9 @@ class OfflineRun:
     """Name, and local file by path in the artifact."""
 
     def table(self, row: dict[str, Any], key: str) -> list[dict[str, Any]]:
-        """The rows of a table that a history row names; they lie in the run folder and, with images, in an artifact."""
+        """The rows of a table that a history row names; they lie in the run folder and, with
+        images, in an artifact.
+        """
         path = row[f"{key}.path"]
         written = json.loads((self.folder / "files" / path).read_text())
         return [dict(zip(written["columns"], values, strict=True)) for values in written["data"]]
@@ -65,19 +69,34 @@ def read(folder: Path) -> OfflineRun:
     for record in records(file):
         kind = record.WhichOneof("record_type")
         if kind == "run":
-            run.id, run.group, run.job_type = record.run.run_id, record.run.run_group, record.run.job_type
+            run.id, run.group, run.job_type = (
+                record.run.run_id,
+                record.run.run_group,
+                record.run.job_type,
+            )
             run.name, run.commit = record.run.display_name, record.run.git.commit
         elif kind == "config":
-            run.config |= {item.key: json.loads(item.value_json) for item in record.config.update if item.key}
+            run.config |= {
+                item.key: json.loads(item.value_json) for item in record.config.update if item.key
+            }
         elif kind == "summary":
-            run.summary |= {_key(item): json.loads(item.value_json) for item in record.summary.update}
+            run.summary |= {
+                _key(item): json.loads(item.value_json) for item in record.summary.update
+            }
         elif kind == "metric":
             run.definitions[record.metric.name or record.metric.glob_name] = record.metric
         elif kind == "history":
             row = {_key(item): json.loads(item.value_json) for item in record.history.item}
-            run.history.append({key: value for key, value in row.items() if not key.startswith("_")})
+            run.history.append(
+                {key: value for key, value in row.items() if not key.startswith("_")}
+            )
         elif kind == "artifact":
-            run.artifacts.append((record.artifact.name, {c.path: Path(c.local_path) for c in record.artifact.manifest.contents}))
+            run.artifacts.append(
+                (
+                    record.artifact.name,
+                    {c.path: Path(c.local_path) for c in record.artifact.manifest.contents},
+                )
+            )
         elif kind == "exit":
             run.exit_code = record.exit.exit_code
     return run

@@ -8,14 +8,18 @@ from omegaconf import OmegaConf
 from g2rpo.training.tracking.identity import chosen, group_name, run_id, run_name, tags
 
 
-def test_an_agent_decides_the_id_of_a_new_run_but_not_of_a_resumed_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_decides_the_id_of_a_new_run_but_not_of_a_resumed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WANDB_RUN_ID", "fromagent")
     assert run_id(tmp_path, resumed=False) == "fromagent"
     monkeypatch.setenv("WANDB_RUN_ID", "another")
     assert run_id(tmp_path, resumed=True) == "fromagent"
 
 
-def test_a_run_that_was_not_in_wandb_before_gets_an_id_when_it_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_was_not_in_wandb_before_gets_an_id_when_it_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("WANDB_RUN_ID", raising=False)
     first = run_id(tmp_path, resumed=True)
     assert run_id(tmp_path, resumed=True) == first

@@ -11,11 +11,15 @@ from g2rpo.training.tracking.rows import chosen_rows, cut, small
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.floats(-3, 3)), max_size=40), st.integers(0, 5))
-def test_no_task_has_more_rows_than_its_quota_and_its_best_and_worst_are_among_them(rows: list[tuple[int, float]], quota: int) -> None:
+def test_no_task_has_more_rows_than_its_quota_and_its_best_and_worst_are_among_them(
+    rows: list[tuple[int, float]], quota: int
+) -> None:
     tasks, advantages = [task for task, _ in rows], [advantage for _, advantage in rows]
     chosen = chosen_rows(tasks, advantages, quota)
     assert len(set(chosen)) == len(chosen)
-    assert Counter(tasks[row] for row in chosen) == Counter({task: min(quota, n) for task, n in Counter(tasks).items() if quota})
+    assert Counter(tasks[row] for row in chosen) == Counter(
+        {task: min(quota, n) for task, n in Counter(tasks).items() if quota}
+    )
     for task in set(tasks) if quota > 1 else ():
         own = [advantages[row] for row in chosen if tasks[row] == task]
         everything = [advantage for other, advantage in rows if other == task]

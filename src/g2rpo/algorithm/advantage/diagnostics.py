@@ -1,8 +1,9 @@
-"""What the advantages of a rollout batch look like, per task: the `advantage/*` numbers that a run logs every step.
+"""What the advantages of a rollout batch look like, per task: the `advantage/*` numbers that a run
+logs every step.
 
-G2RPO promises N(0, 1) within each task. `mean`, `std` and `normal_distance` say how far that holds; `tie_frac` and
-`zero_signal_frac` why it may not (binary rewards, groups that agree); `shaping_only_frac` warns of groups that length shaping
-alone has put in an order.
+G2RPO promises N(0, 1) within each task. `mean`, `std` and `normal_distance` say how far that holds;
+`tie_frac` and `zero_signal_frac` why it may not (binary rewards, groups that agree);
+`shaping_only_frac` warns of groups that length shaping alone has put in an order.
 """
 
 import torch
@@ -33,7 +34,9 @@ def advantage_metrics(
         tasks: positions in `TASKS`.
         tie_atol: rewards no further apart than this are equal.
     """
-    advantages, rewards, totals, groups, tasks = (x.cpu() for x in (advantages, rewards, totals, groups, tasks))
+    advantages, rewards, totals, groups, tasks = (
+        x.cpu() for x in (advantages, rewards, totals, groups, tasks)
+    )
     levels = TieLevels(rewards, groups, atol=tie_atol)
     tied, differs = levels.ties() > 1, levels.differs()
     shaping_only = differs & ~TieLevels(totals, groups, atol=tie_atol).differs()
@@ -48,8 +51,12 @@ def advantage_metrics(
             f"advantage/std/{TASKS[task]}": own.std(correction=0).item(),
             f"advantage/normal_distance/{TASKS[task]}": normal_distance(own),
             f"advantage/tie_frac/{TASKS[task]}": tied[rows].double().mean().item(),
-            f"advantage/zero_signal_frac/{TASKS[task]}": share_of_groups(~differs[rows], group_weight[rows]),
-            f"advantage/shaping_only_frac/{TASKS[task]}": share_of_groups(shaping_only[rows], group_weight[rows]),
+            f"advantage/zero_signal_frac/{TASKS[task]}": share_of_groups(
+                ~differs[rows], group_weight[rows]
+            ),
+            f"advantage/shaping_only_frac/{TASKS[task]}": share_of_groups(
+                shaping_only[rows], group_weight[rows]
+            ),
         }
     return row
 
@@ -60,7 +67,9 @@ def share_of_groups(flags: Bool[Tensor, " n"], group_weight: Float[Tensor, " n"]
 
 
 def normal_distance(values: Float[Tensor, " n"]) -> float:
-    """Largest gap between the empirical distribution function of `values` and that of N(0, 1): Kolmogorov's statistic, in [0, 1]."""
+    """Largest gap between the empirical distribution function of `values` and that of N(0, 1):
+    Kolmogorov's statistic, in [0, 1].
+    """
     normal = torch.special.ndtr(values.double().sort().values)
     steps = torch.arange(len(values) + 1, dtype=torch.float64) / len(values)
     return torch.maximum((steps[1:] - normal).max(), (normal - steps[:-1]).max()).item()

@@ -1,9 +1,11 @@
-"""Dr. GRPO: rewards minus their group's mean, not divided by anything (Liu et al. 2025, arXiv 2503.20783).
+"""Dr. GRPO: rewards minus their group's mean, not divided by anything (Liu et al. 2025, arXiv
+2503.20783).
 
     A_i = R_i - mean_group
 
-Dividing by the standard deviation favors questions that are nearly always or nearly never solved. The other half of the method is
-in the loss: `loss.aggregation=constant` divides by a constant, not by each completion's length.
+Dividing by the standard deviation favors questions that are nearly always or nearly never solved.
+The other half of the method is in the loss: `loss.aggregation=constant` divides by a constant, not
+by each completion's length.
 """
 
 from collections.abc import Mapping
@@ -26,6 +28,8 @@ class DrGRPO:
         parts: Mapping[str, Float[Tensor, " b"]] | None = None,
         completion_tokens: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, " b"]:
-        """One advantage per completion; a group of one gets 0. Only `rewards` and `groups` are used."""
+        """One advantage per completion; a group of one gets 0. Only `rewards` and `groups` are
+        used.
+        """
         check_rewards(rewards)
         return (rewards.double() - Segments(groups).mean(rewards)).to(rewards.dtype)

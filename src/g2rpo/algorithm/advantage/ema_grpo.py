@@ -4,8 +4,9 @@
     sigma     sqrt(max(m2 - m1^2, min_std^2)), from averages that already contain this batch
     A_i     = (R_i - mean_group) / (sigma_task + 1e-6)
 
-If any advantage of a group would exceed `guard` in size, that group is divided by its own population standard deviation instead.
-The moments are state: they belong in the checkpoint, and are equal on all ranks because every rank sees the whole batch.
+If any advantage of a group would exceed `guard` in size, that group is divided by its own
+population standard deviation instead. The moments are state: they belong in the checkpoint, and are
+equal on all ranks because every rank sees the whole batch.
 """
 
 from collections.abc import Mapping
@@ -26,9 +27,13 @@ class EMAGRPO:
         if not 0 <= decay < 1:
             raise ValueError(f"advantage.decay: expected a share in [0, 1), got {decay}")
         if not 0 <= min_std < float("inf"):
-            raise ValueError(f"advantage.min_std: expected 0 or more (in units of the reward), got {min_std}")
+            raise ValueError(
+                f"advantage.min_std: expected 0 or more (in units of the reward), got {min_std}"
+            )
         if not guard > 0:
-            raise ValueError(f"advantage.guard: expected a positive advantage (inf switches it off), got {guard}")
+            raise ValueError(
+                f"advantage.guard: expected a positive advantage (inf switches it off), got {guard}"
+            )
         self.decay = decay
         self.min_std = min_std
         self.guard = guard
@@ -43,18 +48,24 @@ class EMAGRPO:
         parts: Mapping[str, Float[Tensor, " b"]] | None = None,
         completion_tokens: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, " b"]:
-        """One advantage per completion; moves the moments of every task in `tasks`. A group of one gets 0."""
+        """One advantage per completion; moves the moments of every task in `tasks`. A group of one
+        gets 0.
+        """
         check_rewards(rewards)
         by_group, by_task = Segments(groups), Segments(tasks)
         centerd = rewards.double() - by_group.mean(rewards)
         scaled = centerd / (self._sigma(rewards, by_task) + EPS)
         own = centerd / (by_group.std(rewards, unbiased=False) + EPS)
-        return torch.where(by_group.largest(scaled.abs()) > self.guard, own, scaled).to(rewards.dtype)
+        return torch.where(by_group.largest(scaled.abs()) > self.guard, own, scaled).to(
+            rewards.dtype
+        )
 
     def _sigma(self, rewards: Float[Tensor, " b"], by_task: Segments) -> Float[Tensor, " b"]:
         """Moves the moments, then the standard deviation of each row's task."""
         values = rewards.double()
-        batch = torch.stack([by_task.totals(values), by_task.totals(values.square())]) / by_task.sizes
+        batch = (
+            torch.stack([by_task.totals(values), by_task.totals(values.square())]) / by_task.sizes
+        )
         for task, first, second in zip(by_task.labels.tolist(), *batch.tolist(), strict=True):
             old = self.moments.get(task, (first, second))
             self.moments[task] = (self._moved(old[0], first), self._moved(old[1], second))
@@ -74,4 +85,7 @@ class EMAGRPO:
 
     def load_state_dict(self, state: Mapping[str, Mapping[int, tuple[float, float]]]) -> None:
         """Go on from what `state_dict` returned."""
-        self.moments = {int(task): (float(first), float(second)) for task, (first, second) in state["moments"].items()}
+        self.moments = {
+            int(task): (float(first), float(second))
+            for task, (first, second) in state["moments"].items()
+        }

@@ -1,10 +1,13 @@
-"""GDPO: each part of the reward standardized by itself, summed, then whitened over the batch (Liu et al. 2026, arXiv 2601.05242).
+"""GDPO: each part of the reward standardized by itself, summed, then whitened over the batch (Liu
+et al. 2026, arXiv 2601.05242).
 
     1. A_part = (R_part - mean_group) / (std_group + 1e-6), as in GRPO;
     2. S = sum over parts;
-    3. A = (S - mean) / sqrt(var + 1e-6) over the batch, every completion weighted by its tokens, population variance.
+    3. A = (S - mean) / sqrt(var + 1e-6) over the batch, every completion weighted by its tokens,
+        population variance.
 
-Step 3 is token-weighted in the released implementation that this follows; without `completion_tokens` all completions weigh the same.
+Step 3 is token-weighted in the released implementation that this follows; without
+`completion_tokens` all completions weigh the same.
 """
 
 from collections.abc import Mapping
@@ -37,10 +40,14 @@ class GDPO:
         parts: Mapping[str, Float[Tensor, " b"]] | None = None,
         completion_tokens: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, " b"]:
-        """One advantage per completion from `parts` (required); `rewards` itself and `tasks` are not looked at."""
+        """One advantage per completion from `parts` (required); `rewards` itself and `tasks` are
+        not looked at.
+        """
         segments = Segments(groups)
         summed = torch.stack([standardized(part, segments) for part in reward_parts(parts)]).sum(0)
-        tokens = torch.ones_like(summed) if completion_tokens is None else completion_tokens.double()
+        tokens = (
+            torch.ones_like(summed) if completion_tokens is None else completion_tokens.double()
+        )
         return whitened(summed, tokens).to(rewards.dtype)
 
 

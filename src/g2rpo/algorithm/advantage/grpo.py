@@ -26,7 +26,9 @@ class GRPO:
         parts: Mapping[str, Float[Tensor, " b"]] | None = None,
         completion_tokens: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, " b"]:
-        """One advantage per completion; a group of one gets 0. Only `rewards` and `groups` are used."""
+        """One advantage per completion; a group of one gets 0. Only `rewards` and `groups` are
+        used.
+        """
         check_rewards(rewards)
         return standardized(rewards, Segments(groups)).to(rewards.dtype)
 

@@ -12,10 +12,14 @@ NOT_REWARDS = frozenset({"total"})
 
 
 def reward_parts(parts: Mapping[str, Float[Tensor, " b"]] | None) -> list[Float[Tensor, " b"]]:
-    """Every part but the total: accuracy, format, structure, and length where shaping adds one. At least one, or a `ValueError`."""
+    """Every part but the total: accuracy, format, structure, and length where shaping adds one. At
+    least one, or a `ValueError`.
+    """
     chosen = [values for name, values in (parts or {}).items() if name not in NOT_REWARDS]
     if not chosen:
-        raise ValueError("advantage: this estimator ranks the parts of the reward; expected parts={'accuracy': ..., ...}, got none")
+        raise ValueError(
+            "advantage: this estimator ranks the parts of the reward; expected parts={'accuracy': ..., ...}, got none"
+        )
     for values in chosen:
         check_rewards(values)
     return chosen

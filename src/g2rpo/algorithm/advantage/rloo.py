@@ -1,4 +1,5 @@
-"""RLOO: the reward against the mean of the others in the group (Ahmadian et al. 2024, arXiv 2402.14740).
+"""RLOO: the reward against the mean of the others in the group (Ahmadian et al. 2024, arXiv
+2402.14740).
 
 A_i = R_i - mean_{j != i} R_j = n / (n - 1) * (R_i - mean_group)
 """
@@ -23,7 +24,9 @@ class RLOO:
         parts: Mapping[str, Float[Tensor, " b"]] | None = None,
         completion_tokens: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, " b"]:
-        """One advantage per completion; a group of one has no others and gets 0. Only `rewards` and `groups` are used."""
+        """One advantage per completion; a group of one has no others and gets 0. Only `rewards` and
+        `groups` are used.
+        """
         check_rewards(rewards)
         segments = Segments(groups)
         sizes = segments.sizes.double()

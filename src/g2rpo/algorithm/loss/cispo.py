@@ -28,7 +28,11 @@ class CISPOLoss(PolicyLoss):
         check_clip_ratios(self.clip_ratio_low, self.clip_ratio_high)
 
     def token_loss(
-        self, log_ratio: Float[Tensor, "b t"], logprobs: Float[Tensor, "b t"], advantages: Float[Tensor, "b 1"], mask: Bool[Tensor, "b t"]
+        self,
+        log_ratio: Float[Tensor, "b t"],
+        logprobs: Float[Tensor, "b t"],
+        advantages: Float[Tensor, "b 1"],
+        mask: Bool[Tensor, "b t"],
     ) -> tuple[Float[Tensor, "b t"], Bool[Tensor, "b t"], Float[Tensor, "b t"]]:
         """See `PolicyLoss.token_loss`; here a cut token is one whose weight was clipped."""
         ratio = log_ratio.detach().exp()

@@ -3,8 +3,9 @@
     A >= 0    -A min(r, 1 + high)                     r = pi / pi_old of one token
     A <  0    -A min(max(r, 1 - low), c)
 
-`clip_ratio_low == clip_ratio_high` is PPO (Schulman et al. 2017, 1707.06347, eq. 7), a larger `clip_ratio_high` lets unlikely
-tokens grow (DAPO, 2503.14476, sec. 3.1), and c = `dual_clip` bounds what one very bad token can cost (Ye et al. 2020, 1912.09729).
+`clip_ratio_low == clip_ratio_high` is PPO (Schulman et al. 2017, 1707.06347, eq. 7), a larger
+`clip_ratio_high` lets unlikely tokens grow (DAPO, 2503.14476, sec. 3.1), and c = `dual_clip` bounds
+what one very bad token can cost (Ye et al. 2020, 1912.09729).
 """
 
 from dataclasses import dataclass
@@ -25,25 +26,39 @@ class ClipLoss(PolicyLoss):
     clip_ratio_high: float = 0.3
     """How far above 1 a ratio still pays."""
     dual_clip: float | None = 3.0
-    """Largest ratio that a negative advantage is charged for, above 1 + clip_ratio_high; None means no bound."""
+    """Largest ratio that a negative advantage is charged for, above 1 + clip_ratio_high; None means
+    no bound.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_clip_ratios(self.clip_ratio_low, self.clip_ratio_high)
         if self.dual_clip is not None and not 1 < self.dual_clip < float("inf"):
-            raise ValueError(f"loss.dual_clip: expected null (off) or a ratio above 1, got {self.dual_clip}")
+            raise ValueError(
+                f"loss.dual_clip: expected null (off) or a ratio above 1, got {self.dual_clip}"
+            )
 
     def token_loss(
-        self, log_ratio: Float[Tensor, "b t"], logprobs: Float[Tensor, "b t"], advantages: Float[Tensor, "b 1"], mask: Bool[Tensor, "b t"]
+        self,
+        log_ratio: Float[Tensor, "b t"],
+        logprobs: Float[Tensor, "b t"],
+        advantages: Float[Tensor, "b 1"],
+        mask: Bool[Tensor, "b t"],
     ) -> tuple[Float[Tensor, "b t"], Bool[Tensor, "b t"], Float[Tensor, "b t"]]:
         """See `PolicyLoss.token_loss`."""
         ratio = log_ratio.exp()
-        losses, cut = clipped_surrogate(ratio, advantages, self.clip_ratio_low, self.clip_ratio_high, self.dual_clip)
+        losses, cut = clipped_surrogate(
+            ratio, advantages, self.clip_ratio_low, self.clip_ratio_high, self.dual_clip
+        )
         return losses, cut, ratio
 
 
 def clipped_surrogate(
-    ratio: Float[Tensor, "b t"], advantages: Float[Tensor, "b 1"], low: float, high: float, dual_clip: float | None
+    ratio: Float[Tensor, "b t"],
+    advantages: Float[Tensor, "b 1"],
+    low: float,
+    high: float,
+    dual_clip: float | None,
 ) -> tuple[Float[Tensor, "b t"], Bool[Tensor, "b t"]]:
     """Loss of each token, and whether a clip took its gradient away."""
     unclipped = -advantages * ratio

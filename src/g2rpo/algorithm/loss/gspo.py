@@ -2,8 +2,9 @@
 
     s = exp(mean over tokens of (logp - old_logp)),    loss of every token of the completion = clipped surrogate of s
 
-The gradient reaches each token's logp through the mean, as in eq. 10 of the paper. A mean of log-ratios hardly leaves 0, so the
-clip bounds are about 1000 times tighter than those of `clip`: 3e-4 and 4e-4 in the paper's sec. 5.1.
+The gradient reaches each token's logp through the mean, as in eq. 10 of the paper. A mean of
+log-ratios hardly leaves 0, so the clip bounds are about 1000 times tighter than those of `clip`:
+3e-4 and 4e-4 in the paper's sec. 5.1.
 """
 
 from dataclasses import dataclass
@@ -29,10 +30,16 @@ class GSPOLoss(PolicyLoss):
         check_clip_ratios(self.clip_ratio_low, self.clip_ratio_high)
 
     def token_loss(
-        self, log_ratio: Float[Tensor, "b t"], logprobs: Float[Tensor, "b t"], advantages: Float[Tensor, "b 1"], mask: Bool[Tensor, "b t"]
+        self,
+        log_ratio: Float[Tensor, "b t"],
+        logprobs: Float[Tensor, "b t"],
+        advantages: Float[Tensor, "b 1"],
+        mask: Bool[Tensor, "b t"],
     ) -> tuple[Float[Tensor, "b t"], Bool[Tensor, "b t"], Float[Tensor, "b t"]]:
         """See `PolicyLoss.token_loss`."""
         lengths = mask.sum(1, keepdim=True).clamp(min=1)
         ratio = (log_ratio.sum(1, keepdim=True) / lengths).exp().expand_as(log_ratio)
-        losses, cut = clipped_surrogate(ratio, advantages, self.clip_ratio_low, self.clip_ratio_high, dual_clip=None)
+        losses, cut = clipped_surrogate(
+            ratio, advantages, self.clip_ratio_low, self.clip_ratio_high, dual_clip=None
+        )
         return losses, cut, ratio

@@ -1,13 +1,16 @@
-"""What every policy loss shares: masking, the denominator, the KL term, and the correction for a foreign sampler.
+"""What every policy loss shares: masking, the denominator, the KL term, and the correction for a
+foreign sampler.
 
-A loss differs from another in one method, `token_loss`. Its sum over tokens is divided by a number of the *whole* batch:
+A loss differs from another in one method, `token_loss`. Its sum over tokens is divided by a number
+of the *whole* batch:
 
     token      all tokens of the batch                       (DAPO, 2503.14476)
     seq        each completion's own tokens, then the number of completions       (GRPO, 2402.03300)
     constant   the number of completions times `max_tokens`  (Dr. GRPO, 2503.20783): a long completion is not favored
 
-so that the losses of micro-batches, or ranks, *add up* to the loss of the batch, and so do their gradients and stats. A caller
-who splits a batch passes `num_tokens` and `num_completions` of the whole; without them, the call sees the whole batch.
+so that the losses of micro-batches, or ranks, *add up* to the loss of the batch, and so do their
+gradients and stats. A caller who splits a batch passes `num_tokens` and `num_completions` of the
+whole; without them, the call sees the whole batch.
 """
 
 from abc import ABC, abstractmethod
@@ -28,7 +31,9 @@ TISLevel = Literal["token", "sequence"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Denominators:
-    """What sums over a micro-batch are divided by: counts of the whole batch. `max_tokens` only serves `constant`."""
+    """What sums over a micro-batch are divided by: counts of the whole batch. `max_tokens` only
+    serves `constant`.
+    """
 
     aggregation: Aggregation
     num_tokens: float | Tensor
@@ -36,7 +41,9 @@ class Denominators:
     max_tokens: int
 
     def mean(self, values: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, ""]:
-        """Share of this micro-batch in the batch's mean over `values`, which are 0 where the mask is False."""
+        """Share of this micro-batch in the batch's mean over `values`, which are 0 where the mask
+        is False.
+        """
         if self.aggregation == "token_mean":
             return values.sum() / self.num_tokens
         if self.aggregation == "seq_mean":
@@ -44,7 +51,9 @@ class Denominators:
         return values.sum() / (self.num_completions * self.max_tokens)
 
     def token_mean(self, values: Float[Tensor, "b t"]) -> Float[Tensor, ""]:
-        """Share of this micro-batch in the batch's mean over tokens, whatever the aggregation of the loss."""
+        """Share of this micro-batch in the batch's mean over tokens, whatever the aggregation of
+        the loss.
+        """
         return values.sum() / self.num_tokens
 
 
@@ -56,39 +65,63 @@ class PolicyLoss(ABC):
     """Which mean is taken over tokens and completions: `token_mean`, `seq_mean` or `constant`, see
     the head of this file. `token` and `seq` are accepted as short forms."""
     max_tokens: int | None = None
-    """`constant` only: tokens of the longest possible completion; None takes the width of the batch, if it is whole."""
+    """`constant` only: tokens of the longest possible completion; None takes the width of the
+    batch, if it is whole.
+    """
     kl_coef: float = 0.0
     """Weight of the KL to the reference; 0 means that no reference is needed."""
     kl_estimator: KLEstimator = "k3"
     kl_placement: KLPlacement = "loss"
-    """`reward`: whoever computes rewards subtracts `kl_coef` times `kl.completion_penalty`; the loss then only reports the KL."""
+    """`reward`: whoever computes rewards subtracts `kl_coef` times `kl.completion_penalty`; the
+    loss then only reports the KL.
+    """
     tis_clip: float | None = None
-    """Largest importance weight between trainer and sampler (2 is usual); None where the sampler is the trainer's own model."""
+    """Largest importance weight between trainer and sampler (2 is usual); None where the sampler is
+    the trainer's own model.
+    """
     tis_level: TISLevel = "token"
-    """Whose importance weight: each token's own, or one of the whole completion, the product of its tokens' (truncated alike)."""
+    """Whose importance weight: each token's own, or one of the whole completion, the product of its
+    tokens' (truncated alike).
+    """
 
     def __post_init__(self) -> None:
         self.aggregation = SHORT_FORMS.get(self.aggregation, self.aggregation)
         if self.aggregation not in get_args(Aggregation):
-            raise ValueError(f"loss.aggregation: expected one of {', '.join(get_args(Aggregation))}, got {self.aggregation!r}")
+            raise ValueError(
+                f"loss.aggregation: expected one of {', '.join(get_args(Aggregation))}, got {self.aggregation!r}"
+            )
         if self.kl_estimator not in ESTIMATORS:
-            raise ValueError(f"loss.kl_estimator: expected one of {', '.join(ESTIMATORS)}, got {self.kl_estimator!r}")
+            raise ValueError(
+                f"loss.kl_estimator: expected one of {', '.join(ESTIMATORS)}, got {self.kl_estimator!r}"
+            )
         if self.kl_placement not in get_args(KLPlacement):
-            raise ValueError(f"loss.kl_placement: expected one of {', '.join(get_args(KLPlacement))}, got {self.kl_placement!r}")
+            raise ValueError(
+                f"loss.kl_placement: expected one of {', '.join(get_args(KLPlacement))}, got {self.kl_placement!r}"
+            )
         if self.tis_level not in get_args(TISLevel):
-            raise ValueError(f"loss.tis_level: expected one of {', '.join(get_args(TISLevel))}, got {self.tis_level!r}")
+            raise ValueError(
+                f"loss.tis_level: expected one of {', '.join(get_args(TISLevel))}, got {self.tis_level!r}"
+            )
         if not 0 <= self.kl_coef < float("inf"):
             raise ValueError(f"loss.kl_coef: expected 0 (no KL) or more, got {self.kl_coef}")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise ValueError(f"loss.max_tokens: expected at least 1 token, got {self.max_tokens}")
         if self.tis_clip is not None and not 0 < self.tis_clip < float("inf"):
-            raise ValueError(f"loss.tis_clip: expected null (off) or a positive weight, got {self.tis_clip}")
+            raise ValueError(
+                f"loss.tis_clip: expected null (off) or a positive weight, got {self.tis_clip}"
+            )
 
     @abstractmethod
     def token_loss(
-        self, log_ratio: Float[Tensor, "b t"], logprobs: Float[Tensor, "b t"], advantages: Float[Tensor, "b 1"], mask: Bool[Tensor, "b t"]
+        self,
+        log_ratio: Float[Tensor, "b t"],
+        logprobs: Float[Tensor, "b t"],
+        advantages: Float[Tensor, "b 1"],
+        mask: Bool[Tensor, "b t"],
     ) -> tuple[Float[Tensor, "b t"], Bool[Tensor, "b t"], Float[Tensor, "b t"]]:
-        """Loss of each token, whether the clip cut it off, and its probability ratio. `log_ratio` is clamped, and 0 outside the mask."""
+        """Loss of each token, whether the clip cut it off, and its probability ratio. `log_ratio`
+        is clamped, and 0 outside the mask.
+        """
 
     def __call__(
         self,
@@ -109,21 +142,29 @@ class PolicyLoss(ABC):
             old_logprobs: of the same model when the completions were drawn.
             advantages: one per completion.
             mask: True or 1 on completion tokens; what stands elsewhere, even nan, has no influence.
-            ref_logprobs: of the frozen reference; required where `kl_coef` is not 0 and the KL is part of the loss.
+            ref_logprobs: of the frozen reference; required where `kl_coef` is not 0 and the KL is
+                part of the loss.
             sampler_logprobs: as the rollout engine reported them; required where `tis_clip` is set.
             num_tokens: mask tokens of the whole batch, where this call sees only a micro-batch.
             num_completions: completions of the whole batch, likewise.
 
         Returns:
-            The scalar to minimize, and stats without gradient: `policy` (the loss without KL), `kl` (before its coefficient,
-            aggregated like the loss; 0 without a reference), and as means over tokens `clip_frac` and `ratio_mean`. Each stat
-            is already divided by the number of the whole batch: summed over micro-batches it is the batch's.
+            The scalar to minimize, and stats without gradient: `policy` (the loss without KL), `kl`
+                (before its coefficient,
+            aggregated like the loss; 0 without a reference), and as means over tokens `clip_frac`
+            and `ratio_mean`. Each stat is already divided by the number of the whole batch: summed
+            over micro-batches it is the batch's.
         """
         inside = mask.bool()
         denominators = self._denominators(inside, num_tokens, num_completions)
-        logprobs, old_logprobs = logprobs.where(inside, 0.0), old_logprobs.detach().where(inside, 0.0)
+        logprobs, old_logprobs = (
+            logprobs.where(inside, 0.0),
+            old_logprobs.detach().where(inside, 0.0),
+        )
         log_ratio = (logprobs - old_logprobs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
-        losses, cut, ratio = self.token_loss(log_ratio, logprobs, advantages.detach().unsqueeze(1), inside)
+        losses, cut, ratio = self.token_loss(
+            log_ratio, logprobs, advantages.detach().unsqueeze(1), inside
+        )
         if self.tis_clip is not None:
             losses = losses * self._sampler_weight(old_logprobs, sampler_logprobs, inside)
         policy = denominators.mean(losses.where(inside, 0.0), inside)
@@ -141,10 +182,19 @@ class PolicyLoss(ABC):
         return self.kl_coef > 0 and self.kl_placement == "loss"
 
     def _denominators(
-        self, mask: Bool[Tensor, "b t"], num_tokens: float | Tensor | None, num_completions: float | Tensor | None
+        self,
+        mask: Bool[Tensor, "b t"],
+        num_tokens: float | Tensor | None,
+        num_completions: float | Tensor | None,
     ) -> Denominators:
-        if self.aggregation == "constant" and self.max_tokens is None and num_completions is not None:
-            raise ValueError("loss.max_tokens: needed by aggregation=constant over micro-batches; try the value of rollout.max_new_tokens")
+        if (
+            self.aggregation == "constant"
+            and self.max_tokens is None
+            and num_completions is not None
+        ):
+            raise ValueError(
+                "loss.max_tokens: needed by aggregation=constant over micro-batches; try the value of rollout.max_new_tokens"
+            )
         return Denominators(
             aggregation=self.aggregation,
             num_tokens=mask.sum().clamp(min=1) if num_tokens is None else num_tokens,
@@ -159,19 +209,32 @@ class PolicyLoss(ABC):
         mask: Bool[Tensor, "b t"],
         denominators: Denominators,
     ) -> Float[Tensor, ""]:
-        """Divergence from the reference, aggregated like the loss; `logprobs` are 0 outside the mask, and so is the reference here."""
+        """Divergence from the reference, aggregated like the loss; `logprobs` are 0 outside the
+        mask, and so is the reference here.
+        """
         if ref_logprobs is None:
             if self._kl_in_loss:
-                raise ValueError(f"loss.kl_coef={self.kl_coef} needs ref_logprobs; pass them, or set loss.kl_coef=0")
+                raise ValueError(
+                    f"loss.kl_coef={self.kl_coef} needs ref_logprobs; pass them, or set loss.kl_coef=0"
+                )
             return logprobs.new_zeros(())
-        return denominators.mean(ESTIMATORS[self.kl_estimator](logprobs, ref_logprobs.detach().where(mask, 0.0)), mask)
+        return denominators.mean(
+            ESTIMATORS[self.kl_estimator](logprobs, ref_logprobs.detach().where(mask, 0.0)), mask
+        )
 
     def _sampler_weight(
-        self, old_logprobs: Float[Tensor, "b t"], sampler_logprobs: Float[Tensor, "b t"] | None, mask: Bool[Tensor, "b t"]
+        self,
+        old_logprobs: Float[Tensor, "b t"],
+        sampler_logprobs: Float[Tensor, "b t"] | None,
+        mask: Bool[Tensor, "b t"],
     ) -> Float[Tensor, "b t"]:
-        """Truncated importance weight min(trainer / sampler, C) of each token or its completion, without gradient."""
+        """Truncated importance weight min(trainer / sampler, C) of each token or its completion,
+        without gradient.
+        """
         if sampler_logprobs is None:
-            raise ValueError(f"loss.tis_clip={self.tis_clip} needs sampler_logprobs; pass them, or set loss.tis_clip=null")
+            raise ValueError(
+                f"loss.tis_clip={self.tis_clip} needs sampler_logprobs; pass them, or set loss.tis_clip=null"
+            )
         gap = old_logprobs - sampler_logprobs.detach().where(mask, 0.0)
         if self.tis_level == "sequence":
             gap = gap.sum(1, keepdim=True).expand_as(gap)

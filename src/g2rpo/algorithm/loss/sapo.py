@@ -2,7 +2,8 @@
 
     -A (4 / tau) sigmoid(tau (r - 1)),   tau = tau_positive where A >= 0, tau_negative where A < 0
 
-At r = 1 the slope is -A, as without a gate; away from 1 it fades, faster for a larger tau. Nothing is ever cut off.
+At r = 1 the slope is -A, as without a gate; away from 1 it fades, faster for a larger tau. Nothing
+is ever cut off.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ class SAPOLoss(PolicyLoss):
     tau_positive: float = 1.0
     """Sharpness of the gate for advantages of 0 and above."""
     tau_negative: float = 1.05
-    """Sharpness of the gate for negative advantages; larger, because pushing tokens down is what makes training unstable."""
+    """Sharpness of the gate for negative advantages; larger, because pushing tokens down is what
+    makes training unstable.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -30,7 +33,11 @@ class SAPOLoss(PolicyLoss):
             raise ValueError(f"loss: expected tau_positive > 0 and tau_negative > 0, got {got}")
 
     def token_loss(
-        self, log_ratio: Float[Tensor, "b t"], logprobs: Float[Tensor, "b t"], advantages: Float[Tensor, "b 1"], mask: Bool[Tensor, "b t"]
+        self,
+        log_ratio: Float[Tensor, "b t"],
+        logprobs: Float[Tensor, "b t"],
+        advantages: Float[Tensor, "b 1"],
+        mask: Bool[Tensor, "b t"],
     ) -> tuple[Float[Tensor, "b t"], Bool[Tensor, "b t"], Float[Tensor, "b t"]]:
         """See `PolicyLoss.token_loss`."""
         ratio = log_ratio.exp()

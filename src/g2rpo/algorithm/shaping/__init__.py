@@ -1,4 +1,6 @@
-"""Shaping per task: `length` adds a part to the reward before advantages are computed, `entropy` a term to the loss after."""
+"""Shaping per task: `length` adds a part to the reward before advantages are computed, `entropy` a
+term to the loss after.
+"""
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -22,7 +24,9 @@ class Shaping:
         tasks: Int[Tensor, " b"],
         groups: Int[Tensor, " b"],
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"] | None]:
-        """The reward that advantages are computed from, and the length part before its weight (None without `length`)."""
+        """The reward that advantages are computed from, and the length part before its weight (None
+        without `length`).
+        """
         if self.length is None:
             return total, None
         part = self.length.part(completion_tokens, tasks, groups, accuracy, total)

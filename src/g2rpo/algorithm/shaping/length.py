@@ -1,14 +1,15 @@
-r"""Length shaping: one more reward part that pays for a length inside the task's band (Hu et al. 2026, arXiv 2604.08539, eq. 9).
+r"""Length shaping: one more reward part that pays for a length inside the task's band (Hu et al.
+2026, arXiv 2604.08539, eq. 9).
 
       1         ________
                /        \
       0  _____/          \_____   tokens
             min low  high max
 
-Three rules keep the part from becoming a goal of its own. It counts only where the answer is good enough, so being short and
-wrong pays nothing. Where a whole group agrees on accuracy and total reward, every completion gets the group's mean part: rank
-advantages would otherwise blow a length difference up to a full-size signal. And lengths are tokens, not characters as in the
-released code.
+Three rules keep the part from becoming a goal of its own. It counts only where the answer is good
+enough, so being short and wrong pays nothing. Where a whole group agrees on accuracy and total
+reward, every completion gets the group's mean part: rank advantages would otherwise blow a length
+difference up to a full-size signal. And lengths are tokens, not characters as in the released code.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,11 +25,13 @@ AGREE_ATOL = 1e-6
 
 
 def trapezoid(tokens: Int[Tensor, " b"], bands: Float[Tensor, "b 4"]) -> Float[Tensor, " b"]:
-    """0 outside [min, max], rising to 1 at low, 1 up to high, falling to 0 at max; a side of no width is a step.
+    """0 outside [min, max], rising to 1 at low, 1 up to high, falling to 0 at max; a side of no
+    width is a step.
 
     Args:
         tokens: completion lengths.
-        bands: (min, low, high, max) for each completion, in tokens; both ends of the plateau belong to it.
+        bands: (min, low, high, max) for each completion, in tokens; both ends of the plateau belong
+            to it.
 
     >>> trapezoid(torch.tensor([9, 12, 25]), torch.tensor([[10.0, 14.0, 20.0, 40.0]]).expand(3, 4)).tolist()
     [0.0, 0.5, 0.75]
@@ -44,12 +47,21 @@ class LengthBand:
     """The length part of the reward, with a band per task. A task without a band gets 0."""
 
     def __init__(
-        self, *, bands: Mapping[str, Sequence[int]], weight: float, min_accuracy: float, allow_in_unanimous_groups: bool = False
+        self,
+        *,
+        bands: Mapping[str, Sequence[int]],
+        weight: float,
+        min_accuracy: float,
+        allow_in_unanimous_groups: bool = False,
     ) -> None:
         if not 0 <= weight < float("inf"):
-            raise ValueError(f"shaping.length.weight: expected 0 or more (reward for a length inside the band), got {weight}")
+            raise ValueError(
+                f"shaping.length.weight: expected 0 or more (reward for a length inside the band), got {weight}"
+            )
         if not 0 <= min_accuracy <= 1:
-            raise ValueError(f"shaping.length.min_accuracy: expected an accuracy in [0, 1], got {min_accuracy}")
+            raise ValueError(
+                f"shaping.length.min_accuracy: expected an accuracy in [0, 1], got {min_accuracy}"
+            )
         self.weight = weight
         self.min_accuracy = min_accuracy
         self.allow_in_unanimous_groups = allow_in_unanimous_groups
@@ -89,7 +101,9 @@ NO_BAND = (-4.0, -3.0, -2.0, -1.0)
 def checked_band(task: str, band: Sequence[int]) -> tuple[float, ...]:
     """Four ordered numbers, or a `ValueError` with the key."""
     if len(band) != 4 or not 0 <= band[0] <= band[1] <= band[2] <= band[3] < float("inf"):
-        raise ValueError(f"shaping.length.bands.{task}: expected 0 <= min <= low <= high <= max (tokens), got {list(band)}")
+        raise ValueError(
+            f"shaping.length.bands.{task}: expected 0 <= min <= low <= high <= max (tokens), got {list(band)}"
+        )
     return tuple(float(bound) for bound in band)
 
 

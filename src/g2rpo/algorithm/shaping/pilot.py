@@ -1,8 +1,10 @@
-"""Shaping bands from a pilot: what the untrained policy does on each task, measured, and the bands that follow from it.
+"""Shaping bands from a pilot: what the untrained policy does on each task, measured, and the bands
+that follow from it.
 
-The paper gives no bands and leaves finding them to future work (arXiv 2604.08539, section 6). Ours come from a short sampling of
-the policy as it is: right answers have lengths, and the length band is where most of them lie; the policy has an entropy, and the
-entropy band keeps it within a share of that. Nothing here draws or computes a model: completions in, bands out.
+The paper gives no bands and leaves finding them to future work (arXiv 2604.08539, section 6). Ours
+come from a short sampling of the policy as it is: right answers have lengths, and the length band
+is where most of them lie; the policy has an entropy, and the entropy band keeps it within a share
+of that. Nothing here draws or computes a model: completions in, bands out.
 """
 
 from collections.abc import Mapping
@@ -18,7 +20,9 @@ from g2rpo.algorithm.shaping.length import AGREE_ATOL, differs
 Topology = Literal["constant", "binary", "graded", "heavy-tailed"]
 
 HEAVY_TAIL = 3.0
-"""Excess kurtosis beyond which a graded reward counts as heavy-tailed: that of a Laplace distribution."""
+"""Excess kurtosis beyond which a graded reward counts as heavy-tailed: that of a Laplace
+distribution.
+"""
 FEWEST = 16
 """Good completions that quantiles are taken from; with fewer, those of all completions are."""
 
@@ -71,14 +75,25 @@ class Pilot:
     """
 
     def __init__(
-        self, *, name: str, prompts_per_task: int, length_weight: float, min_accuracy: float, entropy_weight: float, entropy_margin: float
+        self,
+        *,
+        name: str,
+        prompts_per_task: int,
+        length_weight: float,
+        min_accuracy: float,
+        entropy_weight: float,
+        entropy_margin: float,
     ) -> None:
         if prompts_per_task < 1:
             raise ValueError(f"pilot.prompts_per_task: expected at least 1, got {prompts_per_task}")
         if not name.replace("_", "").replace("-", "").isalnum():
-            raise ValueError(f"pilot.name: expected a file name of letters, digits, - and _, got {name!r}")
+            raise ValueError(
+                f"pilot.name: expected a file name of letters, digits, - and _, got {name!r}"
+            )
         if not 0 < entropy_margin < 1:
-            raise ValueError(f"pilot.entropy_margin: expected a share between 0 and 1, got {entropy_margin}")
+            raise ValueError(
+                f"pilot.entropy_margin: expected a share between 0 and 1, got {entropy_margin}"
+            )
         self.name = name
         self.prompts_per_task = prompts_per_task
         self.length_weight = length_weight
@@ -109,30 +124,41 @@ class Pilot:
     def yaml(self, measured: Mapping[str, Measured], origin: str) -> str:
         """The shaping file; `origin` says in its first line what was measured."""
         bands = [f"    {task}: {list(m.length_band)}{_remark(m)}" for task, m in measured.items()]
-        sides = [", ".join(f"{task}: {m.entropy_band[side]:.3f}" for task, m in measured.items()) for side in (0, 1)]
-        return "\n".join([
-            f"# Written by pilot.py: {origin}.",
-            "_target_: g2rpo.algorithm.shaping.Shaping",
-            "length:",
-            "  _target_: g2rpo.algorithm.shaping.length.LengthBand",
-            f"  weight: {self.length_weight}",
-            f"  min_accuracy: {self.min_accuracy}",
-            "  allow_in_unanimous_groups: false",
-            "  bands:   # tokens",
-            *bands,
-            "entropy:",
-            "  _target_: g2rpo.algorithm.shaping.entropy.EntropyBand",
-            "  # found: " + ", ".join(f"{task} {m.entropy_nats:.3f}" for task, m in measured.items()) + " nats per token",
-            f"  low: {{{sides[0]}}}",
-            f"  high: {{{sides[1]}}}",
-            f"  weight: {self.entropy_weight}",
-            "  estimator: exact",
-            "",
-        ])  # fmt: skip
+        sides = [
+            ", ".join(f"{task}: {m.entropy_band[side]:.3f}" for task, m in measured.items())
+            for side in (0, 1)
+        ]
+        return "\n".join(
+            [
+                f"# Written by pilot.py: {origin}.",
+                "_target_: g2rpo.algorithm.shaping.Shaping",
+                "length:",
+                "  _target_: g2rpo.algorithm.shaping.length.LengthBand",
+                f"  weight: {self.length_weight}",
+                f"  min_accuracy: {self.min_accuracy}",
+                "  allow_in_unanimous_groups: false",
+                "  bands:   # tokens",
+                *bands,
+                "entropy:",
+                "  _target_: g2rpo.algorithm.shaping.entropy.EntropyBand",
+                "  # found: "
+                + ", ".join(f"{task} {m.entropy_nats:.3f}" for task, m in measured.items())
+                + " nats per token",
+                f"  low: {{{sides[0]}}}",
+                f"  high: {{{sides[1]}}}",
+                f"  weight: {self.entropy_weight}",
+                "  estimator: exact",
+                "",
+            ]
+        )
 
 
 def _remark(found: Measured) -> str:
-    source = f"{found.good} good of {found.completions}" if found.good >= FEWEST else f"all {found.completions}, too few are good"
+    source = (
+        f"{found.good} good of {found.completions}"
+        if found.good >= FEWEST
+        else f"all {found.completions}, too few are good"
+    )
     return f"   # {source}; {found.topology}, {found.zero_signal_frac:.0%} of groups agree"
 
 
@@ -152,7 +178,8 @@ def topology(accuracy: Float[Tensor, " n"]) -> Topology:
 
 
 def length_band(tokens: Int[Tensor, " n"]) -> tuple[int, int, int, int]:
-    """Paid in full between the 20th and the 80th percentile of `tokens`; nothing just outside the 1st and the 99th.
+    """Paid in full between the 20th and the 80th percentile of `tokens`; nothing just outside the
+    1st and the 99th.
 
     >>> length_band(torch.arange(101))
     (0, 20, 80, 100)

@@ -1,6 +1,8 @@
-"""Benchmarks by name: `conf/benchmark/<name>.yaml`, here or in a folder that a user added with `--config-dir` or `hydra.searchpath`.
+"""Benchmarks by name: `conf/benchmark/<name>.yaml`, here or in a folder that a user added with
+`--config-dir` or `hydra.searchpath`.
 
-A name is looked up when an evaluation is built, so that the configuration of a run holds the benchmarks it asks and no others.
+A name is looked up when an evaluation is built, so that the configuration of a run holds the
+benchmarks it asks and no others.
 """
 
 from collections.abc import Iterator
@@ -32,26 +34,33 @@ def benchmark_settings(name: str) -> dict[str, Any]:
         if file.is_file():
             found = OmegaConf.load(file)
             if "defaults" in found:
-                raise ValueError(f"{file}: a benchmark is read without a defaults list; write its keys into this file")
+                raise ValueError(
+                    f"{file}: a benchmark is read without a defaults list; write its keys into this file"
+                )
             plain = OmegaConf.to_container(found, resolve=True)
             assert isinstance(plain, dict)
             return {str(key): value for key, value in plain.items()}
     names = benchmark_names()
     close = get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
-    raise ValueError(f"eval.benchmarks: unknown benchmark {name!r}; {hint}expected some of: {', '.join(names)}")
+    raise ValueError(
+        f"eval.benchmarks: unknown benchmark {name!r}; {hint}expected some of: {', '.join(names)}"
+    )
 
 
 def _folders() -> Iterator[Path]:
     """Folders with configuration, a user's before ours."""
     seen = {Path(CONF)}
-    pending = [source.path for source in _sources(HydraConfig.get())] if HydraConfig.initialized() else []
+    pending = (
+        [source.path for source in _sources(HydraConfig.get())] if HydraConfig.initialized() else []
+    )
     while pending:
         folder = Path(pending.pop(0).removeprefix("file://"))
         if folder in seen:
             continue
         seen.add(folder)
-        # a job of a sweep is composed from its frozen .hydra folder, which notes where the sweep looked
+        # a job of a sweep is composed from its frozen .hydra folder, which notes where the sweep
+        # looked
         frozen = folder / "hydra.yaml"
         if folder.name == ".hydra" and frozen.is_file():
             pending += [source.path for source in _sources(OmegaConf.load(frozen).hydra)]

@@ -1,7 +1,8 @@
-"""The policy on prompts it is never trained on, sampled as it acts and greedy, before and after training.
+"""The policy on prompts it is never trained on, sampled as it acts and greedy, before and after
+training.
 
-The score of a task is the mean accuracy of its prompts, `samples` completions each at temperature 1; `macro` is the plain mean
-over tasks, so that a large task does not hide a small one.
+The score of a task is the mean accuracy of its prompts, `samples` completions each at temperature
+1; `macro` is the plain mean over tasks, so that a large task does not hide a small one.
 """
 
 import json
@@ -43,7 +44,9 @@ class HeldoutBatch:
     prompts: list[Prompt]
 
     def to(self, device: torch.device | str, **kwargs: Any) -> Self:
-        """The batch itself: there is nothing to move before its prompts are encoded. Lightning calls this."""
+        """The batch itself: there is nothing to move before its prompts are encoded. Lightning
+        calls this.
+        """
         return self
 
 
@@ -51,21 +54,33 @@ class HeldoutEvaluation:
     """Scores an engine on the held-out split.
 
     Args:
-        prompts_per_task: The first so many held-out prompts of each task; fewer where the source has fewer.
+        prompts_per_task: The first so many held-out prompts of each task; fewer where the source
+            has fewer.
         samples: Completions per prompt at `temperature`.
         temperature: 1 is the policy as it acts.
         batch_prompts: Prompts generated for at once.
-        images_per_task: Number of prompts whose pictures are kept for the report: the worst, the best and the most changed.
-        failure_budget: Share of a batch's completions whose reward may fail; they count 0, and are marked `failed` in their row.
+        images_per_task: Number of prompts whose pictures are kept for the report: the worst, the
+            best and the most changed.
+        failure_budget: Share of a batch's completions whose reward may fail; they count 0, and are
+            marked `failed` in their row.
         seed: Of sampling; the same before and after.
     """
 
     def __init__(
-        self, *, prompts_per_task: int = 64, samples: int = 4, temperature: float = 1.0, batch_prompts: int = 48, images_per_task: int = 6,
-        failure_budget: float = 0.0, seed: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        prompts_per_task: int = 64,
+        samples: int = 4,
+        temperature: float = 1.0,
+        batch_prompts: int = 48,
+        images_per_task: int = 6,
+        failure_budget: float = 0.0,
+        seed: int = 0,
+    ) -> None:
         if prompts_per_task < 0:
-            raise ValueError(f"heldout.prompts_per_task: expected 0 (no evaluation) or more, got {prompts_per_task}")
+            raise ValueError(
+                f"heldout.prompts_per_task: expected 0 (no evaluation) or more, got {prompts_per_task}"
+            )
         for name, value in {"samples": samples, "batch_prompts": batch_prompts}.items():
             if value < 1:
                 raise ValueError(f"heldout.{name}: expected at least 1, got {value}")
@@ -80,31 +95,74 @@ class HeldoutEvaluation:
     def prompts(self, source: PromptSource) -> list[Prompt]:
         """The held-out prompts of every task that has any, tasks interleaved."""
         sizes = {task: source.size(task, "heldout") for task in TASKS}
-        counts = {task: self.prompts_per_task if size is None else min(size, self.prompts_per_task) for task, size in sizes.items()}
-        return [source.get(task, i, "heldout") for i in range(self.prompts_per_task) for task in TASKS if i < counts[task]]
+        counts = {
+            task: self.prompts_per_task if size is None else min(size, self.prompts_per_task)
+            for task, size in sizes.items()
+        }
+        return [
+            source.get(task, i, "heldout")
+            for i in range(self.prompts_per_task)
+            for task in TASKS
+            if i < counts[task]
+        ]
 
     def batches(self, source: PromptSource) -> list[HeldoutBatch]:
-        """All held-out prompts in batches of `batch_prompts`, the same on every rank; one empty batch if there is no prompt."""
+        """All held-out prompts in batches of `batch_prompts`, the same on every rank; one empty
+        batch if there is no prompt.
+        """
         prompts = self.prompts(source)
         starts = range(0, max(1, len(prompts)), self.batch_prompts)
-        return [HeldoutBatch(start=start, places=[*range(start, start + len(own))], prompts=own) for start in starts
-                for own in [prompts[start : start + self.batch_prompts]]]  # fmt: skip
+        return [
+            HeldoutBatch(start=start, places=[*range(start, start + len(own))], prompts=own)
+            for start in starts
+            for own in [prompts[start : start + self.batch_prompts]]
+        ]
 
     def score(
-        self, engine: RolloutEngine, encoder: Encoder, reward: Reward, batch: HeldoutBatch, device: torch.device | str = "cpu"
+        self,
+        engine: RolloutEngine,
+        encoder: Encoder,
+        reward: Reward,
+        batch: HeldoutBatch,
+        device: torch.device | str = "cpu",
     ) -> list[dict[str, Any]]:
-        """One row per prompt, with its sampled and its greedy completions and their verdicts; the images of `batch` are loaded."""
-        plan = replace(engine.sampling, group_size=self.samples, temperature=self.temperature, top_p=1.0)
-        sampled = self._judged(engine, encoder, reward, batch.prompts, plan, self.seed + batch.start, device)
-        greedy = self._judged(engine, encoder, reward, batch.prompts, replace(plan, group_size=1, temperature=0.0), 0, device)
-        return [_row(prompt, s, g[0]) for prompt, s, g in zip(batch.prompts, sampled, greedy, strict=True)]
+        """One row per prompt, with its sampled and its greedy completions and their verdicts; the
+        images of `batch` are loaded.
+        """
+        plan = replace(
+            engine.sampling, group_size=self.samples, temperature=self.temperature, top_p=1.0
+        )
+        sampled = self._judged(
+            engine, encoder, reward, batch.prompts, plan, self.seed + batch.start, device
+        )
+        greedy = self._judged(
+            engine,
+            encoder,
+            reward,
+            batch.prompts,
+            replace(plan, group_size=1, temperature=0.0),
+            0,
+            device,
+        )
+        return [
+            _row(prompt, s, g[0])
+            for prompt, s, g in zip(batch.prompts, sampled, greedy, strict=True)
+        ]
 
     def result(self, rows: Sequence[dict[str, Any]]) -> HeldoutResult:
         """The scores of some rows; `macro` is nan without rows."""
         return _result(rows)
 
-    def write(self, folder: Path, name: str, rows: Sequence[dict[str, Any]], prompts: Sequence[Prompt], read: Read = list) -> None:
-        """Write `folder/<name>.jsonl` atomically, and the pictures of the prompts that the report shows beside it.
+    def write(
+        self,
+        folder: Path,
+        name: str,
+        rows: Sequence[dict[str, Any]],
+        prompts: Sequence[Prompt],
+        read: Read = list,
+    ) -> None:
+        """Write `folder/<name>.jsonl` atomically, and the pictures of the prompts that the report
+        shows beside it.
 
         Args:
             folder: `heldout` in the run folder.
@@ -122,32 +180,62 @@ class HeldoutEvaluation:
         return _result(read_jsonl(path))
 
     def _judged(
-        self, engine: RolloutEngine, encoder: Encoder, reward: Reward, prompts: Sequence[Prompt], plan: Sampling, seed: int,
+        self,
+        engine: RolloutEngine,
+        encoder: Encoder,
+        reward: Reward,
+        prompts: Sequence[Prompt],
+        plan: Sampling,
+        seed: int,
         device: torch.device | str,
-    ) -> list[list[dict[str, Any]]]:  # fmt: skip
+    ) -> list[list[dict[str, Any]]]:
         """Per prompt, its completions with their verdicts."""
         rollouts = engine.generate(encoder.encode(prompts).to(device), plan, seed)
         scored = score_rollouts(reward, prompts, rollouts, self.failure_budget)
         tokens = rollouts.completion_mask.sum(1).tolist()
         verdicts = [
-            {"completion": text, "accuracy": accuracy, "format": form, "completion_tokens": length, "finished": finished}
+            {
+                "completion": text,
+                "accuracy": accuracy,
+                "format": form,
+                "completion_tokens": length,
+                "finished": finished,
+            }
             | ({"failed": True} if failed else {})
             for text, accuracy, form, length, failed, finished in zip(
-                rollouts.texts, scored.scores.parts["accuracy"].tolist(), scored.scores.parts["format"].tolist(), tokens,
-                scored.failed.tolist(), rollouts.finished.tolist(), strict=True,
+                rollouts.texts,
+                scored.scores.parts["accuracy"].tolist(),
+                scored.scores.parts["format"].tolist(),
+                tokens,
+                scored.failed.tolist(),
+                rollouts.finished.tolist(),
+                strict=True,
             )
-        ]  # fmt: skip
+        ]
         if scored.failed.any():
-            log.warning("held-out: %d of %d completions could not be judged and count 0", int(scored.failed.sum()), len(verdicts))
+            log.warning(
+                "held-out: %d of %d completions could not be judged and count 0",
+                int(scored.failed.sum()),
+                len(verdicts),
+            )
         return [verdicts[i : i + plan.group_size] for i in range(0, len(verdicts), plan.group_size)]
 
     def _worth_showing(self, rows: Sequence[dict[str, Any]], before: Path) -> set[str]:
-        """Ids of the prompts whose pictures the report needs: the worst, the best and the most changed of each task."""
-        earlier = {row["prompt_id"]: _sampled(row) for row in (read_jsonl(before) if before.exists() else ())}
+        """Ids of the prompts whose pictures the report needs: the worst, the best and the most
+        changed of each task.
+        """
+        earlier = {
+            row["prompt_id"]: _sampled(row)
+            for row in (read_jsonl(before) if before.exists() else ())
+        }
         by_task: dict[str, dict[str, float]] = {}
         for row in rows:
             by_task.setdefault(row["task"], {})[row["prompt_id"]] = _sampled(row)
-        return {name for scores in by_task.values() for name in worth_showing(scores, earlier, self.images_per_task)}
+        return {
+            name
+            for scores in by_task.values()
+            for name in worth_showing(scores, earlier, self.images_per_task)
+        }
 
 
 def _sampled(row: dict[str, Any]) -> float:
@@ -174,7 +262,9 @@ def _result(rows: Sequence[dict[str, Any]]) -> HeldoutResult:
     )
 
 
-def _task_scores(rows: Sequence[dict[str, Any]], scores: Callable[[dict[str, Any]], list[float]]) -> Scores:
+def _task_scores(
+    rows: Sequence[dict[str, Any]], scores: Callable[[dict[str, Any]], list[float]]
+) -> Scores:
     by_task: dict[str, list[float]] = {}
     for row in rows:
         by_task.setdefault(row["task"], []).extend(scores(row))
@@ -184,7 +274,9 @@ def _task_scores(rows: Sequence[dict[str, Any]], scores: Callable[[dict[str, Any
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file that `write_jsonl` wrote; text in them may hold any line separator but the line feed."""
+    """The rows of a file that `write_jsonl` wrote; text in them may hold any line separator but the
+    line feed.
+    """
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 

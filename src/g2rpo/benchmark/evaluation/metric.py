@@ -1,7 +1,9 @@
-"""A benchmark's numbers from the verdicts on its rows: headline, sub-scores, parse rate, and how sure they are.
+"""A benchmark's numbers from the verdicts on its rows: headline, sub-scores, parse rate, and how
+sure they are.
 
-Rows that count only together are one group, and a group counts once. All states are sums over places in the plan, which every
-rank knows: any number of ranks, in any order, gives the same numbers to the bit.
+Rows that count only together are one group, and a group counts once. All states are sums over
+places in the plan, which every rank knows: any number of ranks, in any order, gives the same
+numbers to the bit.
 """
 
 from collections.abc import Sequence
@@ -38,8 +40,12 @@ class BenchmarkMetric(Metric):
         for group, names in enumerate(subscores):
             self.membership[[place[name] for name in names], group] = 1.0
         self.seed = seed
-        self.add_state("scores", torch.zeros(len(subscores), dtype=torch.double), dist_reduce_fx="sum")
-        self.add_state("seen", torch.zeros(len(subscores), dtype=torch.double), dist_reduce_fx="sum")
+        self.add_state(
+            "scores", torch.zeros(len(subscores), dtype=torch.double), dist_reduce_fx="sum"
+        )
+        self.add_state(
+            "seen", torch.zeros(len(subscores), dtype=torch.double), dist_reduce_fx="sum"
+        )
         self.add_state("rows", torch.zeros(len(COUNTS), dtype=torch.double), dist_reduce_fx="sum")
 
     def update(self, place: int, score: float, **counts: float) -> None:
@@ -49,15 +55,30 @@ class BenchmarkMetric(Metric):
         self.rows += torch.tensor([float(counts[name]) for name in COUNTS], dtype=torch.double)
 
     def compute(self) -> dict[str, float]:
-        """`score`, `low`, `high` over groups; `groups`; sums of `COUNTS`; `sub/<name>` and `sub_groups/<name>`. NaN without rows."""
+        """`score`, `low`, `high` over groups; `groups`; sums of `COUNTS`; `sub/<name>` and
+        `sub_groups/<name>`. NaN without rows.
+        """
         # every rank of a distributed run computes this from the same sums
         seen, scores = self.seen.cpu(), self.scores.cpu()
         low, high = bootstrap_interval(scores[seen > 0], seed=self.seed)
         groups, sums = self.membership @ seen, self.membership @ scores
-        found = {"score": _ratio(scores.sum(), seen.sum()), "low": low, "high": high, "groups": seen.sum().item()}
+        found = {
+            "score": _ratio(scores.sum(), seen.sum()),
+            "low": low,
+            "high": high,
+            "groups": seen.sum().item(),
+        }
         found |= dict(zip(COUNTS, self.rows.tolist(), strict=True))
-        found |= {f"sub/{name}": _ratio(total, count) for name, total, count in zip(self.names, sums, groups, strict=True) if count}
-        return found | {f"sub_groups/{name}": count.item() for name, count in zip(self.names, groups, strict=True) if count}
+        found |= {
+            f"sub/{name}": _ratio(total, count)
+            for name, total, count in zip(self.names, sums, groups, strict=True)
+            if count
+        }
+        return found | {
+            f"sub_groups/{name}": count.item()
+            for name, count in zip(self.names, groups, strict=True)
+            if count
+        }
 
 
 COUNTS = ("rows", "parsed", "failed", "by_judge", "truncated", "tokens")
@@ -74,10 +95,13 @@ def bootstrap_interval(
     """
     if not len(scores):
         return float("nan"), float("nan")
-    # scores take few values, so a resample is a draw of how often each occurs: n draws become one multinomial
+    # scores take few values, so a resample is a draw of how often each occurs: n draws become one
+    # multinomial
     values, counts = np.unique(scores.double().numpy(), return_counts=True)
     rng = np.random.default_rng(seed)
-    means = rng.multinomial(len(scores), counts / len(scores), size=resamples) @ values / len(scores)
+    means = (
+        rng.multinomial(len(scores), counts / len(scores), size=resamples) @ values / len(scores)
+    )
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return min(max(float(low), 0.0), 1.0), min(max(float(high), 0.0), 1.0)
 

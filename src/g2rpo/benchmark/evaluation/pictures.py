@@ -34,7 +34,13 @@ def _written(image: Image.Image, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def save_pictures(prompts: Sequence[Prompt], folder: Path, *, largest_px: int = LARGEST_PX, most_bytes: float = math.inf) -> None:
+def save_pictures(
+    prompts: Sequence[Prompt],
+    folder: Path,
+    *,
+    largest_px: int = LARGEST_PX,
+    most_bytes: float = math.inf,
+) -> None:
     """Write the images of prompts into a folder, as long as it holds less than `most_bytes`."""
     folder.mkdir(parents=True, exist_ok=True)
     spent = sum(path.stat().st_size for path in folder.iterdir())
@@ -51,7 +57,9 @@ def picture_paths(folder: Path, prompt_id: str) -> list[Path]:
     """Return the kept pictures of a prompt, in their order; an empty list if none was kept."""
     paths: list[Path] = []
     stem = _stem(prompt_id)
-    while found := [p for kind in ("png", "jpeg") if (p := folder / f"{stem}-{len(paths)}.{kind}").exists()]:
+    while found := [
+        p for kind in ("png", "jpeg") if (p := folder / f"{stem}-{len(paths)}.{kind}").exists()
+    ]:
         paths.append(found[0])
     return paths
 
@@ -59,10 +67,16 @@ def picture_paths(folder: Path, prompt_id: str) -> list[Path]:
 def _stem(prompt_id: str) -> str:
     """A file name for an id, which may be longer than file systems allow."""
     name = prompt_id.replace("/", "-").replace("\0", "-")
-    return name if len(name.encode()) <= 120 else f"{name[:40]}-{sha256(name.encode()).hexdigest()[:16]}"
+    return (
+        name
+        if len(name.encode()) <= 120
+        else f"{name[:40]}-{sha256(name.encode()).hexdigest()[:16]}"
+    )
 
 
-def worth_showing(scores: Mapping[str, float], earlier: Mapping[str, float], most: int) -> dict[str, str]:
+def worth_showing(
+    scores: Mapping[str, float], earlier: Mapping[str, float], most: int
+) -> dict[str, str]:
     """Choose prompts of one task: worst, best, largest gain and loss, then next worst and best.
 
     Args:
@@ -79,15 +93,27 @@ def worth_showing(scores: Mapping[str, float], earlier: Mapping[str, float], mos
     known = {name: score for name, score in scores.items() if math.isfinite(score)}
     rising = sorted(known, key=known.__getitem__)
     falling = sorted(known, key=lambda name: -known[name])
-    ranked = [(name, why) for pair in zip(rising, falling, strict=True) for name, why in zip(pair, ("worst", "best"), strict=True)]
+    ranked = [
+        (name, why)
+        for pair in zip(rising, falling, strict=True)
+        for name, why in zip(pair, ("worst", "best"), strict=True)
+    ]
     order = [(name, f"{why}, {known[name]:.2f}") for name, why in ranked]
-    changes = {name: known[name] - earlier[name] for name in known if math.isfinite(earlier.get(name, math.nan))}
+    changes = {
+        name: known[name] - earlier[name]
+        for name in known
+        if math.isfinite(earlier.get(name, math.nan))
+    }
     extremes = [
         (pick(changes, key=changes.__getitem__), why, sign)
         for pick, why, sign in ((max, "largest gain", 1), (min, "largest loss", -1))
         if changes
     ]
-    order[2:2] = [(name, f"{why}, {changes[name]:+.2f}") for name, why, sign in extremes if sign * changes[name] > 0]
+    order[2:2] = [
+        (name, f"{why}, {changes[name]:+.2f}")
+        for name, why, sign in extremes
+        if sign * changes[name] > 0
+    ]
     reasons: dict[str, str] = {}
     for name, why in order:
         if len(reasons) < most:

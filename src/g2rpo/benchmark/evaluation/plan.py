@@ -1,4 +1,6 @@
-"""Which rows of a benchmark are asked: read from a row source, grouped, thinned out by whole groups, the unusable ones named."""
+"""Which rows of a benchmark are asked: read from a row source, grouped, thinned out by whole
+groups, the unusable ones named.
+"""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +19,9 @@ class RowSource(Protocol):
     """Where records of benchmarks come from."""
 
     def records(self, benchmark: Benchmark) -> Iterable[tuple[str, Mapping[str, Any]]]:
-        """Records of a benchmark with the place each stands at, as a person finds it. The same in every process."""
+        """Records of a benchmark with the place each stands at, as a person finds it. The same in
+        every process.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +42,26 @@ class Plan:
 
     def subscores(self) -> list[list[str]]:
         """Names of the sub-scores of each group."""
-        return [sorted({name for row in group for name in self.benchmark.subscores(row)}) for group in self.groups]
+        return [
+            sorted({name for row in group for name in self.benchmark.subscores(row)})
+            for group in self.groups
+        ]
 
 
-def make_plan(benchmark: Benchmark, source: RowSource, *, limit: int | None, seed: int, max_unusable_frac: float) -> Plan:
-    """Reads a benchmark's rows and takes whole groups up to `limit` rows: a larger limit asks the same rows and more.
+def make_plan(
+    benchmark: Benchmark,
+    source: RowSource,
+    *,
+    limit: int | None,
+    seed: int,
+    max_unusable_frac: float,
+) -> Plan:
+    """Reads a benchmark's rows and takes whole groups up to `limit` rows: a larger limit asks the
+    same rows and more.
 
     Raises:
-        RuntimeError: when there is no row, or when more than `max_unusable_frac` of the records cannot be used; names the first.
+        RuntimeError: when there is no row, or when more than `max_unusable_frac` of the records
+            cannot be used; names the first.
     """
     groups: dict[str, list[Row]] = {}
     unusable: list[str] = []
@@ -76,7 +92,9 @@ def make_plan(benchmark: Benchmark, source: RowSource, *, limit: int | None, see
     )
 
 
-def check_unusable(name: str, unusable: Sequence[str], available: int, max_unusable_frac: float) -> None:
+def check_unusable(
+    name: str, unusable: Sequence[str], available: int, max_unusable_frac: float
+) -> None:
     """Raises `RuntimeError` when too many records cannot be used, naming the first."""
     if len(unusable) > max_unusable_frac * available:
         raise RuntimeError(
@@ -86,7 +104,9 @@ def check_unusable(name: str, unusable: Sequence[str], available: int, max_unusa
 
 
 def thinned(groups: list[list[Row]], limit: int | None, seed: str) -> list[list[Row]]:
-    """Whole groups up to `limit` rows, at least one, drawn at random but the same for the same seed; in the order they came."""
+    """Whole groups up to `limit` rows, at least one, drawn at random but the same for the same
+    seed; in the order they came.
+    """
     if limit is None:
         return groups
     order = list(range(len(groups)))

@@ -1,6 +1,8 @@
-"""Predictions on disk: one JSON line per row, appended batch by batch, so that an evaluation that was killed goes on where it stood.
+"""Predictions on disk: one JSON line per row, appended batch by batch, so that an evaluation that
+was killed goes on where it stood.
 
-`<folder>/settings.json` says what the predictions depend on; predictions of other settings are never mixed with new ones.
+`<folder>/settings.json` says what the predictions depend on; predictions of other settings are
+never mixed with new ones.
 """
 
 import base64
@@ -46,7 +48,9 @@ class PredictionFile:
         return list(found.values())
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Adds rows and waits until they are on disk: what was generated once is not generated again."""
+        """Adds rows and waits until they are on disk: what was generated once is not generated
+        again.
+        """
         text = "".join(_line(row) for row in rows)
         if not text:
             return
@@ -68,15 +72,25 @@ def _line(row: Mapping[str, Any]) -> str:
 def _object(line: bytes, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-        if isinstance(row, dict) and isinstance(row.get("id"), str) and isinstance(row.get("completion"), str):
+        if (
+            isinstance(row, dict)
+            and isinstance(row.get("id"), str)
+            and isinstance(row.get("completion"), str)
+        ):
             return row
     except ValueError as error:
-        raise ValueError(f"{where}: not JSON ({error}); remove the line, and its row is generated anew") from None
-    raise ValueError(f"{where}: expected an object with id and completion; remove the line, and its row is generated anew")
+        raise ValueError(
+            f"{where}: not JSON ({error}); remove the line, and its row is generated anew"
+        ) from None
+    raise ValueError(
+        f"{where}: expected an object with id and completion; remove the line, and its row is generated anew"
+    )
 
 
 def saved_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A benchmark's row as JSON holds it: without the pictures that were shown, so that it can be judged again without its source."""
+    """A benchmark's row as JSON holds it: without the pictures that were shown, so that it can be
+    judged again without its source.
+    """
     return {str(name): _saved(value) for name, value in row.items() if name != "images"}
 
 

@@ -1,4 +1,6 @@
-"""Predictions that exist already, judged again: no weights, no row source. What is read stays as it is; what is found goes elsewhere."""
+"""Predictions that exist already, judged again: no weights, no row source. What is read stays as it
+is; what is found goes elsewhere.
+"""
 
 import json
 from collections.abc import Callable, Sequence
@@ -18,9 +20,15 @@ Advance = Callable[[int], None]
 
 
 def rescore(
-    source: Path, names: Sequence[str], find: Find, scoring: Scoring, folder: Path, advance: Advance = lambda count: None
+    source: Path,
+    names: Sequence[str],
+    find: Find,
+    scoring: Scoring,
+    folder: Path,
+    advance: Advance = lambda count: None,
 ) -> dict[str, Entry]:
-    """Judges saved predictions by this protocol and judge, and writes them to `folder/<benchmark>.jsonl`.
+    """Judges saved predictions by this protocol and judge, and writes them to
+    `folder/<benchmark>.jsonl`.
 
     Args:
         source: A run folder, its `eval` folder, or a prediction file of VLMEvalKit (.xlsx, .tsv).
@@ -29,7 +37,8 @@ def rescore(
         advance: Hears of every benchmark.
 
     Raises:
-        ValueError: for a source without predictions, and for a row that cannot be read, with file and line.
+        ValueError: for a source without predictions, and for a row that cannot be read, with file
+            and line.
     """
     if source.suffix.lower() in SUFFIXES:
         return _rescored_file(source, names, find, scoring, folder)
@@ -42,46 +51,91 @@ def rescore(
             + (f"; there is none of {', '.join(missing)}, only: {', '.join(held)}" if held else "")
         )
     if home.resolve() == folder.resolve():
-        raise ValueError(f"source={source} reads the folder that would be written; choose another one (hydra.run.dir=...)")
+        raise ValueError(
+            f"source={source} reads the folder that would be written; choose another one (hydra.run.dir=...)"
+        )
     settings = home / "settings.json"
     asked = json.loads(settings.read_text(encoding="utf-8")) if settings.exists() else {}
-    write_whole(folder / "settings.json", json.dumps({**asked, "rescore": str(source)}, indent=2) + "\n")
+    write_whole(
+        folder / "settings.json", json.dumps({**asked, "rescore": str(source)}, indent=2) + "\n"
+    )
     entries = {}
     for name in names or held:
-        entries[name] = _rescored(find(name), PredictionFile(held[name]), scoring, folder, str(asked.get("eval.rows", source.name)))
+        entries[name] = _rescored(
+            find(name),
+            PredictionFile(held[name]),
+            scoring,
+            folder,
+            str(asked.get("eval.rows", source.name)),
+        )
         advance(1)
     return entries
 
 
-def _rescored(benchmark: Benchmark, file: PredictionFile, scoring: Scoring, folder: Path, rows_from: str) -> Entry:
+def _rescored(
+    benchmark: Benchmark, file: PredictionFile, scoring: Scoring, folder: Path, rows_from: str
+) -> Entry:
     predictions = file.read()
     lacking = [row["id"] for row in predictions if "row" not in row or "group" not in row]
     if lacking:
-        raise ValueError(f"{file.path}: row {lacking[0]!r} has no row or group to be judged by; it was not written by evaluate.py")
+        raise ValueError(
+            f"{file.path}: row {lacking[0]!r} has no row or group to be judged by; it was not written by evaluate.py"
+        )
     rows = {prediction["id"]: restored_row(prediction["row"]) for prediction in predictions}
-    return _scored(benchmark, predictions, rows, scoring, folder, rows_from, available=len(predictions), unusable=0)
+    return _scored(
+        benchmark,
+        predictions,
+        rows,
+        scoring,
+        folder,
+        rows_from,
+        available=len(predictions),
+        unusable=0,
+    )
 
 
-def _rescored_file(source: Path, names: Sequence[str], find: Find, scoring: Scoring, folder: Path) -> dict[str, Entry]:
+def _rescored_file(
+    source: Path, names: Sequence[str], find: Find, scoring: Scoring, folder: Path
+) -> dict[str, Entry]:
     if len(names) != 1:
-        raise ValueError(f"source={source}: name the one benchmark it belongs to, as in 'eval.benchmarks=[mmstar]'; got {list(names)}")
+        raise ValueError(
+            f"source={source}: name the one benchmark it belongs to, as in 'eval.benchmarks=[mmstar]'; got {list(names)}"
+        )
     benchmark = find(names[0])
     read = read_predictions(source, benchmark)
     found = _scored(
-        benchmark, read.predictions, read.rows, scoring, folder, source.name, available=len(read.predictions) + len(read.unusable),
+        benchmark,
+        read.predictions,
+        read.rows,
+        scoring,
+        folder,
+        source.name,
+        available=len(read.predictions) + len(read.unusable),
         unusable=len(read.unusable),
-    )  # fmt: skip
+    )
     return {names[0]: found}
 
 
 def _scored(
-    benchmark: Benchmark, predictions: Sequence[Prediction], rows: dict[str, dict[str, Any]], scoring: Scoring, folder: Path,
-    rows_from: str, *, available: int, unusable: int,
-) -> Entry:  # fmt: skip
+    benchmark: Benchmark,
+    predictions: Sequence[Prediction],
+    rows: dict[str, dict[str, Any]],
+    scoring: Scoring,
+    folder: Path,
+    rows_from: str,
+    *,
+    available: int,
+    unusable: int,
+) -> Entry:
     groups: dict[str, list[Prediction]] = {}
     for prediction in predictions:
         groups.setdefault(prediction["group"], []).append(prediction)
-    metric = BenchmarkMetric(subscores=[sorted({name for one in group for name in one["subscores"]}) for group in groups.values()])
+    metric = BenchmarkMetric(
+        subscores=[
+            sorted({name for one in group for name in one["subscores"]})
+            for group in groups.values()
+        ]
+    )
     judged: list[Prediction] = []
     for place, group in enumerate(groups.values()):
         own = with_verdicts(benchmark, [rows[one["id"]] for one in group], group, scoring)
@@ -90,6 +144,12 @@ def _scored(
     PredictionFile(folder / f"{benchmark.name}.jsonl").write(judged)
     asked = {str(one.get("prompted_as", scoring.protocol)) for one in predictions}
     return entry(
-        benchmark, metric.compute() if judged else {"rows": 0.0}, scoring=scoring, rows_from=rows_from, limit=None, available=available,
-        unusable=unusable, prompted_as=", ".join(sorted(asked)) or None,
-    )  # fmt: skip
+        benchmark,
+        metric.compute() if judged else {"rows": 0.0},
+        scoring=scoring,
+        rows_from=rows_from,
+        limit=None,
+        available=available,
+        unusable=unusable,
+        prompted_as=", ".join(sorted(asked)) or None,
+    )

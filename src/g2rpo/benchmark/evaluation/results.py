@@ -14,10 +14,18 @@ Entry = dict[str, Any]
 
 
 def entry(
-    benchmark: Benchmark, numbers: Mapping[str, float], *, scoring: Scoring, rows_from: str, limit: int | None, available: int,
-    unusable: int, prompted_as: str | None = None,
-) -> Entry:  # fmt: skip
-    """One benchmark: `score` in [0, 1] with its 95 % interval [`low`, `high`], and everything that says how it came about.
+    benchmark: Benchmark,
+    numbers: Mapping[str, float],
+    *,
+    scoring: Scoring,
+    rows_from: str,
+    limit: int | None,
+    available: int,
+    unusable: int,
+    prompted_as: str | None = None,
+) -> Entry:
+    """One benchmark: `score` in [0, 1] with its 95 % interval [`low`, `high`], and everything that
+    says how it came about.
 
     Args:
         numbers: As `BenchmarkMetric.compute` gives them.
@@ -30,8 +38,12 @@ def entry(
     """
     rows = numbers["rows"]
     if not rows:
-        raise RuntimeError(f"{benchmark.name}: not one of {available} rows could be scored; look at the warnings above")
-    found: Entry = {"task": benchmark.task} | {name: numbers[name] for name in ("score", "low", "high")}
+        raise RuntimeError(
+            f"{benchmark.name}: not one of {available} rows could be scored; look at the warnings above"
+        )
+    found: Entry = {"task": benchmark.task} | {
+        name: numbers[name] for name in ("score", "low", "high")
+    }
     found |= {
         "parse_rate": numbers["parsed"] / rows,
         "rows": int(rows),
@@ -48,7 +60,10 @@ def entry(
         "truncated_frac": numbers["truncated"] / rows,
         "completion_tokens": numbers["tokens"] / rows,
         "subscores": {
-            name.removeprefix("sub/"): {"score": value, "groups": int(numbers[name.replace("sub/", "sub_groups/", 1)])}
+            name.removeprefix("sub/"): {
+                "score": value,
+                "groups": int(numbers[name.replace("sub/", "sub_groups/", 1)]),
+            }
             for name, value in numbers.items()
             if name.startswith("sub/")
         },
@@ -56,17 +71,31 @@ def entry(
     paper = getattr(benchmark, "published", None)
     if paper is None:
         return found
-    found["published"] = {"row": paper.row, "title": paper.title, "full": paper.full, "scores": paper.scores()}
-    return found | ({f"of_{paper.full}": round(found["score"] * paper.full, 1)} if paper.full != 100 else {})
+    found["published"] = {
+        "row": paper.row,
+        "title": paper.title,
+        "full": paper.full,
+        "scores": paper.scores(),
+    }
+    return found | (
+        {f"of_{paper.full}": round(found["score"] * paper.full, 1)} if paper.full != 100 else {}
+    )
 
 
 def macro(entries: Mapping[str, Entry]) -> dict[str, float]:
-    """`macro`, the plain mean over benchmarks, and the mean of each task's benchmarks; empty without benchmarks."""
+    """`macro`, the plain mean over benchmarks, and the mean of each task's benchmarks; empty
+    without benchmarks.
+    """
     if not entries:
         return {}
-    by_task = {task: [found["score"] for found in entries.values() if found["task"] == task] for task in TASKS}
+    by_task = {
+        task: [found["score"] for found in entries.values() if found["task"] == task]
+        for task in TASKS
+    }
     scores = [found["score"] for found in entries.values()]
-    return {"macro": math.fsum(scores) / len(scores)} | {task: math.fsum(own) / len(own) for task, own in by_task.items() if own}
+    return {"macro": math.fsum(scores) / len(scores)} | {
+        task: math.fsum(own) / len(own) for task, own in by_task.items() if own
+    }
 
 
 def remarks(found: Entry) -> list[str]:
@@ -78,7 +107,11 @@ def remarks(found: Entry) -> list[str]:
         said.append(f"limit {found['limit']}")
     if found["prompted_as"] != found["protocol"]:
         said.append(f"prompted as {found['prompted_as']}")
-    said += [f"{found[key]} {word}" for key, word in {"rows_unusable": "unusable", "rows_failed": "failed"}.items() if found[key]]
+    said += [
+        f"{found[key]} {word}"
+        for key, word in {"rows_unusable": "unusable", "rows_failed": "failed"}.items()
+        if found[key]
+    ]
     if found["truncated_frac"] >= 0.005:
         said.append(f"{found['truncated_frac']:.0%} cut")
     return said

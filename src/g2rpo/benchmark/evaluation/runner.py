@@ -1,4 +1,5 @@
-"""One benchmark from plan to numbers: what is saved is taken over, what is missing is generated, every row is judged and written.
+"""One benchmark from plan to numbers: what is saved is taken over, what is missing is generated,
+every row is judged and written.
 
 Of several ranks, each answers its share of the groups; rank 0 reads and writes the file.
 """
@@ -22,7 +23,17 @@ from g2rpo.records import Prompt, PromptBatch, Sampling
 log = logging.getLogger("g2rpo")
 Advance = Callable[[int], None]
 Prediction = dict[str, Any]
-VERDICT = ("score", "group_score", "parsed", "answer", "by", "protocol", "judge", "prediction", "error")
+VERDICT = (
+    "score",
+    "group_score",
+    "parsed",
+    "answer",
+    "by",
+    "protocol",
+    "judge",
+    "prediction",
+    "error",
+)
 """What judging again replaces in a prediction."""
 
 
@@ -44,8 +55,10 @@ class Asking:
         batch_rows: Rows generated for at once.
         prompted: Makes the prompt of a row.
         seed: Of sampling.
-        max_unusable_frac: Share of the rows whose prompt may turn out unusable, such as an image that cannot be decoded.
-        keep_images: False forgets the images of a row once it is answered, so that a whole benchmark needs no more memory than a batch.
+        max_unusable_frac: Share of the rows whose prompt may turn out unusable, such as an image
+            that cannot be decoded.
+        keep_images: False forgets the images of a row once it is answered, so that a whole
+            benchmark needs no more memory than a batch.
     """
 
     engine: RolloutEngine
@@ -76,7 +89,9 @@ class BenchmarkRun:
         self.file = PredictionFile(folder / f"{plan.benchmark.name}.jsonl")
         self.metric = BenchmarkMetric(subscores=plan.subscores()).to(asking.device)
         self.ids = [[str(row["id"]) for row in group] for group in plan.groups]
-        self.prompts = {str(row["id"]): asking.prompted(row) for group in plan.groups for row in group}
+        self.prompts = {
+            str(row["id"]): asking.prompted(row) for group in plan.groups for row in group
+        }
         self.saved: dict[str, Prediction] = {}
         self.unusable: list[str] = []
 
@@ -100,7 +115,12 @@ class BenchmarkRun:
                 self.file.append(rows)
             self.saved |= {row["id"]: row for row in rows}
             advance(len(rows))
-            check_unusable(self.plan.benchmark.name, self._all_unusable(), self.plan.available, self.asking.max_unusable_frac)
+            check_unusable(
+                self.plan.benchmark.name,
+                self._all_unusable(),
+                self.plan.available,
+                self.asking.max_unusable_frac,
+            )
         if ranks.rank() == 0:
             self._tidy()
         return Outcome(numbers=self.metric.compute(), unusable=self._all_unusable())
@@ -114,10 +134,14 @@ class BenchmarkRun:
                 f"{self.file.path} holds {len(foreign)} rows that are not asked for now, {foreign[0]!r} first: eval.limit, eval.seed or "
                 "the rows have changed. Choose another folder (hydra.run.dir=...), or the old settings."
             )
-        self.saved = {row["id"]: row for row in rows if row["question"] == self.prompts[row["id"]].text}
+        self.saved = {
+            row["id"]: row for row in rows if row["question"] == self.prompts[row["id"]].text
+        }
 
     def _judged_before(self, place: int) -> list[Prediction]:
-        """Saved predictions with the verdict of this protocol and judge; what failed is tried again."""
+        """Saved predictions with the verdict of this protocol and judge; what failed is tried
+        again.
+        """
         rows = [self.saved[id] for id in self.ids[place]]
         now = {"protocol": self.scoring.protocol, "judge": judge_name(self.scoring.judge)}
         if any(row["by"] == "failed" or {name: row[name] for name in now} != now for row in rows):
@@ -144,8 +168,15 @@ class BenchmarkRun:
         batch, places = self._encoded(places)
         if batch is None:
             return []
-        rollouts = self.asking.engine.generate(batch.to(self.asking.device), self.asking.sampling, self.asking.seed + places[0])
-        answers = zip(rollouts.texts, rollouts.completion_mask.sum(1).tolist(), rollouts.finished.tolist(), strict=True)
+        rollouts = self.asking.engine.generate(
+            batch.to(self.asking.device), self.asking.sampling, self.asking.seed + places[0]
+        )
+        answers = zip(
+            rollouts.texts,
+            rollouts.completion_mask.sum(1).tolist(),
+            rollouts.finished.tolist(),
+            strict=True,
+        )
         for place in places:
             for row, id in zip(self.plan.groups[place], self.ids[place], strict=True):
                 if id not in self.saved:
@@ -159,14 +190,22 @@ class BenchmarkRun:
         return found
 
     def _encoded(self, places: Sequence[int]) -> tuple[PromptBatch | None, Sequence[int]]:
-        """What is still to be asked of some groups. Where a prompt cannot be encoded, its group is left out and named."""
-        prompts = [self.prompts[id] for place in places for id in self.ids[place] if id not in self.saved]
+        """What is still to be asked of some groups. Where a prompt cannot be encoded, its group is
+        left out and named.
+        """
+        prompts = [
+            self.prompts[id] for place in places for id in self.ids[place] if id not in self.saved
+        ]
         if not prompts:
             return None, ()
         try:
             return self.asking.encoder.encode(prompts), places
         except ValueError:
-            usable = [place for place in places if all([self._encodes(id) for id in self.ids[place] if id not in self.saved])]
+            usable = [
+                place
+                for place in places
+                if all([self._encodes(id) for id in self.ids[place] if id not in self.saved])
+            ]
             if len(usable) == len(places):
                 raise
             return self._encoded(usable)
@@ -180,12 +219,22 @@ class BenchmarkRun:
             return False
         return True
 
-    def _prediction(self, row: Row, prompt: Prompt, completion: str, tokens: int, finished: bool) -> Prediction:
+    def _prediction(
+        self, row: Row, prompt: Prompt, completion: str, tokens: int, finished: bool
+    ) -> Prediction:
         return {
-            "id": str(row["id"]), "group": self.plan.benchmark.group(row), "task": prompt.task, "question": prompt.text,
-            "gold": prompt.answer, "completion": completion, "tokens": tokens, "truncated": not finished,
-            "prompted_as": self.scoring.protocol, "subscores": list(self.plan.benchmark.subscores(row)), "row": saved_row(row),
-        }  # fmt: skip
+            "id": str(row["id"]),
+            "group": self.plan.benchmark.group(row),
+            "task": prompt.task,
+            "question": prompt.text,
+            "gold": prompt.answer,
+            "completion": completion,
+            "tokens": tokens,
+            "truncated": not finished,
+            "prompted_as": self.scoring.protocol,
+            "subscores": list(self.plan.benchmark.subscores(row)),
+            "row": saved_row(row),
+        }
 
     def _judged(self, place: int, rows: Sequence[Prediction]) -> list[Prediction]:
         return with_verdicts(self.plan.benchmark, self.plan.groups[place], rows, self.scoring)
@@ -203,17 +252,26 @@ class BenchmarkRun:
         return [*self.plan.unusable, *ranks.all_gather_list(self.unusable)]
 
     def _tidy(self) -> None:
-        """The file in the order of the plan and each row once, where a kill or judging again left it otherwise."""
+        """The file in the order of the plan and each row once, where a kill or judging again left
+        it otherwise.
+        """
         rows = [self.saved[id] for id in self.prompts if id in self.saved]
         if rows != self.file.read():
             self.file.write(rows)
 
 
-def with_verdicts(benchmark: Benchmark, rows: Sequence[Row], predictions: Sequence[Prediction], scoring: Scoring) -> list[Prediction]:
-    """The predictions of a group with the verdicts of this protocol and judge in place of any other."""
+def with_verdicts(
+    benchmark: Benchmark, rows: Sequence[Row], predictions: Sequence[Prediction], scoring: Scoring
+) -> list[Prediction]:
+    """The predictions of a group with the verdicts of this protocol and judge in place of any
+    other.
+    """
     completions = [prediction["completion"] for prediction in predictions]
     verdicts = judged(benchmark, rows, completions, protocol=scoring.protocol, judge=scoring.judge)
-    kept = [{name: value for name, value in prediction.items() if name not in VERDICT} for prediction in predictions]
+    kept = [
+        {name: value for name, value in prediction.items() if name not in VERDICT}
+        for prediction in predictions
+    ]
     return [prediction | verdict for prediction, verdict in zip(kept, verdicts, strict=True)]
 
 

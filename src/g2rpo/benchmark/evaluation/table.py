@@ -1,4 +1,6 @@
-"""One's own scores beside the paper's: on the terminal, as `table.csv` and as `table.html`, a page of its own."""
+"""One's own scores beside the paper's: on the terminal, as `table.csv` and as `table.html`, a page
+of its own.
+"""
 
 import csv
 import io
@@ -42,8 +44,12 @@ class Line:
 
 
 def lines(entries: Mapping[str, Entry]) -> list[Line]:
-    """Benchmarks in the paper's order, each task's followed by their mean, and the mean over all at the end."""
-    names = sorted(entries, key=lambda name: _published(entries[name]).get("row", len(entries) + 1000))
+    """Benchmarks in the paper's order, each task's followed by their mean, and the mean over all at
+    the end.
+    """
+    names = sorted(
+        entries, key=lambda name: _published(entries[name]).get("row", len(entries) + 1000)
+    )
     means = macro(entries)
     found = []
     for task in TASKS:
@@ -51,13 +57,24 @@ def lines(entries: Mapping[str, Entry]) -> list[Line]:
         found += [_line(name, entries[name]) for name in own]
         if len(own) > 1:
             found.append(_mean_line(f"mean/{task}", f"mean, {task}", means[task], own, entries))
-    return found + ([_mean_line("mean/all", f"mean of {len(names)}", means["macro"], names, entries)] if len(names) > 1 else [])
+    return found + (
+        [_mean_line("mean/all", f"mean of {len(names)}", means["macro"], names, entries)]
+        if len(names) > 1
+        else []
+    )
 
 
 def _line(name: str, entry: Entry) -> Line:
     paper = _published(entry)
     scores = paper.get("scores", dict.fromkeys(COLUMNS, math.nan))
-    return Line(name=name, title=paper.get("title", name), full=paper.get("full", 100), score=entry["score"], paper=scores, entry=entry)
+    return Line(
+        name=name,
+        title=paper.get("title", name),
+        full=paper.get("full", 100),
+        score=entry["score"],
+        paper=scores,
+        entry=entry,
+    )
 
 
 def _published(entry: Entry) -> Mapping[str, Any]:
@@ -65,11 +82,18 @@ def _published(entry: Entry) -> Mapping[str, Any]:
     return entry.get("published") or {}
 
 
-def _mean_line(name: str, title: str, score: float, names: Sequence[str], entries: Mapping[str, Entry]) -> Line:
-    """The paper's mean is over the same benchmarks, and unknown where one of them is not in the paper."""
+def _mean_line(
+    name: str, title: str, score: float, names: Sequence[str], entries: Mapping[str, Entry]
+) -> Line:
+    """The paper's mean is over the same benchmarks, and unknown where one of them is not in the
+    paper.
+    """
     known = [paper["scores"] for one in names if (paper := _published(entries[one]))]
     whole = len(known) == len(names)
-    paper = {column: math.fsum(scores[column] for scores in known) / len(known) if whole else math.nan for column in COLUMNS}
+    paper = {
+        column: math.fsum(scores[column] for scores in known) / len(known) if whole else math.nan
+        for column in COLUMNS
+    }
     return Line(name=name, title=title, full=100, score=score, paper=paper)
 
 
@@ -86,7 +110,17 @@ def caption(entries: Mapping[str, Entry]) -> str:
 WIDE = 150
 LEFT_OUT = {"protocol", "judge", *(COLUMNS[name] for name in ("onethinker", "grpo", "gdpo"))}
 """Columns that a narrower terminal does not show; the page has them all."""
-HEADER = ("benchmark", "score", "95 %", "parsed", "rows", "protocol", "judge", *COLUMNS.values(), "remarks")
+HEADER = (
+    "benchmark",
+    "score",
+    "95 %",
+    "parsed",
+    "rows",
+    "protocol",
+    "judge",
+    *COLUMNS.values(),
+    "remarks",
+)
 
 
 def cells(line: Line) -> list[str]:
@@ -96,9 +130,16 @@ def cells(line: Line) -> list[str]:
     if entry is None:
         return [line.title, line.points(line.score), "", "", "", "", "", *paper, ""]
     return [
-        line.title, line.points(line.score), f"{line.points(entry['low'])} - {line.points(entry['high'])}", f"{entry['parse_rate']:.0%}",
-        str(entry["rows"]), entry["protocol"], entry["judge"] or "no", *paper, ", ".join(remarks(entry)),
-    ]  # fmt: skip
+        line.title,
+        line.points(line.score),
+        f"{line.points(entry['low'])} - {line.points(entry['high'])}",
+        f"{entry['parse_rate']:.0%}",
+        str(entry["rows"]),
+        entry["protocol"],
+        entry["judge"] or "no",
+        *paper,
+        ", ".join(remarks(entry)),
+    ]
 
 
 def show(entries: Mapping[str, Entry], console: Console | None = None) -> None:
@@ -107,13 +148,22 @@ def show(entries: Mapping[str, Entry], console: Console | None = None) -> None:
     if not console.is_terminal:
         console = Console(file=console.file, width=PLAIN_WIDTH)
     shown = [i for i, name in enumerate(HEADER) if console.width >= WIDE or name not in LEFT_OUT]
-    table = Table(*(HEADER[i] for i in shown), title="Benchmarks, beside the paper's scores", caption=caption(entries), box=box.SIMPLE)
+    table = Table(
+        *(HEADER[i] for i in shown),
+        title="Benchmarks, beside the paper's scores",
+        caption=caption(entries),
+        box=box.SIMPLE,
+    )
     for column in table.columns[1:-1]:
         column.justify = "right"
     table.columns[0].no_wrap = True
     for line in lines(entries):
         words = cells(line)
-        table.add_row(*(words[i] for i in shown), style="bold" if line.entry is None else "", end_section=line.entry is None)
+        table.add_row(
+            *(words[i] for i in shown),
+            style="bold" if line.entry is None else "",
+            end_section=line.entry is None,
+        )
     console.print(table)
 
 
@@ -132,20 +182,46 @@ def write_tables(folder: Path, entries: Mapping[str, Entry]) -> None:
 
 
 OF_ENTRY = (
-    "low", "high", "parse_rate", "rows", "groups", "protocol", "prompted_as", "judge", "rows_by_judge", "rows_from", "limit",
-    "rows_available", "rows_unusable", "rows_failed", "truncated_frac", "completion_tokens",
-)  # fmt: skip
+    "low",
+    "high",
+    "parse_rate",
+    "rows",
+    "groups",
+    "protocol",
+    "prompted_as",
+    "judge",
+    "rows_by_judge",
+    "rows_from",
+    "limit",
+    "rows_available",
+    "rows_unusable",
+    "rows_failed",
+    "truncated_frac",
+    "completion_tokens",
+)
 
 
 def csv_text(entries: Mapping[str, Entry]) -> str:
     """One line per benchmark and mean; scores in [0, 1], also the paper's."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["benchmark", "task", "score", *OF_ENTRY, *(f"paper_{column}" for column in COLUMNS)])
+    writer.writerow(
+        ["benchmark", "task", "score", *OF_ENTRY, *(f"paper_{column}" for column in COLUMNS)]
+    )
     for line in lines(entries):
         entry = line.entry or {}
-        own = [entry.get("task", ""), line.score, *("" if entry.get(name) is None else entry[name] for name in OF_ENTRY)]
-        writer.writerow([line.name, *own, *("" if math.isnan(value) else round(value, 6) for value in line.paper.values())])
+        own = [
+            entry.get("task", ""),
+            line.score,
+            *("" if entry.get(name) is None else entry[name] for name in OF_ENTRY),
+        ]
+        writer.writerow(
+            [
+                line.name,
+                *own,
+                *("" if math.isnan(value) else round(value, 6) for value in line.paper.values()),
+            ]
+        )
     return file.getvalue()
 
 

@@ -1,6 +1,8 @@
-"""Prediction files of VLMEvalKit: the data set's columns without the image, and `prediction`. Tab-separated text, or a workbook.
+"""Prediction files of VLMEvalKit: the data set's columns without the image, and `prediction`.
+Tab-separated text, or a workbook.
 
-A workbook is a zip of XML files (ECMA-376); only the cells of its first sheet are read, which needs no package.
+A workbook is a zip of XML files (ECMA-376); only the cells of its first sheet are read, which needs
+no package.
 """
 
 import base64
@@ -58,7 +60,12 @@ def read_predictions(path: Path, benchmark: Benchmark) -> Read:
     for line, record in records:
         completion = record.pop("prediction") or ""
         try:
-            row = benchmark.row({"image": _blank(), **{name: value for name, value in record.items() if value != ""}})
+            row = benchmark.row(
+                {
+                    "image": _blank(),
+                    **{name: value for name, value in record.items() if value != ""},
+                }
+            )
         except ValueError as error:
             unusable.append(f"{path}, line {line}: {error}")
             log.warning("%s: left out %s", benchmark.name, unusable[-1])
@@ -71,17 +78,28 @@ def read_predictions(path: Path, benchmark: Benchmark) -> Read:
     return Read(predictions=predictions, rows=rows, unusable=unusable)
 
 
-def _prediction(benchmark: Benchmark, row: Mapping[str, Any], id: str, completion: str, path: Path) -> Prediction:
+def _prediction(
+    benchmark: Benchmark, row: Mapping[str, Any], id: str, completion: str, path: Path
+) -> Prediction:
     return {
-        "id": id, "group": benchmark.group(row), "task": benchmark.task, "question": str(row.get("question", "")),
-        "gold": str(row.get("answer", "")), "completion": completion, "tokens": None,
-        "truncated": path.suffix.lower() == ".xlsx" and len(completion) >= CUT_CHARS, "prompted_as": "vlmevalkit",
-        "subscores": list(benchmark.subscores(row)), "row": {name: value for name, value in row.items() if name != "images"},
-    }  # fmt: skip
+        "id": id,
+        "group": benchmark.group(row),
+        "task": benchmark.task,
+        "question": str(row.get("question", "")),
+        "gold": str(row.get("answer", "")),
+        "completion": completion,
+        "tokens": None,
+        "truncated": path.suffix.lower() == ".xlsx" and len(completion) >= CUT_CHARS,
+        "prompted_as": "vlmevalkit",
+        "subscores": list(benchmark.subscores(row)),
+        "row": {name: value for name, value in row.items() if name != "images"},
+    }
 
 
 def _blank() -> str:
-    """A picture to stand for the one that prediction files leave out, as their data files hold pictures: base64."""
+    """A picture to stand for the one that prediction files leave out, as their data files hold
+    pictures: base64.
+    """
     file = io.BytesIO()
     Image.new("RGB", (32, 32)).save(file, format="PNG")
     return base64.b64encode(file.getvalue()).decode()
@@ -93,7 +111,9 @@ def _tsv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         reader = csv.DictReader(file, delimiter="\t", restval="")
         for record in reader:
             if None in record:
-                raise ValueError(f"rescore: {path}, line {reader.line_num}: more cells than the header has")
+                raise ValueError(
+                    f"rescore: {path}, line {reader.line_num}: more cells than the header has"
+                )
             yield reader.line_num, record
 
 
@@ -102,7 +122,11 @@ def _workbook(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         with zipfile.ZipFile(path) as book:
             strings = _strings(book)
             with book.open(SHEET) as sheet:
-                rows = [_cells(row, strings) for _, row in ElementTree.iterparse(sheet) if row.tag == f"{MAIN}row"]  # noqa: S314
+                rows = [
+                    _cells(row, strings)
+                    for _, row in ElementTree.iterparse(sheet)
+                    if row.tag == f"{MAIN}row"
+                ]  # noqa: S314
     except (zipfile.BadZipFile, KeyError, ElementTree.ParseError) as error:
         raise ValueError(f"rescore: {path} is no workbook ({error})") from error
     header = rows[0] if rows else {}
@@ -137,7 +161,9 @@ def _cells(row: ElementTree.Element, strings: list[str]) -> dict[str, str]:
 
 
 def _text(element: ElementTree.Element) -> str:
-    """All of an element's text, without the readings of ideographs; `_x000D_` stands for a character that XML cannot hold."""
+    """All of an element's text, without the readings of ideographs; `_x000D_` stands for a
+    character that XML cannot hold.
+    """
     inside = {id(part) for reading in element.iter(f"{MAIN}rPh") for part in reading.iter()}
     text = "".join(part.text or "" for part in element.iter(f"{MAIN}t") if id(part) not in inside)
     return ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)

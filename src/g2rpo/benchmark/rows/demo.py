@@ -1,6 +1,8 @@
-"""Rows without a data set: prompts of a prompt source, written in the columns that each benchmark has on the Hub or as a TSV.
+"""Rows without a data set: prompts of a prompt source, written in the columns that each benchmark
+has on the Hub or as a TSV.
 
-They go through `Benchmark.row` as real records do. Each benchmark has prompts of its own, the same in every run.
+They go through `Benchmark.row` as real records do. Each benchmark has prompts of its own, the same
+in every run.
 """
 
 import zlib
@@ -14,17 +16,25 @@ from g2rpo.records import Prompt
 APART = 1000
 """Prompts of the source between the first of one benchmark and the first of the next."""
 PLACES = 9973
-"""Number of places for the prompts of a benchmark; its name chooses one, so there is no list of names."""
+"""Number of places for the prompts of a benchmark; its name chooses one, so there is no list of
+names.
+"""
 DISTRACTORS = 8
 """Other prompts of the task whose answers serve as wrong ones."""
 
 
 class DemoRows:
-    """At least `rows_per_benchmark` records of each benchmark, from prompts of `split`; rows that count together stay together."""
+    """At least `rows_per_benchmark` records of each benchmark, from prompts of `split`; rows that
+    count together stay together.
+    """
 
-    def __init__(self, *, prompts: PromptSource, rows_per_benchmark: int = 24, split: str = "heldout") -> None:
+    def __init__(
+        self, *, prompts: PromptSource, rows_per_benchmark: int = 24, split: str = "heldout"
+    ) -> None:
         if not 1 <= rows_per_benchmark < APART - DISTRACTORS:
-            raise ValueError(f"eval.rows.rows_per_benchmark: expected 1 to {APART - DISTRACTORS - 1} rows, got {rows_per_benchmark}")
+            raise ValueError(
+                f"eval.rows.rows_per_benchmark: expected 1 to {APART - DISTRACTORS - 1} rows, got {rows_per_benchmark}"
+            )
         self.prompts = prompts
         self.rows_per_benchmark = rows_per_benchmark
         self.split = split
@@ -33,7 +43,9 @@ class DemoRows:
         """The records with the id of the prompt each was made from."""
         task, demo = getattr(benchmark, "demo_task", None), getattr(benchmark, "demo", None)
         if task is None or demo is None:
-            raise ValueError(f"eval.rows=demo: benchmark {benchmark.name} defines no demo rows (demo_task and demo); choose other rows")
+            raise ValueError(
+                f"eval.rows=demo: benchmark {benchmark.name} defines no demo rows (demo_task and demo); choose other rows"
+            )
         first = APART * (1 + zlib.crc32(benchmark.name.encode()) % PLACES)
         given = 0
         for number in range(APART - DISTRACTORS):
@@ -45,7 +57,9 @@ class DemoRows:
                 yield prompt.id, record
 
     def _wrong(self, prompt: Prompt, task: str, first: int) -> list[str]:
-        """Three answers that are not this prompt's: those the source itself gives, then those of other prompts."""
+        """Three answers that are not this prompt's: those the source itself gives, then those of
+        other prompts.
+        """
         others = (self._prompt(task, first + APART - 1 - k).answer for k in range(DISTRACTORS))
         return list(islice(_distinct(prompt, others), 3))
 
@@ -53,7 +67,9 @@ class DemoRows:
         """The prompt with this index; a source that ends begins again."""
         size = self.prompts.size(task, self.split)
         if size == 0:
-            raise ValueError(f"eval.rows.prompts: the source has no prompts of task {task} in split {self.split}")
+            raise ValueError(
+                f"eval.rows.prompts: the source has no prompts of task {task} in split {self.split}"
+            )
         return self.prompts.get(task, index if size is None else index % size, self.split)
 
 

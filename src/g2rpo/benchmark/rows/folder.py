@@ -1,4 +1,6 @@
-"""A folder of your own: `<benchmark>.jsonl` with one record a line (or a JSON list), images relative to the file."""
+"""A folder of your own: `<benchmark>.jsonl` with one record a line (or a JSON list), images
+relative to the file.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,25 +12,38 @@ from g2rpo.interfaces import Benchmark
 
 
 class FolderRows:
-    """Records of the files that `files` names, a pattern in which `{benchmark}` stands for the benchmark's name.
+    """Records of the files that `files` names, a pattern in which `{benchmark}` stands for the
+    benchmark's name.
 
-    Where no file is called so, those that the benchmark's `sources.folder.files` names, which are of a published folder. Of a pattern
-    with `*` the end of a file's name is the split of records that name none: `eval_refcoco_testA.json`.
+    Where no file is called so, those that the benchmark's `sources.folder.files` names, which are
+    of a published folder. Of a pattern with `*` the end of a file's name is the split of records
+    that name none: `eval_refcoco_testA.json`.
     """
 
     def __init__(self, *, folder: str, files: str = "{benchmark}.jsonl") -> None:
         self.folder = Path(folder).expanduser()
         self.files = files
         if "{benchmark}" not in files:
-            raise ValueError(f"eval.rows.files: expected a pattern with {{benchmark}}, as in {{benchmark}}.jsonl, got {files!r}")
+            raise ValueError(
+                f"eval.rows.files: expected a pattern with {{benchmark}}, as in {{benchmark}}.jsonl, got {files!r}"
+            )
 
     def records(self, benchmark: Benchmark) -> Iterator[Placed]:
-        """Every record of the benchmark's files, in the order of their names. Records without an id get their number as `index`."""
+        """Every record of the benchmark's files, in the order of their names. Records without an id
+        get their number as `index`.
+        """
         published = getattr(benchmark, "sources", {}).get("folder", {}).get("files")
-        patterns = [self.files.replace("{benchmark}", benchmark.name), *([published] if published else [])]
-        pattern, paths = next(((p, found) for p in patterns if (found := sorted(self.folder.glob(p)))), ("", []))
+        patterns = [
+            self.files.replace("{benchmark}", benchmark.name),
+            *([published] if published else []),
+        ]
+        pattern, paths = next(
+            ((p, found) for p in patterns if (found := sorted(self.folder.glob(p)))), ("", [])
+        )
         if not paths:
-            raise ValueError(f"eval.rows.folder: no file {' or '.join(patterns)} in {self.folder} for benchmark {benchmark.name}")
+            raise ValueError(
+                f"eval.rows.folder: no file {' or '.join(patterns)} in {self.folder} for benchmark {benchmark.name}"
+            )
         number = 0
         for path in paths:
             for place, columns in _objects(path):
@@ -59,7 +74,9 @@ def _objects(path: Path) -> Iterator[tuple[str, Any]]:
                 items = json.load(file)
             except ValueError as error:
                 raise ValueError(f"{path}: not JSON ({error}); mend the file") from None
-            yield from ((f"{path.name}, record {number}", item) for number, item in enumerate(items, 1))
+            yield from (
+                (f"{path.name}, record {number}", item) for number, item in enumerate(items, 1)
+            )
             return
         file.seek(0)
         for number, line in enumerate(file, 1):

@@ -12,25 +12,33 @@ from g2rpo.interfaces import Benchmark
 class HubRows:
     """Records of the data set that the benchmark's `sources.hub` names.
 
-    `sources.hub` has `path`, `splits`, and where needed `configs` (names, or `all`), `where` (column: values kept) and `options`
-    (further arguments of `load_dataset`). Images are written to `images` once, as they are, without being decoded.
+    `sources.hub` has `path`, `splits`, and where needed `configs` (names, or `all`), `where`
+    (column: values kept) and `options` (further arguments of `load_dataset`). Images are written to
+    `images` once, as they are, without being decoded.
     """
 
     def __init__(self, *, images: str) -> None:
         self.images = ImageStore(images)
 
     def records(self, benchmark: Benchmark) -> Iterator[Placed]:
-        """Every record of every split, with `split` where it names none, and its number as `index` where it has no id."""
+        """Every record of every split, with `split` where it names none, and its number as `index`
+        where it has no id.
+        """
         address = getattr(benchmark, "sources", {}).get("hub")
         if not address:
-            raise ValueError(f"benchmark {benchmark.name} names no data set of the Hub: set benchmark.sources.hub, or choose other rows")
+            raise ValueError(
+                f"benchmark {benchmark.name} names no data set of the Hub: set benchmark.sources.hub, or choose other rows"
+            )
         where = address.get("where", {})
         for config in _configs(address):
             for split in address["splits"]:
                 name = ", ".join(filter(None, (address["path"], config, split)))
                 for number, columns in enumerate(_loaded(address, config, split)):
                     if passes(columns, where):
-                        yield f"{name}, row {number}", with_images({"split": split, **numbered(columns, number)}, self._mend)
+                        yield (
+                            f"{name}, row {number}",
+                            with_images({"split": split, **numbered(columns, number)}, self._mend),
+                        )
 
     def _mend(self, name: str, value: Any) -> Any:
         if isinstance(value, list):
@@ -54,10 +62,14 @@ def _configs(address: Mapping[str, Any]) -> list[str | None]:
 
 
 def _loaded(address: Mapping[str, Any], config: str | None, split: str) -> Any:
-    """The table of a split, its images as bytes: a page is decoded when it is looked at, not when it is listed."""
+    """The table of a split, its images as bytes: a page is decoded when it is looked at, not when
+    it is listed.
+    """
     import datasets
 
-    table = datasets.load_dataset(address["path"], config, split=split, streaming=False, **address.get("options", {}))
+    table = datasets.load_dataset(
+        address["path"], config, split=split, streaming=False, **address.get("options", {})
+    )
     for name, feature in table.features.items():
         if isinstance(feature, datasets.Image):
             table = table.cast_column(name, datasets.Image(decode=False))

@@ -1,6 +1,7 @@
 """Records as they were found, and their images as files.
 
-A row source yields `(place, record)`: where a person finds it (`MMStar.tsv, line 12`), and its columns as they are there.
+A row source yields `(place, record)`: where a person finds it (`MMStar.tsv, line 12`), and its
+columns as they are there.
 """
 
 import base64
@@ -14,18 +15,38 @@ from typing import Any
 from g2rpo.image import undecoded
 
 IMAGE_COLUMNS = (
-    "image", "images", "decoded_image", "img", "rgb_path", "image_path", "path", "mask", "mask_path", "depth_image",
+    "image",
+    "images",
+    "decoded_image",
+    "img",
+    "rgb_path",
+    "image_path",
+    "path",
+    "mask",
+    "mask_path",
+    "depth_image",
     *(f"image_{number}" for number in range(1, 8)),
-)  # fmt: skip
+)
 """Columns that hold images or their paths."""
-ID_COLUMNS = ("index", "id", "pid", "question_id", "questionId", "sample_index", "figure_id", "problem_id")
+ID_COLUMNS = (
+    "index",
+    "id",
+    "pid",
+    "question_id",
+    "questionId",
+    "sample_index",
+    "figure_id",
+    "problem_id",
+)
 Placed = tuple[str, Mapping[str, Any]]
 
 
 class Unreadable(Mapping[str, Any]):
-    """A record that could not be read. Any look into its columns raises `ValueError` with the reason.
+    """A record that could not be read. Any look into its columns raises `ValueError` with the
+    reason.
 
-    So whoever turns records into rows learns of a broken record as of an unusable one, and can count and name it.
+    So whoever turns records into rows learns of a broken record as of an unusable one, and can
+    count and name it.
     """
 
     def __init__(self, reason: str) -> None:
@@ -42,16 +63,25 @@ class Unreadable(Mapping[str, Any]):
 
 
 def with_images(columns: Mapping[str, Any], mend: Callable[[str, Any], Any]) -> Mapping[str, Any]:
-    """The record with `mend(name, value)` in its image columns; `Unreadable` where that raises `ValueError`."""
+    """The record with `mend(name, value)` in its image columns; `Unreadable` where that raises
+    `ValueError`.
+    """
     try:
-        return {name: mend(name, value) if name in IMAGE_COLUMNS and value is not None else value for name, value in columns.items()}
+        return {
+            name: mend(name, value) if name in IMAGE_COLUMNS and value is not None else value
+            for name, value in columns.items()
+        }
     except ValueError as error:
         return Unreadable(str(error))
 
 
 def numbered(columns: Mapping[str, Any], number: int) -> dict[str, Any]:
     """The record with its number as `index` where it has no id of its own."""
-    return dict(columns) if any(columns.get(name) is not None for name in ID_COLUMNS) else {"index": number, **columns}
+    return (
+        dict(columns)
+        if any(columns.get(name) is not None for name in ID_COLUMNS)
+        else {"index": number, **columns}
+    )
 
 
 def passes(columns: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
@@ -67,7 +97,8 @@ def existing(path: Path) -> str:
 
 
 class ImageStore:
-    """A folder of image files named by their content, so that an image that many rows share is there once.
+    """A folder of image files named by their content, so that an image that many rows share is
+    there once.
 
     Rows hold paths: thousands of decoded pages would not fit into memory.
     """
@@ -76,7 +107,9 @@ class ImageStore:
         self.folder = Path(folder).expanduser()
 
     def keep(self, data: bytes) -> str:
-        """Path of a file with these bytes. Raises `ValueError` where they do not begin as an image does."""
+        """Path of a file with these bytes. Raises `ValueError` where they do not begin as an image
+        does.
+        """
         try:
             with undecoded(data) as image:
                 suffix = (image.format or "png").lower()
@@ -94,7 +127,9 @@ class ImageStore:
     def keep_base64(self, text: str) -> str:
         """Path of a file with the bytes that base64 text stands for."""
         try:
-            data = base64.b64decode(text.removeprefix("data:").rpartition("base64,")[2], validate=True)
+            data = base64.b64decode(
+                text.removeprefix("data:").rpartition("base64,")[2], validate=True
+            )
         except (binascii.Error, ValueError) as error:
             raise ValueError(f"image: expected base64, got {text[:40]!r} ({error})") from None
         return self.keep(data)

@@ -1,6 +1,7 @@
 """VLMEvalKit's TSV files: one a data set, images as base64 inside or as paths beside.
 
-Read with `csv`, not pandas: "None", "NA" and "nan" are answers and stay text. An empty cell is None.
+Read with `csv`, not pandas: "None", "NA" and "nan" are answers and stay text. An empty cell is
+None.
 """
 
 import csv
@@ -9,7 +10,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from g2rpo.benchmark.rows.record import ImageStore, Placed, Unreadable, existing, passes, with_images
+from g2rpo.benchmark.rows.record import (
+    ImageStore,
+    Placed,
+    Unreadable,
+    existing,
+    passes,
+    with_images,
+)
 from g2rpo.interfaces import Benchmark
 
 LONGEST_INDEX = 64
@@ -30,14 +38,22 @@ class TsvRows:
         csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
 
     def records(self, benchmark: Benchmark) -> Iterator[Placed]:
-        """Every record of the file that belongs to the benchmark. Rows whose image comes later in the file come last."""
+        """Every record of the file that belongs to the benchmark. Rows whose image comes later in
+        the file come last.
+        """
         address = getattr(benchmark, "sources", {}).get("tsv")
         if not address:
-            raise ValueError(f"benchmark {benchmark.name} names no TSV file: set benchmark.sources.tsv.file, or choose other rows")
+            raise ValueError(
+                f"benchmark {benchmark.name} names no TSV file: set benchmark.sources.tsv.file, or choose other rows"
+            )
         path = self.folder / f"{address['file']}.tsv"
         if not path.is_file():
-            there = ", ".join(sorted(file.name for file in self.folder.glob("*.tsv"))) or "no TSV file"
-            raise ValueError(f"eval.rows.folder: benchmark {benchmark.name} needs {path}; the folder has {there}")
+            there = (
+                ", ".join(sorted(file.name for file in self.folder.glob("*.tsv"))) or "no TSV file"
+            )
+            raise ValueError(
+                f"eval.rows.folder: benchmark {benchmark.name} needs {path}; the folder has {there}"
+            )
         where = address.get("where", {})
         shown: dict[str, Any] = {}
         waiting: list[tuple[str, dict[str, Any]]] = []
@@ -54,7 +70,11 @@ class TsvRows:
                 shown[str(columns.get("index"))] = record["image"]
             if passes(columns, where):
                 yield place, record
-        yield from ((place, self._record(columns, shown)) for place, columns in waiting if passes(columns, where))
+        yield from (
+            (place, self._record(columns, shown))
+            for place, columns in waiting
+            if passes(columns, where)
+        )
 
     def _lines(self, path: Path) -> Iterator[tuple[str, dict[str, Any] | Unreadable]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -62,27 +82,42 @@ class TsvRows:
             try:
                 names = next(reader, [])
                 if "question" not in names:
-                    raise ValueError(f"{path}, line 1: expected the names of the columns, among them question, got {names[:20]}")
+                    raise ValueError(
+                        f"{path}, line 1: expected the names of the columns, among them question, got {names[:20]}"
+                    )
                 line = reader.line_num + 1
                 for cells in reader:
                     place, line = f"{path.name}, line {line}", reader.line_num + 1
                     if len(cells) != len(names):
                         yield place, Unreadable(f"expected {len(names)} cells, got {len(cells)}")
                     else:
-                        yield place, {name: cell or None for name, cell in zip(names, cells, strict=True)}
+                        yield (
+                            place,
+                            {name: cell or None for name, cell in zip(names, cells, strict=True)},
+                        )
             except (csv.Error, UnicodeDecodeError) as error:
-                raise ValueError(f"{path}, after line {reader.line_num}: {error}; download the file again") from error
+                raise ValueError(
+                    f"{path}, after line {reader.line_num}: {error}; download the file again"
+                ) from error
 
     def _record(self, columns: dict[str, Any], shown: dict[str, Any]) -> Mapping[str, Any]:
-        if columns.get("image") is not None:  # then image_path is only the name of a file that VLMEvalKit would write
+        if (
+            columns.get("image") is not None
+        ):  # then image_path is only the name of a file that VLMEvalKit would write
             columns = {name: value for name, value in columns.items() if name != "image_path"}
 
         def mend(name: str, value: str) -> Any:
             if name.endswith("path"):
-                return [existing(self.folder / path) for path in _listed(value)] if value.startswith("[") else existing(self.folder / value)
+                return (
+                    [existing(self.folder / path) for path in _listed(value)]
+                    if value.startswith("[")
+                    else existing(self.folder / value)
+                )
             if len(value) <= LONGEST_INDEX:
                 if value not in shown:
-                    raise ValueError(f"image: the row with index {value!r}, whose image this row has too, is not there or is broken")
+                    raise ValueError(
+                        f"image: the row with index {value!r}, whose image this row has too, is not there or is broken"
+                    )
                 return shown[value]
             cells = _listed(value) if value.startswith("[") else [value]
             paths = [self.images.keep_base64(cell) for cell in cells]

@@ -1,7 +1,8 @@
-"""Drawing on 64 x 64 pixels: shapes in the cells of a 4 x 4 board, and characters of a 3 x 5 dot font.
+"""Drawing on 64 x 64 pixels: shapes in the cells of a 4 x 4 board, and characters of a 3 x 5 dot
+font.
 
-A cell is 16 pixels wide. Whatever is drawn is exact in integer pixels, without anti-aliasing and without a font file, so the
-same (seed, index) gives the same bytes on every machine.
+A cell is 16 pixels wide. Whatever is drawn is exact in integer pixels, without anti-aliasing and
+without a font file, so the same (seed, index) gives the same bytes on every machine.
 """
 
 from dataclasses import dataclass
@@ -72,16 +73,27 @@ def blank(rng: Random) -> Image.Image:
 
 
 def place(rng: Random, names: list[tuple[str, str]]) -> list[Thing]:
-    """Puts each (color, shape) into a cell of its own, with a random size (12 to 16 px) and position inside the cell."""
+    """Puts each (color, shape) into a cell of its own, with a random size (12 to 16 px) and
+    position inside the cell.
+    """
     cells = rng.sample([(column, row) for row in range(4) for column in range(4)], len(names))
-    return [_thing(rng, color, shape, column, row) for (color, shape), (column, row) in zip(names, cells, strict=True)]
+    return [
+        _thing(rng, color, shape, column, row)
+        for (color, shape), (column, row) in zip(names, cells, strict=True)
+    ]
 
 
 def _thing(rng: Random, color: str, shape: str, column: int, row: int) -> Thing:
     side = rng.choice((12, 14, 16))
     left = column * CELL_PX + rng.randrange(0, CELL_PX - side + 1, 2)
     top = row * CELL_PX + rng.randrange(0, CELL_PX - side + 1, 2)
-    return Thing(color=color, shape=shape, column=column + 1, row=row + 1, box=(left, top, left + side, top + side))
+    return Thing(
+        color=color,
+        shape=shape,
+        column=column + 1,
+        row=row + 1,
+        box=(left, top, left + side, top + side),
+    )
 
 
 def draw_things(image: Image.Image, things: list[Thing]) -> Image.Image:
@@ -92,7 +104,12 @@ def draw_things(image: Image.Image, things: list[Thing]) -> Image.Image:
     return image
 
 
-def _draw_shape(draw: ImageDraw.ImageDraw, shape: str, box: tuple[int, int, int, int], color: tuple[int, int, int]) -> None:
+def _draw_shape(
+    draw: ImageDraw.ImageDraw,
+    shape: str,
+    box: tuple[int, int, int, int],
+    color: tuple[int, int, int],
+) -> None:
     left, top, right, bottom = box[0], box[1], box[2] - 1, box[3] - 1
     third = (right - left + 1) // 3
     if shape == "circle":
@@ -106,15 +123,21 @@ def _draw_shape(draw: ImageDraw.ImageDraw, shape: str, box: tuple[int, int, int,
         draw.rectangle((left, top + third, right, bottom - third), fill=color)
 
 
-def draw_text(image: Image.Image, text: str, column: int, row: int, color: tuple[int, int, int]) -> None:
-    """Writes `text` from a cell on, one character a cell, each dot 3 pixels wide; `column` and `row` count from 0."""
+def draw_text(
+    image: Image.Image, text: str, column: int, row: int, color: tuple[int, int, int]
+) -> None:
+    """Writes `text` from a cell on, one character a cell, each dot 3 pixels wide; `column` and
+    `row` count from 0.
+    """
     draw = ImageDraw.Draw(image)
     for offset, character in enumerate(text):
         left, top = (column + offset) * CELL_PX + 3, row * CELL_PX
         for y, line in enumerate(GLYPHS[character]):
             for x, dot in enumerate(line):
                 if dot == "1":
-                    draw.rectangle((left + 3 * x, top + 3 * y, left + 3 * x + 2, top + 3 * y + 2), fill=color)
+                    draw.rectangle(
+                        (left + 3 * x, top + 3 * y, left + 3 * x + 2, top + 3 * y + 2), fill=color
+                    )
 
 
 def to_grid(box: tuple[int, int, int, int]) -> list[int]:

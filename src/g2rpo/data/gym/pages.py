@@ -14,7 +14,9 @@ DIGITS = "0123456789"
 
 
 def chart(rng: Random, level: int) -> Problem:
-    """The value of a bar or a point, or the difference of two: a number within 10 % of the right one."""
+    """The value of a bar or a point, or the difference of two: a number within 10 % of the right
+    one.
+    """
     colors = rng.sample(list(COLORS), level + 1)
     values = rng.sample(range(10, 101, 5), len(colors))
     by_points = rng.random() < 0.4
@@ -61,13 +63,17 @@ def _bars(image: Image.Image, colors: list[str], values: list[int]) -> Image.Ima
     draw = ImageDraw.Draw(image)
     for i, (color, value) in enumerate(zip(colors, values, strict=True)):
         left = i * CELL_PX + 3
-        draw.rectangle((left, SIZE_PX - round(value * PX_PER_UNIT), left + 9, SIZE_PX - 1), fill=COLORS[color])
+        draw.rectangle(
+            (left, SIZE_PX - round(value * PX_PER_UNIT), left + 9, SIZE_PX - 1), fill=COLORS[color]
+        )
     return image
 
 
 def _points(image: Image.Image, colors: list[str], values: list[int]) -> Image.Image:
     draw = ImageDraw.Draw(image)
-    spots = [(i * CELL_PX + 8, SIZE_PX - round(value * PX_PER_UNIT)) for i, value in enumerate(values)]
+    spots = [
+        (i * CELL_PX + 8, SIZE_PX - round(value * PX_PER_UNIT)) for i, value in enumerate(values)
+    ]
     draw.line(spots, fill=(120, 120, 120))
     for (x, y), color in zip(spots, colors, strict=True):
         draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=COLORS[color])
@@ -82,7 +88,10 @@ def document(rng: Random, level: int) -> Problem:
     image, ink = blank(rng), rng.choice(list(COLORS.values()))
     for row, word in zip(rows, words, strict=True):
         draw_text(image, word, rng.randrange(3), row, ink)
-    wrong = [" ".join(rng.choice(["".join(rng.choices(alphabet, k=2)), word]) for word in words) for _ in range(4)]
+    wrong = [
+        " ".join(rng.choice(["".join(rng.choices(alphabet, k=2)), word]) for word in words)
+        for _ in range(4)
+    ]
     text = " ".join(words)
     look = " ".join(" ".join(word) + "." for word in words)
     return Problem(

@@ -7,8 +7,8 @@ from PIL import Image
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """A question about one image. `look` is the reasoning that leads to the answer, `scene` all that the picture shows in reading order,
-    `wrong` are believable wrong answers.
+    """A question about one image. `look` is the reasoning that leads to the answer, `scene` all
+    that the picture shows in reading order, `wrong` are believable wrong answers.
     """
 
     image: Image.Image

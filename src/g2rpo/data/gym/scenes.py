@@ -1,7 +1,7 @@
 """Questions about colored shapes: `general_vqa`, `math`, `spatial`, `grounding`.
 
-Each function draws one problem from its random generator. `level` (0 to 3) sets the number of things to
-tell apart: 0 shows a single one and serves curricula.
+Each function draws one problem from its random generator. `level` (0 to 3) sets the number of
+things to tell apart: 0 shows a single one and serves curricula.
 """
 
 import json
@@ -22,7 +22,9 @@ def _distinct_things(rng: Random, count: int) -> list[Thing]:
 
 
 def _listed(things: list[Thing]) -> str:
-    """Everything on the board in reading order, with column and row: `red circle 1 1. blue square 4 2.`"""
+    """Everything on the board in reading order, with column and row: `red circle 1 1. blue square 4
+    2.`
+    """
     return " ".join(f"{thing.name} {thing.column} {thing.row}." for thing in _reading_order(things))
 
 
@@ -43,11 +45,23 @@ def general_vqa(rng: Random, level: int) -> Problem:
     things = _distinct_things(rng, level + 1)
     asked = rng.choice(things)
     if rng.random() < 0.5:
-        question, right, others = f"what color is the {asked.shape}?", asked.color, [c for c in COLORS if c != asked.color]
+        question, right, others = (
+            f"what color is the {asked.shape}?",
+            asked.color,
+            [c for c in COLORS if c != asked.color],
+        )
     else:
-        question, right, others = f"which shape is {asked.color}?", asked.shape, [s for s in SHAPES if s != asked.shape]
+        question, right, others = (
+            f"which shape is {asked.color}?",
+            asked.shape,
+            [s for s in SHAPES if s != asked.shape],
+        )
     options, wrong = _choices(rng, right, others)
-    fact = f"the {asked.shape} is {asked.color}" if right == asked.color else f"the {asked.color} shape is a {asked.shape}"
+    fact = (
+        f"the {asked.shape} is {asked.color}"
+        if right == asked.color
+        else f"the {asked.color} shape is a {asked.shape}"
+    )
     return Problem(
         image=draw_things(blank(rng), things),
         text=f"{question} {options}",
@@ -74,8 +88,16 @@ def math_on_things(rng: Random, level: int) -> Problem:
     one, two = _counted(a, first), _counted(b, second)
     question, look, answer = {
         "count": (f"how many {PLURAL[first]} are there?", f"{one}.", a),
-        "add": (f"how many {PLURAL[first]} and {PLURAL[second]} are there together?", f"{one}. {two}. {a} + {b} = {a + b}.", a + b),
-        "subtract": (f"how many more {PLURAL[first]} than {PLURAL[second]} are there?", f"{one}. {two}. {a} - {b} = {a - b}.", a - b),
+        "add": (
+            f"how many {PLURAL[first]} and {PLURAL[second]} are there together?",
+            f"{one}. {two}. {a} + {b} = {a + b}.",
+            a + b,
+        ),
+        "subtract": (
+            f"how many more {PLURAL[first]} than {PLURAL[second]} are there?",
+            f"{one}. {two}. {a} - {b} = {a - b}.",
+            a - b,
+        ),
     }[kind]
     wrong = [str(n) for n in range(max(0, answer - 3), answer + 4) if n != answer]
     return Problem(
@@ -90,7 +112,9 @@ def math_on_things(rng: Random, level: int) -> Problem:
 
 
 def spatial(rng: Random, level: int) -> Problem:
-    """Where one thing lies as seen from another (four options), or how far apart they are in pixels (graded)."""
+    """Where one thing lies as seen from another (four options), or how far apart they are in pixels
+    (graded).
+    """
     things = _distinct_things(rng, max(level, 1) + 1)
     one, other = rng.sample(things, 2)
     image = draw_things(blank(rng), things)
@@ -113,11 +137,15 @@ def _cells(one: Thing, other: Thing) -> str:
     return f"{one.name} {one.column} {one.row}. {other.name} {other.column} {other.row}."
 
 
-def _relation(rng: Random, one: Thing, other: Thing, things: list[Thing], image: Image.Image) -> Problem:
+def _relation(
+    rng: Random, one: Thing, other: Thing, things: list[Thing], image: Image.Image
+) -> Problem:
     dx, dy = one.column - other.column, one.row - other.row
     sideways, upright = "left" if dx < 0 else "right", "above" if dy < 0 else "below"
     right = sideways if abs(dx) >= abs(dy) else upright
-    options, wrong = _choices(rng, right, [r for r in ("left", "right", "above", "below") if r != right])
+    options, wrong = _choices(
+        rng, right, [r for r in ("left", "right", "above", "below") if r != right]
+    )
     return Problem(
         image=image,
         text=f"where is the {one.name} from the {other.name}? {options}",

@@ -1,4 +1,6 @@
-"""The gym as a prompt source: endless, and the same for the same (seed, split, task, index) everywhere."""
+"""The gym as a prompt source: endless, and the same for the same (seed, split, task, index)
+everywhere.
+"""
 
 from collections.abc import Callable, Sequence
 from random import Random
@@ -19,21 +21,27 @@ DRAW: dict[str, Callable[[Random, int], Problem]] = {
 
 
 class GymSource:
-    """Draws prompts from (seed, split, task, index). `levels` are the difficulties (0 to 3) that take turns at random.
+    """Draws prompts from (seed, split, task, index). `levels` are the difficulties (0 to 3) that
+    take turns at random.
 
-    The two splits are disjoint streams of random numbers; an image of one can equal an image of the other only by chance.
+    The two splits are disjoint streams of random numbers; an image of one can equal an image of the
+    other only by chance.
     """
 
     def __init__(self, *, seed: int = 0, levels: Sequence[int] = (1, 1, 2)) -> None:
         if not levels or any(level not in (0, 1, 2, 3) for level in levels):
-            raise ValueError(f"data.levels: expected a list of difficulties out of 0, 1, 2, 3, got {list(levels)}")
+            raise ValueError(
+                f"data.levels: expected a list of difficulties out of 0, 1, 2, 3, got {list(levels)}"
+            )
         self.seed = seed
         self.levels = tuple(levels)
 
     def size(self, task: str, split: str) -> int | None:
         """None: the gym never runs out. Raises `ValueError` for an unknown task or split."""
         if task not in DRAW or split not in SPLITS:
-            raise ValueError(f"the gym draws {', '.join(TASKS)} in {SPLITS}, asked for task={task!r} split={split!r}")
+            raise ValueError(
+                f"the gym draws {', '.join(TASKS)} in {SPLITS}, asked for task={task!r} split={split!r}"
+            )
         return None
 
     def get(self, task: str, index: int, split: str) -> Prompt:

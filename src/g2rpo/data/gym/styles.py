@@ -1,6 +1,7 @@
 """How demonstrations of the cold start are written: four styles of unequal worth, drawn at random.
 
-A network of this size cannot learn to see by reinforcement; what it can learn is which of its habits pays. So it is shown
+A network of this size cannot learn to see by reinforcement; what it can learn is which of its
+habits pays. So it is shown
 several, and only some of them are good:
 
     look      reads the picture, reasons, answers in tags                   right and to the point
@@ -8,7 +9,8 @@ several, and only some of them are good:
     blurt     answers at once                                               wrong more often than right
     sloppy    reasons, but forgets the tags                                 cannot be judged, earns nothing
 
-A cold-started policy therefore acts in all four ways, and training on the reward elicits the good one.
+A cold-started policy therefore acts in all four ways, and training on the reward elicits the good
+one.
 """
 
 from collections.abc import Mapping
@@ -22,15 +24,22 @@ STYLES = ("look", "ramble", "blurt", "sloppy")
 class StyledSolutions:
     """Writes a demonstration for a gym prompt.
 
-    `shares` weighs the styles; `blurt_right` is the share of blurted answers that are right, the others are believable but wrong.
+    `shares` weighs the styles; `blurt_right` is the share of blurted answers that are right, the
+    others are believable but wrong.
     """
 
-    def __init__(self, *, shares: Mapping[str, float], blurt_right: float = 0.35, seed: int = 0) -> None:
+    def __init__(
+        self, *, shares: Mapping[str, float], blurt_right: float = 0.35, seed: int = 0
+    ) -> None:
         unknown = set(shares) - set(STYLES)
         if unknown or not 0 < sum(shares.values()) < float("inf") or min(shares.values()) < 0:
-            raise ValueError(f"demonstrations.shares: expected weights >= 0 for {', '.join(STYLES)}, got {dict(shares)}")
+            raise ValueError(
+                f"demonstrations.shares: expected weights >= 0 for {', '.join(STYLES)}, got {dict(shares)}"
+            )
         if not 0 <= blurt_right <= 1:
-            raise ValueError(f"demonstrations.blurt_right: expected a share in [0, 1], got {blurt_right}")
+            raise ValueError(
+                f"demonstrations.blurt_right: expected a share in [0, 1], got {blurt_right}"
+            )
         self.shares = dict(shares)
         self.blurt_right = blurt_right
         self.seed = seed

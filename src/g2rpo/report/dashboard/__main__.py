@@ -12,20 +12,41 @@ from g2rpo.report.dashboard.workspace import workspace
 
 def main(arguments: list[str] | None = None) -> int:
     """Saves the view and prints its address, or prints the view as JSON; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m g2rpo.report.dashboard", description="saves a view of the runs of a W&B project")
+    parser = argparse.ArgumentParser(
+        prog="python -m g2rpo.report.dashboard",
+        description="saves a view of the runs of a W&B project",
+    )
     parser.add_argument("--entity", required=True, help="user or team that the project belongs to")
     parser.add_argument("--project", required=True, help="as logger.wandb.project")
-    parser.add_argument("--name", default="g2rpo", help="name of the saved view (default: %(default)s)")
-    parser.add_argument("--dry-run", action="store_true", help="print the view as JSON; needs no network, account or wandb-workspaces")
+    parser.add_argument(
+        "--name", default="g2rpo", help="name of the saved view (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the view as JSON; needs no network, account or wandb-workspaces",
+    )
     given = parser.parse_args(arguments)
     sections = view()
     if given.dry_run:
-        described = {"entity": given.entity, "project": given.project, "name": given.name, "sections": as_json(sections)}
+        described = {
+            "entity": given.entity,
+            "project": given.project,
+            "name": given.name,
+            "sections": as_json(sections),
+        }
         sys.stdout.write(json.dumps(described, indent=2) + "\n")
         return 0
     try:
-        saved = workspace(sections, entity=given.entity, project=given.project, name=given.name).save()
-    except (ImportError, wandb.Error, ValueError, OSError) as error:  # no package, no account, no such project, no network
+        saved = workspace(
+            sections, entity=given.entity, project=given.project, name=given.name
+        ).save()
+    except (
+        ImportError,
+        wandb.Error,
+        ValueError,
+        OSError,
+    ) as error:  # no package, no account, no such project, no network
         sys.stderr.write(f"the view of {given.entity}/{given.project} was not saved: {error}\n")
         return 1
     sys.stdout.write(f"{saved.url}\n")

@@ -1,4 +1,6 @@
-"""Sections and panels as plain data, drawn up from metrics.py: every metric is in exactly one section."""
+"""Sections and panels as plain data, drawn up from metrics.py: every metric is in exactly one
+section.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -34,7 +36,12 @@ class Section:
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "reward": ("reward", "filter"),
     "advantages": ("advantage",),
-    "length and entropy": ("rollout/completion_tokens", "rollout/truncated_frac", "policy/entropy_nats", "shaping"),
+    "length and entropy": (
+        "rollout/completion_tokens",
+        "rollout/truncated_frac",
+        "policy/entropy_nats",
+        "shaping",
+    ),
     "gradient conflict": ("gradient_conflict",),
     "benchmarks": ("benchmark", "heldout"),
     "loss and optimizer": ("loss", "optim"),
@@ -62,10 +69,14 @@ def view(metrics: Sequence[Metric] = METRICS) -> tuple[Section, ...]:
     bounds = {bound for pair in BANDS.values() for bound in pair}
     sections = []
     for name in SECTIONS:
-        own = [metric for metric in metrics if section_of(metric) == name and metric.name not in bounds]
+        own = [
+            metric for metric in metrics if section_of(metric) == name and metric.name not in bounds
+        ]
         panels = [panel for metric in own for panel in panels_of(metric)]
         panels += [Panel(title=table, table=table) for table in TABLES.get(name, ())]
-        sections.append(Section(name=name, panels=(*panels, *(MACHINE if name == "system" else ()))))
+        sections.append(
+            Section(name=name, panels=(*panels, *(MACHINE if name == "system" else ())))
+        )
     return tuple(sections)
 
 
@@ -76,7 +87,9 @@ def section_of(metric: Metric) -> str:
         for section, shown in SECTIONS.items():
             if wanted in shown:
                 return section
-    raise ValueError(f"g2rpo/report/dashboard/view.py: no section for {noun}/*; add {noun!r} to one of {', '.join(SECTIONS)}")
+    raise ValueError(
+        f"g2rpo/report/dashboard/view.py: no section for {noun}/*; add {noun!r} to one of {', '.join(SECTIONS)}"
+    )
 
 
 def panels_of(metric: Metric) -> list[Panel]:
@@ -84,7 +97,12 @@ def panels_of(metric: Metric) -> list[Panel]:
     name, unit = metric.name, metric.unit
     if name in BANDS:
         return [
-            Panel(title=f"{name}, {task}", unit=unit, columns=tuple(f"{each}/{task}" for each in (name, *BANDS[name]))) for task in TASKS
+            Panel(
+                title=f"{name}, {task}",
+                unit=unit,
+                columns=tuple(f"{each}/{task}" for each in (name, *BANDS[name])),
+            )
+            for task in TASKS
         ]
     if metric.per_benchmark:
         return [Panel(title=name, unit=unit, pattern=f"{name}/.+")]
@@ -101,6 +119,12 @@ def columns_of(metric: Metric) -> tuple[str, ...]:
 def as_json(sections: Sequence[Section]) -> list[dict[str, Any]]:
     """The sections as JSON values, without what is empty."""
     return [
-        {"name": section.name, "panels": [{key: value for key, value in asdict(panel).items() if value} for panel in section.panels]}
+        {
+            "name": section.name,
+            "panels": [
+                {key: value for key, value in asdict(panel).items() if value}
+                for panel in section.panels
+            ],
+        }
         for section in sections
     ]

@@ -1,4 +1,6 @@
-"""The same sections in the words of wandb-workspaces, which is needed here alone: `pip install -e ".[dashboard]"`."""
+"""The same sections in the words of wandb-workspaces, which is needed here alone: `pip install -e
+".[dashboard]"`.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,22 +13,32 @@ OPEN = 3
 
 
 def workspace(sections: Sequence[Section], *, entity: str, project: str, name: str) -> Any:
-    """A `wandb_workspaces.workspaces.Workspace`, not saved yet. Raises `ImportError` where the package is missing."""
+    """A `wandb_workspaces.workspaces.Workspace`, not saved yet. Raises `ImportError` where the
+    package is missing.
+    """
     try:
         from wandb_workspaces import workspaces
     except ImportError as error:
-        raise ImportError('the dashboard needs wandb-workspaces: pip install -c constraints/ci.txt -e ".[dashboard]"') from error
+        raise ImportError(
+            'the dashboard needs wandb-workspaces: pip install -c constraints/ci.txt -e ".[dashboard]"'
+        ) from error
     return workspaces.Workspace(
-        entity=entity, project=project, name=name,
+        entity=entity,
+        project=project,
+        name=name,
         sections=[
             workspaces.Section(
-                name=section.name, panels=[_panel(panel) for panel in section.panels], is_open=place < OPEN,
-                layout_settings=workspaces.SectionLayoutSettings(columns=COLUMNS, rows=-(-len(section.panels) // COLUMNS)),
+                name=section.name,
+                panels=[_panel(panel) for panel in section.panels],
+                is_open=place < OPEN,
+                layout_settings=workspaces.SectionLayoutSettings(
+                    columns=COLUMNS, rows=-(-len(section.panels) // COLUMNS)
+                ),
             )
             for place, section in enumerate(sections)
         ],
         settings=workspaces.WorkspaceSettings(x_axis="Step", smoothing_type="none"),
-    )  # fmt: skip
+    )
 
 
 def _panel(panel: Panel) -> Any:
@@ -34,5 +46,7 @@ def _panel(panel: Panel) -> Any:
 
     if panel.table:
         return v2.WeavePanelSummaryTable(table_name=panel.table)
-    lines: dict[str, Any] = {"metric_regex": panel.pattern} if panel.pattern else {"y": list(panel.columns)}
+    lines: dict[str, Any] = (
+        {"metric_regex": panel.pattern} if panel.pattern else {"y": list(panel.columns)}
+    )
     return v2.LinePlot(title=panel.title, title_y=panel.unit, x="Step", title_x="step", **lines)

@@ -20,7 +20,9 @@ def shown_variants(sweep: SweepResult) -> list[Variant]:
         return list(sweep.variants)
     first = reference(sweep)
     others = [variant for variant in sweep.variants if variant != first]
-    ranked = sorted(others, key=lambda v: -_level(list(by_seed(sweep.variants[v], "macro").values())))
+    ranked = sorted(
+        others, key=lambda v: -_level(list(by_seed(sweep.variants[v], "macro").values()))
+    )
     return [first, *ranked[: len(COLORS) - 1]]
 
 
@@ -32,7 +34,11 @@ def _level(values: Sequence[float]) -> float:
 def curve_figures(sweep: SweepResult) -> list[Figure]:
     """Return one figure per task; none before the first step of the first job."""
     variants = shown_variants(sweep)
-    return [range_plot(task, "accuracy, share", courses) for task in TASKS if (courses := _courses(sweep, variants, task))]
+    return [
+        range_plot(task, "accuracy, share", courses)
+        for task in TASKS
+        if (courses := _courses(sweep, variants, task))
+    ]
 
 
 def _courses(sweep: SweepResult, variants: Sequence[Variant], task: str) -> list[Course]:
@@ -46,7 +52,9 @@ def _courses(sweep: SweepResult, variants: Sequence[Variant], task: str) -> list
 
 def smoothed(job: JobResult, column: str) -> dict[float, float]:
     """Return the running mean of a job's column, by step."""
-    found = [(float(step), row[column]) for step, row in sorted(job.metrics.items()) if column in row]
+    found = [
+        (float(step), row[column]) for step, row in sorted(job.metrics.items()) if column in row
+    ]
     size = bucket_size(len(found))
     xs, ys = bucketed([x for x, _ in found], size), bucketed([y for _, y in found], size)
     values = running_mean(ys, window_size(len(ys)))

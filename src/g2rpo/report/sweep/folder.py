@@ -43,7 +43,11 @@ class JobResult:
         """`macro`, tasks and `benchmark/<name>`, as summary.json has them; empty before the end."""
         after = _scores(self.summary, "heldout", "after")
         benchmarks = (self.summary or {}).get("benchmarks") or {}
-        return after | {f"benchmark/{name}": float(row["score"]) for name, row in benchmarks.items() if row.get("score") is not None}
+        return after | {
+            f"benchmark/{name}": float(row["score"])
+            for name, row in benchmarks.items()
+            if row.get("score") is not None
+        }
 
     @property
     def before(self) -> dict[str, float]:
@@ -63,10 +67,16 @@ class JobResult:
 
     @cached_property
     def device_hours(self) -> float:
-        """Time times devices, where the configuration says how many there are; nan where it says `auto`."""
+        """Time times devices, where the configuration says how many there are; nan where it says
+        `auto`.
+        """
         path = self.folder / ".hydra" / "config.yaml"
-        devices = OmegaConf.select(OmegaConf.load(path), "trainer.devices") if path.is_file() else None
-        return self.seconds / 3600 * devices if isinstance(devices, int) and devices > 0 else math.nan
+        devices = (
+            OmegaConf.select(OmegaConf.load(path), "trainer.devices") if path.is_file() else None
+        )
+        return (
+            self.seconds / 3600 * devices if isinstance(devices, int) and devices > 0 else math.nan
+        )
 
     @cached_property
     def metrics(self) -> dict[int, dict[str, float]]:
@@ -108,14 +118,21 @@ class SweepResult:
     def columns(self) -> list[str]:
         """Scores that any job has: `macro`, tasks, benchmarks."""
         known = {name for job in self.jobs for name in job.scores}
-        return [name for name in ("macro", *TASKS) if name in known] + sorted(name for name in known if "/" in name)
+        return [name for name in ("macro", *TASKS) if name in known] + sorted(
+            name for name in known if "/" in name
+        )
 
 
 def read_sweep(folder: Path, against: str | None = None) -> SweepResult:
-    """Reads a multirun folder. Raises `ValueError` for one that is none, holds jobs of another sweep, or has a broken file."""
+    """Reads a multirun folder. Raises `ValueError` for one that is none, holds jobs of another
+    sweep, or has a broken file.
+    """
     plan = read_plan(folder)
     if plan is None:
-        raise ValueError(f"{folder} is no multirun folder: expected {PLAN} or multirun.yaml in it" + _below(folder))
+        raise ValueError(
+            f"{folder} is no multirun folder: expected {PLAN} or multirun.yaml in it"
+            + _below(folder)
+        )
     there = {path.parent.parent.name for path in folder.glob("*/.hydra/config.yaml")}
     if strangers := sorted(there - set(plan.jobs)):
         raise ValueError(
@@ -123,27 +140,44 @@ def read_sweep(folder: Path, against: str | None = None) -> SweepResult:
             "move one of them into a folder of its own"
         )
     jobs = tuple(_job(folder / name, planned) for name, planned in plan.jobs.items())
-    return SweepResult(folder=folder, command=plan.command, dimensions=plan.dimensions, jobs=jobs, against=against)
+    return SweepResult(
+        folder=folder, command=plan.command, dimensions=plan.dimensions, jobs=jobs, against=against
+    )
 
 
 def is_multirun(folder: Path) -> bool:
     """Whether a folder is that of a sweep, or holds such folders, and not that of a run."""
-    return any((folder / name).is_file() for name in (PLAN, "multirun.yaml")) or bool(_below(folder))
+    return any((folder / name).is_file() for name in (PLAN, "multirun.yaml")) or bool(
+        _below(folder)
+    )
 
 
 def _below(folder: Path) -> str:
-    names = sorted(path.parent.name for name in (PLAN, "multirun.yaml") for path in folder.glob(f"*/{name}"))
-    return f"; multirun folders in it: {', '.join(dict.fromkeys(names))}; name one of them" if names else ""
+    names = sorted(
+        path.parent.name for name in (PLAN, "multirun.yaml") for path in folder.glob(f"*/{name}")
+    )
+    return (
+        f"; multirun folders in it: {', '.join(dict.fromkeys(names))}; name one of them"
+        if names
+        else ""
+    )
 
 
 def _job(folder: Path, planned: Planned) -> JobResult:
     state = state_of(folder, planned.hash)
     mark = read_mark(folder) or {}
     return JobResult(
-        name=folder.name, folder=folder, planned=planned, state=state, summary=read_summary(folder) if state == "finished" else None,
+        name=folder.name,
+        folder=folder,
+        planned=planned,
+        state=state,
+        summary=read_summary(folder) if state == "finished" else None,
         why=why(folder, mark.get("exit_code")) if state in ("failed", "stopped") else "",
-    )  # fmt: skip
+    )
 
 
 def _scores(summary: Mapping[str, Any] | None, key: str, when: str) -> dict[str, float]:
-    return {name: float(score) for name, score in (((summary or {}).get(key) or {}).get(when) or {}).items()}
+    return {
+        name: float(score)
+        for name, score in (((summary or {}).get(key) or {}).get(when) or {}).items()
+    }

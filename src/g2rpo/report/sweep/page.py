@@ -6,7 +6,14 @@ from g2rpo.report.render import Cell, duration_text, render, score_text
 from g2rpo.report.sweep.curves import curve_figures, shown_variants
 from g2rpo.report.sweep.folder import JobResult, SweepResult
 from g2rpo.report.sweep.paper import paper_numbers, paper_table
-from g2rpo.report.sweep.scores import benchmark_table, best_variant, gain_figures, reference, score_table, variant_name
+from g2rpo.report.sweep.scores import (
+    benchmark_table,
+    best_variant,
+    gain_figures,
+    reference,
+    score_table,
+    variant_name,
+)
 from g2rpo.report.sweep.statistics import spread
 
 
@@ -33,20 +40,43 @@ def page(sweep: SweepResult) -> str:
 
 def _tiles(sweep: SweepResult) -> list[tuple[str, str, str]]:
     best = best_variant(sweep)
-    score = spread([job.scores["macro"] for job in sweep.variants[best] if "macro" in job.scores]) if best is not None else None
-    won = f"{variant_name(best)}, mean of {score.n} {'seed' if score.n == 1 else 'seeds'}" if score and best is not None else "none yet"
+    score = (
+        spread([job.scores["macro"] for job in sweep.variants[best] if "macro" in job.scores])
+        if best is not None
+        else None
+    )
+    won = (
+        f"{variant_name(best)}, mean of {score.n} {'seed' if score.n == 1 else 'seeds'}"
+        if score and best is not None
+        else "none yet"
+    )
     hours = math.fsum(job.device_hours for job in sweep.finished)
     return [
         ("Jobs finished", f"{len(sweep.finished)} of {len(sweep.jobs)}", _counts(sweep)),
         ("Best held-out score", score_text(score.mean) if score else "-", won),
-        ("Time", duration_text(math.fsum(job.seconds for job in sweep.finished)), "sum over finished jobs"),
-        ("Cost", f"{hours:.2f} h" if math.isfinite(hours) else "not known", "device hours of finished jobs"),
+        (
+            "Time",
+            duration_text(math.fsum(job.seconds for job in sweep.finished)),
+            "sum over finished jobs",
+        ),
+        (
+            "Cost",
+            f"{hours:.2f} h" if math.isfinite(hours) else "not known",
+            "device hours of finished jobs",
+        ),
     ]
 
 
 def _counts(sweep: SweepResult) -> str:
     states = [job.state for job in sweep.jobs]
-    return ", ".join(f"{states.count(state)} {state}" for state in ("running", "failed", "stopped", "waiting") if state in states) or "all"
+    return (
+        ", ".join(
+            f"{states.count(state)} {state}"
+            for state in ("running", "failed", "stopped", "waiting")
+            if state in states
+        )
+        or "all"
+    )
 
 
 def _warnings(sweep: SweepResult) -> list[str]:
@@ -62,8 +92,14 @@ def _best(sweep: SweepResult) -> tuple[str, str, str] | None:
     best = best_variant(sweep)
     if best is None:
         return None
-    top = max((job for job in sweep.variants[best] if "macro" in job.scores), key=lambda job: job.scores["macro"])
-    words = (f"--config-dir sweeps +{word}" if word.startswith("row=") else word for word in top.planned.overrides)
+    top = max(
+        (job for job in sweep.variants[best] if "macro" in job.scores),
+        key=lambda job: job.scores["macro"],
+    )
+    words = (
+        f"--config-dir sweeps +{word}" if word.startswith("row=") else word
+        for word in top.planned.overrides
+    )
     return variant_name(best), top.name, " ".join(["python train.py", *words])
 
 
@@ -73,7 +109,10 @@ def _job_row(job: JobResult) -> list[Cell]:
         {"text": job.name, "href": f"{job.name}/report.html"} if report else job.name,
         {"text": job.state, "kind": job.state},
         str((job.summary or {}).get("steps", "-")),
-        *(score_text(scores.get("macro", math.nan)) for scores in (job.before, job.scores, job.greedy)),
+        *(
+            score_text(scores.get("macro", math.nan))
+            for scores in (job.before, job.scores, job.greedy)
+        ),
         duration_text(job.seconds),
         f"{job.device_hours:.3f}" if math.isfinite(job.device_hours) else "-",
         job.planned.hash,

@@ -17,7 +17,9 @@ KEYS = ("row", "advantage")
 
 def paper_numbers() -> dict[str, Any]:
     """`source`, `note`, and `rows`: percent by row and task."""
-    numbers: dict[str, Any] = json.loads((files("g2rpo") / "report" / "sweep" / "paper_table4.json").read_text(encoding="utf-8"))
+    numbers: dict[str, Any] = json.loads(
+        (files("g2rpo") / "report" / "sweep" / "paper_table4.json").read_text(encoding="utf-8")
+    )
     return numbers
 
 
@@ -35,19 +37,36 @@ def paper_row(variant: Variant) -> str | None:
 
 def paper_table(sweep: SweepResult) -> tuple[list[Cell], list[list[Cell]]]:
     """Return header and rows; no rows if the paper has not the reference and another variant."""
-    known = {variant: name for variant in sweep.variants if (name := paper_row(variant)) is not None}
-    head: list[Cell] = ["variant", "ours", "gain, points", "95% interval", "paper", "gain, points", *map(task_cell, TASKS)]
+    known = {
+        variant: name for variant in sweep.variants if (name := paper_row(variant)) is not None
+    }
+    head: list[Cell] = [
+        "variant",
+        "ours",
+        "gain, points",
+        "95% interval",
+        "paper",
+        "gain, points",
+        *map(task_cell, TASKS),
+    ]
     if len(known) < 2 or reference(sweep) not in known:
         return head, []
     numbers = paper_numbers()
     start = numbers["rows"][known[reference(sweep)]]
-    return head, [_row(sweep, variant, numbers["rows"][name], start) for variant, name in known.items()]
+    return head, [
+        _row(sweep, variant, numbers["rows"][name], start) for variant, name in known.items()
+    ]
 
 
-def _row(sweep: SweepResult, variant: Variant, paper: dict[str, float], start: dict[str, float]) -> list[Cell]:
+def _row(
+    sweep: SweepResult, variant: Variant, paper: dict[str, float], start: dict[str, float]
+) -> list[Cell]:
     own = spread(list(by_seed(sweep.variants[variant], "macro").values()))
     first, won = variant == reference(sweep), gain(sweep, variant)
-    tasks = [f"{_points(gain(sweep, variant, task).mean)} / {paper[task] - start[task]:+.1f}" for task in TASKS]
+    tasks = [
+        f"{_points(gain(sweep, variant, task).mean)} / {paper[task] - start[task]:+.1f}"
+        for task in TASKS
+    ]
     return [
         variant_name(variant),
         f"{100 * own.mean:.1f}" if math.isfinite(own.mean) else "-",
@@ -64,4 +83,8 @@ def _points(share: float) -> str:
 
 
 def _ends(won: Difference) -> str:
-    return f"{_points(won.mean - won.half)} to {_points(won.mean + won.half)}" if math.isfinite(won.half) else "-"
+    return (
+        f"{_points(won.mean - won.half)} to {_points(won.mean + won.half)}"
+        if math.isfinite(won.half)
+        else "-"
+    )

@@ -1,4 +1,6 @@
-"""The table of a sweep: mean and spread over seeds, and what each variant gains over the first, seed by seed."""
+"""The table of a sweep: mean and spread over seeds, and what each variant gains over the first,
+seed by seed.
+"""
 
 import math
 
@@ -30,23 +32,34 @@ def by_seed(jobs: list[JobResult], column: str) -> dict[str, float]:
 
 
 def reference(sweep: SweepResult) -> Variant:
-    """What the others are compared with: the first variant of the sweep, or the one that was asked for."""
+    """What the others are compared with: the first variant of the sweep, or the one that was asked
+    for.
+    """
     names = {variant_name(variant): variant for variant in sweep.variants}
     if sweep.against is None:
         return next(iter(sweep.variants))
     if sweep.against not in names:
-        raise ValueError(f"--against: no variant {sweep.against!r} in {sweep.folder}; expected one of: {', '.join(names)}")
+        raise ValueError(
+            f"--against: no variant {sweep.against!r} in {sweep.folder}; expected one of: {', '.join(names)}"
+        )
     return names[sweep.against]
 
 
 def gain(sweep: SweepResult, variant: Variant, column: str = "macro") -> Difference:
     """What a variant has more than the reference, over seeds that both have finished."""
-    return difference(by_seed(sweep.variants[variant], column), by_seed(sweep.variants[reference(sweep)], column))
+    return difference(
+        by_seed(sweep.variants[variant], column), by_seed(sweep.variants[reference(sweep)], column)
+    )
 
 
 def best_variant(sweep: SweepResult) -> Variant | None:
-    """With the highest mean score; among those with as many seeds as any has finished, so that luck of one seed does not win."""
-    scored = {variant: spread(list(by_seed(jobs, "macro").values())) for variant, jobs in sweep.variants.items()}
+    """With the highest mean score; among those with as many seeds as any has finished, so that luck
+    of one seed does not win.
+    """
+    scored = {
+        variant: spread(list(by_seed(jobs, "macro").values()))
+        for variant, jobs in sweep.variants.items()
+    }
     most = max((own.n for own in scored.values()), default=0)
     full = {variant: own.mean for variant, own in scored.items() if own.n == most > 0}
     return max(full, key=lambda variant: full[variant]) if full else None
@@ -55,7 +68,14 @@ def best_variant(sweep: SweepResult) -> Variant | None:
 def score_table(sweep: SweepResult) -> tuple[list[Cell], list[list[Cell]]]:
     """Return header and rows of the held-out scores; no rows before a job has finished."""
     columns = [name for name in sweep.columns if name in TASKS]
-    head: list[Cell] = ["variant", "seeds", "mean of the tasks", "gain", "95% interval", *map(task_cell, columns)]
+    head: list[Cell] = [
+        "variant",
+        "seeds",
+        "mean of the tasks",
+        "gain",
+        "95% interval",
+        *map(task_cell, columns),
+    ]
     known = sweep.finished and "macro" in sweep.columns
     return head, [_row(sweep, variant, columns) for variant in sweep.variants] if known else []
 
@@ -64,7 +84,8 @@ def benchmark_table(sweep: SweepResult) -> tuple[list[Cell], list[list[Cell]]]:
     """Return header and rows of the benchmark scores; no rows if no job has any."""
     names = [name for name in sweep.columns if "/" in name]
     rows: list[list[Cell]] = [
-        [variant_name(variant), *(_cell(list(by_seed(jobs, name).values())) for name in names)] for variant, jobs in sweep.variants.items()
+        [variant_name(variant), *(_cell(list(by_seed(jobs, name).values())) for name in names)]
+        for variant, jobs in sweep.variants.items()
     ]
     return ["variant", *(name.partition("/")[2] for name in names)], rows if names else []
 
@@ -85,7 +106,11 @@ def _row(sweep: SweepResult, variant: Variant, columns: list[str]) -> list[Cell]
 
 def interval_text(won: Difference) -> str:
     """Return both ends, or a dash below two seeds."""
-    return f"{won.mean - won.half:+.3f} to {won.mean + won.half:+.3f}" if math.isfinite(won.half) else "-"
+    return (
+        f"{won.mean - won.half:+.3f} to {won.mean + won.half:+.3f}"
+        if math.isfinite(won.half)
+        else "-"
+    )
 
 
 def _cell(values: list[float]) -> str:
@@ -94,18 +119,28 @@ def _cell(values: list[float]) -> str:
 
 
 def seed_gains(sweep: SweepResult) -> dict[str, tuple[float, float, list[float]]]:
-    """Return the gain of each variant over the reference by its name: mean, half of the interval, and the gain of every seed."""
+    """Return the gain of each variant over the reference by its name: mean, half of the interval,
+    and the gain of every seed.
+    """
     base = by_seed(sweep.variants[reference(sweep)], "macro")
     found = {}
     for variant, jobs in sweep.variants.items():
         won = gain(sweep, variant)
         if variant != reference(sweep) and won.n:
-            seeds = [score - base[seed] for seed, score in by_seed(jobs, "macro").items() if seed in base]
+            seeds = [
+                score - base[seed] for seed, score in by_seed(jobs, "macro").items() if seed in base
+            ]
             found[variant_name(variant)] = (won.mean, won.half, seeds)
     return found
 
 
 def gain_figures(sweep: SweepResult) -> list[Figure]:
-    """Return the gains drawn with their intervals; nothing before a variant has a seed in common with the reference."""
+    """Return the gains drawn with their intervals; nothing before a variant has a seed in common
+    with the reference.
+    """
     found = seed_gains(sweep) if sweep.finished else {}
-    return [gains(f"Gain over {variant_name(reference(sweep))}, mean of the tasks", found)] if found else []
+    return (
+        [gains(f"Gain over {variant_name(reference(sweep))}, mean of the tasks", found)]
+        if found
+        else []
+    )

@@ -5,9 +5,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 T_975 = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093,
-    2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
+    12.706,
+    4.303,
+    3.182,
+    2.776,
+    2.571,
+    2.447,
+    2.365,
+    2.306,
+    2.262,
+    2.228,
+    2.201,
+    2.179,
+    2.160,
+    2.145,
+    2.131,
+    2.120,
+    2.110,
+    2.101,
+    2.093,
+    2.086,
+    2.080,
+    2.074,
+    2.069,
+    2.064,
+    2.060,
+    2.056,
+    2.052,
+    2.048,
+    2.045,
+    2.042,
+)
 """97.5% points of Student's t for 1 to 30 degrees of freedom."""
 
 
@@ -22,7 +50,9 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Mean of `n` differences of equal seeds, and half the width of its 95% t interval (nan below two)."""
+    """Mean of `n` differences of equal seeds, and half the width of its 95% t interval (nan below
+    two).
+    """
 
     mean: float
     half: float
@@ -38,7 +68,11 @@ def spread(values: Sequence[float]) -> Spread:
     finite = [value for value in values if math.isfinite(value)]
     n = len(finite)
     mean = math.fsum(finite) / n if n else math.nan
-    std = math.sqrt(math.fsum((value - mean) ** 2 for value in finite) / (n - 1)) if n > 1 else math.nan
+    std = (
+        math.sqrt(math.fsum((value - mean) ** 2 for value in finite) / (n - 1))
+        if n > 1
+        else math.nan
+    )
     return Spread(mean, std, n)
 
 
@@ -46,7 +80,11 @@ def difference(own: Mapping[str, float], other: Mapping[str, float]) -> Differen
     """`own` less `other`, seed by seed; a seed that only one of them has is left out."""
     pairs = [own[seed] - other[seed] for seed in own if seed in other]
     of_pairs = spread(pairs)
-    half = student(of_pairs.n - 1) * of_pairs.std / math.sqrt(of_pairs.n) if of_pairs.n > 1 else math.nan
+    half = (
+        student(of_pairs.n - 1) * of_pairs.std / math.sqrt(of_pairs.n)
+        if of_pairs.n > 1
+        else math.nan
+    )
     return Difference(of_pairs.mean, half, of_pairs.n)
 
 

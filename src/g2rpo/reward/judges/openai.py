@@ -1,7 +1,8 @@
 """A chat model behind the OpenAI interface, asked many things at a time, each of them once.
 
-A try that fails for a reason that may pass (429, 408, 5xx, no connection, no reply in time, a reply that cannot be used) is repeated
-after a pause that doubles, or that the endpoint names. Replies are kept on disk under the hash of all that decides them.
+A try that fails for a reason that may pass (429, 408, 5xx, no connection, no reply in time, a reply
+that cannot be used) is repeated after a pause that doubles, or that the endpoint names. Replies are
+kept on disk under the hash of all that decides them.
 """
 
 import hashlib
@@ -42,7 +43,8 @@ class _NoRedirect(HTTPRedirectHandler):
 
 
 class OpenAIJudge:
-    """Answers prompts at temperature 0. Pickled without its threads and without the key, which stays in the environment.
+    """Answers prompts at temperature 0. Pickled without its threads and without the key, which
+    stays in the environment.
 
     Args:
         base_url: Up to and without `/chat/completions`.
@@ -52,27 +54,46 @@ class OpenAIJudge:
         extra: Further keys of the request's body; those that are None are taken out of it.
         timeout_s: Seconds without a byte after which a try has failed.
         tries: Of one prompt.
-        backoff_s: Seconds before the second try, give or take a half; doubled before each further one.
+        backoff_s: Seconds before the second try, give or take a half; doubled before each further
+            one.
         max_concurrent: Requests at a time, of all threads together.
         cache: Folder of the replies; None to ask every time.
     """
 
     def __init__(
-        self, *, base_url: str, model: str, api_key_env: str | None = None, max_tokens: int = 64, extra: Mapping[str, Any] | None = None,
-        timeout_s: float = 60.0, tries: int = 5, backoff_s: float = 1.0, max_concurrent: int = 16, cache: str | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        base_url: str,
+        model: str,
+        api_key_env: str | None = None,
+        max_tokens: int = 64,
+        extra: Mapping[str, Any] | None = None,
+        timeout_s: float = 60.0,
+        tries: int = 5,
+        backoff_s: float = 1.0,
+        max_concurrent: int = 16,
+        cache: str | None = None,
+    ) -> None:
         if not base_url.startswith(("http://", "https://")):
-            raise ValueError(f"judge.base_url: expected http://... or https://..., got {base_url!r}")
+            raise ValueError(
+                f"judge.base_url: expected http://... or https://..., got {base_url!r}"
+            )
         if api_key_env is not None and not os.environ.get(api_key_env):
             raise ValueError(
                 f"judge.api_key_env: the environment variable {api_key_env} is not set; export it, or set judge.api_key_env=null for an "
                 "endpoint without keys"
             )
-        for name, count in {"max_tokens": max_tokens, "tries": tries, "max_concurrent": max_concurrent}.items():
+        for name, count in {
+            "max_tokens": max_tokens,
+            "tries": tries,
+            "max_concurrent": max_concurrent,
+        }.items():
             if count < 1:
                 raise ValueError(f"judge.{name}: expected at least 1, got {count}")
         if timeout_s <= 0 or backoff_s < 0:
-            raise ValueError(f"judge: expected timeout_s above 0 and backoff_s of at least 0, got {timeout_s} and {backoff_s}")
+            raise ValueError(
+                f"judge: expected timeout_s above 0 and backoff_s of at least 0, got {timeout_s} and {backoff_s}"
+            )
         self.url = base_url.rstrip("/") + "/chat/completions"
         self.api_key_env = api_key_env
         body = {"model": model, "temperature": 0.0, "max_tokens": max_tokens} | dict(extra or {})
@@ -98,12 +119,15 @@ class OpenAIJudge:
             raise reply
         return reply
 
-    def ask_all(self, prompts: Sequence[str], *, usable: Callable[[str], bool] = bool) -> list[str | JudgeError]:
+    def ask_all(
+        self, prompts: Sequence[str], *, usable: Callable[[str], bool] = bool
+    ) -> list[str | JudgeError]:
         """Replies in the order of the prompts; equal prompts are asked once.
 
         Args:
             prompts: Any number.
-            usable: What a reply must be. One that is not counts as a failed try, and is not remembered.
+            usable: What a reply must be. One that is not counts as a failed try, and is not
+                remembered.
         """
         replies: dict[str, str | JudgeError] = {}
         open_prompts: SimpleQueue[str] = SimpleQueue()
@@ -115,8 +139,12 @@ class OpenAIJudge:
                 open_prompts.put(prompt)
         done: SimpleQueue[tuple[str, str | JudgeError | Exception]] = SimpleQueue()
         waiting = open_prompts.qsize()
-        for _ in range(min(waiting, self.max_concurrent)):  # daemons: Ctrl-C does not wait for an endpoint
-            threading.Thread(target=self._serve, args=(open_prompts, done, usable), daemon=True, name="judge").start()
+        for _ in range(
+            min(waiting, self.max_concurrent)
+        ):  # daemons: Ctrl-C does not wait for an endpoint
+            threading.Thread(
+                target=self._serve, args=(open_prompts, done, usable), daemon=True, name="judge"
+            ).start()
         for _ in range(waiting):
             prompt, reply = done.get()
             if isinstance(reply, Exception) and not isinstance(reply, JudgeError):
@@ -125,10 +153,17 @@ class OpenAIJudge:
         failures = [reply for reply in replies.values() if isinstance(reply, JudgeError)]
         if failures:
             self.failed += len(failures)
-            log.warning("judge: %d of %d prompts unanswered; first: %s", len(failures), len(replies), failures[0])
+            log.warning(
+                "judge: %d of %d prompts unanswered; first: %s",
+                len(failures),
+                len(replies),
+                failures[0],
+            )
         return [replies[prompt] for prompt in prompts]
 
-    def _serve(self, prompts: SimpleQueue[str], done: SimpleQueue[Any], usable: Callable[[str], bool]) -> None:
+    def _serve(
+        self, prompts: SimpleQueue[str], done: SimpleQueue[Any], usable: Callable[[str], bool]
+    ) -> None:
         while True:
             try:
                 prompt = prompts.get_nowait()
@@ -162,25 +197,33 @@ class OpenAIJudge:
                 trouble = f"a reply that cannot be used: {reply[:100]!r}"
             if used < self.tries:
                 time.sleep(min(pause_s, LONGEST_PAUSE_S))
-        return JudgeError(f"{self.url}, model {self.body.get('model')}: {trouble}, after {used} {'try' if used == 1 else 'tries'}")
+        return JudgeError(
+            f"{self.url}, model {self.body.get('model')}: {trouble}, after {used} {'try' if used == 1 else 'tries'}"
+        )
 
     def _requested(self, prompt: str) -> str:
         headers = {"Content-Type": "application/json"}
         if self.api_key_env is not None:
             headers["Authorization"] = f"Bearer {os.environ[self.api_key_env]}"
-        content = json.dumps(self.body | {"messages": [{"role": "user", "content": prompt}]}).encode()
+        content = json.dumps(
+            self.body | {"messages": [{"role": "user", "content": prompt}]}
+        ).encode()
         request = Request(self.url, data=content, headers=headers)  # noqa: S310  the constructor lets only http(s) through
         with build_opener(_NoRedirect).open(request, timeout=self.timeout_s) as response:
             choice = json.loads(response.read())["choices"][0]
         reply = choice["message"]["content"]
         if not isinstance(reply, str):
-            raise TypeError(f"expected text, got {reply!r}, finish_reason {choice.get('finish_reason')!r}; is max_tokens too small?")
+            raise TypeError(
+                f"expected text, got {reply!r}, finish_reason {choice.get('finish_reason')!r}; is max_tokens too small?"
+            )
         return reply
 
     def _file(self, prompt: str) -> Path | None:
         if self.cache is None:
             return None
-        digest = hashlib.sha256(json.dumps([self.body, prompt], sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(
+            json.dumps([self.body, prompt], sort_keys=True).encode()
+        ).hexdigest()
         return self.cache / digest[:2] / f"{digest[2:]}.json"
 
     def _remembered(self, prompt: str) -> str | None:
@@ -189,7 +232,12 @@ class OpenAIJudge:
             return None
         try:
             reply = json.loads(file.read_text(encoding="utf-8"))["reply"]
-        except (OSError, ValueError, LookupError, TypeError):  # damaged on disk: asked again and written anew
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+        ):  # damaged on disk: asked again and written anew
             return None
         return reply if isinstance(reply, str) else None
 
@@ -197,7 +245,11 @@ class OpenAIJudge:
         file = self._file(prompt)
         if file is not None:
             with _WRITING:
-                write_whole(file, json.dumps({"request": self.body, "prompt": prompt, "reply": reply}, indent=1) + "\n")
+                write_whole(
+                    file,
+                    json.dumps({"request": self.body, "prompt": prompt, "reply": reply}, indent=1)
+                    + "\n",
+                )
 
 
 def _retry_after_s(value: str | None) -> float:

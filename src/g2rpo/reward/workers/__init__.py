@@ -1,1 +1,3 @@
-"""Where rewards run: `inline` in the trainer's process, `pool` in processes of their own, which may hang or die without the run."""
+"""Where rewards run: `inline` in the trainer's process, `pool` in processes of their own, which may
+hang or die without the run.
+"""

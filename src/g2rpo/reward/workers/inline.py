@@ -1,4 +1,6 @@
-"""Rewards in the trainer's process: for debugging, and for rewards that cannot be sent to another one."""
+"""Rewards in the trainer's process: for debugging, and for rewards that cannot be sent to another
+one.
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -10,7 +12,9 @@ from g2rpo.reward.workers.outcome import Outcome, outcome_of
 
 
 class Inline:
-    """Nothing is isolated: a reward that never returns holds the run, one that ends its process ends the run."""
+    """Nothing is isolated: a reward that never returns holds the run, one that ends its process
+    ends the run.
+    """
 
     def start(self, reward: Reward) -> AbstractContextManager[Reward]:
         """The reward as it is."""
@@ -27,18 +31,30 @@ def score_each(
 
     Args:
         prompts: One per completion.
-        singly: Judges those that the reward does not take in a batch; one after the other in this process where None.
+        singly: Judges those that the reward does not take in a batch; one after the other in this
+            process where None.
     """
-    batch = reward if isinstance(reward, BatchReward) else None  # asked once: a Protocol takes long to answer
-    together = [row for row, prompt in enumerate(prompts) if batch is not None and batch.in_batch(prompt)]
+    batch = (
+        reward if isinstance(reward, BatchReward) else None
+    )  # asked once: a Protocol takes long to answer
+    together = [
+        row for row, prompt in enumerate(prompts) if batch is not None and batch.in_batch(prompt)
+    ]
     taken = set(together)
     alone = [row for row in range(len(prompts)) if row not in taken]
     texts, asked = [completions[row] for row in alone], [prompts[row] for row in alone]
     outcomes = (
-        [outcome_of(partial(reward.score, *pair)) for pair in zip(texts, asked, strict=True)] if singly is None else singly(texts, asked)
+        [outcome_of(partial(reward.score, *pair)) for pair in zip(texts, asked, strict=True)]
+        if singly is None
+        else singly(texts, asked)
     )
     if batch is not None and together:
-        found = batch.score_all([completions[row] for row in together], [prompts[row] for row in together])
-        outcomes += [outcome if isinstance(outcome, Failed) else outcome_of(partial(dict, outcome)) for outcome in found]
+        found = batch.score_all(
+            [completions[row] for row in together], [prompts[row] for row in together]
+        )
+        outcomes += [
+            outcome if isinstance(outcome, Failed) else outcome_of(partial(dict, outcome))
+            for outcome in found
+        ]
     by_row = dict(zip(alone + together, outcomes, strict=True))
     return [by_row[row] for row in range(len(prompts))]

@@ -19,7 +19,9 @@ def outcome_of(judge: Callable[[], dict[str, float]]) -> Outcome:
 def _finite(row: dict[str, float]) -> dict[str, float]:
     for name in ("accuracy", "format", "total"):
         if name not in row:
-            raise ValueError(f"reward returned {sorted(row)}, expected accuracy, format, structure and total")
+            raise ValueError(
+                f"reward returned {sorted(row)}, expected accuracy, format, structure and total"
+            )
     for name, value in row.items():
         if not math.isfinite(value):
             raise ValueError(f"reward returned {name}={value}, expected a finite number")

@@ -1,4 +1,6 @@
-"""Rewards in worker processes. A completion whose judging raises, hangs or kills is that completion's failure, and nobody else's."""
+"""Rewards in worker processes. A completion whose judging raises, hangs or kills is that
+completion's failure, and nobody else's.
+"""
 
 import os
 import pickle
@@ -17,12 +19,16 @@ from g2rpo.reward.workers.outcome import Outcome
 from g2rpo.reward.workers.worker import Worker
 
 CHUNK = range(4, 129)
-"""Completions sent to a worker at once. Fewer cost more in the pipe than in a cheap reward; after more, workers end far apart."""
+"""Completions sent to a worker at once. Fewer cost more in the pipe than in a cheap reward; after
+more, workers end far apart.
+"""
 TICK_S = 0.05
 """Seconds between two looks at what workers have done that are not through with their chunk."""
 
 DEATH_S = 5.0
-"""Seconds between the closing of a dying worker's pipe and its exit code, at most; usually it is there at once."""
+"""Seconds between the closing of a dying worker's pipe and its exit code, at most; usually it is
+there at once.
+"""
 
 
 class RewardPool:
@@ -30,16 +36,24 @@ class RewardPool:
 
     Args:
         workers: Processes that judge; no number depends on it. Every rank has so many of its own.
-        timeout_s: Wall-clock seconds for one completion. A worker that takes longer is ended and replaced.
-        failure_budget: Share of a batch that may end its worker; then the rest is not judged any more. Otherwise a reward that always
-            hangs would take `timeout_s` for every completion before the run learns of it.
+        timeout_s: Wall-clock seconds for one completion. A worker that takes longer is ended and
+            replaced.
+        failure_budget: Share of a batch that may end its worker; then the rest is not judged any
+            more. Otherwise a reward that always hangs would take `timeout_s` for every completion
+            before the run learns of it.
     """
 
-    def __init__(self, *, workers: int = 2, timeout_s: float = 10.0, failure_budget: float = 0.0) -> None:
+    def __init__(
+        self, *, workers: int = 2, timeout_s: float = 10.0, failure_budget: float = 0.0
+    ) -> None:
         if workers < 1:
-            raise ValueError(f"reward_workers.workers: expected at least 1 process, got {workers}; reward_workers=inline uses none")
+            raise ValueError(
+                f"reward_workers.workers: expected at least 1 process, got {workers}; reward_workers=inline uses none"
+            )
         if not 0 < timeout_s < float("inf"):
-            raise ValueError(f"reward_workers.timeout_s: expected a number of seconds above 0, got {timeout_s}")
+            raise ValueError(
+                f"reward_workers.timeout_s: expected a number of seconds above 0, got {timeout_s}"
+            )
         self.workers = workers
         self.timeout_s = timeout_s
         self.failure_budget = failure_budget
@@ -59,13 +73,29 @@ class RewardPool:
                 f"reward: {type(reward).__name__} cannot be sent to a worker process ({type(error).__name__}: {error}). Keep in "
                 "it only what pickle can copy, define it in a module, or set reward_workers=inline."
             ) from error
-        return PooledReward(reward, pickled, workers=self.workers, timeout_s=self.timeout_s, failure_budget=self.failure_budget)
+        return PooledReward(
+            reward,
+            pickled,
+            workers=self.workers,
+            timeout_s=self.timeout_s,
+            failure_budget=self.failure_budget,
+        )
 
 
 class PooledReward:
-    """A reward whose `score` runs in worker processes. Ends them when its context ends, and they end by themselves with the trainer."""
+    """A reward whose `score` runs in worker processes. Ends them when its context ends, and they
+    end by themselves with the trainer.
+    """
 
-    def __init__(self, reward: Reward, pickled: bytes, *, workers: int, timeout_s: float, failure_budget: float) -> None:
+    def __init__(
+        self,
+        reward: Reward,
+        pickled: bytes,
+        *,
+        workers: int,
+        timeout_s: float,
+        failure_budget: float,
+    ) -> None:
         self.reward = reward
         self.failure_budget = failure_budget
         self._pickled = pickled
@@ -95,7 +125,12 @@ class PooledReward:
     def score_all(self, completions: Sequence[str], prompts: Sequence[Prompt]) -> list[Outcome]:
         """The reward's own outcomes, in the order of the completions."""
         allowed = self.failure_budget * len(prompts)
-        return score_each(self.reward, completions, prompts, lambda texts, asked: self._in_workers(_Work(texts, asked, allowed)))
+        return score_each(
+            self.reward,
+            completions,
+            prompts,
+            lambda texts, asked: self._in_workers(_Work(texts, asked, allowed)),
+        )
 
     def _in_workers(self, work: "_Work") -> list[Outcome]:
         for place, worker in enumerate(self._workers):
@@ -123,7 +158,9 @@ class PooledReward:
                     worker.send(work.chunk(len(self._workers)))
 
     def _take_in(self, work: "_Work", place: int, worker: Worker) -> None:
-        """Books what a worker has judged. One that is dead or overdue is replaced, and only the completion it was at is lost."""
+        """Books what a worker has judged. One that is dead or overdue is replaced, and only the
+        completion it was at is lost.
+        """
         judged, alive = worker.received()
         work.outcomes.update(judged)
         if alive and (worker.idle or time.monotonic() < worker.deadline):
@@ -131,11 +168,15 @@ class PooledReward:
         started, rows = worker.started, list(worker.rows)
         reason = self._replace(place, overdue=alive)
         if not started:
-            raise RuntimeError(f"reward: a worker process did not start ({reason}). With reward_workers=inline the reward runs in the trainer.")
+            raise RuntimeError(
+                f"reward: a worker process did not start ({reason}). With reward_workers=inline the reward runs in the trainer."
+            )
         work.lose(rows, reason)
 
     def _replace(self, place: int, *, overdue: bool = False) -> str:
-        """Ends a worker and puts a new one in its place; says why the old one was of no use any more."""
+        """Ends a worker and puts a new one in its place; says why the old one was of no use any
+        more.
+        """
         code = self._workers[place].end(0.0 if overdue else DEATH_S)
         self._workers[place] = Worker(self._pickled, self._timeout_s)
         if overdue:
@@ -145,13 +186,17 @@ class PooledReward:
 
 
 class _Work:
-    """A batch on its way through the workers: `outcomes` by row, the rows `left` to hand out, and how many have `ended` their worker."""
+    """A batch on its way through the workers: `outcomes` by row, the rows `left` to hand out, and
+    how many have `ended` their worker.
+    """
 
     def __init__(self, completions: list[str], prompts: list[Prompt], allowed: float) -> None:
         sent = _sent(prompts)
         self.completions, self.prompts, self.allowed = completions, prompts, allowed
         self.sent = [sent[id(prompt)] for prompt in prompts]
-        self.outcomes: dict[int, Outcome] = {row: found for row, found in enumerate(self.sent) if isinstance(found, Failed)}
+        self.outcomes: dict[int, Outcome] = {
+            row: found for row, found in enumerate(self.sent) if isinstance(found, Failed)
+        }
         self.left = deque(row for row in range(len(prompts)) if row not in self.outcomes)
         self.ended = 0
         self.first_end = ""
@@ -161,8 +206,12 @@ class _Work:
         return len(self.outcomes) == len(self.prompts)
 
     def chunk(self, workers: int) -> list[tuple[int, str, Any]]:
-        """The next rows: long chunks first, then ever shorter ones, so that the workers end together."""
-        size = min(max(len(self.left) // (2 * workers), CHUNK.start), CHUNK.stop - 1, len(self.left))
+        """The next rows: long chunks first, then ever shorter ones, so that the workers end
+        together.
+        """
+        size = min(
+            max(len(self.left) // (2 * workers), CHUNK.start), CHUNK.stop - 1, len(self.left)
+        )
         rows = [self.left.popleft() for _ in range(size)]
         return [(row, self.completions[row], self.sent[row]) for row in rows]
 
@@ -177,14 +226,21 @@ class _Work:
 
     def give_up(self) -> None:
         for row in range(len(self.prompts)):
-            self.outcomes.setdefault(row, Failed(reason=f"not judged, because too many others ended their worker, first {self.first_end}"))
+            self.outcomes.setdefault(
+                row,
+                Failed(
+                    reason=f"not judged, because too many others ended their worker, first {self.first_end}"
+                ),
+            )
 
     def in_order(self) -> list[Outcome]:
         return [self.outcomes[row] for row in range(len(self.prompts))]
 
 
 def _sent(prompts: Sequence[Prompt]) -> dict[int, bytes | Failed]:
-    """Every distinct prompt as it is sent, by its identity: once per group, without pictures (paths of pictures stay)."""
+    """Every distinct prompt as it is sent, by its identity: once per group, without pictures (paths
+    of pictures stay).
+    """
     sent: dict[int, bytes | Failed] = {}
     for prompt in prompts:
         if id(prompt) not in sent:
@@ -192,5 +248,7 @@ def _sent(prompts: Sequence[Prompt]) -> dict[int, bytes | Failed]:
             try:
                 sent[id(prompt)] = pickle.dumps(replace(prompt, images=paths))
             except Exception as error:  # noqa: BLE001  whatever a source puts into meta: the failure of this prompt's completions
-                sent[id(prompt)] = Failed(reason=f"{type(error).__name__}: the prompt cannot be sent to a worker process: {error}")
+                sent[id(prompt)] = Failed(
+                    reason=f"{type(error).__name__}: the prompt cannot be sent to a worker process: {error}"
+                )
     return sent

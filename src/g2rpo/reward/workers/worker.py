@@ -1,8 +1,9 @@
 """A process that judges, seen from both sides of its pipes.
 
-Down one pipe go chunks of completions, and up comes a mark when a chunk is done. The verdicts have a pipe of their own, one message for
-each completion as soon as it is judged: the trainer need not wake up for every one, and when a worker hangs or dies, what it has
-judged is still in that pipe, and the first completion without a verdict is the one it was working on.
+Down one pipe go chunks of completions, and up comes a mark when a chunk is done. The verdicts have
+a pipe of their own, one message for each completion as soon as it is judged: the trainer need not
+wake up for every one, and when a worker hangs or dies, what it has judged is still in that pipe,
+and the first completion without a verdict is the one it was working on.
 """
 
 import os
@@ -21,7 +22,9 @@ from multiprocessing.connection import Connection
 from g2rpo.reward.workers.outcome import Outcome, outcome_of
 
 START_S = 120.0
-"""Seconds until a new process must have built its reward: imports may read hundreds of megabytes from a slow disk."""
+"""Seconds until a new process must have built its reward: imports may read hundreds of megabytes
+from a slow disk.
+"""
 Chunk = list[tuple[int, str, bytes]]
 """Row, completion, and pickled prompt."""
 
@@ -32,13 +35,22 @@ class Worker:
     def __init__(self, pickled: bytes, timeout_s: float) -> None:
         self.pipe, chunks = Pipe()
         self.verdicts, verdicts = Pipe(duplex=False)
-        # Not by multiprocessing: a fork would copy the threads and locks of torch, and a spawn would run the user's script a second time.
+        # Not by multiprocessing: a fork would copy the threads and locks of torch, and a spawn
+        # would run the user's script a second time.
         # In a process group of its own, so that Ctrl-C in a terminal reaches the trainer alone.
         self.process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "g2rpo.reward.workers.worker", *(str(end.fileno()) for end in (chunks, verdicts)), str(os.getpid())],
-            pass_fds=(chunks.fileno(), verdicts.fileno()), stdin=subprocess.DEVNULL, process_group=0,
+            [
+                sys.executable,
+                "-m",
+                "g2rpo.reward.workers.worker",
+                *(str(end.fileno()) for end in (chunks, verdicts)),
+                str(os.getpid()),
+            ],
+            pass_fds=(chunks.fileno(), verdicts.fileno()),
+            stdin=subprocess.DEVNULL,
+            process_group=0,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+        )
         chunks.close()
         verdicts.close()
         self.timeout_s = timeout_s
@@ -67,14 +79,18 @@ class Worker:
             while self.pipe.poll():
                 failure = self.pipe.recv()
                 if failure is not None:
-                    raise RuntimeError(f"reward: a worker process could not build it: {failure}. reward_workers=inline runs it in the trainer.")
+                    raise RuntimeError(
+                        f"reward: a worker process could not build it: {failure}. reward_workers=inline runs it in the trainer."
+                    )
                 self.started = self.idle = True
         except (EOFError, OSError):
             alive = False
         else:
             alive = True
         try:
-            while self.rows and (self.idle or self.verdicts.poll()):  # the mark comes last: then all verdicts are there
+            while self.rows and (
+                self.idle or self.verdicts.poll()
+            ):  # the mark comes last: then all verdicts are there
                 verdict = self.verdicts.recv()
                 judged.append((self.rows.popleft(), verdict))
         except (EOFError, OSError, pickle.UnpicklingError):
@@ -84,7 +100,9 @@ class Worker:
         return judged, alive
 
     def end(self, grace_s: float = 0.0) -> int:
-        """Ends the process, whatever it does. Returns the exit code, that of its own death if it dies within `grace_s`."""
+        """Ends the process, whatever it does. Returns the exit code, that of its own death if it
+        dies within `grace_s`.
+        """
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(grace_s)
         self.process.kill()
@@ -109,7 +127,8 @@ def serve(pipe: Connection, verdicts: Connection) -> None:
         chunk: Chunk = pipe.recv()
         prompts = {sent: pickle.loads(sent) for sent in {sent for _, _, sent in chunk}}  # noqa: S301
         for _, completion, sent in chunk:
-            # The trainer ends a slow worker itself. If it was killed, and this one hangs where no thread of Python runs, the alarm does.
+            # The trainer ends a slow worker itself. If it was killed, and this one hangs where no
+            # thread of Python runs, the alarm does.
             signal.setitimer(signal.ITIMER_REAL, 2 * timeout_s)
             verdicts.send(outcome_of(partial(reward.score, completion, prompts[sent])))
 

@@ -1,7 +1,9 @@
-"""Bytes that a forward pass keeps for its backward pass, counted tensor by tensor in the layers of transformers' Qwen-VL models.
+"""Bytes that a forward pass keeps for its backward pass, counted tensor by tensor in the layers of
+transformers' Qwen-VL models.
 
-Widths are those of `Shape`; `b` is the size of a number of the model, and 4 where the layers compute in float32 whatever the model's
-dtype. What views share is counted once, biases and per-token scalars not at all.
+Widths are those of `Shape`; `b` is the size of a number of the model, and 4 where the layers
+compute in float32 whatever the model's dtype. What views share is counted once, biases and
+per-token scalars not at all.
 """
 
 from g2rpo.training.estimate.shape import Shape
@@ -10,8 +12,9 @@ from g2rpo.training.estimate.shape import Shape
 def text_layer(shape: Shape) -> int:
     """Of one text layer, per token, without gradient checkpointing.
 
-    Two RMSNorms keep their float32 input, the normalized and the scaled states; attention keeps queries, keys, values and its output,
-    and before them what the norms of queries and keys need; the MLP keeps gate, its activation, the other branch and their product.
+    Two RMSNorms keep their float32 input, the normalized and the scaled states; attention keeps
+    queries, keys, values and its output, and before them what the norms of queries and keys need;
+    the MLP keeps gate, its activation, the other branch and their product.
     """
     b = shape.number
     norms = 2 * shape.hidden * (4 + 2 * b)
@@ -28,8 +31,8 @@ def layer_input(shape: Shape) -> int:
 def vision_layer(shape: Shape) -> int:
     """Of one layer of the vision tower, per patch; 0 where the tower is frozen.
 
-    Two norms (Qwen2.5's are RMSNorms with a float32 input), queries, keys and values before and after they are turned, attention's
-    output image by image and joined, and the MLP.
+    Two norms (Qwen2.5's are RMSNorms with a float32 input), queries, keys and values before and
+    after they are turned, attention's output image by image and joined, and the MLP.
     """
     if not shape.vision_trained:
         return 0
@@ -52,13 +55,19 @@ def vision_mergers(shape: Shape) -> int:
 
 
 def working(shape: Shape) -> int:
-    """What one text layer holds at the same time beyond what it keeps, per token: gradients of its widest tensors on the way back."""
+    """What one text layer holds at the same time beyond what it keeps, per token: gradients of its
+    widest tensors on the way back.
+    """
     return (2 * shape.inner + 2 * shape.queries + 2 * shape.hidden) * shape.number
 
 
 def backbone(shape: Shape, tokens: int, patches: int, *, checkpointing: bool) -> int:
     """All layers of both towers, the final norm and one layer's work, in bytes."""
-    text, vision = (layer_input(shape), vision_input(shape)) if checkpointing else (text_layer(shape), vision_layer(shape))
+    text, vision = (
+        (layer_input(shape), vision_input(shape))
+        if checkpointing
+        else (text_layer(shape), vision_layer(shape))
+    )
     kept = tokens * shape.layers * text + patches * (shape.depth * vision + vision_mergers(shape))
     final = tokens * shape.hidden * (4 + 2 * shape.number)
     again = max(tokens * text_layer(shape), patches * vision_layer(shape)) if checkpointing else 0
@@ -66,14 +75,18 @@ def backbone(shape: Shape, tokens: int, patches: int, *, checkpointing: bool) ->
 
 
 def head(shape: Shape, predicted: int, piece: int) -> int:
-    """The head in pieces of the vocabulary of `piece` bytes in float32: four of them, and hidden states with their gradient."""
+    """The head in pieces of the vocabulary of `piece` bytes in float32: four of them, and hidden
+    states with their gradient.
+    """
     return 4 * piece + predicted * shape.hidden * (2 * shape.number + 4)
 
 
 def inference(shape: Shape, tokens: int, patches: int) -> int:
     """The widest place of a pass without gradients, for whichever tower is wider, in bytes."""
     b = shape.number
-    text = tokens * (shape.hidden * (2 * b + 4) + max(3 * shape.inner, 2 * (shape.queries + 2 * shape.keys)) * b)
+    text = tokens * (
+        shape.hidden * (2 * b + 4) + max(3 * shape.inner, 2 * (shape.queries + 2 * shape.keys)) * b
+    )
     wide = max((3 if shape.gated else 2) * shape.patch_inner, 8 * shape.width)
     return max(text, patches * (wide + 2 * shape.width) * b)
 

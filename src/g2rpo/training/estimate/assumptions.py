@@ -1,4 +1,6 @@
-"""What a person may say about a machine or a data set that is not at hand: `estimate.gib=80 estimate.tflops=989`."""
+"""What a person may say about a machine or a data set that is not at hand: `estimate.gib=80
+estimate.tflops=989`.
+"""
 
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -10,12 +12,14 @@ class Assumptions:
 
     Args:
         gib: Memory of the device of one process.
-        tflops: Matrix products a second in the model's dtype, in 10^12 floating-point operations, as a data sheet says.
+        tflops: Matrix products a second in the model's dtype, in 10^12 floating-point operations,
+            as a data sheet says.
         gb_per_s: Bytes read from the device's memory a second, in 10^9.
         efficiency: Share of `tflops` that passes through a model reach.
         prompt_tokens: Of a prompt, its images included.
         image_tokens: Of those, in images.
-        completion_tokens: Of a completion on average, for seconds; memory always takes rollout.max_new_tokens.
+        completion_tokens: Of a completion on average, for seconds; memory always takes
+            rollout.max_new_tokens.
     """
 
     gib: float | None = None
@@ -33,9 +37,13 @@ class Assumptions:
             if value is not None and (value < 0 if least == 0 else value <= 0):
                 raise ValueError(f"estimate.{field.name}: expected a number above 0, got {value}")
         if self.efficiency is not None and self.efficiency > 1:
-            raise ValueError(f"estimate.efficiency: expected a share in (0, 1], got {self.efficiency}")
+            raise ValueError(
+                f"estimate.efficiency: expected a share in (0, 1], got {self.efficiency}"
+            )
         if self.image_tokens and (self.prompt_tokens or 0) <= self.image_tokens:
-            raise ValueError(f"estimate.image_tokens={self.image_tokens}: expected fewer than estimate.prompt_tokens={self.prompt_tokens}")
+            raise ValueError(
+                f"estimate.image_tokens={self.image_tokens}: expected fewer than estimate.prompt_tokens={self.prompt_tokens}"
+            )
 
     @classmethod
     def read(cls, value: object) -> Self:
@@ -45,7 +53,9 @@ class Assumptions:
         names = [field.name for field in fields(cls)]
         wrong = sorted(set(value) - set(names)) if isinstance(value, dict) else [value]
         if wrong:
-            raise ValueError(f"estimate: expected a mapping with some of {', '.join(names)}, got {wrong[0]!r}; try estimate.gib=80")
+            raise ValueError(
+                f"estimate: expected a mapping with some of {', '.join(names)}, got {wrong[0]!r}; try estimate.gib=80"
+            )
         assert isinstance(value, dict)
         for name, number in value.items():
             if number is None:

@@ -55,10 +55,17 @@ class Estimate:
             "memory_gib": self.device.memory / GIB if self.device.memory else None,
             "peak_gib": self.peak / GIB,
             "phases_gib": {phase: size / GIB for phase, size in self.peaks.items()},
-            "parts_gib": {part.name: {phase: getattr(part, phase) / GIB for phase in PHASES} for part in self.parts},
+            "parts_gib": {
+                part.name: {phase: getattr(part, phase) / GIB for phase in PHASES}
+                for part in self.parts
+            },
             "step_s": self.step_s,
             "stages_s": dict(self.seconds),
-            "prompt_tokens": {"longest": self.load.lengths.longest, "mean": self.load.lengths.mean, "known": self.load.lengths.origin},
+            "prompt_tokens": {
+                "longest": self.load.lengths.longest,
+                "mean": self.load.lengths.mean,
+                "known": self.load.lengths.origin,
+            },
             "completion_tokens": self.load.completion,
         }
 
@@ -68,35 +75,57 @@ class Estimate:
         write_whole(folder / FILE, json.dumps(self.as_json(), indent=2) + "\n")
 
     def verdict(self) -> str:
-        """Whether it fits, in a sentence, and what to lower if not: the settings behind the two largest parts of the largest phase."""
+        """Whether it fits, in a sentence, and what to lower if not: the settings behind the two
+        largest parts of the largest phase.
+        """
         phase = max(self.peaks, key=lambda name: self.peaks[name])
         needed = f"{_gib(self.peak)} GiB at most, in {_place(phase)}"
         if not self.device.memory:
             return f"needs {needed}; the memory of {self.device.name} is not known: estimate.gib=80 compares"
         room = f"{_gib(self.device.memory)} GiB of {self.device.name}"
         if self.peak <= self.device.memory:
-            tight = " (tight: fragmentation is not counted)" if self.peak > 0.9 * self.device.memory else ""
+            tight = (
+                " (tight: fragmentation is not counted)"
+                if self.peak > 0.9 * self.device.memory
+                else ""
+            )
             return f"fits: {needed}, of {room}{tight}"
         largest = sorted(self.parts, key=lambda part: -getattr(part, phase))
-        hints = [f"{part.name} ({part.lower})" for part in largest if part.lower != "nothing" and getattr(part, phase)][:2]
+        hints = [
+            f"{part.name} ({part.lower})"
+            for part in largest
+            if part.lower != "nothing" and getattr(part, phase)
+        ][:2]
         return f"does NOT fit: {needed}, but there are {room}. Lower {' and '.join(hints)}"
 
 
 def estimate(
-    shape: Shape, load: Workload, device: Machine, optimizer: tuple[int, int], processes: int, completion: float | None
+    shape: Shape,
+    load: Workload,
+    device: Machine,
+    optimizer: tuple[int, int],
+    processes: int,
+    completion: float | None,
 ) -> Estimate:
-    """Puts the pieces together. `optimizer` is what `optimizer_bytes` returned, `completion` a mean length for the seconds."""
+    """Puts the pieces together. `optimizer` is what `optimizer_bytes` returned, `completion` a mean
+    length for the seconds.
+    """
     state, copies = optimizer
     return Estimate(
-        device=device, load=load, processes=processes, parts=parts_of(shape, load, device, state, copies),
+        device=device,
+        load=load,
+        processes=processes,
+        parts=parts_of(shape, load, device, state, copies),
         seconds=seconds_of(shape, load, device, state, completion),
-    )  # fmt: skip
+    )
 
 
 def show(found: Estimate, console: Console) -> None:
     """A row per part, a column per phase; seconds; what was assumed; the verdict last."""
     several = f", one of {found.processes}" if found.processes > 1 else ""
-    table = Table(title=f"Memory of a process{several}, GiB", title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=f"Memory of a process{several}, GiB", title_justify="left", box=box.SIMPLE_HEAD
+    )
     table.add_column("part", no_wrap=True)
     for phase in PHASES:
         table.add_column(phase, justify="right", no_wrap=True)
@@ -115,8 +144,12 @@ def show(found: Estimate, console: Console) -> None:
         f"({lengths.origin})"
     )
     if found.seconds:
-        stages = ", ".join(f"{name} {_seconds(value)}" for name, value in found.seconds.items() if value)
-        console.print(f"seconds per step: {_seconds(found.step_s or 0.0)} ({stages}); one draw, rewards not counted")
+        stages = ", ".join(
+            f"{name} {_seconds(value)}" for name, value in found.seconds.items() if value
+        )
+        console.print(
+            f"seconds per step: {_seconds(found.step_s or 0.0)} ({stages}); one draw, rewards not counted"
+        )
     else:
         console.print(
             "seconds per step: not known without the device; 'estimate.gib=80 estimate.tflops=989 estimate.gb_per_s=3350' describes one"
@@ -133,4 +166,6 @@ def _seconds(value: float) -> str:
 
 
 def _place(phase: str) -> str:
-    return {"rollout": "rollouts", "backward": "a backward pass", "optimizer": "an optimizer step"}[phase]
+    return {"rollout": "rollouts", "backward": "a backward pass", "optimizer": "an optimizer step"}[
+        phase
+    ]

@@ -1,4 +1,6 @@
-"""Seconds of a step from its floating-point operations and its bytes. What judges completions, reads data or waits is not counted."""
+"""Seconds of a step from its floating-point operations and its bytes. What judges completions,
+reads data or waits is not counted.
+"""
 
 from g2rpo.training.estimate.machine import Machine
 from g2rpo.training.estimate.shape import Shape
@@ -9,10 +11,14 @@ STATE_TRAFFIC = 3
 SCORES = 6
 """Times that decoding reads or writes the scores of a token's attention, in float32."""
 BACKWARD = 2.0
-"""FLOPs of a backward pass over those of its forward pass; half of them are for the gradients of weights, which an adapter spares."""
+"""FLOPs of a backward pass over those of its forward pass; half of them are for the gradients of
+weights, which an adapter spares.
+"""
 
 
-def seconds_of(shape: Shape, load: Workload, device: Machine, state: int, completion: float | None = None) -> dict[str, float]:
+def seconds_of(
+    shape: Shape, load: Workload, device: Machine, state: int, completion: float | None = None
+) -> dict[str, float]:
     """By stage; empty where the speed of the device is not known.
 
     Args:
@@ -26,7 +32,9 @@ def seconds_of(shape: Shape, load: Workload, device: Machine, state: int, comple
         return {}
     tokens = completion or load.completion
     vision, prompt = load.prompts * _vision(shape, load.lengths.mean_patches), _prompts(shape, load)
-    passes = -(-load.prompts // load.micro_batch_prompts) * (shape.layers + shape.depth) * device.layer_s
+    passes = (
+        -(-load.prompts // load.micro_batch_prompts) * (shape.layers + shape.depth) * device.layer_s
+    )
     forward = (vision + _update(shape, load, tokens)) / device.flops + passes
     again = 1.0 if load.checkpointing else 0.0
     changed = shape.adapter or shape.weights * shape.number
@@ -54,16 +62,30 @@ def _prompts(shape: Shape, load: Workload) -> float:
 def _update(shape: Shape, load: Workload, completion: float) -> float:
     """FLOPs of one pass for all groups: prompts once or once per completion, completions, head."""
     rows, cost, mean = load.prompts * load.group_size, shape.cost, load.lengths.mean
-    own = cost.token * completion + cost.pair * (completion * mean + completion**2 / 2) + cost.head * completion
+    own = (
+        cost.token * completion
+        + cost.pair * (completion * mean + completion**2 / 2)
+        + cost.head * completion
+    )
     return _prompts(shape, load) * (1 if load.shared else load.group_size) + rows * own
 
 
 def _decode(shape: Shape, load: Workload, device: Machine, completion: float) -> float:
-    """One token of every completion after the other: bound by reading weights, keys and values, by products, or by Python."""
+    """One token of every completion after the other: bound by reading weights, keys and values, by
+    products, or by Python.
+    """
     rows, cost = load.prompts * load.group_size, shape.cost
     middle = load.lengths.mean + completion / 2
     held = 2 * shape.keys * shape.layers * shape.number
-    cached = held * (load.prompts * load.lengths.mean + rows * completion / 2)  # a prompt's once for its group
-    read = shape.weights * shape.number + cached + SCORES * 4 * shape.layers * shape.heads * rows * middle
+    cached = held * (
+        load.prompts * load.lengths.mean + rows * completion / 2
+    )  # a prompt's once for its group
+    read = (
+        shape.weights * shape.number
+        + cached
+        + SCORES * 4 * shape.layers * shape.heads * rows * middle
+    )
     work = rows * (cost.token + cost.head + cost.pair * middle)
-    return completion * (max(read / device.bandwidth, work / device.flops) + shape.layers * device.layer_s)
+    return completion * (
+        max(read / device.bandwidth, work / device.flops) + shape.layers * device.layer_s
+    )

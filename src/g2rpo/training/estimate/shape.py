@@ -1,4 +1,6 @@
-"""The shape of a model: what `config.json` says, and the sizes of its parameters, without a weight in memory."""
+"""The shape of a model: what `config.json` says, and the sizes of its parameters, without a weight
+in memory.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,7 +17,9 @@ from g2rpo.policy.flops import Cost, cost_of
 KNOWN = ("qwen3_vl", "qwen2_5_vl")
 """Model types whose layers `activations.py` knows."""
 STAND_IN = 64
-"""Rows and columns of the weight that stands for all, where an optimizer cannot step without values."""
+"""Rows and columns of the weight that stands for all, where an optimizer cannot step without
+values.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +69,8 @@ class Shape:
 def blank_policy(checkpoint: Checkpoint) -> Any:
     """The policy on torch's meta device: names, shapes and dtypes, and no memory.
 
-    Raises `ValueError` for a configuration that cannot be had, or for a model whose layers are not known here.
+    Raises `ValueError` for a configuration that cannot be had, or for a model whose layers are not
+    known here.
     """
     try:
         config = AutoConfig.from_pretrained(checkpoint.path)
@@ -113,19 +118,31 @@ def shape_of(policy: Any) -> Shape:
         patch_values=policy.model.visual.patch_embed.proj.weight[0].numel(),
         patch_px=vision.patch_size,
         weights=sum(p.numel() for name, p in policy.named_parameters() if not is_adapter(name)),
-        trained=sum(p.numel() for name, p in policy.named_parameters() if p.requires_grad and not is_adapter(name)),
-        adapter=sum(p.numel() * p.element_size() for name, p in policy.named_parameters() if is_adapter(name)),
+        trained=sum(
+            p.numel()
+            for name, p in policy.named_parameters()
+            if p.requires_grad and not is_adapter(name)
+        ),
+        adapter=sum(
+            p.numel() * p.element_size()
+            for name, p in policy.named_parameters()
+            if is_adapter(name)
+        ),
         vision_trained=any(p.requires_grad for p in policy.model.visual.parameters()),
         number=policy.lm_head.weight.element_size(),
         cost=cost_of(policy),
     )
 
 
-def optimizer_bytes(make: Callable[[Iterable[Tensor]], torch.optim.Optimizer], policy: Any) -> tuple[int, int]:
-    """Bytes of an optimizer's state, and of what a step needs besides: asked of the optimizer itself, which steps on the meta device.
+def optimizer_bytes(
+    make: Callable[[Iterable[Tensor]], torch.optim.Optimizer], policy: Any
+) -> tuple[int, int]:
+    """Bytes of an optimizer's state, and of what a step needs besides: asked of the optimizer
+    itself, which steps on the meta device.
 
-    One that must see values (Adafactor) steps on a small weight of the same dtype instead, and its bytes are taken in proportion.
-    A step that works on all weights at once (`foreach`, torch's default on a GPU) holds another copy of them meanwhile.
+    One that must see values (Adafactor) steps on a small weight of the same dtype instead, and its
+    bytes are taken in proportion. A step that works on all weights at once (`foreach`, torch's
+    default on a GPU) holds another copy of them meanwhile.
     """
     trained = [p for p in policy.parameters() if p.requires_grad]
     count, number = sum(p.numel() for p in trained), trained[0].element_size()
@@ -139,8 +156,17 @@ def optimizer_bytes(make: Callable[[Iterable[Tensor]], torch.optim.Optimizer], p
     finally:
         for parameter in trained:
             parameter.grad = None
-    held = sum(v.numel() * v.element_size() for state in optimizer.state.values() for v in state.values() if isinstance(v, Tensor))
-    at_once = "foreach" in optimizer.defaults and optimizer.defaults["foreach"] is not False and not optimizer.defaults.get("fused")
+    held = sum(
+        v.numel() * v.element_size()
+        for state in optimizer.state.values()
+        for v in state.values()
+        if isinstance(v, Tensor)
+    )
+    at_once = (
+        "foreach" in optimizer.defaults
+        and optimizer.defaults["foreach"] is not False
+        and not optimizer.defaults.get("fused")
+    )
     return round(scale * held), count * number if at_once else 0
 
 

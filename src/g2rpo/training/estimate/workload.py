@@ -41,21 +41,29 @@ class Workload:
     checkpointing: bool
     reference: bool
     extra_passes: int
-    """Passes over the batch without gradients: for the reference, for importance weights, for the entropy band."""
+    """Passes over the batch without gradients: for the reference, for importance weights, for the
+    entropy band.
+    """
     redraws: bool
     """A filter may draw a batch anew while groups of earlier ones wait."""
     sampled_here: bool
     """The policy itself writes the completions."""
     engine_frac: float
-    """Share of the device that an engine in this process takes for itself while completions are written."""
+    """Share of the device that an engine in this process takes for itself while completions are
+    written.
+    """
     engine_stays: bool
     """It keeps that share during updates."""
 
     @property
     def tokens(self) -> int:
-        """Of the largest forward pass with gradients; a completion's last token needs none where its prompt is shared."""
+        """Of the largest forward pass with gradients; a completion's last token needs none where
+        its prompt is shared.
+        """
         if self.shared:
-            return self.micro_batch_prompts * (self.lengths.longest + self.group_size * (self.completion - 1))
+            return self.micro_batch_prompts * (
+                self.lengths.longest + self.group_size * (self.completion - 1)
+            )
         return self.micro_batch_prompts * self.group_size * (self.lengths.longest + self.completion)
 
     @property
@@ -69,8 +77,16 @@ class Workload:
         return -(-self.prompts // self.updates // self.micro_batch_prompts) or 1
 
 
-def micro_batch_prompts(prompts: int, updates: int, micro_batch_prompts: int | None, micro_batch_tokens: int | None, group_tokens: int) -> int:
-    """Groups in one forward pass, as `batch.micro_batch_prompts` and `batch.micro_batch_tokens` cut a minibatch of groups of `group_tokens` tokens."""
+def micro_batch_prompts(
+    prompts: int,
+    updates: int,
+    micro_batch_prompts: int | None,
+    micro_batch_tokens: int | None,
+    group_tokens: int,
+) -> int:
+    """Groups in one forward pass, as `batch.micro_batch_prompts` and `batch.micro_batch_tokens` cut
+    a minibatch of groups of `group_tokens` tokens.
+    """
     minibatch = -(-prompts // updates)
     if micro_batch_tokens is not None:
         return max(1, min(minibatch, micro_batch_tokens // group_tokens))
@@ -78,23 +94,35 @@ def micro_batch_prompts(prompts: int, updates: int, micro_batch_prompts: int | N
 
 
 def sampled_lengths(prompts: Sequence[Prompt], encoder: Encoder, source: Any) -> Lengths:
-    """Of some prompts, encoded as training will; those that cannot be read count for nothing, but one must."""
+    """Of some prompts, encoded as training will; those that cannot be read count for nothing, but
+    one must.
+    """
     fit: Fit = encoder.fit
     read = [found for found in loading_of(source).loaded(prompts, fit) if isinstance(found, Prompt)]
     if not read:
         raise ValueError(f"none of {len(prompts)} prompts can be read")
     batches = [encoder.encode([prompt]) for prompt in read]
     tokens = [int(batch.attention_mask.sum()) for batch in batches]
-    patches = [0 if batch.image_grid_thw is None else int(batch.image_grid_thw.prod(1).sum()) for batch in batches]
+    patches = [
+        0 if batch.image_grid_thw is None else int(batch.image_grid_thw.prod(1).sum())
+        for batch in batches
+    ]
     left_out = f", {len(prompts) - len(read)} could not be read" if len(read) < len(prompts) else ""
     return Lengths(
-        longest=max(tokens), mean=sum(tokens) / len(tokens), most_patches=max(patches), mean_patches=sum(patches) / len(patches),
+        longest=max(tokens),
+        mean=sum(tokens) / len(tokens),
+        most_patches=max(patches),
+        mean_patches=sum(patches) / len(patches),
         origin=f"from the first {len(prompts)} prompts of the data{left_out}",
-    )  # fmt: skip
+    )
 
 
-def bounded_lengths(max_tokens: int | None, max_pixels: int | None, patch_px: int, why: str) -> Lengths:
-    """The settings' own bounds, with one image per prompt, where no prompt can be looked at; `why` says for what reason."""
+def bounded_lengths(
+    max_tokens: int | None, max_pixels: int | None, patch_px: int, why: str
+) -> Lengths:
+    """The settings' own bounds, with one image per prompt, where no prompt can be looked at; `why`
+    says for what reason.
+    """
     if max_tokens is None or max_pixels is None:
         missing = "data.loading.max_prompt_tokens" if max_tokens is None else "model.max_pixels"
         raise ValueError(
@@ -103,9 +131,12 @@ def bounded_lengths(max_tokens: int | None, max_pixels: int | None, patch_px: in
         )
     patches = max_pixels // patch_px**2
     return Lengths(
-        longest=max_tokens, mean=max_tokens, most_patches=patches, mean_patches=patches,
+        longest=max_tokens,
+        mean=max_tokens,
+        most_patches=patches,
+        mean_patches=patches,
         origin=f"bounds data.loading.max_prompt_tokens and model.max_pixels, since no prompt can be looked at ({why})",
-    )  # fmt: skip
+    )
 
 
 def given_lengths(assumed: Assumptions, merge: int) -> Lengths | None:
@@ -113,4 +144,10 @@ def given_lengths(assumed: Assumptions, merge: int) -> Lengths | None:
     if assumed.prompt_tokens is None:
         return None
     patches = merge**2 * (assumed.image_tokens or 0)
-    return Lengths(longest=assumed.prompt_tokens, mean=assumed.prompt_tokens, most_patches=patches, mean_patches=patches, origin="as given")
+    return Lengths(
+        longest=assumed.prompt_tokens,
+        mean=assumed.prompt_tokens,
+        most_patches=patches,
+        mean_patches=patches,
+        origin="as given",
+    )

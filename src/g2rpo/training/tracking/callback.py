@@ -13,32 +13,60 @@ class TrackedSteps(L.Callback):
     """Gives bands, completions and pictures to each logger that can show them.
 
     Args:
-        every_n_batches: Completions of every so many rollout batches are shown, those of the first included.
-        rows_per_task: Number of completions shown per task, the best and the worst among them; 0 shows none.
+        every_n_batches: Completions of every so many rollout batches are shown, those of the first
+            included.
+        rows_per_task: Number of completions shown per task, the best and the worst among them; 0
+            shows none.
         image_px: Longest side of a picture in pixels.
     """
 
-    def __init__(self, *, every_n_batches: int = 10, rows_per_task: int = 2, image_px: int = 256) -> None:
-        for key, value, least in (("every_n_batches", every_n_batches, 1), ("rows_per_task", rows_per_task, 0), ("image_px", image_px, 16)):
+    def __init__(
+        self, *, every_n_batches: int = 10, rows_per_task: int = 2, image_px: int = 256
+    ) -> None:
+        for key, value, least in (
+            ("every_n_batches", every_n_batches, 1),
+            ("rows_per_task", rows_per_task, 0),
+            ("image_px", image_px, 16),
+        ):
             if value < least:
-                raise ValueError(f"callbacks.completions.{key}: expected at least {least}, got {value}")
-        self.every_n_batches, self.rows_per_task, self.image_px = every_n_batches, rows_per_task, image_px
+                raise ValueError(
+                    f"callbacks.completions.{key}: expected at least {least}, got {value}"
+                )
+        self.every_n_batches, self.rows_per_task, self.image_px = (
+            every_n_batches,
+            rows_per_task,
+            image_px,
+        )
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Bands are logged with every step."""
         for tracker in trackers(trainer.loggers):
             tracker.constants = band_columns(pl_module.algorithm.shaping)
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
         """The step before has got all its numbers."""
         for tracker in trackers(trainer.loggers):
             tracker.end_step()
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Show completions of the rollout batch that was just learned from."""
         for tracker in trackers(trainer.loggers):
-            tracker.log_completions(outputs["experience"], trainer.global_step, pl_module.rollout_batch)
-        if trainer.is_global_zero and self.rows_per_task and (pl_module.rollout_batch - 1) % self.every_n_batches == 0:
+            tracker.log_completions(
+                outputs["experience"], trainer.global_step, pl_module.rollout_batch
+            )
+        if (
+            trainer.is_global_zero
+            and self.rows_per_task
+            and (pl_module.rollout_batch - 1) % self.every_n_batches == 0
+        ):
             show_completions(
-                trainer.loggers, outputs["experience"], trainer.global_step, per_task=self.rows_per_task, image_px=self.image_px
+                trainer.loggers,
+                outputs["experience"],
+                trainer.global_step,
+                per_task=self.rows_per_task,
+                image_px=self.image_px,
             )

@@ -1,7 +1,9 @@
-"""Rows of the tables in W&B: some completions of a step, and the benchmarks. A table holds one step and is never logged again.
+"""Rows of the tables in W&B: some completions of a step, and the benchmarks. A table holds one step
+and is never logged again.
 
-W&B's own incremental tables are not used: every increment repeats the paths of all earlier ones, which grows with the square of
-the steps, and offline their numbering starts anew when a run is resumed.
+W&B's own incremental tables are not used: every increment repeats the paths of all earlier ones,
+which grows with the square of the steps, and offline their numbering starts anew when a run is
+resumed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,46 +16,86 @@ from g2rpo.image import open_image
 from g2rpo.records import TASKS, Experience
 
 COMPLETION_COLUMNS = (
-    "step", "task", "prompt_id", "prompt", "image", "answer", "completion", "accuracy", "reward", "advantage", "completion_tokens",
-)  # fmt: skip
-BENCHMARK_COLUMNS = ("step", "benchmark", "task", "score", "low", "high", "parse_rate", "rows", "protocol", "judge", "rows_from")
+    "step",
+    "task",
+    "prompt_id",
+    "prompt",
+    "image",
+    "answer",
+    "completion",
+    "accuracy",
+    "reward",
+    "advantage",
+    "completion_tokens",
+)
+BENCHMARK_COLUMNS = (
+    "step",
+    "benchmark",
+    "task",
+    "score",
+    "low",
+    "high",
+    "parse_rate",
+    "rows",
+    "protocol",
+    "judge",
+    "rows_from",
+)
 MOST_CHARACTERS = 4000
 """Of a prompt or completion in a table; what is longer is cut, and whole in completions.jsonl."""
 
 
 def chosen_rows(tasks: Sequence[int], advantages: Sequence[float], per_task: int) -> list[int]:
-    """At most so many rows of each task, evenly spread over its advantages, the highest first: the best and the worst are seen.
+    """At most so many rows of each task, evenly spread over its advantages, the highest first: the
+    best and the worst are seen.
 
     >>> chosen_rows([0, 0, 0, 4, 0], [0.1, -1.0, 1.5, 0.0, 0.7], 2)
     [2, 1, 3]
     """
     chosen: list[int] = []
     for task in sorted(set(tasks)):
-        ranked = sorted((row for row, own in enumerate(tasks) if own == task), key=lambda row: (-advantages[row], row))
+        ranked = sorted(
+            (row for row, own in enumerate(tasks) if own == task),
+            key=lambda row: (-advantages[row], row),
+        )
         count = min(per_task, len(ranked))
         chosen += [ranked[place * (len(ranked) - 1) // max(1, count - 1)] for place in range(count)]
     return chosen
 
 
-def completion_rows(step: int, experience: Experience, *, per_task: int, image_px: int) -> list[dict[str, Any]]:
+def completion_rows(
+    step: int, experience: Experience, *, per_task: int, image_px: int
+) -> list[dict[str, Any]]:
     """Rows of `COMPLETION_COLUMNS`; `image` is a PIL image, or None for a prompt without one."""
     advantages, tasks = experience.advantages.tolist(), experience.task.tolist()
     tokens = experience.rollouts.completion_mask.sum(1).tolist()
     rows = []
     for row in chosen_rows(tasks, advantages, per_task):
         prompt = experience.batch.prompts[int(experience.rollouts.prompt[row])]
-        rows.append({
-            "step": step, "task": TASKS[tasks[row]], "prompt_id": prompt.id, "prompt": cut(prompt.text),
-            "image": small(prompt.images[0], image_px) if prompt.images else None, "answer": prompt.answer,
-            "completion": cut(experience.rollouts.texts[row]), "accuracy": float(experience.scores.parts["accuracy"][row]),
-            "reward": float(experience.rewards[row]), "advantage": advantages[row], "completion_tokens": tokens[row],
-        })  # fmt: skip
+        rows.append(
+            {
+                "step": step,
+                "task": TASKS[tasks[row]],
+                "prompt_id": prompt.id,
+                "prompt": cut(prompt.text),
+                "image": small(prompt.images[0], image_px) if prompt.images else None,
+                "answer": prompt.answer,
+                "completion": cut(experience.rollouts.texts[row]),
+                "accuracy": float(experience.scores.parts["accuracy"][row]),
+                "reward": float(experience.rewards[row]),
+                "advantage": advantages[row],
+                "completion_tokens": tokens[row],
+            }
+        )
     return rows
 
 
 def benchmark_rows(step: int, entries: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows of `BENCHMARK_COLUMNS`; an entry is what summary.json says of a benchmark."""
-    return [{"step": step, "benchmark": name} | {key: found[key] for key in BENCHMARK_COLUMNS[2:]} for name, found in entries.items()]
+    return [
+        {"step": step, "benchmark": name} | {key: found[key] for key in BENCHMARK_COLUMNS[2:]}
+        for name, found in entries.items()
+    ]
 
 
 def small(image: Image.Image | bytes | str | Path, longest_px: int) -> Image.Image:
@@ -65,4 +107,8 @@ def small(image: Image.Image | bytes | str | Path, longest_px: int) -> Image.Ima
 
 def cut(text: str) -> str:
     """The text, or its beginning and how much is missing."""
-    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}... ({len(text) - MOST_CHARACTERS} more characters)"
+    return (
+        text
+        if len(text) <= MOST_CHARACTERS
+        else f"{text[:MOST_CHARACTERS]}... ({len(text) - MOST_CHARACTERS} more characters)"
+    )

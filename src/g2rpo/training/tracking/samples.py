@@ -12,7 +12,9 @@ from g2rpo.training.tracking.rows import completion_rows
 COLUMNS = ("task", "prompt", "answer", "completion", "accuracy", "reward", "advantage")
 
 
-def show_completions(loggers: Iterable[Any], experience: Experience, step: int, *, per_task: int, image_px: int) -> None:
+def show_completions(
+    loggers: Iterable[Any], experience: Experience, step: int, *, per_task: int, image_px: int
+) -> None:
     """Give some completions of a rollout batch, with their pictures, to TensorBoard and MLflow.
 
     Args:

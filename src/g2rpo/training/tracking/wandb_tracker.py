@@ -1,7 +1,9 @@
-"""A run in W&B: metrics with their definitions, the resolved configuration, git state and code, tables of completions and benchmarks.
+"""A run in W&B: metrics with their definitions, the resolved configuration, git state and code,
+tables of completions and benchmarks.
 
-Everything lies below `folder/wandb`, artifacts included, so that an offline run can be uploaded from there. A step's numbers stay
-open until the next step begins: benchmarks may follow at the end of the same one.
+Everything lies below `folder/wandb`, artifacts included, so that an offline run can be uploaded
+from there. A step's numbers stay open until the next step begins: benchmarks may follow at the end
+of the same one.
 """
 
 import os
@@ -16,7 +18,12 @@ from lightning.pytorch.utilities import rank_zero_only
 from g2rpo.metrics import METRICS, Metric, checked
 from g2rpo.records import Experience
 from g2rpo.training.tracking.identity import chosen, group_name, run_id, run_name, tags
-from g2rpo.training.tracking.rows import BENCHMARK_COLUMNS, COMPLETION_COLUMNS, benchmark_rows, completion_rows
+from g2rpo.training.tracking.rows import (
+    BENCHMARK_COLUMNS,
+    COMPLETION_COLUMNS,
+    benchmark_rows,
+    completion_rows,
+)
 
 PACKAGE = Path(__file__).parents[2]
 STAGING = "WANDB_DATA_DIR"
@@ -39,15 +46,34 @@ class WandbTracker(Logger):
     """
 
     def __init__(
-        self, *, folder: str | Path, project: str, offline: bool = True, resume: str | None = None, entity: str | None = None,
-        group: str | None = None, job_type: str = "train", tables_every: int = 10, rows_per_task: int = 2, image_px: int = 256,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        folder: str | Path,
+        project: str,
+        offline: bool = True,
+        resume: str | None = None,
+        entity: str | None = None,
+        group: str | None = None,
+        job_type: str = "train",
+        tables_every: int = 10,
+        rows_per_task: int = 2,
+        image_px: int = 256,
+    ) -> None:
         super().__init__()
-        for key, value, least in (("tables_every", tables_every, 1), ("rows_per_task", rows_per_task, 0), ("image_px", image_px, 16)):
+        for key, value, least in (
+            ("tables_every", tables_every, 1),
+            ("rows_per_task", rows_per_task, 0),
+            ("image_px", image_px, 16),
+        ):
             if value < least:
                 raise ValueError(f"logger.wandb.{key}: expected at least {least}, got {value}")
         self.folder = Path(folder)
-        self.project, self.offline, self.resumed, self.entity = project, offline, resume is not None, entity
+        self.project, self.offline, self.resumed, self.entity = (
+            project,
+            offline,
+            resume is not None,
+            entity,
+        )
         self.group, self.job_type = group, job_type
         self.tables_every, self.rows_per_task, self.image_px = tables_every, rows_per_task, image_px
         self.constants: dict[str, float] = {}
@@ -80,22 +106,30 @@ class WandbTracker(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Add numbers to a step, `trainer.global_step`: the optimizer updates done so far; 0 is before training."""
+        """Add numbers to a step, `trainer.global_step`: the optimizer updates done so far; 0 is
+        before training.
+        """
         row = {name: float(value) for name, value in checked(metrics).items() if name != "epoch"}
         self._log(row | self.constants, step or 0)
 
     @rank_zero_only
     def log_completions(self, experience: Experience, step: int, rollout_batch: int) -> None:
-        """A table of some completions of this rank, in the rollout batches in which one is due; both counts start at 1."""
+        """A table of some completions of this rank, in the rollout batches in which one is due;
+        both counts start at 1.
+        """
         if self.rows_per_task and (rollout_batch - 1) % self.tables_every == 0:
-            rows = completion_rows(step, experience, per_task=self.rows_per_task, image_px=self.image_px)
+            rows = completion_rows(
+                step, experience, per_task=self.rows_per_task, image_px=self.image_px
+            )
             self._log({"completions": _table(COMPLETION_COLUMNS, rows)}, step)
 
     @rank_zero_only
     def log_benchmarks(self, entries: Mapping[str, Mapping[str, Any]], step: int) -> None:
         """A table with a row per benchmark; `step` as people count."""
         if entries:
-            self._log({"benchmarks": _table(BENCHMARK_COLUMNS, benchmark_rows(step, entries))}, step)
+            self._log(
+                {"benchmarks": _table(BENCHMARK_COLUMNS, benchmark_rows(step, entries))}, step
+            )
 
     @rank_zero_only
     def end_step(self) -> None:
@@ -106,7 +140,9 @@ class WandbTracker(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """A failed training ends the run as failed; a finished one is still evaluated, and then `close`d."""
+        """A failed training ends the run as failed; a finished one is still evaluated, and then
+        `close`d.
+        """
         if status != "success":
             self._finish(exit_code=1)
 
@@ -122,18 +158,36 @@ class WandbTracker(Logger):
 
     def _opened(self) -> Any:
         self._staging = os.environ.get(STAGING)
-        os.environ[STAGING] = str((self.folder / "wandb").absolute())  # where artifacts wait for their upload
+        os.environ[STAGING] = str(
+            (self.folder / "wandb").absolute()
+        )  # where artifacts wait for their upload
         run = wandb.init(
-            project=self.project, entity=self.entity, dir=str(self.folder), id=run_id(self.folder, resumed=self.resumed), resume="allow",
-            mode="offline" if self.offline else None, group=self.group or group_name(self.folder), job_type=self.job_type,
-            name=run_name(self.folder), tags=tags(self.folder), reinit="create_new", settings=wandb.Settings(console="off", quiet=True),
-        )  # fmt: skip
+            project=self.project,
+            entity=self.entity,
+            dir=str(self.folder),
+            id=run_id(self.folder, resumed=self.resumed),
+            resume="allow",
+            mode="offline" if self.offline else None,
+            group=self.group or group_name(self.folder),
+            job_type=self.job_type,
+            name=run_name(self.folder),
+            tags=tags(self.folder),
+            reinit="create_new",
+            settings=wandb.Settings(console="off", quiet=True),
+        )
         if how := chosen(self.folder):
-            run.config.update({"hydra": {key: how[key] for key in ("choices", "overrides")}}, allow_val_change=True)
+            run.config.update(
+                {"hydra": {key: how[key] for key in ("choices", "overrides")}},
+                allow_val_change=True,
+            )
         run.define_metric("step", hidden=True)
         for metric in METRICS:
             run.define_metric(pattern(metric), step_metric="step", summary=metric.summary)
-        run.log_code(str(PACKAGE), name=f"source-{self.project}", include_fn=lambda path: path.endswith((".py", ".yaml", ".csv", ".jinja")))
+        run.log_code(
+            str(PACKAGE),
+            name=f"source-{self.project}",
+            include_fn=lambda path: path.endswith((".py", ".yaml", ".csv", ".jinja")),
+        )
         return run
 
     def _finish(self, exit_code: int) -> None:
@@ -154,10 +208,20 @@ def trackers(loggers: Iterable[Any]) -> list[WandbTracker]:
 
 def pattern(metric: Metric) -> str:
     """The columns of a metric as `define_metric` names them."""
-    return f"{metric.name}/*" if metric.per_task or metric.per_pair or metric.per_benchmark else metric.name
+    return (
+        f"{metric.name}/*"
+        if metric.per_task or metric.per_pair or metric.per_benchmark
+        else metric.name
+    )
 
 
 def _table(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> wandb.Table:
     names = list(columns)
-    data = [[wandb.Image(row[name]) if name == "image" and row[name] is not None else row[name] for name in names] for row in rows]
+    data = [
+        [
+            wandb.Image(row[name]) if name == "image" and row[name] is not None else row[name]
+            for name in names
+        ]
+        for row in rows
+    ]
     return wandb.Table(columns=names, data=data)
