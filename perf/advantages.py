@@ -86,10 +86,12 @@ def main() -> None:
         slow = min(slow, seconds(lambda: loop(rewards, groups, tasks)))
         fast = min(fast, *(seconds(lambda: vectorized(rewards, groups, tasks)) for _ in range(20)))
     print(
-        f"{args.prompts} prompts x {args.group_size} completions x {args.tasks} tasks, {args.threads} thread(s)"
+        f"{args.prompts} prompts x {args.group_size} completions x {args.tasks} tasks,"
+        f" {args.threads} thread(s)"
     )
     print(
-        f"loop over groups {1e3 * slow:.1f} ms, vectorized {1e3 * fast:.2f} ms, ratio {slow / fast:.0f}"
+        f"loop over groups {1e3 * slow:.1f} ms, vectorized {1e3 * fast:.2f} ms, ratio"
+        f" {slow / fast:.0f}"
     )
 
 

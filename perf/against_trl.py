@@ -69,7 +69,8 @@ class Side:
         if not line:
             self.process.wait()
             raise SystemExit(
-                f"{self.name} ended with status {self.process.returncode}:\n{self.log.read_text()[-3000:]}"
+                f"{self.name} ended with status"
+                f" {self.process.returncode}:\n{self.log.read_text()[-3000:]}"
             )
         found: dict[str, Any] = json.loads(line)
         return found
@@ -129,7 +130,8 @@ def _in_turns(sides: list[Side], options: argparse.Namespace) -> dict[str, dict[
         found[side.name] |= {"peak": last["peak"], "extra": last["peak"] - before["before"]}
         if last["tokens"] != options.completion:
             raise SystemExit(
-                f"{side.name}: expected completions of {options.completion} tokens, got {last['tokens']:.2f} on average"
+                f"{side.name}: expected completions of {options.completion} tokens, got"
+                f" {last['tokens']:.2f} on average"
             )
     return found
 
@@ -146,7 +148,8 @@ def rows(found: dict[str, dict[str, float]]) -> list[str]:
     """
     ours, trl = (found[side] for side in SIDES)
     lines = [
-        f"| {side} | {row['cpu']:.2f} | {row['wall']:.2f} | {row['peak']:.0f} | {row['extra']:.0f} |"
+        f"| {side} | {row['cpu']:.2f} | {row['wall']:.2f} | {row['peak']:.0f} |"
+        f" {row['extra']:.0f} |"
         for side, row in zip(SIDES, (ours, trl), strict=True)
     ]
     faster, smaller = (
@@ -175,11 +178,13 @@ def compare(chosen: argparse.Namespace) -> None:
         )
         found = measured(options, prompt)
         print(
-            f"TRL {release}, {options.dtype}, {options.device}, {options.threads} thread(s): {options.prompts} prompts of {prompt} tokens, "
-            f"a picture in each, {options.group} completions of {options.completion}; "
-            f"medians of {options.repeats} steps, the first left out"
+            f"TRL {release}, {options.dtype}, {options.device}, {options.threads} thread(s):"
+            f" {options.prompts} prompts of {prompt} tokens, a picture in each, {options.group}"
+            f" completions of {options.completion}; medians of {options.repeats} steps, the first"
+            " left out"
         )
         print(
-            "| | CPU s/step | wall s/step | peak MiB | beyond what was held before training |\n|---|---|---|---|---|"
+            "| | CPU s/step | wall s/step | peak MiB | beyond what was held before training"
+            " |\n|---|---|---|---|---|"
         )
         print(*rows(found), sep="\n", flush=True)

@@ -91,7 +91,8 @@ def named(sweep: SweepResult) -> dict[str, list[JobResult]]:
     """
     if missing := [job.name for job in sweep.jobs if job.state != "finished"]:
         raise SystemExit(
-            f"{sweep.folder}: not finished: {', '.join(missing)}; the sweep's command again runs only these"
+            f"{sweep.folder}: not finished: {', '.join(missing)}; the sweep's command again runs"
+            " only these"
         )
     return {variant_name(variant): jobs for variant, jobs in sweep.variants.items()}
 
@@ -332,7 +333,10 @@ def plus_minus(values: Mapping[str, float], digits: int) -> str:
 def interval(own: Mapping[str, float], other: Mapping[str, float], digits: int) -> str:
     """Mean difference of equal seeds and its interval; bold where the interval leaves out zero."""
     found = difference(own, other)
-    text = f"{found.mean:+.{digits}f} [{found.mean - found.half:+.{digits}f}, {found.mean + found.half:+.{digits}f}]"
+    text = (
+        f"{found.mean:+.{digits}f} [{found.mean - found.half:+.{digits}f},"
+        f" {found.mean + found.half:+.{digits}f}]"
+    )
     return f"**{text}**" if math.isfinite(found.half) and abs(found.mean) > found.half else text
 
 

@@ -38,15 +38,20 @@ KINDS = {
 def row(number: int, images: int) -> dict[str, Any]:
     """A row as long as those of the real files are."""
     kind = list(KINDS)[number % len(KINDS)]
-    question = f"<image> Look at the picture and say what stands beside the object with number {number}, seen from the front left."
+    question = (
+        f"<image> Look at the picture and say what stands beside the object with number {number},"
+        " seen from the front left."
+    )
     return {
         "problem_id": number,
         "problem": question,
         "data_type": "image",
         "problem_type": kind,
-        "options": ["A. red", "B. green", "C. blue", "D. none of these"]
-        if kind == "multiple choice"
-        else [],
+        "options": (
+            ["A. red", "B. green", "C. blue", "D. none of these"]
+            if kind == "multiple choice"
+            else []
+        ),
         "data_source": "made",
         "answer": f"<answer>{KINDS[kind]}</answer>",
         "images": [f"./images/photo_{number % images:06d}.jpg"],
@@ -143,7 +148,8 @@ def main() -> None:
         found = json.loads(done.stdout)
         rate = given.rows / found["seconds"]
         print(
-            f"indexed in {found['seconds']:.1f} s ({rate:,.0f} rows/s), peak {found['peak_mb']:.0f} MB ({found['before_mb']:.0f} MB before)"
+            f"indexed in {found['seconds']:.1f} s ({rate:,.0f} rows/s), peak {found['peak_mb']:.0f}"
+            f" MB ({found['before_mb']:.0f} MB before)"
         )
         (Path(name) / "images").mkdir()
         for number in range(images):
@@ -156,7 +162,8 @@ def main() -> None:
         }
         for workers, rate in rates.items():
             print(
-                f"workers={workers}: {rate:7.1f} prompts/s ready for the model, {rate / rates[0]:.2f} x workers=0"
+                f"workers={workers}: {rate:7.1f} prompts/s ready for the model,"
+                f" {rate / rates[0]:.2f} x workers=0"
             )
 
 

@@ -134,7 +134,8 @@ def one(options: argparse.Namespace, phase: str) -> None:
 def main() -> None:
     """Prints the table."""
     print(
-        "| setting | phase | estimated MiB | measured MiB | ratio | estimated s | measured s | ratio |\n|---|---|---|---|---|---|---|---|"
+        "| setting | phase | estimated MiB | measured MiB | ratio | estimated s | measured s |"
+        " ratio |\n|---|---|---|---|---|---|---|---|"
     )
     for setting in SETTINGS:
         for phase in KEPT_FOR:

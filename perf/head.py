@@ -98,15 +98,18 @@ def main() -> None:
     }
     logits = 4 * options.tokens * options.vocabulary / 2**20
     print(
-        f"{options.tokens} tokens, width {options.width}, vocabulary {options.vocabulary}: full float32 logits are {logits:.0f} MiB"
+        f"{options.tokens} tokens, width {options.width}, vocabulary {options.vocabulary}: full"
+        f" float32 logits are {logits:.0f} MiB"
     )
     for form, row in found.items():
         print(
-            f"{form:7} {row['s']:7.2f} CPU s   {row['mib']:7.0f} MiB extra   ({row['mib'] / logits:.3f} of full logits)"
+            f"{form:7} {row['s']:7.2f} CPU s   {row['mib']:7.0f} MiB extra  "
+            f" ({row['mib'] / logits:.3f} of full logits)"
         )
     ratios = sorted(run["full"]["s"] / run["pieces"]["s"] for run in runs)
     print(
-        f"full / pieces: {statistics.median(ratios):.2f} x the time ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        f"full / pieces: {statistics.median(ratios):.2f} x the time ({ratios[0]:.2f} to"
+        f" {ratios[-1]:.2f})"
     )
     print(
         f"               {found['full']['mib'] / max(1.0, found['pieces']['mib']):.1f} x the memory"

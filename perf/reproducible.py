@@ -87,7 +87,8 @@ def main() -> None:
     print(f"{threads:.0f} threads, {args.rounds} processes a side, {args.passes + 1} passes each")
     for name, own in found.items():
         print(
-            f"{name:8} {min(own['seconds']):.3f} s a pass, {len(set(own['sums']))} different gradients"
+            f"{name:8} {min(own['seconds']):.3f} s a pass, {len(set(own['sums']))} different"
+            " gradients"
         )
     print(f"ratio    {min(found['with']['seconds']) / min(found['without']['seconds']):.3f}")
 

@@ -130,7 +130,8 @@ def compare_rewards(rounds: int) -> None:
 def _print_ratio(what: str, seconds: dict[str, float]) -> None:
     release, ours = 1e3 * seconds["openvlthinker"], 1e3 * seconds["verifier"]
     print(
-        f"{what}: openvlthinker {release:.1f} ms, verifier {ours:.1f} ms, ratio {ours / release:.2f}"
+        f"{what}: openvlthinker {release:.1f} ms, verifier {ours:.1f} ms, ratio"
+        f" {ours / release:.2f}"
     )
 
 
@@ -175,7 +176,8 @@ def main() -> None:
                 if found != expected:
                     raise SystemExit(f"{name}: the pool and inline differ")
             print(
-                f"{name}: inline {1e3 * inline:.1f} ms, {args.workers} workers {1e3 * within:.1f} ms, ratio {within / inline:.2f}"
+                f"{name}: inline {1e3 * inline:.1f} ms, {args.workers} workers {1e3 * within:.1f}"
+                f" ms, ratio {within / inline:.2f}"
             )
 
 

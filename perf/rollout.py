@@ -60,11 +60,14 @@ def main() -> None:
         engine.start(policy, encoder)
     weights = sum(parameter.numel() for parameter in policy.parameters()) / 1e6
     print(
-        f"{weights:.1f} M parameters, {args.dtype}, {device}, {os.cpu_count()} cores, {torch.get_num_threads()} thread(s), load "
-        f"{os.getloadavg()[0]:.1f}, Python {platform.python_version()}, torch {torch.__version__}, transformers {version('transformers')}"
+        f"{weights:.1f} M parameters, {args.dtype}, {device}, {os.cpu_count()} cores,"
+        f" {torch.get_num_threads()} thread(s), load {os.getloadavg()[0]:.1f}, Python"
+        f" {platform.python_version()}, torch {torch.__version__}, transformers"
+        f" {version('transformers')}"
     )
     print(
-        f"{args.prompts} prompts with an image each, at most {args.tokens} tokens, median of {args.rounds} rounds\n"
+        f"{args.prompts} prompts with an image each, at most {args.tokens} tokens, median of"
+        f" {args.rounds} rounds\n"
     )
     print(
         "| completions per prompt | hf, tokens/s | vllm, tokens/s | vllm / hf |\n|---|---|---|---|"

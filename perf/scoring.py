@@ -23,7 +23,10 @@ from g2rpo.benchmark.evaluation.runner import Scoring, row_counts, with_verdicts
 from g2rpo.benchmark.evaluation.suite import SuiteEvaluation
 
 CONF = Path(__file__).parents[1] / "conf"
-THOUGHTS = "Let me look at the picture. There are 3 bars, (A) is red and B: is 0.5; so x = \\frac{1}{2} at [120, 40]. "
+THOUGHTS = (
+    "Let me look at the picture. There are 3 bars, (A) is red and B: is 0.5; so x = \\frac{1}{2} at"
+    " [120, 40]. "
+)
 
 
 def suite(protocol: str) -> SuiteEvaluation:
@@ -53,8 +56,14 @@ def completion(right: str, wrong: str, rng: Random) -> str:
             f"<think>{thoughts}</think>\n<answer>{wrong}</answer>",
             f"{thoughts}The answer is \\boxed{{{right}}}.",
             f"<thinking>{thoughts}",
-            f'<answer>{{"boxes": [{rng.randint(0, 400)}, 4, 900, {rng.randint(500, 1000)}]}}</answer>',
-            f'```json\n[{{"point_2d": [{rng.randint(0, 1000)}, {rng.randint(0, 1000)}], "label": "point_1"}}]\n```',
+            (
+                f'<answer>{{"boxes": [{rng.randint(0, 400)}, 4, 900,'
+                f" {rng.randint(500, 1000)}]}}</answer>"
+            ),
+            (
+                f'```json\n[{{"point_2d": [{rng.randint(0, 1000)}, {rng.randint(0, 1000)}],'
+                ' "label": "point_1"}]\n```'
+            ),
             f'{{"boxes": [{rng.randint(0, 1000)}, 4, 900',
             "".join(chr(rng.randint(1, 0x3000)) for _ in range(rng.randint(0, 400))),
             thoughts * 4,
@@ -122,7 +131,8 @@ def main() -> None:
         seconds, score, parsed = judge(plan, asked, asking.scoring)
         total_s, total = total_s + seconds, total + rows
         print(
-            f"{benchmark.name:14} {rows:7d} {seconds:8.2f} {rows / seconds:9.0f} {score:6.3f} {parsed:7.1%}"
+            f"{benchmark.name:14} {rows:7d} {seconds:8.2f} {rows / seconds:9.0f} {score:6.3f}"
+            f" {parsed:7.1%}"
         )
     print(f"{'total':14} {total:7.0f} {total_s:8.2f} {total / total_s:9.0f}")
 

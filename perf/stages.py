@@ -20,7 +20,8 @@ def main() -> None:
         rows = list(csv.DictReader(file))[1:]
     step = [float(row["time/step_s"]) for row in rows]
     print(
-        f"{len(rows)} steps, median {statistics.median(step):.2f} s\n| stage | share of a step |\n|---|---|"
+        f"{len(rows)} steps, median {statistics.median(step):.2f} s\n| stage | share of a step"
+        " |\n|---|---|"
     )
     for name in STAGES:
         share = statistics.median(

@@ -191,14 +191,17 @@ def report(options: argparse.Namespace) -> None:
     )
     tokens = options.prompts * (options.prompt + options.group * options.completion)
     print(
-        f"shape {options.shape}, {options.dtype}, {device_name(update.device)}: {options.prompts} prompt(s) of {options.prompt} tokens,",
+        f"shape {options.shape}, {options.dtype}, {device_name(update.device)}: {options.prompts}"
+        f" prompt(s) of {options.prompt} tokens,",
         end=" ",
     )
     print(
-        f"{options.images} image(s) each, {options.group} completions of {options.completion}; {options.repeats} turns"
+        f"{options.images} image(s) each, {options.group} completions of {options.completion};"
+        f" {options.repeats} turns"
     )
     print(
-        "| form | vision s | forward s | backward s | update s | tokens/s | peak MiB | beyond model | time ratio | memory ratio | FLOPs |"
+        "| form | vision s | forward s | backward s | update s | tokens/s | peak MiB | beyond model"
+        " | time ratio | memory ratio | FLOPs |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for form in FORMS:
@@ -219,7 +222,8 @@ def report(options: argparse.Namespace) -> None:
 def table(options: argparse.Namespace) -> None:
     """Ratios over prompt length P, group size G and completion length C."""
     print(
-        "| P | G | C | apart / shared | ideal | repeated / shared | ideal |\n|---|---|---|---|---|---|---|"
+        "| P | G | C | apart / shared | ideal | repeated / shared | ideal"
+        " |\n|---|---|---|---|---|---|---|"
     )
     for prompt, group, completion in product((128, 512, 1024), (4, 8), (32, 128)):
         setting = argparse.Namespace(

@@ -110,7 +110,8 @@ def image_grid(tokens: int) -> tuple[int, int]:
     """
     if tokens <= TEXT:
         raise SystemExit(
-            f"--prompt: expected more than {TEXT} tokens, for a picture beside the text, got {tokens}"
+            f"--prompt: expected more than {TEXT} tokens, for a picture beside the text, got"
+            f" {tokens}"
         )
     rows = int((tokens - TEXT) ** 0.5)
     return (tokens - TEXT) // rows, rows
@@ -153,7 +154,8 @@ class Prompts:
         got = encoder.encode(self.all[:1]).input_ids.shape[1]
         if got != tokens:
             raise SystemExit(
-                f"--model: its tokenizer makes {got} tokens of a text meant for {tokens}: digits must be tokens of their own"
+                f"--model: its tokenizer makes {got} tokens of a text meant for {tokens}: digits"
+                " must be tokens of their own"
             )
 
     def size(self, task: str, split: str) -> int:

@@ -390,7 +390,10 @@ WRONG = {
     ),
     "KL that nobody reads": (
         ["advantage=gdpo", "loss.kl_coef=0.1", "loss.kl_placement=reward"],
-        "loss.kl_placement=reward: this advantage ranks the parts of the reward and never looks at their sum",
+        (
+            "loss.kl_placement=reward: this advantage ranks the parts of the reward and never looks"
+            " at their sum"
+        ),
     ),
     "group size": (
         ["batch.group_size=1"],
@@ -415,7 +418,10 @@ WRONG = {
     "no steps": (["trainer.max_steps=0"], "trainer.max_steps: expected at least 1"),
     "no workers": (
         ["reward_workers.workers=0"],
-        "reward_workers.workers: expected at least 1 process, got 0; reward_workers=inline uses none",
+        (
+            "reward_workers.workers: expected at least 1 process, got 0; reward_workers=inline uses"
+            " none"
+        ),
     ),
     "wrong type": (
         ["batch.group_size=many"],
@@ -524,7 +530,8 @@ def test_a_loss_that_is_no_number_is_named_with_its_step_and_tasks(
         "gradient_conflict=none",
     )
     assert message.startswith(
-        "step 1: loss became nan (tasks chart, general_vqa, math, spatial); the weights before it are in "
+        "step 1: loss became nan (tasks chart, general_vqa, math, spatial); the weights before it"
+        " are in "
     )
     assert (tmp_path / "run" / "checkpoints" / "last_finite.ckpt").is_file()
 

@@ -59,6 +59,9 @@ def test_images_of_earlier_turns_come_first() -> None:
 def test_another_number_of_markers_than_of_images_is_refused(text: str, images: int) -> None:
     with pytest.raises(
         ValueError,
-        match=rf"prompt 'p/1': expected one <image> for each of its {images} images, or none, got {3 - images}",
+        match=(
+            rf"prompt 'p/1': expected one <image> for each of its {images} images, or none, got"
+            rf" {3 - images}"
+        ),
     ):
         chat_messages(ask(text, images))

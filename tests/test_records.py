@@ -42,7 +42,10 @@ def test_the_six_tasks_keep_their_names_and_numbers() -> None:
 def test_an_unknown_task_is_answered_with_the_choices() -> None:
     with pytest.raises(
         ValueError,
-        match=r"unknown task 'charts'; expected one of: general_vqa, math, chart, spatial, document, grounding",
+        match=(
+            r"unknown task 'charts'; expected one of: general_vqa, math, chart, spatial, document,"
+            r" grounding"
+        ),
     ):
         task_index("charts")
 

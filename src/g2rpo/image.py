@@ -120,13 +120,15 @@ def check_source(source: Any) -> None:
         raise ValueError("the image is empty (0 bytes)")
     if isinstance(source, str) and is_web(source):
         raise ValueError(
-            f"{source[:200]} is a web address, and images are not downloaded in training; save it and give its path"
+            f"{source[:200]} is a web address, and images are not downloaded in training; save it"
+            " and give its path"
         )
     if isinstance(source, str) and is_inline(source):
         inline_bytes(source)
     if not (isinstance(source, Image.Image | bytes | str | os.PathLike) or hasattr(source, "read")):
         raise ValueError(
-            f"expected an image, its bytes or a path, got {'null' if source is None else type(source).__name__}"
+            "expected an image, its bytes or a path, got"
+            f" {'null' if source is None else type(source).__name__}"
         )
 
 

@@ -262,7 +262,8 @@ METRICS = (
     Metric(
         "time/old_logprobs_s",
         "s",
-        "log-probabilities of completions under the reference, and under the policy where asked for",
+        "log-probabilities of completions under the reference, and under the policy where"
+        " asked for",
     ),
     Metric("time/forward_s", "s", "forward passes and loss of the updates, vision tower apart"),
     Metric("time/backward_s", "s", "backward passes of the updates"),
@@ -270,7 +271,8 @@ METRICS = (
     Metric(
         "time/sync_s",
         "s",
-        "giving the new weights to the sampler, and the proof that they arrived; part of the update",
+        "giving the new weights to the sampler, and the proof that they arrived; part of the"
+        " update",
     ),
     Metric(
         "time/tokens_per_second",
@@ -286,7 +288,8 @@ METRICS = (
     Metric(
         "time/peak_gib",
         "GiB",
-        "most memory that a process has held so far: what torch allocated on a GPU, else resident memory",
+        "most memory that a process has held so far: what torch allocated on a GPU, else resident"
+        " memory",
         summary="max",
     ),
     Metric("time/mfu_frac", "frac", "the same as a share of what the GPUs can do in bfloat16"),

@@ -93,7 +93,8 @@ def chat_messages(prompt: Prompt) -> list[dict[str, Any]]:
     count, markers = len(prompt.images), sum(text.count(MARKER) for _, text in turns)
     if count and markers not in (0, count):
         raise ValueError(
-            f"prompt {prompt.id!r}: expected one {MARKER} for each of its {count} images, or none, got {markers}"
+            f"prompt {prompt.id!r}: expected one {MARKER} for each of its {count} images, or none,"
+            f" got {markers}"
         )
     pieces = [(role, text.split(MARKER) if count else [text]) for role, text in turns]
     if not markers:

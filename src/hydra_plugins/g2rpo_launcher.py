@@ -70,7 +70,8 @@ class _SweepLauncher(Launcher):
             or int(os.environ.get("WORLD_SIZE", "1")) > 1
         ):
             raise CompactHydraException(
-                "a sweep is started once, not by every rank: leave torchrun out; trainer=ddp starts its own processes"
+                "a sweep is started once, not by every rank: leave torchrun out; trainer=ddp starts"
+                " its own processes"
             )
 
     def runner(self, folder: Path) -> "Runner":
@@ -115,7 +116,10 @@ class _SweepLauncher(Launcher):
         except ValueError as error:
             raise CompactHydraException(str(error)) from None
         failed = [job.name for job, outcome in zip(jobs, outcomes, strict=True) if outcome.failure]
-        words = f"{len(failed)} of {len(jobs)} jobs have failed ({', '.join(failed)}); the same command runs them again"
+        words = (
+            f"{len(failed)} of {len(jobs)} jobs have failed ({', '.join(failed)}); the same command"
+            " runs them again"
+        )
         return [
             JobReturn(
                 overrides=list(job.overrides),
@@ -198,9 +202,9 @@ class SubmititLauncher(_SweepLauncher):
     ) -> None:
         self.cluster, self.array_parallelism, self.poll_s = cluster, array_parallelism, poll_s
         self.parameters = {
-            key: OmegaConf.to_container(value, resolve=True)
-            if OmegaConf.is_config(value)
-            else value
+            key: (
+                OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+            )
             for key, value in parameters.items()
         }
 

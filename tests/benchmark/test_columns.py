@@ -18,7 +18,9 @@ def test_the_word_none_is_an_answer_and_nan_is_missing() -> None:
     assert needed("mmmu", {"index": 4, "answer": "None"}, "answer") == "None"
     with pytest.raises(
         ValueError,
-        match=r"mmmu, record 4: column answer is missing or empty.*without turning words such as None",
+        match=(
+            r"mmmu, record 4: column answer is missing or empty.*without turning words such as None"
+        ),
     ):
         needed("mmmu", {"index": 4, "answer": math.nan}, "answer")
 

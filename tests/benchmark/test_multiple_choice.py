@@ -15,7 +15,10 @@ def test_the_prompt_is_that_of_vlmevalkit() -> None:
         "images": ["a.png"],
         "answer": "B",
     }
-    asked = "Hint: Look.\nQuestion: What is it?\nOptions:\nA. cat\nB. dog\nPlease select the correct answer from the options above. \n"
+    asked = (
+        "Hint: Look.\nQuestion: What is it?\nOptions:\nA. cat\nB. dog\nPlease select the correct"
+        " answer from the options above. \n"
+    )
     assert AI2D().prompt(row).text == asked
 
 

@@ -22,7 +22,10 @@ EXCEPTIONS = {
         "14",
         "0",
         1.0,
-    ): "the original was given an extraction `14` that the row does not hold; its twin with 0 is met",
+    ): (
+        "the original was given an extraction `14` that the row does not hold; its twin with 0"
+        " is met"
+    ),
 }
 """(benchmark, protocol, completion, answer, judge's reply, expected) -> why it cannot be met."""
 

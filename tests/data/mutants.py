@@ -161,7 +161,8 @@ MUTANTS = (
         "data: a replacement takes a turn",
         "data/stream.py",
         "return self._served(self._next(task, self.places))",
-        "self.counts[task] = self.counts.get(task, 0) + 1\n        return self._served(self._next(task, self.places))",
+        "self.counts[task] = self.counts.get(task, 0) + 1\n        return"
+        " self._served(self._next(task, self.places))",
         "data/test_stream.py",
     ),
     Mutant(

@@ -117,7 +117,10 @@ BROKEN = {
     ),
     "options that are no texts": (
         {"problem_type": "multiple choice", "options": [["red"], ["blue"]], "answer": "A"},
-        r"options: expected texts, or objects with 'label' and 'text', got \[\['red'\], \['blue'\]\]",
+        (
+            r"options: expected texts, or objects with 'label' and 'text', got \[\['red'\],"
+            r" \['blue'\]\]"
+        ),
     ),
     "no options and no letter": (
         {"problem_type": "multiple choice", "options": [], "answer": "red"},
@@ -139,7 +142,10 @@ BROKEN = {
     "duplicate id": ({"problem_id": 1}, "id: 1 occurs a second time"),
     "unknown task": (
         {"task_type": "riddles", "data_source": ""},
-        r"task_type: expected one of .*, got 'riddles' / 'numerical'; say what it is with .*tasks\.riddles=TASK",
+        (
+            r"task_type: expected one of .*, got 'riddles' / 'numerical'; say what it is with"
+            r" .*tasks\.riddles=TASK"
+        ),
     ),
     "video": (
         {"data_type": "video"},
@@ -173,7 +179,9 @@ def test_a_row_that_cannot_be_used_is_named_with_its_line_or_left_out(
     )
     with pytest.raises(
         BadRecord,
-        match=rf"rows\.jsonl, line 2: {message}.* Mend or drop the record, or set data\.on_error=skip",
+        match=(
+            rf"rows\.jsonl, line 2: {message}.* Mend or drop the record, or set data\.on_error=skip"
+        ),
     ):
         source(folder, "rows.jsonl")
     found = source(folder, "rows.jsonl", on_error="skip")

@@ -140,7 +140,10 @@ def test_a_multiple_choice_row_of_the_release_whose_options_stand_in_the_questio
     tiny_folder: Path, record: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     (tmp_path / "a.png").write_bytes(PNG.getvalue())
-    hint = "Hint: answer with the correct option letter, e.g., A, B, C, D, at the end.\nQuestion: Which color?\nChoices:\n(A) red\n(B) blue"
+    hint = (
+        "Hint: answer with the correct option letter, e.g., A, B, C, D, at the end.\nQuestion:"
+        " Which color?\nChoices:\n(A) red\n(B) blue"
+    )
     row = record(
         problem=f"<image> {hint}",
         problem_type="multiple choice",

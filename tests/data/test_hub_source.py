@@ -170,7 +170,10 @@ def test_prompts_are_left_out_and_come_without_images_where_none_are_needed(stor
 def test_a_file_as_path_is_refused_with_what_to_type(stored: str) -> None:
     with pytest.raises(
         ValueError,
-        match=r"got the file .*train\.parquet; use data\.path=parquet data\.data_files=.*train\.parquet",
+        match=(
+            r"got the file .*train\.parquet; use data\.path=parquet"
+            r" data\.data_files=.*train\.parquet"
+        ),
     ):
         HubSource(path=f"{stored}/train.parquet", format=own_format(), **OPTIONS)
 
@@ -312,8 +315,8 @@ def test_unknown_fields_are_refused_and_pictures_that_nothing_reads_are_told(
     }
     HubSource(path=stored, values={"answer_type": "numerical"}, **bare)
     assert (
-        "a column 'picture', and nothing reads it; set data.columns.images=picture, or +data.values.images=[]"
-        in caplog.text
+        "a column 'picture', and nothing reads it; set data.columns.images=picture, or"
+        " +data.values.images=[]" in caplog.text
     )
     source = HubSource(path=stored, values={"answer_type": "numerical", "images": []}, **bare)
     assert source.get("math", 0, "train").images == ()

@@ -160,7 +160,8 @@ def test_the_default_mixture_takes_every_task_that_the_data_has_alike(
     (line,) = caplog.messages
     assert (
         line
-        == "task_mix: math 50% (120 prompts), chart 50% (30 prompts); the data has no general_vqa, spatial, document, grounding"
+        == "task_mix: math 50% (120 prompts), chart 50% (30 prompts); the data has no general_vqa,"
+        " spatial, document, grounding"
     )
     whole = _generalist(composed)
     assert mixture_of(Counted(**dict.fromkeys(TASKS, None)), whole) is whole
@@ -181,12 +182,17 @@ def test_a_mixture_by_size_leaves_out_what_the_data_does_not_have(
 def test_a_mixture_that_names_its_tasks_wants_all_of_them(composed: Callable[..., Any]) -> None:
     with pytest.raises(
         ValueError,
-        match=r"no training prompt for 'general_vqa'; set task_mix\.weights\.general_vqa=0 or task_mix\.abs",
+        match=(
+            r"no training prompt for 'general_vqa'; set task_mix\.weights\.general_vqa=0 or"
+            r" task_mix\.abs"
+        ),
     ):
         mixture_of(Counted(math=3), _generalist(composed, "task_mix=reasoning"))
     with pytest.raises(
         ValueError,
-        match=r"^task_mix: expected prompts of spatial, got a data source with math, chart only; try",
+        match=(
+            r"^task_mix: expected prompts of spatial, got a data source with math, chart only; try"
+        ),
     ):
         mixture_of(Counted(math=3, chart=2), _generalist(composed, "task_mix=spatial"))
     with pytest.raises(

@@ -88,7 +88,10 @@ def test_what_is_no_list_of_options_is_refused_by_name(found: Any, message: str)
         ("Which?\nA. red\nB. blue", BOTH),
         ("Which?\nOptions:\n(A) red\n(B) blue\nAnswer with a letter.", BOTH),
         (
-            "Hint: give the letter, e.g., A, B, C, D, at the end.\nQuestion: Which?\nChoices:\n(A) red\n(B) blue",
+            (
+                "Hint: give the letter, e.g., A, B, C, D, at the end.\nQuestion:"
+                " Which?\nChoices:\n(A) red\n(B) blue"
+            ),
             BOTH,
         ),
         ("Find x.\nChoices:\nA:red\nB:blue", BOTH),

@@ -19,9 +19,9 @@ RECORDS = [
 LAYOUTS = {
     "indented": json.dumps(RECORDS, indent=2, ensure_ascii=False),
     "escaped": json.dumps(RECORDS),
-    "one line each": "[\n"
-    + ",\n".join(json.dumps(r, ensure_ascii=False) for r in RECORDS)
-    + "\n]\n",
+    "one line each": (
+        "[\n" + ",\n".join(json.dumps(r, ensure_ascii=False) for r in RECORDS) + "\n]\n"
+    ),
     "with a byte order mark": "\ufeff" + json.dumps(RECORDS),
     "blank around": "\n\n  " + json.dumps(RECORDS) + "\n\n",
 }

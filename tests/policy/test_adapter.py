@@ -356,7 +356,10 @@ def test_without_peft_the_choice_names_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setattr(adapter_module, "find_spec", lambda name: None)
     with pytest.raises(
         ValueError,
-        match=r"model/adapter=lora: peft is not installed; pip install -c constraints/ci\.txt -e \.\[lora\]",
+        match=(
+            r"model/adapter=lora: peft is not installed; pip install -c constraints/ci\.txt -e"
+            r" \.\[lora\]"
+        ),
     ):
         LoRA()
 
@@ -367,6 +370,9 @@ def test_a_model_without_such_a_layer_is_named_with_it(policy: Any) -> None:
         layer.mlp.up_proj = torch.nn.Identity()  # as where experts share one tensor
     with pytest.raises(
         ValueError,
-        match=r"model\.adapter\.targets: Qwen3VLForConditionalGeneration has no linear layer up_proj; leave it out",
+        match=(
+            r"model\.adapter\.targets: Qwen3VLForConditionalGeneration has no linear layer up_proj;"
+            r" leave it out"
+        ),
     ):
         LoRA().attach(own)

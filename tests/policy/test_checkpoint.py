@@ -98,7 +98,10 @@ def test_a_folder_without_a_model_is_refused_before_anything_is_loaded(
     path = tmp_path / "models" / "mine"
     path.parent.mkdir()
     {"missing": lambda: None, "empty": path.mkdir, "file": path.touch}[kind]()
-    message = r"model\.path: expected a folder with config\.json or a Hub id like .*, got '.*models/mine'; download the model or correct the path"
+    message = (
+        r"model\.path: expected a folder with config\.json or a Hub id like .*, got"
+        r" '.*models/mine'; download the model or correct the path"
+    )
     with pytest.raises(ValueError, match=message):
         Checkpoint(path=str(path))
 

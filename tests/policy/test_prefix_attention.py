@@ -141,6 +141,9 @@ def test_other_kinds_of_attention_are_referred_to_the_repeated_form(
         setattr(config.text_config, name, value)
     with pytest.raises(
         ValueError,
-        match=rf"policy\.prefix=shared: expected full attention by sdpa, got {kind}; use policy\.prefix=repeated",
+        match=(
+            rf"policy\.prefix=shared: expected full attention by sdpa, got {kind}; use"
+            r" policy\.prefix=repeated"
+        ),
     ):
         use_prefix_attention(type("Policy", (), {"config": config}))

@@ -10,7 +10,10 @@ from typing import Any
 
 from g2rpo.report.run import write_report
 
-HOSTILE = "</script><script>alert(1)</script><img src=http://example.org/x.png>{{ 7 * 7 }}{% raw %}&\"'\u2028\U0001f600"
+HOSTILE = (
+    "</script><script>alert(1)</script><img src=http://example.org/x.png>{{ 7 * 7 }}{% raw"
+    " %}&\"'\u2028\U0001f600"
+)
 VOID = {"meta", "img", "input", "br", "path", "link", "hr"}
 
 

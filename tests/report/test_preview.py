@@ -396,7 +396,8 @@ def test_a_prompt_over_the_limit_of_tokens_is_named(page_of: Callable[..., Eleme
     assert (
         len(
             re.findall(
-                r"too long for training: \d+ tokens are more than data\.loading\.max_prompt_tokens=60",
+                r"too long for training: \d+ tokens are more than"
+                r" data\.loading\.max_prompt_tokens=60",
                 html.text,
             )
         )

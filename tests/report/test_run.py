@@ -196,8 +196,10 @@ def test_training_completions_are_shown_with_reward_parts_advantage_and_picture(
         "partly right",
         "my answer",
     )
-    assert answer.one(kind="facts").text == (
-        "advantage -0.75 · reward 1.75 · accuracy 0.25 · format 1.00 · structure 0.50 · 14 tokens"
+    assert (
+        answer.one(kind="facts").text
+        == "advantage -0.75 · reward 1.75 · accuracy 0.25 · format 1.00 · structure 0.50 · 14"
+        " tokens"
     )
     steps = [int(re.search(r"step (\d+)", card.text)[1]) for card in training.all("article")]  # type: ignore[index]
     assert sorted(set(steps)) == [1, 2, 4, 8, 16, 32, 60]
@@ -311,8 +313,8 @@ def test_in_an_unfinished_run_the_latest_validation_takes_the_place_of_the_one_a
     (run_folder / "heldout" / "step_9.jsonl").write_text("")
     page = page_of(run_folder)
     assert (
-        "heldout/after.jsonl is missing: heldout/step_10.jsonl, the latest validation, takes its place."
-        in page.text
+        "heldout/after.jsonl is missing: heldout/step_10.jsonl, the latest validation, takes its"
+        " place." in page.text
     )
     after = [
         row for row in json_lines(run_folder / "heldout" / "step_10.jsonl") if row["task"] == "math"
@@ -428,8 +430,8 @@ def test_a_summary_that_the_held_out_files_do_not_bear_out_is_pointed_at(run_fol
     (run_folder / "summary.json").write_text(json.dumps(summary))
     page = page_of(run_folder)
     assert (
-        f"summary.json says {right + 0.05:.4f} for chart (sampled, after), heldout/after.jsonl gives {right:.4f}."
-        in page.text
+        f"summary.json says {right + 0.05:.4f} for chart (sampled, after), heldout/after.jsonl"
+        f" gives {right:.4f}." in page.text
     )
     assert part(page, "scores").rows()[TASKS.index("chart")][3] == f"{right + 0.05:.3f}"
 

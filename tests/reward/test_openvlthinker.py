@@ -283,7 +283,8 @@ HOSTILE = [
     _tagged('{"boxes": ' * 20_000),
     _tagged('{"boxes": [NaN, Infinity, -Infinity, 1e999], "time": [NaN, 1]}'),
     _tagged(
-        '{"boxes": {"0": [NaN, 0, 10, 10], "5": null}, "time": NaN, "positive_points": [[NaN, 1]], "negative_points": 3}'
+        '{"boxes": {"0": [NaN, 0, 10, 10], "5": null}, "time": NaN, "positive_points": [[NaN, 1]],'
+        ' "negative_points": 3}'
     ),
     _tagged('{"boxes": [1' + "0" * 4000 + ', 0, 1, 1], "time": [1' + "0" * 400 + ", 2]}"),
     _tagged('__import__("os").abort()'),
@@ -352,7 +353,9 @@ def test_a_video_segmentation_prompt_without_a_moment_is_broken() -> None:
 def test_an_unknown_answer_type_names_the_prompt_and_the_choices() -> None:
     with pytest.raises(
         ValueError,
-        match=r"prompt 't/7', field answer_type: expected one of math, multiple choice, .*got 'essay'",
+        match=(
+            r"prompt 't/7', field answer_type: expected one of math, multiple choice, .*got 'essay'"
+        ),
     ):
         OpenVLThinkerReward().score("", _prompt("essay", "B"))
 

@@ -266,6 +266,8 @@ def test_the_yaml_builds_the_reward_which_survives_pickling() -> None:
 def test_an_unknown_answer_type_names_the_prompt_and_the_choices() -> None:
     with pytest.raises(
         ValueError,
-        match=r"prompt 't/7', field answer_type: expected one of math, multiple choice, .*got 'essay'",
+        match=(
+            r"prompt 't/7', field answer_type: expected one of math, multiple choice, .*got 'essay'"
+        ),
     ):
         VerifierReward().score("", prompt("essay", "B"))

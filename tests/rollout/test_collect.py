@@ -201,7 +201,10 @@ def test_where_nothing_is_kept_the_last_draw_stands_for_the_step(made: Made) -> 
 
 def test_the_message_about_nothing_to_learn_from_names_tasks_and_remedies() -> None:
     drawn = torch.tensor([2, 4, 0, 0, 0, 0])
-    message = r"no group with mixed accuracy in 7 draws in a row, prompts of general_vqa, math\. .* larger batch\.group_size, or filter=none"
+    message = (
+        r"no group with mixed accuracy in 7 draws in a row, prompts of general_vqa, math\. .*"
+        r" larger batch\.group_size, or filter=none"
+    )
     assert re.search(message, nothing_kept(drawn, 7))
 
 

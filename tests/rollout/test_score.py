@@ -122,7 +122,10 @@ def test_a_record_from_a_file_is_named_with_its_line() -> None:
 def test_a_nan_is_named(score: Callable[..., Scored]) -> None:
     with pytest.raises(
         RuntimeError,
-        match=r"prompt 'b': ValueError: reward returned total=nan, expected a finite number; completion 'nan'",
+        match=(
+            r"prompt 'b': ValueError: reward returned total=nan, expected a finite number;"
+            r" completion 'nan'"
+        ),
     ):
         score("aa", "b", "nan", budget=0.0)
 

@@ -49,7 +49,10 @@ def test_an_engine_with_older_weights_is_caught_and_what_differs_is_said(
     assert gap.nats > 1e-2
     with pytest.raises(
         RuntimeError,
-        match=rf"after step 3, engine and trainer give token \d+ .* prompt '{gap.prompt_id}'.*other weights",
+        match=(
+            rf"after step 3, engine and trainer give token \d+ .* prompt '{gap.prompt_id}'.*other"
+            r" weights"
+        ),
     ):
         probe.check(gap, "after step 3")
 

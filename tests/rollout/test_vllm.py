@@ -141,7 +141,10 @@ def test_an_engine_that_got_no_weights_is_caught_at_once(
     monkeypatch.setattr(engine, "push", lambda policy: None)
     with pytest.raises(
         RuntimeError,
-        match=r"rollout\.max_sync_gap: after step 5, .* they differ by [0-9.]+ nats, allowed are 0\.0002",
+        match=(
+            r"rollout\.max_sync_gap: after step 5, .* they differ by [0-9.]+ nats, allowed are"
+            r" 0\.0002"
+        ),
     ):
         engine.load_weights(updated(trained, 3), 5)
 
@@ -271,7 +274,10 @@ def test_a_prompt_without_room_for_its_completion_is_named(
 ) -> None:
     with pytest.raises(
         ValueError,
-        match=r"rollout\.max_model_len: prompt 'gym/train/\w+/\d' has \d+ tokens, which leaves no room for rollout",
+        match=(
+            r"rollout\.max_model_len: prompt 'gym/train/\w+/\d' has \d+ tokens, which leaves no"
+            r" room for rollout"
+        ),
     ):
         engine.generate(gym(6), Sampling(group_size=2, max_new_tokens=500), 0)
 

@@ -110,7 +110,10 @@ def test_a_server_that_does_not_start_is_said_with_the_end_of_its_log(
     server = ServerProcess(log_file=tmp_path / "logs" / "server.log", options=[], start_s=30)
     with pytest.raises(
         RuntimeError,
-        match=r"(?s)the vLLM server was not up within 30 s \(.*server\.log\):.*No module named g2rpo.*no_such_module",
+        match=(
+            r"(?s)the vLLM server was not up within 30 s \(.*server\.log\):.*No module named"
+            r" g2rpo.*no_such_module"
+        ),
     ):
         server.start(tmp_path)
     assert server.process is None
@@ -129,10 +132,19 @@ def test_a_server_that_hangs_is_ended_with_all_its_workers(
 
 
 def test_a_server_ends_with_a_trainer_that_was_killed(tmp_path: Path) -> None:
-    watched = "import os, pathlib, time; from threading import Thread; from g2rpo.rollout.serve import end_with_parent\n"
+    watched = (
+        "import os, pathlib, time; from threading import Thread; from g2rpo.rollout.serve import"
+        " end_with_parent\n"
+    )
     watched += f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\n"
-    watched += "Thread(target=end_with_parent, args=(os.getppid(), 0.05), daemon=True).start(); time.sleep(60)"
-    trainer = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', sys.argv[1]], start_new_session=True); time.sleep(60)"
+    watched += (
+        "Thread(target=end_with_parent, args=(os.getppid(), 0.05), daemon=True).start();"
+        " time.sleep(60)"
+    )
+    trainer = (
+        "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', sys.argv[1]],"
+        " start_new_session=True); time.sleep(60)"
+    )
     process = subprocess.Popen([sys.executable, "-c", trainer, watched])
     deadline = time.monotonic() + 30
     while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()):

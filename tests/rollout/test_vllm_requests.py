@@ -144,7 +144,10 @@ def test_a_completion_that_the_engine_had_no_room_for_is_an_error(
     )
     with pytest.raises(
         ValueError,
-        match=r"prompt 't/3' of \d+ tokens: the engine cut a completion after 3 tokens, before rollout\.max_new_tok",
+        match=(
+            r"prompt 't/3' of \d+ tokens: the engine cut a completion after 3 tokens, before"
+            r" rollout\.max_new_tok"
+        ),
     ):
         rollouts_of(encoder, batch, SAMPLING, requests_of(encoder, batch, 0), answers)
 
@@ -157,7 +160,9 @@ def test_another_number_of_image_tokens_is_an_error_that_names_the_prompt() -> N
     check_prompt(_request(1, 9, 9, 2), [1, 9, 9, 2], image_token_id=9)
     with pytest.raises(
         ValueError,
-        match=r"prompt 'docvqa/7': the trainer reads 2 image tokens, the engine 3.*model\.max_pixels",
+        match=(
+            r"prompt 'docvqa/7': the trainer reads 2 image tokens, the engine 3.*model\.max_pixels"
+        ),
     ):
         check_prompt(_request(1, 9, 9, 2), [1, 9, 9, 9, 2], image_token_id=9)
     with pytest.raises(ValueError, match=r"prompt 'docvqa/7': the engine reads other token ids"):

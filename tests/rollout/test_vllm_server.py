@@ -275,7 +275,10 @@ def test_a_server_that_stays_away_ends_the_run_with_the_command_that_starts_it(
     server.fails = lambda path, count: 503 if path in ("/health", GENERATE) else None
     with pytest.raises(
         RuntimeError,
-        match=r"was lost and not back within 0\.5 s; start it with `python -m g2rpo\.rollout\.serve MODEL",
+        match=(
+            r"was lost and not back within 0\.5 s; start it with `python -m g2rpo\.rollout\.serve"
+            r" MODEL"
+        ),
     ):
         engine.generate(batch, GROUP, 4)
 
@@ -300,7 +303,10 @@ def test_a_server_that_is_set_up_otherwise_is_named(
     server.fails = lambda path, count: 404 if path == GENERATE else None
     with pytest.raises(
         RuntimeError,
-        match=r"(?s)prompt 't/0': .*answered 404.*the server must run as with `python -m g2rpo\.rollout\.serve",
+        match=(
+            r"(?s)prompt 't/0': .*answered 404.*the server must run as with `python -m"
+            r" g2rpo\.rollout\.serve"
+        ),
     ):
         started(server).generate(batch, GROUP, 4)
 
@@ -320,7 +326,9 @@ def test_the_probe_stops_a_server_that_says_other_log_probabilities(
     server = fake()
     with pytest.raises(
         RuntimeError,
-        match=rf"rollout\.max_sync_gap: at the start \({server.url}\), engine and trainer give token",
+        match=(
+            rf"rollout\.max_sync_gap: at the start \({server.url}\), engine and trainer give token"
+        ),
     ):
         started(server, max_sync_gap=2e-4).generate(batch, GROUP, 4)
 
@@ -330,7 +338,10 @@ def test_a_server_that_is_not_there_at_the_start_is_said_with_the_command(
 ) -> None:
     with pytest.raises(
         ValueError,
-        match=r"rollout\.urls: no vLLM server answers at http://127\.0\.0\.1:9; start one with `python -m",
+        match=(
+            r"rollout\.urls: no vLLM server answers at http://127\.0\.0\.1:9; start one with"
+            r" `python -m"
+        ),
     ):
         started(urls=["http://127.0.0.1:9"])
 

@@ -61,7 +61,10 @@ def test_what_came_free_is_measured_and_weights_come_back_before_the_cache(
 def test_an_engine_that_keeps_its_memory_stops_the_run(memory: dict[str, int]) -> None:
     with pytest.raises(
         RuntimeError,
-        match=r"rollout\.sleep: the sleeping engine freed 0\.25 GiB, expected at least its weights, 0\.50 GiB",
+        match=(
+            r"rollout\.sleep: the sleeping engine freed 0\.25 GiB, expected at least its weights,"
+            r" 0\.50 GiB"
+        ),
     ):
         sleeper(Engine(memory, freed=GIB // 4)).sleep()
 
@@ -75,7 +78,10 @@ def test_no_room_to_wake_up_is_said_with_how_much_and_what_to_lower(memory: dict
     with (
         pytest.raises(
             RuntimeError,
-            match=r"wants 10\.00 GiB back to wake up, and 2\.00 GiB .*Lower rollout\.gpu_memory_utilization, .*micro_batch_prompts",
+            match=(
+                r"wants 10\.00 GiB back to wake up, and 2\.00 GiB .*Lower"
+                r" rollout\.gpu_memory_utilization, .*micro_batch_prompts"
+            ),
         ),
         sleeping.waking(),
     ):
@@ -103,7 +109,10 @@ def test_no_room_to_start_is_said_with_how_much_and_what_to_lower(memory: dict[s
     with (
         pytest.raises(
             RuntimeError,
-            match=r"wants 32\.00 GiB of the GPU to start \(rollout\.gpu_memory_utilization=0\.4\), and 3\.00 GiB are free\. Lower",
+            match=(
+                r"wants 32\.00 GiB of the GPU to start \(rollout\.gpu_memory_utilization=0\.4\),"
+                r" and 3\.00 GiB are free\. Lower"
+            ),
         ),
         finding_room(gpu, 0.4),
     ):

@@ -148,7 +148,10 @@ def test_an_engine_that_does_not_start_is_said_with_the_end_of_its_log(
     engine = started()
     with pytest.raises(
         RuntimeError,
-        match=r"(?s)the vLLM engine was not up within 300 s \(.*engine_rank0\.log\):.*start is refused",
+        match=(
+            r"(?s)the vLLM engine was not up within 300 s \(.*engine_rank0\.log\):.*start is"
+            r" refused"
+        ),
     ):
         engine.generate(batch, GROUP, 4)
 
@@ -264,6 +267,9 @@ def test_a_process_that_sees_its_own_gpu_alone_cannot_be_in_a_group(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     with pytest.raises(
         ValueError,
-        match=r"rollout\.tensor_parallel_size: expected 2 GPUs that every trainer process of a group sees, got 1",
+        match=(
+            r"rollout\.tensor_parallel_size: expected 2 GPUs that every trainer process of a group"
+            r" sees, got 1"
+        ),
     ):
         visible_devices(torch.device("cuda", 0), 2)

@@ -12,7 +12,10 @@ A, B = (10.0, 20.0, 30.0, 40.0), (1.0, 2.0, 3.0, 4.0)
     [
         ('<answer>{"boxes": [10, 20, 30, 40]}</answer>', A, A, A),
         (
-            '<answer>{"boxes": ["10", 20.0, 3e1, 40]}</answer><answer>{"boxes": [1, 2, 3, 4]}</answer>',
+            (
+                '<answer>{"boxes": ["10", 20.0, 3e1, 40]}</answer><answer>{"boxes": [1, 2, 3,'
+                " 4]}</answer>"
+            ),
             A,
             B,
             A,

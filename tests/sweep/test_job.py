@@ -47,7 +47,8 @@ def test_an_exit_code_tells_failed_from_killed(code: int, state: str, tmp_path: 
 
 def test_what_hydra_adds_below_its_message_is_not_the_reason(tmp_path: Path) -> None:
     (tmp_path / "error.txt").write_text(
-        "Traceback ...\nValueError('batch.group_size=1: at least 2')\nfull_key: batch\n  object_type=dict\n"
+        "Traceback ...\nValueError('batch.group_size=1: at least 2')\nfull_key: batch\n "
+        " object_type=dict\n"
     )
     assert why(tmp_path, 1) == "ValueError('batch.group_size=1: at least 2')"
 

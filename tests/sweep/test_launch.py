@@ -94,7 +94,10 @@ def test_other_settings_in_the_same_folder_are_another_sweep_and_named(job, swee
     sweep().run([job(seed=1)])
     with pytest.raises(
         ValueError,
-        match=r"holds another sweep: its job does=train,seed=1 has other settings \(trainer\.max_steps was 60 and is 7\)",
+        match=(
+            r"holds another sweep: its job does=train,seed=1 has other settings"
+            r" \(trainer\.max_steps was 60 and is 7\)"
+        ),
     ):
         sweep().run([job(seed=1, steps=7)])
     with pytest.raises(ValueError, match="holds another sweep, started with other options"):
@@ -148,7 +151,10 @@ def test_a_job_that_a_killed_sweep_left_running_is_waited_for_and_not_started_ag
 ) -> None:
     one = job(seed=1)
     one.freeze()
-    code = f"import time, sys, runpy; time.sleep(2); sys.argv = ['x', '--config-path', {str(one.folder / '.hydra')!r}]; "
+    code = (
+        "import time, sys, runpy; time.sleep(2); sys.argv = ['x', '--config-path',"
+        f" {str(one.folder / '.hydra')!r}]; "
+    )
     code += f"runpy.run_path({str(script)!r})"
     orphan = subprocess.Popen([sys.executable, "-c", code])
     write_mark(one.folder, orphan.pid, time.time())

@@ -14,7 +14,10 @@ from g2rpo.sweep.runner import Local, Runner, Submitit
         ({"jobs_at_once": 0}, "hydra.launcher.n_jobs: expected at least 1 job at a time, got 0"),
         (
             {"jobs_at_once": 2, "gpus": ["0"]},
-            r"hydra.launcher.gpus: expected one entry for each of the 2 jobs at a time, got \['0'\]",
+            (
+                r"hydra.launcher.gpus: expected one entry for each of the 2 jobs at a time, got"
+                r" \['0'\]"
+            ),
         ),
     ],
 )

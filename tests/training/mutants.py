@@ -20,7 +20,8 @@ MUTANTS = (
     Mutant(
         "own entropy decides",
         "training/update.py",
-        "ranks.all_reduce_sum(torch.stack([_sum_float64(sums, len(TASKS)), _sum_float64(tokens, len(TASKS))]))",
+        "ranks.all_reduce_sum(torch.stack([_sum_float64(sums, len(TASKS)), _sum_float64(tokens,"
+        " len(TASKS))]))",
         "torch.stack([_sum_float64(sums, len(TASKS)), _sum_float64(tokens, len(TASKS))])",
         "training/test_ranks.py",
     ),

@@ -191,15 +191,21 @@ def test_a_checkpoint_goes_on_with_its_own_adapter_and_its_own_base_only(
     last = tmp_path / "killed" / "last.ckpt"
     with pytest.raises(
         ValueError,
-        match=r"resume: the killed run had an adapter with rank 4, alpha 32, layers 28, this one has an adapter with rank 2, alpha 32, .*; "
-        r"start it with the same model\.adapter",
+        match=(
+            r"resume: the killed run had an adapter with rank 4, alpha 32, layers 28, this one has"
+            r" an adapter with rank 2, alpha 32, .*; "
+            r"start it with the same model\.adapter"
+        ),
     ):
         fitted(steps=2, checkpoint=last, adapter=LoRA(rank=2))
     with pytest.raises(ValueError, match=r"alpha 32, .*alpha 16, "):
         fitted(steps=2, checkpoint=last, adapter=LoRA(rank=4, alpha=16))
     with pytest.raises(
         ValueError,
-        match=r"resume: the killed run trained its adapter on other weights \(\w{12}\) than model\.path holds now \(\w{12}\)",
+        match=(
+            r"resume: the killed run trained its adapter on other weights \(\w{12}\) than"
+            r" model\.path holds now \(\w{12}\)"
+        ),
     ):
         fitted(steps=2, checkpoint=last, scale=1.001)
 

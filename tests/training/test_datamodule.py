@@ -214,7 +214,9 @@ def test_a_source_in_which_nothing_can_be_used_ends_the_run() -> None:
     data = module(Torn({f"math/{n}" for n in range(999)}, "skip", math=None), math=1.0)
     with pytest.raises(
         ValueError,
-        match=r"data: no batch could be filled, .* is data\.root right\? Last: prompt .*No such file",
+        match=(
+            r"data: no batch could be filled, .* is data\.root right\? Last: prompt .*No such file"
+        ),
     ):
         data.draw()
 

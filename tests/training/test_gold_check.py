@@ -141,8 +141,8 @@ def test_bad_golds_end_the_run_with_file_line_count_and_remedy(tmp_path: Path) -
     ]
     assert "answer 'any' (numerical): the wrong answer " in lines[0]
     assert (
-        "answer 'broken' (numerical): the reward cannot judge it: ValueError: this gold cannot be read"
-        in lines[4]
+        "answer 'broken' (numerical): the reward cannot judge it: ValueError: this gold cannot be"
+        " read" in lines[4]
     )
     assert "data.on_error=skip" in remedy
     assert "data.check_golds=0" in remedy

@@ -288,7 +288,10 @@ def test_a_run_goes_on_without_anything_to_learn_and_stops_after_so_many_draws_i
     module = build(reward=listed([1.0]), group_filter=filtered)
     with pytest.raises(
         RuntimeError,
-        match=r"step 3: filter: no group with mixed accuracy in 6 draws in a row, prompts of math, chart",
+        match=(
+            r"step 3: filter: no group with mixed accuracy in 6 draws in a row, prompts of math,"
+            r" chart"
+        ),
     ):
         fitted(module, steps=4)
     assert module.rollout_batch == 2
@@ -471,7 +474,9 @@ def test_a_kl_in_the_reward_that_an_advantage_would_not_see_is_refused(build: An
     for advantage in (GDPO(), DecoupledG2RPO()):
         with pytest.raises(
             ValueError,
-            match=r"loss.kl_placement=reward: this advantage ranks the parts.*loss.kl_placement=loss",
+            match=(
+                r"loss.kl_placement=reward: this advantage ranks the parts.*loss.kl_placement=loss"
+            ),
         ):
             build(loss=loss, advantage=advantage)
     build(

@@ -160,7 +160,10 @@ def test_several_processes_have_engines_beside_them_or_share_servers_that_run_al
     VLLMEngine(max_new_tokens=4, tensor_parallel_size=4).check_world_size(8)
     with pytest.raises(
         ValueError,
-        match=r"rollout\.tensor_parallel_size: expected a divisor of the number of trainer processes, 6 .*, got 4",
+        match=(
+            r"rollout\.tensor_parallel_size: expected a divisor of the number of trainer processes,"
+            r" 6 .*, got 4"
+        ),
     ):
         VLLMEngine(max_new_tokens=4, tensor_parallel_size=4).check_world_size(6)
     VLLMServerEngine(max_new_tokens=4, weights_dir="weights", urls=["http://h:1"]).check_world_size(
@@ -169,7 +172,10 @@ def test_several_processes_have_engines_beside_them_or_share_servers_that_run_al
     VLLMServerEngine(max_new_tokens=4, weights_dir="weights").check_world_size(1)
     with pytest.raises(
         ValueError,
-        match=r"rollout\.urls: with several trainer processes, servers are started beforehand: .*rollout=vllm",
+        match=(
+            r"rollout\.urls: with several trainer processes, servers are started beforehand:"
+            r" .*rollout=vllm"
+        ),
     ):
         VLLMServerEngine(max_new_tokens=4, weights_dir="weights").check_world_size(2)
 

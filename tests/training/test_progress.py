@@ -109,7 +109,10 @@ def test_a_line_holds_the_means_over_the_tasks_that_are_present() -> None:
         "time/rollout_s": 0.84,
         "time/update_s": 1.06,
     }
-    expected = "reward 0.61 | acc 0.55 | entropy 0.41 nats | 24 tokens | clip 1.2% | rollout 0.8 s, update 1.1 s"
+    expected = (
+        "reward 0.61 | acc 0.55 | entropy 0.41 nats | 24 tokens | clip 1.2% | rollout 0.8 s, update"
+        " 1.1 s"
+    )
     assert numbers_line(metrics) == expected
 
 

@@ -28,7 +28,10 @@ def test_a_resumed_run_has_the_last_one_of_its_folder(killed: Path) -> None:
 def test_a_folder_without_checkpoint_is_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError,
-        match=r"resume: expected a run folder with checkpoints/last\.ckpt, got .*; start anew without resume",
+        match=(
+            r"resume: expected a run folder with checkpoints/last\.ckpt, got .*; start anew without"
+            r" resume"
+        ),
     ):
         resume_checkpoint(str(tmp_path), tmp_path)
 

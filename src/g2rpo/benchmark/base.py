@@ -74,7 +74,8 @@ class BenchmarkBase:
         self.check_protocol(protocol)
         if self.needs_image and not row["images"]:
             raise ValueError(
-                f"{self.name}: row {row['id']!r} has no image; expected one in the column image, image_path or decoded_image"
+                f"{self.name}: row {row['id']!r} has no image; expected one in the column image,"
+                " image_path or decoded_image"
             )
         return Prompt(
             id=f"{self.name}/{row['id']}",
@@ -111,7 +112,8 @@ class BenchmarkBase:
         """The mean over the rows; of a single row its score."""
         if len(completions) != len(rows) or not rows:
             raise ValueError(
-                f"{self.name}: expected as many completions as rows, at least one; got {len(completions)} and {len(rows)}"
+                f"{self.name}: expected as many completions as rows, at least one; got"
+                f" {len(completions)} and {len(rows)}"
             )
         return sum(
             self.score(text, row, protocol=protocol)
@@ -136,7 +138,8 @@ class BenchmarkBase:
         """Raises `ValueError` for a protocol this benchmark does not know."""
         if protocol not in self.protocols:
             raise ValueError(
-                f"{self.name}: unknown protocol {protocol!r}; this benchmark knows: {', '.join(self.protocols)}"
+                f"{self.name}: unknown protocol {protocol!r}; this benchmark knows:"
+                f" {', '.join(self.protocols)}"
             )
 
 

@@ -19,18 +19,30 @@ from g2rpo.scoring.quantity import exact_number, final_number
 KINDS = {1: "text in chart", 2: "text in general", 3: "number in chart", 4: "number in general"}
 SOURCES = {1: "gpt sourced", 2: "gpt inspired", 3: "human"}
 RUBRICS = {
-    1: "the answer names the same terms as the reference; form and order do not matter (a Greek letter may be spelt out), "
-    "one different term is wrong.",
-    2: "if the question offers a set of answers, the answer is exactly one of them; otherwise it means the same as the reference.",
+    1: (
+        "the answer names the same terms as the reference; form and order do not matter (a Greek"
+        " letter may be spelt out), one different term is wrong."
+    ),
+    2: (
+        "if the question offers a set of answers, the answer is exactly one of them; otherwise it"
+        " means the same as the reference."
+    ),
     3: "the answer is exactly the same number; the notation does not matter.",
     4: "the answer is exactly the same number; the notation does not matter.",
 }
 INSTRUCTIONS = {
-    1: "* Answer with text that is written in the chart.\n* Separate several terms with commas.\n"
-    "* Give the full names of subplots and labels, unless the question asks for less.",
-    2: "* Answer with one of the options, if the question has options.\n* Follow the instructions in the question, if there are any.\n"
-    "* Otherwise answer with a short phrase.",
-    3: "* Answer with a number that is written in the chart, even if it is approximate. It may be part of a longer text there.",
+    1: (
+        "* Answer with text that is written in the chart.\n* Separate several terms with commas.\n"
+        "* Give the full names of subplots and labels, unless the question asks for less."
+    ),
+    2: (
+        "* Answer with one of the options, if the question has options.\n* Follow the instructions"
+        " in the question, if there are any.\n* Otherwise answer with a short phrase."
+    ),
+    3: (
+        "* Answer with a number that is written in the chart, even if it is approximate. It may be"
+        " part of a longer text there."
+    ),
 }
 """What the category of an answer asks for, in our words; the TSV carries the original ones in its
 questions.
@@ -73,7 +85,8 @@ class CharXivRQ(BenchmarkBase):
         kind = text_of(needed(self.name, record, "reasoning_a_type", "inst_category"))
         if kind not in "1234":
             raise ValueError(
-                f"charxiv_rq, record {row['id']!r}: column inst_category: expected 1 to 4, got {kind!r}"
+                f"charxiv_rq, record {row['id']!r}: column inst_category: expected 1 to 4, got"
+                f" {kind!r}"
             )
         row["inst_category"] = int(kind)
         source = text_of(first(record, "reasoning_q_source", "qa_source"))

@@ -53,7 +53,8 @@ def needed(benchmark: str, record: Mapping[str, Any], *columns: str) -> Any:
             else ""
         )
         raise ValueError(
-            f"{benchmark}, record {first(record, *IDS)!r}: column {' or '.join(columns)} is missing or empty; the record has {have}.{hint}"
+            f"{benchmark}, record {first(record, *IDS)!r}: column {' or '.join(columns)} is missing"
+            f" or empty; the record has {have}.{hint}"
         )
     return cell
 
@@ -185,7 +186,8 @@ def _image(cell: Any, column: str, record: Mapping[str, Any]) -> Any:
     if isinstance(cell, str | os.PathLike):
         return cell
     raise ValueError(
-        f"record {first(record, *IDS)!r}, column {column}: expected an image, base64 or a path, got {type(cell).__name__}"
+        f"record {first(record, *IDS)!r}, column {column}: expected an image, base64 or a path, got"
+        f" {type(cell).__name__}"
     )
 
 

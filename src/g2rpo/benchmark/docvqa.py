@@ -42,7 +42,8 @@ class DocVQA(BenchmarkBase):
         row["answer"] = [text_of(gold) for gold in golds]
         if not any(row["answer"]):
             raise ValueError(
-                f"{self.name}, record {row['id']!r}: column answers: expected at least one answer, got {answer!r}"
+                f"{self.name}, record {row['id']!r}: column answers: expected at least one answer,"
+                f" got {answer!r}"
             )
         return row | {
             column: kinds for column in self.parts if (kinds := _kinds(record.get(column)))

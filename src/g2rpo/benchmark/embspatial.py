@@ -39,7 +39,10 @@ class EmbSpatial(MultipleChoice):
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
         """VLMEvalKit's prompt."""
         listed = "".join(f"{letter}: {text}\n" for letter, text in options_of(row).items())
-        return f"Question: {row['question']}\nOptions:\n{listed}Give me the answer letter directly. The best answer is:"
+        return (
+            f"Question: {row['question']}\nOptions:\n{listed}Give me the answer letter directly."
+            " The best answer is:"
+        )
 
     def judgment(
         self,

@@ -21,9 +21,10 @@ def ask(judge: Judge, prompt: str) -> str | None:
 def extraction_prompt(question: str, response: str, form: str) -> str:
     """Asks for the final answer in a response."""
     return (
-        "A model answered a question about an image. Copy the final answer out of its response.\n"
-        f"Write {form}, and nothing else. Do not solve the question yourself. If the response gives no final answer, write: null\n\n"
-        f"[Question]\n{question}\n\n[Response]\n{response[-LONGEST:]}\n\n[Final answer]\n"
+        "A model answered a question about an image. Copy the final answer out of its"
+        f" response.\nWrite {form}, and nothing else. Do not solve the question yourself. If the"
+        " response gives no final answer, write:"
+        f" null\n\n[Question]\n{question}\n\n[Response]\n{response[-LONGEST:]}\n\n[Final answer]\n"
     )
 
 
@@ -31,7 +32,8 @@ def option_prompt(question: str, options: Mapping[str, str], response: str) -> s
     """Asks which option a response means."""
     listed = "\n".join(f"{letter}. {text}" for letter, text in options.items())
     return (
-        "Which of the options does the response choose? Reply with that option's capital letter, or with Z if it chooses none of them.\n\n"
+        "Which of the options does the response choose? Reply with that option's capital letter, or"
+        " with Z if it chooses none of them.\n\n"
         f"[Question]\n{question}\n\n[Options]\n{listed}\n\n[Response]\n{response[-LONGEST:]}\n\n[Letter]\n"
     )
 
@@ -39,19 +41,21 @@ def option_prompt(question: str, options: Mapping[str, str], response: str) -> s
 def same_answer_prompt(question: str, answer: str, gold: str) -> str:
     """Asks whether two answers to a question are the same, as 1 or 0."""
     return (
-        "Do the two answers to this question say the same? A different notation or unit of the same quantity is the same; an answer that\n"
-        "is incomplete or says more than one thing is not. Reply with the single character 1 for the same, 0 otherwise.\n\n"
-        f"[Question]\n{question}\n\n[Reference answer]\n{gold}\n\n[Answer]\n{answer[-LONGEST:]}\n\n[1 or 0]\n"
+        "Do the two answers to this question say the same? A different notation or unit of the"
+        " same quantity is the same; an answer that\nis incomplete or says more than one thing is"
+        " not. Reply with the single character 1 for the same, 0"
+        f" otherwise.\n\n[Question]\n{question}\n\n[Reference"
+        f" answer]\n{gold}\n\n[Answer]\n{answer[-LONGEST:]}\n\n[1 or 0]\n"
     )
 
 
 def chart_prompt(question: str, response: str, gold: str, rubric: str) -> str:
     """Asks for the answer in a response about a chart and whether it is right, as JSON."""
     return (
-        "Grade the response to a question about a chart against the reference answer.\n"
-        f"Rule: {rubric}\n"
-        'Reply with one JSON object and nothing around it: {"extracted_answer": "<the final answer>", "score": 1 or 0}\n\n'
-        f"[Question]\n{question}\n\n[Reference answer]\n{gold}\n\n[Response]\n{response[-LONGEST:]}\n"
+        "Grade the response to a question about a chart against the reference answer.\nRule:"
+        f' {rubric}\nReply with one JSON object and nothing around it: {{"extracted_answer": "<the'
+        f' final answer>", "score": 1 or 0}}\n\n[Question]\n{question}\n\n[Reference'
+        f" answer]\n{gold}\n\n[Response]\n{response[-LONGEST:]}\n"
     )
 
 
@@ -59,9 +63,10 @@ def grade_prompt(question: str, options: Mapping[str, str], response: str, gold:
     """Asks for a grade of a multiple-choice response: A right, B wrong, C no answer."""
     listed = "\n".join(f"{letter}. {text}" for letter, text in options.items())
     return (
-        "Grade the response to a multiple-choice question. Reply with one letter: A if its final answer is the reference option, B if it\n"
-        "is another one, C if it gives no answer.\n\n"
-        f"[Question]\n{question}\n{listed}\n\n[Reference option]\n{gold}\n\n[Response]\n{response[-LONGEST:]}\n\n[Grade]\n"
+        "Grade the response to a multiple-choice question. Reply with one letter: A if its final"
+        " answer is the reference option, B if it\nis another one, C if it gives no"
+        f" answer.\n\n[Question]\n{question}\n{listed}\n\n[Reference"
+        f" option]\n{gold}\n\n[Response]\n{response[-LONGEST:]}\n\n[Grade]\n"
     )
 
 

@@ -131,7 +131,10 @@ class MathVerse(BenchmarkBase):
             else "final value, e.g., 1, 2.5, 300"
         )
         direct = f"Please directly answer the question and provide the {goal}."
-        stepwise = f"Please first conduct reasoning, and then answer the question and provide the {goal}, at the end."
+        stepwise = (
+            f"Please first conduct reasoning, and then answer the question and provide the {goal},"
+            " at the end."
+        )
         return [
             {
                 "sample_index": str(number + 1),

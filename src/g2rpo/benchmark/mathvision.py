@@ -51,7 +51,8 @@ class MathVision(BenchmarkBase):
             len(row["answer"]) != 1 or row["answer"] not in _LETTERS[: len(row["choices"])]
         ):
             raise ValueError(
-                f"mathvision, record {row['id']!r}: column answer: expected the letter of one of {row['choices']}, got {row['answer']!r}"
+                f"mathvision, record {row['id']!r}: column answer: expected the letter of one of"
+                f" {row['choices']}, got {row['answer']!r}"
             )
         subject = text_of(first(record, "subject", "category"))
         return row | ({"category": subject} if subject else {})
@@ -72,8 +73,9 @@ class MathVision(BenchmarkBase):
         if protocol != "official":
             return str(text)
         return (
-            'Please solve the problem step by step and put your answer in one "\\boxed{}". If it is a multiple choice question, '
-            f'only one letter is allowed in the "\\boxed{{}}".\n{text}'
+            'Please solve the problem step by step and put your answer in one "\\boxed{}". If it'
+            " is a multiple choice question, only one letter is allowed in the"
+            f' "\\boxed{{}}".\n{text}'
         )
 
     def judgment(

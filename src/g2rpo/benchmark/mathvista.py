@@ -18,14 +18,26 @@ from g2rpo.scoring.quantity import exact_number, final_number, numbers, same_wor
 from g2rpo.scoring.text import edit_distance
 
 HINTS = {
-    "multi_choice": "Please answer the question and provide the correct option letter, e.g., A, B, C, D, at the end.",
-    "integer": "Please answer the question requiring an integer answer and provide the final value, e.g., 1, 2, 3, at the end.",
-    "float 1": "Please answer the question requiring a floating-point number with one decimal place and provide the final value, "
-    "e.g., 1.2, 1.3, 1.4, at the end.",
-    "float 2": "Please answer the question requiring a floating-point number with two decimal places and provide the final value, "
-    "e.g., 1.23, 1.34, 1.45, at the end.",
-    "list": "Please answer the question requiring a Python list as an answer and provide the final list, e.g., [1, 2, 3], "
-    "[1.2, 1.3, 1.4], at the end.",
+    "multi_choice": (
+        "Please answer the question and provide the correct option letter, e.g., A, B, C, D, at the"
+        " end."
+    ),
+    "integer": (
+        "Please answer the question requiring an integer answer and provide the final value, e.g.,"
+        " 1, 2, 3, at the end."
+    ),
+    "float 1": (
+        "Please answer the question requiring a floating-point number with one decimal place and"
+        " provide the final value, e.g., 1.2, 1.3, 1.4, at the end."
+    ),
+    "float 2": (
+        "Please answer the question requiring a floating-point number with two decimal places and"
+        " provide the final value, e.g., 1.23, 1.34, 1.45, at the end."
+    ),
+    "list": (
+        "Please answer the question requiring a Python list as an answer and provide the final"
+        " list, e.g., [1, 2, 3], [1.2, 1.3, 1.4], at the end."
+    ),
 }
 FORMS = {
     "integer": "a whole number",
@@ -90,7 +102,8 @@ class MathVista(BenchmarkBase):
             row["answer_option"] = text_of(record.get("answer_option")) or _letter(row)
             if not row["answer_option"]:
                 raise ValueError(
-                    f"mathvista, record {row['id']!r}: column answer: expected one of {row['choices']}, got {row['answer']!r}"
+                    f"mathvista, record {row['id']!r}: column answer: expected one of"
+                    f" {row['choices']}, got {row['answer']!r}"
                 )
         query = text_of(record.get("query")) or (
             row["question"] if row["question"].startswith("Hint:") else ""

@@ -45,7 +45,8 @@ class MMBench(MultipleChoice):
         row = super().row(record)
         if not row["id"].isdigit():
             raise ValueError(
-                f"mmbench, record {row['id']!r}: column index: expected a whole number, which groups the passes of a question"
+                f"mmbench, record {row['id']!r}: column index: expected a whole number, which"
+                " groups the passes of a question"
             )
         return row
 

@@ -79,7 +79,10 @@ class MMMU(BenchmarkBase):
         if not options:
             return f"{row['question']}\n\nAnswer the question using a single word or phrase."
         listed = "\n".join(f"({letter}) {text}" for letter, text in options.items())
-        return f"{row['question']}\n\n{listed}\n\nAnswer with the option's letter from the given choices directly."
+        return (
+            f"{row['question']}\n\n{listed}\n\nAnswer with the option's letter from the given"
+            " choices directly."
+        )
 
     def judgment(
         self,

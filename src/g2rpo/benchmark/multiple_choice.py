@@ -35,7 +35,8 @@ class MultipleChoice(BenchmarkBase):
         row["choices"] = choices_of(record)
         if not row["choices"]:
             raise ValueError(
-                f"{self.name}, record {row['id']!r}: column A, options or choices is missing; expected the options"
+                f"{self.name}, record {row['id']!r}: column A, options or choices is missing;"
+                " expected the options"
             )
         row["answer"] = gold_letter(
             self.name, row["id"], needed(self.name, record, "answer"), row["choices"]
@@ -128,5 +129,6 @@ def gold_letter(benchmark: str, identity: str, answer: Any, choices: Mapping[str
     if bare in choices:
         return bare
     raise ValueError(
-        f"{benchmark}, record {identity!r}: column answer: expected one of {', '.join(letters)}, got {text!r}"
+        f"{benchmark}, record {identity!r}: column answer: expected one of {', '.join(letters)},"
+        f" got {text!r}"
     )

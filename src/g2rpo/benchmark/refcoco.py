@@ -74,7 +74,8 @@ class RefCoco(BenchmarkBase):
         super().__init__(sources=sources)
         if coordinates not in COORDINATES:
             raise ValueError(
-                f"benchmark.coordinates: expected one of {', '.join(COORDINATES)}, got {coordinates!r}"
+                f"benchmark.coordinates: expected one of {', '.join(COORDINATES)}, got"
+                f" {coordinates!r}"
             )
         self.coordinates = coordinates
 

@@ -25,7 +25,10 @@ from g2rpo.scoring.prediction import clean
 from g2rpo.scoring.regions import Mask
 from g2rpo.scoring.spoken import spoken
 
-POINT_INSTRUCTION = 'Output the point coordinates in JSON format.\nFor example:\n[\n  {"point_2d": [x, y], "label": "point_1"}\n]'
+POINT_INSTRUCTION = (
+    'Output the point coordinates in JSON format.\nFor example:\n[\n  {"point_2d": [x, y], "label":'
+    ' "point_1"}\n]'
+)
 WITHOUT_UNSEEN = ("location", "placement")
 """The categories that a model not trained on RefSpatial is compared by."""
 
@@ -79,7 +82,10 @@ class RefSpatial(BenchmarkBase):
         """The sentence and how to answer: the data set's own words for `official`, VLMEvalKit's
         elsewhere.
         """
-        return f"{row['question']} {row['suffix'] if protocol == 'official' and row['suffix'] else POINT_INSTRUCTION}"
+        return (
+            f"{row['question']}"
+            f" {row['suffix'] if protocol == 'official' and row['suffix'] else POINT_INSTRUCTION}"
+        )
 
     def subscores(self, row: Mapping[str, Any]) -> Sequence[str]:
         """The category, and `set/without_unseen` for the two that are usually reported together."""
@@ -126,7 +132,10 @@ class RefSpatial(BenchmarkBase):
                 "mask": mask,
                 "object": f"the {name}",
                 "prompt": f"Please point out the {name}.",
-                "suffix": "Your answer should be formatted as a list of tuples, i.e. [(x, y)], of shares of the image between 0 and 1.",
+                "suffix": (
+                    "Your answer should be formatted as a list of tuples, i.e. [(x, y)], of shares"
+                    " of the image between 0 and 1."
+                ),
                 "step": 1,
             }
         ]

@@ -105,7 +105,8 @@ class RoboSpatial(BenchmarkBase):
         polygon = _polygon(row["answer"])
         if polygon is None:
             raise ValueError(
-                f"row {row.get('id')}: answer: expected a list of at least three (x, y), got {row['answer']!r}"
+                f"row {row.get('id')}: answer: expected a list of at least three (x, y), got"
+                f" {row['answer']!r}"
             )
         point = _point(text, row, protocol)
         contains = {"paper": crosses_odd_unguarded, "official": crosses_odd, "robust": covers}[
@@ -124,7 +125,10 @@ class RoboSpatial(BenchmarkBase):
         if number % 3 == 2:
             corners = ((x0, y0 + SLANT), (x1 - SLANT, y0), (x1, y1 - SLANT), (x0 + SLANT, y1))
             written = ", ".join(f"({x:.3f}, {y:.3f})" for x, y in corners)
-            hint = "Your answer should be formatted as a list of tuples, i.e. [(x1, y1), (x2, y2), ...]."
+            hint = (
+                "Your answer should be formatted as a list of tuples, i.e. [(x1, y1), (x2, y2),"
+                " ...]."
+            )
             return [
                 _demo_record(
                     "context", f"Point within the {name}. {hint}", f"[{written}]", prompt, number

@@ -37,7 +37,8 @@ def refuse_missing(cfg: DictConfig) -> None:
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise ValueError(
-            f"{missing[0]}: this key has no default; add {' '.join(f'{key}=...' for key in missing)}"
+            f"{missing[0]}: this key has no default; add"
+            f" {' '.join(f'{key}=...' for key in missing)}"
         )
 
 
@@ -61,7 +62,8 @@ def refuse_added(hydra: Any) -> None:
         value = word.partition("=")[2]
         found = nearest(key, known_keys("config"))
         hint = (
-            f"did you mean {' or '.join(f'{name}={value}' if '=' not in name else name for name in found)}? "
+            "did you mean"
+            f" {' or '.join(f'{name}={value}' if '=' not in name else name for name in found)}? "
             if found
             else ""
         )

@@ -37,7 +37,8 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.stdout.write(f"g2rpo {__version__}\n")
     else:
         sys.exit(
-            f"g2rpo: unknown program {name!r}; expected one of: {', '.join([*PROGRAMS, 'report', 'sweep'])}"
+            f"g2rpo: unknown program {name!r}; expected one of:"
+            f" {', '.join([*PROGRAMS, 'report', 'sweep'])}"
         )
 
 
@@ -63,7 +64,8 @@ def _sweep(words: Sequence[str]) -> None:
         )
     else:
         sys.exit(
-            f"g2rpo sweep: unknown sweep {words[0]!r}; expected one of: {', '.join(names)}; or: g2rpo train -m key=a,b"
+            f"g2rpo sweep: unknown sweep {words[0]!r}; expected one of: {', '.join(names)}; or:"
+            " g2rpo train -m key=a,b"
         )
 
 
@@ -80,5 +82,6 @@ def _help() -> str:
     return (
         "g2rpo <program> [group=choice ...] [key=value ...]\n\n"
         + "\n".join(lines)
-        + "\n\ng2rpo <program> --help shows every choice and the main numbers. Start with: g2rpo train experiment=smoke\n"
+        + "\n\ng2rpo <program> --help shows every choice and the main numbers. Start with: g2rpo"
+        " train experiment=smoke\n"
     )

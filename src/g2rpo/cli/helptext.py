@@ -53,11 +53,17 @@ def help_text(config_name: str) -> str:
     conf = Path(CONF)
     own = "" if config_name == "config" else _own_keys(conf / f"{config_name}.yaml")
     if config_name == "cold_start":
-        return f"{sys.argv[0]} [key=value ...]\n\n{own}\nmodel=, trainer=, stages= choose as in train.py --help.\n"
+        return (
+            f"{sys.argv[0]} [key=value ...]\n\n{own}\nmodel=, trainer=, stages= choose as in"
+            " train.py --help.\n"
+        )
     commands = [f"  python {command:<46} # {words}" for command, words in COMMANDS]
     return "\n".join(
         [
-            f"{Path(sys.argv[0]).name} [group=choice ...] [key=value ...]   (python X.py and g2rpo X are the same)",
+            (
+                f"{Path(sys.argv[0]).name} [group=choice ...] [key=value ...]   (python X.py and"
+                " g2rpo X are the same)"
+            ),
             "",
             *commands,
             "",
@@ -65,10 +71,16 @@ def help_text(config_name: str) -> str:
             "Groups: name, what it decides, and its choices (the default first)",
             *_groups(conf),
             "",
-            "Numbers: key, default and unit; every other key: --cfg job, documented in the files of conf/",
+            (
+                "Numbers: key, default and unit; every other key: --cfg job, documented in the"
+                " files of conf/"
+            ),
             *_numbers(conf),
             "",
-            "-m sweeps over a,b,c   -cd DIR adds your own choices   hydra.run.dir=DIR chooses the run folder",
+            (
+                "-m sweeps over a,b,c   -cd DIR adds your own choices   hydra.run.dir=DIR chooses"
+                " the run folder"
+            ),
             "",
         ]
     )

@@ -79,7 +79,8 @@ def _listed(found: Any, field: str) -> Sequence[Any]:
 def _turn(turn: Any, number: int, field: str, images: list[Any]) -> tuple[str, str]:
     if not isinstance(turn, Mapping):
         raise BadRecord(
-            f"{field}: turn {number}: expected an object with role and content, got {str(turn)[:100]!r}"
+            f"{field}: turn {number}: expected an object with role and content, got"
+            f" {str(turn)[:100]!r}"
         )
     said = turn.get("role", turn.get("from"))
     if said not in ROLES:
@@ -91,7 +92,8 @@ def _turn(turn: Any, number: int, field: str, images: list[Any]) -> tuple[str, s
         return ROLES[said], content or ""
     if not isinstance(content, list | tuple):
         raise BadRecord(
-            f"{field}: turn {number}: expected a text or a list of parts, got {str(content)[:100]!r}"
+            f"{field}: turn {number}: expected a text or a list of parts, got"
+            f" {str(content)[:100]!r}"
         )
     return ROLES[said], "".join(_part(part, f"{field}: turn {number}", images) for part in content)
 

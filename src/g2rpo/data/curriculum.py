@@ -48,7 +48,8 @@ class PassRate:
     ) -> None:
         if not 0 <= low < high <= 1:
             raise ValueError(
-                f"curriculum: expected 0 <= low < high <= 1 (mean accuracy of a group), got low={low}, high={high}"
+                "curriculum: expected 0 <= low < high <= 1 (mean accuracy of a group), got"
+                f" low={low}, high={high}"
             )
         for name, value in (("hard_epochs", hard_epochs), ("easy_epochs", easy_epochs)):
             if value < 0:

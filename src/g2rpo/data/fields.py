@@ -50,7 +50,8 @@ def unread_fields(row: Mapping[str, Any], known: Collection[str]) -> list[str]:
     for name in unread:
         if is_media(name):
             raise BadRecord(
-                f"{name}: unknown field; the nearest one is 'images'{_ONLY_IMAGES if _is_moving(name) else ''}"
+                f"{name}: unknown field; the nearest one is"
+                f" 'images'{_ONLY_IMAGES if _is_moving(name) else ''}"
             )
         near = [other for other in _SAME.get(name.lower(), ()) if other in missing]
         near += get_close_matches(name.lower(), missing, n=1, cutoff=0.8)
@@ -95,7 +96,8 @@ class Notes:
         fields = ", ".join(f"{name} ({count})" for name, count in self.unread.most_common())
         read = (
             [
-                f"{label}: fields that nothing reads, with the number of records that have them: {fields}"
+                f"{label}: fields that nothing reads, with the number of records that have them:"
+                f" {fields}"
             ]
             if fields
             else []

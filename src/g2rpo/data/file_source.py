@@ -147,9 +147,11 @@ class FileSource:
                     words = str(error)
                     self.skips.unusable(
                         task,
-                        words
-                        if words.startswith(f"{path}, ")
-                        else f"{path}, line {place.line}: {words}",
+                        (
+                            words
+                            if words.startswith(f"{path}, ")
+                            else f"{path}, line {place.line}: {words}"
+                        ),
                     )
                     continue
                 files, starts, lengths, lines = self._places[task]

@@ -48,6 +48,7 @@ def _text(field: str, gold: Any) -> str:
     if isinstance(gold, bool) or not isinstance(gold, int | float) or not math.isfinite(gold):
         hint = "; write the word that is asked for, such as Yes" if isinstance(gold, bool) else ""
         raise BadRecord(
-            f"{field}: expected a text, a number or a list of them, got {json.dumps(gold)[:100]}{hint}"
+            f"{field}: expected a text, a number or a list of them, got"
+            f" {json.dumps(gold)[:100]}{hint}"
         )
     return json.dumps(gold)

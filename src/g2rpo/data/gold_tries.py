@@ -114,8 +114,8 @@ def fault_of(prompt: Prompt, verdicts: Sequence[tuple[Try, Mapping[str, float] |
     for tried, accuracy in accuracies:
         if not tried.right and accuracy >= 1 - NEARLY:
             return (
-                f"the wrong answer {_short(tried.answer)} gets accuracy {accuracy:g} like the right one; "
-                "the reward reads the gold answer only in part, or not at all"
+                f"the wrong answer {_short(tried.answer)} gets accuracy {accuracy:g} like the right"
+                " one; the reward reads the gold answer only in part, or not at all"
             )
     return ""
 
@@ -129,9 +129,15 @@ def _among(gold: str, options: Mapping[str, str]) -> bool:
 
 def _not_accepted(tried: Try, accuracy: float, golds: Sequence[str]) -> str:
     if tried.name == ASKED:
-        return f"the gold answer in the form that the prompt asks for, {_short(tried.answer)}, gets accuracy {accuracy:g} instead of 1"
+        return (
+            f"the gold answer in the form that the prompt asks for, {_short(tried.answer)}, gets"
+            f" accuracy {accuracy:g} instead of 1"
+        )
     if tried.answer != golds[0]:
-        return f"{_short(tried.answer)}, one of {len(golds)} gold answers, gets accuracy {accuracy:g} instead of 1"
+        return (
+            f"{_short(tried.answer)}, one of {len(golds)} gold answers, gets accuracy {accuracy:g}"
+            " instead of 1"
+        )
     return f"the gold answer itself gets accuracy {accuracy:g} instead of 1; no answer can meet it"
 
 

@@ -77,15 +77,16 @@ class HubColumns:
         media = [name for name in names if is_media(name) and name not in self.columns.values()]
         if media and not has_images:
             log.warning(
-                "data.columns.images: the data set has a column %r, and nothing reads it; set data.columns.images=%s, "
-                "or +data.values.images=[] to train on the text alone",
+                "data.columns.images: the data set has a column %r, and nothing reads it; set"
+                " data.columns.images=%s, or +data.values.images=[] to train on the text alone",
                 media[0],
                 media[0],
             )
         for field, column in self.columns.items():
             if column not in names:
                 raise ValueError(
-                    f"data.columns.{field}: the data set has no column {column!r}; it has {', '.join(names)}"
+                    f"data.columns.{field}: the data set has no column {column!r}; it has"
+                    f" {', '.join(names)}"
                 )
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,7 +221,8 @@ def loaded(
             Path(path).suffix, "parquet"
         )
         raise ValueError(
-            f"data.path: expected a Hub id, a folder or a format, got the file {path}; use data.path={kind} data.data_files={path}"
+            f"data.path: expected a Hub id, a folder or a format, got the file {path}; use"
+            f" data.path={kind} data.data_files={path}"
         )
     try:
         if (Path(path) / "state.json").is_file():

@@ -160,7 +160,8 @@ class HubStream:
                 passes += 1
                 if passes == 2:
                     raise ValueError(
-                        f"{self.label}: no usable row of {task} in a whole pass; set task_mix.weights.{task}=0"
+                        f"{self.label}: no usable row of {task} in a whole pass; set"
+                        f" task_mix.weights.{task}=0"
                     )
                 continue
             self._waiting[found[0]].append(found[1])
@@ -168,6 +169,7 @@ class HubStream:
                 return
             if sum(map(len, self._waiting.values())) > self.waiting_rows + KEPT * len(TASKS):
                 raise ValueError(
-                    f"{self.label}: {self.waiting_rows} rows went by before one of {task}; lower task_mix.weights.{task}, raise "
-                    "data.waiting_rows (memory), or use data=hub, which looks through all rows first"
+                    f"{self.label}: {self.waiting_rows} rows went by before one of {task}; lower"
+                    f" task_mix.weights.{task}, raise data.waiting_rows (memory), or use data=hub,"
+                    " which looks through all rows first"
                 )

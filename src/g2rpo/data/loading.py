@@ -51,7 +51,8 @@ class Loading:
                 raise ValueError(f"data.loading.{name}: expected {least} or more, got {value}")
         if max_prompt_tokens is not None and max_prompt_tokens < 1:
             raise ValueError(
-                f"data.loading.max_prompt_tokens: expected null or at least 1, got {max_prompt_tokens}"
+                "data.loading.max_prompt_tokens: expected null or at least 1, got"
+                f" {max_prompt_tokens}"
             )
         self.workers = workers
         self.prefetch = prefetch

@@ -30,7 +30,8 @@ def mixture_of(source: PromptSource, mix: "TaskMix") -> "TaskMix":
             raise ValueError("data: expected records, got none; is it the right file or split?")
         reasons = "".join(f"\n  {reason}" for reason in found["records"][:REASONS])
         raise ValueError(
-            f"data: none of the {count} records can be used. Correct the records or data.format. The first reasons:{reasons}"
+            f"data: none of the {count} records can be used. Correct the records or data.format."
+            f" The first reasons:{reasons}"
         )
     fitted = mix.present(sizes)
     if None not in sizes.values():
@@ -79,7 +80,8 @@ class TaskMix:
                 raise ValueError(f"task_mix.weights.{task}: expected a weight >= 0, got {weight}")
         if not sum(weights.values()) > 0:
             raise ValueError(
-                f"task_mix.weights: expected at least one positive weight, got {dict(weights)}; try task_mix=generalist"
+                f"task_mix.weights: expected at least one positive weight, got {dict(weights)}; try"
+                " task_mix=generalist"
             )
         if not 0 < temperature < float("inf"):
             raise ValueError(f"task_mix.temperature: expected a number above 0, got {temperature}")
@@ -110,13 +112,14 @@ class TaskMix:
         others = [task for task in TASKS if sizes.get(task, 0) != 0]
         if len(missing) == len(self.weights):
             raise ValueError(
-                f"task_mix: expected prompts of {', '.join(self.weights)}, got a data source with {', '.join(others) or 'none'} only; "
-                "try task_mix=generalist, which takes every task that the data has"
+                f"task_mix: expected prompts of {', '.join(self.weights)}, got a data source with"
+                f" {', '.join(others) or 'none'} only; try task_mix=generalist, which takes every"
+                " task that the data has"
             )
         if self.absent == "error":
             raise ValueError(
-                f"task_mix: the data source has no training prompt for {missing[0]!r}; set task_mix.weights.{missing[0]}=0 or "
-                "task_mix.absent=leave_out"
+                f"task_mix: the data source has no training prompt for {missing[0]!r}; set"
+                f" task_mix.weights.{missing[0]}=0 or task_mix.absent=leave_out"
             )
         kept = {task: weight for task, weight in self.weights.items() if task not in missing}
         return TaskMix(
@@ -134,7 +137,8 @@ class TaskMix:
         endless = [task for task in self.weights if sizes[task] is None]
         if endless:
             raise ValueError(
-                f"task_mix.by_size: {', '.join(endless)} never run out in this data source; set task_mix.by_size=false"
+                f"task_mix.by_size: {', '.join(endless)} never run out in this data source; set"
+                " task_mix.by_size=false"
             )
         scaled = {task: weight * (sizes[task] or 0) for task, weight in self.weights.items()}
         return TaskMix(weights=scaled, temperature=self.temperature)

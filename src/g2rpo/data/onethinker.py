@@ -114,7 +114,8 @@ class OneThinkerFormat:
         kind = answer_kind(str(row.get("problem_type", "")))
         if kind not in ANSWER_TYPES:
             raise BadRecord(
-                f"problem_type: expected one of {', '.join(ANSWER_TYPES)}, got {row.get('problem_type')!r}"
+                f"problem_type: expected one of {', '.join(ANSWER_TYPES)}, got"
+                f" {row.get('problem_type')!r}"
             )
         golds = read_golds(row, kind)
         options = _options(row, kind, problem)
@@ -221,5 +222,6 @@ def _check_box(answer: str) -> None:
         ) from None
     if not (0 <= x0 < x1 <= GRID and 0 <= y0 < y1 <= GRID):
         raise BadRecord(
-            f"answer: the box {box} does not lie inside the image (0 to {GRID}, first corner above and left of the second)"
+            f"answer: the box {box} does not lie inside the image (0 to {GRID}, first corner above"
+            " and left of the second)"
         )

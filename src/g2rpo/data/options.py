@@ -53,7 +53,8 @@ def read_options(found: Any) -> Options:
         return _lettered([_label_and_text(entry) for entry in entries])
     if any(isinstance(entry, Mapping | list | tuple) for entry in entries):
         raise BadRecord(
-            f"options: expected texts, or objects with {LABELS[0]!r} and {TEXTS[0]!r}, got {str(found)[:200]}"
+            f"options: expected texts, or objects with {LABELS[0]!r} and {TEXTS[0]!r}, got"
+            f" {str(found)[:200]}"
         )
     return _from_list([_plain(entry) for entry in entries])
 
@@ -174,7 +175,8 @@ def _label_and_text(entry: Mapping[str, Any]) -> tuple[str, str]:
         ((label, text),) = entry.items()
     if label is None or text is None:
         raise BadRecord(
-            f"options: expected objects with {LABELS[0]!r} and {TEXTS[0]!r}, got {str(dict(entry))[:200]}"
+            f"options: expected objects with {LABELS[0]!r} and {TEXTS[0]!r}, got"
+            f" {str(dict(entry))[:200]}"
         )
     return str(label), _plain(text)
 
@@ -206,9 +208,11 @@ def _from_list(entries: Sequence[str]) -> Options:
         and 2 * len(letters) >= len(entries)
     ):
         lines = tuple(
-            entry
-            if (match[1] or match[2]).isupper()
-            else f"{_letter(match)}. {entry[match.end() :]}"
+            (
+                entry
+                if (match[1] or match[2]).isupper()
+                else f"{_letter(match)}. {entry[match.end() :]}"
+            )
             for match, entry in labeled
         )
         return Options(

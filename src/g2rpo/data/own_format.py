@@ -39,7 +39,8 @@ class OwnFormat(OneThinkerFormat):
             missing.remove("answer")
         if missing:
             raise BadRecord(
-                f"{', '.join(missing)}: missing; expected the fields {', '.join(REQUIRED)}, and images, options, id if any"
+                f"{', '.join(missing)}: missing; expected the fields {', '.join(REQUIRED)}, and"
+                " images, options, id if any"
             )
         super().check(_renamed(row))
 

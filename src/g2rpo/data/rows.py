@@ -71,7 +71,8 @@ def _parsed(path: Path, place: Place, line: bytes) -> dict[str, Any] | BadRecord
         )  # bytes alone would be taken for UTF-16 where they look like it
     except UnicodeDecodeError as error:
         return BadRecord(
-            f"{path}, line {place.line}: not UTF-8 ({error.reason} at byte {error.start} of the line)"
+            f"{path}, line {place.line}: not UTF-8 ({error.reason} at byte {error.start} of the"
+            " line)"
         )
     except json.JSONDecodeError as error:
         return BadRecord(
@@ -96,10 +97,12 @@ def _rows_of_list(path: Path) -> Iterator[tuple[Place, dict[str, Any] | BadRecor
             place = Place(start, window.bytes - start, line)
             yield (
                 place,
-                row
-                if isinstance(row, dict)
-                else BadRecord(
-                    f"{path}, line {line}: expected an object, got {type(row).__name__}"
+                (
+                    row
+                    if isinstance(row, dict)
+                    else BadRecord(
+                        f"{path}, line {line}: expected an object, got {type(row).__name__}"
+                    )
                 ),
             )
 
@@ -143,7 +146,8 @@ class _Window:
                     continue
                 line = self.line + self.text.count("\n", self.at, error.pos)
                 raise BadRecord(
-                    f"{self.path}, line {line}: not JSON ({error.msg}); is the file cut off, or a comma missing?"
+                    f"{self.path}, line {line}: not JSON ({error.msg}); is the file cut off, or a"
+                    " comma missing?"
                 ) from None
             self._passed(begin)
             return value

@@ -42,7 +42,8 @@ class PromptStream:
         self.curriculum = curriculum or EveryPrompt()
         if self.curriculum.revisits and None in {sizes[task] for task in self.mix.shares}:
             raise ValueError(
-                "curriculum: this data source never runs out, so no prompt comes a second time; choose curriculum=none"
+                "curriculum: this data source never runs out, so no prompt comes a second time;"
+                " choose curriculum=none"
             )
         self.counts: dict[str, int] = {}
         """Turns that each task had."""

@@ -23,7 +23,8 @@ class PromptTemplate:
     ) -> None:
         if instruction and f"<{think_tag}>" not in instruction and "<think" in instruction:
             raise ValueError(
-                f"template.think_tag: expected the tag that template.instruction asks for, got {think_tag!r}"
+                "template.think_tag: expected the tag that template.instruction asks for, got"
+                f" {think_tag!r}"
             )
         self.think_tag = think_tag
         self.instruction = instruction.strip()

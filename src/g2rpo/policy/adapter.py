@@ -54,20 +54,24 @@ class LoRA:
             raise ValueError(f"model.adapter.alpha: expected a number above 0, got {alpha}")
         if unknown := [name for name in targets if name not in PROJECTIONS]:
             raise ValueError(
-                f"model.adapter.targets: expected some of {', '.join(PROJECTIONS)}, got {unknown[0]!r}"
+                f"model.adapter.targets: expected some of {', '.join(PROJECTIONS)}, got"
+                f" {unknown[0]!r}"
             )
         if not targets and not vision:
             raise ValueError(
-                "model.adapter.targets: expected a projection, or model.adapter.vision=true; else nothing would be trained"
+                "model.adapter.targets: expected a projection, or model.adapter.vision=true; else"
+                " nothing would be trained"
             )
         if dropout != 0:
             raise ValueError(
-                f"model.adapter.dropout: expected 0, got {dropout}; dropped inputs would make the policy that is trained another one than "
-                "the policy that drew the completions. model.adapter.rank and optimizer.weight_decay restrain an adapter"
+                f"model.adapter.dropout: expected 0, got {dropout}; dropped inputs would make the"
+                " policy that is trained another one than the policy that drew the completions."
+                " model.adapter.rank and optimizer.weight_decay restrain an adapter"
             )
         if find_spec("peft") is None:
             raise ValueError(
-                "model/adapter=lora: peft is not installed; pip install -c constraints/ci.txt -e .[lora]"
+                "model/adapter=lora: peft is not installed; pip install -c constraints/ci.txt -e"
+                " .[lora]"
             )
         self.rank, self.alpha, self.targets, self.vision, self.seed = (
             rank,
@@ -117,7 +121,8 @@ class LoRA:
         for target, found in text.items():
             if not found:
                 raise ValueError(
-                    f"model.adapter.targets: {type(policy).__name__} has no linear layer {target}; leave it out"
+                    f"model.adapter.targets: {type(policy).__name__} has no linear layer {target};"
+                    " leave it out"
                 )
         visual = [name for name in linear if ".visual." in f".{name}"] if self.vision else []
         return [name for found in text.values() for name in found] + visual

@@ -53,12 +53,13 @@ class Checkpoint:
         looks_local = Path(path).exists() or ("/" in path and Path(path).parent.is_dir())
         if not is_folder and (looks_local or not HUB_ID.fullmatch(path)):
             raise ValueError(
-                f"model.path: expected a folder with config.json or a Hub id like Qwen/Qwen3-VL-8B-Instruct, got {path!r}; "
-                "download the model or correct the path"
+                "model.path: expected a folder with config.json or a Hub id like"
+                f" Qwen/Qwen3-VL-8B-Instruct, got {path!r}; download the model or correct the path"
             )
         if freeze_vision and adapter is not None and adapter.vision:
             raise ValueError(
-                "model.freeze_vision: expected false with model.adapter.vision=true, got true; set one of them to false"
+                "model.freeze_vision: expected false with model.adapter.vision=true, got true; set"
+                " one of them to false"
             )
         self.path = path
         self.dtype = dtype

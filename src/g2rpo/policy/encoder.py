@@ -174,8 +174,9 @@ class QwenEncoder:
         sizes = [t * h * w // merged for t, h, w in grids]
         if ids.count(self.image_token_id) != len(sizes):
             raise ValueError(
-                f"prompt {prompt.id!r}: expected {len(sizes)} image placeholders in the chat text, found {ids.count(self.image_token_id)}; "
-                "the model's chat template must write one for each part of type image"
+                f"prompt {prompt.id!r}: expected {len(sizes)} image placeholders in the chat text,"
+                f" found {ids.count(self.image_token_id)}; the model's chat template must write one"
+                " for each part of type image"
             )
         counts = iter(sizes)
         return [
@@ -201,7 +202,8 @@ def _opened(image: Any, prompt: Prompt) -> Image.Image:
             else f"{prompt.images.index(image) + 1}"
         )
         raise ValueError(
-            f"task {prompt.task!r}, prompt {prompt.id!r}: image {name} cannot be read ({error}). Replace it or drop the record."
+            f"task {prompt.task!r}, prompt {prompt.id!r}: image {name} cannot be read ({error})."
+            " Replace it or drop the record."
         ) from error
 
 

@@ -104,7 +104,8 @@ def use_prefix_attention(policy: Any) -> None:
             "a sliding window" if text._attn_implementation == "sdpa" else text._attn_implementation
         )
         raise ValueError(
-            f"policy.prefix=shared: expected full attention by sdpa, got {kind}; use policy.prefix=repeated"
+            f"policy.prefix=shared: expected full attention by sdpa, got {kind}; use"
+            " policy.prefix=repeated"
         )
     text._attn_implementation = NAME
 
@@ -132,25 +133,33 @@ def _forward(
     `groups=`, single tokens with `behind=`.
     """
     if behind is not None:
-        return behind.attend(
-            module.layer_idx, query, key, value, module.scaling if scaling is None else scaling
-        ), None
+        return (
+            behind.attend(
+                module.layer_idx, query, key, value, module.scaling if scaling is None else scaling
+            ),
+            None,
+        )
     if groups is None:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **others
         )
     if query.device.type == "cuda":
-        return flex_attention_forward(
-            module, query, key, value, groups.block_mask(), scaling=scaling
-        )[0], None
+        return (
+            flex_attention_forward(module, query, key, value, groups.block_mask(), scaling=scaling)[
+                0
+            ],
+            None,
+        )
     if query.device.type != "cpu":
         raise ValueError(
-            f"policy.prefix=shared: expected a CPU or a CUDA device, got {query.device}; use policy.prefix=repeated"
+            f"policy.prefix=shared: expected a CPU or a CUDA device, got {query.device}; use"
+            " policy.prefix=repeated"
         )
     rows = [states[0].transpose(0, 1) for states in (query, key, value)]
-    return PrefixAttention.apply(*rows, groups, module.scaling if scaling is None else scaling)[
-        None
-    ], None
+    return (
+        PrefixAttention.apply(*rows, groups, module.scaling if scaling is None else scaling)[None],
+        None,
+    )
 
 
 AttentionInterface.register(NAME, _forward)
@@ -244,9 +253,11 @@ class _Parts:
         heads = states[0].shape[1]
         both = [
             split(
-                rows.repeat_interleave(heads // rows.shape[1], 1)
-                if rows.shape[1] < heads
-                else rows,
+                (
+                    rows.repeat_interleave(heads // rows.shape[1], 1)
+                    if rows.shape[1] < heads
+                    else rows
+                ),
                 groups,
             )
             for rows in states
@@ -284,9 +295,9 @@ def split(
     without a token.
     """
     prompts, completions = rows[: groups.num_prompt_tokens], rows[groups.num_prompt_tokens :]
-    return _padded(prompts, groups.prompts), _padded(completions, groups.completions) if len(
-        completions
-    ) else None
+    return _padded(prompts, groups.prompts), (
+        _padded(completions, groups.completions) if len(completions) else None
+    )
 
 
 def _padded(rows: Float[Tensor, "s h d"], mask: Bool[Tensor, "n l"]) -> Float[Tensor, "n h l d"]:

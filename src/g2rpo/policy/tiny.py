@@ -24,11 +24,12 @@ SPECIAL = (
 )
 TAGS = ("<thinking>", "</thinking>", "<answer>", "</answer>", '{"boxes": [', "]}")
 CHAT_TEMPLATE = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}"
-    "{% if c.type in ('image', 'image_url') or 'image' in c %}<|vision_start|><|image_pad|><|vision_end|>"
-    "{% elif c.type == 'video' or 'video' in c %}<|vision_start|><|video_pad|><|vision_end|>"
-    "{% elif 'text' in c %}{{ c.text }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.content is string %}{{ m.content }}{%"
+    " else %}{% for c in m.content %}{% if c.type in ('image', 'image_url') or 'image' in c"
+    " %}<|vision_start|><|image_pad|><|vision_end|>{% elif c.type == 'video' or 'video' in c"
+    " %}<|vision_start|><|video_pad|><|vision_end|>{% elif 'text' in c %}{{ c.text }}{% endif %}{%"
+    " endfor %}{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt"
+    " %}<|im_start|>assistant\n{% endif %}"
 )
 PATCH_PX = 8
 IMAGE_PX = 64

@@ -134,9 +134,11 @@ def examine(prompt: Prompt, *, encoder: QwenEncoder, loading: Loading, reward: R
         trials=trials,
         marks=marks,
         problems=tuple(problem for problem in problems if problem),
-        too_long=f"{tokens} tokens are more than data.loading.max_prompt_tokens={most}"
-        if tokens and most is not None and tokens > most
-        else "",
+        too_long=(
+            f"{tokens} tokens are more than data.loading.max_prompt_tokens={most}"
+            if tokens and most is not None and tokens > most
+            else ""
+        ),
     )
 
 
@@ -184,7 +186,10 @@ def off_grid(marks: Marks) -> str:
     """
     numbers = marks.numbers()
     if numbers and max(numbers) <= 1:
-        return f"the coordinates of the gold answer are all at most 1: shares of the image, not units of the grid from 0 to {GRID}?"
+        return (
+            "the coordinates of the gold answer are all at most 1: shares of the image, not units"
+            f" of the grid from 0 to {GRID}?"
+        )
     if any(not 0 <= value <= GRID for value in numbers):
         return f"coordinates of the gold answer lie outside the grid from 0 to {GRID}: pixels?"
     return ""

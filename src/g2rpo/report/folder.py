@@ -118,7 +118,8 @@ def read_run(folder: Path, summary: dict[str, Any] | None = None) -> Run:
         (folder / name).exists() for name in ("metrics.csv", ".hydra", "heldout", "summary.json")
     ):
         raise ValueError(
-            f"{folder} is no run folder: expected metrics.csv, .hydra/, heldout/ or summary.json in it, or sweep.json of a multirun"
+            f"{folder} is no run folder: expected metrics.csv, .hydra/, heldout/ or summary.json in"
+            " it, or sweep.json of a multirun"
         )
     notes: list[str] = []
     draws, training = _read_training(folder, notes)
@@ -140,7 +141,8 @@ def _missing(path: Path, consequence: str, notes: list[str]) -> bool:
     missing = not path.exists()
     if missing:
         notes.append(
-            f"{path.name if path.parent.name != 'heldout' else f'heldout/{path.name}'} is missing: {consequence}."
+            f"{path.name if path.parent.name != 'heldout' else f'heldout/{path.name}'} is missing:"
+            f" {consequence}."
         )
     return missing
 

@@ -108,4 +108,7 @@ def _task_line(task: str, own: Sequence[Examined]) -> str:
         if tokens
         else "none can be encoded"
     )
-    return f"{task:<12} {len(own)} shown, {sum(bool(found.problems) for found in own)} flagged, {lengths}"
+    return (
+        f"{task:<12} {len(own)} shown, {sum(bool(found.problems) for found in own)} flagged,"
+        f" {lengths}"
+    )

@@ -107,7 +107,8 @@ def metric_rows(path: Path, notes: list[str]) -> dict[int, dict[str, float]]:
     text = path.read_text(encoding="utf-8", errors="replace")
     if text and not text.endswith("\n"):
         notes.append(
-            f"metrics.csv, line {text.count(chr(10)) + 1}, was cut off while it was written; it is left out."
+            f"metrics.csv, line {text.count(chr(10)) + 1}, was cut off while it was written; it is"
+            " left out."
         )
         text = text[: text.rfind("\n") + 1]
     reader = csv.reader(io.StringIO(text))
@@ -132,11 +133,13 @@ def _metric_row(header: list[str], cells: list[str], place: str) -> dict[str, fl
             row |= {column: float(cell)} if cell else {}
         except ValueError:
             raise ValueError(
-                f"{place}: {column}: expected a number, got {shortened(cell)!r}; mend or delete the line"
+                f"{place}: {column}: expected a number, got {shortened(cell)!r}; mend or delete the"
+                " line"
             ) from None
     if not row.get("step", math.nan).is_integer():
         raise ValueError(
-            f"{place}: step: expected a whole number, got {dict(zip(header, cells, strict=True))['step']!r}"
+            f"{place}: step: expected a whole number, got"
+            f" {dict(zip(header, cells, strict=True))['step']!r}"
         )
     return row
 

@@ -78,7 +78,8 @@ def disagreements(run: Run) -> list[str]:
             kind = "greedy" if greedy else "sampled"
             place = f"heldout/{when}.jsonl"
             found += [
-                f"summary.json says {scores[k]:.4f} for {k} ({kind}, {when}), {place} gives {counted[k]:.4f}."
+                f"summary.json says {scores[k]:.4f} for {k} ({kind}, {when}), {place} gives"
+                f" {counted[k]:.4f}."
                 for k in wrong
             ]
     return found

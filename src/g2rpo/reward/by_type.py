@@ -46,8 +46,9 @@ class JudgedByType:
         if name not in self.types:
             known = ", ".join(sorted(self.types))
             raise ValueError(
-                f"prompt {prompt.id!r}, field answer_type: expected one of {known}; got {prompt.answer_type!r}. "
-                "Correct the record, or choose a reward that judges this type."
+                f"prompt {prompt.id!r}, field answer_type: expected one of {known}; got"
+                f" {prompt.answer_type!r}. Correct the record, or choose a reward that judges this"
+                " type."
             )
         return self.types[name]
 
@@ -59,8 +60,8 @@ class JudgedByType:
         gold = answer_type.read_gold(text, prompt)
         if gold is None:
             raise ValueError(
-                f"prompt {prompt.id!r}, field {field}: expected {answer_type.expected} "
-                f"(answer type {prompt.answer_type!r}), got {text[:200]!r}. Correct the record or leave it out."
+                f"prompt {prompt.id!r}, field {field}: expected {answer_type.expected} (answer type"
+                f" {prompt.answer_type!r}), got {text[:200]!r}. Correct the record or leave it out."
             )
         return gold
 

@@ -166,7 +166,10 @@ def _gold_mask(text: str, prompt: Prompt) -> Mask | None:
 _BOX = '"boxes": [x0, y0, x1, y1] with x0 < x1 and y0 < y1'
 _SPAN = '"time": [start, end] with start < end'
 _FRAMES = '"boxes": {"frame": [x0, y0, x1, y1], ...}, not empty'
-_POINTS = '"positive_points" and "negative_points" of three [x, y] each, and "time": seconds if media is video'
+_POINTS = (
+    '"positive_points" and "negative_points" of three [x, y] each, and "time": seconds if media is'
+    " video"
+)
 TYPES = {
     "spatial grounding": AnswerType(expected=f"JSON with {_BOX}", read_gold=_gold_box, judge=_box),
     "temporal grounding": AnswerType(

@@ -128,8 +128,8 @@ def _gold_relaxed(text: str, prompt: Prompt) -> tuple[str, float] | None:
     tolerance = prompt.meta.get("tolerance", CHARTQA_TOLERANCE)
     if not isinstance(tolerance, int | float) or not 0 <= tolerance < float("inf"):
         raise ValueError(
-            f"prompt {prompt.id!r}, field meta.tolerance: expected a relative tolerance of at least 0, got {tolerance!r}. "
-            "Correct the record."
+            f"prompt {prompt.id!r}, field meta.tolerance: expected a relative tolerance of at least"
+            f" 0, got {tolerance!r}. Correct the record."
         )
     return (text, float(tolerance)) if text else None
 

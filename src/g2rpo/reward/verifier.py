@@ -89,7 +89,8 @@ class VerifierReward:
                 or not all(isinstance(o, str) for o in others)
             ):
                 raise ValueError(
-                    f"prompt {prompt.id!r}, field meta.alternatives: expected a list of texts, got {others!r}. Correct the record."
+                    f"prompt {prompt.id!r}, field meta.alternatives: expected a list of texts, got"
+                    f" {others!r}. Correct the record."
                 )
             golds += [
                 self.by_type.gold(prompt, untagged(text), "meta.alternatives")
@@ -220,8 +221,8 @@ def _gold_relaxed(text: str, prompt: Prompt) -> tuple[str, float] | None:
     tolerance = prompt.meta.get("tolerance", TOLERANCE)
     if not isinstance(tolerance, int | float) or not 0 <= tolerance < float("inf"):
         raise ValueError(
-            f"prompt {prompt.id!r}, field meta.tolerance: expected a relative tolerance of at least 0, got {tolerance!r}. "
-            "Correct the record."
+            f"prompt {prompt.id!r}, field meta.tolerance: expected a relative tolerance of at least"
+            f" 0, got {tolerance!r}. Correct the record."
         )
     return (text, float(tolerance)) if _accepts_itself(same_chart_answer, text) else None
 

@@ -38,13 +38,15 @@ class OnlineFilter:
     ) -> None:
         if not 0 <= low < high <= 1:
             raise ValueError(
-                f"filter: expected 0 <= low < high <= 1 (mean accuracy of a group), got low={low}, high={high}"
+                f"filter: expected 0 <= low < high <= 1 (mean accuracy of a group), got low={low},"
+                f" high={high}"
             )
         if max_draws < 1:
             raise ValueError(f"filter.max_draws: expected at least 1 batch, got {max_draws}")
         if empty_draws < max_draws:
             raise ValueError(
-                f"filter.empty_draws: expected at least filter.max_draws={max_draws}, got {empty_draws}"
+                f"filter.empty_draws: expected at least filter.max_draws={max_draws}, got"
+                f" {empty_draws}"
             )
         self.low = low
         self.high = high
@@ -178,6 +180,7 @@ def nothing_kept(drawn: Int[Tensor, " tasks"], draws: int) -> str:
     """
     tasks = ", ".join(name for name, count in zip(TASKS, drawn.tolist(), strict=True) if count)
     return (
-        f"filter: no group with mixed accuracy in {draws} draws in a row, prompts of {tasks}. "
-        "Every group was all right or all wrong: choose easier or harder data, a larger batch.group_size, or filter=none."
+        f"filter: no group with mixed accuracy in {draws} draws in a row, prompts of {tasks}. Every"
+        " group was all right or all wrong: choose easier or harder data, a larger"
+        " batch.group_size, or filter=none."
     )

@@ -39,8 +39,9 @@ def score_rollouts(
     if len(failures) > failure_budget * len(outcomes):
         first = failures[0]
         raise RuntimeError(
-            f"reward: {len(failures)} of {len(outcomes)} completions could not be judged, more than reward_failures={failure_budget:g} "
-            f"allows. First: {_named(asked[first])}: {outcomes[first].reason}; completion {rollouts.texts[first][:200]!r}"
+            f"reward: {len(failures)} of {len(outcomes)} completions could not be judged, more than"
+            f" reward_failures={failure_budget:g} allows. First: {_named(asked[first])}:"
+            f" {outcomes[first].reason}; completion {rollouts.texts[first][:200]!r}"
         )
     rows = [{} if isinstance(outcome, Failed) else outcome for outcome in outcomes]
     names = sorted(

@@ -93,8 +93,9 @@ class SyncProbe:
         if gap.nats <= self.max_gap:
             return gap.nats
         raise RuntimeError(
-            f"rollout.max_sync_gap: {when}, engine and trainer give token {gap.position} of a completion of prompt {gap.prompt_id!r} the "
-            f"log-probabilities {gap.engine:.5f} and {gap.trainer:.5f}; they differ by {gap.nats:.2g} nats, allowed are {self.max_gap:g}. "
-            "The engine holds other weights than the trainer, remembers features of older ones, or computes in another dtype or "
-            "logprobs mode."
+            f"rollout.max_sync_gap: {when}, engine and trainer give token {gap.position} of a"
+            f" completion of prompt {gap.prompt_id!r} the log-probabilities {gap.engine:.5f} and"
+            f" {gap.trainer:.5f}; they differ by {gap.nats:.2g} nats, allowed are {self.max_gap:g}."
+            " The engine holds other weights than the trainer, remembers features of older ones,"
+            " or computes in another dtype or logprobs mode."
         )

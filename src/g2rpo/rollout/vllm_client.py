@@ -85,7 +85,8 @@ class VLLMClient:
         done = self._call("POST", "/reset_prefix_cache")
         if not done.get("success", False):
             raise RuntimeError(
-                f"{self.url}: the prefix cache could not be reset, because requests of somebody else are running"
+                f"{self.url}: the prefix cache could not be reset, because requests of somebody"
+                " else are running"
             )
         self._call("POST", "/reset_mm_cache")
         self._call("POST", "/reset_encoder_cache")

@@ -90,7 +90,8 @@ class EngineProcess:
                 self.stop()
                 tail = self.log_file.read_text(errors="replace")[-2000:]
                 raise RuntimeError(
-                    f"rollout: the vLLM {name} was not up within {self.start_s:g} s ({self.log_file}):\n{tail}"
+                    f"rollout: the vLLM {name} was not up within {self.start_s:g} s"
+                    f" ({self.log_file}):\n{tail}"
                 )
             time.sleep(0.1)
 

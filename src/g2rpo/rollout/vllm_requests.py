@@ -54,8 +54,9 @@ def check_options(sampling: Sampling, max_sync_gap: float | None) -> None:
     """
     if sampling.top_p < 1:
         raise ValueError(
-            f"rollout.top_p: expected 1, got {sampling.top_p}: vLLM reports log-probabilities of the cut distribution, the trainer "
-            "computes those of the whole; use rollout=hf for top-p sampling"
+            f"rollout.top_p: expected 1, got {sampling.top_p}: vLLM reports log-probabilities of"
+            " the cut distribution, the trainer computes those of the whole; use rollout=hf for"
+            " top-p sampling"
         )
     if max_sync_gap is not None and not max_sync_gap > 0:
         raise ValueError(
@@ -137,8 +138,10 @@ def rollouts_of(
         )
         if shortest < sampling.max_new_tokens:
             raise ValueError(
-                f"prompt {request.prompt_id!r} of {len(request.expanded_ids)} tokens: the engine cut a completion after {shortest} tokens, "
-                f"before rollout.max_new_tokens={sampling.max_new_tokens}; its max_model_len must hold prompt and completion"
+                f"prompt {request.prompt_id!r} of {len(request.expanded_ids)} tokens: the engine"
+                f" cut a completion after {shortest} tokens, before"
+                f" rollout.max_new_tokens={sampling.max_new_tokens}; its max_model_len must hold"
+                " prompt and completion"
             )
         times = sampling.group_size // _num_draws(sampling)
         rows += answer.token_ids * times
@@ -171,11 +174,13 @@ def check_prompt(request: Request, read: Sequence[int], image_token_id: int) -> 
     ours, theirs = request.expanded_ids.count(image_token_id), list(read).count(image_token_id)
     if ours != theirs:
         raise ValueError(
-            f"prompt {request.prompt_id!r}: the trainer reads {ours} image tokens, the engine {theirs}. Both must bound images alike: "
-            "give the engine's image processor the bounds of model.min_pixels and model.max_pixels"
+            f"prompt {request.prompt_id!r}: the trainer reads {ours} image tokens, the engine"
+            f" {theirs}. Both must bound images alike: give the engine's image processor the bounds"
+            " of model.min_pixels and model.max_pixels"
         )
     raise ValueError(
-        f"prompt {request.prompt_id!r}: the engine reads other token ids than the trainer; is it another checkpoint's tokenizer?"
+        f"prompt {request.prompt_id!r}: the engine reads other token ids than the trainer; is it"
+        " another checkpoint's tokenizer?"
     )
 
 

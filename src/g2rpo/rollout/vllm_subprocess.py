@@ -213,8 +213,9 @@ def visible_devices(device: torch.device, count: int) -> list[str]:
     first = (device.index or 0) // count * count
     if first + count > len(names):
         raise ValueError(
-            f"rollout.tensor_parallel_size: expected {count} GPUs that every trainer process of a group sees, got {len(names)}; "
-            "let each process see all GPUs of its machine, or lower it"
+            f"rollout.tensor_parallel_size: expected {count} GPUs that every trainer process of a"
+            f" group sees, got {len(names)}; let each process see all GPUs of its machine, or"
+            " lower it"
         )
     return names[first : first + count]
 

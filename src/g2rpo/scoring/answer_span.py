@@ -7,7 +7,8 @@ from g2rpo.scoring.prediction import last_box
 LONGEST = 4000
 """Characters of a span; what is longer is compared as text only."""
 _CUE = re.compile(
-    r"(?:\banswer\b|\bsolution\b|答案|\bresult\b)\s*+(?:\*\*|__)?\s*+(?:(?:is|was|are|equals|must be|should be|would be|will be)"
+    r"(?:\banswer\b|\bsolution\b|答案|\bresult\b)\s*+(?:\*\*|__)?\s*+(?:(?:is|was|are|equals|must"
+    r" be|should be|would be|will be)"
     r"\b\s*+:?|是|为|:|：|=)|(?:^|\n)\s*+####",
     re.IGNORECASE,
 )
@@ -15,7 +16,8 @@ _SO = re.compile(
     r"(?:[,;.]\s++|\n\s*+|^)(?:so|thus|hence|therefore)\b,?|\\therefore|∴|⇒|→|=>|\\implies|\\Rightarrow|\\rightarrow"
 )
 _REASON = re.compile(
-    r"[.,;]?\s++(?:this is |that is why |it is )?(?:because|since|that is|i\.e\.|which)\b|\s++\([^()]*+\)[.\s]*+$",
+    r"[.,;]?\s++(?:this is |that is why |it is )?(?:because|since|that"
+    r" is|i\.e\.|which)\b|\s++\([^()]*+\)[.\s]*+$",
     re.IGNORECASE,
 )
 _DOUBT = re.compile(

@@ -19,7 +19,8 @@ from g2rpo.scoring.expression_value import Unreadable
 from g2rpo.scoring.expression_words import read_text
 
 _SILENT = re.compile(
-    r"\\left(?![a-z])|\\right(?![a-z])|(?<!\\)\\[,;:! ]|[$`]++|(?<![\w.,])\s++|\s++(?![\w.,])|\\\(|\\\)|\\displaystyle"
+    r"\\left(?![a-z])|\\right(?![a-z])|(?<!\\)\\[,;:!"
+    r" ]|[$`]++|(?<![\w.,])\s++|\s++(?![\w.,])|\\\(|\\\)|\\displaystyle"
 )
 _EMPHASIS = re.compile(r"(?<![\w)}\]])\*\*|\*\*(?![\w({\[\\])|^[ \t]*+#++(?=\s)", re.MULTILINE)
 _WHOLE_EMPHASIS = re.compile(r"([*_'])([^*_']++)\1")

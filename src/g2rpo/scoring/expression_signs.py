@@ -24,12 +24,10 @@ GREEK = word_set(
     """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma
     tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell hbar"""
 )
-NAMES: Mapping[str, str] = table(
-    r"""
+NAMES: Mapping[str, str] = table(r"""
     pi \pi | inf \infty | infty \infty | infinity \infty | oo \infty | or or | and and | union \cup
     percent % | degrees ° | degree ° | deg ° | per per | times *
-    """
-)
+    """)
 """Words of plain text that are signs."""
 COMMANDS: Mapping[str, str] = table(
     r"""
@@ -50,8 +48,7 @@ SILENT = word_set(
     \hat \boldsymbol \mathbf"""
 ) | {"\\ ", "\\\n"}
 """Commands that do not change what an expression says."""
-SIGNS: Mapping[str, str] = table(
-    r"""
+SIGNS: Mapping[str, str] = table(r"""
     − - | ‐ - | ‑ - | ﹣ - | － - | — – | × * | ⋅ * | · * | ∙ * | • * | ∗ * | ÷ / | ∕ / | ⁄ /
     ≤ <= | ⩽ <= | ≥ >= | ⩾ >= | ≠ != | ≃ ≈ | ± \pm_ | ∓ \mp_ | ∞ \infty_ | √ \sqrt_ | ∛ \sqrt[3]
     ∪ \cup_ | ∩ \cap_ | ∈ \in_ | ∅ \emptyset_ | ⟨ \langle_ | ⟩ \rangle_ | ∠ 0 | △ 0 | … \ldots_
@@ -59,6 +56,5 @@ SIGNS: Mapping[str, str] = table(
     π \pi_ | θ \theta_ | α \alpha_ | β \beta_ | γ \gamma_ | λ \lambda_ | μ \mu_ | φ \phi_ | ω \omega_
     σ \sigma_ | ρ \rho_ | Δ \Delta_ | Ω \Omega_
     ½ _1/2 | ¼ _1/4 | ¾ _3/4 | ⅓ _1/3 | ⅔ _2/3 | ⅕ _1/5 | ⅙ _1/6 | ⅛ _1/8
-    """
-) | {"\u00a0": " ", "\u200b": "", "\ufeff": "", "\u2061": ""}
+    """) | {"\u00a0": " ", "\u200b": "", "\ufeff": "", "\u2061": ""}
 """Typographic signs and their plain spelling."""

@@ -5,7 +5,10 @@ import re
 _ONES, _TENS = (
     words.split()
     for words in (
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen",
+        (
+            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+            " fifteen sixteen seventeen eighteen nineteen"
+        ),
         "twenty thirty forty fifty sixty seventy eighty ninety",
     )
 )

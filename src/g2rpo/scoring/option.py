@@ -43,7 +43,8 @@ _TOKEN = re.compile(
 )
 """A letter on its own that is no article (`A dog`) and not ruled out (`A is wrong`)."""
 _RULED_OUT = re.compile(
-    r"(?:\b(?:not|never|neither|nor|except|exclud\w*|eliminat\w*|rul\w* out|cannot be|company|angle|point|line|segment|figure)"
+    r"(?:\b(?:not|never|neither|nor|except|exclud\w*|eliminat\w*|rul\w* out|cannot"
+    r" be|company|angle|point|line|segment|figure)"
     r"|n't(?: be)?)\s+(?:(?:be|the|option|choice|answer)\s+)*[(\[]?$",
     re.IGNORECASE,
 )

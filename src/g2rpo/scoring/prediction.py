@@ -12,7 +12,8 @@ from collections.abc import Iterator
 _TAG = re.compile(r"<\s*+(/?)\s*+(thinking|think|thought|answer)\s*+>", re.IGNORECASE)
 _WORDS = ("think", "thought", "answer")
 _DRESSING = re.compile(
-    r"[`$\"“”]++|^[#*]++ |(?:^|(?<=[\s(\[{]))[*_'‘]++(?=[^\s*])|(?<=[^\s*])[*_'’]++(?=$|[\s.,:;!?)\]}])",
+    r"[`$\"“”]++|^[#*]++"
+    r" |(?:^|(?<=[\s(\[{]))[*_'‘]++(?=[^\s*])|(?<=[^\s*])[*_'’]++(?=$|[\s.,:;!?)\]}])",
     re.MULTILINE,
 )
 """Quotes, dollar signs; marks of emphasis and headings at the edges of words, where `2 * 3`, `2*3`

@@ -128,7 +128,8 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
         ) from None
     if not isinstance(summary, dict) or "config_hash" not in summary:
         raise ValueError(
-            f"{path}: expected a JSON object with config_hash, got {text[:60]!r}; delete the file, and the job runs again"
+            f"{path}: expected a JSON object with config_hash, got {text[:60]!r}; delete the file,"
+            " and the job runs again"
         )
     return summary
 

@@ -171,6 +171,7 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(
-                f"{folder}: another process runs a sweep in this folder at this moment; wait for it, or end it"
+                f"{folder}: another process runs a sweep in this folder at this moment; wait for"
+                " it, or end it"
             ) from None
         yield

@@ -47,19 +47,20 @@ class Plan:
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise ValueError(
-                f"two jobs of this sweep would write into {folder / twice}; every value of a dimension may be given once"
+                f"two jobs of this sweep would write into {folder / twice}; every value of a"
+                " dimension may be given once"
             )
         if self.jobs and set(self.dimensions) != set(dimensions):
             raise ValueError(
-                f"{folder} holds another sweep, over {' and '.join(self.dimensions)} and not over {' and '.join(dimensions)}; "
-                "choose another hydra.sweep.dir"
+                f"{folder} holds another sweep, over {' and '.join(self.dimensions)} and not over"
+                f" {' and '.join(dimensions)}; choose another hydra.sweep.dir"
             )
         for job in jobs:
             known = self.jobs.get(job.name)
             if known is not None and known.hash != job.hash:
                 raise ValueError(
-                    f"{folder} holds another sweep: its job {job.name} has other settings ({changed_keys(job)}); "
-                    f"choose another hydra.sweep.dir, or delete {folder}"
+                    f"{folder} holds another sweep: its job {job.name} has other settings"
+                    f" ({changed_keys(job)}); choose another hydra.sweep.dir, or delete {folder}"
                 )
         if (
             self.jobs
@@ -67,7 +68,8 @@ class Plan:
             and fixed_of(self.jobs, self.dimensions) != fixed_of(_planned(jobs), dimensions)
         ):
             raise ValueError(
-                f"{folder} holds another sweep, started with other options ({self.command}); choose another hydra.sweep.dir"
+                f"{folder} holds another sweep, started with other options ({self.command}); choose"
+                " another hydra.sweep.dir"
             )
         return Plan(
             command=command, dimensions=tuple(dimensions), jobs={**self.jobs, **_planned(jobs)}
@@ -145,7 +147,8 @@ def read_plan(folder: Path) -> Plan | None:
         return Plan(command=plain["command"], dimensions=tuple(plain["dimensions"]), jobs=jobs)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{path}: expected the plan of a sweep ({error!r}); delete the file and start the sweep again"
+            f"{path}: expected the plan of a sweep ({error!r}); delete the file and start the sweep"
+            " again"
         ) from None
 
 

@@ -40,7 +40,8 @@ class Local:
             )
         if gpus is not None and len(gpus) != jobs_at_once:
             raise ValueError(
-                f"hydra.launcher.gpus: expected one entry for each of the {jobs_at_once} jobs at a time, got {list(gpus)}"
+                f"hydra.launcher.gpus: expected one entry for each of the {jobs_at_once} jobs at a"
+                f" time, got {list(gpus)}"
             )
         self.jobs_at_once = jobs_at_once
         self.seats: SimpleQueue[Mapping[str, str]] = SimpleQueue()
@@ -99,7 +100,8 @@ class Submitit:
             import submitit
         except ImportError:
             raise ValueError(
-                "hydra/launcher: submitit is not installed; pip install -c constraints/ci.txt -e .[sweeps]"
+                "hydra/launcher: submitit is not installed; pip install -c constraints/ci.txt -e"
+                " .[sweeps]"
             ) from None
         self.jobs_at_once = array_parallelism
         self.poll_s = poll_s

@@ -65,6 +65,7 @@ def check_kl_counts(loss: Loss, advantage: Advantage) -> None:
     """
     if loss.kl_coef and loss.kl_placement == "reward" and getattr(advantage, "parts_only", False):
         raise ValueError(
-            "loss.kl_placement=reward: this advantage ranks the parts of the reward and never looks at their sum, so the KL would "
-            "have no effect; choose another advantage, or loss.kl_placement=loss"
+            "loss.kl_placement=reward: this advantage ranks the parts of the reward and never looks"
+            " at their sum, so the KL would have no effect; choose another advantage, or"
+            " loss.kl_placement=loss"
         )

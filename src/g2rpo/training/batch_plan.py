@@ -36,11 +36,13 @@ class BatchPlan:
     def __post_init__(self) -> None:
         if self.prompts_per_step < 1:
             raise ValueError(
-                f"batch.prompts_per_step: expected at least 1 prompt per step, got {self.prompts_per_step}"
+                "batch.prompts_per_step: expected at least 1 prompt per step, got"
+                f" {self.prompts_per_step}"
             )
         if self.group_size < 2:
             raise ValueError(
-                f"batch.group_size={self.group_size}: G2RPO compares completions of one prompt, so it needs at least 2. Try 8."
+                f"batch.group_size={self.group_size}: G2RPO compares completions of one prompt, so"
+                " it needs at least 2. Try 8."
             )
         for task, size in self.group_size_of.items():
             task_index(task)
@@ -50,19 +52,24 @@ class BatchPlan:
                 )
         if not 1 <= self.num_minibatches <= self.prompts_per_step:
             raise ValueError(
-                f"batch.num_minibatches: expected 1 to batch.prompts_per_step={self.prompts_per_step}, got {self.num_minibatches}"
+                "batch.num_minibatches: expected 1 to"
+                f" batch.prompts_per_step={self.prompts_per_step}, got {self.num_minibatches}"
             )
         if self.micro_batch_prompts is not None and self.micro_batch_prompts < 1:
             raise ValueError(
-                f"batch.micro_batch_prompts: expected null or at least 1 prompt, got {self.micro_batch_prompts}"
+                "batch.micro_batch_prompts: expected null or at least 1 prompt, got"
+                f" {self.micro_batch_prompts}"
             )
         if self.micro_batch_tokens is not None and self.micro_batch_tokens < 1:
             raise ValueError(
-                f"batch.micro_batch_tokens: expected null or at least 1 token, got {self.micro_batch_tokens}"
+                "batch.micro_batch_tokens: expected null or at least 1 token, got"
+                f" {self.micro_batch_tokens}"
             )
         if self.micro_batch_tokens is not None and self.micro_batch_prompts is not None:
             raise ValueError(
-                f"batch.micro_batch_tokens={self.micro_batch_tokens}, batch.micro_batch_prompts={self.micro_batch_prompts}: both cut a minibatch; set one to null"
+                f"batch.micro_batch_tokens={self.micro_batch_tokens},"
+                f" batch.micro_batch_prompts={self.micro_batch_prompts}: both cut a minibatch; set"
+                " one to null"
             )
 
     def group_sizes(self) -> dict[str, int]:

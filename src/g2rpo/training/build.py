@@ -66,7 +66,8 @@ def module_arguments(checkpoint: Path) -> dict[str, Any]:
     )
     if "model" not in saved:
         raise ValueError(
-            f"{checkpoint}: expected the configuration of a run in its hyper_parameters; pass policy=, encoder=, ..."
+            f"{checkpoint}: expected the configuration of a run in its hyper_parameters; pass"
+            " policy=, encoder=, ..."
         )
     cfg = OmegaConf.create(dict(saved))
     parts = build_parts(cfg)

@@ -141,7 +141,8 @@ class ColdStartModule(L.LightningModule):
         loss = -logprobs.mean()
         if not torch.isfinite(loss):
             raise RuntimeError(
-                f"cold start: loss became {loss.item()} at step {self.global_step}; lower lr={self.lr}"
+                f"cold start: loss became {loss.item()} at step {self.global_step}; lower"
+                f" lr={self.lr}"
             )
         self.log("loss/nats_per_token", loss, prog_bar=True)
         self.log_dict(self._per_task(batch, logprobs.detach()))

@@ -64,7 +64,8 @@ def _model(cfg: DictConfig, folder: Path, stages: list[Stage]) -> Checkpoint:
         return instantiate(cfg.model, _convert_="all")
     if instantiate(cfg.model.adapter) is not None:
         raise ValueError(
-            "model/adapter: an adapter trains on weights that stay as they are, and fresh makes random ones; add fresh=null"
+            "model/adapter: an adapter trains on weights that stay as they are, and fresh makes"
+            " random ones; add fresh=null"
         )
     if not (folder / "fresh" / "config.json").is_file():
         instantiate(cfg.fresh)(

@@ -55,7 +55,8 @@ class PromptDataModule(L.LightningDataModule):
             )
         if num_steps < 1:
             raise ValueError(
-                "trainer.max_steps: expected at least 1 update; python evaluate.py scores a model without training"
+                "trainer.max_steps: expected at least 1 update; python evaluate.py scores a model"
+                " without training"
             )
         self.stream = stream
         self.loading = loading_of(stream.source)
@@ -89,8 +90,8 @@ class PromptDataModule(L.LightningDataModule):
                 for prompt in prompts
             ]
         raise ValueError(
-            f"data: no batch could be filled, {MOST_REPLACEMENTS} prompts in a row were left out; is data.root right? "
-            f"Last: {next(iter(trouble.values()))[1]}"
+            f"data: no batch could be filled, {MOST_REPLACEMENTS} prompts in a row were left out;"
+            f" is data.root right? Last: {next(iter(trouble.values()))[1]}"
         )
 
     def observe(self, accuracies: Mapping[str, float]) -> None:
@@ -103,15 +104,17 @@ class PromptDataModule(L.LightningDataModule):
         """
         if self.num_prompts < ranks.world_size():
             raise ValueError(
-                f"batch.prompts_per_step={self.num_prompts}: expected at least one prompt for each of {ranks.world_size()} processes"
+                f"batch.prompts_per_step={self.num_prompts}: expected at least one prompt for each"
+                f" of {ranks.world_size()} processes"
             )
         sizes = ranks.all_gather_list(
             [{task: self.stream.source.size(task, "train") for task in self.stream.mix.shares}]
         )
         if any(other != sizes[0] for other in sizes):
             raise ValueError(
-                f"data: expected the same training prompts in every process, got {' / '.join(map(str, sizes))}. Do all read the same "
-                "files? If gold answers ran into reward_workers.timeout_s on some of them, raise it."
+                "data: expected the same training prompts in every process, got"
+                f" {' / '.join(map(str, sizes))}. Do all read the same files? If gold answers ran"
+                " into reward_workers.timeout_s on some of them, raise it."
             )
         return DataLoader(_Steps(self), batch_size=None)
 

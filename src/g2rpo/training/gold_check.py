@@ -232,8 +232,8 @@ def _say(report: GoldReport, seconds: float, seed: int) -> None:
     )
     if report.tags:
         log.warning(
-            "gold answers: right answers in <%s> and <%s>, as the prompts ask for, do not get the full format; "
-            "does the reward expect other tags?",
+            "gold answers: right answers in <%s> and <%s>, as the prompts ask for, do not get the"
+            " full format; does the reward expect other tags?",
             *report.tags,
         )
 
@@ -259,8 +259,8 @@ def _apply(source: Any, report: GoldReport, *, quiet: bool) -> None:
 
 
 _REMEDY = (
-    "\nCorrect or drop these records, or choose a reward that reads them (reward=...). data.on_error=skip leaves them out; "
-    "data.check_golds=0 trains on them all the same."
+    "\nCorrect or drop these records, or choose a reward that reads them (reward=...)."
+    " data.on_error=skip leaves them out; data.check_golds=0 trains on them all the same."
 )
 
 
@@ -269,8 +269,9 @@ def _listed(report: GoldReport) -> str:
     more = len(report.findings) - len(first)
     lines = "\n".join(f"- {reason}" for reason in first) + (f"\n- and {more} more" if more else "")
     return (
-        f"{len(report.findings)} of {report.checked} records have a gold answer that this reward does not judge rightly: it must "
-        f"accept the gold answer, as it is and in the form that the prompt asks for, and refuse a wrong one.\n{lines}"
+        f"{len(report.findings)} of {report.checked} records have a gold answer that this reward"
+        " does not judge rightly: it must accept the gold answer, as it is and in the form that"
+        f" the prompt asks for, and refuse a wrong one.\n{lines}"
     )
 
 

@@ -29,7 +29,8 @@ class GradientConflict:
     def __init__(self, *, every_n_steps: int | None = 10, max_coordinates: int = 4_000_000) -> None:
         if every_n_steps is not None and every_n_steps < 1:
             raise ValueError(
-                f"gradient_conflict.every_n_steps: expected 1 or more, or null for never, got {every_n_steps}"
+                "gradient_conflict.every_n_steps: expected 1 or more, or null for never, got"
+                f" {every_n_steps}"
             )
         if max_coordinates < 1:
             raise ValueError(
@@ -105,9 +106,9 @@ def conflict_metrics(
     if len(pulling) < 2:
         return row
     cosines = {
-        f"gradient/cosine/{first}/{second}": torch.cosine_similarity(
-            samples[first].double(), samples[second].double(), dim=0
-        ).item()
+        f"gradient/cosine/{first}/{second}": (
+            torch.cosine_similarity(samples[first].double(), samples[second].double(), dim=0).item()
+        )
         for first, second in combinations(pulling, 2)
     }
     strengths = [norms[task] for task in pulling]

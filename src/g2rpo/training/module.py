@@ -165,8 +165,8 @@ class G2RPOModule(L.LightningModule):
             )
         except FloatingPointError as error:
             raise RuntimeError(
-                f"step {self.global_step + 1}: {error}. The weights are broken: lower optimizer.lr or max_grad_norm, "
-                "and go on from a checkpoint before this step."
+                f"step {self.global_step + 1}: {error}. The weights are broken: lower optimizer.lr"
+                " or max_grad_norm, and go on from a checkpoint before this step."
             ) from error
 
     @timed("advantage")
@@ -322,7 +322,8 @@ class G2RPOModule(L.LightningModule):
         strategy = self.trainer.strategy
         if self.trainer.world_size > 1 and not isinstance(strategy, DDPStrategy):
             raise ValueError(
-                f"trainer.strategy: expected ddp with {self.trainer.world_size} processes, got {type(strategy).__name__}"
+                f"trainer.strategy: expected ddp with {self.trainer.world_size} processes, got"
+                f" {type(strategy).__name__}"
             )
 
     def on_train_start(self) -> None:
@@ -440,5 +441,6 @@ class G2RPOModule(L.LightningModule):
             kept = f"{self.trainer.default_root_dir}/checkpoints/last_finite.ckpt"
             self.trainer.save_checkpoint(kept)
             raise RuntimeError(
-                f"step {self.global_step + 1}: {error}; the weights before it are in {kept}. Lower optimizer.lr or max_grad_norm."
+                f"step {self.global_step + 1}: {error}; the weights before it are in {kept}. Lower"
+                " optimizer.lr or max_grad_norm."
             ) from error

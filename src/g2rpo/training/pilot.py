@@ -61,11 +61,15 @@ def _measured(cfg: DictConfig, parts: Parts, pilot: Pilot, conf: Path | None) ->
     )
     console = Console(width=120, highlight=False)
     show_pilot(measured, console)
-    origin = f"{Path(parts.model.path).name}, {pilot.prompts_per_task} prompts a task, {parts.algorithm.batch.group_size} completions each"
+    origin = (
+        f"{Path(parts.model.path).name}, {pilot.prompts_per_task} prompts a task,"
+        f" {parts.algorithm.batch.group_size} completions each"
+    )
     target = write_pilot(pilot, measured, origin, folder, conf)
     where = "" if conf else f" 'hydra.searchpath=[file://{folder.resolve()}]'"
     console.print(
-        f"{target}\nnext: python train.py shaping={pilot.name}{where}, with the same model and data",
+        f"{target}\nnext: python train.py shaping={pilot.name}{where}, with the same model and"
+        " data",
         soft_wrap=True,
         markup=False,
     )
@@ -138,7 +142,8 @@ def _prompts(source: PromptSource, task: str, count: int) -> list[Prompt]:
     size = source.size(task, "train")
     if size == 0:
         raise ValueError(
-            f"task_mix: the data source has no training prompt for {task!r}; set task_mix.weights.{task}=0"
+            f"task_mix: the data source has no training prompt for {task!r}; set"
+            f" task_mix.weights.{task}=0"
         )
     return [
         source.get(task, index, "train")
@@ -242,5 +247,6 @@ def show_pilot(measured: dict[str, Measured], console: Console) -> None:
         )
     console.print(table)
     console.print(
-        "agree: groups whose rewards all agree. tokens: quartiles. cut: completions that reached rollout.max_new_tokens."
+        "agree: groups whose rewards all agree. tokens: quartiles. cut: completions that reached"
+        " rollout.max_new_tokens."
     )

@@ -110,7 +110,10 @@ class Display:
         steps = self.done - self._first
         if self.total is None or steps <= 0:
             return ""
-        return f"{clock((time.monotonic() - self._started_s) / steps * max(0, self.total - self.done))} left"
+        return (
+            f"{clock((time.monotonic() - self._started_s) / steps * max(0, self.total - self.done))}"
+            " left"
+        )
 
     def line(self) -> str:
         """The whole state in one line."""

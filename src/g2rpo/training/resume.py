@@ -23,13 +23,15 @@ def resume_checkpoint(resume: str | None, folder: Path) -> Path | None:
         return None
     if resume == LAST and not (folder / "checkpoints" / "last.ckpt").is_file():
         raise ValueError(
-            "resume=last: found no unfinished run with checkpoints/last.ckpt below outputs/; name its folder"
+            "resume=last: found no unfinished run with checkpoints/last.ckpt below outputs/; name"
+            " its folder"
         )
     resume = str(folder) if resume == LAST else resume
     last = Path(resume) / "checkpoints" / "last.ckpt"
     if not last.is_file():
         raise ValueError(
-            f"resume: expected a run folder with checkpoints/last.ckpt, got {resume!r}; start anew without resume"
+            f"resume: expected a run folder with checkpoints/last.ckpt, got {resume!r}; start anew"
+            " without resume"
         )
     if Path(resume).resolve() != folder.resolve():
         raise ValueError(f"resume={resume} goes on in its own folder; leave hydra.run.dir out")
@@ -60,14 +62,15 @@ def restore_base(checkpoint: dict[str, Any], policy: Any) -> None:
     base = found.pop("base", None)
     if found != own:
         raise ValueError(
-            f"resume: the killed run had {_words(found)}, this one has {_words(own)}; start it with the same model.adapter"
+            f"resume: the killed run had {_words(found)}, this one has {_words(own)}; start it with"
+            " the same model.adapter"
         )
     if not own:
         return
     if base != (here := _base_digest(policy)):
         raise ValueError(
-            f"resume: the killed run trained its adapter on other weights ({base}) than model.path holds now ({here}); "
-            "name the checkpoint that it started from"
+            f"resume: the killed run trained its adapter on other weights ({base}) than model.path"
+            f" holds now ({here}); name the checkpoint that it started from"
         )
     frozen = {
         PREFIX + name: value for name, value in policy.state_dict().items() if not is_adapter(name)

@@ -78,7 +78,8 @@ def _say_where(folder: Path, stopped: Stopped, write_report: WriteReport) -> Non
     """Write the report of a run that a signal ended, and print where it is and how to go on."""
     console = Console(soft_wrap=True, highlight=False)
     console.print(
-        f"{stopped}: checkpoint: {stopped.checkpoint.resolve() if stopped.checkpoint else 'none yet'}"
+        f"{stopped}: checkpoint:"
+        f" {stopped.checkpoint.resolve() if stopped.checkpoint else 'none yet'}"
     )
     if stopped.checkpoint is not None:
         console.print(

@@ -124,7 +124,9 @@ def completion_rows(
             "ended_by": end,
             "parts": dict(zip(parts, values, strict=True)),
         }
-        for prompt, text, reward, accuracy, form, advantage, tokens, finished, end, values in columns
+        for prompt, text, reward, accuracy, form, advantage, tokens, finished, end, values in (
+            columns
+        )
     ]
 
 

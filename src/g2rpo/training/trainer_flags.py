@@ -13,7 +13,10 @@ USE_INSTEAD: dict[str, tuple[tuple[Any, ...], str]] = {
     "gradient_clip_algorithm": ((None,), "updates are manual and clip by norm; set max_grad_norm"),
     "accumulate_grad_batches": (
         (1,),
-        "updates are manual; batch.micro_batch_prompts or batch.micro_batch_tokens cut a minibatch into accumulated pieces",
+        (
+            "updates are manual; batch.micro_batch_prompts or batch.micro_batch_tokens cut a"
+            " minibatch into accumulated pieces"
+        ),
     ),
     "callbacks": (
         (None,),
@@ -21,7 +24,10 @@ USE_INSTEAD: dict[str, tuple[tuple[Any, ...], str]] = {
     ),
     "logger": (
         (None, True),
-        "loggers have a group of their own; use logger=[csv,tensorboard] or +logger.<name>._target_=<class>",
+        (
+            "loggers have a group of their own; use logger=[csv,tensorboard] or"
+            " +logger.<name>._target_=<class>"
+        ),
     ),
     "barebones": (
         (False,),
@@ -29,7 +35,10 @@ USE_INSTEAD: dict[str, tuple[tuple[Any, ...], str]] = {
     ),
     "overfit_batches": (
         (0, 0.0),
-        "prompts come from an endless stream; limit the data source instead, for example data.levels",
+        (
+            "prompts come from an endless stream; limit the data source instead, for example"
+            " data.levels"
+        ),
     ),
     "reload_dataloaders_every_n_epochs": (
         (0,),
@@ -57,12 +66,14 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
     precision = trainer.get("precision")
     if precision is not None and str(precision) not in PRECISIONS:
         raise ValueError(
-            f"trainer.precision: expected one of {', '.join(PRECISIONS)}, got {precision}: attention over shared prefixes and the "
-            "head choose their types themselves and do not run under autocast; use model.dtype=bfloat16"
+            f"trainer.precision: expected one of {', '.join(PRECISIONS)}, got {precision}:"
+            " attention over shared prefixes and the head choose their types themselves and do not"
+            " run under autocast; use model.dtype=bfloat16"
         )
     strategy = trainer.get("strategy", "auto")
     if isinstance(strategy, str) and strategy not in STRATEGIES:
         raise ValueError(
-            f"trainer.strategy: expected one of {', '.join(STRATEGIES)}, got {strategy}: every process holds the whole weights; "
-            "model/adapter=lora or a smaller batch.micro_batch_tokens save memory instead"
+            f"trainer.strategy: expected one of {', '.join(STRATEGIES)}, got {strategy}: every"
+            " process holds the whole weights; model/adapter=lora or a smaller"
+            " batch.micro_batch_tokens save memory instead"
         )

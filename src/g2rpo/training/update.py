@@ -51,9 +51,9 @@ def select_experience(experience: Experience, rows: Sequence[int]) -> Experience
         rewards=experience.rewards[mine],
         advantages=experience.advantages[mine],
         ref_logprobs=None if experience.ref_logprobs is None else experience.ref_logprobs[mine],
-        trainer_logprobs=None
-        if experience.trainer_logprobs is None
-        else experience.trainer_logprobs[mine],
+        trainer_logprobs=(
+            None if experience.trainer_logprobs is None else experience.trainer_logprobs[mine]
+        ),
     )
 
 
@@ -210,7 +210,8 @@ def clip_gradients(policy: Any, max_norm: float, parts: Sequence[Experience]) ->
     norm: float = torch.nn.utils.clip_grad_norm_(policy.parameters(), max_norm).item()
     if not math.isfinite(norm):
         raise FloatingPointError(
-            f"gradient norm became {norm} (tasks {', '.join(sorted(set(ranks.all_gather_list(_tasks(*parts)))))})"
+            f"gradient norm became {norm} (tasks"
+            f" {', '.join(sorted(set(ranks.all_gather_list(_tasks(*parts)))))})"
         )
     return norm
 

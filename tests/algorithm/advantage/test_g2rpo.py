@@ -96,7 +96,8 @@ def test_float_noise_cannot_reorder_ties(scope: str) -> None:
     fragile = G2RPO(scope=scope, tie_atol=0.0)
     moved = (fragile(noisy, groups, tasks) - fragile(clean, groups, tasks)).abs().max()
     assert moved > 0.5, (
-        "without a tolerance the same noise moves an advantage by more than half a standard deviation"
+        "without a tolerance the same noise moves an advantage by more than half a standard"
+        " deviation"
     )
 
 

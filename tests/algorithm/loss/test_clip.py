@@ -66,7 +66,10 @@ def test_a_runaway_ratio_stays_finite() -> None:
     [
         (
             {"clip_ratio_low": 1.2},
-            "expected 0 <= clip_ratio_low < 1 and clip_ratio_high >= 0, got clip_ratio_low=1.2, clip_ratio_high=0.3",
+            (
+                "expected 0 <= clip_ratio_low < 1 and clip_ratio_high >= 0, got clip_ratio_low=1.2,"
+                " clip_ratio_high=0.3"
+            ),
         ),
         ({"clip_ratio_high": -0.1}, "got clip_ratio_low=0.2, clip_ratio_high=-0.1"),
         ({"dual_clip": 0.9}, r"loss\.dual_clip: expected null \(off\) or a ratio above 1, got 0.9"),

@@ -43,6 +43,9 @@ def test_at_a_ratio_of_one_the_slope_is_that_of_the_plain_surrogate() -> None:
 def test_a_slope_of_zero_is_refused() -> None:
     with pytest.raises(
         ValueError,
-        match=r"expected tau_positive > 0 and tau_negative > 0, got tau_positive=0\.0, tau_negative=1\.05",
+        match=(
+            r"expected tau_positive > 0 and tau_negative > 0, got tau_positive=0\.0,"
+            r" tau_negative=1\.05"
+        ),
     ):
         SAPOLoss(tau_positive=0.0)

@@ -118,7 +118,10 @@ def test_the_estimator_chooses_what_stands_for_entropy() -> None:
     [
         (
             {"low": 0.9},
-            r"shaping\.entropy: expected 0 <= low < high \(nats per token\), got low=0.9, high=0.6$",
+            (
+                r"shaping\.entropy: expected 0 <= low < high \(nats per token\), got low=0.9,"
+                r" high=0.6$"
+            ),
         ),
         ({"low": 0.6}, r"got low=0.6, high=0.6$"),
         ({"low": -0.1}, r"got low=-0.1, high=0.6$"),

@@ -133,7 +133,10 @@ def test_length_never_turns_a_zero_signal_group_into_signal(cells: list[tuple[in
     [
         (
             {"bands": {"math": [6, 10, 40, 24]}},
-            r"bands\.math: expected 0 <= min <= low <= high <= max \(tokens\), got \[6, 10, 40, 24\]",
+            (
+                r"bands\.math: expected 0 <= min <= low <= high <= max \(tokens\), got \[6, 10, 40,"
+                r" 24\]"
+            ),
         ),
         ({"bands": {"chart": [6, 10, 24]}}, r"shaping\.length\.bands\.chart: expected 0 <= min"),
         (

@@ -40,7 +40,10 @@ def test_names_are_the_files_of_the_folder() -> None:
 def test_an_unknown_name_is_answered_with_the_nearest_and_all() -> None:
     with pytest.raises(
         ValueError,
-        match=r"unknown benchmark 'chartqs'; did you mean chartqa\? expected some of: ai2d, .*robospatial",
+        match=(
+            r"unknown benchmark 'chartqs'; did you mean chartqa\? expected some of: ai2d,"
+            r" .*robospatial"
+        ),
     ):
         benchmark_settings("chartqs")
 

@@ -152,7 +152,10 @@ def test_other_settings_in_the_same_folder_are_refused(
     [
         (
             ["eval.benchmarks=[mmstarr]"],
-            "eval.benchmarks: unknown benchmark 'mmstarr'; did you mean mmstar? expected some of: ai2d, chartqa",
+            (
+                "eval.benchmarks: unknown benchmark 'mmstarr'; did you mean mmstar? expected some"
+                " of: ai2d, chartqa"
+            ),
         ),
         (
             ["eval.rows=tvs"],

@@ -47,7 +47,10 @@ def test_unusable_records_are_named_with_their_place_and_counted(
 
 def test_too_many_unusable_records_stop_the_evaluation_with_the_first(world: Any) -> None:
     records = [world.record(1), world.record(2, None), world.record(3, None), world.record(4)]
-    words = r"sums: 2 of 4 rows cannot be used, more than eval\.max_unusable_frac=0\.4 allows\. First: line 2: answer: missing"
+    words = (
+        r"sums: 2 of 4 rows cannot be used, more than eval\.max_unusable_frac=0\.4 allows\. First:"
+        r" line 2: answer: missing"
+    )
     with pytest.raises(RuntimeError, match=words):
         planned(world, records, max_unusable_frac=0.4)
 

@@ -94,7 +94,10 @@ def test_a_folder_of_other_settings_is_refused_with_every_difference(tmp_path: P
     claim_folder(tmp_path, {"weights": "aa", "eval.rows": "demo", "eval.top_p": 1.0})
     with pytest.raises(
         ValueError,
-        match=r"eval\.rows was 'demo' and is 'hub'; weights was 'aa' and is 'bb'\. Choose another folder",
+        match=(
+            r"eval\.rows was 'demo' and is 'hub'; weights was 'aa' and is 'bb'\. Choose another"
+            r" folder"
+        ),
     ):
         claim_folder(tmp_path, {"weights": "bb", "eval.rows": "hub", "eval.top_p": 1.0})
     assert PredictionFile(tmp_path / "b.jsonl").read() == [line("1")]

@@ -121,7 +121,10 @@ def test_a_folder_without_predictions_or_without_this_benchmark_is_refused(
 ) -> None:
     with pytest.raises(
         ValueError,
-        match=r"source: expected a run folder with eval/<benchmark>\.jsonl or a prediction file \(\.xlsx, \.tsv\)",
+        match=(
+            r"source: expected a run folder with eval/<benchmark>\.jsonl or a prediction file"
+            r" \(\.xlsx, \.tsv\)"
+        ),
     ):
         again(tmp_path / "nothing")
     with pytest.raises(ValueError, match="there is none of mmmu, only: sums"):
@@ -158,7 +161,10 @@ def xlsx(path: Path) -> Path:
     head = "".join(f'<c r="{column}1" t="s"><v>{i}</v></c>' for i, column in enumerate("ABCDE"))
     body = ""
     for line, record in enumerate(RECORDS, 2):
-        cells = f'<c r="A{line}"><v>{record["index"]}.0</v></c><c r="B{line}" t="s"><v>{line + 3}</v></c>'
+        cells = (
+            f'<c r="A{line}"><v>{record["index"]}.0</v></c><c r="B{line}"'
+            f' t="s"><v>{line + 3}</v></c>'
+        )
         cells += f'<c r="C{line}"><v>{record["answer"]}</v></c>' if record["answer"] else ""
         cells += "".join(
             f'<c r="{column}{line}" t="inlineStr"><is><t>{escape(record[name])}</t></is></c>'
@@ -215,7 +221,9 @@ def test_a_prediction_file_belongs_to_one_benchmark(
 ) -> None:
     with pytest.raises(
         ValueError,
-        match=r"name the one benchmark it belongs to, as in 'eval\.benchmarks=\[mmstar\]'; got \[\]",
+        match=(
+            r"name the one benchmark it belongs to, as in 'eval\.benchmarks=\[mmstar\]'; got \[\]"
+        ),
     ):
         again(tsv(tmp_path / "a.tsv"))
 

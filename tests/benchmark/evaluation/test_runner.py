@@ -233,7 +233,10 @@ def test_rows_that_are_no_longer_asked_for_are_refused(
     run(world.Answering(ANSWERS))
     with pytest.raises(
         ValueError,
-        match=r"sums\.jsonl holds 4 rows that are not asked for now, '1' first: eval\.limit, eval\.seed or",
+        match=(
+            r"sums\.jsonl holds 4 rows that are not asked for now, '1' first: eval\.limit,"
+            r" eval\.seed or"
+        ),
     ):
         run(world.Answering(ANSWERS), records=[world.record(4), world.record(5)])
 

@@ -196,7 +196,10 @@ def test_only_what_is_chosen_is_built(suite: Callable[..., SuiteEvaluation]) -> 
         ),
         (
             {"rows": "hubb"},
-            r"eval\.rows: unknown source 'hubb'; expected one of listed, other, bad, or a source with _target_",
+            (
+                r"eval\.rows: unknown source 'hubb'; expected one of listed, other, bad, or a"
+                r" source with _target_"
+            ),
         ),
         (
             {"rows": {"_target_": "builtins.dict"}},

@@ -202,9 +202,10 @@ def test_a_folder_that_is_no_multirun_is_answered_in_one_sentence(tmp_path: Path
 
 def test_a_folder_of_multiruns_names_them(ablation: Path) -> None:
     words = complaint(ablation.parent)
-    assert words == (
-        f"{ablation.parent} is no multirun folder: expected sweep.json or multirun.yaml in it; multirun folders in it: paper_ablation; "
-        "name one of them"
+    assert (
+        words
+        == f"{ablation.parent} is no multirun folder: expected sweep.json or multirun.yaml in it;"
+        " multirun folders in it: paper_ablation; name one of them"
     )
 
 
@@ -219,7 +220,10 @@ def test_a_corrupt_summary_is_named(text: str, ablation: Path) -> None:
 
 def test_two_sweeps_in_one_folder_are_told_apart(ablation: Path) -> None:
     shutil.copytree(ablation / "row=grpo,seed=1", ablation / "advantage=gdpo")
-    words = f"{ablation} holds two sweeps: advantage=gdpo is not in its sweep.json; move one of them into a folder of its own"
+    words = (
+        f"{ablation} holds two sweeps: advantage=gdpo is not in its sweep.json; move one of them"
+        " into a folder of its own"
+    )
     assert complaint(ablation) == words
 
 
@@ -231,7 +235,10 @@ def test_a_broken_plan_is_named(ablation: Path) -> None:
 
 
 def test_the_report_over_a_sweep_needs_no_torch(ablation: Path) -> None:
-    code = f"import sys; from g2rpo.report.__main__ import main; main([{str(ablation)!r}]); sys.exit('torch' in sys.modules)"
+    code = (
+        f"import sys; from g2rpo.report.__main__ import main; main([{str(ablation)!r}]);"
+        " sys.exit('torch' in sys.modules)"
+    )
     assert (
         subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode
         == 0

@@ -94,7 +94,10 @@ def test_a_reply_without_text_says_what_to_change(
     chat_server.reply = lambda prompt, attempt: None
     with pytest.raises(
         JudgeError,
-        match=r"expected text, got None, finish_reason 'stop'; is max_tokens too small\?\), after 2 tries",
+        match=(
+            r"expected text, got None, finish_reason 'stop'; is max_tokens too small\?\), after 2"
+            r" tries"
+        ),
     ):
         judge(tries=2)("q")
 
@@ -115,7 +118,10 @@ def test_an_endpoint_that_is_not_there_is_named(
     asked = judge(tries=3)
     with pytest.raises(
         JudgeError,
-        match=rf"{chat_server.base_url}/chat/completions, model m-1: URLError: .*refused.*, after 3 tries",
+        match=(
+            rf"{chat_server.base_url}/chat/completions, model m-1: URLError: .*refused.*, after 3"
+            r" tries"
+        ),
     ):
         asked("q")
     assert asked.failed == 1
@@ -137,7 +143,8 @@ def test_a_refusal_is_final_and_named_and_the_key_is_nowhere(
     assert isinstance(replies[1], JudgeError)
     assert (
         str(replies[1])
-        == f"{chat_server.base_url}/chat/completions, model m-1: status 401 Unauthorized: bad key, after 1 try"
+        == f"{chat_server.base_url}/chat/completions, model m-1: status 401 Unauthorized: bad key,"
+        " after 1 try"
     )
     assert (asked.failed, chat_server.prompts.count("b")) == (1, 1)
     assert "judge: 1 of 2 prompts unanswered; first: http" in caplog.text

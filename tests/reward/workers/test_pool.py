@@ -212,7 +212,8 @@ def test_more_deaths_than_the_budget_end_the_batch_early(diary: Path) -> None:
             reason="TimeoutError: not judged within reward_workers.timeout_s=0.3 seconds"
         )
         assert outcomes[39].reason.startswith(
-            "not judged, because too many others ended their worker, first prompt 'p/?': TimeoutError"
+            "not judged, because too many others ended their worker, first prompt 'p/?':"
+            " TimeoutError"
         )
         assert reward.score_all(["2"], [prompt()])[0]["accuracy"] == 1 + 2 / 7
     pids = {int(line.split()[1]) for line in diary.read_text().splitlines()}
@@ -230,7 +231,10 @@ def test_time_is_counted_for_each_completion_and_not_for_a_batch(pooled: PooledR
 
 
 def test_a_process_that_judges_by_the_rules_does_without_torch() -> None:
-    code = "import sys, g2rpo.reward.workers.worker, g2rpo.reward.openvlthinker, g2rpo.reward.judge; print('torch' in sys.modules)"
+    code = (
+        "import sys, g2rpo.reward.workers.worker, g2rpo.reward.openvlthinker, g2rpo.reward.judge;"
+        " print('torch' in sys.modules)"
+    )
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     assert (
         subprocess.run(
@@ -293,7 +297,10 @@ def test_a_reward_that_cannot_be_sent_is_refused_at_the_start() -> None:
 
     with pytest.raises(
         ValueError,
-        match=r"reward: Locked cannot be sent to a worker process \(TypeError.*lock.*reward_workers=inline",
+        match=(
+            r"reward: Locked cannot be sent to a worker process"
+            r" \(TypeError.*lock.*reward_workers=inline"
+        ),
     ):
         RewardPool().start(Locked())
 

@@ -93,7 +93,8 @@ def check_rank_options(zero_signal: str, tie_atol: float) -> None:
     """Range checks shared by the two G2RPO estimators."""
     if zero_signal not in get_args(ZeroSignal):
         raise ValueError(
-            f"advantage.zero_signal: expected one of {', '.join(get_args(ZeroSignal))}, got {zero_signal!r}"
+            f"advantage.zero_signal: expected one of {', '.join(get_args(ZeroSignal))}, got"
+            f" {zero_signal!r}"
         )
     if not 0 <= tie_atol < float("inf"):
         raise ValueError(

@@ -18,7 +18,8 @@ def reward_parts(parts: Mapping[str, Float[Tensor, " b"]] | None) -> list[Float[
     chosen = [values for name, values in (parts or {}).items() if name not in NOT_REWARDS]
     if not chosen:
         raise ValueError(
-            "advantage: this estimator ranks the parts of the reward; expected parts={'accuracy': ..., ...}, got none"
+            "advantage: this estimator ranks the parts of the reward; expected parts={'accuracy':"
+            " ..., ...}, got none"
         )
     for values in chosen:
         check_rewards(values)

@@ -60,5 +60,6 @@ def check_rewards(rewards: Tensor) -> None:
     if not torch.isfinite(rewards).all():
         row = int(torch.isfinite(rewards).logical_not().nonzero()[0])
         raise ValueError(
-            f"advantage: expected finite rewards, got {rewards[row].item()} for completion {row} of the batch"
+            f"advantage: expected finite rewards, got {rewards[row].item()} for completion {row} of"
+            " the batch"
         )

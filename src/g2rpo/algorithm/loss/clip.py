@@ -72,5 +72,6 @@ def check_clip_ratios(low: float, high: float) -> None:
     """Range check shared by the losses that clip."""
     if not (0 <= low < 1 and 0 <= high < float("inf")):
         raise ValueError(
-            f"loss: expected 0 <= clip_ratio_low < 1 and clip_ratio_high >= 0, got clip_ratio_low={low}, clip_ratio_high={high}"
+            "loss: expected 0 <= clip_ratio_low < 1 and clip_ratio_high >= 0, got"
+            f" clip_ratio_low={low}, clip_ratio_high={high}"
         )

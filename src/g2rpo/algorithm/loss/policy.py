@@ -88,19 +88,23 @@ class PolicyLoss(ABC):
         self.aggregation = SHORT_FORMS.get(self.aggregation, self.aggregation)
         if self.aggregation not in get_args(Aggregation):
             raise ValueError(
-                f"loss.aggregation: expected one of {', '.join(get_args(Aggregation))}, got {self.aggregation!r}"
+                f"loss.aggregation: expected one of {', '.join(get_args(Aggregation))}, got"
+                f" {self.aggregation!r}"
             )
         if self.kl_estimator not in ESTIMATORS:
             raise ValueError(
-                f"loss.kl_estimator: expected one of {', '.join(ESTIMATORS)}, got {self.kl_estimator!r}"
+                f"loss.kl_estimator: expected one of {', '.join(ESTIMATORS)}, got"
+                f" {self.kl_estimator!r}"
             )
         if self.kl_placement not in get_args(KLPlacement):
             raise ValueError(
-                f"loss.kl_placement: expected one of {', '.join(get_args(KLPlacement))}, got {self.kl_placement!r}"
+                f"loss.kl_placement: expected one of {', '.join(get_args(KLPlacement))}, got"
+                f" {self.kl_placement!r}"
             )
         if self.tis_level not in get_args(TISLevel):
             raise ValueError(
-                f"loss.tis_level: expected one of {', '.join(get_args(TISLevel))}, got {self.tis_level!r}"
+                f"loss.tis_level: expected one of {', '.join(get_args(TISLevel))}, got"
+                f" {self.tis_level!r}"
             )
         if not 0 <= self.kl_coef < float("inf"):
             raise ValueError(f"loss.kl_coef: expected 0 (no KL) or more, got {self.kl_coef}")
@@ -193,7 +197,8 @@ class PolicyLoss(ABC):
             and num_completions is not None
         ):
             raise ValueError(
-                "loss.max_tokens: needed by aggregation=constant over micro-batches; try the value of rollout.max_new_tokens"
+                "loss.max_tokens: needed by aggregation=constant over micro-batches; try the value"
+                " of rollout.max_new_tokens"
             )
         return Denominators(
             aggregation=self.aggregation,
@@ -215,7 +220,8 @@ class PolicyLoss(ABC):
         if ref_logprobs is None:
             if self._kl_in_loss:
                 raise ValueError(
-                    f"loss.kl_coef={self.kl_coef} needs ref_logprobs; pass them, or set loss.kl_coef=0"
+                    f"loss.kl_coef={self.kl_coef} needs ref_logprobs; pass them, or set"
+                    " loss.kl_coef=0"
                 )
             return logprobs.new_zeros(())
         return denominators.mean(
@@ -233,7 +239,8 @@ class PolicyLoss(ABC):
         """
         if sampler_logprobs is None:
             raise ValueError(
-                f"loss.tis_clip={self.tis_clip} needs sampler_logprobs; pass them, or set loss.tis_clip=null"
+                f"loss.tis_clip={self.tis_clip} needs sampler_logprobs; pass them, or set"
+                " loss.tis_clip=null"
             )
         gap = old_logprobs - sampler_logprobs.detach().where(mask, 0.0)
         if self.tis_level == "sequence":

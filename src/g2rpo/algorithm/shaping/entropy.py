@@ -43,11 +43,13 @@ class EntropyBand:
     ) -> None:
         if estimator not in get_args(Estimator):
             raise ValueError(
-                f"shaping.entropy.estimator: expected one of {', '.join(get_args(Estimator))}, got {estimator!r}"
+                f"shaping.entropy.estimator: expected one of {', '.join(get_args(Estimator))}, got"
+                f" {estimator!r}"
             )
         if not 0 <= weight < float("inf"):
             raise ValueError(
-                f"shaping.entropy.weight: expected 0 or more (loss per nat outside the band), got {weight}"
+                "shaping.entropy.weight: expected 0 or more (loss per nat outside the band), got"
+                f" {weight}"
             )
         self.weight = weight
         self.estimator = estimator
@@ -61,7 +63,8 @@ class EntropyBand:
                     f" for {task}" if isinstance(low, Mapping) or isinstance(high, Mapping) else ""
                 )
                 raise ValueError(
-                    f"shaping.entropy: expected 0 <= low < high (nats per token), got low={low_bound:g}, high={high_bound:g}{where}"
+                    "shaping.entropy: expected 0 <= low < high (nats per token), got"
+                    f" low={low_bound:g}, high={high_bound:g}{where}"
                 )
 
     def token_entropy(

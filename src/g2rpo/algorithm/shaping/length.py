@@ -56,7 +56,8 @@ class LengthBand:
     ) -> None:
         if not 0 <= weight < float("inf"):
             raise ValueError(
-                f"shaping.length.weight: expected 0 or more (reward for a length inside the band), got {weight}"
+                "shaping.length.weight: expected 0 or more (reward for a length inside the band),"
+                f" got {weight}"
             )
         if not 0 <= min_accuracy <= 1:
             raise ValueError(
@@ -102,7 +103,8 @@ def checked_band(task: str, band: Sequence[int]) -> tuple[float, ...]:
     """Four ordered numbers, or a `ValueError` with the key."""
     if len(band) != 4 or not 0 <= band[0] <= band[1] <= band[2] <= band[3] < float("inf"):
         raise ValueError(
-            f"shaping.length.bands.{task}: expected 0 <= min <= low <= high <= max (tokens), got {list(band)}"
+            f"shaping.length.bands.{task}: expected 0 <= min <= low <= high <= max (tokens), got"
+            f" {list(band)}"
         )
     return tuple(float(bound) for bound in band)
 

@@ -35,7 +35,8 @@ def benchmark_settings(name: str) -> dict[str, Any]:
             found = OmegaConf.load(file)
             if "defaults" in found:
                 raise ValueError(
-                    f"{file}: a benchmark is read without a defaults list; write its keys into this file"
+                    f"{file}: a benchmark is read without a defaults list; write its keys into this"
+                    " file"
                 )
             plain = OmegaConf.to_container(found, resolve=True)
             assert isinstance(plain, dict)

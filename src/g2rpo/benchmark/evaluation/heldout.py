@@ -79,7 +79,8 @@ class HeldoutEvaluation:
     ) -> None:
         if prompts_per_task < 0:
             raise ValueError(
-                f"heldout.prompts_per_task: expected 0 (no evaluation) or more, got {prompts_per_task}"
+                "heldout.prompts_per_task: expected 0 (no evaluation) or more, got"
+                f" {prompts_per_task}"
             )
         for name, value in {"samples": samples, "batch_prompts": batch_prompts}.items():
             if value < 1:

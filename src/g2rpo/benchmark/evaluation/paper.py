@@ -8,4 +8,7 @@ __all__ = ["COLUMNS", "DEMO", "NOT_COMPARABLE"]
 
 DEMO = "demo"
 """The row source whose scores say that everything runs, and nothing about a model."""
-NOT_COMPARABLE = "These are demo rows, which ship with the package: their scores show that everything runs and are not comparable with the paper's."
+NOT_COMPARABLE = (
+    "These are demo rows, which ship with the package: their scores show that everything runs and"
+    " are not comparable with the paper's."
+)

@@ -82,7 +82,8 @@ def make_plan(
     check_unusable(benchmark.name, unusable, available, max_unusable_frac)
     if not groups:
         raise RuntimeError(
-            f"{benchmark.name}: the row source has no rows of it; choose other rows (eval.rows) or leave it out of eval.benchmarks"
+            f"{benchmark.name}: the row source has no rows of it; choose other rows (eval.rows) or"
+            " leave it out of eval.benchmarks"
         )
     return Plan(
         benchmark=benchmark,
@@ -98,8 +99,8 @@ def check_unusable(
     """Raises `RuntimeError` when too many records cannot be used, naming the first."""
     if len(unusable) > max_unusable_frac * available:
         raise RuntimeError(
-            f"{name}: {len(unusable)} of {available} rows cannot be used, more than eval.max_unusable_frac={max_unusable_frac:g} allows. "
-            f"First: {unusable[0]}"
+            f"{name}: {len(unusable)} of {available} rows cannot be used, more than"
+            f" eval.max_unusable_frac={max_unusable_frac:g} allows. First: {unusable[0]}"
         )
 
 

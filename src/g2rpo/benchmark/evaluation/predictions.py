@@ -83,7 +83,8 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
             f"{where}: not JSON ({error}); remove the line, and its row is generated anew"
         ) from None
     raise ValueError(
-        f"{where}: expected an object with id and completion; remove the line, and its row is generated anew"
+        f"{where}: expected an object with id and completion; remove the line, and its row is"
+        " generated anew"
     )
 
 

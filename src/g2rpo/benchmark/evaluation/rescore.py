@@ -47,12 +47,14 @@ def rescore(
     missing = [name for name in names if name not in held]
     if not held or missing:
         raise ValueError(
-            f"source: expected a run folder with eval/<benchmark>.jsonl or a prediction file ({', '.join(SUFFIXES)}), got {source}"
+            "source: expected a run folder with eval/<benchmark>.jsonl or a prediction file"
+            f" ({', '.join(SUFFIXES)}), got {source}"
             + (f"; there is none of {', '.join(missing)}, only: {', '.join(held)}" if held else "")
         )
     if home.resolve() == folder.resolve():
         raise ValueError(
-            f"source={source} reads the folder that would be written; choose another one (hydra.run.dir=...)"
+            f"source={source} reads the folder that would be written; choose another one"
+            " (hydra.run.dir=...)"
         )
     settings = home / "settings.json"
     asked = json.loads(settings.read_text(encoding="utf-8")) if settings.exists() else {}
@@ -79,7 +81,8 @@ def _rescored(
     lacking = [row["id"] for row in predictions if "row" not in row or "group" not in row]
     if lacking:
         raise ValueError(
-            f"{file.path}: row {lacking[0]!r} has no row or group to be judged by; it was not written by evaluate.py"
+            f"{file.path}: row {lacking[0]!r} has no row or group to be judged by; it was not"
+            " written by evaluate.py"
         )
     rows = {prediction["id"]: restored_row(prediction["row"]) for prediction in predictions}
     return _scored(
@@ -99,7 +102,8 @@ def _rescored_file(
 ) -> dict[str, Entry]:
     if len(names) != 1:
         raise ValueError(
-            f"source={source}: name the one benchmark it belongs to, as in 'eval.benchmarks=[mmstar]'; got {list(names)}"
+            f"source={source}: name the one benchmark it belongs to, as in"
+            f" 'eval.benchmarks=[mmstar]'; got {list(names)}"
         )
     benchmark = find(names[0])
     read = read_predictions(source, benchmark)

@@ -39,7 +39,8 @@ def entry(
     rows = numbers["rows"]
     if not rows:
         raise RuntimeError(
-            f"{benchmark.name}: not one of {available} rows could be scored; look at the warnings above"
+            f"{benchmark.name}: not one of {available} rows could be scored; look at the warnings"
+            " above"
         )
     found: Entry = {"task": benchmark.task} | {
         name: numbers[name] for name in ("score", "low", "high")

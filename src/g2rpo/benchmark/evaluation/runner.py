@@ -131,8 +131,9 @@ class BenchmarkRun:
         foreign = [row["id"] for row in rows if row["id"] not in self.prompts]
         if foreign:
             raise ValueError(
-                f"{self.file.path} holds {len(foreign)} rows that are not asked for now, {foreign[0]!r} first: eval.limit, eval.seed or "
-                "the rows have changed. Choose another folder (hydra.run.dir=...), or the old settings."
+                f"{self.file.path} holds {len(foreign)} rows that are not asked for now,"
+                f" {foreign[0]!r} first: eval.limit, eval.seed or the rows have changed. Choose"
+                " another folder (hydra.run.dir=...), or the old settings."
             )
         self.saved = {
             row["id"]: row for row in rows if row["question"] == self.prompts[row["id"]].text

@@ -115,8 +115,9 @@ class SuiteEvaluation:
         found = self._found(name)
         if self.scoring.protocol not in found.protocols:
             raise ValueError(
-                f"eval.protocol={self.scoring.protocol}: benchmark {name} has no such protocol, only: {', '.join(found.protocols)}; "
-                "choose one of these, or leave the benchmark out of eval.benchmarks"
+                f"eval.protocol={self.scoring.protocol}: benchmark {name} has no such protocol,"
+                f" only: {', '.join(found.protocols)}; choose one of these, or leave the benchmark"
+                " out of eval.benchmarks"
             )
         return found
 
@@ -227,7 +228,8 @@ class SuiteEvaluation:
     def _source(self, rows: Any, row_sources: Mapping[str, Any], root: str | None) -> RowSource:
         if isinstance(rows, str) and rows not in row_sources:
             raise ValueError(
-                f"eval.rows: unknown source {rows!r}; expected one of {', '.join(row_sources)}, or a source with _target_"
+                f"eval.rows: unknown source {rows!r}; expected one of {', '.join(row_sources)}, or"
+                " a source with _target_"
             )
         chosen = row_sources[rows] if isinstance(rows, str) else rows
         if root is not None:

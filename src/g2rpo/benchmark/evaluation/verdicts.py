@@ -100,6 +100,7 @@ def _group_score(
     score = float(benchmark.score_group(completions, rows, protocol=protocol))
     if not (math.isfinite(score) and 0 <= score <= 1):
         raise ValueError(
-            f"{benchmark.name}: expected a group score in [0, 1], got {score} for rows {[row.get('id') for row in rows]}"
+            f"{benchmark.name}: expected a group score in [0, 1], got {score} for rows"
+            f" {[row.get('id') for row in rows]}"
         )
     return score

@@ -33,7 +33,8 @@ class DemoRows:
     ) -> None:
         if not 1 <= rows_per_benchmark < APART - DISTRACTORS:
             raise ValueError(
-                f"eval.rows.rows_per_benchmark: expected 1 to {APART - DISTRACTORS - 1} rows, got {rows_per_benchmark}"
+                f"eval.rows.rows_per_benchmark: expected 1 to {APART - DISTRACTORS - 1} rows, got"
+                f" {rows_per_benchmark}"
             )
         self.prompts = prompts
         self.rows_per_benchmark = rows_per_benchmark
@@ -44,7 +45,8 @@ class DemoRows:
         task, demo = getattr(benchmark, "demo_task", None), getattr(benchmark, "demo", None)
         if task is None or demo is None:
             raise ValueError(
-                f"eval.rows=demo: benchmark {benchmark.name} defines no demo rows (demo_task and demo); choose other rows"
+                f"eval.rows=demo: benchmark {benchmark.name} defines no demo rows (demo_task and"
+                " demo); choose other rows"
             )
         first = APART * (1 + zlib.crc32(benchmark.name.encode()) % PLACES)
         given = 0

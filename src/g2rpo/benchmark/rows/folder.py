@@ -25,7 +25,8 @@ class FolderRows:
         self.files = files
         if "{benchmark}" not in files:
             raise ValueError(
-                f"eval.rows.files: expected a pattern with {{benchmark}}, as in {{benchmark}}.jsonl, got {files!r}"
+                "eval.rows.files: expected a pattern with {benchmark}, as in"
+                f" {{benchmark}}.jsonl, got {files!r}"
             )
 
     def records(self, benchmark: Benchmark) -> Iterator[Placed]:
@@ -42,7 +43,8 @@ class FolderRows:
         )
         if not paths:
             raise ValueError(
-                f"eval.rows.folder: no file {' or '.join(patterns)} in {self.folder} for benchmark {benchmark.name}"
+                f"eval.rows.folder: no file {' or '.join(patterns)} in {self.folder} for benchmark"
+                f" {benchmark.name}"
             )
         number = 0
         for path in paths:

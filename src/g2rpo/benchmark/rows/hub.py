@@ -27,7 +27,8 @@ class HubRows:
         address = getattr(benchmark, "sources", {}).get("hub")
         if not address:
             raise ValueError(
-                f"benchmark {benchmark.name} names no data set of the Hub: set benchmark.sources.hub, or choose other rows"
+                f"benchmark {benchmark.name} names no data set of the Hub: set"
+                " benchmark.sources.hub, or choose other rows"
             )
         where = address.get("where", {})
         for config in _configs(address):

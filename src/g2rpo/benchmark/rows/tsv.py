@@ -44,7 +44,8 @@ class TsvRows:
         address = getattr(benchmark, "sources", {}).get("tsv")
         if not address:
             raise ValueError(
-                f"benchmark {benchmark.name} names no TSV file: set benchmark.sources.tsv.file, or choose other rows"
+                f"benchmark {benchmark.name} names no TSV file: set benchmark.sources.tsv.file, or"
+                " choose other rows"
             )
         path = self.folder / f"{address['file']}.tsv"
         if not path.is_file():
@@ -83,7 +84,8 @@ class TsvRows:
                 names = next(reader, [])
                 if "question" not in names:
                     raise ValueError(
-                        f"{path}, line 1: expected the names of the columns, among them question, got {names[:20]}"
+                        f"{path}, line 1: expected the names of the columns, among them question,"
+                        f" got {names[:20]}"
                     )
                 line = reader.line_num + 1
                 for cells in reader:
@@ -116,7 +118,8 @@ class TsvRows:
             if len(value) <= LONGEST_INDEX:
                 if value not in shown:
                     raise ValueError(
-                        f"image: the row with index {value!r}, whose image this row has too, is not there or is broken"
+                        f"image: the row with index {value!r}, whose image this row has too, is not"
+                        " there or is broken"
                     )
                 return shown[value]
             cells = _listed(value) if value.startswith("[") else [value]

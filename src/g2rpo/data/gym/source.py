@@ -31,7 +31,8 @@ class GymSource:
     def __init__(self, *, seed: int = 0, levels: Sequence[int] = (1, 1, 2)) -> None:
         if not levels or any(level not in (0, 1, 2, 3) for level in levels):
             raise ValueError(
-                f"data.levels: expected a list of difficulties out of 0, 1, 2, 3, got {list(levels)}"
+                "data.levels: expected a list of difficulties out of 0, 1, 2, 3, got"
+                f" {list(levels)}"
             )
         self.seed = seed
         self.levels = tuple(levels)
@@ -40,7 +41,8 @@ class GymSource:
         """None: the gym never runs out. Raises `ValueError` for an unknown task or split."""
         if task not in DRAW or split not in SPLITS:
             raise ValueError(
-                f"the gym draws {', '.join(TASKS)} in {SPLITS}, asked for task={task!r} split={split!r}"
+                f"the gym draws {', '.join(TASKS)} in {SPLITS}, asked for task={task!r}"
+                f" split={split!r}"
             )
         return None
 

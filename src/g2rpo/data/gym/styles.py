@@ -34,7 +34,8 @@ class StyledSolutions:
         unknown = set(shares) - set(STYLES)
         if unknown or not 0 < sum(shares.values()) < float("inf") or min(shares.values()) < 0:
             raise ValueError(
-                f"demonstrations.shares: expected weights >= 0 for {', '.join(STYLES)}, got {dict(shares)}"
+                f"demonstrations.shares: expected weights >= 0 for {', '.join(STYLES)}, got"
+                f" {dict(shares)}"
             )
         if not 0 <= blurt_right <= 1:
             raise ValueError(

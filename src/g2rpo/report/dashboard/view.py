@@ -88,7 +88,8 @@ def section_of(metric: Metric) -> str:
             if wanted in shown:
                 return section
     raise ValueError(
-        f"g2rpo/report/dashboard/view.py: no section for {noun}/*; add {noun!r} to one of {', '.join(SECTIONS)}"
+        f"g2rpo/report/dashboard/view.py: no section for {noun}/*; add {noun!r} to one of"
+        f" {', '.join(SECTIONS)}"
     )
 
 

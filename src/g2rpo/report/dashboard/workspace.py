@@ -20,7 +20,8 @@ def workspace(sections: Sequence[Section], *, entity: str, project: str, name: s
         from wandb_workspaces import workspaces
     except ImportError as error:
         raise ImportError(
-            'the dashboard needs wandb-workspaces: pip install -c constraints/ci.txt -e ".[dashboard]"'
+            "the dashboard needs wandb-workspaces: pip install -c constraints/ci.txt -e"
+            ' ".[dashboard]"'
         ) from error
     return workspaces.Workspace(
         entity=entity,

@@ -136,8 +136,9 @@ def read_sweep(folder: Path, against: str | None = None) -> SweepResult:
     there = {path.parent.parent.name for path in folder.glob("*/.hydra/config.yaml")}
     if strangers := sorted(there - set(plan.jobs)):
         raise ValueError(
-            f"{folder} holds two sweeps: {', '.join(strangers[:3])} {'is' if len(strangers) == 1 else 'are'} not in its {PLAN}; "
-            "move one of them into a folder of its own"
+            f"{folder} holds two sweeps: {', '.join(strangers[:3])}"
+            f" {'is' if len(strangers) == 1 else 'are'} not in its {PLAN}; move one of them into a"
+            " folder of its own"
         )
     jobs = tuple(_job(folder / name, planned) for name, planned in plan.jobs.items())
     return SweepResult(

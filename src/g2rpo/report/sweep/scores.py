@@ -40,7 +40,8 @@ def reference(sweep: SweepResult) -> Variant:
         return next(iter(sweep.variants))
     if sweep.against not in names:
         raise ValueError(
-            f"--against: no variant {sweep.against!r} in {sweep.folder}; expected one of: {', '.join(names)}"
+            f"--against: no variant {sweep.against!r} in {sweep.folder}; expected one of:"
+            f" {', '.join(names)}"
         )
     return names[sweep.against]
 

@@ -80,8 +80,8 @@ class OpenAIJudge:
             )
         if api_key_env is not None and not os.environ.get(api_key_env):
             raise ValueError(
-                f"judge.api_key_env: the environment variable {api_key_env} is not set; export it, or set judge.api_key_env=null for an "
-                "endpoint without keys"
+                f"judge.api_key_env: the environment variable {api_key_env} is not set; export it,"
+                " or set judge.api_key_env=null for an endpoint without keys"
             )
         for name, count in {
             "max_tokens": max_tokens,
@@ -92,7 +92,8 @@ class OpenAIJudge:
                 raise ValueError(f"judge.{name}: expected at least 1, got {count}")
         if timeout_s <= 0 or backoff_s < 0:
             raise ValueError(
-                f"judge: expected timeout_s above 0 and backoff_s of at least 0, got {timeout_s} and {backoff_s}"
+                f"judge: expected timeout_s above 0 and backoff_s of at least 0, got {timeout_s}"
+                f" and {backoff_s}"
             )
         self.url = base_url.rstrip("/") + "/chat/completions"
         self.api_key_env = api_key_env
@@ -198,7 +199,8 @@ class OpenAIJudge:
             if used < self.tries:
                 time.sleep(min(pause_s, LONGEST_PAUSE_S))
         return JudgeError(
-            f"{self.url}, model {self.body.get('model')}: {trouble}, after {used} {'try' if used == 1 else 'tries'}"
+            f"{self.url}, model {self.body.get('model')}: {trouble}, after {used}"
+            f" {'try' if used == 1 else 'tries'}"
         )
 
     def _requested(self, prompt: str) -> str:
@@ -214,7 +216,8 @@ class OpenAIJudge:
         reply = choice["message"]["content"]
         if not isinstance(reply, str):
             raise TypeError(
-                f"expected text, got {reply!r}, finish_reason {choice.get('finish_reason')!r}; is max_tokens too small?"
+                f"expected text, got {reply!r}, finish_reason {choice.get('finish_reason')!r}; is"
+                " max_tokens too small?"
             )
         return reply
 

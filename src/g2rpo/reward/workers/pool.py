@@ -48,7 +48,8 @@ class RewardPool:
     ) -> None:
         if workers < 1:
             raise ValueError(
-                f"reward_workers.workers: expected at least 1 process, got {workers}; reward_workers=inline uses none"
+                f"reward_workers.workers: expected at least 1 process, got {workers};"
+                " reward_workers=inline uses none"
             )
         if not 0 < timeout_s < float("inf"):
             raise ValueError(
@@ -70,8 +71,9 @@ class RewardPool:
             pickled = pickle.dumps(reward)
         except Exception as error:
             raise ValueError(
-                f"reward: {type(reward).__name__} cannot be sent to a worker process ({type(error).__name__}: {error}). Keep in "
-                "it only what pickle can copy, define it in a module, or set reward_workers=inline."
+                f"reward: {type(reward).__name__} cannot be sent to a worker process"
+                f" ({type(error).__name__}: {error}). Keep in it only what pickle can copy, define"
+                " it in a module, or set reward_workers=inline."
             ) from error
         return PooledReward(
             reward,
@@ -169,7 +171,8 @@ class PooledReward:
         reason = self._replace(place, overdue=alive)
         if not started:
             raise RuntimeError(
-                f"reward: a worker process did not start ({reason}). With reward_workers=inline the reward runs in the trainer."
+                f"reward: a worker process did not start ({reason}). With reward_workers=inline the"
+                " reward runs in the trainer."
             )
         work.lose(rows, reason)
 
@@ -180,7 +183,10 @@ class PooledReward:
         code = self._workers[place].end(0.0 if overdue else DEATH_S)
         self._workers[place] = Worker(self._pickled, self._timeout_s)
         if overdue:
-            return f"TimeoutError: not judged within reward_workers.timeout_s={self._timeout_s:g} seconds"
+            return (
+                f"TimeoutError: not judged within reward_workers.timeout_s={self._timeout_s:g}"
+                " seconds"
+            )
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         return f"WorkerDied: the process that judged it ended, {how}"
 
@@ -229,7 +235,10 @@ class _Work:
             self.outcomes.setdefault(
                 row,
                 Failed(
-                    reason=f"not judged, because too many others ended their worker, first {self.first_end}"
+                    reason=(
+                        "not judged, because too many others ended their worker, first"
+                        f" {self.first_end}"
+                    )
                 ),
             )
 
@@ -249,6 +258,9 @@ def _sent(prompts: Sequence[Prompt]) -> dict[int, bytes | Failed]:
                 sent[id(prompt)] = pickle.dumps(replace(prompt, images=paths))
             except Exception as error:  # noqa: BLE001  whatever a source puts into meta: the failure of this prompt's completions
                 sent[id(prompt)] = Failed(
-                    reason=f"{type(error).__name__}: the prompt cannot be sent to a worker process: {error}"
+                    reason=(
+                        f"{type(error).__name__}: the prompt cannot be sent to a worker process:"
+                        f" {error}"
+                    )
                 )
     return sent

@@ -80,7 +80,8 @@ class Worker:
                 failure = self.pipe.recv()
                 if failure is not None:
                     raise RuntimeError(
-                        f"reward: a worker process could not build it: {failure}. reward_workers=inline runs it in the trainer."
+                        f"reward: a worker process could not build it: {failure}."
+                        " reward_workers=inline runs it in the trainer."
                     )
                 self.started = self.idle = True
         except (EOFError, OSError):

@@ -42,7 +42,8 @@ class Assumptions:
             )
         if self.image_tokens and (self.prompt_tokens or 0) <= self.image_tokens:
             raise ValueError(
-                f"estimate.image_tokens={self.image_tokens}: expected fewer than estimate.prompt_tokens={self.prompt_tokens}"
+                f"estimate.image_tokens={self.image_tokens}: expected fewer than"
+                f" estimate.prompt_tokens={self.prompt_tokens}"
             )
 
     @classmethod
@@ -54,7 +55,8 @@ class Assumptions:
         wrong = sorted(set(value) - set(names)) if isinstance(value, dict) else [value]
         if wrong:
             raise ValueError(
-                f"estimate: expected a mapping with some of {', '.join(names)}, got {wrong[0]!r}; try estimate.gib=80"
+                f"estimate: expected a mapping with some of {', '.join(names)}, got {wrong[0]!r};"
+                " try estimate.gib=80"
             )
         assert isinstance(value, dict)
         for name, number in value.items():

@@ -81,7 +81,10 @@ class Estimate:
         phase = max(self.peaks, key=lambda name: self.peaks[name])
         needed = f"{_gib(self.peak)} GiB at most, in {_place(phase)}"
         if not self.device.memory:
-            return f"needs {needed}; the memory of {self.device.name} is not known: estimate.gib=80 compares"
+            return (
+                f"needs {needed}; the memory of {self.device.name} is not known: estimate.gib=80"
+                " compares"
+            )
         room = f"{_gib(self.device.memory)} GiB of {self.device.name}"
         if self.peak <= self.device.memory:
             tight = (
@@ -136,23 +139,26 @@ def show(found: Estimate, console: Console) -> None:
     console.print(table)
     load, lengths = found.load, found.load.lengths
     console.print(
-        f"a step of a process: {load.prompts} prompts x {load.group_size} completions of {load.completion} tokens, "
-        f"{load.updates} update(s), {load.micro_batch_prompts} group(s) in a forward pass of {load.tokens} tokens"
+        f"a step of a process: {load.prompts} prompts x {load.group_size} completions of"
+        f" {load.completion} tokens, {load.updates} update(s), {load.micro_batch_prompts} group(s)"
+        f" in a forward pass of {load.tokens} tokens"
     )
     console.print(
-        f"prompts: {lengths.longest} tokens at most, {lengths.mean:.0f} on average, {lengths.most_patches} image patches at most "
-        f"({lengths.origin})"
+        f"prompts: {lengths.longest} tokens at most, {lengths.mean:.0f} on average,"
+        f" {lengths.most_patches} image patches at most ({lengths.origin})"
     )
     if found.seconds:
         stages = ", ".join(
             f"{name} {_seconds(value)}" for name, value in found.seconds.items() if value
         )
         console.print(
-            f"seconds per step: {_seconds(found.step_s or 0.0)} ({stages}); one draw, rewards not counted"
+            f"seconds per step: {_seconds(found.step_s or 0.0)} ({stages}); one draw, rewards not"
+            " counted"
         )
     else:
         console.print(
-            "seconds per step: not known without the device; 'estimate.gib=80 estimate.tflops=989 estimate.gb_per_s=3350' describes one"
+            "seconds per step: not known without the device; 'estimate.gib=80 estimate.tflops=989"
+            " estimate.gb_per_s=3350' describes one"
         )
     console.print(found.verdict())
 

@@ -77,13 +77,15 @@ def blank_policy(checkpoint: Checkpoint) -> Any:
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"model.path={checkpoint.path}: config.json cannot be read ({reason}). The estimate needs nothing else of the model: put the "
-            "file into a folder and name that with model=folder model.path=<folder>, or run once with the network"
+            f"model.path={checkpoint.path}: config.json cannot be read ({reason}). The estimate"
+            " needs nothing else of the model: put the file into a folder and name that with"
+            " model=folder model.path=<folder>, or run once with the network"
         ) from error
     if config.model_type not in KNOWN:
         raise ValueError(
-            f"model.path={checkpoint.path}: model_type {config.model_type!r} cannot be estimated: what its layers keep for the "
-            f"backward pass is known for {', '.join(KNOWN)} only; do not use estimate.py; watch time/peak_gib of a short run"
+            f"model.path={checkpoint.path}: model_type {config.model_type!r} cannot be estimated:"
+            f" what its layers keep for the backward pass is known for {', '.join(KNOWN)} only; do"
+            " not use estimate.py; watch time/peak_gib of a short run"
         )
     with torch.device("meta"):
         policy = AutoModelForImageTextToText.from_config(config, dtype=DTYPES[checkpoint.dtype])

@@ -126,8 +126,8 @@ def bounded_lengths(
     if max_tokens is None or max_pixels is None:
         missing = "data.loading.max_prompt_tokens" if max_tokens is None else "model.max_pixels"
         raise ValueError(
-            f"estimate: no prompt can be looked at ({why}), and {missing} gives no bound; set it, or say how long prompts are: "
-            "estimate.prompt_tokens=1500 estimate.image_tokens=1000"
+            f"estimate: no prompt can be looked at ({why}), and {missing} gives no bound; set it,"
+            " or say how long prompts are: estimate.prompt_tokens=1500 estimate.image_tokens=1000"
         )
     patches = max_pixels // patch_px**2
     return Lengths(
@@ -135,7 +135,10 @@ def bounded_lengths(
         mean=max_tokens,
         most_patches=patches,
         mean_patches=patches,
-        origin=f"bounds data.loading.max_prompt_tokens and model.max_pixels, since no prompt can be looked at ({why})",
+        origin=(
+            "bounds data.loading.max_prompt_tokens and model.max_pixels, since no prompt can be"
+            f" looked at ({why})"
+        ),
     )
 
 
