@@ -20,7 +20,9 @@ SCHEMAS = (
 
 
 class BeforeTorchvision:
-    """An import hook that finds nothing itself: it acts when torchvision is asked for, and leaves."""
+    """An import hook that finds nothing itself: it acts when torchvision is asked for, and
+    leaves.
+    """
 
     kept: object = None
     """The declarations live as long as this."""

@@ -54,7 +54,9 @@ def cheap(count: int) -> tuple[list[str], list[Prompt]]:
 
 
 def mixed(count: int) -> tuple[list[str], list[Prompt]]:
-    """The same with every fourth prompt a problem of mathematics; no two of its answers are equal."""
+    """The same with every fourth prompt a problem of mathematics; no two of its answers are
+    equal.
+    """
     rng, (texts, owners) = random.Random(1), cheap(count)
     for row in range(count):
         if row // 8 % 4 == 0:

@@ -74,7 +74,9 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def config_of_8b(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with nothing but the config.json of Qwen3-VL-8B, whose head is a matrix of its own."""
+    """A folder with nothing but the config.json of Qwen3-VL-8B, whose head is a matrix of its
+    own.
+    """
     import torch
     from shapes import random_policy
 

@@ -45,7 +45,8 @@ def all_mutants() -> list[Mutant]:
 def mutants_of(path: Path) -> tuple[Mutant, ...]:
     """Return the mutants of one file."""
     spec = importlib.util.spec_from_file_location(f"mutants_{path.parent.name}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     mutants: tuple[Mutant, ...] = module.MUTANTS
@@ -53,9 +54,9 @@ def mutants_of(path: Path) -> tuple[Mutant, ...]:
 
 
 def _pattern(old: str) -> re.Pattern[str]:
-    pieces = []
-    for token in _TOKEN.findall(old):
-        pieces.append(r"(?:,\s*)?" + re.escape(token) if token in ")]}" else re.escape(token))
+    pieces = [
+        (r"(?:,\s*)?" if token in ")]}" else "") + re.escape(token) for token in _TOKEN.findall(old)
+    ]
     head = r"(?<!\w)" if re.match(r"\w", old) else ""
     tail = r"(?!\w)" if re.search(r"\w$", old) else ""
     return re.compile(head + r"\s*".join(pieces) + tail)

@@ -1,4 +1,6 @@
-"""Metrics: one table names every logged number; means are taken over completions, never over means."""
+"""Metrics: one table names every logged number; means are taken over completions, never over
+means.
+"""
 
 import math
 import re

@@ -90,7 +90,9 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class RolloutEngine(Protocol):
-    """Writes completions. Built from the configuration without weights, then started on a policy."""
+    """Writes completions. Built from the configuration without weights, then started on a
+    policy.
+    """
 
     sampling: Sampling
     """How completions are drawn in training; its `group_size` is replaced by the caller's."""

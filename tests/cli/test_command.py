@@ -1,4 +1,6 @@
-"""`g2rpo <program>` in a checkout and from an installed wheel: the same programs, the same words."""
+"""`g2rpo <program>` in a checkout and from an installed wheel: the same programs, the same
+words.
+"""
 
 import json
 import os
@@ -80,7 +82,9 @@ def test_a_sweep_by_name_composes_its_jobs(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` folder of an environment with the wheel alone; it sees the libraries of this one."""
+    """The `bin` folder of an environment with the wheel alone; it sees the libraries of this
+    one.
+    """
     folder = tmp_path_factory.mktemp("installed")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), str(ROOT)]

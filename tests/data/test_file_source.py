@@ -1,4 +1,6 @@
-"""Files as a prompt source: what is served, what is held out, and what is left out with its line."""
+"""Files as a prompt source: what is served, what is held out, and what is left out with its
+line.
+"""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,6 @@
-"""Records are found with their place, whatever the layout of the file, and read back one at a time."""
+"""Records are found with their place, whatever the layout of the file, and read back one at a
+time.
+"""
 
 import json
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""Sleeping and waking with a stand-in for the GPU: how much memory is free is what the test says."""
+"""Sleeping and waking with a stand-in for the GPU: how much memory is free is what the test
+says.
+"""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""A script that does what `train.py` does with a frozen configuration, in a twentieth of a second."""
+"""A script that does what `train.py` does with a frozen configuration, in a twentieth of a
+second.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""A sweep runs what is missing, each job in a process of its own, whatever becomes of the others."""
+"""A sweep runs what is missing, each job in a process of its own, whatever becomes of the
+others.
+"""
 
 import json
 import logging

@@ -1,4 +1,6 @@
-"""The stream of prompts: every prompt of a finite task once an epoch, and no draw lost at a resume."""
+"""The stream of prompts: every prompt of a finite task once an epoch, and no draw lost at a
+resume.
+"""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,6 @@
-"""`pilot.py` end to end: asks, writes a file that is a valid choice, and leaves the weights alone."""
+"""`pilot.py` end to end: asks, writes a file that is a valid choice, and leaves the weights
+alone.
+"""
 
 import json
 from collections.abc import Callable

@@ -102,7 +102,9 @@ class CharXivRQ(BenchmarkBase):
         )
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
-        """The question with what its category asks of an answer; the TSV has that in its question."""
+        """The question with what its category asks of an answer; the TSV has that in its
+        question.
+        """
         if row.get("instructed"):
             return str(row["question"])
         decimals = len(row["answer"].partition(".")[2])
@@ -117,7 +119,9 @@ class CharXivRQ(BenchmarkBase):
         protocol: str = "paper",
         judge: Judge | None = None,
     ) -> Judgment:
-        """The judge's verdict, in JSON; without a judge nothing can be told, except under `robust`."""
+        """The judge's verdict, in JSON; without a judge nothing can be told, except under
+        `robust`.
+        """
         self.check_protocol(protocol)
         text = clean(completion) if protocol == "robust" else completion
         if not text.strip():

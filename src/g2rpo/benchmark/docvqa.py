@@ -34,7 +34,9 @@ class DocVQA(BenchmarkBase):
     demo_task = "document"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Gold answers from a list, or a list as text; hidden ones (the test splits) are refused."""
+        """Gold answers from a list, or a list as text; hidden ones (the test splits) are
+        refused.
+        """
         row = row_of(self.name, record)
         answer = needed(self.name, record, "answers", "answer")
         golds = list_of(answer)

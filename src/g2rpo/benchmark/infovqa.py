@@ -9,7 +9,9 @@ from g2rpo.records import Prompt
 
 
 class InfoVQA(DocVQA):
-    """Measured like DocVQA; an answer that lists several things must list them in the gold order."""
+    """Measured like DocVQA; an answer that lists several things must list them in the gold
+    order.
+    """
 
     name = "infovqa"
     parts = ("answer_type", "operation/reasoning")

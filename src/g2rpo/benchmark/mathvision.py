@@ -86,7 +86,9 @@ class MathVision(BenchmarkBase):
         protocol: str = "paper",
         judge: Judge | None = None,
     ) -> Judgment:
-        """By rules; a judge only extracts an answer where they find none, under `official` never."""
+        """By rules; a judge only extracts an answer where they find none, under `official`
+        never.
+        """
         self.check_protocol(protocol)
         if not completion.strip() and (judge is None or protocol != "paper"):
             return UNREAD

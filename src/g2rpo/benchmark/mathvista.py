@@ -220,7 +220,9 @@ def _extraction(text: str, row: Mapping[str, Any]) -> str:
 
 
 def _letter(row: Mapping[str, Any]) -> str:
-    """The gold option's letter; of several with the gold text the first, empty where none has it."""
+    """The gold option's letter; of several with the gold text the first, empty where none has
+    it.
+    """
     given = row.get("answer_option")
     return given or next(
         (

@@ -1,4 +1,6 @@
-"""MMStar: 1,500 questions that cannot be answered without the image, 250 in each of six categories."""
+"""MMStar: 1,500 questions that cannot be answered without the image, 250 in each of six
+categories.
+"""
 
 import re
 from collections.abc import Mapping, Sequence

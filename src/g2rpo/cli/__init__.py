@@ -53,7 +53,9 @@ def train(cfg: DictConfig) -> float:
 
 
 def _score(cfg: DictConfig) -> float:
-    """Do what `evaluate.py` does and write a report: one row of a comparison that was not trained."""
+    """Do what `evaluate.py` does and write a report: one row of a comparison that was not
+    trained.
+    """
     from g2rpo.report.run import write_report
     from g2rpo.training.evaluation_run import run_evaluation
 

@@ -99,7 +99,9 @@ def _turn(turn: Any, number: int, field: str, images: list[Any]) -> tuple[str, s
 
 
 def _part(part: Any, where: str, images: list[Any]) -> str:
-    """The text of a part; an image is `<image>` there, and goes into `images` if the part holds it."""
+    """The text of a part; an image is `<image>` there, and goes into `images` if the part holds
+    it.
+    """
     if isinstance(part, str):
         return part
     kind = part.get("type") if isinstance(part, Mapping) else None

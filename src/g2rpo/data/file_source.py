@@ -203,7 +203,9 @@ def check_new(key: Any, seen: set[int]) -> None:
 
 
 def _short_names(files: Sequence[Path]) -> list[str]:
-    """What prompt ids begin with: a file's name, or its whole path where two files have one name."""
+    """What prompt ids begin with: a file's name, or its whole path where two files have one
+    name.
+    """
     stems = [path.stem for path in files]
     return [str(path) if stems.count(path.stem) > 1 else path.stem for path in files]
 

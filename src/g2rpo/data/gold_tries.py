@@ -44,7 +44,9 @@ def golds_of(prompt: Prompt) -> list[str]:
 
 
 def tries_of(prompt: Prompt) -> list[Try]:
-    """Return the tries of a prompt: each gold answer, the first in the asked form, wrong answers."""
+    """Return the tries of a prompt: each gold answer, the first in the asked form, wrong
+    answers.
+    """
     golds = golds_of(prompt)
     answers = [
         *((GOLD, gold) for gold in golds),

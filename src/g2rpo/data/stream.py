@@ -59,7 +59,9 @@ class PromptStream:
         return [self._served(turn) for turn in turns]
 
     def next_of(self, task: str) -> Prompt:
-        """The next prompt of a task, out of turn: it takes the place of one that could not be used."""
+        """The next prompt of a task, out of turn: it takes the place of one that could not be
+        used.
+        """
         return self._served(self._next(task, self.places))
 
     def peek(self, num_prompts: int) -> list[Prompt]:

@@ -82,7 +82,9 @@ class HeadStats(torch.autograd.Function):
         temperature: float,
         width: int,
     ) -> tuple[Tensor, Tensor]:
-        """One pass over the vocabulary; sums so far are rescaled wherever a larger logit turns up."""
+        """One pass over the vocabulary; sums so far are rescaled wherever a larger logit turns
+        up.
+        """
         largest = torch.full((len(hidden),), NEVER, device=hidden.device)
         total, weighted, chosen = (
             torch.zeros_like(largest),

@@ -65,7 +65,9 @@ def supervised_batch(
 def _sequences(
     policy: Any, batch: PromptBatch, completions: Sequence[list[int]]
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """(ids [n], positions [4, n], trained [n]) of each prompt with its completion, without padding."""
+    """(ids [n], positions [4, n], trained [n]) of each prompt with its completion, without
+    padding.
+    """
     positions, first = prompt_positions(policy, batch)
     out = []
     for i, completion in enumerate(completions):

@@ -35,7 +35,9 @@ flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_back
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Groups:
-    """Lengths of the prompts and of the completions in a row, all prompts before all completions."""
+    """Lengths of the prompts and of the completions in a row, all prompts before all
+    completions.
+    """
 
     prompt_tokens: Int[Tensor, " p"]
     completion_tokens: Int[Tensor, " b"]

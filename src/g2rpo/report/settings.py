@@ -94,7 +94,9 @@ def _at(config: DictConfig | ListConfig, key: str) -> Any:
 def _choices(
     config: DictConfig | ListConfig, hydra: DictConfig | ListConfig | None
 ) -> dict[str, str]:
-    """Names of the chosen files as Hydra noted them, or else the modules that the targets lie in."""
+    """Names of the chosen files as Hydra noted them, or else the modules that the targets lie
+    in.
+    """
     noted = {} if hydra is None else _at(hydra, "hydra.runtime.choices") or {}
     targets = {
         group: str(_at(config, f"{group}._target_") or "").split(".") for group in HEADLINE_CHOICES

@@ -188,7 +188,9 @@ def _math(answer: str, gold: str) -> Verdict:
 
 
 def _best(similarity: Any, answer: str, gold: str) -> float:
-    """Over the text as it is and what stands in its last box, if any. An empty answer is worth 0."""
+    """Over the text as it is and what stands in its last box, if any. An empty answer is worth
+    0.
+    """
     texts = {answer, unboxed(answer)} - {""}
     return max((similarity(text, gold) for text in texts), default=0.0)
 

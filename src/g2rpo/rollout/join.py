@@ -118,7 +118,9 @@ def cat_batches(batches: Sequence[PromptBatch]) -> PromptBatch:
 
 
 def cat_rollouts(parts: Sequence[Rollouts]) -> Rollouts:
-    """Completions of several batches, padded on the right to the longest; prompts are counted on."""
+    """Completions of several batches, padded on the right to the longest; prompts are counted
+    on.
+    """
     longest = max(part.completion_ids.shape[1] for part in parts)
     offsets = torch.tensor(
         [0] + [int(part.prompt.max()) + 1 if len(part.prompt) else 0 for part in parts]

@@ -110,9 +110,9 @@ class VLLMClient:
     ) -> dict[str, Any]:
         address = self.url + path + (f"?{urlencode(query)}" if query else "")
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
+        request = urllib.request.Request(  # noqa: S310
             address, data, {"Content-Type": "application/json"}, method=method
-        )  # noqa: S310
+        )
         try:
             with urllib.request.urlopen(request, timeout=timeout_s or self.timeout_s) as response:  # noqa: S310
                 text = response.read()

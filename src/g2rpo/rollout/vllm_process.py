@@ -81,9 +81,9 @@ class EngineProcess:
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as output:
             # a session of its own, so that its workers can be ended with it
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: S603
                 command, stdout=output, stderr=output, env=environment, start_new_session=True
-            )  # noqa: S603
+            )
         deadline = time.monotonic() + self.start_s
         while not is_up():
             if self.process.poll() is not None or time.monotonic() > deadline:

@@ -21,7 +21,9 @@ class EngineLost(Exception):
 
 
 class Tally:
-    """What a step's row says about an engine: the last sync, and what failed since the row before."""
+    """What a step's row says about an engine: the last sync, and what failed since the row
+    before.
+    """
 
     def __init__(self) -> None:
         self._start()

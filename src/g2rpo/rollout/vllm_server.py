@@ -161,7 +161,9 @@ class VLLMServerEngine:
         """Nothing to do: a server has memory of its own."""
 
     def metrics(self) -> dict[str, float]:
-        """Gap and duration of the last sync, and what failed since the last call, over all ranks."""
+        """Gap and duration of the last sync, and what failed since the last call, over all
+        ranks.
+        """
         return self._tally.row()
 
     def _sync(self, step: int) -> None:

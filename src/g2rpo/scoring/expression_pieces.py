@@ -15,7 +15,9 @@ CLOSING = frozenset((")", "]", "}", r"\}", r"\rangle", r"\endmatrix"))
 
 
 def split(tokens: Sequence[Token], signs: Sequence[str]) -> tuple[list[list[Token]], list[str]]:
-    """The parts between signs that stand outside of brackets, and those signs. `, and` is one sign."""
+    """The parts between signs that stand outside of brackets, and those signs. `, and` is one
+    sign.
+    """
     parts: list[list[Token]] = [[]]
     joints: list[str] = []
     depth = 0
@@ -74,7 +76,9 @@ def partner(tokens: Sequence[Token], start: int) -> int:
 
 
 def left_side_name(tokens: Sequence[Token]) -> str | None:
-    """The name on a left-hand side: `x`, `x_1`, `f(x)`, `AB`, `P(A)`, `sin A`; None for a formula."""
+    """The name on a left-hand side: `x`, `x_1`, `f(x)`, `AB`, `P(A)`, `sin A`; None for a
+    formula.
+    """
     tokens = unwrapped(tokens)
     if not tokens:
         return None

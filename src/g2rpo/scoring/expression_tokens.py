@@ -78,7 +78,9 @@ class Token:
 
 
 def canonical(text: str) -> str:
-    """The text with typographic signs, full-width digits and raised digits in their plain spelling."""
+    """The text with typographic signs, full-width digits and raised digits in their plain
+    spelling.
+    """
     text = _ANGLE.sub(r"\\theta_{\1}", text)
     text = _RAISED_RUN.sub(lambda run: f"^{{{run[0].translate(_RAISED)}}}", text)
     text = _LOWERED_RUN.sub(lambda run: f"_{{{run[0].translate(_LOWERED)}}}", text)

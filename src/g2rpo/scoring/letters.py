@@ -104,7 +104,9 @@ def bare(text: str) -> str:
 
 
 def stems(text: str) -> str:
-    """The stems of the words, without an article in front: `the rabbits` and `Rabbit` are the same."""
+    """The stems of the words, without an article in front: `the rabbits` and `Rabbit` are the
+    same.
+    """
     words = bare(text).split()
     words = words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words
     words = [word.strip(_EDGE) for word in words]

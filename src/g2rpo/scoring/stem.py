@@ -25,7 +25,9 @@ _IRREGULAR |= {"proceed": "proceed", "exceed": "exceed", "succeed": "succeed"}
 
 
 def _rules(text: str) -> tuple[Rule, ...]:
-    """`ational:ate ful:` -> (("ational", "ate"), ("ful", "")). The first suffix that fits decides."""
+    """`ational:ate ful:` -> (("ational", "ate"), ("ful", "")). The first suffix that fits
+    decides.
+    """
     return tuple((suffix, new) for suffix, _, new in (rule.partition(":") for rule in text.split()))
 
 

@@ -165,7 +165,9 @@ def clock(seconds: float) -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keeps a second sweep out of the folder while this one lasts; a killed one keeps nobody out."""
+    """Keeps a second sweep out of the folder while this one lasts; a killed one keeps nobody
+    out.
+    """
     with (folder / LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -19,6 +19,7 @@ from g2rpo.benchmark.evaluation.plan import Plan
 from g2rpo.benchmark.evaluation.results import Entry, macro
 from g2rpo.benchmark.evaluation.suite import model_settings, weights_digest
 from g2rpo.policy.checkpoint import save_checkpoint
+from g2rpo.training.progress import progress_bar
 from g2rpo.training.tracking.wandb_tracker import trackers
 from g2rpo.training.validation import validation_name
 
@@ -83,7 +84,7 @@ class Benchmarks(L.Callback):
             folder,
             model=model,
             device=pl_module.device,
-            stage=_quiet if training else stage,
+            progress_bar=_quiet if training else progress_bar,
             plans=self._plans,
             overwrite=name != "before",
         )

@@ -153,7 +153,9 @@ class PromptDataModule(L.LightningDataModule):
     def _encoded(
         self, prompts: list[Prompt], ready: dict[str, Prompt]
     ) -> tuple[PromptBatch | None, Trouble]:
-        """The batch, or what is wrong with some of its prompts; `ready` keeps images between calls."""
+        """The batch, or what is wrong with some of its prompts; `ready` keeps images between
+        calls.
+        """
         missing = [prompt for prompt in prompts if prompt.id not in ready]
         trouble: Trouble = {}
         for prompt, found in zip(

@@ -85,7 +85,9 @@ def write_estimate(cfg: DictConfig, parts: Parts, stream: PromptStream, folder: 
 
 
 def estimated(cfg: DictConfig, parts: Parts, peek: Callable[[], Sequence[Prompt]]) -> Estimate:
-    """The estimate of a composed run. `peek` returns some of the prompts that it would begin with."""
+    """The estimate of a composed run. `peek` returns some of the prompts that it would begin
+    with.
+    """
     given = OmegaConf.select(
         cfg, "estimate"
     )  # a key of estimate.py: a run that trains assumes nothing

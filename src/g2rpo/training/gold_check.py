@@ -174,9 +174,8 @@ def _places(
     ]
     counted = [(task, split, size) for task, split, size in sizes if size]
     total = sum(size for _, _, size in counted)
-    chosen = (
-        range(total) if total <= most else sorted(Random(f"gold/{seed}").sample(range(total), most))
-    )  # noqa: S311
+    rng = Random(f"gold/{seed}")  # noqa: S311
+    chosen = range(total) if total <= most else sorted(rng.sample(range(total), most))
     found: list[tuple[str, str, int]] = []
     rows, first = iter(counted), 0
     task, split, size = next(rows, ("", "", 0))

@@ -213,7 +213,9 @@ class G2RPOModule(L.LightningModule):
     def measure_gradient_conflict(
         self, experience: Experience, table: CompletionTable
     ) -> dict[str, float]:
-        """Norm and direction of each task's gradient, in the rollout batches in which they are due."""
+        """Norm and direction of each task's gradient, in the rollout batches in which they are
+        due.
+        """
         if not self.algorithm.gradient_conflict.due(self.rollout_batch + 1):
             return {}
 
@@ -382,7 +384,9 @@ class G2RPOModule(L.LightningModule):
         self.trainer.fit_loop.epoch_loop._batches_that_stepped = step
 
     def _watch(self, collected: Collected) -> None:
-        """Tell the curriculum what came out, and stop a run in which nothing is learned any more."""
+        """Tell the curriculum what came out, and stop a run in which nothing is learned any
+        more.
+        """
         self.trainer.datamodule.observe(collected.accuracies)
         self.empty_draws = self.empty_draws + collected.draws if collected.empty else 0
         if not collected.empty:
@@ -405,7 +409,9 @@ class G2RPOModule(L.LightningModule):
 
     @timed("old_logprobs", whole=True)
     def _logprobs(self, model: Any, collected: Collected) -> Float[Tensor, "b t"]:
-        """Log-probabilities of the completions under the policy as it is, or under the reference."""
+        """Log-probabilities of the completions under the policy as it is, or under the
+        reference.
+        """
         rollouts, total = collected.rollouts, collected.scores.total
         whole = Experience(
             batch=collected.batch,

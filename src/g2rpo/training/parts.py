@@ -37,13 +37,17 @@ class Parts:
 
     @contextmanager
     def started(self) -> Iterator[Self]:
-        """These parts with a reward that runs where `reward_workers` says, until the context ends."""
+        """These parts with a reward that runs where `reward_workers` says, until the context
+        ends.
+        """
         with self.reward_workers.start(self.reward) as reward:
             yield replace(self, reward=reward)
 
 
 def build_parts(cfg: DictConfig, *, source: PromptSource | None = None) -> Parts:
-    """Build the cheap objects; errors carry the full key. A `source` takes the place of `cfg.data`."""
+    """Build the cheap objects; errors carry the full key. A `source` takes the place of
+    `cfg.data`.
+    """
     check_trainer(dict(OmegaConf.to_container(cfg.trainer, resolve=False)))
     source = source or _made(cfg.data)
     return Parts(

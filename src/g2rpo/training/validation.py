@@ -106,7 +106,9 @@ def scores_row(result: HeldoutResult) -> Iterator[tuple[str, float]]:
 
 
 def validation_name(trainer: L.Trainer) -> str:
-    """`before` training, `after` its last step, else `step_<n>`: the name of a validation's files."""
+    """`before` training, `after` its last step, else `step_<n>`: the name of a validation's
+    files.
+    """
     step = trainer.global_step
     if trainer.state.fn != TrainerFn.FITTING:
         return "after" if step else "before"

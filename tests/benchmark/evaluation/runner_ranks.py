@@ -40,11 +40,11 @@ def main(rank: int, port: str, folder: Path, world: ModuleType) -> None:
     found = BenchmarkRun(
         plan=plan, asking=asking, scoring=Scoring(protocol="paper"), folder=folder
     ).run(lambda count: None)
-    print(
+    print(  # noqa: T201
         json.dumps(
             {"numbers": found.numbers, "asked": [id for batch in engine.asked for id in batch]}
         )
-    )  # noqa: T201
+    )
     dist.destroy_process_group()
 
 

@@ -1,4 +1,6 @@
-"""Predictions that exist already: judged again from what is on disk, and from files of VLMEvalKit."""
+"""Predictions that exist already: judged again from what is on disk, and from files of
+VLMEvalKit.
+"""
 
 import csv
 import json
@@ -37,7 +39,7 @@ def home(world: Any, tmp_path: Path) -> Path:
         tmp_path / "run" / "eval",
         model=model,
         device="cpu",
-        stage=world.silent,
+        progress_bar=world.silent,
     )
     return tmp_path / "run"
 

@@ -48,7 +48,7 @@ def run(world: Any, tmp_path: Path) -> Callable[..., Any]:
             tmp_path / "eval",
             model={"weights": weights},
             device="cpu",
-            stage=world.silent,
+            progress_bar=world.silent,
             **options,
         )
 

@@ -16,7 +16,9 @@ SECRET = "sk-very-secret"
 
 @pytest.fixture
 def judge(chat_server: Any) -> Callable[..., OpenAIJudge]:
-    """`judge(tries=2)`: asks the local server, and waits only hundredths of a second between tries."""
+    """`judge(tries=2)`: asks the local server, and waits only hundredths of a second between
+    tries.
+    """
 
     def build(**options: Any) -> OpenAIJudge:
         return OpenAIJudge(

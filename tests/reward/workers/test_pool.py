@@ -1,4 +1,6 @@
-"""Rewards in processes that hang, die, refuse and lie. What they do is written in the completion."""
+"""Rewards in processes that hang, die, refuse and lie. What they do is written in the
+completion.
+"""
 
 import os
 import pickle

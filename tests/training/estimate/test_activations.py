@@ -68,7 +68,9 @@ def kept(policy: Any, batch: PromptBatch) -> int:
 
 
 def counted(shape: Shape, patches: int, *, checkpointing: bool) -> int:
-    """The same by formula: what stays after the forward pass, without the work of a backward pass."""
+    """The same by formula: what stays after the forward pass, without the work of a backward
+    pass.
+    """
     tokens = PROMPTS * (PROMPT + GROUP * (COMPLETION - 1))
     whole = activations.backbone(shape, tokens, patches, checkpointing=checkpointing)
     again = (

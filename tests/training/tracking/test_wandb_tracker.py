@@ -38,7 +38,9 @@ BANDS = {f"shaping/entropy_low_nats/{task}": 0.25 for task in TASKS} | {
 
 
 def experience(step: int) -> Experience:
-    """Two prompts, a chart with a large picture and a sum without one, answered three times each."""
+    """Two prompts, a chart with a large picture and a sum without one, answered three times
+    each.
+    """
     prompts = (
         Prompt(
             id=f"chart/{step}",
@@ -95,7 +97,9 @@ class Trainer(L.Trainer):
 def train(
     folder: Path, steps: range, *, benchmarks_after: int | None = None, **options: Any
 ) -> WandbTracker:
-    """The calls that a training makes in these steps: metrics to both loggers, then the callback."""
+    """The calls that a training makes in these steps: metrics to both loggers, then the
+    callback.
+    """
     loggers = [MetricsCSV(folder=folder), WandbTracker(folder=folder, project="tests", **options)]
     trainer = Trainer(
         logger=loggers,

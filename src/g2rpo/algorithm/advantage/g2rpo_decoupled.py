@@ -48,7 +48,9 @@ class DecoupledG2RPO:
         parts: Mapping[str, Float[Tensor, " b"]] | None = None,
         completion_tokens: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, " b"]:
-        """One advantage per completion from `parts` (required); `rewards` itself is not looked at."""
+        """One advantage per completion from `parts` (required); `rewards` itself is not looked
+        at.
+        """
         levels = [TieLevels(part, groups, atol=self.tie_atol) for part in reward_parts(parts)]
         summed = torch.stack([level.quantiles() for level in levels]).sum(0)
         signal = (

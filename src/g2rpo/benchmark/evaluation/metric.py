@@ -49,7 +49,9 @@ class BenchmarkMetric(Metric):
         self.add_state("rows", torch.zeros(len(COUNTS), dtype=torch.double), dist_reduce_fx="sum")
 
     def update(self, place: int, score: float, **counts: float) -> None:
-        """Adds a whole group: its place in the plan, its score, and `COUNTS` summed over its rows."""
+        """Adds a whole group: its place in the plan, its score, and `COUNTS` summed over its
+        rows.
+        """
         self.scores[place] += score
         self.seen[place] += 1
         self.rows += torch.tensor([float(counts[name]) for name in COUNTS], dtype=torch.double)

@@ -1,4 +1,6 @@
-"""`conf/eval`: which benchmarks are asked, with which rows, how, and how their answers are judged."""
+"""`conf/eval`: which benchmarks are asked, with which rows, how, and how their answers are
+judged.
+"""
 
 import hashlib
 import math
@@ -23,8 +25,8 @@ from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.records import Prompt, Sampling
 
 Protocol = Literal["paper", "official", "robust", "vlmevalkit"]
-Stage = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""`with stage(name, total) as advance: advance(n)` shows how far a stage of the run is."""
+ProgressBar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""`with progress_bar(name, total) as advance: advance(n)` shows how far a stage of the run is."""
 SAMPLED_VALUES = 8
 PUBLISHED = "published"
 """Stands for the names of all benchmarks that the paper reports."""
@@ -167,7 +169,7 @@ class SuiteEvaluation:
         *,
         model: Mapping[str, Any],
         device: torch.device | str,
-        stage: Stage,
+        progress_bar: ProgressBar,
         plans: dict[str, Plan] | None = None,
         overwrite: bool = False,
     ) -> dict[str, Entry]:
@@ -177,7 +179,7 @@ class SuiteEvaluation:
         Args:
             engine: Started on the policy.
             model: What tells these weights from others; see `weights_digest`.
-            stage: Shows progress.
+            progress_bar: Shows progress.
             plans: Rows that were read before, by benchmark; what is read is added.
             overwrite: Predictions of other settings in `folder` are removed instead of refused.
 
@@ -201,7 +203,7 @@ class SuiteEvaluation:
                 max_unusable_frac=self.max_unusable_frac,
                 keep_images=plans is not None,
             )
-            with stage(benchmark.name, plan.num_rows) as advance:
+            with progress_bar(benchmark.name, plan.num_rows) as advance:
                 outcome = BenchmarkRun(
                     plan=plan, asking=asking, scoring=self.scoring, folder=folder
                 ).run(advance)

@@ -124,9 +124,9 @@ def _workbook(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             with book.open(SHEET) as sheet:
                 rows = [
                     _cells(row, strings)
-                    for _, row in ElementTree.iterparse(sheet)
+                    for _, row in ElementTree.iterparse(sheet)  # noqa: S314
                     if row.tag == f"{MAIN}row"
-                ]  # noqa: S314
+                ]
     except (zipfile.BadZipFile, KeyError, ElementTree.ParseError) as error:
         raise ValueError(f"rescore: {path} is no workbook ({error})") from error
     header = rows[0] if rows else {}

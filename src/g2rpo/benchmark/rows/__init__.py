@@ -1,1 +1,3 @@
-"""Where the records of benchmarks come from: the Hub, VLMEvalKit's TSV files, a folder, or the gym."""
+"""Where the records of benchmarks come from: the Hub, VLMEvalKit's TSV files, a folder, or the
+gym.
+"""

@@ -1,4 +1,6 @@
-"""One drawn problem: what is asked, what is right, and what a solver would write down on the way."""
+"""One drawn problem: what is asked, what is right, and what a solver would write down on the
+way.
+"""
 
 from dataclasses import dataclass
 

@@ -63,7 +63,9 @@ MACHINE = (
 
 
 def view(metrics: Sequence[Metric] = METRICS) -> tuple[Section, ...]:
-    """The sections from top to bottom. Raises `ValueError` for a metric whose noun has no section."""
+    """The sections from top to bottom. Raises `ValueError` for a metric whose noun has no
+    section.
+    """
     for metric in metrics:
         section_of(metric)
     bounds = {bound for pair in BANDS.values() for bound in pair}

@@ -89,7 +89,9 @@ def difference(own: Mapping[str, float], other: Mapping[str, float]) -> Differen
 
 
 def student(freedom: int) -> float:
-    """97.5% point of Student's t; beyond 30 degrees of freedom by an expansion around the normal's."""
+    """97.5% point of Student's t; beyond 30 degrees of freedom by an expansion around the
+    normal's.
+    """
     if freedom <= len(T_975):
         return T_975[freedom - 1]
     z = 1.959964

@@ -48,7 +48,9 @@ def vision_input(shape: Shape) -> int:
 
 
 def vision_mergers(shape: Shape) -> int:
-    """Norm, first layer, activation and pixel values on the way from patches to tokens, per patch."""
+    """Norm, first layer, activation and pixel values on the way from patches to tokens, per
+    patch.
+    """
     if not shape.vision_trained:
         return 0
     return (4 * shape.width * shape.mergers + shape.patch_values) * shape.number

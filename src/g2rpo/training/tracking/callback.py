@@ -1,4 +1,6 @@
-"""What loggers show of a rollout batch besides its numbers: bands, completions and their pictures."""
+"""What loggers show of a rollout batch besides its numbers: bands, completions and their
+pictures.
+"""
 
 from typing import Any
 
