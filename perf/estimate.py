@@ -25,7 +25,7 @@ from g2rpo.records import Sampling
 from g2rpo.rollout.hf import HFEngine
 from g2rpo.training.estimate.assumptions import Assumptions
 from g2rpo.training.estimate.machine import machine
-from g2rpo.training.estimate.parts import parts_of
+from g2rpo.training.estimate.memory import parts_of
 from g2rpo.training.estimate.seconds import seconds_of
 from g2rpo.training.estimate.shape import shape_of
 from g2rpo.training.estimate.workload import Lengths, Workload

@@ -19,7 +19,7 @@ from g2rpo.benchmark.evaluation.plan import Plan
 from g2rpo.benchmark.evaluation.results import Entry, macro
 from g2rpo.benchmark.evaluation.suite import model_settings, weights_digest
 from g2rpo.policy.checkpoint import save_checkpoint
-from g2rpo.training.progress import progress_bar
+from g2rpo.training.display import progress_bar
 from g2rpo.training.tracking.wandb_tracker import trackers
 from g2rpo.training.validation import validation_name
 

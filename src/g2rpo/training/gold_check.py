@@ -22,7 +22,7 @@ from g2rpo.files import write_whole
 from g2rpo.interfaces import BatchReward, PromptSource, Reward
 from g2rpo.records import Failed, Prompt
 from g2rpo.reward.workers.inline import score_each
-from g2rpo.training.progress import progress_bar
+from g2rpo.training.display import progress_bar
 
 log = logging.getLogger("g2rpo")
 

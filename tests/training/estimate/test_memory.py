@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from g2rpo.training.estimate.parts import Part, parts_of, totals
+from g2rpo.training.estimate.memory import Part, parts_of, totals
 from g2rpo.training.estimate.shape import Shape
 
 Rows = Callable[..., dict[str, tuple[int, int, int]]]
