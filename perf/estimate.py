@@ -40,7 +40,7 @@ SETTINGS = (
     "--shape=small --prompts=1 --prompt=1536 --images=4 --group=4 --completion=64",
 )
 KEPT_FOR = {
-    "backward": ("what layers keep", "head", "gradients"),
+    "backward": ("activations", "head", "gradients"),
     "rollout": ("prefill", "keys and values", "sampling"),
 }
 STAGES = {"backward": ("forward", "backward"), "rollout": ("prefill", "decode")}

@@ -38,6 +38,7 @@ LENGTH_PAYS = ("~reward", "+reward={_target_: misbehaving.LengthPays}")
 
 PLUG_INS = '''
 import os
+from dataclasses import replace
 
 import torch
 
@@ -57,7 +58,7 @@ class Broken(GymSource):
     def get(self, task: str, index: int, split: str) -> Prompt:
         prompt = super().get(task, index, split)
         images = (self.file,) if task == "chart" else prompt.images
-        return Prompt(id=prompt.id, task=task, text=prompt.text, images=images, answer=prompt.answer, answer_type=prompt.answer_type)
+        return replace(prompt, images=images)
 
 
 class Refusing:
@@ -66,7 +67,7 @@ class Refusing:
 
 
 class LengthPays:
-    """Some variety in the rewards of a random model: the accuracy grows with the length of the text."""
+    """Varies the rewards of a random model: accuracy grows with the length of the text."""
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
         accuracy = min(1.0, len(completion) / 40)
@@ -74,7 +75,7 @@ class LengthPays:
 
 
 class SwitchedOff(HFEngine):
-    """An engine that ends the run in the middle of a step, like a machine that is switched off: no handler, no clean-up."""
+    """Ends the run in the middle of a step without clean-up, like a power failure."""
 
     def __init__(self, *, dies_in_step: int, **options) -> None:
         super().__init__(**options)

@@ -48,14 +48,14 @@ def build_trainer(cfg: DictConfig, *more: L.Callback) -> L.Trainer:
 
     `metrics.csv` is always written, even if no logger is configured.
     """
-    loggers = _all(cfg.logger)
+    loggers = all_of(cfg, "logger")
     if not any(isinstance(logger, MetricsCSV) for logger in loggers):
         loggers = [MetricsCSV(folder=cfg.run_dir), *loggers]
     trainer: L.Trainer = instantiate(
         cfg.trainer,
         **_counting(cfg.trainer),
         logger=loggers,
-        callbacks=[*_all(cfg.callbacks), *more],
+        callbacks=[*all_of(cfg, "callbacks"), *more],
     )
     return trainer
 
@@ -106,6 +106,10 @@ def _counting(trainer: DictConfig) -> dict[str, Any]:
     )
 
 
-def _all(group: DictConfig) -> list[Any]:
-    """Build every entry of a group such as `callbacks`; entries set to null are left out."""
-    return [instantiate(entry, _convert_="all") for entry in group.values() if entry is not None]
+def all_of(cfg: DictConfig, group: str) -> list[Any]:
+    """Build every entry of a group such as `callbacks`; entries set to null are left out.
+
+    The group itself is missing after `logger=[]`.
+    """
+    entries = OmegaConf.select(cfg, group) or {}
+    return [instantiate(entry, _convert_="all") for entry in entries.values() if entry is not None]

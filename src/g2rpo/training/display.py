@@ -17,13 +17,17 @@ REFRESH_PER_S = 4
 
 
 class Display:
-    """One thing that takes long, in `total` steps, from `start` to `stop`.
+    """Progress display of something that takes `total` steps, between `start` and `stop`.
 
     Args:
-        name: What a step is called in the line: `step`, `held-out prompt`.
-        total: Number of steps; None where it is not known.
-        every_s: Seconds between two plain lines.
-        console: Where to write; stdout by default.
+        name: Name of a step in the line, such as `step` or `held-out prompt`.
+        total: Number of steps; None if it is not known.
+        every_s: Seconds between two plain lines, at least 0.
+        console: Console to write to; stdout by default.
+        done: Number of steps done before the start.
+
+    Raises:
+        ValueError: if `every_s` is negative.
     """
 
     def __init__(
@@ -58,7 +62,7 @@ class Display:
         self._bar_id = self._bar.add_task(name, total=total, completed=done, left="")
 
     def start(self) -> None:
-        """Shows the bar, on a terminal."""
+        """Show the bar on a terminal."""
         if self.console.file.isatty() and not self.console.is_dumb_terminal:
             self._live = Live(
                 console=self.console,
@@ -68,7 +72,7 @@ class Display:
             self._live.start()
 
     def update(self, done: int, numbers: str = "") -> None:
-        """So many steps are done; `numbers` is what is known about the last one."""
+        """Show that `done` steps are done, and `numbers` of the last one."""
         self.done, self.numbers = done, numbers
         self._bar.update(self._bar_id, completed=done, left=self.left())
         if self._live is None and (
@@ -77,7 +81,7 @@ class Display:
             self._print()
 
     def stop(self) -> None:
-        """Leaves the last state standing."""
+        """End the display; the last state stays visible."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -85,17 +89,15 @@ class Display:
             self._print()
 
     def left(self) -> str:
-        """Time to go at the mean speed so far; empty while that is not known."""
+        """Return the remaining time at the mean speed so far; empty if it is not known."""
         steps = self.done - self._first
         if self.total is None or steps <= 0:
             return ""
-        return (
-            f"{clock((time.monotonic() - self._started_s) / steps * max(0, self.total - self.done))}"
-            " left"
-        )
+        step_s = (time.monotonic() - self._started_s) / steps
+        return f"{clock(step_s * max(0, self.total - self.done))} left"
 
     def line(self) -> str:
-        """The whole state in one line."""
+        """Return the whole state in one line."""
         count = f"{self.name} {self.done}" + ("" if self.total is None else f"/{self.total}")
         return " | ".join(part for part in (count, self.numbers, self.left()) if part)
 
@@ -115,11 +117,13 @@ class Display:
 def progress_bar(
     name: str, total: int | None = None, *, every_s: float = 10.0, console: Console | None = None
 ) -> Iterator[Callable[[int], None]]:
-    """Shows a stage of the run other than training; yields the function to call with how many more
-    steps are done.
+    """Show the progress of a stage other than training.
 
-    `with progress_bar("held-out prompts", total=384) as advance: ... advance(64)` shows `held-out
-    prompts 64/384 | 0:25 left`.
+    `with progress_bar("held-out prompts", total=384) as advance: ... advance(64)` shows
+    `held-out prompts 64/384 | 0:25 left`.
+
+    Yields:
+        A function to call with the number of further steps that are done.
     """
     display = Display(name=name, total=total, every_s=every_s, console=console)
     display.start()
@@ -130,7 +134,7 @@ def progress_bar(
 
 
 def clock(seconds: float) -> str:
-    """Minutes and seconds, with hours where there are any.
+    """Format seconds as minutes and seconds, with hours if there are any.
 
     >>> clock(152), clock(7322)
     ('2:32', '2:02:02')

@@ -1,8 +1,9 @@
-"""What a person sees while something takes long: a live bar on a terminal, and elsewhere (CI, a log
-file) a plain line every few seconds.
+"""The progress line of training, with the metrics that matter most.
 
-step 40/120 | reward 0.61 | acc 0.55 | entropy 0.41 nats | 24 tokens | clip 0.0% | rollout 0.8 s,
-update 1.1 s | 2:32 left
+    step 40/120 | reward 0.61 | acc 0.55 | entropy 0.41 nats | 24 tokens | clip 0.0%
+        | rollout 0.8 s, update 1.1 s | 2:32 left
+
+It is one line; `display.py` writes it.
 """
 
 import math
@@ -25,19 +26,16 @@ NUMBERS = {
     "rollout/completion_tokens": "{:.0f} tokens",
     "loss/clip_frac": "clip {:.1%}",
 }
-"""Metrics on the line, and how they are written. One that is logged per task stands for the
-unweighted mean of the tasks present.
-"""
+"""Format of each metric on the line. A metric by task is shown as the mean over the tasks present."""
 TIMES = {"time/rollout_s": "rollout {:.1f} s", "time/update_s": "update {:.1f} s"}
 
 
 class Progress(ProgressBar):
-    """Lightning's progress bar for steps of training; takes the place of its own, so leave
-    `enable_progress_bar` as it is.
+    """Progress bar for training; it replaces Lightning's own while `enable_progress_bar` is true.
 
     Args:
-        every_s: Seconds between two lines where stdout is no terminal.
-        console: Where to write; stdout by default.
+        every_s: Seconds between two lines if stdout is not a terminal.
+        console: Console to write to; stdout by default.
     """
 
     def __init__(self, *, every_s: float = 10.0, console: Console | None = None) -> None:
@@ -48,16 +46,16 @@ class Progress(ProgressBar):
         self._display: Display | None = None
 
     def disable(self) -> None:
-        """Shows nothing from now on."""
+        """Show nothing from now on."""
         self.enabled = False
         self._close()
 
     def enable(self) -> None:
-        """Shows the next training again."""
+        """Show the next training again."""
         self.enabled = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Counts optimizer steps up to `trainer.max_steps`, from where a resumed run stands."""
+        """Start to count optimizer steps up to `trainer.max_steps`, from the resumed step."""
         if not (self.enabled and trainer.is_global_zero):
             return
         total = trainer.max_steps if trainer.max_steps > 0 else None
@@ -78,7 +76,7 @@ class Progress(ProgressBar):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Shows the numbers of the step that has just ended."""
+        """Show the metrics of the step that has just ended."""
         if self._display is not None:
             row = outputs.get("metrics") if isinstance(outputs, Mapping) else None
             named = row or {**trainer.logged_metrics, **trainer.callback_metrics}
@@ -87,7 +85,7 @@ class Progress(ProgressBar):
             )
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Leaves the last state standing."""
+        """End the display; the last state stays visible."""
         self._close()
 
     def on_validation_batch_end(
@@ -99,7 +97,7 @@ class Progress(ProgressBar):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Shows how far a validation outside of training is, in batches."""
+        """Show the progress of a validation outside of training, in batches."""
         if not (self.enabled and trainer.is_global_zero) or trainer.state.fn == TrainerFn.FITTING:
             return
         if self._display is None:
@@ -111,14 +109,14 @@ class Progress(ProgressBar):
         self._display.update(batch_idx + 1)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Leaves the last state standing."""
+        """End the display; the last state stays visible."""
         if trainer.state.fn != TrainerFn.FITTING:
             self._close()
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Gives the terminal back, so that the error is readable."""
+        """End the display, so that the error is readable."""
         self._close()
 
     def _close(self) -> None:
@@ -130,14 +128,14 @@ class Progress(ProgressBar):
 def numbers_line(
     metrics: Mapping[str, Tensor | float], *, also: Mapping[str, Tensor | float | int] | None = None
 ) -> str:
-    """The numbers that matter; those that were not logged are left out.
+    """Format the metrics of `NUMBERS` and `TIMES`; those that were not logged are left out.
 
     Args:
-        metrics: Columns as in `g2rpo.metrics`.
-        also: Numbers that a module logs with `prog_bar=True`; those that `metrics` already covers
-            are not repeated.
+        metrics: Metrics by the names in `g2rpo.metrics`.
+        also: Numbers that a module logs with `prog_bar=True`; those of `metrics` are not repeated.
 
-    >>> numbers_line({"reward/total": 0.613, "reward/accuracy/math": 0.5, "reward/accuracy/chart": 0.6, "time/update_s": 1.14})
+    >>> row = {"reward/total": 0.613, "reward/accuracy/math": 0.5, "time/update_s": 1.14}
+    >>> numbers_line(row | {"reward/accuracy/chart": 0.6})
     'reward 0.61 | acc 0.55 | update 1.1 s'
     """
     values = {
@@ -156,9 +154,10 @@ def numbers_line(
 
 
 def mean_over_tasks(metrics: Mapping[str, Tensor | float], name: str) -> float:
-    """The metric itself, or the mean of its finite values by task; NaN where there is none.
+    """Return a metric, or the mean of its finite values over tasks; NaN if there is none.
 
-    >>> mean_over_tasks({"reward/accuracy/math": 0.5, "reward/accuracy/chart": 0.75}, "reward/accuracy")
+    >>> row = {"reward/accuracy/math": 0.5, "reward/accuracy/chart": 0.75}
+    >>> mean_over_tasks(row, "reward/accuracy")
     0.625
     """
     columns = (

@@ -1,12 +1,12 @@
-"""Where memory goes and when: one row per part, in bytes, for the three places of a step where most
-is held.
+"""Memory by part, in bytes, for the three phases of a step that need the most.
 
-    rollout     completions are written           weights, state, reference, cache of keys and values
-    backward    the largest micro-batch           weights, state, reference, gradients so far, what layers keep
-    optimizer   an update                         weights, state, reference, gradients, copies that the optimizer makes
+All phases hold weights, optimizer state and reference policy. Besides, they hold:
 
-What is not here: fragmentation, the CUDA context (about half a GiB), buffers of NCCL, workers that
-judge completions.
+    rollout     while completions are generated: cache of keys and values
+    backward    in the largest micro-batch: gradients so far, activations
+    optimizer   in an update: gradients, copies that the optimizer makes
+
+Not counted: fragmentation, the CUDA context (about half a GiB), NCCL buffers, reward workers.
 """
 
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ from g2rpo.training.estimate.workload import Workload
 
 PHASES = ("rollout", "backward", "optimizer")
 PIXEL_BYTES = 4
-"""`pixel_values` are float32 whatever the model's dtype is."""
+"""Bytes of a number in `pixel_values`, which are float32 for any dtype of the model."""
 SAMPLING_COPIES = 5
-"""Float32 rows of the vocabulary that sampling a token holds: logits, scaled, blocked,
-log-probabilities, probabilities.
+"""Number of float32 tensors of vocabulary size that sampling a token needs at the same time:
+logits, scaled, masked, log-probabilities, probabilities.
 """
 
 
@@ -35,44 +35,15 @@ class Part:
     backward: int = 0
     optimizer: int = 0
     lower: str
-    """Settings that make it smaller."""
+    """Settings that reduce it."""
 
 
 def parts_of(shape: Shape, load: Workload, device: Machine, state: int, copies: int) -> list[Part]:
-    """All of them. `state` and `copies`: see `optimizer_bytes`."""
-    weights, gradients = (
-        shape.weights * shape.number + shape.adapter,
-        shape.trained * shape.number + shape.adapter,
-    )
-    pixels = load.lengths.most_patches * shape.patch_values * PIXEL_BYTES * load.prompts
+    """Return all parts that need memory; `optimizer_bytes` returns `state` and `copies`."""
     engine = round(load.engine_frac * device.memory)
-    always = {"rollout": 1, "backward": 1, "optimizer": 1}
+    pixels = load.lengths.most_patches * shape.patch_values * PIXEL_BYTES * load.prompts
     rows = [
-        Part(name="process before the model", **_times(device.baseline, always), lower="nothing"),
-        Part(
-            name="weights", **_times(weights, always), lower="model.dtype=bfloat16, a smaller model"
-        ),
-        Part(
-            name="optimizer state",
-            **_times(state, always),
-            lower="model.dtype=bfloat16, model.freeze_vision=true, another optimizer",
-        ),
-        Part(
-            name="reference policy",
-            **_times(weights if load.reference and not shape.adapter else 0, always),
-            lower="loss.kl_coef=0",
-        ),
-        Part(
-            name="gradients",
-            backward=_gradients(shape, load, gradients),
-            optimizer=gradients,
-            lower="model.freeze_vision=true",
-        ),
-        Part(
-            name="optimizer's copies",
-            optimizer=copies if device.copies else 0,
-            lower="+optimizer.foreach=false",
-        ),
+        *_permanent(shape, load, device, state),
         Part(
             name="pixels",
             rollout=pixels * (2 if load.redraws else 1),
@@ -80,6 +51,39 @@ def parts_of(shape: Shape, load: Workload, device: Machine, state: int, copies: 
             optimizer=pixels,
             lower="model.max_pixels",
         ),
+        *_of_rollouts(shape, load),
+        Part(
+            name="engine",
+            rollout=engine,
+            backward=engine if load.engine_stays else 0,
+            optimizer=engine if load.engine_stays else 0,
+            lower="rollout.gpu_memory_utilization, rollout.sleep=true",
+        ),
+        *_of_updates(shape, load, device, copies),
+    ]
+    return [part for part in rows if any(getattr(part, phase) for phase in PHASES)]
+
+
+def _permanent(shape: Shape, load: Workload, device: Machine, state: int) -> list[Part]:
+    weights = shape.weights * shape.number + shape.adapter
+    reference = weights if load.reference and not shape.adapter else 0
+    sizes = {
+        "process before the model": (device.baseline, "nothing"),
+        "weights": (weights, "model.dtype=bfloat16, a smaller model"),
+        "optimizer state": (
+            state,
+            "model.dtype=bfloat16, model.freeze_vision=true, another optimizer",
+        ),
+        "reference policy": (reference, "loss.kl_coef=0"),
+    }
+    return [
+        Part(name=name, rollout=size, backward=size, optimizer=size, lower=lower)
+        for name, (size, lower) in sizes.items()
+    ]
+
+
+def _of_rollouts(shape: Shape, load: Workload) -> list[Part]:
+    return [
         Part(
             name="prefill",
             rollout=_prefill(shape, load),
@@ -95,38 +99,43 @@ def parts_of(shape: Shape, load: Workload, device: Machine, state: int, copies: 
             rollout=_sampling(shape, load),
             lower="rollout=vllm_server, batch.prompts_per_step or group_size",
         ),
+    ]
+
+
+def _of_updates(shape: Shape, load: Workload, device: Machine, copies: int) -> list[Part]:
+    gradients = shape.trained * shape.number + shape.adapter
+    return [
         Part(
-            name="engine",
-            rollout=engine,
-            backward=engine if load.engine_stays else 0,
-            optimizer=engine if load.engine_stays else 0,
-            lower="rollout.gpu_memory_utilization, rollout.sleep=true",
+            name="gradients",
+            backward=_gradients(shape, load, gradients),
+            optimizer=gradients,
+            lower="model.freeze_vision=true",
         ),
-        Part(name="what layers keep", backward=_backbone(shape, load), lower=_cuts(load)),
+        Part(
+            name="optimizer's copies",
+            optimizer=copies if device.copies else 0,
+            lower="+optimizer.foreach=false",
+        ),
+        Part(name="activations", backward=_backbone(shape, load), lower=_cuts(load)),
         Part(
             name="head",
             backward=activations.head(shape, load.predicted, device.piece),
             lower=_cuts(load),
         ),
     ]
-    return [part for part in rows if any(getattr(part, phase) for phase in PHASES)]
 
 
 def totals(parts: list[Part]) -> dict[str, int]:
-    """Bytes of each phase."""
+    """Return the bytes of each phase."""
     return {phase: sum(getattr(part, phase) for part in parts) for phase in PHASES}
 
 
-def _times(size: int, phases: dict[str, int]) -> dict[str, int]:
-    return {phase: size * times for phase, times in phases.items()}
-
-
 def _gradients(shape: Shape, load: Workload, whole: int) -> int:
-    """During a backward pass.
+    """Return the bytes of gradients at the peak of a backward pass.
 
-    Of one micro-batch alone, gradients come as what layers keep goes, and only the head's meets all
-    of that. With checkpointing little is kept, so that most is held at the end of the pass. Of
-    several micro-batches, the gradients of those before are there.
+    With one micro-batch, gradients appear as activations are freed, so only the head's gradient
+    coexists with all of them. With checkpointing, activations are few, so the peak is at the end of
+    the pass. With several micro-batches, the gradients of earlier ones exist already.
     """
     head = (
         0 if shape.adapter else shape.words * shape.hidden * shape.number * (2 if shape.tied else 1)
@@ -142,8 +151,9 @@ def _backbone(shape: Shape, load: Workload) -> int:
 
 
 def _prefill(shape: Shape, load: Workload) -> int:
-    """One pass over all prompts, padded to the longest, and its mask: a byte a pair of tokens, and
-    a number where it is added to scores.
+    """Return the bytes of one pass over all prompts, padded to the longest, with its mask.
+
+    The mask takes one byte per pair of tokens, and one number when it is added to the scores.
     """
     if not load.sampled_here:
         return 0
@@ -158,17 +168,17 @@ def _prefill(shape: Shape, load: Workload) -> int:
 
 
 def _cache(shape: Shape, load: Workload) -> int:
-    """Of prompts once for their group, of completions in the room they are given; and one layer's
-    scores of a token, in float32.
+    """Return the bytes of the cache and of one layer's attention scores for a token.
+
+    Each prompt is cached once for its group, completions in the room that sampling allocates.
     """
     if not load.sampled_here:
         return 0
     rows, room = load.prompts * load.group_size, ROOM
     while room < load.completion:
         room *= 2
-    scores = (
-        rows * shape.heads * load.lengths.longest * (4 + shape.number % 4)
-    )  # and a copy in the model's dtype, if that is another
+    # float32, and a copy in the model's dtype if that is another
+    scores = rows * shape.heads * load.lengths.longest * (4 + shape.number % 4)
     return (load.prompts * load.lengths.longest + rows * room) * activations.cache(shape) + scores
 
 
