@@ -132,7 +132,7 @@ class LightningHooks(L.LightningModule):
             self._set_clock(self.global_step - 1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the counts and the state of the advantage estimator; keep of LoRA only the adapter."""
+        """Add counts and the state of the advantage estimator; of LoRA, keep only the adapter."""
         advantage = self.algorithm.advantage
         state = advantage.state_dict() if hasattr(advantage, "state_dict") else {}
         checkpoint["g2rpo"] = {

@@ -26,7 +26,7 @@ NUMBERS = {
     "rollout/completion_tokens": "{:.0f} tokens",
     "loss/clip_frac": "clip {:.1%}",
 }
-"""Format of each metric on the line. A metric by task is shown as the mean over the tasks present."""
+"""Format of each metric on the line; a metric by task is shown as the mean over its tasks."""
 TIMES = {"time/rollout_s": "rollout {:.1f} s", "time/update_s": "update {:.1f} s"}
 
 

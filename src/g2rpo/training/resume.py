@@ -21,15 +21,15 @@ def resume_checkpoint(resume: str | None, folder: Path) -> Path | None:
         return None
     if resume == LAST and not (folder / "checkpoints" / "last.ckpt").is_file():
         raise ValueError(
-            "resume=last: expected an unfinished run with checkpoints/last.ckpt in outputs/, found"
+            "resume=last: expected an unfinished run with checkpoints/last.ckpt in outputs/, got"
             " none; name its folder"
         )
     resume = str(folder) if resume == LAST else resume
     last = Path(resume) / "checkpoints" / "last.ckpt"
     if not last.is_file():
         raise ValueError(
-            f"resume: expected a run folder with checkpoints/last.ckpt, got {resume!r}; leave resume"
-            " out to start a new run"
+            f"resume: expected a run folder with checkpoints/last.ckpt, got {resume!r}; leave"
+            " resume out to start a new run"
         )
     if Path(resume).resolve() != folder.resolve():
         raise ValueError(

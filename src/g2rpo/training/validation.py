@@ -108,7 +108,7 @@ def scores_row(result: HeldoutResult) -> Iterator[tuple[str, float]]:
 
 
 def validation_name(trainer: L.Trainer) -> str:
-    """Return `before`, `after` or, during training, `step_<n>`: the stem of a validation's files."""
+    """Return the stem of a validation's files: `before`, `after` or, in training, `step_<n>`."""
     step = trainer.global_step
     if trainer.state.fn != TrainerFn.FITTING:
         return "after" if step else "before"
