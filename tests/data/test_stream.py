@@ -3,6 +3,7 @@ draw lost at a resume.
 """
 
 import pytest
+from fakes import Shelf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,26 +12,6 @@ from g2rpo.data.mixture import TaskMix
 from g2rpo.data.stream import PromptStream
 from g2rpo.interfaces import PromptSource
 from g2rpo.records import Prompt
-
-
-class Shelf:
-    """So many prompts of each task; None is endless."""
-
-    def __init__(self, **sizes: int | None) -> None:
-        self.sizes = sizes
-
-    def size(self, task: str, split: str) -> int | None:
-        return self.sizes.get(task, 0)
-
-    def get(self, task: str, index: int, split: str) -> Prompt:
-        return Prompt(
-            id=f"{split}/{task}/{index}",
-            task=task,
-            text="?",
-            images=(),
-            answer="1",
-            answer_type="numerical",
-        )
 
 
 def stream(source: PromptSource, seed: int = 0, **weights: float) -> PromptStream:

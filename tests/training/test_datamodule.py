@@ -3,10 +3,10 @@ resume.
 """
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
+from fakes import IdEncoder, Shelf
 
 from g2rpo import ranks
 from g2rpo.data.loading import Loading
@@ -15,57 +15,8 @@ from g2rpo.data.rows import BadRecord
 from g2rpo.data.skips import Skips
 from g2rpo.data.stream import PromptStream
 from g2rpo.interfaces import PromptSource
-from g2rpo.records import Prompt, PromptBatch, task_index
+from g2rpo.records import Prompt, PromptBatch
 from g2rpo.training.datamodule import PromptDataModule
-
-
-class Shelf:
-    """So many prompts of each task; None is endless."""
-
-    def __init__(self, **sizes: int | None) -> None:
-        self.sizes = sizes
-
-    def size(self, task: str, split: str) -> int | None:
-        return self.sizes.get(task, 0)
-
-    def get(self, task: str, index: int, split: str) -> Prompt:
-        return Prompt(
-            id=f"{split}/{task}/{index}",
-            task=task,
-            text="?",
-            images=(),
-            answer="1",
-            answer_type="numerical",
-        )
-
-
-class IdEncoder:
-    """Reads nothing: a batch is its prompts."""
-
-    eos_token_id, end_tokens, pad_token_id, forbidden_token_ids = 1, {1: "<end>"}, 0, ()
-
-    def fit(self, image: Any) -> Any:
-        return image
-
-    def tokenize(self, completion: str) -> list[int]:
-        return [self.eos_token_id]
-
-    def decode(
-        self, completion_ids: torch.Tensor, completion_mask: torch.Tensor
-    ) -> tuple[str, ...]:
-        return ("",) * len(completion_ids)
-
-    def encode(self, prompts: list[Prompt]) -> PromptBatch:
-        ids = torch.zeros(len(prompts), 1, dtype=torch.long)
-        return PromptBatch(
-            prompts=tuple(prompts),
-            task=torch.tensor([task_index(p.task) for p in prompts]),
-            input_ids=ids,
-            attention_mask=ids + 1,
-            pixel_values=None,
-            image_grid_thw=None,
-            num_images=torch.zeros(len(prompts), dtype=torch.long),
-        )
 
 
 def stream(source: PromptSource, seed: int = 0, **weights: float) -> PromptStream:

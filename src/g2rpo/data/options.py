@@ -1,6 +1,4 @@
-"""Options of a multiple-choice question, in every form that data sets write them: lists, objects,
-or lines of the question.
-"""
+"""Options of a multiple-choice question: lists, objects, or lines of the question."""
 
 import json
 import re
@@ -21,7 +19,7 @@ _FEWEST = 2
 
 
 class Options(NamedTuple):
-    """What is shown below the question, and the text of each option."""
+    """Options as lines below the question, and as text by letter."""
 
     lines: tuple[str, ...]
     """As the model reads them, one a line: `A. red`."""
@@ -60,11 +58,14 @@ def read_options(found: Any) -> Options:
 
 
 def options_in(question: str) -> dict[str, str]:
-    r"""Find the options that a question lists itself, on lines of their own or one after the other;
-    empty where there are none.
+    r"""Find the options that the question itself lists, on separate lines or in one line.
 
-    >>> options_in("Which?\nA. red\nB. blue"), options_in("Which? (A) 3 (B) 4"), options_in("Is A: here?")
-    ({'A': 'red', 'B': 'blue'}, {'A': '3', 'B': '4'}, {})
+    Return letter to text; empty if the question lists none.
+
+    >>> options_in("Which?\nA. red\nB. blue"), options_in("Which? (A) 3 (B) 4")
+    ({'A': 'red', 'B': 'blue'}, {'A': '3', 'B': '4'})
+    >>> options_in("Is A: here?")
+    {}
     """
     for pattern in (_LINE_LABEL, _INLINE_LABEL):
         run = _last_run(
@@ -87,8 +88,7 @@ def options_in(question: str) -> dict[str, str]:
 
 
 def gold_letters(answer: str, texts: Mapping[str, str]) -> str | None:
-    """Return the letters that a gold answer names: its label, several labels, or the text of an
-    option.
+    """Return the letters that a gold answer names by label, labels or the text of an option.
 
     Args:
         answer: `B`, `(b)`, `B. blue`, `blue`, `A, C`.
@@ -98,7 +98,8 @@ def gold_letters(answer: str, texts: Mapping[str, str]) -> str | None:
     Returns:
         Capital letters, or None when the answer names no option.
 
-    >>> [gold_letters(answer, {"A": "red", "B": "blue"}) for answer in ("(b)", "B. blue", "Blue", "B, A", "C", "green")]
+    >>> answers = ("(b)", "B. blue", "Blue", "B, A", "C", "green")
+    >>> [gold_letters(answer, {"A": "red", "B": "blue"}) for answer in answers]
     ['B', 'B', 'B', 'BA', None, None]
     """
     bare = re.sub(r"[().,;:/&\s]|\band\b", "", answer)

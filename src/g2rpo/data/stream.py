@@ -11,7 +11,7 @@ from g2rpo.records import Prompt
 
 
 class Turn(NamedTuple):
-    """Which prompt of its task, and the how-manieth time around."""
+    """A prompt by task and index, and the epoch in which it is served."""
 
     task: str
     index: int
@@ -19,17 +19,16 @@ class Turn(NamedTuple):
 
 
 class PromptStream:
-    """Draws training prompts one after the other. Its state is how often each task had its turn,
-    and how far it is in each.
+    """Draws training prompts one after the other.
 
-    A finite task is gone through in a new random order each time it starts over; an endless one
-    never repeats.
+    The state is the number of turns of each task and the position within it. A finite task gets a
+    new random order in each epoch; an endless one never repeats.
 
     Args:
-        source: Where prompts come from.
-        mix: How tasks are weighed.
-        seed: Of the order within finite tasks.
-        curriculum: Which prompts are passed over; every prompt is served where None.
+        source: Supplies the prompts.
+        mix: Weights of the tasks.
+        seed: Seeds the order of prompts within finite tasks.
+        curriculum: Decides which prompts are skipped; None serves all of them.
     """
 
     def __init__(
@@ -46,41 +45,37 @@ class PromptStream:
                 " choose curriculum=none"
             )
         self.counts: dict[str, int] = {}
-        """Turns that each task had."""
+        """Number of turns of each task."""
         self.places: dict[str, int] = {}
-        """Prompts of each task that are behind us, served or not, over all epochs."""
+        """Position in each task over all epochs, counting skipped prompts."""
         self._sizes = {task: sizes[task] for task in self.mix.shares}
         self._order: dict[str, tuple[int, list[int]]] = {}
         self._in_flight: dict[str, Turn] = {}
 
     def draw(self, num_prompts: int) -> list[Prompt]:
-        """The next `num_prompts` prompts."""
+        """Return the next `num_prompts` prompts."""
         turns = [self._next(self.mix.draw(self.counts)[0], self.places) for _ in range(num_prompts)]
         return [self._served(turn) for turn in turns]
 
     def next_of(self, task: str) -> Prompt:
-        """The next prompt of a task, out of turn: it takes the place of one that could not be
-        used.
-        """
+        """Return the next prompt of a task, to replace one that could not be used."""
         return self._served(self._next(task, self.places))
 
     def peek(self, num_prompts: int) -> list[Prompt]:
-        """What `draw` is going to return, unless prompts before it have to be replaced."""
+        """Return what `draw` will return, unless earlier prompts have to be replaced."""
         counts, places = dict(self.counts), dict(self.places)
         turns = [self._next(self.mix.draw(counts)[0], places) for _ in range(num_prompts)]
         return [self.source.get(turn.task, turn.index, "train") for turn in turns]
 
     def observe(self, accuracies: Mapping[str, float]) -> None:
-        """Tells the curriculum the mean accuracy of groups, by the id of their prompt. Prompts it
-        does not hear of are forgotten.
-        """
+        """Pass the mean accuracy of each group, by prompt id, on to the curriculum."""
         for id, accuracy in accuracies.items():
             if id in self._in_flight:
                 self.curriculum.observe(*self._in_flight[id], accuracy)
         self._in_flight = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Between two steps no prompt is in flight, so the counts say all."""
+        """Return the state between two steps, when no prompt is in flight."""
         return {
             "counts": dict(self.counts),
             "places": dict(self.places),
@@ -88,7 +83,7 @@ class PromptStream:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on behind the last draw that a checkpoint knows of."""
+        """Continue after the last draw of the saved state."""
         self.counts, self.places = dict(state["counts"]), dict(state["places"])
         self.curriculum.load_state_dict(state["curriculum"])
 
@@ -98,9 +93,7 @@ class PromptStream:
         return prompt
 
     def _next(self, task: str, places: dict[str, int]) -> Turn:
-        """The next prompt of a task that is admitted; where none is in a whole epoch, the one after
-        that all the same.
-        """
+        """Return the next turn that the curriculum admits; the last one if it admits none."""
         size = self._sizes[task]
         for _ in range(size or 1):
             place = places.get(task, 0)
@@ -114,9 +107,7 @@ class PromptStream:
         return turn
 
     def _epoch_order(self, task: str, epoch: int, size: int) -> list[int]:
-        """A function of its arguments and the seed; the last one is kept, since shuffling for every
-        prompt would be slow.
-        """
+        """Return the order of an epoch; it is cached, because shuffling is slow."""
         if self._order.get(task, (-1, []))[0] != epoch:
             order = list(range(size))
             Random(f"{self.seed}/{task}/{epoch}").shuffle(order)  # noqa: S311

@@ -19,24 +19,24 @@ from g2rpo.files import write_whole
 
 State = Literal["finished", "running", "failed", "stopped", "waiting"]
 PROCESS = "process.json"
-"""Who runs a job: host, process, times, exit code."""
+"""File with the host, process id, times and exit code of a job."""
 CONSOLE = "console.log"
-"""What a job wrote to stdout and stderr, of all its tries."""
+"""File with the stdout and stderr of all attempts of a job."""
 SAID = "[g2rpo][ERROR] - "
 BEAT_S = 15.0
-"""How often a process says that it is alive."""
+"""Seconds between two signs of life of a process."""
 SILENCE_S = 120.0
-"""A process of another machine that has been silent for so long is taken for dead."""
+"""A process on another machine counts as dead after so many seconds without a sign of life."""
 MAX_NAME = 120
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A run that is still to be started, or has been.
+    """One run of a sweep, started or not.
 
     Args:
-        name: Of its folder in the sweep's: the values of the sweep's dimensions.
-        folder: Where it writes.
+        name: Name of its folder, made of the values of the sweep's dimensions.
+        folder: Folder that the run writes to.
         values: The dimensions of the sweep, as typed: `{"advantage": "grpo", "seed": "0"}`.
         overrides: Everything that was typed, dimensions included.
         cfg: The composed configuration, without Hydra's part.
@@ -52,13 +52,11 @@ class Job:
 
     @property
     def hash(self) -> str:
-        """Of the settings."""
+        """Hash of the settings."""
         return config_hash(self.cfg)
 
     def freeze(self) -> None:
-        """Writes the configuration that the job will run with, as Hydra does; edits of conf/ no
-        longer reach it.
-        """
+        """Write the job's configuration as Hydra does; later edits of conf/ do not change it."""
         for name, part in (
             ("config", self.cfg),
             ("hydra", self.hydra),
@@ -67,17 +65,20 @@ class Job:
             write_whole(self.folder / ".hydra" / f"{name}.yaml", OmegaConf.to_yaml(part))
 
     def frozen(self) -> DictConfig | None:
-        """The configuration of an earlier start, if there was one."""
+        """Return the configuration of an earlier start; None if there was none."""
         path = self.folder / ".hydra" / "config.yaml"
         return OmegaConf.load(path) if path.is_file() else None  # type: ignore[return-value]
 
 
 def job_name(values: Mapping[str, str]) -> str:
-    """A folder's name from the values of the dimensions, with short keys; where something is lost,
-    a hash keeps names apart.
+    """Return a folder name made of the dimensions' short keys and values.
 
-    >>> job_name({"advantage": "grpo", "seed": "0"}), job_name({"shaping.length.bands.math": "[3,4,9,20]"})
-    ('advantage=grpo,seed=0', 'math=3-4-9-20')
+    A hash is added if values were shortened, so that names stay unique.
+
+    >>> job_name({"advantage": "grpo", "seed": "0"})
+    'advantage=grpo,seed=0'
+    >>> job_name({"shaping.length.bands.math": "[3,4,9,20]"})
+    'math=3-4-9-20'
     >>> job_name({"a.weight": "0.22852913149", "b.weight": "0.5"})
     'a.weight=0.2285,b.weight=0.5,054b4c'
     """
@@ -88,20 +89,21 @@ def job_name(values: Mapping[str, str]) -> str:
     name = ",".join(f"{short}={words[key]}" for key, short in short_keys(values).items())
     lost = len(name) > MAX_NAME or any(rounded(value) != value for value in values.values())
     if lost:
-        name = f"{name[:MAX_NAME]},{hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:6]}"
+        digest = hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()
+        name = f"{name[:MAX_NAME]},{digest[:6]}"
     return name or "default"
 
 
 def rounded(value: str) -> str:
-    """A drawn number to four digits; any other word as it is."""
+    """Return a long decimal number with four digits; any other text unchanged."""
     return f"{float(value):.4g}" if re.fullmatch(r"-?\d*\.\d{5,}(e-?\d+)?", value) else value
 
 
 def short_keys(keys: Iterable[str]) -> dict[str, str]:
-    """Of each dotted key the shortest end that no other key has.
+    """Return for each dotted key the shortest suffix that no other key has.
 
-    >>> short_keys(["shaping.length.weight", "shaping.entropy.weight", "seed"])
-    {'shaping.length.weight': 'length.weight', 'shaping.entropy.weight': 'entropy.weight', 'seed': 'seed'}
+    >>> short_keys(["length.weight", "entropy.weight", "batch.seed"])
+    {'length.weight': 'length.weight', 'entropy.weight': 'entropy.weight', 'batch.seed': 'seed'}
     """
     parts = {key: key.split(".") for key in keys}
     ends = {
@@ -113,8 +115,10 @@ def short_keys(keys: Iterable[str]) -> dict[str, str]:
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
-    """What a finished run left; None where it has not finished. A broken file raises `ValueError`
-    with its path.
+    """Return the summary of a finished run; None if the run has not finished.
+
+    Raises:
+        ValueError: If the file is not a summary; the message has its path.
     """
     path = folder / "summary.json"
     if not path.is_file():
@@ -135,10 +139,9 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
 
 
 def state_of(folder: Path, wanted: str) -> State:
-    """How far a job has come; `wanted` is the hash of its settings.
+    """Return the state of a job whose settings have the hash `wanted`.
 
-    A job is finished when its summary is there and tells of the same settings. `stopped`: a process
-    began it and is no more.
+    A job is finished if its summary has this hash. It is stopped if its process is gone.
     """
     summary = read_summary(folder)
     if summary is not None and summary["config_hash"] == wanted:
@@ -152,7 +155,7 @@ def state_of(folder: Path, wanted: str) -> State:
 
 
 def read_mark(folder: Path) -> dict[str, Any] | None:
-    """What `process.json` says; None where no process has begun the job."""
+    """Return the content of `process.json`; None if no process has started the job."""
     try:
         mark: dict[str, Any] = json.loads((folder / PROCESS).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -165,8 +168,9 @@ def read_mark(folder: Path) -> dict[str, Any] | None:
 
 
 def write_mark(folder: Path, pid: int, started_s: float, exit_code: int | None = None) -> None:
-    """Notes that a process runs the job, or how it ended; written again and again, it says that the
-    process is alive.
+    """Write which process runs the job, and its exit code once it has ended.
+
+    The file is rewritten at intervals as a sign of life.
     """
     ended_s = None if exit_code is None else time.time()
     mark = {
@@ -180,8 +184,9 @@ def write_mark(folder: Path, pid: int, started_s: float, exit_code: int | None =
 
 
 def alive(mark: Mapping[str, Any], folder: Path) -> bool:
-    """Whether the process of a mark still runs: asked here, or, of another machine, told from its
-    last sign.
+    """Return whether the process of a mark still runs.
+
+    A process on another machine counts as running for `SILENCE_S` after its last sign of life.
     """
     if mark["host"] != socket.gethostname():
         return time.time() - (folder / PROCESS).stat().st_mtime < SILENCE_S
@@ -195,8 +200,9 @@ def alive(mark: Mapping[str, Any], folder: Path) -> bool:
 
 
 def _is_of(pid: int, folder: Path) -> bool:
-    """Whether a process has the job's folder on its command line: numbers of processes are used
-    again.
+    """Return whether the process has the job's folder on its command line.
+
+    The process id alone does not tell, because ids are reused.
     """
     path = Path(f"/proc/{pid}/cmdline")
     if not path.exists():
@@ -208,9 +214,7 @@ def _is_of(pid: int, folder: Path) -> bool:
 
 
 def why(folder: Path, code: int | None) -> str:
-    """How a job ended: the sentence it said, or the last line of its traceback, or what the exit
-    code says.
-    """
+    """Return why a job failed: its error message, last traceback line, or exit code."""
     said = [line.partition(SAID)[2] for line in _lines(folder / CONSOLE) if SAID in line]
     hydras = ("full_key: ", "object_type=")  # what Hydra adds below its message
     trace = [

@@ -1,8 +1,7 @@
-"""The way of a sweep: compose every job, freeze it, run what is missing, say after each job how it
-went.
+"""Runs a sweep: freezes every job, runs those that are missing, and logs how each one ended.
 
-Done is what has a `summary.json` of the same settings. The same command again, after a crash or
-with more values, runs the rest.
+A job is done if it has a `summary.json` of the same settings. Repeating the command, after a crash
+or with more values, runs the rest.
 """
 
 import fcntl
@@ -26,7 +25,7 @@ LOOK_S = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a job ended: its held-out macro score (nan where it has none), or why it has none."""
+    """The held-out macro score of a job (NaN if it has none), or why the job failed."""
 
     score: float = math.nan
     failure: str | None = None
@@ -37,14 +36,14 @@ class Sweep:
     """Runs jobs into one folder.
 
     Args:
-        folder: Of the whole sweep.
-        script: `train.py`, with its whole path.
-        command: What was typed.
+        folder: Folder of the whole sweep.
+        script: Absolute path of `train.py`.
+        command: The command line as typed.
         dimensions: The keys that are varied.
-        runner: Where jobs run.
-        write_report: Writes the page over the folder.
-        total: Jobs of the whole sweep; a search hands them over a few at a time.
-        first: How many of them were handed over before.
+        runner: Runs the jobs, on this machine or a cluster.
+        write_report: Writes the report page of the folder.
+        total: Number of jobs of the whole sweep; a search passes them on a few at a time.
+        first: Number of jobs that were passed on before.
     """
 
     folder: Path
@@ -57,8 +56,10 @@ class Sweep:
     first: int = 0
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """One outcome per job, in their order. Raises `ValueError` before the first job where the
-        folder belongs to another sweep.
+        """Run the missing jobs and return one outcome per job, in their order.
+
+        Raises:
+            ValueError: If the folder belongs to another sweep; no job has been started then.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder):
@@ -85,8 +86,9 @@ class Sweep:
             self._report()
 
     def _ended(self, missing: list[Job]) -> Iterator[tuple[Job, float]]:
-        """Jobs as they end, with their seconds; those that an earlier, killed sweep left running
-        are waited for, last of all.
+        """Yield jobs as they end, with their seconds.
+
+        Jobs that an earlier, killed sweep left running come last.
         """
         busy = [job for job in missing if state_of(job.folder, job.hash) == "running"]
         yield from self._run([job for job in missing if job not in busy])
@@ -113,7 +115,7 @@ class Sweep:
             yield jobs[i], seconds_of(jobs[i], begun)
 
     def _line(self, job: Job, done: int, seconds: float, left: float) -> str:
-        """What a person sees of a job: one line."""
+        """Return the log line of a job."""
         outcome = self._outcome(job)
         scored = (
             "no held-out score" if math.isnan(outcome.score) else f"held-out {outcome.score:.3f}"
@@ -136,7 +138,7 @@ class Sweep:
         )
 
     def _report(self) -> None:
-        """A page that cannot be drawn is said, and stops nothing: the jobs are worth more."""
+        """Write the page; a failure is logged and does not stop the jobs."""
         try:
             self.write_report(self.folder)
         except (ValueError, OSError) as error:
@@ -144,13 +146,13 @@ class Sweep:
 
 
 def seconds_of(job: Job, begun: float) -> float:
-    """How long the last process of a job ran."""
+    """Return the run time of the last process of a job, in seconds."""
     mark = read_mark(job.folder) or {}
     return (mark.get("ended_s") or time.time()) - mark.get("started_s", begun)
 
 
 def clock(seconds: float) -> str:
-    """Minutes and seconds, with hours where there are any.
+    """Return seconds as `M:SS`, or as `H:MM:SS` from one hour on.
 
     >>> clock(152), clock(7322)
     ('2:32', '2:02:02')
@@ -165,9 +167,7 @@ def clock(seconds: float) -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keeps a second sweep out of the folder while this one lasts; a killed one keeps nobody
-    out.
-    """
+    """Lock the folder against a second sweep; the lock ends with the process."""
     with (folder / LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

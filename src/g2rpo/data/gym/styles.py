@@ -1,13 +1,12 @@
 """How demonstrations of the cold start are written: four styles of unequal worth, drawn at random.
 
 A network of this size cannot learn to see by reinforcement; what it can learn is which of its
-habits pays. So it is shown
-several, and only some of them are good:
+habits pays. So it is shown several, and only some of them are good:
 
-    look      reads the picture, reasons, answers in tags                   right and to the point
-    ramble    lists all there is in the picture before it reasons           right and long
-    blurt     answers at once                                               wrong more often than right
-    sloppy    reasons, but forgets the tags                                 cannot be judged, earns nothing
+    look      reads the picture, reasons, answers in tags           right and to the point
+    ramble    lists everything in the picture before it reasons     right and long
+    blurt     answers at once                                       wrong more often than right
+    sloppy    reasons, but forgets the tags                         cannot be judged, earns nothing
 
 A cold-started policy therefore acts in all four ways, and training on the reward elicits the good
 one.
@@ -46,7 +45,7 @@ class StyledSolutions:
         self.seed = seed
 
     def demonstrate(self, prompt: Prompt) -> str:
-        """The completion to imitate, the same for the same prompt id."""
+        """Return the completion to imitate; it is the same for the same prompt id."""
         rng = Random(f"{self.seed}/{prompt.id}")  # noqa: S311
         style = rng.choices(list(self.shares), weights=list(self.shares.values()))[0]
         look, answer = prompt.meta["look"], prompt.answer
