@@ -6,7 +6,7 @@ MUTANTS = (
     Mutant(
         "own groups alone are ranked",
         "ranks.py",
-        "parts = listed([{name:",
+        "parts = all_gather_list([{name:",
         "parts = ([{name:",
         "training/test_ranks.py",
     ),
