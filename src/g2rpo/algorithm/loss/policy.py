@@ -13,7 +13,7 @@ therefore *add up* to those of the batch. A caller that splits a batch passes `n
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
@@ -197,7 +197,7 @@ class PolicyLoss(ABC):
                 " micro-batches needs one, got null; set it to rollout.max_new_tokens"
             )
         return Denominators(
-            aggregation=self.aggregation,
+            aggregation=cast(Aggregation, self.aggregation),
             num_tokens=mask.sum().clamp(min=1) if num_tokens is None else num_tokens,
             num_completions=mask.shape[0] if num_completions is None else num_completions,
             max_tokens=mask.shape[1] if self.max_tokens is None else self.max_tokens,
