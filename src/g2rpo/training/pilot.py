@@ -96,19 +96,10 @@ def run_pilot(
     """Generate and measure completions for `pilot.prompts_per_task` prompts of each task.
 
     Args:
-        pilot: Says how many prompts to measure, and how.
-        policy: The policy, on `device`.
-        encoder: Turns prompts into model inputs.
-        engine: Generates completions; it has been started on the policy.
-        source: Source of the training prompts.
-        reward: Scores completions.
-        tasks: Tasks of the mixture.
+        engine: Generates completions; it has been started on `policy`, which is on `device`.
         sampling: Sampling settings of the training, group size included.
         batch_prompts: Number of prompts in a batch.
-        failure_budget: Largest share in [0, 1] of a batch's completions that the reward may fail
-            to score.
-        seed: Seeds sampling.
-        device: Device of the policy.
+        failure_budget: Largest share in [0, 1] of completions that the reward may fail to score.
         read: Loads the images of a batch and leaves out prompts that cannot be used.
         prefix: `policy.prefix`: `shared` or `repeated`.
 
