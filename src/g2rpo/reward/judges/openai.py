@@ -1,4 +1,4 @@
-"""A chat model behind the OpenAI interface, asked many things at a time, each of them once.
+"""Client of an OpenAI-compatible endpoint, with concurrent requests, retries and a cache.
 
 A try that fails for a reason that may pass (429, 408, 5xx, no connection, no reply in time, a reply
 that cannot be used) is repeated after a pause that doubles, or that the endpoint names. Replies are
@@ -32,19 +32,20 @@ _WRITING = threading.Lock()
 
 
 class JudgeError(RuntimeError):
-    """A prompt that the judge did not answer."""
+    """The judge did not answer a prompt."""
 
 
 class _NoRedirect(HTTPRedirectHandler):
-    """A redirect would carry the key to another host."""
+    """Refuses redirects, because a redirect would send the key to another host."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
 class OpenAIJudge:
-    """Answers prompts at temperature 0. Pickled without its threads and without the key, which
-    stays in the environment.
+    """Client of an OpenAI-compatible endpoint that answers prompts at temperature 0.
+
+    Pickling leaves out the threads and the key, which stays in the environment.
 
     Args:
         base_url: Up to and without `/chat/completions`.
@@ -114,7 +115,7 @@ class OpenAIJudge:
         self._slots = threading.BoundedSemaphore(self.max_concurrent)
 
     def __call__(self, prompt: str) -> str:
-        """The reply. Raises `JudgeError` where there is none."""
+        """Return the reply to one prompt. Raises `JudgeError` if there is none."""
         (reply,) = self.ask_all([prompt])
         if isinstance(reply, JudgeError):
             raise reply
@@ -123,7 +124,7 @@ class OpenAIJudge:
     def ask_all(
         self, prompts: Sequence[str], *, usable: Callable[[str], bool] = bool
     ) -> list[str | JudgeError]:
-        """Replies in the order of the prompts; equal prompts are asked once.
+        """Return the replies in the order of the prompts. Equal prompts are asked once.
 
         Args:
             prompts: Any number.
@@ -256,7 +257,7 @@ class OpenAIJudge:
 
 
 def _retry_after_s(value: str | None) -> float:
-    """Seconds that a Retry-After header asks for, as a number or as a date."""
+    """Return the seconds that a Retry-After header asks for, as a number or as a date."""
     try:
         return max(0.0, float(value or 0))
     except ValueError:
