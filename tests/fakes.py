@@ -1,5 +1,6 @@
 """A prompt source and an encoder without content, for tests of what is around them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -43,7 +44,7 @@ class IdEncoder:
     ) -> tuple[str, ...]:
         return ("",) * len(completion_ids)
 
-    def encode(self, prompts: list[Prompt]) -> PromptBatch:
+    def encode(self, prompts: Sequence[Prompt]) -> PromptBatch:
         ids = torch.zeros(len(prompts), 1, dtype=torch.long)
         return PromptBatch(
             prompts=tuple(prompts),
@@ -52,5 +53,5 @@ class IdEncoder:
             attention_mask=ids + 1,
             pixel_values=None,
             image_grid_thw=None,
-            num_images=torch.zeros(len(prompts), dtype=torch.long),
+            num_images=torch.tensor([len(p.images) for p in prompts]),
         )

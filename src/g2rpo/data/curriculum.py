@@ -1,6 +1,4 @@
-"""Which prompts rest, because their last group taught nothing: all of it was right, or all of it
-wrong.
-"""
+"""Curricula: skip prompts whose last group was all right or all wrong and so taught nothing."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,33 +10,31 @@ class EveryPrompt:
     revisits = False
 
     def admits(self, task: str, index: int, epoch: int) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def observe(self, task: str, index: int, epoch: int, accuracy: float) -> None:
-        """Nothing to remember."""
+        """Do nothing: there is no state."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Empty."""
+        """Return an empty state."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing to restore."""
+        """Do nothing: there is no state."""
 
 
 class PassRate:
-    """`curriculum=pass_rate`: a prompt rests for some epochs after a group that was (nearly) all
-    right or all wrong.
+    """`curriculum=pass_rate`: skip a prompt for some epochs after an extreme group.
 
-    The online filter throws such groups away after they were generated; this saves generating them
-    again soon.
+    A group is extreme if (nearly) all of it was right or wrong. The online filter drops such groups
+    after they were generated; skipping the prompt saves generating them again soon.
 
     Args:
-        low: A group of at most this mean accuracy was too hard.
-        high: One of at least this was too easy.
-        hard_epochs: Epochs that a prompt rests after being too hard; 0 asks it again in the next
-            one.
-        easy_epochs: The same after being too easy.
+        low: A prompt is too hard if the mean accuracy of its group is at most this.
+        high: A prompt is too easy if the mean accuracy of its group is at least this.
+        hard_epochs: Epochs for which a prompt is skipped after being too hard; 0 skips none.
+        easy_epochs: Epochs for which a prompt is skipped after being too easy.
     """
 
     revisits = True
@@ -59,14 +55,14 @@ class PassRate:
         self.hard_epochs = hard_epochs
         self.easy_epochs = easy_epochs
         self._back: dict[str, dict[int, int]] = {}
-        """Per task, the epoch in which a resting prompt is asked again."""
+        """By task and index, the epoch in which a skipped prompt is served again."""
 
     def admits(self, task: str, index: int, epoch: int) -> bool:
-        """False while a prompt rests."""
+        """Return False while a prompt is skipped."""
         return epoch >= self._back.get(task, {}).get(index, 0)
 
     def observe(self, task: str, index: int, epoch: int, accuracy: float) -> None:
-        """Sends a prompt to rest, or back to work."""
+        """Skip a prompt from now on, or serve it again, depending on its accuracy."""
         rest = (
             self.hard_epochs
             if accuracy <= self.low
@@ -81,9 +77,9 @@ class PassRate:
             resting.pop(index, None)
 
     def state_dict(self) -> dict[str, Any]:
-        """Who rests until when."""
+        """Return which prompts are skipped until which epoch."""
         return {"back": {task: dict(resting) for task, resting in self._back.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from `state_dict`."""
+        """Restore what `state_dict` returned."""
         self._back = {task: dict(resting) for task, resting in state["back"].items()}

@@ -28,12 +28,12 @@ class FileSource:
     Args:
         files: One path or several, relative to the working directory or to `root`.
         root: Folder that image paths are relative to.
-        format: What a row means.
-        heldout: Held-out prompts of each task at most; never more than a tenth of the task.
-        loading: How images are read; the default where None.
+        format: Reads the rows.
+        heldout: Maximum number of held-out prompts of each task; never more than a tenth of the task.
+        loading: Reads the images; None uses the defaults.
         on_error: `raise` at the first unusable record, or `skip` those, counted and listed in
             summary.json.
-        seed: Of the choice of held-out prompts.
+        seed: Determines which prompts are held out.
         check_golds: Maximum number of records whose gold answers go through the reward before
             training; 0 checks none.
     """
@@ -72,12 +72,12 @@ class FileSource:
         }
 
     def size(self, task: str, split: str) -> int:
-        """Number of usable prompts."""
+        """Return the number of usable prompts."""
         task_index(task)
         return len(self._splits[task][split])
 
     def get(self, task: str, index: int, split: str) -> Prompt:
-        """The `index`-th prompt of a task."""
+        """Return the `index`-th prompt of a task."""
         row = self._splits[task][split][index]
         file, start, length, line = (column[row] for column in self._places[task])
         path = self.files[file]

@@ -34,17 +34,17 @@ class HubSource:
         path: Hub id, a folder that `datasets` can read or has saved, or a format (`json`,
             `parquet`, ...) with `data_files`.
         columns: See `HubColumns`.
-        format: What a row means, under our field names.
-        name: Configuration of the data set.
-        split: Which split is trained on.
+        format: Reads the rows, whose fields have our names.
+        name: Configuration (subset) of the data set.
+        split: Split to train on.
         data_files: As in `datasets.load_dataset`.
         values: See `HubColumns`.
         root: See `HubColumns`.
-        loading: How images are read; the default where None.
-        heldout: Held-out prompts of each task at most; never more than a tenth of the task.
+        loading: Reads the images; None uses the defaults.
+        heldout: Maximum number of held-out prompts of each task; never more than a tenth of the task.
         on_error: `raise` at the first unusable record, or `skip` those, counted and listed in
             summary.json.
-        seed: Of the choice of held-out prompts.
+        seed: Determines which prompts are held out.
         check_golds: Maximum number of records whose gold answers go through the reward before
             training; 0 checks none.
     """
@@ -84,12 +84,12 @@ class HubSource:
         }
 
     def size(self, task: str, split: str) -> int:
-        """Number of usable prompts."""
+        """Return the number of usable prompts."""
         task_index(task)
         return len(self._splits[task][split])
 
     def get(self, task: str, index: int, split: str) -> Prompt:
-        """The `index`-th prompt of a task."""
+        """Return the `index`-th prompt of a task."""
         number = self._places[task][self._splits[task][split][index]]
         return hub_prompt(self.columns, self.format, self._rows[number], number, self.label)
 
@@ -132,7 +132,7 @@ class HubSource:
 def hub_prompt(
     columns: HubColumns, format: RowFormat, record: Mapping[str, Any], number: int, label: str
 ) -> Prompt:
-    """The prompt of a usable record."""
+    """Return the prompt of a usable record."""
     row = columns.row(record)
     key = format.key(row)
     prompt = format.prompt(
@@ -144,7 +144,7 @@ def hub_prompt(
 def loaded(
     path: str, name: str | None, split: str, data_files: Any, *, streaming: bool = False
 ) -> Any:
-    """The data set; `ValueError` with what to do where it cannot be had."""
+    """Load the data set; a `ValueError` says what to do if that fails."""
     import datasets  # half a second that a run on the gym does not need
 
     if Path(path).is_file():
@@ -169,7 +169,7 @@ def loaded(
 
 
 def undecoded(rows: Any) -> Any:
-    """The same data set with images as they are stored."""
+    """Return the same data set with images left encoded."""
     import datasets
 
     def plain(feature: Any) -> Any:

@@ -33,21 +33,21 @@ class HubStream:
     Args:
         path: Hub id, a folder, or a format with `data_files`.
         columns: See `HubColumns`.
-        format: What a row means, under our field names.
-        name: Configuration of the data set.
-        split: Which split is trained on.
-        heldout_split: Where held-out prompts come from; none where null.
+        format: Reads the rows, whose fields have our names.
+        name: Configuration (subset) of the data set.
+        split: Split to train on.
+        heldout_split: Split of the held-out prompts; None holds out none.
         data_files: As in `datasets.load_dataset`.
         values: See `HubColumns`.
         root: See `HubColumns`.
         shuffle_rows: Rows from which the next one is drawn at random; 0 keeps the set's order.
         waiting_rows: Rows of other tasks that are kept while one of a rare task is looked for, at
             most.
-        loading: How images are read; the default where None.
-        heldout: Held-out prompts of each task at most.
+        loading: Reads the images; None uses the defaults.
+        heldout: Maximum number of held-out prompts of each task.
         on_error: `raise` at the first unusable record, or `skip` those, counted and listed in
             summary.json.
-        seed: Of the shuffling.
+        seed: Seeds the shuffling.
         check_golds: 0 checks no gold answer before training; otherwise the first of each task are
             checked.
     """

@@ -103,10 +103,11 @@ class OneThinkerFormat:
         kinds = f" or of data.format.tasks ({', '.join(self.tasks)})" if self.tasks else ""
         kind = next(iter(found.values()), "KIND")
         near = get_close_matches(kind, (*TASKS, *self.tasks), n=1)
-        hint = f"is it {near[0]!r}? Otherwise" if near else ""
+        hint = f"is it {near[0]!r}? Otherwise " if near else ""
         raise BadRecord(
             f"{self._written('task_type')}: expected one of the tasks {', '.join(TASKS)}{kinds},"
-            f" got {names}; {f'{hint} '.lstrip()}say what it is with '+data.format.tasks.{kind}=TASK'"
+            f" got {names}; {hint}say what it is with"
+            f" '+data.format.tasks.{kind}=TASK'"
         )
 
     def check_values(self, values: Mapping[str, Any]) -> None:

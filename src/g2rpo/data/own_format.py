@@ -31,7 +31,7 @@ class OwnFormat(OneThinkerFormat):
         self.fields = frozenset({*NAMES, *FIELDS} - set(NAMES.values()))
 
     def check(self, row: Mapping[str, Any]) -> None:
-        """Raises `BadRecord`, also for a missing field."""
+        """Raise `BadRecord` if the row cannot be used or lacks a field."""
         unread_fields(row, self.fields)
         turns = any(row.get(name) for name in TURN_FIELDS)
         missing = [
@@ -53,19 +53,19 @@ class OwnFormat(OneThinkerFormat):
         super().check_values(_renamed(values))
 
     def warning(self, row: Mapping[str, Any]) -> str:
-        """What looks wrong about a row that passed `check`."""
+        """Return what looks wrong about a row that passed `check`; empty if nothing does."""
         return super().warning(_renamed(row))
 
     def task(self, row: Mapping[str, Any]) -> str:
-        """The task of a row. Raises `BadRecord`."""
+        """Return the task of a row. Raises `BadRecord` if it names no known task."""
         return super().task(_renamed(row))
 
     def key(self, row: Mapping[str, Any]) -> Any:
-        """The id, if any."""
+        """Return the id of a row; None if it has none."""
         return row.get("id")
 
     def prompt(self, row: Mapping[str, Any], **given: Any) -> Any:
-        """The prompt of a row that passed `check`."""
+        """Return the prompt of a row that passed `check`."""
         return super().prompt(_renamed(row), **given)
 
 

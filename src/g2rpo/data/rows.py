@@ -13,9 +13,7 @@ from typing import Any, TextIO
 
 CHUNK_CHARS = 1 << 20
 CUT_CHARS = 16
-"""What was cut off at the end of a window makes the parser stop this near the end, or inside a
-string.
-"""
+"""A parse error this near the end of a window may only mean that the value continues."""
 BLANKS = " \t\r\n"
 BETWEEN = BLANKS + ","
 LISTS_OF_RECORDS = ("messages", "conversations", "problem", "text", "options", "images")
@@ -24,14 +22,12 @@ _decoder = json.JSONDecoder()
 
 
 class BadRecord(ValueError):
-    """A record that cannot be used; the message names file and line."""
+    """A record that cannot be used; the message says where it is and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a record stands: bytes [start, start + length) of the file, beginning on `line`,
-    counted from 1.
-    """
+    """The bytes [start, start + length) of a record in its file, and its first line (from 1)."""
 
     start: int
     length: int
@@ -39,10 +35,12 @@ class Place:
 
 
 def rows_of(path: Path) -> Iterator[tuple[Place, dict[str, Any] | BadRecord]]:
-    """Every record with its place, in the order of the file.
+    """Yield every record with its place, in the order of the file.
 
-    A broken line of a JSON Lines file comes as the `BadRecord` it is, and reading goes on; a broken
-    JSON file raises it, since nothing behind the break can be found.
+    A broken line of a JSON Lines file is yielded as `BadRecord`, and reading goes on.
+
+    Raises:
+        BadRecord: If a JSON file is broken, or holds one object instead of a list.
     """
     with path.open("rb") as file:
         first = file.read(4096).lstrip(b"\xef\xbb\xbf" + BLANKS.encode())[:1]
@@ -54,7 +52,7 @@ def rows_of(path: Path) -> Iterator[tuple[Place, dict[str, Any] | BadRecord]]:
 
 
 def read_row(path: Path, place: Place) -> dict[str, Any]:
-    """The record at a place that `rows_of` gave."""
+    """Return the record at a place that `rows_of` yielded."""
     with path.open("rb") as file:
         file.seek(place.start)
         row: dict[str, Any] = json.loads(file.read(place.length).decode("utf-8-sig"))
@@ -124,7 +122,7 @@ def _parsed(path: Path, place: Place, line: bytes) -> dict[str, Any] | BadRecord
 
 
 def _rows_of_list(path: Path) -> Iterator[tuple[Place, dict[str, Any] | BadRecord]]:
-    """One element at a time, from a window over the text; bytes and lines are counted along."""
+    """Yield one element at a time from a window over the text."""
     with path.open(encoding="utf-8", newline="") as file:
         window = _Window(path, file)
         window.skip(BLANKS + "\ufeff")
@@ -146,7 +144,7 @@ def _rows_of_list(path: Path) -> Iterator[tuple[Place, dict[str, Any] | BadRecor
 
 
 class _Window:
-    """A piece of the text, the reading position in it, and what was passed so far."""
+    """A piece of the text with a reading position; counts the bytes and lines before it."""
 
     def __init__(self, path: Path, file: TextIO) -> None:
         self.path, self.file = path, file
@@ -154,7 +152,7 @@ class _Window:
         self.bytes, self.line = 0, 1
 
     def skip(self, characters: str) -> str:
-        """Goes past characters of a kind; returns the one that stands there then."""
+        """Skip these characters and return the next one, without reading past it."""
         begin = self.at
         while True:
             while self.at < len(self.text) and self.text[self.at] in characters:
@@ -170,7 +168,7 @@ class _Window:
             begin = self.at
 
     def take(self) -> Any:
-        """The JSON value at the reading position."""
+        """Read the JSON value at the reading position."""
         while True:
             begin = self.at
             try:

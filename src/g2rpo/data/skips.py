@@ -1,4 +1,4 @@
-"""What was left out, and why: counted by task, the first of them with their reasons."""
+"""Counts prompts that were left out, by task, and keeps the first reasons."""
 
 import logging
 from collections import Counter
@@ -9,7 +9,7 @@ from g2rpo.data.rows import BadRecord
 log = logging.getLogger("g2rpo")
 ON_ERROR = ("raise", "skip")
 LISTED = 100
-"""Reasons that are kept word for word; further ones are only counted."""
+"""Maximum number of reasons that are kept; further ones are only counted."""
 
 
 class Skips:
@@ -38,13 +38,13 @@ class Skips:
         self.records: list[str] = []
 
     def unusable(self, task: str, reason: str) -> None:
-        """A record that is broken. Raises `BadRecord` where `on_error` says so."""
+        """Count a broken record. Raises `BadRecord` if `on_error` is `raise`."""
         if self.on_error == "raise":
             raise BadRecord(f"{reason}. {self.remedy}")
         self._note(self.unusable_prompts, task, reason)
 
     def too_long(self, task: str, reason: str) -> None:
-        """A prompt over the limit: it is never cut, since that would cut image tokens."""
+        """Count a prompt over the limit; it is never cut, since that would cut image tokens."""
         self._note(self.long_prompts, task, reason)
 
     def summary(self) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class Skips:
         }
 
     def load_summary(self, found: dict[str, Any]) -> None:
-        """Goes on counting from what `summary` gave."""
+        """Continue counting from what `summary` returned."""
         self.unusable_prompts, self.long_prompts = (
             Counter(found["unusable"]),
             Counter(found["too_long"]),
@@ -71,7 +71,7 @@ class Skips:
 
 
 def merged(*found: dict[str, Any]) -> dict[str, Any]:
-    """Several summaries as one."""
+    """Add up several summaries."""
     return {
         "unusable": dict(sum((Counter(one["unusable"]) for one in found), Counter())),
         "too_long": dict(sum((Counter(one["too_long"]) for one in found), Counter())),
@@ -80,9 +80,7 @@ def merged(*found: dict[str, Any]) -> dict[str, Any]:
 
 
 def skips_of(source: Any) -> Skips:
-    """A new count of what is left out from here on, as strict as the source is. One that draws its
-    prompts has nothing to leave out.
-    """
+    """Return a new count with the `on_error` of the source; a source like the gym has none."""
     return (
         Skips(on_error=source.skips.on_error)
         if hasattr(source, "skips")
@@ -91,5 +89,5 @@ def skips_of(source: Any) -> Skips:
 
 
 def index_skips(source: Any) -> dict[str, Any]:
-    """What a source left out when it looked through its records, as `Skips.summary` gives it."""
+    """Return the `Skips.summary` of the records that a source left out at the start."""
     return source.skips.summary() if hasattr(source, "skips") else Skips().summary()

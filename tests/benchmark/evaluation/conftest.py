@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import fakes
 import pytest
 import torch
 from PIL import Image
 
 from g2rpo.interfaces import Encoder
-from g2rpo.records import Judgment, Prompt, PromptBatch, Rollouts, Sampling, task_index
+from g2rpo.records import Judgment, Prompt, PromptBatch, Rollouts, Sampling
 
 RED = Image.new("RGB", (4, 2), (255, 0, 0))
 
@@ -90,37 +91,15 @@ class Listed:
             yield f"line {number}", dict(record)
 
 
-class IdEncoder:
-    """Reads nothing: a batch is its prompts. A prompt whose image is a text cannot be encoded."""
-
-    eos_token_id, end_tokens, pad_token_id, forbidden_token_ids = 1, {1: "<end>"}, 0, ()
+class IdEncoder(fakes.IdEncoder):
+    """Also fails for a prompt whose image is a text."""
 
     def encode(self, prompts: Sequence[Prompt]) -> PromptBatch:
         for prompt in prompts:
             for image in prompt.images:
                 if isinstance(image, str):
                     raise ValueError(f"prompt {prompt.id!r}: image {image} cannot be read")
-        ids = torch.zeros(len(prompts), 1, dtype=torch.long)
-        return PromptBatch(
-            prompts=tuple(prompts),
-            task=torch.tensor([task_index(p.task) for p in prompts]),
-            input_ids=ids,
-            attention_mask=ids + 1,
-            pixel_values=None,
-            image_grid_thw=None,
-            num_images=torch.ones(len(prompts), dtype=torch.long),
-        )
-
-    def fit(self, image: Any) -> Any:
-        return image
-
-    def tokenize(self, completion: str) -> list[int]:
-        return [self.eos_token_id]
-
-    def decode(
-        self, completion_ids: torch.Tensor, completion_mask: torch.Tensor
-    ) -> tuple[str, ...]:
-        return ("",) * len(completion_ids)
+        return super().encode(prompts)
 
 
 class Answering:

@@ -3,17 +3,17 @@ letters.
 """
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from fakes import IdEncoder
 from PIL import Image
 
 from g2rpo.benchmark.evaluation.heldout import HeldoutEvaluation, HeldoutResult, write_jsonl
 from g2rpo.interfaces import Encoder
-from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling, task_index
+from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
 
 RED = Image.new("RGB", (4, 2), (255, 0, 0))
 
@@ -36,35 +36,6 @@ class Shelf:
             answer="1",
             answer_type="numerical",
         )
-
-
-class IdEncoder:
-    """Reads nothing: a batch is its prompts."""
-
-    eos_token_id, end_tokens, pad_token_id, forbidden_token_ids = 1, {1: "<end>"}, 0, ()
-
-    def encode(self, prompts: Sequence[Prompt]) -> PromptBatch:
-        ids = torch.zeros(len(prompts), 1, dtype=torch.long)
-        return PromptBatch(
-            prompts=tuple(prompts),
-            task=torch.tensor([task_index(p.task) for p in prompts]),
-            input_ids=ids,
-            attention_mask=ids + 1,
-            pixel_values=None,
-            image_grid_thw=None,
-            num_images=torch.ones(len(prompts), dtype=torch.long),
-        )
-
-    def fit(self, image: Any) -> Any:
-        return image
-
-    def tokenize(self, completion: str) -> list[int]:
-        return [self.eos_token_id]
-
-    def decode(
-        self, completion_ids: torch.Tensor, completion_mask: torch.Tensor
-    ) -> tuple[str, ...]:
-        return ("",) * len(completion_ids)
 
 
 class Quoting:
