@@ -1,6 +1,4 @@
-"""MathVista (testmini): 1,000 questions, 540 with options, 458 with a number and 2 with a list as
-the answer.
-"""
+"""MathVista (testmini): 1,000 questions, 540 with options, 458 with a number, 2 with a list."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -53,9 +51,7 @@ _META = ("task", "context", "category", "grade", "source")
 
 
 class MathVista(BenchmarkBase):
-    """Letters for options, numbers compared as their type says; a judge only extracts, equality is
-    decided by rules.
-    """
+    """Options are compared by letter, numbers by their type; a judge only extracts answers."""
 
     name = "mathvista"
     task = "math"
@@ -73,8 +69,10 @@ class MathVista(BenchmarkBase):
     demo_task = "math"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Hub or TSV. The gold of a question with options is kept as its text in `answer` and as
-        its letter in `answer_option`.
+        """Read a record of the Hub or of the TSV.
+
+        For a question with options, `answer` holds the gold option's text and `answer_option` its
+        letter.
         """
         row = row_of(self.name, record, "unit")
         meta = record.get("metadata")
@@ -111,13 +109,13 @@ class MathVista(BenchmarkBase):
         return row | ({"query": query} if query else {})
 
     def type_of(self, row: Mapping[str, Any]) -> str:
-        """By `question_type` and `answer_type`."""
+        """Return the answer type by `question_type` and `answer_type`."""
         if row["question_type"] == "multi_choice":
             return "multiple choice"
         return "numerical" if row["answer_type"] in ("integer", "float") else "open ended"
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
-        """The official query: hint, question with its unit, options."""
+        """Return the official query: hint, question with its unit, options."""
         if row.get("query"):
             return str(row["query"])
         kind = (
@@ -141,9 +139,7 @@ class MathVista(BenchmarkBase):
         protocol: str = "paper",
         judge: Judge | None = None,
     ) -> Judgment:
-        """The verdict by the rules of `protocol`; where they read nothing, of what the judge
-        extracts.
-        """
+        """Score by the rules of `protocol`; if they read nothing, score what the judge extracts."""
         self.check_protocol(protocol)
         if protocol == "official":
             return _official(completion, row, judge)
@@ -164,7 +160,7 @@ class MathVista(BenchmarkBase):
         return Judgment(score=again.score, parsed=again.parsed, answer=again.answer, by="judge")
 
     def subscores(self, row: Mapping[str, Any]) -> list[str]:
-        """Task, question and answer type, and one for each skill."""
+        """Return the sub-scores by task, question type and answer type, and one for each skill."""
         skills = [
             name
             for skill in row.get("skills", ())
@@ -176,7 +172,7 @@ class MathVista(BenchmarkBase):
         ]
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
-        """The Hub's columns: free-form questions with whole numbers as answers."""
+        """Return the prompt as a free-form record with an integer answer, in the Hub's columns."""
         if prompt.answer == "0":
             # without a judge, `paper` never pays a right 0, so a demo row with it would look like
             # an error
@@ -220,9 +216,7 @@ def _extraction(text: str, row: Mapping[str, Any]) -> str:
 
 
 def _letter(row: Mapping[str, Any]) -> str:
-    """The gold option's letter; of several with the gold text the first, empty where none has
-    it.
-    """
+    """Return the letter of the first option with the gold text; empty if there is none."""
     given = row.get("answer_option")
     return given or next(
         (
@@ -235,8 +229,11 @@ def _letter(row: Mapping[str, Any]) -> str:
 
 
 def _paper(text: str, row: Mapping[str, Any], *, final: bool = False) -> Judgment:
-    """As VLMEvalKit checks a text. Before the judge a right number 0 counts as nothing read; a list
-    is never right.
+    """Score like VLMEvalKit.
+
+    Before a judge has extracted (`final` is False), a right number 0 counts as nothing read. A list
+    is
+    never right.
     """
     if row["question_type"] == "multi_choice":
         letter = infer_option(text, lettered(list_of(row["choices"]) or []))
@@ -302,8 +299,9 @@ def _official_extraction(
 
 
 def _official_choice(extraction: str, choices: list[str]) -> str:
-    """A letter's option, else the option with the smallest edit distance: an empty extraction
-    becomes the shortest option.
+    """Return the option a letter names, else the option with the smallest edit distance.
+
+    An empty extraction becomes the shortest option.
     """
     extraction = extraction.strip()[:_LONGEST]
     bracketed = _BRACKETED_LETTER.search(extraction)
@@ -315,9 +313,7 @@ def _official_choice(extraction: str, choices: list[str]) -> str:
 
 
 def _robust(text: str, row: Mapping[str, Any]) -> Judgment:
-    """Options by letter or text; numbers wherever they stand, rounded to the asked decimals; lists
-    item by item.
-    """
+    """Compare options by letter or text, numbers after rounding, lists item by item."""
     if row["question_type"] == "multi_choice":
         letter = read_option(text, lettered(list_of(row["choices"]) or []))
         return (

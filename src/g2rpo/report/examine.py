@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from g2rpo.benchmark.evaluation.pictures import encoded
 from g2rpo.data.gold_tries import NEARLY, Try, fault_of, tries_of
 from g2rpo.data.loading import Loading, place
 from g2rpo.data.rows import BadRecord
@@ -21,6 +20,7 @@ from g2rpo.records import Failed, Prompt
 from g2rpo.report.picture import data_uri
 from g2rpo.scoring.boxes import finite_numbers, read_points
 from g2rpo.scoring.extract import final_answer, json_object, tidy_tags
+from g2rpo.training.kept_pictures import encoded
 
 GRID = 1000
 SCORES = ("accuracy", "format", "structure", "total")

@@ -4,9 +4,9 @@ from array import array
 from collections.abc import Iterable, Mapping, MutableSequence
 from dataclasses import dataclass, field
 
-from g2rpo.benchmark.evaluation.showcase import PROMPTS_PER_TASK, is_shown
 from g2rpo.report.rows import Row
 from g2rpo.report.verdict import verdict
+from g2rpo.training.showcase import PROMPTS_PER_TASK, is_shown
 
 COMPLETIONS_SHOWN = 8
 """Of a group."""

@@ -27,7 +27,6 @@ from torch import Tensor
 
 from g2rpo import ranks
 from g2rpo.algorithm.loss.kl import completion_penalty
-from g2rpo.benchmark.evaluation.heldout import HeldoutBatch
 from g2rpo.interfaces import Encoder, OwnWeights, Reward, RolloutEngine
 from g2rpo.metrics import checked
 from g2rpo.policy.adapter import adapter_off
@@ -36,6 +35,7 @@ from g2rpo.rollout.collect import Collected, collect, nothing_kept
 from g2rpo.stopwatch import taken, timed
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.cut_notice import CutNotice
+from g2rpo.training.heldout import HeldoutBatch
 from g2rpo.training.mismatch import sampler_mismatch
 from g2rpo.training.resume import keep_adapter, restore_base
 from g2rpo.training.step_metrics import StepTimes, step_metrics

@@ -7,7 +7,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from g2rpo.benchmark.picture import size_px
+from g2rpo.benchmark.columns import size_px
 from g2rpo.benchmark.rows.folder import FolderRows
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from g2rpo.benchmark.picture import size_px
+from g2rpo.benchmark.columns import size_px
 from g2rpo.benchmark.rows.hub import HubRows
 
 
