@@ -46,9 +46,8 @@ class OCRBench(BenchmarkBase):
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Read answers from a list, a list as text, or a single text."""
         row = row_of(self.name, record)
-        if (
-            record.get("dataset_name") and "index" not in record
-        ):  # ids of the published JSON count inside each of its data sets
+        # The published JSON numbers each of its data sets from 0.
+        if record.get("dataset_name") and "index" not in record:
             row["id"] = f"{text_of(record['dataset_name'])}/{row['id']}"
         answer = needed(self.name, record, "answer", "answers")
         golds = list_of(answer)

@@ -10,6 +10,12 @@ COLUMNS = {
     "openvlthinker_v2": "OpenVLThinkerV2",
 }
 """Models of the paper: the name used here, and the name in the paper."""
+DEMO = "demo"
+"""Name of the row source whose scores only show that everything runs."""
+NOT_COMPARABLE = (
+    "These are demo rows, which ship with the package: their scores show that everything runs and"
+    " are not comparable with the paper's."
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,8 +54,7 @@ class RefCoco(BenchmarkBase):
     protocols = ("paper", "vlmevalkit", "robust")
     answer_type = "spatial grounding"
     parts = ("split",)
-    # the paper does not say whether its three RefCOCO numbers are of the val split or means over
-    # splits
+    # The paper does not say whether its RefCOCO scores are of the val split or means over splits.
     published = Published(
         row=16,
         title="RefCOCO",
@@ -186,9 +185,8 @@ def _table_row(
     name: str, record: Mapping[str, Any], width: int, height: int
 ) -> tuple[Any, str, str]:
     """Return box, box format and sentence of a table's row."""
-    if (
-        record.get("bbox") is not None
-    ):  # one object with all of its sentences, its box as x, y, width, height
+    # One object with all of its sentences, and its box as x, y, width, height.
+    if record.get("bbox") is not None:
         x, y, w, h = finite_numbers(list(record["bbox"]), 4) or (0.0, 0.0, 0.0, 0.0)
         sentences = needed(name, record, "answer")
         return (

@@ -175,7 +175,7 @@ def _mask(row: Mapping[str, Any]) -> Mask:
             int(row["width"]), int(row["height"]), [int(value) for value in row["mask_rect"]]
         )
     mask = needed("refspatial", row, "mask")
-    # a mask holds numbers and is no picture: its values are read as they are stored
+    # A mask holds labels, so its stored values are read without color conversion.
     with mask.copy() if isinstance(mask, Image.Image) else Image.open(mask) as image:
         seen = np.asarray(
             image.convert("RGB") if image.mode in ("P", "CMYK", "YCbCr", "HSV", "LAB") else image

@@ -150,7 +150,7 @@ def _point(text: str, row: Mapping[str, Any], protocol: str) -> Point | None:
         return leading_point(text)
     if protocol == "robust":
         return first_point(text)
-    # an image's size matters only where pixels are given
+    # The size of the image matters only for coordinates in pixels.
     points = literal_points(text, float(row.get("width") or 1), float(row.get("height") or 1))
     return points[0] if points else None
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from g2rpo.benchmark.evaluation.paper import DEMO, NOT_COMPARABLE
+from g2rpo.benchmark.published import DEMO, NOT_COMPARABLE
 from g2rpo.files import write_whole
 from g2rpo.records import TASKS
 from g2rpo.report.curves import curve_parts

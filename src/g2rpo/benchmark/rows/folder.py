@@ -77,7 +77,7 @@ def _objects(path: Path) -> Iterator[tuple[str, Any]]:
             try:
                 items = json.load(file)
             except ValueError as error:
-                raise ValueError(f"{path}: not JSON ({error}); mend the file") from None
+                raise ValueError(f"{path}: not JSON ({error}); fix the file") from None
             yield from (
                 (f"{path.name}, record {number}", item) for number, item in enumerate(items, 1)
             )

@@ -49,7 +49,7 @@ class HubRows:
             return [self._mend(name, item) for item in value]
         if isinstance(value, Mapping):
             return self.images.keep(value["bytes"]) if value.get("bytes") else value.get("path")
-        if isinstance(value, str) and len(value) > 1000:  # no path is that long: base64
+        if isinstance(value, str) and len(value) > 1000:  # too long for a path, so it is base64
             return self.images.keep_base64(value)
         if not isinstance(value, str | Image.Image):
             raise ValueError(f"{name}: expected an image, got {type(value).__name__}")

@@ -115,7 +115,7 @@ class ImageStore:
             with undecoded(data) as image:
                 suffix = (image.format or "png").lower()
         except ValueError as error:
-            raise ValueError(f"image: {len(data)} bytes that are no image ({error})") from None
+            raise ValueError(f"image: {len(data)} bytes that are not an image ({error})") from None
         name = hashlib.blake2b(data, digest_size=16).hexdigest()
         path = self.folder / name[:2] / f"{name}.{suffix}"
         if not path.is_file():

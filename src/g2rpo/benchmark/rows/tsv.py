@@ -101,9 +101,8 @@ class TsvRows:
                 ) from error
 
     def _record(self, columns: dict[str, Any], shown: dict[str, Any]) -> Mapping[str, Any]:
-        if (
-            columns.get("image") is not None
-        ):  # then image_path is only the name of a file that VLMEvalKit would write
+        # Next to an embedded image, image_path is only the name of a file VLMEvalKit would write.
+        if columns.get("image") is not None:
             columns = {name: value for name, value in columns.items() if name != "image_path"}
 
         def mend(name: str, value: str) -> Any:
