@@ -234,8 +234,8 @@ def test_rows_that_are_no_longer_asked_for_are_refused(
     with pytest.raises(
         ValueError,
         match=(
-            r"sums\.jsonl holds 4 rows that this evaluation does not use, the first is '1': eval\.limit,"
-            r" eval\.seed or"
+            r"sums\.jsonl holds 4 rows that this evaluation does not use, the first is '1':"
+            r" eval\.limit, eval\.seed or"
         ),
     ):
         run(world.Answering(ANSWERS), records=[world.record(4), world.record(5)])
