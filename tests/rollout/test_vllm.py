@@ -287,6 +287,7 @@ def test_it_is_an_engine_with_weights_of_its_own(engine: VLLMEngine) -> None:
     assert isinstance(engine, OwnWeights)
 
 
+@pytest.mark.process
 def test_a_training_run_and_an_evaluation(tmp_path: Path) -> None:
     small = [
         "rollout=vllm",

@@ -131,6 +131,7 @@ def test_a_server_that_hangs_is_ended_with_all_its_workers(
     assert server.process is None
 
 
+@pytest.mark.process
 def test_a_server_ends_with_a_trainer_that_was_killed(tmp_path: Path) -> None:
     watched = (
         "import os, pathlib, time; from threading import Thread; from g2rpo.rollout.serve import"
