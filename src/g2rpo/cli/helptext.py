@@ -30,7 +30,7 @@ NUMBERS = (
     ("trainer", "max_steps"),
     ("trainer", "devices"),
     ("optimizer", "lr"),
-    ("batch", "prompts"),
+    ("batch", "prompts_per_step"),
     ("batch", "group_size"),
     ("batch", "num_minibatches"),
     ("batch", "micro_batch_tokens"),

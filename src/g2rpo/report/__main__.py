@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from g2rpo.report.sweep.folder import is_multirun
+from g2rpo.report.sweep.sweep_data import is_multirun
 from g2rpo.report.sweep.write import write_sweep_report
 
 
@@ -49,7 +49,7 @@ def _write(folders: Sequence[Path], against: str | None, out: Path) -> Path:
         return write_comparison(folders, out)
     if is_multirun(folders[0]):
         return write_sweep_report(folders[0], against)
-    from g2rpo.report.run import write_report
+    from g2rpo.report.run_page import write_report
 
     return write_report(folders[0])
 

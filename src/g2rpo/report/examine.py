@@ -18,7 +18,7 @@ from g2rpo.data.rows import BadRecord
 from g2rpo.interfaces import Reward
 from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.records import Failed, Prompt
-from g2rpo.report.picture import data_uri
+from g2rpo.report.inline_picture import data_uri
 from g2rpo.scoring.boxes import finite_numbers, read_points
 from g2rpo.scoring.extract import final_answer, json_object, tidy_tags
 

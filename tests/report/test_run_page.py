@@ -19,7 +19,7 @@ from report.pages import (
 
 from g2rpo.records import TASKS
 from g2rpo.report.__main__ import main
-from g2rpo.report.run import write_report
+from g2rpo.report.run_page import write_report
 
 Rewrite = Callable[[Path, int, dict[str, object]], None]
 

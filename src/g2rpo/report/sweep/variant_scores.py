@@ -7,8 +7,8 @@ import math
 from g2rpo.prompt import TASKS
 from g2rpo.report.plots import Figure, gains
 from g2rpo.report.render import Cell, change_cell, score_text, task_cell
-from g2rpo.report.sweep.folder import JobResult, SweepResult
 from g2rpo.report.sweep.statistics import Difference, difference, spread
+from g2rpo.report.sweep.sweep_data import JobResult, SweepResult
 from g2rpo.sweep.job import rounded, short_keys
 
 Variant = tuple[tuple[str, str], ...]
