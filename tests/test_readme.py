@@ -52,7 +52,7 @@ def test_a_command_of_the_readme_composes(command: str) -> None:
 def test_help_lists_the_choices() -> None:
     shown = _run(["train.py", "--help"], ROOT)
     assert shown.returncode == 0, shown.stderr
-    (entry,) = re.findall(r"^  advantage .*(?:\n {18}.*)*", shown.stdout, flags=re.M)
+    (entry,) = re.findall(r"^  advantage .*(?:\n {20}.*)*", shown.stdout, flags=re.M)
     names = {
         file.stem
         for file in (ROOT / "conf" / "advantage").glob("*.yaml")
