@@ -1,5 +1,6 @@
 # make demo      trains the small model that ships in the package and prints the path of its report      (minutes, no GPU)
 # make test      sets up .venv and runs the tests                  make test-all  the slow ones too
+# make test-unit runs the tests that need no training run          (under a minute on two cores)
 # make test-vllm sets up .venv-vllm and runs the tests that need vLLM on a CPU   (minutes, 4 GB)
 # make check     lint, format, types, import contract, file sizes  make clean     what can be made again, and .venv
 # Needs Python 3.11 or newer, pip and make, nothing else.
@@ -8,21 +9,26 @@ PYTHON := $(shell for p in python3.11 python3; do $$p -c 'import sys; sys.exit(s
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/ci.txt
 VLLM := .venv-vllm/bin
+# Two test files at a time, each on one thread: two workers with the default threads would share the same cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 MAKEFLAGS += --no-print-directory
 # Nothing here asks a server for anything: the model and the data ship in the package.
 export HF_HUB_OFFLINE ?= 1
 export WANDB_MODE ?= offline
 
-.PHONY: demo test test-all test-vllm check clean
+.PHONY: demo test test-unit test-all test-vllm check clean
 
 demo: .venv/installed
 	@$(BIN)/python train.py
 
 test: .venv/installed-dev
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
+
+test-unit: .venv/installed-dev
+	@$(PYTEST) -m unit
 
 test-all: .venv/installed-dev
-	@$(BIN)/python -m pytest -m "not gpu and not network and not vllm"
+	@$(PYTEST) -m "not gpu and not network and not vllm"
 
 test-vllm: .venv-vllm/installed
 	@OMP_NUM_THREADS=1 $(VLLM)/python -m pytest -m vllm tests/rollout

@@ -17,8 +17,30 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
+UNIT_ROOMS = {"algorithm", "benchmark", "data", "image", "metrics", "prompt", "records", "reward"}
+UNIT_ROOMS |= {"files", "ranks", "scoring", "stopwatch"}
+"""Folders of tests/, and names of the test files beside them, that need no training run."""
+NOT_UNIT = {"evaluation", "process", "slow", "gpu", "network", "vllm"}
+"""Folders and markers within those rooms that need one, or are slow."""
+
+# A busy machine may make any single example slow.
+settings.register_profile("g2rpo", max_examples=50, deadline=None)
+settings.load_profile("g2rpo")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of `UNIT_ROOMS` as `unit`."""
+    for item in items:
+        if not item.path.is_relative_to(ROOT / "tests"):
+            continue
+        parts = item.path.relative_to(ROOT / "tests").with_suffix("").parts
+        room = parts[0].removeprefix("test_")
+        markers = {marker.name for marker in item.iter_markers()}
+        if room in UNIT_ROOMS and not NOT_UNIT & (markers | set(parts)):
+            item.add_marker("unit")
 
 
 @pytest.fixture(scope="session")

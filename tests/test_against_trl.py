@@ -73,6 +73,7 @@ def test_without_trl_the_command_that_installs_it_is_named(monkeypatch: pytest.M
         against_trl.compare(argparse.Namespace(prompt=100))
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("trl") is None, reason="needs TRL: " + against_trl.INSTALL)
 def test_both_sides_make_their_steps() -> None:

@@ -3,12 +3,14 @@ of conf/.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from importlib.resources import files
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.errors import MissingConfigException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -56,45 +58,81 @@ GIVEN = {
     "reward=judge": ["reward.judge.model=m", "reward.judge.api_key_env=null"],
     "judge=openai": ["judge.model=m", "judge.api_key_env=null"],
 }
-"""What a person has to add to a choice, because no default could be right."""
-OF_THE_RUN = {"trainer": {"logger": False, "enable_checkpointing": False}}
-"""Arguments that the run adds to a group's own."""
+"""Options that a user must add to a choice, because no default can be right."""
+FROM_THE_RUN = {"trainer": {"logger": False, "enable_checkpointing": False}}
+"""Arguments that the run adds to those of a group."""
 
 
-@pytest.mark.parametrize("choice", CHOICES)
-def test_a_run_with_this_choice_builds(
-    choice: str, composed: Callable[..., Any], tmp_path: Path
+def _rounds() -> list[list[str]]:
+    """Return lists of choices, of at most one per group, that together hold every choice of a run.
+
+    Composing takes most of the time of these tests, so each list is composed once. A data source
+    needs options of its own and a recipe overrides other groups, so these come one at a time.
+    """
+    alone = {"data", "experiment"}
+    groups = [
+        [choice for choice in CHOICES if choice.partition("=")[0] == group]
+        for group in sorted(DEFAULTS - alone)
+    ]
+    rows = zip_longest(*filter(None, groups))
+    together = [[choice for choice in row if choice is not None] for row in rows]
+    return together + [[choice] for choice in CHOICES if choice.partition("=")[0] in alone]
+
+
+@pytest.mark.parametrize("choices", _rounds(), ids=" ".join)
+def test_a_run_with_these_choices_builds(
+    choices: list[str], composed: Callable[..., Any], tmp_path: Path
 ) -> None:
-    group, _, name = choice.partition("=")
-    chosen, given = (
-        (choice, GIVEN.get(choice, []))
-        if group.partition("/")[0] in DEFAULTS
-        else (f"+{group}@probe={name}", _probe_given(choice))
-    )
-    small = [] if group == "model" else ["model=tiny"]
-    cfg = composed(*small, chosen, *given, f"run_dir={tmp_path}")
+    small = [] if any(choice.startswith("model=") for choice in choices) else ["model=tiny"]
+    given = [option for choice in choices for option in GIVEN.get(choice, [])]
+    cfg = composed(*small, *choices, *given, f"run_dir={tmp_path}")
     assert OmegaConf.missing_keys(cfg) == set()
     build_parts(cfg)
 
 
+def test_every_choice_of_a_run_is_in_one_round() -> None:
+    chosen = [choice for choices in _rounds() for choice in choices]
+    assert sorted(chosen) == sorted(c for c in CHOICES if c.partition("=")[0] in DEFAULTS)
+
+
+@pytest.fixture(scope="module")
+def probes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """`probes("advantage=grpo")` returns what that choice adds to a run, composed beside it.
+
+    The other choices of its group are composed at the same time, except data sources: two of them
+    choose the same template.
+    """
+
+    @cache
+    def compose_with(choices: tuple[str, ...]) -> Any:
+        options = [f"run_dir={tmp_path_factory.mktemp('run')}"]
+        for choice in choices:
+            group, _, name = choice.partition("=")
+            options.append(f"+{group}@probes.{name}={name}")
+            options += [
+                option.replace(f"{group}.", f"probes.{name}.", 1)
+                for option in GIVEN.get(choice, [])
+                if option.startswith(f"{group}.")
+            ]
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose("config", options)
+
+    def probe(choice: str) -> Any:
+        group, _, name = choice.partition("=")
+        others = tuple(other for other in OBJECTS if other.partition("=")[0] == group)
+        return compose_with((choice,) if group == "data" else others).probes[name]
+
+    return probe
+
+
 @pytest.mark.parametrize("choice", OBJECTS)
-def test_an_object_of_a_group_builds_alone(
-    choice: str, composed: Callable[..., Any], tmp_path: Path
-) -> None:
-    group, _, name = choice.partition("=")
-    probe = composed(f"+{group}@probe={name}", *_probe_given(choice), f"run_dir={tmp_path}").probe
-    built = instantiate(probe, _convert_="all", **OF_THE_RUN.get(group, {}))
+def test_an_object_of_a_group_builds_alone(choice: str, probes: Callable[[str], Any]) -> None:
+    probe = probes(choice)
+    assert OmegaConf.missing_keys(probe) == set()
+    arguments = FROM_THE_RUN.get(choice.partition("=")[0], {})
+    built = instantiate(probe, _convert_="all", **arguments)
     if "_target_" in probe:
         assert _made_by(probe._target_, built)
-
-
-def _probe_given(choice: str) -> list[str]:
-    group = choice.partition("=")[0]
-    return [
-        override.replace(f"{group}.", "probe.", 1)
-        for override in GIVEN.get(choice, [])
-        if override.startswith(f"{group}.")
-    ]
 
 
 def _made_by(target: str, made: Any) -> bool:

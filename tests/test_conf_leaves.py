@@ -4,6 +4,7 @@ back.
 
 import shutil
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -19,35 +20,54 @@ DEFAULTS = [
     for name in entry
     if name != "experiment"
 ]
-CHOICES = [
-    (group, file.stem) for group in DEFAULTS for file in sorted((CONF / group).glob("[!_]*.yaml"))
+GROUPS = [
+    [(group, f.stem) for f in sorted((CONF / group).glob("[!_]*.yaml"))] for group in DEFAULTS
 ]
+ROUNDS = [
+    [choice for choice in row if choice is not None] for row in zip_longest(*filter(None, GROUPS))
+]
+"""Lists of choices, of at most one per group, that together hold every choice of a run."""
 CHANGED = "another value"
 
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of conf/ in which files may be changed."""
-    return Path(shutil.copytree(CONF, tmp_path_factory.mktemp("leaves") / "conf"))
+    """A copy of conf/ in which every value of every choice is changed."""
+    folder = Path(shutil.copytree(CONF, tmp_path_factory.mktemp("leaves") / "conf"))
+    for choices in ROUNDS:
+        for group, name in choices:
+            file = folder / group / f"{name}.yaml"
+            content = OmegaConf.load(file)
+            for path in _own_leaves(content):
+                OmegaConf.update(content, ".".join(path), CHANGED)
+            file.write_text(OmegaConf.to_yaml(content))
+    return folder
 
 
-@pytest.mark.parametrize(("group", "name"), CHOICES)
+@pytest.mark.parametrize("choices", ROUNDS, ids=lambda row: " ".join(f"{g}={n}" for g, n in row))
 def test_every_leaf_of_a_yaml_reaches_the_composed_configuration(
-    group: str, name: str, copied: Path
+    choices: list[tuple[str, str]], copied: Path
 ) -> None:
-    file = copied / group / f"{name}.yaml"
-    original = file.read_text()
-    content = OmegaConf.create(original)
-    leaves = [path for path in _leaves(content) if path[0] != "defaults"]
-    for path in leaves:
-        OmegaConf.update(content, ".".join(path), CHANGED)
-    try:
-        file.write_text(OmegaConf.to_yaml(content))
-        with initialize_config_dir(str(copied), version_base="1.3"):
-            composed = compose("config", [f"{group}={name}"])[group]
-    finally:
-        file.write_text(original)
-    assert [".".join(path) for path in leaves if _at(composed, path) != CHANGED] == []
+    with initialize_config_dir(str(copied), version_base="1.3"):
+        composed = compose("config", [f"{group}={name}" for group, name in choices])
+    overwritten = [
+        f"{group}/{name}.yaml: {'.'.join(path)}"
+        for group, name in choices
+        for path in _own_leaves(OmegaConf.load(CONF / group / f"{name}.yaml"))
+        if _at(composed[group], path) != CHANGED
+    ]
+    assert overwritten == []
+
+
+def _own_leaves(content: Any) -> list[tuple[str, ...]]:
+    """Paths of the values that a yaml sets itself, without those its own defaults fill."""
+    filled = {
+        str(key).rpartition("@")[2]
+        for entry in content.get("defaults", [])
+        if entry != "_self_"
+        for key in entry
+    }
+    return [path for path in _leaves(content) if path[0] not in filled | {"defaults"}]
 
 
 def _leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -96,6 +96,7 @@ def test_what_a_plug_in_refuses_is_said_with_its_key(
         _parts(elsewhere, composed, "advantage=median", "advantage.scale=-1.0")
 
 
+@pytest.mark.process
 def test_the_command_of_the_contributing_guide_finds_it(elsewhere: Path) -> None:
     (options,) = re.findall(
         r"^PYTHONPATH=\. python train\.py (.*)$", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.M

@@ -35,6 +35,7 @@ def test_the_readme_shows_commands() -> None:
     assert len(COMMANDS) >= 6
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "--help" not in c])
 def test_a_command_of_the_readme_composes(command: str) -> None:
     script, *options = command.split()[1:]
@@ -49,6 +50,7 @@ def test_a_command_of_the_readme_composes(command: str) -> None:
     assert "model" in OmegaConf.create(shown.stdout)
 
 
+@pytest.mark.process
 def test_help_lists_the_choices() -> None:
     shown = _run(["train.py", "--help"], ROOT)
     assert shown.returncode == 0, shown.stderr
@@ -61,6 +63,7 @@ def test_help_lists_the_choices() -> None:
     assert names <= set(re.findall(r"\w+", entry))
 
 
+@pytest.mark.process
 def test_the_smoke_line_runs_from_anywhere_and_prints_its_report_last(tmp_path: Path) -> None:
     (command,) = [c for c in COMMANDS if "experiment=smoke" in c]
     small = ["trainer.max_steps=1", "batch.prompts_per_step=2", "batch.group_size=2", "filter=none"]

@@ -55,6 +55,7 @@ def _gradient(rows: Tensor) -> Tensor:
     return states.grad
 
 
+@pytest.mark.process
 def test_states_that_are_read_many_times_get_the_same_gradient_every_time(
     two_threads: None, busy: None
 ) -> None:
@@ -91,6 +92,7 @@ def test_a_machine_with_a_gpu_keeps_its_operations(monkeypatch: pytest.MonkeyPat
         assert not torch.are_deterministic_algorithms_enabled()
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_two_runs_and_a_resumed_one_have_the_same_numbers_on_a_busy_machine(
     tmp_path: Path, busy: None

@@ -110,6 +110,7 @@ def test_the_number_of_jobs_in_the_first_line_is_that_of_the_grid(file: Path) ->
     assert re.search(rf"\b{jobs} (demo runs|jobs|trials)", file.read_text().splitlines()[0])
 
 
+@pytest.mark.process
 def test_a_row_of_the_ablation_wins_over_a_recipe() -> None:
     cfg = composed_job(ROOT / "sweeps" / "paper_ablation.yaml", ["row=full"])
     assert (cfg.advantage._target_, cfg.shaping.length is None, cfg.shaping.entropy is None) == (
@@ -140,6 +141,7 @@ def command(words: list[str]) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.process
 def test_an_unknown_choice_fails_before_the_first_job(tmp_path: Path) -> None:
     done = command(
         ["-cn", "paper_ablation", "-m", "row=base,grop", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
@@ -150,6 +152,7 @@ def test_an_unknown_choice_fails_before_the_first_job(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()] == []
 
 
+@pytest.mark.process
 def test_a_rank_of_another_run_starts_no_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +162,7 @@ def test_a_rank_of_another_run_starts_no_sweep(
     assert "a sweep is started once, not by every rank" in done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_a_sweep_trains_each_job_in_a_process_of_its_own_and_the_base_not_at_all(
     tmp_path: Path,
@@ -195,6 +199,7 @@ def test_a_sweep_trains_each_job_in_a_process_of_its_own_and_the_base_not_at_all
     assert "done already" in command(words).stdout
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_ranks_of_a_job_train_that_job_and_start_no_sweep(tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
@@ -223,6 +228,7 @@ def test_ranks_of_a_job_train_that_job_and_start_no_sweep(tmp_path: Path) -> Non
         assert "[HYDRA]" not in console
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_a_search_maximises_the_held_out_score_and_takes_the_same_way_again(tmp_path: Path) -> None:
     pytest.importorskip("optuna", reason="needs the extra [sweeps]")

@@ -148,6 +148,7 @@ def killed_after(steps: int, run: Path, options: tuple[str, ...]) -> None:
     assert process.returncode == -signal.SIGKILL, said
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_killed_run_goes_on_with_the_same_prompts_and_numbers(
     workers: int, train: Callable[..., Path], records: Path, tiny_folder: Path, tmp_path: Path

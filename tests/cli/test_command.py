@@ -59,6 +59,7 @@ def test_sweeps_are_listed_with_their_questions(capsys: pytest.CaptureFixture[st
     assert "Which advantage estimator?" in shown
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", sorted(PROGRAMS))
 def test_a_program_composes_by_name_as_its_script_does(name: str, tmp_path: Path) -> None:
     by_name = g2rpo(name, "--cfg", "job", cwd=tmp_path)
@@ -74,6 +75,7 @@ def test_a_program_composes_by_name_as_its_script_does(name: str, tmp_path: Path
     assert "model:" in by_name.stdout
 
 
+@pytest.mark.process
 def test_a_sweep_by_name_composes_its_jobs(tmp_path: Path) -> None:
     done = g2rpo("sweep", "advantage_ablation", "advantage=grpo,grop", "seed=0", cwd=tmp_path)
     assert done.returncode == 1
@@ -107,6 +109,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "venv" / "bin"
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_the_wheel_brings_the_programs_their_configuration_and_the_sweeps(
     installed: Path, tmp_path: Path

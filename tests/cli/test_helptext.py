@@ -19,6 +19,7 @@ CONF = ROOT / "conf"
 PROGRAMS = ("train", "evaluate", "preview", "estimate", "pilot", "rescore")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_help_fits_two_screens_and_comes_at_once(name: str) -> None:
     begun = time.monotonic()

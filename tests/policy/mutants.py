@@ -244,8 +244,8 @@ MUTANTS = (
     Mutant(
         "adapter: in the model's dtype",
         "policy/adapter.py",
-        "parameter.data = parameter.data.float()",
-        "pass",
+        "parameter.data.float()",
+        "parameter.data",
         "policy/test_adapter.py",
     ),
     Mutant(

@@ -148,6 +148,7 @@ def test_a_batch_is_judged_at_once(reward: Callable[..., JudgeReward], chat_serv
     assert [outcome["accuracy"] for outcome in outcomes] == [1.0] * 4
 
 
+@pytest.mark.process
 def test_in_a_pool_the_judge_is_asked_from_here_and_rules_run_in_workers(
     reward: Callable[..., JudgeReward], chat_server: Any
 ) -> None:

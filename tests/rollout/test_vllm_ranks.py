@@ -56,6 +56,7 @@ def outcomes(
     return found
 
 
+@pytest.mark.process
 def test_log_probabilities_are_the_trainers_before_and_after_a_sync_and_after_a_restart(
     outcomes: list[dict[str, Any]],
 ) -> None:
@@ -65,6 +66,7 @@ def test_log_probabilities_are_the_trainers_before_and_after_a_sync_and_after_a_
         assert one["texts"][0] != one["texts"][1]
 
 
+@pytest.mark.process
 def test_every_prompt_has_its_whole_group_and_ranks_draw_differently(
     outcomes: list[dict[str, Any]],
 ) -> None:
@@ -74,7 +76,8 @@ def test_every_prompt_has_its_whole_group_and_ranks_draw_differently(
     assert outcomes[0]["texts"] != outcomes[1]["texts"]
 
 
-def test_an_engine_that_is_killed_in_the_middle_is_started_again_and_what_it_had_not_written_is_written(
+@pytest.mark.process
+def test_a_killed_engine_is_restarted_and_writes_what_was_missing(
     outcomes: list[dict[str, Any]],
 ) -> None:
     first, second = outcomes
@@ -88,6 +91,7 @@ def test_an_engine_that_is_killed_in_the_middle_is_started_again_and_what_it_had
     assert first["disturbed"]["rollout/num_regenerated"] == 3 * died
 
 
+@pytest.mark.process
 def test_an_engine_without_the_new_weights_stops_every_rank_and_is_named(
     outcomes: list[dict[str, Any]],
 ) -> None:

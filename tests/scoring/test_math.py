@@ -89,6 +89,7 @@ def test_it_runs_outside_the_main_thread() -> None:
     assert found == [True]
 
 
+@pytest.mark.process
 def test_importing_the_judge_does_not_import_math_verify() -> None:
     code = "import sys, g2rpo.scoring.math, g2rpo.scoring.text; print('math_verify' in sys.modules)"
     assert (

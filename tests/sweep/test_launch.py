@@ -148,6 +148,7 @@ def test_a_page_that_cannot_be_drawn_stops_nothing_and_is_said(
     assert "no report yet: no space left on device" in caplog.text
 
 
+@pytest.mark.process
 def test_a_job_that_a_killed_sweep_left_running_is_waited_for_and_not_started_again(
     job, sweep, script: Path
 ) -> None:
@@ -190,6 +191,7 @@ def test_jobs_side_by_side_see_the_gpus_of_their_seat(job, sweep) -> None:
     assert set(seen) == {"0,1", "2,3"}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, None)])
 def test_a_sweep_that_is_ended_ends_its_job(
     number: int, code: int | None, script: Path, tmp_path: Path
@@ -226,6 +228,7 @@ def test_a_sweep_that_is_ended_ends_its_job(
         os.kill(mark["pid"], 0)
 
 
+@pytest.mark.process
 def test_a_job_without_summary_that_ends_well_has_no_score(
     job, sweep: Callable[..., Sweep], script: Path
 ) -> None:

@@ -33,6 +33,7 @@ def send(number: signal.Signals) -> None:
     time.sleep(0.05)
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)]

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import torch
 
+pytestmark = pytest.mark.process
+
 SCRIPT = Path(__file__).parent / "ranks_step.py"
 
 

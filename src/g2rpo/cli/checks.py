@@ -1,5 +1,6 @@
 """Checks of a configuration before anything is loaded: missing, unread and mistyped values."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,10 +36,22 @@ def refuse_missing(cfg: DictConfig) -> None:
     """Raise `ValueError` if a key without a default was not given."""
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
+        meanings = "".join(f"\n  {key}: {words}" for key in missing if (words := _meaning(key)))
         raise ValueError(
             f"{missing[0]}: this key has no default; add"
-            f" {' '.join(f'{key}=...' for key in missing)}"
+            f" {' '.join(f'{key}=...' for key in missing)}{meanings}"
         )
+
+
+def _meaning(key: str) -> str:
+    """Return the comment beside a key without default in the files of its group; empty if none."""
+    group, _, name = key.rpartition(".")
+    comment = re.compile(rf"(?m)^{re.escape(name)}: \?\?\?\s+# (.+)$")
+    texts = (
+        path.read_text(encoding="utf-8")
+        for path in sorted((Path(CONF) / group.replace(".", "/")).glob("*.yaml"))
+    )
+    return next((found[1] for text in texts if (found := comment.search(text))), "")
 
 
 def refuse_added(hydra: Any) -> None:
@@ -81,7 +94,7 @@ def refuse_former_metrics(cfg: DictConfig) -> None:
 
 
 def _top_keys(config_name: str) -> set[str]:
-    """Return the top-level keys and groups of all programs; those of `cold_start` only for itself."""
+    """Return top-level keys and groups of all programs; of `cold_start` only for itself."""
     found: set[str] = set()
     for file in Path(CONF).glob("*.yaml"):
         if file.stem == "cold_start" != config_name:

@@ -7,7 +7,7 @@ structure still pays for the asked JSON alone.
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from g2rpo.prompt import Prompt
@@ -93,12 +93,24 @@ def _points(value: Any) -> list[tuple[float, ...]] | None:
 
 
 def _gold_box(text: str, prompt: Prompt) -> list[float] | None:
+    return _read_gold_box(text)
+
+
+def _gold_span(text: str, prompt: Prompt) -> list[float] | None:
+    return _read_gold_span(text)
+
+
+@lru_cache(maxsize=4096)
+def _read_gold_box(text: str) -> list[float] | None:
+    """Return the gold box, or None. Cached, because a group shares it; callers do not change it."""
     box = first_box(text)
     corners = None if box is None else list(in_order(box))
     return corners if box_iou(corners, corners) else None
 
 
-def _gold_span(text: str, prompt: Prompt) -> list[float] | None:
+@lru_cache(maxsize=4096)
+def _read_gold_span(text: str) -> list[float] | None:
+    """Return the gold interval of time in seconds, or None. Cached like the gold box."""
     span = span_in(text)
     times = None if span is None else list(span)
     return times if span_iou(times, times) else None

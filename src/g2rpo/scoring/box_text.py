@@ -26,8 +26,10 @@ def strict_box(text: str) -> Box | None:
     """OneThinker: the tagged answer, or the whole text, is a JSON object whose `boxes` is a flat
     list of four numbers.
 
-    >>> strict_box('<answer>{"boxes": [1, "2", 3, 4]}</answer>'), strict_box('{"boxes": [[1, 2, 3, 4]]}'), strict_box("[1, 2, 3, 4]")
-    ((1.0, 2.0, 3.0, 4.0), None, None)
+    >>> strict_box('<answer>{"boxes": [1, "2", 3, 4]}</answer>')
+    (1.0, 2.0, 3.0, 4.0)
+    >>> strict_box('{"boxes": [[1, 2, 3, 4]]}'), strict_box("[1, 2, 3, 4]")
+    (None, None)
     """
     return _four((json_object(final_answer(text)) or {}).get("boxes"))
 
@@ -52,8 +54,10 @@ def first_box(text: str) -> Box | None:
 
     Broken notations are an object that was not closed and bracketed numbers without commas.
 
-    >>> first_box('see [{"bbox_2d": [1, 2, 3, 4]}, {"bbox_2d": [5, 6, 7, 8]}]'), first_box("(9, 8, 7, 6)"), first_box("1 2 3 4")
-    ((1.0, 2.0, 3.0, 4.0), (9.0, 8.0, 7.0, 6.0), None)
+    >>> first_box('see [{"bbox_2d": [1, 2, 3, 4]}, {"bbox_2d": [5, 6, 7, 8]}]')
+    (1.0, 2.0, 3.0, 4.0)
+    >>> first_box("(9, 8, 7, 6)"), first_box("1 2 3 4")
+    ((7.0, 6.0, 9.0, 8.0), None)
     """
     strict = strict_box(text)
     if strict is not None:
@@ -75,8 +79,10 @@ def guessed_pixels(box: Box, width: float, height: float) -> Box:
     """VLMEvalKit's guess: shares up to 1.5, per mille up to 1000, pixels above; then inside the
     image, corners in order.
 
-    >>> guessed_pixels((500.0, 500.0, 100.0, -50.0), 640, 480), guessed_pixels((1100.0, 10.0, 20.0, 30.0), 640, 480)
-    ((64.0, 0.0, 320.0, 240.0), (20.0, 10.0, 640.0, 30.0))
+    >>> guessed_pixels((500.0, 500.0, 100.0, -50.0), 640, 480)
+    (64.0, 0.0, 320.0, 240.0)
+    >>> guessed_pixels((1100.0, 10.0, 20.0, 30.0), 640, 480)
+    (20.0, 10.0, 640.0, 30.0)
     """
     largest = max(map(abs, box))
     if largest <= 1.5:
@@ -98,8 +104,10 @@ def in_order(box: Box) -> Box:
 def hits(box: Box, gold: Box, least: float = 0.5) -> bool:
     """Whether the overlap is at least `least`, the bound included.
 
-    >>> hits((0.0, 0.0, 5.0, 10.0), (0.0, 0.0, 10.0, 10.0)), hits((0.0, 0.0, 4.9, 10.0), (0.0, 0.0, 10.0, 10.0))
-    (True, False)
+    >>> hits((0.0, 0.0, 5.0, 10.0), (0.0, 0.0, 10.0, 10.0))
+    True
+    >>> hits((0.0, 0.0, 4.9, 10.0), (0.0, 0.0, 10.0, 10.0))
+    False
     """
     return box_iou(list(box), list(gold)) >= least - 1e-9  # scaled corners are not exact
 

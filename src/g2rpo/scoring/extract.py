@@ -56,8 +56,10 @@ def keeps_format(text: str, think_tag: str = "thinking") -> bool:
 
     A second answer block counts as part of the first. `think_tag` is one of `THINK_TAGS`.
 
-    >>> keeps_format("<thinking>so</thinking> <answer>B</answer>"), keeps_format("<answer>B</answer>")
-    (True, False)
+    >>> keeps_format("<thinking>so</thinking> <answer>B</answer>")
+    True
+    >>> keeps_format("<answer>B</answer>")
+    False
     """
     text = text.strip()
     opening = f"<{think_tag}>"

@@ -37,8 +37,10 @@ def official_answer(response: str) -> str:
     r"""The answer in a response, in lower case: a letter, a number after `is`, a box, or what
     follows `the answer is`.
 
-    >>> official_answer("So x = 6"), official_answer(r"\boxed{5} no, \boxed{(B)}"), official_answer("The answer is 6. Done.")
-    ('6', 'b', '6')
+    >>> official_answer("So x = 6"), official_answer(r"\boxed{5} no, \boxed{(B)}")
+    ('6', 'b')
+    >>> official_answer("The answer is 6. Done.")
+    '6'
     """
     answer = response[:_LONGEST].strip()
     for letter in "ABCDE":
@@ -61,8 +63,10 @@ def official_answer(response: str) -> str:
 def official_equal(gold: str, answer: str) -> bool:
     r"""The same text, the same tuple of values, or values equal to two decimals.
 
-    >>> official_equal("6", "6.004"), official_equal(r"\frac{1}{3}", "0.33"), official_equal("(1,2)", "(1.0,4/2)"), official_equal("", "")
-    (True, True, True, False)
+    >>> official_equal("6", "6.004"), official_equal(r"\frac{1}{3}", "0.33")
+    (True, True)
+    >>> official_equal("(1,2)", "(1.0,4/2)"), official_equal("", "")
+    (True, False)
     """
     gold, answer = gold.lower(), answer.lower()
     if not gold.strip() or not answer.strip():

@@ -25,8 +25,9 @@ def official_option(text: str, options: Mapping[str, str]) -> str | None:
     """The option letter: in brackets, else between spaces, else by an option's text in a longer
     answer; of several the rightmost.
 
-    >>> official_option("(A) or (B)", {"A": "x", "B": "y"}), official_option("**B**", {"A": "x", "B": "y"})
-    ('B', None)
+    >>> official_option("(A) or (B)", {"A": "x", "B": "y"})
+    'B'
+    >>> official_option("**B**", {"A": "x", "B": "y"})
     """
     for mark in _TRIMMED:
         text = text.strip(mark)
@@ -76,8 +77,9 @@ def normal_forms(text: str) -> list[str | float]:
 def open_match(candidates: Iterable[str | float], golds: Iterable[str]) -> str | float | None:
     """The candidate that contains a gold text, or equals a gold number; None where none does.
 
-    >>> open_match({"the 24/7 shop", 5.0}, ["24/7"]), open_match({5.0}, ["5.001"]), open_match({"five"}, ["5"])
-    ('the 24/7 shop', 5.0, None)
+    >>> open_match({"the 24/7 shop", 5.0}, ["24/7"]), open_match({5.0}, ["5.001"])
+    ('the 24/7 shop', 5.0)
+    >>> open_match({"five"}, ["5"])
     """
     wanted = [form for gold in golds for form in normal_forms(gold)]
     texts, values = (

@@ -51,7 +51,7 @@ def values_in(text: str) -> Iterator[Any]:
     r"""The JSON or Python values in a text: the whole text if it is one, else each outermost
     bracket, in order.
 
-    >>> list(values_in('see ```json\\n{"a": [1]}\\n``` and (2, 3)'))
+    >>> list(values_in('see ```json\n{"a": [1]}\n``` and (2, 3)'))
     [{'a': [1]}, (2, 3)]
     """
     text = _FENCE.sub(" ", _TOKEN.sub(" ", text[:LONGEST_LITERAL])).strip()
@@ -70,8 +70,9 @@ def box_in(text: str) -> Box | None:
 
     An object such as `{"boxes": ...}` goes before a bare list.
 
-    >>> box_in("[{'bbox_2d': [5, 6, 1, 2]}]"), box_in("<|box_start|>(1,2),(5,6)<|box_end|>"), box_in("[1, 2, 3]")
-    ((1.0, 2.0, 5.0, 6.0), (1.0, 2.0, 5.0, 6.0), None)
+    >>> box_in("[{'bbox_2d': [5, 6, 1, 2]}]"), box_in("<|box_start|>(1,2),(5,6)<|box_end|>")
+    ((1.0, 2.0, 5.0, 6.0), (1.0, 2.0, 5.0, 6.0))
+    >>> box_in("[1, 2, 3]")
     """
     values = list(values_in(text))
     for value in sorted(values, key=lambda value: not _has_keys(value)):
@@ -100,8 +101,10 @@ def as_box(value: Any, depth: int = 0) -> Box | None:
     """A box from a parsed value: four numbers, two or four corners, or an object or list that holds
     one first.
 
-    >>> as_box({"x1": 1, "y1": 2, "x2": 5, "y2": 6}), as_box([[5, 2], [1, 6]]), as_box([[1, 2, 5, 6], [7, 7, 8, 8]])
-    ((1.0, 2.0, 5.0, 6.0), (1.0, 2.0, 5.0, 6.0), (1.0, 2.0, 5.0, 6.0))
+    >>> as_box({"x1": 1, "y1": 2, "x2": 5, "y2": 6}), as_box([[5, 2], [1, 6]])
+    ((1.0, 2.0, 5.0, 6.0), (1.0, 2.0, 5.0, 6.0))
+    >>> as_box([[1, 2, 5, 6], [7, 7, 8, 8]])
+    (1.0, 2.0, 5.0, 6.0)
     """
     if depth > _DEEPEST:
         return None

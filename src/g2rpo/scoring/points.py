@@ -43,8 +43,9 @@ def first_point(text: str) -> Point | None:
     """The first `point_2d`, else the first pair in brackets or parentheses: shares up to 1.5, per
     mille above.
 
-    >>> first_point('Here: [{"point_2d": [550, 480]}]'), first_point("(0.55, .48)"), first_point("none")
-    ((0.55, 0.48), (0.55, 0.48), None)
+    >>> first_point('Here: [{"point_2d": [550, 480]}]'), first_point("(0.55, .48)")
+    ((0.55, 0.48), (0.55, 0.48))
+    >>> first_point("none")
     """
     match = _NAMED.search(text) or _PAIR.search(text)
     point = _finite(match) if match else None
@@ -58,8 +59,10 @@ def literal_points(text: str, width: float, height: float) -> list[Point]:
     Shares up to 1.5, per mille up to 1000, pixels above. Otherwise whatever stands in parentheses,
     where more than 1.5 means pixels.
 
-    >>> literal_points("[{'point_2d': (550, 480)}]", 640, 480), literal_points("(320, 240)", 640, 480), literal_points("[5, 5]", 9, 9)
-    ([(0.55, 0.48)], [(0.5, 0.5)], [])
+    >>> literal_points("[{'point_2d': (550, 480)}]", 640, 480)
+    [(0.55, 0.48)]
+    >>> literal_points("(320, 240)", 640, 480), literal_points("[5, 5]", 9, 9)
+    ([(0.5, 0.5)], [])
     """
     keyed = [
         point
@@ -82,8 +85,10 @@ def tagged_points(text: str) -> list[Point]:
     Otherwise Molmo's XML in per cent; otherwise pairs in parentheses, taken as shares whatever
     their size.
 
-    >>> tagged_points('{"point": [480, 550]}'), tagged_points("[[550, 480]]"), tagged_points('<points x1="55" y1="48"/>')
-    ([(0.55, 0.48)], [(0.55, 0.48)], [(0.55, 0.48)])
+    >>> tagged_points('{"point": [480, 550]}'), tagged_points("[[550, 480]]")
+    ([(0.55, 0.48)], [(0.55, 0.48)])
+    >>> tagged_points('<points x1="55" y1="48"/>')
+    [(0.55, 0.48)]
     """
     points = []
     for item in _items(json_value(_unfenced(text))):
@@ -122,8 +127,9 @@ def pixel_areas(text: str, width: int, height: int) -> list[tuple[int, int, int,
     numbers (a point) or four (all pixels of a box), of which each group is scaled by the image only
     if one of its numbers has a decimal point. None for a box whose corners are swapped.
 
-    >>> pixel_areas("(0.55, 0.48)", 640, 480), pixel_areas("(1, 2, 3, 5)", 640, 480), pixel_areas("(3, 2, 1, 5)", 640, 480)
-    ([(352, 230, 353, 231)], [(1, 2, 3, 5)], None)
+    >>> pixel_areas("(0.55, 0.48)", 640, 480), pixel_areas("(1, 2, 3, 5)", 640, 480)
+    ([(352, 230, 353, 231)], [(1, 2, 3, 5)])
+    >>> pixel_areas("(3, 2, 1, 5)", 640, 480)
     """
     shares = xml_points(text) or [
         (x / PERMILLE, y / PERMILLE)
@@ -156,8 +162,9 @@ def pixel_areas(text: str, width: int, height: int) -> list[tuple[int, int, int,
 def leading_point(text: str) -> Point | None:
     """As RoboSpatial's evaluation: the first `(x, y)`, else the first `[x, y]`, as written.
 
-    >>> leading_point("at (0.5,0.4)."), leading_point('{"point_2d": [500, 400]}'), leading_point("[(0.5, 0.5")
-    ((0.5, 0.4), (500.0, 400.0), None)
+    >>> leading_point("at (0.5,0.4)."), leading_point('{"point_2d": [500, 400]}')
+    ((0.5, 0.4), (500.0, 400.0))
+    >>> leading_point("[(0.5, 0.5")
     """
     match = _PARENTHESES.search(text) or _BRACKETS.search(text)
     return _finite(match) if match else None

@@ -10,7 +10,6 @@ import unicodedata
 from collections.abc import Iterator
 
 _TAG = re.compile(r"<\s*+(/?)\s*+(thinking|think|thought|answer)\s*+>", re.IGNORECASE)
-_WORDS = ("think", "thought", "answer")
 _DRESSING = re.compile(
     r"[`$\"“”]++|^[#*]++"
     r" |(?:^|(?<=[\s(\[{]))[*_'‘]++(?=[^\s*])|(?<=[^\s*])[*_'’]++(?=$|[\s.,:;!?)\]}])",
@@ -39,8 +38,10 @@ def clean(text: str) -> str:
     r"""The answer in a completion: after the thinking, in the first answer tags, in the last box;
     empty where thinking never ended.
 
-    >>> clean(r"<thinking>5?</thinking><answer>so \boxed{6}</answer>"), clean("<think>5 or"), clean(" 7 ")
-    ('6', '', '7')
+    >>> clean(r"<thinking>5?</thinking><answer>so \boxed{6}</answer>"), clean("<think>5 or")
+    ('6', '')
+    >>> clean(" 7 ")
+    '7'
     """
     return unboxed(tagged(without_thinking(text.replace("\x00", ""))))
 
@@ -59,8 +60,10 @@ def without_thinking(text: str) -> str:
     """What follows the last closing tag of thinking; where one was opened and none closed, what
     follows its first answer tag, if any.
 
-    >>> without_thinking("<think>A</think>B"), without_thinking("<think>A <answer>B</answer>"), without_thinking("<thinking>A")
-    ('B', '<answer>B</answer>', '')
+    >>> without_thinking("<think>A</think>B"), without_thinking("<think>A <answer>B</answer>")
+    ('B', '<answer>B</answer>')
+    >>> without_thinking("<thinking>A")
+    ''
     """
     opened, closed, answer = None, None, None
     for tag in _tags(text):
@@ -99,8 +102,10 @@ def last_box(text: str) -> str | None:
     r"""What stands in the last `\boxed{...}`, its braces balanced; None where there is no box, or
     none that is closed.
 
-    >>> last_box(r"\boxed{5}, no, \boxed{\frac{1}{2}}"), last_box(r"\boxed{\boxed{5}}"), last_box(r"\boxed{5")
-    ('\\frac{1}{2}', '5', None)
+    >>> last_box(r"\boxed{5}, no, \boxed{\frac{1}{2}}")
+    '\\frac{1}{2}'
+    >>> last_box(r"\boxed{\boxed{5}}"), last_box(r"\boxed{5")
+    ('5', None)
     """
     start = text.rfind(_BOX)
     if start < 0:
@@ -128,7 +133,8 @@ def plain(text: str) -> str:
 
 def _tags(text: str) -> Iterator[re.Match[str]]:
     lowered = text.lower() if "<" in text else ""
-    return _TAG.finditer(text) if any(word in lowered for word in _WORDS) else iter(())
+    named = "answer" in lowered or "think" in lowered or "thought" in lowered
+    return _TAG.finditer(text) if named else iter(())
 
 
 def _unwrapped(text: str) -> str:

@@ -66,8 +66,10 @@ def word_accuracy(answer: str, gold: str) -> float:
     """1 - word error rate, not below 0: edits between the words over the number of gold words, case
     and punctuation counted.
 
-    >>> word_accuracy("invoice No. 4821", "Invoice No. 4821 total"), word_accuracy("STOP x y", "STOP")
-    (0.5, 0.0)
+    >>> word_accuracy("invoice No. 4821", "Invoice No. 4821 total")
+    0.5
+    >>> word_accuracy("STOP x y", "STOP")
+    0.0
     """
     return _accuracy(answer.split(), gold.split())
 
@@ -88,8 +90,10 @@ def anls(answer: str, golds: Iterable[str], threshold: float = 0.5) -> float:
     As DocVQA scores it: case and runs of whitespace do not count in the distance, which is divided
     by the longer raw length.
 
-    >>> round(anls("ITC Limted", ["ITC Limited"]), 6), anls("ITC", ["ITC Limited"]), anls("a  b", ["A b"])
-    (0.909091, 0.0, 1.0)
+    >>> round(anls("ITC Limted", ["ITC Limited"]), 6), anls("ITC", ["ITC Limited"])
+    (0.909091, 0.0)
+    >>> anls("a  b", ["A b"])
+    1.0
     """
     best = max((_similarity(answer, gold, threshold) for gold in golds), default=0.0)
     return best if best >= threshold else 0.0

@@ -77,6 +77,7 @@ SMALL = (
 )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "program", [["evaluate.py"], ["train.py", "-m", "seed=3", "trainer.limit_train_batches=0"]]
 )

@@ -210,6 +210,7 @@ def test_a_source_of_ones_own_is_named_by_its_import_path(
     )
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_an_evaluation_killed_in_the_middle_generates_nothing_twice(
     tiny_folder: Path, tmp_path: Path

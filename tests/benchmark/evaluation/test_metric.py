@@ -88,6 +88,7 @@ def _rank(rank: int, port: int, results: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_two_processes_compute_what_one_does(tmp_path: os.PathLike[str]) -> None:
     with socket.socket() as free:

@@ -295,6 +295,7 @@ def test_images_are_forgotten_once_they_are_answered_unless_they_are_needed_agai
         assert bool(plan.groups[0][0]["images"]) == keep
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_two_ranks_share_the_rows_and_agree_on_every_number(
     world: Any, run: Callable[..., Outcome], tmp_path: Path

@@ -86,6 +86,7 @@ def test_a_new_noun_needs_a_section() -> None:
         view((*METRICS, Metric("weather/rain", "mm", "rain")))
 
 
+@pytest.mark.process
 def test_a_dry_run_prints_the_view_without_network_account_or_package(tmp_path: Path) -> None:
     # modules of these names that only raise stand in the way of the real ones
     for name in ("wandb_workspaces", "requests", "httpx"):

@@ -234,6 +234,7 @@ def test_a_broken_plan_is_named(ablation: Path) -> None:
     )
 
 
+@pytest.mark.process
 def test_the_report_over_a_sweep_needs_no_torch(ablation: Path) -> None:
     code = (
         f"import sys; from g2rpo.report.__main__ import main; main([{str(ablation)!r}]);"

@@ -20,6 +20,8 @@ from g2rpo.reward.openvlthinker import OpenVLThinkerReward
 from g2rpo.reward.workers.inline import score_each
 from g2rpo.reward.workers.pool import PooledReward, RewardPool
 
+pytestmark = pytest.mark.process
+
 PLUG_IN = '''
 import os, signal, threading, time
 from pathlib import Path

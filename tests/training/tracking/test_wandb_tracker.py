@@ -207,6 +207,7 @@ def test_the_summary_holds_the_defined_values_and_summary_json(
     assert run.summary["run/heldout"] == {"after": {"macro": 0.5}}
 
 
+@pytest.mark.process
 def test_configuration_git_state_and_code_are_there(
     folder: Path, root: Path, offline_runs: Read
 ) -> None:

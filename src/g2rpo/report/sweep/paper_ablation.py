@@ -26,8 +26,8 @@ def paper_numbers() -> dict[str, Any]:
 def paper_row(variant: Variant) -> str | None:
     """Return the paper's name of a variant; None if it has no such row.
 
-    >>> paper_row((("row", "full"),)), paper_row((("row", "full_8b"),)), paper_row((("advantage", "ema_grpo"),))
-    ('full', 'full', None)
+    >>> paper_row((("row", "full_8b"),)), paper_row((("advantage", "ema_grpo"),))
+    ('full', None)
     """
     if len(variant) != 1 or variant[0][0] not in KEYS:
         return None

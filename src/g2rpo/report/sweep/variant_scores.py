@@ -17,8 +17,10 @@ Variant = tuple[tuple[str, str], ...]
 def variant_name(variant: Variant) -> str:
     """The value of the only dimension, or all of them.
 
-    >>> variant_name((("row", "full"),)), variant_name((("advantage", "grpo"), ("shaping", "none"))), variant_name(())
-    ('full', 'advantage=grpo, shaping=none', 'all jobs')
+    >>> variant_name((("row", "full"),)), variant_name(())
+    ('full', 'all jobs')
+    >>> variant_name((("advantage", "grpo"), ("shaping", "none")))
+    'advantage=grpo, shaping=none'
     """
     if len(variant) == 1 and "." not in variant[0][0]:
         return variant[0][1]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from g2rpo.scoring.expression_signs import table
-from g2rpo.scoring.expression_tokens import Token
+from g2rpo.scoring.expression.signs import table
+from g2rpo.scoring.expression.tokens import Token
 
 _LENGTH = {
     "mm": "1/1000",
@@ -76,9 +76,12 @@ _TABLE = {
 }
 _SPELLED = table("""
     millimeter mm | millimetre mm | centimeter cm | centimetre cm | decimeter dm | meter m | metre m
-    kilometer km | kilometre km | inch in | inche in | feet ft | foot ft | yard yd | mile mi | gram g | kilogram kg
-    milligram mg | ton t | tonne t | pound lb | ounce oz | second s | sec s | minute min | hour h | hr h | yr year
-    l L | liter L | litre L | mL ml | milliliter ml | millilitre ml | gallon gal | newton N | joule J | watt W | volt V
+    kilometer km | kilometre km | inch in | inche in | feet ft | foot ft | yard yd | mile mi
+    gram g | kilogram kg
+    milligram mg | ton t | tonne t | pound lb | ounce oz | second s | sec s | minute min | hour h
+    hr h | yr year
+    l L | liter L | litre L | mL ml | milliliter ml | millilitre ml | gallon gal | newton N | joule J
+    watt W | volt V
     ampere A | amp A | coulomb C | pascal Pa | hertz Hz | mole mol | kelvin K | radian rad
     厘米 cm | 米 m | 千米 km | 毫米 mm | 个 unit
     """)

@@ -2,8 +2,8 @@ from fractions import Fraction
 
 import pytest
 
-from g2rpo.scoring.expression_tokens import canonical, tokens
-from g2rpo.scoring.units import is_unit, split_unit
+from g2rpo.scoring.expression.tokens import canonical, tokens
+from g2rpo.scoring.expression.units import is_unit, split_unit
 
 
 @pytest.mark.parametrize(

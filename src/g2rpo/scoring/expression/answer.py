@@ -10,13 +10,13 @@ import math
 import re
 from functools import lru_cache
 
-from g2rpo.scoring.answer_span import LONGEST, spans
-from g2rpo.scoring.expression_compare import same
-from g2rpo.scoring.expression_forms import Form, Named, Quantity, Several
-from g2rpo.scoring.expression_pieces import as_float
-from g2rpo.scoring.expression_tokens import canonical, tokens
-from g2rpo.scoring.expression_value import Unreadable
-from g2rpo.scoring.expression_words import read_text
+from g2rpo.scoring.expression.compare import same
+from g2rpo.scoring.expression.forms import Form, Named, Quantity, Several
+from g2rpo.scoring.expression.pieces import as_float
+from g2rpo.scoring.expression.span import LONGEST, spans
+from g2rpo.scoring.expression.tokens import canonical, tokens
+from g2rpo.scoring.expression.value import Unreadable
+from g2rpo.scoring.expression.words import read_text
 
 _SILENT = re.compile(
     r"\\left(?![a-z])|\\right(?![a-z])|(?<!\\)\\[,;:!"
@@ -42,8 +42,10 @@ def same_expression(answer: str, gold: str) -> bool:
     A decimal number may be the other one rounded to two or more decimals (`37.70` for `12\pi`); a
     unit may be missing on one side.
 
-    >>> same_expression("sqrt(5)/2", r"\frac{\sqrt{5}}{2}"), same_expression("2x+7", "2x+1"), same_expression("5 cm", "5")
-    (True, False, True)
+    >>> same_expression("sqrt(5)/2", r"\frac{\sqrt{5}}{2}"), same_expression("2x+7", "2x+1")
+    (True, False)
+    >>> same_expression("5 cm", "5")
+    True
     """
     if _same_text(answer, gold):
         return True
@@ -60,8 +62,10 @@ def readable_expression(text: str) -> bool:
     r"""Whether an answer or a gold answer is read as a whole, so that other notations of it can be
     compared with it.
 
-    >>> readable_expression(r"2 \sqrt { 221 }"), readable_expression("between 2 and 80"), readable_expression("5 of 6 or 7/")
-    (True, False, False)
+    >>> readable_expression(r"2 \sqrt { 221 }"), readable_expression("between 2 and 80")
+    (True, False)
+    >>> readable_expression("5 of 6 or 7/")
+    False
     """
     return _read(text) is not None
 
@@ -72,8 +76,10 @@ def read_quantity(text: str) -> float | None:
 
     Commas group thousands or nothing; a percentage is the number before the sign.
 
-    >>> read_quantity("1/2"), read_quantity("three"), read_quantity("[3]"), read_quantity("1,234 km"), read_quantity("3,5")
-    (0.5, 3.0, 3.0, 1234.0, None)
+    >>> read_quantity("1/2"), read_quantity("three"), read_quantity("[3]")
+    (0.5, 3.0, 3.0)
+    >>> read_quantity("1,234 km"), read_quantity("3,5")
+    (1234.0, None)
     """
     if _PLAIN.fullmatch(text):
         return float(text.replace(",", ""))
@@ -91,8 +97,10 @@ def same_number(answer: str, gold: str) -> bool:
     """Whether an answer is the gold number: to two decimals, or within 0.5 % of a gold number below
     0.1.
 
-    >>> same_number("3.004", "3"), same_number("three", "3"), same_number("0.004", "0.001"), same_number("1,2,3", "123")
-    (True, True, False, False)
+    >>> same_number("3.004", "3"), same_number("three", "3"), same_number("0.004", "0.001")
+    (True, True, False)
+    >>> same_number("1,2,3", "123")
+    False
     """
     got, wanted = read_quantity(answer), read_quantity(gold)
     if got is None or wanted is None:

@@ -17,12 +17,12 @@ def word_set(text: str) -> frozenset[str]:
 
 
 FUNCTIONS = word_set(
-    """sqrt cbrt exp ln log lg sin cos tan cot sec csc arcsin arccos arctan asin acos atan sinh cosh tanh
-    abs floor ceil"""
+    """sqrt cbrt exp ln log lg sin cos tan cot sec csc arcsin arccos arctan asin acos atan sinh cosh
+    tanh abs floor ceil"""
 )
 GREEK = word_set(
-    """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma
-    tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell hbar"""
+    """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho
+    sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell hbar"""
 )
 NAMES: Mapping[str, str] = table(r"""
     pi \pi | inf \infty | infty \infty | infinity \infty | oo \infty | or or | and and | union \cup
@@ -33,7 +33,8 @@ COMMANDS: Mapping[str, str] = table(
     r"""
     \dfrac \frac | \tfrac \frac | \cfrac \frac | \dbinom \binom | \tbinom \binom
     \cdot * | \times * | \ast * | \div / | \% % | \degree ° | \colon : | \prime '
-    \le <= | \leq <= | \leqslant <= | \ge >= | \geq >= | \geqslant >= | \lt < | \gt > | \ne != | \neq !=
+    \le <= | \leq <= | \leqslant <= | \ge >= | \geq >= | \geqslant >= | \lt < | \gt >
+    \ne != | \neq !=
     \approx ≈ | \sim ≈ | \simeq ≈ | \thickapprox ≈ | \equiv =
     \lbrace \{ | \rbrace \} | \lbrack [ | \rbrack ] | \lparen ( | \rparen )
     \vert ` | \lvert ` | \rvert ` | \mid `
@@ -43,17 +44,19 @@ COMMANDS: Mapping[str, str] = table(
 )
 """Commands of LaTeX and the sign that each one is; `\u2223` stands for a vertical bar."""
 SILENT = word_set(
-    r"""\left \right \big \Big \bigl \bigr \Bigl \Bigr \displaystyle \textstyle \, \; \! \: \quad \qquad \limits
-    \$ \( \) \[ \] \nobreak \bf \rm \it \hfill \triangle \angle \measuredangle \overrightarrow \overline \underline \vec
-    \hat \boldsymbol \mathbf"""
+    r"""\left \right \big \Big \bigl \bigr \Bigl \Bigr \displaystyle \textstyle \, \; \! \: \quad \qquad
+    \limits \$ \( \) \[ \] \nobreak \bf \rm \it \hfill \triangle \angle \measuredangle \overrightarrow \overline
+    \underline \vec \hat \boldsymbol \mathbf"""
 ) | {"\\ ", "\\\n"}
 """Commands that do not change what an expression says."""
 SIGNS: Mapping[str, str] = table(r"""
     − - | ‐ - | ‑ - | ﹣ - | － - | — – | × * | ⋅ * | · * | ∙ * | • * | ∗ * | ÷ / | ∕ / | ⁄ /
     ≤ <= | ⩽ <= | ≥ >= | ⩾ >= | ≠ != | ≃ ≈ | ± \pm_ | ∓ \mp_ | ∞ \infty_ | √ \sqrt_ | ∛ \sqrt[3]
     ∪ \cup_ | ∩ \cap_ | ∈ \in_ | ∅ \emptyset_ | ⟨ \langle_ | ⟩ \rangle_ | ∠ 0 | △ 0 | … \ldots_
-    ′ ' | ’ ' | ‘ ' | “ 0 | ” 0 | º ° | ˚ ° | ℃ °C | ℉ °F | ¢ _cents | 。 . | ， , | ℝ \mathbb{R} | € 0 | £ 0 | ¥ 0
-    π \pi_ | θ \theta_ | α \alpha_ | β \beta_ | γ \gamma_ | λ \lambda_ | μ \mu_ | φ \phi_ | ω \omega_
+    ′ ' | ’ ' | ‘ ' | “ 0 | ” 0 | º ° | ˚ ° | ℃ °C | ℉ °F | ¢ _cents | 。 . | ， ,
+    ℝ \mathbb{R} | € 0 | £ 0 | ¥ 0
+    π \pi_ | θ \theta_ | α \alpha_ | β \beta_ | γ \gamma_ | λ \lambda_ | μ \mu_
+    φ \phi_ | ω \omega_
     σ \sigma_ | ρ \rho_ | Δ \Delta_ | Ω \Omega_
     ½ _1/2 | ¼ _1/4 | ¾ _3/4 | ⅓ _1/3 | ⅔ _2/3 | ⅕ _1/5 | ⅙ _1/6 | ⅛ _1/8
     """) | {"\u00a0": " ", "\u200b": "", "\ufeff": "", "\u2061": ""}

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from g2rpo.scoring.expression_forms import Quantity
-from g2rpo.scoring.expression_parser import parse
-from g2rpo.scoring.expression_tokens import Token, is_product
-from g2rpo.scoring.expression_value import Node, evaluate, functions, inexact, symbols
-from g2rpo.scoring.units import split_unit
+from g2rpo.scoring.expression.forms import Quantity
+from g2rpo.scoring.expression.node import Node, evaluate, functions, symbols
+from g2rpo.scoring.expression.parser import parse
+from g2rpo.scoring.expression.tokens import Token, is_product
+from g2rpo.scoring.expression.units import split_unit
+from g2rpo.scoring.expression.value import inexact
 
 OPENING = frozenset(("(", "[", "{", r"\{", r"\langle", r"\beginmatrix"))
 CLOSING = frozenset((")", "]", "}", r"\}", r"\rangle", r"\endmatrix"))

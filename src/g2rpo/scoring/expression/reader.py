@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from g2rpo.scoring.expression_forms import (
+from g2rpo.scoring.expression.forms import (
     EVERYTHING,
     Dots,
     Form,
@@ -17,18 +17,17 @@ from g2rpo.scoring.expression_forms import (
     Region,
     Relation,
     Several,
-    Stretch,
 )
-from g2rpo.scoring.expression_parser import parse
-from g2rpo.scoring.expression_pieces import left_side_name, partner, quantity_of, split, unwrapped
-from g2rpo.scoring.expression_tokens import Token
-from g2rpo.scoring.expression_value import Unreadable, evaluate, inexact
+from g2rpo.scoring.expression.intervals import between, comparison, region_of, united
+from g2rpo.scoring.expression.node import evaluate
+from g2rpo.scoring.expression.parser import parse
+from g2rpo.scoring.expression.pieces import left_side_name, partner, quantity_of, split, unwrapped
+from g2rpo.scoring.expression.tokens import Token
+from g2rpo.scoring.expression.value import Unreadable, inexact
 
 MOST_ITEMS = 100
 _BRACKETS = ("(", "[", "{", r"\{", r"\langle")
 _RELATIONS = ("=", "≈", "<", "<=", ">", ">=", "!=", r"\in")
-_FLIPPED = {">": "<", ">=": "<="}
-_PAIRS = ("(", "[")
 _CLOCK = re.compile(r"\d{1,2}:[0-5]\d")
 
 
@@ -49,7 +48,7 @@ def read_form(tokens: Sequence[Token]) -> Form:
         name, rest = forms[0].name, (forms[0].form, *forms[1:])
         return Named(name, _list(rest))
     if all(isinstance(form, Region) for form in forms):
-        return _united([form for form in forms if isinstance(form, Region)], "or" in joints)
+        return united([form for form in forms if isinstance(form, Region)], "or" in joints)
     return _list(tuple(forms))
 
 
@@ -103,9 +102,9 @@ def _piece(tokens: Sequence[Token]) -> Form:
             else Named(left_side_name(parts[0]) or "", form)
         )
     if len(parts) == 2:
-        return _comparison(parts[0], signs[0], parts[1])
+        return comparison(_side(parts[0]), signs[0], _side(parts[1]))
     if len(parts) == 3 and all(sign[0] == signs[0][0] for sign in signs) and signs[0][0] in "<>":
-        return _between(parts, signs)
+        return between([_side(part) for part in parts], signs)
     raise Unreadable("a chain of relations")
 
 
@@ -157,52 +156,6 @@ def _alike(left: Quantity, right: Quantity, tolerance: float) -> bool:
     return abs(values[0] - values[1]) <= tolerance * max(map(abs, values)) + 1e-12
 
 
-def _comparison(left: list[Token], sign: str, right: list[Token]) -> Form:
-    """An inequality; one of a symbol and a number is an interval."""
-    if sign in _FLIPPED:
-        left, right, sign = right, left, _FLIPPED[sign]
-    below, above = _side(left), _side(right)
-    if sign == "!=":
-        below, above = (
-            (above, below) if isinstance(below, Quantity) and below.closed else (below, above)
-        )
-        if _symbol(below) and isinstance(above, Quantity) and above.closed:
-            stretches = (
-                Stretch(Infinite(-1), above, False, False),
-                Stretch(above, Infinite(1), False, False),
-            )
-            return Region(_symbol(below), stretches)
-    closed = sign == "<="
-    if _symbol(below) and _is_end(above) and sign != "!=":
-        return Region(_symbol(below), (Stretch(Infinite(-1), above, False, closed),))
-    if _symbol(above) and _is_end(below) and sign != "!=":
-        return Region(_symbol(above), (Stretch(below, Infinite(1), closed, False),))
-    if (
-        isinstance(below, Quantity)
-        and isinstance(above, Quantity)
-        and not (below.closed and above.closed)
-    ):
-        return Relation(sign, ("+", (below.node, ("-", above.node))))
-    raise Unreadable("an inequality of numbers")
-
-
-def _between(parts: list[list[Token]], signs: list[str]) -> Form:
-    if signs[0][0] == ">":
-        parts, signs = parts[::-1], [_FLIPPED[sign] for sign in signs[::-1]]
-    low, middle, high = (_side(part) for part in parts)
-    if not (_symbol(middle) and _is_end(low) and _is_end(high)):
-        raise Unreadable("a chain of inequalities")
-    return Region(_symbol(middle), (Stretch(low, high, signs[0] == "<=", signs[1] == "<="),))
-
-
-def _symbol(form: Form) -> str:
-    return form.node[1] if isinstance(form, Quantity) and form.node[0] == "symbol" else ""
-
-
-def _is_end(form: Form) -> bool:
-    return isinstance(form, Infinite) or (isinstance(form, Quantity) and form.closed)
-
-
 def _side(tokens: Sequence[Token]) -> Form:
     """What stands on one side of a relation: brackets with several items, a union of intervals, a
     ratio, or an expression.
@@ -223,7 +176,7 @@ def _side(tokens: Sequence[Token]) -> Form:
         return Several("set", ())
     parts, joints = split(tokens, (r"\cup",) if r"\cup" in texts else ("U",))
     if joints:
-        return _united([region_of(_side(part)) for part in parts], True)
+        return united([region_of(_side(part)) for part in parts], True)
     if texts[0] in _BRACKETS and partner(tokens, 0) == len(tokens) - 1:
         form = _bracketed(tokens)
         if form is not None:
@@ -288,52 +241,3 @@ def _ungrouped(tokens: Sequence[Token]) -> list[Token]:
         else:
             result.append(token)
     return result
-
-
-def region_of(form: Form) -> Region:
-    """An interval or a set of numbers as a region.
-
-    Raises:
-        Unreadable: it is none.
-    """
-    if isinstance(form, Region):
-        return form
-    if isinstance(form, Several) and form.kind == "set":
-        return Region("", tuple(Stretch(item, item, True, True) for item in form.items))
-    if (
-        isinstance(form, Several)
-        and len(form.items) == 2
-        and form.kind[:1] in _PAIRS
-        and all(_is_end(item) for item in form.items)
-    ):
-        return Region("", (Stretch(*form.items, form.kind[0] == "[", form.kind[-1] == "]"),))
-    raise Unreadable("no interval")
-
-
-def _both(*regions: Region) -> Region:
-    """What lies in two half-lines, one of which bounds it from below and one from above."""
-    ends = [stretch for region in regions for stretch in region.stretches]
-    if len(ends) == 2 and isinstance(ends[0].low, Infinite):
-        ends.reverse()
-    if (
-        len(ends) != 2
-        or not isinstance(ends[0].high, Infinite)
-        or not isinstance(ends[1].low, Infinite)
-    ):
-        raise Unreadable("several inequalities that are no interval")
-    return Region(
-        regions[0].name,
-        (Stretch(ends[0].low, ends[1].high, ends[0].low_closed, ends[1].high_closed),),
-    )
-
-
-def _united(regions: list[Region], union: bool) -> Region:
-    names = {region.name for region in regions if region.name}
-    if len(names) > 1:
-        raise Unreadable("a union over several names")
-    if not union:
-        return _both(*regions)
-    return Region(
-        names.pop() if names else "",
-        tuple(stretch for region in regions for stretch in region.stretches),
-    )

@@ -15,7 +15,7 @@ from g2rpo.scoring.expression import (
     same_number,
 )
 
-CASES = Path(__file__).parents[3] / "shared" / "cases" / "reward.jsonl"
+CASES = Path(__file__).parents[4] / "shared" / "cases" / "reward.jsonl"
 
 
 def _rows() -> list[tuple[str, str, bool]]:

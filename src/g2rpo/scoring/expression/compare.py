@@ -5,7 +5,7 @@ from dataclasses import replace
 from fractions import Fraction
 from zlib import crc32
 
-from g2rpo.scoring.expression_forms import (
+from g2rpo.scoring.expression.forms import (
     Form,
     Infinite,
     Named,
@@ -16,17 +16,9 @@ from g2rpo.scoring.expression_forms import (
     Stretch,
     Words,
 )
-from g2rpo.scoring.expression_reader import region_of
-from g2rpo.scoring.expression_value import (
-    Node,
-    Unreadable,
-    Value,
-    equal,
-    evaluate,
-    functions,
-    inexact,
-    symbols,
-)
+from g2rpo.scoring.expression.intervals import region_of
+from g2rpo.scoring.expression.node import Node, evaluate, functions, symbols
+from g2rpo.scoring.expression.value import Unreadable, Value, equal, inexact
 
 _POINTS = 3
 _CLOSE = 1e-6

@@ -8,8 +8,9 @@ sign, mixed numbers, `\sin^2 x`.
 from collections.abc import Sequence
 from fractions import Fraction
 
-from g2rpo.scoring.expression_tokens import Token, is_product
-from g2rpo.scoring.expression_value import Node, Unreadable
+from g2rpo.scoring.expression.node import Node
+from g2rpo.scoring.expression.tokens import Token, is_product
+from g2rpo.scoring.expression.value import Unreadable
 
 DEEPEST = 30
 _CLOSING = {

@@ -3,26 +3,27 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from g2rpo.scoring.expression_forms import EVERYTHING, Form, Words
-from g2rpo.scoring.expression_reader import read_form
-from g2rpo.scoring.expression_signs import word_set
-from g2rpo.scoring.expression_tokens import Token, is_product
-from g2rpo.scoring.expression_value import Unreadable
-from g2rpo.scoring.units import is_unit
+from g2rpo.scoring.expression.forms import EVERYTHING, Form, Words
+from g2rpo.scoring.expression.reader import read_form
+from g2rpo.scoring.expression.signs import word_set
+from g2rpo.scoring.expression.tokens import Token, is_product
+from g2rpo.scoring.expression.units import is_unit
+from g2rpo.scoring.expression.value import Unreadable
 
 _EQUALS = word_set("is are equals equal was be been")
 _NEGATIVE = word_set("minus negative")
 _CHANGES = word_set(
     """not no never neither nor isn aren wasn doesn don didn cannot can without except unless if
     until least most more less than greater fewer larger smaller bigger exceeds approaches
-    half halves double twice thrice triple plus squared cubed root roots divided multiplied factorial log logarithm
+    half halves double twice thrice triple plus squared cubed root roots divided multiplied factorial log
+    logarithm
     reciprocal inverse opposite modulo mod remainder hundred thousand million billion trillion dozen
     wrong incorrect false unknown either maybe perhaps possibly undetermined indeterminate infinitely ago"""
 )
 """Words that change the number beside them, or that take it back."""
 _CHANGES_NEXT = word_set(
-    """of from to out up over under above below between through down square cube third thirds quarter quarters fourth
-    fourths times power"""
+    """of from to out up over under above below between through down square cube third thirds quarter quarters
+    fourth fourths times power"""
 )
 """Words that change the number they stand before, if nothing such as `is` or a colon separates
 them.

@@ -1,6 +1,6 @@
 import pytest
 
-from g2rpo.scoring.number_words import spoken_number, with_digits
+from g2rpo.scoring.expression.number_words import spoken_number, with_digits
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import unicodedata
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from g2rpo.scoring.expression_signs import (
+from g2rpo.scoring.expression.number_words import with_digits
+from g2rpo.scoring.expression.signs import (
     COMMANDS,
     FUNCTIONS,
     GREEK,
@@ -19,7 +20,6 @@ from g2rpo.scoring.expression_signs import (
     SILENT,
     word_set,
 )
-from g2rpo.scoring.number_words import with_digits
 
 MOST_DIGITS, MOST_TOKENS = 400, 1000
 """Longest number literal (also the largest power of ten) and longest expression that are read."""
@@ -43,7 +43,8 @@ _TOKEN = re.compile(
     r"""(?P<space>[\s~$\u0001`"]++)
     |(?P<repeat>\d*\.\d*\\overline\s*+\{\s*+\d++\s*+\})
     |(?P<number>(?:[1-9]\d{0,2}(?:,\d{3})++(?![\d,])|[1-9]\d{0,2}(?:\{,\}\d{3})++(?!\d)|[1-9]\d{0,2}(?:\\,\d{3})++(?!\d)
-        |[1-9]\d{0,2}(?:\ \d{3})++(?![\d/,]|\s*+\d|\s*+/)|\d++)(?:\.\d++|\.(?![\d.]))?(?:[eE][-+]?\d++(?![A-Za-z\d.]))?
+        |[1-9]\d{0,2}(?:\ \d{3})++(?![\d/,]|\s*+\d|\s*+/)|\d++)(?:\.\d++|\.(?![\d.]))?
+            (?:[eE][-+]?\d++(?![A-Za-z\d.]))?
         |\.\d++(?:[eE][-+]?\d++(?![A-Za-z\d.]))?)
     |(?P<text>\u0002[^\u0002]*+\u0002)
     |(?P<command>\\(?:[A-Za-z]++|.))

@@ -5,8 +5,8 @@ inequalities.
 from dataclasses import dataclass
 from fractions import Fraction
 
-from g2rpo.scoring.expression_value import Node, symbols
-from g2rpo.scoring.units import Unit
+from g2rpo.scoring.expression.node import Node, symbols
+from g2rpo.scoring.expression.units import Unit
 
 
 @dataclass(frozen=True, slots=True)

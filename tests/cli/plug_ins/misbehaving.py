@@ -1,0 +1,59 @@
+"""Sources, rewards, engines and a loss that misbehave, for the tests of whole runs."""
+
+import dataclasses
+import os
+
+from g2rpo.algorithm.loss.clip import ClipLoss
+from g2rpo.data.gym.source import GymSource
+from g2rpo.records import Prompt
+from g2rpo.rollout.hf import HFEngine
+
+
+class Broken(GymSource):
+    """The gym, but the image of every chart prompt is the given file."""
+
+    def __init__(self, *, file: str) -> None:
+        super().__init__()
+        self.file = file
+
+    def get(self, task: str, index: int, split: str) -> Prompt:
+        prompt = super().get(task, index, split)
+        images = (self.file,) if task == "chart" else prompt.images
+        return dataclasses.replace(prompt, images=images)
+
+
+class Refusing:
+    """A reward that fails for every completion."""
+
+    def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
+        raise ZeroDivisionError("no verdict")
+
+
+class LengthPays:
+    """Accuracy grows with the length of the text, so that rewards of a random model differ."""
+
+    def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
+        accuracy = min(1.0, len(completion) / 40)
+        return {"accuracy": accuracy, "format": 1.0, "structure": 0.0, "total": accuracy}
+
+
+class SwitchedOff(HFEngine):
+    """An engine that ends the process in the middle of a step, without any clean-up."""
+
+    def __init__(self, *, dies_in_step: int, **options) -> None:
+        super().__init__(**options)
+        self.left = dies_in_step
+
+    def generate(self, batch, sampling, seed):
+        self.left -= 1
+        if self.left == 0:
+            os._exit(9)
+        return super().generate(batch, sampling, seed)
+
+
+class NoNumber(ClipLoss):
+    """A loss that is NaN."""
+
+    def __call__(self, *args, **options):
+        value, stats = super().__call__(*args, **options)
+        return value * float("nan"), stats
