@@ -20,8 +20,8 @@ from g2rpo.reward.workers.outcome import Outcome
 from g2rpo.reward.workers.worker import Worker
 
 CHUNK = range(4, 129)
-"""Number of completions sent to a worker at once. Smaller chunks spend more time in the pipe than in
-a cheap reward; after larger ones, workers finish far apart.
+"""Number of completions sent to a worker at once. Smaller chunks spend more time in the pipe than
+in a cheap reward; after larger ones, workers finish far apart.
 """
 TICK_S = 0.05
 """Polling interval in seconds while workers are busy."""
