@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, MutableSequence
 from dataclasses import dataclass, field
 
 from g2rpo.benchmark.evaluation.showcase import PROMPTS_PER_TASK, is_shown
-from g2rpo.report.rows import Row
-from g2rpo.report.verdict import verdict
+from g2rpo.report.error_kinds import verdict
+from g2rpo.report.file_rows import Row
 
 COMPLETIONS_SHOWN = 8
 """Of a group."""
