@@ -71,8 +71,8 @@ def accepts(kind: ast.expr, value: object) -> bool:
     """Whether a value of a configuration may become an argument with this annotation.
 
     >>> kind = ast.parse("int | None", mode="eval").body
-    >>> accepts(kind, 3), accepts(kind, None), accepts(kind, 3.5), accepts(kind, "many"), accepts(kind, True)
-    (True, True, False, False, False)
+    >>> [accepts(kind, value) for value in (3, None, 3.5, "many", True)]
+    [True, True, False, False, False]
     """
     if isinstance(kind, ast.BinOp):
         return accepts(kind.left, value) or accepts(kind.right, value)

@@ -17,7 +17,7 @@ from g2rpo.data.rows import BadRecord
 from g2rpo.interfaces import Reward
 from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.records import Failed, Prompt
-from g2rpo.report.picture import data_uri
+from g2rpo.report.inline_picture import data_uri
 from g2rpo.scoring.boxes import finite_numbers, read_points
 from g2rpo.scoring.extract import final_answer, json_object, tidy_tags
 from g2rpo.training.kept_pictures import encoded
@@ -177,12 +177,10 @@ def marks_of(gold: str) -> Marks:
 
 
 def off_grid(marks: Marks) -> str:
-    """What is wrong with the coordinates of a gold answer, which the reward cannot know; empty
-    where they can be right.
+    """Return what is wrong with the coordinates of a gold answer; empty if they are plausible.
 
-    >>> off_grid(Marks(box=(0.1, 0.2, 0.5, 0.75)))
-    'the coordinates of the gold answer are all at most 1: shares of the image, not units of the
-    grid from 0 to 1000?'
+    >>> off_grid(Marks(box=(100.0, 200.0, 500.0, 1750.0)))
+    'coordinates of the gold answer lie outside the grid from 0 to 1000: pixels?'
     """
     numbers = marks.numbers()
     if numbers and max(numbers) <= 1:

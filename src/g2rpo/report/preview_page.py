@@ -9,7 +9,7 @@ from typing import Any
 from g2rpo.policy.encoder import IMAGE_TOKEN
 from g2rpo.records import TASKS
 from g2rpo.report.examine import NEARLY, SCORES, Examined, Marks, Shown, Trial, complaint
-from g2rpo.report.picture import Mark, Picture, box_marks
+from g2rpo.report.inline_picture import Mark, Picture, box_marks
 from g2rpo.report.render import Cell, render, share_text, shorten_middle, task_cell
 from g2rpo.report.settings import Settings
 

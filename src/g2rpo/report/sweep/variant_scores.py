@@ -7,8 +7,8 @@ import math
 from g2rpo.prompt import TASKS
 from g2rpo.report.plots import Figure, gains
 from g2rpo.report.render import Cell, change_cell, score_text, task_cell
-from g2rpo.report.sweep.folder import JobResult, SweepResult
 from g2rpo.report.sweep.statistics import Difference, difference, spread
+from g2rpo.report.sweep.sweep_data import JobResult, SweepResult
 from g2rpo.sweep.job import rounded, short_keys
 
 Variant = tuple[tuple[str, str], ...]
@@ -17,8 +17,10 @@ Variant = tuple[tuple[str, str], ...]
 def variant_name(variant: Variant) -> str:
     """The value of the only dimension, or all of them.
 
-    >>> variant_name((("row", "full"),)), variant_name((("advantage", "grpo"), ("shaping", "none"))), variant_name(())
-    ('full', 'advantage=grpo, shaping=none', 'all jobs')
+    >>> variant_name((("row", "full"),)), variant_name(())
+    ('full', 'all jobs')
+    >>> variant_name((("advantage", "grpo"), ("shaping", "none")))
+    'advantage=grpo, shaping=none'
     """
     if len(variant) == 1 and "." not in variant[0][0]:
         return variant[0][1]

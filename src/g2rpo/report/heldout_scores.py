@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from g2rpo.records import TASKS
-from g2rpo.report.folder import HeldoutPrompt, Run, paired
+from g2rpo.report.run_data import HeldoutPrompt, Run, paired
 from g2rpo.report.smooth import mean
 
 Scores = Mapping[str, float]

@@ -4,8 +4,8 @@ from array import array
 from collections.abc import Iterable, Mapping, MutableSequence
 from dataclasses import dataclass, field
 
-from g2rpo.report.rows import Row
-from g2rpo.report.verdict import verdict
+from g2rpo.report.error_kinds import verdict
+from g2rpo.report.file_rows import Row
 from g2rpo.training.showcase import PROMPTS_PER_TASK, is_shown
 
 COMPLETIONS_SHOWN = 8
