@@ -26,7 +26,7 @@ PLAIN: dict[str, ast.expr] = {
         "trainer.max_steps": "int",
     }.items()
 }
-"""Keys whose constructors are not ours."""
+"""Types of keys whose constructors belong to other libraries."""
 WORDS = {
     "int": "a whole number",
     "float": "a number",
@@ -103,7 +103,7 @@ def accepts(kind: ast.expr, value: object) -> bool:
 
 
 def in_words(kind: ast.expr) -> str:
-    """An annotation as a person says it: `a whole number or null`."""
+    """Return an annotation in words, such as `a whole number or null`."""
     if isinstance(kind, ast.BinOp):
         return f"{in_words(kind.left)} or {in_words(kind.right)}"
     if (
@@ -157,7 +157,7 @@ def _of_class(node: ast.ClassDef, module: ast.Module) -> dict[str, ast.expr]:
 
 
 def _imported(module: ast.Module, name: str) -> str:
-    """Import path of a name that a module uses."""
+    """Return the import path of a name that a module uses."""
     for node in module.body:
         if isinstance(node, ast.ImportFrom) and any(
             (alias.asname or alias.name) == name for alias in node.names

@@ -90,7 +90,7 @@ class Examined:
     chat: str
     """What the model reads, one placeholder for each image."""
     tokens: int | None
-    """Of the whole prompt; None where it cannot be encoded."""
+    """Number of tokens of the whole prompt; None if it cannot be encoded."""
     trials: tuple[Trial, ...]
     marks: Marks
     problems: tuple[str, ...]
@@ -99,12 +99,12 @@ class Examined:
 
     @property
     def image_tokens(self) -> int:
-        """Of all images."""
+        """Number of tokens of all images."""
         return sum(image.tokens or 0 for image in self.images)
 
 
 def examine(prompt: Prompt, *, encoder: QwenEncoder, loading: Loading, reward: Reward) -> Examined:
-    """Looks at everything; raises nothing for a broken prompt."""
+    """Examine a prompt; problems are returned, not raised."""
     loaded = [_loaded(prompt, image, loading) for image in prompt.images]
     shown = tuple(_shown(image) for image in loaded)
     tokens, encoding = None, ""

@@ -37,16 +37,16 @@ class Seen:
 
     @property
     def flagged(self) -> tuple[Examined, ...]:
-        """Those with a problem."""
+        """Prompts with a problem."""
         return tuple(found for found in self.prompts if found.problems)
 
     @property
     def too_long(self) -> tuple[Examined, ...]:
-        """Those that are longer than training takes."""
+        """Prompts that are longer than training accepts."""
         return tuple(found for found in self.prompts if found.too_long)
 
     def of(self, task: str) -> tuple[Examined, ...]:
-        """Those of a task."""
+        """Return the prompts of a task."""
         return tuple(found for found in self.prompts if found.prompt.task == task)
 
 

@@ -87,7 +87,7 @@ class JobResult:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepResult:
-    """A sweep."""
+    """A sweep: its plan and the results of its jobs."""
 
     folder: Path
     command: str
@@ -98,7 +98,7 @@ class SweepResult:
 
     @property
     def name(self) -> str:
-        """Of the folder."""
+        """Name of the folder."""
         return self.folder.resolve().name
 
     @property

@@ -29,7 +29,7 @@ def variant_name(variant: Variant) -> str:
 
 
 def by_seed(jobs: list[JobResult], column: str) -> dict[str, float]:
-    """Scores of the finished jobs of a variant."""
+    """Return the score of each finished job of a variant, by seed."""
     return {job.seed: job.scores[column] for job in jobs if column in job.scores}
 
 
@@ -49,7 +49,7 @@ def reference(sweep: SweepResult) -> Variant:
 
 
 def gain(sweep: SweepResult, variant: Variant, column: str = "macro") -> Difference:
-    """What a variant has more than the reference, over seeds that both have finished."""
+    """Return the gain of a variant over the reference, over seeds that both have finished."""
     return difference(
         by_seed(sweep.variants[variant], column), by_seed(sweep.variants[reference(sweep)], column)
     )
