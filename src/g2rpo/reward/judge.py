@@ -20,7 +20,7 @@ LONGEST_ANSWER = 4000
 """Characters of an answer that the judge reads, from its end."""
 _SCORE = re.compile(r"0|1|0?\.[0-9]+|[01]\.0+")
 _TAG = re.compile(r"</?(?:question|reference|answer)>")
-"""A text that ended its own block could speak to the judge."""
+"""Tags that are removed from texts, so that no text can end its block and address the judge."""
 GRADING = """You grade an answer to a question about an image that you do not see. A reference \
 answer is given; take it to be right.
 
@@ -61,10 +61,10 @@ class JudgeReward:
     """Judges the answer types in `judged` by a model, and all others by `rules`.
 
     Args:
-        judge: Asked many things at a time.
+        judge: The model that grades.
         judged: Answer types, as `Prompt.answer_type` has them.
-        graded: Scores between 0 and 1; otherwise 0 or 1.
-        rules: Judges the rest, and weighs every verdict.
+        graded: Whether scores may lie between 0 and 1; otherwise they are 0 or 1.
+        rules: Reward that judges the other types and weighs every verdict.
     """
 
     def __init__(

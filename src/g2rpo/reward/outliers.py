@@ -15,10 +15,10 @@ class OutlierReward:
     """Reward whose total is wrong by `size` for a `share` of the completions, right or wrong.
 
     Args:
-        rules: Judges.
-        share: Of all completions, in [0, 1]. Which ones is decided by prompt and completion alone,
-            the same in every process and run.
-        size: Added to their total; below 0, taken from it.
+        rules: Reward whose total is moved.
+        share: Share of completions that are outliers, in [0, 1]. Prompt and completion alone
+            decide which, so they are the same in every process and run.
+        size: What is added to their total; any finite number.
     """
 
     def __init__(self, *, rules: Rules, share: float = 0.05, size: float = 10.0) -> None:

@@ -26,7 +26,7 @@ from g2rpo.files import write_whole
 log = logging.getLogger("g2rpo")
 LONGEST_PAUSE_S = 120.0
 PASSING = {408, 409, 425, 429}
-"""Statuses below 500 that another try may not meet again."""
+"""Status codes below 500 that are worth another try."""
 _JITTER = random.Random()  # noqa: S311  its own, so that no seed of the run is used up
 _WRITING = threading.Lock()
 
@@ -48,17 +48,17 @@ class OpenAIJudge:
     Pickling leaves out the threads and the key, which stays in the environment.
 
     Args:
-        base_url: Up to and without `/chat/completions`.
-        model: The name that the endpoint knows.
-        api_key_env: Environment variable with the key; None where the endpoint wants none.
-        max_tokens: Longest reply.
-        extra: Further keys of the request's body; those that are None are taken out of it.
-        timeout_s: Seconds without a byte after which a try has failed.
-        tries: Of one prompt.
-        backoff_s: Seconds before the second try, give or take a half; doubled before each further
-            one.
-        max_concurrent: Requests at a time, of all threads together.
-        cache: Folder of the replies; None to ask every time.
+        base_url: URL of the endpoint without `/chat/completions`.
+        model: Name of the model at the endpoint.
+        api_key_env: Environment variable with the key; None if the endpoint needs no key.
+        max_tokens: Maximum number of tokens of a reply.
+        extra: Further keys of the request body; keys that are None are removed from it.
+        timeout_s: A try fails after this many seconds without a byte.
+        tries: Maximum number of tries for one prompt, at least 1.
+        backoff_s: Pause in seconds before the second try, with a jitter of one half; it doubles
+            before each further try.
+        max_concurrent: Maximum number of concurrent requests.
+        cache: Folder where replies are kept; None to ask every time.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class OpenAIJudge:
         self.max_concurrent = max_concurrent
         self.cache = Path(cache) if cache is not None else None
         self.failed = 0
-        """Prompts that stayed unanswered so far."""
+        """Number of prompts without an answer so far."""
         self.__setstate__({})
 
     def __getstate__(self) -> dict[str, Any]:

@@ -20,28 +20,26 @@ from g2rpo.reward.workers.outcome import Outcome
 from g2rpo.reward.workers.worker import Worker
 
 CHUNK = range(4, 129)
-"""Completions sent to a worker at once. Fewer cost more in the pipe than in a cheap reward; after
-more, workers end far apart.
+"""Number of completions sent to a worker at once. Smaller chunks spend more time in the pipe than
+in a cheap reward; after larger ones, workers finish far apart.
 """
 TICK_S = 0.05
-"""Seconds between two looks at what workers have done that are not through with their chunk."""
+"""Polling interval in seconds while workers are busy."""
 
 DEATH_S = 5.0
-"""Seconds between the closing of a dying worker's pipe and its exit code, at most; usually it is
-there at once.
-"""
+"""Maximum seconds to wait for the exit code of a worker whose pipe has closed."""
 
 
 class RewardPool:
     """Starts worker processes for a reward.
 
     Args:
-        workers: Processes that judge; no number depends on it. Every rank has so many of its own.
-        timeout_s: Wall-clock seconds for one completion. A worker that takes longer is ended and
-            replaced.
-        failure_budget: Share of a batch that may end its worker; then the rest is not judged any
-            more. Otherwise a reward that always hangs would take `timeout_s` for every completion
-            before the run learns of it.
+        workers: Number of worker processes per rank. Rewards do not depend on it.
+        timeout_s: Wall-clock time limit for one completion, in seconds. A worker that takes longer
+            is replaced.
+        failure_budget: Share of a batch, in [0, 1], that may end its worker. Beyond it, the rest of
+            the batch is not judged, because a reward that always hangs would take `timeout_s` for
+            every completion.
     """
 
     def __init__(

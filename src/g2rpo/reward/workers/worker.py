@@ -22,8 +22,8 @@ from multiprocessing.connection import Connection
 from g2rpo.reward.workers.outcome import Outcome, outcome_of
 
 START_S = 120.0
-"""Seconds until a new process must have built its reward: imports may read hundreds of megabytes
-from a slow disk.
+"""Time limit in seconds for a new process to build its reward. Imports may read hundreds of
+megabytes from a slow disk.
 """
 Chunk = list[tuple[int, str, bytes]]
 """Row, completion, and pickled prompt."""
