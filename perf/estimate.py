@@ -25,7 +25,7 @@ from g2rpo.records import Sampling
 from g2rpo.rollout.hf import HFEngine
 from g2rpo.training.estimate.assumptions import Assumptions
 from g2rpo.training.estimate.machine import machine
-from g2rpo.training.estimate.parts import parts_of
+from g2rpo.training.estimate.memory import parts_of
 from g2rpo.training.estimate.seconds import seconds_of
 from g2rpo.training.estimate.shape import shape_of
 from g2rpo.training.estimate.workload import Lengths, Workload
@@ -40,7 +40,7 @@ SETTINGS = (
     "--shape=small --prompts=1 --prompt=1536 --images=4 --group=4 --completion=64",
 )
 KEPT_FOR = {
-    "backward": ("what layers keep", "head", "gradients"),
+    "backward": ("activations", "head", "gradients"),
     "rollout": ("prefill", "keys and values", "sampling"),
 }
 STAGES = {"backward": ("forward", "backward"), "rollout": ("prefill", "decode")}

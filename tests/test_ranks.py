@@ -14,10 +14,10 @@ def two(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(ranks, "world_size", lambda: 2)
     monkeypatch.setattr(ranks, "rank", lambda: 1)
 
-    def listed(items: Sequence[str]) -> list[str]:
+    def all_gather_list(items: Sequence[str]) -> list[str]:
         return [*theirs, *items]
 
-    monkeypatch.setattr(ranks, "listed", listed)
+    monkeypatch.setattr(ranks, "all_gather_list", all_gather_list)
     return theirs
 
 

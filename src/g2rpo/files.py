@@ -1,14 +1,13 @@
-"""Files that are there whole or not at all: whoever reads one while it is written, or after the
-writer was killed, sees the old one.
-"""
+"""Atomic file writes: a reader sees the old file until the new one is complete."""
 
 import os
 from pathlib import Path
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes `text` as UTF-8 in one piece, in place of what was there; the folder is made. Lone
-    surrogates become question marks.
+    """Replace a file by `text` in UTF-8 atomically, and create its folder.
+
+    Lone surrogates become question marks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")

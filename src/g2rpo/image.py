@@ -1,6 +1,4 @@
-"""Images as people see them: upright, on white, in 8-bit RGB. Every image that enters the program
-is opened here.
-"""
+"""Opens every image of the program: upright, on a white background, in 8-bit RGB."""
 
 import base64
 import binascii
@@ -14,8 +12,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 178_956_970
-"""Default limit on width times height, the one at which Pillow itself refuses an image."""
-# Pillow's limit warns without naming the record; `open_image` checks its own before decoding
+"""Default limit on width times height in pixels; above it, Pillow itself raises an error."""
+# Pillow's warning does not name the record; `open_image` checks its own limit before decoding.
 Image.MAX_IMAGE_PIXELS = None
 
 _BASE64_STARTS = ("/9j/", "iVBOR", "R0lGOD", "UklGR", "Qk", "SUkq", "TU0A")
@@ -29,22 +27,21 @@ _INT16 = 65535
 def open_image(
     source: Any, *, max_pixels: int = MAX_PIXELS, limit: str = "max_pixels"
 ) -> Image.Image:
-    """Open an image and convert it to RGB as a viewer shows it.
+    """Open an image and convert it to RGB as an image viewer shows it.
 
-    The EXIF orientation is applied, transparency is laid over white, 16-bit and float values are
-    scaled to 8 bits, and an animation gives its first frame. An RGB image stays as it is.
+    Applies the EXIF orientation, composites transparency over white, scales 16-bit and float values
+    to 8 bits, and takes the first frame of an animation. RGB images are not changed.
 
     Args:
         source: A PIL image, the bytes of an image file, a path, a data: URL or base64.
-        max_pixels: Larger images are refused before they are decoded.
-        limit: Name of the setting that `max_pixels` comes from, for the message.
+        max_pixels: Images with more pixels are refused before they are decoded.
+        limit: Name of the setting that holds `max_pixels`, for the error message.
 
     Returns:
         A new image in mode RGB.
 
     Raises:
-        ValueError: With the reason, when the source is not an image, is damaged, empty or too
-            large.
+        ValueError: If the source is not an image, or is damaged, empty or too large.
     """
     if isinstance(source, Image.Image):
         return _readable(source, max_pixels, limit)
@@ -59,8 +56,10 @@ def open_image(
 
 
 def image_size(source: Any) -> tuple[int, int]:
-    """Return width and height in pixels as `open_image` would give them, without decoding the
-    image. Raises `ValueError`.
+    """Return width and height in pixels of what `open_image` returns, without decoding the image.
+
+    Raises:
+        ValueError: If the source is not an image, or is damaged or empty.
     """
     if isinstance(source, Image.Image):
         return _upright_size(source)
@@ -74,8 +73,10 @@ def image_size(source: Any) -> tuple[int, int]:
 
 
 def undecoded(data: bytes) -> Image.Image:
-    """Return a PIL image that is decoded when it is used. Raises `ValueError` for bytes that do not
-    begin as an image does.
+    """Return a PIL image that is decoded on first use.
+
+    Raises:
+        ValueError: If the bytes do not start like an image.
     """
     try:
         return Image.open(_file(data))
@@ -86,7 +87,7 @@ def undecoded(data: bytes) -> Image.Image:
 
 
 def is_inline(text: str) -> bool:
-    """Whether a text holds an image itself, as a data: URL or in base64, and is no path."""
+    """Return whether a text contains the image itself, as a data: URL or in base64."""
     if text[:5].lower() == "data:":
         return True
     return (
@@ -97,12 +98,12 @@ def is_inline(text: str) -> bool:
 
 
 def is_web(text: str) -> bool:
-    """Whether a text is an address on the web or in cloud storage."""
+    """Return whether a text is a URL on the web or in cloud storage."""
     return _WEB.match(text) is not None
 
 
 def inline_bytes(text: str) -> bytes:
-    """Decode an image that `is_inline`. Raises `ValueError` with the beginning of the text."""
+    """Decode a text that `is_inline`; raises `ValueError` with its beginning if that fails."""
     head, comma, body = text.partition(",") if text[:5].lower() == "data:" else ("", ",", text)
     if not comma or (head and not head.lower().endswith(";base64")):
         raise ValueError(f"expected a URL of the form data:image/png;base64,..., got {text[:40]!r}")
@@ -113,8 +114,9 @@ def inline_bytes(text: str) -> bytes:
 
 
 def check_source(source: Any) -> None:
-    """Raise `ValueError` for what cannot be an image: null, empty bytes or text, a web address,
-    another type. Reads no file.
+    """Raise `ValueError` for sources that cannot be an image, without reading a file.
+
+    These are null, empty bytes or text, web addresses, broken base64, and other types.
     """
     if isinstance(source, bytes | str) and not source:
         raise ValueError("the image is empty (0 bytes)")
@@ -167,8 +169,9 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> np.ndarray:
-    """Values on the scale that they use: 16-bit files on 0 to 65535, others by what they hold;
-    Pillow would cut all above 255.
+    """Scale values to 0..255 by the range of the file's format or, failing that, of its values.
+
+    Pillow itself would clip everything above 255.
     """
     values = np.nan_to_num(np.asarray(image).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     least, most = float(values.min()), float(values.max())
@@ -185,12 +188,12 @@ def _eight_bits(image: Image.Image) -> np.ndarray:
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     width, height = image.size
-    turned = image.getexif().get(0x0112) in (5, 6, 7, 8)  # orientations that lie on their side
+    turned = image.getexif().get(0x0112) in (5, 6, 7, 8)  # EXIF orientations rotated by 90 degrees
     return (height, width) if turned else (width, height)
 
 
 def _reason(error: Exception) -> str:
-    """The reason without the path, which the caller's message has."""
+    """Return the reason without the path, because the caller's message contains the path."""
     if isinstance(error, UnidentifiedImageError):
         return "cannot identify image file: it has no format that Pillow reads"
     if isinstance(error, OSError) and (words := error.strerror or str(error)):

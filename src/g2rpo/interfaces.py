@@ -1,5 +1,6 @@
-"""The plug-in points: what satisfies one of these Protocols can be named by `_target_` in a yaml,
-also from outside the repository.
+"""The plug-in points: `_target_` in a yaml may name any class that satisfies a Protocol here.
+
+The class may also be in a package outside this repository.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,192 +15,167 @@ from g2rpo.records import Failed, Judgment, Prompt, PromptBatch, Rollouts, Sampl
 
 @runtime_checkable
 class PromptSource(Protocol):
-    """Where prompts come from. The same arguments give the same prompt in every process."""
+    """A source of prompts. Equal arguments give equal prompts in every process."""
 
     def size(self, task: str, split: str) -> int | None:
-        """Number of prompts of a task in `train` or `heldout`; None for an endless source, 0 where
-        it has none.
-        """
+        """Return the number of prompts of a task in `train` or `heldout`; None if unlimited."""
 
     def get(self, task: str, index: int, split: str) -> Prompt:
-        """The `index`-th prompt of a task. Raises `IndexError` beyond `size`."""
+        """Return the `index`-th prompt of a task; raises `IndexError` beyond `size`."""
 
 
 @runtime_checkable
 class Curriculum(Protocol):
-    """Whether a prompt's turn is taken, from what was seen of it. Hears the same on every rank; its
-    state is in the checkpoint.
+    """Decides from past accuracies whether a prompt is used in an epoch.
+
+    It receives the same observations on every rank, and its state is part of the checkpoint.
     """
 
     revisits: bool
-    """Whether it needs prompts that come again: then an endless source is refused."""
+    """Whether it needs repeated prompts; if so, sources of unlimited size are refused."""
 
     def admits(self, task: str, index: int, epoch: int) -> bool:
-        """False passes over the `index`-th prompt of a task in this epoch."""
+        """Return False to skip the `index`-th prompt of a task in this epoch."""
 
     def observe(self, task: str, index: int, epoch: int, accuracy: float) -> None:
-        """The mean accuracy of a group that answered the prompt, whether or not it was learned
-        from.
-        """
+        """Receive the mean accuracy of a group, including groups that the filter dropped."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What it remembers."""
+        """Return the state for the checkpoint."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from there."""
+        """Restore what `state_dict` returned."""
 
 
 @runtime_checkable
 class Demonstrator(Protocol):
-    """Writes the completions that a cold start imitates."""
+    """Writes the demonstrations that a cold start is trained on."""
 
     def demonstrate(self, prompt: Prompt) -> str:
-        """The completion for a prompt, the same for the same prompt id."""
+        """Return a completion for a prompt; equal prompt ids give equal completions."""
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Turns prompts into what the policy reads, and token ids into text. One per model."""
+    """Encodes prompts for the policy and decodes token ids to text; one per model."""
 
     eos_token_id: int
-    """The end token that demonstrations end with."""
+    """The end token of demonstrations."""
     end_tokens: Mapping[int, str]
-    """Every token that ends a completion, `eos_token_id` among them, with its text."""
+    """All tokens that end a completion, including `eos_token_id`, with their text."""
     pad_token_id: int
     forbidden_token_ids: Sequence[int]
-    """Tokens a policy may never sample: image and video placeholders would break the next forward
-    pass.
-    """
+    """Tokens that are never sampled: image and video placeholders break the next forward pass."""
 
     def encode(self, prompts: Sequence[Prompt]) -> PromptBatch:
-        """Chat template, image patches and left padding."""
+        """Apply the chat template, extract image patches, and pad on the left."""
 
     def fit(self, image: Any) -> Any:
-        """A PIL image scaled to what `encode` would scale it to. Raises `ValueError` where the
-        policy cannot see it.
-        """
+        """Return a PIL image at the size that `encode` uses; raises `ValueError` if impossible."""
 
     def tokenize(self, completion: str) -> list[int]:
-        """Token ids of a completion, its end token included."""
+        """Return the token ids of a completion, including its end token."""
 
     def decode(
         self, completion_ids: Int[Tensor, "b t"], completion_mask: Bool[Tensor, "b t"]
     ) -> tuple[str, ...]:
-        """Text of each completion without its end and padding tokens."""
+        """Return the text of each completion without end and padding tokens."""
 
 
 @runtime_checkable
 class RolloutEngine(Protocol):
-    """Writes completions. Built from the configuration without weights, then started on a
-    policy.
-    """
+    """Generates completions. It is built without weights and later started with a policy."""
 
     sampling: Sampling
-    """How completions are drawn in training; its `group_size` is replaced by the caller's."""
+    """Sampling parameters of training; the caller replaces `group_size`."""
 
     def start(self, policy: Any, encoder: Encoder) -> None:
         """Called once, before the first `generate`."""
 
     def generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
-        """`sampling.group_size` completions per prompt; rows of one prompt stand together, in the
-        order of the prompts.
-        """
+        """Return `sampling.group_size` completions per prompt, contiguous and in prompt order."""
 
     def load_weights(self, policy: Any, step: int) -> None:
-        """Called after every optimizer phase, so that the next rollouts come from the policy just
-        trained.
-        """
+        """Called after the updates of a rollout batch, so that the next one uses new weights."""
 
 
 @runtime_checkable
 class OwnWeights(Protocol):
-    """What a rollout engine has besides, if it holds weights of its own that can fall behind the
-    trainer's.
-    """
+    """Additional methods of a rollout engine with its own copy of the weights."""
 
     def check_world_size(self, num_processes: int) -> None:
-        """Called before `start` with the number of processes that train. Raises `ValueError` where
-        it cannot serve so many.
-        """
+        """Called before `start`; raises `ValueError` if so many trainer processes do not work."""
 
     def sleep(self) -> None:
-        """Called when a step's completions are drawn: what holds memory may let go of it until
-        `load_weights` or `generate`.
-        """
+        """The engine may free GPU memory until the next `load_weights` or `generate`."""
 
     def metrics(self) -> dict[str, float]:
-        """Numbers of the step that has just ended, all ranks', by their names in metrics.py. Called
-        by every rank.
+        """Return metrics of the last step over all ranks, named as in metrics.py.
+
+        Every rank calls this.
         """
 
 
 @runtime_checkable
 class Reward(Protocol):
-    """Judges one completion. Raises only for a broken prompt, never for a strange completion."""
+    """Scores one completion. It may raise for an invalid prompt, but never for a completion."""
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
-        """At least `accuracy`, `format`, `structure` and `total`."""
+        """Return at least `accuracy`, `format`, `structure` and `total`."""
 
 
 @runtime_checkable
 class PreparedReward(Reward, Protocol):
-    """A reward that has something to load, which must not count as the time of the first completion
-    that needs it.
-    """
+    """A reward that loads something before its first completion, outside of that one's timeout."""
 
     def prepare(self) -> None:
-        """Called once in each worker process, in the background of the run's own start."""
+        """Called once in each worker process, in the background while the run starts."""
 
 
 @runtime_checkable
 class BatchReward(Reward, Protocol):
-    """A reward that judges some prompts many at a time and in the trainer's process, because it
-    waits for a server.
-    """
+    """A reward that scores some prompts in batches in the trainer process, usually via a server."""
 
     def in_batch(self, prompt: Prompt) -> bool:
-        """Whether completions of this prompt are judged by `score_all`; the others by `score`, in
-        worker processes.
-        """
+        """Return whether to use `score_all` instead of `score` in a worker process."""
 
     def score_all(
         self, completions: Sequence[str], prompts: Sequence[Prompt]
     ) -> Sequence[dict[str, float] | Failed]:
-        """One outcome per completion, in their order. What it raises ends the run; the trouble of
-        one completion is its outcome.
+        """Return one outcome per completion, in order.
+
+        An exception ends the run; return `Failed` if a single completion cannot be scored.
         """
 
 
 @runtime_checkable
 class RewardWorkers(Protocol):
-    """Where rewards run."""
+    """Runs a reward in the trainer process or in worker processes."""
 
     def start(self, reward: Reward) -> AbstractContextManager[Reward]:
-        """The reward to use until the context ends. Returns at once: what takes time goes on in the
-        background.
-        """
+        """Return a context with the reward to use; slow preparation continues in the background."""
 
 
 @runtime_checkable
 class Benchmark(Protocol):
-    """One of the benchmarks: records to rows, rows to prompts, completions to judgments.
+    """A benchmark: converts records to rows, rows to prompts, and completions to judgments.
 
-    A `record` has the columns of where it comes from (the Hub, a VLMEvalKit TSV, JSON Lines). A
-    `row` has ours: `id`, `question`, `images` (PIL images or paths), `answer`, and what the
-    benchmark needs besides, such as `choices`, `category`, `split`.
+    A `record` has the columns of its source (the Hub, a VLMEvalKit TSV, JSON Lines). A `row` has
+    `id`, `question`, `images` (PIL images or paths), `answer`, and other columns that the benchmark
+    needs, such as `choices`, `category` or `split`.
     """
 
     name: str
     task: str
-    """One of the six tasks."""
+    """One of `TASKS`."""
     protocols: Sequence[str]
-    """Ways of scoring it knows, of `paper`, `official`, `robust`, `vlmevalkit`."""
+    """Supported scoring protocols, from `paper`, `official`, `robust` and `vlmevalkit`."""
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Raises `ValueError` with the column where a record cannot be used."""
+        """Return the row of a record; raises `ValueError` with the column if it is unusable."""
 
     def prompt(self, row: Mapping[str, Any], *, protocol: str = "paper") -> Prompt:
-        """What the policy is asked."""
+        """Return the prompt for a row."""
 
     def judgment(
         self,
@@ -209,8 +185,9 @@ class Benchmark(Protocol):
         protocol: str = "paper",
         judge: Callable[[str], str] | None = None,
     ) -> Judgment:
-        """The verdict on one completion. `judge` answers a grading prompt; without one, rules alone
-        decide.
+        """Return the judgment on one completion.
+
+        `judge` answers a grading prompt; without it, rules alone decide.
         """
 
     def score(
@@ -221,7 +198,7 @@ class Benchmark(Protocol):
         protocol: str = "paper",
         judge: Callable[[str], str] | None = None,
     ) -> float:
-        """The judgment's score."""
+        """Return the score of the judgment, in [0, 1]."""
 
     def score_group(
         self,
@@ -230,31 +207,31 @@ class Benchmark(Protocol):
         *,
         protocol: str = "paper",
     ) -> float:
-        """The score of rows that count only together."""
+        """Return the score of rows that only count as a group, in [0, 1]."""
 
     def group(self, row: Mapping[str, Any]) -> str:
-        """Rows with the same group count only together; elsewhere a row's own id."""
+        """Return the label of a row's group; rows that count alone have their own id as label."""
 
     def subscores(self, row: Mapping[str, Any]) -> Sequence[str]:
-        """Names of the sub-scores this row takes part in: `category/algebra`, `split/testA`."""
+        """Return the sub-scores to which a row belongs: `category/algebra`, `split/testA`."""
 
 
 @runtime_checkable
 class GroupFilter(Protocol):
-    """Decides by accuracy which groups a step learns from."""
+    """Selects the groups for training by their accuracy."""
 
     max_draws: int
-    """Batches drawn for one step at most."""
+    """Maximum number of prompt batches drawn for one rollout batch."""
     empty_draws: int
-    """Batches without one group that is kept, in a row, after which the run stops."""
+    """The run stops after this many consecutive batches in which no group was kept."""
 
     def keeps(self, accuracy: Float[Tensor, " p"]) -> Bool[Tensor, " p"]:
-        """One decision per group, from the mean accuracy of its completions."""
+        """Return one decision per group, from the mean accuracy of its completions."""
 
 
 @runtime_checkable
 class Advantage(Protocol):
-    """One advantage per completion from the rewards of a whole rollout batch."""
+    """Computes one advantage per completion from the rewards of a whole rollout batch."""
 
     def __call__(
         self,
@@ -265,7 +242,15 @@ class Advantage(Protocol):
         parts: Mapping[str, Float[Tensor, " b"]] | None = None,
         completion_tokens: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, " b"]:
-        """`groups` and `tasks` are integer labels; rows of one group share a task."""
+        """Return one advantage per completion.
+
+        Args:
+            rewards: Shaped rewards of the completions of all ranks.
+            groups: One integer label per prompt.
+            tasks: Positions in `TASKS`; rows of one group share a task.
+            parts: Reward parts by name: accuracy, format, structure, length if shaped, and total.
+            completion_tokens: Lengths in tokens.
+        """
 
 
 @runtime_checkable
@@ -273,17 +258,13 @@ class Loss(Protocol):
     """A policy loss over completion tokens, with its KL term."""
 
     kl_coef: float
-    """0 means that no reference model is held."""
+    """Weight of the KL term; 0 needs no reference model."""
     kl_placement: str
-    """`loss`: the loss adds the KL term itself. `reward`: the trainer subtracts it from the
-    rewards, and the loss adds nothing.
-    """
+    """`loss`: the loss adds the KL term. `reward`: the trainer subtracts it from the rewards."""
     kl_estimator: str
     """`k1`, `k2` or `k3` of `g2rpo.algorithm.loss.kl`."""
     tis_clip: float | None
-    """Not None: the trainer computes the old log-probabilities itself and hands over the sampler's
-    beside them.
-    """
+    """If not None, the trainer recomputes old log-probabilities and passes the sampler's too."""
 
     def __call__(
         self,
@@ -297,10 +278,9 @@ class Loss(Protocol):
         num_tokens: float | Tensor | None = None,
         num_completions: float | Tensor | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """The scalar to minimize, and at least the stats `policy`, `kl`, `clip_frac` and
-        `ratio_mean`, without gradient.
+        """Return the scalar to minimize, and stats without gradient.
 
-        `num_tokens` and `num_completions` are those of the whole batch, all micro-batches and
-        ranks, where this call sees only a part of it: scalars and stats of the parts add up to the
-        batch's.
+        The stats include `policy`, `kl`, `clip_frac` and `ratio_mean`. For a micro-batch,
+        `num_tokens` and `num_completions` count the whole batch over all ranks. The scalars and
+        stats of all micro-batches then add up to those of the batch.
         """

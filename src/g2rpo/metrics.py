@@ -1,10 +1,9 @@
-"""Name, unit and meaning of every number that a run logs. A number that is not listed here is
-logged with a warning.
+"""Name, unit and meaning of every logged metric. Undeclared metrics are logged with a warning.
 
-Names are `<noun>/<what>[/<task>[/<task>]]`; `per_task` metrics exist once for each task that takes
-part in a step, `per_pair` metrics for each two of them, `per_benchmark` metrics once for each
-benchmark that is asked (`benchmark/score/mmmu`). Numbers are reduced over the whole rollout batch
-as sums and counts, never as means of means.
+Names are `<noun>/<what>[/<task>[/<task>]]`. A `per_task` metric exists once per task in the step, a
+`per_pair` metric once per pair of tasks, and a `per_benchmark` metric once per benchmark
+(`benchmark/score/mmmu`). Metrics are reduced over the whole rollout batch as sums and counts, never
+as means of means.
 """
 
 import logging
@@ -18,14 +17,12 @@ from g2rpo.records import TASKS
 
 log = logging.getLogger("g2rpo")
 _undeclared: set[str] = set()
-"""Columns that a warning has named."""
+"""Columns for which a warning was logged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One logged number: `unit` is what its axis says, `summary` which value of a run stands for
-    it.
-    """
+    """One logged metric: `unit` labels its axis; `summary` selects the value that sums up a run."""
 
     name: str
     unit: str
@@ -298,9 +295,7 @@ BY_NAME = {metric.name: metric for metric in METRICS}
 
 
 def metric_of(column: str) -> Metric:
-    """The metric a logged column belongs to; raises `KeyError` for a column that no metric
-    declares.
-    """
+    """Return the metric of a logged column; raises `KeyError` for an undeclared column."""
     owner, _, benchmark = column.rpartition("/")
     if owner in BY_NAME and BY_NAME[owner].per_benchmark and benchmark:
         return BY_NAME[owner]
@@ -320,9 +315,7 @@ def metric_of(column: str) -> Metric:
 def task_means(
     name: str, values: Float[Tensor, " n"], tasks: Int[Tensor, " n"]
 ) -> dict[str, float]:
-    """`{name/task: mean}` for every task that occurs; `values` and `tasks` have one entry per
-    completion (or group).
-    """
+    """Return `{name/task: mean}` for every task that occurs, from one entry per row."""
     return {
         f"{name}/{TASKS[i]}": values[tasks == i].double().mean().item()
         for i in tasks.unique().tolist()
@@ -330,9 +323,7 @@ def task_means(
 
 
 def checked(row: Mapping[str, float]) -> dict[str, float]:
-    """A copy of the row. A column that no metric declares is logged all the same, with one warning
-    per name.
-    """
+    """Return a copy of the row; logs one warning for each undeclared column."""
     for column in row:
         if column in _undeclared or column in ("epoch", "step"):
             continue

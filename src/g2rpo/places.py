@@ -1,6 +1,4 @@
-"""Where the configuration, the sweeps and the scripts are: at the root of a checkout, or inside an
-installed package.
-"""
+"""Paths of configuration, sweeps and scripts, in a checkout or in an installed package."""
 
 from pathlib import Path
 
@@ -10,6 +8,6 @@ ROOT_CONF = ROOT / "conf"
 IN_CHECKOUT = ROOT_CONF.is_dir() and (ROOT / "train.py").is_file()
 
 CONF = str(ROOT_CONF if IN_CHECKOUT else PACKAGE / "conf")
-"""The folder with the choices and with each program's own configuration."""
+"""Folder with the config groups and the main configuration of each program."""
 SWEEPS = ROOT / "sweeps" if IN_CHECKOUT else PACKAGE / "sweeps"
 SCRIPTS = ROOT if IN_CHECKOUT else PACKAGE / "programs"

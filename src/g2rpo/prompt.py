@@ -1,5 +1,6 @@
-"""What a reward reads and says. Without torch, so that a process that only judges is there at once
-and small; see `records.py`.
+"""The input and output of a reward. This module needs no torch, so reward workers start fast.
+
+`records.py` has the records with tensors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,10 +9,7 @@ from functools import cache
 from typing import Any
 
 TASKS = ("general_vqa", "math", "chart", "spatial", "document", "grounding")
-"""The one axis along which everything is told apart: data, mixture, rewards, advantages, shaping,
-logs, evaluation.
-"""
-
+"""The six tasks; data, mixtures, advantages, shaping, metrics and evaluation are split by task."""
 
 _OTHER_KINDS = {
     "bbox": "spatial grounding",
@@ -21,13 +19,12 @@ _OTHER_KINDS = {
 }
 
 MARKER = "<image>"
-"""Stands for an image in the text of a prompt."""
+"""Marks the place of an image in the text of a prompt."""
 
 
 @cache
 def answer_kind(answer_type: str) -> str:
-    """An answer type's plain name: `OCR` and `multiple_choice` are `ocr` and `multiple choice`,
-    `bbox` is `spatial grounding`.
+    """Return the normalized name of an answer type: lower case, with spaces, without synonyms.
 
     >>> answer_kind("Spatial_Grounding"), answer_kind("numeric")
     ('spatial grounding', 'numerical')
@@ -37,7 +34,7 @@ def answer_kind(answer_type: str) -> str:
 
 
 def task_index(task: str) -> int:
-    """Position of a task's name in `TASKS`; a `ValueError` names the choices."""
+    """Return the position of a task in `TASKS`; raises `ValueError` for an unknown task."""
     if task not in TASKS:
         raise ValueError(f"unknown task {task!r}; expected one of: {', '.join(TASKS)}")
     return TASKS.index(task)
@@ -45,48 +42,45 @@ def task_index(task: str) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prompt:
-    """One question about zero or more images, with what a reward needs to judge an answer."""
+    """One question about zero or more images, with the data that a reward needs."""
 
     id: str
-    """Unique in its source and the same in every run: `gym/train/chart/17`."""
+    """Unique in its source and equal in every run: `gym/train/chart/17`."""
     task: str
     """One of `TASKS`."""
     text: str
-    """The user's turn, without chat template. Each `<image>` in it is the place of the next image;
-    without any, images come first.
+    """The user turn, without chat template. Each `<image>` marks the place of the next image;
+    without any marker, images come first.
     """
     images: Sequence[Any]
     """PIL images, or paths that are opened when the prompt is encoded."""
     answer: str
     """The gold answer, with or without `<answer>` tags."""
     answer_type: str
-    """How an answer is judged: `multiple choice`, `numerical`, `regression`, `OCR`, `math`,
-    `spatial grounding`, ...
-    """
+    """Selects how an answer is scored: `multiple choice`, `numerical`, `regression`, `OCR`, ..."""
     media: str = "image"
     source: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
-    """What else goes with the prompt: `file` and `line`, `options` (capital letter to text),
-    `alternatives` (all gold answers).
-    """
+    """Other data: `file` and `line`, `options` (capital letter to text), `alternatives` (golds)."""
     system: str = ""
-    """The system prompt; without one, the chat template's own."""
+    """The system prompt; if empty, the default of the chat template."""
     history: Sequence[tuple[str, str]] = ()
-    """Earlier turns as (`user` or `assistant`, text), in their order. Their images come before
-    those of `text`.
-    """
+    """Earlier turns as (`user` or `assistant`, text); their images come before those of `text`."""
 
 
 def chat_messages(prompt: Prompt) -> list[dict[str, Any]]:
-    """Return a prompt as messages for a chat template, with one part of type `image` at the place
-    of each image.
+    """Return a prompt as chat messages, with one part of type `image` at the place of each image.
+
+    In a prompt without images, `<image>` is ordinary text.
 
     Raises:
-        ValueError: When the texts have another number of `<image>` than the prompt has images.
-            Without images, `<image>` is text.
+        ValueError: If the number of `<image>` markers is neither 0 nor the number of images.
 
-    >>> ask = Prompt(id="1", task="math", text="Is <image> a cat?", images=["a.png"], answer="yes", answer_type="open ended")
-    >>> [part["type"] for part in chat_messages(ask)[0]["content"]]
+    >>> text = "Is <image> a cat?"
+    >>> prompt = Prompt(
+    ...     id="1", task="math", text=text, images=["a.png"], answer="yes", answer_type="open ended"
+    ... )
+    >>> [part["type"] for part in chat_messages(prompt)[0]["content"]]
     ['text', 'image', 'text']
     """
     turns = [*prompt.history, ("user", prompt.text)]
@@ -109,7 +103,7 @@ def chat_messages(prompt: Prompt) -> list[dict[str, Any]]:
 
 
 def _parts(texts: Sequence[str]) -> list[dict[str, str]]:
-    """Text and image parts in turns; an image stands between any two texts."""
+    """Return the texts as parts, with an image part between any two of them."""
     parts: list[dict[str, str]] = []
     for place, text in enumerate(texts):
         if place:
@@ -121,6 +115,6 @@ def _parts(texts: Sequence[str]) -> list[dict[str, str]]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failed:
-    """A completion that could not be judged."""
+    """The outcome of a completion that could not be scored."""
 
     reason: str

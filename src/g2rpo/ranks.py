@@ -1,8 +1,7 @@
-"""What the processes of a distributed run add up and show each other. With one process, every
-function is the identity.
+"""Collective operations of a distributed run. With one process, every function is the identity.
 
-Every rank holds the same weights and its own prompts. Whatever a step divides by, ranks or decides
-is taken over all of them, so that a run on any number of ranks computes the same thing.
+Every rank has the same weights and its own prompts. Counts, reward rankings and decisions of a step
+use the data of all ranks, so that a run computes the same on any number of ranks.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,27 +14,27 @@ from torch import Tensor
 
 
 def world_size() -> int:
-    """Number of processes."""
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Number of this process, from 0."""
+    """Return the 0-based rank of this process."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def all_reduce_sum(values: Tensor) -> Tensor:
-    """Sum over ranks, elementwise, on the device of `values`; the argument is left alone."""
+    """Return the elementwise sum over ranks as a new tensor on the device of `values`."""
     return _reduced(values, dist.ReduceOp.SUM)
 
 
 def all_reduce_max(values: Tensor) -> Tensor:
-    """Largest over ranks, likewise."""
+    """Return the elementwise maximum over ranks as a new tensor on the device of `values`."""
     return _reduced(values, dist.ReduceOp.MAX)
 
 
 def all_gather_list(items: Sequence[Any]) -> list[Any]:
-    """The items of all ranks, rank 0 first. Each rank may bring another number of them."""
+    """Return the items of all ranks, rank 0 first; ranks may have different numbers of items."""
     if world_size() == 1:
         return list(items)
     parts: list[Any] = [None] * world_size()
@@ -44,8 +43,10 @@ def all_gather_list(items: Sequence[Any]) -> list[Any]:
 
 
 def gathered(columns: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], slice]:
-    """Columns with one entry per completion, joined over ranks in their order, and which entries
-    are this rank's own.
+    """Concatenate columns with one entry per completion over ranks.
+
+    Returns:
+        The joined columns in the order of ranks, and the slice that belongs to this rank.
     """
     if world_size() == 1:
         rows = len(next(iter(columns.values())))
@@ -62,8 +63,9 @@ def gathered(columns: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], slice]:
 
 @contextmanager
 def raise_on_all_ranks() -> Iterator[None]:
-    """Every rank leaves this block, or none: what one raises in it, all raise, with its number.
-    Blocks on other ranks are waited for.
+    """Raise an error of one rank on all ranks, as a `RuntimeError` that names the rank.
+
+    Ranks wait for each other at the end of the block.
     """
     if world_size() == 1:
         yield
@@ -80,7 +82,7 @@ def raise_on_all_ranks() -> Iterator[None]:
 
 @contextmanager
 def named() -> Iterator[None]:
-    """An error of this rank alone says which one it is."""
+    """Add the number of this rank to the message of an error; other ranks are not informed."""
     try:
         yield
     except (RuntimeError, ValueError) as error:
@@ -90,8 +92,9 @@ def named() -> Iterator[None]:
 
 
 def add_gradients(parameters: Iterable[Tensor]) -> None:
-    """Replaces every gradient by its sum over ranks. A parameter without a gradient on any rank
-    stays without one.
+    """Replace every gradient by its sum over ranks.
+
+    A parameter that has no gradient on any rank keeps none.
     """
     if world_size() == 1:
         return
@@ -113,7 +116,7 @@ def add_gradients(parameters: Iterable[Tensor]) -> None:
 def _reduced(values: Tensor, operation: Any) -> Tensor:
     if world_size() == 1:
         return values
-    # NCCL moves nothing but what lies on a GPU
+    # NCCL only supports tensors on a GPU.
     moved = values.detach().clone().to("cuda" if dist.get_backend() == "nccl" else values.device)
     dist.all_reduce(moved, op=operation)
     return moved.to(values.device)

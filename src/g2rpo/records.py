@@ -1,12 +1,11 @@
-"""What flows through a step, from the prompt to the experience the loss sees.
+"""The records that flow through a step, from the prompt to the experience that the loss receives.
 
     Prompt -> PromptBatch -> Rollouts -> Scores -> advantages -> Experience
-    data      model          rollout     reward    advantage     rollout/collect.py
+    data      policy         rollout     reward    advantage     rollout/collect.py
 
-Every batch is group-structured: `p` prompts, each answered by `group_size` completions, `b = p *
-group_size` rows in all,
-and row `i` answers prompt `i // group_size`. The prompt and its images exist once per group. A
-field never changes meaning: the raw reward, the shaped reward and the advantage are three fields.
+A batch has `p` prompts with `group_size` completions each, so `b = p * group_size` rows. Row `i`
+answers prompt `i // group_size`. Prompts and images are stored once per group. A field never
+changes its meaning: the raw reward, the shaped reward and the advantage are three fields.
 """
 
 from collections.abc import Mapping
@@ -25,8 +24,7 @@ from g2rpo.prompt import task_index as task_index
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PromptBatch:
-    """`p` prompts as the policy reads them: token ids padded on the left to `l`, image patches
-    flattened over all images.
+    """`p` encoded prompts: token ids padded on the left to `l`, and the patches of all images.
 
     Example, two prompts with one image of two visual tokens each (IMG):
         input_ids      = [[PAD, BOS, IMG, IMG, 17], [BOS, IMG, IMG, 23, 42]]
@@ -38,13 +36,13 @@ class PromptBatch:
     input_ids: Int[Tensor, "p l"]
     attention_mask: Int[Tensor, "p l"]
     pixel_values: Float[Tensor, "patches d"] | None
-    """Patches of every image, in the order of the prompts."""
+    """Patches of all images, in the order of the prompts."""
     image_grid_thw: Int[Tensor, "images 3"] | None
-    """Patches per image in time, height and width (before merging)."""
+    """Number of patches per image in time, height and width, before merging."""
     num_images: Int[Tensor, " p"]
 
     def to(self, device: torch.device | str) -> Self:
-        """The same batch with every tensor on `device`."""
+        """Return the batch with all tensors on `device`."""
         moved: dict[str, Any] = {
             f.name: v.to(device)
             for f in fields(self)
@@ -55,7 +53,7 @@ class PromptBatch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sampling:
-    """How completions are drawn. `temperature=0` means greedy."""
+    """Sampling parameters. `temperature=0` means greedy decoding."""
 
     group_size: int
     max_new_tokens: int
@@ -79,7 +77,7 @@ class Sampling:
             raise ValueError(f"rollout.top_p: expected a share in (0, 1], got {self.top_p}")
 
     def with_group_size(self, group_size: int) -> Self:
-        """The same drawing with another number of completions per prompt."""
+        """Return the same parameters with another number of completions per prompt."""
         return replace(self, group_size=group_size)
 
 
@@ -99,17 +97,15 @@ class Rollouts:
     in nats; 0 where the mask is False.
     """
     prompt: Int[Tensor, " b"]
-    """Row of the prompt each completion answers; equal rows form a group."""
+    """Index of the prompt that each completion answers; equal indices form a group."""
     finished: Bool[Tensor, " b"]
-    """False where the completion was cut at `max_new_tokens` before its end token."""
+    """False if the completion was cut at `max_new_tokens` before its end token."""
     texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scores:
-    """What the reward says of `b` completions, dimensionless: `parts` (accuracy, format, structure,
-    ...) and their weighed `total`.
-    """
+    """Rewards of `b` completions: `parts` (accuracy, format, ...) and their weighted `total`."""
 
     total: Float[Tensor, " b"]
     parts: Mapping[str, Float[Tensor, " b"]]
@@ -117,36 +113,33 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Experience:
-    """One rollout batch, scored and ready for optimization. Rows of one group stand together."""
+    """One scored rollout batch, ready for optimization. Rows of a group are contiguous."""
 
     batch: PromptBatch
     rollouts: Rollouts
     task: Int[Tensor, " b"]
     scores: Scores
-    """As the reward gave them, before shaping."""
+    """Scores from the reward, before shaping."""
     rewards: Float[Tensor, " b"]
-    """What the advantage was computed from: the total, plus the length part, less the KL in the
-    reward, if any.
-    """
+    """Input of the advantage: total, plus the length part, minus the KL penalty, if configured."""
     advantages: Float[Tensor, " b"]
     ref_logprobs: Float[Tensor, "b t"] | None = None
-    """Log-probabilities under the frozen reference, in nats; None where no KL term asks for them.
-    """
+    """Log-probabilities under the frozen reference model, in nats; None without a KL term."""
     trainer_logprobs: Float[Tensor, "b t"] | None = None
-    """Log-probabilities under the policy before the step, computed by the trainer, in nats; None
-    where the sampler's own serve.
+    """Log-probabilities before the update, recomputed by the trainer, in nats; None if the
+    log-probabilities of the sampler are used instead.
     """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judgment:
-    """What a benchmark says of one completion."""
+    """The judgment of a benchmark on one completion."""
 
     score: float
-    """In [0, 1], the benchmark's headline measure for this row."""
+    """Headline score of this row, in [0, 1]."""
     parsed: bool
-    """False where no answer could be read from the completion."""
+    """Whether an answer was found in the completion."""
     answer: str = ""
-    """The answer as it was read."""
+    """The answer that was found."""
     by: str = "rule"
-    """`rule`, or `judge` where a model's verdict decided."""
+    """`rule`, or `judge` if a model decided."""

@@ -1,10 +1,9 @@
-"""Where a step's time goes: seconds by stage, without counting any of them twice.
+"""The time of a step in seconds per stage, without counting any second twice.
 
     with timed("decode"): ...        or        @timed("vision")
 
-A stage that begins inside another one stops the outer one's clock. With `whole=True` it keeps
-everything that begins inside it: the forward passes of a probe are the probe's. On a GPU every
-beginning and end waits for the work given out before.
+A nested stage pauses the clock of the outer stage. With `whole=True`, nested stages count for the
+outer stage instead. On a GPU, the start and end of a stage synchronize the device.
 """
 
 import time
@@ -26,7 +25,7 @@ STAGES = (
     "optimizer",
     "sync",
 )
-"""Those of a step, in its order; each is logged as `time/<stage>_s`."""
+"""The stages of a step in order; each is logged as `time/<stage>_s`."""
 
 _seconds: dict[str, float] = {}
 _open: list[tuple[str, bool]] = []
@@ -35,7 +34,12 @@ _since = 0.0
 
 @contextmanager
 def timed(name: str, *, whole: bool = False) -> Iterator[None]:
-    """Books the time until its end under a name."""
+    """Count the time inside this block for the stage `name`.
+
+    Args:
+        name: One of `STAGES`; time under other names is measured but not reported.
+        whole: Whether the time of nested stages counts for this stage.
+    """
     if _open and _open[-1][1]:
         yield
         return
@@ -49,7 +53,7 @@ def timed(name: str, *, whole: bool = False) -> Iterator[None]:
 
 
 def taken() -> dict[str, float]:
-    """Seconds by stage since the last call; the clocks start again from 0."""
+    """Return seconds per stage since the last call, and reset all clocks."""
     _book()
     found = {name: _seconds.get(name, 0.0) for name in STAGES}
     _seconds.clear()

@@ -115,3 +115,11 @@ def test_missing_keys_are_named_with_what_to_add(composed: Callable[..., Any]) -
         ValueError, match=r"^model\.path: this key has no default; add model\.path=\.\.\.$"
     ):
         refuse_missing(composed("model=folder", "run_dir=x"))
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"add data\.root=\.\.\.\n  data\.root: folder that image paths are relative to; example:"
+            r" data\.root=/data/mine$"
+        ),
+    ):
+        refuse_missing(composed("data=jsonl", "data.files=a.jsonl", "run_dir=x"))

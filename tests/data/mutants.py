@@ -230,7 +230,7 @@ MUTANTS = (
     ),
     Mutant(
         "data: held-out rows are trained",
-        "data/file_source.py",
+        "data/splits.py",
         "if row not in chosen",
         "",
         "data/test_file_source.py",
@@ -367,6 +367,20 @@ MUTANTS = (
         "        if near:",
         "        if False:",
         "data/test_fields.py",
+    ),
+    Mutant(
+        "data: values that do not exist pass",
+        "data/hub_columns.py",
+        "format.check_values(self.values)",
+        "pass",
+        "data/test_hub_source.py",
+    ),
+    Mutant(
+        "data: one object is a record",
+        "data/rows.py",
+        "    if lines or lists:",
+        "    if False:",
+        "data/test_rows.py",
     ),
     Mutant(
         "data: too long is an error",

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from g2rpo.data.file_source import FileSource
 from g2rpo.data.onethinker import OneThinkerFormat
+from g2rpo.data.own_format import OwnFormat
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.template import PromptTemplate
 from g2rpo.records import TASKS
@@ -145,7 +146,8 @@ BROKEN = {
     "unknown task": (
         {"task_type": "riddles", "data_source": ""},
         (
-            r"task_type: expected one of .*, got 'riddles' / 'numerical'; say what it is with"
+            r"task_type: expected one of the tasks general_vqa, .* or of data\.format\.tasks"
+            r" \(math_reasoning, .*\), got 'riddles' / 'numerical'; say what it is with"
             r" .*tasks\.riddles=TASK"
         ),
     ),
@@ -234,3 +236,22 @@ def test_the_real_sample_is_read_whole(shared: Path) -> None:
         heldout=0,
     )
     assert [found.size(task, "train") for task in TASKS] == [10] * 6
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"answer_type": "numericl"}, r"answer_type: .* got 'numericl'; is it 'numerical'\?"),
+        ({"task": "charts"}, r"task: .* got 'charts'; is it 'chart'\?"),
+        ({"task": "geometry", "answer_type": "math"}, "task: .* got 'geometry'; say what it is"),
+        ({"text": " "}, "text: the question is empty"),
+    ],
+)
+def test_a_field_is_named_as_the_author_of_the_record_wrote_it(
+    fields: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    row = {"task": "math", "text": "1+1?", "answer": "2", "answer_type": "numerical"} | fields
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    format = OwnFormat(tasks={}, template=PromptTemplate(instruction="", hints={}))
+    with pytest.raises(BadRecord, match=rf"rows\.jsonl, line 1: {message}"):
+        FileSource(files="rows.jsonl", root=str(tmp_path), format=format)

@@ -138,6 +138,21 @@ def test_a_row_that_cannot_be_used_is_named_by_its_number(stored: str, tmp_path:
             {"columns": COLUMNS | {"answer": "gold"}},
             r"data\.columns\.answer: .* no column 'gold'; it has question, picture, label, kind",
         ),
+        (
+            {"columns": COLUMNS | {"images": "pictures"}},
+            r"data\.columns\.images: .* no column 'pictures'; is it 'picture'\?",
+        ),
+        (
+            {
+                "columns": {"text": "question", "answer": "label"},
+                "values": {"task": "geometry", "answer_type": "math"},
+            },
+            r"data\.values\.task: expected one of the tasks general_vqa, .*, got 'geometry'",
+        ),
+        (
+            {"values": {"answer_type": "maths"}},
+            r"data\.values\.answer_type: .*, got 'maths'; is it 'math'\?",
+        ),
         ({"values": {"answer": "7"}}, r"data\.values: answer is in data\.columns already"),
         ({"split": "test"}, r"data\.path=.* data\.split=test: "),
         ({"path": "no/such-set"}, r"data\.path=no/such-set data\.split=train: "),
@@ -165,6 +180,14 @@ def test_prompts_are_left_out_and_come_without_images_where_none_are_needed(stor
         before[0],
         *before[2:8],
     ]
+
+
+def test_pictures_under_the_field_image_are_read_like_those_under_images(stored: str) -> None:
+    columns = {"text": "question", "image": "picture", "answer": "label", "task": "kind"}
+    source = HubSource(path=stored, format=own_format(), **OPTIONS | {"columns": columns})
+    (image,) = source.get("math", 0, "train").images
+    assert Image.open(io.BytesIO(image)).height == 8
+    assert source.without_images("math", 0, "train").images == ()
 
 
 def test_a_file_as_path_is_refused_with_what_to_type(stored: str) -> None:

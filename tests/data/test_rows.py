@@ -137,3 +137,33 @@ def test_any_records_come_back_from_any_layout(
         found = good(path)
     assert [row for _, row in found] == records
     assert [read_row(path, place) for place, _ in found] == records
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_one_object_around_the_records_is_refused_with_its_keys(
+    indent: int | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps({"version": 1, "data": [{"id": 1}]}, indent=indent))
+    with pytest.raises(
+        BadRecord,
+        match=(
+            r"rows\.json: expected a list of records, found one object with the keys 'version',"
+            r" 'data'; keep only the list under 'data'"
+        ),
+    ):
+        list(rows_of(path))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"messages": [{"role": "user"}]}',
+        '{"data": [{"id": 1}]}\n{"data": [{"id": 2}]}\n',
+        '{"a": 1}\n{"b": \n',
+    ],
+)
+def test_one_object_a_line_is_a_record_even_if_it_holds_lists(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(text)
+    assert len(list(rows_of(path))) == len(text.splitlines())

@@ -22,7 +22,7 @@ class FakeHost:
     once; `refuse` a method that fails.
     """
 
-    room = 1000
+    max_model_len = 1000
 
     def __init__(self, folder: str, *, on_gpu: bool, options: dict[str, Any]) -> None:
         self.note(

@@ -104,15 +104,15 @@ MUTANTS = (
     Mutant(
         "data: one seed for all sizes",
         "rollout/groups.py",
-        "seed + call * SEEDS_APART",
+        "seed + call * SEED_STRIDE",
         "seed",
         "rollout/test_groups.py",
     ),
     Mutant(
         "data: an empty step keeps the first draw's room",
         "rollout/collect.py",
-        "room = wanted - sum(counts)",
-        "room = wanted",
+        "self.room = self.wanted - sum(counts)",
+        "self.room = self.wanted",
         "rollout/test_collect.py",
     ),
 )

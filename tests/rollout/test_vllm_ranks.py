@@ -77,7 +77,7 @@ def test_every_prompt_has_its_whole_group_and_ranks_draw_differently(
 
 
 @pytest.mark.process
-def test_an_engine_that_is_killed_in_the_middle_is_started_again_and_what_it_had_not_written_is_written(
+def test_a_killed_engine_is_restarted_and_writes_what_was_missing(
     outcomes: list[dict[str, Any]],
 ) -> None:
     first, second = outcomes

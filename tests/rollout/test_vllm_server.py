@@ -370,9 +370,9 @@ def test_a_client_tells_what_is_worth_asking_again_from_what_is_not(
         ),
         (
             {"urls": ["http://h:1"], "options": ["--dtype"]},
-            r"rollout\.options: are for a server that is started here",
+            r"rollout\.options: expected none together with rollout\.urls",
         ),
-        ({"timeout_s": 0.0}, r"rollout\.timeout_s: expected a number above 0, got 0\.0"),
+        ({"timeout_s": 0.0}, r"rollout\.timeout_s: expected seconds above 0, got 0\.0"),
         (
             {"max_sync_gap": 0.0},
             r"rollout\.max_sync_gap: expected null \(by dtype\) or nats above 0, got 0\.0",

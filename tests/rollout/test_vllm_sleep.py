@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from g2rpo.rollout.vllm_sleep import GIB, Sleeper, finding_room
+from g2rpo.rollout.vllm_sleep import GIB, Sleeper, explain_out_of_memory
 
 WEIGHTS = torch.nn.Linear(2**14, 2**13, bias=False, device="meta")
 """2^27 numbers of four bytes: half a GiB."""
@@ -116,11 +116,11 @@ def test_no_room_to_start_is_said_with_how_much_and_what_to_lower(memory: dict[s
                 r" and 3\.00 GiB are free\. Lower"
             ),
         ),
-        finding_room(gpu, 0.4),
+        explain_out_of_memory(gpu, 0.4),
     ):
         raise ValueError("Free memory on device is less than desired")
     memory["free"] = 40 * GIB
-    with pytest.raises(ValueError, match=r"^another reason$"), finding_room(gpu, 0.4):
+    with pytest.raises(ValueError, match=r"^another reason$"), explain_out_of_memory(gpu, 0.4):
         raise ValueError("another reason")
-    with pytest.raises(RuntimeError, match=r"wants 32\.00 GiB"), finding_room(gpu, 0.4):
+    with pytest.raises(RuntimeError, match=r"wants 32\.00 GiB"), explain_out_of_memory(gpu, 0.4):
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -20,8 +20,8 @@ from g2rpo.rollout import vllm, vllm_subprocess
 from g2rpo.rollout.vllm import VLLMEngine
 from g2rpo.rollout.vllm_requests import Answer, Request, requests_of, sampling_fields
 from g2rpo.rollout.vllm_retry import EngineLost
-from g2rpo.rollout.vllm_subprocess import EngineBeside, new_address, visible_devices
-from g2rpo.rollout.vllm_worker import Desk
+from g2rpo.rollout.vllm_subprocess import SubprocessEngine, new_address, visible_devices
+from g2rpo.rollout.vllm_worker import CallLoop
 
 GROUP = Sampling(group_size=3, max_new_tokens=8)
 
@@ -80,7 +80,7 @@ def started(fake: Fake, policy: Any, encoder: QwenEncoder) -> Iterator[Callable[
 
 
 @pytest.mark.slow
-def test_an_engine_that_dies_is_started_with_the_current_weights_and_only_what_it_had_not_written_is_asked_again(
+def test_a_dead_engine_gets_the_current_weights_and_only_the_missing_prompts(
     fake: Fake, started: Callable[..., VLLMEngine], batch: PromptBatch, policy: Any
 ) -> None:
     engine = started(max_model_len=900)
@@ -170,14 +170,14 @@ def test_two_processes_share_an_engine_and_each_gets_its_own_answers(
         "timeout_s": 60.0,
     }
     first, second = (
-        EngineBeside(**given, log_file=tmp_path / f"{name}.log") for name in ("first", "second")
+        SubprocessEngine(**given, log_file=tmp_path / f"{name}.log") for name in ("first", "second")
     )
     assert first.start(tmp_path)
     second.connect()
     assert not second.start(tmp_path)  # it runs already
     answers: list[dict[int, Answer]] = [{}, {}]
 
-    def ask(engine: EngineBeside, seed: int) -> None:
+    def ask(engine: SubprocessEngine, seed: int) -> None:
         requests = requests_of(encoder, batch, seed)
         engine.generate(
             requests,
@@ -228,7 +228,7 @@ def test_a_request_that_comes_while_others_are_under_way_is_completed_with_them(
         def step(self) -> list[tuple[str, Answer]]:
             self.steps += 1
             if self.steps == 1:
-                desk.calls.put((second, "generate", {"requests": [(5, request, {"name": "late"})]}))
+                loop.calls.put((second, "generate", {"requests": [(5, request, {"name": "late"})]}))
                 return []
             if self.steps == 2:
                 assert self.under_way == ["early", "late"]
@@ -236,12 +236,12 @@ def test_a_request_that_comes_while_others_are_under_way_is_completed_with_them(
             raise KeyboardInterrupt
 
     (_, first), (heard, second) = Pipe(), Pipe()
-    desk = Desk(Host(), SimpleQueue())
-    desk.calls.put((first, "generate", {"requests": [(0, request, {"name": "early"})]}))
+    loop = CallLoop(Host(), SimpleQueue())
+    loop.calls.put((first, "generate", {"requests": [(0, request, {"name": "early"})]}))
     with pytest.raises(KeyboardInterrupt):
-        desk.serve()
+        loop.serve()
     assert heard.recv() == ("answer", (5, answer))
-    assert list(desk.open) == ["early"]
+    assert list(loop.running) == ["early"]
 
 
 @pytest.mark.parametrize(

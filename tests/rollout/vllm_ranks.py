@@ -22,7 +22,7 @@ from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import TASKS, PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.vllm import VLLMEngine
-from g2rpo.rollout.vllm_subprocess import EngineBeside
+from g2rpo.rollout.vllm_subprocess import SubprocessEngine
 
 GROUP = Sampling(group_size=3, max_new_tokens=16)
 PROMPTS = 5
@@ -43,7 +43,7 @@ def updated(policy: Any) -> Any:
 class Killer:
     """Kills the engine when so many answers have come."""
 
-    def __init__(self, engine: EngineBeside, after: int) -> None:
+    def __init__(self, engine: SubprocessEngine, after: int) -> None:
         self.engine, self.left, self.reply = engine, after, engine._reply
 
     def __call__(self) -> Any:

@@ -192,9 +192,8 @@ def test_a_checkpoint_goes_on_with_its_own_adapter_and_its_own_base_only(
     with pytest.raises(
         ValueError,
         match=(
-            r"resume: the killed run had an adapter with rank 4, alpha 32, layers 28, this one has"
-            r" an adapter with rank 2, alpha 32, .*; "
-            r"start it with the same model\.adapter"
+            r"resume: expected an adapter with rank 4, alpha 32, layers 28 as in the run to resume,"
+            r" got an adapter with rank 2, alpha 32, .*; set the same model\.adapter"
         ),
     ):
         fitted(steps=2, checkpoint=last, adapter=LoRA(rank=2))
@@ -203,8 +202,8 @@ def test_a_checkpoint_goes_on_with_its_own_adapter_and_its_own_base_only(
     with pytest.raises(
         ValueError,
         match=(
-            r"resume: the killed run trained its adapter on other weights \(\w{12}\) than"
-            r" model\.path holds now \(\w{12}\)"
+            r"resume: expected the base weights that the adapter was trained on \(\w{12}\), got"
+            r" others in model\.path \(\w{12}\)"
         ),
     ):
         fitted(steps=2, checkpoint=last, scale=1.001)
@@ -222,13 +221,14 @@ def test_a_run_with_an_adapter_and_one_without_do_not_continue_each_other(
     assert len(whole["state_dict"]) == len(plain.state_dict())
     restore_base(whole, plain)
     with pytest.raises(
-        ValueError, match=r"the killed run had no adapter, this one has an adapter with rank 2"
+        ValueError, match=r"expected no adapter as in the run to resume, got an adapter with rank 2"
     ):
         restore_base(whole, own)
     part = {"state_dict": {f"policy.{name}": value for name, value in own.state_dict().items()}}
     keep_adapter(part, own)
     with pytest.raises(
-        ValueError, match=r"the killed run had an adapter with rank 2, .*, this one has no adapter"
+        ValueError,
+        match=r"expected an adapter with rank 2, .* as in the run to resume, got no adapter",
     ):
         restore_base(part, plain)
     restore_base(part, own)

@@ -67,9 +67,15 @@ def test_every_group_is_in_exactly_one_pass(tokens: list[int], most: int) -> Non
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"prompts_per_step": 0}, r"batch\.prompts: expected at least 1 prompt per step, got 0"),
+        (
+            {"prompts_per_step": 0},
+            r"batch\.prompts_per_step: expected at least 1 prompt per step, got 0",
+        ),
         ({"group_size": 1}, r"batch\.group_size=1: .* needs at least 2"),
-        ({"num_minibatches": 5}, r"batch\.num_minibatches: expected 1 to batch\.prompts=4, got 5"),
+        (
+            {"num_minibatches": 5},
+            r"batch\.num_minibatches: expected 1 to batch\.prompts_per_step=4, got 5",
+        ),
         ({"num_minibatches": 0}, r"batch\.num_minibatches: .* got 0"),
         (
             {"micro_batch_tokens": 0},

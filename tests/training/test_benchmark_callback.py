@@ -32,7 +32,7 @@ class Suite(SuiteEvaluation):
         *,
         model: Any,
         device: Any,
-        stage: Any,
+        progress_bar: Any,
         plans: Any,
         overwrite: bool,
     ) -> Any:

@@ -251,9 +251,7 @@ def test_random_weights_are_no_base_for_an_adapter(
 ) -> None:
     with pytest.raises(
         ValueError,
-        match=(
-            r"model/adapter: an adapter trains on weights that stay as they are, .*; add fresh=null"
-        ),
+        match=(r"model/adapter: an adapter needs trained base weights, .*; add fresh=null"),
     ):
         run_cold_start(composed("model/adapter=lora", f"run_dir={tmp_path}", config="cold_start"))
 

@@ -117,7 +117,10 @@ def test_a_restored_stream_goes_on_behind_the_last_draw_of_its_checkpoint() -> N
 
 @pytest.mark.parametrize(
     ("sizes", "message"),
-    [((0, 4), r"batch\.prompts: .* got 0"), ((3, 0), r"trainer\.max_steps: expected at least 1")],
+    [
+        ((0, 4), r"batch\.prompts_per_step: .* got 0"),
+        ((3, 0), r"trainer\.max_steps: expected at least 1"),
+    ],
 )
 def test_a_run_without_prompts_or_steps_is_refused(sizes: tuple[int, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -217,7 +220,7 @@ def test_a_source_in_which_nothing_can_be_used_ends_the_run() -> None:
     with pytest.raises(
         ValueError,
         match=(
-            r"data: no batch could be filled, .* is data\.root right\? Last: prompt .*No such file"
+            r"data: expected usable prompts, .* check data\.root\. Last problem: .*No such file"
         ),
     ):
         data.draw()
@@ -239,7 +242,7 @@ def test_processes_that_see_other_prompts_are_stopped_before_the_first_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data = module(Shelf(math=4), math=1.0)
-    monkeypatch.setattr(ranks, "listed", lambda items: [*items, {"math": 3}])
+    monkeypatch.setattr(ranks, "all_gather_list", lambda items: [*items, {"math": 3}])
     with pytest.raises(
         ValueError,
         match=r"the same training prompts in every process, got \{'math': 4\} / \{'math': 3\}",

@@ -129,7 +129,7 @@ def test_bad_golds_end_the_run_with_file_line_count_and_remedy(tmp_path: Path) -
         refuse(source, tmp_path)
     first, *lines, remedy = str(caught.value).split("\n")
     assert first.startswith(
-        "6 of 8 records have a gold answer that this reward does not judge rightly"
+        "6 of 8 records have a gold answer that this reward does not score correctly"
     )
     assert [line.partition(": prompt")[0] for line in lines] == [
         "- rows.jsonl, line 4",
@@ -211,7 +211,7 @@ def test_answers_that_a_model_grades_are_not_tried(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     refuse(Listed(["1", "none"]), tmp_path, ByModel())
-    assert "2 of them not tried, because a model grades them, 0 refused" in caplog.messages[0]
+    assert "2 of them skipped, because a model grades them, 0 refused" in caplog.messages[0]
 
 
 def test_a_reward_that_expects_other_tags_than_the_prompts_is_named(
@@ -219,7 +219,7 @@ def test_a_reward_that_expects_other_tags_than_the_prompts_is_named(
 ) -> None:
     refuse(Listed(["1"]), tmp_path, Exact(form=0.0))
     assert (
-        "right answers in <thinking> and <answer>, as the prompts ask for, do not get the full"
+        "correct answers in <thinking> and <answer>, as the prompts ask for, do not get the full"
         in caplog.messages[1]
     )
 

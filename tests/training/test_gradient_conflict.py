@@ -55,7 +55,7 @@ def test_norms_ratio_and_cosines_of_known_gradients(policy: Any) -> None:
     assert row["gradient/cosine/chart/grounding"] == pytest.approx(0.0)
     assert row["gradient/min_cosine"] == pytest.approx(-0.6)
     assert {metric_of(column).name for column in row} == {
-        f"gradient/{name}" for name in ("grad_norm", "norm_ratio", "cosine", "min_cosine")
+        f"gradient/{name}" for name in ("norm", "norm_ratio", "cosine", "min_cosine")
     }
 
 

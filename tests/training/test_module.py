@@ -511,3 +511,14 @@ def test_weights_that_broke_are_named_when_sampling_fails(
         match=r"step 2: the policy's logits became nan while sampling. .*lower optimizer.lr",
     ):
         fitted(build(engine=Broken(lengths=LENGTHS)), steps=3)
+
+
+def test_pictures_follow_rollout_batches_and_not_the_updates_made_from_them(
+    build: Any, fitted: Any, tmp_path: Path
+) -> None:
+    module = build(batch=BatchPlan(prompts_per_step=2, group_size=2, num_minibatches=2))
+    fitted(module, steps=5, updates=10, callbacks=[RunLog(folder=tmp_path)])
+    # batches 1, 2, 4 and the last, which end at updates 2, 4, 8 and 10; each has one chart prompt
+    assert {path.name for path in (tmp_path / "images").glob("*chart*")} == {
+        f"gym-train-chart-{batch}-0.png" for batch in (0, 1, 3, 4)
+    }

@@ -154,9 +154,9 @@ def test_the_mismatch_of_sampler_and_trainer_is_logged_where_the_trainer_compute
 def test_several_processes_have_engines_beside_them_or_share_servers_that_run_already() -> None:
     engine = VLLMEngine(max_new_tokens=4)
     engine.check_world_size(1)
-    assert not engine.beside
+    assert not engine.in_subprocess
     engine.check_world_size(2)
-    assert engine.beside
+    assert engine.in_subprocess
     VLLMEngine(max_new_tokens=4, tensor_parallel_size=4).check_world_size(8)
     with pytest.raises(
         ValueError,

@@ -12,17 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from g2rpo.metrics import BY_NAME, metric_of
-from g2rpo.training import progress
-from g2rpo.training.progress import (
-    NUMBERS,
-    TIMES,
-    Display,
-    Progress,
-    clock,
-    mean_over_tasks,
-    numbers_line,
-    progress_bar,
-)
+from g2rpo.training import display
+from g2rpo.training.display import Display, clock, progress_bar
+from g2rpo.training.progress import NUMBERS, TIMES, Progress, mean_over_tasks, numbers_line
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 """Lightning asks PyTorch's tree functions in a way that newer versions advise against."""
@@ -67,7 +59,7 @@ class Logs(L.LightningModule):
 def clock_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time that `Display` reads; set `clock_s[0]` to move it."""
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
     return now
 
 

@@ -29,13 +29,15 @@ def test_a_folder_without_checkpoint_is_refused_with_what_to_do(tmp_path: Path) 
     with pytest.raises(
         ValueError,
         match=(
-            r"resume: expected a run folder with checkpoints/last\.ckpt, got .*; start anew without"
-            r" resume"
+            r"resume: expected a run folder with checkpoints/last\.ckpt, got .*; leave resume"
+            r" out to start a new run"
         ),
     ):
         resume_checkpoint(str(tmp_path), tmp_path)
 
 
 def test_a_run_cannot_go_on_in_another_folder(killed: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=rf"resume={killed} .* add hydra\.run\.dir={killed}"):
+    with pytest.raises(
+        ValueError, match=rf"resume={killed}: .* own folder; leave hydra\.run\.dir out"
+    ):
         resume_checkpoint(str(killed), tmp_path)

@@ -193,9 +193,7 @@ def test_advantages_are_described_by_task() -> None:
     assert found["advantage/std/chart"] == pytest.approx(0.6744898, abs=1e-6)
 
 
-def test_the_names_of_a_row_are_the_declared_ones_but_for_the_probe_and_engines_with_weights_of_their_own() -> (
-    None
-):
+def test_a_row_holds_every_metric_that_no_other_part_of_a_run_logs() -> None:
     named = {metric_of(column).name for column in row(parts={"length": torch.zeros(4)})}
     engines = {
         "sync_logprob_gap",
@@ -211,7 +209,8 @@ def test_the_names_of_a_row_are_the_declared_ones_but_for_the_probe_and_engines_
     evaluated = (
         "gradient/",
         "benchmark/",
-        "heldout/",
+        "val/",
+        "rollout_batch",
         "shaping/",
     )  # bands are shown beside the curves, and are no row
     assert named == {

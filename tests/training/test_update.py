@@ -9,11 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from g2rpo.algorithm.advantage.g2rpo import G2RPO
 from g2rpo.algorithm.loss.clip import ClipLoss
+from g2rpo.algorithm.shaping import Shaping
 from g2rpo.algorithm.shaping.entropy import EntropyBand
 from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import Experience, Prompt, PromptBatch, Sampling, Scores, task_index
+from g2rpo.rollout.collect import KeepAll
+from g2rpo.training.algorithm import Algorithm
+from g2rpo.training.batch_plan import BatchPlan
+from g2rpo.training.gradient_conflict import GradientConflict
 from g2rpo.training.update import Updater, UpdateStats, clip_gradients, select_experience
 
 TASKS_OF_PROMPTS = ("chart", "math", "chart", "grounding", "math")
@@ -49,9 +55,16 @@ def experience(
 
 def updater(encoder: QwenEncoder, band: EntropyBand | None = None, **loss: Any) -> Updater:
     forbidden = tuple(encoder.forbidden_token_ids)
-    return Updater(
-        loss=ClipLoss(kl_coef=0.1, **loss), entropy=band, forbidden=forbidden, temperature=1.0
+    algorithm = Algorithm(
+        advantage=G2RPO(scope="group"),
+        loss=ClipLoss(kl_coef=0.1, **loss),
+        shaping=Shaping(length=None, entropy=band),
+        batch=BatchPlan(prompts_per_step=5, group_size=2),
+        optimizer=torch.optim.SGD,
+        group_filter=KeepAll(),
+        gradient_conflict=GradientConflict(every_n_steps=None),
     )
+    return Updater(algorithm, forbidden=forbidden, temperature=1.0)
 
 
 def gradient(

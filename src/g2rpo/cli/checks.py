@@ -2,6 +2,7 @@
 of the wrong type.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,10 +37,22 @@ def refuse_missing(cfg: DictConfig) -> None:
     """Raise `ValueError` for keys that have no default and were not given."""
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
+        meanings = "".join(f"\n  {key}: {words}" for key in missing if (words := _meaning(key)))
         raise ValueError(
             f"{missing[0]}: this key has no default; add"
-            f" {' '.join(f'{key}=...' for key in missing)}"
+            f" {' '.join(f'{key}=...' for key in missing)}{meanings}"
         )
+
+
+def _meaning(key: str) -> str:
+    """Return the comment beside a key without default in the files of its group; empty if none."""
+    group, _, name = key.rpartition(".")
+    comment = re.compile(rf"(?m)^{re.escape(name)}: \?\?\?\s+# (.+)$")
+    texts = (
+        path.read_text(encoding="utf-8")
+        for path in sorted((Path(CONF) / group.replace(".", "/")).glob("*.yaml"))
+    )
+    return next((found[1] for text in texts if (found := comment.search(text))), "")
 
 
 def refuse_added(hydra: Any) -> None:

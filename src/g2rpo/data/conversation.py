@@ -25,9 +25,15 @@ ROLES = {
 }
 
 
-def unfolded(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a record with `problem`, `system`, `history` and, where turns hold them, `answer` and
-    `images`; without turns, the record.
+def unfolded(row: Mapping[str, Any], question: str = "problem") -> Mapping[str, Any]:
+    """Return a record whose turns are replaced by `problem`, `system` and `history`.
+
+    `answer` and `images` are added if the turns hold them. A record without turns is returned as
+    it is.
+
+    Args:
+        row: The record.
+        question: Name of the field `problem` as the author of the record knows it, for messages.
 
     Raises:
         BadRecord: When a turn is neither the system's, the user's nor the assistant's, or nobody
@@ -38,7 +44,7 @@ def unfolded(row: Mapping[str, Any]) -> Mapping[str, Any]:
     )
     if field is None:
         return row
-    shown = "text" if field == "problem" else field
+    shown = question if field == "problem" else field
     images: list[Any] = []
     turns = [
         _turn(turn, number, shown, images)

@@ -5,48 +5,20 @@ one is read when its turn comes.
 import logging
 import time
 from array import array
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from random import Random
-from typing import Any, Protocol, runtime_checkable
 
 from g2rpo.data.fields import Notes
 from g2rpo.data.loading import Loading
 from g2rpo.data.record_images import located
+from g2rpo.data.row_format import RowFormat
 from g2rpo.data.rows import BadRecord, Place, read_row, rows_of
 from g2rpo.data.skips import Skips
+from g2rpo.data.splits import check_counts, check_new, others, split_rows
 from g2rpo.records import TASKS, Prompt, task_index
 
 log = logging.getLogger("g2rpo")
-
-
-@runtime_checkable
-class RowFormat(Protocol):
-    """What a row means."""
-
-    fields: frozenset[str]
-    """Fields that are read."""
-
-    def key(self, row: Mapping[str, Any]) -> Any:
-        """What tells rows of one file apart; None where a row has no id."""
-
-    def task(self, row: Mapping[str, Any]) -> str:
-        """One of the six tasks. Raises `BadRecord`."""
-
-    def check(self, row: Mapping[str, Any]) -> None:
-        """Raises `BadRecord` with the field and the reason."""
-
-    def unread(self, row: Mapping[str, Any]) -> Sequence[str]:
-        """Fields of a row that nothing reads."""
-
-    def warning(self, row: Mapping[str, Any]) -> str:
-        """What looks wrong about a row that passed `check`, the same sentence for like rows;
-        nothing where all is well.
-        """
-
-    def prompt(self, row: Mapping[str, Any], *, id: str, meta: Mapping[str, Any]) -> Prompt:
-        """The prompt of a row that passed `check`; image paths as the row has them."""
 
 
 class FileSource:
@@ -171,49 +143,9 @@ class FileSource:
             )
 
 
-def check_counts(heldout: int, check_golds: int) -> None:
-    """Raise `ValueError` for a number of prompts or records below 0."""
-    if heldout < 0:
-        raise ValueError(f"data.heldout: expected 0 or more prompts of each task, got {heldout}")
-    if check_golds < 0:
-        raise ValueError(
-            f"data.check_golds: expected 0 (check none) or a number of records, got {check_golds}"
-        )
-
-
-def others(rows: Sequence[int], indices: Collection[int]) -> Sequence[int]:
-    """Return the rows without those at the given positions.
-
-    >>> list(others([4, 7, 9], {1}))
-    [4, 9]
-    """
-    return array("q", (row for position, row in enumerate(rows) if position not in indices))
-
-
-def check_new(key: Any, seen: set[int]) -> None:
-    """Eight bytes of a hash a row, instead of the ids themselves. 7 and "7" are one id: both make
-    the prompt `rows/7`.
-    """
-    if key is None:
-        return
-    digest = hash(str(key))
-    if digest in seen:
-        raise BadRecord(f"id: {key!r} occurs a second time")
-    seen.add(digest)
-
-
 def _short_names(files: Sequence[Path]) -> list[str]:
     """What prompt ids begin with: a file's name, or its whole path where two files have one
     name.
     """
     stems = [path.stem for path in files]
     return [str(path) if stems.count(path.stem) > 1 else path.stem for path in files]
-
-
-def split_rows(rows: int, heldout: int, seed: str) -> dict[str, Sequence[int]]:
-    """Row numbers of each split, in the order of the file."""
-    chosen = set(Random(seed).sample(range(rows), min(heldout, rows // 10)))  # noqa: S311
-    return {
-        "heldout": array("q", sorted(chosen)),
-        "train": array("q", (row for row in range(rows) if row not in chosen)),
-    }

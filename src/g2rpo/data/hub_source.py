@@ -8,92 +8,23 @@ turn comes.
 import logging
 import time
 from array import array
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from g2rpo.data.arrow_rows import records_of
-from g2rpo.data.fields import Notes, is_media
-from g2rpo.data.file_source import RowFormat, check_counts, check_new, others, split_rows
+from g2rpo.data.fields import Notes
+from g2rpo.data.hub_columns import HubColumns
 from g2rpo.data.loading import Loading
-from g2rpo.data.record_images import located
+from g2rpo.data.record_images import IMAGE_FIELDS, located
+from g2rpo.data.row_format import RowFormat
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.skips import Skips
+from g2rpo.data.splits import check_counts, check_new, others, split_rows
 from g2rpo.records import TASKS, Prompt, task_index
 
 log = logging.getLogger("g2rpo")
-
-
-class HubColumns:
-    """What the columns of a data set mean.
-
-    Args:
-        columns: Our field (`text`, `images`, `answer`, `answer_type`, `task`, `options`, `id`) to
-            the column that holds it.
-        values: Fields that are the same for every row, such as `{task: chart, answer_type:
-            numerical}`.
-        root: Folder that image paths are relative to, where a column holds paths.
-    """
-
-    def __init__(
-        self,
-        *,
-        columns: Mapping[str, str],
-        values: Mapping[str, Any] | None = None,
-        root: str | None = None,
-    ) -> None:
-        twice = set(columns) & set(values or {})
-        if twice:
-            raise ValueError(f"data.values: {', '.join(sorted(twice))} is in data.columns already")
-        self.columns = dict(columns)
-        self.values = dict(values or {})
-        self.root = Path(root) if root else None
-
-    def check_fields(self, fields: Collection[str]) -> None:
-        """Raises `ValueError` for a field that the format does not read, with the nearest that it
-        does.
-        """
-        for key, names in (("columns", self.columns), ("values", self.values)):
-            for name in names:
-                if name not in fields:
-                    near = get_close_matches(name, fields, n=1, cutoff=0.5)
-                    hint = (
-                        f"; is it {near[0]!r}?"
-                        if near
-                        else f"; expected some of {', '.join(sorted(fields))}"
-                    )
-                    raise ValueError(f"data.{key}.{name}: unknown field{hint}")
-
-    def check_against(self, names: Sequence[str]) -> None:
-        """Raises `ValueError` for a column that the data set does not have; warns of images that it
-        has and nothing reads.
-        """
-        has_images = any(
-            {"images", "image", "path", "messages", "conversations"} & set(known)
-            for known in (self.columns, self.values)
-        )
-        media = [name for name in names if is_media(name) and name not in self.columns.values()]
-        if media and not has_images:
-            log.warning(
-                "data.columns.images: the data set has a column %r, and nothing reads it; set"
-                " data.columns.images=%s, or +data.values.images=[] to train on the text alone",
-                media[0],
-                media[0],
-            )
-        for field, column in self.columns.items():
-            if column not in names:
-                raise ValueError(
-                    f"data.columns.{field}: the data set has no column {column!r}; it has"
-                    f" {', '.join(names)}"
-                )
-
-    def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """A record under our names; columns that were left aside are missing."""
-        return {
-            field: record[column] for field, column in self.columns.items() if column in record
-        } | self.values
 
 
 class HubSource:
@@ -143,7 +74,7 @@ class HubSource:
         self.skips = Skips(on_error=on_error)
         self.label = f"{path}:{split}"
         self._rows = undecoded(loaded(path, name, split, data_files))
-        self.columns.check_fields(format.fields)
+        self.columns.check_fields(format)
         self.columns.check_against(self._rows.column_names)
         self._places = {task: array("q") for task in TASKS}
         self._index()
@@ -175,7 +106,7 @@ class HubSource:
         start_s = time.perf_counter()
         read = sorted({*self.columns.columns.values()})
         self._texts = self._rows.select_columns(
-            [column for field, column in self.columns.columns.items() if field != "images"]
+            [column for field, column in self.columns.columns.items() if field not in IMAGE_FIELDS]
         )
         records = records_of(self._rows.select_columns(read))
         notes = Notes()

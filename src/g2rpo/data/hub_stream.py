@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from g2rpo.data.file_source import RowFormat
-from g2rpo.data.hub_source import HubColumns, hub_prompt, loaded, undecoded, usable_rows
+from g2rpo.data.hub_columns import HubColumns
+from g2rpo.data.hub_source import hub_prompt, loaded, undecoded, usable_rows
 from g2rpo.data.loading import Loading
+from g2rpo.data.row_format import RowFormat
 from g2rpo.data.skips import Skips
 from g2rpo.records import TASKS, Prompt, task_index
 
@@ -80,7 +81,7 @@ class HubStream:
             if value < 0:
                 raise ValueError(f"data.{key}: expected 0 or more, got {value}")
         self.columns = HubColumns(columns=columns, values=values, root=root)
-        self.columns.check_fields(format.fields)
+        self.columns.check_fields(format)
         self.format = format
         self.loading = loading or Loading()
         self.skips = Skips(on_error=on_error)

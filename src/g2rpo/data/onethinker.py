@@ -1,9 +1,10 @@
 r"""Records in the format of OneThinker and OpenVLThinker: what is in a row, and what makes one
 unusable.
 
-    {"problem_id": 7, "problem": "<image> Where is the lady?", "data_type": "image", "problem_type": "spatial grounding",
-     "task_type": "spatial_grounding", "options": [], "answer": "<answer>{\"boxes\": [577, 232, 899,
-     786]}</answer>", "images": ["./train2014/355231.jpg"], "data_source": "RefCOCOg"}
+    {"problem_id": 7, "problem": "<image> Where is the lady?", "data_type": "image",
+     "problem_type": "spatial grounding", "task_type": "spatial_grounding", "options": [],
+     "answer": "<answer>{\"boxes\": [577, 232, 899, 786]}</answer>",
+     "images": ["./train2014/355231.jpg"], "data_source": "RefCOCOg"}
 
 Images stand where the question or an option has `<image>`; without any, before the text. Boxes are
 on a grid from 0 to 1000. Videos are not supported. The question may be a list of turns instead:
@@ -13,7 +14,8 @@ conversation.py.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, ClassVar
 
 from g2rpo.data.conversation import unfolded
 from g2rpo.data.fields import unread_fields
@@ -70,6 +72,11 @@ class OneThinkerFormat:
         template: What is said beside the question.
     """
 
+    kinds: ClassVar[tuple[str, ...]] = KINDS
+    """Fields that may name the task; the first one with a known name counts."""
+    written_as: ClassVar[Mapping[str, str]] = {}
+    """OneThinker's field to the name that the author of a record knows, for messages."""
+
     def __init__(self, *, tasks: Mapping[str, str] | None, template: PromptTemplate) -> None:
         for name, task in (tasks or {}).items():
             try:
@@ -81,22 +88,33 @@ class OneThinkerFormat:
         self.fields = frozenset(FIELDS)
 
     def key(self, row: Mapping[str, Any]) -> Any:
-        """What tells rows of one file apart; None where a row has no id."""
+        """Return the id of a row; None if it has none."""
         return row.get("problem_id", row.get("id"))
 
     def task(self, row: Mapping[str, Any]) -> str:
         """The task of a row. Raises `BadRecord`."""
-        for field in KINDS:
+        for field in self.kinds:
             if name := row.get(field):
                 task = self.tasks.get(str(name), str(name))
                 if task in TASKS:
                     return task
-        said = [str(row[field]) for field in KINDS if row.get(field)]
-        names = " / ".join(map(repr, said)) or "nothing"
+        found = {field: str(row[field]) for field in self.kinds if row.get(field)}
+        names = " / ".join(map(repr, found.values())) or "nothing"
+        kinds = f" or of data.format.tasks ({', '.join(self.tasks)})" if self.tasks else ""
+        kind = next(iter(found.values()), "KIND")
+        near = get_close_matches(kind, (*TASKS, *self.tasks), n=1)
+        hint = f"is it {near[0]!r}? Otherwise" if near else ""
         raise BadRecord(
-            f"task_type: expected one of {', '.join(self.tasks or TASKS)}, got {names}; "
-            f"say what it is with '+data.format.tasks.{(said or ['KIND'])[0]}=TASK'"
+            f"{self._written('task_type')}: expected one of the tasks {', '.join(TASKS)}{kinds},"
+            f" got {names}; {f'{hint} '.lstrip()}say what it is with '+data.format.tasks.{kind}=TASK'"
         )
+
+    def check_values(self, values: Mapping[str, Any]) -> None:
+        """Raise `BadRecord` for a task or an answer type that does not exist."""
+        if values.get("task_type"):
+            self.task(values)
+        if "problem_type" in values:
+            self._answer_type(values)
 
     def check(self, row: Mapping[str, Any]) -> None:
         """Raises `BadRecord` for a row that no prompt can be made of, or none whose answer can be
@@ -107,16 +125,11 @@ class OneThinkerFormat:
                 f"data_type: expected image, got {row['data_type']!r}; videos are not supported"
             )
         unread_fields(row, self.fields)
-        row = unfolded(row)
+        row = unfolded(row, question=self._written("problem"))
         problem, images = str(row.get("problem") or ""), images_in(row)
         if not problem.replace(MARKER, "").strip():
-            raise BadRecord("problem: the question is empty")
-        kind = answer_kind(str(row.get("problem_type", "")))
-        if kind not in ANSWER_TYPES:
-            raise BadRecord(
-                f"problem_type: expected one of {', '.join(ANSWER_TYPES)}, got"
-                f" {row.get('problem_type')!r}"
-            )
+            raise BadRecord(f"{self._written('problem')}: the question is empty")
+        kind = self._answer_type(row)
         golds = read_golds(row, kind)
         options = _options(row, kind, problem)
         count = sum(
@@ -180,6 +193,20 @@ class OneThinkerFormat:
             system=str(row.get("system") or ""),
             history=row.get("history", ()),
         )
+
+    def _answer_type(self, row: Mapping[str, Any]) -> str:
+        kind = answer_kind(str(row.get("problem_type", "")))
+        if kind not in ANSWER_TYPES:
+            near = get_close_matches(kind, ANSWER_TYPES, n=1)
+            hint = f"; is it {near[0]!r}?" if near else ""
+            raise BadRecord(
+                f"{self._written('problem_type')}: expected one of {', '.join(ANSWER_TYPES)}, got"
+                f" {row.get('problem_type')!r}{hint}"
+            )
+        return kind
+
+    def _written(self, field: str) -> str:
+        return self.written_as.get(field, field)
 
 
 def _shown_question(row: Mapping[str, Any]) -> str:

@@ -1,13 +1,14 @@
-"""Records of one's own: JSON or JSON Lines with the fields of a `Prompt`.
+"""Records of your own: JSON or JSON Lines with the fields of a `Prompt`.
 
-    {"id": "1", "task": "math", "text": "How many?", "images": ["a.png"], "answer": "3", "answer_type": "numerical", "options": []}
+    {"id": "1", "task": "math", "text": "How many?", "images": ["a.png"], "answer": "3",
+     "answer_type": "numerical", "options": []}
 
-`text` is the question as the model shall read it; `data.format.template` adds what every question
-has. `options` may be left out.
+`text` is the question as the model reads it; `data.format.template` adds the
+instruction and the answer hint. `options` may be left out.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from g2rpo.data.conversation import TURN_FIELDS
 from g2rpo.data.fields import unread_fields
@@ -20,7 +21,10 @@ REQUIRED = ("task", "text", "answer", "answer_type")
 
 
 class OwnFormat(OneThinkerFormat):
-    """Rows with our names for what OneThinker has under others."""
+    """Reads rows whose fields have our names instead of OneThinker's."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("task_type",)
+    written_as: ClassVar[Mapping[str, str]] = {field: name for name, field in NAMES.items()}
 
     def __init__(self, *, tasks: Mapping[str, str] | None, template: PromptTemplate) -> None:
         super().__init__(tasks=tasks, template=template)
@@ -43,6 +47,10 @@ class OwnFormat(OneThinkerFormat):
                 " images, options, id if any"
             )
         super().check(_renamed(row))
+
+    def check_values(self, values: Mapping[str, Any]) -> None:
+        """Raise `BadRecord` for a task or an answer type that does not exist."""
+        super().check_values(_renamed(values))
 
     def warning(self, row: Mapping[str, Any]) -> str:
         """What looks wrong about a row that passed `check`."""

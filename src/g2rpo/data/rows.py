@@ -18,6 +18,8 @@ string.
 """
 BLANKS = " \t\r\n"
 BETWEEN = BLANKS + ","
+LISTS_OF_RECORDS = ("messages", "conversations", "problem", "text", "options", "images")
+"""Fields of a record that may be lists of objects."""
 _decoder = json.JSONDecoder()
 
 
@@ -44,7 +46,11 @@ def rows_of(path: Path) -> Iterator[tuple[Place, dict[str, Any] | BadRecord]]:
     """
     with path.open("rb") as file:
         first = file.read(4096).lstrip(b"\xef\xbb\xbf" + BLANKS.encode())[:1]
-    return _rows_of_list(path) if first == b"[" else _rows_of_lines(path)
+    if first == b"[":
+        return _rows_of_list(path)
+    if first == b"{":
+        _refuse_one_object(path)
+    return _rows_of_lines(path)
 
 
 def read_row(path: Path, place: Place) -> dict[str, Any]:
@@ -53,6 +59,38 @@ def read_row(path: Path, place: Place) -> dict[str, Any]:
         file.seek(place.start)
         row: dict[str, Any] = json.loads(file.read(place.length).decode("utf-8-sig"))
     return row
+
+
+def _refuse_one_object(path: Path) -> None:
+    """Raise `BadRecord` if the whole file is one object that is not itself a record on a line."""
+    with path.open(encoding="utf-8", newline="") as file:
+        window = _Window(path, file)
+        try:
+            window.skip(BLANKS + "\ufeff")
+            first = window.line
+            found = window.take()
+        except BadRecord:
+            return  # a broken line is reported with its number later
+        lines = window.line - first
+        try:
+            window.skip(BLANKS)
+            return  # something follows: one object a line
+        except BadRecord:
+            pass  # the end of the file
+    lists = [
+        name
+        for name, value in found.items()
+        if isinstance(value, list)
+        and value
+        and isinstance(value[0], dict)
+        and name not in LISTS_OF_RECORDS
+    ]
+    if lines or lists:
+        hint = f"keep only the list under {lists[0]!r}" if lists else "put it between [ and ]"
+        raise BadRecord(
+            f"{path}: expected a list of records, found one object with the keys"
+            f" {', '.join(map(repr, found))}; {hint}"
+        )
 
 
 def _rows_of_lines(path: Path) -> Iterator[tuple[Place, dict[str, Any] | BadRecord]]:

@@ -100,9 +100,8 @@ class LoRA:
         for name, parameter in policy.named_parameters():
             parameter.requires_grad_(is_adapter(name))
             if is_adapter(name):
-                parameter.data = (
-                    parameter.data.float()
-                )  # bfloat16 would round most updates of a small step away
+                # bfloat16 would round most updates of a small learning rate away
+                parameter.data = parameter.data.float()
             if ".lora_A." in name:
                 torch.nn.init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=generator)
 

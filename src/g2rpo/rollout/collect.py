@@ -1,13 +1,13 @@
-"""Prompts to scored completions, with online filtering: groups that teach nothing are replaced by
-fresh ones.
+"""Collect the groups of one step: generate, score, and replace groups without a learning signal.
 
-A group whose completions are all right or all wrong has no order to learn from (DAPO, arXiv
-2503.14476). The decision looks at the accuracy alone, never at the shaped total: a length bonus
-must not make a hopeless group look informative.
+A group whose completions are all right or all wrong has no advantage (DAPO, arXiv 2503.14476). The
+filter sees the accuracy, not the shaped total: a length bonus must not make such a group look
+informative.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,19 +18,19 @@ from g2rpo.interfaces import GroupFilter, Reward, RolloutEngine
 from g2rpo.records import TASKS, PromptBatch, Rollouts, Sampling, Scores
 from g2rpo.rollout.groups import generate_groups, group_means
 from g2rpo.rollout.join import cat_batches, cat_rollouts, cat_scores, select_groups
-from g2rpo.rollout.score import score_rollouts
+from g2rpo.rollout.score import Scored, score_rollouts
 from g2rpo.stopwatch import timed
 
 
 class OnlineFilter:
-    """Which groups are kept: mean accuracy strictly inside (low, high).
+    """Keeps groups whose mean accuracy is strictly between `low` and `high`.
 
     Args:
-        low: Groups at or below this mean accuracy are dropped.
-        high: Groups at or above it, likewise.
-        max_draws: Batches drawn for one step at most; then the step goes on with what it has.
-        empty_draws: After so many batches without one group that is kept, over however many steps,
-            the run stops.
+        low: Groups with a mean accuracy of at most this are dropped.
+        high: Groups with a mean accuracy of at least this are dropped.
+        max_draws: Maximum number of batches drawn for one step; then the step uses what it has.
+        empty_draws: The run stops after this many consecutive batches, over all steps, without a
+            group that is kept.
     """
 
     def __init__(
@@ -54,25 +54,26 @@ class OnlineFilter:
         self.empty_draws = empty_draws
 
     def keeps(self, accuracy: Float[Tensor, " p"]) -> Bool[Tensor, " p"]:
-        """True for groups with something to learn from."""
+        """Return True for each group that is kept."""
         return (accuracy > self.low) & (accuracy < self.high)
 
 
 class KeepAll:
-    """Keeps every group: one draw a step."""
+    """Keeps every group, so each step draws one batch."""
 
     max_draws = 1
     empty_draws = 1
 
     def keeps(self, accuracy: Float[Tensor, " p"]) -> Bool[Tensor, " p"]:
-        """True for all."""
+        """Return True for each group."""
         return torch.ones_like(accuracy, dtype=torch.bool)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collected:
-    """What one step learns from, and what was drawn to get it. Counts are those of all ranks, the
-    rest is this rank's.
+    """Groups that one step learns from, and statistics of the draws.
+
+    Counts are over all ranks; the other fields are this rank's.
     """
 
     batch: PromptBatch
@@ -80,19 +81,19 @@ class Collected:
     scores: Scores
     failed: Bool[Tensor, " b"]
     places: list[int]
-    """Where this rank's groups stand among those of all ranks, counted from 0 in the order of the
-    stream.
-    """
+    """Index of each of this rank's groups among those of all ranks, in the order of the stream."""
     num_groups: int
-    """Groups that all ranks learn from together."""
+    """Number of groups that all ranks learn from together."""
     draws: int
+    """Number of batches that each rank drew."""
     drawn: Int[Tensor, " tasks"]
-    """Prompts drawn per task, in the order of `TASKS`."""
+    """Number of prompts drawn per task, in the order of `TASKS`."""
     kept: Int[Tensor, " tasks"]
+    """Number of groups that the filter kept per task."""
     accuracies: dict[str, float]
     """Mean accuracy of every group that was drawn, kept or not, by the id of its prompt."""
     empty: bool
-    """True where the filter kept no group at all, and the last draw stands for the step."""
+    """Whether the filter kept no group, so the step uses all groups of the last draw."""
 
 
 def collect(
@@ -107,67 +108,94 @@ def collect(
     seed: int,
     group_size_of: Mapping[str, int] | None = None,
 ) -> Collected:
-    """Generates, judges and filters until all ranks together keep as many groups as their first
-    batches have prompts.
+    """Generate, score and filter until all ranks together have as many groups as first prompts.
 
-    Groups are taken in the order of the stream (draw, rank, row), so that which ones are learned
-    from does not depend on the number of ranks; a rank may end up with more groups than another, or
-    with none. Where not one group is kept in `max_draws` draws, the groups of the last draw are
-    taken as they are (`Collected.empty`): they carry no advantage, but the step has its numbers.
-    `group_size_of` names tasks whose groups have another size than `sampling` says.
+    Groups are taken in the order of the stream (draw, rank, row), so the selection does not depend
+    on the number of ranks. A rank may get more groups than another, or none. If no group is kept
+    in `max_draws` draws, all groups of the last draw are used (`Collected.empty`): they have no
+    advantage, but the step still has metrics.
+
+    Args:
+        first: This rank's first batch.
+        more: Returns this rank's next batch.
+        engine: Engine that generates completions.
+        reward: Reward that scores them.
+        sampling: Sampling settings, with the default group size.
+        group_filter: Decides which groups are kept.
+        failure_budget: Maximum share of completions that the reward may fail to judge, in [0, 1].
+        seed: Seed of the first draw; each further draw adds 1.
+        group_size_of: Group sizes of tasks that differ from the default.
     """
-    room = wanted = int(ranks.all_reduce_sum(torch.tensor(len(first.prompts))))
-    kept: list[tuple[PromptBatch, Rollouts, Scores, Bool[Tensor, " b"]]] = []
-    drawn, kept_count = (
-        torch.zeros(len(TASKS), dtype=torch.long),
-        torch.zeros(len(TASKS), dtype=torch.long),
-    )
-    places: list[int] = []
+    taken = _Taken(wanted=int(ranks.all_reduce_sum(torch.tensor(len(first.prompts)))))
+    drawn = torch.zeros(len(TASKS), dtype=torch.long)
+    kept = torch.zeros(len(TASKS), dtype=torch.long)
     accuracies: dict[str, float] = {}
     draws = 0
-    while room > 0 and draws < group_filter.max_draws:
+    while taken.room > 0 and draws < group_filter.max_draws:
         batch = more() if draws else first
         with timed("decode"):
             rollouts = generate_groups(engine, batch, sampling, group_size_of or {}, seed + draws)
         scored = score_rollouts(reward, batch.prompts, rollouts, failure_budget)
         accuracy = group_means(scored.scores.parts["accuracy"], rollouts.prompt, len(batch.prompts))
         keep = group_filter.keeps(accuracy)
-        accuracies |= dict(
-            ranks.all_gather_list(
-                [(p.id, mean) for p, mean in zip(batch.prompts, accuracy.tolist(), strict=True)]
-            )
-        )
+        own = [(p.id, mean) for p, mean in zip(batch.prompts, accuracy.tolist(), strict=True)]
+        accuracies |= dict(ranks.all_gather_list(own))
         drawn += ranks.all_reduce_sum(_per_task(batch.task))
-        kept_count += ranks.all_reduce_sum(_per_task(batch.task[keep]))
+        kept += ranks.all_reduce_sum(_per_task(batch.task[keep]))
+        taken.add(batch, rollouts, scored, keep)
+        draws += 1
+    empty = not kept.sum()
+    if empty:
+        taken.replace_by(batch, rollouts, scored)
+    return taken.collected(draws=draws, drawn=drawn, kept=kept, accuracies=accuracies, empty=empty)
+
+
+class _Taken:
+    """Groups that this rank has taken so far.
+
+    Args:
+        wanted: Number of groups that all ranks want together.
+    """
+
+    def __init__(self, wanted: int) -> None:
+        self.wanted = self.room = wanted
+        self.places: list[int] = []
+        self.parts: list[tuple[PromptBatch, Rollouts, Scores, Bool[Tensor, " b"]]] = []
+
+    def add(
+        self, batch: PromptBatch, rollouts: Rollouts, scored: Scored, keep: Bool[Tensor, " p"]
+    ) -> None:
+        """Take kept groups of a draw, lower ranks first, until all ranks have enough together."""
         counts = ranks.all_gather_list([int(keep.sum())])
         ahead = sum(counts[: ranks.rank()])
-        rows = keep.nonzero()[: max(0, room - ahead), 0]
-        places += range(wanted - room + ahead, wanted - room + ahead + len(rows))
-        if len(rows) or not kept:
-            kept.append(select_groups(batch, rollouts, scored.scores, scored.failed, rows))
-        room -= min(room, sum(counts))
-        draws += 1
-    empty = not kept_count.sum()
-    if empty:
+        rows = keep.nonzero()[: max(0, self.room - ahead), 0]
+        start = self.wanted - self.room + ahead
+        self.places += range(start, start + len(rows))
+        if len(rows) or not self.parts:
+            self.parts.append(select_groups(batch, rollouts, scored.scores, scored.failed, rows))
+        self.room -= min(self.room, sum(counts))
+
+    def replace_by(self, batch: PromptBatch, rollouts: Rollouts, scored: Scored) -> None:
+        """Take all groups of this draw in place of those taken so far."""
         counts = ranks.all_gather_list([len(batch.prompts)])
-        room = wanted - sum(counts)
-        places = list(range(sum(counts[: ranks.rank()]), sum(counts[: ranks.rank() + 1])))
-        kept = [(batch, rollouts, scored.scores, scored.failed)]
-    filled = [part for part in kept if part[0].prompts] or kept[:1]
-    batches, rollout_parts, score_parts, failed = zip(*filled, strict=True)
-    return Collected(
-        batch=cat_batches(batches),
-        rollouts=cat_rollouts(rollout_parts),
-        scores=cat_scores(score_parts),
-        failed=torch.cat(failed),
-        places=places,
-        num_groups=wanted - room,
-        draws=draws,
-        drawn=drawn,
-        kept=kept_count,
-        accuracies=accuracies,
-        empty=empty,
-    )
+        self.room = self.wanted - sum(counts)
+        rank = ranks.rank()
+        self.places = list(range(sum(counts[:rank]), sum(counts[: rank + 1])))
+        self.parts = [(batch, rollouts, scored.scores, scored.failed)]
+
+    def collected(self, **statistics: Any) -> Collected:
+        """Return the groups, joined, with the other fields of `Collected`."""
+        filled = [part for part in self.parts if part[0].prompts] or self.parts[:1]
+        batches, rollouts, scores, failed = zip(*filled, strict=True)
+        return Collected(
+            batch=cat_batches(batches),
+            rollouts=cat_rollouts(rollouts),
+            scores=cat_scores(scores),
+            failed=torch.cat(failed),
+            places=self.places,
+            num_groups=self.wanted - self.room,
+            **statistics,
+        )
 
 
 def _per_task(task: Int[Tensor, " p"]) -> Int[Tensor, " tasks"]:
@@ -175,8 +203,11 @@ def _per_task(task: Int[Tensor, " p"]) -> Int[Tensor, " tasks"]:
 
 
 def nothing_kept(drawn: Int[Tensor, " tasks"], draws: int) -> str:
-    """What to say after so many draws without a group to learn from; `drawn` counts the prompts of
-    each task in the last step.
+    """Return the error message for a run in which the filter keeps no group.
+
+    Args:
+        drawn: Number of prompts of each task in the last step.
+        draws: Number of consecutive draws without a group that was kept.
     """
     tasks = ", ".join(name for name, count in zip(TASKS, drawn.tolist(), strict=True) if count)
     return (

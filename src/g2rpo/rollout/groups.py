@@ -1,4 +1,4 @@
-"""Groups of completions, which may differ in size from task to task."""
+"""Generate groups of completions, whose size may depend on the task."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,9 +11,8 @@ from g2rpo.interfaces import RolloutEngine
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.join import cat_rollouts, select_prompts, take_rollouts
 
-SEEDS_APART = 1 << 20
-"""Between the calls for two group sizes; the draws of a step, which count by one, never get there.
-"""
+SEED_STRIDE = 1 << 20
+"""Difference of the seeds for two group sizes, larger than the number of draws in a step."""
 
 
 def generate_groups(
@@ -23,8 +22,16 @@ def generate_groups(
     group_size_of: Mapping[str, int],
     seed: int,
 ) -> Rollouts:
-    """Completions for a batch; one call of the engine for each group size that occurs in it. Rows
-    come in the order of the prompts.
+    """Return completions for a batch, in the order of its prompts.
+
+    The engine is called once for each group size that occurs in the batch.
+
+    Args:
+        engine: Engine that generates.
+        batch: Prompts.
+        sampling: Sampling settings, with the default group size.
+        group_size_of: Group sizes of tasks that differ from the default.
+        seed: Seed of this draw.
     """
     sizes = [group_size_of.get(prompt.task, sampling.group_size) for prompt in batch.prompts]
     if len(set(sizes)) == 1:
@@ -35,7 +42,7 @@ def generate_groups(
             [row for row, own in enumerate(sizes) if own == size], device=batch.task.device
         )
         part = engine.generate(
-            select_prompts(batch, rows), sampling.with_group_size(size), seed + call * SEEDS_APART
+            select_prompts(batch, rows), sampling.with_group_size(size), seed + call * SEED_STRIDE
         )
         parts.append(part)
         owners.append(rows[part.prompt])
@@ -46,9 +53,7 @@ def generate_groups(
 def group_means(
     values: Float[Tensor, " b"], prompt: Int[Tensor, " b"], num_prompts: int
 ) -> Float[Tensor, " p"]:
-    """Mean of each group's values, in float64 and on the CPU, where the order of summation is
-    always the same.
-    """
+    """Return each group's mean in float64, on the CPU, where sums are deterministic."""
     owner = prompt.cpu()
     sums = torch.zeros(num_prompts, dtype=torch.float64).index_add_(0, owner, values.double().cpu())
     return sums / torch.bincount(owner, minlength=num_prompts)

@@ -1,8 +1,7 @@
-"""Completions written by the policy itself, in the trainer's process: one prefill per prompt,
-shared by its group.
+"""Rollout engine: the policy itself generates, in the trainer's process.
 
-The prompt runs once through vision tower and network. Its keys and values are held once for the
-whole group (`PrefixCache`), and only single tokens follow. Rows that have ended leave the batch.
+There is one prefill per prompt. `PrefixCache` holds its keys and values once for the whole group.
+Finished completions leave the batch.
 """
 
 from typing import Any
@@ -21,15 +20,15 @@ from g2rpo.stopwatch import timed
 
 
 class HFEngine:
-    """`rollout=hf`. Same seed, same batch, same completions.
+    """`rollout=hf`. The same seed and batch give the same completions.
 
     Args:
-        max_new_tokens: A completion is cut here.
-        temperature: Of sampling in training; 0 is greedy.
-        top_p: Smallest set of tokens with at least this probability is sampled from;
-            log-probabilities stay those of the full distribution.
-        leave_frac: Ended rows leave the batch once they are this share of it: a smaller batch is
-            faster, copying the cache is not free.
+        max_new_tokens: Maximum number of tokens per completion.
+        temperature: Sampling temperature in training; 0 is greedy.
+        top_p: Nucleus sampling: tokens come from the smallest set with at least this probability.
+            Log-probabilities stay those of the full distribution.
+        leave_frac: Finished completions leave the batch once they are at least this share of it. A
+            smaller batch is faster, but removing rows copies the cache.
     """
 
     def __init__(
@@ -48,16 +47,16 @@ class HFEngine:
         self.leave_frac = leave_frac
 
     def start(self, policy: Any, encoder: Encoder) -> None:
-        """Takes the policy that will be sampled from; there is nothing to copy."""
+        """Store the policy that generates."""
         self._policy = policy
         self._encoder = encoder
 
     def load_weights(self, policy: Any, step: int) -> None:
-        """Nothing to do: the engine samples from the trainer's own weights."""
+        """Do nothing: the engine uses the trainer's own weights."""
 
     @torch.no_grad()
     def generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
-        """`sampling.group_size` completions per prompt, rows of one prompt together."""
+        """Return `sampling.group_size` completions per prompt, grouped by prompt."""
         decoder = _Decoder(self._policy, self._encoder, batch, sampling, self.leave_frac, seed)
         ids, logprobs = decoder.run()
         ended = torch.isin(ids, _ends(self._encoder, ids.device))
@@ -80,8 +79,8 @@ def _ends(encoder: Encoder, device: torch.device) -> Int[Tensor, " e"]:
 
 
 class _Decoder:
-    """One call's state: what has been read and written so far and, per live row, its place in the
-    output and its next position.
+    """State of one `generate`: the cache and, for each completion still in the batch, its output
+    row and next position.
     """
 
     def __init__(
@@ -103,8 +102,9 @@ class _Decoder:
         self.rows = torch.arange(len(batch.prompts) * sampling.group_size, device=device)
 
     def run(self) -> tuple[Int[Tensor, "b t"], Float[Tensor, "b t"]]:
-        """Token ids, filled up with the end token, and their log-probabilities (of no meaning
-        behind a row's first end token).
+        """Return token ids, padded with the end token, and log-probabilities.
+
+        Log-probabilities after a row's first end token are meaningless.
         """
         hidden, self.position = self._prefill()
         shape = (len(self.rows), self.sampling.max_new_tokens)
@@ -145,8 +145,10 @@ class _Decoder:
     def _sample(
         self, hidden: Float[Tensor, "n d"]
     ) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
-        """One exponential over the vocabulary: drawing needs no normalized weights, and a
-        log-probability only their sum.
+        """Sample one token per row and return it with its log-probability.
+
+        `multinomial` accepts unnormalized weights, so one exponential over the vocabulary is
+        enough.
         """
         forbidden = tuple(self.encoder.forbidden_token_ids)
         logits = masked_logits(self.policy.lm_head, hidden, forbidden, self.sampling.temperature)
@@ -180,7 +182,7 @@ class _Decoder:
 
 
 class SharedTail:
-    """Single tokens behind prompts whose keys and values are held once."""
+    """Decodes single tokens with one copy of each prompt's keys and values."""
 
     def __init__(
         self, policy: Any, prompts: DynamicCache, mask: Int[Tensor, "p l"], group_size: int
@@ -193,7 +195,7 @@ class SharedTail:
     def step(
         self, tokens: Int[Tensor, " n"], positions: Int[Tensor, "3 n 1"]
     ) -> Float[Tensor, "n d"]:
-        """Last hidden state of one more token of every row."""
+        """Return the last hidden state of one more token per row."""
         output = self.policy.model(
             input_ids=tokens[:, None],
             position_ids=positions,
@@ -205,8 +207,9 @@ class SharedTail:
 
 
 class RepeatedTail:
-    """The same for a policy whose attention is not known: keys and values of a prompt are repeated
-    for its group.
+    """Decodes single tokens with a prompt's keys and values repeated for its group.
+
+    Used for policies whose attention `PrefixCache` does not support.
     """
 
     def __init__(
@@ -216,14 +219,14 @@ class RepeatedTail:
         self.policy, self.cache, self.mask = policy, prompts, mask.repeat_interleave(group_size, 0)
 
     def select(self, rows: Int[Tensor, " m"]) -> None:
-        """Keeps some rows."""
+        """Keep only these rows."""
         self.cache.batch_select_indices(rows)
         self.mask = self.mask[rows]
 
     def step(
         self, tokens: Int[Tensor, " n"], positions: Int[Tensor, "3 n 1"]
     ) -> Float[Tensor, "n d"]:
-        """Last hidden state of one more token of every row."""
+        """Return the last hidden state of one more token per row."""
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], 1)
         output = self.policy.model(
             input_ids=tokens[:, None],
@@ -236,9 +239,7 @@ class RepeatedTail:
 
 
 def _nucleus(probs: Float[Tensor, "n v"], top_p: float) -> Float[Tensor, "n v"]:
-    """Probabilities outside the smallest set that holds `top_p` set to 0; the most probable token
-    always stays.
-    """
+    """Set probabilities outside the nucleus of `top_p` to 0; the top token always stays."""
     ordered, order = probs.sort(-1, descending=True)
     outside = ordered.cumsum(-1) - ordered >= top_p
     return torch.zeros_like(probs).scatter(-1, order, ordered.masked_fill(outside, 0.0))

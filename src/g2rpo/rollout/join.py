@@ -1,6 +1,4 @@
-"""Rollout batches cut down to some of their groups, and joined: padding is made equal, nothing else
-changes.
-"""
+"""Select groups of rollout batches, and concatenate batches; only padding changes."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +12,7 @@ from g2rpo.records import PromptBatch, Rollouts, Scores
 
 
 def select_prompts(batch: PromptBatch, rows: Int[Tensor, " k"]) -> PromptBatch:
-    """Some prompts of a batch, with their images."""
+    """Return some prompts of a batch, with their images."""
     owner = torch.repeat_interleave(torch.arange(len(batch.prompts)), batch.num_images.cpu())
     images = (
         torch.cat([(owner == row).nonzero()[:, 0] for row in rows.tolist()]) if len(rows) else rows
@@ -36,8 +34,11 @@ def select_prompts(batch: PromptBatch, rows: Int[Tensor, " k"]) -> PromptBatch:
 
 
 def group_rows(rows: Int[Tensor, " k"], prompt: Int[Tensor, " b"]) -> Int[Tensor, " n"]:
-    """Completion rows of the given prompts, in the order of `rows`; in `prompt` the rows of one
-    prompt stand together, prompts in order.
+    """Return the completion rows of the given prompts, in the order of `rows`.
+
+    Args:
+        rows: Indices of prompts.
+        prompt: Prompt index of each completion, in ascending order.
     """
     if not len(rows):
         return rows
@@ -50,7 +51,7 @@ def group_rows(rows: Int[Tensor, " k"], prompt: Int[Tensor, " b"]) -> Int[Tensor
 
 
 def select_rollouts(rollouts: Rollouts, rows: Int[Tensor, " k"]) -> Rollouts:
-    """The completions of some prompts; `prompt` counts from 0 again."""
+    """Return the completions of some prompts; `prompt` is numbered from 0 again."""
     mine = group_rows(rows, rollouts.prompt)
     new = torch.full(
         (int(rollouts.prompt.max()) + 1 if len(rollouts.prompt) else 0,), -1, device=rows.device
@@ -60,7 +61,7 @@ def select_rollouts(rollouts: Rollouts, rows: Int[Tensor, " k"]) -> Rollouts:
 
 
 def take_rollouts(rollouts: Rollouts, mine: Int[Tensor, " n"]) -> Rollouts:
-    """Some completions, with `prompt` as it was."""
+    """Return some completions; `prompt` keeps its numbering."""
     return replace(
         rollouts,
         completion_ids=rollouts.completion_ids[mine],
@@ -73,7 +74,7 @@ def take_rollouts(rollouts: Rollouts, mine: Int[Tensor, " n"]) -> Rollouts:
 
 
 def select_scores(scores: Scores, mine: Int[Tensor, " n"]) -> Scores:
-    """The scores of some completions."""
+    """Return the scores of some completions."""
     return Scores(
         total=scores.total[mine],
         parts={name: values[mine] for name, values in scores.parts.items()},
@@ -87,7 +88,7 @@ def select_groups(
     failed: Bool[Tensor, " b"],
     rows: Int[Tensor, " k"],
 ) -> tuple[PromptBatch, Rollouts, Scores, Bool[Tensor, " n"]]:
-    """The groups of some prompts."""
+    """Return some prompts with their completions, scores and failures."""
     if len(rows) == len(batch.prompts):
         return batch, rollouts, scores, failed
     mine = group_rows(rows, rollouts.prompt)
@@ -100,7 +101,7 @@ def select_groups(
 
 
 def cat_batches(batches: Sequence[PromptBatch]) -> PromptBatch:
-    """Prompts of several batches, padded on the left to the longest."""
+    """Concatenate batches of prompts, padded on the left to the longest."""
     if len(batches) == 1:
         return batches[0]
     longest = max(batch.input_ids.shape[1] for batch in batches)
@@ -118,9 +119,7 @@ def cat_batches(batches: Sequence[PromptBatch]) -> PromptBatch:
 
 
 def cat_rollouts(parts: Sequence[Rollouts]) -> Rollouts:
-    """Completions of several batches, padded on the right to the longest; prompts are counted
-    on.
-    """
+    """Concatenate rollouts, padded on the right; `prompt` is numbered consecutively."""
     longest = max(part.completion_ids.shape[1] for part in parts)
     offsets = torch.tensor(
         [0] + [int(part.prompt.max()) + 1 if len(part.prompt) else 0 for part in parts]
@@ -138,7 +137,7 @@ def cat_rollouts(parts: Sequence[Rollouts]) -> Rollouts:
 
 
 def cat_scores(parts: Sequence[Scores]) -> Scores:
-    """Scores of several batches; a part that a batch does not have is 0 there."""
+    """Concatenate scores; a part that a batch lacks is 0 there."""
     names = {name: None for part in parts for name in part.parts}
     return Scores(
         total=torch.cat([part.total for part in parts]),
@@ -150,7 +149,7 @@ def cat_scores(parts: Sequence[Scores]) -> Scores:
 
 
 def _left(values: Tensor, length: int) -> Tensor:
-    # token id 0 stands under mask 0, where no model looks
+    # Token id 0 is padding here: the attention mask is 0 too.
     return pad(values, (length - values.shape[1], 0))
 
 

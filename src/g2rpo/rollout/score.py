@@ -1,6 +1,4 @@
-"""Completions to rewards, failures counted. What a reward raises for one completion costs that
-completion, not the run.
-"""
+"""Score completions with the reward; a failure costs its completion, not the run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from g2rpo.stopwatch import timed
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scored:
-    """Scores of a rollout batch, and which completions could not be judged (they count 0)."""
+    """Scores of a rollout batch, and which completions could not be judged (their scores are 0)."""
 
     scores: Scores
     failed: Bool[Tensor, " b"]
@@ -27,11 +25,16 @@ class Scored:
 def score_rollouts(
     reward: Reward, prompts: Sequence[Prompt], rollouts: Rollouts, failure_budget: float
 ) -> Scored:
-    """Judges every completion.
+    """Score every completion.
+
+    Args:
+        reward: Reward that scores a completion.
+        prompts: Prompts of the batch.
+        rollouts: Their completions.
+        failure_budget: Maximum share of completions that may fail, in [0, 1].
 
     Raises:
-        RuntimeError: naming the first failing record, when more than `failure_budget` of the
-            completions cannot be judged.
+        RuntimeError: More completions failed; the message names the first failing record.
     """
     asked = [prompts[owner] for owner in rollouts.prompt.tolist()]
     outcomes = score_each(reward, rollouts.texts, asked)
@@ -44,9 +47,8 @@ def score_rollouts(
             f" {outcomes[first].reason}; completion {rollouts.texts[first][:200]!r}"
         )
     rows = [{} if isinstance(outcome, Failed) else outcome for outcome in outcomes]
-    names = sorted(
-        {"accuracy", "format", "structure"}.union(*rows) - {"total"}
-    )  # there even if nothing could be judged
+    # These three parts exist even if every completion failed.
+    names = sorted({"accuracy", "format", "structure"}.union(*rows) - {"total"})
     device = rollouts.old_logprobs.device
     failed = torch.tensor([isinstance(outcome, Failed) for outcome in outcomes], device=device)
     parts = {
@@ -61,7 +63,7 @@ def score_rollouts(
 
 
 def _named(prompt: Prompt) -> str:
-    """A prompt's id, and the place in a file that it came from."""
+    """Return the prompt's id, with file and line if it was read from a file."""
     return f"prompt {prompt.id!r}" + (
         f" ({prompt.meta['file']}, line {prompt.meta.get('line')})" if "file" in prompt.meta else ""
     )

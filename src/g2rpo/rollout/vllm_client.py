@@ -1,4 +1,4 @@
-"""The HTTP side of one vLLM server: completions, weights, health."""
+"""HTTP client of one vLLM server: completions, weights, health."""
 
 import base64
 import io
@@ -18,23 +18,23 @@ START = "python -m g2rpo.rollout.serve MODEL --port 8000"
 
 
 class ServerLost(EngineLost):
-    """The server did not answer, or not in time: worth asking again once it is well."""
+    """The server died or timed out; retry after a restart."""
 
 
 class VLLMClient:
-    """Speaks to one server.
+    """Client of one server.
 
     Args:
-        url: `http://host:port`.
-        timeout_s: For completions of one prompt, and for a change of weights.
+        url: Address of the server, `http://host:port`.
+        timeout_s: Maximum seconds for the completions of one prompt, and for a weight update.
     """
 
     def __init__(self, *, url: str, timeout_s: float) -> None:
         self.url = url.rstrip("/")
         self.timeout_s = timeout_s
 
-    def is_well(self) -> bool:
-        """Whether the server and its engine answer."""
+    def is_healthy(self) -> bool:
+        """Return whether the server and its engine answer."""
         try:
             self._call("GET", "/health", timeout_s=5)
         except (ServerLost, RuntimeError):
@@ -42,11 +42,15 @@ class VLLMClient:
         return True
 
     def complete(self, request: Request, fields: dict[str, Any]) -> Answer:
-        """Completions of one prompt; `fields` are those of vLLM's SamplingParams.
+        """Return the completions of one prompt.
+
+        Args:
+            request: The prompt.
+            fields: Fields of vLLM's `SamplingParams`.
 
         Raises:
-            ServerLost: when the server did not answer in time.
-            RuntimeError: naming the prompt, when it refused.
+            ServerLost: The server did not answer in time.
+            RuntimeError: The server refused the request; the message names the prompt.
         """
         body: dict[str, Any] = {
             "token_ids": request.token_ids,
@@ -71,7 +75,7 @@ class VLLMClient:
         )
 
     def push(self, folder: str) -> None:
-        """Weights from a folder that the server can read."""
+        """Make the server load weights from a folder that it can read."""
         self._call(
             "POST",
             "/collective_rpc",
@@ -79,24 +83,26 @@ class VLLMClient:
         )
 
     def forget(self) -> None:
-        """Drops keys and values, prepared images and vision features. Raises `RuntimeError` where
-        something still holds on to them.
+        """Clear keys and values, prepared images and vision features.
+
+        Raises:
+            RuntimeError: Running requests of another client still use the prefix cache.
         """
         done = self._call("POST", "/reset_prefix_cache")
         if not done.get("success", False):
             raise RuntimeError(
-                f"{self.url}: the prefix cache could not be reset, because requests of somebody"
-                " else are running"
+                f"{self.url}: the prefix cache could not be reset, because requests of another"
+                " client are running; use the servers for one run at a time"
             )
         self._call("POST", "/reset_mm_cache")
         self._call("POST", "/reset_encoder_cache")
 
     def pause(self) -> None:
-        """Lets running requests end, and holds new ones back."""
+        """Wait for running requests and hold back new ones."""
         self._call("POST", "/pause", query={"mode": "wait"})
 
     def resume(self) -> None:
-        """Lets requests in again."""
+        """Accept requests again."""
         self._call("POST", "/resume")
 
     def _call(
@@ -122,16 +128,14 @@ class VLLMClient:
                 raise ServerLost(f"{address} answered {error.code}: {words}") from error
             hint = f"; the server must run as with `{START}`" if error.code == 404 else ""
             raise RuntimeError(f"{address} answered {error.code}: {words}{hint}") from error
-        except (
-            OSError,
-            HTTPException,
-        ) as error:  # refused, reset, timed out, closed in the middle of an answer
+        # connection refused or reset, timed out, or closed in the middle of an answer
+        except (OSError, HTTPException) as error:
             raise ServerLost(f"{address}: {type(error).__name__}: {error}") from error
         return json.loads(text) if text else {}
 
 
 def _data_url(image: Image.Image) -> str:
-    """PNG, which loses nothing; the smallest effort, because it travels once."""
+    """Encode as PNG, which is lossless, with the fastest compression."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=1)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,6 +1,4 @@
-"""vLLM's engine in this process, with what a trainer asks of it: completions, new weights,
-forgetting, sleep.
-"""
+"""vLLM's `LLM` with the methods that a trainer needs, from generating to sleeping."""
 
 import logging
 import os
@@ -12,30 +10,28 @@ import torch
 from g2rpo.rollout.vllm_requests import Answer, Request
 
 CPU_OPTIONS = {"kv_cache_memory_bytes": 2**28, "block_size": 32}
-"""vLLM would ask for a share of the machine's memory, and for blocks of 128 tokens; a group shares
-whole blocks of its prompt.
+"""On a CPU vLLM would reserve a share of the machine's memory. Its default blocks of 128 tokens are
+too large: a group shares only whole blocks of its prompt.
 """
 
 
 class Host:
-    """Builds the engine.
+    """An engine in this process.
 
     Args:
-        folder: The checkpoint that it serves.
-        on_gpu: Whether it has one.
-        options: Of vLLM's `LLM`.
+        folder: Checkpoint folder that the engine loads.
+        on_gpu: Whether the engine runs on a GPU.
+        options: Further arguments of vLLM's `LLM`.
     """
 
     def __init__(self, folder: str, *, on_gpu: bool, options: Mapping[str, Any]) -> None:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         if not on_gpu:
-            os.environ.setdefault(
-                "TORCHDYNAMO_DISABLE", "1"
-            )  # compiles helpers of the sampler even where nothing else is compiled
-            os.environ.setdefault(
-                "OMP_NUM_THREADS", str(torch.get_num_threads())
-            )  # else vLLM leaves the trainer one thread
+            # Otherwise vLLM compiles helpers of its sampler, even with enforce_eager.
+            os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
+            # Otherwise vLLM reduces the trainer to one thread.
+            os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
         logging.getLogger("vllm").setLevel(logging.ERROR)
         from vllm import LLM
 
@@ -48,8 +44,8 @@ class Host:
             **({} if on_gpu else CPU_OPTIONS),
             **options,
         )
-        self.room = int(self.llm.model_config.max_model_len)
-        """Tokens of prompt and completion together."""
+        self.max_model_len = int(self.llm.model_config.max_model_len)
+        """Maximum number of tokens of prompt and completion together."""
 
     def generate(
         self,
@@ -57,7 +53,7 @@ class Host:
         fields: Sequence[Mapping[str, Any]],
         answers: dict[int, Answer],
     ) -> None:
-        """Writes the answer of every request into `answers`, by its place."""
+        """Store the answer to every request in `answers`, by the request's index."""
         place_of = {
             self.add(request, own): place
             for place, (request, own) in enumerate(zip(requests, fields, strict=True))
@@ -66,19 +62,17 @@ class Host:
             answers |= {place_of[key]: answer for key, answer in self.step()}
 
     def add(self, request: Request, fields: Mapping[str, Any]) -> str:
-        """Takes a request and returns the name under which `step` answers it. Others may be under
-        way.
-        """
+        """Queue a request and return the id under which `step` answers it."""
         from vllm import SamplingParams
 
         prompt = {"prompt_token_ids": request.token_ids} | (
             {"multi_modal_data": {"image": request.images}} if request.images else {}
         )
         (name,) = self.llm.enqueue([prompt], [SamplingParams(**fields)], use_tqdm=False)
-        return name.partition("-")[0]  # what follows is known inside of the engine alone
+        return name.partition("-")[0]  # the engine appends a suffix that its outputs lack
 
     def step(self) -> list[tuple[str, Answer]]:
-        """One token for all that is under way. Returns what ended with it."""
+        """Generate one token for every running request; return id and answer of finished ones."""
         return [
             (output.request_id, _answer(output))
             for output in self.llm.llm_engine.step()
@@ -86,23 +80,21 @@ class Host:
         ]
 
     def reload(self, folder: str) -> None:
-        """Weights from a checkpoint folder."""
+        """Load weights from a checkpoint folder."""
         self.llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
 
     def forget(self) -> None:
-        """Keys and values, prepared images and vision features: all of them were, or could have
-        been, computed with older weights.
-        """
+        """Clear keys and values, prepared images and vision features of older weights."""
         self.llm.reset_prefix_cache()
         self.llm.reset_mm_cache()
         self.llm.llm_engine.reset_encoder_cache()
 
     def sleep(self, level: int) -> None:
-        """Lets go of memory; see `vllm_sleep`."""
+        """Free GPU memory; see `vllm_sleep`."""
         self.llm.sleep(level=level)
 
     def wake_up(self, tags: list[str]) -> None:
-        """Takes it back."""
+        """Allocate the memory of these tags again (`weights`, `kv_cache`)."""
         self.llm.wake_up(tags=tags)
 
 

@@ -1,5 +1,7 @@
-"""An engine as a child of the trainer: started, watched, ended. A server (`rollout=vllm_server`) or
-one that shares the trainer's GPU.
+"""Engine processes that the trainer starts, watches and ends.
+
+`ServerProcess` is a server for `rollout=vllm_server`; `vllm_subprocess.py` uses `EngineProcess` for
+an engine on the trainer's GPU.
 """
 
 import atexit
@@ -32,30 +34,27 @@ LAUNCHER = (
     "MASTER_ADDR",
     "MASTER_PORT",
 )
-"""Variables that tell a process its place among the trainer's, where an engine has none."""
+"""Environment variables of distributed training, which an engine must not inherit."""
 
 
 def engine_environment() -> dict[str, str]:
-    """The environment of an engine: the trainer's, less what would let it join the trainer's
-    processes.
-    """
+    """Return the trainer's environment without the variables of its process group."""
     inherited = {
         name: value
         for name, value in os.environ.items()
         if name not in LAUNCHER and not name.startswith("TORCHELASTIC_")
     }
-    on_cpu = (
-        {} if torch.cuda.is_available() else {"TORCHDYNAMO_DISABLE": "1"}
-    )  # helpers of the sampler, where nothing else is compiled
+    # On a CPU vLLM would otherwise compile helpers of its sampler, even with enforce_eager.
+    on_cpu = {} if torch.cuda.is_available() else {"TORCHDYNAMO_DISABLE": "1"}
     return {"OMP_NUM_THREADS": "1", "VLLM_NO_USAGE_STATS": "1"} | on_cpu | inherited
 
 
 class EngineProcess:
-    """One child process.
+    """A subprocess that ends with the trainer.
 
     Args:
-        log_file: Where its output goes; a start that fails shows the end of it.
-        start_s: Seconds until it must be up.
+        log_file: File for its output; the error of a failed start shows the end of it.
+        start_s: Maximum seconds until it is ready.
     """
 
     def __init__(self, *, log_file: Path, start_s: float) -> None:
@@ -71,16 +70,21 @@ class EngineProcess:
         is_up: Callable[[], bool],
         name: str,
     ) -> None:
-        """Runs `command` and waits until it is up; what is left of an earlier process is ended
-        first.
+        """Run `command` and wait until it is ready; an earlier process is ended first.
+
+        Args:
+            command: Program and arguments.
+            environment: All environment variables of the process.
+            is_up: Returns whether the process is ready.
+            name: Name of the process in error messages.
 
         Raises:
-            RuntimeError: with the end of its log, when it is not up in time.
+            RuntimeError: The process is not ready in time; the message holds the end of its log.
         """
         self.stop()
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as output:
-            # a session of its own, so that its workers can be ended with it
+            # In a session of its own its workers can be ended together with it.
             self.process = subprocess.Popen(  # noqa: S603
                 command, stdout=output, stderr=output, env=environment, start_new_session=True
             )
@@ -96,8 +100,9 @@ class EngineProcess:
             time.sleep(0.1)
 
     def stop(self) -> None:
-        """Ends the process and its workers, if they run. They have time to give shared memory back,
-        which outlives them otherwise.
+        """End the process and its workers, if they run.
+
+        They get 10 seconds to release shared memory, which would otherwise outlive them.
         """
         if self.process is None:
             return
@@ -110,18 +115,18 @@ class EngineProcess:
                 time.sleep(0.05)
             os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:
-            pass  # the whole group is gone
+            pass  # every process of the group has ended
         self.process.wait()
         self.process = None
 
 
 class ServerProcess(EngineProcess):
-    """One server on this machine, on a free port.
+    """A server on a free port of this machine.
 
     Args:
-        log_file: As above.
-        options: Of vLLM's server, besides model and port.
-        start_s: As above.
+        log_file: File for its output.
+        options: Command-line options of vLLM's server besides model and port.
+        start_s: Maximum seconds until it is ready.
     """
 
     def __init__(self, *, log_file: Path, options: Sequence[str], start_s: float) -> None:
@@ -133,11 +138,11 @@ class ServerProcess(EngineProcess):
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Address of the server."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self, folder: Path) -> None:
-        """Serves the checkpoint in `folder` and waits until it is up."""
+        """Serve the checkpoint in `folder` and wait until the server is ready."""
         command = [
             sys.executable,
             "-m",
@@ -151,5 +156,5 @@ class ServerProcess(EngineProcess):
             *self.options,
         ]
         client = VLLMClient(url=self.url, timeout_s=5)
-        self.launch(command, engine_environment(), client.is_well, "server")
+        self.launch(command, engine_environment(), client.is_healthy, "server")
         log.info("vLLM serves %s at %s", folder, self.url)

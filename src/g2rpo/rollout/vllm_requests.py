@@ -1,4 +1,7 @@
-"""Between the records of a step and what vLLM reads and writes, whichever way it is reached."""
+"""Prompts of a batch to requests for vLLM, and its answers back to `Rollouts`.
+
+Both engines use it, `rollout=vllm` and `rollout=vllm_server`.
+"""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -14,8 +17,8 @@ from g2rpo.policy.pictures import pictures
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 
 BANNED = -100.0
-"""Logit bias of a token that may not be sampled, the lowest that vLLM takes: e^-100 is less than
-float32 can add to 1.
+"""Logit bias of a token that may not be sampled: the lowest that vLLM accepts. e^-100 vanishes
+beside 1 in float32.
 """
 MAX_SEED = 2**63
 
@@ -26,47 +29,31 @@ class Request:
 
     prompt_id: str
     token_ids: list[int]
-    """With one placeholder per image, as vLLM wants it."""
+    """Token ids of the prompt with one placeholder per image, as vLLM expects them."""
     expanded_ids: list[int]
-    """As the trainer reads it: one placeholder per merged patch."""
+    """Token ids as the trainer reads them, with one placeholder per merged patch."""
     images: list[Image.Image]
     seed: int
-    """Of this prompt's completions: the k-th of the group is drawn with `seed + k`."""
+    """Seed of this prompt's completions; vLLM samples the k-th of the group with `seed + k`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What the engine says to a request."""
+    """The engine's answer to a request."""
 
     prompt_ids: list[int]
     """The prompt as the engine read it, placeholders expanded."""
     token_ids: list[list[int]]
-    """One list per completion, the end token included."""
+    """Token ids of each completion, including the end token."""
     logprobs: list[list[float]]
-
-
-def check_options(sampling: Sampling, max_sync_gap: float | None) -> None:
-    """What both ways of reaching vLLM refuse.
-
-    Raises:
-        ValueError: for top-p sampling, whose log-probabilities would be those of another
-            distribution than the trainer's; for a largest gap that is none.
-    """
-    if sampling.top_p < 1:
-        raise ValueError(
-            f"rollout.top_p: expected 1, got {sampling.top_p}: vLLM reports log-probabilities of"
-            " the cut distribution, the trainer computes those of the whole; use rollout=hf for"
-            " top-p sampling"
-        )
-    if max_sync_gap is not None and not max_sync_gap > 0:
-        raise ValueError(
-            f"rollout.max_sync_gap: expected null (by dtype) or nats above 0, got {max_sync_gap}"
-        )
+    """Log-probability of each of these tokens, in nats."""
 
 
 def requests_of(encoder: QwenEncoder, batch: PromptBatch, seed: int) -> list[Request]:
-    """One request per prompt. A prompt's seed follows from `seed` and its row, so a prompt asked
-    again is answered alike.
+    """Return one request per prompt.
+
+    The seed of a prompt depends on `seed` and its row alone, so a repeated request gets the same
+    completions.
     """
     rows = [
         ids[mask.bool()].tolist()
@@ -78,7 +65,7 @@ def requests_of(encoder: QwenEncoder, batch: PromptBatch, seed: int) -> list[Req
             token_ids=_collapsed(ids, encoder.image_token_id),
             expanded_ids=ids,
             images=images,
-            # far from 2^63, because vLLM counts on from it within a group
+            # Well below 2^63: vLLM adds the completion's index within the group.
             seed=Random(f"{seed}/{row}").randrange(MAX_SEED // 2),  # noqa: S311
         )
         for row, (prompt, ids, images) in enumerate(
@@ -88,8 +75,8 @@ def requests_of(encoder: QwenEncoder, batch: PromptBatch, seed: int) -> list[Req
 
 
 def sampling_fields(encoder: QwenEncoder, sampling: Sampling, seed: int) -> dict[str, Any]:
-    """Fields of vLLM's `SamplingParams`. All that a checkpoint's generation config could change is
-    set here.
+    """Return the fields of vLLM's `SamplingParams`, including all that a checkpoint's generation
+    config could change.
     """
     return {
         "n": _num_draws(sampling),
@@ -102,7 +89,7 @@ def sampling_fields(encoder: QwenEncoder, sampling: Sampling, seed: int) -> dict
         "presence_penalty": 0.0,
         "frequency_penalty": 0.0,
         "seed": seed,
-        # end tokens are the encoder's alone, as in `rollout=hf`
+        # Only the encoder's end tokens end a completion, as in `rollout=hf`.
         "ignore_eos": True,
         "stop_token_ids": list(encoder.end_tokens),
         "logprobs": 0,
@@ -118,12 +105,19 @@ def rollouts_of(
     requests: Sequence[Request],
     answers: Mapping[int, Answer],
 ) -> Rollouts:
-    """The answers as records; `answers` has one for the position of every request.
+    """Return the answers as `Rollouts`, in the order of the requests.
+
+    Args:
+        encoder: Encoder that made `batch`.
+        batch: Prompts that were asked.
+        sampling: How the completions were sampled.
+        requests: One request per prompt of the batch.
+        answers: The answer to each request, by the request's index.
 
     Raises:
-        ValueError: naming the prompt that the engine read with other token ids than the trainer, or
-            had no room for.
-        AssertionError: when a group is not complete.
+        ValueError: The engine read a prompt with other token ids than the trainer, or truncated a
+            completion. The message names the prompt.
+        AssertionError: A group is incomplete.
     """
     rows, logprobs = [], []
     for place, request in enumerate(requests):
@@ -163,12 +157,18 @@ def rollouts_of(
 
 
 def _num_draws(sampling: Sampling) -> int:
-    """vLLM refuses to write the same greedy completion several times."""
+    """Number of completions to request: vLLM refuses several greedy ones, which would be equal."""
     return 1 if sampling.temperature == 0 else sampling.group_size
 
 
 def check_prompt(request: Request, read: Sequence[int], image_token_id: int) -> None:
-    """Raises `ValueError` where the engine read another prompt than the trainer."""
+    """Raise `ValueError` if the engine read other token ids than the trainer.
+
+    Args:
+        request: The request that was sent.
+        read: Token ids of the prompt as the engine reports them.
+        image_token_id: Token id of the image placeholder.
+    """
     if list(read) == request.expanded_ids:
         return
     ours, theirs = request.expanded_ids.count(image_token_id), list(read).count(image_token_id)
@@ -185,6 +185,6 @@ def check_prompt(request: Request, read: Sequence[int], image_token_id: int) -> 
 
 
 def _collapsed(ids: Sequence[int], image_token_id: int) -> list[int]:
-    """One placeholder per run of them: images are kept apart by their start and end tokens."""
+    """Reduce each run of placeholders to one; start and end tokens separate adjacent images."""
     runs = ((token, list(run)) for token, run in itertools.groupby(ids))
     return [token for token, run in runs for token in (run[:1] if token == image_token_id else run)]

@@ -1,6 +1,4 @@
-"""What both ways of running an engine outside of this process share: a prompt whose answer is lost
-is asked again, and that is counted.
-"""
+"""Retries for engines that may die: lost prompts are requested again and counted."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -13,28 +11,27 @@ from g2rpo.rollout.vllm_requests import Answer
 
 log = logging.getLogger("g2rpo")
 Lost = Sequence[tuple[Any, "EngineLost"]]
-"""One entry per prompt without an answer: who was asked, and what went wrong."""
+"""For each prompt without an answer: the engine that was asked, and its error."""
 
 
 class EngineLost(Exception):
-    """The engine did not answer, or not in time: worth asking again once it is well."""
+    """The engine died or timed out; retry after a restart."""
 
 
-class Tally:
-    """What a step's row says about an engine: the last sync, and what failed since the row
-    before.
-    """
+class EngineStats:
+    """Metrics of an engine: the last weight sync, and the failures since the last `reduce`."""
 
     def __init__(self) -> None:
-        self._start()
+        self._reset()
 
-    def _start(self) -> None:
+    def _reset(self) -> None:
         self.num_regenerated = self.num_restarts = 0
         self.sync_logprob_gap = self.sync_s = 0.0
 
-    def row(self) -> dict[str, float]:
-        """Counts are added up over ranks, of gap and seconds the largest is taken. Every rank calls
-        it; counting starts again.
+    def reduce(self) -> dict[str, float]:
+        """Return the metrics over all ranks and reset them: sums of counts, maxima of the rest.
+
+        Every rank must call it.
         """
         counts = ranks.all_reduce_sum(
             torch.tensor([self.num_regenerated, self.num_restarts])
@@ -46,7 +43,7 @@ class Tally:
             "rollout/sync_logprob_gap",
             "time/sync_s",
         )
-        self._start()
+        self._reset()
         return dict(zip(names, map(float, counts + worst), strict=True))
 
 
@@ -57,17 +54,17 @@ def ask_until_answered(
     *,
     max_restarts: int,
 ) -> dict[int, Answer]:
-    """The answer of every request, by its place. What was answered is not asked again; the same
-    seed gives the same completions.
+    """Return the answer to every request by its index; only requests without an answer are retried.
 
     Args:
-        num_requests: Places are 0 to `num_requests - 1`.
-        ask: Asks the given places, writes answers down as they come, and returns what was lost.
-        recover: Brings those who were lost back, with the current weights.
-        max_restarts: Times that is tried.
+        num_requests: Number of requests.
+        ask: Sends the requests of the given indices, stores answers as they arrive, and returns the
+            losses.
+        recover: Restarts the engines that were lost, with the current weights.
+        max_restarts: Maximum number of retries.
 
     Raises:
-        RuntimeError: with the last failure, when there is still no answer.
+        RuntimeError: A request still has no answer; the message holds the last error.
     """
     answers: dict[int, Answer] = {}
     for attempt in range(max_restarts + 1):
@@ -75,7 +72,9 @@ def ask_until_answered(
         if not lost:
             return answers
         if attempt < max_restarts:
-            log.warning("%d of %d prompts are asked again: %s", len(lost), num_requests, lost[0][1])
+            log.warning(
+                "%d of %d prompts are requested again: %s", len(lost), num_requests, lost[0][1]
+            )
             recover(lost)
     error = lost[0][1]
     raise RuntimeError(

@@ -1,9 +1,8 @@
-"""Completions by vLLM servers over HTTP: elsewhere, on GPUs of their own, or as a child process of
-the trainer.
+"""Rollout engine: vLLM servers over HTTP, on other machines or as a subprocess of the trainer.
 
-Weights go over through a folder that both sides reach; a probe proves that every server reads them.
-A request that fails is asked again, by a server that is well and holds the current weights; the
-same seed gives the same completions.
+Weights are sent through a folder that trainer and servers share; a probe verifies that every server
+loaded them. A failed request is sent again once the server is healthy and holds the current
+weights; the same seed then gives the same completions.
 """
 
 import logging
@@ -19,103 +18,51 @@ from g2rpo import ranks
 from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.serving_folder import dtype_name, write_serving_folder
-from g2rpo.rollout.sync_probe import MAX_GAP, SyncProbe
+from g2rpo.rollout.sync_probe import SyncProbe
 from g2rpo.rollout.vllm_client import START, ServerLost, VLLMClient
 from g2rpo.rollout.vllm_process import CPU_OPTIONS, ServerProcess
 from g2rpo.rollout.vllm_requests import (
     Answer,
-    check_options,
     requests_of,
     rollouts_of,
     sampling_fields,
 )
-from g2rpo.rollout.vllm_retry import EngineLost, Lost, Tally, ask_until_answered
+from g2rpo.rollout.vllm_retry import EngineLost, EngineStats, Lost, ask_until_answered
+from g2rpo.rollout.vllm_settings import VLLMServerSettings
 
 log = logging.getLogger("g2rpo")
 
 
 class VLLMServerEngine:
-    """`rollout=vllm_server`. Same seed, same batch, same completions, whatever fails in between.
+    """`rollout=vllm_server`. The same seed and batch give the same completions, also after a
+    restart.
 
     Args:
-        max_new_tokens: A completion is cut here.
-        temperature: Of sampling in training; 0 is greedy.
-        top_p: 1, see `check_options`.
-        urls: Servers that run already; empty starts one here.
-        options: Of vLLM, for the server that is started here.
-        weights_dir: Folder through which weights travel; every server must reach it under the same
-            path.
-        max_concurrency: Prompts under way at a server.
-        timeout_s: For the completions of one prompt.
-        start_s: Seconds until a server must be up, when it is started or lost.
-        max_restarts: In one rollout; then the run stops.
-        max_sync_gap: As in `rollout=vllm`.
-        tis_clip: As in `rollout=vllm`.
+        settings: The fields of `VLLMServerSettings`, as keyword arguments.
     """
 
-    def __init__(
-        self,
-        *,
-        max_new_tokens: int,
-        weights_dir: str,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        urls: Sequence[str] = (),
-        options: Sequence[str] = (),
-        max_concurrency: int = 64,
-        timeout_s: float = 600.0,
-        start_s: float = 600.0,
-        max_restarts: int = 3,
-        max_sync_gap: float | None = None,
-        tis_clip: float | None = 2.0,
-    ) -> None:
-        self.sampling = Sampling(
-            group_size=1, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p
-        )
-        check_options(self.sampling, max_sync_gap)
-        for name, value in {
-            "max_concurrency": max_concurrency,
-            "timeout_s": timeout_s,
-            "start_s": start_s,
-        }.items():
-            if value <= 0:
-                raise ValueError(f"rollout.{name}: expected a number above 0, got {value}")
-        for url in urls:
-            if not url.startswith(("http://", "https://")):
-                raise ValueError(
-                    f"rollout.urls: expected addresses like http://host:8000, got {url!r}"
-                )
-        if urls and options:
-            raise ValueError(
-                "rollout.options: are for a server that is started here; give them to the servers"
-                " of rollout.urls yourself"
-            )
-        self.clients = [VLLMClient(url=url, timeout_s=timeout_s) for url in urls]
-        self.options, self.weights_dir, self.max_concurrency = (
-            tuple(options),
-            Path(weights_dir).resolve(),
-            max_concurrency,
-        )
-        self.timeout_s, self.start_s, self.max_restarts = timeout_s, start_s, max_restarts
-        self.max_sync_gap, self.tis_clip = max_sync_gap, tis_clip
+    def __init__(self, **settings: Any) -> None:
+        self.settings = VLLMServerSettings(**settings)
+        self.sampling = self.settings.sampling
+        self.weights_dir = Path(self.settings.weights_dir).resolve()
+        self.clients = [self._client(url) for url in self.settings.urls]
         self.process: ServerProcess | None = None
         self._folder: Path | None = None
-        self._synced = self._proven = False
-        self._tally = Tally()
+        self._synced = self._verified = False
+        self._stats = EngineStats()
 
     def check_world_size(self, num_processes: int) -> None:
-        """Any number may share servers that run elsewhere; one is started here for a single process
-        alone.
-        """
+        """Raise `ValueError` if several trainer processes would each start a server."""
         if num_processes > 1 and not self.clients:
             raise ValueError(
                 "rollout.urls: with several trainer processes, servers are started beforehand:"
-                f" `{START}`. Or take rollout=vllm: an engine beside each process"
+                f" `{START}`. Or use rollout=vllm, which starts an engine for each process"
             )
 
     def start(self, policy: Any, encoder: QwenEncoder) -> None:
-        """Takes the policy, and asks whether the servers are there. One of our own is started for
-        the first completions.
+        """Store the policy and check that the servers answer.
+
+        Without `rollout.urls`, the first `generate` starts a server.
         """
         if not self.clients and find_spec("vllm") is None:
             raise ValueError(
@@ -124,53 +71,46 @@ class VLLMServerEngine:
                 " rollout.urls=[http://host:8000]"
             )
         for client in self.clients:
-            if not client.is_well():
+            if not client.is_healthy():
                 raise ValueError(
                     f"rollout.urls: no vLLM server answers at {client.url}; start one with"
                     f" `{START}`"
                 )
         self._policy, self._encoder = policy, encoder
-        max_gap = MAX_GAP[policy.dtype] if self.max_sync_gap is None else self.max_sync_gap
-        self._probe = SyncProbe(sampling=self.sampling, max_gap=max_gap)
+        self._probe = SyncProbe(sampling=self.sampling, max_gap=self.settings.max_gap(policy.dtype))
 
     def generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
-        """`sampling.group_size` completions per prompt, rows of one prompt together."""
+        """Return `sampling.group_size` completions per prompt, grouped by prompt."""
         self._probe.remember(batch)
         if not self._synced:
             self._sync(0)
         rollouts = self._generate(batch, sampling, seed, self.clients)
-        if (
-            not self._proven
-        ):  # after the first weights, or because a server came back: before anybody learns from it
-            self._prove("at the start")
+        if not self._verified:  # at the start or after a restart, before the policy learns from it
+            self._verify("at the start")
         return rollouts
 
     def load_weights(self, policy: Any, step: int) -> None:
-        """New weights to every server, everything computed with older ones forgotten, and the probe
-        asked.
-        """
+        """Send the new weights to every server, clear its caches and run the sync probe."""
         self._policy = policy
         if self._synced or ranks.world_size() > 1:
             start = time.perf_counter()
             self._sync(step)
             if self._probe.batch is not None:
-                self._prove(f"after step {step}")
-            self._tally.sync_s = time.perf_counter() - start
+                self._verify(f"after step {step}")
+            self._stats.sync_s = time.perf_counter() - start
 
     def sleep(self) -> None:
-        """Nothing to do: a server has memory of its own."""
+        """Do nothing: a server does not share the trainer's memory."""
 
     def metrics(self) -> dict[str, float]:
-        """Gap and duration of the last sync, and what failed since the last call, over all
+        """Return gap and duration of the last sync and failures since the last call, over all
         ranks.
         """
-        return self._tally.row()
+        return self._stats.reduce()
 
     def _sync(self, step: int) -> None:
-        """Weights to every server. With several processes all call it together, and the first one
-        writes.
-        """
-        self._proven, self._synced = False, True
+        """Send the weights to every server. All ranks call it together; rank 0 writes them."""
+        self._verified, self._synced = False, True
         before, self._folder = self._folder, self.weights_dir / f"step{step}"
         if ranks.rank() == 0:
             write_serving_folder(self._policy, self._encoder, self._folder)
@@ -182,11 +122,11 @@ class VLLMServerEngine:
                 try:
                     self._push(client)
                 except ServerLost as error:
-                    log.warning("lost while its weights were changed: %s", error)
+                    log.warning("a server was lost while its weights were updated: %s", error)
                     self._recover(client)
-        ranks.all_gather_list([])  # nobody goes on before the weights are there
+        ranks.all_gather_list([])  # a barrier: all ranks wait for the weights
 
-    def _prove(self, when: str) -> None:
+    def _verify(self, when: str) -> None:
         worst = 0.0
         for client in self.clients:
             gap = self._probe.gap(
@@ -196,8 +136,8 @@ class VLLMServerEngine:
                 seed=0,
             )
             worst = max(worst, self._probe.check(gap, f"{when} ({client.url})"))
-        self._proven = True
-        self._tally.sync_logprob_gap = worst
+        self._verified = True
+        self._stats.sync_logprob_gap = worst
 
     def _launch(self) -> None:
         on_gpu = self._policy.device.type == "cuda"
@@ -205,13 +145,16 @@ class VLLMServerEngine:
             "--dtype",
             dtype_name(self._policy),
             *(() if on_gpu else CPU_OPTIONS),
-            *self.options,
+            *self.settings.options,
         ]
         self.process = ServerProcess(
-            log_file=self.weights_dir / "server.log", options=options, start_s=self.start_s
+            log_file=self.weights_dir / "server.log", options=options, start_s=self.settings.start_s
         )
         self.process.start(self._folder)
-        self.clients = [VLLMClient(url=self.process.url, timeout_s=self.timeout_s)]
+        self.clients = [self._client(self.process.url)]
+
+    def _client(self, url: str) -> VLLMClient:
+        return VLLMClient(url=url, timeout_s=self.settings.timeout_s)
 
     def _push(self, client: VLLMClient) -> None:
         client.pause()
@@ -229,7 +172,7 @@ class VLLMServerEngine:
 
             def complete(place: int) -> None:
                 request = requests[place]
-                # the same prompt goes to the same server, which may still have it in its cache
+                # A prompt always goes to the same server, which may still have it in its cache.
                 client = clients[(place + ranks.rank()) % len(clients)]
                 try:
                     answers[place] = client.complete(
@@ -238,37 +181,38 @@ class VLLMServerEngine:
                 except ServerLost as error:
                     lost.append((client, error))
 
-            with ThreadPoolExecutor(min(len(missing), self.max_concurrency * len(clients))) as pool:
+            threads = min(len(missing), self.settings.max_concurrency * len(clients))
+            with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(complete, missing))
             return lost
 
         def recover(lost: Lost) -> None:
-            self._tally.num_regenerated += len(lost)
+            self._stats.num_regenerated += len(lost)
             for client in {client.url: client for client, _ in lost}.values():
                 self._recover(client)
 
-        answers = ask_until_answered(len(requests), ask, recover, max_restarts=self.max_restarts)
+        answers = ask_until_answered(
+            len(requests), ask, recover, max_restarts=self.settings.max_restarts
+        )
         return rollouts_of(self._encoder, batch, sampling, requests, answers)
 
     def _recover(self, client: VLLMClient) -> None:
-        """Waits until a server is well, starts it again if it is our own, and gives it the current
-        weights.
-        """
-        self._proven = False
+        """Restart our own server, or wait for another one; then send the current weights."""
+        self._verified = False
         if self.process is not None and (
             self.process.process is None
             or self.process.process.poll() is not None
-            or not client.is_well()
+            or not client.is_healthy()
         ):
             self.process.start(self._folder)
-            self._tally.num_restarts += 1
+            self._stats.num_restarts += 1
             return
-        deadline = time.monotonic() + self.start_s
-        while not client.is_well():
+        deadline = time.monotonic() + self.settings.start_s
+        while not client.is_healthy():
             if time.monotonic() > deadline:
                 raise RuntimeError(
-                    f"rollout.urls: {client.url} was lost and not back within {self.start_s:g} s;"
-                    f" start it with `{START}`"
+                    f"rollout.urls: {client.url} was lost and not back within"
+                    f" {self.settings.start_s:g} s; start it with `{START}`"
                 )
             time.sleep(0.5)
         self._push(client)

@@ -1,5 +1,6 @@
-"""An engine that lies down while the trainer updates, on a GPU: its memory is measured before and
-after, not believed.
+"""Sleep mode: the engine frees its GPU memory while the trainer updates.
+
+How much memory came free is measured on the device.
 """
 
 import logging
@@ -20,15 +21,14 @@ LOWER = (
 
 
 class Sleeper:
-    """Puts an engine to sleep and wakes it. On a CPU both do nothing: there is no memory to give
-    back.
+    """Puts an engine to sleep and wakes it; on a CPU both do nothing.
 
     Args:
-        llm: vLLM's engine, built for sleeping where the device is a GPU.
-        device: Where it computes.
-        weights: A module of the size of the engine's weights: no less than these must come free.
-            The engine has no adapter beside them.
-        num_devices: Over which they are spread.
+        llm: The engine; on a GPU it must be built with `enable_sleep_mode`.
+        device: The trainer's device, which the engine shares.
+        weights: The policy. Sleeping must free at least the memory of its parameters; adapters do
+            not count, because the engine holds merged weights.
+        num_devices: Number of devices over which the engine is sharded.
     """
 
     def __init__(
@@ -46,10 +46,10 @@ class Sleeper:
         self._freed = 0
 
     def sleep(self) -> dict[str, float]:
-        """Discards weights and cache, which the next sync brings back; returns how much that freed.
+        """Discard weights and cache until the next sync, and return the freed memory in GiB.
 
         Raises:
-            RuntimeError: when less came free than the weights alone take.
+            RuntimeError: Less memory came free than the weights take.
         """
         if self.device.type != "cuda" or self.asleep:
             return {}
@@ -61,20 +61,20 @@ class Sleeper:
             raise RuntimeError(
                 f"rollout.sleep: the sleeping engine freed {self._freed / GIB:.2f} GiB, expected at"
                 f" least its weights, {self.weight_bytes / GIB:.2f} GiB; set rollout.sleep=false if"
-                " both fit beside each other"
+                " trainer and engine fit into memory together"
             )
         log.info("the sleeping engine freed %.2f GiB", self._freed / GIB)
         return {"rollout/freed_gib": self._freed / GIB}
 
     @contextmanager
     def waking(self) -> Iterator[None]:
-        """Memory for weights before the block that brings them, memory for keys and values after
-        it.
+        """Allocate memory for weights before the block, which loads them, and for keys and values
+        after it.
         """
         if not self.asleep:
             yield
             return
-        # what the trainer's allocator keeps for later is memory that the engine needs now
+        # The engine needs the memory that the trainer's allocator holds in reserve.
         torch.cuda.empty_cache()
         self._wake("weights")
         yield
@@ -95,10 +95,8 @@ class Sleeper:
 
 
 @contextmanager
-def finding_room(device: torch.device, gpu_memory_utilization: float) -> Iterator[None]:
-    """An engine that finds no memory to start in says how much it wants, how much there is, and
-    what to lower.
-    """
+def explain_out_of_memory(device: torch.device, gpu_memory_utilization: float) -> Iterator[None]:
+    """Re-raise errors about GPU memory with the required and free GiB and the keys to lower."""
     if device.type != "cuda":
         yield
         return

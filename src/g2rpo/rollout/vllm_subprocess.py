@@ -1,8 +1,7 @@
-"""vLLM's engine in a child process on the trainer's device: its own memory of what is running, its
-own death.
+"""vLLM's engine in a subprocess on the trainer's device.
 
-Nothing of vLLM is in the trainer's process, and nothing of the trainer's process group in the
-engine's. Weights go over through a folder that is in memory where the machine has one there.
+The trainer's process does not import vLLM, and the engine does not see the trainer's process group.
+Weights are sent through a folder, in shared memory if the machine has enough of it.
 """
 
 import atexit
@@ -29,17 +28,18 @@ from g2rpo.rollout.vllm_retry import EngineLost
 MODULE = "g2rpo.rollout.vllm_worker"
 
 
-class EngineBeside:
-    """What `Host` is, from another process.
+class SubprocessEngine:
+    """The methods of `Host`, for an engine in a subprocess.
 
     Args:
-        address: Of its socket: trainer processes that name the same one share the engine.
-        device: Of this trainer process.
-        num_devices: That the engine takes: those of as many neighboring trainer processes.
-        options: Of vLLM's `LLM`.
-        log_file: Where its output goes.
-        start_s: Seconds until it must be up.
-        timeout_s: Without a word from an engine that is at work.
+        address: Path of the engine's socket; trainer processes with the same path share the engine.
+        device: Device of this trainer process.
+        num_devices: Number of devices of the engine: those of as many neighboring trainer
+            processes.
+        options: Arguments of vLLM's `LLM`.
+        log_file: File for the engine's output.
+        start_s: Maximum seconds until the engine is ready.
+        timeout_s: Maximum seconds without a message from a busy engine.
     """
 
     def __init__(
@@ -62,21 +62,21 @@ class EngineBeside:
                 visible_devices(device, num_devices)
             )
         else:
-            self.environment["VLLM_CPU_OMP_THREADS_BIND"] = (
-                "nobind"  # engines would bind themselves to the same cores
-            )
+            # Otherwise all engines bind themselves to the same cores.
+            self.environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
             self.environment["OMP_NUM_THREADS"] = os.environ.get(
                 "OMP_NUM_THREADS", str(torch.get_num_threads())
             )
         self.process = EngineProcess(log_file=log_file, start_s=start_s)
-        self._line: Connection | None = None
-        self.room = self.pid = 0
+        self._connection: Connection | None = None
+        self.max_model_len = self.pid = 0
 
     def start(self, folder: Path) -> bool:
-        """Starts it on the checkpoint in `folder`. False where another process that shares it was
-        faster: then that one's is taken.
+        """Start the engine with the checkpoint in `folder`, and return True.
+
+        Return False if another process that shares the engine has started it already.
         """
-        with _alone(self.address + ".lock"):
+        with _file_lock(self.address + ".lock"):
             if self._connected():
                 return False
             Path(self.address).unlink(missing_ok=True)
@@ -92,18 +92,19 @@ class EngineBeside:
             return True
 
     def connect(self) -> None:
-        """Reaches an engine that another process started."""
+        """Connect to an engine that another process started."""
         deadline = time.monotonic() + self.start_s
         while not self._connected():
             if time.monotonic() > deadline:
                 raise RuntimeError(
-                    f"rollout: no engine answered at {self.address} within {self.start_s:g} s"
+                    f"rollout.start_s: no engine answered at {self.address} within"
+                    f" {self.start_s:g} s; see the engine_rank*.log files in rollout.log_dir"
                 )
             time.sleep(0.1)
 
     def stop(self) -> None:
-        """Ends it, if this process started it."""
-        self._hang_up()
+        """End the engine, if this process started it."""
+        self._disconnect()
         self.process.stop()
 
     def generate(
@@ -112,12 +113,13 @@ class EngineBeside:
         fields: Sequence[Mapping[str, Any]],
         answers: dict[int, Answer],
     ) -> None:
-        """Writes answers down as they come, by the places of their requests, those that are there
-        already left alone.
+        """Store the answer to each request in `answers` by the request's index, as they arrive.
+
+        Requests that have an answer already are not sent.
 
         Raises:
-            EngineLost: when the engine dies or falls silent.
-            RuntimeError: when it refuses a request.
+            EngineLost: The engine died or timed out.
+            RuntimeError: The engine refused a request.
         """
         asked = [
             (place, request, own)
@@ -130,19 +132,19 @@ class EngineBeside:
             answers[place] = answer
 
     def reload(self, folder: str) -> None:
-        """Weights from a checkpoint folder."""
+        """Load weights from a checkpoint folder."""
         self._call("reload", folder=folder)
 
     def forget(self) -> None:
-        """Whatever was computed with older weights."""
+        """Clear every cache that was computed with older weights."""
         self._call("forget")
 
     def sleep(self, level: int) -> None:
-        """Lets go of memory."""
+        """Free GPU memory; see `vllm_sleep`."""
         self._call("sleep", level=level)
 
     def wake_up(self, tags: list[str]) -> None:
-        """Takes it back."""
+        """Allocate the memory of these tags again (`weights`, `kv_cache`)."""
         self._call("wake_up", tags=tags)
 
     def _call(self, method: str, **given: Any) -> None:
@@ -151,33 +153,35 @@ class EngineBeside:
 
     def _send(self, method: str, **given: Any) -> None:
         try:
-            if self._line is None:
+            if self._connection is None:
                 raise ConnectionError("the engine is not running")
-            self._line.send((method, given))
+            self._connection.send((method, given))
         except OSError as error:
-            self._hang_up()
+            self._disconnect()
             if not self._connected():
                 self._lost(error)
-            self._line.send((method, given))  # a process that shares it has started it again
+            self._connection.send(
+                (method, given)
+            )  # another process has restarted the shared engine
 
     def _reply(self) -> Any:
-        """The next word of the engine."""
-        assert self._line is not None
+        """Return the engine's next message."""
+        assert self._connection is not None
         try:
-            if not self._line.poll(self.timeout_s):
+            if not self._connection.poll(self.timeout_s):
                 os.killpg(self.pid, signal.SIGKILL)
-                raise TimeoutError(f"no word within {self.timeout_s:g} s")
-            kind, value = self._line.recv()
+                raise TimeoutError(f"no message within rollout.timeout_s={self.timeout_s:g} s")
+            kind, value = self._connection.recv()
         except (EOFError, OSError) as error:
             self._lost(error)
         if kind == "failed":
-            # other answers may be under way, to a question that is not asked any more
-            self._hang_up()
+            # Answers to the same call may still arrive; a new connection will not see them.
+            self._disconnect()
             raise RuntimeError(f"the engine failed ({self.process.log_file}): {value}")
         return value
 
     def _lost(self, error: Exception) -> Any:
-        self._hang_up()
+        self._disconnect()
         code = None if self.process.process is None else self.process.process.poll()
         ended = "" if code is None else f", exit code {code}"
         raise EngineLost(
@@ -185,26 +189,30 @@ class EngineBeside:
         ) from error
 
     def _connected(self) -> bool:
-        if self._line is None:
+        if self._connection is None:
             try:
-                self._line = Client(self.address, family="AF_UNIX")
-                self.room, self.pid = self._line.recv()
+                self._connection = Client(self.address, family="AF_UNIX")
+                self.max_model_len, self.pid = self._connection.recv()
             except (OSError, EOFError):
-                self._hang_up()
-        return self._line is not None
+                self._disconnect()
+        return self._connection is not None
 
-    def _hang_up(self) -> None:
-        if self._line is not None:
-            self._line.close()
-        self._line = None
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
 
 
 def visible_devices(device: torch.device, count: int) -> list[str]:
-    """Names of the GPUs of a group of `count` neighboring trainer processes, of which one has
-    `device`, as CUDA_VISIBLE_DEVICES has them.
+    """Return the GPUs of a group of neighboring trainer processes, as CUDA_VISIBLE_DEVICES names
+    them.
+
+    Args:
+        device: Device of one process of the group.
+        count: Number of processes, and GPUs, in the group.
 
     Raises:
-        ValueError: when this process does not see all of them.
+        ValueError: This process does not see all of these GPUs.
     """
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = (
@@ -221,15 +229,17 @@ def visible_devices(device: torch.device, count: int) -> list[str]:
 
 
 def new_address() -> str:
-    """A socket that nobody else has; short, because a socket's path may have 100 characters."""
+    """Return a new path for a socket; it is short because the system limits it to about 100
+    characters.
+    """
     folder = Path(tempfile.mkdtemp(prefix="g2rpo-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return str(folder / "engine")
 
 
 @contextmanager
-def _alone(path: str) -> Iterator[None]:
-    """Of several processes, one at a time."""
+def _file_lock(path: str) -> Iterator[None]:
+    """Let one process at a time into the block."""
     with Path(path).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,8 +1,9 @@
-"""The process of an engine that runs beside the trainer: `python -m g2rpo.rollout.vllm_worker
-ADDRESS SETTINGS`, see vllm_subprocess.py.
+"""The subprocess that runs an engine; `vllm_subprocess.py` starts it.
 
-Trainer processes speak to it over a socket, one method of `Host` at a time; several may share it.
-It ends with the process that started it.
+    python -m g2rpo.rollout.vllm_worker ADDRESS SETTINGS
+
+One or several trainer processes call the methods of `Host` through a socket. The process ends with
+the one that started it.
 """
 
 import json
@@ -21,55 +22,55 @@ from g2rpo.rollout.vllm_host import Host
 Call = tuple[Connection, str, dict[str, Any]]
 
 
-class Desk:
-    """Answers the trainer's processes. Their prompts are completed together, whoever asked first.
+class CallLoop:
+    """Serves the calls of trainer processes; prompts of all of them are batched together.
 
     Args:
         host: The engine.
-        calls: What is asked, and by whom.
+        calls: Queue of calls: connection of the caller, method of `host` and its arguments.
     """
 
     def __init__(self, host: Any, calls: "SimpleQueue[Call]") -> None:
         self.host = host
         self.calls = calls
-        self.open: dict[str, tuple[Connection, int]] = {}
-        """Requests under way: who asked, and at which place of its list."""
+        self.running: dict[str, tuple[Connection, int]] = {}
+        """Caller of each running request, and the request's index in the caller's list."""
 
     def serve(self) -> None:
-        """Until the process is ended, or the engine breaks while it writes."""
+        """Serve until the process is ended or the engine fails while it generates."""
         while True:
-            while not self.open or not self.calls.empty():
+            while not self.running or not self.calls.empty():
                 self.take(*self.calls.get())
             for name, answer in self.host.step():
-                client, place = self.open.pop(name)
-                _tell(client, "answer", (place, answer))
+                client, place = self.running.pop(name)
+                _send(client, "answer", (place, answer))
 
     def take(self, client: Connection, method: str, given: dict[str, Any]) -> None:
-        """One call. Prompts are queued; everything else is done at once."""
+        """Execute one call: queue its prompts, or run another method at once."""
         try:
             if method == "generate":
                 for place, request, fields in given["requests"]:
-                    self.open[self.host.add(request, fields)] = (client, place)
+                    self.running[self.host.add(request, fields)] = (client, place)
             else:
                 getattr(self.host, method)(**given)
-                _tell(client, "done", None)
-        except Exception as error:  # noqa: BLE001  of whatever kind, it is raised in the trainer
+                _send(client, "done", None)
+        except Exception as error:  # noqa: BLE001  every kind is raised again in the trainer
             traceback.print_exc()
-            _tell(client, "failed", f"{type(error).__name__}: {error}")
+            _send(client, "failed", f"{type(error).__name__}: {error}")
 
 
-def _tell(client: Connection, kind: str, value: Any) -> None:
-    """Says it to a trainer process, unless that is gone: then the run is about to end."""
+def _send(client: Connection, kind: str, value: Any) -> None:
+    """Send a message to a trainer process; if that has ended, the run is about to end too."""
     try:
         client.send((kind, value))
     except OSError:
-        print(f"nobody is left to hear {kind!r}", file=sys.stderr)  # noqa: T201  the log of this process
+        print(f"cannot send {kind!r}: the trainer process has ended", file=sys.stderr)  # noqa: T201
 
 
-def _listen(listener: Listener, room: int, calls: "SimpleQueue[Call]") -> None:
+def _listen(listener: Listener, max_model_len: int, calls: "SimpleQueue[Call]") -> None:
     def read(client: Connection) -> None:
         try:
-            client.send((room, os.getpid()))
+            client.send((max_model_len, os.getpid()))
             while True:
                 calls.put((client, *client.recv()))
         except (EOFError, OSError):
@@ -80,16 +81,17 @@ def _listen(listener: Listener, room: int, calls: "SimpleQueue[Call]") -> None:
 
 
 def main(address: str, settings: str) -> None:
-    """Builds the engine, then listens."""
+    """Build the engine and serve calls at the socket `address`; `settings` are JSON for `Host`."""
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(0)
-    )  # in an orderly way, which ends vLLM's workers
+    # An orderly exit ends vLLM's workers too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     host = Host(**json.loads(settings))
     calls: SimpleQueue[Call] = SimpleQueue()
     listener = Listener(address, family="AF_UNIX")
-    threading.Thread(target=_listen, args=(listener, host.room, calls), daemon=True).start()
-    Desk(host, calls).serve()
+    threading.Thread(
+        target=_listen, args=(listener, host.max_model_len, calls), daemon=True
+    ).start()
+    CallLoop(host, calls).serve()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""The policy in a folder for as long as engines on this machine read it: in memory, where the
-machine has a file system there.
+"""A temporary folder with the policy's weights, for engines on this machine.
+
+It is in shared memory if that has enough free space, otherwise in the folder for temporary files.
 """
 
 import fcntl
@@ -15,13 +16,13 @@ from g2rpo import ranks
 from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.rollout.serving_folder import write_serving_folder
 
-MEMORY = Path("/dev/shm")  # noqa: S108  a folder nobody else can enter is made in it
+MEMORY = Path("/dev/shm")  # noqa: S108  TemporaryDirectory makes a private folder in it
 PREFIX = "g2rpo-weights-"
 
 
 @contextmanager
 def weights_folder(policy: Any, encoder: QwenEncoder) -> Iterator[Path]:
-    """Written by this process for itself; gone afterwards."""
+    """Write the weights to a folder that exists until the block ends."""
     size = sum(value.numel() * value.element_size() for value in policy.state_dict().values())
     place = (
         MEMORY
@@ -33,19 +34,17 @@ def weights_folder(policy: Any, encoder: QwenEncoder) -> Iterator[Path]:
         tempfile.TemporaryDirectory(prefix=PREFIX, dir=place) as name,
         (Path(name) / ".lock").open("w") as lock,
     ):
-        fcntl.flock(
-            lock, fcntl.LOCK_EX
-        )  # until it is closed: so a folder whose writer was killed is told from one in use
+        # The lock marks the folder as in use; it ends with this process, even a killed one.
+        fcntl.flock(lock, fcntl.LOCK_EX)
         write_serving_folder(policy, encoder, Path(name))
         yield Path(name)
 
 
 @contextmanager
 def shared_weights_folder(policy: Any, encoder: QwenEncoder) -> Iterator[Path]:
-    """The same for all ranks at once, which hold the same weights: the first one of every machine
-    writes.
+    """Write the weights once per machine, for all ranks, which hold the same weights.
 
-    Every rank calls it, and none leaves it before all have read.
+    Every rank must enter the block, and must leave it only after all ranks have read the folder.
     """
     own = socket.gethostname()
     hosts = ranks.all_gather_list([own])
@@ -58,11 +57,11 @@ def shared_weights_folder(policy: Any, encoder: QwenEncoder) -> Iterator[Path]:
 
 
 def _sweep(place: Path) -> None:
-    """Removes what killed runs have left: with large models, that is much of a machine's memory."""
+    """Remove folders of killed runs, which with large models take much of the memory."""
     for folder in place.glob(PREFIX + "*"):
         try:
             with (folder / ".lock").open() as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder)
-        except OSError:  # in use, somebody else's, or gone meanwhile
+        except OSError:  # in use, owned by another user, or removed meanwhile
             continue

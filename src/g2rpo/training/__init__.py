@@ -4,8 +4,10 @@
 rollouts, scores, advantages, updates, weight sync. `update.py` computes the gradient of one
 minibatch, and `batch_plan.py` cuts a rollout batch into minibatches and micro-batches.
 
+    lightning_hooks.py       Base class of the module: logging, validation, checkpoints.
     datamodule.py            The `LightningDataModule`: streams prompts of all tasks.
     run.py, parts.py         What `train.py` does: build, validate, train, report.
+    validation.py            Held-out prompts as validation; `benchmark_callback.py`: benchmarks.
     gradient_conflict.py     How strongly and in which direction each task pulls.
     tracking/                Loggers, and what each of them is sent.
     estimate/                Memory and seconds of a run before it starts (`estimate.py`).

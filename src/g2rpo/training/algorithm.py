@@ -1,6 +1,4 @@
-"""The algorithm of a run as one typed object: how rewards become a gradient and a gradient an
-update.
-"""
+"""The algorithm of a run as one typed object: from rewards to a gradient to an update."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,6 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from transformers import get_reduce_on_plateau_schedule
 
 from g2rpo.algorithm.shaping import Shaping
 from g2rpo.algorithm.shaping.pilot import Pilot
@@ -24,22 +24,25 @@ class Algorithm:
     """Everything between the completions of a rollout batch and the updated weights.
 
     Args:
-        advantage: Turns the rewards of a rollout batch into advantages.
+        advantage: Computes advantages from the rewards of a rollout batch.
         loss: Policy loss with its KL term.
         shaping: Length and entropy bands, or the pilot that measures them.
         batch: Sizes of the rollout batch, its minibatches and micro-batches.
-        optimizer: Makes the optimizer from the trainable parameters.
+        optimizer: Builds the optimizer from the trainable parameters.
         group_filter: Decides which groups are learned from; the others are replaced.
-        gradient_conflict: Decides when the gradient of each task is measured.
-        lr_scheduler: Makes the learning-rate scheduler from the optimizer; None keeps the rate.
+        gradient_conflict: Measures how the gradients of the tasks differ.
+        lr_scheduler: Builds the learning-rate scheduler from the optimizer; None keeps the rate.
         max_grad_norm: Gradients are rescaled so that their global norm is at most this.
-        failure_budget: Share in [0, 1] of a step's completions whose reward may fail.
-        prefix: How prompts pass through the policy, `policy.prefix`.
+        failure_budget: Largest share in [0, 1] of a rollout batch's completions that the reward
+            may fail to score.
+        prefix: Whether a prompt passes through the policy once for its group (`shared`) or once
+            per completion (`repeated`).
         seed: Seeds sampling and minibatch shuffling; together with the number of the rollout batch
             it determines all randomness.
 
     Raises:
-        ValueError: if the KL penalty sits in a reward that the advantage never looks at.
+        ValueError: if the KL penalty is part of a reward that the advantage ignores, or if the
+            scheduler waits for a validation metric.
     """
 
     advantage: Advantage
@@ -57,15 +60,32 @@ class Algorithm:
 
     def __post_init__(self) -> None:
         check_kl_counts(self.loss, self.advantage)
+        refuse_plateau(getattr(self.lr_scheduler, "func", self.lr_scheduler))
+
+
+def refuse_plateau(scheduler: object) -> None:
+    """Refuse `ReduceLROnPlateau`: schedulers here are stepped after updates, without a metric.
+
+    Args:
+        scheduler: The class or function that builds the scheduler.
+
+    Raises:
+        ValueError: if it builds a `ReduceLROnPlateau`.
+    """
+    if scheduler is get_reduce_on_plateau_schedule or (
+        isinstance(scheduler, type) and issubclass(scheduler, ReduceLROnPlateau)
+    ):
+        raise ValueError(
+            "lr_scheduler: expected a schedule over optimizer updates, got ReduceLROnPlateau, which"
+            " waits for a validation metric; use lr_scheduler=warmup, linear or cosine"
+        )
 
 
 def check_kl_counts(loss: Loss, advantage: Advantage) -> None:
-    """Refuse a KL in the reward beside an advantage that ignores the reward: the KL would have no
-    effect.
-    """
+    """Refuse a KL penalty in the reward if the advantage ignores the total reward."""
     if loss.kl_coef and loss.kl_placement == "reward" and getattr(advantage, "parts_only", False):
         raise ValueError(
             "loss.kl_placement=reward: this advantage ranks the parts of the reward and never looks"
-            " at their sum, so the KL would have no effect; choose another advantage, or"
+            " at their sum, so the KL would have no effect; choose another advantage or"
             " loss.kl_placement=loss"
         )

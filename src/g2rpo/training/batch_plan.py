@@ -1,6 +1,4 @@
-"""How a rollout batch is sized and cut: prompts, groups, optimizer updates, and what fits into
-memory at once.
-"""
+"""Sizes of a rollout batch, its minibatches and its micro-batches."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,19 +9,22 @@ from g2rpo.records import task_index
 
 @dataclass(frozen=True, kw_only=True)
 class BatchPlan:
-    """Prompts per step, completions per prompt, updates per step.
+    """Number of prompts, completions and updates of a rollout batch.
 
     Args:
-        prompts_per_step: Groups that a step learns from.
-        group_size: Completions per prompt.
-        group_size_of: Tasks whose prompts get another number of completions; None stands for
-            `group_size`.
-        num_minibatches: Optimizer updates per rollout batch; the groups are dealt out at random.
-        micro_batch_prompts: Groups in one forward pass; null takes a whole minibatch. Changes
-            memory, not numbers.
-        micro_batch_tokens: Instead, tokens in one forward pass, each prompt counted once beside its
-            completions. Groups are dealt out so that the passes are of nearly equal size; a group
-            longer than this is a pass of its own.
+        prompts_per_step: Number of prompts in a rollout batch; each has a group of completions.
+        group_size: Number of completions per prompt, at least 2.
+        group_size_of: Number of completions by task, where it differs; None means `group_size`.
+        num_minibatches: Optimizer updates per rollout batch. Groups are assigned to minibatches at
+            random.
+        micro_batch_prompts: Groups in one forward pass; None means a whole minibatch. It changes
+            memory, not results.
+        micro_batch_tokens: Alternatively the largest number of tokens in one forward pass; each
+            prompt counts once for its group. Groups are assigned so that passes have similar
+            sizes. A group with more tokens gets a pass for itself.
+
+    Raises:
+        ValueError: if a size is out of range, or both micro-batch limits are set.
     """
 
     prompts_per_step: int
@@ -73,11 +74,11 @@ class BatchPlan:
             )
 
     def group_sizes(self) -> dict[str, int]:
-        """Of the tasks that have one of their own."""
+        """Return the number of completions of tasks that differ from `group_size`."""
         return {task: size for task, size in self.group_size_of.items() if size is not None}
 
     def minibatches(self, num_prompts: int, rng: Random) -> list[list[int]]:
-        """Rows of the prompts of each update; every prompt once, sizes differing by at most one."""
+        """Return the prompts of each update: each prompt once, sizes differ by at most one."""
         if self.num_minibatches == 1:
             return [list(range(num_prompts))]
         order = list(range(num_prompts))
@@ -86,8 +87,11 @@ class BatchPlan:
         return [part for part in parts if part]
 
     def microbatches(self, rows: list[int], tokens: list[int]) -> list[list[int]]:
-        """Cuts a minibatch into pieces of `micro_batch_prompts`, or of `micro_batch_tokens`;
-        `tokens[row]` counts a prompt and its completions.
+        """Cut a minibatch into micro-batches.
+
+        Args:
+            rows: Prompts of the minibatch.
+            tokens: Tokens of each prompt of the rollout batch with its completions.
         """
         if self.micro_batch_tokens is not None:
             return balanced(rows, tokens, self.micro_batch_tokens)
@@ -96,8 +100,9 @@ class BatchPlan:
 
 
 def balanced(rows: list[int], tokens: list[int], most: int) -> list[list[int]]:
-    """Few pieces that hold at most `most` tokens each: longest first, each to the piece that is
-    shortest so far.
+    """Split rows into few pieces of at most `most` tokens each.
+
+    Rows are assigned by decreasing length, each to the piece with the fewest tokens so far.
     """
     longest_first = sorted(rows, key=lambda row: (-tokens[row], row))
     for count in range(-(-sum(tokens[row] for row in rows) // most), len(rows) + 1):

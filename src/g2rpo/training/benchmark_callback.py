@@ -1,6 +1,4 @@
-"""Benchmarks as a part of validation. The weights that did best are kept; the training reward has
-no say.
-"""
+"""Runs benchmarks in every validation and keeps the best weights."""
 
 import json
 import logging
@@ -19,7 +17,7 @@ from g2rpo.benchmark.evaluation.plan import Plan
 from g2rpo.benchmark.evaluation.results import Entry, macro
 from g2rpo.benchmark.evaluation.suite import model_settings, weights_digest
 from g2rpo.policy.checkpoint import save_checkpoint
-from g2rpo.training.progress import progress_bar
+from g2rpo.training.display import progress_bar
 from g2rpo.training.tracking.wandb_tracker import trackers
 from g2rpo.training.validation import validation_name
 
@@ -27,24 +25,24 @@ log = logging.getLogger("g2rpo")
 
 
 class Benchmarks(L.Callback):
-    """Asks the benchmarks of `eval` in every validation, on every rank, before the held-out
-    prompts.
+    """Runs the benchmarks of `eval` in every validation, before the held-out prompts.
 
-    `folder/eval` holds the predictions of the last step, `folder/eval/step_<n>` those of step n,
-    and `folder/checkpoints/best` the weights with the highest mean over benchmarks or, without
-    benchmarks, over the tasks of the held-out prompts.
+    Files in the run folder:
+
+    - `eval/` holds the predictions after the last step, `eval/step_<n>/` those of step n.
+    - `checkpoints/best/` holds the weights with the highest mean over benchmarks or, without
+      benchmarks, over the tasks of the held-out prompts. Training rewards do not count.
 
     Args:
         folder: The run folder.
-        before: Whether benchmarks are also asked before training, in a `trainer.validate` at step
-            0.
+        before: Whether to run the benchmarks before training too.
         keep_best: Whether to write `checkpoints/best`.
     """
 
     def __init__(self, *, folder: str | Path, before: bool = False, keep_best: bool = True) -> None:
         self.folder, self.before, self.keep_best = Path(folder), before, keep_best
         self.entries: dict[str, Entry] = {}
-        """The scores of the last validation, by benchmark."""
+        """Scores of the latest validation by benchmark."""
         self.spent_s = 0.0
         """Seconds spent on benchmarks."""
         self._plans: dict[str, Plan] = {}
@@ -52,7 +50,7 @@ class Benchmarks(L.Callback):
         self._asked = False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """A resumed run goes on comparing with its own best; another run's is removed."""
+        """Read the best score of a resumed run; remove the best weights of another run."""
         if not trainer.is_global_zero:
             return
         best = self.folder / "checkpoints" / "best"
@@ -62,7 +60,7 @@ class Benchmarks(L.Callback):
             shutil.rmtree(best, ignore_errors=True)
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Ask the benchmarks; a killed evaluation goes on from its saved predictions."""
+        """Run the benchmarks; a killed evaluation resumes from its saved predictions."""
         suite, name = pl_module.validation.suite, validation_name(trainer)
         training = trainer.state.fn == TrainerFn.FITTING
         self._asked = (
@@ -132,7 +130,7 @@ class Benchmarks(L.Callback):
 
 
 def benchmark_row(entries: dict[str, Entry]) -> dict[str, float]:
-    """The metrics of an evaluation, as `g2rpo.metrics` declares them."""
+    """Return the metrics of an evaluation under their declared names."""
     row = {"benchmark/macro": macro(entries)["macro"]}
     for name, found in entries.items():
         row |= {
@@ -144,5 +142,5 @@ def benchmark_row(entries: dict[str, Entry]) -> dict[str, float]:
 
 @contextmanager
 def _quiet(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Shows nothing: the progress bar of training is still there."""
+    """Show nothing, because the progress bar of training is on screen."""
     yield lambda count: None

@@ -1,4 +1,4 @@
-"""Module, data and trainer of a run, from the parts that the configuration names."""
+"""Builds module, data module and trainer of a run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,14 +18,18 @@ from g2rpo.training.validation import Validation
 
 
 def build_module(cfg: DictConfig, parts: Parts) -> G2RPOModule:
-    """Load the weights and build the module that trains them; `parts` have been started."""
+    """Load the weights and build the module that trains them; call it in `parts.started()`."""
     policy = parts.model.policy()
     return G2RPOModule(**_arguments(cfg, parts, policy))
 
 
 def build_data(cfg: DictConfig, parts: Parts, *, updates: int | None = None) -> PromptDataModule:
-    """The stream of training prompts, for `trainer.max_steps` or so many updates, and the held-out
-    prompts.
+    """Build the data module: the stream of training prompts, and the held-out prompts.
+
+    Args:
+        cfg: The composed configuration.
+        parts: What it names.
+        updates: Number of optimizer updates to draw prompts for; None takes `trainer.max_steps`.
     """
     updates = cfg.trainer.max_steps if updates is None else updates
     return PromptDataModule(
@@ -40,23 +44,26 @@ def build_data(cfg: DictConfig, parts: Parts, *, updates: int | None = None) -> 
 
 
 def build_trainer(cfg: DictConfig, *more: L.Callback) -> L.Trainer:
-    """Lightning's Trainer with the callbacks and loggers of the configuration, and `more` callbacks
-    after them.
+    """Build Lightning's Trainer with the configured callbacks and loggers, then `more` callbacks.
 
-    `metrics.csv` is written in any case.
+    `metrics.csv` is always written, even if no logger is configured.
     """
-    loggers = _all(cfg.logger)
+    loggers = all_of(cfg, "logger")
     if not any(isinstance(logger, MetricsCSV) for logger in loggers):
         loggers = [MetricsCSV(folder=cfg.run_dir), *loggers]
     trainer: L.Trainer = instantiate(
-        cfg.trainer, logger=loggers, callbacks=[*_all(cfg.callbacks), *more]
+        cfg.trainer,
+        **_counting(cfg.trainer),
+        logger=loggers,
+        callbacks=[*all_of(cfg, "callbacks"), *more],
     )
     return trainer
 
 
 def module_arguments(checkpoint: Path) -> dict[str, Any]:
-    """What `G2RPOModule` was built from in the run that wrote a checkpoint. The reward runs in this
-    process.
+    """Return the arguments of `G2RPOModule` in the run that wrote a checkpoint.
+
+    The reward runs in this process.
 
     Raises:
         ValueError: if the checkpoint holds no configuration.
@@ -66,8 +73,8 @@ def module_arguments(checkpoint: Path) -> dict[str, Any]:
     )
     if "model" not in saved:
         raise ValueError(
-            f"{checkpoint}: expected the configuration of a run in its hyper_parameters; pass"
-            " policy=, encoder=, ..."
+            f"{checkpoint}: expected the configuration of a run in its hyper_parameters, found"
+            " none; pass policy=, encoder=, ..."
         )
     cfg = OmegaConf.create(dict(saved))
     parts = build_parts(cfg)
@@ -90,6 +97,19 @@ def _arguments(cfg: DictConfig, parts: Parts, policy: Any) -> dict[str, Any]:
     }
 
 
-def _all(group: DictConfig) -> list[Any]:
-    """The objects of a group of names; a name that is set to null is left out."""
-    return [instantiate(entry, _convert_="all") for entry in group.values() if entry is not None]
+def _counting(trainer: DictConfig) -> dict[str, Any]:
+    """Let a whole-number `val_check_interval` exceed the run, which Lightning otherwise refuses."""
+    return (
+        {"check_val_every_n_epoch": None}
+        if isinstance(OmegaConf.select(trainer, "val_check_interval"), int)
+        else {}
+    )
+
+
+def all_of(cfg: DictConfig, group: str) -> list[Any]:
+    """Build every entry of a group such as `callbacks`; entries set to null are left out.
+
+    The group itself is missing after `logger=[]`.
+    """
+    entries = OmegaConf.select(cfg, group) or {}
+    return [instantiate(entry, _convert_="all") for entry in entries.values() if entry is not None]

@@ -1,11 +1,9 @@
-"""Supervised fine-tuning before reinforcement: imitate demonstrations, in stages, for any model and
-any prompt source.
+"""Supervised fine-tuning on demonstrations before reinforcement learning, in stages.
 
-    python cold_start.py                        makes the checkpoint behind model=tiny from random weights
-    python cold_start.py resume=<run folder>    goes on where a killed run stopped
+    python cold_start.py                        trains the checkpoint of model=tiny from scratch
+    python cold_start.py resume=<run folder>    resumes a killed run
 
-Batch `k` is a function of `k` alone, so a resumed run sees exactly the demonstrations that the
-unbroken run would have seen.
+Batch `k` depends only on `k`, so a resumed run sees the same demonstrations as an unbroken one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,8 +22,9 @@ from g2rpo.records import Prompt, PromptBatch, task_index
 
 
 class Demonstration(NamedTuple):
-    """An encoded batch of prompts, and for each the token ids to imitate. A loader would make a
-    list of a plain tuple.
+    """An encoded batch of prompts, and the token ids to imitate for each.
+
+    It is a named tuple because a loader turns a plain tuple into a list.
     """
 
     prompts: PromptBatch
@@ -34,8 +33,13 @@ class Demonstration(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """`steps` batches in which prompts of `source` are drawn by the weight of their task and
-    answered by `demonstrations`.
+    """One stage: batches of prompts from one source with their demonstrations.
+
+    Args:
+        steps: Number of batches, at least 1.
+        source: Source of the prompts.
+        tasks: Weight of each task in the draw, at least 0, with a positive sum.
+        demonstrations: Writes the completion to imitate for a prompt.
     """
 
     steps: int
@@ -55,9 +59,7 @@ class Stage:
 
 
 class Demonstrations(IterableDataset[Demonstration]):
-    """Encoded prompts with the token ids to imitate, from batch `start` to the end of the last
-    stage.
-    """
+    """Yields encoded prompts with the token ids to imitate, from batch `start` to the last."""
 
     def __init__(
         self, *, encoder: Encoder, stages: Sequence[Stage], batch_size: int, seed: int
@@ -83,8 +85,9 @@ class Demonstrations(IterableDataset[Demonstration]):
             yield Demonstration(self.encoder.encode(prompts), completions)
 
     def prompts(self, step: int, stage: Stage) -> list[Prompt]:
-        """The prompts of one batch: tasks by weight, indices at random within a source or, in an
-        endless one, never twice.
+        """Draw the prompts of one batch: tasks by weight, prompts of a finite source at random.
+
+        Prompts of an endless source are never drawn twice.
         """
         rng = Random(f"{self.seed}/{step}")  # noqa: S311
         tasks = rng.choices(
@@ -99,14 +102,17 @@ class Demonstrations(IterableDataset[Demonstration]):
 
 
 class ColdStartModule(L.LightningModule):
-    """Next-token cross-entropy on completion tokens, averaged over all of them in a batch.
+    """Minimizes the mean next-token cross-entropy of the completion tokens in a batch.
 
     Args:
         policy: The model to train.
-        pad_token_id: Fills rows up.
-        lr: Peak learning rate of AdamW, after `warmup_steps` and until `decay_frac` of the steps
-            are left; then linear to a tenth.
-        row_tokens: Pack sequences into rows of this many tokens; 1 pads one sequence a row.
+        pad_token_id: Token id that fills rows.
+        total_steps: Number of batches of all stages.
+        lr: Peak learning rate of AdamW, between warm-up and decay.
+        weight_decay: Weight decay of AdamW.
+        warmup_steps: Number of steps in which the learning rate rises linearly.
+        decay_frac: Share of the steps at the end in which it falls linearly to a tenth.
+        row_tokens: Sequences are packed into rows of this many tokens; 1 pads one sequence a row.
     """
 
     def __init__(
@@ -132,7 +138,11 @@ class ColdStartModule(L.LightningModule):
         self.row_tokens = row_tokens
 
     def training_step(self, demonstrations: Demonstration, batch_idx: int) -> Tensor:
-        """One batch. Raises `RuntimeError` when the loss is no finite number."""
+        """Compute the loss of one batch.
+
+        Raises:
+            RuntimeError: if the loss is not finite.
+        """
         prompts, completions = demonstrations
         batch = supervised_batch(
             self.policy, prompts, completions, self.pad_token_id, self.row_tokens
@@ -149,7 +159,7 @@ class ColdStartModule(L.LightningModule):
         return loss
 
     def _per_task(self, batch: SupervisedBatch, logprobs: Tensor) -> dict[str, Tensor]:
-        """Loss by task, so that a task that is still at chance shows."""
+        """Compute the loss by task, which shows tasks that are not learned yet."""
         sequence = (batch.position_ids[0] == 0).flatten().cumsum(0).view_as(batch.input_ids)[
             batch.targets
         ] - 1
@@ -162,15 +172,14 @@ class ColdStartModule(L.LightningModule):
         }
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW with a warm-up, a plateau and a linear end."""
+        """Return AdamW with warm-up, plateau and linear decay."""
         optimizer = torch.optim.AdamW(
             [p for p in self.policy.parameters() if p.requires_grad],
             lr=self.lr,
             weight_decay=self.weight_decay,
             betas=(0.9, 0.98),
         )
-        # a plain function: of any other callable the scheduler would write the attributes into the
-        # checkpoint
+        # a plain function, because the scheduler saves the attributes of other callables
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._scale(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -180,13 +189,13 @@ class ColdStartModule(L.LightningModule):
 
 
 class DemonstrationData(L.LightningDataModule):
-    """Serves the demonstrations from the trainer's current step on."""
+    """Provides the demonstrations from the trainer's current step on."""
 
     def __init__(self, demonstrations: Demonstrations) -> None:
         super().__init__()
         self.demonstrations = demonstrations
 
     def train_dataloader(self) -> DataLoader[Demonstration]:
-        """One encoded batch an item."""
+        """Return a loader that yields one encoded batch per step."""
         self.demonstrations.start = self.trainer.global_step
         return DataLoader(self.demonstrations, batch_size=None)

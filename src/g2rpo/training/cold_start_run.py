@@ -1,4 +1,4 @@
-"""The cold start from configuration to checkpoint folder."""
+"""Runs the cold start, from the configuration to a checkpoint folder."""
 
 import logging
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ CORPUS_PROMPTS = 1000
 
 
 def run_cold_start(cfg: DictConfig) -> Path:
-    """Trains through all stages and writes `final/`, in `cfg.dtype`."""
+    """Train through all stages and write the weights to `final/` in `cfg.dtype`."""
     quieten()
     folder = Path(cfg.run_dir)
     checkpoint = resume_checkpoint(cfg.resume, folder)
@@ -59,13 +59,13 @@ def run_cold_start(cfg: DictConfig) -> Path:
 
 
 def _model(cfg: DictConfig, folder: Path, stages: list[Stage]) -> Checkpoint:
-    """The configured model, or random weights where `fresh` names a builder."""
+    """Return the configured model, or random weights if `fresh` names a builder."""
     if cfg.fresh is None:
         return instantiate(cfg.model, _convert_="all")
     if instantiate(cfg.model.adapter) is not None:
         raise ValueError(
-            "model/adapter: an adapter trains on weights that stay as they are, and fresh makes"
-            " random ones; add fresh=null"
+            "model/adapter: an adapter needs trained base weights, and fresh makes random ones; add"
+            " fresh=null"
         )
     if not (folder / "fresh" / "config.json").is_file():
         instantiate(cfg.fresh)(
@@ -75,7 +75,7 @@ def _model(cfg: DictConfig, folder: Path, stages: list[Stage]) -> Checkpoint:
 
 
 def _corpus(source: PromptSource, demonstrations: Demonstrator) -> Iterator[str]:
-    """Questions and demonstrations that a new tokenizer is trained on."""
+    """Yield prompts and demonstrations to train a new tokenizer on."""
     for index in range(CORPUS_PROMPTS):
         for task in TASKS:
             prompt: Any = source.get(task, index, "train")

@@ -1,6 +1,4 @@
-"""A line on the console if many completions of a task are cut: they score 0, whatever they were
-about to say.
-"""
+"""Warns if many completions of a task are cut off: they score 0 even if the answer was near."""
 
 import logging
 from collections.abc import Mapping
@@ -8,20 +6,21 @@ from collections.abc import Mapping
 log = logging.getLogger("g2rpo")
 METRIC = "rollout/truncated_frac/"
 MOST_CUT = 0.5
-"""Share of a task's completions of one rollout batch above which the line appears."""
+"""Share of a task's completions in a rollout batch above which the warning appears."""
 REPEAT_AFTER = 25
-"""Rollout batches before the line appears again."""
+"""Number of rollout batches before the warning can appear again."""
 
 
 class CutNotice:
-    """Watches the metrics of each rollout batch and says which setting to raise."""
+    """Watches the metrics of each rollout batch and names the setting to raise."""
 
     def __init__(self) -> None:
         self._silent_until = 0
 
     def watch(self, rollout_batch: int, metrics: Mapping[str, float], max_new_tokens: int) -> None:
-        """Log one warning that names the tasks of which more than half was cut, at most once in
-        `REPEAT_AFTER` rollout batches.
+        """Warn about tasks with more than half of their completions cut off.
+
+        At most one warning appears in `REPEAT_AFTER` rollout batches.
         """
         cut = {
             name.removeprefix(METRIC): share

@@ -1,5 +1,6 @@
-"""Batches of prompts for the trainer: drawn from the stream, read, encoded; the state of the stream
-is in the checkpoint.
+"""The data module: draws prompts from the stream, loads their images and encodes them.
+
+Checkpoints contain the state of the stream.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,23 +21,24 @@ from g2rpo.records import Prompt, PromptBatch
 from g2rpo.stopwatch import timed
 
 MOST_REPLACEMENTS = 20
-"""Rounds in which a batch is mended before the run stops: then it is not a record that is broken
-but `data.root`.
+"""Number of times that unusable prompts of a batch are replaced before the run stops: by then
+`data.root` is more likely wrong than a record.
 """
 Trouble = dict[str, tuple[str, str]]
-"""By prompt id: `unusable` or `too_long`, and the reason with file and line."""
+"""Kind (`unusable` or `too_long`) and reason of each refused prompt, by prompt id."""
 
 
 class PromptDataModule(L.LightningDataModule):
-    """One encoded batch of prompts a step. Online filtering draws further batches from the same
-    stream during the step.
+    """Provides one encoded batch of prompts per rollout batch.
+
+    Online filtering draws further batches from the same stream during the step.
 
     Args:
-        stream: The order of the prompts.
-        encoder: Prompts to model inputs.
-        num_prompts: Prompts per step, of all ranks together.
-        num_steps: Rollout batches of the whole run; a resumed run draws the rest.
-        heldout: Names the prompts of a validation; None: there is no validation.
+        stream: Yields the prompts in their order.
+        encoder: Turns prompts into model inputs.
+        num_prompts: Prompts per rollout batch, over all ranks.
+        num_steps: Number of rollout batches of the whole run; a resumed run draws the rest.
+        heldout: Chooses the prompts of a validation; None if there is no validation.
     """
 
     def __init__(
@@ -68,11 +70,13 @@ class PromptDataModule(L.LightningDataModule):
 
     @timed("data")
     def draw(self) -> PromptBatch:
-        """This rank's share of the next batch of the stream: every rank walks the whole stream and
-        encodes its own piece.
+        """Draw the next batch of the stream and encode this rank's share of it.
 
-        A prompt that cannot be used is replaced by the next one of its task, on all ranks alike,
-        and counted, or the run stops.
+        Every rank walks the whole stream. An unusable prompt is counted and replaced by the next
+        one of its task on all ranks, or it stops the run, as `data.on_error` says.
+
+        Raises:
+            ValueError: if no batch can be filled.
         """
         prompts, ready = self.stream.draw(self.num_prompts), dict[str, Prompt]()
         for _ in range(MOST_REPLACEMENTS):
@@ -81,26 +85,30 @@ class PromptDataModule(L.LightningDataModule):
             trouble = dict(ranks.all_gather_list(list(trouble.items())))
             if not trouble:
                 self._look_ahead()
-                return replace(
-                    batch, prompts=tuple(own)
-                )  # the paths again, not the images: those are patches now
+                # keep paths instead of images: the images are patches now
+                return replace(batch, prompts=tuple(own))
             self._report(prompts, trouble)
             prompts = [
                 self.stream.next_of(prompt.task) if prompt.id in trouble else prompt
                 for prompt in prompts
             ]
         raise ValueError(
-            f"data: no batch could be filled, {MOST_REPLACEMENTS} prompts in a row were left out;"
-            f" is data.root right? Last: {next(iter(trouble.values()))[1]}"
+            "data: expected usable prompts, but a batch could not be filled in"
+            f" {MOST_REPLACEMENTS} attempts; check data.root. Last problem:"
+            f" {next(iter(trouble.values()))[1]}"
         )
 
     def observe(self, accuracies: Mapping[str, float]) -> None:
-        """The mean accuracy of each group of the step, by the id of its prompt, from all ranks."""
+        """Tell the stream the mean accuracy of each group of all ranks, by prompt id."""
         self.stream.observe(accuracies)
 
     def train_dataloader(self) -> DataLoader[PromptBatch]:
-        """Batches for the steps that are left. Nothing is fetched ahead: the filter decides how
-        much a step draws.
+        """Return the batches that are left.
+
+        No batch is fetched ahead, because the filter decides how much a step draws.
+
+        Raises:
+            ValueError: if there are fewer prompts than processes, or processes see different data.
         """
         if self.num_prompts < ranks.world_size():
             raise ValueError(
@@ -119,7 +127,10 @@ class PromptDataModule(L.LightningDataModule):
         return DataLoader(_Steps(self), batch_size=None)
 
     def val_dataloader(self) -> Any:
-        """This rank's share of every batch of held-out prompts: as many batches on each rank."""
+        """Return this rank's share of every batch of held-out prompts.
+
+        All ranks have the same number of batches.
+        """
         if self.heldout is None:
             return []
         return DataLoader(
@@ -127,20 +138,20 @@ class PromptDataModule(L.LightningDataModule):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """The place in the stream, and what was left out on the way there."""
+        """Return the position in the stream and the counts of skipped records."""
         return {"stream": self.stream.state_dict(), "skips": self.skips.summary()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on behind the last draw that a checkpoint knows of."""
+        """Continue after the last draw before the checkpoint."""
         self.stream.load_state_dict(state_dict["stream"])
         self.skips.load_summary(state_dict["skips"])
 
     def teardown(self, stage: str) -> None:
-        """Ends the threads that read images."""
+        """End the threads that read images."""
         self.loading.close()
 
     def _look_ahead(self) -> None:
-        """Begins to read the images of this rank's piece of the next batch."""
+        """Start to read the images of this rank's share of the next batch."""
         if self.loading.workers:
             self.loading.ahead(self._own(self.stream.peek(self.num_prompts)), self.encoder.fit)
 
@@ -153,8 +164,9 @@ class PromptDataModule(L.LightningDataModule):
     def _encoded(
         self, prompts: list[Prompt], ready: dict[str, Prompt]
     ) -> tuple[PromptBatch | None, Trouble]:
-        """The batch, or what is wrong with some of its prompts; `ready` keeps images between
-        calls.
+        """Encode prompts, or say what is wrong with some of them.
+
+        `ready` keeps loaded images between calls.
         """
         missing = [prompt for prompt in prompts if prompt.id not in ready]
         trouble: Trouble = {}
@@ -182,7 +194,7 @@ class PromptDataModule(L.LightningDataModule):
         return batch, self._too_long(batch)
 
     def _refused(self, prompt: Prompt) -> str:
-        """Why the encoder does not take a prompt; nothing where it does."""
+        """Return why the encoder refuses a prompt; empty if it does not."""
         try:
             self.encoder.encode([prompt])
         except ValueError as error:
@@ -211,8 +223,9 @@ class PromptDataModule(L.LightningDataModule):
 
 
 class _Steps(IterableDataset[PromptBatch]):
-    """One draw a step. Its known length keeps Lightning from fetching a batch ahead of the step
-    that uses it.
+    """Draws one batch per iteration.
+
+    Because its length is known, Lightning does not fetch a batch before the step that uses it.
     """
 
     def __init__(self, data: PromptDataModule) -> None:
@@ -227,7 +240,7 @@ class _Steps(IterableDataset[PromptBatch]):
 
 
 class _HeldoutBatches(IterableDataset[HeldoutBatch]):
-    """Held-out prompts with their images; those that cannot be used are left out."""
+    """Loads held-out prompts with their images; unusable ones are left out."""
 
     def __init__(self, data: PromptDataModule, batches: Sequence[HeldoutBatch]) -> None:
         self.data, self.batches = data, batches

@@ -19,9 +19,9 @@ from g2rpo.policy.checkpoint import DTYPES
 from g2rpo.policy.head import piece_bytes
 from g2rpo.records import Prompt
 from g2rpo.training.estimate.assumptions import Assumptions
-from g2rpo.training.estimate.estimate import Estimate, estimate, show
 from g2rpo.training.estimate.machine import machine
 from g2rpo.training.estimate.shape import blank_policy, optimizer_bytes, shape_of
+from g2rpo.training.estimate.total import Estimate, estimate, show
 from g2rpo.training.estimate.workload import (
     Lengths,
     Workload,
@@ -39,17 +39,17 @@ LOOKED_AT = 24
 
 
 class NoPrompts:
-    """In the place of data that cannot be read: says why as soon as it is asked."""
+    """Stands in for data that cannot be read, and says why when a prompt is asked for."""
 
     def __init__(self, *, why: str) -> None:
         self.why = why
 
     def size(self, task: str, split: str) -> int | None:
-        """Raises `ValueError`."""
-        raise ValueError(self.why)
+        """Return None: the number of prompts is not known."""
+        return None
 
     def get(self, task: str, index: int, split: str) -> Prompt:
-        """Raises `ValueError`."""
+        """Raise `ValueError` with the reason."""
         raise ValueError(self.why)
 
 

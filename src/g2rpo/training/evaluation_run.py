@@ -1,6 +1,4 @@
-"""What `evaluate.py` does: the benchmarks and the held-out prompts of a checkpoint, or saved
-predictions judged again.
-"""
+"""Evaluates a checkpoint without training (`evaluate.py`), or scores saved predictions again."""
 
 import logging
 from pathlib import Path
@@ -16,7 +14,7 @@ from g2rpo.benchmark.evaluation.suite import SuiteEvaluation
 from g2rpo.benchmark.evaluation.table import publish
 from g2rpo.data.skips import index_skips
 from g2rpo.training.benchmark_callback import Benchmarks, benchmark_row
-from g2rpo.training.build import build_data, build_module, build_trainer
+from g2rpo.training.build import all_of, build_data, build_module, build_trainer
 from g2rpo.training.parts import build_parts, plain
 from g2rpo.training.progress import Progress
 from g2rpo.training.quiet import quieten
@@ -28,11 +26,13 @@ log = logging.getLogger("g2rpo")
 
 
 def run_evaluation(cfg: DictConfig) -> float:
-    """Scores of a checkpoint, without training: the benchmarks of `eval`, then the held-out
-    prompts.
+    """Evaluate a checkpoint: the benchmarks of `eval`, then the held-out prompts.
 
-    Benchmarks come first because they go on where a killed evaluation stood. Returns the mean over
-    benchmarks, or over the tasks of the held-out prompts where no benchmark is asked.
+    Benchmarks come first because a killed evaluation can resume them.
+
+    Returns:
+        The mean score over benchmarks or, without benchmarks, over the tasks of the held-out
+        prompts.
     """
     quieten()
     timer, folder = Timer(), Path(cfg.run_dir)
@@ -64,18 +64,17 @@ def run_evaluation(cfg: DictConfig) -> float:
 
 
 def run_rescore(cfg: DictConfig) -> float:
-    """Judges saved predictions again; returns the mean over benchmarks. Loads no weights."""
+    """Score saved predictions again without loading weights; return the mean over benchmarks."""
     quieten()
     timer, folder = Timer(), Path(cfg.run_dir)
-    suite: SuiteEvaluation = instantiate(
-        cfg.eval, _convert_="all", benchmarks=[]
-    )  # nothing is asked: no row source
+    # no benchmarks, because building them would load their rows
+    suite: SuiteEvaluation = instantiate(cfg.eval, _convert_="all", benchmarks=[])
     entries = rescore(
         Path(cfg.source), cfg.eval.benchmarks, suite.benchmark, suite.scoring, folder / "eval"
     )
     timer.done("rescore")
     publish(folder, entries)
-    loggers = [instantiate(logger) for logger in cfg.logger.values() if logger is not None]
+    loggers = all_of(cfg, "logger")
     for logger in loggers:
         if isinstance(logger, WandbTracker):
             logger.job_type = "evaluate"

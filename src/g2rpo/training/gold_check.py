@@ -1,7 +1,7 @@
-"""Before training: every gold answer goes through the run's own reward.
+"""Checks before training that the run's reward accepts the gold answers of the data.
 
-A gold answer that no answer can meet, or that wrong answers meet as well, teaches nothing or the
-wrong thing, without a word. See `g2rpo.data.gold_tries` for the three tries of each prompt.
+A gold answer that no completion can match, or that wrong answers match as well, silently gives a
+useless or wrong signal. `g2rpo.data.gold_tries` has the three completions tried for each prompt.
 """
 
 import json
@@ -22,47 +22,47 @@ from g2rpo.files import write_whole
 from g2rpo.interfaces import BatchReward, PromptSource, Reward
 from g2rpo.records import Failed, Prompt
 from g2rpo.reward.workers.inline import score_each
-from g2rpo.training.progress import progress_bar
+from g2rpo.training.display import progress_bar
 
 log = logging.getLogger("g2rpo")
 
 MOST_RECORDS = 20_000
-"""Records that are checked if the source does not say how many; of more, a random sample."""
+"""Largest number of checked records by default; of more, a random sample is checked."""
 ENDLESS_PROMPTS = 8
-"""Prompts of each task that are checked of a source without end."""
+"""Number of prompts checked per task of an endless source."""
 BATCH_PROMPTS = 512
 LISTED = 5
-"""Records that an error or a warning names."""
+"""Number of records that an error or a warning lists."""
 BAR_RECORDS = 2000
-"""From this many records on, a progress bar is shown."""
+"""Number of records from which a progress bar is shown."""
 FINDINGS = "G2RPO_GOLD_FINDINGS"
-"""Environment variable by which the first process tells those it starts what it has found."""
+"""Environment variable with the findings of the first process, for the processes it starts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A record whose gold answer must not be trained on with this reward."""
+    """A record whose gold answer this reward does not score correctly."""
 
     task: str
     split: str
     index: int
-    """Of the prompt in its task and split."""
+    """Index of the prompt in its task and split."""
     reason: str
     """File and line, the answer, and what is wrong with it."""
 
 
 @dataclass(kw_only=True, slots=True)
 class GoldReport:
-    """What was checked, and what was found."""
+    """Number of checked records, and the findings."""
 
     records: int = 0
-    """All records of the tasks that are trained; endless tasks count with what was checked."""
+    """Number of records of all trained tasks; of endless ones, only checked prompts count."""
     checked: int = 0
     graded: int = 0
-    """Records that were not tried because a model grades their answers."""
+    """Number of records that were skipped because a model grades their answers."""
     findings: list[Finding] = field(default_factory=list)
     tags: tuple[str, str] | None = None
-    """Tags that the prompts ask for, if no right answer in them got the full format."""
+    """Tags that the prompts ask for, if no correct answer in these tags got the full format."""
 
 
 def refuse_bad_golds(
@@ -74,26 +74,27 @@ def refuse_bad_golds(
     folder: Path,
     seed: int = 0,
 ) -> None:
-    """Check the gold answers of a run, and raise or leave out as `data.on_error` says.
+    """Check the gold answers of a run; raise or leave records out, as `data.on_error` says.
 
     Args:
-        source: Its optional `check_golds` is the largest number of records that are checked (0:
-            none). Records are left out by its optional `leave_out(task, split, indices)`.
-        reward: The run's reward, where it runs.
+        source: Source of the prompts. Its optional attribute `check_golds` limits the number of
+            checked records (0 checks none); its optional method `leave_out(task, split, indices)`
+            leaves records out.
+        reward: The run's reward, in its workers.
         tasks: Tasks that are trained.
-        rules: The same reward as it was built; prompts that it judges in batches are graded by a
-            model and not tried.
+        rules: The same reward, outside of the workers. Prompts that it scores in batches are
+            graded by a model and not checked.
         folder: The run folder.
-        seed: Of the sample, if there are more records than are checked.
+        seed: Seeds the sample if there are more records than are checked.
 
     Raises:
-        BadRecord: Names the first records with file and line.
+        BadRecord: with file and line of the first records.
     """
     most = getattr(source, "check_golds", MOST_RECORDS)
     if not most:
         return
     told = os.environ.get(FINDINGS) if "LOCAL_RANK" in os.environ else None
-    if told is not None:  # the first process has checked, and started this one
+    if told is not None:  # the first process has checked and has started this one
         _apply(source, _read(told), quiet=True)
         return
     start_s = time.perf_counter()
@@ -112,7 +113,7 @@ def check_golds(
     most: int,
     seed: int = 0,
 ) -> GoldReport:
-    """Try the gold answers of at most `most` records. Raises nothing for a bad one."""
+    """Check the gold answers of at most `most` records; bad ones are reported, not raised."""
     places, total = _places(source, tasks, most, seed)
     report = GoldReport(records=total, checked=len(places))
     read: Callable[[str, int, str], Prompt] = getattr(source, "without_images", source.get)
@@ -145,7 +146,7 @@ def check_golds(
 
 
 def _faults(prompts: dict[str, Prompt], reward: Reward, formats: list[float]) -> dict[str, str]:
-    """What is wrong with each prompt, by its key; `formats` gets those of the right answers."""
+    """Return the fault of each prompt by key; format scores of correct answers go to `formats`."""
     tries = {key: tries_of(prompt) for key, prompt in prompts.items()}
     flat = [(key, tried) for key, own in tries.items() for tried in own]
     outcomes = score_each(
@@ -162,7 +163,7 @@ def _faults(prompts: dict[str, Prompt], reward: Reward, formats: list[float]) ->
 def _places(
     source: PromptSource, tasks: Sequence[str], most: int, seed: int
 ) -> tuple[list[tuple[str, str, int]], int]:
-    """Task, split and index of each record that is checked, and how many records there are."""
+    """Return task, split and index of each record to check, and the number of all records."""
     sizes = [
         (task, split, source.size(task, split)) for task in tasks for split in ("train", "heldout")
     ]
@@ -188,7 +189,7 @@ def _places(
 
 
 def _key(prompt: Prompt) -> str:
-    """Prompts with the same key have the same tries and verdicts."""
+    """Return a key; prompts with the same key have the same completions tried and scores."""
     meta = {name: value for name, value in prompt.meta.items() if name not in ("file", "line")}
     hint = prompt.text.strip().rpartition("\n")[2] if "\n" in prompt.text else ""
     return json.dumps(
@@ -217,9 +218,7 @@ def _say(report: GoldReport, seconds: float, seed: int) -> None:
         else ""
     )
     graded = (
-        f", {report.graded:,} of them not tried, because a model grades them"
-        if report.graded
-        else ""
+        f", {report.graded:,} of them skipped, because a model grades them" if report.graded else ""
     )
     log.info(
         "gold answers: %s records%s checked with the run's reward%s, %d refused, %.1f s",
@@ -231,7 +230,7 @@ def _say(report: GoldReport, seconds: float, seed: int) -> None:
     )
     if report.tags:
         log.warning(
-            "gold answers: right answers in <%s> and <%s>, as the prompts ask for, do not get the"
+            "gold answers: correct answers in <%s> and <%s>, as the prompts ask for, do not get the"
             " full format; does the reward expect other tags?",
             *report.tags,
         )
@@ -259,7 +258,7 @@ def _apply(source: Any, report: GoldReport, *, quiet: bool) -> None:
 
 _REMEDY = (
     "\nCorrect or drop these records, or choose a reward that reads them (reward=...)."
-    " data.on_error=skip leaves them out; data.check_golds=0 trains on them all the same."
+    " data.on_error=skip leaves them out; data.check_golds=0 trains on them anyway."
 )
 
 
@@ -269,13 +268,13 @@ def _listed(report: GoldReport) -> str:
     lines = "\n".join(f"- {reason}" for reason in first) + (f"\n- and {more} more" if more else "")
     return (
         f"{len(report.findings)} of {report.checked} records have a gold answer that this reward"
-        " does not judge rightly: it must accept the gold answer, as it is and in the form that"
+        " does not score correctly: it must accept the gold answer, as it is and in the form that"
         f" the prompt asks for, and refuse a wrong one.\n{lines}"
     )
 
 
 def _written(report: GoldReport, folder: Path) -> str:
-    """The path of a file with the findings; empty if there are none."""
+    """Write the findings to a file and return its path; empty if there are none."""
     if not report.findings:
         return ""
     path = folder / "gold_findings.json"

@@ -1,9 +1,8 @@
-"""Gradient conflict: does every task pull equally hard, and in which direction?
+"""Measures gradient conflict: the size and direction of each task's gradient.
 
-Every so many steps, before the update, the gradient of each task by itself is computed on the
-step's own rollout batch: the loss as if the batch held nothing but this task, all its terms and
-denominators included. Norms say how hard a task pulls, cosines whether two tasks pull the same way.
-The weights do not move.
+In some rollout batches, before the update, the gradient of each task is computed as if the batch
+held only this task, with all terms and denominators of the loss. Norms say how strongly a task
+pulls, cosines whether two tasks pull in the same direction. The weights do not change.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,12 +17,13 @@ from g2rpo.records import TASKS
 
 
 class GradientConflict:
-    """When the probe is due, and how much memory it may take.
+    """Measures gradient conflict at an interval.
 
     Args:
-        every_n_steps: The first step and every n-th are measured; None measures none.
-        max_coordinates: Cosines are computed from evenly spaced coordinates where a gradient has
-            more than these; norms are exact.
+        every_n_steps: Number of rollout batches between two measurements; the first one is always
+            measured. None measures none.
+        max_coordinates: If a gradient has more coordinates, cosines are computed from this many
+            evenly spaced ones; norms are exact.
     """
 
     def __init__(self, *, every_n_steps: int | None = 10, max_coordinates: int = 4_000_000) -> None:
@@ -40,18 +40,18 @@ class GradientConflict:
         self.max_coordinates = max_coordinates
 
     def due(self, step: int) -> bool:
-        """Whether this step, counted from 1, is measured."""
+        """Return whether to measure this rollout batch, counted from 1."""
         return self.every_n_steps is not None and (step == 1 or step % self.every_n_steps == 0)
 
     def measure(
         self, policy: Any, tasks: Sequence[int], add_gradient: Callable[[int], None]
     ) -> dict[str, float]:
-        """The `gradient/*` numbers of one step; gradients are empty before and after.
+        """Return the `gradient/*` metrics of one rollout batch; gradients are cleared.
 
         Args:
             policy: The model.
-            tasks: Positions in `TASKS` of those to compare.
-            add_gradient: Accumulates the gradient of one task into the policy's parameters.
+            tasks: Positions in `TASKS` of the tasks to compare.
+            add_gradient: Accumulates the gradient of one task in the policy's parameters.
         """
         norms, samples = {}, {}
         for task in tasks:
@@ -66,7 +66,7 @@ class GradientConflict:
 
 
 def gradient_norm(policy: Any) -> float:
-    """Euclidean norm of the whole gradient."""
+    """Return the Euclidean norm of the whole gradient."""
     squares = [
         parameter.grad.double().square().sum().item()
         for parameter in policy.parameters()
@@ -76,8 +76,9 @@ def gradient_norm(policy: Any) -> float:
 
 
 def sampled_gradient(policy: Any, most: int) -> Float[Tensor, " n"]:
-    """At most `most` evenly spaced coordinates of the gradient, in memory of the CPU; a parameter
-    without a gradient counts as 0.
+    """Return at most `most` evenly spaced coordinates of the gradient, on the CPU.
+
+    A parameter without a gradient counts as 0.
     """
     trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     stride = -(-sum(parameter.numel() for parameter in trained) // most)
@@ -96,10 +97,10 @@ def sampled_gradient(policy: Any, most: int) -> Float[Tensor, " n"]:
 def conflict_metrics(
     norms: dict[str, float], samples: dict[str, Float[Tensor, " n"]]
 ) -> dict[str, float]:
-    """Norm by task, their largest ratio, every pairwise cosine and the smallest.
+    """Return norms by task, their largest ratio, and pairwise cosines with their minimum.
 
-    A task whose gradient is exactly 0 (all its groups agree) has a norm, but no direction: it takes
-    part in no ratio or cosine.
+    A task whose gradient is exactly 0 (all completions of each group agree) has no direction and is
+    left out of ratio and cosines.
     """
     row = {f"gradient/norm/{task}": norm for task, norm in norms.items()}
     pulling = [task for task, norm in norms.items() if norm > 0]

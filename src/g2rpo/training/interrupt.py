@@ -38,12 +38,10 @@ class Stopped(BaseException):
 
 
 class StopOnSignal(L.Callback):
-    """Ends training after the step in which a signal came, on all ranks, with
-    `checkpoints/last.ckpt`.
+    """Stops training on all ranks at the end of the current step and saves `last.ckpt`.
 
-    Between steps the weights, the stream of prompts and the files agree, so the run goes on as if
-    nothing had happened. Outside of training a signal ends the run at once, and so does a second
-    Ctrl-C.
+    Between steps the weights, the stream of prompts and the files agree, so a resumed run continues
+    exactly. Outside of training, a signal ends the run immediately. So does a second Ctrl-C.
 
     Args:
         folder: The run folder.
@@ -56,8 +54,9 @@ class StopOnSignal(L.Callback):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Handle the signals until the block ends; in other threads than the main one, where Python
-        has no signals, do nothing.
+        """Handle the signals until the block ends.
+
+        Outside of the main thread Python has no signals, and nothing happens.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -71,25 +70,26 @@ class StopOnSignal(L.Callback):
                 signal.signal(signum, handler)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Wait for the end of a step from now on. Lightning has put a SIGTERM handler of its own in
-        front of this one.
+        """Wait for the end of a step from now on.
+
+        The handlers are installed again, because Lightning has replaced that of SIGTERM.
         """
         self._in_training = True
         if threading.current_thread() is threading.main_thread():
             self._listen()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Stop at once from now on."""
+        """Stop immediately from now on."""
         self._in_training = False
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save and stop if any rank has heard a signal."""
+        """Save and stop if any rank has received a signal."""
         self._stop_if_heard(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Save and stop after a validation in training in which a signal came."""
+        """Save and stop if a signal came during a validation in training."""
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             self._stop_if_heard(trainer)
 
@@ -110,6 +110,6 @@ class StopOnSignal(L.Callback):
         if again or not self._in_training:
             raise Stopped(signum, self.checkpoint if self.checkpoint.exists() else None)
         log.warning(
-            "%s: stops after this step and saves; Ctrl-C again stops at once",
+            "%s: stops after this step and saves; Ctrl-C again stops immediately",
             signal.Signals(signum).name,
         )

@@ -1,5 +1,6 @@
-"""`metrics.csv`: one row per rollout batch and validation, by `step`, always on. A resumed run
-appends to the checkpoint's last row.
+"""Writes `metrics.csv`: one row per rollout batch and validation, by `step`.
+
+A resumed run appends after the last row before its checkpoint.
 """
 
 import csv
@@ -15,8 +16,9 @@ from g2rpo.metrics import checked
 
 
 class MetricsCSV(Logger):
-    """Writes `folder/metrics.csv`. A column that first appears later has it rewritten, atomically,
-    with empty cells before.
+    """Logger that writes `folder/metrics.csv`.
+
+    When a new column appears, the file is rewritten atomically with empty cells in earlier rows.
     """
 
     def __init__(self, *, folder: str | Path) -> None:
@@ -46,8 +48,11 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Add numbers to the row of a step, `trainer.global_step`: the optimizer updates done so
-        far; 0 is before training.
+        """Add numbers to the row of a step.
+
+        Args:
+            metrics: Numbers by declared name.
+            step: `trainer.global_step`, the number of optimizer updates so far; 0 before training.
         """
         numbers = {
             name: repr(float(value)) for name, value in checked(metrics).items() if name != "epoch"
@@ -68,7 +73,7 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def forget_after(self, step: int) -> None:
-        """Drops the rows of steps that a resumed run will do again."""
+        """Drop the rows of steps that a resumed run will repeat."""
         kept = [row for row in self._rows if int(row["step"]) <= step]
         if len(kept) != len(self._rows):
             self._rows = kept

@@ -1,6 +1,4 @@
-"""How far the sampler's probabilities are from the trainer's: per task, over the tokens of all
-ranks.
-"""
+"""Measures by task how much the sampler's token probabilities differ from the trainer's."""
 
 import torch
 
@@ -10,12 +8,14 @@ from g2rpo.records import TASKS, Experience
 
 
 def sampler_mismatch(experience: Experience) -> dict[str, float]:
-    """Gap, KL and effective sample size of a rollout batch; empty where the trainer did not compute
-    log-probabilities of its own.
+    """Compute log-probability gap, KL and effective sample size over the tokens of all ranks.
 
-    With d = trainer - sampler per token and w = e^d: mean and largest |d|, the k3 estimate of
-    KL(sampler || trainer), and the effective sample size (sum w)^2 / (n sum w^2), which is 1 where
-    both agree.
+    With d = trainer - sampler per token and w = e^d, the metrics are mean and largest |d|, the k3
+    estimate of KL(sampler || trainer), and the effective sample size (sum w)^2 / (n sum w^2), which
+    is 1 if both agree.
+
+    Returns:
+        Metrics by name; empty if the trainer did not compute its own log-probabilities.
     """
     if experience.trainer_logprobs is None:
         return {}

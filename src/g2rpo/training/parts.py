@@ -1,4 +1,4 @@
-"""Builds what the configuration names."""
+"""Builds the objects that the configuration names."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +20,7 @@ from g2rpo.training.trainer_flags import check_trainer
 
 @dataclass(kw_only=True)
 class Parts:
-    """Everything the configuration names that is cheap to build. A typo in any of it ends the run
-    before weights are loaded.
-    """
+    """The objects that are cheap to build, so that typing errors show before weights are loaded."""
 
     model: Checkpoint
     source: PromptSource
@@ -37,16 +35,17 @@ class Parts:
 
     @contextmanager
     def started(self) -> Iterator[Self]:
-        """These parts with a reward that runs where `reward_workers` says, until the context
-        ends.
-        """
+        """Yield these parts with the reward running in its workers until the context ends."""
         with self.reward_workers.start(self.reward) as reward:
             yield replace(self, reward=reward)
 
 
 def build_parts(cfg: DictConfig, *, source: PromptSource | None = None) -> Parts:
-    """Build the cheap objects; errors carry the full key. A `source` takes the place of
-    `cfg.data`.
+    """Build the objects of a configuration; errors name the full key.
+
+    Args:
+        cfg: The composed configuration.
+        source: Replaces the prompt source that `cfg.data` names.
     """
     check_trainer(dict(OmegaConf.to_container(cfg.trainer, resolve=False)))
     source = source or _made(cfg.data)
@@ -83,7 +82,7 @@ def build_algorithm(cfg: DictConfig) -> Algorithm:
 
 
 def device_of(cfg: DictConfig) -> torch.device:
-    """The device on which the trainer puts the model of this process; the pilot runs there too."""
+    """Return the device on which the trainer puts the model of this process."""
     device: torch.device = instantiate(
         cfg.trainer, logger=False, enable_checkpointing=False
     ).strategy.root_device
@@ -91,7 +90,7 @@ def device_of(cfg: DictConfig) -> torch.device:
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """A part of the configuration with everything it refers to, as plain values."""
+    """Return a part of the configuration as plain values, interpolations resolved."""
     container = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}

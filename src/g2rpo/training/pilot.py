@@ -19,8 +19,8 @@ from g2rpo.interfaces import Encoder, PromptSource, Reward, RolloutEngine
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import Prompt, Sampling
 from g2rpo.rollout.score import score_rollouts
+from g2rpo.training.display import progress_bar
 from g2rpo.training.parts import Parts, build_parts, device_of
-from g2rpo.training.progress import progress_bar
 from g2rpo.training.quiet import quieten
 
 

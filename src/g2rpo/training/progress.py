@@ -1,27 +1,23 @@
-"""What a person sees while something takes long: a live bar on a terminal, and elsewhere (CI, a log
-file) a plain line every few seconds.
+"""The progress line of training, with the metrics that matter most.
 
-step 40/120 | reward 0.61 | acc 0.55 | entropy 0.41 nats | 24 tokens | clip 0.0% | rollout 0.8 s,
-update 1.1 s | 2:32 left
+    step 40/120 | reward 0.61 | acc 0.55 | entropy 0.41 nats | 24 tokens | clip 0.0%
+        | rollout 0.8 s, update 1.1 s | 2:32 left
+
+It is one line; `display.py` writes it.
 """
 
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.trainer.states import TrainerFn
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-from rich.progress import Progress as RichProgress
-from rich.text import Text
+from rich.console import Console
 from torch import Tensor
 
 from g2rpo.records import TASKS
+from g2rpo.training.display import Display
 
 NUMBERS = {
     "reward/total": "reward {:.2f}",
@@ -30,115 +26,16 @@ NUMBERS = {
     "rollout/completion_tokens": "{:.0f} tokens",
     "loss/clip_frac": "clip {:.1%}",
 }
-"""Metrics on the line, and how they are written. One that is logged per task stands for the
-unweighted mean of the tasks present.
-"""
+"""Format of each metric on the line; a metric by task is shown as the mean over its tasks."""
 TIMES = {"time/rollout_s": "rollout {:.1f} s", "time/update_s": "update {:.1f} s"}
-REFRESH_PER_S = 4
-
-
-class Display:
-    """One thing that takes long, in `total` steps, from `start` to `stop`.
-
-    Args:
-        name: What a step is called in the line: `step`, `held-out prompt`.
-        total: Number of steps; None where it is not known.
-        every_s: Seconds between two plain lines.
-        console: Where to write; stdout by default.
-    """
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        total: int | None,
-        every_s: float,
-        console: Console | None = None,
-        done: int = 0,
-    ) -> None:
-        if every_s < 0:
-            raise ValueError(
-                f"progress.every_s: expected 0 or more (seconds between two lines), got {every_s}"
-            )
-        self.name = name
-        self.total = total
-        self.every_s = every_s
-        self.console = console or Console()
-        self.done = done
-        self.numbers = ""
-        self._first = done
-        self._started_s = self._printed_s = time.monotonic()
-        self._printed_done = done - 1
-        self._live: Live | None = None
-        self._bar = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[left]}"),
-        )
-        self._bar_id = self._bar.add_task(name, total=total, completed=done, left="")
-
-    def start(self) -> None:
-        """Shows the bar, on a terminal."""
-        if self.console.file.isatty() and not self.console.is_dumb_terminal:
-            self._live = Live(
-                console=self.console,
-                refresh_per_second=REFRESH_PER_S,
-                get_renderable=self._renderable,
-            )
-            self._live.start()
-
-    def update(self, done: int, numbers: str = "") -> None:
-        """So many steps are done; `numbers` is what is known about the last one."""
-        self.done, self.numbers = done, numbers
-        self._bar.update(self._bar_id, completed=done, left=self.left())
-        if self._live is None and (
-            self._printed_done < self._first or time.monotonic() - self._printed_s >= self.every_s
-        ):
-            self._print()
-
-    def stop(self) -> None:
-        """Leaves the last state standing."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-        elif self.done != self._printed_done and self.done > self._first:
-            self._print()
-
-    def left(self) -> str:
-        """Time to go at the mean speed so far; empty while that is not known."""
-        steps = self.done - self._first
-        if self.total is None or steps <= 0:
-            return ""
-        return (
-            f"{clock((time.monotonic() - self._started_s) / steps * max(0, self.total - self.done))}"
-            " left"
-        )
-
-    def line(self) -> str:
-        """The whole state in one line."""
-        count = f"{self.name} {self.done}" + ("" if self.total is None else f"/{self.total}")
-        return " | ".join(part for part in (count, self.numbers, self.left()) if part)
-
-    def _renderable(self) -> Group:
-        return (
-            Group(self._bar, Text(self.numbers, overflow="ellipsis", no_wrap=True))
-            if self.numbers
-            else Group(self._bar)
-        )
-
-    def _print(self) -> None:
-        self._printed_s, self._printed_done = time.monotonic(), self.done
-        self.console.print(self.line(), markup=False, highlight=False, soft_wrap=True)
 
 
 class Progress(ProgressBar):
-    """Lightning's progress bar for steps of training; takes the place of its own, so leave
-    `enable_progress_bar` as it is.
+    """Progress bar for training; it replaces Lightning's own while `enable_progress_bar` is true.
 
     Args:
-        every_s: Seconds between two lines where stdout is no terminal.
-        console: Where to write; stdout by default.
+        every_s: Seconds between two lines if stdout is not a terminal.
+        console: Console to write to; stdout by default.
     """
 
     def __init__(self, *, every_s: float = 10.0, console: Console | None = None) -> None:
@@ -149,16 +46,16 @@ class Progress(ProgressBar):
         self._display: Display | None = None
 
     def disable(self) -> None:
-        """Shows nothing from now on."""
+        """Show nothing from now on."""
         self.enabled = False
         self._close()
 
     def enable(self) -> None:
-        """Shows the next training again."""
+        """Show the next training again."""
         self.enabled = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Counts optimizer steps up to `trainer.max_steps`, from where a resumed run stands."""
+        """Start to count optimizer steps up to `trainer.max_steps`, from the resumed step."""
         if not (self.enabled and trainer.is_global_zero):
             return
         total = trainer.max_steps if trainer.max_steps > 0 else None
@@ -179,7 +76,7 @@ class Progress(ProgressBar):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Shows the numbers of the step that has just ended."""
+        """Show the metrics of the step that has just ended."""
         if self._display is not None:
             row = outputs.get("metrics") if isinstance(outputs, Mapping) else None
             named = row or {**trainer.logged_metrics, **trainer.callback_metrics}
@@ -188,7 +85,7 @@ class Progress(ProgressBar):
             )
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Leaves the last state standing."""
+        """End the display; the last state stays visible."""
         self._close()
 
     def on_validation_batch_end(
@@ -200,7 +97,7 @@ class Progress(ProgressBar):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Shows how far a validation outside of training is, in batches."""
+        """Show the progress of a validation outside of training, in batches."""
         if not (self.enabled and trainer.is_global_zero) or trainer.state.fn == TrainerFn.FITTING:
             return
         if self._display is None:
@@ -212,14 +109,14 @@ class Progress(ProgressBar):
         self._display.update(batch_idx + 1)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Leaves the last state standing."""
+        """End the display; the last state stays visible."""
         if trainer.state.fn != TrainerFn.FITTING:
             self._close()
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Gives the terminal back, so that the error is readable."""
+        """End the display, so that the error is readable."""
         self._close()
 
     def _close(self) -> None:
@@ -228,35 +125,17 @@ class Progress(ProgressBar):
             self._display = None
 
 
-@contextmanager
-def progress_bar(
-    name: str, total: int | None = None, *, every_s: float = 10.0, console: Console | None = None
-) -> Iterator[Callable[[int], None]]:
-    """Shows a stage of the run other than training; yields the function to call with how many more
-    steps are done.
-
-    `with progress_bar("held-out prompts", total=384) as advance: ... advance(64)` shows `held-out
-    prompts 64/384 | 0:25 left`.
-    """
-    display = Display(name=name, total=total, every_s=every_s, console=console)
-    display.start()
-    try:
-        yield lambda count: display.update(display.done + count)
-    finally:
-        display.stop()
-
-
 def numbers_line(
     metrics: Mapping[str, Tensor | float], *, also: Mapping[str, Tensor | float | int] | None = None
 ) -> str:
-    """The numbers that matter; those that were not logged are left out.
+    """Format the metrics of `NUMBERS` and `TIMES`; those that were not logged are left out.
 
     Args:
-        metrics: Columns as in `g2rpo.metrics`.
-        also: Numbers that a module logs with `prog_bar=True`; those that `metrics` already covers
-            are not repeated.
+        metrics: Metrics by the names in `g2rpo.metrics`.
+        also: Numbers that a module logs with `prog_bar=True`; those of `metrics` are not repeated.
 
-    >>> numbers_line({"reward/total": 0.613, "reward/accuracy/math": 0.5, "reward/accuracy/chart": 0.6, "time/update_s": 1.14})
+    >>> row = {"reward/total": 0.613, "reward/accuracy/math": 0.5, "time/update_s": 1.14}
+    >>> numbers_line(row | {"reward/accuracy/chart": 0.6})
     'reward 0.61 | acc 0.55 | update 1.1 s'
     """
     values = {
@@ -275,9 +154,10 @@ def numbers_line(
 
 
 def mean_over_tasks(metrics: Mapping[str, Tensor | float], name: str) -> float:
-    """The metric itself, or the mean of its finite values by task; NaN where there is none.
+    """Return a metric, or the mean of its finite values over tasks; NaN if there is none.
 
-    >>> mean_over_tasks({"reward/accuracy/math": 0.5, "reward/accuracy/chart": 0.75}, "reward/accuracy")
+    >>> row = {"reward/accuracy/math": 0.5, "reward/accuracy/chart": 0.75}
+    >>> mean_over_tasks(row, "reward/accuracy")
     0.625
     """
     columns = (
@@ -292,17 +172,3 @@ def mean_over_tasks(metrics: Mapping[str, Tensor | float], name: str) -> float:
 def _is_covered(column: str) -> bool:
     name, _, task = column.rpartition("/")
     return (name if task in TASKS else column) in {*NUMBERS, *TIMES}
-
-
-def clock(seconds: float) -> str:
-    """Minutes and seconds, with hours where there are any.
-
-    >>> clock(152), clock(7322)
-    ('2:32', '2:02:02')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    return (
-        f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
-        if minutes >= 60
-        else f"{minutes}:{rest:02d}"
-    )

@@ -1,4 +1,4 @@
-"""Messages of libraries that tell a user of g2rpo nothing are left out; everything else passes."""
+"""Hides messages of libraries that do not concern a user of g2rpo."""
 
 import logging
 import warnings
@@ -6,14 +6,14 @@ import warnings
 from transformers.utils import logging as transformers_logging
 
 EXPECTED = (
-    r".*isinstance\(treespec, LeafSpec\).*",  # Lightning on a torch it does not know yet
+    r".*isinstance\(treespec, LeafSpec\).*",  # Lightning with a newer torch
     r".*`IterableDataset` has `__len__` defined.*",  # on purpose, see training/datamodule.py
     # on purpose: no dropout, so that sampler and trainer agree
     r".*module\(s\) in eval mode at the start of training.*",
     r".*does not have many workers.*",
     # the state after an update is what a resumed run needs
     r".*Using ModelCheckpoint with manual optimization.*",
-    r".*Checkpoint directory .* exists and is not empty.*",  # so it does wherever a run is resumed
+    r".*Checkpoint directory .* exists and is not empty.*",  # true for every resumed run
     # a module that is never validated has no held-out prompts
     r".*Total length of `list` across ranks is zero.*",
     # the stream's state is in the checkpoint, see training/datamodule.py
@@ -25,7 +25,7 @@ EXPECTED = (
 
 
 def quieten() -> None:
-    """Hides loading bars, hardware notes and the warnings above."""
+    """Hide loading bars, hardware notes and the warnings above."""
     transformers_logging.disable_progress_bar()
     for name in (
         "lightning.pytorch.utilities.rank_zero",

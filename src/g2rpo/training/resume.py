@@ -1,6 +1,4 @@
-"""Where a killed run goes on, and what of a policy with an adapter is in its checkpoints: the
-adapter, and the mark of its base.
-"""
+"""Resuming. LoRA checkpoints store only the adapter and a fingerprint of the base weights."""
 
 from pathlib import Path
 from typing import Any
@@ -10,38 +8,38 @@ from g2rpo.policy.adapter import adapter_settings, has_adapter, is_adapter
 from g2rpo.training.run_folder import LAST
 
 PREFIX = "policy."
-"""Of the policy's weights in a module that trains it."""
+"""Prefix of the policy's weights in the state of the module."""
 
 
 def resume_checkpoint(resume: str | None, folder: Path) -> Path | None:
-    """The last checkpoint of the run that is resumed, or None for a new run.
+    """Return the last checkpoint of the run to resume, or None for a new run.
 
     Raises:
-        ValueError: when the folder holds no checkpoint, or the new run would write somewhere else.
+        ValueError: if the folder holds no checkpoint, or is not the folder this run writes to.
     """
     if resume is None:
         return None
     if resume == LAST and not (folder / "checkpoints" / "last.ckpt").is_file():
         raise ValueError(
-            "resume=last: found no unfinished run with checkpoints/last.ckpt below outputs/; name"
-            " its folder"
+            "resume=last: expected an unfinished run with checkpoints/last.ckpt in outputs/, got"
+            " none; name its folder"
         )
     resume = str(folder) if resume == LAST else resume
     last = Path(resume) / "checkpoints" / "last.ckpt"
     if not last.is_file():
         raise ValueError(
-            f"resume: expected a run folder with checkpoints/last.ckpt, got {resume!r}; start anew"
-            " without resume"
+            f"resume: expected a run folder with checkpoints/last.ckpt, got {resume!r}; leave"
+            " resume out to start a new run"
         )
     if Path(resume).resolve() != folder.resolve():
-        raise ValueError(f"resume={resume} goes on in its own folder; leave hydra.run.dir out")
+        raise ValueError(
+            f"resume={resume}: a resumed run writes to its own folder; leave hydra.run.dir out"
+        )
     return last
 
 
 def keep_adapter(checkpoint: dict[str, Any], policy: Any) -> None:
-    """Leaves the frozen weights out of a checkpoint and writes down what they were; without an
-    adapter, everything stays.
-    """
+    """Replace the frozen weights in a checkpoint by their fingerprint, if there is an adapter."""
     checkpoint["adapter"] = adapter_settings(policy)
     if has_adapter(policy):
         checkpoint["adapter"]["base"] = _base_digest(policy)
@@ -51,26 +49,24 @@ def keep_adapter(checkpoint: dict[str, Any], policy: Any) -> None:
 
 
 def restore_base(checkpoint: dict[str, Any], policy: Any) -> None:
-    """Completes a checkpoint by the weights that the policy was built with, so that loading it
-    misses nothing.
+    """Add the frozen weights of the policy to a checkpoint that holds only the adapter.
 
     Raises:
-        ValueError: when the policy has another adapter, or was built from other weights, than the
-            run that wrote the checkpoint.
+        ValueError: if the run that wrote the checkpoint had another adapter or other base weights.
     """
     found, own = dict(checkpoint.get("adapter", {})), adapter_settings(policy)
     base = found.pop("base", None)
     if found != own:
         raise ValueError(
-            f"resume: the killed run had {_words(found)}, this one has {_words(own)}; start it with"
-            " the same model.adapter"
+            f"resume: expected {_words(found)} as in the run to resume, got {_words(own)}; set the"
+            " same model.adapter"
         )
     if not own:
         return
     if base != (here := _base_digest(policy)):
         raise ValueError(
-            f"resume: the killed run trained its adapter on other weights ({base}) than model.path"
-            f" holds now ({here}); name the checkpoint that it started from"
+            f"resume: expected the base weights that the adapter was trained on ({base}), got"
+            f" others in model.path ({here}); set model.path to the checkpoint it started from"
         )
     frozen = {
         PREFIX + name: value for name, value in policy.state_dict().items() if not is_adapter(name)

@@ -1,6 +1,4 @@
-"""A run from configuration to summary: build what is cheap, check it, load weights, train between
-two validations, report.
-"""
+"""One training run: build, check, load weights, validate, train, validate, report."""
 
 import logging
 import math
@@ -43,14 +41,19 @@ WriteReport = Callable[[Path, dict[str, Any] | None], Path]
 
 
 class Timer:
-    """Seconds of each stage of a run."""
+    """Measures the seconds of each stage of a run."""
 
     def __init__(self) -> None:
         self.stage_s: dict[str, float] = {}
         self._last = time.perf_counter()
 
     def done(self, name: str, less: Mapping[str, float] | None = None) -> None:
-        """Books the time since the last call, less parts of it that have a name of their own."""
+        """Record the time since the last call as a stage.
+
+        Args:
+            name: Name of the stage.
+            less: Seconds of stages within it, which are recorded under their own names.
+        """
         now = time.perf_counter()
         parts = {part: round(seconds, 3) for part, seconds in (less or {}).items() if seconds}
         self.stage_s |= {name: round(now - self._last - sum(parts.values()), 3), **parts}
@@ -58,9 +61,16 @@ class Timer:
 
 
 def run_training(cfg: DictConfig, *, write_report: WriteReport) -> float:
-    """The main job. Returns the held-out macro score after training (nan without held-out prompts).
+    """Train as configured and return the held-out macro score after training.
 
-    All processes train and validate; the first alone writes.
+    All processes train and validate; only the first one writes files.
+
+    Args:
+        cfg: The composed configuration.
+        write_report: Writes the report of a run folder and its summary; returns the path.
+
+    Returns:
+        The mean held-out accuracy over tasks, or NaN without held-out prompts.
     """
     quieten()
     folder = Path(cfg.run_dir)
@@ -75,7 +85,7 @@ def run_training(cfg: DictConfig, *, write_report: WriteReport) -> float:
 
 
 def _say_where(folder: Path, stopped: Stopped, write_report: WriteReport) -> None:
-    """Write the report of a run that a signal ended, and print where it is and how to go on."""
+    """Write the report of an interrupted run; print where it is and how to resume."""
     console = Console(soft_wrap=True, highlight=False)
     console.print(
         f"{stopped}: checkpoint:"
@@ -112,7 +122,7 @@ def _trained(
     stop: StopOnSignal,
     write_report: WriteReport,
 ) -> float:
-    """The run between its two validations, and what it leaves behind."""
+    """Train between two validations, then write what the run leaves behind."""
     begin_folder(folder, resumed=checkpoint is not None)
     data, trainer = build_data(cfg, parts), build_trainer(cfg, stop)
     if isinstance(parts.engine, OwnWeights):
@@ -154,15 +164,13 @@ def _trained(
     timer.done("report")
     for tracker in trackers(trainer.loggers):
         tracker.close(summary)
-    write_summary(folder, summary)  # last of all: with it, the run is finished
+    write_summary(folder, summary)  # last: its presence means that the run is finished
     log.info("held-out macro %.3f -> %.3f (greedy %.3f -> %.3f)", *_macros(before, after))
     return after.sampled["macro"]
 
 
 def begin_folder(folder: Path, *, resumed: bool) -> None:
-    """Remove what an earlier run in this folder left and this one would be taken for: its end and,
-    in a new run, its numbers.
-    """
+    """Remove the summary of an earlier run in this folder and, in a new run, its metrics."""
     (folder / "summary.json").unlink(missing_ok=True)
     if not resumed:
         (folder / "metrics.csv").unlink(missing_ok=True)
@@ -171,9 +179,7 @@ def begin_folder(folder: Path, *, resumed: bool) -> None:
 def _before(
     trainer: L.Trainer, module: G2RPOModule, data: PromptDataModule, folder: Path, *, resumed: bool
 ) -> HeldoutResult:
-    """The scores of the weights before training; a resumed run reads those that it wrote when it
-    began.
-    """
+    """Return the scores before training; a resumed run reads them from its folder."""
     validation = module.validation
     assert validation is not None
     written = folder / "heldout" / "before.jsonl"
@@ -184,7 +190,7 @@ def _before(
 
 
 def _benchmarks(trainer: L.Trainer) -> tuple[float, dict[str, Entry]]:
-    """Seconds spent on benchmarks and their last scores, by the callback that asks them."""
+    """Return the seconds spent on benchmarks, and their latest scores."""
     found = [callback for callback in trainer.callbacks if isinstance(callback, Benchmarks)]
     return sum(callback.spent_s for callback in found), {
         name: entry for callback in found for name, entry in callback.entries.items()
@@ -201,9 +207,7 @@ def _save_final(module: G2RPOModule, parts: Parts, folder: Path) -> None:
 
 @contextmanager
 def _ending_others(trainer: L.Trainer) -> Iterator[None]:
-    """When the first process fails, those it started end too: in the middle of a collective they
-    would wait for it, with NCCL for long.
-    """
+    """End the other processes when the first one fails: they would wait for it in a collective."""
     try:
         yield
     except Exception:

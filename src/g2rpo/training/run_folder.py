@@ -1,4 +1,4 @@
-"""In which folder a run that goes on writes: that of the run it continues."""
+"""Chooses the folder of a run: a resumed run writes to the folder it continues."""
 
 from pathlib import Path
 
@@ -7,13 +7,12 @@ OUTPUTS = "outputs"
 
 
 def run_folder(resume: str | None, new: str) -> str:
-    """The folder of the run: a resumed run goes on in its own. Hydra calls this as the resolver
-    `run_folder`.
+    """Return the folder of a run; Hydra calls this as the resolver `run_folder`.
 
     Args:
         resume: The value of `resume`: None, a run folder, or `last`.
-        new: The folder of a new run; also returned if `last` finds no unfinished run, which
-            `resume_checkpoint` then reports.
+        new: The folder of a new run. It is also returned if `last` finds no unfinished run;
+            `resume_checkpoint` then raises an error.
     """
     if resume in (None, "None", ""):
         return new
@@ -24,9 +23,7 @@ def run_folder(resume: str | None, new: str) -> str:
 
 
 def newest_unfinished(outputs: Path) -> Path | None:
-    """The run folder below `outputs` whose last checkpoint is the newest, of those without a
-    `summary.json`.
-    """
+    """Return the run folder in `outputs` with the newest last checkpoint and no `summary.json`."""
     found = [
         path
         for path in outputs.glob("*/*/checkpoints/last.ckpt")

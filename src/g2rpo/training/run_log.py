@@ -1,6 +1,4 @@
-"""What a run writes down while it trains: every completion with its verdict, and a metrics file
-without rows from a lost future.
-"""
+"""Writes every training completion with its scores, and pictures of a few training prompts."""
 
 import json
 import os
@@ -18,17 +16,14 @@ from g2rpo.records import Experience, Prompt, Rollouts
 from g2rpo.training.metrics_csv import MetricsCSV
 
 PICTURE_PX, PICTURE_BYTES = 256, 4_000_000
-"""Largest width and height of a training picture, and of all of them the size in bytes at which no
-more are written.
-"""
+"""Longest side of a training picture, and the total size at which no more pictures are written."""
 
 
 class RunLog(L.Callback):
-    """Appends to `folder/completions.jsonl` after every step; on resume, forgets what lies behind
-    the checkpoint.
+    """Appends to `folder/completions.jsonl` after every rollout batch.
 
-    It also keeps small pictures of a few training prompts in `folder/images`; `showcase` says of
-    which.
+    A resumed run first removes rows after its checkpoint, there and in `metrics.csv`. Small
+    pictures of the prompts that `showcase` chooses are saved in `folder/images`.
     """
 
     def __init__(self, *, folder: str | Path) -> None:
@@ -37,7 +32,7 @@ class RunLog(L.Callback):
 
     @rank_zero_only
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Cuts both files back to the step the run starts from."""
+        """Remove the rows after the step that the run starts from."""
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCSV):
                 logger.forget_after(trainer.global_step)
@@ -47,7 +42,7 @@ class RunLog(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """One row per completion of any rank."""
+        """Append one row per completion of any rank."""
         rows = ranks.all_gather_list(
             completion_rows(
                 trainer.global_step,
@@ -62,13 +57,11 @@ class RunLog(L.Callback):
 
     @rank_zero_only
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Keep the pictures of the last step as well."""
+        """Save the pictures of the last rollout batch as well."""
         self._save_pictures()
 
     def keep_pictures(self, rollout_batch: int, prompts: Sequence[Prompt]) -> None:
-        """Save pictures of the prompts that the report shows if the rollout batch is one of those
-        it shows.
-        """
+        """Save pictures of the prompts that the report shows, if it shows this rollout batch."""
         self._latest = showcase.first_of_each_task(prompts)
         if showcase.is_shown(rollout_batch):
             self._save_pictures()
@@ -86,9 +79,15 @@ class RunLog(L.Callback):
 def completion_rows(
     step: int, rollout_batch: int, experience: Experience, end_tokens: Mapping[int, str]
 ) -> list[dict[str, Any]]:
-    """The completions of a rollout batch as plain rows; `step` counts updates, its own included.
+    """Return the completions of a rollout batch as plain rows.
 
-    `ended_by` is the text of the end token, or `length` for a completion that was cut.
+    `ended_by` is the text of the end token, or `length` for a completion that was cut off.
+
+    Args:
+        step: Number of optimizer updates, those of this rollout batch included.
+        rollout_batch: Number of the rollout batch, counted from 1.
+        experience: Completions with rewards and advantages.
+        end_tokens: Text of each end token by id.
     """
     rollouts, scores = experience.rollouts, experience.scores
     prompts = [experience.batch.prompts[i] for i in rollouts.prompt.tolist()]
@@ -141,11 +140,12 @@ def _ended_by(rollouts: Rollouts, end_tokens: Mapping[int, str]) -> list[str]:
 
 
 def _end_of_step(path: Path, step: int) -> int:
-    """Bytes of the rows up to a step; the half line that a killed run can leave at the end is none
-    of them.
+    """Return the size in bytes of the rows up to a step.
+
+    A partial last line, left by a killed run, is ignored.
     """
     end = 0
-    with path.open("rb") as file:  # by lines of bytes: the file can be larger than memory
+    with path.open("rb") as file:  # line by line: the file can be larger than memory
         for line in file:
             if not line.endswith(b"\n") or json.loads(line)["step"] > step:
                 break

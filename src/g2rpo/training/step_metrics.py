@@ -1,4 +1,4 @@
-"""The numbers of one step, by their names in metrics.py: those of all ranks, equal on each."""
+"""The logged metrics of one rollout batch, over all ranks and equal on every rank."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,21 +13,21 @@ from g2rpo.training.update import UpdateStats
 
 @dataclass(kw_only=True)
 class StepTimes:
-    """Clock readings of one step, in seconds."""
+    """Clock readings of one rollout batch, in seconds."""
 
     start: float
     rolled_out: float = 0.0
     probed: float = 0.0
-    """When gradient conflict was measured, or found not to be due."""
+    """Time after measuring gradient conflict, or after skipping it."""
     updated: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
-    """Seconds by stage, of `STAGES`."""
+    """Seconds of each stage in `STAGES`."""
 
 
 def step_metrics(
     collected: Collected, table: CompletionTable, updates: Sequence[UpdateStats], times: StepTimes
 ) -> dict[str, float]:
-    """One row of metrics.csv, gradient conflict excepted."""
+    """Return one row of metrics.csv, without gradient conflict."""
     row = {"reward/total": table.total.double().mean().item()}
     row |= task_means("reward/accuracy", table.parts["accuracy"], table.task)
     row |= task_means("reward/format", table.parts["format"], table.task)
@@ -54,7 +54,7 @@ def step_metrics(
 
 
 def _update_metrics(updates: Sequence[UpdateStats]) -> dict[str, float]:
-    """Means over the step's updates; entropies as token-weighted sums."""
+    """Average the numbers of the updates; entropies are weighted by tokens."""
     names = {
         "policy": "loss/policy",
         "kl": "loss/kl",
@@ -77,5 +77,5 @@ def _update_metrics(updates: Sequence[UpdateStats]) -> dict[str, float]:
         for i, n in enumerate(tokens.tolist())
         if n
     }
-    # later updates move away from the sampler on purpose; only the first compares like with like
+    # only the first update still has the weights that sampled
     return row | {"policy/old_logprob_gap": updates[0].logprob_gap}

@@ -1,6 +1,4 @@
-"""`summary.json`: what came out, written last and all at once, so that its presence means the run
-is finished.
-"""
+"""Writes `summary.json`, atomically and last: its presence means that the run is finished."""
 
 import json
 import math
@@ -32,8 +30,9 @@ def summarize(
     skipped: dict[str, Any],
     benchmarks: Mapping[str, Entry] | None = None,
 ) -> dict[str, Any]:
-    """What `summary.json` will hold; `stage_s` is taken as it is, so that a last stage can still be
-    booked.
+    """Return the contents of `summary.json`.
+
+    `stage_s` is not copied, so that a later stage can still be added to it.
     """
     return {
         "status": "finished",
@@ -52,10 +51,10 @@ def summarize(
 
 
 def write_summary(folder: Path, summary: dict[str, Any]) -> None:
-    """Writes `folder/summary.json` atomically."""
+    """Write `folder/summary.json` atomically."""
     write_whole(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
 
 def _scores(scores: dict[str, float]) -> dict[str, float]:
-    """Without held-out prompts there is no macro score, and JSON has no nan."""
+    """Drop scores that are NaN, which JSON lacks: the macro score without held-out prompts."""
     return {name: score for name, score in scores.items() if math.isfinite(score)}

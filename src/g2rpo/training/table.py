@@ -1,6 +1,4 @@
-"""The numbers of a rollout batch of all ranks: what advantages are computed from, and what a step
-logs.
-"""
+"""The completions of all ranks in one table, from which advantages and metrics are computed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +14,9 @@ from g2rpo.rollout.collect import Collected
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompletionTable:
-    """One row per completion, groups in the order of the stream: the same table on every rank and
-    for any number of ranks.
+    """One row per completion, groups in the order of the stream.
+
+    The table is the same on every rank and for any number of ranks.
     """
 
     group: Int[Tensor, " n"]
@@ -33,7 +32,7 @@ class CompletionTable:
     advantages: Float[Tensor, " n"]
     parts: dict[str, Float[Tensor, " n"]]
     own: Int[Tensor, " b"]
-    """Rows of this rank's completions, in their order there."""
+    """Rows of this rank's completions, in the order of its rollouts."""
 
 
 def completion_table(
@@ -42,8 +41,13 @@ def completion_table(
     parts: Mapping[str, Float[Tensor, " b"]],
     advantage: Advantage,
 ) -> CompletionTable:
-    """Gathers what all ranks drew, and ranks it. `rewards` and `parts` have one entry per
-    completion of this rank.
+    """Gather the completions of all ranks and compute their advantages.
+
+    Args:
+        collected: Completions and scores of this rank.
+        rewards: Shaped reward of each completion of this rank.
+        parts: Parts of the reward by name, for the same completions.
+        advantage: Computes advantages from the table.
     """
     rollouts = collected.rollouts
     device = rollouts.prompt.device

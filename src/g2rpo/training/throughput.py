@@ -1,4 +1,4 @@
-"""How fast a step was, and how much of what it computed was of use."""
+"""Throughput of a rollout batch, and the share of its computation that was necessary."""
 
 from typing import Any
 
@@ -11,16 +11,21 @@ from g2rpo.rollout.collect import Collected
 from g2rpo.training.estimate.machine import peak_bytes
 
 PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "B200": 2250.0}
-"""Dense bfloat16 matrix products a second, from the makers' data sheets; MFU is logged for these.
-"""
+"""Dense bfloat16 TFLOP/s of GPUs, from the vendors' data sheets; MFU is logged for these."""
 
 
 def throughput(policy: Any, collected: Collected, prefix: str, step_s: float) -> dict[str, float]:
-    """The speed of one step of all ranks.
+    """Compute the `time/*` metrics of throughput over all ranks.
 
-    Model FLOPs are those that the step's prompts and completions need at least: a forward pass to
-    write them and one with its backward pass (twice a forward) to learn from them, each prompt once
-    for its group. Dropped groups and passes over them count as nothing.
+    Model FLOPs are the least that the prompts and completions need: one forward pass to generate
+    them, and one forward and backward pass (twice a forward) to learn from them. Each prompt counts
+    once for its group. Groups that the filter dropped do not count.
+
+    Args:
+        policy: The model in training.
+        collected: The groups of this rank that were kept.
+        prefix: `policy.prefix`: `shared` or `repeated`.
+        step_s: Seconds of the whole rollout batch.
     """
     prompt, completion = (
         collected.batch.attention_mask.sum(1),

@@ -1,4 +1,4 @@
-"""Which flags of Lightning's Trainer cannot work here, and what to use instead."""
+"""Refuses flags of Lightning's Trainer that have no effect here, and says what to use instead."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -46,17 +46,17 @@ USE_INSTEAD: dict[str, tuple[tuple[Any, ...], str]] = {
     ),
     "sync_batchnorm": ((False,), "no supported policy has batch normalization"),
 }
-"""Per flag the values that are allowed, and what to use instead of any other."""
+"""Allowed values of each flag, and what to use instead of other values."""
 
 
 def check_trainer(trainer: Mapping[str, Any]) -> None:
-    """Refuse Trainer flags that could not have their effect with manual optimization.
+    """Refuse Trainer flags that have no effect with manual optimization.
 
     Args:
         trainer: The composed `trainer` group as plain values.
 
     Raises:
-        ValueError: names the flag, what came, and what to use instead.
+        ValueError: with the flag, its value, and what to use instead.
     """
     for flag, (allowed, instead) in USE_INSTEAD.items():
         if flag in trainer and trainer[flag] not in allowed:

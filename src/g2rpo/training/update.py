@@ -1,5 +1,7 @@
-"""One optimizer update: forward and backward over micro-batches, with denominators of the whole
-minibatch of all ranks.
+"""The gradient of one optimizer update, accumulated over micro-batches.
+
+Losses are divided by the token and completion counts of the whole minibatch of all ranks, so the
+gradient does not depend on micro-batches or on the number of processes.
 """
 
 import math
@@ -20,27 +22,27 @@ from g2rpo.stopwatch import timed
 from g2rpo.training.algorithm import Algorithm
 
 LOSS_STATS = ("policy", "kl", "clip_frac", "ratio_mean")
-"""What every loss reports, divided by the denominators of the whole minibatch, so that
-micro-batches and ranks add up.
+"""What every loss reports. The values are divided by the denominators of the whole minibatch, so
+those of micro-batches and ranks add up.
 """
 
 
 @dataclass(kw_only=True)
 class UpdateStats:
-    """Numbers of one minibatch of all ranks, each already divided by the minibatch's own
-    denominator.
-    """
+    """Numbers of one minibatch of all ranks."""
 
     loss: dict[str, float]
+    """Loss terms and clip statistics by name, divided by the denominator of the minibatch."""
     entropy_sum: Float[Tensor, " k"]
-    """Token entropies in nats added up per task, in the order of `TASKS`."""
+    """Sum of token entropies in nats by task, in the order of `TASKS`."""
     tokens: Float[Tensor, " k"]
+    """Number of completion tokens by task."""
     logprob_gap: float
-    """Largest |trainer - sampler| log-probability of a token, in nats."""
+    """Largest |trainer - sampler| difference of a token's log-probability, in nats."""
 
 
 def select_experience(experience: Experience, rows: Sequence[int]) -> Experience:
-    """The groups of some prompts."""
+    """Select the groups of some prompts, given by their positions in the batch."""
     index = torch.tensor(list(rows), dtype=torch.long, device=experience.advantages.device)
     mine = group_rows(index, experience.rollouts.prompt)
     return Experience(
@@ -58,7 +60,7 @@ def select_experience(experience: Experience, rows: Sequence[int]) -> Experience
 
 
 class Updater:
-    """Computes the gradient of one minibatch, however many micro-batches it is cut into.
+    """Computes the gradient of one minibatch from its micro-batches.
 
     Args:
         algorithm: Its loss, entropy band, micro-batch sizes and `prefix` are used.
@@ -77,7 +79,7 @@ class Updater:
         self.prefix = algorithm.prefix
 
     def stats(self, policy: Any, part: Experience) -> TokenStats:
-        """Log-probabilities and entropies of a piece's completions under `policy`."""
+        """Compute log-probabilities and entropies of the completions under `policy`."""
         rollouts = part.rollouts
         return token_stats(
             policy,
@@ -90,12 +92,12 @@ class Updater:
         )
 
     def micro_batches(self, experience: Experience, rows: Sequence[int]) -> list[Experience]:
-        """The pieces of some prompts' groups that pass through the policy one after the other."""
+        """Cut the groups of some prompts into the micro-batches of one forward pass each."""
         return [select_experience(experience, piece) for piece in self._cut(experience, rows)]
 
     @torch.no_grad()
     def logprobs(self, model: Any, whole: Experience) -> Float[Tensor, "b t"]:
-        """Log-probabilities in nats of all completions under `model`, without gradients."""
+        """Compute log-probabilities in nats of all completions under `model`, without gradients."""
         out = torch.zeros_like(whole.rollouts.old_logprobs)
         for rows in self._cut(whole, range(len(whole.batch.prompts))):
             mine = group_rows(torch.tensor(rows, device=out.device), whole.rollouts.prompt)
@@ -103,11 +105,9 @@ class Updater:
         return out
 
     def _cut(self, experience: Experience, rows: Sequence[int]) -> list[list[int]]:
-        """Prompts of each forward pass; the groups of one pass have the same size."""
-        owner, prompts = (
-            experience.rollouts.prompt.cpu(),
-            experience.batch.attention_mask.sum(1).cpu(),
-        )
+        """Return the prompts of each forward pass; all groups of one pass have the same size."""
+        owner = experience.rollouts.prompt.cpu()
+        prompts = experience.batch.attention_mask.sum(1).cpu()
         sizes = torch.bincount(owner, minlength=len(prompts)).tolist()
         tokens = prompts.index_add(
             0, owner, experience.rollouts.completion_mask.sum(1).cpu()
@@ -120,12 +120,17 @@ class Updater:
 
     @timed("forward")
     def backward(self, policy: Any, parts: Sequence[Experience], backward: Any) -> UpdateStats:
-        """Accumulates the gradient of a minibatch given as this rank's micro-batches (there may be
-        none) and adds it up over ranks.
+        """Accumulate the gradient of a minibatch and sum it over ranks.
 
-        `backward` is called on each micro-batch's scalar; the scalars of all ranks add up to the
-        minibatch's loss. Raises `FloatingPointError`, on every rank, naming the tasks of a
-        micro-batch whose loss is not finite; no gradient of it has been accumulated then.
+        Args:
+            policy: The model in training.
+            parts: Micro-batches of this rank; there may be none.
+            backward: Called with the loss of each micro-batch. The losses of all ranks add up to
+                the loss of the minibatch.
+
+        Raises:
+            FloatingPointError: on every rank, with the tasks of a micro-batch whose loss is not
+                finite. Its gradient has not been accumulated.
         """
         counts = [
             [part.rollouts.completion_mask.sum().item(), float(len(part.task))] for part in parts
@@ -181,8 +186,9 @@ class Updater:
     def _band(
         self, policy: Any, parts: Sequence[Experience], ahead: list[TokenStats] | None
     ) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"], float]:
-        """Direction of each task's push, its tokens, and the penalty: from the whole minibatch,
-        before any gradient.
+        """Return the sign of the entropy term and the tokens by task, and the penalty.
+
+        They depend on the whole minibatch, so they are computed before any gradient.
         """
         sums, tokens = [], []
         for i, part in enumerate(parts):
@@ -204,8 +210,10 @@ class Updater:
 
 
 def clip_gradients(policy: Any, max_norm: float, parts: Sequence[Experience]) -> float:
-    """Scales the gradient down to `max_norm` and returns its norm before. Raises
-    `FloatingPointError` where that is not finite.
+    """Scale the gradient down to `max_norm` and return its norm before clipping.
+
+    Raises:
+        FloatingPointError: with the tasks of the minibatch, if the norm is not finite.
     """
     norm: float = torch.nn.utils.clip_grad_norm_(policy.parameters(), max_norm).item()
     if not math.isfinite(norm):
@@ -217,7 +225,7 @@ def clip_gradients(policy: Any, max_norm: float, parts: Sequence[Experience]) ->
 
 
 def _sum_float64(rows: Sequence[Sequence[float]], width: int) -> Float[Tensor, " w"]:
-    """The sum of some rows, in float64; zeros for no row."""
+    """Return the sum of the rows in float64, zeros if there are none."""
     return torch.tensor(list(rows), dtype=torch.float64).reshape(-1, width).sum(0)
 
 

@@ -1,5 +1,6 @@
-"""Validation: held-out prompts on all ranks, in `trainer.validate` and during training as
-`trainer.val_check_interval` says.
+"""Validation on held-out prompts, on all ranks.
+
+It runs before and after training and every `trainer.val_check_interval` rollout batches.
 """
 
 import logging
@@ -26,14 +27,14 @@ log = logging.getLogger("g2rpo")
 
 @dataclass(kw_only=True)
 class Validation:
-    """What a validation asks, and the scores of those that were made.
+    """Evaluates the held-out prompts and keeps the scores of every validation.
 
     Args:
-        heldout: Asks the held-out prompts.
-        suite: Benchmarks that the `Benchmarks` callback asks; there may be none.
-        model: The checkpoint that the run started from; its settings are part of the predictions'
-            identity.
-        folder: The run folder; completions go to `heldout/<name>.jsonl` in it.
+        heldout: Evaluates an engine on the held-out prompts.
+        suite: Benchmarks for the `Benchmarks` callback; there may be none.
+        model: The checkpoint that the run started from. Saved predictions are reused only for the
+            same model settings.
+        folder: The run folder; completions are written to `heldout/<name>.jsonl` in it.
     """
 
     heldout: HeldoutEvaluation
@@ -48,7 +49,7 @@ class Validation:
     _started_s: float = 0.0
 
     def begin(self) -> None:
-        """Forget the rows of the validation before."""
+        """Forget the rows of the previous validation."""
         self._rows = []
         self._started_s = time.perf_counter()
 
@@ -61,7 +62,7 @@ class Validation:
         reward: Reward,
         device: torch.device,
     ) -> None:
-        """Answer and judge the prompts of this rank's share of a batch."""
+        """Generate and score completions for this rank's share of a batch."""
         if not batch.prompts:
             return
         self._rows += zip(
@@ -69,8 +70,9 @@ class Validation:
         )
 
     def finish(self, trainer: L.Trainer) -> dict[str, float]:
-        """Join the rows of all ranks and write them on the first; the metrics of the validation,
-        equal on every rank.
+        """Gather the rows of all ranks, write them on the first one, and return the metrics.
+
+        The metrics are equal on every rank.
         """
         rows = [
             row
@@ -95,7 +97,7 @@ class Validation:
 
 
 def scores_row(result: HeldoutResult) -> Iterator[tuple[str, float]]:
-    """The metrics of held-out scores; none without held-out prompts."""
+    """Yield name and value of each metric; nothing without held-out prompts."""
     if math.isnan(result.sampled.get("macro", math.nan)):
         return
     yield "val/macro", result.sampled["macro"]
@@ -106,9 +108,7 @@ def scores_row(result: HeldoutResult) -> Iterator[tuple[str, float]]:
 
 
 def validation_name(trainer: L.Trainer) -> str:
-    """`before` training, `after` its last step, else `step_<n>`: the name of a validation's
-    files.
-    """
+    """Return the stem of a validation's files: `before`, `after` or, in training, `step_<n>`."""
     step = trainer.global_step
     if trainer.state.fn != TrainerFn.FITTING:
         return "after" if step else "before"

@@ -100,7 +100,7 @@ def test_the_deviation_has_a_floor() -> None:
     [
         ({"decay": 1.0}, r"advantage\.decay: expected a share in \[0, 1\), got 1.0"),
         ({"min_std": -1.0}, r"advantage\.min_std: expected 0 or more"),
-        ({"guard": 0.0}, r"advantage\.guard: expected a positive advantage"),
+        ({"guard": 0.0}, r"advantage\.guard: expected a positive number"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict, message: str) -> None:

@@ -77,7 +77,10 @@ def test_constant_falls_back_to_the_width_of_a_whole_batch() -> None:
 
 def test_constant_over_micro_batches_asks_for_the_longest_completion() -> None:
     logprobs = torch.zeros(3, 4)
-    with pytest.raises(ValueError, match=r"loss\.max_tokens: needed by aggregation=constant"):
+    with pytest.raises(
+        ValueError,
+        match=r"loss\.max_tokens: expected a number of tokens, because aggregation=constant",
+    ):
         ClipLoss(aggregation="constant")(logprobs, logprobs, ADVANTAGES, MASK, num_completions=6)
 
 

@@ -139,8 +139,8 @@ MUTANTS = (
     Mutant(
         "variance for kurtosis",
         "algorithm/shaping/pilot.py",
-        "centerd.pow(4).mean()",
-        "centerd.pow(2).mean()",
+        "centered.pow(4).mean()",
+        "centered.pow(2).mean()",
         "algorithm/shaping/test_pilot.py",
     ),
 )

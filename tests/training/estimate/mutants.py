@@ -40,17 +40,17 @@ MUTANTS = (
     ),
     Mutant(
         "estimate: gradients come last",
-        "training/estimate/parts.py",
+        "training/estimate/memory.py",
         "        return whole + head\n",
         "        return head\n",
-        "training/estimate/test_parts.py",
+        "training/estimate/test_memory.py",
     ),
     Mutant(
         "estimate: one cache for a group",
-        "training/estimate/parts.py",
+        "training/estimate/memory.py",
         "load.prompts * load.lengths.longest + rows * room",
         "load.prompts * load.lengths.longest + load.prompts * room",
-        "training/estimate/test_parts.py",
+        "training/estimate/test_memory.py",
     ),
     Mutant(
         "estimate: nothing is computed again",

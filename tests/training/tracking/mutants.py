@@ -5,14 +5,14 @@ from mutant import Mutant
 MUTANTS = (
     Mutant(
         "W&B: any rows of a task",
-        "training/tracking/rows.py",
+        "training/tracking/table_rows.py",
         "(-advantages[row], row)",
         "row",
         "training/tracking/test_wandb_tracker.py training/tracking/test_identity.py",
     ),
     Mutant(
         "W&B: pictures as they are",
-        "training/tracking/rows.py",
+        "training/tracking/table_rows.py",
         "copy.thumbnail((longest_px, longest_px))",
         "pass",
         "training/tracking/test_wandb_tracker.py training/tracking/test_identity.py",

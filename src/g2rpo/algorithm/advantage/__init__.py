@@ -1,7 +1,9 @@
-"""From the rewards of a rollout batch to one advantage per completion: one short file per
-estimator, pure tensors in and out.
+"""Advantage estimators, one per file: rewards of a rollout batch -> one advantage per completion.
 
-All of them satisfy `g2rpo.interfaces.Advantage`, see the rewards of the *whole* rollout batch (all
-ranks), and take groups and tasks as arbitrary integer labels: rows of a group need not stand
-together, and groups may differ in size.
+Every estimator satisfies `g2rpo.interfaces.Advantage` and receives the rewards of the *whole*
+rollout batch, gathered from all ranks. Groups and tasks are arbitrary integer labels: the rows of a
+group need not be contiguous, and groups may differ in size.
+
+Start with `grpo.py`, then `g2rpo.py`. Shared code: `gaussian.py` (ranks to normal quantiles),
+`segments.py` (statistics per group or task), `parts.py` (reward parts), `diagnostics.py` (metrics).
 """

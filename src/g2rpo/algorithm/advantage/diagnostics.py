@@ -1,9 +1,8 @@
-"""What the advantages of a rollout batch look like, per task: the `advantage/*` numbers that a run
-logs every step.
+"""The `advantage/*` metrics of a rollout batch, per task.
 
-G2RPO promises N(0, 1) within each task. `mean`, `std` and `normal_distance` say how far that holds;
-`tie_frac` and `zero_signal_frac` why it may not (binary rewards, groups that agree);
-`shaping_only_frac` warns of groups that length shaping alone has put in an order.
+G2RPO aims for N(0, 1) within each task. `mean`, `std` and `normal_distance` measure how close it
+comes. `tie_frac` and `zero_signal_frac` explain deviations: binary rewards, and groups with equal
+rewards. `shaping_only_frac` is the share of groups that differ by shaping alone.
 """
 
 import torch
@@ -24,15 +23,15 @@ def advantage_metrics(
     *,
     tie_atol: float = 1e-6,
 ) -> dict[str, float]:
-    """Six numbers per task that occurs, named as in `g2rpo.metrics`.
+    """Return six metrics for each task in the batch, under their names in `g2rpo.metrics`.
 
     Args:
-        advantages: what the estimator returned, zero-signal groups included.
-        rewards: what it was given: the total plus the length part, if any.
-        totals: rewards before shaping.
-        groups: labels of the prompts.
-        tasks: positions in `TASKS`.
-        tie_atol: rewards no further apart than this are equal.
+        advantages: Output of the estimator, including groups without a signal.
+        rewards: Input of the estimator: total plus the weighted length part, if there is one.
+        totals: Rewards before shaping.
+        groups: One label per prompt.
+        tasks: Positions in `TASKS`.
+        tie_atol: Rewards that differ by at most this tie, in units of the reward.
     """
     advantages, rewards, totals, groups, tasks = (
         x.cpu() for x in (advantages, rewards, totals, groups, tasks)
@@ -62,14 +61,12 @@ def advantage_metrics(
 
 
 def share_of_groups(flags: Bool[Tensor, " n"], group_weight: Float[Tensor, " n"]) -> float:
-    """Share of flagged groups, from rows that each carry 1 / size of their group."""
+    """Return the share of flagged groups; each row has the weight 1 / size of its group."""
     return ((flags * group_weight).sum() / group_weight.sum()).item()
 
 
 def normal_distance(values: Float[Tensor, " n"]) -> float:
-    """Largest gap between the empirical distribution function of `values` and that of N(0, 1):
-    Kolmogorov's statistic, in [0, 1].
-    """
+    """Return the Kolmogorov-Smirnov statistic of `values` against N(0, 1), in [0, 1]."""
     normal = torch.special.ndtr(values.double().sort().values)
     steps = torch.arange(len(values) + 1, dtype=torch.float64) / len(values)
     return torch.maximum((steps[1:] - normal).max(), (normal - steps[:-1]).max()).item()

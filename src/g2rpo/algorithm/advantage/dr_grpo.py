@@ -1,11 +1,10 @@
-"""Dr. GRPO: rewards minus their group's mean, not divided by anything (Liu et al. 2025, arXiv
-2503.20783).
+"""Dr. GRPO: rewards minus the mean of their group (Liu et al. 2025, arXiv 2503.20783).
 
     A_i = R_i - mean_group
 
-Dividing by the standard deviation favors questions that are nearly always or nearly never solved.
-The other half of the method is in the loss: `loss.aggregation=constant` divides by a constant, not
-by each completion's length.
+There is no division by the standard deviation, which would favor questions that are almost always
+or almost never solved. The second half of the method is `loss.aggregation=constant`, which divides
+by a constant instead of each completion's length.
 """
 
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from g2rpo.algorithm.advantage.segments import Segments, check_rewards
 
 
 class DrGRPO:
-    """Distance to the group's mean. It has no settings."""
+    """Rewards minus the mean of their group, without settings."""
 
     def __call__(
         self,
@@ -28,8 +27,6 @@ class DrGRPO:
         parts: Mapping[str, Float[Tensor, " b"]] | None = None,
         completion_tokens: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, " b"]:
-        """One advantage per completion; a group of one gets 0. Only `rewards` and `groups` are
-        used.
-        """
+        """Return one advantage per completion, 0 in a group of one; uses `rewards` and `groups`."""
         check_rewards(rewards)
         return (rewards.double() - Segments(groups).mean(rewards)).to(rewards.dtype)

@@ -1,11 +1,11 @@
-"""EMA-GRPO: one scale per task, averaged over time (OneThinker, arXiv 2512.03043).
+"""EMA-GRPO: rewards scaled by a moving average per task (OneThinker, arXiv 2512.03043).
 
-    m1, m2    per task, moving averages of E[R] and E[R^2] over batches; the first batch that has the task sets them
-    sigma     sqrt(max(m2 - m1^2, min_std^2)), from averages that already contain this batch
+    m1, m2    moving averages of E[R] and E[R^2] per task, set by the first batch with that task
+    sigma     sqrt(max(m2 - m1^2, min_std^2)), after this batch has entered the averages
     A_i     = (R_i - mean_group) / (sigma_task + 1e-6)
 
-If any advantage of a group would exceed `guard` in size, that group is divided by its own
-population standard deviation instead. The moments are state: they belong in the checkpoint, and are
+If the absolute value of any advantage in a group exceeds `guard`, that group is divided by its own
+population standard deviation instead. The moments are state and part of the checkpoint. They are
 equal on all ranks because every rank sees the whole batch.
 """
 
@@ -21,7 +21,13 @@ EPS = 1e-6
 
 
 class EMAGRPO:
-    """Distance to the group's mean, in units of the task's moving standard deviation."""
+    """Rewards minus the mean of their group, divided by the task's moving standard deviation.
+
+    Args:
+        decay: Decay of the moving averages per rollout batch, in [0, 1).
+        min_std: Lower bound of the task's standard deviation, in units of the reward.
+        guard: Largest absolute advantage that is scaled by the task instead of the group.
+    """
 
     def __init__(self, *, decay: float = 0.99, min_std: float = 1e-3, guard: float = 5.0) -> None:
         if not 0 <= decay < 1:
@@ -32,7 +38,7 @@ class EMAGRPO:
             )
         if not guard > 0:
             raise ValueError(
-                f"advantage.guard: expected a positive advantage (inf switches it off), got {guard}"
+                f"advantage.guard: expected a positive number (inf switches it off), got {guard}"
             )
         self.decay = decay
         self.min_std = min_std
@@ -48,20 +54,21 @@ class EMAGRPO:
         parts: Mapping[str, Float[Tensor, " b"]] | None = None,
         completion_tokens: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, " b"]:
-        """One advantage per completion; moves the moments of every task in `tasks`. A group of one
-        gets 0.
+        """Update the moments of every task in `tasks` and return one advantage per completion.
+
+        A group of one gets 0. Uses `rewards`, `groups` and `tasks`.
         """
         check_rewards(rewards)
         by_group, by_task = Segments(groups), Segments(tasks)
-        centerd = rewards.double() - by_group.mean(rewards)
-        scaled = centerd / (self._sigma(rewards, by_task) + EPS)
-        own = centerd / (by_group.std(rewards, unbiased=False) + EPS)
+        centered = rewards.double() - by_group.mean(rewards)
+        scaled = centered / (self._sigma(rewards, by_task) + EPS)
+        own = centered / (by_group.std(rewards, unbiased=False) + EPS)
         return torch.where(by_group.largest(scaled.abs()) > self.guard, own, scaled).to(
             rewards.dtype
         )
 
     def _sigma(self, rewards: Float[Tensor, " b"], by_task: Segments) -> Float[Tensor, " b"]:
-        """Moves the moments, then the standard deviation of each row's task."""
+        """Update the moments and return the standard deviation of each row's task."""
         values = rewards.double()
         batch = (
             torch.stack([by_task.totals(values), by_task.totals(values.square())]) / by_task.sizes
@@ -80,11 +87,11 @@ class EMAGRPO:
         return self.decay * old + (1 - self.decay) * new
 
     def state_dict(self) -> dict[str, dict[int, tuple[float, float]]]:
-        """The moments (E[R], E[R^2]) by task, as plain numbers."""
+        """Return the moments (E[R], E[R^2]) of each task."""
         return {"moments": dict(self.moments)}
 
     def load_state_dict(self, state: Mapping[str, Mapping[int, tuple[float, float]]]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Restore the moments that `state_dict` returned."""
         self.moments = {
             int(task): (float(first), float(second))
             for task, (first, second) in state["moments"].items()

@@ -1,30 +1,25 @@
-"""G2RPO: group-relative advantages, matched to a standard normal (Hu et al. 2026, arXiv
-2604.08539).
+"""G2RPO: advantages matched to a standard normal (Hu et al. 2026, arXiv 2604.08539).
 
-GRPO divides by a group's standard deviation, so a task with spread-out rewards pulls harder than
-one whose rewards are nearly
-binary, and one lucky completion flattens its whole group. G2RPO keeps only the *order* of rewards,
-R -> Phi^-1(F(R)):
+GRPO divides by the standard deviation of a group. The gradient of a task then depends on how its
+rewards are distributed, and one outlier shrinks the advantages of its whole group. G2RPO uses only
+the *order* of the rewards, R -> Phi^-1(F(R)):
 
-    1. in each prompt's group, replace a reward by the N(0, 1) quantile of its rank;
-    2. do the same once more over all completions of a task, so that every task has the same scale.
+    1. in each prompt's group, replace every reward by the N(0, 1) quantile of its rank;
+    2. repeat this over all completions of a task, so that every task has the same scale.
 
-The paper and its release do not agree on which F is meant, so `scope` names it: `group` is step 1
-alone (App. B and every worked example), `task` ranks the rewards of a task directly (eq. 5),
-`group_then_task` is both steps (the released code).
+The paper and its released code disagree on F, so `scope` selects it. `group` is step 1 alone (App.
+B and all worked examples), `task` ranks the rewards of a task directly (eq. 5), and
+`group_then_task` does both steps (the released code).
 
-Where the release goes wrong, this differs from it (measured; the numbers are in the tests):
-  - Float noise broke ties: its second step saw 1e-8 and -2e-8 as different ranks, which moved
-      single advantages by up to 0.55. Here ranks are taken in float64, and values within a
-      tolerance tie.
-  - A group that agrees got a push: step 2 turns its zeros into +-0.54 (eight completions beside one
-      group of 1/8 right). `zero_signal=mask` gives such a group exactly 0 and leaves it out of its
-      task's ranking; `keep` reproduces the release.
-  - Ranks forget size: a reward difference of 1e-6 became a full-size advantage. Hence `tie_atol`.
+This implementation corrects three faults of the release. The tests measure each of them:
+  - Float noise broke ties: step 2 ranked 1e-8 and -2e-8 differently, which changed single
+    advantages by up to 0.55. Here ranks are computed in float64, and values within a tolerance tie.
+  - Groups with equal rewards got a gradient: step 2 turned their zeros into +-0.54 (eight such
+    completions beside a group with 1 of 8 right). `zero_signal=mask` gives these groups exactly 0
+    and leaves them out of the ranking; `keep` reproduces the release.
+  - Ranks ignore size: a reward difference of 1e-6 gave a full-size advantage. Hence `tie_atol`.
 
-After step 2 the advantages of a group need not sum to zero.
-The rest of the objective: loss/ (clipped ratio, KL), shaping/ (length before this step, entropy
-beside the loss).
+After step 2 the advantages of a group do not sum to zero in general.
 """
 
 from collections.abc import Mapping
@@ -41,13 +36,17 @@ Scope = Literal["group", "task", "group_then_task"]
 ZeroSignal = Literal["mask", "keep"]
 
 QUANTILE_ATOL = 1e-6
-"""What ties in the second step, in quantiles. `tie_atol` is in units of the reward and does not
-apply there.
-"""
+"""Tie tolerance of step 2, which ranks quantiles; `tie_atol` is in units of the reward instead."""
 
 
 class G2RPO:
-    """Gaussian ranks within the group, within the task, or one after the other."""
+    """Gaussian ranks within the group, within the task, or first one and then the other.
+
+    Args:
+        scope: Rewards that are ranked together, see the head of this file.
+        zero_signal: `mask` gives groups with equal rewards exactly 0, `keep` ranks them.
+        tie_atol: Rewards that differ by at most this tie, in units of the reward.
+    """
 
     def __init__(
         self,
@@ -74,8 +73,9 @@ class G2RPO:
         parts: Mapping[str, Float[Tensor, " b"]] | None = None,
         completion_tokens: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, " b"]:
-        """One advantage per completion, about N(0, 1) within each task; only `rewards`, `groups`
-        and `tasks` are used.
+        """Return one advantage per completion, approximately N(0, 1) within each task.
+
+        Uses `rewards`, `groups` and `tasks`.
         """
         check_rewards(rewards)
         in_group = TieLevels(rewards, groups, atol=self.tie_atol)
@@ -90,7 +90,7 @@ class G2RPO:
 
 
 def check_rank_options(zero_signal: str, tie_atol: float) -> None:
-    """Range checks shared by the two G2RPO estimators."""
+    """Check the options that both G2RPO estimators have."""
     if zero_signal not in get_args(ZeroSignal):
         raise ValueError(
             f"advantage.zero_signal: expected one of {', '.join(get_args(ZeroSignal))}, got"
@@ -108,8 +108,13 @@ def rank_within_tasks(
     signal: Bool[Tensor, " b"] | None,
     atol: float,
 ) -> Float[Tensor, " b"]:
-    """Gaussian ranks over each task's rows that carry signal (all if None), in float64; exactly 0
-    for the others.
+    """Return Gaussian ranks within each task in float64.
+
+    Args:
+        values: Values to rank.
+        tasks: One task label per row.
+        signal: Rows to rank; the others get exactly 0. None ranks all rows.
+        atol: Values of neighboring rank that differ by at most this tie.
     """
     if signal is None:
         return gaussian_ranks(values, tasks, atol)

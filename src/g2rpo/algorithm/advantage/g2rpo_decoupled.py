@@ -1,14 +1,13 @@
-"""G2RPO over the parts of a reward ("GS-GDPO" in the release of arXiv 2604.08539).
+"""G2RPO over separate reward parts ("GS-GDPO" in the released code of arXiv 2604.08539).
 
-    1. in each prompt's group, Gaussian ranks of each part (accuracy, format, structure, ...) by
-        itself;
-    2. add them up;
+    1. in each prompt's group, Gaussian ranks of each part (accuracy, format, structure, ...);
+    2. the sum of these ranks over the parts;
     3. Gaussian ranks of the sums over all completions of a task.
 
-A part that all completions of a group share adds 0, so accuracy is not drowned by parts that
-everybody gets right, but all parts weigh the same, whatever their weight in the total. The sums of
-step 2 are where the release lost ties to float noise; here they are float64 and tie within 1e-6.
-Under `zero_signal=mask` a group in which no part differs gets exactly 0 and is not ranked.
+A part that is equal in the whole group adds 0, so it does not hide differences in accuracy. All
+parts count equally, regardless of their weight in the total reward. The release lost ties to float
+noise in step 2; here the sums are float64 and tie within 1e-6. With `zero_signal=mask`, a group in
+which no part differs gets exactly 0 and is not ranked.
 """
 
 from collections.abc import Mapping
@@ -29,10 +28,15 @@ from g2rpo.algorithm.advantage.parts import reward_parts
 
 
 class DecoupledG2RPO:
-    """Gaussian ranks of each reward part in its group, summed, ranked again within the task."""
+    """Gaussian ranks of each reward part in its group, summed, and ranked again within the task.
+
+    Args:
+        zero_signal: `mask` gives groups in which no part differs exactly 0, `keep` ranks them.
+        tie_atol: Values of a part that differ by at most this tie.
+    """
 
     parts_only: ClassVar[bool] = True
-    """`rewards` are not looked at, so what is subtracted from them has no effect."""
+    """`rewards` is ignored, so a KL penalty subtracted from it has no effect."""
 
     def __init__(self, *, zero_signal: ZeroSignal = "mask", tie_atol: float = 1e-6) -> None:
         check_rank_options(zero_signal, tie_atol)
@@ -48,9 +52,7 @@ class DecoupledG2RPO:
         parts: Mapping[str, Float[Tensor, " b"]] | None = None,
         completion_tokens: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, " b"]:
-        """One advantage per completion from `parts` (required); `rewards` itself is not looked
-        at.
-        """
+        """Return one advantage per completion from `parts`, `groups` and `tasks`."""
         levels = [TieLevels(part, groups, atol=self.tie_atol) for part in reward_parts(parts)]
         summed = torch.stack([level.quantiles() for level in levels]).sum(0)
         signal = (

@@ -1,11 +1,10 @@
-"""The Gaussian rank map: values of a segment become the N(0, 1) quantiles of their ranks, ties
-share the mean.
+"""The Gaussian rank map: each value becomes the N(0, 1) quantile of its rank within its segment.
 
-Ties are found on the sorted values of a segment: a new level starts where the gap to the *previous*
-value exceeds `atol`. So 0, 0.9e-6 and 1.8e-6 are one level at atol=1e-6, although its ends are
-further apart than that. Chaining does not depend on where one starts, keeps the order of values,
-and treats x and -x alike; float noise is far smaller than `atol` and real rewards far coarser, so
-that in practice a chain never has a second link.
+Ties share their mean quantile. The values of a segment are sorted, and a new level starts where the
+gap to the *previous* value exceeds `atol`. At atol=1e-6, the values 0, 0.9e-6 and 1.8e-6 are
+therefore one level, although its ends differ by more than `atol`. This chaining keeps the order of
+values and treats x and -x alike. In practice chains do not grow, because float noise is far below
+`atol` and differences of real rewards are far above it.
 """
 
 import math
@@ -15,21 +14,22 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 ROUNDING = 1.125
-"""Slack on `atol`, so that two rewards written exactly `atol` apart tie whatever the rounding of
-float32 makes of them near 1.
-"""
+"""Factor on `atol`: two rewards exactly `atol` apart tie despite float32 rounding near 1."""
 
 EXACT_ZERO = 1e-12
-"""Means of opposite quantiles cancel only to about 1e-17; anything below this is the zero it stands
-for.
-"""
+"""Absolute mean quantiles below this become 0; opposite quantiles cancel only to about 1e-17."""
 
 
 class TieLevels:
-    """Values sorted inside their segments and cut into levels of tied values.
+    """Values sorted within their segments and grouped into levels of tied values.
 
-    `order[b]` sorts rows by segment, then value. In that order, `level[b]` and `segment[b]` number
-    levels and segments from 0; `level_sizes` and `segment_sizes` count their rows.
+    `order[b]` sorts rows by segment, then by value. In that order, `segment[b]` and `level[b]` are
+    0-based numbers of segments and levels; `segment_sizes` and `level_sizes` count their rows.
+
+    Args:
+        x: Values to rank.
+        segments: Integer labels; rows with equal labels are ranked together.
+        atol: Values of neighboring rank that differ by at most this tie.
     """
 
     def __init__(self, x: Float[Tensor, " b"], segments: Int[Tensor, " b"], *, atol: float) -> None:
@@ -38,12 +38,10 @@ class TieLevels:
         self.level, self.level_sizes = numbered(new_level, len(x))
 
     def quantiles(self) -> Float[Tensor, " b"]:
-        """Mean N(0, 1) quantile of each row's level within its segment, float64, in the order of
-        the input.
-        """
+        """Return the mean N(0, 1) quantile of each row's level, float64, in input order."""
         sizes = self.segment_sizes.double()
-        # Phi^-1((i - 0.5) / n) = sqrt(2) erfinv((2 i - 1 - n) / n), where i - 1 is the distance to
-        # the segment's first row
+        # Phi^-1((i - 0.5) / n) = sqrt(2) erfinv((2 i - 1 - n) / n), where i - 1 is the offset from
+        # the first row of the segment.
         shift = 2 * (sizes.cumsum(0) - sizes) + sizes - 1
         twice = 2 * torch.arange(len(self.order), device=self.order.device, dtype=torch.float64)
         scaled = (twice - shift.index_select(0, self.segment)) / sizes.index_select(0, self.segment)
@@ -54,39 +52,41 @@ class TieLevels:
         return self.unsorted(means.where(means.abs() > EXACT_ZERO, 0.0).index_select(0, self.level))
 
     def ties(self) -> Int[Tensor, " b"]:
-        """Rows of each row's level, itself included, in the order of the input."""
+        """Return the number of rows in each row's level, in input order."""
         return self.unsorted(self.level_sizes.index_select(0, self.level))
 
     def differs(self) -> Bool[Tensor, " b"]:
-        """False for the rows of a segment in which all values tie, in the order of the input."""
+        """Return False for the rows of segments in which all values tie, in input order."""
         return self.unsorted(
             self.level_sizes.index_select(0, self.level)
             < self.segment_sizes.index_select(0, self.segment)
         )
 
     def unsorted(self, values: Shaped[Tensor, " b"]) -> Shaped[Tensor, " b"]:
-        """`values`, given in sorted order, in the order of the input."""
+        """Return `values`, which are in sorted order, in input order."""
         return torch.empty_like(values).index_copy_(0, self.order, values)
 
 
 def sorted_in_segments(
     x: Float[Tensor, " b"], segments: Int[Tensor, " b"], *, atol: float
 ) -> tuple[Int[Tensor, " b"], Bool[Tensor, " n"], Bool[Tensor, " n"]]:
-    """Rows by segment, then value; and for every row but the first, whether a new segment and a new
-    level begin with it.
+    """Sort rows by segment, then by value, and find the boundaries.
 
-    Sorting dominates the cost of an advantage. One sort of the key segment * width + value is three
-    times faster than sorting by value and then by segment, and the gaps between keys tell both
-    kinds of boundaries. But float64 resolves a key only to about key * 2^-52: where that is not far
-    below `atol` (exact ties asked for, astronomical rewards, huge labels) the slow way is taken.
+    Sorting dominates the cost of an advantage. One sort of the key segment * width + value is
+    faster than two sorts by value and by segment, and gaps between keys show both kinds of
+    boundaries. float64 resolves a key only to about key * 2^-52. If that is not far below `atol`
+    (atol=0, extreme rewards, huge labels), rows are sorted twice instead.
+
+    Returns:
+        The sorting order, and for every row except the first whether it starts a new segment and
+        whether it starts a new level.
     """
     if len(x) == 0:
         none = torch.zeros_like(segments, dtype=torch.bool)
         return segments.long(), none, none
     number, offset = segments - segments.min(), x - x.min()
-    width = (
-        2 * (offset.max() + atol) + 1
-    )  # wide enough that no gap inside a segment reaches half of it, and every gap between two does
+    # Gaps within a segment stay below half of this width; gaps between two segments exceed it.
+    width = 2 * (offset.max() + atol) + 1
     if (number.max() + 1) * width * 2.0**-44 < atol:
         key, order = (number * width + offset).sort()
         gaps = key.diff()
@@ -100,8 +100,11 @@ def sorted_in_segments(
 def numbered(
     begins: Bool[Tensor, " n"], rows: int
 ) -> tuple[Int[Tensor, " b"], Int[Tensor, " runs"]]:
-    """Number of each row's run from 0, and rows of each run; `begins` is True where a row, from the
-    second on, begins a run.
+    """Return the 0-based run number of each row and the size of each run.
+
+    Args:
+        begins: Whether each row except the first starts a new run.
+        rows: Number of rows.
     """
     number = torch.zeros(rows, dtype=torch.long, device=begins.device)
     number[1:] = begins.cumsum(0)
@@ -111,24 +114,23 @@ def numbered(
 def gaussian_ranks(
     x: Float[Tensor, " b"], segments: Int[Tensor, " b"], atol: float = 1e-6
 ) -> Float[Tensor, " b"]:
-    """Replace each value by the standard-normal quantile of its rank in its segment; tied values
-    share their mean quantile.
+    """Replace each value by the standard-normal quantile of its rank in its segment.
 
-    The i-th smallest of n values (i = 1..n) gets Phi^-1((i - 0.5) / n), the one-dimensional
-    optimal-transport map onto N(0, 1); a segment of one row, or one in which all tie, gets exactly
-    0 (Hu et al. 2026, arXiv 2604.08539, eq. 5 and App. B).
+    The i-th smallest of n values (i = 1..n) becomes Phi^-1((i - 0.5) / n), the one-dimensional
+    optimal-transport map onto N(0, 1). Tied values share their mean quantile. A segment with one
+    row, or in which all values tie, gets exactly 0 (Hu et al. 2026, arXiv 2604.08539, eq. 5 and
+    App. B).
 
     Args:
-        x: values of any finite float dtype; ranking is done in float64.
-        segments: integer labels; equal labels are ranked together, wherever their rows stand.
-        atol: values of neighboring rank no further apart than this are ties (see the head of this
-            file).
+        x: Finite values of any float dtype; ranking is done in float64.
+        segments: Integer labels; rows with equal labels are ranked together, in any order.
+        atol: Values of neighboring rank that differ by at most this tie.
 
     Returns:
         Quantiles in float64.
 
-    >>> segments = torch.tensor([7, 7, 7, 7, 2])
-    >>> [round(q, 3) for q in gaussian_ranks(torch.tensor([0.0, 9.0, 0.0, 1.0, 5.0]), segments).tolist()]
+    >>> x, segments = torch.tensor([0.0, 9.0, 0.0, 1.0, 5.0]), torch.tensor([7, 7, 7, 7, 2])
+    >>> [round(quantile, 3) for quantile in gaussian_ranks(x, segments).tolist()]
     [-0.734, 1.15, -0.734, 0.319, 0.0]
     """
     return TieLevels(x, segments, atol=atol).quantiles()

@@ -1,13 +1,11 @@
-"""GDPO: each part of the reward standardized by itself, summed, then whitened over the batch (Liu
-et al. 2026, arXiv 2601.05242).
+"""GDPO: reward parts standardized separately, summed, and whitened (Liu et al., arXiv 2601.05242).
 
     1. A_part = (R_part - mean_group) / (std_group + 1e-6), as in GRPO;
     2. S = sum over parts;
-    3. A = (S - mean) / sqrt(var + 1e-6) over the batch, every completion weighted by its tokens,
-        population variance.
+    3. A = (S - mean) / sqrt(var + 1e-6) over the batch, with the population variance.
 
-Step 3 is token-weighted in the released implementation that this follows; without
-`completion_tokens` all completions weigh the same.
+In step 3 each completion is weighted by its number of tokens, as in the released implementation.
+Without `completion_tokens`, all completions have equal weight.
 """
 
 from collections.abc import Mapping
@@ -22,14 +20,14 @@ from g2rpo.algorithm.advantage.parts import reward_parts
 from g2rpo.algorithm.advantage.segments import Segments
 
 EPS = 1e-6
-"""Added to the variance; a batch without any signal stays at 0."""
+"""Added to the variance, so that a batch without any signal stays at 0."""
 
 
 class GDPO:
-    """Standardized parts, summed and whitened. It has no settings."""
+    """Standardized reward parts, summed and whitened, without settings."""
 
     parts_only: ClassVar[bool] = True
-    """`rewards` are not looked at, so what is subtracted from them has no effect."""
+    """`rewards` is ignored, so a KL penalty subtracted from it has no effect."""
 
     def __call__(
         self,
@@ -40,9 +38,7 @@ class GDPO:
         parts: Mapping[str, Float[Tensor, " b"]] | None = None,
         completion_tokens: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, " b"]:
-        """One advantage per completion from `parts` (required); `rewards` itself and `tasks` are
-        not looked at.
-        """
+        """Return one advantage per completion from `parts`, `groups` and `completion_tokens`."""
         segments = Segments(groups)
         summed = torch.stack([standardized(part, segments) for part in reward_parts(parts)]).sum(0)
         tokens = (
@@ -52,7 +48,7 @@ class GDPO:
 
 
 def whitened(values: Float[Tensor, " b"], weights: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Values with weighted mean 0 and weighted population variance 1, in float64."""
+    """Return values with weighted mean 0 and weighted population variance 1, in float64."""
     weights = weights / weights.sum().clamp(min=1)
-    centerd = values - (weights * values).sum()
-    return centerd / ((weights * centerd.square()).sum() + EPS).sqrt()
+    centered = values - (weights * values).sum()
+    return centered / ((weights * centered.square()).sum() + EPS).sqrt()

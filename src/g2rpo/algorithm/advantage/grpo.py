@@ -1,6 +1,8 @@
 """GRPO: rewards standardized within their group (Shao et al. 2024, arXiv 2402.03300, eq. 10).
 
-A_i = (R_i - mean_group) / (std_group + 1e-6),   std with n - 1, as in the common implementations
+    A_i = (R_i - mean_group) / (std_group + 1e-6)
+
+The standard deviation divides by n - 1, as in the common implementations.
 """
 
 from collections.abc import Mapping
@@ -11,11 +13,11 @@ from torch import Tensor
 from g2rpo.algorithm.advantage.segments import Segments, check_rewards
 
 EPS = 1e-6
-"""Keeps a group that agrees at 0 / EPS = 0; the value of EasyR1 and verl."""
+"""Added to the standard deviation, so that a group of equal rewards gets 0; as in verl."""
 
 
 class GRPO:
-    """Mean and standard deviation of the group. It has no settings."""
+    """Rewards standardized within their group, without settings."""
 
     def __call__(
         self,
@@ -26,13 +28,11 @@ class GRPO:
         parts: Mapping[str, Float[Tensor, " b"]] | None = None,
         completion_tokens: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, " b"]:
-        """One advantage per completion; a group of one gets 0. Only `rewards` and `groups` are
-        used.
-        """
+        """Return one advantage per completion, 0 in a group of one; uses `rewards` and `groups`."""
         check_rewards(rewards)
         return standardized(rewards, Segments(groups)).to(rewards.dtype)
 
 
 def standardized(values: Float[Tensor, " b"], groups: Segments) -> Float[Tensor, " b"]:
-    """Values minus their group's mean, over its unbiased standard deviation, in float64."""
+    """Return values minus the mean of their group over its unbiased standard deviation, float64."""
     return (values.double() - groups.mean(values)) / (groups.std(values, unbiased=True) + EPS)

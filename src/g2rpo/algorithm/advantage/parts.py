@@ -1,4 +1,4 @@
-"""Which parts of a reward the estimators that rank parts separately look at."""
+"""The reward parts that GDPO and decoupled G2RPO treat separately."""
 
 from collections.abc import Mapping
 
@@ -8,17 +8,19 @@ from torch import Tensor
 from g2rpo.algorithm.advantage.segments import check_rewards
 
 NOT_REWARDS = frozenset({"total"})
-"""Entries of `Scores.parts` that are no part of the reward."""
+"""Entries of `Scores.parts` that are not parts of the reward."""
 
 
 def reward_parts(parts: Mapping[str, Float[Tensor, " b"]] | None) -> list[Float[Tensor, " b"]]:
-    """Every part but the total: accuracy, format, structure, and length where shaping adds one. At
-    least one, or a `ValueError`.
+    """Return every part except the total: accuracy, format, structure, and length if shaped.
+
+    Raises:
+        ValueError: If there is no part, or if a part has values that are not finite.
     """
     chosen = [values for name, values in (parts or {}).items() if name not in NOT_REWARDS]
     if not chosen:
         raise ValueError(
-            "advantage: this estimator ranks the parts of the reward; expected parts={'accuracy':"
+            "advantage: this estimator needs the parts of the reward; expected parts={'accuracy':"
             " ..., ...}, got none"
         )
     for values in chosen:

@@ -1,5 +1,4 @@
-"""RLOO: the reward against the mean of the others in the group (Ahmadian et al. 2024, arXiv
-2402.14740).
+"""RLOO: rewards minus the mean of the others in the group (Ahmadian et al., arXiv 2402.14740).
 
 A_i = R_i - mean_{j != i} R_j = n / (n - 1) * (R_i - mean_group)
 """
@@ -13,7 +12,7 @@ from g2rpo.algorithm.advantage.segments import Segments, check_rewards
 
 
 class RLOO:
-    """Leave-one-out baseline. It has no settings."""
+    """Rewards minus their leave-one-out baseline, without settings."""
 
     def __call__(
         self,
@@ -24,9 +23,7 @@ class RLOO:
         parts: Mapping[str, Float[Tensor, " b"]] | None = None,
         completion_tokens: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, " b"]:
-        """One advantage per completion; a group of one has no others and gets 0. Only `rewards` and
-        `groups` are used.
-        """
+        """Return one advantage per completion, 0 in a group of one; uses `rewards` and `groups`."""
         check_rewards(rewards)
         segments = Segments(groups)
         sizes = segments.sizes.double()

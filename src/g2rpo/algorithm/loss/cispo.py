@@ -1,8 +1,8 @@
-"""CISPO: the ratio is a clipped weight, not a gate (MiniMax-M1, arXiv 2506.13585, eq. 4).
+"""CISPO: log-likelihood with a clipped importance weight (MiniMax-M1, arXiv 2506.13585, eq. 4).
 
     -A logp stop_grad(clip(r, 1 - low, 1 + high))
 
-Every token keeps its gradient; a token whose ratio has run away only stops gaining weight.
+Every token keeps its gradient; clipping only limits its weight.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from g2rpo.algorithm.loss.policy import PolicyLoss
 
 @dataclass(kw_only=True)
 class CISPOLoss(PolicyLoss):
-    """Log-likelihood under clipped importance weights."""
+    """Log-likelihood with clipped importance weights."""
 
     clip_ratio_low: float = 0.2
     """Weights below 1 - clip_ratio_low are raised to it."""
@@ -34,7 +34,7 @@ class CISPOLoss(PolicyLoss):
         advantages: Float[Tensor, "b 1"],
         mask: Bool[Tensor, "b t"],
     ) -> tuple[Float[Tensor, "b t"], Bool[Tensor, "b t"], Float[Tensor, "b t"]]:
-        """See `PolicyLoss.token_loss`; here a cut token is one whose weight was clipped."""
+        """Return what `PolicyLoss.token_loss` specifies; clipped tokens keep their gradient."""
         ratio = log_ratio.detach().exp()
         weight = ratio.clamp(1 - self.clip_ratio_low, 1 + self.clip_ratio_high)
         return -advantages * logprobs * weight, weight != ratio, ratio

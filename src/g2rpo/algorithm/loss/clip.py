@@ -1,11 +1,11 @@
-"""The clipped surrogate: PPO, DAPO's clip-higher, and dual clip in one formula.
+"""The clipped surrogate loss: PPO, clip-higher (DAPO) and dual clip in one formula.
 
     A >= 0    -A min(r, 1 + high)                     r = pi / pi_old of one token
     A <  0    -A min(max(r, 1 - low), c)
 
-`clip_ratio_low == clip_ratio_high` is PPO (Schulman et al. 2017, 1707.06347, eq. 7), a larger
-`clip_ratio_high` lets unlikely tokens grow (DAPO, 2503.14476, sec. 3.1), and c = `dual_clip` bounds
-what one very bad token can cost (Ye et al. 2020, 1912.09729).
+`clip_ratio_low == clip_ratio_high` is PPO (Schulman et al. 2017, 1707.06347, eq. 7). A larger
+`clip_ratio_high` lets unlikely tokens gain probability (DAPO, 2503.14476, sec. 3.1). c =
+`dual_clip` bounds the loss of a token with a negative advantage (Ye et al. 2020, 1912.09729).
 """
 
 from dataclasses import dataclass
@@ -19,16 +19,14 @@ from g2rpo.algorithm.loss.policy import PolicyLoss
 
 @dataclass(kw_only=True)
 class ClipLoss(PolicyLoss):
-    """Clipped token ratios."""
+    """The clipped surrogate loss of token ratios."""
 
     clip_ratio_low: float = 0.2
-    """How far below 1 a ratio still pays, in [0, 1)."""
+    """The ratio is clipped at 1 minus this, in [0, 1)."""
     clip_ratio_high: float = 0.3
-    """How far above 1 a ratio still pays."""
+    """The ratio is clipped at 1 plus this, 0 or more."""
     dual_clip: float | None = 3.0
-    """Largest ratio that a negative advantage is charged for, above 1 + clip_ratio_high; None means
-    no bound.
-    """
+    """Upper bound of the ratio where the advantage is negative, above 1; None means no bound."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,7 +43,7 @@ class ClipLoss(PolicyLoss):
         advantages: Float[Tensor, "b 1"],
         mask: Bool[Tensor, "b t"],
     ) -> tuple[Float[Tensor, "b t"], Bool[Tensor, "b t"], Float[Tensor, "b t"]]:
-        """See `PolicyLoss.token_loss`."""
+        """Return what `PolicyLoss.token_loss` specifies."""
         ratio = log_ratio.exp()
         losses, cut = clipped_surrogate(
             ratio, advantages, self.clip_ratio_low, self.clip_ratio_high, self.dual_clip
@@ -60,7 +58,7 @@ def clipped_surrogate(
     high: float,
     dual_clip: float | None,
 ) -> tuple[Float[Tensor, "b t"], Bool[Tensor, "b t"]]:
-    """Loss of each token, and whether a clip took its gradient away."""
+    """Return the loss of each token and whether clipping removed its gradient."""
     unclipped = -advantages * ratio
     losses = torch.maximum(unclipped, -advantages * ratio.clamp(1 - low, 1 + high))
     if dual_clip is not None:
@@ -69,7 +67,7 @@ def clipped_surrogate(
 
 
 def check_clip_ratios(low: float, high: float) -> None:
-    """Range check shared by the losses that clip."""
+    """Check the clip bounds that several losses share."""
     if not (0 <= low < 1 and 0 <= high < float("inf")):
         raise ValueError(
             "loss: expected 0 <= clip_ratio_low < 1 and clip_ratio_high >= 0, got"

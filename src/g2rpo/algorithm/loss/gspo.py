@@ -1,10 +1,10 @@
-"""GSPO: one ratio per completion (Zheng et al. 2025, arXiv 2507.18071).
+"""GSPO: the clipped surrogate of one ratio per completion (Zheng et al. 2025, arXiv 2507.18071).
 
-    s = exp(mean over tokens of (logp - old_logp)),    loss of every token of the completion = clipped surrogate of s
+    s = exp(mean over tokens of (logp - old_logp))
 
-The gradient reaches each token's logp through the mean, as in eq. 10 of the paper. A mean of
-log-ratios hardly leaves 0, so the clip bounds are about 1000 times tighter than those of `clip`:
-3e-4 and 4e-4 in the paper's sec. 5.1.
+The loss of every token of the completion is the clipped surrogate of s. The gradient reaches the
+logp of each token through the mean (eq. 10). A mean of log-ratios stays close to 0, so the clip
+bounds are about 1000 times tighter than those of `clip`: 3e-4 and 4e-4 in sec. 5.1 of the paper.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from g2rpo.algorithm.loss.policy import PolicyLoss
 
 @dataclass(kw_only=True)
 class GSPOLoss(PolicyLoss):
-    """Clipped sequence ratios."""
+    """The clipped surrogate loss of sequence ratios."""
 
     clip_ratio_low: float = 3e-4
-    """How far below 1 a sequence ratio still pays."""
+    """The sequence ratio is clipped at 1 minus this, in [0, 1)."""
     clip_ratio_high: float = 4e-4
-    """How far above 1 a sequence ratio still pays."""
+    """The sequence ratio is clipped at 1 plus this, 0 or more."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -36,7 +36,7 @@ class GSPOLoss(PolicyLoss):
         advantages: Float[Tensor, "b 1"],
         mask: Bool[Tensor, "b t"],
     ) -> tuple[Float[Tensor, "b t"], Bool[Tensor, "b t"], Float[Tensor, "b t"]]:
-        """See `PolicyLoss.token_loss`."""
+        """Return what `PolicyLoss.token_loss` specifies."""
         lengths = mask.sum(1, keepdim=True).clamp(min=1)
         ratio = (log_ratio.sum(1, keepdim=True) / lengths).exp().expand_as(log_ratio)
         losses, cut = clipped_surrogate(

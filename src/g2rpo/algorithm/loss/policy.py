@@ -1,21 +1,19 @@
-"""What every policy loss shares: masking, the denominator, the KL term, and the correction for a
-foreign sampler.
+"""The base class of all policy losses: masking, aggregation, KL term, and importance weights.
 
-A loss differs from another in one method, `token_loss`. Its sum over tokens is divided by a number
-of the *whole* batch:
+A subclass defines one method, `token_loss`. `aggregation` selects the divisor of its sum:
 
-    token      all tokens of the batch                       (DAPO, 2503.14476)
-    seq        each completion's own tokens, then the number of completions       (GRPO, 2402.03300)
-    constant   the number of completions times `max_tokens`  (Dr. GRPO, 2503.20783): a long completion is not favored
+    token_mean   number of tokens in the batch                                (DAPO, 2503.14476)
+    seq_mean     tokens of each completion, then the number of completions    (GRPO, 2402.03300)
+    constant     number of completions times `max_tokens`                     (Dr. GRPO, 2503.20783)
 
-so that the losses of micro-batches, or ranks, *add up* to the loss of the batch, and so do their
-gradients and stats. A caller who splits a batch passes `num_tokens` and `num_completions` of the
-whole; without them, the call sees the whole batch.
+These are counts of the *whole* batch. The losses, gradients and stats of micro-batches and ranks
+therefore *add up* to those of the batch. A caller that splits a batch passes `num_tokens` and
+`num_completions` of the whole batch.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
@@ -24,15 +22,16 @@ from g2rpo.algorithm.loss.kl import ESTIMATORS, MAX_LOG_RATIO, KLEstimator
 
 Aggregation = Literal["token_mean", "seq_mean", "constant"]
 SHORT_FORMS: dict[str, Aggregation] = {"token": "token_mean", "seq": "seq_mean"}
-"""Short names of aggregations, as the released code of G2RPO writes them."""
+"""Short names of aggregations, as in the released code of G2RPO."""
 KLPlacement = Literal["loss", "reward"]
 TISLevel = Literal["token", "sequence"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Denominators:
-    """What sums over a micro-batch are divided by: counts of the whole batch. `max_tokens` only
-    serves `constant`.
+    """Divisors for sums over a micro-batch: counts of the whole batch.
+
+    `max_tokens` is used by `aggregation=constant` only.
     """
 
     aggregation: Aggregation
@@ -41,9 +40,7 @@ class Denominators:
     max_tokens: int
 
     def mean(self, values: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, ""]:
-        """Share of this micro-batch in the batch's mean over `values`, which are 0 where the mask
-        is False.
-        """
+        """Return this micro-batch's share of the batch mean; `values` are 0 outside the mask."""
         if self.aggregation == "token_mean":
             return values.sum() / self.num_tokens
         if self.aggregation == "seq_mean":
@@ -51,37 +48,31 @@ class Denominators:
         return values.sum() / (self.num_completions * self.max_tokens)
 
     def token_mean(self, values: Float[Tensor, "b t"]) -> Float[Tensor, ""]:
-        """Share of this micro-batch in the batch's mean over tokens, whatever the aggregation of
-        the loss.
-        """
+        """Return this micro-batch's share of the batch's mean over tokens, for any aggregation."""
         return values.sum() / self.num_tokens
 
 
 @dataclass(kw_only=True)
 class PolicyLoss(ABC):
-    """Options common to all losses; a subclass adds its own and says what one token costs."""
+    """Options common to all losses; a subclass adds its own options and defines `token_loss`."""
 
     aggregation: str = "token_mean"
-    """Which mean is taken over tokens and completions: `token_mean`, `seq_mean` or `constant`, see
-    the head of this file. `token` and `seq` are accepted as short forms."""
+    """`token_mean`, `seq_mean` or `constant`, see the head of this file; short: `token`, `seq`."""
     max_tokens: int | None = None
-    """`constant` only: tokens of the longest possible completion; None takes the width of the
-    batch, if it is whole.
-    """
+    """Maximum completion length in tokens, for `constant`; None uses the width of the batch."""
     kl_coef: float = 0.0
-    """Weight of the KL to the reference; 0 means that no reference is needed."""
+    """Weight of the KL to the reference model; 0 needs no reference model."""
     kl_estimator: KLEstimator = "k3"
     kl_placement: KLPlacement = "loss"
-    """`reward`: whoever computes rewards subtracts `kl_coef` times `kl.completion_penalty`; the
-    loss then only reports the KL.
+    """`loss` adds the KL term here. With `reward`, the trainer subtracts `kl_coef` times
+    `kl.completion_penalty` from the reward, and the loss only reports the KL.
     """
     tis_clip: float | None = None
-    """Largest importance weight between trainer and sampler (2 is usual); None where the sampler is
-    the trainer's own model.
-    """
+    """Upper bound of the importance weight trainer / sampler, usually 2; None disables it."""
     tis_level: TISLevel = "token"
-    """Whose importance weight: each token's own, or one of the whole completion, the product of its
-    tokens' (truncated alike).
+    """One importance weight per token, or one per completion (the product over its tokens).
+
+    Both are truncated at `tis_clip`.
     """
 
     def __post_init__(self) -> None:
@@ -123,8 +114,13 @@ class PolicyLoss(ABC):
         advantages: Float[Tensor, "b 1"],
         mask: Bool[Tensor, "b t"],
     ) -> tuple[Float[Tensor, "b t"], Bool[Tensor, "b t"], Float[Tensor, "b t"]]:
-        """Loss of each token, whether the clip cut it off, and its probability ratio. `log_ratio`
-        is clamped, and 0 outside the mask.
+        """Return the loss of each token, whether it was clipped, and its probability ratio.
+
+        Args:
+            log_ratio: Log-ratio of the policy to the old policy, clamped; 0 outside the mask.
+            logprobs: Log-probabilities of the policy, in nats; 0 outside the mask.
+            advantages: One advantage per completion.
+            mask: True on completion tokens.
         """
 
     def __call__(
@@ -139,25 +135,25 @@ class PolicyLoss(ABC):
         num_tokens: float | Tensor | None = None,
         num_completions: float | Tensor | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Loss of a batch, or of a micro-batch as its share of the batch.
+        """Return the loss of a batch, or a micro-batch's share of it, and its stats.
 
         Args:
-            logprobs: of the policy in training, in nats; the only argument that gets a gradient.
-            old_logprobs: of the same model when the completions were drawn.
-            advantages: one per completion.
-            mask: True or 1 on completion tokens; what stands elsewhere, even nan, has no influence.
-            ref_logprobs: of the frozen reference; required where `kl_coef` is not 0 and the KL is
-                part of the loss.
-            sampler_logprobs: as the rollout engine reported them; required where `tis_clip` is set.
-            num_tokens: mask tokens of the whole batch, where this call sees only a micro-batch.
-            num_completions: completions of the whole batch, likewise.
+            logprobs: Log-probabilities of the policy, in nats; the only argument with a gradient.
+            old_logprobs: Log-probabilities of the policy that sampled the completions, in nats.
+            advantages: One advantage per completion.
+            mask: True or 1 on completion tokens; values elsewhere, even NaN, have no influence.
+            ref_logprobs: Log-probabilities of the frozen reference model, in nats; required if
+                `kl_coef` is above 0 and the KL is part of the loss.
+            sampler_logprobs: Log-probabilities that the rollout engine reported, in nats; required
+                if `tis_clip` is set.
+            num_tokens: Mask tokens of the whole batch, if this is a micro-batch.
+            num_completions: Completions of the whole batch, if this is a micro-batch.
 
         Returns:
             The scalar to minimize, and stats without gradient: `policy` (the loss without KL), `kl`
-                (before its coefficient,
-            aggregated like the loss; 0 without a reference), and as means over tokens `clip_frac`
-            and `ratio_mean`. Each stat is already divided by the number of the whole batch: summed
-            over micro-batches it is the batch's.
+            (before its coefficient, aggregated like the loss; 0 without a reference), and the means
+            over tokens `clip_frac` and `ratio_mean`. Each stat is divided by counts of the whole
+            batch, so its sum over micro-batches is the value of the batch.
         """
         inside = mask.bool()
         denominators = self._denominators(inside, num_tokens, num_completions)
@@ -197,11 +193,11 @@ class PolicyLoss(ABC):
             and num_completions is not None
         ):
             raise ValueError(
-                "loss.max_tokens: needed by aggregation=constant over micro-batches; try the value"
-                " of rollout.max_new_tokens"
+                "loss.max_tokens: expected a number of tokens, because aggregation=constant over"
+                " micro-batches needs one, got null; set it to rollout.max_new_tokens"
             )
         return Denominators(
-            aggregation=self.aggregation,
+            aggregation=cast(Aggregation, self.aggregation),
             num_tokens=mask.sum().clamp(min=1) if num_tokens is None else num_tokens,
             num_completions=mask.shape[0] if num_completions is None else num_completions,
             max_tokens=mask.shape[1] if self.max_tokens is None else self.max_tokens,
@@ -214,9 +210,7 @@ class PolicyLoss(ABC):
         mask: Bool[Tensor, "b t"],
         denominators: Denominators,
     ) -> Float[Tensor, ""]:
-        """Divergence from the reference, aggregated like the loss; `logprobs` are 0 outside the
-        mask, and so is the reference here.
-        """
+        """Return the KL to the reference, aggregated like the loss; 0 without a reference."""
         if ref_logprobs is None:
             if self._kl_in_loss:
                 raise ValueError(
@@ -234,9 +228,7 @@ class PolicyLoss(ABC):
         sampler_logprobs: Float[Tensor, "b t"] | None,
         mask: Bool[Tensor, "b t"],
     ) -> Float[Tensor, "b t"]:
-        """Truncated importance weight min(trainer / sampler, C) of each token or its completion,
-        without gradient.
-        """
+        """Return min(trainer / sampler, tis_clip) of each token or its completion, no gradient."""
         if sampler_logprobs is None:
             raise ValueError(
                 f"loss.tis_clip={self.tis_clip} needs sampler_logprobs; pass them, or set"

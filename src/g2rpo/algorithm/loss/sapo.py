@@ -1,9 +1,9 @@
-"""SAPO: a smooth gate in the place of the clip (Gao et al. 2025, arXiv 2511.20347).
+"""SAPO: a smooth gate instead of clipping (Gao et al. 2025, arXiv 2511.20347).
 
     -A (4 / tau) sigmoid(tau (r - 1)),   tau = tau_positive where A >= 0, tau_negative where A < 0
 
-At r = 1 the slope is -A, as without a gate; away from 1 it fades, faster for a larger tau. Nothing
-is ever cut off.
+At r = 1 the slope is -A, as without a gate. Away from 1 the gradient decays, faster for a larger
+tau, but never becomes exactly 0.
 """
 
 from dataclasses import dataclass
@@ -17,14 +17,12 @@ from g2rpo.algorithm.loss.policy import PolicyLoss
 
 @dataclass(kw_only=True)
 class SAPOLoss(PolicyLoss):
-    """Softly gated token ratios."""
+    """Token ratios with a sigmoid gate."""
 
     tau_positive: float = 1.0
-    """Sharpness of the gate for advantages of 0 and above."""
+    """Sharpness of the gate for advantages of 0 or more, above 0."""
     tau_negative: float = 1.05
-    """Sharpness of the gate for negative advantages; larger, because pushing tokens down is what
-    makes training unstable.
-    """
+    """Sharpness of the gate for negative advantages; larger, because they destabilize training."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -39,7 +37,7 @@ class SAPOLoss(PolicyLoss):
         advantages: Float[Tensor, "b 1"],
         mask: Bool[Tensor, "b t"],
     ) -> tuple[Float[Tensor, "b t"], Bool[Tensor, "b t"], Float[Tensor, "b t"]]:
-        """See `PolicyLoss.token_loss`."""
+        """Return what `PolicyLoss.token_loss` specifies; no token counts as clipped."""
         ratio = log_ratio.exp()
         tau = torch.where(advantages >= 0, self.tau_positive, self.tau_negative).to(ratio.dtype)
         losses = -advantages * 4 / tau * torch.sigmoid(tau * (ratio - 1))

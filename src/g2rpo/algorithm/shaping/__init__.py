@@ -1,5 +1,7 @@
-"""Shaping per task: `length` adds a part to the reward before advantages are computed, `entropy` a
-term to the loss after.
+"""Shaping per task: a length part of the reward, and an entropy term of the loss.
+
+`length.py` adds its part before advantages are computed; `entropy.py` adds its term to the loss of
+each update. `pilot.py` proposes bands for both from measured quantiles.
 """
 
 from jaxtyping import Float, Int
@@ -10,7 +12,7 @@ from g2rpo.algorithm.shaping.length import LengthBand
 
 
 class Shaping:
-    """The two kinds of shaping; None switches one off."""
+    """Length and entropy shaping; None disables one of them."""
 
     def __init__(self, *, length: LengthBand | None, entropy: EntropyBand | None) -> None:
         self.length = length
@@ -24,9 +26,7 @@ class Shaping:
         tasks: Int[Tensor, " b"],
         groups: Int[Tensor, " b"],
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"] | None]:
-        """The reward that advantages are computed from, and the length part before its weight (None
-        without `length`).
-        """
+        """Return the shaped reward, and the unweighted length part (None if disabled)."""
         if self.length is None:
             return total, None
         part = self.length.part(completion_tokens, tasks, groups, accuracy, total)

@@ -1,17 +1,16 @@
-"""Entropy shaping: keep each task's mean token entropy H inside a band (Hu et al. 2026, arXiv
-2604.08539, eq. 10).
+"""Entropy shaping: a penalty that keeps the mean token entropy H of each task inside a band.
 
-    penalty = weight * sum over tasks of  relu(H - high) + relu(low - H)          H in nats per token
+    penalty = weight * sum over tasks of (relu(H - high) + relu(low - H))      H in nats per token
 
-H is a mean over the *whole* batch, so the side of the band it lies on, and hence the direction of
-the gradient, is decided once per batch (`signs`) and only then applied to each micro-batch
-(`loss`): a micro-batch that holds a few calm tokens of an agitated task is still pushed down. A
-task that is absent adds nothing; in the released code it counted as H = 0 and added `low`.
+(Hu et al. 2026, arXiv 2604.08539, eq. 10.) H is a mean over the *whole* batch. `signs` decides once
+per batch on which side of its band each task lies, and `loss` applies these signs to every
+micro-batch, even if the micro-batch's own mean lies on the other side. A task without tokens adds
+nothing; in the released code it counted as H = 0 and added `low`.
 
-`estimator` says what stands for H. `exact` is the entropy of the full next-token distribution, with
-a gradient. `sampled_nll` is the mean of -logp of the sampled tokens, as in the release, and is here
-for comparison only: on-policy its expected gradient is zero (E[grad log pi] = 0), so it cannot hold
-a band (tests/algorithm/shaping/test_entropy_trained.py shows both at work).
+`estimator` selects H. `exact` is the entropy of the full next-token distribution. `sampled_nll`,
+the mean -logp of the sampled tokens as in the release, is for comparison only. On-policy its
+expected gradient is 0 (E[grad log pi] = 0), so it cannot hold a band
+(tests/algorithm/shaping/test_entropy_trained.py compares both).
 """
 
 from collections.abc import Mapping
@@ -27,10 +26,13 @@ Estimator = Literal["exact", "sampled_nll"]
 
 
 class EntropyBand:
-    """A band of entropy per task: `low` and `high` are one number for all tasks, or numbers by
-    task.
+    """An entropy band per task.
 
-    A task that a mapping leaves out has no such side.
+    Args:
+        low: Lower bound in nats per token, for all tasks or by task; a missing task has none.
+        high: Upper bound in nats per token, likewise for all tasks or by task.
+        weight: Loss per nat outside the band, 0 or more.
+        estimator: `exact` or `sampled_nll`, see the head of this file.
     """
 
     def __init__(
@@ -70,24 +72,22 @@ class EntropyBand:
     def token_entropy(
         self, entropy: Float[Tensor, "b t"], logprobs: Float[Tensor, "b t"]
     ) -> Float[Tensor, "b t"]:
-        """What `estimator` takes for the entropy of each token: the distribution's own, or -logp of
-        the token that was drawn.
-        """
+        """Return the entropy of each token, or -logp of the sampled token for `sampled_nll`."""
         return entropy if self.estimator == "exact" else -logprobs
 
     def signs(
         self, entropy_sum: Float[Tensor, " k"], tokens: Shaped[Tensor, " k"]
     ) -> tuple[Float[Tensor, " k"], Float[Tensor, ""]]:
-        """Which way each task is pushed, from sums over the whole batch (all micro-batches, all
-        ranks).
+        """Return on which side of its band each task lies, and the penalty of the batch.
 
         Args:
-            entropy_sum: token entropies added up per task, in the order of `TASKS` (see
-                `task_sums`).
-            tokens: how many tokens that were; 0 for an absent task.
+            entropy_sum: Sum of token entropies per task over all micro-batches and ranks, in the
+                order of `TASKS` (see `task_sums`).
+            tokens: Number of these tokens per task; 0 for a task that does not occur.
 
         Returns:
-            +1 above the band, -1 below, 0 inside or absent; and the penalty as it is logged, weight included, without gradient.
+            +1 above the band, -1 below, 0 inside or if a task does not occur; and the weighted
+            penalty, without gradient.
         """
         low, high = self.low.to(entropy_sum.device), self.high.to(entropy_sum.device)
         present = tokens > 0
@@ -106,15 +106,16 @@ class EntropyBand:
         signs: Float[Tensor, " k"],
         tokens: Shaped[Tensor, " k"],
     ) -> Float[Tensor, ""]:
-        """The term to add to a micro-batch's loss. Over the micro-batches of a batch its gradients
-        add up to the penalty's.
+        """Return the term to add to the loss of a micro-batch.
+
+        Summed over the micro-batches, its gradient is the gradient of the penalty.
 
         Args:
             entropy: `token_entropy` of this micro-batch, with gradient.
             mask: True or 1 on completion tokens.
-            tasks: positions in `TASKS`.
-            signs: what `signs` returned.
-            tokens: tokens per task in the batch whose gradient is accumulated.
+            tasks: Positions in `TASKS`.
+            signs: The signs that `signs` returned for the batch.
+            tokens: Number of tokens per task in the whole batch.
         """
         entropy_sum, _ = task_sums(entropy, mask, tasks)
         return self.weight * (signs * entropy_sum / tokens.clamp(min=1)).sum()
@@ -123,9 +124,7 @@ class EntropyBand:
 def task_sums(
     entropy: Float[Tensor, "b t"], mask: Shaped[Tensor, "b t"], tasks: Int[Tensor, " b"]
 ) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
-    """Entropies and numbers of tokens added up per task, in the order of `TASKS`: what
-    micro-batches and ranks may add.
-    """
+    """Return the sum of entropies and the number of tokens per task, in the order of `TASKS`."""
     inside = mask.bool()
     rows = entropy.where(inside, 0.0).sum(1)
     counts = inside.sum(1).to(rows.dtype)
@@ -134,7 +133,7 @@ def task_sums(
 
 
 def per_task(bound: float | Mapping[str, float], *, missing: float) -> Float[Tensor, " k"]:
-    """A number for each of `TASKS`; unknown names are refused."""
+    """Return one number for each of `TASKS`; raises `ValueError` for an unknown task."""
     if not isinstance(bound, Mapping):
         return torch.full((len(TASKS),), float(bound), dtype=torch.float64)
     bounds = torch.full((len(TASKS),), missing, dtype=torch.float64)

@@ -1,15 +1,14 @@
-r"""Length shaping: one more reward part that pays for a length inside the task's band (Hu et al.
-2026, arXiv 2604.08539, eq. 9).
+r"""Length shaping: a reward part for completion lengths inside a band per task.
 
       1         ________
                /        \
       0  _____/          \_____   tokens
             min low  high max
 
-Three rules keep the part from becoming a goal of its own. It counts only where the answer is good
-enough, so being short and wrong pays nothing. Where a whole group agrees on accuracy and total
-reward, every completion gets the group's mean part: rank advantages would otherwise blow a length
-difference up to a full-size signal. And lengths are tokens, not characters as in the released code.
+(Hu et al. 2026, arXiv 2604.08539, eq. 9.) The part counts only if the answer is accurate enough, so
+a short wrong answer gains nothing. If accuracy and total reward are equal in a whole group, every
+completion gets the group's mean part, because rank-based advantages would otherwise turn a
+difference in length into a full-size signal. Lengths are tokens; the released code uses characters.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,19 +20,20 @@ from torch import Tensor
 from g2rpo.records import TASKS, task_index
 
 AGREE_ATOL = 1e-6
-"""Accuracies and totals no further apart than this agree."""
+"""Accuracies and totals that differ by at most this count as equal."""
 
 
 def trapezoid(tokens: Int[Tensor, " b"], bands: Float[Tensor, "b 4"]) -> Float[Tensor, " b"]:
-    """0 outside [min, max], rising to 1 at low, 1 up to high, falling to 0 at max; a side of no
-    width is a step.
+    """Return 0 outside [min, max], 1 in [low, high], and values between on the two slopes.
+
+    A slope without width is a step; its end belongs to the plateau.
 
     Args:
-        tokens: completion lengths.
-        bands: (min, low, high, max) for each completion, in tokens; both ends of the plateau belong
-            to it.
+        tokens: Completion lengths in tokens.
+        bands: (min, low, high, max) for each completion, in tokens.
 
-    >>> trapezoid(torch.tensor([9, 12, 25]), torch.tensor([[10.0, 14.0, 20.0, 40.0]]).expand(3, 4)).tolist()
+    >>> bands = torch.tensor([[10.0, 14.0, 20.0, 40.0]]).expand(3, 4)
+    >>> trapezoid(torch.tensor([9, 12, 25]), bands).tolist()
     [0.0, 0.5, 0.75]
     """
     lowest, low, high, highest = bands.unbind(1)
@@ -44,7 +44,14 @@ def trapezoid(tokens: Int[Tensor, " b"], bands: Float[Tensor, "b 4"]) -> Float[T
 
 
 class LengthBand:
-    """The length part of the reward, with a band per task. A task without a band gets 0."""
+    """The length part of the reward, with a band per task.
+
+    Args:
+        bands: (min, low, high, max) in tokens, by task; a task without a band gets 0.
+        weight: Reward for a length on the plateau, 0 or more.
+        min_accuracy: Length counts only for completions with at least this accuracy, in [0, 1].
+        allow_in_unanimous_groups: Whether length may rank a group that is equal in everything else.
+    """
 
     def __init__(
         self,
@@ -78,14 +85,14 @@ class LengthBand:
         accuracy: Float[Tensor, " b"],
         total: Float[Tensor, " b"],
     ) -> Float[Tensor, " b"]:
-        """The length part in [0, 1], before its weight.
+        """Return the unweighted length part, in [0, 1].
 
         Args:
-            completion_tokens: lengths, end token included.
-            tasks: positions in `TASKS`.
-            groups: labels of the prompts; a group must be complete.
-            accuracy: the part of the reward that decides whether length counts.
-            total: the reward before shaping.
+            completion_tokens: Lengths in tokens, including the end token.
+            tasks: Positions in `TASKS`.
+            groups: One label per prompt; groups must be complete.
+            accuracy: Accuracy part of the reward, in [0, 1].
+            total: Reward before shaping.
         """
         inside = trapezoid(completion_tokens, self.bands.to(completion_tokens.device)[tasks])
         part = inside.where(accuracy >= self.min_accuracy, 0.0)
@@ -96,11 +103,11 @@ class LengthBand:
 
 
 NO_BAND = (-4.0, -3.0, -2.0, -1.0)
-"""A band no completion can be in."""
+"""A band that contains no possible length."""
 
 
 def checked_band(task: str, band: Sequence[int]) -> tuple[float, ...]:
-    """Four ordered numbers, or a `ValueError` with the key."""
+    """Return the band as floats; raises `ValueError` unless it has four ordered numbers."""
     if len(band) != 4 or not 0 <= band[0] <= band[1] <= band[2] <= band[3] < float("inf"):
         raise ValueError(
             f"shaping.length.bands.{task}: expected 0 <= min <= low <= high <= max (tokens), got"
@@ -110,7 +117,7 @@ def checked_band(task: str, band: Sequence[int]) -> tuple[float, ...]:
 
 
 def differs(values: Float[Tensor, " b"], groups: Int[Tensor, " b"]) -> Bool[Tensor, " b"]:
-    """Whether `values` are further apart than `AGREE_ATOL` anywhere in each row's group."""
+    """Return for each row whether values in its group differ by more than `AGREE_ATOL`."""
     labels, index = groups.unique(return_inverse=True)
     unset = values.new_zeros(len(labels), dtype=torch.float64)
     highest = unset.scatter_reduce(0, index, values.double(), "amax", include_self=False)
@@ -119,6 +126,6 @@ def differs(values: Float[Tensor, " b"], groups: Int[Tensor, " b"]) -> Bool[Tens
 
 
 def group_mean(values: Float[Tensor, " b"], groups: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Mean over each row's group; bitwise the same for all rows of a group."""
+    """Return the mean over each row's group, bitwise equal for all rows of a group."""
     labels, index, sizes = groups.unique(return_inverse=True, return_counts=True)
     return (values.new_zeros(len(labels)).index_add(0, index, values) / sizes)[index]

@@ -1,10 +1,9 @@
-"""Shaping bands from a pilot: what the untrained policy does on each task, measured, and the bands
-that follow from it.
+"""Shaping bands from a pilot: quantiles of what the untrained policy does on each task.
 
-The paper gives no bands and leaves finding them to future work (arXiv 2604.08539, section 6). Ours
-come from a short sampling of the policy as it is: right answers have lengths, and the length band
-is where most of them lie; the policy has an entropy, and the entropy band keeps it within a share
-of that. Nothing here draws or computes a model: completions in, bands out.
+The paper gives no bands and leaves them to future work (arXiv 2604.08539, section 6). The pilot
+samples completions from the untrained policy. The length band covers the lengths of most accurate
+completions, and the entropy band surrounds the measured entropy. This module only does the
+statistics; `training/pilot.py` samples.
 """
 
 from collections.abc import Mapping
@@ -20,58 +19,56 @@ from g2rpo.algorithm.shaping.length import AGREE_ATOL, differs
 Topology = Literal["constant", "binary", "graded", "heavy-tailed"]
 
 HEAVY_TAIL = 3.0
-"""Excess kurtosis beyond which a graded reward counts as heavy-tailed: that of a Laplace
-distribution.
-"""
+"""Graded rewards with a larger excess kurtosis are heavy-tailed; that of a Laplace distribution."""
 FEWEST = 16
-"""Good completions that quantiles are taken from; with fewer, those of all completions are."""
+"""Minimum number of good completions for the length band; with fewer, all completions are used."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PilotTask:
-    """The completions of one task: one entry each."""
+    """The completions of one task, with one entry per completion."""
 
     tokens: Int[Tensor, " n"]
     entropy_sum: Float[Tensor, " n"]
-    """Exact token entropies of a completion added up, in nats."""
+    """Sum of exact token entropies of each completion, in nats."""
     accuracy: Float[Tensor, " n"]
     total: Float[Tensor, " n"]
     group: Int[Tensor, " n"]
     truncated: int
-    """Completions that were cut at the longest length."""
+    """Number of completions cut at the maximum length."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """One task as the pilot found it, and the bands it proposes."""
+    """Measurements of one task, and the proposed bands."""
 
     prompts: int
     completions: int
     accuracy: float
     topology: Topology
     zero_signal_frac: float
-    """Share of groups whose rewards all agree."""
+    """Share of groups whose rewards are all equal."""
     truncated_frac: float
     tokens: tuple[int, int, int, int, int]
     """Completion lengths: shortest, lower quartile, median, upper quartile, longest."""
     entropy_nats: float
     """Mean token entropy, in nats per token."""
     good: int
-    """Completions that were accurate enough for their length to count."""
+    """Number of completions with at least the minimum accuracy."""
     length_band: tuple[int, int, int, int]
     entropy_band: tuple[float, float]
 
 
 class Pilot:
-    """What `pilot.py` measures: the policy as it is, and the shaping file that follows from it.
+    """Measures an untrained policy and writes a shaping file with bands for it.
 
     Args:
-        name: Of the file to write, and how it is chosen afterwards: `shaping=<name>`.
-        prompts_per_task: Prompts of each task that are answered.
-        length_weight: Goes into the file.
-        min_accuracy: Likewise; the length band is where completions at least this accurate lie.
-        entropy_weight: Goes into the file.
-        entropy_margin: How far the entropy may move from where it was found, as a share of it.
+        name: Name of the shaping file; afterwards `shaping=<name>` selects it.
+        prompts_per_task: Number of prompts to answer per task.
+        length_weight: Weight of the length part in the file, in units of the reward.
+        min_accuracy: Length counts only from this accuracy on, in [0, 1]; also written to the file.
+        entropy_weight: Weight of the entropy penalty in the file, in loss per nat.
+        entropy_margin: Half width of the entropy band over the measured entropy, in (0, 1).
     """
 
     def __init__(
@@ -102,7 +99,7 @@ class Pilot:
         self.entropy_margin = entropy_margin
 
     def measure(self, found: PilotTask) -> Measured:
-        """The numbers of one task and its proposed bands."""
+        """Return the measurements of one task and its proposed bands."""
         entropy = (found.entropy_sum.double().sum() / found.tokens.sum()).item()
         good = found.tokens[found.accuracy >= self.min_accuracy]
         leading = torch.ones_like(found.group, dtype=torch.bool)
@@ -122,7 +119,7 @@ class Pilot:
         )
 
     def yaml(self, measured: Mapping[str, Measured], origin: str) -> str:
-        """The shaping file; `origin` says in its first line what was measured."""
+        """Return the text of the shaping file; its first line contains `origin`."""
         bands = [f"    {task}: {list(m.length_band)}{_remark(m)}" for task, m in measured.items()]
         sides = [
             ", ".join(f"{task}: {m.entropy_band[side]:.3f}" for task, m in measured.items())
@@ -163,7 +160,7 @@ def _remark(found: Measured) -> str:
 
 
 def topology(accuracy: Float[Tensor, " n"]) -> Topology:
-    """What kind of number a task's accuracy is.
+    """Return how the accuracy of a task is distributed.
 
     >>> topology(torch.tensor([0.0, 1.0, 1.0])), topology(torch.tensor([0.0, 0.4, 0.5, 1.0]))
     ('binary', 'graded')
@@ -172,14 +169,15 @@ def topology(accuracy: Float[Tensor, " n"]) -> Topology:
     levels = 1 + int((ordered.diff() > AGREE_ATOL).sum())
     if levels <= 2:
         return "constant" if levels == 1 else "binary"
-    centerd = ordered - ordered.mean()
-    excess = centerd.pow(4).mean() / centerd.square().mean().square() - 3
+    centered = ordered - ordered.mean()
+    excess = centered.pow(4).mean() / centered.square().mean().square() - 3
     return "heavy-tailed" if excess > HEAVY_TAIL else "graded"
 
 
 def length_band(tokens: Int[Tensor, " n"]) -> tuple[int, int, int, int]:
-    """Paid in full between the 20th and the 80th percentile of `tokens`; nothing just outside the
-    1st and the 99th.
+    """Return a band with its plateau from the 20th to the 80th percentile of `tokens`.
+
+    It reaches 0 just outside the 1st and the 99th percentile.
 
     >>> length_band(torch.arange(101))
     (0, 20, 80, 100)
@@ -189,11 +187,11 @@ def length_band(tokens: Int[Tensor, " n"]) -> tuple[int, int, int, int]:
 
 
 def quantiles(tokens: Int[Tensor, " n"], *shares: float) -> tuple[Any, ...]:
-    """Lengths below which so large shares of `tokens` lie; each is one that occurs."""
+    """Return the quantiles of `tokens` at `shares`, each in [0, 1], without interpolation."""
     ordered = tokens.sort().values
     return tuple(int(ordered[round(share * (len(ordered) - 1))]) for share in shares)
 
 
 def plain(measured: Mapping[str, Measured]) -> dict[str, dict[str, Any]]:
-    """What a JSON file holds."""
+    """Return the measurements of each task as plain data for JSON."""
     return {task: asdict(found) for task, found in measured.items()}

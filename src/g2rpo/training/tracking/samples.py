@@ -7,7 +7,7 @@ import numpy as np
 from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger
 
 from g2rpo.records import Experience
-from g2rpo.training.tracking.rows import completion_rows
+from g2rpo.training.tracking.table_rows import completion_rows
 
 COLUMNS = ("task", "prompt", "answer", "completion", "accuracy", "reward", "advantage")
 

@@ -18,7 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from g2rpo.metrics import METRICS, Metric, checked
 from g2rpo.records import Experience
 from g2rpo.training.tracking.identity import chosen, group_name, run_id, run_name, tags
-from g2rpo.training.tracking.rows import (
+from g2rpo.training.tracking.table_rows import (
     BENCHMARK_COLUMNS,
     COMPLETION_COLUMNS,
     benchmark_rows,

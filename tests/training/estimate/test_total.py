@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from g2rpo.training.estimate.estimate import GIB, Estimate, estimate, show
-from g2rpo.training.estimate.parts import Part
+from g2rpo.training.estimate.memory import Part
 from g2rpo.training.estimate.shape import Shape
+from g2rpo.training.estimate.total import GIB, Estimate, estimate, show
 
 
 def of(load: Callable, device: Callable, memory: int, *parts: Part) -> Estimate:

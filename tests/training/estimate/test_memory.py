@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from g2rpo.training.estimate.parts import Part, parts_of, totals
+from g2rpo.training.estimate.memory import Part, parts_of, totals
 from g2rpo.training.estimate.shape import Shape
 
 Rows = Callable[..., dict[str, tuple[int, int, int]]]
@@ -93,7 +93,7 @@ def test_layers_keep_less_of_smaller_passes_and_with_checkpointing(
     shape: Shape, load: Callable, device: Callable
 ) -> None:
     whole, half, again = (
-        rows(parts_of(shape, load(**changes), device(), 0, 0))["what layers keep"][1]
+        rows(parts_of(shape, load(**changes), device(), 0, 0))["activations"][1]
         for changes in ({}, {"micro_batch_prompts": 2}, {"checkpointing": True})
     )
     assert half == whole / 2

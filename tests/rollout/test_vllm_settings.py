@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from g2rpo.interfaces import OwnWeights
 from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.rollout import vllm, vllm_server
 from g2rpo.rollout.serve import serve
@@ -32,6 +33,14 @@ from g2rpo.rollout.vllm_server import VLLMServerEngine
 def test_what_cannot_be_is_refused_with_its_key(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         VLLMEngine(max_new_tokens=8, **wrong)
+
+
+@pytest.mark.parametrize("sleep", [True, False])
+def test_the_key_sleep_does_not_hide_the_method_that_the_trainer_calls(sleep: bool) -> None:
+    engine = VLLMEngine(max_new_tokens=8, sleep=sleep)
+    assert isinstance(engine, OwnWeights)
+    engine.sleep()
+    assert engine.settings.llm_options(dtype="float32", on_gpu=True)["enable_sleep_mode"] is sleep
 
 
 def test_without_vllm_both_choices_name_the_extra(

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from g2rpo.files import write_whole
 from g2rpo.training.estimate.machine import Machine
-from g2rpo.training.estimate.parts import PHASES, Part, parts_of, totals
+from g2rpo.training.estimate.memory import PHASES, Part, parts_of, totals
 from g2rpo.training.estimate.seconds import seconds_of
 from g2rpo.training.estimate.shape import Shape
 from g2rpo.training.estimate.workload import Workload

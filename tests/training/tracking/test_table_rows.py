@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from g2rpo.training.tracking.rows import chosen_rows, cut, small
+from g2rpo.training.tracking.table_rows import chosen_rows, cut, small
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.floats(-3, 3)), max_size=40), st.integers(0, 5))

@@ -1,0 +1,195 @@
+"""The hooks that Lightning calls on a module whose updates are manual.
+
+`module.py` holds the algorithm. Its base class here holds optimizer set-up, logging, validation,
+checkpoints, and what distributed runs need.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Self
+
+import lightning as L
+import torch
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.trainer.states import TrainerFn
+
+from g2rpo.benchmark.evaluation.heldout import HeldoutBatch
+from g2rpo.interfaces import Encoder, OwnWeights, Reward, RolloutEngine
+from g2rpo.stopwatch import taken
+from g2rpo.training.algorithm import Algorithm, refuse_plateau
+from g2rpo.training.resume import keep_adapter, restore_base
+from g2rpo.training.validation import Validation
+
+
+class LightningHooks(L.LightningModule):
+    """Everything that Lightning asks of a module besides `training_step`.
+
+    A subclass sets the attributes below in its constructor.
+    """
+
+    policy: Any
+    encoder: Encoder
+    engine: RolloutEngine
+    reward: Reward
+    algorithm: Algorithm
+    validation: Validation | None
+    rollout_batch: int
+    """Number of rollout batches learned from so far."""
+    empty_draws: int
+    """Number of consecutive draws in which no group was kept."""
+
+    def setup(self, stage: str) -> None:
+        """Refuse strategies that shard the weights: every process needs all of them.
+
+        Raises:
+            ValueError: if several processes do not use DDP.
+        """
+        strategy = self.trainer.strategy
+        if self.trainer.world_size > 1 and not isinstance(strategy, DDPStrategy):
+            raise ValueError(
+                f"trainer.strategy: expected ddp with {self.trainer.world_size} processes, got"
+                f" {type(strategy).__name__}"
+            )
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimizer over the trainable parameters, and its scheduler if there is one.
+
+        The module steps the scheduler after every update.
+        """
+        optimizer = self.algorithm.optimizer(
+            [p for p in self.policy.parameters() if p.requires_grad]
+        )
+        if self.algorithm.lr_scheduler is None:
+            return optimizer
+        scheduler = self.algorithm.lr_scheduler(optimizer)
+        refuse_plateau(type(scheduler))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def on_train_start(self) -> None:
+        """Send the weights to an engine that holds a copy: a resumed run has just loaded them."""
+        if isinstance(self.engine, OwnWeights):
+            self.engine.load_weights(self.policy, self.global_step)
+
+    def record(self, row: dict[str, float]) -> None:
+        """Log one row of metrics of a rollout batch, to callbacks and to every logger.
+
+        Loggers are called here and not by Lightning's own connector, for three reasons. The
+        connector repeats the last value of a task that had no prompt in this rollout batch. It
+        counts rollout batches where the row counts updates. And it writes after checkpoints have
+        been saved, so that a run killed in between would lose the row.
+        """
+        values = {name: torch.tensor(value, dtype=torch.float64) for name, value in row.items()}
+        self.log_dict(values, logger=False, on_step=True, on_epoch=False, batch_size=1)
+        if self.rollout_batch % self.trainer.log_every_n_steps == 0 or self.rollout_batch == 1:
+            for logger in self.trainer.loggers:
+                logger.log_metrics(row, step=self.global_step)
+        self._set_clock(self.global_step - 1)  # Lightning adds 1 when this batch ends
+
+    def log_scores(self, row: Mapping[str, float]) -> None:
+        """Log numbers of a validation, equal on all ranks, to callbacks and loggers."""
+        values = {name: torch.tensor(value, dtype=torch.float64) for name, value in row.items()}
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=1, rank_zero_only=False)
+
+    def _set_clock(self, step: int) -> None:
+        """Set the step at which Lightning's connector and monitors log.
+
+        Lightning counts batches, but a step here is an update.
+        """
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped = step
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin a validation without rows."""
+        self._set_clock(self.global_step)
+        if self.validation is not None:
+            self.validation.begin()
+
+    def validation_step(self, batch: HeldoutBatch, batch_idx: int) -> None:
+        """Answer and judge this rank's share of a batch of held-out prompts."""
+        assert self.validation is not None
+        # what the policy caches under inference mode could not be used in a later backward pass
+        with torch.inference_mode(False), torch.no_grad():
+            self.validation.answer(
+                batch,
+                engine=self.engine,
+                encoder=self.encoder,
+                reward=self.reward,
+                device=self.device,
+            )
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores of all ranks; the first rank writes the completions."""
+        if self.validation is not None and not self.trainer.sanity_checking:
+            self.log_scores(self.validation.finish(self.trainer))
+        taken()  # the next rollout batch starts its stopwatch anew
+
+    def on_validation_end(self) -> None:
+        """Restore the clock that Lightning expects at the end of a training batch."""
+        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
+            self._set_clock(self.global_step - 1)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add counts and the state of the advantage estimator; of LoRA, keep only the adapter."""
+        advantage = self.algorithm.advantage
+        state = advantage.state_dict() if hasattr(advantage, "state_dict") else {}
+        checkpoint["g2rpo"] = {
+            "rollout_batch": self.rollout_batch,
+            "empty_draws": self.empty_draws,
+            "advantage": state,
+        }
+        keep_adapter(checkpoint, self.policy)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore what `on_save_checkpoint` added."""
+        restore_base(checkpoint, self.policy)
+        self.rollout_batch = checkpoint["g2rpo"]["rollout_batch"]
+        self.empty_draws = checkpoint["g2rpo"]["empty_draws"]
+        if hasattr(self.algorithm.advantage, "load_state_dict"):
+            self.algorithm.advantage.load_state_dict(checkpoint["g2rpo"]["advantage"])
+
+    @classmethod
+    def load_from_checkpoint(
+        cls, checkpoint_path: str | Path, map_location: Any = None, **kwargs: Any
+    ) -> Self:
+        """Rebuild the module of a checkpoint from its `hyper_parameters`.
+
+        Args:
+            checkpoint_path: A `.ckpt` file of a run.
+            map_location: Device to which its tensors are loaded.
+            **kwargs: `policy`, `encoder` and the other arguments of the class. They build the
+                module without the saved configuration.
+        """
+        if "policy" not in kwargs:
+            from g2rpo.training.build import module_arguments
+
+            kwargs = module_arguments(Path(checkpoint_path)) | kwargs
+        module: Self = super().load_from_checkpoint(
+            checkpoint_path, map_location=map_location, **({"weights_only": False} | kwargs)
+        )
+        return module
+
+    def _without_ddp_averaging(self) -> AbstractContextManager[Any]:
+        """Keep DDP from averaging gradients during backward passes.
+
+        They are summed once, after the last micro-batch (`ranks.add_gradients`).
+        """
+        strategy = self.trainer.strategy
+        return (
+            strategy.block_backward_sync() if isinstance(strategy, DDPStrategy) else nullcontext()
+        )
+
+    @contextmanager
+    def _stopping_where_not_finite(self) -> Iterator[None]:
+        """Turn a loss or gradient that is not finite into an error, after saving the weights."""
+        try:
+            yield
+        except FloatingPointError as error:
+            kept = f"{self.trainer.default_root_dir}/checkpoints/last_finite.ckpt"
+            self.trainer.save_checkpoint(kept)
+            raise RuntimeError(
+                f"step {self.global_step + 1}: {error}; the weights before it are in {kept}. Lower"
+                " optimizer.lr or max_grad_norm."
+            ) from error
