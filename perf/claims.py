@@ -1,12 +1,17 @@
-"""The paper's claims, one table and one figure each, from sweeps over three seeds.  `python perf/claims.py [folder of sweeps]`
+r"""Print tables and draw figures for the paper's claims, from sweeps over three seeds.
+
+    python perf/claims.py [folder of sweeps]
+
+It needs these sweeps:
 
     python train.py -cd sweeps -cn paper_ablation -m gradient_conflict.every_n_steps=2
     python train.py -cd sweeps -cn outliers -m gradient_conflict.every_n_steps=2
-    python train.py -cd sweeps -cn entropy_band -m shaping.entropy.low=0.2
-    shaping.entropy.weight=0.2,1.0 gradient_conflict.every_n_steps=2
+    python train.py -cd sweeps -cn entropy_band -m shaping.entropy.low=0.2,0.1 \
+        shaping.entropy.weight=0.2 gradient_conflict.every_n_steps=2
 
-Numbers are means over seeds; `±` is their standard deviation (n - 1), brackets are the 95% interval
-of Student's t over differences of equal seeds. Figures go to docs/claims_*.svg.
+Numbers are means over seeds. `±` is their standard deviation (n - 1), and half the range in the two
+tables of `task_tables`. Brackets are the 95% interval of Student's t over differences of equal
+seeds. Figures are written to docs/claims_*.svg.
 """
 
 import argparse
@@ -41,7 +46,7 @@ Jobs = Mapping[str, list[JobResult]]
 
 
 def main() -> None:
-    """Prints all tables and draws all figures."""
+    """Print all tables and draw all figures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -67,6 +72,7 @@ def main() -> None:
     weights |= {name.replace("=", " "): jobs for name, jobs in bands.items()}
     tables = (
         gradients_table(ablation),
+        *task_tables({name: ablation[name] for name in ("grpo", "g2rpo")}),
         outlier_table(clean, outliers),
         one_group(),
         entropy_table(weights),
@@ -114,6 +120,42 @@ def pull_ratio(job: JobResult) -> float:
     """Of the tasks' mean norms over the run's probes."""
     norms = [fmean(values_of(job, f"gradient/norm/{task}")) for task in TASKS]
     return max(norms) / min(norms)
+
+
+def task_tables(rows: Jobs) -> tuple[str, str]:
+    """Return held-out accuracy and gradients per task, with half the range over seeds."""
+
+    def lines(names: Sequence[str], number: Callable[[JobResult, str], float]) -> list[list[str]]:
+        return [
+            [
+                name,
+                *(half_range([number(job, name) for job in jobs]) for jobs in rows.values()),
+            ]
+            for name in names
+        ]
+
+    gradients = [
+        *lines(TASKS, lambda job, task: fmean(values_of(job, f"gradient/norm/{task}"))),
+        *lines(["largest / smallest, per probe"], lambda job, _: probe_ratio(job)),
+        *lines(["largest / smallest, of the means"], lambda job, _: pull_ratio(job)),
+        *lines(["smallest cosine"], lambda job, _: fmean(values_of(job, "gradient/min_cosine"))),
+    ]
+    accuracies = lines([*TASKS, "macro"], lambda job, task: job.scores[task])
+    return (
+        table(["accuracy after training", *rows], accuracies),
+        table(["gradient norm", *rows], gradients),
+    )
+
+
+def probe_ratio(job: JobResult) -> float:
+    """Return the geometric mean over probes of the largest over the smallest gradient norm."""
+    return math.exp(fmean(math.log(ratio) for ratio in values_of(job, "gradient/norm_ratio")))
+
+
+def half_range(values: Sequence[float]) -> str:
+    """Return the mean and half the range as text."""
+    digits = 3 if abs(fmean(values)) < 1 else 2
+    return f"{fmean(values):.{digits}f} ± {(max(values) - min(values)) / 2:.{digits}f}"
 
 
 def outlier_table(clean: Jobs, wrong: Jobs) -> str:

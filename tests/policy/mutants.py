@@ -54,14 +54,14 @@ MUTANTS = (
     ),
     Mutant(
         "model: a completion sees its siblings",
-        "policy/prefix_attention.py",
+        "policy/prefix_groups.py",
         "((completion[key] == completion[query]) & (key <= query))",
         "((completion[key] >= 0) & (key <= query))",
         "policy/test_prefix_attention.py",
     ),
     Mutant(
         "model: a completion sees every prompt",
-        "policy/prefix_attention.py",
+        "policy/prefix_groups.py",
         "(prompt[key] == prompt[query])\n",
         "(key >= 0)\n",
         "policy/test_prefix_attention.py",

@@ -326,7 +326,7 @@ def test_the_policy_is_its_own_reference_and_a_plain_one_needs_a_copy(tiny_folde
         ({"alpha": float("nan")}, r"model\.adapter\.alpha: expected a number above 0, got nan"),
         (
             {"dropout": 0.05},
-            r"model\.adapter\.dropout: expected 0, got 0\.05; .*drew the completions",
+            r"model\.adapter\.dropout: expected 0, got 0\.05; .*sampled the completions",
         ),
         (
             {"targets": ["q_proj", "qproj"]},

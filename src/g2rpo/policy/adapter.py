@@ -1,10 +1,9 @@
-"""LoRA by peft: small trainable matrices beside frozen projections, inside a policy that stays the
-class it was.
+"""LoRA with peft: low-rank matrices beside frozen projections; the policy keeps its class.
 
 A projection W then computes W x + alpha / rank * B A x, with A random and B zero at the start (Hu
-et al. 2021, arXiv 2106.09685, section 4.1). Whoever reads weights goes through `merged_state_dict`,
-which adds the product up tensor by tensor and answers for a policy without an adapter as well; the
-policy without its adapter is the reference of a KL term.
+et al. 2021, arXiv 2106.09685, section 4.1). Engines and checkpoints read the weights through
+`merged_state_dict`, which also works for a policy without an adapter. With the adapter switched off
+the policy is the reference of the KL term.
 """
 
 import math
@@ -21,21 +20,22 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-"""Of a layer of the language model, in its attention and its MLP."""
+"""Linear layers in the attention and the MLP of a language model layer."""
 ADAPTER = "default"
-"""peft's name for the only adapter of a model."""
+"""Name under which peft stores the adapter."""
 
 
 class LoRA:
-    """`model/adapter=lora`. Building one only checks the arguments.
+    """`model/adapter=lora`. The constructor only checks the arguments; `attach` adds the adapter.
 
     Args:
-        rank: Rows of A, columns of B.
-        alpha: The product counts alpha / rank times.
-        targets: Projections of the language model, of `PROJECTIONS`.
-        vision: Every linear layer of the vision tower too.
-        dropout: 0. With another value the policy that samples would not be the one that is trained.
-        seed: Of A.
+        rank: Number of rows of A and of columns of B.
+        alpha: The product B A is scaled by alpha / rank.
+        targets: Projections of the language model that get an adapter, out of `PROJECTIONS`.
+        vision: Whether every linear layer of the vision tower gets an adapter too.
+        dropout: Must be 0: with dropout, the policy that samples would differ from the one that is
+            trained.
+        seed: Seed of the random initialization of A.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class LoRA:
             )
         if dropout != 0:
             raise ValueError(
-                f"model.adapter.dropout: expected 0, got {dropout}; dropped inputs would make the"
-                " policy that is trained another one than the policy that drew the completions."
-                " model.adapter.rank and optimizer.weight_decay restrain an adapter"
+                f"model.adapter.dropout: expected 0, got {dropout}; with dropout, the trained"
+                " policy would differ from the one that sampled the completions. Use"
+                " model.adapter.rank or optimizer.weight_decay for regularization"
             )
         if find_spec("peft") is None:
             raise ValueError(
@@ -82,11 +82,12 @@ class LoRA:
         )
 
     def attach(self, policy: Any) -> None:
-        """Puts the adapter into a model and freezes everything else. Adapter weights are float32,
-        whatever the model's dtype.
+        """Add the adapter to a model and freeze all other weights.
+
+        Adapter weights are float32 for every dtype of the model.
 
         Raises:
-            ValueError: when the model has no layer of a target's name.
+            ValueError: The model has no linear layer with the name of a target.
         """
         from peft import LoraConfig, inject_adapter_in_model
 
@@ -128,17 +129,17 @@ class LoRA:
 
 
 def is_adapter(name: str) -> bool:
-    """Whether a parameter of this name belongs to an adapter."""
+    """Return whether a parameter of this name belongs to an adapter."""
     return ".lora_" in name
 
 
 def has_adapter(policy: Any) -> bool:
-    """Whether an adapter is trained in this policy."""
+    """Return whether the policy has an adapter."""
     return any(is_adapter(name) for name, _ in policy.named_parameters())
 
 
 def adapter_settings(policy: Any) -> dict[str, float]:
-    """What an adapter's weights mean nothing without; empty where there is none."""
+    """Return rank, alpha and number of adapted layers; empty for a policy without an adapter."""
     if not has_adapter(policy):
         return {}
     config = policy.peft_config[ADAPTER]
@@ -147,9 +148,7 @@ def adapter_settings(policy: Any) -> dict[str, float]:
 
 @contextmanager
 def adapter_off(policy: Any) -> Iterator[None]:
-    """Within it the policy is the checkpoint that it started from; a model without an adapter is
-    what it is.
-    """
+    """Switch the adapter off within the block; a policy without an adapter is unchanged."""
     layers = _adapted(policy).values()
     try:
         for layer in layers:
@@ -161,11 +160,10 @@ def adapter_off(policy: Any) -> Iterator[None]:
 
 
 def merged_state_dict(policy: Any) -> Iterator[tuple[str, Tensor]]:
-    """The policy's weights as a checkpoint names them, with the adapter added in; one at a time,
-    and the policy stays as it is.
+    """Yield the weights under their checkpoint names, with the adapter merged in.
 
-    The sum is taken in float32 and rounded once to the dtype of the weight. Weights without an
-    adapter are the policy's own tensors.
+    Merged weights are computed one at a time in float32 and rounded once; the policy is unchanged.
+    Weights without an adapter are the policy's own tensors.
     """
     layers = _adapted(policy)
     for name, value in policy.state_dict().items():
@@ -179,8 +177,12 @@ def merged_state_dict(policy: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 def save_adapter(policy: Any, folder: Path, base: str) -> None:
-    """Writes the adapter alone in peft's format: `PeftModel.from_pretrained(model, folder)` puts it
-    on the checkpoint `base`.
+    """Write the adapter in peft's format, for `PeftModel.from_pretrained(model, folder)`.
+
+    Args:
+        policy: Policy with an adapter.
+        folder: Folder to write; it is created if necessary.
+        base: Folder or Hub id of the checkpoint that the adapter belongs to.
     """
     from peft import get_peft_model_state_dict
 
@@ -189,7 +191,7 @@ def save_adapter(policy: Any, folder: Path, base: str) -> None:
         policy.peft_config[ADAPTER], base_model_name_or_path=base, inference_mode=True
     ).save_pretrained(folder)
     weights = get_peft_model_state_dict(policy, adapter_name=ADAPTER)
-    # peft's own wrapper has the model two levels down
+    # peft's wrapper nests the model two levels deep.
     named = {
         f"base_model.model.{name}": value.detach().cpu().contiguous()
         for name, value in weights.items()
@@ -203,5 +205,5 @@ def _merged(weight: Float[Tensor, "o i"], layer: Any) -> Float[Tensor, "o i"]:
 
 
 def _adapted(policy: Any) -> dict[str, Any]:
-    """The layers that have an adapter, by their names."""
+    """Return the layers with an adapter by their names."""
     return {name: module for name, module in policy.named_modules() if hasattr(module, "lora_A")}

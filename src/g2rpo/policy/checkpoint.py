@@ -1,6 +1,4 @@
-"""A checkpoint folder: checked when it is named, loaded when it is needed, written so that
-anybody's tools can read it.
-"""
+"""Load and save checkpoints: model, tokenizer and image processor in the Hugging Face format."""
 
 import re
 from importlib.resources import files
@@ -18,19 +16,18 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 class Checkpoint:
-    """A Qwen-VL model by folder or Hub id. Building one only checks the arguments; `policy()` loads
-    the weights.
+    """A Qwen-VL model. The constructor only checks the arguments; `policy()` loads the weights.
 
     Args:
         path: Folder with `config.json`, or a Hub id such as `Qwen/Qwen3-VL-8B-Instruct`.
-        dtype: `float32`, `bfloat16` or `float16`.
-        min_pixels: See `QwenEncoder`.
-        max_pixels: See `QwenEncoder`.
-        freeze_vision: Keep the vision tower as it is.
-        gradient_checkpointing: Trade compute for memory in the backward pass.
-        adapter: Trained in place of the weights, which then stay as they are.
-        max_new_tokens: Longest completion that suits the model, in tokens; the configuration takes
-            it as the default of `rollout.max_new_tokens`.
+        dtype: Dtype of the weights: `float32`, `bfloat16` or `float16`.
+        min_pixels: Minimum number of pixels per image; see `QwenEncoder`.
+        max_pixels: Maximum number of pixels per image; see `QwenEncoder`.
+        freeze_vision: Whether the vision tower stays frozen.
+        gradient_checkpointing: Whether layers are recomputed in the backward pass to save memory.
+        adapter: Adapter to train; all other weights are frozen then.
+        max_new_tokens: Maximum number of tokens per completion that suits the model; default of
+            `rollout.max_new_tokens`.
     """
 
     def __init__(
@@ -48,8 +45,7 @@ class Checkpoint:
         if dtype not in DTYPES:
             raise ValueError(f"model.dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
         is_folder = (Path(path) / "config.json").is_file()
-        # outputs/step50 has the form of a Hub id, but a first part that exists here can only be
-        # meant as a folder
+        # outputs/step50 looks like a Hub id, but if outputs/ exists the user means a folder.
         looks_local = Path(path).exists() or ("/" in path and Path(path).parent.is_dir())
         if not is_folder and (looks_local or not HUB_ID.fullmatch(path)):
             raise ValueError(
@@ -79,18 +75,16 @@ class Checkpoint:
         adapter: LoRA | None = None,
         max_new_tokens: int = 56,
     ) -> Self:
-        """A checkpoint that ships inside the package."""
+        """Return a checkpoint that ships inside the package."""
         path = str(files("g2rpo") / "policy" / name)
         return cls(path=path, dtype=dtype, adapter=adapter, max_new_tokens=max_new_tokens)
 
     def encoder(self) -> QwenEncoder:
-        """Tokenizer and image processor of the folder."""
+        """Load tokenizer and image processor."""
         return QwenEncoder(path=self.path, min_pixels=self.min_pixels, max_pixels=self.max_pixels)
 
     def policy(self) -> Any:
-        """The model with its weights, ready to be trained (dropout off: sampler and trainer must
-        agree).
-        """
+        """Load the model in evaluation mode: sampler and trainer must agree, so dropout is off."""
         policy = AutoModelForImageTextToText.from_pretrained(
             self.path, dtype=DTYPES[self.dtype]
         ).eval()
@@ -105,10 +99,10 @@ class Checkpoint:
         return policy
 
     def reference(self, policy: Any) -> Any:
-        """What a KL term compares the policy with: a second, frozen copy of the weights, or the
-        policy itself where these stay frozen.
+        """Return the reference model of the KL term; call it within `adapter_off`.
 
-        To be asked within `adapter_off`.
+        It is a frozen copy of the weights. With an adapter it is the policy itself, whose other
+        weights are frozen.
         """
         return self.policy().requires_grad_(False) if self.adapter is None else policy
 
@@ -116,10 +110,9 @@ class Checkpoint:
 def save_checkpoint(
     policy: Any, encoder: QwenEncoder, folder: Path, dtype: str = "bfloat16"
 ) -> None:
-    """Writes weights, tokenizer and image processor as an ordinary folder that
-    `AutoModelForImageTextToText` loads.
+    """Write weights, tokenizer and image processor in the Hugging Face format.
 
-    An adapter is merged into the weights that are written.
+    An adapter is merged into the written weights.
     """
     state = {
         name: value.detach().to("cpu", DTYPES[dtype]) for name, value in merged_state_dict(policy)
@@ -130,7 +123,7 @@ def save_checkpoint(
 
 
 def parameter_counts(policy: Any) -> str:
-    """`1.60 M of 1.60 M parameters`: those that are trained, and all."""
+    """Return the number of trained and of all parameters as `1.60 M of 1.60 M parameters`."""
     counts = [
         sum(p.numel() for p in policy.parameters() if p.requires_grad or everything)
         for everything in (False, True)

@@ -1,9 +1,8 @@
-"""Prompts to model inputs, for any Qwen-VL folder: tokenizer and PIL image processor, composed
-without torchvision.
+"""Encode prompts as model inputs, with the tokenizer and image processor of a Qwen-VL folder.
 
-transformers' own `Qwen3VLProcessor` needs torchvision for its video processor. Tokenizer and image
-processor do not, and give the same tensors: each image placeholder of the chat template is repeated
-once per merged patch.
+transformers' `Qwen3VLProcessor` requires torchvision for its video processor. Tokenizer and PIL
+image processor alone give the same tensors without it: each image placeholder of the chat template
+is repeated once per merged patch.
 """
 
 import os
@@ -37,10 +36,10 @@ class QwenEncoder:
 
     Args:
         path: Folder with `tokenizer.json`, a chat template and `preprocessor_config.json`.
-        min_pixels: Smaller images are scaled up to this many pixels; None keeps the folder's own
-            bound.
-        max_pixels: Larger images are scaled down to this many pixels; None keeps the folder's own
-            bound.
+        min_pixels: Smaller images are scaled up to this number of pixels; None keeps the bound of
+            the folder.
+        max_pixels: Larger images are scaled down to this number of pixels; None keeps the bound of
+            the folder.
     """
 
     def __init__(
@@ -68,8 +67,10 @@ class QwenEncoder:
         )
 
     def encode(self, prompts: Sequence[Prompt]) -> PromptBatch:
-        """Chat template, image patches and left padding. Raises `ValueError` naming the prompt
-        whose image cannot be read.
+        """Apply the chat template, cut images into patches, and pad on the left.
+
+        Raises:
+            ValueError: An image cannot be read; the message names the prompt.
         """
         images = [[_opened(image, prompt) for image in prompt.images] for prompt in prompts]
         patches = self._patches([image for group in images for image in group])
@@ -90,8 +91,10 @@ class QwenEncoder:
         )
 
     def fit(self, image: Image.Image) -> Image.Image:
-        """The image at the size the policy sees it, so that `encode` has nothing left to scale.
-        Raises `ValueError` for a strip.
+        """Return the image at the size that the policy sees, which `encode` will not rescale.
+
+        Raises:
+            ValueError: The image's aspect ratio is too large for the image processor.
         """
         width, height = image.size
         factor = self.image_processor.patch_size * self.image_processor.merge_size
@@ -102,21 +105,21 @@ class QwenEncoder:
         )
 
     def tokenize(self, completion: str) -> list[int]:
-        """Token ids of a completion, its end token included."""
+        """Return the token ids of a completion, including the end token."""
         ids: list[int] = self.tokenizer(completion, add_special_tokens=False)["input_ids"]
         return [*ids, self.eos_token_id]
 
     def decode(
         self, completion_ids: Int[Tensor, "b t"], completion_mask: Bool[Tensor, "b t"]
     ) -> tuple[str, ...]:
-        """Text of each completion without its end and padding tokens."""
+        """Return the text of each completion without end and padding tokens."""
         rows = [
             ids[mask].tolist() for ids, mask in zip(completion_ids, completion_mask, strict=True)
         ]
         return tuple(self.tokenizer.batch_decode(rows, skip_special_tokens=True))
 
     def chat_text(self, prompt: Prompt) -> str:
-        """What the policy is shown, with one placeholder per image, ready for its answer."""
+        """Return the prompt's chat text, with one placeholder per image and a generation prompt."""
         return str(
             self.tokenizer.apply_chat_template(
                 chat_messages(prompt), tokenize=False, add_generation_prompt=True
@@ -124,8 +127,9 @@ class QwenEncoder:
         )
 
     def _chat_ids(self, prompt: Prompt) -> list[int]:
-        """Token ids of `chat_text`, in which control tokens that a user wrote (`<|im_end|>`) are
-        text and steer nothing.
+        """Return the token ids of `chat_text`.
+
+        Control tokens in the user's text, such as `<|im_end|>`, are tokenized as plain text.
         """
         texts = [prompt.system, prompt.text, *(text for _, text in prompt.history)]
         if not any(self._control.search(text) for text in texts):
@@ -149,7 +153,7 @@ class QwenEncoder:
         )
         tokens: list[int] = []
         for piece in re.split(f"({self._control.pattern})", chat):
-            if self._control.fullmatch(piece):  # the chat template's own
+            if self._control.fullmatch(piece):  # written by the chat template
                 tokens.append(self.tokenizer.convert_tokens_to_ids(piece))
             else:
                 shown = re.sub(f"{mark}(\\d+){mark}", lambda match: found[int(match[1])], piece)
@@ -208,11 +212,10 @@ def _opened(image: Any, prompt: Prompt) -> Image.Image:
 
 
 def _end_tokens(path: str | Path, tokenizer: Any) -> dict[int, str]:
-    """The text of each token that ends a completion: the tokenizer's own first, then those of
-    `generation_config.json`, if it exists.
+    """Return the text of each token that ends a completion, by token id.
 
-    `eos_token_id` may be a number or a list there. Qwen's folders name two, so that a chat turn and
-    a document both end.
+    The tokenizer's end token comes first, then those of `generation_config.json` if it exists.
+    Qwen's folders name two there: the end of a chat turn and the end of a document.
     """
     found = [tokenizer.eos_token_id]
     missing_is_fine = {

@@ -1,9 +1,8 @@
-"""Floating-point operations that a forward pass needs, counted from the shapes of a policy's
-weights.
+"""Count the floating-point operations (FLOPs) of a forward pass from the shapes of the weights.
 
-A multiplication and an addition are two. Matrix products and attention count, nothing else; a
-backward pass is twice its forward pass. What a program does beyond that (recomputed layers,
-padding, masked blocks) is not counted: it is the work, not the effort.
+A multiplication and an addition are two operations. Only matrix products and attention count; a
+backward pass counts as two forward passes. Overhead is not counted: recomputed layers, padding and
+masked blocks.
 """
 
 from dataclasses import dataclass
@@ -21,18 +20,19 @@ class Cost:
     """FLOPs of one forward pass for each unit of work."""
 
     token: float
-    """A token through the text layers, attention apart."""
+    """FLOPs per token in the text layers, without attention."""
     pair: float
-    """A token that looks at another one, all text layers."""
+    """FLOPs per pair of tokens in the attention of all text layers."""
     patch: float
-    """An image patch through the vision tower, attention apart."""
+    """FLOPs per image patch in the vision tower, without attention."""
     patch_pair: float
+    """FLOPs per pair of patches in the attention of the vision tower."""
     head: float
-    """A token projected to the vocabulary."""
+    """FLOPs to project a token to the vocabulary."""
 
 
 def cost_of(policy: Any) -> Cost:
-    """Counted once for a policy; frozen parts count like any other."""
+    """Return the cost of a policy's forward pass; frozen weights count too."""
     text, visual = policy.config.get_text_config(), policy.model.visual
     head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     merger = sum(
@@ -55,7 +55,7 @@ def cost_of(policy: Any) -> Cost:
 
 
 def vision_flops(cost: Cost, batch: PromptBatch) -> float:
-    """One pass over the images of a batch."""
+    """Return the FLOPs of one pass over the images of a batch."""
     if batch.image_grid_thw is None:
         return 0.0
     frames = torch.repeat_interleave(
@@ -72,10 +72,16 @@ def text_flops(
     *,
     shared: bool,
 ) -> float:
-    """Text layers and head for prompts with their completions, in tokens; `owner` is the prompt of
-    each completion.
+    """Return the FLOPs of text layers and head for prompts with their completions.
 
-    The last token of a completion needs no pass of its own.
+    The last token of a completion predicts nothing, so it does not count.
+
+    Args:
+        cost: FLOPs per unit of work.
+        prompt: Number of tokens of each prompt.
+        completion: Number of tokens of each completion.
+        owner: Index of each completion's prompt.
+        shared: Whether a prompt passes once for its group, or once per completion.
     """
     own, completions = prompt.double()[owner], (completion - 1).double()
     passed = prompt.double() if shared else own

@@ -1,6 +1,4 @@
-"""Pieces of a Qwen-VL forward pass that are computed once per prompt and used by all of its
-completions.
-"""
+"""Parts of a Qwen-VL forward pass: positions, image features, recomputed layers and logits."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +16,8 @@ from g2rpo.stopwatch import timed
 def prompt_positions(
     policy: Any, batch: PromptBatch
 ) -> tuple[Int[Tensor, "3 p l"], Int[Tensor, " p"]]:
-    """M-RoPE positions (time, height, width) of every prompt token, and the position of each
-    prompt's first completion token.
+    """Return the M-RoPE positions (time, height, width) of every prompt token, and the position of
+    each prompt's first completion token.
     """
     positions, deltas = policy.model.get_rope_index(
         batch.input_ids,
@@ -32,7 +30,7 @@ def prompt_positions(
 
 @timed("vision")
 def encode_images(policy: Any, batch: PromptBatch) -> dict[str, Any]:
-    """One pass of the vision tower over all images of a batch; empty where the batch has none."""
+    """Run the vision tower once over all images of a batch; return {} if there are none."""
     if batch.pixel_values is None:
         return {}
     return {
@@ -43,7 +41,7 @@ def encode_images(policy: Any, batch: PromptBatch) -> dict[str, Any]:
 
 
 def repeat_images(images: dict[str, Any], batch: PromptBatch, times: int) -> dict[str, Any]:
-    """The same vision features for `times` rows per prompt, in row order, without another pass."""
+    """Repeat the vision features for `times` rows per prompt, in row order."""
     if not images or times == 1:
         return dict(images)
     features = images["image"]
@@ -55,7 +53,7 @@ def repeat_images(images: dict[str, Any], batch: PromptBatch, times: int) -> dic
         for i in (owner == row).nonzero()[:, 0]
     ]
     repeated = type(features)(pooler_output=tuple(features.pooler_output[i] for i in order))
-    if hasattr(features, "deepstack_features"):  # Qwen3-VL has them, Qwen2.5-VL not
+    if hasattr(features, "deepstack_features"):  # Qwen3-VL has them, Qwen2.5-VL does not
         repeated.deepstack_features = [
             tuple(level[i] for i in order) for level in features.deepstack_features
         ]
@@ -64,12 +62,11 @@ def repeat_images(images: dict[str, Any], batch: PromptBatch, times: int) -> dic
 
 @contextmanager
 def recomputed_layers(policy: Any) -> Iterator[None]:
-    """Within it, a policy with gradient checkpointing keeps only the inputs of its layers for the
-    backward pass.
+    """Apply gradient checkpointing within the block, if it is enabled for the policy.
 
-    transformers does so in training mode only, and drops the cache then. So just the layers' own
-    switch is turned, and not for sampling: what is inside the layers stays in evaluation mode,
-    without dropout.
+    transformers recomputes layers only in training mode. So just the layers' own flag is set: their
+    submodules stay in evaluation mode, without dropout. Do not use it for sampling, because
+    transformers drops the cache in training mode.
     """
     layers = [
         m
@@ -87,9 +84,7 @@ def recomputed_layers(policy: Any) -> Iterator[None]:
 
 
 def completion_positions(first: Int[Tensor, " b"], length: int) -> Int[Tensor, "3 b t"]:
-    """Positions of completion tokens: text, so equal in time, height and width, counting on from
-    `first`.
-    """
+    """Return positions of completion tokens, counted from `first`; text has three equal axes."""
     steps = first[:, None] + torch.arange(length, device=first.device)
     return steps.expand(3, -1, -1)
 
@@ -97,8 +92,13 @@ def completion_positions(first: Int[Tensor, " b"], length: int) -> Int[Tensor, "
 def masked_logits(
     head: Any, hidden: Float[Tensor, "n d"], forbidden: tuple[int, ...], temperature: float
 ) -> Float[Tensor, "n v"]:
-    """Float32 logits at a temperature (0 counts as 1), forbidden tokens at minus infinity: for
-    sampling and for training.
+    """Return float32 logits for sampling and training, with forbidden tokens at minus infinity.
+
+    Args:
+        head: The policy's output projection.
+        hidden: Final hidden states.
+        forbidden: Token ids that may not be sampled.
+        temperature: Sampling temperature; 0 (greedy) counts as 1.
     """
     logits = head(hidden).float()
     if temperature > 0:

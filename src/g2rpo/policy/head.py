@@ -1,8 +1,7 @@
-"""Log-probability and entropy straight from hidden states and the LM head, in pieces of the
-vocabulary.
+"""Compute log-probability and entropy from hidden states in chunks of the vocabulary.
 
-The forward pass keeps two numbers a token; the backward pass computes the logits again, piece by
-piece. Logits of shape [n, V] never exist, and the head's gradient is written once.
+The forward pass stores two numbers per token; the backward pass recomputes the logits chunk by
+chunk. Logits of shape [n, V] are never held in memory, and the head's gradient is written once.
 """
 
 from typing import Any
@@ -15,16 +14,17 @@ from torch.utils.checkpoint import checkpoint
 from g2rpo.policy.forward import masked_logits
 
 NEVER = -1e30
-"""A forbidden token's logit. Not -inf, of which differences are nan; the exponential of both is 0.
+"""Logit of a forbidden token. Differences of -inf would be NaN; the exponential is 0 in both cases.
 """
 PIECE_BYTES = {"cpu": 2**23}
-"""Of float32 logits at a time; on a CPU so many that they stay in its cache between one operation
-and the next (`perf/head.py`).
+"""Chunk size in bytes of float32 logits; on a CPU small enough to fit the cache (`perf/head.py`).
 """
 PIECE_BYTES_ELSEWHERE = 2**28
+"""Chunk size in bytes on other devices."""
 CALLED_TOKENS = 256
+"""Tokens per chunk for a head that is more than a matrix."""
 FEWEST_COLUMNS = 256
-"""Of a piece, however many tokens there are: narrower matrix products are slow."""
+"""Minimum number of vocabulary columns per chunk; narrower matrix products are slow."""
 
 
 def head_stats(
@@ -36,17 +36,19 @@ def head_stats(
     temperature: float = 1.0,
     columns: int | None = None,
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """Log-probability of each target, and entropy of the distribution it was drawn from, in nats
-    and float32.
+    """Return the log-probability of each target and the entropy of its distribution.
+
+    Both are float32, in nats.
 
     Args:
-        head: The policy's output projection. One that is more than a matrix (a bias, an adapter,
-            hooks) is called instead, for pieces of the tokens.
+        head: The policy's output projection. If it is more than a matrix (bias, adapter, hooks), it
+            is called on chunks of tokens instead.
         hidden: Final hidden states.
         targets: Token ids.
-        forbidden: Token ids of probability 0.
-        temperature: Of sampling; 0 (greedy) counts as 1.
-        columns: Of the vocabulary at a time; None chooses by device and number of tokens.
+        forbidden: Token ids with probability 0.
+        temperature: Sampling temperature; 0 (greedy) counts as 1.
+        columns: Number of vocabulary columns per chunk; None chooses by device and number of
+            tokens.
     """
     if (
         type(head) is not torch.nn.Linear
@@ -63,13 +65,15 @@ def head_stats(
 
 
 def piece_bytes(device: str) -> int:
-    """Of float32 logits at a time, on a kind of device."""
+    """Return the chunk size in bytes of float32 logits for a device type."""
     return PIECE_BYTES.get(device, PIECE_BYTES_ELSEWHERE)
 
 
 class HeadStats(torch.autograd.Function):
-    """With p = softmax(logits) and H = -sum p log p: d log p_y = 1[y] - p and dH = -p (log p + H),
-    both by the logits.
+    """Log-probability and entropy with a chunked backward pass.
+
+    For p = softmax(logits) and H = -sum p log p, the gradients by the logits are
+    d log p_y = 1[y] - p and dH = -p (log p + H).
     """
 
     @staticmethod
@@ -82,9 +86,7 @@ class HeadStats(torch.autograd.Function):
         temperature: float,
         width: int,
     ) -> tuple[Tensor, Tensor]:
-        """One pass over the vocabulary; sums so far are rescaled wherever a larger logit turns
-        up.
-        """
+        """Pass over the vocabulary once, and rescale the sums when a larger logit appears."""
         largest = torch.full((len(hidden),), NEVER, device=hidden.device)
         total, weighted, chosen = (
             torch.zeros_like(largest),
@@ -114,9 +116,7 @@ class HeadStats(torch.autograd.Function):
     def backward(
         ctx: Any, grad_logprobs: Tensor | None, grad_entropy: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        """The same pieces once more; each row of the head's gradient is complete as soon as it is
-        written.
-        """
+        """Recompute the chunks; each row of the head's gradient is written once."""
         hidden, weight, targets, banned, lse, entropy = ctx.saved_tensors
         grad_logprobs = torch.zeros_like(lse) if grad_logprobs is None else grad_logprobs
         if grad_entropy is not None:
@@ -149,9 +149,7 @@ def _called(
     forbidden: tuple[int, ...],
     temperature: float,
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """The same for any head: so many tokens at a time, each piece computed again in the backward
-    pass.
-    """
+    """Compute the same for any head, in chunks of tokens that the backward pass recomputes."""
     pieces = zip(hidden.split(CALLED_TOKENS), targets.split(CALLED_TOKENS), strict=True)
     found = [
         checkpoint(_of_tokens, head, h, y, forbidden, temperature, use_reentrant=False)
@@ -169,8 +167,8 @@ def _of_tokens(
     temperature: float,
 ) -> tuple[Tensor, Tensor]:
     logp = masked_logits(head, hidden, forbidden, temperature).log_softmax(-1)
-    # a forbidden token has p = 0 and log p = -inf; 0 * -inf is nan, in the gradient too, so its
-    # term is left out before the product
+    # A forbidden token has p = 0 and log p = -inf. Their product is NaN, also in the gradient, so
+    # log p is replaced before the product.
     finite = logp.masked_fill(logp == float("-inf"), 0.0)
     return logp.gather(-1, targets[:, None])[:, 0], -(logp.exp() * finite).sum(-1)
 
@@ -178,8 +176,8 @@ def _of_tokens(
 def _piece(
     hidden: Tensor, weight: Tensor, start: int, width: int, banned: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """Float32 logits of the tokens [start, start + width), and the forbidden ones among them,
-    counted from `start`.
+    """Return float32 logits of the tokens [start, start + width), and the forbidden ones among
+    them, as offsets from `start`.
     """
     logits = (hidden @ weight[start : start + width].T).float()
     if temperature != 1:
@@ -189,6 +187,6 @@ def _piece(
 
 
 def _local(targets: Tensor, start: int, width: int) -> tuple[Tensor, Tensor]:
-    """Whether each target lies in a piece, and where ([n, 1], somewhere for those that do not)."""
+    """Return whether each target lies in a chunk, and its offset [n, 1], clamped to the chunk."""
     local = targets - start
     return (local >= 0) & (local < width), local.clamp(0, width - 1)[:, None]

@@ -1,8 +1,10 @@
-"""Demonstrations as supervised batches: several sequences in one row, or one a row, without a
-difference in the numbers.
+"""Batches for supervised training: sequences packed into rows, or one padded sequence per row.
 
-packed   [prompt 1 | completion 1 | prompt 2 | completion 2 | pad]      positions restart with every sequence, and a
-padded   [prompt 1 | completion 1 | pad]                                token sees its own sequence only
+    packed   [prompt 1 | completion 1 | prompt 2 | completion 2 | pad]
+    padded   [prompt 1 | completion 1 | pad]
+
+In packed rows positions restart with every sequence, and a token attends only to its own sequence,
+so both give the same numbers.
 """
 
 from collections.abc import Sequence
@@ -24,22 +26,28 @@ from g2rpo.records import PromptBatch
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SupervisedBatch:
-    """`r` rows of `s` tokens. `targets` is True at completion tokens (end token included), the only
-    ones that are trained.
-    """
+    """A batch of `r` rows of `s` tokens."""
 
     batch: PromptBatch
     input_ids: Int[Tensor, "r s"]
     position_ids: Int[Tensor, "4 r s"]
-    """Position in the own sequence (it tells sequences apart), then M-RoPE time, height, width."""
+    """Position within the sequence, which separates sequences; then M-RoPE time, height, width."""
     targets: Bool[Tensor, "r s"]
+    """True at completion tokens including the end token; only these are trained."""
 
 
 def supervised_batch(
     policy: Any, batch: PromptBatch, completions: Sequence[list[int]], pad_id: int, row_tokens: int
 ) -> SupervisedBatch:
-    """Fills rows of `row_tokens` with sequences in their order; a longer sequence makes a longer
-    row. `row_tokens=1` means one a row.
+    """Pack sequences into rows in their order.
+
+    Args:
+        policy: Policy, which defines the positions.
+        batch: Prompts.
+        completions: Token ids of the completion to each prompt.
+        pad_id: Token id of padding.
+        row_tokens: Maximum tokens per row; only a single longer sequence exceeds it. With 1, every
+            row holds one sequence.
     """
     sequences = _sequences(policy, batch, completions)
     rows: list[list[tuple[Tensor, Tensor, Tensor]]] = [[]]
@@ -55,7 +63,7 @@ def supervised_batch(
         end = sum(len(ids) for ids, _, _ in row)
         input_ids[r, :end] = torch.cat([ids for ids, _, _ in row])
         positions[:, r, :end] = torch.cat([where for _, where, _ in row], 1)
-        positions[0, r, end:] -= end  # padding is a sequence of its own
+        positions[0, r, end:] -= end  # padding counts as a separate sequence
         targets[r, :end] = torch.cat([target for _, _, target in row])
     return SupervisedBatch(
         batch=batch, input_ids=input_ids, position_ids=positions, targets=targets
@@ -65,7 +73,7 @@ def supervised_batch(
 def _sequences(
     policy: Any, batch: PromptBatch, completions: Sequence[list[int]]
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """(ids [n], positions [4, n], trained [n]) of each prompt with its completion, without
+    """Return (ids [n], positions [4, n], targets [n]) of each prompt with its completion, without
     padding.
     """
     positions, first = prompt_positions(policy, batch)
@@ -81,9 +89,7 @@ def _sequences(
 
 
 def target_logprobs(policy: Any, batch: SupervisedBatch) -> Float[Tensor, " n"]:
-    """Log-probability, in nats, of every trained token in row-major order; only their positions are
-    projected to the vocabulary.
-    """
+    """Return the log-probability of every target token in nats, in row-major order."""
     with recomputed_layers(policy):
         hidden = policy.model(
             input_ids=batch.input_ids,

@@ -1,104 +1,40 @@
-"""Attention over a row of shared prompts and their completions, as an attention implementation of
-transformers.
+"""Attention over a packed row of prompts and completions, registered with transformers.
 
-A completion token sees its prompt and what came before it in its own completion. On a CPU these are
-three calls of the flash
-kernel, none of which looks at a block that is masked out as a whole:
+A completion token attends to its prompt and to earlier tokens of its completion. On a CPU these are
+three calls of the flash kernel, none of which computes a fully masked block:
 
-    prompts     among themselves, causal                    [p, heads, l, d]
-    completions to their prompt, all of it                  [p, heads, g * c, d] x [p, heads, l, d]
-    completions to themselves, causal                       [b, heads, c, d]
+    prompts to themselves, causal             [p, heads, l, d]
+    completions to their whole prompt         [p, heads, g * c, d] x [p, heads, l, d]
+    completions to themselves, causal         [b, heads, c, d]
 
-The last two are one softmax cut in two: they are merged by their log-sum-exp, and each part's
-backward pass with the merged output and log-sum-exp gives exactly its share of the gradient. On a
-GPU the same visibility is a block mask of FlexAttention.
+The last two are parts of one softmax and are merged by their log-sum-exp. The backward pass of each
+part, with the merged output and log-sum-exp, gives exactly its share of the gradient. On a GPU,
+FlexAttention gets the same visibility as a block mask.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.attention.flex_attention import create_block_mask
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from g2rpo.policy.prefix_cache import PrefixCache
+from g2rpo.policy.prefix_groups import Groups
 
 NAME = "g2rpo_shared_prefix"
 flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Groups:
-    """Lengths of the prompts and of the completions in a row, all prompts before all
-    completions.
-    """
-
-    prompt_tokens: Int[Tensor, " p"]
-    completion_tokens: Int[Tensor, " b"]
-    """May be 0; completions of one prompt stand together."""
-    num_prompt_tokens: int = field(init=False)
-    prompts: Bool[Tensor, "p l"] = field(init=False)
-    """True at the tokens of each prompt, padded on the right."""
-    completions: Bool[Tensor, "b c"] = field(init=False)
-
-    def __post_init__(self) -> None:
-        for name, lengths in (
-            ("prompts", self.prompt_tokens),
-            ("completions", self.completion_tokens),
-        ):
-            longest = torch.arange(int(lengths.max()), device=lengths.device)
-            object.__setattr__(self, name, longest < lengths[:, None])
-        object.__setattr__(self, "num_prompt_tokens", int(self.prompt_tokens.sum()))
-
-    def owners(self) -> tuple[Int[Tensor, " s"], Int[Tensor, " s"]]:
-        """Prompt of every token of the row, and its completion, -1 for a prompt's own tokens."""
-        device = self.prompt_tokens.device
-        prompts = torch.arange(len(self.prompt_tokens), device=device)
-        completions = torch.arange(len(self.completion_tokens), device=device).repeat_interleave(
-            self.completion_tokens
-        )
-        group_size = len(self.completion_tokens) // len(self.prompt_tokens)
-        prompt = torch.cat(
-            [prompts.repeat_interleave(self.prompt_tokens), completions // group_size]
-        )
-        return prompt, torch.cat([completions.new_full((self.num_prompt_tokens,), -1), completions])
-
-    def block_mask(self) -> Any:
-        """What FlexAttention needs to know; made once a row, not once a layer."""
-        if "_block_mask" not in self.__dict__:
-            prompt, completion = self.owners()
-            made = (
-                create_block_mask(  # a lambda, traced by the compiler: nothing may be called in it
-                    lambda _batch, _head, query, key: (
-                        (prompt[key] == prompt[query])
-                        & (
-                            ((completion[key] == completion[query]) & (key <= query))
-                            | ((completion[key] == -1) & (completion[query] >= 0))
-                        )
-                    ),
-                    None,
-                    None,
-                    len(prompt),
-                    len(prompt),
-                    device=prompt.device,
-                    _compile=prompt.is_cuda,
-                )
-            )
-            object.__setattr__(self, "_block_mask", made)
-        return self.__dict__["_block_mask"]
-
-
 def use_prefix_attention(policy: Any) -> None:
-    """Makes the text layers of a policy understand `groups=` and `behind=`; calls without them are
-    as before.
+    """Let the text layers of a policy accept `groups=` and `behind=`; other calls are unchanged.
 
-    Raises `ValueError` for a policy whose attention is of another kind.
+    Raises:
+        ValueError: The policy does not use full attention by sdpa.
     """
     text = policy.config.get_text_config()
     if not knows_prefixes(policy):
@@ -113,7 +49,7 @@ def use_prefix_attention(policy: Any) -> None:
 
 
 def knows_prefixes(policy: Any) -> bool:
-    """Whether `use_prefix_attention` takes a policy."""
+    """Return whether `use_prefix_attention` supports the policy."""
     text = policy.config.get_text_config()
     sliding = "sliding_attention" in (getattr(text, "layer_types", None) or ())
     return text._attn_implementation in ("sdpa", NAME) and not sliding
@@ -131,8 +67,9 @@ def _forward(
     scaling: float | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """The interface of transformers: [b, heads, s, d] in, [b, s, heads, d] out; one row with
-    `groups=`, single tokens with `behind=`.
+    """Attention function of transformers: [b, heads, s, d] in, [b, s, heads, d] out.
+
+    With `groups=` the input is one packed row, with `behind=` it is single tokens.
     """
     if behind is not None:
         return (
@@ -169,15 +106,17 @@ AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
 class PrefixAttention(torch.autograd.Function):
-    """`apply(query [s, heads, d], key [s, kv_heads, d], value [s, kv_heads, d], groups, scale) ->
-    [s, heads, d]`, on a CPU.
+    """Attention over a packed row on a CPU.
+
+    `apply(query [s, heads, d], key [s, kv_heads, d], value [s, kv_heads, d], groups, scale)`
+    returns [s, heads, d].
     """
 
     @staticmethod
     def forward(
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, groups: Groups, scale: float
     ) -> Tensor:
-        """Saves nothing that grows with anything but the row."""
+        """Compute the three parts; saved memory is linear in the length of the row."""
         parts = _Parts(groups, query, key, value)
         out, lse = flash(*parts.prompts, 0.0, True, scale=scale)
         merged, merged_lse = None, None
@@ -200,7 +139,7 @@ class PrefixAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Padding is made again; what is padded has gradient 0 and gives 0."""
+        """Compute the gradients of the three parts; padding contributes 0."""
         query, key, value, result, lse, merged_lse = ctx.saved_tensors
         groups, scale = ctx.groups, ctx.scale
         parts = _Parts(groups, query, key, value)
@@ -247,9 +186,7 @@ class PrefixAttention(torch.autograd.Function):
 
 
 class _Parts:
-    """Queries, keys and values of a row as the three kernel calls want them: padded, with a key for
-    every query head.
-    """
+    """Queries, keys and values for the three kernel calls: padded, with one key per query head."""
 
     def __init__(self, groups: Groups, *states: Tensor) -> None:
         heads = states[0].shape[1]
@@ -275,7 +212,7 @@ class _Parts:
         self.far_query = self.far(self.completions[0]) if self.completions else None
 
     def far(self, states: Float[Tensor, "b h c d"]) -> Float[Tensor, "p h gc d"]:
-        """Completions of one prompt one after the other, so that they meet its keys in one call."""
+        """Concatenate the completions of each prompt, to attend to its keys in one call."""
         _, h, c, d = states.shape
         return (
             states.view(self.num_prompts, -1, h, c, d)
@@ -284,7 +221,7 @@ class _Parts:
         )
 
     def near(self, states: Float[Tensor, "p h gc d"]) -> Float[Tensor, "b h c d"]:
-        """The way back."""
+        """Undo `far`: one row per completion."""
         p, h, _, d = states.shape
         b, _, c, _ = self.completions[0].shape
         return states.view(p, h, -1, c, d).transpose(1, 2).reshape(b, h, c, d)
@@ -293,8 +230,9 @@ class _Parts:
 def split(
     rows: Float[Tensor, "s h d"], groups: Groups
 ) -> tuple[Float[Tensor, "p h l d"], Float[Tensor, "b h c d"] | None]:
-    """Prompts and completions of a row, padded with zeros on the right; None for completions
-    without a token.
+    """Return prompts and completions of a row, padded with zeros on the right.
+
+    The second is None if no completion has a token.
     """
     prompts, completions = rows[: groups.num_prompt_tokens], rows[groups.num_prompt_tokens :]
     return _padded(prompts, groups.prompts), (
@@ -311,10 +249,10 @@ def _padded(rows: Float[Tensor, "s h d"], mask: Bool[Tensor, "n l"]) -> Float[Te
 
 
 def unpadded(states: Float[Tensor, "n h l d"], mask: Bool[Tensor, "n l"]) -> Float[Tensor, "s h d"]:
-    """The rows of some padded states again."""
+    """Return the states without padding, as one row."""
     return states.transpose(1, 2)[mask]
 
 
 def folded(grad: Float[Tensor, "n h l d"], heads: int) -> Float[Tensor, "n k l d"]:
-    """Gradient of keys or values that several query heads shared."""
+    """Sum gradients over the query heads that share keys or values."""
     return grad if grad.shape[1] == heads else grad.unflatten(1, (heads, -1)).sum(2)

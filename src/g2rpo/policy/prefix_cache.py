@@ -1,12 +1,11 @@
-"""Keys and values for sampling: those of a prompt once for its whole group, and those that each
-completion has written so far.
+"""Key-value cache for sampling, which holds each prompt once for its whole group.
 
-A decode step reads a cache rather than computes, so what is not repeated and not copied is what
-makes it fast. Its attention is one
-softmax cut in two, merged by their log-sum-exp:
+A decoding step is limited by reading the cache, so prompts are neither repeated nor copied. The
+attention is computed in two parts, which are merged by their log-sum-exp:
 
-    to the prompt        one matrix product a prompt, its completions and their query heads being rows   [p, kv, w * r, d] x [p, kv, l, d]
-    to its own tokens    one a completion                                                                [n, kv, r, d] x [n, kv, t, d]
+    to the prompt        one matrix product per prompt, with completions and query heads as rows:
+                         [p, kv, w * r, d] x [p, kv, l, d]
+    to its own tokens    one matrix product per completion: [n, kv, r, d] x [n, kv, t, d]
 """
 
 from typing import Any
@@ -16,19 +15,18 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 ROOM = 32
-"""Tokens that a cache has room for at first; then it doubles."""
+"""Initial capacity in tokens, which is doubled when it is full."""
 
 
 class PrefixCache:
-    """A cache as the text layers of transformers use one, for single tokens behind prompts that
-    rows share.
+    """A cache with the interface of transformers, for decoding single tokens after shared prompts.
 
-    Needs `prefix_attention`: the policy is called with this as `past_key_values=` and as `behind=`.
+    It requires `prefix_attention`: call the policy with it as `past_key_values=` and `behind=`.
 
     Args:
-        prompts: The cache that a prefill has filled, a row per prompt.
-        mask: Which tokens of the prompts are real.
-        group_size: Completions per prompt; rows of one prompt stand together.
+        prompts: Cache filled by the prefill, with one row per prompt.
+        mask: True at the real tokens of the prompts, False at padding.
+        group_size: Number of completions per prompt; rows are grouped by prompt.
     """
 
     def __init__(self, *, prompts: Any, mask: Bool[Tensor, "p l"], group_size: int) -> None:
@@ -42,9 +40,7 @@ class PrefixCache:
     def update(
         self, key: Float[Tensor, "n k 1 d"], value: Float[Tensor, "n k 1 d"], layer: int, *_: Any
     ) -> tuple[Float[Tensor, "n k t d"], Float[Tensor, "n k t d"]]:
-        """Writes one token of every row and returns all of the rows' own; the last layer ends the
-        token.
-        """
+        """Store one token per row; return keys and values of all tokens of the completions."""
         if layer == len(self._own):
             self._own.append((_room(key, ROOM), _room(value, ROOM)))
         own = self._own[layer]
@@ -68,7 +64,7 @@ class PrefixCache:
         value: Float[Tensor, "n k t d"],
         scale: float,
     ) -> Float[Tensor, "n 1 h d"]:
-        """Attention of one token of every row to its prompt and to what its row has written."""
+        """Return the attention of one token per row to its prompt and its own completion."""
         n, h, _, d = query.shape
         rows = query.reshape(n, key.shape[1], -1, d)
         prompt_key, prompt_value = self.prompts[layer]
@@ -79,7 +75,7 @@ class PrefixCache:
         return torch.lerp(near.float(), far.float(), share).to(query.dtype).reshape(n, 1, h, d)
 
     def select(self, rows: Int[Tensor, " m"]) -> None:
-        """Keeps some rows, in their order; a prompt without any leaves too."""
+        """Keep only these rows, in their order, and only the prompts that still have rows."""
         self._own = [(keys[rows], values[rows]) for keys, values in self._own]
         kept, self.owner = self.owner[rows].unique_consecutive(return_inverse=True)
         if len(kept) < len(self.prompts[0][0]):
@@ -88,16 +84,17 @@ class PrefixCache:
         self._arrange()
 
     def get_query_offset(self, layer: int = 0) -> int:
-        """For the mask, of which one token needs none."""
+        """Cache-interface stub: single-token decoding needs no mask."""
         return self.written
 
     def get_mask_sizes(self, query_length: int, layer: int = 0) -> tuple[int, int]:
-        """For the mask, of which one token needs none."""
+        """Cache-interface stub: single-token decoding needs no mask."""
         return self.written + query_length, 0
 
     def _arrange(self) -> None:
-        """Where each row stands in a grid of prompts and the rows of the largest group; None where
-        no place stays empty.
+        """Compute each row's index in a grid [prompts, size of the largest group].
+
+        `_places` is None if all groups have the same size.
         """
         counts = torch.bincount(self.owner)
         self.width = int(counts.max())
@@ -129,7 +126,7 @@ def _attention(
     scale: float,
     blank: Bool[Tensor, "b 1 1 s"] | None,
 ) -> tuple[Float[Tensor, "b k q d"], Float[Tensor, "b k q 1"]]:
-    """Softmax attention, and the logarithm of its denominator."""
+    """Return softmax attention and its log-sum-exp."""
     scores = (query @ key.transpose(-1, -2)).float().mul_(scale)
     if blank is not None:
         scores.masked_fill_(blank, float("-inf"))
@@ -138,7 +135,7 @@ def _attention(
 
 
 def _room(state: Float[Tensor, "n k t d"], tokens: int) -> Float[Tensor, "n k s d"]:
-    """The same states at the beginning of room for so many tokens, the rest as it comes."""
+    """Copy the states into a tensor with capacity for `tokens`; the rest is uninitialized."""
     n, k, t, d = state.shape
     room = state.new_empty(n, k, tokens, d)
     room[:, :, :t] = state

@@ -1,12 +1,10 @@
-"""A group of completions behind one copy of their prompt: all prompts and completions of a batch in
-one row, without padding.
+"""One forward pass per prompt for its whole group: all prompts and completions in one packed row.
 
     [prompt 1 | prompt 2 | ... | completion 1.1 | ... | completion 1.g | completion 2.1 | ...]
 
-Positions of every completion count on from its own prompt, and a token of it attends to its prompt
-and to itself (`prefix_attention.py`). Layers, norms and the vision tower see P + G * C tokens a
-prompt instead of G * (P + C). The last token of a completion predicts nothing and is seen by
-nobody, so it is left out.
+Positions of a completion continue those of its prompt; its tokens attend to the prompt and to
+itself (`prefix_attention.py`). Per prompt, the layers see P + G * C tokens instead of G * (P + C).
+The last token of a completion predicts nothing, so it is left out.
 """
 
 from dataclasses import dataclass
@@ -22,33 +20,37 @@ from g2rpo.policy.forward import (
     prompt_positions,
     recomputed_layers,
 )
-from g2rpo.policy.prefix_attention import Groups, use_prefix_attention
+from g2rpo.policy.prefix_attention import use_prefix_attention
+from g2rpo.policy.prefix_groups import Groups
 from g2rpo.records import PromptBatch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackedGroups:
-    """One row of `s` tokens."""
+    """A packed row of `s` tokens."""
 
     input_ids: Int[Tensor, "1 s"]
     position_ids: Int[Tensor, "3 1 s"]
     groups: Groups
     predictors: Int[Tensor, " n"]
-    """Place in the row of the token that predicts each completion token, in row-major order."""
+    """Index in the row of the token that predicts each completion token, in row-major order."""
 
 
 def pack_groups(
     policy: Any, batch: PromptBatch, completion_ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"]
 ) -> PackedGroups:
-    """`b` is a multiple of the number of prompts; every completion has at least one token."""
+    """Pack prompts and completions into one row.
+
+    Every prompt has the same number of completions, and every completion at least one token.
+    """
     group_size = len(completion_ids) // len(batch.input_ids)
     positions, first = prompt_positions(policy, batch)
     tail = completion_positions(first.repeat_interleave(group_size), completion_ids.shape[1])
     real = batch.attention_mask.bool()
     seen = torch.cat([mask[:, 1:], torch.zeros_like(mask[:, :1])], 1)
     groups = Groups(prompt_tokens=real.sum(1), completion_tokens=seen.sum(1))
-    # a completion's first token is predicted by its prompt's last one, every other by the one
-    # before it
+    # The prompt's last token predicts a completion's first one; each other token is predicted by
+    # the one before it.
     places = torch.empty_like(completion_ids)
     places[:, 0] = (groups.prompt_tokens.cumsum(0) - 1).repeat_interleave(group_size)
     places[:, 1:][seen[:, :-1]] = torch.arange(int(seen.sum()), device=mask.device) + int(
@@ -65,8 +67,9 @@ def pack_groups(
 def shared_hidden(
     policy: Any, batch: PromptBatch, completion_ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"]
 ) -> Float[Tensor, "n d"]:
-    """Last hidden states that predict the completion tokens under the mask, in row-major order; one
-    pass over every prompt and image.
+    """Return the last hidden states that predict the completion tokens, in row-major order.
+
+    Every prompt and image passes once.
     """
     use_prefix_attention(policy)
     packed = pack_groups(policy, batch, completion_ids, mask)

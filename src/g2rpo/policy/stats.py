@@ -1,8 +1,7 @@
-"""The one place where the policy is called for training statistics.
+"""Compute log-probability and entropy of every completion token.
 
-A prompt and its images go through the network once per group (`shared_prefix.py`) and only
-completion positions are projected to the vocabulary, piece by piece (`head.py`): neither prompts
-nor logits of shape [b, t, V] exist once per completion.
+A prompt and its images pass once per group (`shared_prefix.py`). Only completion positions are
+projected to the vocabulary, in chunks (`head.py`), so logits of shape [b, t, V] never exist.
 """
 
 from dataclasses import dataclass
@@ -28,12 +27,12 @@ PREFIXES = ("shared", "repeated")
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyPass:
-    """How the policy is called for training statistics.
+    """How the policy computes log-probabilities in training.
 
     Args:
-        prefix: `shared` passes a prompt once for its whole group; `repeated` once per completion,
-            for models whose attention the shared form does not know. Changes speed and memory, and
-            numbers in their last bits only.
+        prefix: `shared` passes a prompt once for its whole group. `repeated` passes it once per
+            completion, for models whose attention `shared` does not support. The results are equal
+            up to rounding.
     """
 
     prefix: str = "shared"
@@ -46,7 +45,7 @@ class PolicyPass:
 
 
 class TokenStats(NamedTuple):
-    """Per completion token, in nats; 0 where the completion mask is False."""
+    """Log-probability and entropy per completion token in nats; 0 where the mask is False."""
 
     logprobs: Float[Tensor, "b t"]
     entropy: Float[Tensor, "b t"]
@@ -55,8 +54,9 @@ class TokenStats(NamedTuple):
 def repeated_hidden(
     policy: Any, batch: PromptBatch, completion_ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"]
 ) -> Float[Tensor, "n d"]:
-    """Last hidden states that predict the completion tokens under the mask, in row-major order; one
-    row per prompt and completion.
+    """Return the last hidden states that predict the completion tokens, in row-major order.
+
+    Every completion passes in a row with its prompt.
     """
     times = completion_ids.shape[0] // batch.input_ids.shape[0]
     positions, first = prompt_positions(policy, batch)
@@ -89,12 +89,16 @@ def token_stats(
     temperature: float = 1.0,
     prefix: str = "shared",
 ) -> TokenStats:
-    """Log-probability of every completion token and exact entropy of the distribution it was drawn
-    from.
+    """Return log-probability of every completion token and entropy of its distribution.
 
-    Temperature and forbidden tokens are those of sampling, so that the numbers are comparable with
-    the sampler's. Rows answer prompts group by group: `b` is a multiple of the number of prompts.
-    `prefix`: see `PolicyPass`.
+    Args:
+        policy: Policy to evaluate.
+        batch: Prompts.
+        completion_ids: Completions, grouped by prompt; groups have equal sizes.
+        completion_mask: True at the tokens of a completion.
+        forbidden: Token ids that sampling excluded.
+        temperature: Sampling temperature.
+        prefix: `shared` or `repeated`; see `PolicyPass`.
     """
     hidden_of = shared_hidden if prefix == "shared" else repeated_hidden
     hidden = hidden_of(policy, batch, completion_ids, completion_mask)

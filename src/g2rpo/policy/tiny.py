@@ -1,8 +1,8 @@
-"""The small real Qwen3-VL that the cold start begins with: transformers' own classes, about 1.6
-million parameters, random weights.
+"""Build a small Qwen3-VL with random weights, from transformers' classes, for the cold start.
 
-64 x 64 pixels in patches of 8, merged 2 x 2, are 16 visual tokens. The tokenizer is a byte-level
-BPE with single digits and Qwen's special tokens; the answer tags are one token each.
+It has about 1.6 million parameters. An image of 64 x 64 pixels in patches of 8, merged 2 x 2, has
+16 visual tokens. The tokenizer is a byte-level BPE with single digits and Qwen's special tokens;
+each answer tag is one token.
 """
 
 from collections.abc import Iterable
@@ -36,7 +36,7 @@ IMAGE_PX = 64
 
 
 def build_tokenizer(corpus: Iterable[str], vocab_size: int = 480) -> PreTrainedTokenizerFast:
-    """Trains the BPE on a corpus; special tokens and tags come on top of `vocab_size`."""
+    """Train the tokenizer on a corpus; special tokens and tags are added to `vocab_size`."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -66,7 +66,7 @@ def build_tokenizer(corpus: Iterable[str], vocab_size: int = 480) -> PreTrainedT
 
 
 def build_config(tokenizer: PreTrainedTokenizerFast) -> Qwen3VLConfig:
-    """Dimensions of the network; head sizes are 32, which every attention kernel supports."""
+    """Return the model's config; its head size of 32 suits every attention kernel."""
     ids = tokenizer.convert_tokens_to_ids
     padded_vocab = -(-len(tokenizer) // 32) * 32
     text = {
@@ -115,7 +115,7 @@ def build_config(tokenizer: PreTrainedTokenizerFast) -> Qwen3VLConfig:
 
 
 def build_image_processor() -> Qwen2VLImageProcessorPil:
-    """transformers' PIL image processor for images of at most 128 x 128 pixels."""
+    """Return transformers' PIL image processor for images of at most 128 x 128 pixels."""
     return Qwen2VLImageProcessorPil(
         patch_size=PATCH_PX,
         merge_size=2,
@@ -127,7 +127,7 @@ def build_image_processor() -> Qwen2VLImageProcessorPil:
 
 
 def save_tiny(folder: Path, corpus: Iterable[str], seed: int = 0) -> None:
-    """Writes an ordinary checkpoint folder with random weights."""
+    """Write a checkpoint folder with random weights."""
     torch.manual_seed(seed)
     tokenizer = build_tokenizer(corpus)
     model = Qwen3VLForConditionalGeneration(build_config(tokenizer))

@@ -1,4 +1,4 @@
-"""The formula that rewards share, and the table of answer types behind it.
+"""The formula that rewards share, applied to the verdict of the answer type.
 
     total = (1 - format_weight) * accuracy + format_weight * format + structure
 
@@ -41,7 +41,10 @@ class JudgedByType:
         self.structure_weight = structure_weight
 
     def type_of(self, prompt: Prompt) -> AnswerType:
-        """How the prompt's answers are judged. Raises `ValueError` for an unknown answer type."""
+        """Return how the prompt's answers are judged.
+
+        Raises `ValueError` for an unknown answer type.
+        """
         name = answer_kind(prompt.answer_type)
         if name not in self.types:
             known = ", ".join(sorted(self.types))
@@ -53,8 +56,9 @@ class JudgedByType:
         return self.types[name]
 
     def gold(self, prompt: Prompt, text: str, field: str = "answer") -> Any:
-        """What the answer type reads in a gold answer. Raises `ValueError` naming prompt and field
-        if that is nothing.
+        """Return the gold answer as its answer type reads it.
+
+        Raises `ValueError` with the prompt and the field if the gold answer cannot be read.
         """
         answer_type = self.type_of(prompt)
         gold = answer_type.read_gold(text, prompt)
@@ -66,7 +70,7 @@ class JudgedByType:
         return gold
 
     def weighed(self, keeps_format: bool, verdict: Verdict) -> dict[str, float]:
-        """The module's formula for a verdict, as `accuracy`, `format`, `structure` and `total`."""
+        """Return `accuracy`, `format`, `structure` and `total`, by the module's formula."""
         form = float(keeps_format)
         structure = self.structure_weight * verdict.structure * form
         total = (1 - self.format_weight) * verdict.accuracy + self.format_weight * form + structure
@@ -79,12 +83,12 @@ class JudgedByType:
 
 
 def gold_text(prompt: Prompt) -> str:
-    """The gold answer without its tags."""
+    """Return the gold answer without its tags."""
     return untagged(prompt.answer)
 
 
 def untagged(text: str) -> str:
-    """A gold answer without `<answer>` tags, of which one may be missing."""
+    """Return a gold answer without its `<answer>` tags, of which one may be missing."""
     return (
         tagged_answer(text)
         or text.strip().removeprefix("<answer>").removesuffix("</answer>").strip()

@@ -1,11 +1,11 @@
-"""Answers in JSON: boxes, stretches of time, tracks and segmentation prompts, as OpenVLThinker-v2
-judges them.
+"""Answers in JSON as OpenVLThinker-v2 judges them: boxes, intervals, tracks, segmentation prompts.
 
     spatial grounding            {"boxes": [x0, y0, x1, y1]}
     temporal grounding           {"time": [start, end]}
     spatial-temporal grounding   {"time": [start, end], "boxes": {"frame": [x0, y0, x1, y1], ...}}
     tracking                     {"boxes": {"frame": [x0, y0, x1, y1], ...}}
-    segmentation                 {"boxes": [x0, y0, x1, y1], "positive_points": [[x, y] x 3], "negative_points": [[x, y] x 3]}
+    segmentation                 {"boxes": [x0, y0, x1, y1], "positive_points": [[x, y] x 3],
+                                  "negative_points": [[x, y] x 3]}
                                  and for videos "time": seconds
 
 Every part is read on its own: a missing part costs its share and not the others'.
@@ -31,8 +31,10 @@ NOTHING = Verdict(0.0, 0.0)
 
 
 class Mask(NamedTuple):
-    """A segmentation prompt: the object's box, points inside and outside it, and for a video the
-    moment in seconds.
+    """A segmentation prompt.
+
+    It holds the object's box, points inside and outside the object, and for a video the moment in
+    seconds.
     """
 
     box: list[Any]
@@ -120,7 +122,7 @@ def _all_boxes(found: Json) -> bool:
 
 
 def _named_share(boxes: Json, gold: Json) -> float:
-    """Share of the gold frames for which the answer has an entry, right or wrong."""
+    """Return the share of the gold frames for which the answer has an entry, right or wrong."""
     return len(boxes.keys() & gold.keys()) / len(gold)
 
 

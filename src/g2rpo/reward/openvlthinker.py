@@ -30,12 +30,12 @@ CHARTQA_TOLERANCE = 0.05
 
 
 class OpenVLThinkerReward:
-    """Judges a completion by its prompt's answer type. Safe in a worker process."""
+    """Reward by the prompt's answer type, as released. It can be sent to a worker process."""
 
     def __init__(
         self, *, format_weight: float = 0.1, structure_weight: float = 0.5, bare_latex: bool = False
     ) -> None:
-        """Sets the weights.
+        """Set the weights.
 
         Args:
             format_weight: share of the total, in [0, 1], that the format takes from the accuracy.
@@ -55,8 +55,10 @@ class OpenVLThinkerReward:
         )
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
-        """`accuracy` and `format` in [0, 1], `structure` in [0, structure_weight], `total` as in
-        the module's formula.
+        """Return `accuracy`, `format`, `structure` and `total`.
+
+        `accuracy` and `format` are in [0, 1], `structure` in [0, structure_weight]; `total` is the
+        module's formula.
 
         Raises:
             ValueError: the prompt is broken: unknown answer type, or a gold answer that its type
@@ -68,17 +70,15 @@ class OpenVLThinkerReward:
         )
 
     def given_answer(self, completion: str) -> str:
-        """The answer that is judged: what the first pair of `<answer>` tags holds, or the whole
-        completion.
-        """
+        """Return the text in the first pair of `<answer>` tags, or the whole completion."""
         return final_answer(tidy_tags(completion))
 
     def weighed(self, completion: str, verdict: Verdict) -> dict[str, float]:
-        """The module's formula for a verdict on the answer, whoever gave it."""
+        """Return the four numbers for a verdict on the answer, whoever gave it."""
         return self.by_type.weighed(keeps_format(tidy_tags(completion)), verdict)
 
     def prepare(self) -> None:
-        """Loads what mathematics needs."""
+        """Import what mathematics needs."""
         math.load()
 
 

@@ -1,5 +1,4 @@
-"""A verifier that errs now and then, by a lot: what an advantage estimator makes of a reward out of
-all proportion.
+"""Reward that adds rare, large errors to another one, to study how estimators take outliers.
 
 For experiments, see sweeps/outliers.yaml. Accuracy, format and structure stay as they are: only the
 total, which training sees, errs.
@@ -13,14 +12,13 @@ from g2rpo.reward.verdict import Rules
 
 
 class OutlierReward:
-    """The verdict of `rules`, its total moved by `size` for a `share` of the completions, whatever
-    they are worth.
+    """Reward whose total is wrong by `size` for a `share` of the completions, right or wrong.
 
     Args:
-        rules: Judges.
-        share: Of all completions, in [0, 1]. Which ones is decided by prompt and completion alone,
-            the same in every process and run.
-        size: Added to their total; below 0, taken from it.
+        rules: Reward whose total is moved.
+        share: Share of completions that are outliers, in [0, 1]. Prompt and completion alone
+            decide which, so they are the same in every process and run.
+        size: What is added to their total; any finite number.
     """
 
     def __init__(self, *, rules: Rules, share: float = 0.05, size: float = 10.0) -> None:
@@ -31,17 +29,18 @@ class OutlierReward:
         self.rules, self.share, self.size = rules, share, size
 
     def prepare(self) -> None:
-        """Loads what the rules need."""
+        """Load what the rules need."""
         self.rules.prepare()
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
-        """As the rules score, and `total` plus `size` where the verifier errs. Raises what the
-        rules raise.
+        """Return the rules' scores, with `size` added to `total` if this completion is an outlier.
+
+        Raises what the rules raise.
         """
         scores = self.rules.score(completion, prompt)
         return scores | {"total": scores["total"] + self.size * self.errs(completion, prompt)}
 
     def errs(self, completion: str, prompt: Prompt) -> bool:
-        """Whether this completion is one of the share."""
+        """Return whether this completion is an outlier."""
         digest = hashlib.sha256(f"{prompt.id}\0{completion}".encode()).digest()
         return int.from_bytes(digest[:8]) < self.share * 2**64

@@ -1,6 +1,4 @@
-"""What the judge of one answer type must know: how to read the gold answer, and what it says of an
-answer.
-"""
+"""What judging one answer type consists of: reading the gold answer, and judging an answer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +8,9 @@ from g2rpo.prompt import Prompt
 
 
 class Verdict(NamedTuple):
-    """Both in [0, 1]. `structure` is the share of the asked JSON structure; plain answers have none
-    to miss.
+    """Accuracy and structure of an answer, both in [0, 1].
+
+    `structure` is the share of the asked JSON structure; it is 1 for answer types without one.
     """
 
     accuracy: float
@@ -20,8 +19,9 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerType:
-    """One way of judging. `read_gold(text, prompt)` gives None where the gold answer is not what
-    `expected` says.
+    """How answers of one type are judged.
+
+    `read_gold(text, prompt)` returns None if the gold answer is not what `expected` says.
     """
 
     expected: str
@@ -33,18 +33,16 @@ class AnswerType:
 
 @runtime_checkable
 class Rules(Protocol):
-    """What a reward that wraps another one needs of it: `reward=verifier` and
-    `reward=openvlthinker` have it.
-    """
+    """Reward that another reward can wrap, such as `reward=verifier` and `reward=openvlthinker`."""
 
     def prepare(self) -> None:
-        """Loads what judging needs."""
+        """Load what judging needs."""
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
-        """`accuracy`, `format`, `structure` and `total` of a completion."""
+        """Return `accuracy`, `format`, `structure` and `total` of a completion."""
 
     def given_answer(self, completion: str) -> str:
-        """The part of a completion that is judged; empty if there is no answer."""
+        """Return the part of a completion that is judged; empty if there is no answer."""
 
     def weighed(self, completion: str, verdict: Verdict) -> dict[str, float]:
-        """The four numbers for a verdict that somebody else gave on the completion's answer."""
+        """Return the four numbers for a verdict that came from elsewhere."""

@@ -1,4 +1,4 @@
-"""Boxes, stretches of time, tracks and segmentation prompts as `reward=verifier` judges them.
+"""Boxes, intervals of time, tracks and segmentation prompts as `reward=verifier` judges them.
 
 The formulas and the structure are the release's (`g2rpo.reward.grounding`). The accuracy reads
 every notation in which models name a place: `bbox_2d` and other keys, code fences, bare and nested
@@ -25,9 +25,7 @@ Reader = Callable[[str, Any], float]
 
 
 def _judge(answer: str, gold: Any, *, release: Judge, accuracy: Reader) -> Verdict:
-    """The release's verdict, with the accuracy of the more able reader if the release does not find
-    the answer right.
-    """
+    """Return the release's verdict, with the accuracy of our reader if that is higher."""
     answer = unboxed(answer)
     verdict = release(answer, gold)
     if verdict.accuracy == 1 or not answer:
@@ -57,7 +55,7 @@ def _tracked_span(answer: str, gold: Mapping[str, Any]) -> float:
 
 
 def _frames(found: Mapping[str, Any], gold: Mapping[str, Any]) -> dict[str, object]:
-    """The boxes of the gold frames, under `boxes` or beside it."""
+    """Return the predicted boxes of the gold frames, found under `boxes` or at the top level."""
     boxes = found.get("boxes", found)
     if not isinstance(boxes, Mapping):
         return {}

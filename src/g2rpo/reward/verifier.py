@@ -1,5 +1,4 @@
-"""The default reward: the formula of `reward=openvlthinker`, with answers read as a person reads
-them.
+"""The default reward: the formula of `reward=openvlthinker`, and answers read as a person does.
 
     total = (1 - format_weight) * accuracy + format_weight * format + structure
 
@@ -36,7 +35,7 @@ LONGEST_CHOICE = 2000
 
 
 class VerifierReward:
-    """Judges a completion by its prompt's answer type. Safe in a worker process.
+    """Reward by the prompt's answer type. It can be sent to a worker process.
 
     Args:
         format_weight: Share of the total, in [0, 1], that the format takes from the accuracy.
@@ -63,8 +62,10 @@ class VerifierReward:
         self.think_tag = think_tag
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
-        """`accuracy` and `format` in [0, 1], `structure` in [0, structure_weight], `total` as in
-        the module's formula.
+        """Return `accuracy`, `format`, `structure` and `total`.
+
+        `accuracy` and `format` are in [0, 1], `structure` in [0, structure_weight]; `total` is the
+        module's formula.
 
         Raises:
             ValueError: The prompt is broken: unknown answer type, or a gold answer that its type
@@ -77,8 +78,9 @@ class VerifierReward:
         return self.weighed(completion, max(verdicts, key=lambda verdict: verdict.accuracy))
 
     def golds(self, prompt: Prompt) -> list[Any]:
-        """What the answer type reads in each accepted answer. Raises `ValueError` for one that it
-        cannot read.
+        """Return every accepted answer as its answer type reads it.
+
+        Raises `ValueError` for one that cannot be read.
         """
         golds = [self.by_type.gold(prompt, gold_text(prompt))]
         if "alternatives" in prompt.meta:
@@ -100,24 +102,22 @@ class VerifierReward:
         return golds
 
     def given_answer(self, completion: str) -> str:
-        """The answer that is judged; empty if the completion gives none."""
+        """Return the answer that is judged; empty if the completion gives none."""
         return clean(completion)
 
     def weighed(self, completion: str, verdict: Verdict) -> dict[str, float]:
-        """The module's formula for a verdict on the answer, whoever gave it."""
+        """Return the four numbers for a verdict on the answer, whoever gave it."""
         return self.by_type.weighed(
             keeps_format(tidy_tags(completion, self.think_tag), self.think_tag), verdict
         )
 
     def prepare(self) -> None:
-        """Reads once, so that the first completion does not pay for it."""
+        """Read one expression, so that the first completion does not pay for caches and imports."""
         same_expression("1", "2")
 
 
 class Choice(NamedTuple):
-    """The gold option letters with the known texts by letter, or the gold text if the options have
-    no letters.
-    """
+    """The gold letters and the option texts by letter; the gold text if there are no letters."""
 
     letters: frozenset[str]
     options: Mapping[str, str]
@@ -147,7 +147,7 @@ def _gold_choice(text: str, prompt: Prompt) -> Choice | None:
 
 @lru_cache(maxsize=4096)
 def _read_choice(text: str, known: tuple[tuple[str, str], ...]) -> Choice | None:
-    """The gold letters and the options. Cached, because a group shares them."""
+    """Return the gold letters and the options. Cached, because a group shares them."""
     options = dict(known)
     letters = gold_letters(text, options)
     if (
@@ -188,8 +188,9 @@ def _math(answer: str, gold: str) -> Verdict:
 
 
 def _best(similarity: Any, answer: str, gold: str) -> float:
-    """Over the text as it is and what stands in its last box, if any. An empty answer is worth
-    0.
+    """Return the best similarity of the text and of the content of its last box.
+
+    An empty answer is worth 0.
     """
     texts = {answer, unboxed(answer)} - {""}
     return max((similarity(text, gold) for text in texts), default=0.0)
@@ -197,8 +198,9 @@ def _best(similarity: Any, answer: str, gold: str) -> float:
 
 @lru_cache(maxsize=8192)
 def _accepts_itself(same: Callable[[str, str], bool], gold: str) -> bool:
-    """Whether a gold answer can be read: then it is a right answer. Cached, because a group shares
-    it.
+    """Return whether a gold answer can be read, that is, whether it is judged right as an answer.
+
+    Cached, because a group shares it.
     """
     return same(gold, gold)
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from g2rpo.policy.encoder import QwenEncoder
-from g2rpo.policy.pictures import pictures
+from g2rpo.policy.unpatchify import unpatchify
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 
 BANNED = -100.0
@@ -69,7 +69,7 @@ def requests_of(encoder: QwenEncoder, batch: PromptBatch, seed: int) -> list[Req
             seed=Random(f"{seed}/{row}").randrange(MAX_SEED // 2),  # noqa: S311
         )
         for row, (prompt, ids, images) in enumerate(
-            zip(batch.prompts, rows, pictures(encoder, batch), strict=True)
+            zip(batch.prompts, rows, unpatchify(encoder, batch), strict=True)
         )
     ]
 

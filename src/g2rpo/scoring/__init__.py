@@ -5,7 +5,7 @@ in evaluation. There is no state, no configuration and no model here.
 
 Reading:     `extract.py`, `prediction.py` (tags, thinking, boxes), `option.py`, `number.py`,
              `quantity.py`, `box_text.py`, `points.py`, `spans.py`, `yes_no.py`, `spoken.py`.
-Comparing:   `expression.py` (mathematics), `boxes.py` (IoU), `regions.py`, `text.py` (edit distance
+Comparing:   `expression/` (mathematics), `boxes.py` (IoU), `regions.py`, `text.py` (edit distance
              and overlap of words or characters).
 By paper:    `mathvision.py`, `mmmu.py`, `spatial_option.py`, `math.py` follow the published
              graders to the last number.

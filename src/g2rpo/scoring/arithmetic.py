@@ -1,5 +1,4 @@
-r"""Values of plain and LaTeX arithmetic, worked out by a parser of our own: what a model writes is
-never handed to `eval`.
+r"""Values of plain and LaTeX arithmetic, by a parser of our own, without `eval`.
 
 Numbers, + - * / // % and powers; in LaTeX \frac, \sqrt, \pi, \cdot, \times, \div and products
 without a sign. A result of more than 300 digits, brackets nested more than 20 deep and everything
@@ -41,8 +40,9 @@ class _NoValue(Exception):
 
 @lru_cache(maxsize=8192)
 def python_value(text: str) -> Number | None:
-    """The value that Python gives to arithmetic on numbers, in which `^` is exclusive or; None for
-    anything else.
+    """Return the value that Python gives to arithmetic on numbers; None for anything else.
+
+    As in Python, `^` is exclusive or.
 
     >>> python_value("55/2"), python_value("45^2"), python_value("2**-1"), python_value("9**9**9")
     (27.5, 47, 0.5, None)
@@ -53,8 +53,9 @@ def python_value(text: str) -> Number | None:
 
 @lru_cache(maxsize=8192)
 def latex_value(text: str, *, constants: bool = True) -> Number | None:
-    r"""The value of arithmetic in LaTeX or plain; None for anything else. Without `constants`,
-    `\sqrt` and `\pi` have no value.
+    r"""Return the value of arithmetic in LaTeX or plain text; None for anything else.
+
+    Without `constants`, `\sqrt` and `\pi` have no value.
 
     >>> latex_value(r"\frac{1}{4}"), latex_value(r"$2^{3}$"), latex_value(r"1\frac{1}{2}")
     (0.25, 8, 1.5)
@@ -85,7 +86,7 @@ def _value(
 
 
 class _Parser:
-    """What both notations share: sums, products and brackets over a list of tokens."""
+    """Sums, products and brackets over a list of tokens, shared by both notations."""
 
     def __init__(self, tokens: list[str]) -> None:
         self.tokens = tokens
@@ -223,7 +224,7 @@ class _Latex(_Parser):
         return _number(sign)
 
     def argument(self) -> Number:
-        r"""In braces, or the next digit: `\frac12` is one half."""
+        r"""Return the value in braces, or of the next digit: `\frac12` is one half."""
         sign = self.peek()
         if sign.isdigit() and len(sign) > 1:
             self.tokens[self.place] = sign[1:]

@@ -1,5 +1,4 @@
-"""One box in text that a model wrote: as OneThinker reads it, as VLMEvalKit does, and as one
-should.
+"""One box in text that a model wrote, as OneThinker reads it, as VLMEvalKit does, and robustly.
 
 Boxes are `(x0, y0, x1, y1)`. Every function takes time linear in the length of the text and never
 raises for a strange one.
@@ -23,8 +22,10 @@ _NUMBERS = re.compile(_NUMBER)
 
 
 def strict_box(text: str) -> Box | None:
-    """OneThinker: the tagged answer, or the whole text, is a JSON object whose `boxes` is a flat
-    list of four numbers.
+    """Return the box as OneThinker reads it; None if there is none.
+
+    The tagged answer, or the whole text, must be a JSON object whose `boxes` is a flat list of four
+    numbers.
 
     >>> strict_box('<answer>{"boxes": [1, "2", 3, 4]}</answer>')
     (1.0, 2.0, 3.0, 4.0)
@@ -35,8 +36,9 @@ def strict_box(text: str) -> Box | None:
 
 
 def loose_box(text: str) -> Box | None:
-    """VLMEvalKit: the first square brackets around exactly four numbers, else the first four
-    numbers anywhere.
+    """Return the box as VLMEvalKit reads it; None if there is none.
+
+    The first square brackets around exactly four numbers count, else the first four numbers.
 
     >>> loose_box("[[1 2 3 4]]"), loose_box("x1=1 y1=2"), loose_box("1, 2, 3")
     ((1.0, 2.0, 3.0, 4.0), (1.0, 1.0, 1.0, 2.0), None)
@@ -49,10 +51,10 @@ def loose_box(text: str) -> Box | None:
 
 
 def first_box(text: str) -> Box | None:
-    """The strict reading; else the first box in any notation of `places.box_in`; else what a broken
-    notation still shows.
+    """Return the first box in a text, in any usual notation; None if there is none.
 
-    Broken notations are an object that was not closed and bracketed numbers without commas.
+    The strict reading goes first, then `places.box_in`. Last come broken notations: an object that
+    was not closed, and bracketed numbers without commas.
 
     >>> first_box('see [{"bbox_2d": [1, 2, 3, 4]}, {"bbox_2d": [5, 6, 7, 8]}]')
     (1.0, 2.0, 3.0, 4.0)
@@ -71,13 +73,15 @@ def first_box(text: str) -> Box | None:
 
 
 def scaled(box: Box, width: float, height: float) -> Box:
-    """The box with x times `width` and y times `height`."""
+    """Return the box with x times `width` and y times `height`."""
     return box[0] * width, box[1] * height, box[2] * width, box[3] * height
 
 
 def guessed_pixels(box: Box, width: float, height: float) -> Box:
-    """VLMEvalKit's guess: shares up to 1.5, per mille up to 1000, pixels above; then inside the
-    image, corners in order.
+    """Return a box in pixels, with the unit guessed as VLMEvalKit does.
+
+    Coordinates up to 1.5 are shares, up to 1000 per mille, above that pixels. The box is clipped to
+    the image and its corners are put in order.
 
     >>> guessed_pixels((500.0, 500.0, 100.0, -50.0), 640, 480)
     (64.0, 0.0, 320.0, 240.0)
@@ -97,12 +101,12 @@ def guessed_pixels(box: Box, width: float, height: float) -> Box:
 
 
 def in_order(box: Box) -> Box:
-    """The box with its corners swapped where they are reversed."""
+    """Return the box with its corners swapped if they are reversed."""
     return min(box[0], box[2]), min(box[1], box[3]), max(box[0], box[2]), max(box[1], box[3])
 
 
 def hits(box: Box, gold: Box, least: float = 0.5) -> bool:
-    """Whether the overlap is at least `least`, the bound included.
+    """Return whether the IoU of two boxes is at least `least`.
 
     >>> hits((0.0, 0.0, 5.0, 10.0), (0.0, 0.0, 10.0, 10.0))
     True

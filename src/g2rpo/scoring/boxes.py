@@ -1,5 +1,4 @@
-"""Boxes `[x0, y0, x1, y1]` and points `[x, y]`, read from JSON, in whatever unit both sides share
-(here the 0-1000 grid).
+"""Boxes `[x0, y0, x1, y1]` and points `[x, y]` from JSON, in the unit that both sides share.
 
 A box whose corners are swapped has no area. Predicted values come from `json.loads` and may be
 anything.
@@ -14,7 +13,7 @@ POINTS = 3
 
 
 def finite_numbers(value: object, count: int) -> tuple[float, ...] | None:
-    """A list of `count` finite numbers, or of strings that read as such; None for anything else.
+    """Return a list of `count` finite numbers, or of strings that read as such; else None.
 
     >>> finite_numbers([1, "2.5"], 2), finite_numbers([1, 2], 4)
     ((1.0, 2.5), None)
@@ -34,7 +33,7 @@ def finite_numbers(value: object, count: int) -> tuple[float, ...] | None:
 
 
 def box_iou(first: object, second: object) -> float:
-    """Intersection over union of two boxes; 0 where one of them is not a box.
+    """Return the intersection over union of two boxes; 0 if one of them is not a box.
 
     >>> box_iou([0, 0, 10, 10], [5, 0, 15, 10]), box_iou([0, 0, 10], [0, 0, 10, 10])
     (0.3333333333333333, 0.0)
@@ -48,8 +47,9 @@ def box_iou(first: object, second: object) -> float:
 
 
 def frame_iou(boxes: Mapping[str, object], gold: Mapping[str, object]) -> float:
-    """Mean IoU over the gold frames; a frame without a predicted box counts 0. Both map a frame's
-    name to its box.
+    """Return the mean IoU over the gold frames; a frame without a predicted box counts 0.
+
+    Both mappings go from a frame's name to its box.
 
     >>> frame_iou({"0": [0, 0, 2, 2]}, {"0": [0, 0, 2, 2], "5": [1, 1, 3, 3]})
     0.5
@@ -62,16 +62,17 @@ def frame_iou(boxes: Mapping[str, object], gold: Mapping[str, object]) -> float:
 
 
 def shared_frame_iou(boxes: Mapping[str, object], gold: Mapping[str, object]) -> float:
-    """Mean IoU over the frames that both sides name; 0 where they share none.
+    """Return the mean IoU over the frames that both sides name; 0 if they share none.
 
-    >>> shared_frame_iou({"0": [0, 0, 2, 2], "9": [0, 0, 1, 1]}, {"0": [0, 0, 2, 2], "5": [1, 1, 3, 3]})
+    >>> box = [0, 0, 2, 2]
+    >>> shared_frame_iou({"0": box, "9": [0, 0, 1, 1]}, {"0": box, "5": [1, 1, 3, 3]})
     1.0
     """
     return frame_iou(boxes, {frame: box for frame, box in gold.items() if frame in boxes})
 
 
 def read_points(value: object) -> list[tuple[float, ...]] | None:
-    """Exactly three points; None for anything else.
+    """Return exactly three points; None for anything else.
 
     >>> read_points([[1, 2], [3, 4], [5, 6]]), read_points([[1, 2]])
     ([(1.0, 2.0), (3.0, 4.0), (5.0, 6.0)], None)
@@ -85,7 +86,8 @@ def read_points(value: object) -> list[tuple[float, ...]] | None:
 def point_similarity(
     points: Sequence[Sequence[float]], gold: Sequence[Sequence[float]], sigma: float = 50.0
 ) -> float:
-    """exp(-d^2 / (2 sigma^2)), where d is the mean distance under the best one-to-one matching.
+    """Return exp(-d^2 / (2 sigma^2)), with d the mean distance under the best one-to-one matching.
+
     `sigma` has the unit of the points.
 
     >>> point_similarity([(9, 9), (0, 0), (5, 5)], [(0, 0), (5, 5), (9, 9)])

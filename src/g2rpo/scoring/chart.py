@@ -1,5 +1,4 @@
-"""Answers to questions about charts: a number within a relative tolerance, in any notation, or the
-same words.
+"""Answers to questions about charts: a number within a relative tolerance, or the same words.
 
 ChartQA's relaxed accuracy (Masry et al. 2022, section 5.1), read as a person reads it. A year must
 be exact.
@@ -74,10 +73,10 @@ class Amount(NamedTuple):
 
 
 def same_chart_answer(answer: str, gold: str, tolerance: float = TOLERANCE) -> bool:
-    """Whether a number lies within `tolerance`, relative, of the gold one, or the words are equal
-    apart from case.
+    """Return whether two answers are the same number within `tolerance`, or the same words.
 
-    The scale (`million`) and the percent sign may be left out. A gold year must be met exactly.
+    The tolerance is relative to the gold number, and words are compared without case. The scale
+    (`million`) and the percent sign may be left out. A gold year must be met exactly.
 
     >>> same_chart_answer("14.7", "14"), same_chart_answer("14.71", "14")
     (True, False)
@@ -107,8 +106,9 @@ def same_chart_answer(answer: str, gold: str, tolerance: float = TOLERANCE) -> b
 
 @lru_cache(maxsize=8192)
 def read_amount(text: str) -> Amount | None:
-    """The amount that a text is, a unit behind it aside; None for anything else, such as `12:30`,
-    `Q1` and `45-50`.
+    """Return the amount that a text is, without its unit; None for anything else.
+
+    `12:30`, `Q1` and `45-50` are no amounts.
 
     >>> read_amount("$1,234"), read_amount("45 to 50")
     (Amount(value=1234.0, scale=1.0, percent=False), None)
@@ -120,8 +120,9 @@ def read_amount(text: str) -> Amount | None:
 
 @lru_cache(maxsize=8192)
 def amount_in(text: str) -> Amount | None:
-    """The one amount in a sentence: the value behind the last `is` or `=`, or the only number. None
-    if there are several.
+    """Return the one amount in a sentence; None if there are several.
+
+    It is the value behind the last `is` or `=`, or the only number.
 
     >>> amount_in("In 2015 it was 45"), amount_in("20 - 13 = 7")
     (Amount(value=45.0, scale=1.0, percent=False), Amount(value=7.0, scale=1.0, percent=False))
@@ -160,7 +161,7 @@ def _amount(match: re.Match[str]) -> Amount | None:
 
 
 def _readings(got: Amount, wanted: Amount) -> list[tuple[float, float]]:
-    """What is compared with what: a scale or a percent sign on one side alone may count or not."""
+    """Return pairs to compare; a scale or a percent sign on one side only may count or not."""
     pairs = [(got.value * got.scale, wanted.value * wanted.scale)]
     if (got.scale == 1) != (wanted.scale == 1):
         pairs.append((got.value, wanted.value))
@@ -184,7 +185,7 @@ def _same_words(answer: str, gold: str) -> bool:
 
 
 def _lead(text: str) -> int:
-    """Where the answer begins behind words such as `The answer is`."""
+    """Return where the answer begins, behind words such as `The answer is`."""
     match = _LEAD.match(text)
     return match.end() if match else 0
 

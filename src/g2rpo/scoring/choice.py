@@ -10,7 +10,7 @@ _LONGEST_ANSWER = 200
 
 
 def option(text: str) -> str:
-    r"""An option without its dressing: LaTeX wrappers, brackets around the whole, case and spaces.
+    r"""Return an option in lower case, without LaTeX wrappers, brackets around all, and spaces.
 
     >>> option(" (B)"), option(r"$\boxed{\text{B}}$"), option("B. a cat")
     ('b', 'b', 'b.acat')
@@ -22,7 +22,7 @@ def option(text: str) -> str:
 
 
 def same_option(answer: str, gold: str) -> bool:
-    """Whether the answer names the gold option and nothing else.
+    """Return whether the answer names the gold option and nothing else.
 
     >>> same_option("(b)", "B"), same_option("B, because", "B"), same_option("", "B")
     (True, False, False)

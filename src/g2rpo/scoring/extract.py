@@ -1,5 +1,4 @@
-"""Which part of a completion is the answer, and does the completion keep the format the prompt
-asked for.
+"""Extraction of the answer from a completion, and the check of its format.
 
 The format is that of OpenVLThinker-v2: `<thinking> ... </thinking> <answer> ... </answer>` and
 nothing else. All functions take time linear in the length of the text: completions are written by a
@@ -22,7 +21,7 @@ _OPEN, _CLOSE = "<answer>", "</answer>"
 
 
 def tidy_tags(text: str, think_tag: str = "thinking") -> str:
-    """The text with the whitespace inside its tags removed, which the release forgives.
+    """Return the text without whitespace inside its tags, which the release forgives.
 
     >>> tidy_tags("< thinking >3 < 4</ thinking>")
     '<thinking>3 < 4</thinking>'
@@ -31,8 +30,7 @@ def tidy_tags(text: str, think_tag: str = "thinking") -> str:
 
 
 def tagged_answer(text: str) -> str:
-    """What stands in the first pair of `<answer>` tags, stripped; empty where there is no such
-    pair.
+    """Return the stripped text in the first pair of `<answer>` tags; empty if there is no pair.
 
     >>> tagged_answer("<thinking>so</thinking><answer> B </answer><answer>C</answer>")
     'B'
@@ -43,7 +41,7 @@ def tagged_answer(text: str) -> str:
 
 
 def final_answer(text: str) -> str:
-    """The tagged answer, or the whole text where there is none or an empty one.
+    """Return the tagged answer, or the whole text if there is none or it is empty.
 
     >>> final_answer("<answer>7</answer>"), final_answer(" 7 ")
     ('7', '7')
@@ -52,7 +50,7 @@ def final_answer(text: str) -> str:
 
 
 def keeps_format(text: str, think_tag: str = "thinking") -> bool:
-    """Whether the text is thinking, then an answer, and nothing around them.
+    """Return whether the text is thinking, then an answer, and nothing around them.
 
     A second answer block counts as part of the first. `think_tag` is one of `THINK_TAGS`.
 
@@ -68,7 +66,7 @@ def keeps_format(text: str, think_tag: str = "thinking") -> bool:
 
 
 def json_object(text: str) -> dict[str, Any] | None:
-    """The text as one JSON object; None for anything else, a code fence around it included.
+    """Return the text as one JSON object; None for anything else, such as a code fence around it.
 
     >>> json_object('{"time": [2, 8]}'), json_object("[2, 8]"), json_object("{")
     ({'time': [2, 8]}, None, None)

@@ -1,6 +1,6 @@
-"""Sets of option letters: golds as data sets write them, and answers that name several options.
+"""Sets of option letters, in gold answers of data sets and in answers that name several options.
 
-C    C.    (C)    C. tall girl    CD    C, D    C and D    A/C    ["A", "C"]    the text of an option
+C   C.   (C)   C. tall girl   CD   C, D   C and D   A/C   ["A", "C"]   the text of an option
 """
 
 import re
@@ -33,13 +33,15 @@ _BOTH = re.compile(r"^(?:both|the letters?|letters?)\s+", re.IGNORECASE)
 
 
 def gold_letters(text: str, options: Mapping[str, str]) -> frozenset[str] | None:
-    """The option letters of a gold answer; None if it is neither letters nor the text of an option.
+    """Return the option letters of a gold answer; None if it names no option.
 
     `options` are the texts by letter, and may be empty. A letter that is none of the known options
     is not read.
 
-    >>> sorted(gold_letters("C, D", {})), sorted(gold_letters("C. tall girl", {})), gold_letters("tall girl", {"C": "tall girl"})
-    (['C', 'D'], ['C'], frozenset({'C'}))
+    >>> sorted(gold_letters("C, D", {})), gold_letters("C. tall girl", {})
+    (['C', 'D'], frozenset({'C'}))
+    >>> gold_letters("tall girl", {"C": "tall girl"})
+    frozenset({'C'})
     """
     text = plain(text).strip()
     by_text = letters_of_text(text, options)
@@ -55,9 +57,10 @@ def gold_letters(text: str, options: Mapping[str, str]) -> frozenset[str] | None
 
 
 def answer_letters(text: str, options: Mapping[str, str]) -> frozenset[str] | None:
-    """The options that an answer names if several may be right; None if it names none.
+    """Return the options that an answer names if several may be right; None if it names none.
 
-    >>> [sorted(answer_letters(text, {}) or "") for text in ("DC", "C and D", "The answers are (C), (D).", "C or D")]
+    >>> texts = "DC", "C and D", "The answers are (C), (D).", "C or D"
+    >>> [sorted(answer_letters(text, {}) or "") for text in texts]
     [['C', 'D'], ['C', 'D'], ['C', 'D'], []]
     """
     text = plain(text[-LONGEST:]).strip()
@@ -76,8 +79,9 @@ def answer_letters(text: str, options: Mapping[str, str]) -> frozenset[str] | No
 
 
 def letters_of_text(text: str, options: Mapping[str, str]) -> frozenset[str]:
-    """The letter of the one option whose text this is, case, edges and word endings aside; empty if
-    there is none.
+    """Return the letter of the one option with this text; empty if there is none.
+
+    Case, punctuation at the edges and word endings do not count.
 
     >>> letters_of_text("Rabbits.", {"A": "a cat", "B": "rabbit"})
     frozenset({'B'})
@@ -91,22 +95,18 @@ def letters_of_text(text: str, options: Mapping[str, str]) -> frozenset[str]:
 
 
 def labeled_option(text: str, options: Mapping[str, str]) -> str | None:
-    """The letter in front of an option's own text, as in `C. 3 A`; None if letter and text do not
-    belong together.
-    """
+    """Return the letter in front of an option's own text, as in `C. 3 A`; else None."""
     found = _label_with_text(text, options)
     return next(iter(found)) if found else None
 
 
 def bare(text: str) -> str:
-    """Lower case, single spaces, no punctuation at the edges, `%` for percent."""
+    """Return the text in lower case, with single spaces, bare edges, and `%` for percent."""
     return _PERCENT.sub("%", " ".join(plain(text).lower().strip(_EDGE).split()))
 
 
 def stems(text: str) -> str:
-    """The stems of the words, without an article in front: `the rabbits` and `Rabbit` are the
-    same.
-    """
+    """Return the stems of the words, without a leading article: `the rabbits` is `Rabbit`."""
     words = bare(text).split()
     words = words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words
     words = [word.strip(_EDGE) for word in words]
@@ -117,9 +117,10 @@ def stems(text: str) -> str:
 
 
 def _letters(text: str, *, known: bool) -> frozenset[str] | None:
-    """Letters and separators and nothing else. A run such as `CD` must not repeat a letter.
+    """Return the letters of a text of letters and separators only; else None.
 
-    A run in lower case must ascend, and is read only if the options are `known`.
+    A run such as `CD` must not repeat a letter. A run in lower case must ascend, and is read only
+    if the options are `known`.
     """
     listed = _LISTED.fullmatch(text)
     if listed:

@@ -20,11 +20,11 @@ _MARKS = ("$", r"\(", r"\[", r"\boxed")
 
 
 def same_mathematics(answer: str, gold: str, *, bare_latex: bool = False) -> bool:
-    r"""Whether two expressions are equal: `1/2`, `0.5` and `$\frac{1}{2}$` are.
+    r"""Return whether two expressions are equal: `1/2`, `0.5` and `$\frac{1}{2}$` are.
 
     math-verify reads numbers and simple expressions anywhere, LaTeX only inside `$...$`, `\(...\)`,
-    `\[...\]` or `\boxed{...}`. With `bare_latex` a text without those marks is read as LaTeX as a
-    whole where it is nothing else.
+    `\[...\]` or `\boxed{...}`. With `bare_latex`, a text without those marks is read as LaTeX if
+    nothing else is found in it.
 
     >>> same_mathematics("0.5", r"$\frac{1}{2}$"), same_mathematics(r"\pi", r"\pi")
     (True, False)
@@ -39,8 +39,9 @@ def same_mathematics(answer: str, gold: str, *, bare_latex: bool = False) -> boo
 
 @lru_cache(maxsize=4096)
 def _read(text: str, bare_latex: bool) -> tuple[Any, ...]:
-    """What math-verify reads in the text, empty where that is nothing. Cached: a group shares its
-    gold and often answers.
+    """Return what math-verify reads in the text; empty if that is nothing.
+
+    Cached, because a group shares its gold answer and often its answers.
     """
     parse = _library().parse
     found = parse(text, parsing_timeout=0)
@@ -57,8 +58,9 @@ def _is_bounded(found: list[Any]) -> bool:
 
 
 def _digits(node: Any) -> float:
-    """About how many decimal digits the numbers in a sympy expression have once evaluated; a symbol
-    counts as small.
+    """Return about how many decimal digits an expression has once evaluated.
+
+    A symbol counts as small.
     """
     if getattr(node, "is_Number", False):
         return _digits_of_number(node)
@@ -82,17 +84,13 @@ def _digits_of_number(number: Any) -> float:
 
 
 def load() -> None:
-    """Imports math-verify and sympy now, which the first answer would do otherwise: a second, and
-    many on a busy machine.
-    """
+    """Import math-verify and sympy now, which takes a second, instead of at the first answer."""
     _library()
 
 
 @cache
 def _library() -> ModuleType:
-    """math_verify, imported when the first answer needs it: it brings sympy, a second that other
-    judges need not wait.
-    """
+    """Return math_verify, imported at first use, so that other rewards do not load sympy."""
     import math_verify
 
     logging.getLogger("math_verify").setLevel(

@@ -1,5 +1,4 @@
-r"""MathVision's own way of cutting an answer out of a response and comparing it
-(evaluation/evaluate.py and utils.py there).
+"""MathVision's own extraction and comparison of answers (its evaluation/evaluate.py and utils.py).
 
 The rules are followed with their defects, except that values are worked out by
 `g2rpo.scoring.arithmetic`, not by `eval`.
@@ -34,8 +33,9 @@ _LONGEST = 100_000
 
 
 def official_answer(response: str) -> str:
-    r"""The answer in a response, in lower case: a letter, a number after `is`, a box, or what
-    follows `the answer is`.
+    r"""Return the answer in a response, in lower case.
+
+    It is a letter, a number after `is`, a box, or what follows `the answer is`.
 
     >>> official_answer("So x = 6"), official_answer(r"\boxed{5} no, \boxed{(B)}")
     ('6', 'b')
@@ -61,7 +61,7 @@ def official_answer(response: str) -> str:
 
 
 def official_equal(gold: str, answer: str) -> bool:
-    r"""The same text, the same tuple of values, or values equal to two decimals.
+    r"""Return whether two answers are the same text, tuple of values, or value to two decimals.
 
     >>> official_equal("6", "6.004"), official_equal(r"\frac{1}{3}", "0.33")
     (True, True)
@@ -130,7 +130,7 @@ def _stripped(text: str) -> str:
 
 
 def _evaluated(text: str) -> str:
-    """A tuple or list with its items as values of two decimals; everything else as it is."""
+    """Return a tuple or list with its items as values of two decimals; other texts unchanged."""
     items = text[1:-1].split(",")
     if len(items) < 2 or (text[0], text[-1]) not in (("(", ")"), ("[", "]")):
         return text

@@ -1,5 +1,4 @@
-"""The two parsers of MMMU's own evaluation: option letters in free text, and the candidates an open
-answer consists of.
+"""The two parsers of MMMU's own evaluation: for option letters, and for open answers.
 
 Rules after mmmu/utils/eval_utils.py of the MMMU repository, defects included, except one: where it
 draws a random option, nothing is read.
@@ -22,8 +21,9 @@ _SIMPLE = re.compile(r"-?(?:(?<!\d)\d++\.\d++|\.\d++|(?<!\d)\d++\b)(?![eE][+-]?\
 
 
 def official_option(text: str, options: Mapping[str, str]) -> str | None:
-    """The option letter: in brackets, else between spaces, else by an option's text in a longer
-    answer; of several the rightmost.
+    """Return the option letter that an answer names; of several the rightmost.
+
+    It stands in brackets, else between spaces, else an option's text occurs in a longer answer.
 
     >>> official_option("(A) or (B)", {"A": "x", "B": "y"})
     'B'
@@ -48,8 +48,7 @@ def official_option(text: str, options: Mapping[str, str]) -> str | None:
 
 
 def open_candidates(text: str) -> set[str | float]:
-    """What an open answer may mean: the tails after `is`, `so`, `answer` and their like, and every
-    number in them.
+    """Return what an open answer may mean: tails after `is`, `so` and the like, and all numbers.
 
     >>> sorted(map(str, open_candidates("So the answer is 1,400 cm.")))
     ['1,400 cm', '1400.0', '400.0']
@@ -60,8 +59,9 @@ def open_candidates(text: str) -> set[str | float]:
 
 
 def normal_forms(text: str) -> list[str | float]:
-    """A number rounded to two decimals, else the text in lower case, a single letter with a space
-    before or after it.
+    """Return a number rounded to two decimals, else the text in lower case.
+
+    A single letter gets a space before or after it.
 
     >>> normal_forms("1,000.004"), normal_forms("C"), normal_forms("Cat")
     ([1000.0], [' c', 'c '], ['cat'])
@@ -75,7 +75,7 @@ def normal_forms(text: str) -> list[str | float]:
 
 
 def open_match(candidates: Iterable[str | float], golds: Iterable[str]) -> str | float | None:
-    """The candidate that contains a gold text, or equals a gold number; None where none does.
+    """Return the candidate that contains a gold text or equals a gold number; None if none does.
 
     >>> open_match({"the 24/7 shop", 5.0}, ["24/7"]), open_match({5.0}, ["5.001"])
     ('the 24/7 shop', 5.0)

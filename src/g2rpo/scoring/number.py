@@ -5,7 +5,7 @@ from ctypes import c_float
 
 
 def _single(value: float) -> float:
-    """The nearest float32, infinite beyond its range."""
+    """Return the nearest float32, infinite beyond its range."""
     return c_float(value).value
 
 
@@ -16,8 +16,9 @@ within .05 of 1000 there, though not in float64."""
 
 
 def read_number(text: str) -> float | None:
-    """The text as one finite number; commas may group its digits. None for anything else, units
-    included.
+    """Return the text as one finite number; None for anything else, such as a number with a unit.
+
+    Commas may group the digits.
 
     >>> read_number(" 1,050 "), read_number("1e3"), read_number("7 cm"), read_number("nan")
     (1050.0, 1000.0, None, None)
@@ -30,7 +31,7 @@ def read_number(text: str) -> float | None:
 
 
 def equal_to_two_decimals(answer: float, gold: float) -> bool:
-    """Whether both round to the same two decimals.
+    """Return whether both round to the same two decimals.
 
     >>> equal_to_two_decimals(3.004, 3.0), equal_to_two_decimals(3.006, 3.0)
     (True, False)
@@ -39,10 +40,10 @@ def equal_to_two_decimals(answer: float, gold: float) -> bool:
 
 
 def mean_relative_accuracy(answer: float, gold: float) -> float:
-    """Share of the ten confidence levels c in .5, .55, ..., .95 at which |answer - gold| / |gold| <
-    1 - c.
+    """Return the share of confidence levels c at which |answer - gold| / |gold| < 1 - c.
 
-    Yang et al. 2024, Thinking in Space, section 3 (MRA). A gold 0 is only met exactly.
+    The ten levels are .5, .55, ..., .95. Yang et al. 2024, Thinking in Space, section 3 (MRA). A
+    gold 0 is only met exactly.
 
     >>> mean_relative_accuracy(-5.0, -4.0), mean_relative_accuracy(0.0, 0.0)
     (0.5, 1.0)
@@ -53,11 +54,10 @@ def mean_relative_accuracy(answer: float, gold: float) -> float:
 
 
 def relaxed_match(answer: str, gold: str, tolerance: float = 0.05) -> bool:
-    """Whether a number lies within `tolerance`, relative, of the gold one; words must be equal
-    apart from case.
+    """Return whether two answers are the same number within `tolerance`, or the same words.
 
-    ChartQA's relaxed accuracy (Masry et al. 2022, section 5.1): a trailing `%` divides by 100; a
-    gold 0 is compared as a word.
+    ChartQA's relaxed accuracy (Masry et al. 2022, section 5.1): the tolerance is relative, words
+    are compared without case, a trailing `%` divides by 100, and a gold 0 is compared as a word.
 
     >>> relaxed_match("14.7", "14"), relaxed_match("14.71", "14"), relaxed_match("12%", "0.12")
     (True, False, True)

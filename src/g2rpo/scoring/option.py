@@ -65,7 +65,7 @@ _SENTENCE = re.compile(r"\n+|(?<=[.!?;])\s+")
 
 
 def lettered(texts: Iterable[object]) -> dict[str, str]:
-    """Options by letter.
+    """Return the options by letter.
 
     >>> lettered(["cat", 12])
     {'A': 'cat', 'B': '12'}
@@ -74,8 +74,7 @@ def lettered(texts: Iterable[object]) -> dict[str, str]:
 
 
 def infer_option(text: str, options: Mapping[str, str]) -> str | None:
-    """The letter that VLMEvalKit's exact matching reads, `Z` for a refusal, None where it reads
-    nothing.
+    """Return the letter that VLMEvalKit's exact matching reads, `Z` for a refusal, else None.
 
     A letter counts as a word of its own, in upper case, among the last four words, and only if no
     other option's letter is there; otherwise `answer is` and a letter from A to D; otherwise the
@@ -111,16 +110,16 @@ def _by_text(text: str, options: Mapping[str, str]) -> str | None:
 
 
 def read_option(text: str, options: Mapping[str, str]) -> str | None:
-    """The letter of the option a cleaned answer names, without guessing; None where it names none,
-    or several.
+    """Return the letter of the one option that a cleaned answer names; else None.
 
     In this order: the letter alone, in either case; the text of an option and nothing else; the
     last `answer is (B)` or `option B`; a label at the start (`B. rabbit`); the one letter that
     stands alone in the text, or in its last sentence; the one option whose text occurs as whole
-    words, an option that is part of another one's text left out.
+    words. An option that is part of another one's text does not count.
 
     >>> options = {"A": "1", "B": "2", "C": "12", "D": "a dog"}
-    >>> [read_option(text, options) for text in ("c", "12", "**(B)**", "The answer is a dog", "A or B", "not C. So the answer is B")]
+    >>> texts = "c", "12", "**(B)**", "The answer is a dog", "A or B", "not C. So the answer is B"
+    >>> [read_option(text, options) for text in texts]
     ['C', 'C', 'B', 'D', None, 'B']
     """
     if text in options:
@@ -149,8 +148,9 @@ def read_option(text: str, options: Mapping[str, str]) -> str | None:
 
 
 def _by_phrase(text: str, options: Mapping[str, str]) -> str | None:
-    """The letter after the last `answer is`; empty if several letters follow it, None if there is
-    no such phrase.
+    """Return the letter after the last `answer is`; None if there is no such phrase.
+
+    It is empty if several letters follow.
     """
     found = None
     for match in _PHRASE.finditer(text):
@@ -174,7 +174,7 @@ def _by_phrase(text: str, options: Mapping[str, str]) -> str | None:
 
 
 def _is_ruled_out(text: str, start: int, end: int) -> bool:
-    """Whether the letter at [start, end) is named only to be rejected."""
+    """Return whether the letter at [start, end) is named only to be rejected."""
     return bool(_IS_WRONG.match(text, end) or _RULED_OUT.search(text[max(0, start - 40) : start]))
 
 
@@ -199,7 +199,7 @@ def _by_token(text: str, options: Mapping[str, str]) -> str | None:
 
 
 def _tokens(text: str, options: Mapping[str, str]) -> set[str]:
-    """The option letters that stand alone in a text and are not ruled out there."""
+    """Return the option letters that stand alone in a text and are not ruled out there."""
     return {
         letter
         for match in _TOKEN.finditer(text)
@@ -224,9 +224,7 @@ def _by_words(text: str, options: Mapping[str, str]) -> str | None:
 
 
 def _by_value(text: str, options: Mapping[str, str]) -> str | None:
-    """The one option that is the same number or formula in another notation: `2/3` for a fraction
-    in LaTeX.
-    """
+    """Return the one option that is the same number or formula in another notation."""
     if len(text) > _LONGEST_VALUE or not any(sign.isdigit() for sign in text):
         return None
     found = [

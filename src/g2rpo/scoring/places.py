@@ -1,4 +1,4 @@
-"""Boxes and stretches of time in the many notations that models use, wherever they are in a text.
+"""Boxes and intervals of time in the many notations that models use, anywhere in a text.
 
 JSON and Python literals are parsed, never run. Text is read up to a fixed length, in time linear in
 that length.
@@ -48,8 +48,9 @@ _FROM_TO = re.compile(
 
 
 def values_in(text: str) -> Iterator[Any]:
-    r"""The JSON or Python values in a text: the whole text if it is one, else each outermost
-    bracket, in order.
+    r"""Yield the JSON or Python values in a text.
+
+    The whole text is one value, else each outermost bracket is tried, in order.
 
     >>> list(values_in('see ```json\n{"a": [1]}\n``` and (2, 3)'))
     [{'a': [1]}, (2, 3)]
@@ -66,7 +67,7 @@ def values_in(text: str) -> Iterator[Any]:
 
 
 def box_in(text: str) -> Box | None:
-    """The first box in a text, its corners in order: x0 <= x1 and y0 <= y1. None if there is none.
+    """Return the first box in a text, with x0 <= x1 and y0 <= y1; None if there is none.
 
     An object such as `{"boxes": ...}` goes before a bare list.
 
@@ -87,8 +88,9 @@ def box_in(text: str) -> Box | None:
 
 
 def mapping_in(text: str) -> Mapping[str, Any]:
-    """The first object in a text, its keys as text; empty if there is none. A list of one object
-    counts as the object.
+    """Return the first object in a text, with its keys as text; empty if there is none.
+
+    A list of one object counts as the object.
     """
     for value in values_in(text):
         value = value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
@@ -98,8 +100,9 @@ def mapping_in(text: str) -> Mapping[str, Any]:
 
 
 def as_box(value: Any, depth: int = 0) -> Box | None:
-    """A box from a parsed value: four numbers, two or four corners, or an object or list that holds
-    one first.
+    """Return a box from a parsed value; None if it holds none.
+
+    It may be four numbers, two or four corners, or an object or list that holds a box first.
 
     >>> as_box({"x1": 1, "y1": 2, "x2": 5, "y2": 6}), as_box([[5, 2], [1, 6]])
     ((1.0, 2.0, 5.0, 6.0), (1.0, 2.0, 5.0, 6.0))
@@ -125,7 +128,7 @@ def as_box(value: Any, depth: int = 0) -> Box | None:
 
 
 def span_in(text: str) -> tuple[float, float] | None:
-    """The first stretch of time in a text, in seconds, start before end. None if there is none.
+    """Return the first interval of time in a text, in seconds, start before end; else None.
 
     >>> span_in('{"time": ["2.5", "8.5"]}'), span_in("from 2.5s to 8.5s"), span_in("[2, 3, 4]")
     ((2.5, 8.5), (2.5, 8.5), None)
@@ -139,8 +142,9 @@ def span_in(text: str) -> tuple[float, float] | None:
 
 
 def as_span(value: Any, depth: int = 0) -> tuple[float, float] | None:
-    """A stretch of time from a parsed value: two times, or an object or a list that holds one
-    first.
+    """Return an interval of time in seconds from a parsed value; None if it holds none.
+
+    It may be two times, or an object or a list that holds an interval first.
     """
     if depth > _DEEPEST:
         return None
@@ -160,7 +164,7 @@ def as_span(value: Any, depth: int = 0) -> tuple[float, float] | None:
 
 
 def as_time(value: Any) -> float | None:
-    """A moment in seconds from a number, `2.5`, `2.5 s` or `0:02.5`; None for anything else.
+    """Return a moment in seconds from a number, `2.5`, `2.5 s` or `0:02.5`; else None.
 
     >>> as_time(3), as_time("2.5s"), as_time("1:02"), as_time("soon")
     (3.0, 2.5, 62.0, None)
@@ -176,8 +180,9 @@ def as_time(value: Any) -> float | None:
 
 
 def _bracketed(text: str) -> Iterator[str]:
-    """The outermost balanced brackets. Brackets inside quotes count like others, which only loses
-    odd labels.
+    """Yield the outermost balanced brackets.
+
+    Brackets inside quotes count like others, which only loses odd labels.
     """
     expected: list[str] = []
     start = 0
@@ -214,7 +219,7 @@ def _box_of_object(value: Mapping[Any, Any], depth: int) -> Box | None:
 
 
 def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
-    """`count` finite numbers, or texts of numbers; booleans are none."""
+    """Return `count` finite numbers from numbers or texts, but not from booleans; else None."""
     items = list(value) if isinstance(value, list | tuple) else value
     if not isinstance(items, list) or any(isinstance(item, bool) for item in items):
         return None

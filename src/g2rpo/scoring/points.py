@@ -1,5 +1,4 @@
-"""Points `(x, y)` in text that a model wrote, as the released evaluations of pointing benchmarks
-read them, and as one should.
+"""Points `(x, y)` in text that a model wrote, as the evaluations of pointing benchmarks read them.
 
 A point comes back in shares of the image, (0, 0) its upper left corner and (1, 1) its lower right
 one, unless a function says otherwise. Nothing is evaluated; every function takes time linear in the
@@ -40,8 +39,9 @@ _GROUP = re.compile(r"\(([-+]?\d++\.?\d*+(?:,\s*+[-+]?\d++\.?\d*+)*+)\)")
 
 
 def first_point(text: str) -> Point | None:
-    """The first `point_2d`, else the first pair in brackets or parentheses: shares up to 1.5, per
-    mille above.
+    """Return the first `point_2d`, else the first pair in brackets or parentheses; else None.
+
+    Coordinates up to 1.5 are shares, larger ones per mille.
 
     >>> first_point('Here: [{"point_2d": [550, 480]}]'), first_point("(0.55, .48)")
     ((0.55, 0.48), (0.55, 0.48))
@@ -53,10 +53,10 @@ def first_point(text: str) -> Point | None:
 
 
 def literal_points(text: str, width: float, height: float) -> list[Point]:
-    """As VLMEvalKit's `Point2DParser`: `point_2d` or `point`, both x first, where the whole text is
-    JSON or a Python literal.
+    """Return the points as VLMEvalKit's `Point2DParser` reads them.
 
-    Shares up to 1.5, per mille up to 1000, pixels above. Otherwise whatever stands in parentheses,
+    If the whole text is JSON or a Python literal, `point_2d` and `point` count, both x first:
+    shares up to 1.5, per mille up to 1000, pixels above. Otherwise all pairs in parentheses count,
     where more than 1.5 means pixels.
 
     >>> literal_points("[{'point_2d': (550, 480)}]", 640, 480)
@@ -79,11 +79,10 @@ def literal_points(text: str, width: float, height: float) -> list[Point]:
 
 
 def tagged_points(text: str) -> list[Point]:
-    """As VLMEvalKit's `RefSpatialDataset`: JSON with `point_2d` (x first), `point` (y first) or
-    bare pairs, per mille above 1.
+    """Return the points as VLMEvalKit's `RefSpatialDataset` reads them.
 
-    Otherwise Molmo's XML in per cent; otherwise pairs in parentheses, taken as shares whatever
-    their size.
+    JSON with `point_2d` (x first), `point` (y first) or bare pairs, per mille above 1. Otherwise
+    Molmo's XML in per cent; otherwise pairs in parentheses, taken as shares of any size.
 
     >>> tagged_points('{"point": [480, 550]}'), tagged_points("[[550, 480]]")
     ([(0.55, 0.48)], [(0.55, 0.48)])
@@ -106,7 +105,7 @@ def tagged_points(text: str) -> list[Point]:
 
 
 def xml_points(text: str) -> list[Point]:
-    """The points of Molmo's `<points x1="55.0" y1="48.0" ...>`, which are per cent.
+    """Return the points of Molmo's `<points x1="55.0" y1="48.0" ...>`, which are per cent.
 
     >>> xml_points('<points x1="50" y1="48" x2="10" y2="20">cup</points>')
     [(0.5, 0.48), (0.1, 0.2)]
@@ -120,12 +119,12 @@ def xml_points(text: str) -> list[Point]:
 
 
 def pixel_areas(text: str, width: int, height: int) -> list[tuple[int, int, int, int]] | None:
-    """As RoboRefer's evaluation: areas `(x0, y0, x1, y1)` in whole pixels, right and bottom
-    exclusive; a point is one pixel.
+    """Return areas `(x0, y0, x1, y1)` in whole pixels as RoboRefer's evaluation reads them.
 
-    Read from Molmo's XML, from JSON with `point` (y first, per mille), or from parentheses with two
-    numbers (a point) or four (all pixels of a box), of which each group is scaled by the image only
-    if one of its numbers has a decimal point. None for a box whose corners are swapped.
+    Right and bottom are exclusive; a point is one pixel. Read from Molmo's XML, from JSON with
+    `point` (y first, per mille), or from parentheses with two numbers (a point) or four (all pixels
+    of a box). Each group is scaled by the image only if one of its numbers has a decimal point.
+    None for a box whose corners are swapped.
 
     >>> pixel_areas("(0.55, 0.48)", 640, 480), pixel_areas("(1, 2, 3, 5)", 640, 480)
     ([(352, 230, 353, 231)], [(1, 2, 3, 5)])
@@ -160,7 +159,7 @@ def pixel_areas(text: str, width: int, height: int) -> list[tuple[int, int, int,
 
 
 def leading_point(text: str) -> Point | None:
-    """As RoboSpatial's evaluation: the first `(x, y)`, else the first `[x, y]`, as written.
+    """Return the first `(x, y)`, else the first `[x, y]`, as RoboSpatial's evaluation does.
 
     >>> leading_point("at (0.5,0.4)."), leading_point('{"point_2d": [500, 400]}')
     ((0.5, 0.4), (500.0, 400.0))
@@ -171,8 +170,9 @@ def leading_point(text: str) -> Point | None:
 
 
 def json_value(text: str) -> Any:
-    """The text as one JSON value; None for anything else and for what is longer than any list of
-    points.
+    """Return the text as one JSON value; None for anything else.
+
+    A text longer than `LONGEST_LITERAL` is not parsed.
     """
     if len(text) > LONGEST_LITERAL:
         return None
@@ -183,8 +183,9 @@ def json_value(text: str) -> Any:
 
 
 def whole_value(text: str) -> Any:
-    """The text as one JSON value or Python literal; None for anything else. Literals are parsed,
-    never run.
+    """Return the text as one JSON value or Python literal; None for anything else.
+
+    Literals are parsed, never run.
     """
     value = json_value(text)
     if value is not None or len(text) > LONGEST_LITERAL:
@@ -218,7 +219,7 @@ def _items(value: Any) -> list[Any]:
 
 
 def _keyed(item: Any, keys: tuple[str, ...]) -> list[Point]:
-    """The pair under the first of the keys that an object has."""
+    """Return the pair under the first of the keys that an object has."""
     value = (
         next((item[key] for key in keys if key in item), None)
         if isinstance(item, Mapping)

@@ -1,5 +1,4 @@
-r"""From what a model wrote to the answer it means: thinking, `<answer>` tags, `\boxed{}`, markdown
-and LaTeX dressing.
+r"""Extraction of an answer from thinking, `<answer>` tags, `\boxed{}`, markdown and LaTeX.
 
 Both families of tags are known, `<thinking>` and `<think>` (and `<thought>`), whatever the model
 was trained with. Everything is linear in the length of the text.
@@ -35,8 +34,9 @@ _MINUS = str.maketrans(
 
 
 def clean(text: str) -> str:
-    r"""The answer in a completion: after the thinking, in the first answer tags, in the last box;
-    empty where thinking never ended.
+    r"""Return the answer in a completion; empty if the thinking never ended.
+
+    It is what stands after the thinking, in the first answer tags, in the last box.
 
     >>> clean(r"<thinking>5?</thinking><answer>so \boxed{6}</answer>"), clean("<think>5 or")
     ('6', '')
@@ -47,7 +47,7 @@ def clean(text: str) -> str:
 
 
 def unboxed(text: str) -> str:
-    r"""What stands in the last box of an answer; the answer itself if it has none.
+    r"""Return the content of the last box of an answer; the answer itself if it has none.
 
     >>> unboxed(r"so \boxed{6}"), unboxed(" 6 ")
     ('6', '6')
@@ -57,8 +57,9 @@ def unboxed(text: str) -> str:
 
 
 def without_thinking(text: str) -> str:
-    """What follows the last closing tag of thinking; where one was opened and none closed, what
-    follows its first answer tag, if any.
+    """Return what follows the last closing tag of thinking.
+
+    If thinking was opened and never closed, return what follows its first answer tag, if any.
 
     >>> without_thinking("<think>A</think>B"), without_thinking("<think>A <answer>B</answer>")
     ('B', '<answer>B</answer>')
@@ -81,8 +82,9 @@ def without_thinking(text: str) -> str:
 
 
 def tagged(text: str) -> str:
-    """What stands in the first answer tags, which may be left open at the end; the whole text where
-    there are none.
+    """Return the content of the first answer tags, or the whole text if there are none.
+
+    The tags may be left open at the end.
 
     >>> tagged("so <answer> B </answer><answer>C</answer>"), tagged("<answer>B"), tagged("B")
     ('B', 'B', 'B')
@@ -99,8 +101,7 @@ def tagged(text: str) -> str:
 
 
 def last_box(text: str) -> str | None:
-    r"""What stands in the last `\boxed{...}`, its braces balanced; None where there is no box, or
-    none that is closed.
+    r"""Return the content of the last `\boxed{...}`, with balanced braces; None if none is closed.
 
     >>> last_box(r"\boxed{5}, no, \boxed{\frac{1}{2}}")
     '\\frac{1}{2}'
@@ -119,8 +120,9 @@ def last_box(text: str) -> str | None:
 
 
 def plain(text: str) -> str:
-    r"""The text without markdown marks, quotes, dollar signs and `\text{}`, its minus signs and
-    full-width characters made plain.
+    r"""Return the text without markdown marks, quotes, dollar signs and `\text{}`.
+
+    Minus signs and full-width characters get their plain form.
 
     >>> plain(r"**Ｂ**"), plain(r"$\text{B}$"), plain("−3")
     ('B', 'B', '-3')
@@ -138,7 +140,7 @@ def _tags(text: str) -> Iterator[re.Match[str]]:
 
 
 def _unwrapped(text: str) -> str:
-    r"""Without the LaTeX wrappers and the braces that belong to them; other braces stay."""
+    r"""Return the text without LaTeX wrappers and their braces; other braces stay."""
     pieces: list[str] = []
     depths: list[bool] = []  # for every open brace whether it belongs to a wrapper
     place = 0

@@ -1,6 +1,4 @@
-r"""Numbers as they stand in answers: the last one of a sentence, with thousands commas, percent
-signs, units, degrees.
-"""
+"""Numbers in answers: the last one of a sentence, with thousands commas, percent signs, units."""
 
 import math
 import re
@@ -37,8 +35,9 @@ fast with both.
 
 
 def final_number(text: str) -> float | None:
-    r"""The number an answer ends on: the whole text, else the first one after the last `is`, `=` or
-    `answer`, else the last one.
+    r"""Return the number that an answer ends on; None if there is none.
+
+    It is the first number after the last `is`, `=` or `answer`, else the last number of the text.
 
     >>> final_number("1,400"), final_number("It is 14 cm^2"), final_number("12 - 5 = 7.")
     (1400.0, 14.0, 7.0)
@@ -62,7 +61,7 @@ def final_number(text: str) -> float | None:
 
 
 def numbers(text: str) -> list[float]:
-    """All numbers of a text in their order.
+    """Return all numbers of a text in order.
 
     >>> numbers("between 2014 and 1,016.5")
     [2014.0, 1016.5]
@@ -74,8 +73,9 @@ def numbers(text: str) -> list[float]:
 
 
 def exact_number(text: str) -> float | None:
-    r"""The text as one number in any notation: `40,000`, `4e4`, `85.5%` (as 85.5), `10^-1`,
-    `\frac{1}{2}`; None for anything else.
+    r"""Return the text as one number; None for anything else.
+
+    Notations: `40,000`, `4e4`, `85.5%` (as 85.5), `10^-1`, `\frac{1}{2}`.
 
     >>> exact_number("$40,000"), exact_number("1.5e3"), exact_number("85.5%")
     (40000.0, 1500.0, 85.5)
@@ -94,11 +94,11 @@ def exact_number(text: str) -> float | None:
 
 
 def same_value(answer: str, gold: str) -> bool:
-    r"""Whether a short answer has the value of the gold one: the same text but for dressing, the
-    same number, or equal mathematics.
+    r"""Return whether a short answer has the value of the gold one.
 
-    Units, degree signs and a left-hand side (`x =`) do not count. Numbers agree within 1e-6
-    relative, or where the answer is the gold number rounded to two or more decimals.
+    The texts are the same but for dressing, or the same number, or equal mathematics. Units, degree
+    signs and a left-hand side (`x =`) do not count. Numbers agree within 1e-6 relative, or if the
+    answer is the gold number rounded to two or more decimals.
 
     >>> same_value("14 cm", "14"), same_value("11.18", r"5\sqrt{5}"), same_value("0.3", "1/3")
     (True, True, False)
@@ -121,8 +121,9 @@ def same_value(answer: str, gold: str) -> bool:
 
 
 def same_words(answer: str, gold: str) -> bool:
-    """Whether two answers are equal but for case, spaces, quotes, brackets and a full stop at the
-    end.
+    """Return whether two answers are the same words.
+
+    Case, spaces, quotes, brackets and a full stop at the end do not count.
 
     >>> same_words('"Blue."', "blue"), same_words("dark blue", "blue")
     (True, False)

@@ -1,4 +1,4 @@
-"""Is a point where it should be: in a mask of pixels, or in a polygon."""
+"""Whether a point lies in a mask of pixels, or in a polygon."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ Corners = Sequence[Sequence[float]]
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """Pixels that count: one byte each, row by row, 1 inside and 0 outside."""
+    """A binary mask: one byte per pixel, row by row, 1 inside and 0 outside."""
 
     width: int
     height: int
@@ -24,7 +24,7 @@ class Mask:
 
     @classmethod
     def rectangle(cls, width: int, height: int, box: Sequence[int]) -> "Mask":
-        r"""A mask that is 1 in `box` = (x0, y0, x1, y1), right and bottom exclusive.
+        r"""Return a mask that is 1 in `box` = (x0, y0, x1, y1), right and bottom exclusive.
 
         >>> Mask.rectangle(3, 2, (1, 0, 3, 1)).pixels
         b'\x00\x01\x01\x00\x00\x00'
@@ -40,23 +40,25 @@ class Mask:
         )
 
     def has(self, x: int, y: int) -> bool:
-        """Whether the pixel counts; one outside the image does not."""
+        """Return whether the pixel is 1; pixels outside the image are not."""
         return 0 <= x < self.width and 0 <= y < self.height and self.pixels[y * self.width + x] > 0
 
     def has_share(self, point: Point) -> bool:
-        """Whether the pixel at a share of the image counts: (0.5, 0.5) is the middle, (1, 1) is
-        just outside.
+        """Return whether the pixel at a share of the image is 1.
+
+        (0.5, 0.5) is the middle, (1, 1) is just outside.
         """
         x, y = math.floor(point[0] * self.width), math.floor(point[1] * self.height)
         return self.has(x, y)
 
     def clipped(self, x: float, y: float) -> tuple[float, float]:
-        """The position in pixels, moved to the border where it lies outside."""
+        """Return the position in pixels, moved to the border if it lies outside."""
         return min(max(x, 0), self.width - 1), min(max(y, 0), self.height - 1)
 
     def share_of(self, areas: Sequence[tuple[int, int, int, int]]) -> float:
-        """Share of the areas' pixels that count; those outside the image do not. 0 where there is
-        no pixel.
+        """Return the share of the areas' pixels that are 1; 0 if there is no pixel.
+
+        Pixels outside the image count as 0.
 
         >>> Mask.rectangle(4, 4, (0, 0, 2, 4)).share_of([(0, 0, 1, 1), (3, 3, 4, 4)])
         0.5
@@ -75,8 +77,9 @@ class Mask:
 
 
 def crosses_odd(point: Point, polygon: Corners) -> bool:
-    """Even-odd rule with half-open edges: on a left or upper edge is inside, on a right or lower
-    edge (larger y) is outside.
+    """Return whether a point is in a polygon, by the even-odd rule with half-open edges.
+
+    A point on a left or upper edge is inside, one on a right or lower edge (larger y) is outside.
 
     >>> square = [(0, 0), (2, 0), (2, 2), (0, 2)]
     >>> crosses_odd((0, 1), square), crosses_odd((2, 1), square), crosses_odd((1, 0), square)
@@ -93,8 +96,9 @@ def crosses_odd(point: Point, polygon: Corners) -> bool:
 
 
 def crosses_odd_unguarded(point: Point, polygon: Corners) -> bool:
-    """VLMEvalKit's even-odd rule: a vertical edge counts wherever the point lies, so that upright
-    boxes contain nothing.
+    """Return whether a point is in a polygon, by VLMEvalKit's even-odd rule.
+
+    A vertical edge counts wherever the point lies, so that upright boxes contain nothing.
 
     >>> crosses_odd_unguarded((1, 1), [(0, 0), (2, 0), (2, 2), (0, 2)])
     False
@@ -112,7 +116,7 @@ def crosses_odd_unguarded(point: Point, polygon: Corners) -> bool:
 
 
 def covers(point: Point, polygon: Corners, tolerance: float = 1e-9) -> bool:
-    """Inside the polygon or on its edge.
+    """Return whether a point is inside a polygon or on its edge.
 
     >>> square = [(0, 0), (2, 0), (2, 2), (0, 2)]
     >>> covers((2, 2), square), covers((1, 1), square), covers((2.1, 1), square)

@@ -1,4 +1,4 @@
-"""Stretches `[start, end]` and moments of time, in seconds, read from JSON."""
+"""Intervals `[start, end]` and moments of time, in seconds, read from JSON."""
 
 import math
 
@@ -6,8 +6,7 @@ from g2rpo.scoring.boxes import finite_numbers
 
 
 def span_iou(first: object, second: object) -> float:
-    """Intersection over union of two stretches of time; 0 where one of them is not `[start, end]`
-    with start < end.
+    """Return the intersection over union of two intervals; 0 if one is not start < end.
 
     >>> span_iou([3, 8], [2, 8]), span_iou([8, 3], [2, 8]), span_iou([3], [2, 8])
     (0.8333333333333334, 0.0, 0.0)
@@ -21,7 +20,7 @@ def span_iou(first: object, second: object) -> float:
 
 
 def read_moment(value: object) -> float | None:
-    """A finite number of seconds; None for anything else, strings included.
+    """Return a finite number of seconds; None for anything else, strings included.
 
     >>> read_moment(2), read_moment("2"), read_moment(float("nan"))
     (2.0, None, None)
@@ -34,7 +33,7 @@ def read_moment(value: object) -> float | None:
 
 
 def moment_similarity(moment: float, gold: float, decay_s: float = 2.0) -> float:
-    """exp(-|moment - gold| / decay_s), all in seconds.
+    """Return exp(-|moment - gold| / decay_s), all in seconds.
 
     >>> round(moment_similarity(5.0, 3.0), 6)
     0.367879

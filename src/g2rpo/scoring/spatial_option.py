@@ -1,5 +1,4 @@
-"""The option letter of a completion as EASI's spatial benchmarks in VLMEvalKit read it, defects
-included.
+"""Option letters as EASI's spatial benchmarks in VLMEvalKit read them, defects included.
 
 Rules after vlmeval/dataset/utils/spatial_bench/matching_func.py: a tagged answer's first character
 is its letter whatever the word, a letter before `</think>` beats the answer after it, and texts of
@@ -40,7 +39,7 @@ _TAIL, _LINES = 800, 6
 
 
 def spatial_option(text: str) -> str | None:
-    r"""The letter A to F (A to J in answer tags), None where there is none.
+    r"""Return the letter A to F (A to J in answer tags); None if there is none.
 
     >>> spatial_option("<answer>cart</answer>"), spatial_option("final answer: b")
     ('C', 'B')
@@ -73,8 +72,9 @@ def _after_thinking(text: str) -> str:
 
 
 def _from_lines(text: str) -> str | None:
-    """The last of the last lines that holds a letter and nothing else, a label, or one distinct
-    capital letter.
+    """Return the letter of the last line that has one; None if none of the last lines has.
+
+    Such a line is a letter and nothing else, a label, or has one distinct capital letter.
     """
     for line in reversed([line.strip() for line in text.splitlines()[-_LINES:]]):
         if not line or _LISTED.match(line):

@@ -1,11 +1,12 @@
-"""What a released scorer is given of a completion."""
+"""The part of a completion that the released scorers get."""
 
 from g2rpo.scoring.prediction import clean, without_thinking
 
 
 def spoken(completion: str) -> str:
-    """The answer of a completion that thinks. One that does not is taken whole, tags included: the
-    releases do not look into tags.
+    """Return the answer of a completion that thinks.
+
+    A completion without thinking is returned whole, because the releases do not look into tags.
 
     >>> spoken("<thinking>no?</thinking><answer>yes</answer>"), spoken("<answer>yes</answer>")
     ('yes', '<answer>yes</answer>')

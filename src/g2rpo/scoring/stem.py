@@ -1,5 +1,4 @@
-"""Word stems by Porter's algorithm (Porter 1980, An algorithm for suffix stripping), with the
-revisions that NLTK made to it.
+"""Word stems by Porter's algorithm (Porter 1980), with NLTK's revisions.
 
 ROUGE counts `playing` and `plays` as one word. NLTK's revisions are followed because the ROUGE
 package in common use stems with them: a list of irregular words, `ied` and `ies`, `fulli` and
@@ -25,8 +24,9 @@ _IRREGULAR |= {"proceed": "proceed", "exceed": "exceed", "succeed": "succeed"}
 
 
 def _rules(text: str) -> tuple[Rule, ...]:
-    """`ational:ate ful:` -> (("ational", "ate"), ("ful", "")). The first suffix that fits
-    decides.
+    """Return the rules in a text: `ational:ate ful:` is (("ational", "ate"), ("ful", "")).
+
+    The first suffix that fits decides.
     """
     return tuple((suffix, new) for suffix, _, new in (rule.partition(":") for rule in text.split()))
 
@@ -45,7 +45,7 @@ _STEP_4 = _rules(
 
 @lru_cache(maxsize=65536)
 def stem(word: str) -> str:
-    """Stem of a lower-case word.
+    """Return the stem of a lower-case word.
 
     >>> stem("playing"), stem("relational"), stem("skies"), stem("hopping"), stem("generously")
     ('play', 'relat', 'sky', 'hop', 'gener')
@@ -60,7 +60,10 @@ def stem(word: str) -> str:
 
 
 def _consonants(word: str) -> list[bool]:
-    """For every letter whether it is a consonant; `y` is one at the start and after a vowel."""
+    """Return for every letter whether it is a consonant.
+
+    `y` is one at the start and after a vowel.
+    """
     flags: list[bool] = []
     for letter in word:
         flags.append(letter not in "aeiou" and (letter != "y" or not flags or not flags[-1]))
@@ -68,7 +71,7 @@ def _consonants(word: str) -> list[bool]:
 
 
 def _measure(word: str) -> int:
-    """Porter's m: how often a vowel is followed by a consonant."""
+    """Return Porter's m: how often a vowel is followed by a consonant."""
     flags = _consonants(word)
     return sum(not before and after for before, after in pairwise(flags))
 
@@ -82,7 +85,10 @@ def _ends_double(word: str) -> bool:
 
 
 def _ends_short(word: str) -> bool:
-    """Consonant, vowel, consonant other than w, x, y; or a word of one vowel and one consonant."""
+    """Return whether a word ends on consonant, vowel, consonant other than w, x, y.
+
+    A word of one vowel and one consonant counts as well.
+    """
     flags = _consonants(word)
     if len(word) >= 3:
         return flags[-3:] == [True, False, True] and word[-1] not in "wxy"

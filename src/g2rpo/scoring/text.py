@@ -1,4 +1,4 @@
-"""Read or written text: edit distance, word and character error rates, ANLS, ROUGE.
+"""Metrics of text: edit distance, word and character error rates, ANLS, ROUGE.
 
 Edit distance and common subsequence run on bit vectors (one Python integer holds a column of the
 table), so that a page of text costs a fraction of a millisecond.
@@ -16,8 +16,7 @@ _SHORTEST_STEMMED = 4
 
 
 def edit_distance(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
-    """Fewest insertions, deletions and substitutions that turn one sequence (words, characters)
-    into the other.
+    """Return the fewest insertions, deletions and substitutions between two sequences.
 
     Myers 1999, A fast bit-vector algorithm for approximate string matching; for whole sequences:
     Hyyro 2003.
@@ -48,8 +47,9 @@ def edit_distance(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
 
 
 def common_subsequence(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
-    """Length of the longest common subsequence (Hyyro 2004, Bit-parallel LCS-length computation
-    revisited).
+    """Return the length of the longest common subsequence.
+
+    Hyyro 2004, Bit-parallel LCS-length computation revisited.
 
     >>> common_subsequence("nematode", "empty"), common_subsequence("abc", "")
     (3, 0)
@@ -63,8 +63,10 @@ def common_subsequence(first: Sequence[Hashable], second: Sequence[Hashable]) ->
 
 
 def word_accuracy(answer: str, gold: str) -> float:
-    """1 - word error rate, not below 0: edits between the words over the number of gold words, case
-    and punctuation counted.
+    """Return 1 - word error rate, at least 0.
+
+    The rate is the edits between the words over the number of gold words; case and punctuation
+    count.
 
     >>> word_accuracy("invoice No. 4821", "Invoice No. 4821 total")
     0.5
@@ -75,7 +77,7 @@ def word_accuracy(answer: str, gold: str) -> float:
 
 
 def character_accuracy(answer: str, gold: str) -> float:
-    """1 - character error rate, not below 0.
+    """Return 1 - character error rate, at least 0.
 
     >>> character_accuracy("stap", "stop")
     0.75
@@ -84,11 +86,10 @@ def character_accuracy(answer: str, gold: str) -> float:
 
 
 def anls(answer: str, golds: Iterable[str], threshold: float = 0.5) -> float:
-    """Average normalized Levenshtein similarity of one question (Biten et al. 2019): best over the
-    gold answers, 0 below `threshold`.
+    """Return the average normalized Levenshtein similarity of one question (Biten et al. 2019).
 
-    As DocVQA scores it: case and runs of whitespace do not count in the distance, which is divided
-    by the longer raw length.
+    The best gold answer counts, and a similarity below `threshold` is 0. As in DocVQA, case and
+    runs of whitespace do not count in the distance, which is divided by the longer raw length.
 
     >>> round(anls("ITC Limted", ["ITC Limited"]), 6), anls("ITC", ["ITC Limited"])
     (0.909091, 0.0)
@@ -100,7 +101,7 @@ def anls(answer: str, golds: Iterable[str], threshold: float = 0.5) -> float:
 
 
 def rouge(answer: str, gold: str) -> float:
-    """Mean F1 of ROUGE-1, ROUGE-2 and ROUGE-L over stemmed lower-case words (Lin 2004).
+    """Return the mean F1 of ROUGE-1, ROUGE-2 and ROUGE-L over stemmed words (Lin 2004).
 
     >>> rouge("A red BUS.", "a red bus"), round(rouge("dogs play", "two dogs playing"), 6)
     (1.0, 0.755556)
@@ -111,7 +112,7 @@ def rouge(answer: str, gold: str) -> float:
 
 
 def _places(items: Sequence[Hashable]) -> dict[Hashable, int]:
-    """For every item the set of its positions, as bits."""
+    """Return the positions of every item, as bits."""
     places: dict[Hashable, int] = {}
     for position, item in enumerate(items):
         places[item] = places.get(item, 0) | (1 << position)
@@ -125,9 +126,7 @@ def _accuracy(answer: Sequence[Hashable], gold: Sequence[Hashable]) -> float:
 
 
 def _similarity(answer: str, gold: str, threshold: float) -> float:
-    """0 without counting the edits where the lengths alone keep it below the threshold: a page for
-    a word.
-    """
+    """Return the similarity; 0 without counting edits if the lengths alone keep it too low."""
     longest = max(len(answer), len(gold))
     got, wanted = (" ".join(text.lower().split()) for text in (answer, gold))
     if longest and 1 - abs(len(got) - len(wanted)) / longest < threshold:
@@ -148,5 +147,5 @@ def _ngram_f1(got: list[str], wanted: list[str], size: int) -> float:
 
 
 def _f1(shared: int, got: int, wanted: int) -> float:
-    """Harmonic mean of shared/got and shared/wanted."""
+    """Return the harmonic mean of shared/got and shared/wanted."""
     return 2 * shared / (got + wanted) if shared else 0.0

@@ -1,4 +1,4 @@
-"""Text compared as people read it: any script, any way to encode the same characters.
+"""Metrics of text in any script, whichever way its characters are encoded.
 
 Both sides are normalized (`readable`). Scripts that put no spaces between words are compared
 character by character.
@@ -35,8 +35,9 @@ _SHORTEST_STEMMED = 4
 
 @lru_cache(maxsize=4096)
 def readable(text: str) -> str:
-    """NFKC with ligatures, quotes, dashes and accents in their one plain form, and invisible
-    characters removed.
+    """Return the text in NFKC, with plain ligatures, quotes, dashes and accents.
+
+    Invisible characters are removed.
 
     >>> readable("ﬁne “o\ufb03ce” – cafe\u0301")
     'fine "office" - café'
@@ -46,10 +47,10 @@ def readable(text: str) -> str:
 
 
 def reading_accuracy(answer: str, gold: str) -> float:
-    r"""1 - word error rate, not below 0; quotes or emphasis around the whole answer do not count.
+    r"""Return 1 - word error rate, at least 0.
 
-    If the gold text is in a script without spaces, 1 - the edits between the characters over the
-    longer text.
+    Quotes or emphasis around the whole answer do not count. If the gold text is in a script without
+    spaces, it is 1 - the edits between the characters over the longer text.
 
     >>> reading_accuracy("STOP  \n here", "STOP HERE"), reading_accuracy("“Open”", '"Open"')
     (0.5, 1.0)
@@ -63,10 +64,10 @@ def reading_accuracy(answer: str, gold: str) -> float:
 
 
 def wording_similarity(answer: str, gold: str) -> float:
-    """Mean F1 of ROUGE-1, ROUGE-2 and ROUGE-L in any script; ROUGE-2 is left out if the gold answer
-    is a single word.
+    """Return the mean F1 of ROUGE-1, ROUGE-2 and ROUGE-L in any script.
 
-    English words are stemmed. A gold answer without letters and digits is compared as it is.
+    ROUGE-2 is left out if the gold answer is a single word. English words are stemmed. A gold
+    answer without letters and digits is compared as it is.
 
     >>> wording_similarity("a RED bus.", "A red bus"), wording_similarity("Да", "да")
     (1.0, 1.0)

@@ -1,4 +1,4 @@
-"""Yes or no, in text that a model wrote."""
+"""Yes or no in text that a model wrote."""
 
 import re
 
@@ -6,7 +6,9 @@ _WORD = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
 
 
 def leading_yes_no(text: str) -> str | None:
-    """RoboSpatial: what the text begins with, be it part of a longer word.
+    """Return `yes` or `no` if the text begins with it, as RoboSpatial does; else None.
+
+    It may be part of a longer word.
 
     >>> leading_yes_no("Yes, it fits."), leading_yes_no("Nobody knows"), leading_yes_no("It is yes")
     ('yes', 'no', None)
@@ -16,7 +18,7 @@ def leading_yes_no(text: str) -> str | None:
 
 
 def stated_yes_no(text: str) -> str | None:
-    """The word the text begins with; else the only one of the two that occurs.
+    """Return the word that the text begins with, else the only one of the two that occurs.
 
     >>> stated_yes_no("**No**, yes was wrong"), stated_yes_no("The answer is yes.")
     ('no', 'yes')

@@ -1,6 +1,4 @@
-"""`python estimate.py`: memory and seconds of the composed run. And the same at the start of every
-run, for its report.
-"""
+"""Estimates memory and seconds of a run: for `estimate.py`, and at the start of every run."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -35,7 +33,7 @@ from g2rpo.training.quiet import quieten
 
 log = logging.getLogger("g2rpo")
 LOOKED_AT = 24
-"""Prompts whose lengths stand for those of the data."""
+"""Number of prompts from which the lengths of the data are estimated."""
 
 
 class NoPrompts:
@@ -54,9 +52,7 @@ class NoPrompts:
 
 
 def run_estimate(cfg: DictConfig) -> Estimate:
-    """Prints what the run would need, and writes it to `estimate.json`. No weight is read, and
-    nothing is trained.
-    """
+    """Print what a run would need and write it to `estimate.json`, without loading weights."""
     quieten()
     if "on_error" in cfg.data:
         cfg.data.on_error = "skip"
@@ -72,12 +68,13 @@ def run_estimate(cfg: DictConfig) -> Estimate:
 
 
 def write_estimate(cfg: DictConfig, parts: Parts, stream: PromptStream, folder: Path) -> None:
-    """`estimate.json` of a run that begins. A model that cannot be estimated can be trained all the
-    same, and the log says so.
+    """Write `estimate.json` at the start of a run.
+
+    If the model cannot be estimated, the log says so and the run continues.
     """
     try:
         found = estimated(cfg, parts, lambda: stream.peek(LOOKED_AT))
-    except Exception as error:  # noqa: BLE001  what a model or an optimizer does on the meta device must not end a run that would work
+    except Exception as error:  # noqa: BLE001  an error on the meta device must not end a run
         log.warning("no estimate of memory and time: %s: %s", type(error).__name__, error)
         return
     found.write(folder)
@@ -85,12 +82,8 @@ def write_estimate(cfg: DictConfig, parts: Parts, stream: PromptStream, folder: 
 
 
 def estimated(cfg: DictConfig, parts: Parts, peek: Callable[[], Sequence[Prompt]]) -> Estimate:
-    """The estimate of a composed run. `peek` returns some of the prompts that it would begin
-    with.
-    """
-    given = OmegaConf.select(
-        cfg, "estimate"
-    )  # a key of estimate.py: a run that trains assumes nothing
+    """Estimate a composed run; `peek` returns some of the prompts that it would begin with."""
+    given = OmegaConf.select(cfg, "estimate")  # a key of estimate.py only
     assumed = Assumptions.read(
         None if given is None else OmegaConf.to_container(given, resolve=True)
     )
@@ -116,7 +109,7 @@ def estimated(cfg: DictConfig, parts: Parts, peek: Callable[[], Sequence[Prompt]
 
 
 def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
-    """What one of `processes` does in a step."""
+    """Return the work of one of `processes` in a step."""
     batch, engine, loss = parts.algorithm.batch, parts.engine, parts.algorithm.loss
     sizes = max(batch.group_size, *batch.group_sizes().values(), 0)
     completion = engine.sampling.max_new_tokens
@@ -133,9 +126,8 @@ def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
         -prompts // updates
     )
     own = isinstance(engine, OwnWeights)
-    inside = float(
-        getattr(engine, "gpu_memory_utilization", 0.0)
-    )  # of the trainer's own device: a server has none of it
+    # a share of the trainer's own GPU; a server uses none of it
+    inside = float(getattr(engine, "gpu_memory_utilization", 0.0))
     return Workload(
         prompts=prompts,
         group_size=sizes,
@@ -155,9 +147,7 @@ def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
 
 
 def processes_of(trainer: DictConfig) -> int:
-    """How many processes `trainer` would start, without starting any: one for each device, on each
-    node.
-    """
+    """Return the number of processes that `trainer` would start: one per device on each node."""
     devices: Any = OmegaConf.select(trainer, "devices", default="auto")
     if devices in ("auto", -1, "-1"):
         here = torch.cuda.device_count() if OmegaConf.select(trainer, "accelerator") != "cpu" else 0
@@ -170,7 +160,7 @@ def processes_of(trainer: DictConfig) -> int:
 
 
 def _source(cfg: DictConfig) -> Any:
-    """The data; or, where it is not on this machine, what says so."""
+    """Build the data, or `NoPrompts` if it is not on this machine."""
     try:
         return instantiate(cfg.data, _convert_="all")
     except InstantiationException as error:
@@ -182,7 +172,7 @@ def _source(cfg: DictConfig) -> Any:
 def _looked_at(
     cfg: DictConfig, parts: Parts, peek: Callable[[], Sequence[Prompt]], patch_px: int
 ) -> Lengths:
-    """From prompts where there are some, else from the bounds that the settings give."""
+    """Measure prompt lengths, or take the bounds in the settings if no prompt can be read."""
     try:
         return sampled_lengths(peek(), parts.model.encoder(), parts.source)
     except (ValueError, OSError) as error:

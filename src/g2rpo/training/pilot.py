@@ -1,4 +1,4 @@
-"""`pilot.py`: asks the policy as it is, measures, and writes a shaping file. No weight moves."""
+"""Runs `pilot.py`: measures the untrained policy and writes a shaping file with bands."""
 
 import json
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ from g2rpo.training.quiet import quieten
 
 
 def measure_bands(cfg: DictConfig, conf: Path | None) -> float:
-    """Run the pilot of a configuration, print it and write it down. Return the mean accuracy over
-    tasks.
+    """Run the pilot, print and write its results, and return the mean accuracy over tasks.
 
     Args:
-        conf: Folder whose `shaping/` gets a copy of the proposed file; None leaves it in the run
+        cfg: The composed configuration.
+        conf: Folder whose `shaping/` gets a copy of the shaping file; None leaves it in the run
             folder.
     """
     quieten()
@@ -93,18 +93,18 @@ def run_pilot(
     read: Read = list,
     prefix: str = "shared",
 ) -> dict[str, Measured]:
-    """Answers `pilot.prompts_per_task` training prompts of each task and measures them task by
-    task.
+    """Generate and measure completions for `pilot.prompts_per_task` prompts of each task.
 
     Args:
-        policy: On `device`, in evaluation or training mode alike.
-        engine: Started on the policy.
-        tasks: Those of the mixture.
-        sampling: As in training, group size included.
-        batch_prompts: Prompts answered at once.
-        failure_budget: Share of a batch's completions whose reward may fail.
-        read: Gets the images of a batch and leaves out prompts that cannot be used.
-        prefix: How prompts pass through the policy, `policy.prefix`.
+        engine: Generates completions; it has been started on `policy`, which is on `device`.
+        sampling: Sampling settings of the training, group size included.
+        batch_prompts: Number of prompts in a batch.
+        failure_budget: Largest share in [0, 1] of completions that the reward may fail to score.
+        read: Loads the images of a batch and leaves out prompts that cannot be used.
+        prefix: `policy.prefix`: `shared` or `repeated`.
+
+    Raises:
+        ValueError: if a task has no usable prompt.
     """
     prompts = {task: _prompts(source, task, pilot.prompts_per_task) for task in tasks}
     measured = {}
@@ -198,10 +198,12 @@ def _joined(pieces: Sequence[PilotTask]) -> PilotTask:
 def write_pilot(
     pilot: Pilot, measured: dict[str, Measured], origin: str, folder: Path, conf: Path | None
 ) -> Path:
-    """Writes `<folder>/shaping/<name>.yaml`, the same file into `conf` where there is one, and
-    pilot.json last.
+    """Write the shaping file to the run folder and to `conf`, then `pilot.json`.
 
-    A file of that name in `conf` is kept in the run folder. Returns the path of the file to choose.
+    A file that is replaced in `conf` is kept in the run folder.
+
+    Returns:
+        The path of the shaping file to choose in training.
     """
     text = pilot.yaml(measured, origin)
     own = folder / "shaping" / f"{pilot.name}.yaml"
@@ -216,7 +218,7 @@ def write_pilot(
 
 
 def show_pilot(measured: dict[str, Measured], console: Console) -> None:
-    """One line per task."""
+    """Print a table with one line per task."""
     table = Table(title="Pilot", title_justify="left", box=None)
     columns = (
         "task",

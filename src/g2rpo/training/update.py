@@ -123,14 +123,12 @@ class Updater:
         """Accumulate the gradient of a minibatch and sum it over ranks.
 
         Args:
-            policy: The model in training.
             parts: Micro-batches of this rank; there may be none.
-            backward: Called with the loss of each micro-batch. The losses of all ranks add up to
-                the loss of the minibatch.
+            backward: Called with the loss of each micro-batch; the losses of all ranks add up.
 
         Raises:
-            FloatingPointError: on every rank, with the tasks of a micro-batch whose loss is not
-                finite. Its gradient has not been accumulated.
+            FloatingPointError: on every rank, with the tasks whose loss is not finite, before the
+                backward pass of that micro-batch.
         """
         counts = [
             [part.rollouts.completion_mask.sum().item(), float(len(part.task))] for part in parts

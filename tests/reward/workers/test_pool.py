@@ -28,7 +28,7 @@ from pathlib import Path
 
 
 class Doing:
-    """Accuracy is the number the completion is, over 7 and by the length of the prompt; words are orders. Every call leaves a line."""
+    """Pays a number over 7 and over the length of the prompt, and obeys words; logs each call."""
 
     def __init__(self, *, diary):
         self.diary = diary
@@ -82,7 +82,8 @@ class Mixed(Doing):
         from g2rpo.records import Failed
 
         row = dict.fromkeys(("accuracy", "format", "structure", "total"), float(len(completions)))
-        return [Failed(reason="no reply") if text == "raise" else row | {"pid": os.getpid()} for text in completions]
+        row["pid"] = os.getpid()
+        return [Failed(reason="no reply") if text == "raise" else dict(row) for text in completions]
 '''
 
 
@@ -337,7 +338,7 @@ def test_sizes_that_make_no_sense_are_refused(wrong: dict[str, Any], words: str)
 @pytest.mark.parametrize(
     "ending", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
-def test_workers_end_with_a_trainer_that_is_killed_or_interrupted_even_in_the_middle_of_a_completion(
+def test_workers_end_with_a_trainer_that_is_killed_or_interrupted_even_within_a_completion(
     ending: signal.Signals, plug_in: Path, tmp_path: Path
 ) -> None:
     script = """
@@ -345,7 +346,9 @@ def test_workers_end_with_a_trainer_that_is_killed_or_interrupted_even_in_the_mi
         from g2rpo.reward.workers.pool import RewardPool
         from g2rpo.records import Prompt
 
-        prompt = Prompt(id="p", task="math", text="?", images=(), answer="1", answer_type="numerical")
+        prompt = Prompt(
+            id="p", task="math", text="?", images=(), answer="1", answer_type="numerical"
+        )
         with RewardPool(workers=2, timeout_s=60.0).start(Doing(diary="diary")) as reward:
             reward.score_all(["hang", *"1234567"], [prompt] * 8)
     """

@@ -1,3 +1,4 @@
-"""Models that answer grading prompts: `Callable[[str], str]`, one file per kind of endpoint, built
-by `conf/judge/NAME.yaml`.
+"""Models that answer grading prompts: `Callable[[str], str]`, one file per kind of endpoint.
+
+`conf/judge/NAME.yaml` builds them.
 """

@@ -1,4 +1,4 @@
-"""A chat model behind the OpenAI interface, asked many things at a time, each of them once.
+"""Client of an OpenAI-compatible endpoint, with concurrent requests, retries and a cache.
 
 A try that fails for a reason that may pass (429, 408, 5xx, no connection, no reply in time, a reply
 that cannot be used) is repeated after a pause that doubles, or that the endpoint names. Replies are
@@ -26,38 +26,39 @@ from g2rpo.files import write_whole
 log = logging.getLogger("g2rpo")
 LONGEST_PAUSE_S = 120.0
 PASSING = {408, 409, 425, 429}
-"""Statuses below 500 that another try may not meet again."""
+"""Status codes below 500 that are worth another try."""
 _JITTER = random.Random()  # noqa: S311  its own, so that no seed of the run is used up
 _WRITING = threading.Lock()
 
 
 class JudgeError(RuntimeError):
-    """A prompt that the judge did not answer."""
+    """The judge did not answer a prompt."""
 
 
 class _NoRedirect(HTTPRedirectHandler):
-    """A redirect would carry the key to another host."""
+    """Refuses redirects, because a redirect would send the key to another host."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
 class OpenAIJudge:
-    """Answers prompts at temperature 0. Pickled without its threads and without the key, which
-    stays in the environment.
+    """Client of an OpenAI-compatible endpoint that answers prompts at temperature 0.
+
+    Pickling leaves out the threads and the key, which stays in the environment.
 
     Args:
-        base_url: Up to and without `/chat/completions`.
-        model: The name that the endpoint knows.
-        api_key_env: Environment variable with the key; None where the endpoint wants none.
-        max_tokens: Longest reply.
-        extra: Further keys of the request's body; those that are None are taken out of it.
-        timeout_s: Seconds without a byte after which a try has failed.
-        tries: Of one prompt.
-        backoff_s: Seconds before the second try, give or take a half; doubled before each further
-            one.
-        max_concurrent: Requests at a time, of all threads together.
-        cache: Folder of the replies; None to ask every time.
+        base_url: URL of the endpoint without `/chat/completions`.
+        model: Name of the model at the endpoint.
+        api_key_env: Environment variable with the key; None if the endpoint needs no key.
+        max_tokens: Maximum number of tokens of a reply.
+        extra: Further keys of the request body; keys that are None are removed from it.
+        timeout_s: A try fails after this many seconds without a byte.
+        tries: Maximum number of tries for one prompt, at least 1.
+        backoff_s: Pause in seconds before the second try, with a jitter of one half; it doubles
+            before each further try.
+        max_concurrent: Maximum number of concurrent requests.
+        cache: Folder where replies are kept; None to ask every time.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class OpenAIJudge:
         self.max_concurrent = max_concurrent
         self.cache = Path(cache) if cache is not None else None
         self.failed = 0
-        """Prompts that stayed unanswered so far."""
+        """Number of prompts without an answer so far."""
         self.__setstate__({})
 
     def __getstate__(self) -> dict[str, Any]:
@@ -114,7 +115,7 @@ class OpenAIJudge:
         self._slots = threading.BoundedSemaphore(self.max_concurrent)
 
     def __call__(self, prompt: str) -> str:
-        """The reply. Raises `JudgeError` where there is none."""
+        """Return the reply to one prompt. Raises `JudgeError` if there is none."""
         (reply,) = self.ask_all([prompt])
         if isinstance(reply, JudgeError):
             raise reply
@@ -123,7 +124,7 @@ class OpenAIJudge:
     def ask_all(
         self, prompts: Sequence[str], *, usable: Callable[[str], bool] = bool
     ) -> list[str | JudgeError]:
-        """Replies in the order of the prompts; equal prompts are asked once.
+        """Return the replies in the order of the prompts. Equal prompts are asked once.
 
         Args:
             prompts: Any number.
@@ -256,7 +257,7 @@ class OpenAIJudge:
 
 
 def _retry_after_s(value: str | None) -> float:
-    """Seconds that a Retry-After header asks for, as a number or as a date."""
+    """Return the seconds that a Retry-After header asks for, as a number or as a date."""
     try:
         return max(0.0, float(value or 0))
     except ValueError:

@@ -1,3 +1,4 @@
-"""Where rewards run: `inline` in the trainer's process, `pool` in processes of their own, which may
-hang or die without the run.
+"""Where rewards run: `inline` in the trainer's process, `pool` in worker processes.
+
+A worker process may hang or die without ending the run.
 """

@@ -1,6 +1,4 @@
-"""Rewards in the trainer's process: for debugging, and for rewards that cannot be sent to another
-one.
-"""
+"""Rewards in the trainer's process, for debugging and for rewards that cannot be pickled."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,12 +10,13 @@ from g2rpo.reward.workers.outcome import Outcome, outcome_of
 
 
 class Inline:
-    """Nothing is isolated: a reward that never returns holds the run, one that ends its process
-    ends the run.
+    """Run the reward in the trainer's process.
+
+    A reward that hangs holds the run; one that ends its process ends the run.
     """
 
     def start(self, reward: Reward) -> AbstractContextManager[Reward]:
-        """The reward as it is."""
+        """Return the reward unchanged."""
         return nullcontext(reward)
 
 
@@ -27,7 +26,7 @@ def score_each(
     prompts: Sequence[Prompt],
     singly: Callable[[list[str], list[Prompt]], list[Outcome]] | None = None,
 ) -> list[Outcome]:
-    """What the reward says of each completion, in their order.
+    """Return the outcome of each completion, in order.
 
     Args:
         prompts: One per completion.

@@ -1,4 +1,4 @@
-"""What comes of judging one completion: numbers, or a failure that is its own."""
+"""Outcome of judging one completion: numbers, or a failure."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,7 @@ Outcome = dict[str, float] | Failed
 
 
 def outcome_of(judge: Callable[[], dict[str, float]]) -> Outcome:
-    """What `judge` returns, if that is a reward's row of finite numbers; else why not."""
+    """Return the row of finite numbers that `judge` returns, or the failure."""
     try:
         return _finite(judge())
     except Exception as error:  # noqa: BLE001  plug-in code on model text: counted, bounded by the budget, and shown

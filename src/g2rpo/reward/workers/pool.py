@@ -1,5 +1,6 @@
-"""Rewards in worker processes. A completion whose judging raises, hangs or kills is that
-completion's failure, and nobody else's.
+"""Rewards in worker processes.
+
+A completion whose judging raises, hangs or ends its worker is the only one that fails.
 """
 
 import os
@@ -19,28 +20,26 @@ from g2rpo.reward.workers.outcome import Outcome
 from g2rpo.reward.workers.worker import Worker
 
 CHUNK = range(4, 129)
-"""Completions sent to a worker at once. Fewer cost more in the pipe than in a cheap reward; after
-more, workers end far apart.
+"""Number of completions sent to a worker at once. Smaller chunks spend more time in the pipe than
+in a cheap reward; after larger ones, workers finish far apart.
 """
 TICK_S = 0.05
-"""Seconds between two looks at what workers have done that are not through with their chunk."""
+"""Polling interval in seconds while workers are busy."""
 
 DEATH_S = 5.0
-"""Seconds between the closing of a dying worker's pipe and its exit code, at most; usually it is
-there at once.
-"""
+"""Maximum seconds to wait for the exit code of a worker whose pipe has closed."""
 
 
 class RewardPool:
     """Starts worker processes for a reward.
 
     Args:
-        workers: Processes that judge; no number depends on it. Every rank has so many of its own.
-        timeout_s: Wall-clock seconds for one completion. A worker that takes longer is ended and
-            replaced.
-        failure_budget: Share of a batch that may end its worker; then the rest is not judged any
-            more. Otherwise a reward that always hangs would take `timeout_s` for every completion
-            before the run learns of it.
+        workers: Number of worker processes per rank. Rewards do not depend on it.
+        timeout_s: Wall-clock time limit for one completion, in seconds. A worker that takes longer
+            is replaced.
+        failure_budget: Share of a batch, in [0, 1], that may end its worker. Beyond it, the rest of
+            the batch is not judged, because a reward that always hangs would take `timeout_s` for
+            every completion.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class RewardPool:
         self.failure_budget = failure_budget
 
     def start(self, reward: Reward) -> "PooledReward":
-        """Begins to start the workers, in the background.
+        """Start the workers in the background.
 
         Raises:
             ValueError: the reward cannot be sent to another process.
@@ -85,8 +84,9 @@ class RewardPool:
 
 
 class PooledReward:
-    """A reward whose `score` runs in worker processes. Ends them when its context ends, and they
-    end by themselves with the trainer.
+    """Reward whose `score` runs in worker processes.
+
+    The workers end with the context, or with the trainer.
     """
 
     def __init__(
@@ -114,18 +114,18 @@ class PooledReward:
             worker.end()
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
-        """One completion, in a worker. Raises `RuntimeError` where it cannot be judged."""
+        """Score one completion in a worker. Raises `RuntimeError` if it cannot be judged."""
         (outcome,) = self.score_all([completion], [prompt])
         if isinstance(outcome, Failed):
             raise RuntimeError(outcome.reason)
         return outcome
 
     def in_batch(self, prompt: Prompt) -> bool:
-        """All are, to be spread over the workers."""
+        """Return True: every completion goes to the workers."""
         return True
 
     def score_all(self, completions: Sequence[str], prompts: Sequence[Prompt]) -> list[Outcome]:
-        """The reward's own outcomes, in the order of the completions."""
+        """Return the reward's outcomes in the order of the completions."""
         allowed = self.failure_budget * len(prompts)
         return score_each(
             self.reward,
@@ -160,8 +160,9 @@ class PooledReward:
                     worker.send(work.chunk(len(self._workers)))
 
     def _take_in(self, work: "_Work", place: int, worker: Worker) -> None:
-        """Books what a worker has judged. One that is dead or overdue is replaced, and only the
-        completion it was at is lost.
+        """Record what a worker has judged, and replace a worker that is dead or overdue.
+
+        Only the completion that such a worker was judging is lost.
         """
         judged, alive = worker.received()
         work.outcomes.update(judged)
@@ -177,9 +178,7 @@ class PooledReward:
         work.lose(rows, reason)
 
     def _replace(self, place: int, *, overdue: bool = False) -> str:
-        """Ends a worker and puts a new one in its place; says why the old one was of no use any
-        more.
-        """
+        """End a worker and start another in its place; return the reason."""
         code = self._workers[place].end(0.0 if overdue else DEATH_S)
         self._workers[place] = Worker(self._pickled, self._timeout_s)
         if overdue:
@@ -192,8 +191,10 @@ class PooledReward:
 
 
 class _Work:
-    """A batch on its way through the workers: `outcomes` by row, the rows `left` to hand out, and
-    how many have `ended` their worker.
+    """A batch in progress.
+
+    It holds the outcomes by row, the rows left to hand out, and how many rows have ended their
+    worker.
     """
 
     def __init__(self, completions: list[str], prompts: list[Prompt], allowed: float) -> None:
@@ -212,8 +213,9 @@ class _Work:
         return len(self.outcomes) == len(self.prompts)
 
     def chunk(self, workers: int) -> list[tuple[int, str, Any]]:
-        """The next rows: long chunks first, then ever shorter ones, so that the workers end
-        together.
+        """Return the next rows.
+
+        Chunks get shorter, so that the workers finish together.
         """
         size = min(
             max(len(self.left) // (2 * workers), CHUNK.start), CHUNK.stop - 1, len(self.left)
@@ -222,7 +224,7 @@ class _Work:
         return [(row, self.completions[row], self.sent[row]) for row in rows]
 
     def lose(self, rows: list[int], reason: str) -> None:
-        """Marks the first of a worker's open rows as failed; the others go to the next worker."""
+        """Mark the first of a worker's open rows as failed, and put the others back."""
         if not rows:
             return
         self.outcomes[rows[0]] = Failed(reason=reason)
@@ -247,8 +249,9 @@ class _Work:
 
 
 def _sent(prompts: Sequence[Prompt]) -> dict[int, bytes | Failed]:
-    """Every distinct prompt as it is sent, by its identity: once per group, without pictures (paths
-    of pictures stay).
+    """Return the pickled form of every distinct prompt, by identity.
+
+    Each is pickled once per group and without images; paths of images stay.
     """
     sent: dict[int, bytes | Failed] = {}
     for prompt in prompts:

@@ -1,4 +1,4 @@
-"""A process that judges, seen from both sides of its pipes.
+"""A worker process that judges completions: the trainer's side and the worker's side.
 
 Down one pipe go chunks of completions, and up comes a mark when a chunk is done. The verdicts have
 a pipe of their own, one message for each completion as soon as it is judged: the trainer need not
@@ -22,15 +22,15 @@ from multiprocessing.connection import Connection
 from g2rpo.reward.workers.outcome import Outcome, outcome_of
 
 START_S = 120.0
-"""Seconds until a new process must have built its reward: imports may read hundreds of megabytes
-from a slow disk.
+"""Time limit in seconds for a new process to build its reward. Imports may read hundreds of
+megabytes from a slow disk.
 """
 Chunk = list[tuple[int, str, bytes]]
 """Row, completion, and pickled prompt."""
 
 
 class Worker:
-    """One process and the rows it has not answered yet. `pickled` is the reward."""
+    """One worker process and the rows it has not answered yet. `pickled` is the reward."""
 
     def __init__(self, pickled: bytes, timeout_s: float) -> None:
         self.pipe, chunks = Pipe()
@@ -61,7 +61,7 @@ class Worker:
             self.pipe.send((pickled, timeout_s))
 
     def send(self, chunk: Chunk) -> None:
-        """Hands over completions to be judged; from now on the clock runs."""
+        """Send completions to be judged, and start their time limit."""
         self.idle = False
         self.rows.extend(row for row, _, _ in chunk)
         self.deadline = time.monotonic() + self.timeout_s
@@ -69,7 +69,7 @@ class Worker:
             self.pipe.send(chunk)
 
     def received(self) -> tuple[list[tuple[int, Outcome]], bool]:
-        """What has been judged since the last call, and whether the process is still there.
+        """Return the outcomes since the last call, and whether the process is alive.
 
         Raises:
             RuntimeError: the reward could not be built there.
@@ -101,8 +101,9 @@ class Worker:
         return judged, alive
 
     def end(self, grace_s: float = 0.0) -> int:
-        """Ends the process, whatever it does. Returns the exit code, that of its own death if it
-        dies within `grace_s`.
+        """End the process and return its exit code.
+
+        It gets `grace_s` seconds to exit by itself.
         """
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(grace_s)
@@ -113,7 +114,7 @@ class Worker:
 
 
 def serve(pipe: Connection, verdicts: Connection) -> None:
-    """The life of a worker: builds the reward, then judges until the pipe closes."""
+    """Build the reward, then judge completions until the pipe closes."""
     pickled, timeout_s = pipe.recv()
     try:
         reward = pickle.loads(pickled)  # noqa: S301  from our own parent
@@ -135,7 +136,10 @@ def serve(pipe: Connection, verdicts: Connection) -> None:
 
 
 def main() -> None:
-    """Arguments: the numbers of both pipes, and the trainer's process id."""
+    """Run a worker.
+
+    Command-line arguments: the file descriptors of both pipes, and the trainer's process id.
+    """
     pipe, verdicts, trainer = map(int, sys.argv[1:])
     threading.Thread(target=_end_with, args=(trainer,), daemon=True).start()
     with suppress(EOFError, OSError):  # the trainer has gone, or wants no more

@@ -1,4 +1,4 @@
-r"""Mathematics and numbers read whole or not at all, as the reward `verifier` reads them.
+"""Comparison of an answer with the gold answer, and its reading as one number.
 
 An answer is compared with the gold one only if every sign of it has been read: LaTeX, plain text or
 both, with words and a unit around one expression. `2x+7` is never read as its first number.
@@ -36,11 +36,11 @@ _SMALL_TOLERANCE = 0.005
 
 
 def same_expression(answer: str, gold: str) -> bool:
-    r"""Whether an answer is the gold expression, list, set, interval, equation or inequality in any
-    notation.
+    r"""Return whether an answer equals the gold answer, whatever their notations.
 
-    A decimal number may be the other one rounded to two or more decimals (`37.70` for `12\pi`); a
-    unit may be missing on one side.
+    Both may be an expression, list, set, interval, equation or inequality. A decimal number may be
+    the other one rounded to two or more decimals (`37.70` for `12\pi`); a unit may be missing on
+    one side.
 
     >>> same_expression("sqrt(5)/2", r"\frac{\sqrt{5}}{2}"), same_expression("2x+7", "2x+1")
     (True, False)
@@ -59,8 +59,7 @@ def same_expression(answer: str, gold: str) -> bool:
 
 
 def readable_expression(text: str) -> bool:
-    r"""Whether an answer or a gold answer is read as a whole, so that other notations of it can be
-    compared with it.
+    r"""Return whether a text is read as a whole, so that other notations of it are recognized.
 
     >>> readable_expression(r"2 \sqrt { 221 }"), readable_expression("between 2 and 80")
     (True, False)
@@ -71,10 +70,10 @@ def readable_expression(text: str) -> bool:
 
 
 def read_quantity(text: str) -> float | None:
-    r"""The text as one finite real number, alone or with a unit or words around it; None for
-    anything else.
+    r"""Return the text as one finite real number; None for anything else.
 
-    Commas group thousands or nothing; a percentage is the number before the sign.
+    A unit or words may stand around it. Commas group thousands or nothing; a percentage is the
+    number before the sign.
 
     >>> read_quantity("1/2"), read_quantity("three"), read_quantity("[3]")
     (0.5, 3.0, 3.0)
@@ -94,8 +93,9 @@ def read_quantity(text: str) -> float | None:
 
 
 def same_number(answer: str, gold: str) -> bool:
-    """Whether an answer is the gold number: to two decimals, or within 0.5 % of a gold number below
-    0.1.
+    """Return whether an answer is the gold number, to two decimals.
+
+    Gold numbers below 0.1 must be met within 0.5 %.
 
     >>> same_number("3.004", "3"), same_number("three", "3"), same_number("0.004", "0.001")
     (True, True, False)
@@ -119,7 +119,7 @@ def _near(got: float, wanted: float) -> bool:
 
 
 def _quantity(form: Form | None) -> Quantity | None:
-    """The one closed expression that a form is."""
+    """Return the one closed expression that a form consists of; else None."""
     if isinstance(form, Named):
         return _quantity(form.form)
     if isinstance(form, Several) and len(form.items) == 1:
@@ -132,7 +132,7 @@ def _read(text: str) -> Form | None:
 
 
 def _read_any(text: str) -> Form | None:
-    """What a text says, by the first of its spans that can be read; None if there is none."""
+    """Return what the first readable span of a text says; None if none is readable."""
     for span in spans(text):
         if len(span) > LONGEST:
             continue
@@ -150,9 +150,7 @@ _read_short = lru_cache(maxsize=8192)(_read_any)
 
 
 def _dressed_down(span: str) -> str:
-    """A span in plain signs, without the marks of emphasis, quotes and abbreviations around or in
-    it.
-    """
+    """Return a span in plain signs, without emphasis, quotes, and the dots of abbreviations."""
     text = _EMPHASIS.sub("", canonical(span)).strip()
     whole = _WHOLE_EMPHASIS.fullmatch(text)
     return _ABBREVIATION.sub(r"\1", whole[2] if whole else text).rstrip("\\ ")
@@ -164,7 +162,7 @@ def _same_text(answer: str, gold: str) -> bool:
 
 
 def _squeezed(text: str) -> str:
-    """The last span without white space and signs that say nothing."""
+    """Return the last span without white space and signs that have no meaning."""
     found = spans(text)
     span = found[-1] if found else text
     short = (

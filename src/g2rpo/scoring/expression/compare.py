@@ -1,4 +1,4 @@
-"""Whether two answers that were read whole are the same: values, lists, intervals, equations."""
+"""Comparison of two answers that were read as a whole."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,7 +28,7 @@ _DEGREE: Node = ("/", ("constant", r"\pi"), ("number", Fraction(180)))
 
 
 def same(answer: Form, gold: Form) -> bool:
-    """Whether the answer says what the gold answer says.
+    """Return whether the answer says what the gold answer says.
 
     Raises:
         Unreadable: a value is out of bounds.
@@ -59,7 +59,7 @@ def same(answer: Form, gold: Form) -> bool:
 
 
 def _same_single(answer: Form, gold: Form) -> bool:
-    """A list of one item is that item; a ratio is a fraction."""
+    """Compare a list with a single form: a list of one item is that item, a ratio is a fraction."""
     several, other = (answer, gold) if isinstance(answer, Several) else (gold, answer)
     assert isinstance(several, Several)
     if several.kind == "ratio" and len(several.items) == 2 and isinstance(other, Quantity):
@@ -93,7 +93,7 @@ def _has_dots(several: Several) -> bool:
 
 
 def _same_items(answer: tuple[Form, ...], gold: tuple[Form, ...]) -> bool:
-    """Whether each item has its own partner, in any order."""
+    """Return whether each item has its own partner, in any order."""
     left = list(gold)
     for item in answer:
         place = next((k for k, other in enumerate(left) if same(item, other)), None)
@@ -146,7 +146,7 @@ def _same_quantity(answer: Quantity, gold: Quantity) -> bool:
 
 
 def _same_value(answer: Quantity, gold: Quantity) -> bool:
-    """Equal, or one is a decimal number that is the other one rounded to two decimals or more."""
+    """Return whether two quantities are equal, or one is a decimal: the other one, rounded."""
     if _same_node(answer.node, gold.node):
         return True
     if not (answer.decimal or gold.decimal) or not (answer.closed and gold.closed):
@@ -160,7 +160,7 @@ def _same_value(answer: Quantity, gold: Quantity) -> bool:
 
 
 def _same_node(answer: Node, gold: Node) -> bool:
-    """Equal at every point at which both have values, and at one at least."""
+    """Return whether two expressions are equal at every point at which both have values."""
     if answer == gold:
         return True
     names = symbols(answer) | symbols(gold)
@@ -176,9 +176,7 @@ def _same_node(answer: Node, gold: Node) -> bool:
 
 
 def _points(names: frozenset[str], negative: bool) -> Iterator[dict[str, Fraction]]:
-    """A few points that no one chose: each symbol has its own number at each, the same in both
-    expressions.
-    """
+    """Yield a few pseudo-random points, the same for both expressions."""
     if not names:
         yield {}
         return
@@ -191,7 +189,7 @@ def _points(names: frozenset[str], negative: bool) -> Iterator[dict[str, Fractio
 
 
 def _both(answer: Node, gold: Node, point: dict[str, Fraction]) -> tuple[Value, Value] | None:
-    """The values of two expressions; None where neither has one."""
+    """Return the values of two expressions; None if neither has one."""
     values: list[Value | None] = []
     for node in (answer, gold):
         try:
@@ -225,9 +223,7 @@ def _relation_of(form: Form) -> Relation | None:
 
 
 def _same_relation(answer: Form, gold: Form) -> bool:
-    """Whether the differences of both sides are equal up to a constant factor, above 0 for
-    inequalities.
-    """
+    """Return whether two relations are equal up to a factor, above 0 for inequalities."""
     left, right = _relation_of(answer), _relation_of(gold)
     if left is None or right is None or left.sign != right.sign:
         return False

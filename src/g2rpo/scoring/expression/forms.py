@@ -1,6 +1,4 @@
-"""What an answer can be besides one expression: lists, sets, points, intervals, equations and
-inequalities.
-"""
+"""The forms of an answer: one expression, lists, sets, points, intervals, equations."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -30,7 +28,7 @@ class Quantity:
 
     @property
     def closed(self) -> bool:
-        """Whether it has no symbols."""
+        """Whether the expression has no symbols."""
         return not symbols(self.node)
 
 
@@ -55,7 +53,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Several:
-    """A list, a set, or what stands in brackets: a point, an interval, a vector.
+    """Several items: a list, a set, or a point, an interval or a vector in brackets.
 
     Attributes:
         kind: `list`, `set`, `ratio`, or the two brackets, `(]`.

@@ -16,7 +16,7 @@ _PAIRS = ("(", "[")
 
 
 def comparison(left: Form, sign: str, right: Form) -> Form:
-    """An inequality; one of a symbol and a number is an interval."""
+    """Return an inequality; one of a symbol and a number is an interval."""
     if sign in _FLIPPED:
         left, right, sign = right, left, _FLIPPED[sign]
     below, above = left, right
@@ -67,7 +67,7 @@ def _is_end(form: Form) -> bool:
 
 
 def region_of(form: Form) -> Region:
-    """An interval or a set of numbers as a region.
+    """Return an interval or a set of numbers as a region.
 
     Raises:
         Unreadable: it is none.
@@ -87,7 +87,7 @@ def region_of(form: Form) -> Region:
 
 
 def _both(*regions: Region) -> Region:
-    """What lies in two half-lines, one of which bounds it from below and one from above."""
+    """Return the intersection of two half-lines, one bounded below and one above."""
     ends = [stretch for region in regions for stretch in region.stretches]
     if len(ends) == 2 and isinstance(ends[0].low, Infinite):
         ends.reverse()

@@ -21,7 +21,7 @@ _CONSTANTS = {r"\pi": math.pi, "e": math.e}
 
 
 def evaluate(node: Node, point: Mapping[str, Fraction]) -> Value:
-    """The value of an expression with numbers for its symbols.
+    """Return the value of an expression with numbers for its symbols.
 
     Raises:
         Unreadable: it has none (division by zero), or it is too large.
@@ -38,14 +38,14 @@ def evaluate(node: Node, point: Mapping[str, Fraction]) -> Value:
 
 
 def symbols(node: Node) -> frozenset[str]:
-    """The names of the symbols in an expression."""
+    """Return the names of the symbols in an expression."""
     if node[0] == "symbol":
         return frozenset((node[1],))
     return frozenset().union(*(symbols(part) for part in _parts(node)))
 
 
 def functions(node: Node) -> frozenset[str]:
-    """The names of the functions in an expression."""
+    """Return the names of the functions in an expression."""
     found = frozenset((node[1],)) if node[0] == "call" else frozenset()
     return found.union(*(functions(part) for part in _parts(node)))
 

@@ -38,7 +38,7 @@ _SCALED = re.compile(r"(\d)\s*+(hundred|thousand|million|billion|trillion)s?+(?!
 
 
 def with_digits(text: str) -> str:
-    """The text with its numbers in words written in digits, and `12.5 million` as `12.5e6`.
+    """Return the text with number words written in digits, and `12.5 million` as `12.5e6`.
 
     >>> with_digits("twenty-one cats"), with_digits("$12.5 million"), with_digits("three quarters")
     ('21 cats', '$12.5e6', '(3/4)')
@@ -56,7 +56,7 @@ def _in_digits(match: re.Match[str]) -> str:
 
 
 def spoken_number(text: str) -> int | None:
-    """The number that English words say; None if another word is among them.
+    """Return the number that English words say; None if another word is among them.
 
     >>> spoken_number("three"), spoken_number("Twenty-one"), spoken_number("one hundred and five")
     (3, 21, 105)

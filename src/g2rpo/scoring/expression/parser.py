@@ -1,5 +1,4 @@
-r"""From tokens to an expression, by recursive descent: all tokens become part of it, or
-`Unreadable` is raised.
+r"""Recursive-descent parser from tokens to an expression; it uses all tokens or raises.
 
 LaTeX and plain text are one grammar: `\frac{1}{2}`, `1/2`, `\sqrt 3`, `sqrt(3)`, products without a
 sign, mixed numbers, `\sin^2 x`.
@@ -27,7 +26,7 @@ _DEGREE: Node = ("/", ("constant", r"\pi"), ("number", Fraction(180)))
 
 
 def parse(tokens: Sequence[Token]) -> Node:
-    """The expression that the tokens are, all of them.
+    """Return the expression that all the tokens form.
 
     Raises:
         Unreadable: they are not one expression.
@@ -40,7 +39,7 @@ def parse(tokens: Sequence[Token]) -> Node:
 
 
 def number(value: int | Fraction) -> Node:
-    """A number as an expression."""
+    """Return a number as an expression."""
     return ("number", Fraction(value))
 
 
@@ -145,7 +144,7 @@ class _Parser:
         return ("-", value) if negative else value
 
     def mixed_number(self) -> Node | None:
-        r"""`1 1/2` or `1\frac{1}{2}`: a whole number and a fraction below 1."""
+        r"""Return the value of a mixed number, `1 1/2` or `1\frac{1}{2}`; None if there is none."""
         whole = self.peek()
         if whole.kind != "number" or whole.value.denominator != 1 or not whole.text.isdigit():
             return None
@@ -228,7 +227,7 @@ class _Parser:
         return "".join(parts)
 
     def argument(self) -> Node:
-        r"""What `\frac` takes: a group, or one digit or sign (`\frac12`)."""
+        r"""Return an argument of `\frac`: a group, or one digit or sign (`\frac12`)."""
         token = self.peek()
         if token.kind == "number" and token.text.isdigit() and len(token.text) > 1:
             self.tokens[self.place] = Token("number", token.text[1:], Fraction(int(token.text[1:])))

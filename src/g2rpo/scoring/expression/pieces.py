@@ -16,8 +16,9 @@ CLOSING = frozenset((")", "]", "}", r"\}", r"\rangle", r"\endmatrix"))
 
 
 def split(tokens: Sequence[Token], signs: Sequence[str]) -> tuple[list[list[Token]], list[str]]:
-    """The parts between signs that stand outside of brackets, and those signs. `, and` is one
-    sign.
+    """Return the parts between signs that stand outside of brackets, and those signs.
+
+    `, and` is one sign.
     """
     parts: list[list[Token]] = [[]]
     joints: list[str] = []
@@ -43,8 +44,9 @@ def split(tokens: Sequence[Token], signs: Sequence[str]) -> tuple[list[list[Toke
 
 
 def unwrapped(tokens: Sequence[Token]) -> Sequence[Token]:
-    """Without the signs at the edges that say nothing: a full stop, a comma, braces around all, `=`
-    in front.
+    """Return the tokens without meaningless signs at the edges.
+
+    These are a full stop, a comma, braces around all, and a leading `=`.
     """
     start, end = 0, len(tokens)
     while start < end and tokens[start].text in (":", ",", ".", ";", "=", "≈"):
@@ -63,9 +65,7 @@ def unwrapped(tokens: Sequence[Token]) -> Sequence[Token]:
 
 
 def partner(tokens: Sequence[Token], start: int) -> int:
-    """Where the bracket at `start` closes, whatever kind the closing bracket is; -1 if it never
-    does.
-    """
+    """Return where the bracket at `start` closes, by any kind of bracket; -1 if it never does."""
     depth = 0
     for place in range(start, len(tokens)):
         if tokens[place].kind == "sign":
@@ -77,9 +77,7 @@ def partner(tokens: Sequence[Token], start: int) -> int:
 
 
 def left_side_name(tokens: Sequence[Token]) -> str | None:
-    """The name on a left-hand side: `x`, `x_1`, `f(x)`, `AB`, `P(A)`, `sin A`; None for a
-    formula.
-    """
+    """Return the name on a left-hand side, such as `x`, `x_1`, `f(x)`, `AB`; None for a formula."""
     tokens = unwrapped(tokens)
     if not tokens:
         return None
@@ -119,7 +117,7 @@ def left_side_name(tokens: Sequence[Token]) -> str | None:
 
 
 def quantity_of(tokens: Sequence[Token]) -> Quantity:
-    """One expression, with its unit, percent sign or degree sign."""
+    """Return one expression, with its unit, percent sign or degree sign."""
     bare, unit = split_unit(tokens)
     if len(bare) > 1 and bare[-1].text in ("%", "°"):
         return replace(quantity_of(bare[:-1]), face=bare[-1].text, unit=unit)
@@ -132,8 +130,10 @@ def quantity_of(tokens: Sequence[Token]) -> Quantity:
 
 
 def _precision(tokens: Sequence[Token], node: Node) -> tuple[Fraction | None, bool]:
-    """Half of the last place of `-3.70` or `1.602 * 10^-19`; None with fewer than two decimals or
-    two significant digits.
+    """Return half of the last place of a decimal such as `-3.70` or `1.602 * 10^-19`.
+
+    None with fewer than two decimals or two significant digits. The flag says whether it is a
+    decimal.
     """
     literals = [token for token in tokens if token.kind == "number" and token.decimals is not None]
     if len(literals) != 1 or symbols(node) or functions(node):
@@ -151,6 +151,6 @@ def _precision(tokens: Sequence[Token], node: Node) -> tuple[Fraction | None, bo
 
 
 def as_float(quantity: Quantity) -> float | None:
-    """The real value of a closed quantity; None if it is complex, too large or has none."""
+    """Return the real value of a closed quantity; None if it is complex."""
     value = inexact(evaluate(quantity.node, {}))
     return value.value.real if abs(value.value.imag) <= 8 * value.error else None

@@ -1,6 +1,4 @@
-"""From the tokens of a whole answer to what it is: a list, a set, an interval, an equation, or one
-expression.
-"""
+"""Reading of a whole answer from its tokens: a list, a set, an equation, or one expression."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -32,7 +30,7 @@ _CLOCK = re.compile(r"\d{1,2}:[0-5]\d")
 
 
 def read_form(tokens: Sequence[Token]) -> Form:
-    """What the tokens are, read whole.
+    """Return what the tokens are, read as a whole.
 
     Raises:
         Unreadable: they are nothing that can be compared.
@@ -53,7 +51,7 @@ def read_form(tokens: Sequence[Token]) -> Form:
 
 
 def _is_oxford(joints: list[str]) -> bool:
-    """Whether an empty part may stand between a comma and the word behind it: `1, 2, and 3`."""
+    """Return whether an empty part may stand between a comma and the next word: `1, 2, and 3`."""
     return not any(pair in (",", ";") for pair in joints) or joints[-1] not in ("and", "or")
 
 
@@ -65,7 +63,7 @@ def _list(forms: tuple[Form, ...]) -> Form:
 
 
 def _signed(tokens: Sequence[Token], read: Callable[[Sequence[Token]], Form]) -> Form:
-    r"""One form, or the two that `\pm` stands for."""
+    r"""Return one form, or the list of two that `\pm` stands for."""
     if not any(token.text in (r"\pm", r"\mp") for token in tokens):
         return read(tokens)
     both = []
@@ -80,7 +78,7 @@ def _signed(tokens: Sequence[Token], read: Callable[[Sequence[Token]], Form]) ->
 
 
 def _piece(tokens: Sequence[Token]) -> Form:
-    """One item of a list, or the whole answer."""
+    """Return one item of a list, or the whole answer."""
     tokens = unwrapped(tokens)
     if not tokens:
         raise Unreadable("an empty part")
@@ -109,7 +107,7 @@ def _piece(tokens: Sequence[Token]) -> Form:
 
 
 def _chain(parts: list[list[Token]], signs: list[str]) -> Form:
-    """`name = value`, `name = formula = value`, `12 - 5 = 7`, or an equation."""
+    """Return the form of `name = value`, `name = formula = value`, `12 - 5 = 7`, or an equation."""
     name = left_side_name(parts[0])
     if name is None and len(parts) == 2 and left_side_name(parts[1]) is not None:
         parts, name = parts[::-1], left_side_name(parts[1])

@@ -1,4 +1,4 @@
-r"""Spellings of signs and names: typographic ones, commands of LaTeX, functions, Greek letters."""
+"""Spellings of signs and names: typographic ones, commands of LaTeX, functions, Greek letters."""
 
 from collections.abc import Mapping
 
@@ -21,8 +21,9 @@ FUNCTIONS = word_set(
     tanh abs floor ceil"""
 )
 GREEK = word_set(
-    """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho
-    sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell hbar"""
+    """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi
+    rho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi
+    Omega ell hbar"""
 )
 NAMES: Mapping[str, str] = table(r"""
     pi \pi | inf \infty | infty \infty | infinity \infty | oo \infty | or or | and and | union \cup
@@ -44,9 +45,9 @@ COMMANDS: Mapping[str, str] = table(
 )
 """Commands of LaTeX and the sign that each one is; `\u2223` stands for a vertical bar."""
 SILENT = word_set(
-    r"""\left \right \big \Big \bigl \bigr \Bigl \Bigr \displaystyle \textstyle \, \; \! \: \quad \qquad
-    \limits \$ \( \) \[ \] \nobreak \bf \rm \it \hfill \triangle \angle \measuredangle \overrightarrow \overline
-    \underline \vec \hat \boldsymbol \mathbf"""
+    r"""\left \right \big \Big \bigl \bigr \Bigl \Bigr \displaystyle \textstyle \, \; \! \: \quad
+    \qquad \limits \$ \( \) \[ \] \nobreak \bf \rm \it \hfill \triangle \angle \measuredangle
+    \overrightarrow \overline \underline \vec \hat \boldsymbol \mathbf"""
 ) | {"\\ ", "\\\n"}
 """Commands that do not change what an expression says."""
 SIGNS: Mapping[str, str] = table(r"""

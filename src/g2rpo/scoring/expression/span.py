@@ -1,4 +1,4 @@
-r"""Which part of an answer is compared: the last box, what follows "answer is", or all of it."""
+"""The part of an answer that is compared: the last box, what follows "answer is", or all of it."""
 
 import re
 

@@ -1,5 +1,6 @@
-r"""Tokens of an expression in LaTeX, plain text or a mixture of both: every character is part of
-one, or there are no tokens.
+r"""Tokens of an expression in LaTeX, plain text or both.
+
+Every character is part of a token, or there are no tokens.
 
 Dollar signs, `\left` and spaces of LaTeX say nothing and are dropped. Letters become symbols, names
 of functions, units or words.

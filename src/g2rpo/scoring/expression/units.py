@@ -1,4 +1,4 @@
-"""Units behind a number: which they are, and what one of them is in another."""
+"""Units behind a number, and their sizes in base units."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,7 +80,8 @@ _SPELLED = table("""
     gram g | kilogram kg
     milligram mg | ton t | tonne t | pound lb | ounce oz | second s | sec s | minute min | hour h
     hr h | yr year
-    l L | liter L | litre L | mL ml | milliliter ml | millilitre ml | gallon gal | newton N | joule J
+    l L | liter L | litre L | mL ml | milliliter ml
+    millilitre ml | gallon gal | newton N | joule J
     watt W | volt V
     ampere A | amp A | coulomb C | pascal Pa | hertz Hz | mole mol | kelvin K | radian rad
     厘米 cm | 米 m | 千米 km | 毫米 mm | 个 unit
@@ -149,7 +150,7 @@ def _find(word: str) -> tuple[str, Fraction] | None:
 
 
 def _read(tokens: Sequence[Token]) -> Unit | None:
-    """A product of units and their powers: `cm^2`, `m/s`, `square feet`, `kg * m`."""
+    """Return the unit that the tokens are, such as `cm^2`, `m/s`, `square feet`; else None."""
     if tokens[0].text == "°":
         return Unit(((f"°{tokens[1].text}", 1),), Fraction(1))
     powers: dict[str, int] = {}
@@ -182,7 +183,7 @@ def _read(tokens: Sequence[Token]) -> Unit | None:
 
 
 def _exponent(tokens: Sequence[Token], place: int) -> tuple[int, int]:
-    """The power that stands behind a unit, and the number of its tokens."""
+    """Return the power behind a unit, and the number of its tokens."""
     texts = [token.text for token in tokens[place : place + 5]]
     if texts[:2] == ["^", "{"] and "}" in texts:
         inner = "".join(texts[2 : texts.index("}")])

@@ -1,4 +1,4 @@
-"""Numbers with exact arithmetic where it is possible, and a bound on the rounding error elsewhere.
+"""Numbers: exact fractions where possible, else complex numbers with a bound on their error.
 
 Fractions stay fractions. Other results are complex numbers with the largest error that rounding can
 have caused. Each result is bounded in size, so that no input takes long.
@@ -19,7 +19,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Inexact:
-    """A complex number and the largest absolute error it may have from rounding."""
+    """A complex number and the largest absolute rounding error that it may have."""
 
     value: complex
     error: float
@@ -29,7 +29,7 @@ Value = Fraction | Inexact
 
 
 def inexact(value: Value) -> Inexact:
-    """The value as a complex number with its error."""
+    """Return the value as a complex number with its error."""
     if isinstance(value, Inexact):
         return value
     try:
@@ -42,8 +42,10 @@ def inexact(value: Value) -> Inexact:
 
 
 def equal(left: Value, right: Value, tolerance: float = 1e-10) -> bool:
-    """Whether two values are equal: fractions exactly, others within `tolerance`, relative, beyond
-    their rounding errors.
+    """Return whether two values are equal.
+
+    Fractions are compared exactly, others within the relative `tolerance` plus their rounding
+    errors.
     """
     if isinstance(left, Fraction) and isinstance(right, Fraction):
         return left == right

@@ -1,4 +1,4 @@
-"""A number among words: taken out of them only if it is the only one, and if no word changes it."""
+"""A number among words: it counts only if it is the only one, and no word changes it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,15 +15,15 @@ _NEGATIVE = word_set("minus negative")
 _CHANGES = word_set(
     """not no never neither nor isn aren wasn doesn don didn cannot can without except unless if
     until least most more less than greater fewer larger smaller bigger exceeds approaches
-    half halves double twice thrice triple plus squared cubed root roots divided multiplied factorial log
-    logarithm
-    reciprocal inverse opposite modulo mod remainder hundred thousand million billion trillion dozen
-    wrong incorrect false unknown either maybe perhaps possibly undetermined indeterminate infinitely ago"""
+    half halves double twice thrice triple plus squared cubed root roots divided multiplied
+    factorial log logarithm reciprocal inverse opposite modulo mod remainder hundred thousand
+    million billion trillion dozen wrong incorrect false unknown either maybe perhaps possibly
+    undetermined indeterminate infinitely ago"""
 )
 """Words that change the number beside them, or that take it back."""
 _CHANGES_NEXT = word_set(
-    """of from to out up over under above below between through down square cube third thirds quarter quarters
-    fourth fourths times power"""
+    """of from to out up over under above below between through down square cube third thirds
+    quarter quarters fourth fourths times power"""
 )
 """Words that change the number they stand before, if nothing such as `is` or a colon separates
 them.
@@ -33,7 +33,7 @@ _EDGES = word_set(", . ; : ! ? ' ( ) & =")
 
 
 def read_text(tokens: Sequence[Token]) -> Form:
-    """What an answer is that may have words around it.
+    """Return the form of an answer that may have words around it.
 
     Raises:
         Unreadable: several expressions stand among the words, or a word changes what one means.
@@ -79,9 +79,7 @@ def _has_value(chunk: list[Token]) -> bool:
 
 
 def _changed(tokens: Sequence[Token], chunk: list[Token]) -> bool:
-    """Whether one of the words directly before an expression changes it: `up to 5`, and not `the
-    sum of both is 5`.
-    """
+    """Return whether a word before an expression changes it, as in `up to 5`."""
     if any(token.text == "=" for token in chunk):
         return False
     place = next(k for k, token in enumerate(tokens) if token is chunk[0]) - 1
@@ -93,7 +91,7 @@ def _changed(tokens: Sequence[Token], chunk: list[Token]) -> bool:
 
 
 def _with_signs(tokens: Sequence[Token]) -> list[Token]:
-    """`is` as `=`, `minus 3` as `-3`, and no article."""
+    """Return the tokens with `is` as `=` and `minus 3` as `-3`, without articles."""
     result: list[Token] = []
     for place, token in enumerate(tokens):
         lower = token.text.lower()
@@ -125,7 +123,7 @@ def _beside_word(tokens: Sequence[Token], place: int) -> bool:
 
 
 def _is_counted(chunk: list[Token], word: str) -> bool:
-    """Whether a word is the unit of the expression before it."""
+    """Return whether a word is the unit of the expression before it."""
     return (
         bool(chunk)
         and is_unit(word)

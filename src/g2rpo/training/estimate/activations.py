@@ -1,20 +1,18 @@
-"""Bytes that a forward pass keeps for its backward pass, counted tensor by tensor in the layers of
-transformers' Qwen-VL models.
+"""Bytes of activations, counted tensor by tensor in the layers of transformers' Qwen-VL models.
 
-Widths are those of `Shape`; `b` is the size of a number of the model, and 4 where the layers
-compute in float32 whatever the model's dtype. What views share is counted once, biases and
-per-token scalars not at all.
+Widths are those of `Shape`. `b` is the size in bytes of a number in the model's dtype; layers that
+compute in float32 for any dtype use 4. Shared views count once, biases and per-token scalars not.
 """
 
 from g2rpo.training.estimate.shape import Shape
 
 
 def text_layer(shape: Shape) -> int:
-    """Of one text layer, per token, without gradient checkpointing.
+    """Return the bytes that a text layer keeps per token, without gradient checkpointing.
 
-    Two RMSNorms keep their float32 input, the normalized and the scaled states; attention keeps
-    queries, keys, values and its output, and before them what the norms of queries and keys need;
-    the MLP keeps gate, its activation, the other branch and their product.
+    Two RMSNorms keep their float32 input, the normalized and the scaled states. Attention keeps
+    queries, keys, values, its output, and the inputs of the norms of queries and keys. The MLP
+    keeps the gate, its activation, the other branch and their product.
     """
     b = shape.number
     norms = 2 * shape.hidden * (4 + 2 * b)
@@ -24,15 +22,15 @@ def text_layer(shape: Shape) -> int:
 
 
 def layer_input(shape: Shape) -> int:
-    """What gradient checkpointing keeps of one text layer instead, per token."""
+    """Return the bytes that a text layer keeps per token with gradient checkpointing."""
     return shape.hidden * shape.number
 
 
 def vision_layer(shape: Shape) -> int:
-    """Of one layer of the vision tower, per patch; 0 where the tower is frozen.
+    """Return the bytes that a layer of the vision tower keeps per patch; 0 if it is frozen.
 
-    Two norms (Qwen2.5's are RMSNorms with a float32 input), queries, keys and values before and
-    after they are turned, attention's output image by image and joined, and the MLP.
+    These are two norms (Qwen2.5's are RMSNorms with a float32 input), queries, keys and values
+    before and after rotation, the output of attention by image and joined, and the MLP.
     """
     if not shape.vision_trained:
         return 0
@@ -43,13 +41,14 @@ def vision_layer(shape: Shape) -> int:
 
 
 def vision_input(shape: Shape) -> int:
-    """What gradient checkpointing keeps of one vision layer instead, per patch."""
+    """Return the bytes that a vision layer keeps per patch with gradient checkpointing."""
     return shape.width * shape.number if shape.vision_trained else 0
 
 
 def vision_mergers(shape: Shape) -> int:
-    """Norm, first layer, activation and pixel values on the way from patches to tokens, per
-    patch.
+    """Return the bytes that the patch mergers keep per patch.
+
+    These are norm, first layer, activation and pixel values.
     """
     if not shape.vision_trained:
         return 0
@@ -57,14 +56,12 @@ def vision_mergers(shape: Shape) -> int:
 
 
 def working(shape: Shape) -> int:
-    """What one text layer holds at the same time beyond what it keeps, per token: gradients of its
-    widest tensors on the way back.
-    """
+    """Return the temporary bytes of a text layer per token: gradients of its widest tensors."""
     return (2 * shape.inner + 2 * shape.queries + 2 * shape.hidden) * shape.number
 
 
 def backbone(shape: Shape, tokens: int, patches: int, *, checkpointing: bool) -> int:
-    """All layers of both towers, the final norm and one layer's work, in bytes."""
+    """Return the bytes of all layers of both towers, the final norm and temporary tensors."""
     text, vision = (
         (layer_input(shape), vision_input(shape))
         if checkpointing
@@ -77,14 +74,15 @@ def backbone(shape: Shape, tokens: int, patches: int, *, checkpointing: bool) ->
 
 
 def head(shape: Shape, predicted: int, piece: int) -> int:
-    """The head in pieces of the vocabulary of `piece` bytes in float32: four of them, and hidden
-    states with their gradient.
+    """Return the bytes of the head, which is computed in pieces of `piece` bytes of logits.
+
+    Four pieces exist at the same time, besides the hidden states and their gradient.
     """
     return 4 * piece + predicted * shape.hidden * (2 * shape.number + 4)
 
 
 def inference(shape: Shape, tokens: int, patches: int) -> int:
-    """The widest place of a pass without gradients, for whichever tower is wider, in bytes."""
+    """Return the peak bytes of a pass without gradients, for the tower that needs more."""
     b = shape.number
     text = tokens * (
         shape.hidden * (2 * b + 4) + max(3 * shape.inner, 2 * (shape.queries + 2 * shape.keys)) * b
@@ -94,5 +92,5 @@ def inference(shape: Shape, tokens: int, patches: int) -> int:
 
 
 def cache(shape: Shape) -> int:
-    """Keys and values of all layers, per token of a sequence."""
+    """Return the bytes of keys and values of all layers per token of a sequence."""
     return 2 * shape.keys * shape.layers * shape.number

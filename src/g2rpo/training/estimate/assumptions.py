@@ -1,6 +1,4 @@
-"""What a person may say about a machine or a data set that is not at hand: `estimate.gib=80
-estimate.tflops=989`.
-"""
+"""Assumptions about a machine or data that are not at hand: `estimate.gib=80 ...`."""
 
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -8,18 +6,20 @@ from typing import Any, Self
 
 @dataclass(frozen=True, kw_only=True)
 class Assumptions:
-    """None of it: everything is looked up or measured here.
+    """Values that replace measurements; None means that the value is measured or looked up.
 
     Args:
-        gib: Memory of the device of one process.
-        tflops: Matrix products a second in the model's dtype, in 10^12 floating-point operations,
-            as a data sheet says.
-        gb_per_s: Bytes read from the device's memory a second, in 10^9.
-        efficiency: Share of `tflops` that passes through a model reach.
-        prompt_tokens: Of a prompt, its images included.
-        image_tokens: Of those, in images.
-        completion_tokens: Of a completion on average, for seconds; memory always takes
+        gib: Memory of the device of one process in GiB.
+        tflops: Peak speed of matrix products in the model's dtype, in 10^12 FLOP/s.
+        gb_per_s: Memory bandwidth of the device in 10^9 bytes/s.
+        efficiency: Share in (0, 1] of `tflops` that passes through a model reach.
+        prompt_tokens: Tokens of a prompt, including its images.
+        image_tokens: Image tokens of a prompt.
+        completion_tokens: Mean tokens of a completion, for seconds; memory always assumes
             rollout.max_new_tokens.
+
+    Raises:
+        ValueError: if a value is out of range.
     """
 
     gib: float | None = None
@@ -48,7 +48,11 @@ class Assumptions:
 
     @classmethod
     def read(cls, value: object) -> Self:
-        """Read a mapping of the names above to numbers; null leaves one unknown."""
+        """Read a mapping of the names above to numbers or null.
+
+        Raises:
+            ValueError: if a name is unknown or a value is not a number.
+        """
         if value is None:
             return cls()
         names = [field.name for field in fields(cls)]

@@ -1,5 +1,6 @@
-"""What the device can hold and do: looked up, or measured in a fraction of a second. Random states
-are left alone.
+"""Memory and speed of the device, looked up or measured in a fraction of a second.
+
+Measuring does not change random states.
 """
 
 import os
@@ -13,37 +14,34 @@ import torch
 from g2rpo.training.estimate.assumptions import Assumptions
 
 GPU_EFFICIENCY, CPU_EFFICIENCY = 0.4, 0.7
-"""Share of a large matrix product's speed that passes through a model reach: on CPUs by
-`perf/estimate.py`, on GPUs a usual figure.
+"""Share of the speed of a large matrix product that passes through a model reach: measured on CPUs
+by `perf/estimate.py`, a usual figure on GPUs.
 """
 GPU_LAYER_S, CPU_LAYER_S = 5e-4, 1.2e-3
-"""Seconds of Python and of small kernels for a layer, however little there is to compute; on GPUs
-not measured yet.
-"""
+"""Fixed overhead of a layer in seconds (Python, small kernels); not measured on GPUs yet."""
 SIZE = {"cuda": 4096, "cpu": 512}
 MEASURE_S = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """One device, as one process sees it."""
+    """The device of one process."""
 
     name: str
     memory: int
-    """Bytes; 0 where it is not known."""
+    """Memory in bytes; 0 if it is not known."""
     baseline: int
-    """Bytes that the process holds before the model is loaded; counted on a CPU, where measured
-    memory holds them too.
-    """
+    """Bytes that the process uses before the model is loaded; 0 on a GPU."""
     flops: float
-    """Floating-point operations a second that passes reach."""
+    """FLOP/s that passes through a model reach; 0 if it is not known."""
     bandwidth: float
-    """Bytes a second."""
+    """Memory bandwidth in bytes/s; 0 if it is not known."""
     layer_s: float
+    """Fixed overhead of a layer in seconds."""
     piece: int
-    """Bytes of float32 logits that the head computes at a time."""
+    """Chunk size of the head in bytes of float32 logits."""
     copies: bool
-    """Optimizers work on all weights at once (`foreach`) unless told otherwise."""
+    """Whether optimizers work on all weights at once (`foreach`) by default."""
 
 
 def machine(
@@ -54,15 +52,15 @@ def machine(
     processes: int = 1,
     cpu: bool = False,
 ) -> Machine:
-    """The device of this process, or the one that is assumed: numbers that are given are not
-    measured.
+    """Describe the device of this process or the assumed one; given numbers are not measured.
 
     Args:
-        assumed: May name memory and speed. Memory without a GPU at hand is that of a GPU elsewhere.
-        dtype: Of the model.
-        pieces: Bytes of the head's pieces on a kind of device.
-        processes: On this machine; on a CPU they share it.
-        cpu: Leaves a GPU alone.
+        assumed: Given memory and speed. If memory is given and there is no GPU here, it is that of
+            a GPU elsewhere.
+        dtype: Dtype of the model.
+        pieces: Returns the chunk size of the head on `cuda` or `cpu`.
+        processes: Number of processes on this machine; on a CPU they share its memory.
+        cpu: Whether to ignore a GPU.
     """
     here = "cuda" if torch.cuda.is_available() and not cpu else "cpu"
     kind = "cuda" if here == "cuda" or assumed.gib is not None else "cpu"
@@ -100,22 +98,23 @@ def machine(
 
 
 def matmul_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of a square matrix product."""
+    """Measure the FLOP/s of a square matrix product."""
     n = SIZE[device.type]
     a, b = (torch.ones(n, n, dtype=dtype, device=device) for _ in range(2))
     return 2.0 * n**3 / _seconds(lambda: a @ b, device)
 
 
 def read_bandwidth(device: torch.device) -> float:
-    """Bytes/s of a matrix too large for any cache, times a vector."""
+    """Measure bytes/s with a matrix-vector product whose matrix exceeds all caches."""
     a = torch.ones(8192, 8192 if device.type == "cuda" else 2048, device=device)
     v = torch.ones(a.shape[1], device=device)
     return a.numel() * 4 / _seconds(lambda: a @ v, device)
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Of the fastest of some runs. On a CPU by this thread's own clock, which stands still while
-    others have the machine.
+    """Return the seconds of the fastest of some runs.
+
+    On a CPU the clock of this thread is used, which does not count other processes.
     """
     clock = time.perf_counter if device.type == "cuda" else time.thread_time
     found, end = [], time.perf_counter() + MEASURE_S
@@ -129,9 +128,7 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def resident(field: str = "VmRSS") -> int:
-    """Bytes of memory that this process holds, or (`VmHWM`) has held at most; 0 where the kernel is
-    not Linux.
-    """
+    """Return the resident bytes of this process, or its peak (`VmHWM`); 0 outside of Linux."""
     status = Path("/proc/self/status")
     lines = (
         [line for line in status.read_text().splitlines() if line.startswith(field)]
@@ -142,5 +139,5 @@ def resident(field: str = "VmRSS") -> int:
 
 
 def peak_bytes() -> int:
-    """The most that this process has held: what torch allocated on a GPU, else resident memory."""
+    """Return the peak bytes of this process: allocated by torch on a GPU, else resident."""
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else resident("VmHWM")

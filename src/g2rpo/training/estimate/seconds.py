@@ -1,5 +1,6 @@
-"""Seconds of a step from its floating-point operations and its bytes. What judges completions,
-reads data or waits is not counted.
+"""Seconds of a step, from its FLOPs and memory traffic.
+
+Scoring of completions, data loading and waiting are not counted.
 """
 
 from g2rpo.training.estimate.machine import Machine
@@ -7,26 +8,26 @@ from g2rpo.training.estimate.shape import Shape
 from g2rpo.training.estimate.workload import Workload
 
 STATE_TRAFFIC = 3
-"""Times that an update reads or writes weights, gradients and state, all together."""
+"""Number of times that an update reads or writes weights, gradients and optimizer state."""
 SCORES = 6
-"""Times that decoding reads or writes the scores of a token's attention, in float32."""
+"""Number of times that decoding reads or writes the float32 attention scores of a token."""
 BACKWARD = 2.0
-"""FLOPs of a backward pass over those of its forward pass; half of them are for the gradients of
-weights, which an adapter spares.
+"""FLOPs of a backward pass relative to its forward pass. Half of them are for the gradients of
+weights, which are not needed with an adapter.
 """
 
 
 def seconds_of(
     shape: Shape, load: Workload, device: Machine, state: int, completion: float | None = None
 ) -> dict[str, float]:
-    """By stage; empty where the speed of the device is not known.
+    """Return the seconds of each stage; empty if the speed of the device is not known.
 
     Args:
-        shape: Of the policy.
-        load: What there is to do.
-        device: How fast it is.
-        state: Bytes of the optimizer.
-        completion: Tokens of a completion on average; None takes the longest.
+        shape: Sizes of the policy.
+        load: Work of one process in a step.
+        device: Its speed.
+        state: Bytes of the optimizer state.
+        completion: Mean tokens of a completion; None assumes the longest.
     """
     if not device.flops or not device.bandwidth:
         return {}
@@ -54,13 +55,13 @@ def _vision(shape: Shape, patches: float) -> float:
 
 
 def _prompts(shape: Shape, load: Workload) -> float:
-    """FLOPs of the text layers over all prompts, each once."""
+    """Return the FLOPs of the text layers for all prompts, each once."""
     mean = load.lengths.mean
     return load.prompts * (shape.cost.token * mean + shape.cost.pair * mean**2 / 2)
 
 
 def _update(shape: Shape, load: Workload, completion: float) -> float:
-    """FLOPs of one pass for all groups: prompts once or once per completion, completions, head."""
+    """Return the FLOPs of one pass for all groups: prompts, completions and head."""
     rows, cost, mean = load.prompts * load.group_size, shape.cost, load.lengths.mean
     own = (
         cost.token * completion
@@ -71,15 +72,15 @@ def _update(shape: Shape, load: Workload, completion: float) -> float:
 
 
 def _decode(shape: Shape, load: Workload, device: Machine, completion: float) -> float:
-    """One token of every completion after the other: bound by reading weights, keys and values, by
-    products, or by Python.
+    """Return the seconds to sample all completions token by token.
+
+    Memory traffic or FLOPs limit the speed, and Python overhead adds to it.
     """
     rows, cost = load.prompts * load.group_size, shape.cost
     middle = load.lengths.mean + completion / 2
     held = 2 * shape.keys * shape.layers * shape.number
-    cached = held * (
-        load.prompts * load.lengths.mean + rows * completion / 2
-    )  # a prompt's once for its group
+    # a prompt is cached once for its group
+    cached = held * (load.prompts * load.lengths.mean + rows * completion / 2)
     read = (
         shape.weights * shape.number
         + cached

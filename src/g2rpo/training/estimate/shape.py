@@ -1,6 +1,4 @@
-"""The shape of a model: what `config.json` says, and the sizes of its parameters, without a weight
-in memory.
-"""
+"""Sizes of a model, from `config.json` and the meta device, without loading weights."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,11 +13,9 @@ from g2rpo.policy.checkpoint import DTYPES, Checkpoint
 from g2rpo.policy.flops import Cost, cost_of
 
 KNOWN = ("qwen3_vl", "qwen2_5_vl")
-"""Model types whose layers `activations.py` knows."""
+"""Model types that `activations.py` covers."""
 STAND_IN = 64
-"""Rows and columns of the weight that stands for all, where an optimizer cannot step without
-values.
-"""
+"""Rows and columns of a stand-in weight, for optimizers that cannot step on the meta device."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,37 +25,37 @@ class Shape:
     layers: int
     hidden: int
     inner: int
-    """Of a text layer's MLP."""
+    """Width of a text layer's MLP."""
     heads: int
-    """Of queries."""
+    """Number of query heads."""
     queries: int
-    """All heads together."""
+    """Width of the queries of all heads."""
     keys: int
-    """All heads of keys; values are as many."""
+    """Width of the keys of all heads; that of the values is the same."""
     words: int
-    """Of the vocabulary."""
+    """Size of the vocabulary."""
     qk_norm: bool
     tied: bool
-    """The head is the table of embeddings."""
+    """Whether the head shares its weight with the embeddings."""
     depth: int
-    """Layers of the vision tower."""
+    """Number of layers of the vision tower."""
     width: int
     patch_inner: int
     gated: bool
-    """The vision tower's MLP has a gate."""
+    """Whether the MLP of the vision tower has a gate."""
     merge: int
-    """Patches along each side that become one token."""
+    """Number of patches along each side that are merged into a token."""
     mergers: int
-    """Places where patches become tokens: the last layer, and those of deepstack."""
+    """Number of patch mergers: after the last layer, and those of deepstack."""
     patch_values: int
     """Numbers of one patch in `pixel_values`."""
     patch_px: int
     weights: int
-    """Parameters, without those of an adapter."""
+    """Number of parameters, without an adapter."""
     trained: int
-    """Those of them that an update changes."""
+    """Number of these parameters that are trained."""
     adapter: int
-    """Bytes of an adapter, 0 without: its weights have a dtype of their own."""
+    """Bytes of an adapter, whose dtype may differ; 0 without one."""
     vision_trained: bool
     number: int
     """Bytes of a weight."""
@@ -67,10 +63,10 @@ class Shape:
 
 
 def blank_policy(checkpoint: Checkpoint) -> Any:
-    """The policy on torch's meta device: names, shapes and dtypes, and no memory.
+    """Build the policy on torch's meta device: names, shapes and dtypes without memory.
 
-    Raises `ValueError` for a configuration that cannot be had, or for a model whose layers are not
-    known here.
+    Raises:
+        ValueError: if the configuration cannot be read, or the model type is not covered.
     """
     try:
         config = AutoConfig.from_pretrained(checkpoint.path)
@@ -97,7 +93,7 @@ def blank_policy(checkpoint: Checkpoint) -> Any:
 
 
 def shape_of(policy: Any) -> Shape:
-    """Read off a policy, on the meta device or not."""
+    """Read the sizes of a policy, on the meta device or not."""
     text, vision = policy.config.get_text_config(), policy.config.vision_config
     head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     layer = policy.model.language_model.layers[0]
@@ -139,12 +135,14 @@ def shape_of(policy: Any) -> Shape:
 def optimizer_bytes(
     make: Callable[[Iterable[Tensor]], torch.optim.Optimizer], policy: Any
 ) -> tuple[int, int]:
-    """Bytes of an optimizer's state, and of what a step needs besides: asked of the optimizer
-    itself, which steps on the meta device.
+    """Measure the bytes of an optimizer's state and of temporary copies in a step.
 
-    One that must see values (Adafactor) steps on a small weight of the same dtype instead, and its
-    bytes are taken in proportion. A step that works on all weights at once (`foreach`, torch's
-    default on a GPU) holds another copy of them meanwhile.
+    The optimizer takes a step on the meta device. One that needs values (Adafactor) steps on a
+    small weight of the same dtype instead, and its bytes are scaled up. A step on all weights at
+    once (`foreach`, torch's default on a GPU) needs a temporary copy of them.
+
+    Returns:
+        Bytes of the state, and of the copies.
     """
     trained = [p for p in policy.parameters() if p.requires_grad]
     count, number = sum(p.numel() for p in trained), trained[0].element_size()

@@ -1,4 +1,4 @@
-"""The estimate of a run as a whole: parts, phases, seconds, and whether it fits."""
+"""The estimate of a whole run: memory by part and phase, seconds, and whether it fits."""
 
 import json
 from collections.abc import Mapping
@@ -23,14 +23,14 @@ GIB = 2**30
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """Of one process."""
+    """Estimate for one process."""
 
     device: Machine
     load: Workload
     processes: int
     parts: list[Part]
     seconds: Mapping[str, float]
-    """By stage; empty where the device's speed is not known."""
+    """Seconds of each stage; empty if the speed of the device is not known."""
 
     @property
     def peaks(self) -> dict[str, int]:
@@ -44,11 +44,11 @@ class Estimate:
 
     @property
     def step_s(self) -> float | None:
-        """Of a whole step."""
+        """Seconds of a whole step."""
         return sum(self.seconds.values()) if self.seconds else None
 
     def as_json(self) -> dict[str, Any]:
-        """What `estimate.json` holds; sizes in GiB."""
+        """Return the contents of `estimate.json`, with sizes in GiB."""
         return {
             "device": self.device.name,
             "processes": self.processes,
@@ -70,13 +70,14 @@ class Estimate:
         }
 
     def write(self, folder: Path) -> None:
-        """`estimate.json`, whole or not at all."""
+        """Write `estimate.json` atomically."""
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / FILE, json.dumps(self.as_json(), indent=2) + "\n")
 
     def verdict(self) -> str:
-        """Whether it fits, in a sentence, and what to lower if not: the settings behind the two
-        largest parts of the largest phase.
+        """Say in a sentence whether the run fits and, if not, what to lower.
+
+        The settings to lower are those of the two largest parts of the largest phase.
         """
         phase = max(self.peaks, key=lambda name: self.peaks[name])
         needed = f"{_gib(self.peak)} GiB at most, in {_place(phase)}"
@@ -110,8 +111,15 @@ def estimate(
     processes: int,
     completion: float | None,
 ) -> Estimate:
-    """Puts the pieces together. `optimizer` is what `optimizer_bytes` returned, `completion` a mean
-    length for the seconds.
+    """Estimate memory and seconds.
+
+    Args:
+        shape: Sizes of the model.
+        load: Work of one process in a step.
+        device: Memory and speed of its device.
+        optimizer: What `optimizer_bytes` returns.
+        processes: Number of processes.
+        completion: Mean tokens of a completion, for seconds; None assumes the longest.
     """
     state, copies = optimizer
     return Estimate(
@@ -124,7 +132,7 @@ def estimate(
 
 
 def show(found: Estimate, console: Console) -> None:
-    """A row per part, a column per phase; seconds; what was assumed; the verdict last."""
+    """Print memory by part and phase, the assumptions, seconds, and whether the run fits."""
     several = f", one of {found.processes}" if found.processes > 1 else ""
     table = Table(
         title=f"Memory of a process{several}, GiB", title_justify="left", box=box.SIMPLE_HEAD

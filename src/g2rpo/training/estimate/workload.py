@@ -1,4 +1,4 @@
-"""What one process does in one step: how much of it, and how it is cut."""
+"""The work of one process in one step: prompts, completions, and how they are cut."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ from g2rpo.training.estimate.assumptions import Assumptions
 
 @dataclass(frozen=True, kw_only=True)
 class Lengths:
-    """Of prompts, in tokens (image tokens included) and in image patches before merging."""
+    """Lengths of prompts in tokens, image tokens included, and in image patches before merging."""
 
     longest: int
     mean: float
     most_patches: int
     mean_patches: float
     origin: str
-    """How they are known, for people."""
+    """Says where the lengths come from."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """One step of one process. Every completion is taken to be as long as it may be."""
+    """One step of one process; every completion is assumed to have the maximum length."""
 
     prompts: int
-    """Groups of this process."""
+    """Number of prompts of this process."""
     group_size: int
     completion: int
     """Tokens of a completion."""
@@ -35,30 +35,27 @@ class Workload:
     updates: int
     """Optimizer updates per step."""
     micro_batch_prompts: int
-    """Groups in one forward pass, at most."""
+    """Largest number of groups in one forward pass."""
     shared: bool
-    """A prompt passes once for its group."""
+    """Whether a prompt passes once for its group."""
     checkpointing: bool
     reference: bool
     extra_passes: int
-    """Passes over the batch without gradients: for the reference, for importance weights, for the
-    entropy band.
-    """
+    """Number of passes without gradients: for reference, importance weights and entropy band."""
     redraws: bool
-    """A filter may draw a batch anew while groups of earlier ones wait."""
+    """Whether a filter may draw another batch while groups of earlier ones wait."""
     sampled_here: bool
-    """The policy itself writes the completions."""
+    """Whether the policy itself generates the completions."""
     engine_frac: float
-    """Share of the device that an engine in this process takes for itself while completions are
-    written.
-    """
+    """Share of the device that an engine in this process uses during rollouts."""
     engine_stays: bool
-    """It keeps that share during updates."""
+    """Whether it keeps that share during updates."""
 
     @property
     def tokens(self) -> int:
-        """Of the largest forward pass with gradients; a completion's last token needs none where
-        its prompt is shared.
+        """Tokens of the largest forward pass with gradients.
+
+        With shared prompts, the last token of a completion is not passed.
         """
         if self.shared:
             return self.micro_batch_prompts * (
@@ -73,7 +70,7 @@ class Workload:
 
     @property
     def micro_batches(self) -> int:
-        """Forward passes of an update."""
+        """Number of forward passes of an update."""
         return -(-self.prompts // self.updates // self.micro_batch_prompts) or 1
 
 
@@ -84,8 +81,14 @@ def micro_batch_prompts(
     micro_batch_tokens: int | None,
     group_tokens: int,
 ) -> int:
-    """Groups in one forward pass, as `batch.micro_batch_prompts` and `batch.micro_batch_tokens` cut
-    a minibatch of groups of `group_tokens` tokens.
+    """Return the number of groups in one forward pass.
+
+    Args:
+        prompts: Prompts of this process in a rollout batch.
+        updates: Minibatches of a rollout batch.
+        micro_batch_prompts: `batch.micro_batch_prompts`.
+        micro_batch_tokens: `batch.micro_batch_tokens`.
+        group_tokens: Tokens of a group.
     """
     minibatch = -(-prompts // updates)
     if micro_batch_tokens is not None:
@@ -94,8 +97,10 @@ def micro_batch_prompts(
 
 
 def sampled_lengths(prompts: Sequence[Prompt], encoder: Encoder, source: Any) -> Lengths:
-    """Of some prompts, encoded as training will; those that cannot be read count for nothing, but
-    one must.
+    """Measure the lengths of some prompts, encoded as in training; unreadable ones are left out.
+
+    Raises:
+        ValueError: if none of the prompts can be read.
     """
     fit: Fit = encoder.fit
     read = [found for found in loading_of(source).loaded(prompts, fit) if isinstance(found, Prompt)]
@@ -120,8 +125,16 @@ def sampled_lengths(prompts: Sequence[Prompt], encoder: Encoder, source: Any) ->
 def bounded_lengths(
     max_tokens: int | None, max_pixels: int | None, patch_px: int, why: str
 ) -> Lengths:
-    """The settings' own bounds, with one image per prompt, where no prompt can be looked at; `why`
-    says for what reason.
+    """Return the bounds in the settings, with one image per prompt.
+
+    Args:
+        max_tokens: `data.loading.max_prompt_tokens`.
+        max_pixels: `model.max_pixels`.
+        patch_px: Side of an image patch in pixels.
+        why: Why no prompt can be read.
+
+    Raises:
+        ValueError: if a bound is missing.
     """
     if max_tokens is None or max_pixels is None:
         missing = "data.loading.max_prompt_tokens" if max_tokens is None else "model.max_pixels"
@@ -143,7 +156,7 @@ def bounded_lengths(
 
 
 def given_lengths(assumed: Assumptions, merge: int) -> Lengths | None:
-    """As the command line says, or None."""
+    """Return the lengths given in `estimate.*`, or None."""
     if assumed.prompt_tokens is None:
         return None
     patches = merge**2 * (assumed.image_tokens or 0)

@@ -1,1 +1,4 @@
-"""W&B beside the files of a run: the same numbers, and what files show badly."""
+"""Loggers: W&B with metrics, tables and settings; pictures for TensorBoard and MLflow.
+
+`callback.py` calls them after every rollout batch. Start with `wandb_tracker.py`.
+"""

@@ -1,6 +1,4 @@
-"""Length and entropy bands as numbers of a step, so that a curve can be drawn against them: a run
-of W&B has no lines but logged ones.
-"""
+"""Length and entropy bands as metrics, because W&B draws only logged numbers beside a curve."""
 
 import math
 
@@ -9,8 +7,9 @@ from g2rpo.records import TASKS
 
 
 def band_columns(shaping: Shaping) -> dict[str, float]:
-    """Ends of the bands by metric and task: of a length band those of its plateau. An open side,
-    and a task without band, is left out.
+    """Return the limits of the bands by metric and task; of a length band, those of its plateau.
+
+    Open sides and tasks without a band are left out.
     """
     found: dict[str, float] = {}
     for i, task in enumerate(TASKS):

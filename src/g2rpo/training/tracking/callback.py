@@ -1,6 +1,4 @@
-"""What loggers show of a rollout batch besides its numbers: bands, completions and their
-pictures.
-"""
+"""Gives bands, completions and pictures of a rollout batch to the loggers."""
 
 from typing import Any
 
@@ -15,8 +13,7 @@ class TrackedSteps(L.Callback):
     """Gives bands, completions and pictures to each logger that can show them.
 
     Args:
-        every_n_batches: Completions of every so many rollout batches are shown, those of the first
-            included.
+        every_n_batches: Number of rollout batches between two that are shown; the first is shown.
         rows_per_task: Number of completions shown per task, the best and the worst among them; 0
             shows none.
         image_px: Longest side of a picture in pixels.
@@ -41,14 +38,14 @@ class TrackedSteps(L.Callback):
         )
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Bands are logged with every step."""
+        """Let W&B log the bands with every step."""
         for tracker in trackers(trainer.loggers):
             tracker.constants = band_columns(pl_module.algorithm.shaping)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
-        """The step before has got all its numbers."""
+        """Close the previous step, which has all its numbers now."""
         for tracker in trackers(trainer.loggers):
             tracker.end_step()
 

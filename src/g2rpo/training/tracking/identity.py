@@ -1,4 +1,4 @@
-"""Which W&B run a run folder is, and which runs belong together."""
+"""Id, name, group and tags of a run in W&B."""
 
 import os
 import re
@@ -13,14 +13,15 @@ from omegaconf import OmegaConf
 from g2rpo.files import write_whole
 
 NAMED_BY = ("advantage", "model", "task_mix")
-"""Groups whose choices name a run."""
+"""Configuration groups whose choices form the name of a run."""
 ID_FILE = "wandb_run_id.txt"
 CLOCK = re.compile(r"\d\d-\d\d-\d\d")
 
 
 def run_id(folder: Path, *, resumed: bool) -> str:
-    """The id of the folder's run. A resumed run keeps its own; a new one gets a new id, or the one
-    a W&B agent has reserved for it.
+    """Return the W&B id of a run folder.
+
+    A resumed run keeps its id. A new one gets a new id, or the id that a W&B agent reserved.
     """
     kept = folder / ID_FILE
     if resumed and kept.is_file():
@@ -31,7 +32,7 @@ def run_id(folder: Path, *, resumed: bool) -> str:
 
 
 def sweep_folder(folder: Path) -> Path | None:
-    """The folder of the multirun that a run folder lies in, None outside of one."""
+    """Return the folder of the multirun that contains a run folder, or None."""
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         return Path(HydraConfig.get().sweep.dir)
     return next(
@@ -41,8 +42,9 @@ def sweep_folder(folder: Path) -> Path | None:
 
 
 def group_name(folder: Path) -> str | None:
-    """Name of the sweep folder, with the day before it where it is only a time of day; None outside
-    of a sweep.
+    """Return the name of the sweep folder, or None outside of a sweep.
+
+    If the name is only a time of day, the day precedes it.
     """
     sweep = sweep_folder(folder)
     if sweep is None:
@@ -51,8 +53,9 @@ def group_name(folder: Path) -> str | None:
 
 
 def run_name(folder: Path) -> str:
-    """What was chosen, as in `g2rpo-tiny-generalist-s0`; the last two parts of the folder if it
-    notes no choices.
+    """Return a name from the choices, such as `g2rpo-tiny-generalist-s0`.
+
+    Without recorded choices it is the last two parts of the folder.
 
     >>> run_name(Path("outputs/sweeps/paper_ablation/3"))
     'paper_ablation/3'
@@ -64,8 +67,9 @@ def run_name(folder: Path) -> str:
 
 
 def chosen(folder: Path) -> dict[str, Any]:
-    """`choices` by group, `overrides` and `seed` of a run, read from the `.hydra` files in its
-    folder; empty without them.
+    """Return `choices` by group, `overrides` and `seed` of a run from its `.hydra` files.
+
+    The result is empty without these files.
     """
     settings, own = folder / ".hydra" / "hydra.yaml", folder / ".hydra" / "config.yaml"
     if not (settings.is_file() and own.is_file()):
@@ -85,7 +89,7 @@ def chosen(folder: Path) -> dict[str, Any]:
 
 
 def tags(folder: Path) -> list[str]:
-    """Choices as W&B tags, `advantage=g2rpo`; a tag has at most 64 characters."""
+    """Return the choices as W&B tags such as `advantage=g2rpo`, cut to 64 characters."""
     return [
         f"{group}={choice}"[:64]
         for group, choice in (chosen(folder).get("choices") or {}).items()

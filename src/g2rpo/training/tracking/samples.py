@@ -1,4 +1,4 @@
-"""Completions and pictures for loggers of Lightning that can show text and images."""
+"""Logs completions and pictures to TensorBoard and MLflow."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,10 +15,10 @@ COLUMNS = ("task", "prompt", "answer", "completion", "accuracy", "reward", "adva
 def show_completions(
     loggers: Iterable[Any], experience: Experience, step: int, *, per_task: int, image_px: int
 ) -> None:
-    """Give some completions of a rollout batch, with their pictures, to TensorBoard and MLflow.
+    """Log some completions of a rollout batch with their pictures.
 
     Args:
-        loggers: Those of the run; loggers of other kinds are passed over.
+        loggers: Loggers of the run; other kinds than TensorBoard and MLflow are skipped.
         experience: This rank's part of the rollout batch.
         step: `trainer.global_step`.
         per_task: Number of completions per task.
@@ -48,12 +48,12 @@ def _to_mlflow(logger: MLFlowLogger, rows: list[dict[str, Any]], step: int) -> N
 
 
 def _pictures(rows: list[dict[str, Any]]) -> Mapping[str, Any]:
-    """One picture per task, of its completion with the highest advantage."""
+    """Return one picture per task, of the completion with the highest advantage."""
     return {row["task"]: row["image"] for row in reversed(rows) if row["image"] is not None}
 
 
 def _markdown(rows: list[dict[str, Any]]) -> str:
-    """A table; line breaks and bars inside a cell are escaped."""
+    """Format rows as a Markdown table; line breaks and bars in cells are escaped."""
     lines = [" | ".join(COLUMNS), " | ".join("---" for _ in COLUMNS)]
     lines += [" | ".join(_cell(row[name]) for name in COLUMNS) for row in rows]
     return "\n".join(f"| {line} |" for line in lines)

@@ -1,9 +1,8 @@
-"""Rows of the tables in W&B: some completions of a step, and the benchmarks. A table holds one step
-and is never logged again.
+"""Rows of the W&B tables: some completions of a step, and the benchmarks.
 
-W&B's own incremental tables are not used: every increment repeats the paths of all earlier ones,
-which grows with the square of the steps, and offline their numbering starts anew when a run is
-resumed.
+A table holds one step and is logged once. W&B's incremental tables are not used: each increment
+repeats the paths of all earlier ones, which grows with the square of the steps, and offline their
+numbering restarts when a run is resumed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,12 +41,13 @@ BENCHMARK_COLUMNS = (
     "rows_from",
 )
 MOST_CHARACTERS = 4000
-"""Of a prompt or completion in a table; what is longer is cut, and whole in completions.jsonl."""
+"""Characters at which prompts and completions are cut; completions.jsonl has the whole text."""
 
 
 def chosen_rows(tasks: Sequence[int], advantages: Sequence[float], per_task: int) -> list[int]:
-    """At most so many rows of each task, evenly spread over its advantages, the highest first: the
-    best and the worst are seen.
+    """Choose at most `per_task` rows of each task, evenly spread over its sorted advantages.
+
+    The rows with the highest and the lowest advantage are among them.
 
     >>> chosen_rows([0, 0, 0, 4, 0], [0.1, -1.0, 1.5, 0.0, 0.7], 2)
     [2, 1, 3]
@@ -66,7 +66,7 @@ def chosen_rows(tasks: Sequence[int], advantages: Sequence[float], per_task: int
 def completion_rows(
     step: int, experience: Experience, *, per_task: int, image_px: int
 ) -> list[dict[str, Any]]:
-    """Rows of `COMPLETION_COLUMNS`; `image` is a PIL image, or None for a prompt without one."""
+    """Return rows of `COMPLETION_COLUMNS`; `image` is a PIL image, or None without one."""
     advantages, tasks = experience.advantages.tolist(), experience.task.tolist()
     tokens = experience.rollouts.completion_mask.sum(1).tolist()
     rows = []
@@ -91,7 +91,7 @@ def completion_rows(
 
 
 def benchmark_rows(step: int, entries: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of `BENCHMARK_COLUMNS`; an entry is what summary.json says of a benchmark."""
+    """Return rows of `BENCHMARK_COLUMNS` from the entries of summary.json."""
     return [
         {"step": step, "benchmark": name} | {key: found[key] for key in BENCHMARK_COLUMNS[2:]}
         for name, found in entries.items()
@@ -99,14 +99,14 @@ def benchmark_rows(step: int, entries: Mapping[str, Mapping[str, Any]]) -> list[
 
 
 def small(image: Image.Image | bytes | str | Path, longest_px: int) -> Image.Image:
-    """The image in RGB, scaled down where a side is longer."""
+    """Return the image in RGB, scaled down if a side is longer than `longest_px`."""
     copy = open_image(image)
     copy.thumbnail((longest_px, longest_px))
     return copy
 
 
 def cut(text: str) -> str:
-    """The text, or its beginning and how much is missing."""
+    """Return the text, or its beginning and the number of missing characters."""
     return (
         text
         if len(text) <= MOST_CHARACTERS

@@ -1,9 +1,7 @@
-"""A run in W&B: metrics with their definitions, the resolved configuration, git state and code,
-tables of completions and benchmarks.
+"""Logs a run to W&B: metrics, configuration, git state, code, completions and benchmarks.
 
-Everything lies below `folder/wandb`, artifacts included, so that an offline run can be uploaded
-from there. A step's numbers stay open until the next step begins: benchmarks may follow at the end
-of the same one.
+All files are in `folder/wandb`, artifacts included, so that an offline run can be uploaded from
+there. A step stays open until the next one begins, because a validation may add numbers to it.
 """
 
 import os
@@ -30,19 +28,22 @@ STAGING = "WANDB_DATA_DIR"
 
 
 class WandbTracker(Logger):
-    """Writes on the first rank alone, from the first thing that is logged until `close`.
+    """Logger for W&B. Only the first rank writes; `close` ends the W&B run.
 
     Args:
-        folder: Of the run; the id of its W&B run is kept there.
-        project: In W&B.
-        offline: Nothing is sent; `wandb sync` uploads later. False obeys WANDB_MODE.
-        resume: Folder of the run that goes on, as for the run itself; then the W&B run goes on too.
-        entity: Whose project; None: your own.
-        group: Runs that belong together; None: the name of the sweep folder, if there is one.
-        job_type: What the run does: train, or evaluate.
-        tables_every: Completions of every so many rollout batches become a table.
-        rows_per_task: Completions of a task in one table.
-        image_px: Longest side of an image in a table.
+        folder: The run folder; the id of the W&B run is kept there.
+        project: Project in W&B.
+        offline: Whether to send nothing; `wandb sync` uploads later. False follows WANDB_MODE.
+        resume: The value of `resume`; unless it is None, the W&B run is resumed too.
+        entity: User or team that owns the project; None means your own.
+        group: Name shared by runs that belong together; None means the name of the sweep folder.
+        job_type: `train` or `evaluate`.
+        tables_every: Number of rollout batches between two tables of completions, at least 1.
+        rows_per_task: Number of completions per task in a table; 0 writes no tables.
+        image_px: Longest side in pixels of a picture in a table, at least 16.
+
+    Raises:
+        ValueError: if one of the last three is too small.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class WandbTracker(Logger):
         self.group, self.job_type = group, job_type
         self.tables_every, self.rows_per_task, self.image_px = tables_every, rows_per_task, image_px
         self.constants: dict[str, float] = {}
-        """Logged with every step, bands for example."""
+        """Numbers logged with every step, such as bands."""
         self._run: Any = None
         self._open_step: int | None = None
         self._staging: str | None = None
@@ -89,34 +90,35 @@ class WandbTracker(Logger):
 
     @property
     def version(self) -> str | None:
-        """The run's id, once it is open."""
+        """The id of the W&B run once it has started."""
         return None if self._run is None else self._run.id
 
     @property
     def run(self) -> Any:
-        """The W&B run; opened by the first call."""
+        """The W&B run, which the first access starts."""
         if self._run is None:
             self._run = self._opened()
         return self._run
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """The resolved configuration; opens the run."""
+        """Log the resolved configuration; this starts the W&B run."""
         self.run.config.update(dict(params), allow_val_change=True)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Add numbers to a step, `trainer.global_step`: the optimizer updates done so far; 0 is
-        before training.
+        """Add numbers to a step.
+
+        Args:
+            metrics: Numbers by declared name.
+            step: `trainer.global_step`, the number of optimizer updates so far; 0 before training.
         """
         row = {name: float(value) for name, value in checked(metrics).items() if name != "epoch"}
         self._log(row | self.constants, step or 0)
 
     @rank_zero_only
     def log_completions(self, experience: Experience, step: int, rollout_batch: int) -> None:
-        """A table of some completions of this rank, in the rollout batches in which one is due;
-        both counts start at 1.
-        """
+        """Log a table of some completions of this rank if the rollout batch is due for one."""
         if self.rows_per_task and (rollout_batch - 1) % self.tables_every == 0:
             rows = completion_rows(
                 step, experience, per_task=self.rows_per_task, image_px=self.image_px
@@ -125,7 +127,7 @@ class WandbTracker(Logger):
 
     @rank_zero_only
     def log_benchmarks(self, entries: Mapping[str, Mapping[str, Any]], step: int) -> None:
-        """A table with a row per benchmark; `step` as people count."""
+        """Log a table with one row per benchmark."""
         if entries:
             self._log(
                 {"benchmarks": _table(BENCHMARK_COLUMNS, benchmark_rows(step, entries))}, step
@@ -133,22 +135,20 @@ class WandbTracker(Logger):
 
     @rank_zero_only
     def end_step(self) -> None:
-        """Hands over the numbers of the step last logged; there will be no more."""
+        """Commit the numbers of the latest step, which is complete now."""
         if self._open_step is not None:
             self.run.log({}, step=self._open_step, commit=True)
             self._open_step = None
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """A failed training ends the run as failed; a finished one is still evaluated, and then
-        `close`d.
-        """
+        """End the W&B run as failed after an error; a finished run is evaluated first."""
         if status != "success":
             self._finish(exit_code=1)
 
     @rank_zero_only
     def close(self, summary: Mapping[str, Any]) -> None:
-        """Ends the run; what summary.json says is added to the summary W&B makes of the metrics."""
+        """End the W&B run and add the contents of summary.json to its summary."""
         self.run.summary.update({f"run/{key}": value for key, value in summary.items()})
         self._finish(exit_code=0)
 
@@ -158,9 +158,8 @@ class WandbTracker(Logger):
 
     def _opened(self) -> Any:
         self._staging = os.environ.get(STAGING)
-        os.environ[STAGING] = str(
-            (self.folder / "wandb").absolute()
-        )  # where artifacts wait for their upload
+        # the folder in which artifacts wait for their upload
+        os.environ[STAGING] = str((self.folder / "wandb").absolute())
         run = wandb.init(
             project=self.project,
             entity=self.entity,
@@ -202,12 +201,12 @@ class WandbTracker(Logger):
 
 
 def trackers(loggers: Iterable[Any]) -> list[WandbTracker]:
-    """Those of a run's loggers that are in W&B."""
+    """Return the W&B loggers among the loggers of a run."""
     return [logger for logger in loggers if isinstance(logger, WandbTracker)]
 
 
 def pattern(metric: Metric) -> str:
-    """The columns of a metric as `define_metric` names them."""
+    """Return the name or pattern of a metric for `define_metric`."""
     return (
         f"{metric.name}/*"
         if metric.per_task or metric.per_pair or metric.per_benchmark

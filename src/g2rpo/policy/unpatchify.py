@@ -1,7 +1,7 @@
-"""Images as the policy sees them, taken back out of the trainer's own patches.
+"""Convert image patches back to images, for engines that process images themselves.
 
-Another engine prepares images itself. Given these, it has nothing to resize, and ends up with the
-pixels that the trainer reads; given the files, it would resize with other arithmetic.
+An engine resizes with other arithmetic than the trainer. These images already have their final
+size, so the engine gets exactly the trainer's pixels.
 """
 
 import torch
@@ -13,26 +13,26 @@ from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.records import PromptBatch
 
 
-def pictures(encoder: QwenEncoder, batch: PromptBatch) -> list[list[Image.Image]]:
-    """The images of each prompt of a batch that `encoder` made, in their order."""
+def unpatchify(encoder: QwenEncoder, batch: PromptBatch) -> list[list[Image.Image]]:
+    """Return the images of each prompt of a batch that `encoder` made, in their order."""
     if batch.pixel_values is None or batch.image_grid_thw is None:
         return [[] for _ in batch.prompts]
     grids = batch.image_grid_thw.tolist()
     patches = batch.pixel_values.float().cpu().split([t * h * w for t, h, w in grids])
     images = iter(
-        [_picture(encoder, own, h, w) for own, (_, h, w) in zip(patches, grids, strict=True)]
+        [_image(encoder, own, h, w) for own, (_, h, w) in zip(patches, grids, strict=True)]
     )
     return [[next(images) for _ in range(count)] for count in batch.num_images.tolist()]
 
 
-def _picture(
+def _image(
     encoder: QwenEncoder, patches: Float[Tensor, "n d"], height: int, width: int
 ) -> Image.Image:
-    """One image from its patches; `height` and `width` count patches."""
+    """Return one image from its patches; `height` and `width` are numbers of patches."""
     processor = encoder.image_processor
     merge, size = processor.merge_size, processor.patch_size
-    # order of the image processor: blocks of merge x merge patches, row by row; in a patch:
-    # channel, frame, row, column
+    # The image processor orders patches in blocks of merge x merge, row by row; within a patch the
+    # order is channel, frame, row, column.
     blocks = patches.view(
         height // merge, width // merge, merge, merge, -1, processor.temporal_patch_size, size, size
     )[..., 0, :, :]

@@ -2,7 +2,7 @@ import torch
 from PIL import Image
 
 from g2rpo.policy.encoder import QwenEncoder
-from g2rpo.policy.pictures import pictures
+from g2rpo.policy.unpatchify import unpatchify
 from g2rpo.records import Prompt
 
 
@@ -21,7 +21,7 @@ def _prompt(name: str, *images: Image.Image) -> Prompt:
 
 def test_an_image_that_needs_no_resizing_comes_back_to_the_pixel(encoder: QwenEncoder) -> None:
     wide, tall = _image(96, 48, 1), _image(32, 80, 2)
-    found = pictures(
+    found = unpatchify(
         encoder, encoder.encode([_prompt("a", wide, tall), _prompt("b"), _prompt("c", tall)])
     )
     assert [len(group) for group in found] == [2, 0, 1]
@@ -33,7 +33,7 @@ def test_an_image_that_needs_no_resizing_comes_back_to_the_pixel(encoder: QwenEn
 def test_an_image_that_was_resized_gives_the_same_patches_once_more(encoder: QwenEncoder) -> None:
     batch = encoder.encode([_prompt("a", _image(131, 77, 3)), _prompt("b", _image(20, 20, 4))])
     again = encoder.encode(
-        [_prompt(str(i), *images) for i, images in enumerate(pictures(encoder, batch))]
+        [_prompt(str(i), *images) for i, images in enumerate(unpatchify(encoder, batch))]
     )
     assert torch.equal(again.image_grid_thw, batch.image_grid_thw)
     # resizing leaves whole numbers of 255, so that nothing is lost by rounding
@@ -41,4 +41,4 @@ def test_an_image_that_was_resized_gives_the_same_patches_once_more(encoder: Qwe
 
 
 def test_prompts_without_images_have_none(encoder: QwenEncoder) -> None:
-    assert pictures(encoder, encoder.encode([_prompt("a"), _prompt("b")])) == [[], []]
+    assert unpatchify(encoder, encoder.encode([_prompt("a"), _prompt("b")])) == [[], []]
