@@ -1,9 +1,10 @@
-"""How much faster the vectorized G2RPO advantage is than a loop over groups. `python
-perf/advantages.py`
+"""How much faster the vectorized G2RPO advantage is than a loop over groups.
 
-Both compute `scope=group_then_task`, `zero_signal=keep` for the same rewards and must agree; the
-printed ratio is the fastest run of the loop over that of `g2rpo.algorithm.advantage.g2rpo.G2RPO`,
-on CPU.
+    python perf/advantages.py
+
+Both compute `scope=group_then_task`, `zero_signal=keep` for the same rewards, and must agree. The
+printed ratio is the fastest time of the loop divided by that of
+`g2rpo.algorithm.advantage.g2rpo.G2RPO`, on a CPU.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from g2rpo.algorithm.advantage.g2rpo import G2RPO
 
 
 def ranks_of(values: Tensor, atol: float = 1e-6) -> Tensor:
-    """Gaussian ranks of one group or task, written down as they are defined."""
+    """Return the Gaussian ranks of one group or task, computed directly from the definition."""
     n = len(values)
     quantiles = torch.special.ndtri((torch.arange(n, dtype=torch.float64) + 0.5) / n)
     ascending, order = values.sort()
@@ -32,9 +33,7 @@ def ranks_of(values: Tensor, atol: float = 1e-6) -> Tensor:
 
 
 def loop(rewards: Tensor, groups: Tensor, tasks: Tensor) -> Tensor:
-    """Group by group, then task by task: rows are collected in a dictionary, ranked, and written
-    back.
-    """
+    """Compute the advantages in a loop over groups, then over tasks."""
     values = rewards.double()
     for labels in (groups.tolist(), tasks.tolist()):
         rows = defaultdict(list)
@@ -48,7 +47,7 @@ def loop(rewards: Tensor, groups: Tensor, tasks: Tensor) -> Tensor:
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """Wall-clock time of one call."""
+    """Return the wall-clock seconds of one call."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
@@ -82,7 +81,7 @@ def main() -> None:
     if gap > 1e-5:
         raise SystemExit(f"the loop and the vectorized advantage differ by {gap:.1e}")
     slow = fast = float("inf")
-    for _ in range(10):  # in turns, so that what else the machine does disturbs both alike
+    for _ in range(10):  # in turns, so that other load affects both alike
         slow = min(slow, seconds(lambda: loop(rewards, groups, tasks)))
         fast = min(fast, *(seconds(lambda: vectorized(rewards, groups, tasks)) for _ in range(20)))
     print(

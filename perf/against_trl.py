@@ -1,11 +1,12 @@
-"""A whole step against TRL's GRPOTrainer: rollout, reward, advantage, update.  `python perf/step.py --against trl`
+"""A whole step compared with TRL's GRPOTrainer: rollout, reward, advantage, update.
 
-Both sides train the same folder on the same prompts with the same reward and optimizer; each
-completion has exactly as many tokens as asked for (the end token is forbidden). Each is a process
-of its own with the same threads, and they take turns step by step: while one
-works, the other waits. The first step of both is for warming up. TRL is a bench-only extra:
+    pip install -c constraints/ci.txt -e .[bench]      # TRL
+    python perf/step.py --against trl
 
-    pip install -c constraints/ci.txt -e .[bench]
+Both sides train the same model on the same prompts with the same reward and optimizer. The end
+token is forbidden, so every completion has the requested length. Each side is a process with the
+same number of threads. They take turns step by step, so only one works at a time. The first step of
+each is a warm-up.
 """
 
 import argparse
@@ -30,7 +31,7 @@ PASSED_ON = ("prompts", "group", "completion", "threads", "dtype", "device")
 
 
 class Side:
-    """A process that makes a step whenever it is told to."""
+    """A process that makes one training step when told to."""
 
     def __init__(
         self, name: str, options: argparse.Namespace, prompt: int, folder: Path, scratch: Path
@@ -64,7 +65,7 @@ class Side:
         )
 
     def hear(self) -> dict[str, Any]:
-        """Its next answer. Ends the program, with the process's last words, where there is none."""
+        """Return the next answer; exit with the end of the process's output if there is none."""
         line = self.process.stdout.readline()
         if not line:
             self.process.wait()
@@ -76,12 +77,12 @@ class Side:
         return found
 
     def go(self) -> None:
-        """Leave to go on."""
+        """Tell the process to continue."""
         self.process.stdin.write("\n")
 
 
 def model_folder(scratch: Path) -> Path:
-    """The model that ships, allowed to see larger pictures."""
+    """Copy the model that ships and allow it larger images."""
     folder = scratch / "model"
     shutil.copytree(str(files("g2rpo") / "policy" / "tiny_qwen3_vl"), folder)
     settings = folder / "preprocessor_config.json"
@@ -92,7 +93,7 @@ def model_folder(scratch: Path) -> Path:
 
 
 def measured(options: argparse.Namespace, prompt: int) -> dict[str, dict[str, float]]:
-    """Medians of the seconds of a step, and MiB, by side."""
+    """Return medians of seconds per step, and MiB, by side."""
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         folder = Path(options.model) if options.model else model_folder(scratch)
@@ -137,10 +138,12 @@ def _in_turns(sides: list[Side], options: argparse.Namespace) -> dict[str, dict[
 
 
 def rows(found: dict[str, dict[str, float]]) -> list[str]:
-    """A table's rows, and the last one the ratios: how many times TRL's steps a second, which share
-    of its memory.
+    """Return the rows of a table; the last has the ratios.
 
-    >>> one, other = {"cpu": 2.0, "wall": 1.0, "peak": 300.0, "extra": 100.0}, {"cpu": 8.0, "wall": 3.0, "peak": 900.0, "extra": 400.0}
+    The ratios are TRL's seconds divided by ours, and our memory divided by TRL's.
+
+    >>> one = {"cpu": 2.0, "wall": 1.0, "peak": 300.0, "extra": 100.0}
+    >>> other = {"cpu": 8.0, "wall": 3.0, "peak": 900.0, "extra": 400.0}
     >>> print(*rows({"g2rpo": one, "trl": other}), sep=chr(10))
     | g2rpo | 2.00 | 1.00 | 300 | 100 |
     | trl | 8.00 | 3.00 | 900 | 400 |
@@ -167,7 +170,7 @@ def rows(found: dict[str, dict[str, float]]) -> list[str]:
 
 
 def compare(chosen: argparse.Namespace) -> None:
-    """Prints a table for each length of prompt."""
+    """Print a table for each prompt length."""
     try:
         release = version("trl")
     except PackageNotFoundError:

@@ -34,10 +34,10 @@ from g2rpo.algorithm.advantage.g2rpo import G2RPO
 from g2rpo.algorithm.advantage.grpo import GRPO
 from g2rpo.prompt import TASKS
 from g2rpo.report.settings import read_settings
-from g2rpo.report.sweep.folder import JobResult, SweepResult, read_sweep
-from g2rpo.report.sweep.paper import paper_numbers
-from g2rpo.report.sweep.scores import by_seed, variant_name
+from g2rpo.report.sweep.paper_ablation import paper_numbers
 from g2rpo.report.sweep.statistics import difference, spread
+from g2rpo.report.sweep.sweep_data import JobResult, SweepResult, read_sweep
+from g2rpo.report.sweep.variant_scores import by_seed, variant_name
 
 LAST = 10
 """Steps at the end of training that a number is a mean over: four prompts a task and step are few.

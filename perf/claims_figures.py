@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 
 from g2rpo.prompt import TASKS
 from g2rpo.report.settings import read_settings
-from g2rpo.report.sweep.folder import JobResult, SweepResult
-from g2rpo.report.sweep.scores import reference, seed_gains, variant_name
+from g2rpo.report.sweep.sweep_data import JobResult, SweepResult
+from g2rpo.report.sweep.variant_scores import reference, seed_gains, variant_name
 
 Jobs = Mapping[str, list[JobResult]]
 COLORS = {

@@ -1,7 +1,6 @@
-"""How fast prompts come: seconds and memory to look through a large JSON file, and prompts a second
-that are ready for the model.
+"""How fast prompts are read: seconds and memory to index a JSON file, and prompts per second.
 
-python perf/data.py                       # 600,000 rows; 12 batches of 32 prompts with photographs of 1280 x 960
+python perf/data.py            # 600,000 rows; 12 batches of 32 prompts with 1280 x 960 photos
 python perf/data.py --rows 50000 --batches 4 --max-pixels 1048576
 """
 
@@ -36,7 +35,7 @@ KINDS = {
 
 
 def row(number: int, images: int) -> dict[str, Any]:
-    """A row as long as those of the real files are."""
+    """Return a row as long as the rows of the real files."""
     kind = list(KINDS)[number % len(KINDS)]
     question = (
         f"<image> Look at the picture and say what stands beside the object with number {number},"
@@ -61,7 +60,7 @@ def row(number: int, images: int) -> dict[str, Any]:
 
 
 def write_rows(path: Path, rows: int, images: int) -> None:
-    """One JSON list, as the released files are."""
+    """Write one JSON list, the format of the released files."""
     with path.open("w", encoding="utf-8") as file:
         file.write("[")
         file.writelines(("" if n == 0 else ",\n") + json.dumps(row(n, images)) for n in range(rows))
@@ -69,7 +68,7 @@ def write_rows(path: Path, rows: int, images: int) -> None:
 
 
 def source(path: Path, workers: int) -> FileSource:
-    """The file as a prompt source."""
+    """Return a prompt source that reads the file."""
     template = PromptTemplate(instruction="Think, then answer.", hints={})
     format = OneThinkerFormat(tasks={}, template=template)
     return FileSource(
@@ -78,7 +77,7 @@ def source(path: Path, workers: int) -> FileSource:
 
 
 def index(path: Path) -> None:
-    """Runs in a process of its own, so that its memory is its own."""
+    """Index the file and print seconds and memory, alone in a process."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
     found = source(path, 0)
@@ -99,8 +98,9 @@ def index(path: Path) -> None:
 def throughput(
     path: Path, workers: int, batches: int, prompts: int, max_pixels: int | None
 ) -> float:
-    """Prompts a second, in the middle of a run: the trainer takes as long between two draws as
-    reading ahead needs.
+    """Return prompts per second in the middle of a run.
+
+    The simulated trainer pauses between two batches as long as reading ahead needs.
     """
     from g2rpo.policy.checkpoint import Checkpoint
     from g2rpo.training.datamodule import PromptDataModule
@@ -122,7 +122,7 @@ def throughput(
 
 
 def main() -> None:
-    """Makes the files in a temporary folder, measures, and prints."""
+    """Write the files to a temporary folder, measure, and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

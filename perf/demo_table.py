@@ -1,5 +1,6 @@
-"""Held-out scores of finished runs as a markdown table.  `python perf/demo_table.py <run folder>
-[<run folder> ...]`
+"""Print the held-out scores of finished runs as a markdown table.
+
+python perf/demo_table.py <run folder> [<run folder> ...]
 """
 
 import json

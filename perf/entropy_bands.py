@@ -1,9 +1,11 @@
-"""What the two entropy estimators do to a policy: draws docs/entropy_bands.svg.  `python perf/entropy_bands.py`
+"""Compare what the two entropy estimators do to a policy; draws docs/entropy_bands.svg.
 
-A softmax policy (4 states, 8 actions) is trained on nothing but the entropy band 0.2-0.6 nats,
-on-policy, once from below and once from above the band. `exact` moves it in and leaves it there.
-`sampled_nll`, the estimator of the release, has an expected gradient of zero (the mean of grad log
-pi under pi), so it only shakes the policy.
+    python perf/entropy_bands.py
+
+A softmax policy (4 states, 8 actions) is trained on-policy with only the entropy band 0.2-0.6 nats,
+once from below and once from above the band. `exact` moves the entropy into the band and keeps it
+there. `sampled_nll`, the estimator of the release, has an expected gradient of zero (the mean of
+grad log pi under pi), so it only adds noise.
 """
 
 import argparse
@@ -20,12 +22,12 @@ MATH = task_index("math")
 STATES, ACTIONS, SAMPLES, STEPS = 4, 8, 64, 300
 LOW, HIGH = 0.2, 0.6
 STARTS = {"from below": 6.0, "from above": 0.5}
-"""How far the favorite action stands out: 6 is nearly decided, 0.5 nearly uniform."""
+"""Logit margin of the favorite action: 6 is nearly deterministic, 0.5 nearly uniform."""
 COLORS = {"exact": "#0072b2", "sampled_nll": "#d55e00"}
 
 
 def start(sharpness: float) -> Tensor:
-    """Logits of a policy whose favorite action stands out by `sharpness`."""
+    """Return the logits of a policy whose favorite action leads by `sharpness`."""
     logits = 0.3 * torch.randn(
         STATES, ACTIONS, generator=torch.Generator().manual_seed(0), dtype=torch.float64
     )
@@ -34,8 +36,9 @@ def start(sharpness: float) -> Tensor:
 
 
 def token_stats(logits: Tensor, generator: torch.Generator, samples: int) -> tuple[Tensor, Tensor]:
-    """Entropy of each state's distribution and log-probability of actions drawn from it, both
-    [states, samples].
+    """Return the entropy of each state and the log-probability of sampled actions.
+
+    Both have shape [states, samples].
     """
     logprobs = logits.log_softmax(1)
     actions = torch.multinomial(
@@ -48,7 +51,7 @@ def token_stats(logits: Tensor, generator: torch.Generator, samples: int) -> tup
 def band_term(
     band: EntropyBand, logits: Tensor, generator: torch.Generator, samples: int
 ) -> Tensor:
-    """The entropy term of a batch of `samples` actions in each state."""
+    """Return the entropy term for a batch of `samples` actions in each state."""
     measured = band.token_entropy(*token_stats(logits, generator, samples))
     mask, tasks = torch.ones_like(measured, dtype=torch.bool), torch.full((STATES,), MATH)
     sums, tokens = task_sums(measured.detach(), mask, tasks)
@@ -57,7 +60,7 @@ def band_term(
 
 
 def entropies(estimator: str, sharpness: float) -> list[float]:
-    """Mean entropy before every step of gradient descent, and after the last."""
+    """Return the mean entropy before every step of gradient descent and after the last."""
     band = EntropyBand(low=LOW, high=HIGH, weight=1.0, estimator=estimator)
     logits, generator, found = start(sharpness), torch.Generator().manual_seed(1), []
     for _ in range(STEPS):
@@ -68,7 +71,7 @@ def entropies(estimator: str, sharpness: float) -> list[float]:
 
 
 def main() -> None:
-    """Trains all four, prints where they end and draws them."""
+    """Train all four policies, print their final entropies and draw them."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

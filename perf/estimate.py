@@ -1,11 +1,11 @@
-"""What `estimate.py` says beside what happens: peak memory beyond the loaded model, and seconds,
-each row in a process of its own.
+"""Compare the numbers of `estimate.py` with measured memory and seconds.
 
     OMP_NUM_THREADS=1 python perf/estimate.py
 
-`backward` is the forward and backward pass of one micro-batch, `rollout` the completions of a batch
-by `rollout=hf`. Weights are random, so that no completion ends early. On a CPU, seconds are those
-of all threads of the process.
+Memory is the peak beyond the loaded model; each row runs in a separate process. `backward` is the
+forward and backward pass of one micro-batch, `rollout` generates the completions of a batch with
+`rollout=hf`. Weights are random, so no completion ends early. On a CPU, seconds are summed over the
+threads of the process.
 """
 
 import argparse
@@ -47,7 +47,7 @@ STAGES = {"backward": ("forward", "backward"), "rollout": ("prefill", "decode")}
 
 
 def estimated(update: Update, options: argparse.Namespace, phase: str) -> tuple[float, float]:
-    """MiB beyond the model, and seconds."""
+    """Return the estimated MiB beyond the model, and seconds."""
     shape, batch = shape_of(update.policy), update.batch
     patches = (
         0
@@ -84,7 +84,7 @@ def estimated(update: Update, options: argparse.Namespace, phase: str) -> tuple[
 
 
 def measured(update: Update, options: argparse.Namespace, phase: str) -> tuple[float, float]:
-    """The same, by doing it once; for seconds a second time."""
+    """Return the measured MiB beyond the model, and seconds of a second pass."""
     work: Any = update.run if phase == "backward" else _rollout(update, options)
     on_gpu = update.device.type == "cuda"
     if on_gpu:
@@ -123,7 +123,7 @@ def _rollout(update: Update, options: argparse.Namespace) -> Any:
 
 
 def one(options: argparse.Namespace, phase: str) -> None:
-    """A row, as JSON."""
+    """Print one row as JSON."""
     update = Update(options)
     torch.ones(8, 8) @ torch.ones(8, 8)
     held, spent = measured(update, options, phase)
@@ -132,7 +132,7 @@ def one(options: argparse.Namespace, phase: str) -> None:
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     print(
         "| setting | phase | estimated MiB | measured MiB | ratio | estimated s | measured s |"
         " ratio |\n|---|---|---|---|---|---|---|---|"

@@ -1,4 +1,4 @@
-"""Draws the figures of the documents with matplotlib: panels side by side in one SVG file."""
+"""Draw the figures of the documents with matplotlib: panels side by side in one SVG file."""
 
 import io
 import math

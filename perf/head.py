@@ -1,9 +1,10 @@
-"""Log-probability and entropy from the LM head in pieces, beside the form with full logits. `python
-perf/head.py`
+"""Compare the LM head computed in chunks of the vocabulary with full logits.
 
-Forward and backward, each form in a process of its own: CPU seconds (of all threads),
-and peak memory beyond weights, hidden states and their gradients.
-The full form is what the formulas say: float32 logits of all tokens, `log_softmax`, sum of p log p.
+    python perf/head.py
+
+Both compute log-probabilities and entropies, forward and backward, each in a separate process.
+Printed are CPU seconds (of all threads) and the peak memory beyond weights, hidden states and their
+gradients. The full form is float32 logits of all tokens, `log_softmax`, and the sum of p log p.
 Ratios are of medians.
 """
 
@@ -22,7 +23,7 @@ from g2rpo.policy.head import head_stats
 
 
 def full(head: torch.nn.Linear, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Both numbers from logits of all tokens at once."""
+    """Compute both numbers from the logits of all tokens at once."""
     logp = head(hidden).float().log_softmax(-1)
     return logp.gather(-1, targets[:, None])[:, 0], -(logp.exp() * logp).sum(-1)
 
@@ -31,7 +32,7 @@ FORMS = {"pieces": head_stats, "full": full}
 
 
 def measure(form: str, tokens: int, width: int, vocabulary: int, repeats: int) -> dict[str, float]:
-    """Median seconds and peak MiB of one form, in this process."""
+    """Return median seconds and peak MiB of one form, measured in this process."""
     torch.manual_seed(0)
     head = torch.nn.Linear(width, vocabulary, bias=False)
     hidden = torch.randn(tokens, width, requires_grad=True)
@@ -55,12 +56,12 @@ def measure(form: str, tokens: int, width: int, vocabulary: int, repeats: int) -
 
 
 def peak() -> float:
-    """Most memory this process ever held, in MiB."""
+    """Return the largest memory this process has held, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def apart(form: str, options: argparse.Namespace) -> dict[str, float]:
-    """The same in a process of its own, so that peaks do not mix."""
+    """Measure in a separate process, so that peaks do not mix."""
     command = [sys.executable, __file__, "--form", form, "--repeats", "1"]
     command += [
         f"--{name}={getattr(options, name)}"
@@ -70,7 +71,7 @@ def apart(form: str, options: argparse.Namespace) -> dict[str, float]:
 
 
 def main() -> None:
-    """Runs the two forms in turn and prints the table."""
+    """Run the two forms in turn and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokens", type=int, default=2048)
     parser.add_argument("--width", type=int, default=1024, help="hidden size")

@@ -1,10 +1,12 @@
-"""What bit-equal numbers cost on a CPU.  `python perf/reproducible.py`
+"""How much slower bitwise reproducible numbers are on a CPU.
+
+    python perf/reproducible.py
 
 Times the forward and backward pass of one rollout batch (24 gym prompts x 8 completions, the small
-model that ships) with and without `g2rpo.reproducible`. Each side is a fresh process, because MKL
-reads its settings once; sides take turns. Printed are the fastest seconds of each, their ratio, and
-how many different gradients a side computed from the same batch. More than one is what the settings
-are there to prevent; without them it happens on some machines and under load.
+model that ships) with and without `g2rpo.reproducible`. Each side is a new process, because MKL
+reads its settings once; the sides take turns. Printed are the fastest seconds of each side, their
+ratio, and how many different gradients a side computed from the same batch. The settings prevent
+more than one; without them several occur on some machines and under load.
 """
 
 import argparse
@@ -17,7 +19,7 @@ from contextlib import nullcontext
 
 
 def side(*, settings: bool, passes: int) -> dict[str, list[float]]:
-    """Seconds of each pass in this process, and a number that is equal for equal gradients."""
+    """Return the seconds of each pass, and a number that is equal for equal gradients."""
     import torch
 
     from g2rpo.data.gym.source import GymSource
@@ -57,7 +59,7 @@ def side(*, settings: bool, passes: int) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    """Run both sides in turns and print the fastest."""
+    """Run both sides in turns and print the fastest times."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

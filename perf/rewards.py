@@ -1,9 +1,11 @@
-"""What judging costs: `reward=verifier` beside `openvlthinker`, and a pool beside the trainer's own process.  `python perf/rewards.py`
+"""How long scoring takes: `reward=verifier` against `openvlthinker`, and workers against inline.
 
-Printed are the fastest seconds of each in turns. First the same completions, in the mixture of
-answer types of a generalist run, are judged by both rewards: the ratio is verifier over
-openvlthinker. Then they are judged by the default reward inline and in a pool, whose results must
-be equal to the bit: below 1 the pool is faster, because its workers share the work.
+    python perf/rewards.py
+
+Printed are the fastest times; the sides take turns. First both rewards score the same completions,
+with the answer types of a mixed run; the ratio is verifier / openvlthinker. Then the default reward
+scores them inline and with reward workers, and the results must be equal to the bit. A ratio below
+1 means that workers are faster.
 """
 
 import argparse
@@ -46,7 +48,7 @@ ALL_ANSWERS = {
 
 
 def cheap(count: int) -> tuple[list[str], list[Prompt]]:
-    """Letters, numbers, words and boxes, eight completions a prompt."""
+    """Return letters, numbers, words and boxes, eight completions per prompt."""
     rng, kinds = random.Random(0), list(GOLDS)
     prompts = [_prompt(k, kinds[k % 4], GOLDS[kinds[k % 4]]) for k in range(count // 8)]
     owners = [prompt for prompt in prompts for _ in range(8)]
@@ -54,9 +56,7 @@ def cheap(count: int) -> tuple[list[str], list[Prompt]]:
 
 
 def mixed(count: int) -> tuple[list[str], list[Prompt]]:
-    """The same with every fourth prompt a problem of mathematics; no two of its answers are
-    equal.
-    """
+    """Return the same with a mathematics problem as every fourth prompt; its answers all differ."""
     rng, (texts, owners) = random.Random(1), cheap(count)
     for row in range(count):
         if row // 8 % 4 == 0:
@@ -82,7 +82,7 @@ def _completion(answer: str) -> str:
 
 
 def by_type(kind: str, count: int) -> tuple[list[str], list[Prompt]]:
-    """Completions of one answer type, right and wrong, eight to a prompt."""
+    """Return right and wrong completions of one answer type, eight per prompt."""
     rng = random.Random(kind)
     if kind == "math":
         golds = [
@@ -118,7 +118,7 @@ def compare_rewards(rounds: int) -> None:
     for kind in (*ALL_GOLDS, "math"):
         texts, owners = by_type(kind, 800)
         best = dict.fromkeys(rewards, float("inf"))
-        # readings are remembered: mathematics is timed once, as the answers of a step are new
+        # Parsed answers are cached, so mathematics is timed once: a step's answers are new.
         for _ in range(1 if kind == "math" else rounds):
             for name, reward in rewards.items():
                 begin = time.perf_counter()
@@ -138,7 +138,7 @@ def _print_ratio(what: str, seconds: dict[str, float]) -> None:
 
 
 def main() -> None:
-    """Check that all agree, then print times and ratios."""
+    """Check that all results agree, then print times and ratios."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -158,10 +158,8 @@ def main() -> None:
             "200 cheap": (cheap(200), args.rounds),
             "1600, a quarter math": (mixed(1600), 1),
         }
-        for name, (
-            (texts, owners),
-            rounds,
-        ) in cases.items():  # mathematics once: then math-verify's readings are remembered
+        # Mathematics runs once, since math-verify caches what it has parsed.
+        for name, ((texts, owners), rounds) in cases.items():
             if rounds == 1:  # both sides import sympy
                 score_each(reward, *mixed(8))
                 pooled.score_all(*mixed(64 * args.workers))

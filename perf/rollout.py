@@ -1,7 +1,8 @@
-"""Tokens per second of `rollout=hf` and `rollout=vllm`, in turns on the same prompts.  `python perf/rollout.py [--prompts 24]`
+"""Compare tokens per second of `rollout=hf` and `rollout=vllm` on the same prompts.
 
-Needs the environment of `make test-vllm`, or g2rpo[vllm] on a GPU. With one thread:
-`OMP_NUM_THREADS=1 python perf/rollout.py`.
+    OMP_NUM_THREADS=1 python perf/rollout.py [--prompts 24]
+
+Needs the environment of `make test-vllm`, or g2rpo[vllm] on a GPU. The engines take turns.
 """
 
 import argparse
@@ -22,14 +23,14 @@ from g2rpo.rollout.vllm import VLLMEngine
 
 
 def tokens_per_s(engine: RolloutEngine, batch: PromptBatch, sampling: Sampling, seed: int) -> float:
-    """Completion tokens written, over the seconds it took."""
+    """Return the number of completion tokens per second."""
     start = time.perf_counter()
     rollouts = engine.generate(batch, sampling, seed)
     return rollouts.completion_mask.sum().item() / (time.perf_counter() - start)
 
 
 def main() -> None:
-    """Prints what it ran on and a row per group size."""
+    """Print the machine and a row per group size."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -75,14 +76,11 @@ def main() -> None:
     for group_size in args.group_sizes:
         sampling = Sampling(group_size=group_size, max_new_tokens=args.tokens)
         found: dict[str, list[float]] = {name: [] for name in engines}
-        for seed in range(
-            args.rounds + 1
-        ):  # in turns, so that what else the machine does disturbs both alike
+        for seed in range(args.rounds + 1):  # in turns, so that other load affects both alike
             for name, engine in engines.items():
                 found[name].append(tokens_per_s(engine, batch, sampling, seed))
-        hf, vllm = (
-            statistics.median(values[1:]) for values in found.values()
-        )  # the first round warms up
+        # The first round is a warm-up.
+        hf, vllm = (statistics.median(values[1:]) for values in found.values())
         print(f"| {group_size} | {hf:.0f} | {vllm:.0f} | {vllm / hf:.2f} |", flush=True)
 
 

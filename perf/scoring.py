@@ -1,9 +1,10 @@
-"""How many predictions a second each of the 18 benchmarks judges, without a judge model. `python
-perf/scoring.py`
+"""How many predictions per second each of the 18 benchmarks scores, without a judge model.
 
-Rows are the demo rows; completions are what policies write: the gold answer bare and behind a chain
-of thought, wrong answers, chains that were cut, long rambling, JSON that is none, control
-characters. Judging as `evaluate.py` does it, groups and metric included.
+    python perf/scoring.py
+
+Rows are the demo rows. Completions look like those of policies: the gold answer alone and after a
+chain of thought, wrong answers, truncated reasoning, long rambling, broken JSON, control
+characters. They are scored as `evaluate.py` does, including groups and metrics.
 """
 
 import argparse
@@ -30,7 +31,7 @@ THOUGHTS = (
 
 
 def suite(protocol: str) -> SuiteEvaluation:
-    """The 18 benchmarks on demo rows, those that have the protocol."""
+    """Return the benchmarks that have the protocol, on demo rows."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", ["eval=suite18", "eval.rows=demo"]).eval
     names = [name for name in cfg.benchmarks if protocol in instantiate(cfg.suite[name]).protocols]
@@ -38,7 +39,7 @@ def suite(protocol: str) -> SuiteEvaluation:
 
 
 def gold(answer: str) -> str:
-    """The answer as a policy would write it: the first of several."""
+    """Return the gold answer as a policy would write it; of several, the first."""
     try:
         read = json.loads(answer)
     except ValueError:
@@ -47,7 +48,7 @@ def gold(answer: str) -> str:
 
 
 def completion(right: str, wrong: str, rng: Random) -> str:
-    """One of the ways in which policies answer."""
+    """Return a completion in one of the ways in which policies answer."""
     thoughts = THOUGHTS * rng.randint(1, 12)
     return rng.choice(
         [
@@ -74,7 +75,7 @@ def completion(right: str, wrong: str, rng: Random) -> str:
 def predictions(
     plan: Plan, count: int, rng: Random
 ) -> list[tuple[list[Any], list[dict[str, Any]]]]:
-    """At least `count` predictions, in whole groups."""
+    """Return at least `count` predictions, in whole groups."""
     golds = [[gold(plan.benchmark.prompt(row).answer) for row in group] for group in plan.groups]
     everyone = [answer for answers in golds for answer in answers]
     found, rows = [], 0
@@ -96,7 +97,7 @@ def predictions(
 def judge(
     plan: Plan, asked: list[tuple[list[Any], list[dict[str, Any]]]], scoring: Scoring
 ) -> tuple[float, float, float]:
-    """Seconds, score and share of parsed rows."""
+    """Return seconds, score and fraction of parsed rows."""
     benchmark = plan.benchmark
     start = time.perf_counter()
     metric = BenchmarkMetric(subscores=[benchmark.subscores(rows[0]) for rows, _ in asked])
@@ -114,7 +115,7 @@ def judge(
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--predictions", type=int, default=50_000, help="over all benchmarks together"

@@ -1,6 +1,4 @@
-"""Models with random weights in the shapes of published ones, and batches of random prompts for
-them.
-"""
+"""Models with random weights in the shapes of published ones, and batches of random prompts."""
 
 import torch
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
@@ -16,15 +14,13 @@ SHAPES = {
     "2b": ((2048, 6144, 28, 16, 8, 128, 151_936), (24, 1024, 4096, 16, 16), (5, 11, 17)),
     "8b": ((4096, 12288, 36, 32, 8, 128, 151_936), (27, 1152, 4304, 16, 16), (8, 16, 24)),
 }
-"""`2b` and `8b`: as the configuration files of Qwen3-VL-2B and -8B say; `tiny`: the model that
-ships.
-"""
+"""`2b` and `8b` are the shapes of Qwen3-VL-2B and -8B; `tiny` is the model that ships."""
 
 
 def random_policy(
     shape: str, device: torch.device, dtype: torch.dtype
 ) -> Qwen3VLForConditionalGeneration:
-    """A policy of that shape, in evaluation mode."""
+    """Return a policy of this shape, in evaluation mode."""
     (
         (hidden, inner, layers, heads, kv_heads, size, words),
         (depth, width, wide, v_heads, patch),
@@ -81,8 +77,9 @@ def random_batch(
     device: torch.device,
     dtype: torch.dtype,
 ) -> PromptBatch:
-    """Prompts of exactly `tokens` tokens, about `image_frac` of them in `images` nearly square
-    images.
+    """Return prompts of exactly `tokens` tokens, about `image_frac` of them image tokens.
+
+    Each prompt has `images` nearly square images.
     """
     rows = max(1, int((tokens * image_frac / max(1, images)) ** 0.5))
     columns = max(1, int(tokens * image_frac / max(1, images) / rows))

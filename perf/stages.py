@@ -1,7 +1,9 @@
-"""Where the steps of a run spent their time. `python perf/stages.py <run folder>`
+"""Print how the time of a run's steps is divided.
 
-Medians over the steps but the first, from metrics.csv. Overhead is what is neither generating
-(vision, prefill, decode) nor a forward pass, a backward pass or the optimizer.
+    python perf/stages.py <run folder>
+
+Numbers are medians over all steps except the first, from metrics.csv. Overhead is everything except
+generation (vision, prefill, decode), forward and backward passes and the optimizer.
 """
 
 import csv
@@ -15,7 +17,7 @@ WORK = ("vision", "prefill", "decode", "forward", "backward", "optimizer")
 
 
 def main() -> None:
-    """Prints a row per stage."""
+    """Print a row per stage."""
     with (Path(sys.argv[1]) / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))[1:]
     step = [float(row["time/step_s"]) for row in rows]
@@ -28,9 +30,8 @@ def main() -> None:
             float(row[f"time/{name}_s"]) / whole for row, whole in zip(rows, step, strict=True)
         )
         print(f"| {name} | {share:.1%} |")
-    first_draw = [
-        float(row["time/data_s"]) for row in rows
-    ]  # at most: draws of a filter lie inside the step already
+    # An upper bound: when groups are filtered, further draws are part of the step already.
+    first_draw = [float(row["time/data_s"]) for row in rows]
     work = [sum(float(row[f"time/{name}_s"]) for name in WORK) for row in rows]
     over = [
         (whole + drawn - used) / (whole + drawn)

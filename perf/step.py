@@ -1,15 +1,14 @@
-"""Seconds, tokens per second and peak memory of one policy update, with prompts shared by their
-group and without.
+"""Seconds, tokens per second and peak memory of one policy update, with and without shared prompts.
 
-    python perf/step.py                                        8 completions of 32 tokens on a prompt of 512, mostly image
-    python perf/step.py --shape 2b --dtype bfloat16            the same in the shape of Qwen3-VL-2B, random weights
-    python perf/step.py --table                                over prompt length, group size and completion length
-    python perf/step.py --against trl                          whole steps beside TRL's GRPOTrainer: see against_trl.py
+    python perf/step.py                              8 completions of 32 tokens, a prompt of 512
+    python perf/step.py --shape 2b --dtype bfloat16  the shape of Qwen3-VL-2B, random weights
+    python perf/step.py --table                      over prompt, group and completion size
+    python perf/step.py --against trl                whole steps against TRL: see against_trl.py
 
-Three forms of the same numbers: `shared`, `repeated` (policy.prefix), and `apart`, in which every
-completion is a sequence with a prompt and images of its own, as trainers commonly have it. Forms
-take turns; ratios are of medians. On a CPU, seconds are those of all its threads, which a busy
-machine does not stretch; memory is the peak resident size, each form in a process of its own.
+Three forms compute the same numbers: `shared` and `repeated` (see policy.prefix), and `apart`, in
+which every completion is a sequence with its own prompt and images, as trainers commonly do. Forms
+take turns; ratios are of medians. On a CPU, seconds are CPU seconds of all threads, which depend
+less on other load. Memory is the peak resident size; each form runs in a separate process.
 """
 
 import argparse
@@ -38,7 +37,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class Update:
-    """One setting, ready to be run in any form."""
+    """One setting, ready to run in any form."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.device, dtype = torch.device(options.device), DTYPES[options.dtype]
@@ -68,8 +67,9 @@ class Update:
         self.optimizer = torch.optim.SGD(self.policy.parameters(), lr=0.0)
 
     def run(self, form: str) -> dict[str, float]:
-        """Seconds of each stage; the vision tower is part of `forward`, and measured by itself as
-        well.
+        """Return the seconds of each stage.
+
+        The vision tower is part of `forward`, and is also measured alone.
         """
         batch: PromptBatch = self.single if form == "apart" else self.batch
         seconds = {}
@@ -100,14 +100,14 @@ class Update:
         return seconds
 
     def clock(self) -> float:
-        """CPU seconds of the process, or seconds on the GPU's own time."""
+        """Return CPU seconds of the process, or the GPU's own time in seconds."""
         if self.device.type == "cuda":
             torch.cuda.synchronize()
             return time.perf_counter()
         return time.process_time()
 
     def flops(self, form: str) -> float:
-        """Of the forward pass; the backward pass is twice that."""
+        """Return the FLOPs of the forward pass; the backward pass needs twice as many."""
         cost, tokens = cost_of(self.policy), self.mask.sum(1)
         batch = self.single if form == "apart" else self.batch
         prompt = self.batch.attention_mask.sum(1)
@@ -117,16 +117,14 @@ class Update:
         )
 
     def peak(self) -> float:
-        """MiB held at most, so far."""
+        """Return the peak memory so far, in MiB."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated() / 2**20
         return resident("VmHWM")
 
 
 def resident(field: str) -> float:
-    """MiB of memory that the kernel of Linux reports for this process: `VmRSS` now, `VmHWM` at most
-    since the last reset.
-    """
+    """Return `VmRSS` (memory now) or `VmHWM` (peak since reset) of Linux, in MiB."""
     line = next(
         line
         for line in Path("/proc/self/status").read_text().splitlines()
@@ -136,7 +134,7 @@ def resident(field: str) -> float:
 
 
 def medians(update: Update, forms: tuple[str, ...], repeats: int) -> dict[str, dict[str, float]]:
-    """Median seconds of each stage by form, the forms taking turns."""
+    """Return median seconds of each stage by form; the forms take turns."""
     found: dict[str, dict[str, list[float]]] = {form: defaultdict(list) for form in forms}
     for turn in range(repeats + 1):
         for form in forms:
@@ -150,7 +148,7 @@ def medians(update: Update, forms: tuple[str, ...], repeats: int) -> dict[str, d
 
 
 def memory(options: argparse.Namespace, form: str) -> dict[str, float]:
-    """Peak MiB of one form, in a process of its own: in all, and beyond the loaded model."""
+    """Return peak MiB of one form from a separate process: total, and beyond the model."""
     command = [sys.executable, __file__, "--form", form]
     for name, value in vars(options).items():
         if name not in ("form", "table", "against", "model", "trl_cache"):
@@ -167,8 +165,9 @@ def memory(options: argparse.Namespace, form: str) -> dict[str, float]:
 
 
 def one_form(options: argparse.Namespace) -> None:
-    """What `memory` starts. No turn goes before: what an allocator keeps of it would be counted as
-    the model's.
+    """Run in the process that `memory` starts.
+
+    There is no warm-up, since memory the allocator keeps would be counted as the model's.
     """
     update = Update(options)
     if update.device.type == "cuda":
@@ -183,7 +182,7 @@ def one_form(options: argparse.Namespace) -> None:
 
 
 def report(options: argparse.Namespace) -> None:
-    """Stages, speed and memory of one setting."""
+    """Print stages, speed and memory of one setting."""
     update = Update(options)
     times, held = (
         medians(update, FORMS, options.repeats),
@@ -220,7 +219,7 @@ def report(options: argparse.Namespace) -> None:
 
 
 def table(options: argparse.Namespace) -> None:
-    """Ratios over prompt length P, group size G and completion length C."""
+    """Print ratios over prompt length P, group size G and completion length C."""
     print(
         "| P | G | C | apart / shared | ideal | repeated / shared | ideal"
         " |\n|---|---|---|---|---|---|---|"
@@ -246,7 +245,7 @@ def table(options: argparse.Namespace) -> None:
 
 
 def device_name(device: torch.device) -> str:
-    """For the headline."""
+    """Return the name of the device for the headline."""
     return (
         torch.cuda.get_device_name(device)
         if device.type == "cuda"
@@ -255,7 +254,7 @@ def device_name(device: torch.device) -> str:
 
 
 def parsed() -> Any:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

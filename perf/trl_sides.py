@@ -1,8 +1,8 @@
-"""One side of the comparison with TRL, in a process of its own: `against_trl.py` starts it and
-gives it leave for every step.
+"""One side of the comparison with TRL, run as a process by `against_trl.py`.
 
-It answers on the standard output, one JSON object a line: first what it holds in memory before
-training, then each step's seconds, last its peak. What libraries print goes to the standard error.
+It prints one JSON object per line to standard output: first its memory before training, then the
+seconds of each step, last its peak memory. It waits for a line on standard input before each step.
+Output of libraries goes to standard error.
 """
 
 import argparse
@@ -21,13 +21,11 @@ from PIL import Image
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 LEARNING_RATE, MAX_GRAD_NORM, POOL = 1e-5, 1.0, 64
 TEXT = 36
-"""Tokens of a prompt that are no picture, at least: chat template and question."""
+"""Minimum number of text tokens in a prompt: chat template and question."""
 
 
 class Clock:
-    """Measures steps between two calls of `stop`; after each it waits for a line, so that the other
-    side may have its turn.
-    """
+    """Measures steps between two calls of `stop`, which waits for the other side's turn."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -35,9 +33,7 @@ class Clock:
         os.dup2(2, 1)
 
     def start(self) -> None:
-        """Everything is built: says what is held so far, and begins with the first step when told
-        to.
-        """
+        """Report the memory held before training, and wait for the first turn."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         self.before = self._held("VmRSS")
@@ -45,14 +41,14 @@ class Clock:
         self._wait()
 
     def stop(self) -> None:
-        """The end of a step, and the begin of the next one as soon as a line comes."""
+        """End a step, and begin the next one after a line is read."""
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         self._say(wall=time.perf_counter() - self.wall, cpu=time.process_time() - self.cpu)
         self._wait()
 
     def end(self, **others: float) -> None:
-        """The last answer."""
+        """Print the last answer."""
         self._say(peak=self._held("VmHWM"), **others)
 
     def _wait(self) -> None:
@@ -64,9 +60,7 @@ class Clock:
         self.answers.write(json.dumps(numbers) + "\n")
 
     def _held(self, field: str) -> float:
-        """MiB: of the GPU (now, or at most since the start), or resident as Linux reports it (now,
-        or at most ever).
-        """
+        """Return MiB of GPU memory, or of resident memory as Linux reports it; current or peak."""
         if self.device.type == "cuda":
             return (
                 torch.cuda.memory_allocated()
@@ -82,13 +76,14 @@ class Clock:
 
 
 def reward_of(completion: str) -> float:
-    """The same on both sides: the share of vowels."""
+    """Return the fraction of vowels; both sides use this reward."""
     return sum(letter in "aeiou" for letter in completion) / max(1, len(completion))
 
 
 def picture(index: int, columns: int, rows: int, unit: int) -> Image.Image:
-    """A picture of noise in large squares that needs `columns * rows` image tokens of `unit`
-    pixels.
+    """Return a picture of random squares with `columns * rows` image tokens.
+
+    A token covers `unit` x `unit` pixels.
     """
     noise = torch.randint(
         0,
@@ -103,7 +98,9 @@ def picture(index: int, columns: int, rows: int, unit: int) -> Image.Image:
 
 
 def image_grid(tokens: int) -> tuple[int, int]:
-    """Columns and rows, in image tokens, of a nearly square picture in a prompt of so many tokens.
+    """Return columns and rows, in image tokens, of a nearly square picture.
+
+    It fits into a prompt of this many tokens.
 
     >>> image_grid(100), image_grid(512)
     ((8, 8), (22, 21))
@@ -118,7 +115,7 @@ def image_grid(tokens: int) -> tuple[int, int]:
 
 
 def question(length: int) -> str:
-    """A text of so many tokens: Qwen's tokenizers split numbers into digits.
+    """Return a text of exactly this many tokens: Qwen's tokenizers split numbers into digits.
 
     >>> question(12)
     '012345678901'
@@ -127,9 +124,7 @@ def question(length: int) -> str:
 
 
 class Prompts:
-    """The prompts of both sides: `POOL` pictures in memory, and a text that makes every prompt
-    exactly as long as asked for.
-    """
+    """Equally long prompts for both sides, with `POOL` pictures in memory."""
 
     def __init__(self, encoder: Any, tokens: int) -> None:
         from g2rpo.records import Prompt
@@ -159,18 +154,16 @@ class Prompts:
             )
 
     def size(self, task: str, split: str) -> int:
-        """As a source of g2rpo."""
+        """Return the number of prompts, as a g2rpo prompt source does."""
         return POOL
 
     def get(self, task: str, index: int, split: str) -> Any:
-        """As a source of g2rpo."""
+        """Return a prompt, as a g2rpo prompt source does."""
         return self.all[index]
 
 
 def ours(options: argparse.Namespace, clock: Clock) -> None:
-    """G2RPO through Lightning, with the parts of the default configuration; every group is learned
-    from.
-    """
+    """Train with g2rpo and Lightning, in the default configuration and without filtering groups."""
     import lightning as L
 
     from g2rpo.algorithm.advantage.g2rpo import G2RPO
@@ -247,14 +240,12 @@ def ours(options: argparse.Namespace, clock: Clock) -> None:
 
 
 def optimizer(parameters: Sequence[Any]) -> torch.optim.Optimizer:
-    """The same on both sides."""
+    """Return the optimizer that both sides use."""
     return torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.0, betas=(0.9, 0.99))
 
 
 def theirs(options: argparse.Namespace, clock: Clock) -> None:
-    """TRL's GRPOTrainer: one micro-batch for the whole step, no reference model, no checkpointing,
-    no logging to anywhere.
-    """
+    """Train with TRL's GRPOTrainer, with one micro-batch per step and no reference model."""
     from datasets import Dataset
     from transformers import AutoModelForImageTextToText, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
@@ -317,9 +308,7 @@ def theirs(options: argparse.Namespace, clock: Clock) -> None:
 
 
 def processor(encoder: Any) -> Any:
-    """transformers' own processor, whose part for videos cannot be built without torchvision: there
-    are none here.
-    """
+    """Return transformers' processor without its video part, which needs torchvision."""
     from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 
     class NoVideos:
@@ -342,7 +331,7 @@ def processor(encoder: Any) -> Any:
 
 
 def main() -> None:
-    """What `against_trl.py` starts."""
+    """Run the side that `against_trl.py` asks for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from g2rpo.cli.command import PROGRAMS
+
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
 BLOCKS = "\n".join(re.findall(r"```bash\n(.*?)```", TEXT, flags=re.S))
@@ -51,10 +53,19 @@ def test_a_command_of_the_readme_composes(command: str) -> None:
 
 
 @pytest.mark.process
+def test_the_programs_of_the_console_script_exist_in_the_readme() -> None:
+    lines = [line.partition("#")[0].split() for line in BLOCKS.splitlines()]
+    words = {line[1]: line[2:] for line in lines if line[:1] == ["g2rpo"]}
+    assert set(words) == {"train", "sweep", "report"} <= {*PROGRAMS, "sweep", "report"}
+    assert (ROOT / "sweeps" / f"{words['sweep'][0]}.yaml").is_file()
+    composed = _run(["-m", "g2rpo", "train", *words["train"], "--cfg", "job"], ROOT)
+    assert composed.returncode == 0, composed.stderr
+
+
 def test_help_lists_the_choices() -> None:
     shown = _run(["train.py", "--help"], ROOT)
     assert shown.returncode == 0, shown.stderr
-    (entry,) = re.findall(r"^  advantage .*(?:\n {18}.*)*", shown.stdout, flags=re.M)
+    (entry,) = re.findall(r"^  advantage .*(?:\n {20}.*)*", shown.stdout, flags=re.M)
     names = {
         file.stem
         for file in (ROOT / "conf" / "advantage").glob("*.yaml")

@@ -12,7 +12,7 @@ MUTANTS = (
     ),
     Mutant(
         "judge: a right 0 counts",
-        "benchmark/mathvista.py",
+        "benchmark/mathvista_rules.py",
         "(final or bool(value))",
         "True",
         "benchmark/test_mathvista.py",

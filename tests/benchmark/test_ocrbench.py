@@ -11,12 +11,12 @@ FIXTURE = Path(__file__).parents[3] / "shared" / "fixtures" / "ocrbench" / "rows
 @pytest.mark.parametrize(
     ("text", "gold", "category", "expected"),
     [
-        ('The word is "Center".', "CENTRE", "Regular Text Recognition", [1, 1]),
-        ("CENTRES", "CENTRE", "Regular Text Recognition", [1, 0]),
+        ('The word is "Center".', "CENTER", "Regular Text Recognition", [1, 1]),
+        ("CENTERS", "CENTER", "Regular Text Recognition", [1, 0]),
         ("2018", "18", "Doc-oriented VQA", [1, 0]),
         ("RM 12.50", "12.50", "Key Information Extraction", [1, 1]),
         ("SECRET\nRECIPE", "secret recipe", "Scene Text-centric VQA", [1, 1]),
-        ("<think>CENTRE?</think>under", "CENTRE", "Regular Text Recognition", [1, 0]),
+        ("<think>CENTER?</think>under", "CENTER", "Regular Text Recognition", [1, 0]),
         ("x ^ 2", "x^2", FORMULAS, [1, 1]),
         ("X^2", "x^2", FORMULAS, [0, 0]),
         (r"\dfrac{1}{2}", r"\frac { 1 } { 2 }", FORMULAS, [0, 1]),

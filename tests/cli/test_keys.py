@@ -8,8 +8,17 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from g2rpo.cli.checks import refuse_added, refuse_missing
-from g2rpo.cli.keys import USUAL_NAMES, explanation, known_keys, nearest, unknown_key
+from g2rpo.cli.checks import refuse_added, refuse_former_metrics, refuse_missing
+from g2rpo.cli.keys import (
+    FORMER_METRICS,
+    FORMER_NAMES,
+    USUAL_NAMES,
+    explanation,
+    known_keys,
+    nearest,
+    unknown_key,
+)
+from g2rpo.metrics import METRICS
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +49,41 @@ def known() -> list[str]:
 )
 def test_the_nearest_key_is_the_one_that_is_meant(typed: str, ours: str, known: list[str]) -> None:
     assert nearest(typed, known)[0] == ours
+
+
+@pytest.mark.parametrize(
+    ("former", "present"),
+    [
+        ("equity", "gradient_conflict"),
+        ("equity.every_n_steps", "gradient_conflict.every_n_steps"),
+        ("isolation.timeout_s", "reward_workers.timeout_s"),
+        ("batch.prompts", "batch.prompts_per_step"),
+        ("checkpoint.every_n_train_steps", "callbacks.checkpoint.every_n_train_steps"),
+        ("eval.every_n_steps", "trainer.val_check_interval"),
+    ],
+)
+def test_a_former_key_is_answered_with_its_present_name(
+    former: str, present: str, known: list[str]
+) -> None:
+    assert f"did you mean {present}? " in unknown_key(former, known)
+
+
+def test_every_present_name_of_a_former_key_exists() -> None:
+    keys = set(known_keys("config", ["shaping=full"]))
+    keys |= set(known_keys("config", ["rollout=vllm"]))
+    keys |= set(known_keys("config", ["rollout=vllm_server"]))
+    assert set(FORMER_NAMES.values()) - keys == set()
+    names = {metric.name for metric in METRICS}
+    nouns = {name.partition("/")[0] for name in names}
+    assert set(FORMER_METRICS.values()) - names - nouns == set()
+
+
+def test_a_callback_that_monitors_a_former_metric_is_refused() -> None:
+    cfg = OmegaConf.create({"callbacks": {"best": {"monitor": "heldout/macro"}, "other": None}})
+    with pytest.raises(ValueError, match=r"callbacks\.best\.monitor: .* now called val/macro$"):
+        refuse_former_metrics(cfg)
+    cfg.callbacks.best.monitor = "val/macro"
+    refuse_former_metrics(cfg)
 
 
 def test_every_usual_name_leads_to_a_key_or_a_choice_that_exists(
@@ -88,6 +132,7 @@ def noted(*overrides: str, **choices: str) -> Any:
             "++max_steps=9",
             "nothing reads the key 'max_steps' at the top; did you mean trainer.max_steps=9",
         ),
+        (r"+model/adaptor=lora", r"nothing reads the key 'model/adaptor' at the top"),
         ("+traner.max_steps=9", "nothing reads the key 'traner' at the top"),
     ],
 )

@@ -254,7 +254,7 @@ def test_a_run_whose_report_fails_is_not_finished(
     def broken(*_: Any) -> Path:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("g2rpo.report.run.write_report", broken)
+    monkeypatch.setattr("g2rpo.report.run_page.write_report", broken)
     with pytest.raises(SystemExit):
         train("trainer.max_steps=1", NO_HELDOUT, folder="unreported")
     assert not (tmp_path / "unreported" / "summary.json").exists()

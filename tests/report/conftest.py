@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw
 from report.pages import Element, parsed
 
 from g2rpo.records import TASKS
-from g2rpo.report.folder import read_run
-from g2rpo.report.run import page
+from g2rpo.report.run_data import read_run
+from g2rpo.report.run_page import page
 
 STEPS = 60
 GROUPS, GROUP_SIZE = 2, 4

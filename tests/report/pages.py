@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from g2rpo.report.run import write_report
+from g2rpo.report.run_page import write_report
 
 HOSTILE = (
     "</script><script>alert(1)</script><img src=http://example.org/x.png>{{ 7 * 7 }}{% raw"

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from g2rpo.report.folder import Completion, HeldoutPrompt, paired
+from g2rpo.report.error_kinds import VERDICTS, verdict
 from g2rpo.report.gallery import choose
-from g2rpo.report.picture import boxes_of, pictures
+from g2rpo.report.inline_picture import boxes_of, pictures
 from g2rpo.report.render import shorten_middle
-from g2rpo.report.verdict import VERDICTS, verdict
+from g2rpo.report.run_data import Completion, HeldoutPrompt, paired
 
 
 def judged(accuracy: float, format: float = 1.0) -> Completion:

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from g2rpo.benchmark.evaluation.heldout import HeldoutResult
+from g2rpo.training.heldout import HeldoutResult
 from g2rpo.training.summary import config_hash, summarize, write_summary
 
 BEFORE = HeldoutResult(sampled={"macro": 0.25, "math": 0.25}, greedy={"macro": 0.5, "math": 0.5})

@@ -11,11 +11,11 @@ import pytest
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
-from g2rpo.benchmark.evaluation.heldout import HeldoutBatch, HeldoutEvaluation, HeldoutResult
 from g2rpo.benchmark.evaluation.suite import SuiteEvaluation
 from g2rpo.data.gym.source import GymSource
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.records import Prompt
+from g2rpo.training.heldout import HeldoutBatch, HeldoutEvaluation, HeldoutResult
 from g2rpo.training.validation import Validation, scores_row, validation_name
 
 

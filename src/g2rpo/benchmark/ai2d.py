@@ -1,6 +1,4 @@
-"""AI2D: questions about school-book diagrams, 3,088 in the test split, with the letters drawn over
-the labels (masked).
-"""
+"""AI2D (test): 3,088 questions about school-book diagrams, with letters drawn over the labels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +10,7 @@ from g2rpo.records import Prompt
 
 
 class AI2D(MultipleChoice):
-    """The answer is a letter in the TSV and a 0-based number, as text, on the Hub."""
+    """Multiple choice; the answer is a letter in the TSV, a 0-based number on the Hub."""
 
     name = "ai2d"
     task = "chart"
@@ -29,7 +27,7 @@ class AI2D(MultipleChoice):
     demo_task = "chart"
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
-        """The Hub's columns: the answer is the number of an option, from 0, as text."""
+        """Return the prompt as a record in the Hub's columns."""
         options = shuffled_options(prompt, wrong)
         return [
             {

@@ -1,5 +1,6 @@
-"""What the benchmarks share: everything of `g2rpo.interfaces.Benchmark` that follows from `row`,
-`question` and `judgment`.
+"""Base class of all benchmarks.
+
+It implements `g2rpo.interfaces.Benchmark` on top of three methods: `row`, `question`, `judgment`.
 """
 
 import json
@@ -10,28 +11,28 @@ from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
 
 Judge = Callable[[str], str]
-"""A model that answers a grading prompt; `g2rpo.scoring.option.FAILED` in its answer says that it
-could not.
+"""A model that answers a grading prompt. It reports a failure with `g2rpo.scoring.option.FAILED`.
 """
 
 
 class BenchmarkBase:
-    """A benchmark that says with `row`, `question` and `judgment` what is its own.
+    """A benchmark; subclasses define `row`, `question` and `judgment`.
 
-    `sources` tells each kind of `rows` where this benchmark's records are: `{"hub": {"path": ...,
-    "splits": [...]}, "tsv": {...}}`.
+    Args:
+        sources: Where each kind of `rows` finds the records of this benchmark, for example
+            `{"hub": {"path": ..., "splits": [...]}, "tsv": {...}}`.
     """
 
     name: ClassVar[str]
     task: ClassVar[str]
     protocols: ClassVar[Sequence[str]]
     answer_type: ClassVar[str] = "open ended"
-    """Of its prompts, as `g2rpo.records.Prompt` names it."""
+    """Answer type of the prompts; see `g2rpo.records.Prompt`."""
     needs_image: ClassVar[bool] = True
     parts: ClassVar[Sequence[str]] = ("split", "category")
-    """Columns whose values name sub-scores, where a row has them."""
+    """Columns whose values name sub-scores, if a row has them."""
     published: ClassVar[Published | None] = None
-    """What the paper prints about this benchmark, if it does."""
+    """The scores that the paper reports; None if it does not report this benchmark."""
     demo_task: ClassVar[str | None] = None
     """Task of the gym whose prompts become demo rows; None if there are no demo rows."""
 
@@ -39,13 +40,17 @@ class BenchmarkBase:
         self.sources = dict(sources or {})
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """A record of the Hub, of a VLMEvalKit TSV or of JSON Lines in our columns. Raises
-        `ValueError` with the column it cannot use.
+        """Convert a record of the Hub, of a VLMEvalKit TSV or of JSON Lines into our columns.
+
+        Raises:
+            ValueError: If a column cannot be used; the message names it.
         """
         raise NotImplementedError(f"{type(self).__name__}.row")
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
-        """Records made from one prompt, in the columns of the original data, for `eval.rows=demo`.
+        """Convert one prompt into records in the columns of the original data.
+
+        They are the rows of `eval.rows=demo`.
 
         Args:
             prompt: A prompt of `demo_task`.
@@ -55,7 +60,7 @@ class BenchmarkBase:
         raise NotImplementedError(f"{type(self).__name__}.demo")
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
-        """The text of the prompt."""
+        """Return the text of the prompt."""
         raise NotImplementedError(f"{type(self).__name__}.question")
 
     def judgment(
@@ -66,11 +71,11 @@ class BenchmarkBase:
         protocol: str = "paper",
         judge: Judge | None = None,
     ) -> Judgment:
-        """The verdict on one completion."""
+        """Score one completion."""
         raise NotImplementedError(f"{type(self).__name__}.judgment")
 
     def prompt(self, row: Mapping[str, Any], *, protocol: str = "paper") -> Prompt:
-        """What the policy is asked. Its id is `<name>/<id of the row>`."""
+        """Return the prompt for the policy; its id is `<name>/<id of the row>`."""
         self.check_protocol(protocol)
         if self.needs_image and not row["images"]:
             raise ValueError(
@@ -88,7 +93,7 @@ class BenchmarkBase:
         )
 
     def type_of(self, row: Mapping[str, Any]) -> str:
-        """The answer type of a row's prompt."""
+        """Return the answer type of a row's prompt."""
         return self.answer_type
 
     def score(
@@ -99,7 +104,7 @@ class BenchmarkBase:
         protocol: str = "paper",
         judge: Judge | None = None,
     ) -> float:
-        """The judgment's score, in [0, 1]."""
+        """Return the judgment's score, in [0, 1]."""
         return self.judgment(completion, row, protocol=protocol, judge=judge).score
 
     def score_group(
@@ -109,7 +114,7 @@ class BenchmarkBase:
         *,
         protocol: str = "paper",
     ) -> float:
-        """The mean over the rows; of a single row its score."""
+        """Return the score in [0, 1] of rows that count together: by default the mean."""
         if len(completions) != len(rows) or not rows:
             raise ValueError(
                 f"{self.name}: expected as many completions as rows, at least one; got"
@@ -121,12 +126,13 @@ class BenchmarkBase:
         ) / len(rows)
 
     def group(self, row: Mapping[str, Any]) -> str:
-        """The row's own id: every row counts alone."""
+        """Return the name of a row's group: by default its id, so every row counts alone."""
         return str(row["id"])
 
     def subscores(self, row: Mapping[str, Any]) -> Sequence[str]:
-        """`<column>/<value>` for each of `parts` that the row has, in lower case with underscores:
-        `category/geometry_problem`.
+        """Return the names of a row's sub-scores, `<column>/<value>` for each of `parts` it has.
+
+        Names are in lower case with underscores: `category/geometry_problem`.
         """
         return [
             f"{part}/{_slug(str(row[part]))}"
@@ -135,7 +141,7 @@ class BenchmarkBase:
         ]
 
     def check_protocol(self, protocol: str) -> None:
-        """Raises `ValueError` for a protocol this benchmark does not know."""
+        """Raise `ValueError` if this benchmark does not know the protocol."""
         if protocol not in self.protocols:
             raise ValueError(
                 f"{self.name}: unknown protocol {protocol!r}; this benchmark knows:"

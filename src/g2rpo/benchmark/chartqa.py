@@ -1,4 +1,4 @@
-"""ChartQA (test): 1,250 questions by people and 1,250 generated ones."""
+"""ChartQA (test): 1,250 questions written by people and 1,250 generated ones."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ _SPLITS |= {
 
 
 class ChartQA(BenchmarkBase):
-    """Relaxed accuracy: a number within 5 % of the gold one, words equal apart from case."""
+    """Relaxed accuracy: numbers within 5 % of the gold answer; words must match, ignoring case."""
 
     name = "chartqa"
     task = "chart"
@@ -41,9 +41,7 @@ class ChartQA(BenchmarkBase):
     demo_task = "chart"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer from `answer`, or from `label`, a list of one; the split from `split`, `type`
-        or `human_or_machine`.
-        """
+        """Read a record; `type`, `human_or_machine` or `split` gives the split."""
         row = row_of(self.name, record, question=("question", "query"))
         answer = needed(self.name, record, "answer", "label")
         golds = list_of(answer) if not isinstance(answer, str) else None
@@ -58,7 +56,7 @@ class ChartQA(BenchmarkBase):
         return row | ({"split": _SPLITS.get(split, split)} if split else {})
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
-        """VLMEvalKit's prompt."""
+        """Return VLMEvalKit's prompt."""
         return f"{row['question']}\nAnswer the question using a single word or phrase."
 
     def judgment(
@@ -69,7 +67,7 @@ class ChartQA(BenchmarkBase):
         protocol: str = "paper",
         judge: Judge | None = None,
     ) -> Judgment:
-        """The best over the gold answers, of which a list-like one holds several."""
+        """Score a completion against every gold answer, and keep the best score."""
         self.check_protocol(protocol)
         text = clean(completion) if protocol == "robust" else completion.strip()
         if not text:
@@ -84,7 +82,7 @@ class ChartQA(BenchmarkBase):
         )
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
-        """The Hub's columns."""
+        """Return the prompt as a record in the Hub's columns."""
         kind = ("human_test", "augmented_test")[number % 2]
         return [
             {

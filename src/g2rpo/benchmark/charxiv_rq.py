@@ -1,6 +1,4 @@
-"""CharXiv, reasoning questions (validation): 1,000 questions about charts of scientific papers,
-graded by a judge.
-"""
+"""CharXiv (validation): 1,000 reasoning questions about charts of papers, graded by a judge."""
 
 import re
 import unicodedata
@@ -21,7 +19,7 @@ SOURCES = {1: "gpt sourced", 2: "gpt inspired", 3: "human"}
 RUBRICS = {
     1: (
         "the answer names the same terms as the reference; form and order do not matter (a Greek"
-        " letter may be spelt out), one different term is wrong."
+        " letter may be spelled out), one different term is wrong."
     ),
     2: (
         "if the question offers a set of answers, the answer is exactly one of them; otherwise it"
@@ -44,9 +42,7 @@ INSTRUCTIONS = {
         " part of a longer text there."
     ),
 }
-"""What the category of an answer asks for, in our words; the TSV carries the original ones in its
-questions.
-"""
+"""What each answer category asks for, in our words; the TSV's questions carry the original ones."""
 _GREEK = {
     letter: unicodedata.name(letter).split()[-1].lower().replace("lamda", "lambda")
     for letter in "αβγδεζηθικλμνξοπρστυφχψω"
@@ -56,9 +52,7 @@ _LONGEST = 1000
 
 
 class CharXivRQ(BenchmarkBase):
-    """Only a judge can tell under `paper` and `official`; `robust` compares numbers and terms where
-    there is none.
-    """
+    """`paper` and `official` need a judge; `robust` compares numbers and terms if there is none."""
 
     name = "charxiv_rq"
     task = "chart"
@@ -76,9 +70,7 @@ class CharXivRQ(BenchmarkBase):
     demo_task = "chart"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Of the Hub (`reasoning_q`, `reasoning_a`, `reasoning_a_type`), the published JSON or the
-        TSV.
-        """
+        """Read a record of the Hub, of the published JSON or of the TSV."""
         row = row_of(self.name, record, question=("reasoning_q", "query", "question"))
         row["images"] = row["images"] or images_of(record, "figure_path")
         row["answer"] = text_of(needed(self.name, record, "reasoning_a", "answer"))
@@ -94,7 +86,7 @@ class CharXivRQ(BenchmarkBase):
         return row | ({} if "reasoning_q" in record or "query" in record else {"instructed": True})
 
     def type_of(self, row: Mapping[str, Any]) -> str:
-        """Numbers for categories 3 and 4."""
+        """Return `numerical` for categories 3 and 4, else the default."""
         return (
             "numerical"
             if row["inst_category"] > 2 and exact_number(row["answer"]) is not None
@@ -102,14 +94,13 @@ class CharXivRQ(BenchmarkBase):
         )
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
-        """The question with what its category asks of an answer; the TSV has that in its
-        question.
-        """
+        """Return the question with instructions for its category, unless it has them."""
         if row.get("instructed"):
             return str(row["question"])
         decimals = len(row["answer"].partition(".")[2])
         exact = "an exact integer" if not decimals else f"a number with {decimals} decimal places"
-        return f"{row['question']}\n{INSTRUCTIONS.get(row['inst_category'], f'* Your final answer must be {exact}.')}"
+        default = f"* Your final answer must be {exact}."
+        return f"{row['question']}\n{INSTRUCTIONS.get(row['inst_category'], default)}"
 
     def judgment(
         self,
@@ -119,9 +110,7 @@ class CharXivRQ(BenchmarkBase):
         protocol: str = "paper",
         judge: Judge | None = None,
     ) -> Judgment:
-        """The judge's verdict, in JSON; without a judge nothing can be told, except under
-        `robust`.
-        """
+        """Let the judge grade a completion; without a judge only `robust` can score."""
         self.check_protocol(protocol)
         text = clean(completion) if protocol == "robust" else completion
         if not text.strip():
@@ -138,7 +127,7 @@ class CharXivRQ(BenchmarkBase):
         return verdict
 
     def subscores(self, row: Mapping[str, Any]) -> list[str]:
-        """Answer type and who wrote the question, by name."""
+        """Return the sub-scores by answer type and by author of the question."""
         named = {
             "inst_category": KINDS.get(row.get("inst_category") or 0),
             "qa_source": SOURCES.get(row.get("qa_source") or 0),
@@ -146,7 +135,7 @@ class CharXivRQ(BenchmarkBase):
         return list(super().subscores(named))
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
-        """The Hub's columns: numbers that are in the chart (answer type 3)."""
+        """Return the prompt as a record in the Hub's columns, with answer type 3."""
         return [
             {
                 "image": prompt.images[0],
@@ -165,9 +154,7 @@ class CharXivRQ(BenchmarkBase):
 
 
 def _read(reply: str, *, lenient: bool) -> Judgment | None:
-    """What the judge says; None where its reply is not the JSON that was asked for. The key must be
-    `extracted_answer`.
-    """
+    """Read the judge's reply; None if it is not JSON with `extracted_answer`."""
     content = json_reply(reply, lenient=lenient)
     if (
         content is None
@@ -204,8 +191,9 @@ def _by_rule(text: str, row: Mapping[str, Any]) -> Judgment:
 
 
 def _terms(text: str) -> frozenset[str]:
-    """The terms of an answer in any order, without case, brackets, dollar signs and backslashes,
-    Greek letters spelt out.
+    """Split an answer into its set of terms.
+
+    Case, brackets, dollar signs and backslashes are dropped, and Greek letters are spelled out.
     """
     text = "".join(
         f" {_GREEK[letter]} " if letter in _GREEK else letter for letter in plain(text).lower()

@@ -1,9 +1,9 @@
-"""Columns of records, whatever they come from: the Hub (lists, dicts, PIL images), VLMEvalKit's TSV
-(lists as text, base64), JSON Lines.
+"""Reading the columns of records from the Hub, from VLMEvalKit's TSV files or from JSON Lines.
 
-A cell is missing where it is None, NaN or an empty text. The text `None` is an answer like any
-other: a table must be read without turning such words into NaN (`pandas.read_csv(...,
-keep_default_na=False)`), and an answer that is NaN is refused by name.
+The Hub gives lists, dicts and PIL images; a TSV gives lists as text and images as base64. A cell is
+missing if it is None, NaN or an empty text. The text `None` is an answer like any other, so tables
+must be read without turning such words into NaN (`pandas.read_csv(..., keep_default_na=False)`). An
+answer that is NaN is refused.
 """
 
 import ast
@@ -17,14 +17,14 @@ from typing import Any
 
 from PIL import Image
 
-from g2rpo.image import inline_bytes, is_inline, undecoded
+from g2rpo.image import image_size, inline_bytes, is_inline, undecoded
 
 IDS = ("index", "id", "pid", "question_id", "questionId", "sample_index", "figure_id")
 IMAGES = ("decoded_image", "image", "images", "image_path")
 
 
 def is_missing(cell: Any) -> bool:
-    """Whether a cell holds nothing."""
+    """Return whether a cell holds nothing."""
     return (
         cell is None
         or (isinstance(cell, float) and math.isnan(cell))
@@ -33,13 +33,15 @@ def is_missing(cell: Any) -> bool:
 
 
 def first(record: Mapping[str, Any], *columns: str) -> Any:
-    """The first of the columns that holds something, else None."""
+    """Return the first of the columns that is not missing, else None."""
     return next((record[column] for column in columns if not is_missing(record.get(column))), None)
 
 
 def needed(benchmark: str, record: Mapping[str, Any], *columns: str) -> Any:
-    """The first of the columns that holds something. Raises `ValueError` with the record and the
-    columns where none does.
+    """Return the first of the columns that is not missing.
+
+    Raises:
+        ValueError: If all are missing; the message names the record and the columns.
     """
     cell = first(record, *columns)
     if cell is None:
@@ -62,9 +64,7 @@ def needed(benchmark: str, record: Mapping[str, Any], *columns: str) -> Any:
 def row_of(
     benchmark: str, record: Mapping[str, Any], *also: str, question: tuple[str, ...] = ("question",)
 ) -> dict[str, Any]:
-    """`id`, `question`, `images`, and those of `also` that the record has: what most rows begin
-    with.
-    """
+    """Return a row with `id`, `question`, `images`, and those of `also` that the record has."""
     row: dict[str, Any] = {
         "id": identity(record),
         "question": text_of(needed(benchmark, record, *question)),
@@ -76,8 +76,9 @@ def row_of(
 
 
 def text_of(cell: Any) -> str:
-    """A cell as text; a whole number read as a float, which pandas makes of a column with gaps,
-    loses its `.0`.
+    """Return a cell as text.
+
+    A whole number read as a float loses its `.0`: pandas makes floats of a column with gaps.
 
     >>> text_of(3.0), text_of(2.5), text_of("3.0"), text_of(None)
     ('3', '2.5', '3.0', '')
@@ -90,12 +91,14 @@ def text_of(cell: Any) -> str:
 
 
 def plain_value(cell: Any) -> Any:
-    """Arrays and scalars of numpy as Python's own."""
+    """Convert numpy arrays and scalars to Python values."""
     return cell.tolist() if hasattr(cell, "tolist") and not isinstance(cell, Image.Image) else cell
 
 
 def list_of(cell: Any) -> list[Any] | None:
-    """A cell as a list: a sequence, or the text of a JSON or Python list. None for anything else.
+    """Return a cell as a list; None if it is neither a sequence nor the text of a list.
+
+    The text may be JSON or Python.
 
     >>> list_of("['a', 'b']"), list_of('["a"]'), list_of("a"), list_of(("a",))
     (['a', 'b'], ['a'], None, ['a'])
@@ -115,11 +118,15 @@ def list_of(cell: Any) -> list[Any] | None:
 
 
 def choices_of(record: Mapping[str, Any]) -> dict[str, str]:
-    """Options by letter: columns A, B, ... (a gap leaves its letter out), or a list in `options`,
-    `choices` or `answer_options`.
+    """Return the options by letter.
 
-    >>> choices_of({"A": "cat", "B": "dog", "C": float("nan")}), choices_of({"options": "['cat', 'None']"})
-    ({'A': 'cat', 'B': 'dog'}, {'A': 'cat', 'B': 'None'})
+    They are in columns A, B, ..., where a missing cell leaves its letter out, or in a list in
+    `options`, `choices` or `answer_options`.
+
+    >>> choices_of({"A": "cat", "B": "dog", "C": float("nan")})
+    {'A': 'cat', 'B': 'dog'}
+    >>> choices_of({"options": "['cat', 'None']"})
+    {'A': 'cat', 'B': 'None'}
     """
     columns = {
         letter: text_of(record[letter])
@@ -142,10 +149,10 @@ def choices_of(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def images_of(record: Mapping[str, Any], *columns: str) -> list[Any]:
-    """The images of a record, as PIL images or paths, of the first of the columns that has any;
-    empty where none has.
+    """Return the images of the first column that has any, as PIL images or paths.
 
-    Raises `ValueError` with the column where a cell is neither.
+    Raises:
+        ValueError: If a cell is neither; the message names the column.
     """
     for column in columns or IMAGES:
         cell = plain_value(record.get(column))
@@ -159,10 +166,30 @@ def images_of(record: Mapping[str, Any], *columns: str) -> list[Any]:
     return []
 
 
-def identity(record: Mapping[str, Any]) -> str:
-    """The record's id or index; where it has none, a digest of its texts and images, the same in
-    every run.
+def needed_image(benchmark: str, record: Mapping[str, Any], *columns: str) -> Any:
+    """Return the image in the first column that has any, as a PIL image or a path.
+
+    Raises:
+        ValueError: If no column has an image; the message names the columns.
     """
+    needed(benchmark, record, *columns)
+    return images_of(record, *columns)[0]
+
+
+def size_px(image: Any) -> tuple[int, int]:
+    """Return width and height in pixels of a PIL image or an image file, after EXIF rotation.
+
+    Raises:
+        ValueError: If the file is not an image.
+    """
+    try:
+        return image_size(image)
+    except ValueError as error:
+        raise ValueError(f"image {image} cannot be read ({error})") from error
+
+
+def identity(record: Mapping[str, Any]) -> str:
+    """Return the id or index of a record, else a reproducible digest of its texts and images."""
     cell = first(record, *IDS)
     if cell is not None:
         return text_of(plain_value(cell))
@@ -192,9 +219,7 @@ def _image(cell: Any, column: str, record: Mapping[str, Any]) -> Any:
 
 
 def _stored(data: bytes | str, column: str, record: Mapping[str, Any]) -> Image.Image:
-    """An image from the bytes of a file, or from text that holds them; it is decoded when it is
-    used.
-    """
+    """Open an image from the bytes of a file or from base64; it is decoded when it is used."""
     try:
         return undecoded(inline_bytes(data) if isinstance(data, str) else data)
     except ValueError as error:

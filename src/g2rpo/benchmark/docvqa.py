@@ -1,4 +1,4 @@
-"""DocVQA (validation): 5,349 questions about scanned pages, by ANLS."""
+"""DocVQA (validation): 5,349 questions about scanned pages, scored by ANLS."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -13,8 +13,9 @@ from g2rpo.scoring.text import anls
 
 
 class DocVQA(BenchmarkBase):
-    """Average normalized Levenshtein similarity, best over the gold answers, 0 below a half.
-    `robust` cleans the completion first.
+    """Average normalized Levenshtein similarity (ANLS), best over the gold answers.
+
+    A similarity below one half counts 0. `robust` cleans the completion first.
     """
 
     name = "docvqa"
@@ -34,9 +35,7 @@ class DocVQA(BenchmarkBase):
     demo_task = "document"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Gold answers from a list, or a list as text; hidden ones (the test splits) are
-        refused.
-        """
+        """Read a record; test splits, which hide the gold answers, are refused."""
         row = row_of(self.name, record)
         answer = needed(self.name, record, "answers", "answer")
         golds = list_of(answer)
@@ -52,7 +51,7 @@ class DocVQA(BenchmarkBase):
         }
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
-        """VLMEvalKit's prompt."""
+        """Return VLMEvalKit's prompt."""
         return f"{row['question']}\nAnswer the question using a single word or phrase."
 
     def judgment(
@@ -63,8 +62,9 @@ class DocVQA(BenchmarkBase):
         protocol: str = "paper",
         judge: Judge | None = None,
     ) -> Judgment:
-        """Under `paper` outer spaces stay, as in VLMEvalKit: they raise the score of a partial
-        match.
+        """Score a completion by ANLS.
+
+        Under `paper` outer spaces stay, as in VLMEvalKit: they raise the score of a partial match.
         """
         self.check_protocol(protocol)
         text = clean(completion).strip("\"'*` ") if protocol == "robust" else completion
@@ -75,7 +75,7 @@ class DocVQA(BenchmarkBase):
         return Judgment(score=score, parsed=True, answer=text[:200])
 
     def subscores(self, row: Mapping[str, Any]) -> list[str]:
-        """One for each kind a question has: `question_types/table/list`."""
+        """Return one sub-score per question type, such as `question_types/table/list`."""
         return [
             name
             for part in self.parts
@@ -84,7 +84,7 @@ class DocVQA(BenchmarkBase):
         ]
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
-        """The Hub's columns."""
+        """Return the prompt as a record in the Hub's columns."""
         return [
             {
                 "questionId": str(number),

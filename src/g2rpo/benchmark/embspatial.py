@@ -1,5 +1,6 @@
-"""EmbSpatial-Bench: 3,640 questions on where objects stand in rooms, four options each, from three
-simulators and scans.
+"""EmbSpatial-Bench: 3,640 questions on spatial relations in rooms, with four options each.
+
+The images come from three collections of simulated and scanned rooms.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,9 +18,7 @@ from g2rpo.scoring.spatial_option import spatial_option
 
 
 class EmbSpatial(MultipleChoice):
-    """The answer is a 0-based number on the Hub and a letter in the TSV, whose options are one
-    column.
-    """
+    """Multiple choice; the answer is a 0-based number on the Hub and a letter in the TSV."""
 
     name = "embspatial"
     task = "spatial"
@@ -37,7 +36,7 @@ class EmbSpatial(MultipleChoice):
     demo_task = "spatial"
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
-        """VLMEvalKit's prompt."""
+        """Return VLMEvalKit's prompt."""
         listed = "".join(f"{letter}: {text}\n" for letter, text in options_of(row).items())
         return (
             f"Question: {row['question']}\nOptions:\n{listed}Give me the answer letter directly."
@@ -52,8 +51,9 @@ class EmbSpatial(MultipleChoice):
         protocol: str = "paper",
         judge: Judge | None = None,
     ) -> Judgment:
-        """With a judge its grade decides: A is right, B wrong, C no answer. Where it fails or says
-        anything else, the rules do.
+        """Score a completion by the judge's grade: A right, B wrong, C no answer.
+
+        The rules decide if there is no judge, if it fails, or if it says anything else.
         """
         self.check_protocol(protocol)
         if not completion.strip():
@@ -73,9 +73,7 @@ class EmbSpatial(MultipleChoice):
         )
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
-        """The Hub's columns, from questions with options only: the answer is the number of an
-        option, from 0.
-        """
+        """Return a record in the Hub's columns, or none for a prompt without options."""
         if prompt.answer_type != "multiple choice":
             return []
         options = shuffled_options(prompt, wrong)

@@ -1,4 +1,4 @@
-"""What a judge model is asked, in our own words, and how its replies are read."""
+"""Prompts to a judge model, in our own words, and how its replies are read."""
 
 import json
 from collections.abc import Mapping
@@ -9,17 +9,17 @@ from g2rpo.scoring.option import FAILED
 from g2rpo.scoring.prediction import without_thinking
 
 LONGEST = 8000
-"""Characters of a response shown to a judge, from its end."""
+"""Maximum number of characters of a response shown to a judge, taken from its end."""
 
 
 def ask(judge: Judge, prompt: str) -> str | None:
-    """The judge's reply; None where it says that it failed."""
+    """Return the judge's reply; None if it reports a failure."""
     reply = judge(prompt)
     return None if FAILED in reply else reply
 
 
 def extraction_prompt(question: str, response: str, form: str) -> str:
-    """Asks for the final answer in a response."""
+    """Return a prompt that asks for the final answer in a response."""
     return (
         "A model answered a question about an image. Copy the final answer out of its"
         f" response.\nWrite {form}, and nothing else. Do not solve the question yourself. If the"
@@ -29,7 +29,7 @@ def extraction_prompt(question: str, response: str, form: str) -> str:
 
 
 def option_prompt(question: str, options: Mapping[str, str], response: str) -> str:
-    """Asks which option a response means."""
+    """Return a prompt that asks which option a response chooses."""
     listed = "\n".join(f"{letter}. {text}" for letter, text in options.items())
     return (
         "Which of the options does the response choose? Reply with that option's capital letter, or"
@@ -39,7 +39,7 @@ def option_prompt(question: str, options: Mapping[str, str], response: str) -> s
 
 
 def same_answer_prompt(question: str, answer: str, gold: str) -> str:
-    """Asks whether two answers to a question are the same, as 1 or 0."""
+    """Return a prompt that asks whether two answers to a question are the same, as 1 or 0."""
     return (
         "Do the two answers to this question say the same? A different notation or unit of the"
         " same quantity is the same; an answer that\nis incomplete or says more than one thing is"
@@ -50,7 +50,7 @@ def same_answer_prompt(question: str, answer: str, gold: str) -> str:
 
 
 def chart_prompt(question: str, response: str, gold: str, rubric: str) -> str:
-    """Asks for the answer in a response about a chart and whether it is right, as JSON."""
+    """Return a prompt that asks for the answer about a chart and whether it is right, as JSON."""
     return (
         "Grade the response to a question about a chart against the reference answer.\nRule:"
         f' {rubric}\nReply with one JSON object and nothing around it: {{"extracted_answer": "<the'
@@ -60,7 +60,7 @@ def chart_prompt(question: str, response: str, gold: str, rubric: str) -> str:
 
 
 def grade_prompt(question: str, options: Mapping[str, str], response: str, gold: str) -> str:
-    """Asks for a grade of a multiple-choice response: A right, B wrong, C no answer."""
+    """Return a prompt that asks to grade a choice: A right, B wrong, C no answer."""
     listed = "\n".join(f"{letter}. {text}" for letter, text in options.items())
     return (
         "Grade the response to a multiple-choice question. Reply with one letter: A if its final"
@@ -71,11 +71,16 @@ def grade_prompt(question: str, options: Mapping[str, str], response: str, gold:
 
 
 def json_reply(reply: str, *, lenient: bool = False) -> dict[str, Any] | None:
-    r"""A reply as a JSON object, None for anything else. `lenient` looks for it behind thinking and
-    inside a code fence.
+    r"""Parse a reply as a JSON object; None for anything else.
 
-    >>> json_reply('{"score": 1}'), json_reply('[1]'), json_reply('```json\n{"score": 1}\n```', lenient=True)
-    ({'score': 1}, None, {'score': 1})
+    Args:
+        reply: What the judge wrote.
+        lenient: Whether to skip thinking and to look inside a code fence.
+
+    >>> json_reply('{"score": 1}'), json_reply('[1]')
+    ({'score': 1}, None)
+    >>> json_reply('```json\n{"score": 1}\n```', lenient=True)
+    {'score': 1}
     """
     if lenient:
         reply = without_thinking(reply)

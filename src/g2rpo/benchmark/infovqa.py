@@ -1,4 +1,4 @@
-"""InfographicVQA (validation): 2,801 questions about infographics, by ANLS."""
+"""InfographicVQA (validation): 2,801 questions about infographics, scored by ANLS."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,9 +9,7 @@ from g2rpo.records import Prompt
 
 
 class InfoVQA(DocVQA):
-    """Measured like DocVQA; an answer that lists several things must list them in the gold
-    order.
-    """
+    """Scored like DocVQA; an answer that lists several things must list them in the gold order."""
 
     name = "infovqa"
     parts = ("answer_type", "operation/reasoning")
@@ -26,7 +24,7 @@ class InfoVQA(DocVQA):
     )
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
-        """The Hub's columns."""
+        """Return the prompt as a record in the Hub's columns."""
         return [
             {
                 "questionId": str(number),

@@ -1,5 +1,6 @@
-"""MathVerse (testmini): 788 geometry and function problems in five versions, which move more and
-more of the problem into the image.
+"""MathVerse (testmini): 788 geometry and function problems in five versions each.
+
+From version to version more of the problem moves from the text into the image.
 """
 
 import ast
@@ -30,8 +31,9 @@ VERSIONS = ("Text Dominant", "Text Lite", "Vision Intensive", "Vision Dominant",
 
 
 class MathVerse(BenchmarkBase):
-    """Two steps, extraction and comparison, both by a judge in the original; here rules come first
-    and decide alone where there is none.
+    """Answer extraction, then comparison with the gold answer.
+
+    In the original a judge does both. Here rules come first, and decide alone if there is no judge.
     """
 
     name = "mathverse"
@@ -52,8 +54,9 @@ class MathVerse(BenchmarkBase):
     demo_task = "math"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Of the Hub or the TSV; `Vision Only` has its problem in the image, and its question is
-        the instruction of `query_cot`.
+        """Read a record of the Hub or of the TSV.
+
+        `Vision Only` has its problem in the image; its question is the instruction of `query_cot`.
         """
         question = next(
             (
@@ -87,11 +90,11 @@ class MathVerse(BenchmarkBase):
         }
 
     def type_of(self, row: Mapping[str, Any]) -> str:
-        """By `question_type`."""
+        """Return the answer type by `question_type`."""
         return "multiple choice" if row.get("question_type") == "multi-choice" else "math"
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
-        """The question as it is under `paper`, MathVerse's own chain-of-thought query otherwise."""
+        """Return the question under `paper`, else MathVerse's own chain-of-thought query."""
         return str(
             row["question"] if protocol == "paper" else row.get("query_cot") or row["question"]
         )
@@ -104,7 +107,7 @@ class MathVerse(BenchmarkBase):
         protocol: str = "paper",
         judge: Judge | None = None,
     ) -> Judgment:
-        """Equal texts are right without a judge; a judge's verdict must be exactly 1 or 0."""
+        """Score a completion; equal texts are right without a judge."""
         self.check_protocol(protocol)
         if protocol == "official":
             return _official(completion, row, judge)
@@ -117,7 +120,10 @@ class MathVerse(BenchmarkBase):
         return _judged(text, row, judge, verdict)
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
-        """The Hub's columns: one problem in five versions, every second one with options."""
+        """Return the prompt as a record in the Hub's columns.
+
+        Each problem comes in five versions; every second record has options.
+        """
         problem, version = divmod(number, len(VERSIONS))
         chosen = number % 2 == 1
         options = sorted([prompt.answer, *wrong], key=float)
@@ -158,7 +164,7 @@ class MathVerse(BenchmarkBase):
 
 
 def choices_in(question: str) -> dict[str, str]:
-    r"""The options in a question's text.
+    r"""Return the options in a question's text, by letter.
 
     >>> choices_in("How long is AB? ()\nChoices:\nA:40°\nB:60°")
     {'A': '40°', 'B': '60°'}
@@ -175,7 +181,7 @@ def choices_in(question: str) -> dict[str, str]:
 
 
 def _metadata(cell: Any) -> Mapping[str, Any]:
-    """A mapping, or the text of one; unreadable text has no metadata."""
+    """Return a mapping, also from its text; empty if the text is unreadable."""
     if isinstance(cell, str):
         for read in (json.loads, ast.literal_eval):
             try:
@@ -201,8 +207,9 @@ def _options(row: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _extracted(text: str, row: Mapping[str, Any]) -> str:
-    """The answer by rules: the option named, or what follows the last `answer is`, or the text.
-    Case is kept.
+    """Extract the answer by rules: the option, else what follows the last `answer is`.
+
+    If neither is there, the whole text is the answer. Case is kept.
     """
     if _is_choice(row):
         last = text[-_LONGEST:].rpartition(" ")[2].strip(".,:;*() \n\t")
@@ -226,9 +233,7 @@ def _paper(text: str, row: Mapping[str, Any]) -> Judgment:
 
 
 def _judged(text: str, row: Mapping[str, Any], judge: Judge, verdict: Judgment) -> Judgment:
-    """Extraction, equality, then the judge's comparison. Where the judge fails, the verdict of the
-    rules stands.
-    """
+    """Let the judge extract the answer and compare it; return `verdict` if the judge fails."""
     question = text_of(row.get("question_for_eval") or row.get("question"))
     extraction = ask(judge, extraction_prompt(question, text, "the option letter or the value"))
     if extraction is None:
@@ -247,8 +252,9 @@ def _judged(text: str, row: Mapping[str, Any], judge: Judge, verdict: Judgment) 
 
 
 def _official(completion: str, row: Mapping[str, Any], judge: Judge | None) -> Judgment:
-    """Without a judge nothing is extracted; an extraction that is handed in is compared as it is,
-    spaces included (`quick_match`).
+    """Score by MathVerse's evaluation (`quick_match`), which extracts nothing without a judge.
+
+    A completion that is already an extraction is compared exactly, spaces included.
     """
     if row.get("extraction_is_completion"):
         return Judgment(
@@ -264,7 +270,7 @@ def _official(completion: str, row: Mapping[str, Any], judge: Judge | None) -> J
 
 
 def _robust(text: str, row: Mapping[str, Any]) -> Judgment:
-    """Letters for options, whose text counts too; else equal values, the gold's unit left out."""
+    """Compare options by letter or text, other answers by value, ignoring the gold unit."""
     gold = row["answer"].strip()
     if _is_choice(row):
         options = _options(row)

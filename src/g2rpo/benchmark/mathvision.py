@@ -1,8 +1,7 @@
-r"""MathVision (test): 3,040 problems of mathematics competitions, 1,532 with five options and 1,508
-free.
+r"""MathVision (test): 3,040 competition problems, 1,532 with five options and 1,508 open.
 
-Both original evaluations hand what the model wrote to Python's `eval`. Here
-`g2rpo.scoring.arithmetic` works the values out.
+Both original evaluations pass model output to Python's `eval`. Here `g2rpo.scoring.arithmetic`
+computes the values safely.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ _LETTERS = "ABCDE"
 
 
 class MathVision(BenchmarkBase):
-    """Options by letter; free answers by equal text or equal value."""
+    """Options are compared by letter, open answers by equal text or equal value."""
 
     name = "mathvision"
     task = "math"
@@ -43,7 +42,7 @@ class MathVision(BenchmarkBase):
     demo_task = "math"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Of the Hub (`options`, `subject`, `level`) or of the TSV (`choices`, `category`)."""
+        """Read a record of the Hub or of the TSV."""
         row = row_of(self.name, record, "level")
         row["choices"] = list(choices_of(record).values())
         row["answer"] = text_of(needed(self.name, record, "answer"))
@@ -58,11 +57,11 @@ class MathVision(BenchmarkBase):
         return row | ({"category": subject} if subject else {})
 
     def type_of(self, row: Mapping[str, Any]) -> str:
-        """`multiple choice` where there are options."""
+        """Return `multiple choice` if the row has options, else `math`."""
         return "multiple choice" if row.get("choices") else "math"
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
-        """The question with its options; under `official` behind MathVision's own instruction."""
+        """Return the question with options, and MathVision's instruction if `official`."""
         options = options_of(row) if row.get("choices") else {}
         named = (
             ""
@@ -86,8 +85,9 @@ class MathVision(BenchmarkBase):
         protocol: str = "paper",
         judge: Judge | None = None,
     ) -> Judgment:
-        """By rules; a judge only extracts an answer where they find none, under `official`
-        never.
+        """Score a completion by rules.
+
+        If the rules find no answer, a judge extracts one; under `official` no judge is used.
         """
         self.check_protocol(protocol)
         if not completion.strip() and (judge is None or protocol != "paper"):
@@ -125,7 +125,7 @@ class MathVision(BenchmarkBase):
         return Judgment(score=again.score, parsed=again.parsed, answer=again.answer, by="judge")
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
-        """The Hub's columns."""
+        """Return the prompt as a record in the Hub's columns."""
         return [
             {
                 "id": str(number + 1),
@@ -142,7 +142,7 @@ class MathVision(BenchmarkBase):
 
 
 def _paper(text: str, row: Mapping[str, Any]) -> Judgment:
-    """VLMEvalKit's check: the first box, if any, up to its first closing brace."""
+    """Score like VLMEvalKit: only the first box is read, if any, up to its first closing brace."""
     _, box, rest = text.partition("\\boxed{")
     text = rest.partition("}")[0] if box and "}" in rest else text
     if row.get("choices"):
@@ -160,8 +160,9 @@ def _paper(text: str, row: Mapping[str, Any]) -> Judgment:
 
 
 def _equal(answer: str, gold: str) -> bool:
-    r"""The same text, or values closer than 1e-6: of Python's arithmetic, else of LaTeX without
-    `\sqrt` and `\pi`.
+    r"""Return whether two answers are the same text, or have values closer than 1e-6.
+
+    Values are those of Python arithmetic, else of LaTeX without `\sqrt` and `\pi`.
     """
     answer, gold = answer.lower().strip(), gold.lower().strip()
     if answer == gold:

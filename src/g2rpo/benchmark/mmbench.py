@@ -1,5 +1,6 @@
-"""MMBench (English, dev): every question asked once per option, with the options shifted; it counts
-only if every time is right.
+"""MMBench (English, dev): every question is asked once per option, with the options rotated.
+
+A question counts only if every pass is right.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ SHORT = {
 
 
 class MMBench(MultipleChoice):
-    """Circular evaluation: the score of a group is 1 where all its passes are right, else 0."""
+    """Circular evaluation: the score of a group is 1 if all its passes are right, else 0."""
 
     name = "mmbench"
     parts = ("split", "l2_category", "category")
@@ -39,9 +40,7 @@ class MMBench(MultipleChoice):
     demo_task = "general_vqa"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """A pass of a question. `index` must be a whole number, because it says which passes belong
-        together.
-        """
+        """Read one pass of a question; `index` must be an integer, since it groups the passes."""
         row = super().row(record)
         if not row["id"].isdigit():
             raise ValueError(
@@ -51,7 +50,7 @@ class MMBench(MultipleChoice):
         return row
 
     def group(self, row: Mapping[str, Any]) -> str:
-        """The index of the question's first pass."""
+        """Return the index of the question's first pass."""
         return str(int(row["id"]) % PASS)
 
     def score_group(
@@ -61,12 +60,13 @@ class MMBench(MultipleChoice):
         *,
         protocol: str = "paper",
     ) -> float:
-        """1 where every pass is right."""
+        """Return 1 if every pass is right, else 0."""
         return float(super().score_group(completions, rows, protocol=protocol) == 1)
 
     def subscores(self, row: Mapping[str, Any]) -> Sequence[str]:
-        """The six abilities under VLMEvalKit's short names (`l2_category/fp_s`), the twenty under
-        their own.
+        """Return the sub-scores of six abilities and of twenty finer ones.
+
+        The six have VLMEvalKit's short names: `l2_category/fp_s`.
         """
         ability = str(row.get("l2_category") or "").lower().replace("_", " ")
         known = {long.replace("_", " "): short for long, short in SHORT.items()}
@@ -75,8 +75,9 @@ class MMBench(MultipleChoice):
         )
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
-        """The TSV's columns: one row for each of four passes, in which the options move on by one
-        place.
+        """Return four passes in the TSV's columns.
+
+        From pass to pass the options move on by one place.
         """
         options = shuffled_options(prompt, wrong)
         passes = [

@@ -25,8 +25,11 @@ _TURNS = ("answer is", "answer:", " is ", "=")
 
 
 class MMMU(BenchmarkBase):
-    """`paper` turns an open question into one with two options the model never saw, as VLMEvalKit
-    does; the others read open answers.
+    """Options by letter; open questions depend on the protocol.
+
+    `paper` turns an open question into one with two options the model never saw, as VLMEvalKit
+    does.
+    The other protocols read open answers.
     """
 
     name = "mmmu"
@@ -45,8 +48,9 @@ class MMMU(BenchmarkBase):
     demo_task = "general_vqa"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Options from a list as text or from columns A to I; none for an open question, whose
-        answer may be a list of alternatives.
+        """Read options from a list as text or from columns A to I; an open question has none.
+
+        The answer of an open question may be a list of alternatives.
         """
         row = row_of(self.name, record, "hint", "split", "category")
         row["images"] = row["images"] or [
@@ -64,11 +68,11 @@ class MMMU(BenchmarkBase):
         return row | ({"l2_category": subject} if subject else {})
 
     def type_of(self, row: Mapping[str, Any]) -> str:
-        """Open questions have an answer type of their own."""
+        """Return the answer type; open questions have a different one."""
         return "open ended" if _is_open(row) else "multiple choice"
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
-        """VLMEvalKit's prompt, or under `official` MMMU's own."""
+        """Return VLMEvalKit's prompt, or under `official` MMMU's own."""
         options = {} if _is_open(row) else options_of(row)
         if protocol != "official":
             return (
@@ -92,7 +96,7 @@ class MMMU(BenchmarkBase):
         protocol: str = "paper",
         judge: Judge | None = None,
     ) -> Judgment:
-        """Options by letter; open answers by `protocol`."""
+        """Score options by letter, and open answers by `protocol`."""
         self.check_protocol(protocol)
         if protocol == "paper":
             gold, options = (
@@ -119,7 +123,7 @@ class MMMU(BenchmarkBase):
         )
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
-        """The Hub's columns; every sixth question is open."""
+        """Return the prompt as a record in the Hub's columns; every sixth question is open."""
         options = shuffled_options(prompt, wrong)
         is_open = number % 6 == 5
         return [
@@ -147,8 +151,9 @@ def _golds(row: Mapping[str, Any]) -> list[str]:
 
 
 def _hidden_options(answer: Any) -> tuple[str, dict[str, str]]:
-    """The gold letter and the options that VLMEvalKit gives an open question: a list answer is
-    taken as its text.
+    """Return the gold letter and the options that VLMEvalKit gives an open question.
+
+    A list of answers is taken as its text.
     """
     text = str(answer)
     return (text if len(text) == 1 and text in _LETTERS else "A"), {"A": text, "B": "Other Answers"}
@@ -161,8 +166,9 @@ def _official_open(completion: str, row: Mapping[str, Any]) -> Judgment:
 
 
 def _robust_open(text: str, row: Mapping[str, Any]) -> Judgment:
-    """The answer itself, or what follows the last `answer is`, `is` or `=`; of a sentence its
-    number where the gold is one.
+    """Compare the answer itself, or what follows the last `answer is`, `is` or `=`.
+
+    If the gold answer is a number, the number in a sentence is compared.
     """
     if not text:
         return UNREAD
@@ -185,6 +191,6 @@ def _same(answer: str, gold: str) -> bool:
 
 
 def _subject(identity: str) -> str:
-    """`Basic Medical Science` of `validation_Basic_Medical_Science_10`."""
+    """Return the subject in an id: `Art Theory` for `validation_Art_Theory_10`."""
     words = identity.split("_")
     return " ".join(words[1:-1]) if words[0] in ("dev", "validation", "test") else ""

@@ -1,6 +1,4 @@
-"""MMStar: 1,500 questions that cannot be answered without the image, 250 in each of six
-categories.
-"""
+"""MMStar: 1,500 questions that need the image to answer, 250 in each of six categories."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,9 +17,7 @@ _LABEL = re.compile(r"(?:^|,\s*|\n)([A-H]):\s*")
 
 
 class MMStar(MultipleChoice):
-    """On the Hub the options are part of the question; they are taken out of it where their labels
-    stand in order.
-    """
+    """Multiple choice; on the Hub the options are part of the question and are split off."""
 
     name = "mmstar"
     protocols = ("paper", "official", "robust")
@@ -38,9 +34,7 @@ class MMStar(MultipleChoice):
     demo_task = "general_vqa"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """A row of the TSV, with columns A to D, or of the Hub, with the options inside the
-        question.
-        """
+        """Read a TSV row with columns A to D, or a Hub row with options in the question."""
         if choices_of(record):
             return super().row(record)
         question, choices = split_question(text_of(needed(self.name, record, "question")))
@@ -54,8 +48,9 @@ class MMStar(MultipleChoice):
         protocol: str = "paper",
         judge: Judge | None = None,
     ) -> Judgment:
-        """`official` looks at the beginning only: a letter, in either case, even as the first of a
-        word (`Both` is B).
+        """Score a completion; `official` reads only its beginning.
+
+        It takes the first letter in either case, even of a word (`Both` is B).
         """
         if protocol != "official":
             return super().judgment(completion, row, protocol=protocol, judge=judge)
@@ -66,7 +61,7 @@ class MMStar(MultipleChoice):
         return Judgment(score=float(right), parsed=bool(text), answer=text[:1].upper())
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
-        """The TSV's columns."""
+        """Return the prompt as a record in the TSV's columns."""
         options = shuffled_options(prompt, wrong)
         return [
             {
@@ -82,7 +77,8 @@ class MMStar(MultipleChoice):
 
 
 def split_question(text: str) -> tuple[str, dict[str, str]]:
-    r"""`What?` and its options, from `What?` + newline + `Options: A: .., B: .., C: .., D: ..`.
+    r"""Split `What?` + newline + `Options: A: .., B: .., C: .., D: ..` into question and options.
+
     Commas inside an option are kept.
 
     >>> split_question("What?\nOptions: A: red, green, B: blue")

@@ -1,6 +1,4 @@
-"""Multiple-choice questions as VLMEvalKit asks and matches them, and the same read without its
-blind spots.
-"""
+"""Multiple-choice questions as VLMEvalKit asks them, scored by its rules or by robust ones."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -17,19 +15,18 @@ UNREAD = Judgment(score=0.0, parsed=False)
 
 
 class MultipleChoice(BenchmarkBase):
-    """`paper` matches a completion as it is by VLMEvalKit's rules, `robust` cleans it and reads it
-    by ours.
-    """
+    """`paper` scores by VLMEvalKit's rules; `robust` cleans the completion and uses ours."""
 
     task = "general_vqa"
     protocols: ClassVar[Sequence[str]] = ("paper", "robust")
     answer_type = "multiple choice"
     extra: ClassVar[tuple[str, ...]] = ("category", "l2_category", "split")
-    """Columns that a row keeps where the record has them."""
+    """Columns that a row keeps if the record has them."""
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Options from columns A, B, ... or from a list; the answer a letter, the 0-based number of
-        an option, or its text.
+        """Read options from columns A, B, ... or from a list.
+
+        The answer is a letter, the 0-based number of an option, or its text.
         """
         row = row_of(self.name, record, "hint", *self.extra)
         row["choices"] = choices_of(record)
@@ -47,7 +44,7 @@ class MultipleChoice(BenchmarkBase):
         return row
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
-        """VLMEvalKit's prompt: hint, question, options, and what to do."""
+        """Return VLMEvalKit's prompt: hint, question, options, and what to do."""
         return ask_options(row["question"], options_of(row), hint=row.get("hint"))
 
     def judgment(
@@ -58,8 +55,9 @@ class MultipleChoice(BenchmarkBase):
         protocol: str = "paper",
         judge: Judge | None = None,
     ) -> Judgment:
-        """Right where the letter read is the row's. A judge is asked which option was meant only
-        where the rules read nothing.
+        """Score 1 if the letter read is the row's.
+
+        If the rules read no letter, a judge is asked which option the completion chose.
         """
         self.check_protocol(protocol)
         return judge_option(
@@ -81,7 +79,7 @@ def judge_option(
     robust: bool,
     judge: Judge | None = None,
 ) -> Judgment:
-    """The verdict on a choice among lettered options."""
+    """Score a choice among options with letters."""
     text = clean(completion) if robust else completion
     letter = read_option(text, options) if robust else infer_option(text, options)
     by = "rule"
@@ -96,7 +94,7 @@ def judge_option(
 
 
 def options_of(row: Mapping[str, Any]) -> dict[str, str]:
-    """A row's options by letter; A to D without texts where it has none."""
+    """Return a row's options by letter; A to D without texts if it has none."""
     choices = row.get("choices")
     if isinstance(choices, Mapping):
         return {str(letter): str(text) for letter, text in choices.items()}
@@ -104,7 +102,7 @@ def options_of(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def ask_options(question: str, options: Mapping[str, str], *, hint: Any = None) -> str:
-    """A question with its options as VLMEvalKit writes them."""
+    """Return a question with its options as VLMEvalKit writes them."""
     head = f"Hint: {hint}\n" if text_of(hint) else ""
     listed = "".join(f"{letter}. {text}\n" for letter, text in options.items())
     return "".join(
@@ -113,8 +111,10 @@ def ask_options(question: str, options: Mapping[str, str], *, hint: Any = None) 
 
 
 def gold_letter(benchmark: str, identity: str, answer: Any, choices: Mapping[str, str]) -> str:
-    """The gold option's letter, from itself, from its 0-based number (also as text, as AI2D has it
-    on the Hub), or from its text.
+    """Return the gold option's letter.
+
+    The answer is the letter, the option's 0-based number (as text for AI2D on the Hub), or its
+    text.
     """
     text = text_of(answer).strip()
     if text in choices:

@@ -1,4 +1,4 @@
-"""OCRBench: 1,000 questions on reading text; the sum of the scores is the published number."""
+"""OCRBench: 1,000 questions on reading text; the published score is the sum over the questions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,8 +21,9 @@ GROUPS = {
 
 
 class OCRBench(BenchmarkBase):
-    """A gold answer must occur in the completion: `paper` as a substring, `robust` as whole words
-    of the cleaned answer.
+    """A gold answer must occur in the completion.
+
+    `paper` looks for a substring, `robust` for whole words in the cleaned completion.
     """
 
     name = "ocrbench"
@@ -43,11 +44,10 @@ class OCRBench(BenchmarkBase):
     demo_task = "document"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Answers from a list, a list as text, or a single text."""
+        """Read answers from a list, a list as text, or a single text."""
         row = row_of(self.name, record)
-        if (
-            record.get("dataset_name") and "index" not in record
-        ):  # ids of the published JSON count inside each of its data sets
+        # The published JSON numbers each of its data sets from 0.
+        if record.get("dataset_name") and "index" not in record:
             row["id"] = f"{text_of(record['dataset_name'])}/{row['id']}"
         answer = needed(self.name, record, "answer", "answers")
         golds = list_of(answer)
@@ -56,7 +56,7 @@ class OCRBench(BenchmarkBase):
         return row
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
-        """The question as it is."""
+        """Return the question unchanged."""
         return str(row["question"])
 
     def judgment(
@@ -67,8 +67,10 @@ class OCRBench(BenchmarkBase):
         protocol: str = "paper",
         judge: Judge | None = None,
     ) -> Judgment:
-        """1 where one of the gold answers is there. In formulas spaces do not count and case does,
-        elsewhere the other way round.
+        """Score 1 if a gold answer occurs in the completion.
+
+        Formulas are compared without spaces and with case, everything else with spaces and without
+        case.
         """
         self.check_protocol(protocol)
         text = clean(completion) if protocol == "robust" else completion
@@ -85,14 +87,14 @@ class OCRBench(BenchmarkBase):
         return Judgment(score=float(right), parsed=True, answer=text[:200])
 
     def subscores(self, row: Mapping[str, Any]) -> list[str]:
-        """The category, and the published group it belongs to."""
+        """Return the sub-scores: the category and its published group."""
         return [
             *super().subscores(row),
             f"group/{GROUPS.get(row.get('category', ''), 'text_recognition')}",
         ]
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
-        """The Hub's columns."""
+        """Return the prompt as a record in the Hub's columns."""
         return [
             {
                 "dataset": prompt.source,
@@ -130,8 +132,9 @@ def _occurs(gold: str, text: str) -> bool:
 
 
 def _occurs_as_words(gold: str, text: str) -> bool:
-    """Between characters that are no letters or digits; runs of spaces are one, full-width
-    characters and quotes plain.
+    """Return whether the gold answer occurs with no letter or digit directly before or after it.
+
+    Runs of spaces count as one; full-width characters and quotes are made plain.
     """
     gold, text = (" ".join(plain(part).lower().split()) for part in (gold, text))
     start = text.find(gold) if gold else -1

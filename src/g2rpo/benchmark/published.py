@@ -1,4 +1,4 @@
-"""What the paper prints about a benchmark; each benchmark states its own numbers in its module."""
+"""What the paper reports for a benchmark; each benchmark's module states its own numbers."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,13 @@ COLUMNS = {
     "gdpo": "+ GDPO",
     "openvlthinker_v2": "OpenVLThinkerV2",
 }
-"""Models of the paper by the name used here, with what the paper calls them."""
+"""Models of the paper: the name used here, and the name in the paper."""
+DEMO = "demo"
+"""Name of the row source whose scores only show that everything runs."""
+NOT_COMPARABLE = (
+    "These are demo rows, which ship with the package: their scores show that everything runs and"
+    " are not comparable with the paper's."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,5 +39,5 @@ class Published:
     full: int = 100
 
     def scores(self) -> dict[str, float]:
-        """Scores in [0, 1] by the names of `COLUMNS`."""
+        """Return the scores in [0, 1] by the names in `COLUMNS`."""
         return {name: float(getattr(self, name)) / self.full for name in COLUMNS}

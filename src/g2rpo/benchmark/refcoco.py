@@ -1,9 +1,11 @@
-"""RefCOCO (arXiv 1608.00272): the box of what a sentence describes; right is an overlap (IoU) of at
-least one half.
+"""RefCOCO (arXiv 1608.00272): find the box of what a sentence describes.
 
-paper       OneThinker: the answer is JSON with `boxes`, per mille, taken as it stands
-vlmevalkit  the first four numbers; unit guessed from their size, clipped to the image, corners put in order
-robust      the first box, in the unit the model is known to use, corners put in order
+An answer is right if its overlap (IoU) with the gold box is at least one half. Protocols:
+
+paper       OneThinker: JSON with `boxes`, in thousandths of the image, taken unchanged
+vlmevalkit  the first four numbers; the unit is guessed from their size, the box is clipped to the
+            image, and corners are put in order
+robust      the first box, in the unit the model is known to use, with corners put in order
 """
 
 import re
@@ -11,9 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
-from g2rpo.benchmark.columns import first, identity, needed, text_of
+from g2rpo.benchmark.columns import first, identity, needed, needed_image, size_px, text_of
 from g2rpo.benchmark.demo import named_object
-from g2rpo.benchmark.picture import needed_image, size_px
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.box_text import (
@@ -44,7 +45,8 @@ class RefCoco(BenchmarkBase):
     """One row for each sentence of val, testA and testB.
 
     `coordinates` is the unit of the model's boxes under `robust`: thousandths of the image, pixels,
-    or shares of the image.
+    or
+    fractions of the image.
     """
 
     name = "refcoco"
@@ -52,8 +54,7 @@ class RefCoco(BenchmarkBase):
     protocols = ("paper", "vlmevalkit", "robust")
     answer_type = "spatial grounding"
     parts = ("split",)
-    # the paper does not say whether its three RefCOCO numbers are of the val split or means over
-    # splits
+    # The paper does not say whether its RefCOCO scores are of the val split or means over splits.
     published = Published(
         row=16,
         title="RefCOCO",
@@ -80,9 +81,7 @@ class RefCoco(BenchmarkBase):
         self.coordinates = coordinates
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """From OneThinker's JSON, from VLMEvalKit's TSV, or from the Hub's tables with one row for
-        each object.
-        """
+        """Read OneThinker's JSON, VLMEvalKit's TSV, or the Hub's tables of objects."""
         image = needed_image(self.name, record, "image", "images", "path", "image_path")
         width, height = size_px(image)
         read = _problem if "problem" in record else _table_row
@@ -103,7 +102,7 @@ class RefCoco(BenchmarkBase):
         }
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
-        """OneThinker's question and how to answer it; VLMEvalKit marks the sentence instead."""
+        """Return OneThinker's question; VLMEvalKit marks the sentence instead."""
         if protocol == "vlmevalkit":
             return ASKED.format(f"<ref>{row['question']}</ref>").removesuffix(".")
         return f"{ASKED.format(row['question'])}\n{FORMAT}"
@@ -116,7 +115,7 @@ class RefCoco(BenchmarkBase):
         protocol: str = "paper",
         judge: Judge | None = None,
     ) -> Judgment:
-        """The verdict on one completion."""
+        """Score one completion."""
         self.check_protocol(protocol)
         width, height, gold = _gold(row)
         if protocol == "paper":
@@ -142,7 +141,7 @@ class RefCoco(BenchmarkBase):
         return scaled(box, GRID, GRID) if self.coordinates == "unit" else box
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
-        """OneThinker's columns."""
+        """Return the prompt as a record in OneThinker's columns."""
         return [
             {
                 "problem_id": number,
@@ -158,8 +157,9 @@ class RefCoco(BenchmarkBase):
 
 
 def _gold(row: Mapping[str, Any]) -> tuple[float, float, Box]:
-    """Width, height and the gold box per mille. Where the box is per mille already, the size need
-    not be known.
+    """Return width, height and the gold box in thousandths of the image.
+
+    If the box is in thousandths already, the size need not be known.
     """
     box_format = row.get("box_format", "0-1000")
     if box_format not in BOX_FORMATS:
@@ -174,7 +174,7 @@ def _gold(row: Mapping[str, Any]) -> tuple[float, float, Box]:
 
 
 def _problem(name: str, record: Mapping[str, Any], width: int, height: int) -> tuple[Any, str, str]:
-    """Box, its format and the sentence of a record of OneThinker."""
+    """Return box, box format and sentence of a record of OneThinker."""
     answer = needed(name, record, "solution", "answer")
     box = (json_object(clean(str(answer))) or {}).get("boxes")
     question = str(needed(name, record, "problem")).replace("<image>", "").strip()
@@ -184,10 +184,9 @@ def _problem(name: str, record: Mapping[str, Any], width: int, height: int) -> t
 def _table_row(
     name: str, record: Mapping[str, Any], width: int, height: int
 ) -> tuple[Any, str, str]:
-    """Box, its format and the sentence of a row of a table."""
-    if (
-        record.get("bbox") is not None
-    ):  # one object with all of its sentences, its box as x, y, width, height
+    """Return box, box format and sentence of a table's row."""
+    # One object with all of its sentences, and its box as x, y, width, height.
+    if record.get("bbox") is not None:
         x, y, w, h = finite_numbers(list(record["bbox"]), 4) or (0.0, 0.0, 0.0, 0.0)
         sentences = needed(name, record, "answer")
         return (
@@ -207,12 +206,12 @@ def _table_row(
 
 
 def _sentence(question: str) -> str:
-    """What is described, without the request around it."""
+    """Return what is described, without the request around it."""
     match = _SENTENCE.search(question)
     return match[1] if match else question
 
 
 def _split(record: Mapping[str, Any]) -> str:
-    """`testA` of a column `split`, or of `RefCOCO+ testA` in `category`."""
+    """Return the split from a column `split`, or from a category such as `RefCOCO+ testA`."""
     words = str(record.get("split") or record.get("category") or "").replace("_", " ").split()
     return words[-1] if words else ""

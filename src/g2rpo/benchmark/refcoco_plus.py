@@ -1,4 +1,4 @@
-"""RefCOCO+ (arXiv 1608.00272): as RefCOCO, with sentences that name no position."""
+"""RefCOCO+ (arXiv 1608.00272): like RefCOCO, with sentences that name no position."""
 
 from g2rpo.benchmark.published import Published
 from g2rpo.benchmark.refcoco import RefCoco

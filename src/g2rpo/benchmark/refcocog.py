@@ -1,4 +1,4 @@
-"""RefCOCOg (arXiv 1511.02283), UMD splits: as RefCOCO, with longer sentences."""
+"""RefCOCOg (arXiv 1511.02283), UMD splits: like RefCOCO, with longer sentences."""
 
 from g2rpo.benchmark.published import Published
 from g2rpo.benchmark.refcoco import RefCoco

@@ -1,11 +1,12 @@
-"""RefSpatial-Bench (arXiv 2506.04308): point at the place a sentence describes; right is what lies
-in a mask.
+"""RefSpatial-Bench (arXiv 2506.04308): point at the place a sentence describes.
 
-paper     VLMEvalKit, where two classes claim the id: `RefSpatialBench` scores the share of points inside, `RefSpatialDataset`
-          whether any is. A row's `source` may name one of them; a row that does not gets the higher
-          of the two
-official  RoboRefer: the share of points inside, and a box stands for all of its pixels
-robust    whether the first point is inside; one outside the image is not
+A point is right if it lies in the gold mask. Protocols:
+
+paper     VLMEvalKit, where two classes claim this benchmark's id: `RefSpatialBench` scores the
+          fraction of points inside, `RefSpatialDataset` whether any is. A row's `source` may name
+          one of them; otherwise the row gets the higher of the two scores
+official  RoboRefer: the fraction of points inside; a box stands for all of its pixels
+robust    whether the first point is inside; a point outside the image is not
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,9 +16,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
-from g2rpo.benchmark.columns import identity, needed
+from g2rpo.benchmark.columns import identity, needed, needed_image, size_px
 from g2rpo.benchmark.demo import box_shares, named_object
-from g2rpo.benchmark.picture import needed_image, size_px
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.points import Point, first_point, literal_points, pixel_areas, tagged_points
@@ -30,13 +30,11 @@ POINT_INSTRUCTION = (
     ' "point_1"}\n]'
 )
 WITHOUT_UNSEEN = ("location", "placement")
-"""The categories that a model not trained on RefSpatial is compared by."""
+"""The categories used to compare a model that was not trained on RefSpatial."""
 
 
 class RefSpatial(BenchmarkBase):
-    """277 questions: 100 of location, 100 of placement, and 77 unseen ones for models that were
-    trained on RefSpatial.
-    """
+    """277 questions: 100 location, 100 placement, 77 unseen (for models trained on RefSpatial)."""
 
     name = "refspatial"
     task = "spatial"
@@ -54,7 +52,7 @@ class RefSpatial(BenchmarkBase):
     demo_task = "grounding"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """From the Hub, RoboRefer's JSON or a TSV."""
+        """Read a record of the Hub, of RoboRefer's JSON or of a TSV."""
         image, mask = (
             needed_image(self.name, record, *names)
             for names in (("image", "rgb_path", "image_path"), ("mask", "mask_path"))
@@ -79,16 +77,14 @@ class RefSpatial(BenchmarkBase):
         }
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
-        """The sentence and how to answer: the data set's own words for `official`, VLMEvalKit's
-        elsewhere.
-        """
+        """Return the sentence with the answer instructions of the protocol."""
         return (
             f"{row['question']}"
             f" {row['suffix'] if protocol == 'official' and row['suffix'] else POINT_INSTRUCTION}"
         )
 
     def subscores(self, row: Mapping[str, Any]) -> Sequence[str]:
-        """The category, and `set/without_unseen` for the two that are usually reported together."""
+        """Return the category, and `set/without_unseen` for the two usually reported together."""
         return [
             *super().subscores(row),
             *(["set/without_unseen"] if row.get("category") in WITHOUT_UNSEEN else []),
@@ -102,7 +98,7 @@ class RefSpatial(BenchmarkBase):
         protocol: str = "paper",
         judge: Judge | None = None,
     ) -> Judgment:
-        """The verdict on one completion."""
+        """Score one completion."""
         self.check_protocol(protocol)
         mask, text = _mask(row), clean(completion) if protocol == "robust" else spoken(completion)
         if protocol == "paper":
@@ -116,7 +112,10 @@ class RefSpatial(BenchmarkBase):
         return _judged([point] if point else [], float(point is not None and mask.has_share(point)))
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
-        """The Hub's columns; the mask is white in the box."""
+        """Return the prompt as a record in the Hub's columns.
+
+        The mask is white inside the gold box.
+        """
         name, image = named_object(prompt), prompt.images[0]
         mask = Image.new("L", image.size)
         x0, y0, x1, y1 = (
@@ -170,13 +169,13 @@ def _written(points: Sequence[Sequence[float]]) -> str:
 
 
 def _mask(row: Mapping[str, Any]) -> Mask:
-    """The mask of a row: `mask_rect`, or white in the first channel of an image."""
+    """Return the mask of a row: from `mask_rect`, or from the first channel of an image."""
     if row.get("mask_rect") is not None:
         return Mask.rectangle(
             int(row["width"]), int(row["height"]), [int(value) for value in row["mask_rect"]]
         )
     mask = needed("refspatial", row, "mask")
-    # a mask holds numbers and is no picture: its values are read as they are stored
+    # A mask holds labels, so its stored values are read without color conversion.
     with mask.copy() if isinstance(mask, Image.Image) else Image.open(mask) as image:
         seen = np.asarray(
             image.convert("RGB") if image.mode in ("P", "CMYK", "YCbCr", "HSV", "LAB") else image

@@ -1,18 +1,21 @@
-"""RoboSpatial-Home (arXiv 2411.16537): yes or no about relations in a room, and points in free
-space given as a polygon.
+"""RoboSpatial-Home (arXiv 2411.16537): yes-or-no questions on relations, and points in free space.
 
-paper     VLMEvalKit: yes or no at the beginning; the first point by its even-odd rule, under which upright boxes contain nothing
-official  RoboSpatial-Eval: yes or no at the beginning; the first point as written, in shares of the image
-robust    yes or no as stated; the first point in shares or per mille, on the edge counts as inside
+The gold region of a point is a polygon. Protocols:
+
+paper     VLMEvalKit: yes or no at the beginning; the first point by its even-odd rule, which finds
+          nothing inside upright boxes
+official  RoboSpatial-Eval: yes or no at the beginning; the first point as written, in fractions of
+          the image
+robust    yes or no as stated; the first point in fractions or thousandths of the image; the edge
+          counts as inside
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
-from g2rpo.benchmark.columns import identity, needed
+from g2rpo.benchmark.columns import identity, needed, needed_image, size_px
 from g2rpo.benchmark.demo import box_shares, named_object
-from g2rpo.benchmark.picture import needed_image, size_px
 from g2rpo.benchmark.published import Published
 from g2rpo.benchmark.refspatial import POINT_INSTRUCTION
 from g2rpo.records import Judgment, Prompt
@@ -26,15 +29,14 @@ from g2rpo.scoring.yes_no import leading_yes_no, stated_yes_no
 FORMAT_HINT = "Your answer should"
 """Where the data set's own words on the format of points begin."""
 SLANT = 0.02
-"""By how much of the image's width the sides of a demo polygon lean: VLMEvalKit's rule finds
-nothing inside upright boxes.
+"""How far the sides of a demo polygon lean, as a fraction of the image's width.
+
+VLMEvalKit's rule finds nothing inside upright boxes.
 """
 
 
 class RoboSpatial(BenchmarkBase):
-    """350 questions: 105 on compatibility, 123 on configuration (both yes or no), 122 on free space
-    in context (a point).
-    """
+    """350 questions: 105 compatibility and 123 configuration (yes or no), 122 points."""
 
     name = "robospatial"
     task = "spatial"
@@ -51,7 +53,7 @@ class RoboSpatial(BenchmarkBase):
     demo_task = "grounding"
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """From the Hub or a TSV."""
+        """Read a record of the Hub or of a TSV."""
         image = needed_image(self.name, record, "img", "image", "image_path")
         answer = str(needed(self.name, record, "answer")).strip()
         binary = answer.lower() in ("yes", "no")
@@ -73,13 +75,11 @@ class RoboSpatial(BenchmarkBase):
         }
 
     def type_of(self, row: Mapping[str, Any]) -> str:
-        """`yes or no`, or `point`."""
+        """Return `yes or no` or `point`."""
         return "yes or no" if row["binary"] else "point"
 
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
-        """The question; where a point is asked for, with VLMEvalKit's words on its format in place
-        of the data set's.
-        """
+        """Return the question; for points, with VLMEvalKit's words on the format."""
         if row["binary"] or protocol == "official":
             return str(row["question"])
         return f"{str(row['question']).partition(FORMAT_HINT)[0].rstrip()}\n\n{POINT_INSTRUCTION}"
@@ -92,7 +92,7 @@ class RoboSpatial(BenchmarkBase):
         protocol: str = "paper",
         judge: Judge | None = None,
     ) -> Judgment:
-        """The verdict on one completion."""
+        """Score one completion."""
         self.check_protocol(protocol)
         text = clean(completion) if protocol == "robust" else spoken(completion)
         if row["binary"]:
@@ -120,7 +120,7 @@ class RoboSpatial(BenchmarkBase):
         )
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
-        """The Hub's columns: two questions with yes or no for each one with a polygon."""
+        """Return a record in the Hub's columns; every third has a polygon."""
         name, (x0, y0, x1, y1) = named_object(prompt), box_shares(prompt)
         if number % 3 == 2:
             corners = ((x0, y0 + SLANT), (x1 - SLANT, y0), (x1, y1 - SLANT), (x0 + SLANT, y1))
@@ -150,13 +150,13 @@ def _point(text: str, row: Mapping[str, Any], protocol: str) -> Point | None:
         return leading_point(text)
     if protocol == "robust":
         return first_point(text)
-    # an image's size matters only where pixels are given
+    # The size of the image matters only for coordinates in pixels.
     points = literal_points(text, float(row.get("width") or 1), float(row.get("height") or 1))
     return points[0] if points else None
 
 
 def _polygon(answer: Any) -> list[tuple[float, ...]] | None:
-    """The vertices of the gold region; None where the answer is no polygon."""
+    """Return the vertices of the gold region; None if the answer is not a polygon."""
     corners = whole_value(answer) if isinstance(answer, str) else answer
     if not isinstance(corners, list | tuple) or len(corners) < 3:
         return None

@@ -43,7 +43,7 @@ def train(cfg: DictConfig) -> float:
     with checked(cfg):
         if OmegaConf.select(cfg, "trainer.limit_train_batches") == 0:
             return _score(cfg)
-        from g2rpo.report.run import write_report
+        from g2rpo.report.run_page import write_report
         from g2rpo.training.run import run_training
 
         score = run_training(cfg, write_report=write_report)
@@ -56,7 +56,7 @@ def _score(cfg: DictConfig) -> float:
     """Do what `evaluate.py` does and write a report: one row of a comparison that was not
     trained.
     """
-    from g2rpo.report.run import write_report
+    from g2rpo.report.run_page import write_report
     from g2rpo.training.evaluation_run import run_evaluation
 
     score = run_evaluation(cfg)

@@ -1,6 +1,4 @@
-"""What is refused within a second: keys without a value, keys at the top that nothing reads, values
-of the wrong type.
-"""
+"""Checks of a configuration before anything is loaded: missing, unread and mistyped values."""
 
 import re
 from collections.abc import Iterator
@@ -12,29 +10,30 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from g2rpo.cli.errors import explained
-from g2rpo.cli.keys import known_keys, nearest
+from g2rpo.cli.keys import FORMER_METRICS, known_keys, nearest, renamed
 from g2rpo.cli.value_types import refuse_wrong_types
 from g2rpo.places import CONF
 from g2rpo.reproducible import reproducible
 
 PROBE = "probe"
-"""`+<group>@probe=<name>` builds one object; it may be at the top."""
+"""`+<group>@probe=<name>` builds one object, so this key may be added at the top."""
 
 
 @contextmanager
 def checked(cfg: DictConfig) -> Iterator[None]:
-    """Refuse what cannot be meant, then run the block; every failure ends with one sentence."""
+    """Check the configuration, then run the block; any failure ends with one sentence."""
     with explained(Path(cfg.run_dir)):
         refuse_missing(cfg)
         if HydraConfig.initialized():
             refuse_added(HydraConfig.get())
         refuse_wrong_types(cfg)
+        refuse_former_metrics(cfg)
         with reproducible():
             yield
 
 
 def refuse_missing(cfg: DictConfig) -> None:
-    """Raise `ValueError` for keys that have no default and were not given."""
+    """Raise `ValueError` if a key without a default was not given."""
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         meanings = "".join(f"\n  {key}: {words}" for key in missing if (words := _meaning(key)))
@@ -56,9 +55,7 @@ def _meaning(key: str) -> str:
 
 
 def refuse_added(hydra: Any) -> None:
-    """Raise `ValueError` for a key that `+` adds at the top of the configuration, where nothing
-    would read it.
-    """
+    """Raise `ValueError` if `+` adds a top-level key or a group that nothing reads."""
     choices = {name.partition("@")[0] for name in hydra.runtime.choices}
     known = _top_keys(str(OmegaConf.select(hydra, "job.config_name")))
     for word in map(str, hydra.overrides.task):
@@ -67,7 +64,6 @@ def refuse_added(hydra: Any) -> None:
         if (
             not word.startswith("+")
             or key.partition("@")[0] in choices
-            or "/" in top
             or top == PROBE
             or top in known
         ):
@@ -85,10 +81,20 @@ def refuse_added(hydra: Any) -> None:
         )
 
 
+def refuse_former_metrics(cfg: DictConfig) -> None:
+    """Raise `ValueError` if a callback monitors a metric by a former name."""
+    for name, callback in (cfg.get("callbacks") or {}).items():
+        metric = callback.get("monitor") if OmegaConf.is_dict(callback) else None
+        present = renamed(metric, FORMER_METRICS, "/") if isinstance(metric, str) else None
+        if present is not None:
+            raise ValueError(
+                f"callbacks.{name}.monitor: expected the name of a metric, got {metric}; it is now"
+                f" called {present}"
+            )
+
+
 def _top_keys(config_name: str) -> set[str]:
-    """Keys and groups of the programs' own configurations; those of the cold start are known to
-    that program alone.
-    """
+    """Return top-level keys and groups of all programs; of `cold_start` only for itself."""
     found: set[str] = set()
     for file in Path(CONF).glob("*.yaml"):
         if file.stem == "cold_start" != config_name:

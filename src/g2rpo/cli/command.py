@@ -75,7 +75,7 @@ def _question(name: str) -> str:
 
 def _help() -> str:
     programs = PROGRAMS | {
-        "report": "write the page of a run or of a sweep again: g2rpo report <folder>",
+        "report": "write the page of a run or sweep again, or compare runs (several folders)",
         "sweep": "run many trainings that answer one question: g2rpo sweep advantage_ablation",
     }
     lines = [f"  {name:<11} {words}" for name, words in programs.items()]

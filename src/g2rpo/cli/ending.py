@@ -1,6 +1,4 @@
-"""The last lines of a program: the table per task, the page, and the command that goes on from
-here.
-"""
+"""The last lines of a program: scores per task, the report, and the command to run next."""
 
 import json
 import math
@@ -47,9 +45,7 @@ def say_scores(folder: Path, console: "Console | None" = None) -> None:
 
 
 def score_table(summary: Mapping[str, Any]) -> "Table":
-    """One row per task and one for the mean; scores in [0, 1], empty if there were no held-out
-    prompts.
-    """
+    """Return one row per task and one for the mean; no rows without held-out prompts."""
     from rich import box
     from rich.table import Table
 
@@ -71,9 +67,7 @@ def score_table(summary: Mapping[str, Any]) -> "Table":
 
 
 def resume_line(folder: Path) -> str | None:
-    """The command that goes on from the last checkpoint of a run that has not finished; None if it
-    left no checkpoint.
-    """
+    """Return the command that resumes an unfinished run; None if it left no checkpoint."""
     if (folder / "summary.json").is_file() or not (folder / "checkpoints" / "last.ckpt").is_file():
         return None
     typed = [word for word in sys.argv[1:] if not word.startswith(("resume=", "hydra.run.dir="))]
@@ -94,5 +88,5 @@ def _number(value: object) -> str:
 
 
 def _short(script: Path) -> Path:
-    """A script of the working directory by its name alone."""
+    """Return the name of a script in the working directory, or its full path."""
     return Path(script.name) if script.resolve().parent == Path.cwd() else script.resolve()

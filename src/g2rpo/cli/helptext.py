@@ -1,9 +1,8 @@
-"""`--help` of every program on two screens: ten commands, the groups with their choices, the main
-numbers with units.
+"""`--help` of every program: ten commands, the groups with their choices, the main numbers.
 
-Everything is read from `conf/`: choices are files, a group's line is its comment in
-`conf/config.yaml`, and a number's unit is the comment beside it. Reading text instead of composing
-keeps `--help` fast.
+All of it is read from `conf/`: a choice is a file, a group is described by its comment in
+`conf/config.yaml`, and a number by the comment beside it. The files are read as text, because
+composing the configuration would make `--help` slow.
 """
 
 import re
@@ -30,7 +29,7 @@ NUMBERS = (
     ("trainer", "max_steps"),
     ("trainer", "devices"),
     ("optimizer", "lr"),
-    ("batch", "prompts"),
+    ("batch", "prompts_per_step"),
     ("batch", "group_size"),
     ("batch", "num_minibatches"),
     ("batch", "micro_batch_tokens"),
@@ -44,12 +43,12 @@ NUMBERS = (
     ("", "max_grad_norm"),
     ("", "seed"),
 )
-"""Group and key of the numbers that people change first."""
+"""Group and key of the numbers that users change first."""
 _DEFAULT = re.compile(r"^  - (?:override )?([\w/]+): \[?(\w+)\]? *(?:# *(.*))?$", re.MULTILINE)
 
 
 def help_text(config_name: str) -> str:
-    """The text of `--help` for the program whose configuration is `conf/<config_name>.yaml`."""
+    """Return the text of `--help` for the program with the configuration `<config_name>.yaml`."""
     conf = Path(CONF)
     own = "" if config_name == "config" else _own_keys(conf / f"{config_name}.yaml")
     if config_name == "cold_start":
@@ -87,7 +86,7 @@ def help_text(config_name: str) -> str:
 
 
 def _groups(conf: Path) -> list[str]:
-    """One entry for each group of `config.yaml`, and those that are mounted elsewhere."""
+    """Return one entry per group of `config.yaml`, and per group inside another."""
     found = [
         (group, default, words)
         for group, default, words in _DEFAULT.findall(_text(conf / "config.yaml"))
@@ -96,20 +95,20 @@ def _groups(conf: Path) -> list[str]:
     found += [
         ("shaping/length", "", "reward for a fitting length"),
         ("shaping/entropy", "", "loss outside an entropy band"),
-        ("model/adapter", "", "what is trained instead of the weights"),
-        ("rows", "hub", "where benchmark rows come from: eval.rows=NAME"),
-        ("benchmark", "", "asked by name: eval.benchmarks=[mmmu,...]"),
+        ("model/adapter", "", "what is trained instead of all weights"),
+        ("rows", "hub", "where benchmark rows come from (eval.rows=NAME)"),
+        ("benchmark", "", "what eval.benchmarks=[mmmu,...] may list"),
     ]
     lines = []
     for group, default, words in found:
         names = sorted(choices(group, conf), key=lambda name: (name != default, name))
         text = f"{words + ': ' if words else ''}{', '.join(names)}"
-        lines += textwrap.wrap(f"  {group:<15} {text}", WIDTH, subsequent_indent=" " * 18)
+        lines += textwrap.wrap(f"  {group:<17} {text}", WIDTH, subsequent_indent=" " * 20)
     return lines
 
 
 def choices(group: str, conf: Path) -> set[str]:
-    """Names of the choices of a group, those of `--config-dir` included."""
+    """Return the names of the choices of a group, including those of `--config-dir`."""
     folders = [conf, *_config_dirs(sys.argv[1:])]
     return {
         file.stem
@@ -128,18 +127,26 @@ def _config_dirs(words: list[str]) -> list[Path]:
 
 
 def _numbers(conf: Path) -> list[str]:
-    """Key, default and comment, from the yaml that the default configuration chooses."""
+    """Return lines with key, default and comment, from the yaml files of the default choices."""
     chosen = {group: default for group, default, _ in _DEFAULT.findall(_text(conf / "config.yaml"))}
     lines = []
     for group, key in NUMBERS:
         value, words = _value(conf, group, chosen.get(group), key)
+        if "${" in value:
+            value, words = "...", f"{words}; default: {_in_words(value)}"
         words = textwrap.shorten(words, WIDTH - 38, placeholder=" ...")
         lines.append(f"  {f'{group}.{key}' if group else key:<26} {value:<8} {words}".rstrip())
     return lines
 
 
+def _in_words(interpolation: str) -> str:
+    """Say where an interpolated default comes from."""
+    selected = re.fullmatch(r"\$\{oc\.select:([\w.]+),(\w+)\}", interpolation)
+    return f"{selected[1]}, else {selected[2]}" if selected else interpolation.strip("${}")
+
+
 def _value(conf: Path, group: str, choice: str | None, key: str) -> tuple[str, str]:
-    """A key's value and comment. Raises `LookupError` for a key that no file holds."""
+    """Return value and comment of a key; raise `LookupError` if no file contains it."""
     files = [conf / "config.yaml"]
     if choice is not None:
         own = [conf / group / f"{choice}.yaml", *sorted((conf / group).glob("_*.yaml"))]
@@ -152,7 +159,7 @@ def _value(conf: Path, group: str, choice: str | None, key: str) -> tuple[str, s
 
 
 def _own_keys(file: Path) -> str:
-    """The keys that a program has beside those of `config.yaml`, with their comments."""
+    """Return the keys that a program has in addition to those of `config.yaml`, with comments."""
     lines = [
         line
         for line in _text(file).splitlines()

@@ -1,9 +1,11 @@
-"""Keys that do not exist: the nearest key of the composed configuration, or ours for the name that
-another tool uses.
+"""Suggestions for keys that do not exist.
+
+A key is looked up among the former names of this project, then among the names that other tools
+use, then among similar keys of the composed configuration.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -13,6 +15,32 @@ from omegaconf import DictConfig
 
 from g2rpo.places import CONF
 
+FORMER_NAMES: dict[str, str] = {
+    "batch.prompts": "batch.prompts_per_step",
+    "batch.micro_prompts": "batch.micro_batch_prompts",
+    "batch.micro_tokens": "batch.micro_batch_tokens",
+    "checkpoint": "callbacks.checkpoint",
+    "equity": "gradient_conflict",
+    "isolation": "reward_workers",
+    "eval.every_n_steps": "trainer.val_check_interval",
+    "heldout.every_n_steps": "trainer.val_check_interval",
+    "rollout.memory_frac": "rollout.gpu_memory_utilization",
+    "rollout.tensor_parallel": "rollout.tensor_parallel_size",
+    "rollout.requests_at_once": "rollout.max_concurrency",
+    "shaping.length_weight": "shaping.length.weight",
+    "shaping.entropy_weight": "shaping.entropy.weight",
+    "shaping.min_accuracy": "shaping.length.min_accuracy",
+}
+"""Former keys and groups of this project, and their present names; also apply to what is inside."""
+FORMER_METRICS: dict[str, str] = {
+    "heldout": "val",
+    "heldout_greedy/macro": "val/greedy_macro",
+    "equity/grad_norm": "gradient/norm",
+    "equity": "gradient",
+    "time/equity_s": "time/gradient_conflict_s",
+    "time/optimiser_s": "time/optimizer_s",
+}
+"""Former metrics, or their first parts, and their present names."""
 USUAL_NAMES: dict[str, str] = {
     "learning_rate": "optimizer.lr",
     "optim.lr": "optimizer.lr",
@@ -84,9 +112,8 @@ USUAL_NAMES: dict[str, str] = {
     "train_files": "data.files",
     "reward_funcs": "reward=openvlthinker",
 }
-"""Keys of TRL, verl, OpenRLHF and transformers by their last words, and what they are here;
-`group=choice` for a choice.
-"""
+"""Keys of TRL, verl, OpenRLHF and transformers by their last parts, and our keys for them, or
+`group=choice`."""
 _UNKNOWN = re.compile(r"Could not override '([^']+)'")
 _TWICE = re.compile(r"Could not append to config\. An item is already at '([^']+)'")
 
@@ -94,7 +121,7 @@ _TWICE = re.compile(r"Could not append to config\. An item is already at '([^']+
 def explanation(
     error: BaseException, config_name: str, overrides: Iterable[str] = ()
 ) -> str | None:
-    """The sentence for an override that Hydra refused; None if it refused for another reason."""
+    """Return the message for a key that Hydra refused; None if it refused something else."""
     if twice := _TWICE.search(str(error)):
         return f"{twice[1]}: this key exists already; leave out the + to change it"
     unknown = _UNKNOWN.search(str(error))
@@ -102,7 +129,7 @@ def explanation(
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """One sentence about a key that does not exist, with the most likely ones that do."""
+    """Return one sentence about a key that does not exist, with similar keys that do."""
     known = list(known)
     found = nearest(key, known)
     hint = f"did you mean {' or '.join(found)}? " if found else ""
@@ -116,14 +143,18 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
 
 
 def nearest(key: str, known: Iterable[str]) -> list[str]:
-    """At most three keys: the one for another tool's name, else keys with the same last word, else
-    similar ones.
+    """Return at most three keys that the user may have meant, best first.
 
-    >>> nearest("lr", ["optimizer.lr", "seed"]), nearest("num_generations", ["batch.group_size"]), nearest("sed", ["seed"])
-    (['optimizer.lr'], ['batch.group_size'], ['seed'])
+    >>> nearest("lr", ["optimizer.lr", "seed"]), nearest("sed", ["seed"])
+    (['optimizer.lr'], ['seed'])
+    >>> nearest("num_generations", ["batch.group_size"]), nearest("equity", [])
+    (['batch.group_size'], ['gradient_conflict'])
     """
+    key = key.lstrip("+~")
+    if (present := renamed(key, FORMER_NAMES, ".")) is not None:
+        return [present]
     keys = [name for name in known if not name.endswith("_target_")]
-    words = key.lstrip("+~").split(".")
+    words = key.split(".")
     for start in range(len(words)):
         usual = USUAL_NAMES.get(".".join(words[start:]))
         if usual is not None and usual != key:
@@ -140,10 +171,22 @@ def nearest(key: str, known: Iterable[str]) -> list[str]:
     )
 
 
-def known_keys(config_name: str, overrides: Iterable[str] = ()) -> list[str]:
-    """Dotted keys of the program's configuration, composed with those of `overrides` that choose
-    from groups.
+def renamed(name: str, former: Mapping[str, str], separator: str) -> str | None:
+    """Return the present name of something that was renamed, itself or its beginning; else None.
+
+    >>> renamed("equity.every_n_steps", FORMER_NAMES, "."), renamed("seed", FORMER_NAMES, ".")
+    ('gradient_conflict.every_n_steps', None)
     """
+    parts = name.split(separator)
+    for end in range(len(parts), 0, -1):
+        present = former.get(separator.join(parts[:end]))
+        if present is not None:
+            return separator.join([present, *parts[end:]])
+    return None
+
+
+def known_keys(config_name: str, overrides: Iterable[str] = ()) -> list[str]:
+    """Return the dotted keys of a program's configuration, with the choices made in `overrides`."""
     chosen = [
         word
         for word in overrides

@@ -26,7 +26,7 @@ PLAIN: dict[str, ast.expr] = {
         "trainer.max_steps": "int",
     }.items()
 }
-"""Keys whose constructors are not ours."""
+"""Types of keys whose constructors belong to other libraries."""
 WORDS = {
     "int": "a whole number",
     "float": "a number",
@@ -71,8 +71,8 @@ def accepts(kind: ast.expr, value: object) -> bool:
     """Whether a value of a configuration may become an argument with this annotation.
 
     >>> kind = ast.parse("int | None", mode="eval").body
-    >>> accepts(kind, 3), accepts(kind, None), accepts(kind, 3.5), accepts(kind, "many"), accepts(kind, True)
-    (True, True, False, False, False)
+    >>> [accepts(kind, value) for value in (3, None, 3.5, "many", True)]
+    [True, True, False, False, False]
     """
     if isinstance(kind, ast.BinOp):
         return accepts(kind.left, value) or accepts(kind.right, value)
@@ -103,7 +103,7 @@ def accepts(kind: ast.expr, value: object) -> bool:
 
 
 def in_words(kind: ast.expr) -> str:
-    """An annotation as a person says it: `a whole number or null`."""
+    """Return an annotation in words, such as `a whole number or null`."""
     if isinstance(kind, ast.BinOp):
         return f"{in_words(kind.left)} or {in_words(kind.right)}"
     if (
@@ -157,7 +157,7 @@ def _of_class(node: ast.ClassDef, module: ast.Module) -> dict[str, ast.expr]:
 
 
 def _imported(module: ast.Module, name: str) -> str:
-    """Import path of a name that a module uses."""
+    """Return the import path of a name that a module uses."""
     for node in module.body:
         if isinstance(node, ast.ImportFrom) and any(
             (alias.asname or alias.name) == name for alias in node.names

@@ -1,4 +1,4 @@
-"""Writes the report of a run or of a sweep again, or compares runs.
+"""Write the report of a run or of a sweep again, or compare runs.
 
 `python -m g2rpo.report outputs/2026-03-01/14-05-12`
 """
@@ -8,14 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from g2rpo.report.sweep.folder import is_multirun
+from g2rpo.report.sweep.sweep_data import is_multirun
 from g2rpo.report.sweep.write import write_sweep_report
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the path of the report; a broken folder ends the process with one sentence."""
     parser = argparse.ArgumentParser(
-        prog="python -m g2rpo.report",
+        prog="g2rpo report",
         description="Write the report of a run, of a sweep, or of several runs.",
     )
     told = (
@@ -25,13 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--against",
         metavar="VARIANT",
-        help="of a multirun: what the others are compared with; the first by default",
+        help="for a sweep: the variant that the others are compared with; default: the first",
     )
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("compare.html"),
-        help="of several runs: the page to write; compare.html by default",
+        help="for several runs: the page to write; default: compare.html",
     )
     given = parser.parse_args(arguments)
     folders: list[Path] = given.folders
@@ -49,7 +49,7 @@ def _write(folders: Sequence[Path], against: str | None, out: Path) -> Path:
         return write_comparison(folders, out)
     if is_multirun(folders[0]):
         return write_sweep_report(folders[0], against)
-    from g2rpo.report.run import write_report
+    from g2rpo.report.run_page import write_report
 
     return write_report(folders[0])
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from g2rpo.files import write_whole
 from g2rpo.records import TASKS
-from g2rpo.report.folder import Run, read_run
+from g2rpo.report.heldout_scores import comparison
 from g2rpo.report.plots import COLORS, Figure, Line, line_plot
 from g2rpo.report.render import Cell, change_cell, duration_text, render, score_text, task_cell
-from g2rpo.report.scores import comparison
+from g2rpo.report.run_data import Run, read_run
 from g2rpo.report.smooth import mean
 
 PLAIN = {

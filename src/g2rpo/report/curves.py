@@ -7,10 +7,10 @@ from itertools import groupby
 
 from g2rpo.metrics import BY_NAME
 from g2rpo.report import plots
-from g2rpo.report.folder import Run
+from g2rpo.report.completions import Draws
 from g2rpo.report.plots import Band, Figure, Line, line_plot, task_color
+from g2rpo.report.run_data import Run
 from g2rpo.report.smooth import bucket_size, mean, window_size
-from g2rpo.report.training import Draws
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

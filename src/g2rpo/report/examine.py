@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from g2rpo.benchmark.evaluation.pictures import encoded
 from g2rpo.data.gold_tries import NEARLY, Try, fault_of, tries_of
 from g2rpo.data.loading import Loading, place
 from g2rpo.data.rows import BadRecord
 from g2rpo.interfaces import Reward
 from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.records import Failed, Prompt
-from g2rpo.report.picture import data_uri
+from g2rpo.report.inline_picture import data_uri
 from g2rpo.scoring.boxes import finite_numbers, read_points
 from g2rpo.scoring.extract import final_answer, json_object, tidy_tags
+from g2rpo.training.kept_pictures import encoded
 
 GRID = 1000
 SCORES = ("accuracy", "format", "structure", "total")
@@ -90,7 +90,7 @@ class Examined:
     chat: str
     """What the model reads, one placeholder for each image."""
     tokens: int | None
-    """Of the whole prompt; None where it cannot be encoded."""
+    """Number of tokens of the whole prompt; None if it cannot be encoded."""
     trials: tuple[Trial, ...]
     marks: Marks
     problems: tuple[str, ...]
@@ -99,12 +99,12 @@ class Examined:
 
     @property
     def image_tokens(self) -> int:
-        """Of all images."""
+        """Number of tokens of all images."""
         return sum(image.tokens or 0 for image in self.images)
 
 
 def examine(prompt: Prompt, *, encoder: QwenEncoder, loading: Loading, reward: Reward) -> Examined:
-    """Looks at everything; raises nothing for a broken prompt."""
+    """Examine a prompt; problems are returned, not raised."""
     loaded = [_loaded(prompt, image, loading) for image in prompt.images]
     shown = tuple(_shown(image) for image in loaded)
     tokens, encoding = None, ""
@@ -177,12 +177,10 @@ def marks_of(gold: str) -> Marks:
 
 
 def off_grid(marks: Marks) -> str:
-    """What is wrong with the coordinates of a gold answer, which the reward cannot know; empty
-    where they can be right.
+    """Return what is wrong with the coordinates of a gold answer; empty if they are plausible.
 
-    >>> off_grid(Marks(box=(0.1, 0.2, 0.5, 0.75)))
-    'the coordinates of the gold answer are all at most 1: shares of the image, not units of the
-    grid from 0 to 1000?'
+    >>> off_grid(Marks(box=(100.0, 200.0, 500.0, 1750.0)))
+    'coordinates of the gold answer lie outside the grid from 0 to 1000: pixels?'
     """
     numbers = marks.numbers()
     if numbers and max(numbers) <= 1:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from g2rpo.benchmark.evaluation.pictures import worth_showing
-from g2rpo.report.folder import HeldoutPrompt, Pair, Run, paired
-from g2rpo.report.picture import Mark, Picture, box_marks, boxes_of, pictures
-from g2rpo.report.scores import sampled_score
+from g2rpo.report.heldout_scores import sampled_score
+from g2rpo.report.inline_picture import Mark, Picture, box_marks, boxes_of, pictures
+from g2rpo.report.run_data import HeldoutPrompt, Pair, Run, paired
+from g2rpo.training.kept_pictures import worth_showing
 
 PER_TASK = 6
 

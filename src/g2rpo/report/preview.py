@@ -23,7 +23,7 @@ log = logging.getLogger("g2rpo")
 
 
 class Preview:
-    """Shows what training would see first.
+    """Writes a page with the prompts that training would see first.
 
     Args:
         prompts: Prompts of each task; a task that has fewer shows all.
@@ -53,10 +53,10 @@ class Preview:
         Args:
             folder: The run folder.
             source: Asked for its sizes, its way of loading images and what it skipped.
-            tasks: Those with a share in the mixture.
+            tasks: Tasks with a share in the mixture.
             next_of: The next prompt of a task in the order of training.
-            seed: Of that order, to be named on the page.
-            encoder: Of the model folder.
+            seed: Seed of that order; named on the page.
+            encoder: Encoder of the model folder.
             reward: Judges the gold answer, the same in the form that the prompt asks for, and wrong
                 answers.
         """

@@ -9,7 +9,7 @@ from typing import Any
 from g2rpo.policy.encoder import IMAGE_TOKEN
 from g2rpo.records import TASKS
 from g2rpo.report.examine import NEARLY, SCORES, Examined, Marks, Shown, Trial, complaint
-from g2rpo.report.picture import Mark, Picture, box_marks
+from g2rpo.report.inline_picture import Mark, Picture, box_marks
 from g2rpo.report.render import Cell, render, share_text, shorten_middle, task_cell
 from g2rpo.report.settings import Settings
 
@@ -37,16 +37,16 @@ class Seen:
 
     @property
     def flagged(self) -> tuple[Examined, ...]:
-        """Those with a problem."""
+        """Prompts with a problem."""
         return tuple(found for found in self.prompts if found.problems)
 
     @property
     def too_long(self) -> tuple[Examined, ...]:
-        """Those that are longer than training takes."""
+        """Prompts that are longer than training accepts."""
         return tuple(found for found in self.prompts if found.too_long)
 
     def of(self, task: str) -> tuple[Examined, ...]:
-        """Those of a task."""
+        """Return the prompts of a task."""
         return tuple(found for found in self.prompts if found.prompt.task == task)
 
 

@@ -18,7 +18,7 @@ HEADLINE_CHOICES = ("advantage", "shaping", "loss", "model", "data", "task_mix")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """Empty where the configuration is missing or does not say."""
+    """The settings of a run; fields are empty if the configuration is missing or does not say."""
 
     choices: Mapping[str, str] = field(default_factory=dict)
     """Chosen file of each group in `HEADLINE_CHOICES`."""
@@ -82,7 +82,7 @@ def _load(path: Path) -> DictConfig | ListConfig | None:
 
 
 def _at(config: DictConfig | ListConfig, key: str) -> Any:
-    """The plain value of a key, None where there is none."""
+    """Return the plain value of a key; None if it is missing."""
     value = OmegaConf.select(config, key)
     return (
         OmegaConf.to_container(value, resolve=True)

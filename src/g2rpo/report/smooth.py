@@ -12,7 +12,7 @@ small.
 
 
 def mean(values: Sequence[float]) -> float:
-    """Mean of the finite values; NaN where there is none.
+    """Return the mean of the finite values; NaN if there is none.
 
     >>> mean([1.0, math.nan, 4.0])
     2.5
@@ -22,7 +22,7 @@ def mean(values: Sequence[float]) -> float:
 
 
 def bucket_size(count: int) -> int:
-    """How many neighboring steps one point stands for.
+    """Return how many neighboring steps are averaged into one point.
 
     >>> bucket_size(120), bucket_size(1000)
     (1, 4)
@@ -31,7 +31,7 @@ def bucket_size(count: int) -> int:
 
 
 def bucketed(values: Sequence[float], size: int) -> list[float]:
-    """Means of `size` neighbors each; the last bucket may be smaller.
+    """Return means over buckets of `size` neighbors; the last bucket may be smaller.
 
     >>> bucketed([1.0, 3.0, 5.0], 2)
     [2.0, 5.0]
@@ -40,7 +40,7 @@ def bucketed(values: Sequence[float], size: int) -> list[float]:
 
 
 def window_size(count: int) -> int:
-    """Odd number of points the running mean looks at: about a fifteenth of the curve.
+    """Return the window of the running mean: an odd number, about a fifteenth of the curve.
 
     >>> window_size(10), window_size(60), window_size(300)
     (1, 5, 21)

@@ -11,7 +11,6 @@ import lightning as L
 from torch.utils.data import DataLoader, IterableDataset
 
 from g2rpo import ranks
-from g2rpo.benchmark.evaluation.heldout import HeldoutBatch, HeldoutEvaluation
 from g2rpo.data.loading import loading_of, place, reader
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.skips import skips_of
@@ -19,6 +18,7 @@ from g2rpo.data.stream import PromptStream
 from g2rpo.interfaces import Encoder
 from g2rpo.records import Prompt, PromptBatch
 from g2rpo.stopwatch import timed
+from g2rpo.training.heldout import HeldoutBatch, HeldoutEvaluation
 
 MOST_REPLACEMENTS = 20
 """Number of times that unusable prompts of a batch are replaced before the run stops: by then

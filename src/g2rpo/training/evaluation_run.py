@@ -7,7 +7,6 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from g2rpo.benchmark.evaluation.heldout import HeldoutResult
 from g2rpo.benchmark.evaluation.rescore import rescore
 from g2rpo.benchmark.evaluation.results import Entry, macro
 from g2rpo.benchmark.evaluation.suite import SuiteEvaluation
@@ -15,6 +14,7 @@ from g2rpo.benchmark.evaluation.table import publish
 from g2rpo.data.skips import index_skips
 from g2rpo.training.benchmark_callback import Benchmarks, benchmark_row
 from g2rpo.training.build import all_of, build_data, build_module, build_trainer
+from g2rpo.training.heldout import HeldoutResult
 from g2rpo.training.parts import build_parts, plain
 from g2rpo.training.progress import Progress
 from g2rpo.training.quiet import quieten

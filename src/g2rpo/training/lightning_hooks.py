@@ -14,10 +14,10 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 
-from g2rpo.benchmark.evaluation.heldout import HeldoutBatch
 from g2rpo.interfaces import Encoder, OwnWeights, Reward, RolloutEngine
 from g2rpo.stopwatch import taken
 from g2rpo.training.algorithm import Algorithm, refuse_plateau
+from g2rpo.training.heldout import HeldoutBatch
 from g2rpo.training.resume import keep_adapter, restore_base
 from g2rpo.training.validation import Validation
 

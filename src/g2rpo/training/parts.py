@@ -9,12 +9,12 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from g2rpo.benchmark.evaluation.heldout import HeldoutEvaluation
 from g2rpo.benchmark.evaluation.suite import SuiteEvaluation
 from g2rpo.data.mixture import TaskMix, mixture_of
 from g2rpo.interfaces import Curriculum, PromptSource, Reward, RewardWorkers, RolloutEngine
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.training.algorithm import Algorithm
+from g2rpo.training.heldout import HeldoutEvaluation
 from g2rpo.training.trainer_flags import check_trainer
 
 

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from g2rpo.algorithm.shaping.pilot import Measured, Pilot, PilotTask, plain
-from g2rpo.benchmark.evaluation.heldout import Read
 from g2rpo.data.loading import reader
 from g2rpo.files import write_whole
 from g2rpo.interfaces import Encoder, PromptSource, Reward, RolloutEngine
@@ -20,6 +19,7 @@ from g2rpo.policy.stats import token_stats
 from g2rpo.records import Prompt, Sampling
 from g2rpo.rollout.score import score_rollouts
 from g2rpo.training.display import progress_bar
+from g2rpo.training.heldout import Read
 from g2rpo.training.parts import Parts, build_parts, device_of
 from g2rpo.training.quiet import quieten
 

@@ -15,7 +15,6 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from g2rpo import ranks
-from g2rpo.benchmark.evaluation.heldout import HeldoutResult
 from g2rpo.benchmark.evaluation.results import Entry
 from g2rpo.benchmark.evaluation.table import publish
 from g2rpo.data.skips import index_skips, merged
@@ -27,6 +26,7 @@ from g2rpo.training.build import build_data, build_module, build_trainer
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.estimate_run import write_estimate
 from g2rpo.training.gold_check import refuse_bad_golds
+from g2rpo.training.heldout import HeldoutResult
 from g2rpo.training.interrupt import StopOnSignal, Stopped
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts

@@ -10,9 +10,9 @@ import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
 
 from g2rpo import ranks
-from g2rpo.benchmark.evaluation import showcase
-from g2rpo.benchmark.evaluation.pictures import save_pictures
 from g2rpo.records import Experience, Prompt, Rollouts
+from g2rpo.training import showcase
+from g2rpo.training.kept_pictures import save_pictures
 from g2rpo.training.metrics_csv import MetricsCSV
 
 PICTURE_PX, PICTURE_BYTES = 256, 4_000_000

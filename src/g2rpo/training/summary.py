@@ -11,10 +11,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from g2rpo import __version__
-from g2rpo.benchmark.evaluation.heldout import HeldoutResult
 from g2rpo.benchmark.evaluation.results import Entry, macro
 from g2rpo.config_hash import config_hash
 from g2rpo.files import write_whole
+from g2rpo.training.heldout import HeldoutResult
 
 PACKAGES = ("torch", "transformers", "lightning", "hydra-core")
 

@@ -127,8 +127,7 @@ class Updater:
             backward: Called with the loss of each micro-batch; the losses of all ranks add up.
 
         Raises:
-            FloatingPointError: on every rank, with the tasks whose loss is not finite, before the
-                backward pass of that micro-batch.
+            FloatingPointError: on every rank, with the tasks whose loss is not finite.
         """
         counts = [
             [part.rollouts.completion_mask.sum().item(), float(len(part.task))] for part in parts

@@ -16,11 +16,11 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from g2rpo import ranks
-from g2rpo.benchmark.evaluation.heldout import HeldoutBatch, HeldoutEvaluation, HeldoutResult
 from g2rpo.benchmark.evaluation.suite import SuiteEvaluation
 from g2rpo.data.loading import reader
 from g2rpo.interfaces import Encoder, Reward, RolloutEngine
 from g2rpo.policy.checkpoint import Checkpoint
+from g2rpo.training.heldout import HeldoutBatch, HeldoutEvaluation, HeldoutResult
 
 log = logging.getLogger("g2rpo")
 

@@ -62,14 +62,14 @@ MUTANTS = (
     Mutant(
         "evaluation: one seed for every batch",
         "benchmark/evaluation/runner.py",
-        "self.asking.seed + places[0]",
-        "self.asking.seed",
+        "self.generation.seed + places[0]",
+        "self.generation.seed",
         "benchmark/evaluation/test_runner.py",
     ),
     Mutant(
         "evaluation: images of a whole benchmark stay",
         "benchmark/evaluation/runner.py",
-        "if not self.asking.keep_images:",
+        "if not self.generation.keep_images:",
         "if False:",
         "benchmark/evaluation/test_runner.py",
     ),

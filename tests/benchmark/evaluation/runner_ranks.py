@@ -13,7 +13,7 @@ def main(rank: int, port: str, folder: Path, world: ModuleType) -> None:
     import torch.distributed as dist
 
     from g2rpo.benchmark.evaluation.plan import make_plan
-    from g2rpo.benchmark.evaluation.runner import Asking, BenchmarkRun, Scoring
+    from g2rpo.benchmark.evaluation.runner import BenchmarkRun, Generation, Scoring
     from g2rpo.records import Sampling
 
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
@@ -27,18 +27,18 @@ def main(rank: int, port: str, folder: Path, world: ModuleType) -> None:
         for i in range(1, 8)
     ]
     plan = make_plan(benchmark, world.Listed(sums=records), limit=None, seed=0, max_unusable_frac=0)
-    asking = Asking(
+    generation = Generation(
         engine=engine,
         encoder=world.IdEncoder(),
         device="cpu",
         sampling=Sampling(group_size=1, max_new_tokens=4),
         batch_rows=2,
-        prompted=benchmark.prompt,
+        make_prompt=benchmark.prompt,
         seed=0,
         max_unusable_frac=0,
     )
     found = BenchmarkRun(
-        plan=plan, asking=asking, scoring=Scoring(protocol="paper"), folder=folder
+        plan=plan, generation=generation, scoring=Scoring(protocol="paper"), folder=folder
     ).run(lambda count: None)
     print(  # noqa: T201
         json.dumps(

@@ -40,7 +40,8 @@ class Two:
 
     def records(self, benchmark):
         for i in range(self.count):
-            record = {"index": i, "question": f"{benchmark.name} {i}?", "answer": "a", "category": "Doc", "image": "none.png"}
+            record = {"index": i, "question": f"{benchmark.name} {i}?", "answer": "a"}
+            record |= {"category": "Doc", "image": "none.png"}
             yield f"mine {i}", record
 """
 

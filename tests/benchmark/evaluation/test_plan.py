@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from g2rpo.benchmark.evaluation.plan import make_plan, thinned
+from g2rpo.benchmark.evaluation.plan import draw_groups, make_plan
 
 
 def planned(world: Any, records: list[Any], **options: Any) -> Any:
@@ -67,16 +67,16 @@ def test_a_limit_takes_whole_groups_and_a_larger_one_takes_the_same_and_more() -
     groups = [
         [{"id": f"{g}{k}"} for k in range(size)] for g, size in enumerate([1, 3, 2, 1, 4, 1, 2])
     ]
-    taken = [thinned(groups, limit, "7") for limit in range(1, 15)]
+    taken = [draw_groups(groups, limit, "7") for limit in range(1, 15)]
     for limit, found in enumerate(taken, 1):
         assert found == [group for group in groups if group in found]
         assert 0 < sum(map(len, found)) <= max(limit, 4)
     assert all(group in larger for smaller, larger in pairwise(taken) for group in smaller)
-    assert taken[-1] == groups == thinned(groups, None, "7")
+    assert taken[-1] == groups == draw_groups(groups, None, "7")
 
 
 def test_which_rows_a_limit_takes_depends_on_the_seed_alone() -> None:
     groups = [[{"id": str(g)}] for g in range(40)]
-    assert thinned(groups, 9, "0") == thinned(groups, 9, "0")
-    assert thinned(groups, 9, "0") != thinned(groups, 9, "1")
-    assert thinned(groups, 9, "0") != groups[:9]
+    assert draw_groups(groups, 9, "0") == draw_groups(groups, 9, "0")
+    assert draw_groups(groups, 9, "0") != draw_groups(groups, 9, "1")
+    assert draw_groups(groups, 9, "0") != groups[:9]

@@ -50,7 +50,7 @@ def test_a_broken_line_is_named_with_what_to_do(broken: str, tmp_path: Path) -> 
     file.append([line("1")])
     file.path.write_text(file.path.read_text() + broken + "\n")
     with pytest.raises(
-        ValueError, match=r"b\.jsonl, line 2: .*remove the line, and its row is generated anew"
+        ValueError, match=r"b\.jsonl, line 2: .*remove the line, and its row is generated again"
     ):
         file.read()
 

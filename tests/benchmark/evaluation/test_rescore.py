@@ -233,7 +233,7 @@ def test_a_prediction_file_belongs_to_one_benchmark(
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.xlsx", b"no zip", "is no workbook"),
+        ("a.xlsx", b"no zip", "is not a workbook"),
         ("a.tsv", b"index\tquestion\n1\tq\n", "has no column prediction, only: index, question"),
         ("a.tsv", b"index\tprediction\n1\tq\tr\n", "line 2: more cells than the header has"),
         ("a.tsv", None, "no such file"),

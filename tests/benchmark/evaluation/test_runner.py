@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from g2rpo.benchmark.evaluation.plan import make_plan
-from g2rpo.benchmark.evaluation.runner import Asking, BenchmarkRun, Outcome, Scoring
+from g2rpo.benchmark.evaluation.runner import BenchmarkRun, Generation, Outcome, Scoring
 from g2rpo.records import Sampling
 
 ANSWERS = {"q1?": "1", "q2?": "half", "q3?": "1.", "q4?": "1", "q5?": "cut", "q6?": "1"}
@@ -47,14 +47,14 @@ def run(world: Any, tmp_path: Path) -> Callable[..., Outcome]:
             seed=0,
             max_unusable_frac=options.get("max_unusable_frac", 0),
         )
-        asking = Asking(
+        generation = Generation(
             **{
                 "engine": engine,
                 "encoder": world.IdEncoder(),
                 "device": "cpu",
                 "sampling": Sampling(group_size=1, max_new_tokens=4, temperature=0),
                 "batch_rows": 2,
-                "prompted": benchmark.prompt,
+                "make_prompt": benchmark.prompt,
                 "seed": 0,
                 "max_unusable_frac": 0.0,
             }
@@ -63,7 +63,7 @@ def run(world: Any, tmp_path: Path) -> Callable[..., Outcome]:
         heard: list[int] = []
         found = BenchmarkRun(
             plan=plan,
-            asking=asking,
+            generation=generation,
             scoring=Scoring(protocol=protocol, judge=judge),
             folder=tmp_path,
         ).run(heard.append)
@@ -234,8 +234,8 @@ def test_rows_that_are_no_longer_asked_for_are_refused(
     with pytest.raises(
         ValueError,
         match=(
-            r"sums\.jsonl holds 4 rows that are not asked for now, '1' first: eval\.limit,"
-            r" eval\.seed or"
+            r"sums\.jsonl holds 4 rows that this evaluation does not use, the first is '1':"
+            r" eval\.limit, eval\.seed or"
         ),
     ):
         run(world.Answering(ANSWERS), records=[world.record(4), world.record(5)])
@@ -278,19 +278,22 @@ def test_images_are_forgotten_once_they_are_answered_unless_they_are_needed_agai
             seed=0,
             max_unusable_frac=0,
         )
-        asking = Asking(
+        generation = Generation(
             engine=world.Answering(ANSWERS),
             encoder=world.IdEncoder(),
             device="cpu",
             sampling=Sampling(group_size=1, max_new_tokens=4),
             batch_rows=2,
-            prompted=plan.benchmark.prompt,
+            make_prompt=plan.benchmark.prompt,
             seed=0,
             max_unusable_frac=0,
             keep_images=keep,
         )
         BenchmarkRun(
-            plan=plan, asking=asking, scoring=Scoring(protocol="paper"), folder=tmp_path / str(keep)
+            plan=plan,
+            generation=generation,
+            scoring=Scoring(protocol="paper"),
+            folder=tmp_path / str(keep),
         ).run(lambda count: None)
         assert bool(plan.groups[0][0]["images"]) == keep
 

@@ -214,7 +214,7 @@ def test_only_what_is_chosen_is_built(suite: Callable[..., SuiteEvaluation]) -> 
         ({"batch_rows": 0}, r"eval\.batch_rows: expected at least 1, got 0"),
         (
             {"max_unusable_frac": 1.5},
-            r"eval\.max_unusable_frac: expected a share in \[0, 1\], got 1\.5",
+            r"eval\.max_unusable_frac: expected a fraction in \[0, 1\], got 1\.5",
         ),
     ],
 )

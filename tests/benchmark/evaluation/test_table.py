@@ -10,11 +10,10 @@ import pytest
 from rich.console import Console
 
 from g2rpo.benchmark.evaluation.by_name import benchmark_names, benchmark_settings
-from g2rpo.benchmark.evaluation.paper import COLUMNS, NOT_COMPARABLE
 from g2rpo.benchmark.evaluation.results import macro, remarks
 from g2rpo.benchmark.evaluation.suite import built
 from g2rpo.benchmark.evaluation.table import caption, cells, csv_text, html_text, lines, show
-from g2rpo.benchmark.published import Published
+from g2rpo.benchmark.published import COLUMNS, NOT_COMPARABLE, Published
 
 
 def found(task: str, score: float, **other: Any) -> dict[str, Any]:

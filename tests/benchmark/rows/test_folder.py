@@ -7,7 +7,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from g2rpo.benchmark.picture import size_px
+from g2rpo.benchmark.columns import size_px
 from g2rpo.benchmark.rows.folder import FolderRows
 
 
@@ -81,7 +81,7 @@ def test_a_pattern_without_the_benchmark_is_refused() -> None:
 
 def test_a_broken_list_is_refused_with_its_path(tmp_path: Path, named: Callable[..., Any]) -> None:
     (tmp_path / "some.jsonl").write_text('[{"id": 1}, ')
-    with pytest.raises(ValueError, match=r"some.jsonl: not JSON .*mend the file"):
+    with pytest.raises(ValueError, match=r"some.jsonl: not JSON .*fix the file"):
         list(FolderRows(folder=str(tmp_path)).records(named("some")))
 
 

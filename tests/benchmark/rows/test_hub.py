@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from g2rpo.benchmark.picture import size_px
+from g2rpo.benchmark.columns import size_px
 from g2rpo.benchmark.rows.hub import HubRows
 
 
@@ -68,7 +68,7 @@ def test_bytes_that_are_no_image_make_a_record_unreadable(
     repository: Path, named: Callable[..., Any]
 ) -> None:
     _, record = _records(repository, named, splits=["val"])[2]
-    with pytest.raises(ValueError, match="8 bytes that are no image"):
+    with pytest.raises(ValueError, match="8 bytes that are not an image"):
         record.get("question")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from g2rpo.benchmark.picture import size_px
+from g2rpo.benchmark.columns import size_px
 from g2rpo.benchmark.rows.tsv import TsvRows
 
 COLUMNS = ("index", "question", "A", "B", "answer", "split", "image", "image_path")

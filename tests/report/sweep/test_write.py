@@ -16,9 +16,9 @@ from report.pages import loaded, parsed
 
 from g2rpo.prompt import TASKS
 from g2rpo.report.__main__ import main
-from g2rpo.report.sweep.folder import read_sweep
-from g2rpo.report.sweep.paper import paper_numbers
-from g2rpo.report.sweep.scores import best_variant
+from g2rpo.report.sweep.paper_ablation import paper_numbers
+from g2rpo.report.sweep.sweep_data import read_sweep
+from g2rpo.report.sweep.variant_scores import best_variant
 from g2rpo.report.sweep.write import write_sweep_report
 
 ROWS = ("base", "grpo", "g2rpo", "entropy", "length", "full")

@@ -1,8 +1,7 @@
-"""Benchmarks by name: `conf/benchmark/<name>.yaml`, here or in a folder that a user added with
-`--config-dir` or `hydra.searchpath`.
+"""Benchmarks by name: `conf/benchmark/<name>.yaml`, here or in a folder that a user added.
 
-A name is looked up when an evaluation is built, so that the configuration of a run holds the
-benchmarks it asks and no others.
+Users add a folder with `--config-dir` or `hydra.searchpath`. A name is looked up when an evaluation
+is built, so that the configuration of a run contains only the benchmarks it uses.
 """
 
 from collections.abc import Iterator
@@ -19,15 +18,15 @@ GROUP = "benchmark"
 
 
 def benchmark_names() -> list[str]:
-    """Names of all benchmarks that can be asked, in alphabetical order."""
+    """Return the names of all benchmarks, in alphabetical order."""
     return sorted({file.stem for folder in _folders() for file in (folder / GROUP).glob("*.yaml")})
 
 
 def benchmark_settings(name: str) -> dict[str, Any]:
-    """The content of a benchmark's yaml as plain values.
+    """Return the content of a benchmark's yaml as plain values.
 
     Raises:
-        ValueError: if there is no benchmark of this name, or if its file has a defaults list.
+        ValueError: If there is no benchmark of this name, or if its file has a defaults list.
     """
     for folder in _folders():
         file = folder / GROUP / f"{name}.yaml"
@@ -50,7 +49,7 @@ def benchmark_settings(name: str) -> dict[str, Any]:
 
 
 def _folders() -> Iterator[Path]:
-    """Folders with configuration, a user's before ours."""
+    """Yield the folders with configuration, a user's before ours."""
     seen = {Path(CONF)}
     pending = (
         [source.path for source in _sources(HydraConfig.get())] if HydraConfig.initialized() else []
@@ -60,8 +59,8 @@ def _folders() -> Iterator[Path]:
         if folder in seen:
             continue
         seen.add(folder)
-        # a job of a sweep is composed from its frozen .hydra folder, which notes where the sweep
-        # looked
+        # A job of a sweep is composed from its frozen .hydra folder, which lists the search path of
+        # the sweep.
         frozen = folder / "hydra.yaml"
         if folder.name == ".hydra" and frozen.is_file():
             pending += [source.path for source in _sources(OmegaConf.load(frozen).hydra)]

@@ -1,9 +1,8 @@
-"""A benchmark's numbers from the verdicts on its rows: headline, sub-scores, parse rate, and how
-sure they are.
+"""A benchmark's score, sub-scores, parse rate and confidence interval, from its scored rows.
 
-Rows that count only together are one group, and a group counts once. All states are sums over
-places in the plan, which every rank knows: any number of ranks, in any order, gives the same
-numbers to the bit.
+Rows that only count together form one group, and a group counts once. All states are sums indexed
+by the group's place in the plan, which every rank knows. So any number of ranks, in any order,
+gives exactly the same numbers.
 """
 
 from collections.abc import Sequence
@@ -22,8 +21,8 @@ class BenchmarkMetric(Metric):
     """Scores of the groups of one benchmark.
 
     Args:
-        subscores: Names of the sub-scores each planned group takes part in.
-        seed: Of the bootstrap.
+        subscores: Names of the sub-scores that each planned group counts for.
+        seed: Seeds the bootstrap.
     """
 
     full_state_update = False
@@ -49,18 +48,25 @@ class BenchmarkMetric(Metric):
         self.add_state("rows", torch.zeros(len(COUNTS), dtype=torch.double), dist_reduce_fx="sum")
 
     def update(self, place: int, score: float, **counts: float) -> None:
-        """Adds a whole group: its place in the plan, its score, and `COUNTS` summed over its
-        rows.
+        """Add a whole group.
+
+        Args:
+            place: Position of the group in the plan.
+            score: Score of the group, in [0, 1].
+            **counts: The numbers named in `COUNTS`, summed over the rows of the group.
         """
         self.scores[place] += score
         self.seen[place] += 1
         self.rows += torch.tensor([float(counts[name]) for name in COUNTS], dtype=torch.double)
 
     def compute(self) -> dict[str, float]:
-        """`score`, `low`, `high` over groups; `groups`; sums of `COUNTS`; `sub/<name>` and
-        `sub_groups/<name>`. NaN without rows.
+        """Return the numbers of the benchmark; scores are NaN without rows.
+
+        Returns:
+            `score` with its interval `low` and `high`, `groups`, the sums of `COUNTS`, and for each
+            sub-score `sub/<name>` and `sub_groups/<name>`.
         """
-        # every rank of a distributed run computes this from the same sums
+        # Every rank computes this from the same sums.
         seen, scores = self.seen.cpu(), self.scores.cpu()
         low, high = bootstrap_interval(scores[seen > 0], seed=self.seed)
         groups, sums = self.membership @ seen, self.membership @ scores
@@ -84,21 +90,20 @@ class BenchmarkMetric(Metric):
 
 
 COUNTS = ("rows", "parsed", "failed", "by_judge", "truncated", "tokens")
-"""What is summed over rows."""
+"""Numbers that are summed over rows."""
 
 
 def bootstrap_interval(
     scores: Float[Tensor, " n"], *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
 ) -> tuple[float, float]:
-    """Percentile interval of the mean over groups drawn with replacement; NaN without groups.
+    """Return the percentile bootstrap interval of the mean over groups; NaN without groups.
 
     >>> bootstrap_interval(torch.ones(7))
     (1.0, 1.0)
     """
     if not len(scores):
         return float("nan"), float("nan")
-    # scores take few values, so a resample is a draw of how often each occurs: n draws become one
-    # multinomial
+    # Scores take few distinct values, so one multinomial draw of their counts replaces n draws.
     values, counts = np.unique(scores.double().numpy(), return_counts=True)
     rng = np.random.default_rng(seed)
     means = (

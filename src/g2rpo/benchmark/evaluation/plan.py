@@ -1,6 +1,4 @@
-"""Which rows of a benchmark are asked: read from a row source, grouped, thinned out by whole
-groups, the unusable ones named.
-"""
+"""Which rows of a benchmark are used: read from a row source, grouped and subsampled."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,32 +14,33 @@ Row = dict[str, Any]
 
 @runtime_checkable
 class RowSource(Protocol):
-    """Where records of benchmarks come from."""
+    """A source of benchmark records."""
 
     def records(self, benchmark: Benchmark) -> Iterable[tuple[str, Mapping[str, Any]]]:
-        """Records of a benchmark with the place each stands at, as a person finds it. The same in
-        every process.
+        """Yield the records of a benchmark, each with the place where a person finds it.
+
+        Every process gets the same records in the same order.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The rows that are asked, in groups that count together; most groups are one row."""
+    """The rows of an evaluation, in groups that count together; most groups are one row."""
 
     benchmark: Benchmark
     groups: list[list[Row]]
     unusable: list[str]
     """Records without a usable row, each with its place and the reason."""
     available: int
-    """Records of the source, the unusable ones included."""
+    """Number of records in the source, including unusable ones."""
 
     @property
     def num_rows(self) -> int:
-        """Rows that are asked."""
+        """Number of rows in the plan."""
         return sum(map(len, self.groups))
 
     def subscores(self) -> list[list[str]]:
-        """Names of the sub-scores of each group."""
+        """Return the names of the sub-scores of each group."""
         return [
             sorted({name for row in group for name in self.benchmark.subscores(row)})
             for group in self.groups
@@ -56,12 +55,19 @@ def make_plan(
     seed: int,
     max_unusable_frac: float,
 ) -> Plan:
-    """Reads a benchmark's rows and takes whole groups up to `limit` rows: a larger limit asks the
-    same rows and more.
+    """Read a benchmark's rows and draw whole groups of up to `limit` rows.
+
+    A larger limit uses the same rows and more.
+
+    Args:
+        benchmark: The benchmark whose rows are read.
+        source: Where the records come from.
+        limit: Maximum number of rows; None for all.
+        seed: Seeds the draw.
+        max_unusable_frac: Largest fraction of the records that may be unusable, in [0, 1].
 
     Raises:
-        RuntimeError: when there is no row, or when more than `max_unusable_frac` of the records
-            cannot be used; names the first.
+        RuntimeError: If there is no row, or if too many records are unusable; names the first one.
     """
     groups: dict[str, list[Row]] = {}
     unusable: list[str] = []
@@ -87,7 +93,7 @@ def make_plan(
         )
     return Plan(
         benchmark=benchmark,
-        groups=thinned(list(groups.values()), limit, f"{seed}/{benchmark.name}"),
+        groups=draw_groups(list(groups.values()), limit, f"{seed}/{benchmark.name}"),
         unusable=unusable,
         available=available,
     )
@@ -96,7 +102,7 @@ def make_plan(
 def check_unusable(
     name: str, unusable: Sequence[str], available: int, max_unusable_frac: float
 ) -> None:
-    """Raises `RuntimeError` when too many records cannot be used, naming the first."""
+    """Raise `RuntimeError` if too many records are unusable; the message names the first one."""
     if len(unusable) > max_unusable_frac * available:
         raise RuntimeError(
             f"{name}: {len(unusable)} of {available} rows cannot be used, more than"
@@ -104,9 +110,10 @@ def check_unusable(
         )
 
 
-def thinned(groups: list[list[Row]], limit: int | None, seed: str) -> list[list[Row]]:
-    """Whole groups up to `limit` rows, at least one, drawn at random but the same for the same
-    seed; in the order they came.
+def draw_groups(groups: list[list[Row]], limit: int | None, seed: str) -> list[list[Row]]:
+    """Draw whole groups of up to `limit` rows, at least one group, and keep their order.
+
+    Equal seeds draw the same groups.
     """
     if limit is None:
         return groups

@@ -1,8 +1,7 @@
-"""Predictions on disk: one JSON line per row, appended batch by batch, so that an evaluation that
-was killed goes on where it stood.
+"""Predictions on disk: one JSON line per row, appended per batch.
 
-`<folder>/settings.json` says what the predictions depend on; predictions of other settings are
-never mixed with new ones.
+A killed evaluation resumes from them. `<folder>/settings.json` holds the settings that predictions
+depend on. Predictions of different settings are never mixed.
 """
 
 import base64
@@ -21,15 +20,15 @@ IMAGE_KEY = "png_base64"
 
 
 class PredictionFile:
-    """The lines of one benchmark, `<folder>/<benchmark>.jsonl`."""
+    """The predictions of one benchmark in `<folder>/<benchmark>.jsonl`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> list[dict[str, Any]]:
-        """All whole lines, in order; a row written twice counts as it was written last.
+        """Return all complete lines in order; if a row occurs twice, the later line counts.
 
-        The torn line that a killed writer can leave at the end is cut off the file.
+        A partial last line, left by a killed run, is cut off the file.
         """
         if not self.path.exists():
             return []
@@ -48,9 +47,7 @@ class PredictionFile:
         return list(found.values())
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Adds rows and waits until they are on disk: what was generated once is not generated
-        again.
-        """
+        """Append rows and wait until they are on disk, so that nothing is generated twice."""
         text = "".join(_line(row) for row in rows)
         if not text:
             return
@@ -61,7 +58,7 @@ class PredictionFile:
             os.fsync(file.fileno())
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """All rows in place of what was there, or none."""
+        """Replace the content of the file atomically."""
         write_whole(self.path, "".join(_line(row) for row in rows))
 
 
@@ -80,23 +77,24 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
             return row
     except ValueError as error:
         raise ValueError(
-            f"{where}: not JSON ({error}); remove the line, and its row is generated anew"
+            f"{where}: not JSON ({error}); remove the line, and its row is generated again"
         ) from None
     raise ValueError(
         f"{where}: expected an object with id and completion; remove the line, and its row is"
-        " generated anew"
+        " generated again"
     )
 
 
 def saved_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A benchmark's row as JSON holds it: without the pictures that were shown, so that it can be
-    judged again without its source.
+    """Convert a benchmark's row to JSON values, without its images.
+
+    The result is enough to score the row again without its source.
     """
     return {str(name): _saved(value) for name, value in row.items() if name != "images"}
 
 
 def restored_row(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """The row again; `images` is empty."""
+    """Convert a saved row back; `images` is empty."""
     return {name: _restored(value) for name, value in saved.items()} | {"images": ()}
 
 
@@ -125,15 +123,15 @@ def _restored(value: Any) -> Any:
 
 
 def claim_folder(folder: Path, settings: Mapping[str, Any], *, overwrite: bool = False) -> None:
-    """Takes a folder for predictions of these settings, or goes on in one that has them already.
+    """Reserve a folder for predictions, or continue in one that has the same settings.
 
     Args:
-        folder: Made where it is missing.
-        settings: What the completions depend on, as JSON holds it.
-        overwrite: Predictions of other settings are removed instead of refused.
+        folder: Folder of the predictions; created if missing.
+        settings: What the completions depend on, as JSON values.
+        overwrite: Whether predictions of different settings are removed instead of refused.
 
     Raises:
-        ValueError: naming every setting that differs, with what it was.
+        ValueError: If the folder holds predictions of different settings; names every difference.
     """
     path = folder / "settings.json"
     wanted = json.loads(json.dumps(settings))

@@ -1,5 +1,6 @@
-"""Predictions that exist already, judged again: no weights, no row source. What is read stays as it
-is; what is found goes elsewhere.
+"""Score existing predictions again, without weights and without a row source.
+
+The source is only read; results are written to another folder.
 """
 
 import json
@@ -27,18 +28,21 @@ def rescore(
     folder: Path,
     advance: Advance = lambda count: None,
 ) -> dict[str, Entry]:
-    """Judges saved predictions by this protocol and judge, and writes them to
-    `folder/<benchmark>.jsonl`.
+    """Score saved predictions and write them to `folder/<benchmark>.jsonl`.
 
     Args:
         source: A run folder, its `eval` folder, or a prediction file of VLMEvalKit (.xlsx, .tsv).
-        names: Benchmarks to judge; empty for all that the folder holds. One for a file.
-        find: A benchmark by name.
-        advance: Hears of every benchmark.
+        names: Benchmarks to score; empty for all that the folder holds. Exactly one for a file.
+        find: Returns a benchmark by name.
+        scoring: Protocol and judge.
+        folder: Where results are written.
+        advance: Called with 1 after every benchmark.
+
+    Returns:
+        The `benchmarks` entry of `summary.json`.
 
     Raises:
-        ValueError: for a source without predictions, and for a row that cannot be read, with file
-            and line.
+        ValueError: If the source has no predictions or a row cannot be read; names file and line.
     """
     if source.suffix.lower() in SUFFIXES:
         return _rescored_file(source, names, find, scoring, folder)

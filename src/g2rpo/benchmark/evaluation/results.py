@@ -1,12 +1,12 @@
-"""What `summary.json` says of a benchmark, and means over benchmarks."""
+"""The `benchmarks` entry of `summary.json`, and means over benchmarks."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
-from g2rpo.benchmark.evaluation.paper import DEMO
 from g2rpo.benchmark.evaluation.runner import Scoring
 from g2rpo.benchmark.evaluation.verdicts import judge_name
+from g2rpo.benchmark.published import DEMO
 from g2rpo.interfaces import Benchmark
 from g2rpo.records import TASKS
 
@@ -24,17 +24,22 @@ def entry(
     unusable: int,
     prompted_as: str | None = None,
 ) -> Entry:
-    """One benchmark: `score` in [0, 1] with its 95 % interval [`low`, `high`], and everything that
-    says how it came about.
+    """Return the entry of one benchmark: its score and the conditions under which it was measured.
+
+    `score` is in [0, 1], with its 95 % interval from `low` to `high`.
 
     Args:
-        numbers: As `BenchmarkMetric.compute` gives them.
+        benchmark: The benchmark.
+        numbers: The result of `BenchmarkMetric.compute`.
+        scoring: Protocol and judge.
         rows_from: Name of the row source.
-        available: Records of the source.
-        prompted_as: The protocol that made the prompts; that of `scoring` where None.
+        limit: Maximum number of rows that were used; None for all.
+        available: Number of records in the source.
+        unusable: Number of records without a usable row.
+        prompted_as: Protocol that made the prompts; None if it is the protocol of `scoring`.
 
     Raises:
-        RuntimeError: when not one row could be scored.
+        RuntimeError: If no row could be scored.
     """
     rows = numbers["rows"]
     if not rows:
@@ -84,8 +89,9 @@ def entry(
 
 
 def macro(entries: Mapping[str, Entry]) -> dict[str, float]:
-    """`macro`, the plain mean over benchmarks, and the mean of each task's benchmarks; empty
-    without benchmarks.
+    """Return means over benchmarks; empty without benchmarks.
+
+    `macro` is the plain mean over all of them; every task has the mean over its own.
     """
     if not entries:
         return {}
@@ -100,7 +106,7 @@ def macro(entries: Mapping[str, Entry]) -> dict[str, float]:
 
 
 def remarks(found: Entry) -> list[str]:
-    """What has to be said beside a score, because it is not the score of the whole benchmark."""
+    """Return why a score is not simply the score of the whole benchmark."""
     said = []
     if found["rows_from"] == DEMO:
         said.append("demo rows")

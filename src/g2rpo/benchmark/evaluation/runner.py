@@ -1,7 +1,6 @@
-"""One benchmark from plan to numbers: what is saved is taken over, what is missing is generated,
-every row is judged and written.
+"""One benchmark from plan to numbers: reuse saved predictions, generate the rest, score every row.
 
-Of several ranks, each answers its share of the groups; rank 0 reads and writes the file.
+In a distributed run each rank generates its share of the groups; rank 0 reads and writes the file.
 """
 
 import logging
@@ -34,31 +33,33 @@ VERDICT = (
     "prediction",
     "error",
 )
-"""What judging again replaces in a prediction."""
+"""Keys of a prediction that scoring it again replaces."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
-    """How completions are judged."""
+    """How completions are scored: the protocol, and a judge model or None."""
 
     protocol: str
     judge: Judge | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asking:
-    """Who answers, and how.
+class Generation:
+    """How completions are generated.
 
     Args:
-        engine: Started on the policy.
-        sampling: One completion per row.
-        batch_rows: Rows generated for at once.
-        prompted: Makes the prompt of a row.
-        seed: Of sampling.
-        max_unusable_frac: Share of the rows whose prompt may turn out unusable, such as an image
-            that cannot be decoded.
-        keep_images: False forgets the images of a row once it is answered, so that a whole
-            benchmark needs no more memory than a batch.
+        engine: A rollout engine, started on the policy.
+        encoder: Turns prompts into model inputs.
+        device: Device of the model inputs.
+        sampling: Sampling parameters, with one completion per row.
+        batch_rows: Number of rows generated at once.
+        make_prompt: Returns the prompt of a row.
+        seed: Seeds sampling.
+        max_unusable_frac: Largest fraction of rows that may be unusable, in [0, 1], for example
+            because an image cannot be decoded.
+        keep_images: Whether images stay in memory after their row is done. If False, a whole
+            benchmark needs no more memory than one batch.
     """
 
     engine: RolloutEngine
@@ -66,7 +67,7 @@ class Asking:
     device: torch.device | str
     sampling: Sampling
     batch_rows: int
-    prompted: Callable[[Row], Prompt]
+    make_prompt: Callable[[Row], Prompt]
     seed: int
     max_unusable_frac: float
     keep_images: bool = False
@@ -74,39 +75,44 @@ class Asking:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came out, on rank 0 and everywhere else alike."""
+    """The result of a benchmark, equal on all ranks."""
 
     numbers: dict[str, float]
-    """As `BenchmarkMetric.compute` gives them."""
+    """The result of `BenchmarkMetric.compute`."""
     unusable: list[str]
 
 
 class BenchmarkRun:
-    """A plan being worked off."""
+    """The evaluation of one plan."""
 
-    def __init__(self, *, plan: Plan, asking: Asking, scoring: Scoring, folder: Path) -> None:
-        self.plan, self.asking, self.scoring = plan, asking, scoring
+    def __init__(
+        self, *, plan: Plan, generation: Generation, scoring: Scoring, folder: Path
+    ) -> None:
+        self.plan, self.generation, self.scoring = plan, generation, scoring
         self.file = PredictionFile(folder / f"{plan.benchmark.name}.jsonl")
-        self.metric = BenchmarkMetric(subscores=plan.subscores()).to(asking.device)
+        self.metric = BenchmarkMetric(subscores=plan.subscores()).to(generation.device)
         self.ids = [[str(row["id"]) for row in group] for group in plan.groups]
         self.prompts = {
-            str(row["id"]): asking.prompted(row) for group in plan.groups for row in group
+            str(row["id"]): generation.make_prompt(row) for group in plan.groups for row in group
         }
         self.saved: dict[str, Prediction] = {}
         self.unusable: list[str] = []
 
     def run(self, advance: Advance) -> Outcome:
-        """Asks and judges every row; `advance` hears of every batch.
+        """Generate and score every row.
+
+        Args:
+            advance: Called with the number of rows after every batch.
 
         Raises:
-            RuntimeError: when too many rows turn out unusable.
-            ValueError: when the file holds rows that the plan does not ask for.
+            RuntimeError: If too many rows are unusable.
+            ValueError: If the file holds rows that are not in the plan.
         """
-        self._take_over()
+        self._load_saved()
         done = [place for place, ids in enumerate(self.ids) if all(id in self.saved for id in ids)]
         for place in done:
             if ranks.rank() == 0:
-                self._book(place, self._judged_before(place))
+                self._count(place, self._judged_before(place))
             advance(len(self.ids[place]))
         todo = sorted(set(range(len(self.ids))) - set(done))
         for places in self._rounds(todo[ranks.rank() :: ranks.world_size()]):
@@ -119,29 +125,30 @@ class BenchmarkRun:
                 self.plan.benchmark.name,
                 self._all_unusable(),
                 self.plan.available,
-                self.asking.max_unusable_frac,
+                self.generation.max_unusable_frac,
             )
         if ranks.rank() == 0:
-            self._tidy()
+            self._rewrite()
         return Outcome(numbers=self.metric.compute(), unusable=self._all_unusable())
 
-    def _take_over(self) -> None:
-        """Predictions of an earlier run; an answer to another text than this plan's is none."""
+    def _load_saved(self) -> None:
+        """Load the predictions of an earlier run, except answers to a different prompt text."""
         rows = ranks.all_gather_list(self.file.read() if ranks.rank() == 0 else [])
         foreign = [row["id"] for row in rows if row["id"] not in self.prompts]
         if foreign:
             raise ValueError(
-                f"{self.file.path} holds {len(foreign)} rows that are not asked for now,"
-                f" {foreign[0]!r} first: eval.limit, eval.seed or the rows have changed. Choose"
-                " another folder (hydra.run.dir=...), or the old settings."
+                f"{self.file.path} holds {len(foreign)} rows that this evaluation does not use,"
+                f" the first is {foreign[0]!r}: eval.limit, eval.seed or the rows have changed."
+                " Choose another folder (hydra.run.dir=...), or the old settings."
             )
         self.saved = {
             row["id"]: row for row in rows if row["question"] == self.prompts[row["id"]].text
         }
 
     def _judged_before(self, place: int) -> list[Prediction]:
-        """Saved predictions with the verdict of this protocol and judge; what failed is tried
-        again.
+        """Return a group's saved predictions, scored by the current protocol and judge.
+
+        Rows that failed are scored again.
         """
         rows = [self.saved[id] for id in self.ids[place]]
         now = {"protocol": self.scoring.protocol, "judge": judge_name(self.scoring.judge)}
@@ -151,26 +158,28 @@ class BenchmarkRun:
         return rows
 
     def _rounds(self, places: Sequence[int]) -> list[list[int]]:
-        """Groups of one call of the engine; as many rounds on every rank."""
+        """Split groups into calls of the engine; every rank gets the same number of calls."""
         rounds: list[list[int]] = []
         room = 0
         for place in places:
             size = len(self.ids[place])
             if size > room:
                 rounds.append([])
-                room = max(self.asking.batch_rows, size)
+                room = max(self.generation.batch_rows, size)
             rounds[-1].append(place)
             room -= size
         most = int(ranks.all_reduce_max(torch.tensor(len(rounds))))
         return rounds + [[] for _ in range(most - len(rounds))]
 
     def _answer(self, places: Sequence[int]) -> list[Prediction]:
-        """Generates and judges some groups; a group with an unusable prompt is left out."""
+        """Generate and score some groups; a group with an unusable prompt is left out."""
         batch, places = self._encoded(places)
         if batch is None:
             return []
-        rollouts = self.asking.engine.generate(
-            batch.to(self.asking.device), self.asking.sampling, self.asking.seed + places[0]
+        rollouts = self.generation.engine.generate(
+            batch.to(self.generation.device),
+            self.generation.sampling,
+            self.generation.seed + places[0],
         )
         answers = zip(
             rollouts.texts,
@@ -185,14 +194,15 @@ class BenchmarkRun:
         found = []
         for place in places:
             rows = self._judged(place, [self.saved[id] for id in self.ids[place]])
-            self._book(place, rows)
+            self._count(place, rows)
             found += rows
             self._forget_images(place)
         return found
 
     def _encoded(self, places: Sequence[int]) -> tuple[PromptBatch | None, Sequence[int]]:
-        """What is still to be asked of some groups. Where a prompt cannot be encoded, its group is
-        left out and named.
+        """Encode the prompts of some groups that have no completion yet.
+
+        If a prompt cannot be encoded, its group is left out and reported as unusable.
         """
         prompts = [
             self.prompts[id] for place in places for id in self.ids[place] if id not in self.saved
@@ -200,7 +210,7 @@ class BenchmarkRun:
         if not prompts:
             return None, ()
         try:
-            return self.asking.encoder.encode(prompts), places
+            return self.generation.encoder.encode(prompts), places
         except ValueError:
             usable = [
                 place
@@ -213,7 +223,7 @@ class BenchmarkRun:
 
     def _encodes(self, id: str) -> bool:
         try:
-            self.asking.encoder.encode([self.prompts[id]])
+            self.generation.encoder.encode([self.prompts[id]])
         except ValueError as error:
             self.unusable.append(str(error))
             log.warning("%s: left out %s", self.plan.benchmark.name, error)
@@ -240,11 +250,11 @@ class BenchmarkRun:
     def _judged(self, place: int, rows: Sequence[Prediction]) -> list[Prediction]:
         return with_verdicts(self.plan.benchmark, self.plan.groups[place], rows, self.scoring)
 
-    def _book(self, place: int, rows: Sequence[Prediction]) -> None:
+    def _count(self, place: int, rows: Sequence[Prediction]) -> None:
         self.metric.update(place, rows[0]["group_score"], **row_counts(rows))
 
     def _forget_images(self, place: int) -> None:
-        if not self.asking.keep_images:
+        if not self.generation.keep_images:
             for row, id in zip(self.plan.groups[place], self.ids[place], strict=True):
                 row["images"] = ()
                 self.prompts[id] = replace(self.prompts[id], images=())
@@ -252,10 +262,8 @@ class BenchmarkRun:
     def _all_unusable(self) -> list[str]:
         return [*self.plan.unusable, *ranks.all_gather_list(self.unusable)]
 
-    def _tidy(self) -> None:
-        """The file in the order of the plan and each row once, where a kill or judging again left
-        it otherwise.
-        """
+    def _rewrite(self) -> None:
+        """Rewrite the file in the order of the plan, with each row once, if it differs."""
         rows = [self.saved[id] for id in self.prompts if id in self.saved]
         if rows != self.file.read():
             self.file.write(rows)
@@ -264,9 +272,7 @@ class BenchmarkRun:
 def with_verdicts(
     benchmark: Benchmark, rows: Sequence[Row], predictions: Sequence[Prediction], scoring: Scoring
 ) -> list[Prediction]:
-    """The predictions of a group with the verdicts of this protocol and judge in place of any
-    other.
-    """
+    """Score the predictions of a group and replace any earlier verdicts."""
     completions = [prediction["completion"] for prediction in predictions]
     verdicts = judged(benchmark, rows, completions, protocol=scoring.protocol, judge=scoring.judge)
     kept = [
@@ -277,7 +283,7 @@ def with_verdicts(
 
 
 def row_counts(rows: Sequence[Prediction]) -> dict[str, float]:
-    """`g2rpo.benchmark.evaluation.metric.COUNTS` of some predictions."""
+    """Return the numbers in `metric.COUNTS`, summed over predictions."""
     return {
         "rows": len(rows),
         "parsed": sum(row["parsed"] for row in rows),

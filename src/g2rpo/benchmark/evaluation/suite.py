@@ -1,6 +1,4 @@
-"""`conf/eval`: which benchmarks are asked, with which rows, how, and how their answers are
-judged.
-"""
+"""The `eval` choice of a run: which benchmarks, which rows, how to generate, how to score."""
 
 import hashlib
 import math
@@ -18,7 +16,7 @@ from g2rpo.benchmark.evaluation.by_name import benchmark_names, benchmark_settin
 from g2rpo.benchmark.evaluation.plan import Plan, Row, RowSource, make_plan
 from g2rpo.benchmark.evaluation.predictions import claim_folder
 from g2rpo.benchmark.evaluation.results import Entry, entry
-from g2rpo.benchmark.evaluation.runner import Asking, BenchmarkRun, Scoring
+from g2rpo.benchmark.evaluation.runner import BenchmarkRun, Generation, Scoring
 from g2rpo.benchmark.evaluation.verdicts import Judge
 from g2rpo.interfaces import Benchmark, Encoder, RolloutEngine
 from g2rpo.policy.checkpoint import Checkpoint
@@ -26,38 +24,37 @@ from g2rpo.records import Prompt, Sampling
 
 Protocol = Literal["paper", "official", "robust", "vlmevalkit"]
 ProgressBar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""`with progress_bar(name, total) as advance: advance(n)` shows how far a stage of the run is."""
+"""`with progress_bar(name, total) as advance: advance(n)` shows the progress of a stage."""
 SAMPLED_VALUES = 8
 PUBLISHED = "published"
 """Stands for the names of all benchmarks that the paper reports."""
 
 
 class SuiteEvaluation:
-    """The benchmarks of one `eval` choice. Building it builds the benchmarks and the row source,
-    and reads no row.
+    """The benchmarks of one `eval` choice.
+
+    Constructing it builds the benchmarks and the row source, and reads no row.
 
     Args:
-        benchmarks: Names of the benchmarks to ask; `published` stands for all that the paper
-            reports, in its order.
-        suite: By name, what differs from `conf/benchmark/<name>.yaml`: some of its keys, a whole
+        benchmarks: Names of the benchmarks to run; `published` stands for all that the paper
+            reports,
+            in its order.
+        suite: Changes to `conf/benchmark/<name>.yaml` by benchmark name: some of its keys, a whole
             `_target_`, or an object.
         rows: Name of a source in `row_sources`, or a source itself, as an object or with
             `_target_`.
         row_sources: Row sources by name.
-        root: Takes the place of a row source's `folder`.
-        protocol: How answers are asked for and judged; every chosen benchmark has to know it.
-        judge: Answers grading prompts, where a benchmark's protocol asks for one; None: rules alone
-            decide.
-        template: Puts instructions around a question, as `conf/template` does; None asks as the
-            benchmark does.
-        limit: Rows per benchmark at most, by whole groups; None for all.
-        seed: Of the choice of rows and of sampling.
-        temperature: 0 is greedy.
-        top_p: See `Sampling`.
-        max_new_tokens: A completion is cut here.
-        batch_rows: Rows generated for at once.
-        max_unusable_frac: Share of a benchmark's rows that may be unusable before the evaluation
-            stops.
+        root: Replaces the `folder` of the row source.
+        protocol: How completions are prompted for and scored; every benchmark must support it.
+        judge: Model for grading prompts, if the protocol needs one; None scores by rules alone.
+        template: Adds instructions around a question, as `conf/template` does; None adds nothing.
+        limit: Maximum number of rows per benchmark, in whole groups; None for all.
+        seed: Seeds the draw of rows and sampling.
+        temperature: Sampling temperature; 0 is greedy.
+        top_p: Nucleus sampling; see `Sampling`.
+        max_new_tokens: Maximum number of tokens per completion.
+        batch_rows: Number of rows generated at once.
+        max_unusable_frac: Largest fraction of a benchmark's rows that may be unusable, in [0, 1].
     """
 
     def __init__(
@@ -88,7 +85,7 @@ class SuiteEvaluation:
                 raise ValueError(f"eval.{name}: expected at least 1, got {value}")
         if not 0 <= max_unusable_frac <= 1:
             raise ValueError(
-                f"eval.max_unusable_frac: expected a share in [0, 1], got {max_unusable_frac}"
+                f"eval.max_unusable_frac: expected a fraction in [0, 1], got {max_unusable_frac}"
             )
         self._suite = dict(suite or {})
         self.sampling = Sampling(
@@ -111,8 +108,10 @@ class SuiteEvaluation:
         )
 
     def benchmark(self, name: str) -> Benchmark:
-        """The benchmark of this name. Raises `ValueError` if there is none, or if it lacks the
-        protocol.
+        """Return the benchmark of this name.
+
+        Raises:
+            ValueError: If there is no such benchmark, or if it does not support the protocol.
         """
         found = self._found(name)
         if self.scoring.protocol not in found.protocols:
@@ -131,7 +130,7 @@ class SuiteEvaluation:
         return found
 
     def _published(self) -> list[Benchmark]:
-        """Benchmarks with published scores, in the paper's order."""
+        """Return the benchmarks with published scores, in the paper's order."""
         rows = {name: getattr(self._found(name), "published", None) for name in benchmark_names()}
         return [
             self.benchmark(name)
@@ -139,7 +138,7 @@ class SuiteEvaluation:
         ]
 
     def settings(self) -> dict[str, Any]:
-        """What the completions depend on besides the weights, by the key that a person types."""
+        """Return the settings besides the model that completions depend on, by key."""
         sampling = {
             f"eval.{name}": getattr(self.sampling, name)
             for name in ("temperature", "top_p", "max_new_tokens")
@@ -151,7 +150,7 @@ class SuiteEvaluation:
         return sampling | where | ({"eval.seed": self.seed} if self.sampling.temperature else {})
 
     def plan(self, benchmark: Benchmark) -> Plan:
-        """The rows that a benchmark is asked for."""
+        """Return the rows that a benchmark is evaluated on."""
         assert self.source is not None
         return make_plan(
             benchmark,
@@ -173,18 +172,21 @@ class SuiteEvaluation:
         plans: dict[str, Plan] | None = None,
         overwrite: bool = False,
     ) -> dict[str, Entry]:
-        """Asks every benchmark; writes `folder/<benchmark>.jsonl`, and goes on where an earlier run
-        in that folder stood.
+        """Evaluate every benchmark and write `folder/<benchmark>.jsonl`; resume if it exists.
 
         Args:
-            engine: Started on the policy.
-            model: What tells these weights from others; see `weights_digest`.
+            engine: A rollout engine, started on the policy.
+            encoder: Turns prompts into model inputs.
+            folder: Folder of the predictions.
+            model: Settings that identify the weights; see `weights_digest`.
+            device: Device of the model inputs.
             progress_bar: Shows progress.
-            plans: Rows that were read before, by benchmark; what is read is added.
-            overwrite: Predictions of other settings in `folder` are removed instead of refused.
+            plans: Plans that were made before, by benchmark; new ones are added.
+            overwrite: Whether predictions of different settings in `folder` are removed instead of
+                refused.
 
         Returns:
-            By benchmark, what `summary.json` holds of it.
+            The `benchmarks` entry of `summary.json`.
         """
         claim_folder(folder, {**model, **self.settings()}, overwrite=overwrite)
         entries = {}
@@ -192,20 +194,20 @@ class SuiteEvaluation:
             plan = (plans or {}).get(benchmark.name) or self.plan(benchmark)
             if plans is not None:
                 plans[benchmark.name] = plan
-            asking = Asking(
+            generation = Generation(
                 engine=engine,
                 encoder=encoder,
                 device=device,
                 sampling=self.sampling,
                 batch_rows=self.batch_rows,
-                prompted=lambda row, benchmark=benchmark: self.prompt(benchmark, row),
+                make_prompt=lambda row, benchmark=benchmark: self.prompt(benchmark, row),
                 seed=self.seed,
                 max_unusable_frac=self.max_unusable_frac,
                 keep_images=plans is not None,
             )
             with progress_bar(benchmark.name, plan.num_rows) as advance:
                 outcome = BenchmarkRun(
-                    plan=plan, asking=asking, scoring=self.scoring, folder=folder
+                    plan=plan, generation=generation, scoring=self.scoring, folder=folder
                 ).run(advance)
             entries[benchmark.name] = entry(
                 benchmark,
@@ -219,7 +221,7 @@ class SuiteEvaluation:
         return entries
 
     def prompt(self, benchmark: Benchmark, row: Row) -> Prompt:
-        """What the policy is asked."""
+        """Return the prompt of a row."""
         prompt = benchmark.prompt(row, protocol=self.scoring.protocol)
         return (
             prompt
@@ -253,8 +255,10 @@ class SuiteEvaluation:
 
 
 def built(part: Any, key: str) -> Any:
-    """An object as it is; one that is described by `_target_` and arguments is made. Raises
-    `ValueError` with its key.
+    """Instantiate a mapping with `_target_`; return anything else unchanged.
+
+    Raises:
+        ValueError: If instantiation fails; the message names the key.
     """
     if not (isinstance(part, Mapping) and "_target_" in part):
         return part
@@ -265,7 +269,7 @@ def built(part: Any, key: str) -> Any:
 
 
 def model_settings(model: Checkpoint) -> dict[str, Any]:
-    """What completions depend on besides the weights' values, by the key that a person types."""
+    """Return the settings of the model, besides its weights, that completions depend on."""
     path = str(Path(model.path).resolve()) if Path(model.path).exists() else model.path
     return {
         "model.path": path,
@@ -280,8 +284,9 @@ def _target(rows: Any) -> str:
 
 
 def weights_digest(parameters: Iterable[tuple[str, Tensor]]) -> str:
-    """Twelve hex digits that differ where weights do: a few values of every tensor, read to the
-    bit. Twice the same on any device.
+    """Return twelve hex digits that identify the weights.
+
+    They are a hash of a few exact values of every tensor, the same on any device.
     """
     digest = hashlib.sha256()
     for name, values in parameters:

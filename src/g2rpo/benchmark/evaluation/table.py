@@ -1,6 +1,4 @@
-"""One's own scores beside the paper's: on the terminal, as `table.csv` and as `table.html`, a page
-of its own.
-"""
+"""A run's scores next to the paper's: on the terminal, as `table.csv` and as `table.html`."""
 
 import csv
 import io
@@ -16,18 +14,18 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from g2rpo.benchmark.evaluation.paper import COLUMNS, DEMO, NOT_COMPARABLE
 from g2rpo.benchmark.evaluation.results import Entry, macro, remarks
+from g2rpo.benchmark.published import COLUMNS, DEMO, NOT_COMPARABLE
 from g2rpo.files import write_whole
 from g2rpo.records import TASKS
 
 PLAIN_WIDTH = 200
-"""Columns of the table where stdout is no terminal."""
+"""Width of the table, in characters, if stdout is not a terminal."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """A row of the table: a benchmark, or a mean over some. Scores in [0, 1]; NaN where unknown."""
+    """A row of the table: a benchmark, or a mean over some; scores in [0, 1], NaN if unknown."""
 
     name: str
     title: str
@@ -37,15 +35,17 @@ class Line:
     entry: Entry | None = None
 
     def points(self, value: float) -> str:
-        """A score as the paper prints it: percent, or points of 1000."""
+        """Return a score as the paper prints it: in percent, or in points of 1000."""
         if not math.isfinite(value):
             return "-"
         return f"{value * self.full:.1f}" if self.full == 100 else f"{value * self.full:.0f}"
 
 
 def lines(entries: Mapping[str, Entry]) -> list[Line]:
-    """Benchmarks in the paper's order, each task's followed by their mean, and the mean over all at
-    the end.
+    """Return the rows of the table.
+
+    Benchmarks come in the paper's order; each task ends with its mean, the table with the overall
+    mean.
     """
     names = sorted(
         entries, key=lambda name: _published(entries[name]).get("row", len(entries) + 1000)
@@ -78,16 +78,14 @@ def _line(name: str, entry: Entry) -> Line:
 
 
 def _published(entry: Entry) -> Mapping[str, Any]:
-    """What the paper prints about a benchmark; empty if it does not report it."""
+    """Return what the paper reports for a benchmark; empty if it does not report it."""
     return entry.get("published") or {}
 
 
 def _mean_line(
     name: str, title: str, score: float, names: Sequence[str], entries: Mapping[str, Entry]
 ) -> Line:
-    """The paper's mean is over the same benchmarks, and unknown where one of them is not in the
-    paper.
-    """
+    """Return a row with means; the paper's is unknown if it lacks one of the benchmarks."""
     known = [paper["scores"] for one in names if (paper := _published(entries[one]))]
     whole = len(known) == len(names)
     paper = {
@@ -98,7 +96,7 @@ def _mean_line(
 
 
 def caption(entries: Mapping[str, Entry]) -> str:
-    """How the numbers came about, in one or two sentences."""
+    """Describe in one or two sentences how the scores were measured."""
     judges = sorted({entry["judge"] for entry in entries.values() if entry["judge"]})
     protocols = sorted({entry["protocol"] for entry in entries.values()})
     sources = sorted({entry["rows_from"] for entry in entries.values()})
@@ -109,7 +107,7 @@ def caption(entries: Mapping[str, Entry]) -> str:
 
 WIDE = 150
 LEFT_OUT = {"protocol", "judge", *(COLUMNS[name] for name in ("onethinker", "grpo", "gdpo"))}
-"""Columns that a narrower terminal does not show; the page has them all."""
+"""Columns that a narrow terminal leaves out; the page shows all."""
 HEADER = (
     "benchmark",
     "score",
@@ -124,7 +122,7 @@ HEADER = (
 
 
 def cells(line: Line) -> list[str]:
-    """A line as text."""
+    """Return a row's cells as text."""
     paper = [line.points(line.paper[column]) for column in COLUMNS]
     entry = line.entry
     if entry is None:
@@ -143,7 +141,7 @@ def cells(line: Line) -> list[str]:
 
 
 def show(entries: Mapping[str, Entry], console: Console | None = None) -> None:
-    """Prints the table."""
+    """Print the table."""
     console = console or Console()
     if not console.is_terminal:
         console = Console(file=console.file, width=PLAIN_WIDTH)
@@ -168,7 +166,7 @@ def show(entries: Mapping[str, Entry], console: Console | None = None) -> None:
 
 
 def publish(folder: Path, entries: Mapping[str, Entry]) -> None:
-    """The table of a run: shown, and written below `folder/eval`."""
+    """Print the table of a run and write it to `folder/eval`."""
     write_tables(folder / "eval", entries)
     console = Console(highlight=False)
     show(entries, console)
@@ -176,7 +174,7 @@ def publish(folder: Path, entries: Mapping[str, Entry]) -> None:
 
 
 def write_tables(folder: Path, entries: Mapping[str, Entry]) -> None:
-    """Writes `folder/table.csv` and `folder/table.html`, each whole or not at all."""
+    """Write `folder/table.csv` and `folder/table.html`, each atomically."""
     write_whole(folder / "table.csv", csv_text(entries))
     write_whole(folder / "table.html", html_text(entries))
 
@@ -202,7 +200,7 @@ OF_ENTRY = (
 
 
 def csv_text(entries: Mapping[str, Entry]) -> str:
-    """One line per benchmark and mean; scores in [0, 1], also the paper's."""
+    """Return one line per benchmark and mean; all scores, also the paper's, are in [0, 1]."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(
@@ -226,7 +224,7 @@ def csv_text(entries: Mapping[str, Entry]) -> str:
 
 
 def html_text(entries: Mapping[str, Entry]) -> str:
-    """Return the page as one string: no script, nothing beside it."""
+    """Return the page as one self-contained string, without scripts."""
     template = (files("g2rpo.benchmark.evaluation") / "table.html.j2").read_text(encoding="utf-8")
     found = [(line, cells(line)) for line in lines(entries)]
     page = Environment(autoescape=True, trim_blocks=True).from_string(template)

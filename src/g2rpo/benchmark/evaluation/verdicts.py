@@ -1,21 +1,20 @@
-"""Completions to verdicts. What a benchmark raises for one completion costs that row its score, and
-is counted; never the run.
+"""Scores of completions; if scoring one raises, that row scores 0 and is counted.
 
-A benchmark's protocol is written for answers, and some read a letter of the reasoning as one. So
-what a policy thought is taken off first, for every protocol alike; the completion itself is kept.
+A benchmark's protocol is written for answers, and some would read a letter in the reasoning as the
+answer. So the reasoning is removed first, for every protocol; the prediction file keeps it.
 """
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from g2rpo.benchmark.base import Judge
 from g2rpo.interfaces import Benchmark
 from g2rpo.records import Judgment
 from g2rpo.scoring.prediction import clean
 
 log = logging.getLogger("g2rpo")
-Judge = Callable[[str], str]
 Row = Mapping[str, Any]
 
 
@@ -27,14 +26,14 @@ def judged(
     protocol: str,
     judge: Judge | None = None,
 ) -> list[dict[str, Any]]:
-    """The verdict on each completion of rows that count together: one row, unless the benchmark
-    groups them.
+    """Score the completions of rows that count together; usually that is one row.
 
     Returns:
-        Per row `score`, `group_score`, `parsed`, `answer`, `by`, `protocol`, `judge` (its name, or
-        None) and `prediction` (the completion without thinking and tags, which is what was judged),
-        and `error` where the benchmark or the judge failed: then the score is 0 and `by` is
-        `failed`.
+        For each row `score`, `group_score`, `parsed`, `answer`, `by`, `protocol`, `judge` (its
+        name,
+        or None) and `prediction` (the scored text: the completion without reasoning and tags). If
+        the
+        benchmark or the judge failed, the score is 0, `by` is `failed`, and `error` says why.
     """
     named = {"protocol": protocol, "judge": judge_name(judge)}
     texts = [clean(completion) for completion in completions]
@@ -49,7 +48,7 @@ def judged(
 
 
 def judge_name(judge: Judge | None) -> str | None:
-    """What the results call a judge: its `name`, or its type's."""
+    """Return the name of a judge in the results: its `name`, or the name of its type."""
     return (
         None
         if judge is None
@@ -64,7 +63,7 @@ def _verdict(
         found = benchmark.judgment(completion, row, protocol=protocol, judge=judge)
         if not 0 <= found.score <= 1:
             raise ValueError(f"expected a score in [0, 1], got {found.score}")
-    except Exception as error:  # noqa: BLE001  plug-in code on model text, or a judge's server: counted, bounded by the caller, and shown
+    except Exception as error:  # noqa: BLE001  plug-in or judge; counted and shown
         log.warning(
             "%s, row %s could not be judged and counts 0: %s: %s",
             benchmark.name,
@@ -94,7 +93,7 @@ def _group_score(
     protocol: str,
     judge: Judge | None,
 ) -> float:
-    """A group with a failed row scores 0."""
+    """Return the score of a group; a group with a failed row scores 0."""
     if any(verdict["by"] == "failed" for verdict in verdicts):
         return 0.0
     score = float(benchmark.score_group(completions, rows, protocol=protocol))

@@ -1,8 +1,7 @@
-"""Prediction files of VLMEvalKit: the data set's columns without the image, and `prediction`.
-Tab-separated text, or a workbook.
+"""Prediction files of VLMEvalKit: the data set's columns without the image, plus `prediction`.
 
-A workbook is a zip of XML files (ECMA-376); only the cells of its first sheet are read, which needs
-no package.
+They are tab-separated text or a workbook. A workbook is a zip of XML files (ECMA-376); only the
+cells of its first sheet are read, which needs no package.
 """
 
 import base64
@@ -30,12 +29,12 @@ STRINGS = "xl/sharedStrings.xml"
 MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 ESCAPE = re.compile(r"_x([0-9A-Fa-f]{4})_")
 CUT_CHARS = 32_767
-"""A cell of a workbook holds no more: a longer prediction was cut there when it was saved."""
+"""Maximum length of a workbook's cell; VLMEvalKit cuts longer predictions when it saves them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """What a prediction file holds; `rows` are the benchmark's, by id."""
+    """The content of a prediction file; `rows` are the benchmark's rows by id."""
 
     predictions: list[Prediction]
     rows: dict[str, dict[str, Any]]
@@ -43,10 +42,10 @@ class Read:
 
 
 def read_predictions(path: Path, benchmark: Benchmark) -> Read:
-    """Predictions with the rows they answer. An empty prediction is one, and counts as unparsed.
+    """Read predictions with their rows; an empty prediction counts as unparsed.
 
     Raises:
-        ValueError: for a file without the column `prediction`, or that is none of its kind.
+        ValueError: If the file cannot be read or has no column `prediction`.
     """
     if not path.is_file():
         raise ValueError(f"rescore: no such file: {path}")
@@ -97,9 +96,7 @@ def _prediction(
 
 
 def _blank() -> str:
-    """A picture to stand for the one that prediction files leave out, as their data files hold
-    pictures: base64.
-    """
+    """Return a blank picture in base64, in place of the one that prediction files leave out."""
     file = io.BytesIO()
     Image.new("RGB", (32, 32)).save(file, format="PNG")
     return base64.b64encode(file.getvalue()).decode()
@@ -128,7 +125,7 @@ def _workbook(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                     if row.tag == f"{MAIN}row"
                 ]
     except (zipfile.BadZipFile, KeyError, ElementTree.ParseError) as error:
-        raise ValueError(f"rescore: {path} is no workbook ({error})") from error
+        raise ValueError(f"rescore: {path} is not a workbook ({error})") from error
     header = rows[0] if rows else {}
     for line, row in enumerate(rows[1:], 2):
         yield line, {name: row.get(column, "") for column, name in header.items()}
@@ -142,7 +139,7 @@ def _strings(book: zipfile.ZipFile) -> list[str]:
 
 
 def _cells(row: ElementTree.Element, strings: list[str]) -> dict[str, str]:
-    """Text by the letters of the column."""
+    """Return the text of a row's cells by the letters of their columns."""
     found = {}
     for i, cell in enumerate(row.iter(f"{MAIN}c")):
         column = re.sub(r"\d", "", cell.get("r") or "") or str(i)
@@ -161,9 +158,7 @@ def _cells(row: ElementTree.Element, strings: list[str]) -> dict[str, str]:
 
 
 def _text(element: ElementTree.Element) -> str:
-    """All of an element's text, without the readings of ideographs; `_x000D_` stands for a
-    character that XML cannot hold.
-    """
+    """Return an element's text without phonetic readings; `_x000D_` escapes are decoded."""
     inside = {id(part) for reading in element.iter(f"{MAIN}rPh") for part in reading.iter()}
     text = "".join(part.text or "" for part in element.iter(f"{MAIN}t") if id(part) not in inside)
     return ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)

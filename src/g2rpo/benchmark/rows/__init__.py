@@ -1,3 +1,1 @@
-"""Where the records of benchmarks come from: the Hub, VLMEvalKit's TSV files, a folder, or the
-gym.
-"""
+"""Sources of benchmark records: the Hub, VLMEvalKit's TSV files, a folder, or the gym."""

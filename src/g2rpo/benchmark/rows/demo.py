@@ -1,7 +1,6 @@
-"""Rows without a data set: prompts of a prompt source, written in the columns that each benchmark
-has on the Hub or as a TSV.
+"""Rows without a data set: gym prompts in the columns that each benchmark has elsewhere.
 
-They go through `Benchmark.row` as real records do. Each benchmark has prompts of its own, the same
+They go through `Benchmark.row` like real records. Each benchmark has prompts of its own, the same
 in every run.
 """
 
@@ -14,18 +13,17 @@ from g2rpo.interfaces import Benchmark, PromptSource
 from g2rpo.records import Prompt
 
 APART = 1000
-"""Prompts of the source between the first of one benchmark and the first of the next."""
+"""Distance, in prompts of the source, between the first prompts of two benchmarks."""
 PLACES = 9973
-"""Number of places for the prompts of a benchmark; its name chooses one, so there is no list of
-names.
-"""
+"""Number of starting positions; a hash of the benchmark's name chooses one."""
 DISTRACTORS = 8
-"""Other prompts of the task whose answers serve as wrong ones."""
+"""Number of other prompts of the task whose answers serve as wrong ones."""
 
 
 class DemoRows:
-    """At least `rows_per_benchmark` records of each benchmark, from prompts of `split`; rows that
-    count together stay together.
+    """At least `rows_per_benchmark` records of each benchmark, made from prompts of `split`.
+
+    Rows that count together stay together.
     """
 
     def __init__(
@@ -41,7 +39,7 @@ class DemoRows:
         self.split = split
 
     def records(self, benchmark: Benchmark) -> Iterator[Placed]:
-        """The records with the id of the prompt each was made from."""
+        """Yield the records, each with the id of the prompt it was made from."""
         task, demo = getattr(benchmark, "demo_task", None), getattr(benchmark, "demo", None)
         if task is None or demo is None:
             raise ValueError(
@@ -59,14 +57,12 @@ class DemoRows:
                 yield prompt.id, record
 
     def _wrong(self, prompt: Prompt, task: str, first: int) -> list[str]:
-        """Three answers that are not this prompt's: those the source itself gives, then those of
-        other prompts.
-        """
+        """Return three wrong answers: those the source gives, then the answers of other prompts."""
         others = (self._prompt(task, first + APART - 1 - k).answer for k in range(DISTRACTORS))
         return list(islice(_distinct(prompt, others), 3))
 
     def _prompt(self, task: str, index: int) -> Prompt:
-        """The prompt with this index; a source that ends begins again."""
+        """Return the prompt with this index; a source that ends begins again."""
         size = self.prompts.size(task, self.split)
         if size == 0:
             raise ValueError(

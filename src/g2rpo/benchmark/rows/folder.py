@@ -1,5 +1,6 @@
-"""A folder of your own: `<benchmark>.jsonl` with one record a line (or a JSON list), images
-relative to the file.
+"""A folder of your own: one record per line in `<benchmark>.jsonl`, or a JSON list.
+
+Image paths are relative to the file.
 """
 
 import json
@@ -12,12 +13,12 @@ from g2rpo.interfaces import Benchmark
 
 
 class FolderRows:
-    """Records of the files that `files` names, a pattern in which `{benchmark}` stands for the
-    benchmark's name.
+    """Records of the files that the pattern `files` names.
 
-    Where no file is called so, those that the benchmark's `sources.folder.files` names, which are
-    of a published folder. Of a pattern with `*` the end of a file's name is the split of records
-    that name none: `eval_refcoco_testA.json`.
+    In the pattern, `{benchmark}` stands for the benchmark's name. If no such file exists, the names
+    of
+    a published folder are tried, which the benchmark's `sources.folder.files` lists. If a pattern
+    contains `*`, records without a split get the end of the file's name: `eval_refcoco_testA.json`.
     """
 
     def __init__(self, *, folder: str, files: str = "{benchmark}.jsonl") -> None:
@@ -30,8 +31,9 @@ class FolderRows:
             )
 
     def records(self, benchmark: Benchmark) -> Iterator[Placed]:
-        """Every record of the benchmark's files, in the order of their names. Records without an id
-        get their number as `index`.
+        """Yield every record of the benchmark's files, in the order of the file names.
+
+        Records without an id get their number as `index`.
         """
         published = getattr(benchmark, "sources", {}).get("folder", {}).get("files")
         patterns = [
@@ -75,7 +77,7 @@ def _objects(path: Path) -> Iterator[tuple[str, Any]]:
             try:
                 items = json.load(file)
             except ValueError as error:
-                raise ValueError(f"{path}: not JSON ({error}); mend the file") from None
+                raise ValueError(f"{path}: not JSON ({error}); fix the file") from None
             yield from (
                 (f"{path.name}, record {number}", item) for number, item in enumerate(items, 1)
             )

@@ -12,17 +12,20 @@ from g2rpo.interfaces import Benchmark
 class HubRows:
     """Records of the data set that the benchmark's `sources.hub` names.
 
-    `sources.hub` has `path`, `splits`, and where needed `configs` (names, or `all`), `where`
-    (column: values kept) and `options` (further arguments of `load_dataset`). Images are written to
-    `images` once, as they are, without being decoded.
+    `sources.hub` has `path` and `splits`, and optionally `configs` (names, or `all`), `where`
+    (column:
+    values kept) and `options` (further arguments of `load_dataset`). Images are written to `images`
+    once, unchanged and without being decoded.
     """
 
     def __init__(self, *, images: str) -> None:
         self.images = ImageStore(images)
 
     def records(self, benchmark: Benchmark) -> Iterator[Placed]:
-        """Every record of every split, with `split` where it names none, and its number as `index`
-        where it has no id.
+        """Yield every record of every split.
+
+        Records without a split get its name as `split`; records without an id get their number as
+        `index`.
         """
         address = getattr(benchmark, "sources", {}).get("hub")
         if not address:
@@ -46,7 +49,7 @@ class HubRows:
             return [self._mend(name, item) for item in value]
         if isinstance(value, Mapping):
             return self.images.keep(value["bytes"]) if value.get("bytes") else value.get("path")
-        if isinstance(value, str) and len(value) > 1000:  # no path is that long: base64
+        if isinstance(value, str) and len(value) > 1000:  # too long for a path, so it is base64
             return self.images.keep_base64(value)
         if not isinstance(value, str | Image.Image):
             raise ValueError(f"{name}: expected an image, got {type(value).__name__}")
@@ -63,9 +66,7 @@ def _configs(address: Mapping[str, Any]) -> list[str | None]:
 
 
 def _loaded(address: Mapping[str, Any], config: str | None, split: str) -> Any:
-    """The table of a split, its images as bytes: a page is decoded when it is looked at, not when
-    it is listed.
-    """
+    """Load the table of a split with its images as bytes; they are decoded when used."""
     import datasets
 
     table = datasets.load_dataset(

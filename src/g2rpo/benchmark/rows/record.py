@@ -1,7 +1,7 @@
 """Records as they were found, and their images as files.
 
-A row source yields `(place, record)`: where a person finds it (`MMStar.tsv, line 12`), and its
-columns as they are there.
+A row source yields `(place, record)`: the place where a person finds the record
+(`MMStar.tsv, line 12`), and its original columns.
 """
 
 import base64
@@ -42,11 +42,10 @@ Placed = tuple[str, Mapping[str, Any]]
 
 
 class Unreadable(Mapping[str, Any]):
-    """A record that could not be read. Any look into its columns raises `ValueError` with the
-    reason.
+    """A record that could not be read.
 
-    So whoever turns records into rows learns of a broken record as of an unusable one, and can
-    count and name it.
+    Any access to its columns raises `ValueError` with the reason. Code that turns records into rows
+    then counts and reports it like any other unusable record.
     """
 
     def __init__(self, reason: str) -> None:
@@ -63,8 +62,9 @@ class Unreadable(Mapping[str, Any]):
 
 
 def with_images(columns: Mapping[str, Any], mend: Callable[[str, Any], Any]) -> Mapping[str, Any]:
-    """The record with `mend(name, value)` in its image columns; `Unreadable` where that raises
-    `ValueError`.
+    """Return the record with `mend(name, value)` applied to its image columns.
+
+    If `mend` raises `ValueError`, the result is `Unreadable`.
     """
     try:
         return {
@@ -76,7 +76,7 @@ def with_images(columns: Mapping[str, Any], mend: Callable[[str, Any], Any]) -> 
 
 
 def numbered(columns: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """The record with its number as `index` where it has no id of its own."""
+    """Return the record, with its number as `index` if it has no id."""
     return (
         dict(columns)
         if any(columns.get(name) is not None for name in ID_COLUMNS)
@@ -85,36 +85,37 @@ def numbered(columns: Mapping[str, Any], number: int) -> dict[str, Any]:
 
 
 def passes(columns: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
-    """Whether each column that `where` names has one of the values it lists."""
+    """Return whether each column named in `where` has one of the values listed there."""
     return all(str(columns.get(name)) in map(str, values) for name, values in where.items())
 
 
 def existing(path: Path) -> str:
-    """The path of an image file; `ValueError` where there is none."""
+    """Return the path of an image file; raise `ValueError` if it does not exist."""
     if not path.is_file():
         raise ValueError(f"image: no such file: {path}")
     return str(path)
 
 
 class ImageStore:
-    """A folder of image files named by their content, so that an image that many rows share is
-    there once.
+    """A folder of images named by a hash of their content, so shared images are stored once.
 
-    Rows hold paths: thousands of decoded pages would not fit into memory.
+    Rows hold paths, because thousands of decoded pages would not fit into memory.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder).expanduser()
 
     def keep(self, data: bytes) -> str:
-        """Path of a file with these bytes. Raises `ValueError` where they do not begin as an image
-        does.
+        """Store the bytes of an image file and return its path.
+
+        Raises:
+            ValueError: If the bytes do not begin like an image.
         """
         try:
             with undecoded(data) as image:
                 suffix = (image.format or "png").lower()
         except ValueError as error:
-            raise ValueError(f"image: {len(data)} bytes that are no image ({error})") from None
+            raise ValueError(f"image: {len(data)} bytes that are not an image ({error})") from None
         name = hashlib.blake2b(data, digest_size=16).hexdigest()
         path = self.folder / name[:2] / f"{name}.{suffix}"
         if not path.is_file():
@@ -125,7 +126,7 @@ class ImageStore:
         return str(path)
 
     def keep_base64(self, text: str) -> str:
-        """Path of a file with the bytes that base64 text stands for."""
+        """Store an image given as base64 text and return its path."""
         try:
             data = base64.b64decode(
                 text.removeprefix("data:").rpartition("base64,")[2], validate=True

@@ -1,7 +1,7 @@
-"""VLMEvalKit's TSV files: one a data set, images as base64 inside or as paths beside.
+"""VLMEvalKit's TSV files: one per data set, with images as base64 cells or as paths.
 
-Read with `csv`, not pandas: "None", "NA" and "nan" are answers and stay text. An empty cell is
-None.
+They are read with `csv` instead of pandas: "None", "NA" and "nan" are answers and stay text. An
+empty cell is None.
 """
 
 import csv
@@ -21,7 +21,7 @@ from g2rpo.benchmark.rows.record import (
 from g2rpo.interfaces import Benchmark
 
 LONGEST_INDEX = 64
-"""Characters. A shorter image cell is the `index` of the row whose image this one has too."""
+"""In characters. A shorter image cell is the `index` of another row that has the same image."""
 LONGEST_CELL = 2**31 - 1
 _LISTED = re.compile(r"""["']([^"']*+)["']""")
 
@@ -29,7 +29,7 @@ _LISTED = re.compile(r"""["']([^"']*+)["']""")
 class TsvRows:
     """Records of `<folder>/<file>.tsv`, where `file` is what the benchmark's `sources.tsv` names.
 
-    Images inside are written to `images` once; paths in `image_path` are relative to `folder`.
+    Embedded images are written to `images` once; paths in `image_path` are relative to `folder`.
     """
 
     def __init__(self, *, folder: str, images: str) -> None:
@@ -38,9 +38,7 @@ class TsvRows:
         csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
 
     def records(self, benchmark: Benchmark) -> Iterator[Placed]:
-        """Every record of the file that belongs to the benchmark. Rows whose image comes later in
-        the file come last.
-        """
+        """Yield every record of the benchmark; rows that wait for a later image come last."""
         address = getattr(benchmark, "sources", {}).get("tsv")
         if not address:
             raise ValueError(
@@ -103,9 +101,8 @@ class TsvRows:
                 ) from error
 
     def _record(self, columns: dict[str, Any], shown: dict[str, Any]) -> Mapping[str, Any]:
-        if (
-            columns.get("image") is not None
-        ):  # then image_path is only the name of a file that VLMEvalKit would write
+        # Next to an embedded image, image_path is only the name of a file VLMEvalKit would write.
+        if columns.get("image") is not None:
             columns = {name: value for name, value in columns.items() if name != "image_path"}
 
         def mend(name: str, value: str) -> Any:
@@ -130,5 +127,5 @@ class TsvRows:
 
 
 def _listed(cell: str) -> list[str]:
-    """The strings of a cell that is written as a list."""
+    """Return the strings in a cell that is written as a list."""
     return _LISTED.findall(cell)

@@ -1,3 +1,6 @@
-"""The W&B view of a project, as code: what matters in a few sections, instead of a panel per column
-in the order of the alphabet.
+"""A W&B view of a project, defined in code.
+
+W&B shows one panel per column in alphabetical order; this view has a few sections instead.
+`view.py` derives them from `metrics.py`, `workspace.py` translates them for `wandb-workspaces`, and
+`python -m g2rpo.report.dashboard` saves the view.
 """

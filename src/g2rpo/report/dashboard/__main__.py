@@ -1,4 +1,4 @@
-"""python -m g2rpo.report.dashboard --entity <entity> --project <project>"""
+"""Save the W&B view: `python -m g2rpo.report.dashboard --entity <entity> --project <project>`."""
 
 import argparse
 import json
@@ -11,13 +11,15 @@ from g2rpo.report.dashboard.workspace import workspace
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Saves the view and prints its address, or prints the view as JSON; returns the exit code."""
+    """Save the view and print its address, or print it as JSON; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m g2rpo.report.dashboard",
-        description="saves a view of the runs of a W&B project",
+        description="Save a view of the runs of a W&B project.",
     )
     parser.add_argument("--entity", required=True, help="user or team that the project belongs to")
-    parser.add_argument("--project", required=True, help="as logger.wandb.project")
+    parser.add_argument(
+        "--project", required=True, help="name of the project, as in logger.wandb.project"
+    )
     parser.add_argument(
         "--name", default="g2rpo", help="name of the saved view (default: %(default)s)"
     )

@@ -1,6 +1,4 @@
-"""Sections and panels as plain data, drawn up from metrics.py: every metric is in exactly one
-section.
-"""
+"""Sections and panels as plain data, derived from `metrics.py`: each metric is in one section."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,21 +11,21 @@ from g2rpo.records import TASKS
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Panel:
-    """Lines over steps, or a table."""
+    """One panel: lines over steps, or a table."""
 
     title: str
     unit: str = ""
     columns: tuple[str, ...] = ()
     """Logged columns, one line each."""
     pattern: str = ""
-    """A regular expression for columns whose names are not known here, one line each."""
+    """Regular expression for columns that only a run knows; each becomes one line."""
     table: str = ""
     """Key of a logged table."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """Panels under one heading."""
+    """Panels below one heading."""
 
     name: str
     panels: tuple[Panel, ...]
@@ -42,29 +40,32 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "policy/entropy_nats",
         "shaping",
     ),
-    "gradient conflict": ("gradient_conflict",),
-    "benchmarks": ("benchmark", "heldout"),
+    "gradient conflict": ("gradient",),
+    "benchmarks": ("benchmark", "val"),
     "loss and optimizer": ("loss", "optim"),
-    "system": ("time", "throughput", "rollout", "policy"),
+    "system": ("time", "rollout", "policy", "rollout_batch"),
 }
-"""Nouns and names of each section's metrics; a name goes before its noun."""
+"""Metrics of each section, by noun (the part before the first `/`) or full name; a full name
+takes precedence."""
 BANDS: Mapping[str, tuple[str, str]] = {
     "rollout/completion_tokens": ("shaping/length_low_tokens", "shaping/length_high_tokens"),
     "policy/entropy_nats": ("shaping/entropy_low_nats", "shaping/entropy_high_nats"),
 }
-"""Metrics that have a panel for each task, and the ends of the band that is drawn with them."""
+"""Metrics with one panel per task, and the two metrics that bound the band drawn with them."""
 TABLES: Mapping[str, tuple[str, ...]] = {"reward": ("completions",), "benchmarks": ("benchmarks",)}
 MACHINE = (
     Panel(title="GPU", unit="%", pattern=r"system/gpu\.\d+\.gpu"),
     Panel(title="GPU memory", unit="%", pattern=r"system/gpu\.\d+\.memoryAllocated"),
     Panel(title="CPU and memory", unit="%", columns=("system/cpu", "system/memory_percent")),
 )
-"""What W&B measures by itself."""
+"""Metrics that W&B measures by itself."""
 
 
 def view(metrics: Sequence[Metric] = METRICS) -> tuple[Section, ...]:
-    """The sections from top to bottom. Raises `ValueError` for a metric whose noun has no
-    section.
+    """Return the sections from top to bottom.
+
+    Raises:
+        ValueError: If a metric has no section.
     """
     for metric in metrics:
         section_of(metric)
@@ -83,7 +84,7 @@ def view(metrics: Sequence[Metric] = METRICS) -> tuple[Section, ...]:
 
 
 def section_of(metric: Metric) -> str:
-    """The section a metric is shown in."""
+    """Return the name of the section that shows a metric."""
     noun = metric.name.partition("/")[0]
     for wanted in (metric.name, noun):
         for section, shown in SECTIONS.items():
@@ -96,7 +97,7 @@ def section_of(metric: Metric) -> str:
 
 
 def panels_of(metric: Metric) -> list[Panel]:
-    """One panel, or one for each task where a band is drawn with the metric."""
+    """Return one panel, or one per task if a band is drawn with the metric."""
     name, unit = metric.name, metric.unit
     if name in BANDS:
         return [
@@ -113,14 +114,14 @@ def panels_of(metric: Metric) -> list[Panel]:
 
 
 def columns_of(metric: Metric) -> tuple[str, ...]:
-    """The columns a metric is logged in, where they are known without a run."""
+    """Return the columns in which a metric is logged, for all tasks."""
     if metric.per_pair:
         return tuple(f"{metric.name}/{one}/{other}" for one, other in combinations(TASKS, 2))
     return tuple(f"{metric.name}/{task}" for task in TASKS) if metric.per_task else (metric.name,)
 
 
 def as_json(sections: Sequence[Section]) -> list[dict[str, Any]]:
-    """The sections as JSON values, without what is empty."""
+    """Return the sections as JSON values; empty fields are omitted."""
     return [
         {
             "name": section.name,

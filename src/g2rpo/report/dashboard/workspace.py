@@ -1,6 +1,4 @@
-"""The same sections in the words of wandb-workspaces, which is needed here alone: `pip install -e
-".[dashboard]"`.
-"""
+"""The sections as a `wandb-workspaces` workspace; only this module needs that package."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,12 +7,14 @@ from g2rpo.report.dashboard.view import Panel, Section
 
 COLUMNS = 3
 OPEN = 3
-"""Sections that are unfolded at first."""
+"""Number of sections that are open at first."""
 
 
 def workspace(sections: Sequence[Section], *, entity: str, project: str, name: str) -> Any:
-    """A `wandb_workspaces.workspaces.Workspace`, not saved yet. Raises `ImportError` where the
-    package is missing.
+    """Return a `wandb_workspaces.workspaces.Workspace` that is not saved yet.
+
+    Raises:
+        ImportError: If `wandb-workspaces` is not installed.
     """
     try:
         from wandb_workspaces import workspaces

@@ -3,10 +3,11 @@
 import math
 
 from g2rpo.report.render import Cell, duration_text, render, score_text
-from g2rpo.report.sweep.curves import curve_figures, shown_variants
-from g2rpo.report.sweep.folder import JobResult, SweepResult
-from g2rpo.report.sweep.paper import paper_numbers, paper_table
-from g2rpo.report.sweep.scores import (
+from g2rpo.report.sweep.accuracy_curves import curve_figures, shown_variants
+from g2rpo.report.sweep.paper_ablation import paper_numbers, paper_table
+from g2rpo.report.sweep.statistics import spread
+from g2rpo.report.sweep.sweep_data import JobResult, SweepResult
+from g2rpo.report.sweep.variant_scores import (
     benchmark_table,
     best_variant,
     gain_figures,
@@ -14,7 +15,6 @@ from g2rpo.report.sweep.scores import (
     score_table,
     variant_name,
 )
-from g2rpo.report.sweep.statistics import spread
 
 
 def page(sweep: SweepResult) -> str:

@@ -60,7 +60,7 @@ class Difference:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Of the finite values.
+    """Return mean and standard deviation of the finite values.
 
     >>> spread([1.0, 2.0, 6.0])
     Spread(mean=3.0, std=2.6457513110645907, n=3)
@@ -77,7 +77,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def difference(own: Mapping[str, float], other: Mapping[str, float]) -> Difference:
-    """`own` less `other`, seed by seed; a seed that only one of them has is left out."""
+    """Return `own` minus `other` over the seeds that both have."""
     pairs = [own[seed] - other[seed] for seed in own if seed in other]
     of_pairs = spread(pairs)
     half = (

@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 
 from g2rpo.files import write_whole
-from g2rpo.report.sweep.folder import SEED, JobResult, SweepResult, read_sweep
 from g2rpo.report.sweep.page import page
+from g2rpo.report.sweep.sweep_data import SEED, JobResult, SweepResult, read_sweep
 
 
 def write_sweep_report(folder: Path, against: str | None = None) -> Path:

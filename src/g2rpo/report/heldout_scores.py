@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from g2rpo.records import TASKS
-from g2rpo.report.folder import HeldoutPrompt, Run, paired
+from g2rpo.report.run_data import HeldoutPrompt, Run, paired
 from g2rpo.report.smooth import mean
 
 Scores = Mapping[str, float]
@@ -21,23 +21,23 @@ AGREE = 1e-6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """Scores before and after; empty where a side is not there."""
+    """Scores before and after training; a side without scores is empty."""
 
     before: Scores
     after: Scores
 
     def change(self, key: str) -> float:
-        """After minus before; NaN where one of them is missing."""
+        """Return after minus before; NaN if one of them is missing."""
         return self.after.get(key, math.nan) - self.before.get(key, math.nan)
 
 
 def sampled_score(prompt: HeldoutPrompt) -> float:
-    """Mean accuracy of a prompt's samples."""
+    """Return the mean accuracy of a prompt's samples."""
     return mean([sample.accuracy for sample in prompt.samples])
 
 
 def scores_of(prompts: Sequence[HeldoutPrompt] | None, *, greedy: bool) -> dict[str, float]:
-    """Score by task and `macro`; empty where there are no prompts."""
+    """Return the score of each task and `macro`; empty if there are no prompts."""
     by_task: dict[str, list[float]] = {}
     for prompt in prompts or ():
         by_task.setdefault(prompt.task, []).append(
@@ -48,7 +48,7 @@ def scores_of(prompts: Sequence[HeldoutPrompt] | None, *, greedy: bool) -> dict[
 
 
 def comparison(run: Run, *, greedy: bool) -> Comparison:
-    """From summary.json, or from the held-out files where a side is not in it."""
+    """Return scores from summary.json, or from the held-out files for a side it lacks."""
     key = "heldout_greedy" if greedy else "heldout"
     noted = (run.summary or {}).get(key) or {}
     sides = {}
@@ -63,7 +63,7 @@ def comparison(run: Run, *, greedy: bool) -> Comparison:
 
 
 def disagreements(run: Run) -> list[str]:
-    """Sentences about scores of summary.json that the held-out files do not bear out."""
+    """Return one sentence per score of summary.json that differs from the held-out files."""
     found = []
     for greedy in (False, True):
         shown = comparison(run, greedy=greedy)

@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from g2rpo.benchmark.evaluation.heldout import HeldoutEvaluation, HeldoutResult, write_jsonl
 from g2rpo.interfaces import Encoder
 from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling, task_index
+from g2rpo.training.heldout import HeldoutEvaluation, HeldoutResult, write_jsonl
 
 RED = Image.new("RGB", (4, 2), (255, 0, 0))
 

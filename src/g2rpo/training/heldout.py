@@ -1,8 +1,7 @@
-"""The policy on prompts it is never trained on, sampled as it acts and greedy, before and after
-training.
+"""Validation on held-out prompts, with sampled and with greedy completions.
 
-The score of a task is the mean accuracy of its prompts, `samples` completions each at temperature
-1; `macro` is the plain mean over tasks, so that a large task does not hide a small one.
+The score of a task is the mean accuracy of its prompts, with `samples` completions each. `macro` is
+the plain mean over tasks, so that a large task does not hide a small one.
 """
 
 import json
@@ -14,11 +13,11 @@ from typing import Any, Self
 
 import torch
 
-from g2rpo.benchmark.evaluation.pictures import save_pictures, worth_showing
 from g2rpo.files import write_whole
 from g2rpo.interfaces import Encoder, PromptSource, Reward, RolloutEngine
 from g2rpo.records import TASKS, Prompt, Sampling
 from g2rpo.rollout.score import score_rollouts
+from g2rpo.training.kept_pictures import save_pictures, worth_showing
 
 log = logging.getLogger("g2rpo")
 Scores = dict[str, float]
@@ -27,7 +26,7 @@ Read = Callable[[Sequence[Prompt]], list[Prompt]]
 
 @dataclass(frozen=True, kw_only=True)
 class HeldoutResult:
-    """`{"macro": x, "<task>": x}` for sampling and for greedy decoding."""
+    """Scores `{"macro": x, "<task>": x}` of sampled and of greedy completions, in [0, 1]."""
 
     sampled: Scores
     greedy: Scores
@@ -35,18 +34,16 @@ class HeldoutResult:
 
 @dataclass(kw_only=True)
 class HeldoutBatch:
-    """Prompts that are generated for at once."""
+    """Held-out prompts that are generated for at once."""
 
     start: int
-    """Position of the whole batch's first prompt; with the seed it determines all sampling."""
+    """Position of the batch's first prompt; together with the seed it determines all sampling."""
     places: list[int]
     """Position of each prompt among all held-out prompts."""
     prompts: list[Prompt]
 
     def to(self, device: torch.device | str, **kwargs: Any) -> Self:
-        """The batch itself: there is nothing to move before its prompts are encoded. Lightning
-        calls this.
-        """
+        """Return the batch unchanged; Lightning calls this, but prompts are encoded later."""
         return self
 
 
@@ -54,16 +51,17 @@ class HeldoutEvaluation:
     """Scores an engine on the held-out split.
 
     Args:
-        prompts_per_task: The first so many held-out prompts of each task; fewer where the source
-            has fewer.
+        prompts_per_task: Number of held-out prompts per task, from the first; fewer if the source
+            has
+            fewer. 0 turns validation off.
         samples: Completions per prompt at `temperature`.
-        temperature: 1 is the policy as it acts.
-        batch_prompts: Prompts generated for at once.
+        temperature: Sampling temperature; 1 is the policy that training samples from.
+        batch_prompts: Number of prompts generated for at once.
         images_per_task: Number of prompts whose pictures are kept for the report: the worst, the
             best and the most changed.
-        failure_budget: Share of a batch's completions whose reward may fail; they count 0, and are
-            marked `failed` in their row.
-        seed: Of sampling; the same before and after.
+        failure_budget: Largest fraction of a batch's completions whose reward may fail, in [0, 1].
+            They count 0 and are marked `failed` in their row.
+        seed: Seeds sampling; the same in every validation.
     """
 
     def __init__(
@@ -94,7 +92,7 @@ class HeldoutEvaluation:
         self.seed = seed
 
     def prompts(self, source: PromptSource) -> list[Prompt]:
-        """The held-out prompts of every task that has any, tasks interleaved."""
+        """Return the held-out prompts of every task that has any, tasks interleaved."""
         sizes = {task: source.size(task, "heldout") for task in TASKS}
         counts = {
             task: self.prompts_per_task if size is None else min(size, self.prompts_per_task)
@@ -108,8 +106,9 @@ class HeldoutEvaluation:
         ]
 
     def batches(self, source: PromptSource) -> list[HeldoutBatch]:
-        """All held-out prompts in batches of `batch_prompts`, the same on every rank; one empty
-        batch if there is no prompt.
+        """Return all held-out prompts in batches of `batch_prompts`, the same on every rank.
+
+        Without prompts there is one empty batch.
         """
         prompts = self.prompts(source)
         starts = range(0, max(1, len(prompts)), self.batch_prompts)
@@ -127,8 +126,9 @@ class HeldoutEvaluation:
         batch: HeldoutBatch,
         device: torch.device | str = "cpu",
     ) -> list[dict[str, Any]]:
-        """One row per prompt, with its sampled and its greedy completions and their verdicts; the
-        images of `batch` are loaded.
+        """Return one row per prompt, with its sampled and greedy completions and their scores.
+
+        The images of `batch` must be loaded.
         """
         plan = replace(
             engine.sampling, group_size=self.samples, temperature=self.temperature, top_p=1.0
@@ -151,7 +151,7 @@ class HeldoutEvaluation:
         ]
 
     def result(self, rows: Sequence[dict[str, Any]]) -> HeldoutResult:
-        """The scores of some rows; `macro` is nan without rows."""
+        """Return the scores of some rows; `macro` is NaN without rows."""
         return _result(rows)
 
     def write(
@@ -162,22 +162,21 @@ class HeldoutEvaluation:
         prompts: Sequence[Prompt],
         read: Read = list,
     ) -> None:
-        """Write `folder/<name>.jsonl` atomically, and the pictures of the prompts that the report
-        shows beside it.
+        """Write `folder/<name>.jsonl` atomically, and the pictures that the report shows.
 
         Args:
             folder: `heldout` in the run folder.
             name: Name of the validation.
             rows: The rows of all ranks.
             prompts: All held-out prompts.
-            read: Gets the images of some prompts and leaves out those that cannot be used.
+            read: Loads the images of some prompts and leaves out those that cannot be used.
         """
         write_jsonl(folder / f"{name}.jsonl", rows)
         kept = self._worth_showing(rows, folder / "before.jsonl")
         save_pictures(read([prompt for prompt in prompts if prompt.id in kept]), folder / "images")
 
     def read(self, path: Path) -> HeldoutResult:
-        """The scores of rows that an earlier run wrote."""
+        """Return the scores of rows that an earlier run wrote."""
         return _result(read_jsonl(path))
 
     def _judged(
@@ -190,7 +189,7 @@ class HeldoutEvaluation:
         seed: int,
         device: torch.device | str,
     ) -> list[list[dict[str, Any]]]:
-        """Per prompt, its completions with their verdicts."""
+        """Return the completions of each prompt with their scores."""
         rollouts = engine.generate(encoder.encode(prompts).to(device), plan, seed)
         scored = score_rollouts(reward, prompts, rollouts, self.failure_budget)
         tokens = rollouts.completion_mask.sum(1).tolist()
@@ -222,8 +221,9 @@ class HeldoutEvaluation:
         return [verdicts[i : i + plan.group_size] for i in range(0, len(verdicts), plan.group_size)]
 
     def _worth_showing(self, rows: Sequence[dict[str, Any]], before: Path) -> set[str]:
-        """Ids of the prompts whose pictures the report needs: the worst, the best and the most
-        changed of each task.
+        """Return the ids of the prompts whose pictures the report needs.
+
+        For each task these are the worst, the best and the most changed.
         """
         earlier = {
             row["prompt_id"]: _sampled(row)
@@ -275,12 +275,10 @@ def _task_scores(
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file that `write_jsonl` wrote; text in them may hold any line separator but the
-    line feed.
-    """
+    """Read a file of `write_jsonl`; texts in it may hold any line separator except line feeds."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """All rows or none."""
+    """Write all rows atomically."""
     write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

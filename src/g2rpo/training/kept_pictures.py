@@ -1,4 +1,4 @@
-"""Pictures that the report shows: of which held-out prompts, and as small files found by prompt."""
+"""Pictures that a run keeps for its report: of which prompts, and as small files."""
 
 import io
 import math
@@ -13,9 +13,9 @@ from g2rpo.image import open_image
 from g2rpo.records import Prompt
 
 LARGEST_PX = 512
-"""Larger pictures are scaled down to this width and height."""
+"""Larger pictures are scaled down to this width and height, in pixels."""
 LARGEST_PNG = 64_000
-"""Bytes. A picture that is larger as PNG is kept as JPEG."""
+"""In bytes. A picture that is larger as PNG is kept as JPEG."""
 
 
 def encoded(image: Image.Image, largest_px: int = LARGEST_PX) -> tuple[bytes, str]:
@@ -65,7 +65,7 @@ def picture_paths(folder: Path, prompt_id: str) -> list[Path]:
 
 
 def _stem(prompt_id: str) -> str:
-    """A file name for an id, which may be longer than file systems allow."""
+    """Return a file name for an id, which may be longer than file systems allow."""
     name = prompt_id.replace("/", "-").replace("\0", "-")
     return (
         name

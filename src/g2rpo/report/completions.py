@@ -4,12 +4,12 @@ from array import array
 from collections.abc import Iterable, Mapping, MutableSequence
 from dataclasses import dataclass, field
 
-from g2rpo.benchmark.evaluation.showcase import PROMPTS_PER_TASK, is_shown
-from g2rpo.report.rows import Row
-from g2rpo.report.verdict import verdict
+from g2rpo.report.error_kinds import verdict
+from g2rpo.report.file_rows import Row
+from g2rpo.training.showcase import PROMPTS_PER_TASK, is_shown
 
 COMPLETIONS_SHOWN = 8
-"""Of a group."""
+"""Maximum number of completions shown per group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class TrainingPrompt:
 
     @property
     def completions(self) -> list[TrainingCompletion]:
-        """The first of the group."""
+        """The completions that are shown: the first of the group."""
         return self.group[:COMPLETIONS_SHOWN]
 
     @property

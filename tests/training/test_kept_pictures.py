@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from g2rpo.benchmark.evaluation.pictures import encoded, picture_paths, save_pictures, worth_showing
-from g2rpo.benchmark.evaluation.showcase import first_of_each_task
 from g2rpo.records import Prompt
+from g2rpo.training.kept_pictures import encoded, picture_paths, save_pictures, worth_showing
+from g2rpo.training.showcase import first_of_each_task
 
 
 def prompt(name: str, *images: Image.Image, task: str = "math") -> Prompt:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from report.pages import parsed
 
-from g2rpo.report.folder import read_run
-from g2rpo.report.run import page
+from g2rpo.report.run_data import read_run
+from g2rpo.report.run_page import page
 
 EXPECTED = {
     "peak_gib": 3.0,

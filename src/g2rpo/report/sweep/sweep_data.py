@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from g2rpo.prompt import TASKS
-from g2rpo.report.rows import metric_rows
+from g2rpo.report.file_rows import metric_rows
 from g2rpo.sweep.job import State, read_mark, read_summary, state_of, why
 from g2rpo.sweep.plan import PLAN, Planned, read_plan
 
@@ -87,7 +87,7 @@ class JobResult:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepResult:
-    """A sweep."""
+    """A sweep: its plan and the results of its jobs."""
 
     folder: Path
     command: str
@@ -98,7 +98,7 @@ class SweepResult:
 
     @property
     def name(self) -> str:
-        """Of the folder."""
+        """Name of the folder."""
         return self.folder.resolve().name
 
     @property

@@ -5,14 +5,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from g2rpo.benchmark.evaluation.paper import DEMO, NOT_COMPARABLE
+from g2rpo.benchmark.published import DEMO, NOT_COMPARABLE
 from g2rpo.files import write_whole
 from g2rpo.records import TASKS
+from g2rpo.report.completions import TrainingPrompt
 from g2rpo.report.curves import curve_parts
-from g2rpo.report.estimate import estimate_caption, estimate_rows
-from g2rpo.report.folder import Completion, HeldoutPrompt, Run, read_run
+from g2rpo.report.error_kinds import VERDICTS
+from g2rpo.report.estimate_table import estimate_caption, estimate_rows
 from g2rpo.report.gallery import gallery
-from g2rpo.report.picture import box_marks, boxes_of, pictures
+from g2rpo.report.heldout_scores import Comparison, change_interval, comparison, disagreements
+from g2rpo.report.inline_picture import box_marks, boxes_of, pictures
 from g2rpo.report.plots import before_after
 from g2rpo.report.render import (
     Cell,
@@ -23,10 +25,8 @@ from g2rpo.report.render import (
     share_text,
     task_cell,
 )
-from g2rpo.report.scores import Comparison, change_interval, comparison, disagreements
+from g2rpo.report.run_data import Completion, HeldoutPrompt, Run, read_run
 from g2rpo.report.smooth import mean
-from g2rpo.report.training import TrainingPrompt
-from g2rpo.report.verdict import VERDICTS
 
 BENCHMARK_COLUMNS = (
     "score",

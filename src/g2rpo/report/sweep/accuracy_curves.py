@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from g2rpo.prompt import TASKS
 from g2rpo.report.plots import COLORS, Figure, Line, range_plot
 from g2rpo.report.smooth import bucket_size, bucketed, mean, running_mean, window_size
-from g2rpo.report.sweep.folder import JobResult, SweepResult
-from g2rpo.report.sweep.scores import Variant, by_seed, reference, variant_name
+from g2rpo.report.sweep.sweep_data import JobResult, SweepResult
+from g2rpo.report.sweep.variant_scores import Variant, by_seed, reference, variant_name
 
 METRIC = "reward/accuracy"
 Course = tuple[Line, list[float], list[float]]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from g2rpo.report.rows import metric_rows
+from g2rpo.report.file_rows import metric_rows
 
 
 def read(tmp_path: Path, text: str) -> tuple[dict[int, dict[str, float]], list[str]]:

@@ -7,9 +7,9 @@ from typing import Any
 
 from g2rpo.prompt import TASKS
 from g2rpo.report.render import Cell, task_cell
-from g2rpo.report.sweep.folder import SweepResult
-from g2rpo.report.sweep.scores import Variant, by_seed, gain, reference, variant_name
 from g2rpo.report.sweep.statistics import Difference, spread
+from g2rpo.report.sweep.sweep_data import SweepResult
+from g2rpo.report.sweep.variant_scores import Variant, by_seed, gain, reference, variant_name
 
 KEYS = ("row", "advantage")
 """Dimensions whose values the paper's rows are named after."""
@@ -26,8 +26,8 @@ def paper_numbers() -> dict[str, Any]:
 def paper_row(variant: Variant) -> str | None:
     """Return the paper's name of a variant; None if it has no such row.
 
-    >>> paper_row((("row", "full"),)), paper_row((("row", "full_8b"),)), paper_row((("advantage", "ema_grpo"),))
-    ('full', 'full', None)
+    >>> paper_row((("row", "full_8b"),)), paper_row((("advantage", "ema_grpo"),))
+    ('full', None)
     """
     if len(variant) != 1 or variant[0][0] not in KEYS:
         return None

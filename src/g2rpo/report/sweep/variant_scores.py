@@ -7,8 +7,8 @@ import math
 from g2rpo.prompt import TASKS
 from g2rpo.report.plots import Figure, gains
 from g2rpo.report.render import Cell, change_cell, score_text, task_cell
-from g2rpo.report.sweep.folder import JobResult, SweepResult
 from g2rpo.report.sweep.statistics import Difference, difference, spread
+from g2rpo.report.sweep.sweep_data import JobResult, SweepResult
 from g2rpo.sweep.job import rounded, short_keys
 
 Variant = tuple[tuple[str, str], ...]
@@ -17,8 +17,10 @@ Variant = tuple[tuple[str, str], ...]
 def variant_name(variant: Variant) -> str:
     """The value of the only dimension, or all of them.
 
-    >>> variant_name((("row", "full"),)), variant_name((("advantage", "grpo"), ("shaping", "none"))), variant_name(())
-    ('full', 'advantage=grpo, shaping=none', 'all jobs')
+    >>> variant_name((("row", "full"),)), variant_name(())
+    ('full', 'all jobs')
+    >>> variant_name((("advantage", "grpo"), ("shaping", "none")))
+    'advantage=grpo, shaping=none'
     """
     if len(variant) == 1 and "." not in variant[0][0]:
         return variant[0][1]
@@ -27,7 +29,7 @@ def variant_name(variant: Variant) -> str:
 
 
 def by_seed(jobs: list[JobResult], column: str) -> dict[str, float]:
-    """Scores of the finished jobs of a variant."""
+    """Return the score of each finished job of a variant, by seed."""
     return {job.seed: job.scores[column] for job in jobs if column in job.scores}
 
 
@@ -47,7 +49,7 @@ def reference(sweep: SweepResult) -> Variant:
 
 
 def gain(sweep: SweepResult, variant: Variant, column: str = "macro") -> Difference:
-    """What a variant has more than the reference, over seeds that both have finished."""
+    """Return the gain of a variant over the reference, over seeds that both have finished."""
     return difference(
         by_seed(sweep.variants[variant], column), by_seed(sweep.variants[reference(sweep)], column)
     )

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from g2rpo.records import TASKS
-from g2rpo.report.rows import Row, json_object, json_rows, metric_rows
+from g2rpo.report.completions import Draws, TrainingPrompt, read_training
+from g2rpo.report.error_kinds import verdict
+from g2rpo.report.file_rows import Row, json_object, json_rows, metric_rows
 from g2rpo.report.settings import Settings, read_settings
-from g2rpo.report.training import Draws, TrainingPrompt, read_training
-from g2rpo.report.verdict import verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

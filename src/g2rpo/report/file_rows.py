@@ -65,7 +65,7 @@ class Row:
 
 
 def json_rows(path: Path, name: str, notes: list[str]) -> Iterator[Row]:
-    """The rows of a JSON-lines file.
+    """Yield the rows of a JSON Lines file.
 
     A last line that was cut while it was written is left out and noted; any other broken line
     raises `ValueError`.

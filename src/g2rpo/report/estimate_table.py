@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from g2rpo.report.folder import Run
+from g2rpo.report.run_data import Run
 
 COLUMNS = {
     "prefill": "time/prefill_s",
