@@ -187,7 +187,9 @@ NOISE = written(Image.effect_noise((64, 64), 80))
         ("data:image/png,xy", "^expected a URL of the form data:image/png;base64"),
         ("data:image/png;base64,??", "^expected base64, got 'data:image/png;base64,"),
         ("no/such/file.png", "^No such file or directory$"),
-        (Image.new("RGB", (0, 5)), "^the image is empty: 0 x 5 pixels$"),
+        pytest.param(
+            Image.new("RGB", (0, 5)), "^the image is empty: 0 x 5 pixels$", id="no pixels"
+        ),
     ],
     ids=str,
 )

@@ -17,10 +17,11 @@ SMALL = (
     "rollout.max_new_tokens=8",
     "heldout.prompts_per_task=2",
     "filter=none",
+    "reward_workers.workers=1",
 )
 
 NO_HELDOUT = "heldout.prompts_per_task=0"
-LENGTH_PAYS = ("~reward", "+reward={_target_: misbehaving.LengthPays}")
+LENGTH_PAYS = ("~reward", "+reward={_target_: strange_rewards.LengthPays}")
 
 
 def script(

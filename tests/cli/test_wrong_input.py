@@ -158,7 +158,7 @@ def test_a_reward_that_fails_everywhere_is_shown_with_the_first_record(
         tmp_path,
         f"heldout.prompts_per_task={heldout_prompts}",
         "~reward",
-        "+reward={_target_: misbehaving.Refusing}",
+        "+reward={_target_: strange_rewards.Refusing}",
     )
     assert message.startswith("reward: ")
     assert "completions could not be judged" in message

@@ -1,4 +1,4 @@
-"""Sources, rewards, engines and a loss that misbehave, for the tests of whole runs."""
+"""A data source, an engine and a loss that misbehave, for the tests of whole runs."""
 
 import dataclasses
 import os
@@ -20,21 +20,6 @@ class Broken(GymSource):
         prompt = super().get(task, index, split)
         images = (self.file,) if task == "chart" else prompt.images
         return dataclasses.replace(prompt, images=images)
-
-
-class Refusing:
-    """A reward that fails for every completion."""
-
-    def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
-        raise ZeroDivisionError("no verdict")
-
-
-class LengthPays:
-    """Accuracy grows with the length of the text, so that rewards of a random model differ."""
-
-    def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
-        accuracy = min(1.0, len(completion) / 40)
-        return {"accuracy": accuracy, "format": 1.0, "structure": 0.0, "total": accuracy}
 
 
 class SwitchedOff(HFEngine):
