@@ -1,4 +1,6 @@
-"""Plant one bug after another in a copy of the package and see that the tests notice.  `python tests/mutate.py [--only NAME]`
+"""Plant one bug after another in a copy of the package and see that the tests notice.
+
+Usage: `python tests/mutate.py [--only NAME]`.
 
 A mutant is a named substitution in one file with the tests that must fail because of it. Exit code
 1 if a mutant survives, if a substitution no longer matches its file exactly once (the code has

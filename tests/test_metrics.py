@@ -70,7 +70,7 @@ def test_a_task_suffix_belongs_to_per_task_metrics_only() -> None:
         "chart",
         "",
     ):
-        with pytest.raises(KeyError, match=r"is not declared in g2rpo/metrics\.py"):
+        with pytest.raises(KeyError, match=r"is not declared in g2rpo/metric_table\.py"):
             metric_of(column)
 
 
@@ -115,7 +115,8 @@ def test_an_undeclared_column_is_kept_and_named_in_one_warning(
             "loss/typo": 0.0,
         }
     assert [record.message for record in caplog.records] == [
-        "'loss/typo' is not declared in g2rpo/metrics.py; it is logged without unit and meaning"
+        "'loss/typo' is not declared in g2rpo/metric_table.py; it is logged without unit and"
+        " meaning"
     ]
 
 

@@ -32,7 +32,8 @@ class Riddles:
 
     def get(self, task: str, index: int, split: str) -> Prompt:
         return Prompt(
-            id=f"riddle/{split}/{index}", task=task, text=f"{index}?", images=(), answer=self.answer, answer_type="numerical"
+            id=f"riddle/{split}/{index}", task=task, text=f"{index}?", images=(),
+            answer=self.answer, answer_type="numerical",
         )
 """
 

@@ -163,8 +163,8 @@ def test_missing_keys_are_named_with_what_to_add(composed: Callable[..., Any]) -
     with pytest.raises(
         ValueError,
         match=(
-            r"add data\.root=\.\.\.\n  data\.root: folder that image paths are relative to; example:"
-            r" data\.root=/data/mine$"
+            r"add data\.root=\.\.\.\n  data\.root: folder that image paths are relative to;"
+            r" example: data\.root=/data/mine$"
         ),
     ):
         refuse_missing(composed("data=jsonl", "data.files=a.jsonl", "run_dir=x"))

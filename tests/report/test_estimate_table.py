@@ -15,7 +15,10 @@ EXPECTED = {
     "stages_s": {"prefill": 1.0, "backward": 0.0},
     "prompt_tokens": {"longest": 77, "known": "from the first 24 prompts of the data"},
 }
-METRICS = "step,time/peak_gib,time/step_s,time/prefill_s\n1,1.0,90.0,9.0\n2,2.0,4.0,2.0\n3,2.5,3.0,4.0\n4,2.0,8.0,4.5\n"
+METRICS = (
+    "step,time/peak_gib,time/step_s,time/prefill_s\n"
+    "1,1.0,90.0,9.0\n2,2.0,4.0,2.0\n3,2.5,3.0,4.0\n4,2.0,8.0,4.5\n"
+)
 
 
 @pytest.fixture

@@ -60,7 +60,8 @@ def test_interpolations_are_resolved(tmp_path: Path) -> None:
 
 
 def test_the_bands_of_the_shipped_configuration_are_understood(tmp_path: Path, root: Path) -> None:
-    shaping = OmegaConf.load(root / "conf" / "shaping" / "length.yaml")
+    length = OmegaConf.load(root / "conf" / "shaping" / "length" / "gym.yaml")
+    shaping = OmegaConf.create({"length": length, "entropy": None})
     settings = read_settings(written(tmp_path, shaping=shaping), [])
     assert settings.length_bands == {
         task: tuple(band) for task, band in shaping.length.bands.items()

@@ -29,7 +29,9 @@ if cfg.does == "die":
     os.kill(os.getpid(), signal.SIGKILL)
 if cfg.does == "sleep":
     time.sleep(30)
-summary = {"config_hash": config_hash(cfg), "heldout": {"after": {"macro": cfg.seed / 8}}, "stage_s": {"train": 1.5}, "steps": 3}
+scores = {"after": {"macro": cfg.seed / 8}}
+summary = {"config_hash": config_hash(cfg), "heldout": scores, "steps": 3}
+summary["stage_s"] = {"train": 1.5}
 (folder / "summary.json").write_text(json.dumps(summary))
 """
 

@@ -204,10 +204,14 @@ def test_a_sweep_that_is_ended_ends_its_job(
         from g2rpo.sweep.launch import Sweep
         from g2rpo.sweep.runner import Local
         cfg = OmegaConf.create({{"does": "sleep", "seed": 1}})
-        job = Job(name="a", folder=Path({str(tmp_path / "ended" / "a")!r}), values={{"seed": "1"}}, overrides=[], cfg=cfg, hydra=cfg)
+        folder = Path({str(tmp_path / "ended" / "a")!r})
+        values = {{"seed": "1"}}
+        job = Job(name="a", folder=folder, values=values, overrides=[], cfg=cfg, hydra=cfg)
         with _terminable():
-            Sweep(folder=job.folder.parent, script={str(script)!r}, command="", dimensions=["seed"], runner=Local(),
-                  write_report=print, total=1).run([job])
+            Sweep(
+                folder=job.folder.parent, script={str(script)!r}, command="",
+                dimensions=["seed"], runner=Local(), write_report=print, total=1,
+            ).run([job])
     """
     running = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(program)],

@@ -131,7 +131,8 @@ def test_an_undeclared_number_of_an_engine_is_logged_and_named_once(
         row = fitted(noting, steps=2).last["metrics"]
     assert row["rollout/typo"] == 1.0
     assert [record.message for record in caplog.records if "rollout/typo" in record.message] == [
-        "'rollout/typo' is not declared in g2rpo/metrics.py; it is logged without unit and meaning"
+        "'rollout/typo' is not declared in g2rpo/metric_table.py; it is logged without unit and"
+        " meaning"
     ]
 
 

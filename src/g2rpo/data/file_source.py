@@ -29,7 +29,7 @@ class FileSource:
         files: One path or several, relative to the working directory or to `root`.
         root: Folder that image paths are relative to.
         format: Reads the rows.
-        heldout: Maximum number of held-out prompts of each task; never more than a tenth of the task.
+        heldout: Maximum number of held-out prompts of each task, at most a tenth of the task.
         loading: Reads the images; None uses the defaults.
         on_error: `raise` at the first unusable record, or `skip` those, counted and listed in
             summary.json.

@@ -41,7 +41,7 @@ class HubSource:
         values: See `HubColumns`.
         root: See `HubColumns`.
         loading: Reads the images; None uses the defaults.
-        heldout: Maximum number of held-out prompts of each task; never more than a tenth of the task.
+        heldout: Maximum number of held-out prompts of each task, at most a tenth of the task.
         on_error: `raise` at the first unusable record, or `skip` those, counted and listed in
             summary.json.
         seed: Determines which prompts are held out.

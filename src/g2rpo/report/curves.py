@@ -260,26 +260,17 @@ def _gradient_conflict(run: Run) -> Part | None:
         for b in run.tasks
     }
     known = {pair: cosine for pair, cosine in pairs.items() if math.isfinite(cosine)}
-    figures += (
-        [plots.matrix("Cosine between two tasks' gradients, mean", run.tasks, known)]
-        if known
-        else []
-    )
+    if known:
+        figures.append(plots.matrix("Cosine between two tasks' gradients, mean", run.tasks, known))
     caption = (
         f"{reading_help(run)} Each task's gradient by itself, on the step's own batch before the "
         "update. Cosine 1: two tasks pull the same way; 0: they do not affect each other; below 0: "
         "they pull against each other."
     )
-    return (
-        Part(
-            anchor="gradient_conflict",
-            title="Gradients of the tasks",
-            caption=caption,
-            large=figures,
-        )
-        if figures
-        else None
-    )
+    if not figures:
+        return None
+    title = "Gradients of the tasks"
+    return Part(anchor="gradient_conflict", title=title, caption=caption, large=figures)
 
 
 def _optimization(run: Run) -> Part:

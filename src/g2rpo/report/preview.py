@@ -47,8 +47,7 @@ class Preview:
         encoder: QwenEncoder,
         reward: Reward,
     ) -> Path:
-        """Writes `preview.html` into the folder and says in a few lines what is on it; the last one
-        is its path.
+        """Write `preview.html` into the folder, and print its path after a summary in a few lines.
 
         Args:
             folder: The run folder.
@@ -76,9 +75,7 @@ class Preview:
             prompts=tuple(examined),
             per_task=self.prompts,
             seed=seed,
-            sizes={
-                task: (source.size(task, "train"), source.size(task, "heldout")) for task in tasks
-            },
+            sizes={t: (source.size(t, "train"), source.size(t, "heldout")) for t in tasks},
             skipped=skipped["unusable"],
             skipped_records=tuple(skipped["records"]),
             settings=read_settings(folder / ".hydra", []),

@@ -56,7 +56,7 @@ _UNSURE = re.compile(
     r"\b(?:cannot|can't|unable|not sure|unsure|maybe|perhaps|unclear|unknown)\b", re.IGNORECASE
 )
 _LEAD = re.compile(
-    r"(?:so|thus|hence|therefore)?[,\s]*(?:(?:the|my|it|this|that|final|correct|answer|value|color|color|category|country|label)\s+)*"
+    r"(?:so|thus|hence|therefore)?[,\s]*(?:(?:the|my|it|this|that|final|correct|answer|value|colour|color|category|country|label)\s+)*"
     r"(?:is|was|are|were|answer)?\s*:?\s*(?:the\s+)?",
     re.IGNORECASE,
 )

@@ -127,7 +127,8 @@ def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
     )
     own = isinstance(engine, OwnWeights)
     # a share of the trainer's own GPU; a server uses none of it
-    inside = float(getattr(engine, "gpu_memory_utilization", 0.0))
+    settings = getattr(engine, "settings", None)
+    inside = float(getattr(settings, "gpu_memory_utilization", 0.0))
     return Workload(
         prompts=prompts,
         group_size=sizes,
@@ -142,7 +143,7 @@ def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
         redraws=parts.algorithm.group_filter.max_draws > 1,
         sampled_here=not own,
         engine_frac=inside,
-        engine_stays=bool(inside) and not getattr(engine, "sleep", False),
+        engine_stays=bool(inside) and not getattr(settings, "sleep", False),
     )
 
 

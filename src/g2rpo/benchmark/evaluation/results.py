@@ -44,12 +44,10 @@ def entry(
     rows = numbers["rows"]
     if not rows:
         raise RuntimeError(
-            f"{benchmark.name}: not one of {available} rows could be scored; look at the warnings"
-            " above"
+            f"{benchmark.name}: none of {available} rows could be scored; see the warnings above"
         )
-    found: Entry = {"task": benchmark.task} | {
-        name: numbers[name] for name in ("score", "low", "high")
-    }
+    found: Entry = {"task": benchmark.task}
+    found |= {name: numbers[name] for name in ("score", "low", "high")}
     found |= {
         "parse_rate": numbers["parsed"] / rows,
         "rows": int(rows),
@@ -74,18 +72,22 @@ def entry(
             if name.startswith("sub/")
         },
     }
+    return found | _beside_paper(benchmark, found["score"])
+
+
+def _beside_paper(benchmark: Benchmark, score: float) -> Entry:
+    """Return what the paper reports for the benchmark; empty if it reports nothing."""
     paper = getattr(benchmark, "published", None)
     if paper is None:
-        return found
+        return {}
+    found: Entry = {}
     found["published"] = {
         "row": paper.row,
         "title": paper.title,
         "full": paper.full,
         "scores": paper.scores(),
     }
-    return found | (
-        {f"of_{paper.full}": round(found["score"] * paper.full, 1)} if paper.full != 100 else {}
-    )
+    return found | ({f"of_{paper.full}": round(score * paper.full, 1)} if paper.full != 100 else {})
 
 
 def macro(entries: Mapping[str, Entry]) -> dict[str, float]:
