@@ -4,12 +4,14 @@ without wandb's own reader.
 
 import json
 import struct
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.message import DecodeError
 from wandb.proto import wandb_internal_pb2
 
 BLOCK = 32768
@@ -63,10 +65,24 @@ def records(file: Path) -> Iterator[Any]:
             yield record
 
 
+def finished_records(file: Path, *, timeout_s: float = 20.0) -> list[Any]:
+    """Return all records; W&B's service may write the last ones after `finish` has returned."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            found = list(records(file))
+        except DecodeError:  # half a record, still being written
+            found = []
+        if any(record.WhichOneof("record_type") == "exit" for record in found):
+            return found
+        assert time.monotonic() < deadline, f"{file} has no exit record after {timeout_s} s"
+        time.sleep(0.05)
+
+
 def read(folder: Path) -> OfflineRun:
     (file,) = folder.glob("run-*.wandb")
     run = OfflineRun(folder=folder)
-    for record in records(file):
+    for record in finished_records(file):
         kind = record.WhichOneof("record_type")
         if kind == "run":
             run.id, run.group, run.job_type = (
