@@ -8,6 +8,7 @@ composing the configuration would make `--help` slow.
 import re
 import sys
 import textwrap
+from itertools import pairwise
 from pathlib import Path
 
 from g2rpo.places import CONF
@@ -120,7 +121,7 @@ def choices(group: str, conf: Path) -> set[str]:
 
 def _config_dirs(words: list[str]) -> list[Path]:
     pairs = [
-        *zip(words, [*words[1:], ""], strict=True),
+        *pairwise([*words, ""]),
         *(tuple(word.partition("=")[::2]) for word in words),
     ]
     return [Path(value) for name, value in pairs if name in ("-cd", "--config-dir") and value]
