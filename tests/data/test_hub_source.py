@@ -27,6 +27,8 @@ OPTIONS = {"columns": COLUMNS, "values": {"answer_type": "numerical"}}
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    # After a shuffled pass over parquet, `datasets` waits five seconds for threads that read ahead.
+    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0.1)
     datasets.disable_progress_bars()
 
 
