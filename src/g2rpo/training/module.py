@@ -129,7 +129,7 @@ class G2RPOModule(LightningHooks):
         row = checked(
             row | (own.metrics() if own else {}) | {"rollout_batch": float(self.rollout_batch)}
         )
-        self.cut_notice.watch(self.global_step, row, self.sampling.max_new_tokens)
+        self.cut_notice.watch(self.rollout_batch, row, self.sampling.max_new_tokens)
         self.record(row)
         loss = torch.tensor(sum(update.loss["total"] for update in updates) / len(updates))
         return {"loss": loss, "metrics": row, "experience": experience, "table": table}
