@@ -1,8 +1,8 @@
 """Points as VLMEvalKit's two readers take them from a completion, defects included.
 
-`Point2DParser` serves `RefSpatialBench` and RoboSpatial, where four numbers in parentheses stand for
-all pixels of a box. `RefSpatialDataset` has a reader of its own. Both take time linear in the length
-of the text; what would raise in the original is nothing here.
+`Point2DParser` serves `RefSpatialBench` and RoboSpatial: there, four numbers in parentheses stand
+for all pixels of a box. `RefSpatialDataset` has a reader of its own. Both take time linear in the
+length of the text; what would raise in the original is nothing here.
 """
 
 import math
@@ -32,8 +32,8 @@ class Area(NamedTuple):
 def parser_places(text: str, width: float, height: float) -> list[Point | Area]:
     """Return the places that `Point2DParser` reads: points in shares of the image, and areas.
 
-    If the text is JSON or a Python literal, `point_2d` and `point` count, both x first: shares up to
-    1.5, per mille up to 1000, pixels above. Otherwise two or four numbers in parentheses count,
+    If the text is JSON or a Python literal, `point_2d` and `point` count, both x first: shares up
+    to 1.5, per mille up to 1000, pixels above. Otherwise two or four numbers in parentheses count,
     where more than 1.5 means pixels. A number needs a digit in front, and no space before it.
 
     >>> parser_places("[{'point_2d': (550, 480)}]", 640, 480)

@@ -153,7 +153,7 @@ MUTANTS = (
     Mutant(
         "evaluation: thoughts are judged",
         "benchmark/evaluation/verdicts.py",
-        "[clean(completion) for completion in completions]",
+        "completion if whole else clean(completion)",
         "list(completions)",
         "benchmark/evaluation/test_verdicts.py",
     ),
