@@ -107,11 +107,7 @@ class MathVerse(BenchmarkBase):
         protocol: str = "paper",
         judge: Judge | None = None,
     ) -> Judgment:
-        """Score a completion.
-
-        With a judge, the rules of `paper` decide only if the whole text equals the gold answer, or
-        if the judge fails.
-        """
+        """Score a completion; the rules of `paper` leave all but equal texts to a judge."""
         self.check_protocol(protocol)
         if protocol == "official":
             return _official(completion, row, judge)

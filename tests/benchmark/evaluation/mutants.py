@@ -154,7 +154,7 @@ MUTANTS = (
         "evaluation: thoughts are judged",
         "benchmark/evaluation/verdicts.py",
         "completion if whole else clean(completion)",
-        "list(completions)",
+        "completion",
         "benchmark/evaluation/test_verdicts.py",
     ),
     Mutant(
