@@ -25,6 +25,7 @@ from g2rpo.algorithm.loss.kl import completion_penalty
 from g2rpo.interfaces import Encoder, OwnWeights, Reward, RolloutEngine
 from g2rpo.metrics import checked
 from g2rpo.policy.adapter import adapter_off
+from g2rpo.policy.precision import without_autocast
 from g2rpo.records import Experience, PromptBatch
 from g2rpo.rollout.collect import Collected, collect, nothing_kept
 from g2rpo.stopwatch import taken, timed
@@ -88,6 +89,7 @@ class G2RPOModule(LightningHooks):
         self.empty_draws = 0
         engine.start(policy, encoder)
 
+    @without_autocast
     def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
         """Generate, score and learn from one rollout batch.
 

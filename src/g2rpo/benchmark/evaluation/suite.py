@@ -261,7 +261,7 @@ def model_settings(model: Checkpoint) -> dict[str, Any]:
     path = str(Path(model.path).resolve()) if Path(model.path).exists() else model.path
     return {
         "model.path": path,
-        "model.dtype": model.dtype,
+        "model.dtype": model.compute_dtype,
         "model.min_pixels": model.min_pixels,
         "model.max_pixels": model.max_pixels,
     }
