@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from g2rpo.files import write_whole
-from g2rpo.policy.adapter import merged_state_dict
 from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.weight_stream import full_tensors
 
 
 def dtype_name(policy: Any) -> str:
@@ -34,6 +34,6 @@ def write_serving_folder(policy: Any, encoder: QwenEncoder, folder: Path) -> Non
     # Copies, because safetensors refuses tensors that share memory.
     weights = {
         name: value.detach().to("cpu", memory_format=torch.contiguous_format, copy=True)
-        for name, value in merged_state_dict(policy)
+        for name, value in full_tensors(policy)
     }
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
