@@ -21,6 +21,7 @@ class BenchmarkBase:
     Args:
         sources: Where each kind of `rows` finds the records of this benchmark, for example
             `{"hub": {"path": ..., "splits": [...]}, "tsv": {...}}`.
+        quick: Whether `eval=quick` asks this benchmark.
     """
 
     name: ClassVar[str]
@@ -36,8 +37,11 @@ class BenchmarkBase:
     demo_task: ClassVar[str | None] = None
     """Task of the gym whose prompts become demo rows; None if there are no demo rows."""
 
-    def __init__(self, *, sources: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    def __init__(
+        self, *, sources: Mapping[str, Mapping[str, Any]] | None = None, quick: bool = False
+    ) -> None:
         self.sources = dict(sources or {})
+        self.quick = quick
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a record of the Hub, of a VLMEvalKit TSV or of JSON Lines into our columns.

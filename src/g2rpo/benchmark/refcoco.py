@@ -71,8 +71,9 @@ class RefCoco(BenchmarkBase):
         *,
         coordinates: str = "permille",
         sources: Mapping[str, Mapping[str, Any]] | None = None,
+        quick: bool = False,
     ) -> None:
-        super().__init__(sources=sources)
+        super().__init__(sources=sources, quick=quick)
         if coordinates not in COORDINATES:
             raise ValueError(
                 f"benchmark.coordinates: expected one of {', '.join(COORDINATES)}, got"

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from g2rpo.policy.adapter import ADAPTER, adapted_layers, is_adapter
+from g2rpo.policy.precision import without_autocast
 
 
 def full_tensors(policy: Any, dtype: torch.dtype | None = None) -> Iterator[tuple[str, Tensor]]:
@@ -58,6 +59,7 @@ def _converted(value: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 
 @torch.no_grad()
+@without_autocast
 def _merged(weight: Tensor, layer: Any, dtype: torch.dtype) -> Tensor:
     """Return W + alpha / rank * B A, in the order of operations of peft's own merge."""
     a, b = (full_tensor(half[ADAPTER].weight).float() for half in (layer.lora_A, layer.lora_B))

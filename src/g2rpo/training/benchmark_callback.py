@@ -123,7 +123,7 @@ class Benchmarks(L.Callback):
             module.policy,
             module.encoder,
             self.folder / "checkpoints" / "best",
-            module.validation.model.dtype,
+            module.validation.model.compute_dtype,
             extra={"best.json": text},
         )
 
