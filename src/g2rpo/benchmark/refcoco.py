@@ -52,6 +52,7 @@ class RefCoco(BenchmarkBase):
     name = "refcoco"
     task = "grounding"
     protocols = ("paper", "vlmevalkit", "robust")
+    reads_thinking = ("paper",)
     answer_type = "spatial grounding"
     parts = ("split",)
     # The paper does not say whether its RefCOCO scores are of the val split or means over splits.
