@@ -102,7 +102,7 @@ def test_layers_keep_less_of_smaller_passes_and_with_checkpointing(
 
 def test_totals_add_up_each_phase(shape: Shape, load: Callable, device: Callable) -> None:
     parts = [
-        Part(name="a", rollout=1, backward=20, lower=""),
-        Part(name="b", rollout=3, optimizer=5, lower=""),
+        Part(name="a", rollout=1, backward=20),
+        Part(name="b", rollout=3, optimizer=5),
     ]
     assert totals(parts) == {"rollout": 4, "backward": 20, "optimizer": 5}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from g2rpo.training.estimate.advice import Setup
 from g2rpo.training.estimate.memory import Part
 from g2rpo.training.estimate.shape import Shape
 from g2rpo.training.estimate.total import GIB, Estimate, estimate, show
@@ -31,11 +32,10 @@ def test_the_largest_phase_decides_and_its_two_largest_parts_are_to_be_lowered(
             rollout=3 * GIB,
             backward=3 * GIB,
             optimizer=3 * GIB,
-            lower="model.dtype",
         ),
-        Part(name="keys", rollout=9 * GIB, lower="batch.prompts_per_step"),
-        Part(name="process", rollout=4 * GIB, lower="nothing"),
-        Part(name="layers", backward=12 * GIB, lower="batch.micro_batch_prompts"),
+        Part(name="keys", rollout=9 * GIB),
+        Part(name="process", rollout=4 * GIB),
+        Part(name="layers", backward=12 * GIB),
     )
     found = of(load, device, 15 * GIB, *parts)
     assert (found.peak, found.step_s) == (16 * GIB, 2.5)
@@ -52,9 +52,9 @@ def test_the_largest_phase_decides_and_its_two_largest_parts_are_to_be_lowered(
 
 
 def test_the_file_has_every_part_in_gib(load: Callable, device: Callable, tmp_path: Path) -> None:
-    of(
-        load, device, GIB, Part(name="weights", rollout=GIB // 2, backward=GIB // 4, lower="")
-    ).write(tmp_path / "run")
+    of(load, device, GIB, Part(name="weights", rollout=GIB // 2, backward=GIB // 4)).write(
+        tmp_path / "run"
+    )
     found = json.loads((tmp_path / "run" / "estimate.json").read_text())
     assert found["parts_gib"] == {"weights": {"rollout": 0.5, "backward": 0.25, "optimizer": 0.0}}
     assert (found["peak_gib"], found["memory_gib"], found["step_s"], found["processes"]) == (
@@ -69,7 +69,10 @@ def test_the_file_has_every_part_in_gib(load: Callable, device: Callable, tmp_pa
 def test_the_table_has_a_row_per_part_and_ends_with_the_verdict(
     shape: Shape, load: Callable, device: Callable, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = estimate(shape, load(), device(flops=0.0), (16_000, 0), 1, None)
+    setup = Setup(
+        shape=shape, load=load(), device=device(flops=0.0), state=16_000, copies=0, processes=1
+    )
+    found = estimate(setup, None, {}.__getitem__)
     show(found, Console(width=120, highlight=False))
     lines = capsys.readouterr().out.splitlines()
     assert all(any(part.name in line for line in lines) for part in found.parts)
