@@ -10,11 +10,12 @@ from safetensors.torch import save_file
 from g2rpo.files import write_whole
 from g2rpo.policy.adapter import merged_state_dict
 from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.precision import compute_dtype
 
 
 def dtype_name(policy: Any) -> str:
-    """Return the dtype of the policy as `float32`, `bfloat16` or `float16`."""
-    return str(policy.dtype).removeprefix("torch.")
+    """Return the compute dtype of the policy as `float32`, `bfloat16` or `float16`."""
+    return str(compute_dtype(policy)).removeprefix("torch.")
 
 
 def write_serving_folder(policy: Any, encoder: QwenEncoder, folder: Path) -> None:
@@ -32,8 +33,9 @@ def write_serving_folder(policy: Any, encoder: QwenEncoder, folder: Path) -> Non
         file, json.dumps(json.loads(file.read_text()) | {"size": encoder.size}, indent=2) + "\n"
     )
     # Copies, because safetensors refuses tensors that share memory.
+    dtype = compute_dtype(policy)
     weights = {
-        name: value.detach().to("cpu", memory_format=torch.contiguous_format, copy=True)
+        name: value.detach().to("cpu", dtype, memory_format=torch.contiguous_format, copy=True)
         for name, value in merged_state_dict(policy)
     }
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})

@@ -20,6 +20,7 @@ import torch
 from g2rpo import ranks
 from g2rpo.policy.adapter import merged_state_dict
 from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.precision import compute_dtype
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.serving_folder import dtype_name
 from g2rpo.rollout.sync_probe import SyncProbe
@@ -83,7 +84,9 @@ class VLLMEngine:
                 " rollout=hf"
             )
         self._policy, self._encoder = policy, encoder
-        self._probe = SyncProbe(sampling=self.sampling, max_gap=self.settings.max_gap(policy.dtype))
+        self._probe = SyncProbe(
+            sampling=self.sampling, max_gap=self.settings.max_gap(compute_dtype(policy))
+        )
 
     def generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
         """Return `sampling.group_size` completions per prompt, grouped by prompt.

@@ -119,7 +119,7 @@ class Benchmarks(L.Callback):
         new, old = best.with_name(".best_new"), best.with_name(".best_old")
         for leftover in (new, old):
             shutil.rmtree(leftover, ignore_errors=True)
-        save_checkpoint(module.policy, module.encoder, new, module.validation.model.dtype)
+        save_checkpoint(module.policy, module.encoder, new, module.validation.model.compute_dtype)
         (new / "best.json").write_text(
             json.dumps({"step": step, "measure": measure, "score": score}) + "\n", encoding="utf-8"
         )

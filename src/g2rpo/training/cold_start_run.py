@@ -27,7 +27,7 @@ def run_cold_start(cfg: DictConfig) -> Path:
     folder = Path(cfg.run_dir)
     checkpoint = resume_checkpoint(cfg.resume, folder)
     stages: list[Stage] = [instantiate(stage, _convert_="all") for stage in cfg.stages.values()]
-    model = _model(cfg, folder, stages)
+    model = _model(cfg, folder, stages).computing_in(str(cfg.trainer.precision))
     encoder = model.encoder()
     demonstrations = Demonstrations(
         encoder=encoder, stages=stages, batch_size=cfg.batch_size, seed=cfg.seed

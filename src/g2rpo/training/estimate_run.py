@@ -91,12 +91,12 @@ def estimated(cfg: DictConfig, parts: Parts, peek: Callable[[], Sequence[Prompt]
         None if given is None else OmegaConf.to_container(given, resolve=True)
     )
     policy = blank_policy(parts.model)
-    shape = shape_of(policy, compute_dtype_of(cfg, parts))
+    shape = shape_of(policy, DTYPES[parts.model.compute_dtype])
     lengths = given_lengths(assumed, shape.merge) or _looked_at(cfg, parts, peek, shape.patch_px)
     processes, accelerator = processes_of(cfg.trainer), OmegaConf.select(cfg, "trainer.accelerator")
     device = machine(
         assumed,
-        compute_dtype_of(cfg, parts),
+        DTYPES[parts.model.compute_dtype],
         piece_bytes,
         processes=processes,
         cpu=accelerator == "cpu",
@@ -113,11 +113,6 @@ def estimated(cfg: DictConfig, parts: Parts, peek: Callable[[], Sequence[Prompt]
         processes=processes,
     )
     return estimate(setup, assumed.completion_tokens, partial(_value, cfg))
-
-
-def compute_dtype_of(cfg: DictConfig, parts: Parts) -> torch.dtype:
-    """Return the dtype of a forward pass."""
-    return torch.bfloat16 if cfg.trainer.precision == "bf16-mixed" else DTYPES[parts.model.dtype]
 
 
 def shards_of(trainer: DictConfig, processes: int) -> int:

@@ -199,7 +199,7 @@ def _benchmarks(trainer: L.Trainer) -> tuple[float, dict[str, Entry]]:
 
 def _save_final(module: G2RPOModule, parts: Parts, folder: Path) -> None:
     save_checkpoint(
-        module.policy, module.encoder, folder / "checkpoints" / "final", parts.model.dtype
+        module.policy, module.encoder, folder / "checkpoints" / "final", parts.model.compute_dtype
     )
     if has_adapter(module.policy):
         save_adapter(module.policy, folder / "checkpoints" / "adapter", base=parts.model.path)

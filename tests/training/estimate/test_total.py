@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from g2rpo.training.estimate.advice import Setup
+from g2rpo.training.estimate.advice import Advice, Setup
 from g2rpo.training.estimate.memory import Part
 from g2rpo.training.estimate.shape import Shape
 from g2rpo.training.estimate.total import GIB, Estimate, estimate, show
@@ -23,7 +24,7 @@ def of(load: Callable, device: Callable, memory: int, *parts: Part) -> Estimate:
     )
 
 
-def test_the_largest_phase_decides_and_its_two_largest_parts_are_to_be_lowered(
+def test_the_largest_phase_decides_and_advice_is_given_with_present_values(
     load: Callable, device: Callable
 ) -> None:
     parts = (
@@ -40,8 +41,17 @@ def test_the_largest_phase_decides_and_its_two_largest_parts_are_to_be_lowered(
     found = of(load, device, 15 * GIB, *parts)
     assert (found.peak, found.step_s) == (16 * GIB, 2.5)
     assert found.verdict() == (
-        "does NOT fit: 16.00 GiB at most, in rollouts, but there are 15.00 GiB of a machine. "
-        "Lower keys (batch.prompts_per_step) and weights (model.dtype)"
+        "does NOT fit: 16.00 GiB at most, in rollouts, but there are 15.00 GiB of a machine; no"
+        " setting makes it fit: take a smaller model or more GPUs"
+    )
+    advice = [
+        Advice(override="rollout.sleep=true", now="false", peak=16 * GIB - 2**29),
+        Advice(override="policy.prefix=shared", now="repeated", peak=12 * GIB),
+    ]
+    assert replace(found, advice=advice).verdict() == (
+        "does NOT fit: 16.00 GiB at most, in rollouts, but there are 15.00 GiB of a machine. Set"
+        " rollout.sleep=true (now false): 15.50 GiB, then policy.prefix=shared (now repeated):"
+        " 12.00 GiB"
     )
     assert (
         of(load, device, 40 * GIB, *parts).verdict()
@@ -78,3 +88,18 @@ def test_the_table_has_a_row_per_part_and_ends_with_the_verdict(
     assert all(any(part.name in line for line in lines) for part in found.parts)
     assert any("not known without the device" in line for line in lines)
     assert lines[-1] == found.verdict()
+
+
+def test_an_engine_that_cannot_hold_the_weights_is_told_what_share_it_needs(
+    load: Callable, device: Callable
+) -> None:
+    found = replace(
+        of(load, device, 10 * GIB, Part(name="weights", rollout=GIB)), engine_needs=5 * GIB
+    )
+    small = replace(found, load=load(engine_frac=0.4))
+    assert small.verdict() == (
+        "does NOT fit: the engine needs at least 5.00 GiB for weights and one sequence, but has"
+        " 4.00 GiB. Set rollout.gpu_memory_utilization=0.50 (now 0.4)"
+    )
+    assert replace(found, load=load(engine_frac=0.5)).verdict().startswith("fits")
+    assert found.verdict().startswith("fits")
