@@ -135,14 +135,15 @@ def _gradients(shape: Shape, load: Workload, whole: int) -> int:
 
     With one micro-batch, gradients appear as activations are freed, so only the head's gradient
     coexists with all of them. With checkpointing, activations are few, so the peak is at the end of
-    the pass. With several micro-batches, the gradients of earlier ones exist already.
+    the pass. With several micro-batches, the gradients of earlier ones exist already. Sharded
+    gradients appear layer by layer, and count as a whole.
     """
     head = (
         0
         if shape.adapter or load.shards > 1  # sharded, it counts as a gathered one
         else shape.words * shape.hidden * shape.number * (2 if shape.tied else 1)
     )
-    if load.micro_batches > 1:
+    if load.micro_batches > 1 or load.shards > 1:
         return whole + head
     return max(whole, head) if load.checkpointing else head
 
