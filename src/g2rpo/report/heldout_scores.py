@@ -7,6 +7,7 @@ mean over its prompts, `macro` the mean over tasks.
 """
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -100,6 +101,4 @@ def change_interval(run: Run, task: str) -> float:
     differences = [d for b, a in pairs if math.isfinite(d := sampled_score(a) - sampled_score(b))]
     if len(differences) < 2:
         return math.nan
-    center = mean(differences)
-    variance = math.fsum((d - center) ** 2 for d in differences) / (len(differences) - 1)
-    return 1.96 * math.sqrt(variance / len(differences))
+    return 1.96 * statistics.stdev(differences) / math.sqrt(len(differences))
