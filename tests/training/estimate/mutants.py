@@ -20,8 +20,8 @@ MUTANTS = (
     Mutant(
         "estimate: MLPs keep their input alone",
         "training/estimate/activations.py",
-        "4 * shape.inner * b\n",
-        "shape.inner * b\n",
+        "(4 * shape.inner + shape.routed)",
+        "(shape.inner + shape.routed)",
         "training/estimate/test_activations.py",
     ),
     Mutant(
