@@ -76,8 +76,8 @@ MUTANTS = (
     Mutant(
         "estimate: all experts at work",
         "policy/flops.py",
-        "if p.ndim > 1) - idle)",
-        "if p.ndim > 1))",
+        " - idle),",
+        "),",
         "training/estimate/test_activations.py",
     ),
     Mutant(
