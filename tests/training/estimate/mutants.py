@@ -66,4 +66,25 @@ MUTANTS = (
         "if not self.shared:",
         "training/estimate/test_workload.py",
     ),
+    Mutant(
+        "estimate: shards hold the whole optimizer state",
+        "training/estimate/memory.py",
+        "state if shape.adapter else state // load.shards",
+        "state",
+        "training/estimate/test_memory.py",
+    ),
+    Mutant(
+        "estimate: all experts at work",
+        "policy/flops.py",
+        " - idle),",
+        "),",
+        "training/estimate/test_activations.py",
+    ),
+    Mutant(
+        "estimate: advice without effect",
+        "training/estimate/advice.py",
+        "if not setup.load.checkpointing:",
+        "if True:",
+        "training/estimate/test_advice.py",
+    ),
 )

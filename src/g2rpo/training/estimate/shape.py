@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 from g2rpo.policy.adapter import is_adapter
 from g2rpo.policy.checkpoint import DTYPES, Checkpoint
 from g2rpo.policy.flops import Cost, cost_of, experts_of
-from g2rpo.training.estimate.published import published_config
+from g2rpo.training.estimate.model_sizes import published_config
 
 KNOWN = ("qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl", "qwen2_vl")
 """Model types that `activations.py` covers."""
