@@ -1,4 +1,4 @@
-"""Load and save checkpoints: model, tokenizer and image processor in the Hugging Face format."""
+"""Load checkpoints: model, tokenizer and image processor in the Hugging Face format."""
 
 import copy
 import re
@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from transformers import AutoModelForImageTextToText
 
-from g2rpo.policy.adapter import LoRA, merged_state_dict
+from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.policy.precision import MIXED, compute_in
 
@@ -122,21 +122,6 @@ class Checkpoint:
         weights are frozen.
         """
         return self.policy().requires_grad_(False) if self.adapter is None else policy
-
-
-def save_checkpoint(
-    policy: Any, encoder: QwenEncoder, folder: Path, dtype: str = "bfloat16"
-) -> None:
-    """Write weights, tokenizer and image processor in the Hugging Face format.
-
-    An adapter is merged into the written weights.
-    """
-    state = {
-        name: value.detach().to("cpu", DTYPES[dtype]) for name, value in merged_state_dict(policy)
-    }
-    policy.save_pretrained(folder, state_dict=state)
-    encoder.tokenizer.save_pretrained(folder)
-    encoder.image_processor.save_pretrained(folder)
 
 
 def parameter_counts(policy: Any) -> str:

@@ -19,8 +19,9 @@ from g2rpo.benchmark.evaluation.results import Entry
 from g2rpo.benchmark.evaluation.table import publish
 from g2rpo.data.skips import index_skips, merged
 from g2rpo.interfaces import OwnWeights
-from g2rpo.policy.adapter import has_adapter, save_adapter
-from g2rpo.policy.checkpoint import parameter_counts, save_checkpoint
+from g2rpo.policy.adapter import has_adapter
+from g2rpo.policy.checkpoint import parameter_counts
+from g2rpo.policy.export import save_adapter, save_checkpoint
 from g2rpo.training.benchmark_callback import Benchmarks
 from g2rpo.training.build import build_data, build_module, build_trainer
 from g2rpo.training.datamodule import PromptDataModule
@@ -144,13 +145,13 @@ def _trained(
         timer.done("train", less={"benchmarks": benchmarks, "validation": validation.spent_s})
         if "after" not in validation.results:
             trainer.validate(module, datamodule=data, verbose=False)
+        _save_final(module, parts, folder)
     after = validation.results.get("after", NOTHING_ASKED)
     if not trainer.is_global_zero:
         return after.sampled["macro"]
     _, entries = _benchmarks(trainer)
     if entries:
         publish(folder, entries)
-    _save_final(module, parts, folder)
     timer.done("heldout_after")
     summary = summarize(
         cfg,
