@@ -32,6 +32,7 @@ from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.cut_notice import CutNotice
 from g2rpo.training.lightning_hooks import LightningHooks
 from g2rpo.training.mismatch import sampler_mismatch
+from g2rpo.training.sharded_strategy import ShardedModels
 from g2rpo.training.step_metrics import StepTimes, step_metrics
 from g2rpo.training.table import CompletionTable, completion_table
 from g2rpo.training.throughput import throughput
@@ -45,7 +46,7 @@ class G2RPOModule(LightningHooks):
     """Trains a policy with the G2RPO objective.
 
     Args:
-        policy: The model to train.
+        policy: The model to train, or what loads it in shards when training starts.
         encoder: Turns prompts into model inputs; it belongs to the checkpoint of the policy.
         engine: Generates completions; the constructor starts it on the policy.
         reward: Scores completions.
@@ -72,9 +73,6 @@ class G2RPOModule(LightningHooks):
         super().__init__()
         self.save_hyperparameters(dict(config or {}))
         self.automatic_optimization = False
-        self.policy = policy
-        # in a tuple, so that the frozen weights are neither trained nor saved in checkpoints
-        self._reference = (reference,)
         self.encoder, self.engine, self.reward = encoder, engine, reward
         self.algorithm, self.validation = algorithm, validation
         self.sampling = engine.sampling.with_group_size(algorithm.batch.group_size)
@@ -86,7 +84,8 @@ class G2RPOModule(LightningHooks):
         self.rollout_batch = 0
         self.cut_notice = CutNotice()
         self.empty_draws = 0
-        engine.start(policy, encoder)
+        self._sharded_models = policy if isinstance(policy, ShardedModels) else None
+        self._hold(None if self._sharded_models else policy, reference)
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
         """Generate, score and learn from one rollout batch.
@@ -142,17 +141,18 @@ class G2RPOModule(LightningHooks):
         """
         algorithm = self.algorithm
         try:
-            return collect(
-                batch,
-                self._more,
-                self.engine,
-                self.reward,
-                self.sampling,
-                group_filter=algorithm.group_filter,
-                failure_budget=algorithm.failure_budget,
-                seed=self._sampling_seed(),
-                group_size_of=algorithm.batch.group_sizes(),
-            )
+            with self.generating():
+                return collect(
+                    batch,
+                    self._more,
+                    self.engine,
+                    self.reward,
+                    self.sampling,
+                    group_filter=algorithm.group_filter,
+                    failure_budget=algorithm.failure_budget,
+                    seed=self._sampling_seed(),
+                    group_size_of=algorithm.batch.group_sizes(),
+                )
         except FloatingPointError as error:
             raise RuntimeError(
                 f"step {self.global_step + 1}: {error}. The weights are broken: lower optimizer.lr"

@@ -20,7 +20,7 @@ from g2rpo.benchmark.evaluation.table import publish
 from g2rpo.data.skips import index_skips, merged
 from g2rpo.interfaces import OwnWeights
 from g2rpo.policy.adapter import has_adapter, save_adapter
-from g2rpo.policy.checkpoint import parameter_counts, save_checkpoint
+from g2rpo.policy.checkpoint import save_checkpoint
 from g2rpo.training.benchmark_callback import Benchmarks
 from g2rpo.training.build import build_data, build_module, build_trainer
 from g2rpo.training.datamodule import PromptDataModule
@@ -129,10 +129,8 @@ def _trained(
         parts.engine.check_world_size(trainer.world_size)
     if trainer.is_global_zero and checkpoint is None:
         write_estimate(cfg, parts, data.stream, folder)
-    module = build_module(cfg, parts)
+    module = build_module(cfg, parts, trainer)
     timer.done("setup")
-    if trainer.is_global_zero:
-        log.info("trains %s", parameter_counts(module.policy))
     with _ending_others(trainer):
         before = _before(trainer, module, data, folder, resumed=checkpoint is not None)
         timer.done("heldout_before")
@@ -143,12 +141,12 @@ def _trained(
         if "after" not in validation.results:
             trainer.validate(module, datamodule=data, verbose=False)
     after = validation.results.get("after", NOTHING_ASKED)
+    _save_final(module, parts, folder)
     if not trainer.is_global_zero:
         return after.sampled["macro"]
     _, entries = _benchmarks(trainer)
     if entries:
         publish(folder, entries)
-    _save_final(module, parts, folder)
     timer.done("heldout_after")
     summary = summarize(
         cfg,
