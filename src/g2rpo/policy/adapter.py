@@ -19,6 +19,8 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
+from g2rpo.policy.sharding import full_tensor
+
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """Linear layers in the attention and the MLP of a language model layer."""
 ADAPTER = "default"
@@ -169,6 +171,7 @@ def merged_state_dict(policy: Any) -> Iterator[tuple[str, Tensor]]:
     for name, value in policy.state_dict().items():
         if is_adapter(name):
             continue
+        value = full_tensor(value)
         layer, inside, what = name.partition(".base_layer.")
         if inside and what == "weight":
             yield f"{layer}.weight", _merged(value, layers[layer])

@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from transformers import AutoModelForImageTextToText
 
+from g2rpo import ranks
 from g2rpo.policy.adapter import LoRA, merged_state_dict
 from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.policy.sharding import Sharding, load_sharded
@@ -126,6 +127,8 @@ def save_checkpoint(
     state = {
         name: value.detach().to("cpu", DTYPES[dtype]) for name, value in merged_state_dict(policy)
     }
+    if ranks.rank():
+        return
     policy.save_pretrained(folder, state_dict=state)
     encoder.tokenizer.save_pretrained(folder)
     encoder.image_processor.save_pretrained(folder)

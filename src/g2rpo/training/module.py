@@ -30,13 +30,14 @@ from g2rpo.rollout.collect import Collected, collect, nothing_kept
 from g2rpo.stopwatch import taken, timed
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.cut_notice import CutNotice
+from g2rpo.training.gradients import clip_gradients
 from g2rpo.training.lightning_hooks import LightningHooks
 from g2rpo.training.mismatch import sampler_mismatch
 from g2rpo.training.sharded_strategy import ShardedModels
 from g2rpo.training.step_metrics import StepTimes, step_metrics
 from g2rpo.training.table import CompletionTable, completion_table
 from g2rpo.training.throughput import throughput
-from g2rpo.training.update import Updater, UpdateStats, clip_gradients
+from g2rpo.training.update import Updater, UpdateStats, tasks_of
 from g2rpo.training.validation import Validation
 
 log = logging.getLogger("g2rpo")
@@ -228,7 +229,9 @@ class G2RPOModule(LightningHooks):
             with self._without_ddp_averaging():
                 stats = self.updater.backward(self.policy, parts, self.manual_backward)
             with timed("optimizer"):
-                norm = clip_gradients(self.policy, self.algorithm.max_grad_norm, parts)
+                norm = clip_gradients(
+                    self.policy, self.algorithm.max_grad_norm, tasks_of(parts)
+                )
         stats.loss |= {"grad_norm": norm, "lr": optimizer.param_groups[0]["lr"]}
         with timed("optimizer"):
             optimizer.step()

@@ -140,8 +140,8 @@ def _trained(
         timer.done("train", less={"benchmarks": benchmarks, "validation": validation.spent_s})
         if "after" not in validation.results:
             trainer.validate(module, datamodule=data, verbose=False)
+        _save_final(module, parts, folder)
     after = validation.results.get("after", NOTHING_ASKED)
-    _save_final(module, parts, folder)
     if not trainer.is_global_zero:
         return after.sampled["macro"]
     _, entries = _benchmarks(trainer)
