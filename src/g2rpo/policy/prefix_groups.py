@@ -48,20 +48,22 @@ class Groups:
         """Return FlexAttention's block mask; it is built once per row, not once per layer."""
         if self._block_mask is None:
             prompt, completion = self.owners()
-            self._block_mask = create_block_mask(  # the compiler traces the lambda: it must not call anything
-                lambda _batch, _head, query, key: (
-                    (prompt[key] == prompt[query])
-                    & (
-                        ((completion[key] == completion[query]) & (key <= query))
-                        | ((completion[key] == -1) & (completion[query] >= 0))
-                    )
-                ),
-                None,
-                None,
-                len(prompt),
-                len(prompt),
-                device=prompt.device,
-                _compile=prompt.is_cuda,
+            self._block_mask = (
+                create_block_mask(  # the compiler traces the lambda: it must not call anything
+                    lambda _batch, _head, query, key: (
+                        (prompt[key] == prompt[query])
+                        & (
+                            ((completion[key] == completion[query]) & (key <= query))
+                            | ((completion[key] == -1) & (completion[query] >= 0))
+                        )
+                    ),
+                    None,
+                    None,
+                    len(prompt),
+                    len(prompt),
+                    device=prompt.device,
+                    _compile=prompt.is_cuda,
+                )
             )
         return self._block_mask
 

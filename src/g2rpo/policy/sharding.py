@@ -35,21 +35,22 @@ class Sharding:
         mesh: Processes that share the weights. With two dimensions, weights are replicated over
             the first and sharded over the second.
         device: Device of this process.
-        compute_dtype: Dtype of gathered weights; None keeps the dtype of the weights.
     """
 
     mesh: DeviceMesh
     device: torch.device
-    compute_dtype: torch.dtype | None = None
 
 
-def load_sharded(path: str, sharding: Sharding, dtype: torch.dtype) -> Any:
+def load_sharded(
+    path: str, sharding: Sharding, dtype: torch.dtype, compute_dtype: torch.dtype
+) -> Any:
     """Load a checkpoint; every rank reads only its own rows of every weight.
 
     Args:
         path: Folder or Hub id of the checkpoint.
         sharding: How to spread the weights.
         dtype: Dtype of the sharded weights.
+        compute_dtype: Dtype of gathered weights. Gradients are summed in float32.
     """
     config = AutoConfig.from_pretrained(path)
     model_class = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
@@ -58,7 +59,7 @@ def load_sharded(path: str, sharding: Sharding, dtype: torch.dtype) -> Any:
         return config, sharding.device, None
 
     def distribute(cls: Any, policy: Any, config: Any, mesh: None) -> Any:
-        return _shard(policy, sharding)
+        return _shard(policy, sharding, compute_dtype)
 
     # transformers reads the slices that the placements of each weight ask for. Only its mesh and
     # its choice of units, which are fixed, are replaced here.
@@ -126,7 +127,7 @@ def gathered(policy: Any) -> Iterator[None]:
 
 
 def full_tensor(value: Tensor) -> Tensor:
-    """Return a whole tensor; all ranks must call this together if it is sharded."""
+    """Gather a sharded tensor, which every rank must do together; return any other unchanged."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
@@ -135,8 +136,8 @@ def local_tensor(value: Tensor) -> Tensor:
     return value.to_local() if isinstance(value, DTensor) else value
 
 
-def _shard(policy: Any, sharding: Sharding) -> Any:
-    mixed = MixedPrecisionPolicy(param_dtype=sharding.compute_dtype, reduce_dtype=torch.float32)
+def _shard(policy: Any, sharding: Sharding, compute_dtype: torch.dtype) -> Any:
+    mixed = MixedPrecisionPolicy(param_dtype=compute_dtype, reduce_dtype=torch.float32)
     for layer in policy.model.language_model.layers:
         fully_shard(layer, mesh=sharding.mesh, mp_policy=mixed)
     fully_shard(policy, mesh=sharding.mesh, mp_policy=mixed)

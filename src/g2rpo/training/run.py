@@ -19,8 +19,8 @@ from g2rpo.benchmark.evaluation.results import Entry
 from g2rpo.benchmark.evaluation.table import publish
 from g2rpo.data.skips import index_skips, merged
 from g2rpo.interfaces import OwnWeights
-from g2rpo.policy.adapter import has_adapter, save_adapter
-from g2rpo.policy.checkpoint import save_checkpoint
+from g2rpo.policy.adapter import has_adapter
+from g2rpo.policy.export import save_adapter, save_checkpoint
 from g2rpo.training.benchmark_callback import Benchmarks
 from g2rpo.training.build import build_data, build_module, build_trainer
 from g2rpo.training.datamodule import PromptDataModule
@@ -197,7 +197,7 @@ def _benchmarks(trainer: L.Trainer) -> tuple[float, dict[str, Entry]]:
 
 def _save_final(module: G2RPOModule, parts: Parts, folder: Path) -> None:
     save_checkpoint(
-        module.policy, module.encoder, folder / "checkpoints" / "final", parts.model.dtype
+        module.policy, module.encoder, folder / "checkpoints" / "final", parts.model.compute_dtype
     )
     if has_adapter(module.policy):
         save_adapter(module.policy, folder / "checkpoints" / "adapter", base=parts.model.path)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
 
 from g2rpo.policy.checkpoint import Checkpoint
@@ -21,12 +20,7 @@ class ShardedStrategy(ModelParallelStrategy):
 
     def sharding(self) -> Sharding:
         """Return how to spread a model over the connected processes."""
-        mixed = self.precision_plugin.precision == "bf16-mixed"
-        return Sharding(
-            mesh=self.device_mesh["data_parallel"],
-            device=self.root_device,
-            compute_dtype=torch.bfloat16 if mixed else None,
-        )
+        return Sharding(mesh=self.device_mesh["data_parallel"], device=self.root_device)
 
 
 @dataclass(frozen=True, kw_only=True)

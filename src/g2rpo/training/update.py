@@ -166,17 +166,7 @@ class Updater:
         Raises:
             FloatingPointError: on every rank, with the tasks whose loss is not finite.
         """
-        counts = [
-            [
-                part.rollouts.completion_mask.sum().item(),
-                float(len(part.task)),
-                part.batch.num_images.sum().item(),
-            ]
-            for part in parts
-        ]
-        num_tokens, num_completions, num_images = ranks.all_reduce_sum(
-            _sum_float64(counts, 3)
-        ).tolist()
+        num_tokens, num_completions, num_images = _counts(parts)
         passes = padded(policy, parts)
         ahead = [self.stats(policy, passes[0])] if len(passes) == 1 else None
         signs, tokens, penalty = self._band(policy, passes, ahead)
@@ -186,17 +176,8 @@ class Updater:
             if part is None:
                 backward(0.0 * stats.logprobs.sum())
                 continue
+            value, found = self._policy_loss(part, stats, num_tokens, num_completions)
             mask, sampled = part.rollouts.completion_mask, part.rollouts.old_logprobs
-            value, found = self.loss(
-                stats.logprobs,
-                sampled if part.trainer_logprobs is None else part.trainer_logprobs,
-                part.advantages,
-                mask,
-                ref_logprobs=part.ref_logprobs,
-                sampler_logprobs=sampled,
-                num_tokens=num_tokens,
-                num_completions=num_completions,
-            )
             if self.entropy is not None:
                 entropy = self.entropy.token_entropy(stats.entropy, stats.logprobs)
                 value = value + self.entropy.loss(
@@ -211,6 +192,7 @@ class Updater:
             sums.append(task_sums(stats.entropy.detach(), mask, part.task)[0].tolist())
             gaps.append((stats.logprobs.detach() - sampled).abs().max().item())
         if broken := ranks.all_gather_list(broken):
+            policy.zero_grad(set_to_none=True)
             raise FloatingPointError(broken[0])
         add_gradients(policy, num_images)
         loss = dict(
@@ -226,6 +208,21 @@ class Updater:
             entropy_sum=ranks.all_reduce_sum(_sum_float64(sums, len(TASKS))),
             tokens=tokens,
             logprob_gap=ranks.all_reduce_max(torch.tensor(max(gaps))).item(),
+        )
+
+    def _policy_loss(
+        self, part: Experience, stats: TokenStats, num_tokens: float, num_completions: float
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        sampled = part.rollouts.old_logprobs
+        return self.loss(
+            stats.logprobs,
+            sampled if part.trainer_logprobs is None else part.trainer_logprobs,
+            part.advantages,
+            part.rollouts.completion_mask,
+            ref_logprobs=part.ref_logprobs,
+            sampler_logprobs=sampled,
+            num_tokens=num_tokens,
+            num_completions=num_completions,
         )
 
     def _band(
@@ -255,6 +252,20 @@ class Updater:
             return torch.zeros_like(all_sums), all_tokens, 0.0
         signs, penalty = self.entropy.signs(all_sums, all_tokens)
         return signs, all_tokens, penalty.item()
+
+
+def _counts(parts: Sequence[Experience]) -> list[float]:
+    """Return the number of completion tokens, of completions and of images of all ranks."""
+    counts = [
+        [
+            part.rollouts.completion_mask.sum().item(),
+            float(len(part.task)),
+            part.batch.num_images.sum().item(),
+        ]
+        for part in parts
+    ]
+    found: list[float] = ranks.all_reduce_sum(_sum_float64(counts, 3)).tolist()
+    return found
 
 
 def _sum_float64(rows: Sequence[Sequence[float]], width: int) -> Float[Tensor, " w"]:
