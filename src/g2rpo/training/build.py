@@ -14,13 +14,16 @@ from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.metrics_csv import MetricsCSV
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts, plain
+from g2rpo.training.sharded_strategy import ShardedModels, ShardedStrategy
 from g2rpo.training.validation import Validation
 
 
-def build_module(cfg: DictConfig, parts: Parts) -> G2RPOModule:
-    """Load the weights and build the module that trains them; call it in `parts.started()`."""
-    policy = parts.model.policy()
-    return G2RPOModule(**_arguments(cfg, parts, policy))
+def build_module(cfg: DictConfig, parts: Parts, trainer: L.Trainer) -> G2RPOModule:
+    """Load the weights and build the module that trains them; call it in `parts.started()`.
+
+    Sharded weights are loaded later, when the trainer has connected the processes.
+    """
+    return G2RPOModule(**_arguments(cfg, parts, isinstance(trainer.strategy, ShardedStrategy)))
 
 
 def build_data(cfg: DictConfig, parts: Parts, *, updates: int | None = None) -> PromptDataModule:
@@ -78,14 +81,20 @@ def module_arguments(checkpoint: Path) -> dict[str, Any]:
         )
     cfg = OmegaConf.create(dict(saved))
     parts = build_parts(cfg)
-    return _arguments(cfg, parts, parts.model.policy())
+    return _arguments(cfg, parts, sharded=False)
 
 
-def _arguments(cfg: DictConfig, parts: Parts, policy: Any) -> dict[str, Any]:
+def _arguments(cfg: DictConfig, parts: Parts, sharded: bool) -> dict[str, Any]:
     needs_reference = bool(parts.algorithm.loss.kl_coef)
+    policy, reference = None, None
+    if sharded:
+        policy = ShardedModels(checkpoint=parts.model, needs_reference=needs_reference)
+    else:
+        policy = parts.model.policy()
+        reference = parts.model.reference(policy) if needs_reference else None
     return {
         "policy": policy,
-        "reference": parts.model.reference(policy) if needs_reference else None,
+        "reference": reference,
         "encoder": parts.model.encoder(),
         "engine": parts.engine,
         "reward": parts.reward,
