@@ -132,6 +132,8 @@ def _trained(
     module = build_module(cfg, parts, trainer)
     timer.done("setup")
     with _ending_others(trainer):
+        if module.policy is not None:  # sharded weights are checked once they are loaded
+            module.optimizer()  # refuses weights that would not move, before a long validation
         before = _before(trainer, module, data, folder, resumed=checkpoint is not None)
         timer.done("heldout_before")
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
