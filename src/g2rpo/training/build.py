@@ -1,15 +1,15 @@
 """Builds module, data module and trainer of a run."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from hydra.utils import instantiate
+from lightning.fabric.plugins import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
 from g2rpo.data.stream import PromptStream
+from g2rpo.training.checkpoint_io import AtomicCheckpointIO, read_hyper_parameters
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.metrics_csv import MetricsCSV
 from g2rpo.training.module import G2RPOModule
@@ -60,6 +60,8 @@ def build_trainer(cfg: DictConfig, *more: L.Callback) -> L.Trainer:
         logger=loggers,
         callbacks=[*all_of(cfg, "callbacks"), *more],
     )
+    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # none was configured
+        trainer.strategy.checkpoint_io = AtomicCheckpointIO()
     return trainer
 
 
@@ -71,9 +73,7 @@ def module_arguments(checkpoint: Path) -> dict[str, Any]:
     Raises:
         ValueError: if the checkpoint holds no configuration.
     """
-    saved: Mapping[str, Any] = (
-        torch.load(checkpoint, map_location="cpu", weights_only=False).get("hyper_parameters") or {}
-    )
+    saved = read_hyper_parameters(checkpoint)
     if "model" not in saved:
         raise ValueError(
             f"{checkpoint}: expected the configuration of a run in its hyper_parameters, found"

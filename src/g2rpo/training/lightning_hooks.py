@@ -20,6 +20,7 @@ from g2rpo.policy.checkpoint import parameter_counts
 from g2rpo.policy.sharding import gathered
 from g2rpo.stopwatch import taken
 from g2rpo.training.algorithm import Algorithm, refuse_plateau
+from g2rpo.training.checkpoint_io import read_checkpoint
 from g2rpo.training.heldout import HeldoutBatch
 from g2rpo.training.lost_updates import refuse_lost_updates
 from g2rpo.training.resume import keep_adapter, restore_base
@@ -214,9 +215,11 @@ class LightningHooks(L.LightningModule):
             from g2rpo.training.build import module_arguments
 
             kwargs = module_arguments(Path(checkpoint_path)) | kwargs
-        module: Self = super().load_from_checkpoint(
-            checkpoint_path, map_location=map_location, **({"weights_only": False} | kwargs)
-        )
+        strict = kwargs.pop("strict", True)
+        module = cls(**{k: v for k, v in kwargs.items() if k != "weights_only"})
+        checkpoint = read_checkpoint(Path(checkpoint_path), map_location or "cpu")
+        module.on_load_checkpoint(checkpoint)
+        module.load_state_dict(checkpoint["state_dict"], strict=strict)
         return module
 
     def _without_ddp_averaging(self) -> AbstractContextManager[Any]:
