@@ -65,7 +65,7 @@ class Task:
             f"hydra.run.dir={quoted(self.folder)}",
             "hydra.output_subdir=null",
         ]
-        resumes = (Path(self.folder) / "checkpoints" / "last.ckpt").is_file()
+        resumes = (Path(self.folder) / "checkpoints" / "last.ckpt").exists()
         return [*words, f"resume={quoted(self.folder)}"] if resumes else words
 
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
