@@ -64,18 +64,6 @@ class LightningHooks(L.LightningModule):
                 f" {self.trainer.world_size} processes, got {type(strategy).__name__}"
             )
 
-    def optimizer(self) -> torch.optim.Optimizer:
-        """Build the optimizer over the trainable parameters.
-
-        Raises:
-            ValueError: if rounding would keep the weights from moving.
-        """
-        optimizer = self.algorithm.optimizer(
-            [p for p in self.policy.parameters() if p.requires_grad]
-        )
-        refuse_lost_updates(optimizer)
-        return optimizer
-
     def configure_model(self) -> None:
         """Load sharded weights, which needs connected processes; do nothing the second time."""
         if self._sharded_models is not None and self.policy is None:
@@ -101,6 +89,18 @@ class LightningHooks(L.LightningModule):
         # what the policy caches under inference mode could not be used in a later backward pass
         with torch.inference_mode(False), torch.no_grad(), gathered(self.policy):
             yield
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Build the optimizer over the trainable parameters.
+
+        Raises:
+            ValueError: if rounding would keep the weights from moving.
+        """
+        optimizer = self.algorithm.optimizer(
+            [p for p in self.policy.parameters() if p.requires_grad]
+        )
+        refuse_lost_updates(optimizer)
+        return optimizer
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer over the trainable parameters, and its scheduler if there is one.
