@@ -43,7 +43,7 @@ class ShardedCheckpoints(ModelParallelStrategy):
         **kwargs: Arguments of Lightning's `ModelParallelStrategy`.
     """
 
-    def __init__(self, *, background_saves: bool = True, **kwargs: Any) -> None:
+    def __init__(self, *, background_saves: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.background_saves = background_saves
         self._group: Any = None
