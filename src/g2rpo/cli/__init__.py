@@ -11,7 +11,6 @@ of a run take a second.
 """
 
 import math
-import os
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -19,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from g2rpo.cli.checks import checked
 from g2rpo.cli.ending import say_scores
 from g2rpo.cli.start import program
+from g2rpo.launch.meeting import is_first
 from g2rpo.places import CONF, ROOT_CONF
 
 __all__ = [
@@ -47,7 +47,7 @@ def train(cfg: DictConfig) -> float:
         from g2rpo.training.run import run_training
 
         score = run_training(cfg, write_report=write_report)
-        if os.environ.get("LOCAL_RANK", "0") == "0":
+        if is_first():
             say_scores(Path(cfg.run_dir))
         return score
 

@@ -20,6 +20,7 @@ from g2rpo.data.loading import place
 from g2rpo.data.rows import BadRecord
 from g2rpo.files import write_whole
 from g2rpo.interfaces import BatchReward, PromptSource, Reward
+from g2rpo.launch.meeting import from_first, is_first, meeting
 from g2rpo.records import Failed, Prompt
 from g2rpo.reward.workers.inline import score_each
 from g2rpo.training.display import progress_bar
@@ -93,15 +94,15 @@ def refuse_bad_golds(
     most = getattr(source, "check_golds", MOST_RECORDS)
     if not most:
         return
-    told = os.environ.get(FINDINGS) if "LOCAL_RANK" in os.environ else None
-    if told is not None:  # the first process has checked and has started this one
-        _apply(source, _read(told), quiet=True)
+    if not is_first():
+        _apply(source, _read(_told()), quiet=True)
         return
     start_s = time.perf_counter()
     report = check_golds(source, reward, tasks=tasks, rules=rules, most=most, seed=seed)
     _say(report, time.perf_counter() - start_s, seed)
     _apply(source, report, quiet=False)
     os.environ[FINDINGS] = _written(report, folder)
+    from_first(FINDINGS, os.environ[FINDINGS])
 
 
 def check_golds(
@@ -280,6 +281,12 @@ def _written(report: GoldReport, folder: Path) -> str:
     path = folder / "gold_findings.json"
     write_whole(path, json.dumps([asdict(finding) for finding in report.findings], indent=1) + "\n")
     return str(path.resolve())
+
+
+def _told() -> str:
+    """Return what rank 0 has found: it has started this process, or shares its findings."""
+    met = meeting()
+    return os.environ[FINDINGS] if FINDINGS in os.environ or met is None else met.ask(FINDINGS)
 
 
 def _read(path: str) -> GoldReport:
