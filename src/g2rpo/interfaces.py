@@ -206,6 +206,7 @@ class Benchmark(Protocol):
         rows: Sequence[Mapping[str, Any]],
         *,
         protocol: str = "paper",
+        judge: Callable[[str], str] | None = None,
     ) -> float:
         """Return the score of rows that only count as a group, in [0, 1]."""
 

@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 if TYPE_CHECKING:
     from g2rpo.sweep.job import Job
-    from g2rpo.sweep.runner import Runner
+    from g2rpo.sweep.job_runner import Runner
 
 
 HERE = "hydra_plugins.g2rpo_launcher"
@@ -175,7 +175,7 @@ class SerialLauncher(_SweepLauncher):
 
     def runner(self, folder: Path) -> "Runner":
         """On this machine."""
-        from g2rpo.sweep.runner import Local
+        from g2rpo.sweep.job_runner import Local
 
         return Local()
 
@@ -189,7 +189,7 @@ class ParallelLauncher(_SweepLauncher):
 
     def runner(self, folder: Path) -> "Runner":
         """On this machine."""
-        from g2rpo.sweep.runner import Local
+        from g2rpo.sweep.job_runner import Local
 
         return Local(jobs_at_once=self.n_jobs, gpus=self.gpus)
 
@@ -210,7 +210,7 @@ class SubmititLauncher(_SweepLauncher):
 
     def runner(self, folder: Path) -> "Runner":
         """On the cluster."""
-        from g2rpo.sweep.runner import Submitit
+        from g2rpo.sweep.job_runner import Submitit
 
         own = folder / ".submitit" / "%j"
         given = {key: value for key, value in self.parameters.items() if value is not None}

@@ -6,7 +6,7 @@ MUTANTS = (
     Mutant(
         "judge: one pass suffices",
         "benchmark/mmbench.py",
-        "protocol=protocol) == 1)",
+        "judge=judge) == 1)",
         "protocol=protocol) > 0)",
         "benchmark/test_mmbench.py",
     ),

@@ -101,3 +101,12 @@ def test_every_real_row_is_met_by_its_own_gold_answer() -> None:
         if MathVerse().score(f"<answer>{row['answer']}</answer>", row, protocol="robust") != 1
     ] == []
     assert {MathVerse().prompt(row).task for row in rows} == {"math"}
+
+
+def test_with_a_judge_the_rules_of_paper_decide_exact_equality_only() -> None:
+    row = {"answer": "14", "question": "q", "question_type": "free-form"}
+    replies = iter(["14 cm", "0"])
+    verdict = MathVerse().judgment("The answer is 14", row, judge=lambda prompt: next(replies))
+    assert (verdict.score, verdict.by) == (0.0, "judge")
+    assert MathVerse().judgment(" 14 ", row, judge=lambda prompt: "0").by == "rule"
+    assert MathVerse().score("The answer is 14", row) == 1.0

@@ -52,3 +52,13 @@ def test_the_row_of_a_pass_keeps_its_own_options_and_answer() -> None:
 def test_an_index_that_is_no_whole_number_is_refused() -> None:
     with pytest.raises(ValueError, match="column index: expected a whole number"):
         MMBench().row({"index": "a", "question": "What?", "A": "x", "B": "y", "answer": "A"})
+
+
+def test_a_group_asks_the_judge_it_is_given() -> None:
+    row = {"id": "1", "question": "q", "choices": {"A": "owl", "B": "cat"}, "answer": "B"}
+    rows = [row, {**row, "id": "1000001", "choices": {"A": "cat", "B": "owl"}, "answer": "A"}]
+    said = ["the purring one"] * 2
+    assert MMBench().score_group(said, rows) == 0.0
+    cat = lambda prompt: "A" if "A. cat" in prompt else "B"  # noqa: E731
+    assert MMBench().score_group(said, rows, judge=cat) == 1.0
+    assert MMBench().score_group(said, rows, judge=lambda prompt: "A") == 0.0

@@ -67,6 +67,23 @@ def test_help_shows_the_numbers_that_the_default_configuration_composes_to(
             ) == OmegaConf.select(cfg, name)
 
 
+def test_help_is_the_same_without_a_word_on_the_command_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = []
+    for words in (["train.py", "--help"], ["train.py"], ["train.py", "-cd"]):
+        monkeypatch.setattr(sys, "argv", words)
+        shown.append(help_text("config"))
+    assert shown[0] == shown[1] == shown[2]
+
+
+def test_every_group_of_the_help_says_what_it_decides() -> None:
+    groups = help_text("config").partition("Groups:")[2].partition("\n\n")[0]
+    entries = re.sub(r"\n {20}", " ", groups).splitlines()[1:]
+    assert len(entries) == 25
+    assert [entry for entry in entries if not re.match(r"  \S+ +\S[^:]+: \w", entry)] == []
+
+
 def test_help_lists_the_choices_of_a_folder_of_ones_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

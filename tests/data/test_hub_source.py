@@ -27,6 +27,8 @@ OPTIONS = {"columns": COLUMNS, "values": {"answer_type": "numerical"}}
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    # After a shuffled pass over parquet, `datasets` waits five seconds for threads that read ahead.
+    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0.1)
     datasets.disable_progress_bars()
 
 
@@ -124,7 +126,9 @@ def test_paths_in_a_column_lie_below_root(tmp_path: Path) -> None:
 
 def test_a_row_that_cannot_be_used_is_named_by_its_number(stored: str, tmp_path: Path) -> None:
     table(4, label=["0", "", "2", "many"]).to_parquet(Path(stored) / "train.parquet")
-    with pytest.raises(BadRecord, match=r"set:train, row 1: answer: it is empty"):
+    with pytest.raises(
+        BadRecord, match=r"set:train, row 1: answer \(column 'label'\): it is empty"
+    ):
         HubSource(path=stored, format=own_format(), **OPTIONS)
     source = HubSource(path=stored, format=own_format(), on_error="skip", **OPTIONS)
     assert source.skips.summary()["unusable"] == {"math": 1, "chart": 1}
@@ -266,22 +270,30 @@ PICTURE = {"bytes": b"", "path": None}
 @pytest.mark.parametrize(
     ("field", "rows", "message"),
     [
-        ("picture", [PICTURE, None], r"images: image 1: the image is empty \(0 bytes\)"),
+        (
+            "picture",
+            [PICTURE, None],
+            r"images \(column 'picture'\): image 1: the image is empty \(0 bytes\)",
+        ),
         (
             "picture",
             [{"bytes": None, "path": None}, None],
-            "images: image 1: expected an image, its bytes or a path, got null",
+            r"images \(column 'picture'\): image 1: expected an image, its bytes or a path, got null",
         ),
         (
             "question",
             ["<image> or <image>?", "q"],
-            "images: the question has 2 <image>, the row 1 paths",
+            r"images \(column 'picture'\): the question has 2 <image>, the row 1 paths",
         ),
-        ("picture", [None, None], "images: the question has 1 <image>, the row 0 paths"),
+        (
+            "picture",
+            [None, None],
+            r"images \(column 'picture'\): the question has 1 <image>, the row 0 paths",
+        ),
         (
             "picture",
             [{"bytes": None, "path": "http://a.org/b.png"}, None],
-            r"images: image 1: http://a\.org/b\.png is a web address",
+            r"images \(column 'picture'\): image 1: http://a\.org/b\.png is a web address",
         ),
     ],
 )

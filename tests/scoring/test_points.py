@@ -6,9 +6,7 @@ import pytest
 from g2rpo.scoring.points import (
     first_point,
     leading_point,
-    literal_points,
     pixel_areas,
-    tagged_points,
     whole_value,
     xml_points,
 )
@@ -16,54 +14,9 @@ from g2rpo.scoring.points import (
 READERS = (
     first_point,
     leading_point,
-    tagged_points,
     xml_points,
-    lambda text: literal_points(text, 640, 480),
     lambda text: pixel_areas(text, 640, 480),
 )
-
-
-@pytest.mark.parametrize(
-    ("text", "points"),
-    [
-        ('[{"point_2d": [550, 480], "label": "it\'s (1, 2)"}]', [(0.55, 0.48)]),
-        ("[{'point_2d': (550, 480)}, {'point': [100, 200]}]", [(0.55, 0.48), (0.1, 0.2)]),
-        ('```json\n{"point_2d": ["550", 480]}\n```', [(0.55, 0.48)]),
-        ('[{"point_2d": [1600, 480]}]', [(2.5, 1.0)]),  # above 1000: pixels of 640 x 480
-        ('[{"point_2d": [1.4, 0.2]}]', [(1.4, 0.2)]),
-        ("between (64, 48) and (0.5, .25)", [(0.1, 0.1), (0.5, 0.25)]),
-        ("(-64, 48)", [(-0.1, 0.1)]),
-        ('Here: [{"point_2d": [550, 480]}]', []),
-        ("[[550, 480]]", []),
-        ("[550, 480]", []),
-        ('[{"point_2d": [550, 480, 3]}, {"bbox_2d": [1, 2, 3, 4]}, 7]', []),
-        ('[{"point_2d": [NaN, 480]}]', []),
-        ("(1, 2, 3)", []),
-    ],
-)
-def test_literal_points(text: str, points: list[tuple[float, float]]) -> None:
-    assert literal_points(text, 640, 480) == [pytest.approx(point) for point in points]
-
-
-@pytest.mark.parametrize(
-    ("text", "points"),
-    [
-        ('[{"point": [480, 550]}]', [(0.55, 0.48)]),  # y first
-        ('[{"point_2d": [1, 1]}]', [(1.0, 1.0)]),
-        ('[{"point_2d": [1.2, 1]}]', [(0.0012, 0.001)]),
-        ("[[550, 480], [100, 200]]", [(0.55, 0.48), (0.1, 0.2)]),
-        ("(550, 480)", [(550.0, 480.0)]),
-        (
-            '<points x1="55" y1="48" x2="10.5" y2="20" alt="cup">cup</points>',
-            [(0.55, 0.48), (0.105, 0.2)],
-        ),
-        ("<point x='55' y='48'/>", [(0.55, 0.48)]),
-        ("[550, 480]", []),
-        ("Here you go: [{'point_2d': [550, 480]}]", []),
-    ],
-)
-def test_tagged_points(text: str, points: list[tuple[float, float]]) -> None:
-    assert tagged_points(text) == [pytest.approx(point) for point in points]
 
 
 @pytest.mark.parametrize(

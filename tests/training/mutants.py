@@ -26,6 +26,13 @@ MUTANTS = (
         "training/test_ranks.py",
     ),
     Mutant(
+        "a split group loses a row",
+        "training/batch_plan.py",
+        "for first, behind in pairwise(cuts)]",
+        "for first, behind in pairwise(cuts[1:])]",
+        "training/test_update.py",
+    ),
+    Mutant(
         "every rank draws everything",
         "training/datamodule.py",
         "prompts[first:behind]",

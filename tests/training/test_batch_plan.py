@@ -64,6 +64,19 @@ def test_every_group_is_in_exactly_one_pass(tokens: list[int], most: int) -> Non
     assert all(len(piece) == 1 or sum(tokens[row] for row in piece) <= most for piece in pieces)
 
 
+def test_groups_are_split_evenly_and_only_where_they_do_not_fit() -> None:
+    group = [10, 11, 12, 13, 14, 15, 16, 17]
+    plan = BatchPlan(prompts_per_step=6, group_size=8, completions_per_row=3)
+    assert plan.split(group, 1) == [[10, 11], [12, 13, 14], [15, 16, 17]]
+    assert plan.split(group[:3], 1) == [[10, 11, 12]]
+    assert BatchPlan(prompts_per_step=6, group_size=8).split(group, 10**6) == [group]
+    plan = BatchPlan(
+        prompts_per_step=6, group_size=8, completions_per_row=4, micro_batch_tokens=100
+    )
+    assert plan.split(group, 100) == [group]
+    assert plan.split(group, 101) == [group[:4], group[4:]]
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -84,6 +97,10 @@ def test_every_group_is_in_exactly_one_pass(tokens: list[int], most: int) -> Non
         (
             {"micro_batch_tokens": 9, "micro_batch_prompts": 1},
             r"batch\.micro_batch_tokens=9, batch\.micro_batch_prompts=1: both cut a minibatch",
+        ),
+        (
+            {"completions_per_row": 0},
+            r"batch\.completions_per_row: expected null or at least 1 completion, got 0",
         ),
         (
             {"micro_batch_prompts": 0},

@@ -14,7 +14,7 @@ def test_a_task_of_which_more_than_half_is_cut_is_named_with_the_key(
     }
     CutNotice().watch(3, metrics, 56)
     assert caplog.messages == [
-        "step 3: math 80%, spatial 51% of completions reached rollout.max_new_tokens=56 and were"
+        "rollout batch 3: math 80%, spatial 51% of completions reached rollout.max_new_tokens=56 and were"
         " cut before they ended; raise it"
     ]
 
@@ -26,6 +26,6 @@ def test_the_line_comes_back_after_some_steps_and_not_before(
     for step in range(1, 2 * REPEAT_AFTER + 2):
         notice.watch(step, {"rollout/truncated_frac/math": 1.0 if step > 1 else 0.0}, 8)
     assert [message.split(":")[0] for message in caplog.messages] == [
-        "step 2",
-        f"step {2 + REPEAT_AFTER}",
+        "rollout batch 2",
+        f"rollout batch {2 + REPEAT_AFTER}",
     ]

@@ -32,11 +32,7 @@ from g2rpo.training.trainer_flags import check_trainer
         ("+trainer.overfit_batches=1", r"trainer\.overfit_batches=1: .*endless stream"),
         (
             "trainer.precision=bf16-true",
-            r"trainer\.precision: .*got bf16-true: .*model\.dtype=bfloat16",
-        ),
-        (
-            "trainer.precision=bf16-mixed",
-            r"trainer\.precision: .*got bf16-mixed: .*autocast; use model\.dtype=bfloat16",
+            r"trainer\.precision: .*got bf16-true; .*bf16-mixed .*optimizer=adamw_kahan",
         ),
         ("trainer.precision=16-mixed", r"trainer\.precision: expected one of .*, got 16-mixed"),
         (
@@ -62,6 +58,7 @@ def test_flags_that_work_pass() -> None:
             "gradient_clip_val": None,
         }
     )
+    check_trainer({"precision": "bf16-mixed"})
     check_trainer(
         {
             "max_time": "00:01:00",

@@ -20,7 +20,7 @@ from g2rpo.rollout.collect import KeepAll
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.gradient_conflict import GradientConflict
-from g2rpo.training.update import Updater, UpdateStats, clip_gradients, select_experience
+from g2rpo.training.update import Row, Updater, UpdateStats, clip_gradients, select_rows
 
 TASKS_OF_PROMPTS = ("chart", "math", "chart", "grounding", "math")
 LENGTHS = [3, 5, 2, 7, 4, 1, 6, 2, 3, 5]
@@ -36,10 +36,13 @@ def experience(
     """Five groups of two completions of three tasks, off-policy, with a reference that is a little
     apart.
     """
-    batch = encoder.encode(prompts_of(*TASKS_OF_PROMPTS))
     engine = scripted(lengths=LENGTHS, ratios=RATIOS)
     engine.start(policy, encoder)
-    rollouts = engine.generate(batch, Sampling(group_size=2, max_new_tokens=7), 0)
+    return experience_of(engine, encoder.encode(prompts_of(*TASKS_OF_PROMPTS)), 2)
+
+
+def experience_of(engine: Any, batch: PromptBatch, group_size: int) -> Experience:
+    rollouts = engine.generate(batch, Sampling(group_size=group_size, max_new_tokens=7), 0)
     advantages = torch.tensor(ADVANTAGES)
     noise = torch.randn(rollouts.old_logprobs.shape, generator=torch.Generator().manual_seed(3))
     return Experience(
@@ -51,6 +54,11 @@ def experience(
         advantages=advantages,
         ref_logprobs=rollouts.old_logprobs + 0.3 * noise,
     )
+
+
+def groups(prompts: list[int], group_size: int = 2) -> list[Row]:
+    """Whole groups of some prompts."""
+    return [Row(p, list(range(p * group_size, (p + 1) * group_size))) for p in prompts]
 
 
 def updater(encoder: QwenEncoder, band: EntropyBand | None = None, **loss: Any) -> Updater:
@@ -71,9 +79,15 @@ def gradient(
     policy: Any, updater: Updater, experience: Experience, cut: list[list[int]]
 ) -> tuple[Tensor, UpdateStats, float]:
     """The whole gradient as one vector, the stats, and the sum of what was given to `backward`."""
+    parts = [select_rows(experience, groups(rows)) for rows in cut]
+    return gradient_of(policy, updater, parts)
+
+
+def gradient_of(
+    policy: Any, updater: Updater, parts: list[Experience]
+) -> tuple[Tensor, UpdateStats, float]:
     policy.zero_grad()
     values: list[Tensor] = []
-    parts = [select_experience(experience, rows) for rows in cut]
     stats = updater.backward(
         policy, parts, lambda value: (values.append(value.detach()), value.backward())
     )
@@ -128,6 +142,64 @@ def test_any_cut_into_micro_batches_gives_the_same_gradient(
         assert cut_stats.tokens.tolist() == stats.tokens.tolist()
 
 
+SPLITS = (
+    {"completions_per_row": 2},
+    {"completions_per_row": 3, "micro_batch_prompts": 1},
+    {"completions_per_row": 1, "micro_batch_prompts": 4},
+)
+
+
+@pytest.mark.parametrize("prefix", ["shared", "repeated"])
+def test_a_group_that_is_split_over_rows_gives_the_same_gradient(
+    policy: Any,
+    encoder: QwenEncoder,
+    scripted: Any,
+    prompts_of: Callable[..., list[Prompt]],
+    prefix: str,
+) -> None:
+    engine = scripted(lengths=LENGTHS, ratios=RATIOS)
+    engine.start(policy, encoder)
+    experience = experience_of(engine, encoder.encode(prompts_of("chart", "math")), 5)
+    tasks = ("chart", "math")
+    low, high = dict.fromkeys(tasks, 99.0), dict.fromkeys(tasks, 100.0)  # all below the band
+    update = updater(encoder, EntropyBand(low=low, high=high, weight=0.5))
+    update.prefix = prefix
+    whole, stats, loss = gradient_of(policy, update, update.micro_batches(experience, [0, 1]))
+    logprobs = update.logprobs(policy, experience)
+    assert whole.norm() > 1e-2
+    rows = []
+    for split in SPLITS:
+        update.batch = BatchPlan(prompts_per_step=2, group_size=5, **split)
+        parts = update.micro_batches(experience, [0, 1])
+        rows.append([len(part.batch.prompts) for part in parts])
+        pieces, split_stats, split_loss = gradient_of(policy, update, parts)
+        assert (pieces - whole).norm() < 1e-6 * whole.norm()
+        assert split_loss == pytest.approx(loss, abs=1e-6)
+        assert split_stats.loss == pytest.approx(stats.loss, abs=1e-5)
+        torch.testing.assert_close(split_stats.entropy_sum, stats.entropy_sum, rtol=1e-6, atol=0)
+        assert split_stats.tokens.tolist() == stats.tokens.tolist()
+        assert split_stats.logprob_gap == pytest.approx(stats.logprob_gap, abs=1e-5)
+        torch.testing.assert_close(update.logprobs(policy, experience), logprobs, rtol=0, atol=1e-5)
+    # five completions become 1 + 2 + 2, 2 + 3, and five rows; rows of one pass are equally long
+    assert rows == [[2, 4], [1, 1, 1, 1], [4, 4, 2]]
+
+
+def test_only_groups_beyond_the_token_limit_are_split(
+    policy: Any, encoder: QwenEncoder, experience: Experience
+) -> None:
+    lengths = experience.batch.attention_mask.sum(1) + torch.tensor([8, 9, 5, 8, 8])
+    update = updater(encoder)
+    most = int(lengths.sort().values[-2])  # all groups but the longest fit
+    update.batch = BatchPlan(
+        prompts_per_step=5, group_size=2, completions_per_row=1, micro_batch_tokens=most
+    )
+    parts = update.micro_batches(experience, [0, 1, 2, 3, 4])
+    split = [part for part in parts if len(part.task) == len(part.batch.prompts)]
+    longest = experience.batch.prompts[int(lengths.argmax())]
+    assert {prompt.id for part in split for prompt in part.batch.prompts} == {longest.id}
+    assert sum(len(part.task) for part in parts) == 10
+
+
 def test_the_entropy_band_is_part_of_that_gradient_and_of_the_stats(
     policy: Any, encoder: QwenEncoder, experience: Experience
 ) -> None:
@@ -159,7 +231,7 @@ def test_a_minibatch_has_the_gradient_of_a_batch_of_its_groups_alone(
     policy: Any, encoder: QwenEncoder, experience: Experience
 ) -> None:
     # denominators are those of the minibatch, not of the rollout batch
-    alone = select_experience(experience, [4, 1])
+    alone = select_rows(experience, groups([4, 1]))
     expected, _, _ = gradient(policy, updater(encoder), alone, [[0, 1]])
     found, stats, _ = gradient(policy, updater(encoder), experience, [[4], [1]])
     assert (found - expected).norm() < 1e-6 * expected.norm()
@@ -167,7 +239,7 @@ def test_a_minibatch_has_the_gradient_of_a_batch_of_its_groups_alone(
 
 
 def test_selected_groups_keep_what_belongs_to_them(experience: Experience) -> None:
-    picked = select_experience(experience, [3, 0])
+    picked = select_rows(experience, groups([3, 0]))
     assert [prompt.task for prompt in picked.batch.prompts] == ["grounding", "chart"]
     assert picked.rollouts.completion_mask.sum(1).tolist() == [6, 2, 3, 5]
     assert picked.rollouts.prompt.tolist() == [0, 0, 1, 1]

@@ -21,6 +21,7 @@ class BenchmarkBase:
     Args:
         sources: Where each kind of `rows` finds the records of this benchmark, for example
             `{"hub": {"path": ..., "splits": [...]}, "tsv": {...}}`.
+        quick: Whether `eval=quick` asks this benchmark.
     """
 
     name: ClassVar[str]
@@ -28,6 +29,8 @@ class BenchmarkBase:
     protocols: ClassVar[Sequence[str]]
     answer_type: ClassVar[str] = "open ended"
     """Answer type of the prompts; see `g2rpo.records.Prompt`."""
+    reads_thinking: ClassVar[Sequence[str]] = ()
+    """Protocols that get the whole completion; the others get it without thinking and tags."""
     needs_image: ClassVar[bool] = True
     parts: ClassVar[Sequence[str]] = ("split", "category")
     """Columns whose values name sub-scores, if a row has them."""
@@ -36,8 +39,11 @@ class BenchmarkBase:
     demo_task: ClassVar[str | None] = None
     """Task of the gym whose prompts become demo rows; None if there are no demo rows."""
 
-    def __init__(self, *, sources: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    def __init__(
+        self, *, sources: Mapping[str, Mapping[str, Any]] | None = None, quick: bool = False
+    ) -> None:
         self.sources = dict(sources or {})
+        self.quick = quick
 
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a record of the Hub, of a VLMEvalKit TSV or of JSON Lines into our columns.
@@ -113,15 +119,19 @@ class BenchmarkBase:
         rows: Sequence[Mapping[str, Any]],
         *,
         protocol: str = "paper",
+        judge: Judge | None = None,
     ) -> float:
-        """Return the score in [0, 1] of rows that count together: by default the mean."""
+        """Return the score in [0, 1] of rows that count together: by default the mean.
+
+        Every row is scored by `score`, with the same judge.
+        """
         if len(completions) != len(rows) or not rows:
             raise ValueError(
                 f"{self.name}: expected as many completions as rows, at least one; got"
                 f" {len(completions)} and {len(rows)}"
             )
         return sum(
-            self.score(text, row, protocol=protocol)
+            self.score(text, row, protocol=protocol, judge=judge)
             for text, row in zip(completions, rows, strict=True)
         ) / len(rows)
 

@@ -107,7 +107,7 @@ class MathVerse(BenchmarkBase):
         protocol: str = "paper",
         judge: Judge | None = None,
     ) -> Judgment:
-        """Score a completion; equal texts are right without a judge."""
+        """Score a completion; the rules of `paper` leave all but equal texts to a judge."""
         self.check_protocol(protocol)
         if protocol == "official":
             return _official(completion, row, judge)
@@ -115,7 +115,8 @@ class MathVerse(BenchmarkBase):
         if not text.strip() and (judge is None or protocol != "paper"):
             return UNREAD
         verdict = _robust(text, row) if protocol == "robust" else _paper(text, row)
-        if verdict.score or judge is None:
+        settled = verdict.score and (protocol == "robust" or text.strip() == row["answer"].strip())
+        if settled or judge is None:
             return verdict
         return _judged(text, row, judge, verdict)
 

@@ -13,7 +13,8 @@ from g2rpo.benchmark.grading import ask, extraction_prompt
 from g2rpo.benchmark.multiple_choice import UNREAD, options_of
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
-from g2rpo.scoring.arithmetic import latex_value, python_value
+from g2rpo.scoring.arithmetic import python_value
+from g2rpo.scoring.latex_number import printed_value
 from g2rpo.scoring.mathvision import official_answer, official_equal
 from g2rpo.scoring.option import REFUSAL, infer_option, read_option
 from g2rpo.scoring.prediction import clean
@@ -142,9 +143,7 @@ class MathVision(BenchmarkBase):
 
 
 def _paper(text: str, row: Mapping[str, Any]) -> Judgment:
-    """Score like VLMEvalKit: only the first box is read, if any, up to its first closing brace."""
-    _, box, rest = text.partition("\\boxed{")
-    text = rest.partition("}")[0] if box and "}" in rest else text
+    """Score like VLMEvalKit on the raw text."""
     if row.get("choices"):
         letter = infer_option(text, options_of(row))
         if letter is None:
@@ -160,15 +159,16 @@ def _paper(text: str, row: Mapping[str, Any]) -> Judgment:
 
 
 def _equal(answer: str, gold: str) -> bool:
-    r"""Return whether two answers are the same text, or have values closer than 1e-6.
+    """Return whether two answers are the same text, or have values closer than 1e-6.
 
-    Values are those of Python arithmetic, else of LaTeX without `\sqrt` and `\pi`.
+    Values are those of Python arithmetic, else those that latex2sympy prints.
     """
     answer, gold = answer.lower().strip(), gold.lower().strip()
     if answer == gold:
         return True
-    for value in (python_value, lambda text: latex_value(text, constants=False)):
-        got, wanted = value(answer[:1000]), value(gold)
+    for value in (python_value, printed_value):
+        wanted = value(gold)
+        got = None if wanted is None else value(answer)
         if got is not None and wanted is not None and abs(got - wanted) < TOLERANCE:
             return True
     return False

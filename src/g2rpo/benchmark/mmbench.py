@@ -6,6 +6,7 @@ A question counts only if every pass is right.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from g2rpo.benchmark.base import Judge
 from g2rpo.benchmark.demo import LETTERS, letter_of, question_alone, shuffled_options
 from g2rpo.benchmark.multiple_choice import MultipleChoice
 from g2rpo.benchmark.published import Published
@@ -59,9 +60,10 @@ class MMBench(MultipleChoice):
         rows: Sequence[Mapping[str, Any]],
         *,
         protocol: str = "paper",
+        judge: Judge | None = None,
     ) -> float:
         """Return 1 if every pass is right, else 0."""
-        return float(super().score_group(completions, rows, protocol=protocol) == 1)
+        return float(super().score_group(completions, rows, protocol=protocol, judge=judge) == 1)
 
     def subscores(self, row: Mapping[str, Any]) -> Sequence[str]:
         """Return the sub-scores of six abilities and of twenty finer ones.

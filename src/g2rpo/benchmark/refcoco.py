@@ -52,6 +52,7 @@ class RefCoco(BenchmarkBase):
     name = "refcoco"
     task = "grounding"
     protocols = ("paper", "vlmevalkit", "robust")
+    reads_thinking = ("paper",)
     answer_type = "spatial grounding"
     parts = ("split",)
     # The paper does not say whether its RefCOCO scores are of the val split or means over splits.
@@ -71,8 +72,9 @@ class RefCoco(BenchmarkBase):
         *,
         coordinates: str = "permille",
         sources: Mapping[str, Mapping[str, Any]] | None = None,
+        quick: bool = False,
     ) -> None:
-        super().__init__(sources=sources)
+        super().__init__(sources=sources, quick=quick)
         if coordinates not in COORDINATES:
             raise ValueError(
                 f"benchmark.coordinates: expected one of {', '.join(COORDINATES)}, got"

@@ -20,10 +20,11 @@ from g2rpo.benchmark.columns import identity, needed, needed_image, size_px
 from g2rpo.benchmark.demo import box_shares, named_object
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
-from g2rpo.scoring.points import Point, first_point, literal_points, pixel_areas, tagged_points
+from g2rpo.scoring.points import Point, first_point, pixel_areas
 from g2rpo.scoring.prediction import clean
 from g2rpo.scoring.regions import Mask
 from g2rpo.scoring.spoken import spoken
+from g2rpo.scoring.vlmevalkit_points import Area, dataset_points, parser_places
 
 POINT_INSTRUCTION = (
     'Output the point coordinates in JSON format.\nFor example:\n[\n  {"point_2d": [x, y], "label":'
@@ -141,15 +142,20 @@ class RefSpatial(BenchmarkBase):
 
 
 def _by_vlmevalkit(text: str, mask: Mask, source: str) -> Judgment:
-    by_share, by_any = literal_points(text, mask.width, mask.height), tagged_points(text)
-    inside = [
-        mask.has(round(x), round(y))
-        for x, y in (mask.clipped(x * mask.width, y * mask.height) for x, y in by_share)
-    ]
-    share = sum(inside) / len(inside) if inside else 0.0
+    by_share, by_any = parser_places(text, mask.width, mask.height), dataset_points(text)
+    inside, total = 0, 0
+    for place in by_share:
+        if isinstance(place, Area):
+            inside += mask.count_clipped(place)
+            total += (place.x1 - place.x0) * (place.y1 - place.y0)
+        else:
+            x, y = mask.clipped(place[0] * mask.width, place[1] * mask.height)
+            inside += mask.has(round(x), round(y))
+            total += 1
+    share = inside / total if total else 0.0
     any_inside = any(
         mask.has(int(x), int(y))
-        for x, y in (mask.clipped(x * mask.width, y * mask.height) for x, y in by_any)
+        for x, y in (mask.clipped(int(x * mask.width), int(y * mask.height)) for x, y in by_any)
     )
     if "RefSpatialBench" in source:
         return _judged(by_share, share)
@@ -160,7 +166,7 @@ def _by_vlmevalkit(text: str, mask: Mask, source: str) -> Judgment:
     )
 
 
-def _judged(points: Sequence[Point], score: float) -> Judgment:
+def _judged(points: Sequence[Point | Area], score: float) -> Judgment:
     return Judgment(score=score, parsed=bool(points), answer=_written(points))
 
 

@@ -20,10 +20,11 @@ from g2rpo.benchmark.published import Published
 from g2rpo.benchmark.refspatial import POINT_INSTRUCTION
 from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.boxes import finite_numbers
-from g2rpo.scoring.points import Point, first_point, leading_point, literal_points, whole_value
+from g2rpo.scoring.points import Point, first_point, leading_point, whole_value
 from g2rpo.scoring.prediction import clean
 from g2rpo.scoring.regions import covers, crosses_odd, crosses_odd_unguarded
 from g2rpo.scoring.spoken import spoken
+from g2rpo.scoring.vlmevalkit_points import Area, parser_places
 from g2rpo.scoring.yes_no import leading_yes_no, stated_yes_no
 
 FORMAT_HINT = "Your answer should"
@@ -151,8 +152,9 @@ def _point(text: str, row: Mapping[str, Any], protocol: str) -> Point | None:
     if protocol == "robust":
         return first_point(text)
     # The size of the image matters only for coordinates in pixels.
-    points = literal_points(text, float(row.get("width") or 1), float(row.get("height") or 1))
-    return points[0] if points else None
+    width, height = float(row.get("width") or 1), float(row.get("height") or 1)
+    place = next(iter(parser_places(text, width, height)), None)
+    return (place.x0 / width, place.y0 / height) if isinstance(place, Area) else place
 
 
 def _polygon(answer: Any) -> list[tuple[float, ...]] | None:

@@ -19,7 +19,7 @@ from g2rpo.cli.checks import checked
 from g2rpo.cli.ending import say_scores
 from g2rpo.cli.start import program
 from g2rpo.launch.meeting import is_first
-from g2rpo.places import CONF, ROOT_CONF
+from g2rpo.paths import CONF, ROOT_CONF
 
 __all__ = [
     "CONF",
@@ -122,7 +122,7 @@ def pilot(cfg: DictConfig) -> float:
     Return the mean accuracy.
     """
     with checked(cfg):
-        from g2rpo.training.pilot import measure_bands
+        from g2rpo.training.pilot_run import measure_bands
 
         return measure_bands(cfg, ROOT_CONF if ROOT_CONF.is_dir() else None)
 

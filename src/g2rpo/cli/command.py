@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from g2rpo import __version__
-from g2rpo.places import SCRIPTS, SWEEPS
+from g2rpo.paths import SCRIPTS, SWEEPS
 
 PROGRAMS = {
     "train": "train a policy, evaluate it before and after, write a report",

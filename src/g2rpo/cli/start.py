@@ -18,7 +18,7 @@ from g2rpo.cli.attendance import among_ranks, take_part
 from g2rpo.cli.errors import failed, give_errors_back, sentence, take_errors_from_hydra
 from g2rpo.cli.helptext import help_text
 from g2rpo.launch.meeting import is_first
-from g2rpo.places import CONF
+from g2rpo.paths import CONF
 from g2rpo.training.run_folder import run_folder
 
 OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)

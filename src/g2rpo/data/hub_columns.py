@@ -73,6 +73,21 @@ class HubColumns:
                     f"data.columns.{field}: the data set has no column {column!r}{hint}"
                 )
 
+    def with_columns(self, reason: str) -> str:
+        """Return a reason of a `BadRecord` in which a field has the name of its column beside it.
+
+        >>> HubColumns(columns={"answer": "label"}).with_columns("answer: it is empty")
+        "answer (column 'label'): it is empty"
+        """
+        fields, colon, rest = reason.partition(":")
+        names = [
+            f"{name} (column {self.columns[name]!r})"
+            if self.columns.get(name, name) != name
+            else name
+            for name in fields.split(", ")
+        ]
+        return ", ".join(names) + colon + rest
+
     def row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Return a record under our field names; columns that were not loaded are missing."""
         return {

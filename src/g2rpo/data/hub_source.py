@@ -200,6 +200,7 @@ def usable_rows(
             format.check(row)
             check_new(format.key(row), seen)
         except BadRecord as error:
-            skips.unusable(task, f"{label}, row {number}: {error}")
+            reason = columns.with_columns(str(error))
+            skips.unusable(task, f"{label}, row {number}: {reason}")
             continue
         yield number, task, record

@@ -1,5 +1,6 @@
-"""Load and save checkpoints: model, tokenizer and image processor in the Hugging Face format."""
+"""Load checkpoints: model, tokenizer and image processor in the Hugging Face format."""
 
+import copy
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Any, Self
 import torch
 from transformers import AutoModelForImageTextToText
 
-from g2rpo.policy.adapter import LoRA, merged_state_dict
+from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.precision import MIXED, compute_in
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -20,7 +22,8 @@ class Checkpoint:
 
     Args:
         path: Folder with `config.json`, or a Hub id such as `Qwen/Qwen3-VL-8B-Instruct`.
-        dtype: Dtype of the weights: `float32`, `bfloat16` or `float16`.
+        dtype: Dtype that the weights are held in: `float32`, `bfloat16` or `float16`. They are
+            computed in the same dtype, unless `computing_in` says otherwise.
         min_pixels: Minimum number of pixels per image; see `QwenEncoder`.
         max_pixels: Maximum number of pixels per image; see `QwenEncoder`.
         freeze_vision: Whether the vision tower stays frozen.
@@ -65,6 +68,7 @@ class Checkpoint:
         self.gradient_checkpointing = gradient_checkpointing
         self.adapter = adapter
         self.max_new_tokens = max_new_tokens
+        self.precision = "32-true"
 
     @classmethod
     def packaged(
@@ -79,6 +83,18 @@ class Checkpoint:
         path = str(files("g2rpo") / "policy" / name)
         return cls(path=path, dtype=dtype, adapter=adapter, max_new_tokens=max_new_tokens)
 
+    def computing_in(self, precision: str) -> Self:
+        """Return this checkpoint with policies that compute in a `trainer.precision`."""
+        other = copy.copy(self)
+        other.precision = precision
+        return other
+
+    @property
+    def compute_dtype(self) -> str:
+        """Dtype of matrix products in a forward pass, and of exported weights."""
+        mixed = MIXED.get(self.precision)
+        return self.dtype if mixed is None else str(mixed).removeprefix("torch.")
+
     def encoder(self) -> QwenEncoder:
         """Load tokenizer and image processor."""
         return QwenEncoder(path=self.path, min_pixels=self.min_pixels, max_pixels=self.max_pixels)
@@ -88,6 +104,7 @@ class Checkpoint:
         policy = AutoModelForImageTextToText.from_pretrained(
             self.path, dtype=DTYPES[self.dtype]
         ).eval()
+        compute_in(policy, self.precision)
         if self.freeze_vision:
             policy.model.visual.requires_grad_(False)
         if self.adapter is not None:
@@ -105,21 +122,6 @@ class Checkpoint:
         weights are frozen.
         """
         return self.policy().requires_grad_(False) if self.adapter is None else policy
-
-
-def save_checkpoint(
-    policy: Any, encoder: QwenEncoder, folder: Path, dtype: str = "bfloat16"
-) -> None:
-    """Write weights, tokenizer and image processor in the Hugging Face format.
-
-    An adapter is merged into the written weights.
-    """
-    state = {
-        name: value.detach().to("cpu", DTYPES[dtype]) for name, value in merged_state_dict(policy)
-    }
-    policy.save_pretrained(folder, state_dict=state)
-    encoder.tokenizer.save_pretrained(folder)
-    encoder.image_processor.save_pretrained(folder)
 
 
 def parameter_counts(policy: Any) -> str:

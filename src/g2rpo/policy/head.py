@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from g2rpo.policy.forward import masked_logits
+from g2rpo.policy.precision import computed, without_autocast
 
 NEVER = -1e30
 """Logit of a forbidden token. Differences of -inf would be NaN; the exponential is 0 in both cases.
@@ -61,6 +62,7 @@ def head_stats(
         FEWEST_COLUMNS, piece_bytes(hidden.device.type) // (4 * max(1, len(hidden)))
     )
     banned = torch.tensor(sorted(forbidden), dtype=torch.long, device=hidden.device)
+    hidden = computed(hidden)
     return HeadStats.apply(hidden, head.weight, targets, banned, temperature or 1.0, width)
 
 
@@ -73,10 +75,12 @@ class HeadStats(torch.autograd.Function):
     """Log-probability and entropy with a chunked backward pass.
 
     For p = softmax(logits) and H = -sum p log p, the gradients by the logits are
-    d log p_y = 1[y] - p and dH = -p (log p + H).
+    d log p_y = 1[y] - p and dH = -p (log p + H). Both passes compute in the dtype of the hidden
+    states, into which weights of another dtype are cast chunk by chunk.
     """
 
     @staticmethod
+    @without_autocast
     def forward(
         ctx: Any,
         hidden: Tensor,
@@ -113,6 +117,7 @@ class HeadStats(torch.autograd.Function):
         return logprobs, entropy
 
     @staticmethod
+    @without_autocast
     def backward(
         ctx: Any, grad_logprobs: Tensor | None, grad_entropy: Tensor | None
     ) -> tuple[Tensor | None, ...]:
@@ -135,10 +140,10 @@ class HeadStats(torch.autograd.Function):
             grad.index_fill_(1, mine, 0.0)
             if ctx.temperature != 1:
                 grad /= ctx.temperature
-            grad = grad.to(weight.dtype)
-            grad_hidden += grad @ weight[start : start + ctx.width]
+            grad = grad.to(hidden.dtype)
+            grad_hidden += grad @ weight[start : start + ctx.width].to(hidden.dtype)
             if grad_weight is not None:
-                torch.mm(grad.T, hidden, out=grad_weight[start : start + ctx.width])
+                _write_product(grad.T, hidden, grad_weight[start : start + ctx.width])
         return grad_hidden.to(hidden.dtype), grad_weight, None, None, None, None
 
 
@@ -179,11 +184,19 @@ def _piece(
     """Return float32 logits of the tokens [start, start + width), and the forbidden ones among
     them, as offsets from `start`.
     """
-    logits = (hidden @ weight[start : start + width].T).float()
+    logits = (hidden @ weight[start : start + width].to(hidden.dtype).T).float()
     if temperature != 1:
         logits /= temperature
     mine = banned[(banned >= start) & (banned < start + width)] - start
     return logits.index_fill_(1, mine, NEVER), mine
+
+
+def _write_product(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """Write `a @ b`, without a temporary matrix if the dtypes are equal."""
+    if out.dtype == b.dtype:
+        torch.mm(a, b, out=out)
+    else:
+        out.copy_(a @ b)
 
 
 def _local(targets: Tensor, start: int, width: int) -> tuple[Tensor, Tensor]:

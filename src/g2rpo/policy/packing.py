@@ -21,6 +21,7 @@ from g2rpo.policy.forward import (
     prompt_positions,
     recomputed_layers,
 )
+from g2rpo.policy.precision import computing
 from g2rpo.records import PromptBatch
 
 
@@ -90,12 +91,12 @@ def _sequences(
 
 def target_logprobs(policy: Any, batch: SupervisedBatch) -> Float[Tensor, " n"]:
     """Return the log-probability of every target token in nats, in row-major order."""
-    with recomputed_layers(policy):
+    with computing(policy), recomputed_layers(policy):
         hidden = policy.model(
             input_ids=batch.input_ids,
             position_ids=batch.position_ids,
             mm_encoder_outputs=encode_images(policy, batch.batch),
             use_cache=False,
         ).last_hidden_state
-    logits = policy.lm_head(hidden[:, :-1][batch.targets[:, 1:]]).float()
+        logits = policy.lm_head(hidden[:, :-1][batch.targets[:, 1:]]).float()
     return logits.log_softmax(-1).gather(-1, batch.input_ids[batch.targets][:, None])[:, 0]

@@ -22,6 +22,7 @@ from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from g2rpo.policy.precision import computed
 from g2rpo.policy.prefix_cache import PrefixCache
 from g2rpo.policy.prefix_groups import Groups
 
@@ -71,6 +72,8 @@ def _forward(
 
     With `groups=` the input is one packed row, with `behind=` it is single tokens.
     """
+    # queries and keys left their norms in float32, and the kernels know no autocast
+    query, key, value = computed(query), computed(key), computed(value)
     if behind is not None:
         return (
             behind.attend(

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from g2rpo.policy.precision import computed
+
 ROOM = 32
 """Initial capacity in tokens, which is doubled when it is full."""
 
@@ -30,7 +32,8 @@ class PrefixCache:
     """
 
     def __init__(self, *, prompts: Any, mask: Bool[Tensor, "p l"], group_size: int) -> None:
-        self.prompts = [(layer.keys, layer.values) for layer in prompts.layers]
+        # under autocast the keys leave their norm in float32, and DynamicCache follows them
+        self.prompts = [(computed(layer.keys), computed(layer.values)) for layer in prompts.layers]
         self.blank = None if mask.all() else ~mask[:, None, None]
         self.owner = torch.arange(len(mask), device=mask.device).repeat_interleave(group_size)
         self.written = 0
@@ -41,6 +44,7 @@ class PrefixCache:
         self, key: Float[Tensor, "n k 1 d"], value: Float[Tensor, "n k 1 d"], layer: int, *_: Any
     ) -> tuple[Float[Tensor, "n k t d"], Float[Tensor, "n k t d"]]:
         """Store one token per row; return keys and values of all tokens of the completions."""
+        key, value = computed(key), computed(value)
         if layer == len(self._own):
             self._own.append((_room(key, ROOM), _room(value, ROOM)))
         own = self._own[layer]

@@ -19,6 +19,7 @@ from g2rpo.policy.forward import (
     repeat_images,
 )
 from g2rpo.policy.head import head_stats
+from g2rpo.policy.precision import computing
 from g2rpo.policy.shared_prefix import shared_hidden
 from g2rpo.records import PromptBatch
 
@@ -101,11 +102,12 @@ def token_stats(
         prefix: `shared` or `repeated`; see `PolicyPass`.
     """
     hidden_of = shared_hidden if prefix == "shared" else repeated_hidden
-    hidden = hidden_of(policy, batch, completion_ids, completion_mask)
     targets = completion_ids[completion_mask]
-    logprobs, entropy = head_stats(
-        policy.lm_head, hidden, targets, forbidden=forbidden, temperature=temperature
-    )
+    with computing(policy):
+        hidden = hidden_of(policy, batch, completion_ids, completion_mask)
+        logprobs, entropy = head_stats(
+            policy.lm_head, hidden, targets, forbidden=forbidden, temperature=temperature
+        )
     blank = torch.zeros(completion_mask.shape, dtype=logprobs.dtype, device=logprobs.device)
     return TokenStats(
         blank.masked_scatter(completion_mask, logprobs),

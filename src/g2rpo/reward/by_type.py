@@ -93,3 +93,18 @@ def untagged(text: str) -> str:
         tagged_answer(text)
         or text.strip().removeprefix("<answer>").removesuffix("</answer>").strip()
     )
+
+
+def tolerance_of(prompt: Prompt, default: float) -> float:
+    """Return the relative tolerance of a prompt: `prompt.meta["tolerance"]` or the default.
+
+    Raises:
+        ValueError: If it is not a finite number of at least 0.
+    """
+    found = prompt.meta.get("tolerance", default)
+    if not isinstance(found, int | float) or not 0 <= found < float("inf"):
+        raise ValueError(
+            f"prompt {prompt.id!r}, field meta.tolerance: expected a relative tolerance of at least"
+            f" 0, got {found!r}. Correct the record."
+        )
+    return float(found)

@@ -13,6 +13,7 @@ from transformers import DynamicCache
 
 from g2rpo.interfaces import Encoder
 from g2rpo.policy.forward import encode_images, masked_logits, prompt_positions
+from g2rpo.policy.precision import computing
 from g2rpo.policy.prefix_attention import knows_prefixes, use_prefix_attention
 from g2rpo.policy.prefix_cache import PrefixCache
 from g2rpo.records import PromptBatch, Rollouts, Sampling
@@ -58,7 +59,8 @@ class HFEngine:
     def generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
         """Return `sampling.group_size` completions per prompt, grouped by prompt."""
         decoder = _Decoder(self._policy, self._encoder, batch, sampling, self.leave_frac, seed)
-        ids, logprobs = decoder.run()
+        with computing(self._policy, keep_casts=True):
+            ids, logprobs = decoder.run()
         ended = torch.isin(ids, _ends(self._encoder, ids.device))
         mask = (ended.cumsum(1) - ended.int()) == 0
         ids = torch.where(mask, ids, self._encoder.pad_token_id)

@@ -8,13 +8,14 @@ import torch
 from safetensors.torch import save_file
 
 from g2rpo.files import write_whole
-from g2rpo.policy.adapter import merged_state_dict
 from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.precision import compute_dtype
+from g2rpo.policy.weight_stream import full_tensors
 
 
 def dtype_name(policy: Any) -> str:
-    """Return the dtype of the policy as `float32`, `bfloat16` or `float16`."""
-    return str(policy.dtype).removeprefix("torch.")
+    """Return the compute dtype of the policy as `float32`, `bfloat16` or `float16`."""
+    return str(compute_dtype(policy)).removeprefix("torch.")
 
 
 def write_serving_folder(policy: Any, encoder: QwenEncoder, folder: Path) -> None:
@@ -33,7 +34,7 @@ def write_serving_folder(policy: Any, encoder: QwenEncoder, folder: Path) -> Non
     )
     # Copies, because safetensors refuses tensors that share memory.
     weights = {
-        name: value.detach().to("cpu", memory_format=torch.contiguous_format, copy=True)
-        for name, value in merged_state_dict(policy)
+        name: value.to("cpu", memory_format=torch.contiguous_format, copy=True)
+        for name, value in full_tensors(policy, compute_dtype(policy))
     }
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})

@@ -16,6 +16,7 @@ from typing import Any
 
 from g2rpo import ranks
 from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.precision import compute_dtype
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.serving_folder import dtype_name, write_serving_folder
 from g2rpo.rollout.sync_probe import SyncProbe
@@ -77,7 +78,9 @@ class VLLMServerEngine:
                     f" `{START}`"
                 )
         self._policy, self._encoder = policy, encoder
-        self._probe = SyncProbe(sampling=self.sampling, max_gap=self.settings.max_gap(policy.dtype))
+        self._probe = SyncProbe(
+            sampling=self.sampling, max_gap=self.settings.max_gap(compute_dtype(policy))
+        )
 
     def generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
         """Return `sampling.group_size` completions per prompt, grouped by prompt."""

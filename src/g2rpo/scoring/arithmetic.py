@@ -52,18 +52,16 @@ def python_value(text: str) -> Number | None:
 
 
 @lru_cache(maxsize=8192)
-def latex_value(text: str, *, constants: bool = True) -> Number | None:
+def latex_value(text: str) -> Number | None:
     r"""Return the value of arithmetic in LaTeX or plain text; None for anything else.
-
-    Without `constants`, `\sqrt` and `\pi` have no value.
 
     >>> latex_value(r"\frac{1}{4}"), latex_value(r"$2^{3}$"), latex_value(r"1\frac{1}{2}")
     (0.25, 8, 1.5)
     >>> latex_value("x")
-    >>> round(latex_value(r"5\sqrt{5}"), 3), latex_value(r"4\pi", constants=False)
-    (11.18, None)
+    >>> round(latex_value(r"5\sqrt{5}"), 3)
+    11.18
     """
-    return _value(text.replace("$", ""), _LATEX_TOKEN, lambda tokens: _Latex(tokens, constants))
+    return _value(text.replace("$", ""), _LATEX_TOKEN, lambda tokens: _Latex(tokens))
 
 
 def _value(
@@ -171,11 +169,10 @@ class _Python(_Parser):
 
 
 class _Latex(_Parser):
-    def __init__(self, tokens: list[str], constants: bool) -> None:
+    def __init__(self, tokens: list[str]) -> None:
         super().__init__(
             [plain for sign in tokens if (plain := _SAME.get(sign, sign)) not in _SILENT]
         )
-        self.constants = constants
 
     def product(self) -> Number:
         value = self.signed()
@@ -216,10 +213,10 @@ class _Latex(_Parser):
             return self.bracket(sign)
         if sign == r"\frac":
             return self.argument() / self.argument()
-        if sign == r"\sqrt" and self.constants:
+        if sign == r"\sqrt":
             degree = self.bracket(self.take()) if self.peek() == "[" else 2
             return self.power(self.argument(), 1 / degree)
-        if sign == r"\pi" and self.constants:
+        if sign == r"\pi":
             return math.pi
         return _number(sign)
 

@@ -73,7 +73,7 @@ def relaxed_match(answer: str, gold: str, tolerance: float = 0.05) -> bool:
 
 def _read_share(text: str) -> float | None:
     try:
-        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        value = float(text.rstrip("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         return None
     return value if math.isfinite(value) else None

@@ -52,58 +52,6 @@ def first_point(text: str) -> Point | None:
     return _unpermille(point) if point else None
 
 
-def literal_points(text: str, width: float, height: float) -> list[Point]:
-    """Return the points as VLMEvalKit's `Point2DParser` reads them.
-
-    If the whole text is JSON or a Python literal, `point_2d` and `point` count, both x first:
-    shares up to 1.5, per mille up to 1000, pixels above. Otherwise all pairs in parentheses count,
-    where more than 1.5 means pixels.
-
-    >>> literal_points("[{'point_2d': (550, 480)}]", 640, 480)
-    [(0.55, 0.48)]
-    >>> literal_points("(320, 240)", 640, 480), literal_points("[5, 5]", 9, 9)
-    ([(0.5, 0.5)], [])
-    """
-    keyed = [
-        point
-        for item in _items(whole_value(_unfenced(text)))
-        for point in _keyed(item, ("point_2d", "point"))
-    ]
-    if keyed:
-        return [_shares(point, width, height, permille=True) for point in keyed]
-    return [
-        _shares(p, width, height, permille=False)
-        for match in _PARENTHESES.finditer(text)
-        if (p := _finite(match))
-    ]
-
-
-def tagged_points(text: str) -> list[Point]:
-    """Return the points as VLMEvalKit's `RefSpatialDataset` reads them.
-
-    JSON with `point_2d` (x first), `point` (y first) or bare pairs, per mille above 1. Otherwise
-    Molmo's XML in per cent; otherwise pairs in parentheses, taken as shares of any size.
-
-    >>> tagged_points('{"point": [480, 550]}'), tagged_points("[[550, 480]]")
-    ([(0.55, 0.48)], [(0.55, 0.48)])
-    >>> tagged_points('<points x1="55" y1="48"/>')
-    [(0.55, 0.48)]
-    """
-    points = []
-    for item in _items(json_value(_unfenced(text))):
-        pair = finite_numbers(item, 2)
-        found = (
-            [(pair[0], pair[1])]
-            if pair
-            else _keyed(item, ("point_2d",)) or [(x, y) for y, x in _keyed(item, ("point",))]
-        )
-        points += [_unpermille(point, above=1.0) for point in found]
-    if points:
-        return points
-    percent = xml_points(text)
-    return percent or [p for match in _PARENTHESES.finditer(text) if (p := _finite(match))]
-
-
 def xml_points(text: str) -> list[Point]:
     """Return the points of Molmo's `<points x1="55.0" y1="48.0" ...>`, which are per cent.
 
@@ -237,15 +185,6 @@ def _finite(match: re.Match[str]) -> Point | None:
 def _unpermille(point: Point, above: float = NORMALISED_UP_TO) -> Point:
     largest = max(map(abs, point))
     return point if largest <= above else (point[0] / PERMILLE, point[1] / PERMILLE)
-
-
-def _shares(point: Point, width: float, height: float, *, permille: bool) -> Point:
-    largest = max(map(abs, point))
-    if largest <= NORMALISED_UP_TO:
-        return point
-    if permille and largest <= PERMILLE:
-        return _unpermille(point)
-    return point[0] / width, point[1] / height
 
 
 def _pixel(x: int, y: int) -> tuple[int, int, int, int]:

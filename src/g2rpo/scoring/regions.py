@@ -66,6 +66,21 @@ class Mask:
         total = sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in areas)
         return sum(map(self._count, areas)) / total if total else 0.0
 
+    def count_clipped(self, area: tuple[int, int, int, int]) -> int:
+        """Return how many pixels of an area are 1, each moved to the border if it lies outside.
+
+        >>> Mask.rectangle(4, 4, (0, 0, 1, 4)).count_clipped((-2, 0, 2, 1))
+        3
+        """
+        x0, y0, x1, y1 = area
+        columns, rows = _clipped_counts(x0, x1, self.width), _clipped_counts(y0, y1, self.height)
+        return sum(
+            times * many
+            for y, times in rows.items()
+            for x, many in columns.items()
+            if self.pixels[y * self.width + x]
+        )
+
     def _count(self, area: tuple[int, int, int, int]) -> int:
         x0, y0, x1, y1 = (
             min(max(value, 0), most)
@@ -74,6 +89,17 @@ class Mask:
         return sum(
             self.pixels[y * self.width + x0 : y * self.width + x1].count(1) for y in range(y0, y1)
         )
+
+
+def _clipped_counts(start: int, end: int, size: int) -> dict[int, int]:
+    """Return how many of the places in [start, end) fall on each place of [0, size)."""
+    last = size - 1
+    counts = dict.fromkeys(range(min(max(start, 0), last), min(max(end - 1, 0), last) + 1), 1)
+    for edge, outside in ((0, min(end, 0) - start), (last, end - max(start, size))):
+        if outside > 0:
+            inside = start <= edge < end
+            counts[edge] = outside + inside
+    return counts
 
 
 def crosses_odd(point: Point, polygon: Corners) -> bool:

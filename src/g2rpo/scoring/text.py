@@ -89,7 +89,8 @@ def anls(answer: str, golds: Iterable[str], threshold: float = 0.5) -> float:
     """Return the average normalized Levenshtein similarity of one question (Biten et al. 2019).
 
     The best gold answer counts, and a similarity below `threshold` is 0. As in DocVQA, case and
-    runs of whitespace do not count in the distance, which is divided by the longer raw length.
+    runs of whitespace do not count in the distance. It is divided by the longer raw length in
+    capitals, where `ß` and ligatures are two letters, as VLMEvalKit does.
 
     >>> round(anls("ITC Limted", ["ITC Limited"]), 6), anls("ITC", ["ITC Limited"])
     (0.909091, 0.0)
@@ -127,7 +128,7 @@ def _accuracy(answer: Sequence[Hashable], gold: Sequence[Hashable]) -> float:
 
 def _similarity(answer: str, gold: str, threshold: float) -> float:
     """Return the similarity; 0 without counting edits if the lengths alone keep it too low."""
-    longest = max(len(answer), len(gold))
+    longest = max(len(answer.upper()), len(gold.upper()))
     got, wanted = (" ".join(text.lower().split()) for text in (answer, gold))
     if longest and 1 - abs(len(got) - len(wanted)) / longest < threshold:
         return 0.0

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from random import Random
 
 from g2rpo.records import task_index
@@ -22,6 +23,9 @@ class BatchPlan:
         micro_batch_tokens: Alternatively the largest number of tokens in one forward pass; each
             prompt counts once for its group. Groups are assigned so that passes have similar
             sizes. A group with more tokens gets a pass for itself.
+        completions_per_row: Splits a long group into rows of at most this many completions, each
+            with its prompt. Without `micro_batch_tokens` every group is split, else those with more
+            tokens than that. It changes memory and time, not results.
 
     Raises:
         ValueError: if a size is out of range, or both micro-batch limits are set.
@@ -32,6 +36,7 @@ class BatchPlan:
     num_minibatches: int = 1
     micro_batch_prompts: int | None = None
     micro_batch_tokens: int | None = None
+    completions_per_row: int | None = None
     group_size_of: Mapping[str, int | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -56,16 +61,14 @@ class BatchPlan:
                 "batch.num_minibatches: expected 1 to"
                 f" batch.prompts_per_step={self.prompts_per_step}, got {self.num_minibatches}"
             )
-        if self.micro_batch_prompts is not None and self.micro_batch_prompts < 1:
-            raise ValueError(
-                "batch.micro_batch_prompts: expected null or at least 1 prompt, got"
-                f" {self.micro_batch_prompts}"
-            )
-        if self.micro_batch_tokens is not None and self.micro_batch_tokens < 1:
-            raise ValueError(
-                "batch.micro_batch_tokens: expected null or at least 1 token, got"
-                f" {self.micro_batch_tokens}"
-            )
+        for key, unit in (
+            ("micro_batch_prompts", "prompt"),
+            ("micro_batch_tokens", "token"),
+            ("completions_per_row", "completion"),
+        ):
+            size = getattr(self, key)
+            if size is not None and size < 1:
+                raise ValueError(f"batch.{key}: expected null or at least 1 {unit}, got {size}")
         if self.micro_batch_tokens is not None and self.micro_batch_prompts is not None:
             raise ValueError(
                 f"batch.micro_batch_tokens={self.micro_batch_tokens},"
@@ -86,12 +89,26 @@ class BatchPlan:
         parts = [sorted(order[i :: self.num_minibatches]) for i in range(self.num_minibatches)]
         return [part for part in parts if part]
 
-    def microbatches(self, rows: list[int], tokens: list[int]) -> list[list[int]]:
-        """Cut a minibatch into micro-batches.
+    def split(self, group: list[int], tokens: int) -> list[list[int]]:
+        """Split the completions of a group into rows, whose sizes differ by at most one.
 
         Args:
-            rows: Prompts of the minibatch.
-            tokens: Tokens of each prompt of the rollout batch with its completions.
+            group: Completions of a prompt.
+            tokens: Tokens of the prompt and of all of them.
+        """
+        fits = self.micro_batch_tokens is not None and tokens <= self.micro_batch_tokens
+        if self.completions_per_row is None or fits:
+            return [group]
+        count = max(1, -(-len(group) // self.completions_per_row))
+        cuts = [len(group) * i // count for i in range(count + 1)]
+        return [group[first:behind] for first, behind in pairwise(cuts)]
+
+    def microbatches(self, rows: list[int], tokens: list[int]) -> list[list[int]]:
+        """Cut rows into micro-batches.
+
+        Args:
+            rows: Positions of the rows: prompts with completions.
+            tokens: Tokens of each row by position.
         """
         if self.micro_batch_tokens is not None:
             return balanced(rows, tokens, self.micro_batch_tokens)

@@ -10,7 +10,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from g2rpo.interfaces import Demonstrator, PromptSource
-from g2rpo.policy.checkpoint import Checkpoint, save_checkpoint
+from g2rpo.policy.checkpoint import Checkpoint
+from g2rpo.policy.export import save_checkpoint
 from g2rpo.records import TASKS
 from g2rpo.training.cold_start import ColdStartModule, DemonstrationData, Demonstrations, Stage
 from g2rpo.training.progress import Progress
@@ -27,7 +28,7 @@ def run_cold_start(cfg: DictConfig) -> Path:
     folder = Path(cfg.run_dir)
     checkpoint = resume_checkpoint(cfg.resume, folder)
     stages: list[Stage] = [instantiate(stage, _convert_="all") for stage in cfg.stages.values()]
-    model = _model(cfg, folder, stages)
+    model = _model(cfg, folder, stages).computing_in(str(cfg.trainer.precision))
     encoder = model.encoder()
     demonstrations = Demonstrations(
         encoder=encoder, stages=stages, batch_size=cfg.batch_size, seed=cfg.seed

@@ -31,7 +31,7 @@ class CutNotice:
             return
         self._silent_until = rollout_batch + REPEAT_AFTER
         log.warning(
-            "step %d: %s of completions reached rollout.max_new_tokens=%d and were cut before they"
+            "rollout batch %d: %s of completions reached rollout.max_new_tokens=%d and were cut before they"
             " ended; raise it",
             rollout_batch,
             ", ".join(f"{task} {share:.0%}" for task, share in cut.items()),

@@ -93,7 +93,7 @@ def estimated(cfg: DictConfig, parts: Parts, peek: Callable[[], Sequence[Prompt]
     processes, accelerator = processes_of(cfg.trainer), OmegaConf.select(cfg, "trainer.accelerator")
     device = machine(
         assumed,
-        DTYPES[parts.model.dtype],
+        DTYPES[parts.model.compute_dtype],
         piece_bytes,
         processes=processes,
         cpu=accelerator == "cpu",

@@ -1,5 +1,6 @@
 """Evaluates a checkpoint without training (`evaluate.py`), or scores saved predictions again."""
 
+import csv
 import logging
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ def run_evaluation(cfg: DictConfig) -> float:
     """
     quieten()
     timer, folder = Timer(), Path(cfg.run_dir)
+    refuse_trained(folder)
     if is_first():
         begin_folder(folder, resumed=False)
     trainer = build_trainer(cfg)
@@ -71,10 +73,15 @@ def run_rescore(cfg: DictConfig) -> float:
     """Score saved predictions again without loading weights; return the mean over benchmarks."""
     quieten()
     timer, folder = Timer(), Path(cfg.run_dir)
+    refuse_trained(folder)
     # no benchmarks, because building them would load their rows
     suite: SuiteEvaluation = instantiate(cfg.eval, _convert_="all", benchmarks=[])
     entries = rescore(
-        Path(cfg.source), cfg.eval.benchmarks, suite.benchmark, suite.scoring, folder / "eval"
+        Path(cfg.source),
+        suite.names(cfg.eval.benchmarks),
+        suite.benchmark,
+        suite.scoring,
+        folder / "eval",
     )
     timer.done("rescore")
     publish(folder, entries)
@@ -87,6 +94,21 @@ def run_rescore(cfg: DictConfig) -> float:
         logger.log_metrics(benchmark_row(entries), step=0)
     _finish(cfg, timer, HeldoutResult(sampled={}, greedy={}), entries, {}, loggers)
     return macro(entries)["macro"]
+
+
+def refuse_trained(folder: Path) -> None:
+    """Raise `ValueError` for the folder of a training run, whose metrics would be overwritten."""
+    file = folder / "metrics.csv"
+    if not file.is_file():
+        return
+    with file.open(newline="", encoding="utf-8") as rows:
+        steps = [int(row["step"]) for row in csv.DictReader(rows)]
+    if any(steps):
+        raise ValueError(
+            f"hydra.run.dir={folder}: expected a folder without a training run, got one with"
+            f" metrics.csv up to step {max(steps)}, which would be lost; choose another"
+            " hydra.run.dir, or leave it out for a new folder"
+        )
 
 
 def _finish(

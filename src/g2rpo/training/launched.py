@@ -70,12 +70,18 @@ def meet_launched(trainer: L.Trainer) -> None:
     meet(replace(me, world_size=trainer.world_size, launcher="lightning"))
 
 
-def leave(stopped: Stopped) -> None:
-    """Tell the other ranks that a signal has stopped this one, unless all stop together."""
+def leave(stopped: Stopped) -> int:
+    """Tell the other ranks that a signal has stopped this one, unless all stop together.
+
+    Returns:
+        The exit code of this process.
+    """
     met = meeting()
     if met is None:
-        return
+        return stopped.exit_code
     if stopped.together:
-        met.monitor.leave()
+        if not met.me.is_first and met.me.launcher == "lightning":
+            return 0  # otherwise Lightning kills rank 0, which writes its report
     else:
         met.monitor.fail(str(stopped), echo=True, code=stopped.exit_code)
+    return stopped.exit_code

@@ -25,6 +25,7 @@ from g2rpo.algorithm.loss.kl import completion_penalty
 from g2rpo.interfaces import Encoder, OwnWeights, Reward, RolloutEngine
 from g2rpo.metrics import checked
 from g2rpo.policy.adapter import adapter_off
+from g2rpo.policy.precision import without_autocast
 from g2rpo.records import Experience, PromptBatch
 from g2rpo.rollout.collect import Collected, collect, nothing_kept
 from g2rpo.stopwatch import taken, timed
@@ -88,6 +89,7 @@ class G2RPOModule(LightningHooks):
         self.empty_draws = 0
         engine.start(policy, encoder)
 
+    @without_autocast
     def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
         """Generate, score and learn from one rollout batch.
 
@@ -127,7 +129,7 @@ class G2RPOModule(LightningHooks):
         row = checked(
             row | (own.metrics() if own else {}) | {"rollout_batch": float(self.rollout_batch)}
         )
-        self.cut_notice.watch(self.global_step, row, self.sampling.max_new_tokens)
+        self.cut_notice.watch(self.rollout_batch, row, self.sampling.max_new_tokens)
         self.record(row)
         loss = torch.tensor(sum(update.loss["total"] for update in updates) / len(updates))
         return {"loss": loss, "metrics": row, "experience": experience, "table": table}

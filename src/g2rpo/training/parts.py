@@ -59,7 +59,7 @@ def build_parts(cfg: DictConfig, *, source: PromptSource | None = None) -> Parts
         reward_workers=_made(cfg.reward_workers),
         heldout=_made(cfg.heldout),
         suite=_made(cfg.eval),
-        model=_made(cfg.model),
+        model=_made(cfg.model).computing_in(str(cfg.trainer.precision)),
     )
 
 

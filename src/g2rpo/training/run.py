@@ -18,8 +18,9 @@ from g2rpo.data.skips import index_skips, merged
 from g2rpo.interfaces import OwnWeights
 from g2rpo.launch import progress
 from g2rpo.launch.meeting import is_first
-from g2rpo.policy.adapter import has_adapter, save_adapter
-from g2rpo.policy.checkpoint import parameter_counts, save_checkpoint
+from g2rpo.policy.adapter import has_adapter
+from g2rpo.policy.checkpoint import parameter_counts
+from g2rpo.policy.export import save_adapter, save_checkpoint
 from g2rpo.training.benchmark_callback import Benchmarks
 from g2rpo.training.build import build_data, build_module, build_trainer
 from g2rpo.training.datamodule import PromptDataModule
@@ -80,10 +81,10 @@ def run_training(cfg: DictConfig, *, write_report: WriteReport) -> float:
         with stop.listening():
             return _run(cfg, folder, stop, write_report)
     except Stopped as stopped:
-        leave(stopped)
+        code = leave(stopped)
         if is_first():
             _say_where(folder, stopped, write_report)
-        sys.exit(stopped.exit_code)
+        sys.exit(code)
 
 
 def _say_where(folder: Path, stopped: Stopped, write_report: WriteReport) -> None:
@@ -145,13 +146,13 @@ def _trained(
     timer.done("train", less={"benchmarks": benchmarks, "validation": validation.spent_s})
     if "after" not in validation.results:
         trainer.validate(module, datamodule=data, verbose=False)
+    _save_final(module, parts, folder)
     after = validation.results.get("after", NOTHING_ASKED)
     if not trainer.is_global_zero:
         return after.sampled["macro"]
     _, entries = _benchmarks(trainer)
     if entries:
         publish(folder, entries)
-    _save_final(module, parts, folder)
     timer.done("heldout_after")
     summary = summarize(
         cfg,
@@ -202,7 +203,7 @@ def _benchmarks(trainer: L.Trainer) -> tuple[float, dict[str, Entry]]:
 
 def _save_final(module: G2RPOModule, parts: Parts, folder: Path) -> None:
     save_checkpoint(
-        module.policy, module.encoder, folder / "checkpoints" / "final", parts.model.dtype
+        module.policy, module.encoder, folder / "checkpoints" / "final", parts.model.compute_dtype
     )
     if has_adapter(module.policy):
         save_adapter(module.policy, folder / "checkpoints" / "adapter", base=parts.model.path)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-PRECISIONS = ("32-true", "32")
+PRECISIONS = ("32-true", "32", "bf16-mixed")
 STRATEGIES = ("auto", "ddp", "single_device")
 USE_INSTEAD: dict[str, tuple[tuple[Any, ...], str]] = {
     "gradient_clip_val": (
@@ -66,9 +66,9 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
     precision = trainer.get("precision")
     if precision is not None and str(precision) not in PRECISIONS:
         raise ValueError(
-            f"trainer.precision: expected one of {', '.join(PRECISIONS)}, got {precision}:"
-            " attention over shared prefixes and the head choose their types themselves and do not"
-            " run under autocast; use model.dtype=bfloat16"
+            f"trainer.precision: expected one of {', '.join(PRECISIONS)}, got {precision};"
+            " use bf16-mixed to hold weights in float32 and compute in bfloat16, or, if memory"
+            " forbids float32 weights, 32-true model.dtype=bfloat16 optimizer=adamw_kahan"
         )
     strategy = trainer.get("strategy", "auto")
     if isinstance(strategy, str) and strategy not in STRATEGIES:

@@ -6,8 +6,8 @@ gradient does not depend on micro-batches or on the number of processes.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -17,7 +17,7 @@ from g2rpo import ranks
 from g2rpo.algorithm.shaping.entropy import EntropyBand, task_sums
 from g2rpo.policy.stats import TokenStats, token_stats
 from g2rpo.records import TASKS, Experience
-from g2rpo.rollout.join import group_rows, select_prompts, select_rollouts, select_scores
+from g2rpo.rollout.join import select_prompts, select_scores, take_rollouts
 from g2rpo.stopwatch import timed
 from g2rpo.training.algorithm import Algorithm
 
@@ -41,13 +41,27 @@ class UpdateStats:
     """Largest |trainer - sampler| difference of a token's log-probability, in nats."""
 
 
-def select_experience(experience: Experience, rows: Sequence[int]) -> Experience:
-    """Select the groups of some prompts, given by their positions in the batch."""
-    index = torch.tensor(list(rows), dtype=torch.long, device=experience.advantages.device)
-    mine = group_rows(index, experience.rollouts.prompt)
+class Row(NamedTuple):
+    """A prompt and the completions that pass together with it."""
+
+    prompt: int
+    """Position of the prompt in the rollout batch."""
+    completions: list[int]
+    """Positions of the completions."""
+
+
+def select_rows(experience: Experience, rows: Sequence[Row]) -> Experience:
+    """Select completions with their prompts; a prompt that several rows name is repeated."""
+    device = experience.advantages.device
+    index = torch.tensor([row.prompt for row in rows], dtype=torch.long, device=device)
+    mine = torch.tensor([one for row in rows for one in row.completions], device=device)
+    sizes = torch.tensor([len(row.completions) for row in rows], device=device)
     return Experience(
         batch=select_prompts(experience.batch, index),
-        rollouts=select_rollouts(experience.rollouts, index),
+        rollouts=replace(
+            take_rollouts(experience.rollouts, mine),
+            prompt=torch.arange(len(rows), device=device).repeat_interleave(sizes),
+        ),
         task=experience.task[mine],
         scores=select_scores(experience.scores, mine),
         rewards=experience.rewards[mine],
@@ -93,30 +107,42 @@ class Updater:
 
     def micro_batches(self, experience: Experience, rows: Sequence[int]) -> list[Experience]:
         """Cut the groups of some prompts into the micro-batches of one forward pass each."""
-        return [select_experience(experience, piece) for piece in self._cut(experience, rows)]
+        return [select_rows(experience, piece) for piece in self._cut(experience, rows)]
 
     @torch.no_grad()
     def logprobs(self, model: Any, whole: Experience) -> Float[Tensor, "b t"]:
         """Compute log-probabilities in nats of all completions under `model`, without gradients."""
         out = torch.zeros_like(whole.rollouts.old_logprobs)
         for rows in self._cut(whole, range(len(whole.batch.prompts))):
-            mine = group_rows(torch.tensor(rows, device=out.device), whole.rollouts.prompt)
-            out[mine] = self.stats(model, select_experience(whole, rows)).logprobs
+            mine = [one for row in rows for one in row.completions]
+            out[mine] = self.stats(model, select_rows(whole, rows)).logprobs
         return out
 
-    def _cut(self, experience: Experience, rows: Sequence[int]) -> list[list[int]]:
-        """Return the prompts of each forward pass; all groups of one pass have the same size."""
-        owner = experience.rollouts.prompt.cpu()
-        prompts = experience.batch.attention_mask.sum(1).cpu()
-        sizes = torch.bincount(owner, minlength=len(prompts)).tolist()
-        tokens = prompts.index_add(
-            0, owner, experience.rollouts.completion_mask.sum(1).cpu()
-        ).tolist()
-        alike = [
-            [row for row in rows if sizes[row] == size]
-            for size in sorted({sizes[row] for row in rows})
+    def _cut(self, experience: Experience, prompts: Sequence[int]) -> list[list[Row]]:
+        """Return the rows of each forward pass; in one pass all have equally many completions."""
+        own: dict[int, list[int]] = {prompt: [] for prompt in prompts}
+        for completion, prompt in enumerate(experience.rollouts.prompt.tolist()):
+            if prompt in own:
+                own[prompt].append(completion)
+        prompt_tokens = experience.batch.attention_mask.sum(1).tolist()
+        lengths = experience.rollouts.completion_mask.sum(1).tolist()
+
+        def tokens(row: Row) -> int:
+            return prompt_tokens[row.prompt] + sum(lengths[one] for one in row.completions)
+
+        rows = [
+            Row(prompt, part)
+            for prompt, group in own.items()
+            for part in self.batch.split(group, tokens(Row(prompt, group)))
         ]
-        return [piece for group in alike for piece in self.batch.microbatches(group, tokens)]
+        sizes = [len(row.completions) for row in rows]
+        alike = [[i for i, n in enumerate(sizes) if n == size] for size in sorted(set(sizes))]
+        costs = [tokens(row) for row in rows]
+        return [
+            [rows[i] for i in piece]
+            for group in alike
+            for piece in self.batch.microbatches(group, costs)
+        ]
 
     @timed("forward")
     def backward(self, policy: Any, parts: Sequence[Experience], backward: Any) -> UpdateStats:

@@ -67,9 +67,10 @@ class Sums:
         rows: Sequence[Mapping[str, Any]],
         *,
         protocol: str = "paper",
+        judge: Any = None,
     ) -> float:
         return min(
-            self.score(text, row, protocol=protocol)
+            self.score(text, row, protocol=protocol, judge=judge)
             for text, row in zip(completions, rows, strict=True)
         )
 

@@ -153,8 +153,8 @@ MUTANTS = (
     Mutant(
         "evaluation: thoughts are judged",
         "benchmark/evaluation/verdicts.py",
-        "[clean(completion) for completion in completions]",
-        "list(completions)",
+        "completion if whole else clean(completion)",
+        "completion",
         "benchmark/evaluation/test_verdicts.py",
     ),
     Mutant(

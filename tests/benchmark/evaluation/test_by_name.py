@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.utils import instantiate
 
-from g2rpo.benchmark.evaluation.by_name import benchmark_names, benchmark_settings
+from g2rpo.benchmark.evaluation import by_name
+from g2rpo.benchmark.evaluation.by_name import benchmark_names, benchmark_settings, selected
+from g2rpo.records import TASKS
 
 ROOT = Path(__file__).parents[3]
 THEIRS = """
@@ -46,6 +49,25 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all() -> None:
         ),
     ):
         benchmark_settings("chartqs")
+
+
+def test_quick_stands_for_one_benchmark_of_each_task_also_for_ones_own(
+    composed: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = composed("run_dir=x", "eval=quick").eval.benchmarks
+    names = selected(chosen, dict)
+    built = [instantiate(composed("run_dir=x", f"+benchmark@probe={name}").probe) for name in names]
+    assert [one.task for one in built] == [*dict.fromkeys(one.task for one in built)]
+    assert {one.task for one in built} == set(TASKS)
+    (tmp_path / "benchmark").mkdir()
+    (tmp_path / "benchmark" / "colors.yaml").write_text("_target_: theirs.Colors\nquick: true\n")
+    monkeypatch.setattr(by_name, "_folders", lambda: iter([tmp_path, ROOT / "conf"]))
+    assert selected("quick", dict) == sorted([*names, "colors"])
+
+
+def test_a_name_without_brackets_is_answered_with_brackets() -> None:
+    with pytest.raises(ValueError, match=r"did you mean 'eval\.benchmarks=\[mmmu\]'\?"):
+        selected("mmmu", dict)
 
 
 def test_no_benchmark_is_composed_into_a_run_and_one_of_them_can_still_be_built_alone(

@@ -138,6 +138,19 @@ def test_an_evaluation_that_is_started_again_generates_nothing(
     assert predictions(evaluate("eval.benchmarks=[mmbench,refspatial]")) == first
 
 
+def test_the_folder_of_a_training_run_is_refused_and_keeps_its_metrics(
+    evaluate: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = "step,loss/total\n0,\n1,0.5\n2,0.25\n"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.csv").write_text(rows)
+    with pytest.raises(SystemExit):
+        evaluate("eval.benchmarks=[mmstar]")
+    assert "got one with metrics.csv up to step 2" in caplog.text
+    assert (tmp_path / "run" / "metrics.csv").read_text() == rows
+    assert not (tmp_path / "run" / "eval").exists()
+
+
 def test_other_settings_in_the_same_folder_are_refused(
     evaluate: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from g2rpo.benchmark.evaluation.verdicts import judge_name, judged
+from g2rpo.benchmark.refcoco import RefCoco
 
 
 def test_a_row_alone_has_its_own_score_as_that_of_its_group(world: Any) -> None:
@@ -92,3 +94,27 @@ def test_a_score_outside_its_range_is_a_failure(world: Any) -> None:
         "failed",
         "ValueError: expected a score in [0, 1], got 100.0",
     )
+
+
+def test_a_group_is_judged_with_the_judge_and_each_prompt_is_asked_once(world: Any) -> None:
+    asked: list[str] = []
+    rows = [world.record(1, "7"), world.record(2, "8")]
+    verdicts = judged(
+        world.Sums(),
+        rows,
+        ["seven", "eight"],
+        protocol="paper",
+        judge=lambda prompt: asked.append(prompt) or "yes",
+    )
+    assert [(verdict["score"], verdict["group_score"]) for verdict in verdicts] == [(1, 1)] * 2
+    assert asked == ["seven", "eight"]
+
+
+def test_a_protocol_may_read_the_whole_completion() -> None:
+    row = RefCoco().row(
+        {"bbox": [1, 1, 5, 5], "answer": "cat", "image": Image.new("RGB", (10, 10)), "id": 1}
+    )
+    box = '<answer>{"boxes": [100, 100, 600, 600]}</answer>'
+    for text, score in ((f"<think>{box}", 1.0), (f"<think>so</think>{box}", 1.0), ("<think>", 0.0)):
+        (verdict,) = judged(RefCoco(), [row], [text], protocol="paper")
+        assert (verdict["score"], verdict["prediction"]) == (score, text)

@@ -4,7 +4,7 @@ Users add a folder with `--config-dir` or `hydra.searchpath`. A name is looked u
 is built, so that the configuration of a run contains only the benchmarks it uses.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,13 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from g2rpo.places import CONF
+from g2rpo.paths import CONF
 
 GROUP = "benchmark"
+PUBLISHED = "published"
+"""Stands for all benchmarks that the paper reports, in its order."""
+QUICK = "quick"
+"""Stands for the benchmarks whose yaml says `quick: true`."""
 
 
 def benchmark_names() -> list[str]:
@@ -45,6 +49,29 @@ def benchmark_settings(name: str) -> dict[str, Any]:
     hint = f"did you mean {close[0]}? " if close else ""
     raise ValueError(
         f"eval.benchmarks: unknown benchmark {name!r}; {hint}expected some of: {', '.join(names)}"
+    )
+
+
+def selected(benchmarks: Sequence[str] | str, built: Callable[[str], Any]) -> list[str]:
+    """Return the names that `eval.benchmarks` stands for.
+
+    Args:
+        benchmarks: Names, `published` or `quick`.
+        built: Returns the benchmark of a name.
+
+    Raises:
+        ValueError: If `benchmarks` is any other text.
+    """
+    if not isinstance(benchmarks, str):
+        return list(benchmarks)
+    if benchmarks == QUICK:
+        return [name for name in benchmark_names() if benchmark_settings(name).get("quick")]
+    if benchmarks == PUBLISHED:
+        rows = {name: getattr(built(name), "published", None) for name in benchmark_names()}
+        return sorted(filter(rows.get, rows), key=lambda name: rows[name].row)
+    raise ValueError(
+        f"eval.benchmarks: expected a list of names, {PUBLISHED} or {QUICK}, got {benchmarks!r};"
+        f" did you mean 'eval.benchmarks=[{benchmarks}]'?"
     )
 
 

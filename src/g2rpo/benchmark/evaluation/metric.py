@@ -5,7 +5,9 @@ by the group's place in the plan, which every rank knows. So any number of ranks
 gives exactly the same numbers.
 """
 
+import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from torchmetrics import Metric
 
 RESAMPLES = 1000
 LEVEL = 0.95
+Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 
 
 class BenchmarkMetric(Metric):
@@ -68,7 +71,7 @@ class BenchmarkMetric(Metric):
         """
         # Every rank computes this from the same sums.
         seen, scores = self.seen.cpu(), self.scores.cpu()
-        low, high = bootstrap_interval(scores[seen > 0], seed=self.seed)
+        low, high = score_interval(scores[seen > 0], seed=self.seed)
         groups, sums = self.membership @ seen, self.membership @ scores
         found = {
             "score": _ratio(scores.sum(), seen.sum()),
@@ -93,24 +96,60 @@ COUNTS = ("rows", "parsed", "failed", "by_judge", "truncated", "tokens")
 """Numbers that are summed over rows."""
 
 
-def bootstrap_interval(
-    scores: Float[Tensor, " n"], *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the mean over groups; NaN without groups.
+def score_interval(scores: Float[Tensor, " n"], *, seed: int = 0) -> tuple[float, float]:
+    """Return the 95 % confidence interval of the mean over groups; NaN without groups.
 
-    >>> bootstrap_interval(torch.ones(7))
-    (1.0, 1.0)
+    Scores of 0 and 1 get Wilson's interval, all others the bootstrap's.
+
+    >>> low, high = score_interval(torch.ones(20))
+    >>> round(low, 3), high
+    (0.8, 1.0)
     """
     if not len(scores):
         return float("nan"), float("nan")
+    right = scores.sum().item()
+    if bool(((scores == 0) | (scores == 1)).all()):
+        return wilson_interval(round(right), len(scores))
+    return bootstrap_interval(scores, seed=seed)
+
+
+def wilson_interval(right: int, count: int) -> tuple[float, float]:
+    """Return Wilson's interval of a share, with continuity correction.
+
+    Newcombe 1998, Two-sided confidence intervals for the single proportion, method 4. Without the
+    correction, 10 answers cover a share of 0.99 only 90 % of the time.
+
+    >>> low, high = wilson_interval(0, 10)
+    >>> low, round(high, 4)
+    (0.0, 0.3445)
+    """
+
+    def lowest(hits: int) -> float:
+        if not hits:
+            return 0.0
+        root = Z * Z - 1 / count + 4 * hits * (1 - hits / count) + 4 * hits / count - 2
+        return max(0.0, (2 * hits + Z * Z - Z * math.sqrt(root) - 1) / (2 * (count + Z * Z)))
+
+    return lowest(right), 1.0 - lowest(count - right)
+
+
+def bootstrap_interval(
+    scores: Float[Tensor, " n"], *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of the mean of scores in [0, 1].
+
+    One score of 0 and one of 1 are added to the sample. Otherwise a sample that happens to hold no
+    failure has an interval that is far too short.
+    """
     # Scores take few distinct values, so one multinomial draw of their counts replaces n draws.
-    values, counts = np.unique(scores.double().numpy(), return_counts=True)
+    sample = np.append(scores.double().numpy(), (0.0, 1.0))
+    values, counts = np.unique(sample, return_counts=True)
     rng = np.random.default_rng(seed)
-    means = (
-        rng.multinomial(len(scores), counts / len(scores), size=resamples) @ values / len(scores)
-    )
+    draws = rng.multinomial(len(sample), counts / len(sample), size=resamples)
+    means = draws @ values / len(sample)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return min(max(float(low), 0.0), 1.0), min(max(float(high), 0.0), 1.0)
+    mean = scores.double().mean().item()
+    return max(min(float(low), mean), 0.0), min(max(float(high), mean), 1.0)
 
 
 def _ratio(total: Tensor, count: Tensor) -> float:

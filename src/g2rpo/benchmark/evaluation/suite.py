@@ -12,7 +12,7 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor
 
-from g2rpo.benchmark.evaluation.by_name import benchmark_names, benchmark_settings
+from g2rpo.benchmark.evaluation.by_name import benchmark_settings, selected
 from g2rpo.benchmark.evaluation.plan import Plan, Row, RowSource, make_plan
 from g2rpo.benchmark.evaluation.predictions import claim_folder
 from g2rpo.benchmark.evaluation.results import Entry, entry
@@ -26,8 +26,6 @@ Protocol = Literal["paper", "official", "robust", "vlmevalkit"]
 ProgressBar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """`with progress_bar(name, total) as advance: advance(n)` shows the progress of a stage."""
 SAMPLED_VALUES = 8
-PUBLISHED = "published"
-"""Stands for the names of all benchmarks that the paper reports."""
 
 
 class SuiteEvaluation:
@@ -36,9 +34,7 @@ class SuiteEvaluation:
     Constructing it builds the benchmarks and the row source, and reads no row.
 
     Args:
-        benchmarks: Names of the benchmarks to run; `published` stands for all that the paper
-            reports,
-            in its order.
+        benchmarks: Names of the benchmarks to run, `published` or `quick`; see `selected`.
         suite: Changes to `conf/benchmark/<name>.yaml` by benchmark name: some of its keys, a whole
             `_target_`, or an object.
         rows: Name of a source in `row_sources`, or a source itself, as an object or with
@@ -93,11 +89,7 @@ class SuiteEvaluation:
         )
         self.judge: Judge | None = built(judge, "eval.judge")
         self.scoring = Scoring(protocol=protocol, judge=self.judge)
-        self.benchmarks = (
-            self._published()
-            if benchmarks == PUBLISHED
-            else [self.benchmark(name) for name in benchmarks]
-        )
+        self.benchmarks = [self.benchmark(name) for name in self.names(benchmarks)]
         self.template = built(template, "eval.template")
         self.limit, self.seed, self.batch_rows = limit, seed, batch_rows
         self.max_unusable_frac = max_unusable_frac
@@ -129,13 +121,9 @@ class SuiteEvaluation:
         found: Benchmark = built(own, f"eval.suite.{name}")
         return found
 
-    def _published(self) -> list[Benchmark]:
-        """Return the benchmarks with published scores, in the paper's order."""
-        rows = {name: getattr(self._found(name), "published", None) for name in benchmark_names()}
-        return [
-            self.benchmark(name)
-            for name in sorted(filter(rows.get, rows), key=lambda name: rows[name].row)
-        ]
+    def names(self, benchmarks: Sequence[str] | str) -> list[str]:
+        """Return the names that `benchmarks` stands for; see `selected`."""
+        return selected(benchmarks, self._found)
 
     def settings(self) -> dict[str, Any]:
         """Return the settings besides the model that completions depend on, by key."""
@@ -273,7 +261,7 @@ def model_settings(model: Checkpoint) -> dict[str, Any]:
     path = str(Path(model.path).resolve()) if Path(model.path).exists() else model.path
     return {
         "model.path": path,
-        "model.dtype": model.dtype,
+        "model.dtype": model.compute_dtype,
         "model.min_pixels": model.min_pixels,
         "model.max_pixels": model.max_pixels,
     }

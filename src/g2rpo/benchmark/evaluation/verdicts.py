@@ -1,12 +1,14 @@
 """Scores of completions; if scoring one raises, that row scores 0 and is counted.
 
 A benchmark's protocol is written for answers, and some would read a letter in the reasoning as the
-answer. So the reasoning is removed first, for every protocol; the prediction file keeps it.
+answer. So the reasoning is removed first; the prediction file keeps it. Protocols that take the
+answer out of the whole completion by rules of their own say so in `reads_thinking`.
 """
 
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from g2rpo.benchmark.base import Judge
@@ -36,7 +38,10 @@ def judged(
         benchmark or the judge failed, the score is 0, `by` is `failed`, and `error` says why.
     """
     named = {"protocol": protocol, "judge": judge_name(judge)}
-    texts = [clean(completion) for completion in completions]
+    whole = protocol in getattr(benchmark, "reads_thinking", ())
+    texts = [completion if whole else clean(completion) for completion in completions]
+    # A group asks again what its rows have asked; a judge answers each prompt once.
+    judge = cache(judge) if judge is not None and len(rows) > 1 else judge
     verdicts = [
         _verdict(benchmark, row, text, protocol, judge) | named | {"prediction": text}
         for row, text in zip(rows, texts, strict=True)
@@ -96,7 +101,7 @@ def _group_score(
     """Return the score of a group; a group with a failed row scores 0."""
     if any(verdict["by"] == "failed" for verdict in verdicts):
         return 0.0
-    score = float(benchmark.score_group(completions, rows, protocol=protocol))
+    score = float(benchmark.score_group(completions, rows, protocol=protocol, judge=judge))
     if not (math.isfinite(score) and 0 <= score <= 1):
         raise ValueError(
             f"{benchmark.name}: expected a group score in [0, 1], got {score} for rows"

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from g2rpo.prompt import TASKS
 from g2rpo.report.file_rows import metric_rows
 from g2rpo.sweep.job import State, read_mark, read_summary, state_of, why
-from g2rpo.sweep.plan import PLAN, Planned, read_plan
+from g2rpo.sweep.sweep_plan import PLAN, Planned, read_plan
 
 SEED = "seed"
 
