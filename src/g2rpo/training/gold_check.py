@@ -94,8 +94,9 @@ def refuse_bad_golds(
     most = getattr(source, "check_golds", MOST_RECORDS)
     if not most:
         return
-    if not is_first():
-        _apply(source, _read(_told()), quiet=True)
+    told = _told()
+    if told is not None:
+        _apply(source, _read(told), quiet=True)
         return
     start_s = time.perf_counter()
     report = check_golds(source, reward, tasks=tasks, rules=rules, most=most, seed=seed)
@@ -283,10 +284,14 @@ def _written(report: GoldReport, folder: Path) -> str:
     return str(path.resolve())
 
 
-def _told() -> str:
-    """Return what rank 0 has found: it has started this process, or shares its findings."""
+def _told() -> str | None:
+    """Return the file of rank 0's findings; None if this process has to check by itself."""
+    if is_first():
+        return None
     met = meeting()
-    return os.environ[FINDINGS] if FINDINGS in os.environ or met is None else met.ask(FINDINGS)
+    if FINDINGS in os.environ or met is None:  # rank 0 has started this process
+        return os.environ.get(FINDINGS)
+    return met.ask(FINDINGS)
 
 
 def _read(path: str) -> GoldReport:

@@ -80,6 +80,7 @@ def leave(stopped: Stopped) -> int:
     if met is None:
         return stopped.exit_code
     if stopped.together:
+        met.monitor.leave()
         if not met.me.is_first and met.me.launcher == "lightning":
             return 0  # otherwise Lightning kills rank 0, which writes its report
     else:
