@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from g2rpo.launch import progress
+from g2rpo.launch import marks
 
 
 class OtherRankError(RuntimeError):
@@ -44,9 +44,9 @@ def all_gather_list(items: Sequence[Any]) -> list[Any]:
     if world_size() == 1:
         return list(items)
     parts: list[Any] = [None] * world_size()
-    progress.mark()
+    marks.mark()
     dist.all_gather_object(parts, list(items))
-    progress.mark()
+    marks.mark()
     return [item for part in parts for item in part]
 
 
@@ -125,7 +125,7 @@ def add_gradients(parameters: Iterable[Tensor]) -> None:
         torch.tensor([float(parameter.grad is not None) for parameter in trained])
     ).tolist()
     work = []
-    progress.mark()
+    marks.mark()
     for parameter, count in zip(trained, used, strict=True):
         if not count:
             continue
@@ -134,7 +134,7 @@ def add_gradients(parameters: Iterable[Tensor]) -> None:
         work.append(dist.all_reduce(parameter.grad, async_op=True))
     for handle in work:
         handle.wait()
-    progress.mark()
+    marks.mark()
 
 
 def _reduced(values: Tensor, operation: Any) -> Tensor:
@@ -142,7 +142,7 @@ def _reduced(values: Tensor, operation: Any) -> Tensor:
         return values
     # NCCL only supports tensors on a GPU.
     moved = values.detach().clone().to("cuda" if dist.get_backend() == "nccl" else values.device)
-    progress.mark()
+    marks.mark()
     dist.all_reduce(moved, op=operation)
-    progress.mark()
+    marks.mark()
     return moved.to(values.device)

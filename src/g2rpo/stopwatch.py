@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import torch
 
-from g2rpo.launch import progress
+from g2rpo.launch import marks
 
 STAGES = (
     "data",
@@ -46,13 +46,13 @@ def timed(name: str, *, whole: bool = False) -> Iterator[None]:
         yield
         return
     _book()
-    progress.mark()
+    marks.mark()
     _open.append((name, whole))
     try:
         yield
     finally:
         _book()
-        progress.mark()
+        marks.mark()
         _open.pop()
 
 

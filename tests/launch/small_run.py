@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from g2rpo.launch import progress
+from g2rpo.launch import marks
 from g2rpo.launch.meeting import FOLDER, meet, watch
 from g2rpo.launch.member import member
 from g2rpo.launch.monitor import Watch
@@ -21,12 +21,12 @@ def main(how: str, rank: int, hang_s: float) -> None:
         sys.exit(str(error))
     folder = Path(f"run{os.getpid()}") if me.is_first else Path(met.ask(FOLDER))
     watch(Watch(folder=folder, hang_s=hang_s))
-    progress.begin()
+    marks.begin()
     if how == "nothing":
         sys.stdout.write(f"{folder.resolve()}\n")
         met.monitor.leave()
     elif me.rank != rank:
-        progress.mark()  # waits in a collective
+        marks.mark()  # waits in a collective
         while True:
             threading.Event().wait(0.1)
     elif how == "raise":

@@ -101,9 +101,7 @@ def _write_traceback(folder: Path) -> Path:
 
 
 def sentence(error: BaseException) -> str:
-    """The cause of an error as the user can act on it: Hydra's wrapping is taken off, the
-    configuration key kept.
-    """
+    """Return the cause of an error without Hydra's wrapping, but with the configuration key."""
     lines = [line.strip() for line in str(error).splitlines()]
     key = next(
         (line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), ""
@@ -127,8 +125,10 @@ _given: list[str | None] = []
 
 
 def take_errors_from_hydra() -> bool:
-    """Let exceptions of the composition reach the caller instead of Hydra's printer. False if the
-    user asked for tracebacks.
+    """Let exceptions of the composition reach the caller instead of Hydra's printer.
+
+    Returns:
+        False if the user asked for tracebacks.
     """
     if os.environ.get(FULL) == "1":
         return False
@@ -138,7 +138,7 @@ def take_errors_from_hydra() -> bool:
 
 
 def give_errors_back() -> None:
-    """Undo `take_errors_from_hydra`, so that a task and the processes it starts see the user's own
+    """Undo `take_errors_from_hydra`, so that the task and its child processes see the user's own
     setting.
     """
     if _given:

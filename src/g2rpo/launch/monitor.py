@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from g2rpo.launch import progress
+from g2rpo.launch import marks
 from g2rpo.launch.hub import ANSWER_S, CLOSED, REPORT, SETTLE_S, Failed, Hub, Stuck, Verdict
 from g2rpo.launch.member import Member, born
 
@@ -137,7 +137,7 @@ class Monitor:
             self._asked_s is None
             and self._watch is not None
             and self._watch.hang_s is not None
-            and progress.hangs(self._watch.hang_s)
+            and marks.hangs(self._watch.hang_s)
         )
 
     def _report(self) -> Stuck:
@@ -152,7 +152,7 @@ class Monitor:
         last = (own or list(stack) or [None])[-1]
         where = f"{last.name} ({last.filename}:{last.lineno})" if last else "an unknown place"
         waits = any(name in entry.filename for entry in stack for name in COLLECTIVES)
-        return Stuck(progress.marks(), where, waits, progress.silent_s())
+        return Stuck(marks.count(), where, waits, marks.silent_s())
 
     def _end(self, verdict: Verdict) -> None:
         """End this process, in order if its main thread is about to end by itself."""

@@ -15,7 +15,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 
 from g2rpo.interfaces import Encoder, OwnWeights, Reward, RolloutEngine
-from g2rpo.launch import progress
+from g2rpo.launch import marks
 from g2rpo.stopwatch import taken
 from g2rpo.training.algorithm import Algorithm, refuse_plateau
 from g2rpo.training.heldout import HeldoutBatch
@@ -72,7 +72,7 @@ class LightningHooks(L.LightningModule):
 
     def on_train_start(self) -> None:
         """Send the weights to an engine that holds a copy: a resumed run has just loaded them."""
-        progress.begin()
+        marks.begin()
         if isinstance(self.engine, OwnWeights):
             self.engine.load_weights(self.policy, self.global_step)
 
@@ -105,7 +105,7 @@ class LightningHooks(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin a validation without rows."""
-        progress.begin()
+        marks.begin()
         self._set_clock(self.global_step)
         if self.validation is not None:
             self.validation.begin()

@@ -16,7 +16,7 @@ from g2rpo.benchmark.evaluation.results import Entry
 from g2rpo.benchmark.evaluation.table import publish
 from g2rpo.data.skips import index_skips, merged
 from g2rpo.interfaces import OwnWeights
-from g2rpo.launch import progress
+from g2rpo.launch import marks
 from g2rpo.launch.meeting import is_first
 from g2rpo.policy.adapter import has_adapter
 from g2rpo.policy.checkpoint import parameter_counts
@@ -55,7 +55,7 @@ class Timer:
             name: Name of the stage.
             less: Seconds of stages within it, which are recorded under their own names.
         """
-        progress.mark()
+        marks.mark()
         now = time.perf_counter()
         parts = {part: round(seconds, 3) for part, seconds in (less or {}).items() if seconds}
         self.stage_s |= {name: round(now - self._last - sum(parts.values()), 3), **parts}

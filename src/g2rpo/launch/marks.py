@@ -28,7 +28,7 @@ def begin() -> None:
     mark()
 
 
-def marks() -> int:
+def count() -> int:
     """Return the number of marks so far."""
     return _marks
 
