@@ -87,7 +87,10 @@ def show_failed_rank(text: str, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{text}\n", encoding="utf-8")
     show_error(text, folder)
-    _tell_torchrun(RuntimeError(text))
+    try:
+        raise RuntimeError(text)  # torchrun shows the exception that is being handled
+    except RuntimeError as error:
+        _tell_torchrun(error)
     if not is_first():  # rank 0 is gone, and the log of another rank does not reach the terminal
         sys.stderr.write(f"{text}\n")
 

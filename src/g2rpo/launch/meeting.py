@@ -1,8 +1,8 @@
 """How the ranks of a run find each other before anything is composed or loaded.
 
 Rank 0 offers a key-value store at MASTER_ADDR:MASTER_PORT, the same one that torch.distributed uses
-later (torchrun's agent offers it already). Through it the ranks learn where rank 0's hub is, the
-run folder, and what else rank 0 decides for all of them.
+later (torchrun's agent offers it already). Through it the ranks learn where rank 0's coordinator
+is, the run folder, and what else rank 0 decides for all of them.
 """
 
 import json
@@ -13,7 +13,7 @@ from datetime import timedelta
 from multiprocessing.connection import Client
 from typing import Any
 
-from g2rpo.launch.hub import Hub
+from g2rpo.launch.coordinator import Coordinator
 from g2rpo.launch.member import Member, member
 from g2rpo.launch.monitor import Monitor, Watch
 
@@ -73,14 +73,18 @@ def meet(me: Member) -> Meeting:
     wait_s = float(os.environ.get(WAIT, "60"))
     address, port = _address(me)
     store = _store(me, address, port, wait_s)
-    hub = None
+    coordinator = None
     if me.is_first:
-        hub = Hub(me, wait_s)
-        found = {"host": _own_address(address, port), "port": hub.port, "key": hub.key.hex()}
-        store.set("hub", json.dumps(found | {"first": asdict(me)}))
+        coordinator = Coordinator(me, wait_s)
+        found = {
+            "host": _own_address(address, port),
+            "port": coordinator.port,
+            "key": coordinator.key.hex(),
+        }
+        store.set("coordinator", json.dumps(found | {"first": asdict(me)}))
     try:
-        store.wait(["hub"], timedelta(seconds=wait_s))
-        found = json.loads(store.get("hub"))
+        store.wait(["coordinator"], timedelta(seconds=wait_s))
+        found = json.loads(store.get("coordinator"))
         connection: Any = Client(
             ("127.0.0.1" if me.is_first else found["host"], found["port"]),
             authkey=bytes.fromhex(found["key"]),
@@ -88,7 +92,7 @@ def meet(me: Member) -> Meeting:
     except (RuntimeError, OSError) as error:
         raise _unreachable(me, address, port, wait_s) from error
     _keep_alive(connection)
-    _meeting = Meeting(me, store, Monitor(me, Member(**found["first"]), connection, hub))
+    _meeting = Meeting(me, store, Monitor(me, Member(**found["first"]), connection, coordinator))
     if _watch is not None:
         _begin(_meeting, _watch)
     return _meeting

@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from g2rpo.launch import marks
-from g2rpo.launch.hub import ANSWER_S, CLOSED, REPORT, SETTLE_S, Failed, Hub, Stuck, Verdict
+from g2rpo.launch.coordinator import (
+    ANSWER_S,
+    CLOSED,
+    REPORT,
+    SETTLE_S,
+    Coordinator,
+    Failed,
+    Stuck,
+    Verdict,
+)
 from g2rpo.launch.member import Member, born
 
 ORDERLY_S = 20.0
@@ -52,16 +61,20 @@ class Monitor:
     Args:
         me: This process.
         first: Rank 0.
-        connection: Connection to the hub of rank 0.
-        hub: The hub, on rank 0 only.
+        connection: Connection to the coordinator of rank 0.
+        coordinator: The coordinator, on rank 0 only.
     """
 
     def __init__(
-        self, me: Member, first: Member, connection: Connection, hub: Hub | None = None
+        self,
+        me: Member,
+        first: Member,
+        connection: Connection,
+        coordinator: Coordinator | None = None,
     ) -> None:
         self.me, self.first = me, first
         self._watch: Watch | None = None
-        self._connection, self._hub = connection, hub
+        self._connection, self._coordinator = connection, coordinator
         self._sending = threading.Lock()
         self._failing = self._left = False
         self._asked_s: float | None = None
@@ -100,9 +113,9 @@ class Monitor:
             return
         self._left = True
         self._send(None)
-        if self._hub is not None:
+        if self._coordinator is not None:
             begun = self._watch is not None and not self._failing
-            self._hub.close(CLOSE_S if begun else 0.0)
+            self._coordinator.close(CLOSE_S if begun else 0.0)
 
     def _send(self, message: Any) -> None:
         with self._sending:

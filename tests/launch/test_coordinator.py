@@ -5,8 +5,8 @@ from multiprocessing.connection import Client, Connection
 
 import pytest
 
-from g2rpo.launch import hub as hub_module
-from g2rpo.launch.hub import REPORT, Failed, Hub, Stuck, Verdict
+from g2rpo.launch import coordinator as coordinator_module
+from g2rpo.launch.coordinator import REPORT, Coordinator, Failed, Stuck, Verdict
 from g2rpo.launch.member import Member
 
 Ranks = Callable[..., list[Connection]]
@@ -14,9 +14,9 @@ Ranks = Callable[..., list[Connection]]
 
 @pytest.fixture
 def ranks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ranks]:
-    """`ranks(3, wait_s=60)`: connections of three ranks to a hub that settles quickly."""
-    monkeypatch.setattr(hub_module, "SETTLE_S", 0.3)
-    monkeypatch.setattr(hub_module, "ANSWER_S", 0.3)
+    """`ranks(3, wait_s=60)`: connections of three ranks to a coordinator that settles quickly."""
+    monkeypatch.setattr(coordinator_module, "SETTLE_S", 0.3)
+    monkeypatch.setattr(coordinator_module, "ANSWER_S", 0.3)
     opened: list[Connection] = []
 
     def connect(count: int, *, size: int | None = None, wait_s: float = 60.0) -> list[Connection]:
@@ -24,9 +24,9 @@ def ranks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ranks]:
             Member(rank=rank, world_size=size or count, host=f"node{rank // 2}")
             for rank in range(count)
         ]
-        hub = Hub(members[0], wait_s)
+        coordinator = Coordinator(members[0], wait_s)
         for who in members:
-            opened.append(Client(("127.0.0.1", hub.port), authkey=hub.key))
+            opened.append(Client(("127.0.0.1", coordinator.port), authkey=coordinator.key))
             opened[-1].send(who)
         return opened
 

@@ -71,7 +71,7 @@ class Verdict:
     silent: tuple[Member, ...] = ()
 
 
-class Hub:
+class Coordinator:
     """Accepts the connections of all ranks and ends all of them when one fails.
 
     Args:
