@@ -51,7 +51,7 @@ def run_evaluation(cfg: DictConfig) -> float:
     for tracker in trackers(trainer.loggers):
         tracker.job_type = "evaluate"
     with build_parts(cfg).started() as parts:
-        module, data = build_module(cfg, parts), build_data(cfg, parts, updates=1)
+        module, data = build_module(cfg, parts, trainer), build_data(cfg, parts, updates=1)
         timer.done("setup")
         meet_launched(trainer)
         trainer.validate(module, datamodule=data, verbose=False)
