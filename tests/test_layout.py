@@ -140,3 +140,12 @@ def test_mutants_have_names_of_their_own_and_lie_beside_the_tests_of_what_they_b
 def test_every_mutant_names_tests_that_exist() -> None:
     tests = {name.partition("::")[0] for mutant in all_mutants() for name in mutant.tests.split()}
     assert [name for name in sorted(tests) if not (ROOT / "tests" / name).exists()] == []
+
+
+def test_a_module_name_stands_for_one_thing_in_all_rooms() -> None:
+    rooms: dict[str, set[str]] = {}
+    for file in PACKAGE.rglob("[!_]*.py"):
+        rooms.setdefault(file.stem, set()).add(file.relative_to(PACKAGE).parts[0])
+    # A benchmark and its official scoring share the benchmark's name.
+    allowed = {"mathvision", "mmmu", "table"}
+    assert {name for name, found in rooms.items() if len(found) > 1} <= allowed

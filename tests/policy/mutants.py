@@ -4,6 +4,27 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "autocast: copies of weights outlive a pass",
+        "policy/precision.py",
+        "cache_enabled=keep_casts",
+        "cache_enabled=True",
+        "policy/test_precision.py",
+    ),
+    Mutant(
+        "autocast: entropies are rounded",
+        "policy/precision.py",
+        'torch.autocast("cpu", enabled=False), ',
+        "",
+        "policy/test_precision.py",
+    ),
+    Mutant(
+        "head: always computes in bfloat16",
+        "policy/head.py",
+        "hidden = computed(hidden)",
+        "hidden = hidden.bfloat16()",
+        "policy/test_head.py",
+    ),
+    Mutant(
         "entropy of impossible tokens",
         "policy/head.py",
         'finite = logp.masked_fill(logp == float("-inf"), 0.0)',
@@ -222,14 +243,14 @@ MUTANTS = (
     ),
     Mutant(
         "adapter: merged without rounding once",
-        "policy/adapter.py",
-        "(weight.float() + layer.get_delta_weight(ADAPTER)).to(weight.dtype)",
-        "weight + layer.get_delta_weight(ADAPTER).to(weight.dtype)",
+        "policy/weight_stream.py",
+        "(full_tensor(weight).float() + (b @ a) * layer.scaling[ADAPTER]).to(dtype)",
+        "full_tensor(weight).to(dtype) + ((b @ a) * layer.scaling[ADAPTER]).to(dtype)",
         "policy/test_adapter.py",
     ),
     Mutant(
         "adapter: engines get the base",
-        "policy/adapter.py",
+        "policy/weight_stream.py",
         'if inside and what == "weight":',
         "if False:",
         "policy/test_adapter.py",
@@ -261,5 +282,26 @@ MUTANTS = (
         "layer.enable_adapters(True)",
         "pass",
         "policy/test_adapter.py",
+    ),
+    Mutant(
+        "export: a rank that fails leaves the others waiting",
+        "policy/export.py",
+        "stack.callback(lambda: [None for _ in stream])",
+        "pass",
+        "policy/test_weight_stream.py",
+    ),
+    Mutant(
+        "export: the config keeps the dtype of training",
+        "policy/export.py",
+        "part.dtype = dtype",
+        "pass",
+        "policy/test_export.py",
+    ),
+    Mutant(
+        "export: files grow without bound",
+        "policy/export.py",
+        "size + value.nbytes > shard_bytes",
+        "size > 2**60",
+        "policy/test_export.py",
     ),
 )

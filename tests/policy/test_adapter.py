@@ -21,12 +21,12 @@ from g2rpo.policy.adapter import (
     adapter_settings,
     has_adapter,
     is_adapter,
-    merged_state_dict,
-    save_adapter,
 )
-from g2rpo.policy.checkpoint import Checkpoint, parameter_counts, save_checkpoint
+from g2rpo.policy.checkpoint import Checkpoint, parameter_counts
 from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.export import save_adapter, save_checkpoint
 from g2rpo.policy.stats import token_stats
+from g2rpo.policy.weight_stream import full_tensors
 from g2rpo.records import Prompt
 
 LAYERS = 4
@@ -148,7 +148,7 @@ def test_merged_weights_are_those_that_peft_merges_and_the_policy_stays(
 ) -> None:
     own = adapted(dtype=dtype, vision=True)
     before = {name: value.clone() for name, value in own.state_dict().items()}
-    merged = dict(merged_state_dict(own))
+    merged = dict(full_tensors(own))
     theirs = _merged_by_peft(own).state_dict()
     assert list(merged) == list(policy.state_dict()) == list(theirs)
     assert all(
@@ -176,15 +176,15 @@ def test_merging_goes_tensor_by_tensor_and_copies_what_it_must_and_no_more(
     policy: Any, adapted: Callable[..., Any]
 ) -> None:
     own = adapted(targets=["v_proj"])
-    merging = merged_state_dict(own)
+    merging = full_tensors(own)
     assert iter(merging) is merging
     held = {value.data_ptr() for value in own.state_dict().values()}
     new = [name for name, value in merging if value.data_ptr() not in held]
     assert new == [
         f"model.language_model.layers.{i}.self_attn.v_proj.weight" for i in range(LAYERS)
     ]
-    assert not any(value.requires_grad for _, value in merged_state_dict(own))
-    plain = dict(merged_state_dict(policy))
+    assert not any(value.requires_grad for _, value in full_tensors(own))
+    plain = dict(full_tensors(policy))
     assert {name: value.data_ptr() for name, value in plain.items()} == {
         n: v.data_ptr() for n, v in policy.state_dict().items()
     }
@@ -194,7 +194,7 @@ def test_a_model_with_the_merged_weights_computes_what_the_adapter_computes(
     policy: Any, adapted: Callable[..., Any], encoder: QwenEncoder, prompts: Sequence[Prompt]
 ) -> None:
     own, plain = adapted(vision=True), copy.deepcopy(policy)
-    plain.load_state_dict(dict(merged_state_dict(own)))
+    plain.load_state_dict(dict(full_tensors(own)))
     with torch.no_grad():
         unmerged, merged, base = (
             _logprobs(model, encoder, prompts) for model in (own, plain, policy)
@@ -243,7 +243,7 @@ def test_a_saved_policy_is_an_ordinary_merged_folder(
         tmp_path / "with", dtype=torch.float32
     ).eval()
     assert all(
-        torch.equal(value, dict(merged_state_dict(own))[name])
+        torch.equal(value, dict(full_tensors(own))[name])
         for name, value in theirs.state_dict().items()
     )
     with torch.no_grad():

@@ -6,8 +6,9 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
-from g2rpo.policy.checkpoint import Checkpoint, save_checkpoint
+from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.export import save_checkpoint
 from g2rpo.policy.stats import token_stats
 from g2rpo.policy.tiny import save_tiny
 from g2rpo.records import Prompt

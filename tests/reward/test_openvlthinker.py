@@ -8,60 +8,20 @@ from typing import Any
 import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from reward.cases import BOX, GOLDS, MASK, SPAN, TRACK, TRACKED, prompt_of, tagged
 
-from g2rpo.records import Prompt
 from g2rpo.reward.openvlthinker import OpenVLThinkerReward
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"
 VECTORS = SHARED / "vectors" / "rewards.jsonl"
 SAMPLE = SHARED / "data" / "openvlthinker_sample_train.json"
-BOX = '{"boxes": [100, 100, 300, 300]}'
-SPAN = '{"time": [2, 8]}'
-TRACK = '{"boxes": {"0": [0, 0, 10, 10], "5": [5, 5, 20, 20]}}'
-TRACKED_SPAN = '{"time": [2, 8], "boxes": {"0": [0, 0, 10, 10], "5": [5, 5, 20, 20]}}'
-MASK: dict[str, Any] = {
-    "boxes": [10, 10, 110, 110],
-    "positive_points": [[20, 20], [50, 50], [90, 90]],
-    "negative_points": [[5, 5], [120, 120], [130, 20]],
-}
-GOLDS = {
-    "multiple choice": "B",
-    "numerical": "12.5",
-    "regression": "2.5",
-    "relaxed": "14",
-    "OCR": "Invoice No. 4821",
-    "open-ended": "two dogs are playing",
-    "math": "12",
-    "spatial grounding": BOX,
-    "temporal grounding": SPAN,
-    "spatial-temporal grounding": TRACKED_SPAN,
-    "tracking": TRACK,
-    "segmentation": json.dumps(MASK),
-}
-
-
-def _prompt(answer_type: str, answer: str, media: str = "image", **meta: Any) -> Prompt:
-    return Prompt(
-        id="t/7",
-        task="math",
-        text="?",
-        images=(),
-        answer=answer,
-        answer_type=answer_type,
-        media=media,
-        meta=meta,
-    )
-
-
-def _tagged(answer: str) -> str:
-    return f"<thinking>so</thinking><answer>{answer}</answer>"
 
 
 def _score(
     answer_type: str, gold: str, answer: str, media: str = "image", **meta: Any
 ) -> dict[str, float]:
-    return OpenVLThinkerReward().score(_tagged(answer), _prompt(answer_type, gold, media, **meta))
+    return OpenVLThinkerReward().score(tagged(answer), prompt_of(answer_type, gold, media, **meta))
 
 
 @pytest.mark.skipif(
@@ -79,7 +39,7 @@ def test_every_released_number_is_reproduced() -> None:
     rows = [json.loads(line) for line in VECTORS.read_text().splitlines()]
     for row in rows:
         scores = reward.score(
-            row["response"], _prompt(row["problem_type"], row["ground_truth"], row["data_type"])
+            row["response"], prompt_of(row["problem_type"], row["ground_truth"], row["data_type"])
         )
         if any(
             not math.isclose(scores[ours], row["expected"][theirs], abs_tol=2e-6)
@@ -96,7 +56,7 @@ def test_every_released_number_is_reproduced() -> None:
 def test_the_gold_answer_of_every_real_row_gets_the_full_reward() -> None:
     reward = OpenVLThinkerReward()
     for row in json.loads(SAMPLE.read_text()):
-        prompt = _prompt(row["problem_type"], row["answer"], row["data_type"])
+        prompt = prompt_of(row["problem_type"], row["answer"], row["data_type"])
         scores = reward.score(f"<thinking>so</thinking>\n{row['answer']}", prompt)
         assert scores == {"accuracy": 1.0, "format": 1.0, "structure": 0.5, "total": 1.5}, row[
             "problem_id"
@@ -107,7 +67,7 @@ def test_the_gold_answer_of_every_real_row_gets_the_full_reward() -> None:
 def test_the_gold_answer_gets_one_and_a_half_and_an_untagged_one_only_its_accuracy(
     answer_type: str, gold: str
 ) -> None:
-    reward, prompt = OpenVLThinkerReward(), _prompt(answer_type, f"<answer>{gold}</answer>")
+    reward, prompt = OpenVLThinkerReward(), prompt_of(answer_type, f"<answer>{gold}</answer>")
     full = reward.score(f"<thinking>so</thinking>\n<answer>\n{gold}\n</answer>\n", prompt)
     assert full == pytest.approx({"accuracy": 1.0, "format": 1.0, "structure": 0.5, "total": 1.5})
     assert reward.score(gold, prompt) == pytest.approx(
@@ -123,9 +83,9 @@ def test_the_gold_answer_gets_one_and_a_half_and_an_untagged_one_only_its_accura
 
 def test_the_weights_enter_as_documented() -> None:
     reward = OpenVLThinkerReward(format_weight=0.25, structure_weight=0.8)
-    prompt = _prompt("tracking", TRACK)
+    prompt = prompt_of("tracking", TRACK)
     # one of two frames, right, in a valid structure: accuracy 1/2, structure 0.5 + 0.5 * 1/2 of 0.8
-    scores = reward.score(_tagged('{"boxes": {"0": [0, 0, 10, 10]}}'), prompt)
+    scores = reward.score(tagged('{"boxes": {"0": [0, 0, 10, 10]}}'), prompt)
     assert scores == pytest.approx(
         {"accuracy": 0.5, "format": 1.0, "structure": 0.6, "total": 0.75 * 0.5 + 0.25 + 0.6}
     )
@@ -165,17 +125,22 @@ def test_answer_types_go_by_several_spellings(answer_type: str, same_as: str) ->
         ("open-ended", "a b c d", "b c a", (6 / 7 + 2 / 5 + 4 / 7) / 3),
         ("math", r"$\frac{1}{2}$", "0.5", 1.0),
         ("math", r"$\frac{1}{2}$", "2", 0.0),
-        ("spatial grounding", BOX, '{"boxes": [110, 90, 310, 290]}', 36100 / 43900),
+        (
+            "spatial grounding",
+            '{"boxes": [100, 100, 300, 300]}',
+            '{"boxes": [110, 90, 310, 290]}',
+            36100 / 43900,
+        ),
         ("temporal grounding", SPAN, '{"time": [3, 10]}', 5 / 8),
         (
             "spatial-temporal grounding",
-            TRACKED_SPAN,
+            TRACKED,
             '{"time": [3, 8], "boxes": {"5": [5, 5, 20, 20]}}',
             0.5 * 5 / 6 + 0.5,
         ),
         (
             "spatial-temporal grounding",
-            TRACKED_SPAN,
+            TRACKED,
             '{"boxes": {"5": [5, 5, 20, 12.5], "9": [0, 0, 1, 1]}}',
             0.25,
         ),
@@ -250,7 +215,7 @@ def test_a_video_segmentation_answer_also_needs_its_moment() -> None:
     ] == pytest.approx(1.0)
 
 
-def test_a_relaxed_answer_has_the_tolerance_of_its_prompt() -> None:
+def test_a_relaxed_answer_has_the_tolerance_of_itsprompt_of() -> None:
     assert _score("relaxed", "14", "14.7")["accuracy"] == 1.0
     assert _score("relaxed", "14", "14.71")["accuracy"] == 0.0
     assert _score("relaxed", "14", "14.71", tolerance=0.1)["accuracy"] == 1.0
@@ -259,10 +224,10 @@ def test_a_relaxed_answer_has_the_tolerance_of_its_prompt() -> None:
 
 
 def test_bare_latex_is_read_only_where_it_is_asked_for() -> None:
-    prompt = _prompt("math", r"\sqrt{2}")
-    assert OpenVLThinkerReward().score(_tagged(r"\sqrt{2}"), prompt)["accuracy"] == 0.0
+    prompt = prompt_of("math", r"\sqrt{2}")
+    assert OpenVLThinkerReward().score(tagged(r"\sqrt{2}"), prompt)["accuracy"] == 0.0
     assert (
-        OpenVLThinkerReward(bare_latex=True).score(_tagged(r"\sqrt{2}"), prompt)["accuracy"] == 1.0
+        OpenVLThinkerReward(bare_latex=True).score(tagged(r"\sqrt{2}"), prompt)["accuracy"] == 1.0
     )
 
 
@@ -279,21 +244,21 @@ HOSTILE = [
     "word " * 20_000,
     "9" * 100_000,
     "[" * 100_000,
-    _tagged("[" * 100_000),
-    _tagged('{"boxes": ' * 20_000),
-    _tagged('{"boxes": [NaN, Infinity, -Infinity, 1e999], "time": [NaN, 1]}'),
-    _tagged(
+    tagged("[" * 100_000),
+    tagged('{"boxes": ' * 20_000),
+    tagged('{"boxes": [NaN, Infinity, -Infinity, 1e999], "time": [NaN, 1]}'),
+    tagged(
         '{"boxes": {"0": [NaN, 0, 10, 10], "5": null}, "time": NaN, "positive_points": [[NaN, 1]],'
         ' "negative_points": 3}'
     ),
-    _tagged('{"boxes": [1' + "0" * 4000 + ', 0, 1, 1], "time": [1' + "0" * 400 + ", 2]}"),
-    _tagged('__import__("os").abort()'),
-    _tagged("1e999"),
-    _tagged("-nan"),
-    _tagged("$9^{9^{9^{9}}}$"),
-    _tagged("(" * 5000),
-    _tagged("\\" * 5000),
-    _tagged("{{}}%s%n$$$$"),
+    tagged('{"boxes": [1' + "0" * 4000 + ', 0, 1, 1], "time": [1' + "0" * 400 + ", 2]}"),
+    tagged('__import__("os").abort()'),
+    tagged("1e999"),
+    tagged("-nan"),
+    tagged("$9^{9^{9^{9}}}$"),
+    tagged("(" * 5000),
+    tagged("\\" * 5000),
+    tagged("{{}}%s%n$$$$"),
 ]
 
 
@@ -301,7 +266,7 @@ HOSTILE = [
 @pytest.mark.parametrize("completion", HOSTILE, ids=range(len(HOSTILE)))
 def test_no_completion_raises_or_scores(completion: str, answer_type: str) -> None:
     start = time.process_time()
-    scores = OpenVLThinkerReward().score(completion, _prompt(answer_type, GOLDS[answer_type]))
+    scores = OpenVLThinkerReward().score(completion, prompt_of(answer_type, GOLDS[answer_type]))
     assert (
         time.process_time() - start < 5
     )  # seconds of processor time; a quadratic judge takes minutes
@@ -342,12 +307,12 @@ def test_a_gold_answer_that_cannot_be_read_names_the_prompt_and_the_remedy(
         ValueError,
         match=r"prompt 't/7', field answer: expected .* got .* Correct the record or leave it out",
     ):
-        OpenVLThinkerReward().score(_tagged("B"), _prompt(answer_type, gold))
+        OpenVLThinkerReward().score(tagged("B"), prompt_of(answer_type, gold))
 
 
 def test_a_video_segmentation_prompt_without_a_moment_is_broken() -> None:
     with pytest.raises(ValueError, match=r"field answer: expected .*seconds"):
-        OpenVLThinkerReward().score("", _prompt("segmentation", json.dumps(MASK), media="video"))
+        OpenVLThinkerReward().score("", prompt_of("segmentation", json.dumps(MASK), media="video"))
 
 
 def test_an_unknown_answer_type_names_the_prompt_and_the_choices() -> None:
@@ -357,16 +322,16 @@ def test_an_unknown_answer_type_names_the_prompt_and_the_choices() -> None:
             r"prompt 't/7', field answer_type: expected one of math, multiple choice, .*got 'essay'"
         ),
     ):
-        OpenVLThinkerReward().score("", _prompt("essay", "B"))
+        OpenVLThinkerReward().score("", prompt_of("essay", "B"))
 
 
 @pytest.mark.parametrize("tolerance", [-0.1, "5%", None, math.nan])
-def test_a_tolerance_that_is_no_number_names_the_prompt(tolerance: object) -> None:
+def test_a_tolerance_that_is_no_number_names_theprompt_of(tolerance: object) -> None:
     with pytest.raises(
         ValueError,
         match=r"prompt 't/7', field meta.tolerance: expected a relative tolerance of at least 0",
     ):
-        OpenVLThinkerReward().score("", _prompt("relaxed", "14", tolerance=tolerance))
+        OpenVLThinkerReward().score("", prompt_of("relaxed", "14", tolerance=tolerance))
 
 
 @pytest.mark.parametrize(
@@ -386,5 +351,5 @@ def test_weights_out_of_range_are_refused_with_their_key(weights: dict[str, floa
 def test_the_yaml_builds_the_released_reward_which_survives_pickling() -> None:
     reward = instantiate(OmegaConf.load(ROOT / "conf" / "reward" / "openvlthinker.yaml"))
     again = pickle.loads(pickle.dumps(reward))  # as a process pool sends it
-    assert again.score(_tagged("12"), _prompt("math", "12"))["total"] == pytest.approx(1.5)
-    assert again.score(_tagged("13"), _prompt("math", "12"))["total"] == pytest.approx(0.6)
+    assert again.score(tagged("12"), prompt_of("math", "12"))["total"] == pytest.approx(1.5)
+    assert again.score(tagged("13"), prompt_of("math", "12"))["total"] == pytest.approx(0.6)

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from reward.cases import BOX, GOLDS, TRACK, prompt_of, tagged
 
 from g2rpo.data.gym.source import GymSource
-from g2rpo.records import TASKS, Prompt
+from g2rpo.records import TASKS
 from g2rpo.reward.openvlthinker import OpenVLThinkerReward
 from g2rpo.reward.verifier import TYPES, VerifierReward
 
@@ -20,56 +21,17 @@ NEIGHBORS = [
     for line in Path(__file__).with_name("neighbors.jsonl").read_text().splitlines()
 ]
 OPTIONS = {"A": "teddy bear", "B": "rabbit", "C": "cat", "D": "dog"}
-BOX = '{"boxes": [100, 200, 500, 600]}'
-TRACK = '{"boxes": {"0": [0, 0, 10, 10], "5": [5, 5, 20, 20]}}'
-TRACKED = '{"time": [2, 8], "boxes": {"0": [0, 0, 10, 10], "5": [5, 5, 20, 20]}}'
-MASK: dict[str, Any] = {
-    "boxes": [10, 10, 110, 110],
-    "positive_points": [[20, 20], [50, 50], [90, 90]],
-    "negative_points": [[5, 5], [120, 120], [130, 20]],
-}
-GOLDS = {
-    "multiple choice": "B",
-    "numerical": "12.5",
-    "regression": "2.5",
-    "relaxed": "14",
-    "OCR": "Invoice No. 4821",
-    "open-ended": "two dogs are playing",
-    "math": "12",
-    "spatial grounding": BOX,
-    "temporal grounding": '{"time": [2.5, 8.5]}',
-    "spatial-temporal grounding": TRACKED,
-    "tracking": TRACK,
-    "segmentation": json.dumps(MASK),
-}
-
-
-def prompt(answer_type: str, answer: str, media: str = "image", **meta: Any) -> Prompt:
-    return Prompt(
-        id="t/7",
-        task="math",
-        text="?",
-        images=(),
-        answer=answer,
-        answer_type=answer_type,
-        media=media,
-        meta=meta,
-    )
-
-
-def tagged(answer: str, tag: str = "thinking") -> str:
-    return f"<{tag}>so</{tag}><answer>{answer}</answer>"
 
 
 def accuracy(answer_type: str, gold: str, answer: str, **meta: Any) -> float:
-    return VerifierReward().score(tagged(answer), prompt(answer_type, gold, **meta))["accuracy"]
+    return VerifierReward().score(tagged(answer), prompt_of(answer_type, gold, **meta))["accuracy"]
 
 
 @pytest.mark.skipif(not CASES.exists(), reason=f"{CASES.name} is not beside the repository")
 def test_people_s_verdicts_on_reported_answers_are_met() -> None:
     rows, missed = [json.loads(line) for line in CASES.read_text().splitlines()], []
     for row in rows:
-        asked = prompt(row["answer_type"], row["gold"], **row.get("meta", {}))
+        asked = prompt_of(row["answer_type"], row["gold"], **row.get("meta", {}))
         for completion in (tagged(row["completion"]), row["completion"]):  # in tags and without
             got = VerifierReward().score(completion, asked)["accuracy"]
             if not math.isclose(got, row["expected"], abs_tol=1e-6):
@@ -86,11 +48,13 @@ def test_answers_next_to_the_reported_ones_get_what_a_person_would_give(
 ) -> None:
     meta = {"options": case["options"]} if "options" in case else {}
     scores = VerifierReward().score(
-        tagged(case["answer"]), prompt(case["type"], case["gold"], **meta)
+        tagged(case["answer"]), prompt_of(case["type"], case["gold"], **meta)
     )
     assert scores["accuracy"] == pytest.approx(case["accuracy"])
     # the structure is paid for the asked form alone, as in the release
-    released = OpenVLThinkerReward().score(tagged(case["answer"]), prompt("spatial grounding", BOX))
+    released = OpenVLThinkerReward().score(
+        tagged(case["answer"]), prompt_of("spatial grounding", BOX)
+    )
     assert scores["structure"] == (
         released["structure"] if case["type"] == "spatial grounding" else scores["structure"]
     )
@@ -98,7 +62,7 @@ def test_answers_next_to_the_reported_ones_get_what_a_person_would_give(
 
 @pytest.mark.parametrize(("answer_type", "gold"), GOLDS.items())
 def test_the_four_numbers_are_weighed_as_in_the_release(answer_type: str, gold: str) -> None:
-    reward, asked = VerifierReward(), prompt(answer_type, f"<answer>{gold}</answer>")
+    reward, asked = VerifierReward(), prompt_of(answer_type, f"<answer>{gold}</answer>")
     full = reward.score(f"<thinking>so</thinking>\n<answer>\n{gold}\n</answer>\n", asked)
     assert full == pytest.approx({"accuracy": 1.0, "format": 1.0, "structure": 0.5, "total": 1.5})
     assert reward.score(gold, asked) == pytest.approx(
@@ -153,11 +117,11 @@ def test_options_in_another_notation_count_as_their_text() -> None:
 def test_thinking_that_never_ended_and_an_empty_answer_are_no_answer(
     completion: str, right: float, answer_type: str
 ) -> None:
-    assert VerifierReward().score(completion, prompt(answer_type, "B"))["accuracy"] == right
+    assert VerifierReward().score(completion, prompt_of(answer_type, "B"))["accuracy"] == right
 
 
 def test_the_tag_of_the_format_is_a_setting_and_both_tags_are_thinking() -> None:
-    asked = prompt("multiple choice", "B")
+    asked = prompt_of("multiple choice", "B")
     long, short = VerifierReward(), VerifierReward(think_tag="think")
     assert [reward.score(tagged("B"), asked)["format"] for reward in (long, short)] == [1.0, 0.0]
     assert [reward.score(tagged("B", "think"), asked)["format"] for reward in (long, short)] == [
@@ -226,7 +190,7 @@ def test_a_gold_answer_that_cannot_be_read_names_the_prompt_and_the_remedy(
         ValueError,
         match=r"prompt 't/7', field answer: expected .* got .* Correct the record or leave it out",
     ):
-        VerifierReward().score(tagged("B"), prompt(answer_type, gold))
+        VerifierReward().score(tagged("B"), prompt_of(answer_type, gold))
 
 
 def test_a_gold_option_outside_the_known_ones_is_refused() -> None:
@@ -243,7 +207,7 @@ def test_a_tolerance_that_is_no_number_names_the_prompt(tolerance: object) -> No
         ValueError,
         match=r"prompt 't/7', field meta.tolerance: expected a relative tolerance of at least 0",
     ):
-        VerifierReward().score("", prompt("relaxed", "14", tolerance=tolerance))
+        VerifierReward().score("", prompt_of("relaxed", "14", tolerance=tolerance))
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -259,8 +223,8 @@ def test_the_gym_s_own_gold_answers_get_the_full_reward_and_its_wrong_ones_less(
 def test_the_yaml_builds_the_reward_which_survives_pickling() -> None:
     reward = instantiate(OmegaConf.load(ROOT / "conf" / "reward" / "verifier.yaml"))
     again = pickle.loads(pickle.dumps(reward))  # as a process pool sends it
-    assert again.score(tagged("12"), prompt("math", "12"))["total"] == pytest.approx(1.5)
-    assert again.score(tagged("13"), prompt("math", "12"))["total"] == pytest.approx(0.6)
+    assert again.score(tagged("12"), prompt_of("math", "12"))["total"] == pytest.approx(1.5)
+    assert again.score(tagged("13"), prompt_of("math", "12"))["total"] == pytest.approx(0.6)
 
 
 def test_an_unknown_answer_type_names_the_prompt_and_the_choices() -> None:
@@ -270,4 +234,4 @@ def test_an_unknown_answer_type_names_the_prompt_and_the_choices() -> None:
             r"prompt 't/7', field answer_type: expected one of math, multiple choice, .*got 'essay'"
         ),
     ):
-        VerifierReward().score("", prompt("essay", "B"))
+        VerifierReward().score("", prompt_of("essay", "B"))

@@ -10,9 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from g2rpo.policy.adapter import LoRA, merged_state_dict
+from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.policy.stats import token_stats
+from g2rpo.policy.weight_stream import full_tensors
 from g2rpo.records import PromptBatch, Sampling
 from g2rpo.rollout.hf import HFEngine
 from g2rpo.rollout.serving_folder import write_serving_folder
@@ -59,14 +60,14 @@ def test_the_engine_in_this_process_gets_merged_weights_under_the_names_of_a_che
     changed = {name for name, value in got.items() if not torch.equal(value, plain[name])}
     # 4 layers of 7 projections; 3 blocks of 4, 3 mergers of 2
     assert len(changed) == 4 * 7 + 3 * 4 + 3 * 2
-    assert all(torch.equal(value, got[name]) for name, value in merged_state_dict(adapted))
+    assert all(torch.equal(value, got[name]) for name, value in full_tensors(adapted))
 
 
 def test_the_folder_for_servers_holds_merged_weights(
     adapted: Any, encoder: QwenEncoder, tmp_path: Path
 ) -> None:
     write_serving_folder(adapted, encoder, tmp_path)
-    written, merged = load_file(tmp_path / "model.safetensors"), dict(merged_state_dict(adapted))
+    written, merged = load_file(tmp_path / "model.safetensors"), dict(full_tensors(adapted))
     assert written.keys() == merged.keys()
     assert all(torch.equal(value, merged[name]) for name, value in written.items())
 

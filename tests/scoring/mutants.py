@@ -209,8 +209,8 @@ MUTANTS = (
     Mutant(
         "chart: the first of several numbers",
         "scoring/amounts.py",
-        "if joined and other and value and not set",
-        "if False and value and other and not set",
+        "and not set(map(_rounded, other.values()))",
+        "and set(map(_rounded, other.values()))",
         "scoring/test_amounts.py",
     ),
     Mutant(

@@ -9,8 +9,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from g2rpo.sweep.job import Job, job_name
+from g2rpo.sweep.job_runner import Local, Runner
 from g2rpo.sweep.launch import Sweep
-from g2rpo.sweep.runner import Local, Runner
 
 SCRIPT = """
 import json, os, signal, sys, time

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from g2rpo.sweep.job import Job, read_mark, state_of, write_mark
+from g2rpo.sweep.job_runner import Local
 from g2rpo.sweep.launch import Sweep
-from g2rpo.sweep.plan import read_plan
-from g2rpo.sweep.runner import Local
+from g2rpo.sweep.sweep_plan import read_plan
 
 
 def starts(job: Job) -> int:
@@ -202,7 +202,7 @@ def test_a_sweep_that_is_ended_ends_its_job(
         from hydra_plugins.g2rpo_launcher import _terminable
         from g2rpo.sweep.job import Job
         from g2rpo.sweep.launch import Sweep
-        from g2rpo.sweep.runner import Local
+        from g2rpo.sweep.job_runner import Local
         cfg = OmegaConf.create({{"does": "sleep", "seed": 1}})
         folder = Path({str(tmp_path / "ended" / "a")!r})
         values = {{"seed": "1"}}

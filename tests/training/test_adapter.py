@@ -19,9 +19,10 @@ from g2rpo.algorithm.advantage.ema_grpo import EMAGRPO
 from g2rpo.algorithm.loss.clip import ClipLoss
 from g2rpo.algorithm.shaping import Shaping
 from g2rpo.metrics import checked
-from g2rpo.policy.adapter import LoRA, is_adapter, merged_state_dict
+from g2rpo.policy.adapter import LoRA, is_adapter
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.weight_stream import full_tensors
 from g2rpo.rollout.collect import KeepAll
 from g2rpo.rollout.hf import HFEngine
 from g2rpo.training.algorithm import Algorithm
@@ -258,12 +259,12 @@ def test_a_run_from_the_command_line_leaves_merged_weights_and_the_adapter(
         checkpoint.policy(),
         load_file(tmp_path / "checkpoints" / "final" / "model.safetensors"),
     )
-    base = dict(merged_state_dict(own))
+    base = dict(full_tensors(own))
     written = load_file(tmp_path / "checkpoints" / "adapter" / "adapter_model.safetensors")
     for name, value in own.named_parameters():
         if is_adapter(name):
             value.data.copy_(written["base_model.model." + name.replace(".default", "")])
-    merged = dict(merged_state_dict(own))
+    merged = dict(full_tensors(own))
     assert final.keys() | {"lm_head.weight"} == base.keys()  # which is tied to the embedding
     assert all(torch.equal(value, merged[name]) for name, value in final.items())
     assert sum(not torch.equal(value, base[name]) for name, value in final.items()) == 4 * 7

@@ -1,6 +1,7 @@
 """Benchmarks in validation: when they are asked, what is logged, and which weights are kept."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -116,8 +117,9 @@ class World:
 
 @pytest.fixture(autouse=True)
 def weights_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    def save(policy: Any, encoder: Any, folder: Path, dtype: str) -> None:
-        folder.mkdir(parents=True)
+    def save(policy: Any, encoder: Any, folder: Path, dtype: str, extra: Mapping[str, str]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "best.json").write_text(extra["best.json"])
         (folder / "weights").write_text(str(float(policy.weight.detach())))
 
     monkeypatch.setattr(benchmark_callback, "save_checkpoint", save)
@@ -212,10 +214,9 @@ def test_nothing_is_kept_where_that_is_switched_off(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_processes_ask_but_write_nothing(tmp_path: Path) -> None:
+def test_other_processes_ask_too(tmp_path: Path) -> None:
     suite = Suite()
     world = World(tmp_path, suite, max_steps=3)
     world.trainer.is_global_zero = False
     world.train(0.1, 0.2, 0.3)
     assert suite.asked == [("step_2", True), ("eval", True)]
-    assert not (tmp_path / "checkpoints").exists()

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from g2rpo.cli.errors import explained
 from g2rpo.cli.keys import FORMER_METRICS, known_keys, nearest, renamed
 from g2rpo.cli.value_types import refuse_wrong_types
-from g2rpo.places import CONF
+from g2rpo.paths import CONF
 from g2rpo.reproducible import reproducible
 
 PROBE = "probe"

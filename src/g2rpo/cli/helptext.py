@@ -11,7 +11,7 @@ import textwrap
 from itertools import pairwise
 from pathlib import Path
 
-from g2rpo.places import CONF
+from g2rpo.paths import CONF
 
 WIDTH = 100
 COMMANDS = (

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from g2rpo.places import CONF
+from g2rpo.paths import CONF
 
 FORMER_NAMES: dict[str, str] = {
     "batch.prompts": "batch.prompts_per_step",

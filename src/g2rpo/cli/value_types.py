@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from g2rpo.places import PACKAGE
+from g2rpo.paths import PACKAGE
 
 PLAIN: dict[str, ast.expr] = {
     key: ast.parse(kind, mode="eval").body

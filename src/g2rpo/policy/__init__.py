@@ -3,7 +3,9 @@
 A prompt and its images pass through the model once per group of completions, and logits over the
 whole vocabulary are never held in memory at once. The results are exact.
 
-    checkpoint.py                 Loads and saves checkpoints in the Hugging Face format.
+    checkpoint.py                 Loads checkpoints in the Hugging Face format.
+    weight_stream.py              Whole weights, tensor by tensor, for exports and engines.
+    export.py                     Writes an ordinary Hugging Face folder.
     encoder.py                    Prompts -> token ids, image patches and masks (`PromptBatch`).
     stats.py                      Log-probability and entropy of every completion token.
     shared_prefix.py,

@@ -2,22 +2,17 @@
 
 A projection W then computes W x + alpha / rank * B A x, with A random and B zero at the start (Hu
 et al. 2021, arXiv 2106.09685, section 4.1). Engines and checkpoints read the weights through
-`merged_state_dict`, which also works for a policy without an adapter. With the adapter switched off
-the policy is the reference of the KL term.
+`weight_stream.full_tensors`, which also works for a policy without an adapter. With the adapter
+switched off the policy is the reference of the KL term.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
-from safetensors.torch import save_file
-from torch import Tensor
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """Linear layers in the attention and the MLP of a language model layer."""
@@ -143,13 +138,17 @@ def adapter_settings(policy: Any) -> dict[str, float]:
     if not has_adapter(policy):
         return {}
     config = policy.peft_config[ADAPTER]
-    return {"rank": config.r, "alpha": float(config.lora_alpha), "layers": len(_adapted(policy))}
+    return {
+        "rank": config.r,
+        "alpha": float(config.lora_alpha),
+        "layers": len(adapted_layers(policy)),
+    }
 
 
 @contextmanager
 def adapter_off(policy: Any) -> Iterator[None]:
     """Switch the adapter off within the block; a policy without an adapter is unchanged."""
-    layers = _adapted(policy).values()
+    layers = adapted_layers(policy).values()
     try:
         for layer in layers:
             layer.enable_adapters(False)
@@ -159,51 +158,6 @@ def adapter_off(policy: Any) -> Iterator[None]:
             layer.enable_adapters(True)
 
 
-def merged_state_dict(policy: Any) -> Iterator[tuple[str, Tensor]]:
-    """Yield the weights under their checkpoint names, with the adapter merged in.
-
-    Merged weights are computed one at a time in float32 and rounded once; the policy is unchanged.
-    Weights without an adapter are the policy's own tensors.
-    """
-    layers = _adapted(policy)
-    for name, value in policy.state_dict().items():
-        if is_adapter(name):
-            continue
-        layer, inside, what = name.partition(".base_layer.")
-        if inside and what == "weight":
-            yield f"{layer}.weight", _merged(value, layers[layer])
-        else:
-            yield f"{layer}.{what}" if inside else name, value
-
-
-def save_adapter(policy: Any, folder: Path, base: str) -> None:
-    """Write the adapter in peft's format, for `PeftModel.from_pretrained(model, folder)`.
-
-    Args:
-        policy: Policy with an adapter.
-        folder: Folder to write; it is created if necessary.
-        base: Folder or Hub id of the checkpoint that the adapter belongs to.
-    """
-    from peft import get_peft_model_state_dict
-
-    folder.mkdir(parents=True, exist_ok=True)
-    replace(
-        policy.peft_config[ADAPTER], base_model_name_or_path=base, inference_mode=True
-    ).save_pretrained(folder)
-    weights = get_peft_model_state_dict(policy, adapter_name=ADAPTER)
-    # peft's wrapper nests the model two levels deep.
-    named = {
-        f"base_model.model.{name}": value.detach().cpu().contiguous()
-        for name, value in weights.items()
-    }
-    save_file(named, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-
-
-@torch.no_grad()
-def _merged(weight: Float[Tensor, "o i"], layer: Any) -> Float[Tensor, "o i"]:
-    return (weight.float() + layer.get_delta_weight(ADAPTER)).to(weight.dtype)
-
-
-def _adapted(policy: Any) -> dict[str, Any]:
+def adapted_layers(policy: Any) -> dict[str, Any]:
     """Return the layers with an adapter by their names."""
     return {name: module for name, module in policy.named_modules() if hasattr(module, "lora_A")}

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _write(folders: Sequence[Path], against: str | None, out: Path) -> Path:
     if len(folders) > 1:
-        from g2rpo.report.compare import write_comparison
+        from g2rpo.report.side_by_side import write_comparison
 
         return write_comparison(folders, out)
     if is_multirun(folders[0]):

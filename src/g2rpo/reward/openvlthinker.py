@@ -13,8 +13,7 @@ from functools import partial
 
 from g2rpo.prompt import Prompt
 from g2rpo.reward import grounding
-from g2rpo.reward.by_type import JudgedByType, gold_text
-from g2rpo.reward.verdict import AnswerType, Verdict
+from g2rpo.reward.by_type import AnswerType, JudgedByType, Verdict, gold_text, tolerance_of
 from g2rpo.scoring import math
 from g2rpo.scoring.choice import option, same_option
 from g2rpo.scoring.extract import final_answer, keeps_format, tidy_tags
@@ -125,13 +124,8 @@ def _gold_number(text: str, prompt: Prompt) -> float | None:
 
 
 def _gold_relaxed(text: str, prompt: Prompt) -> tuple[str, float] | None:
-    tolerance = prompt.meta.get("tolerance", CHARTQA_TOLERANCE)
-    if not isinstance(tolerance, int | float) or not 0 <= tolerance < float("inf"):
-        raise ValueError(
-            f"prompt {prompt.id!r}, field meta.tolerance: expected a relative tolerance of at least"
-            f" 0, got {tolerance!r}. Correct the record."
-        )
-    return (text, float(tolerance)) if text else None
+    gold = text, tolerance_of(prompt, CHARTQA_TOLERANCE)
+    return gold if text else None
 
 
 PLAIN_TYPES: Mapping[str, AnswerType] = {

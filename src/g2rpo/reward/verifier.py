@@ -18,8 +18,14 @@ from typing import Any, NamedTuple
 
 from g2rpo.prompt import Prompt
 from g2rpo.reward import verified_places
-from g2rpo.reward.by_type import JudgedByType, gold_text, untagged
-from g2rpo.reward.verdict import AnswerType, Verdict
+from g2rpo.reward.by_type import (
+    AnswerType,
+    JudgedByType,
+    Verdict,
+    gold_text,
+    tolerance_of,
+    untagged,
+)
 from g2rpo.scoring.chart import TOLERANCE, same_chart_answer
 from g2rpo.scoring.expression import read_quantity, same_expression, same_number
 from g2rpo.scoring.extract import THINK_TAGS, keeps_format, tidy_tags
@@ -222,13 +228,8 @@ def _gold_number(text: str, prompt: Prompt) -> float | None:
 
 
 def _gold_relaxed(text: str, prompt: Prompt) -> tuple[str, float] | None:
-    tolerance = prompt.meta.get("tolerance", TOLERANCE)
-    if not isinstance(tolerance, int | float) or not 0 <= tolerance < float("inf"):
-        raise ValueError(
-            f"prompt {prompt.id!r}, field meta.tolerance: expected a relative tolerance of at least"
-            f" 0, got {tolerance!r}. Correct the record."
-        )
-    return (text, float(tolerance)) if _accepts_itself(same_chart_answer, text) else None
+    gold = text, tolerance_of(prompt, TOLERANCE)
+    return gold if _accepts_itself(same_chart_answer, text) else None
 
 
 TYPES: Mapping[str, AnswerType] = {

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from g2rpo.files import write_whole
-from g2rpo.policy.adapter import merged_state_dict
 from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.policy.precision import compute_dtype
+from g2rpo.policy.weight_stream import full_tensors
 
 
 def dtype_name(policy: Any) -> str:
@@ -33,9 +33,8 @@ def write_serving_folder(policy: Any, encoder: QwenEncoder, folder: Path) -> Non
         file, json.dumps(json.loads(file.read_text()) | {"size": encoder.size}, indent=2) + "\n"
     )
     # Copies, because safetensors refuses tensors that share memory.
-    dtype = compute_dtype(policy)
     weights = {
-        name: value.detach().to("cpu", dtype, memory_format=torch.contiguous_format, copy=True)
-        for name, value in merged_state_dict(policy)
+        name: value.to("cpu", memory_format=torch.contiguous_format, copy=True)
+        for name, value in full_tensors(policy, compute_dtype(policy))
     }
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 
 from g2rpo import ranks
-from g2rpo.policy.adapter import merged_state_dict
 from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.policy.precision import compute_dtype
+from g2rpo.policy.weight_stream import full_tensors
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.serving_folder import dtype_name
 from g2rpo.rollout.sync_probe import SyncProbe
@@ -141,7 +141,7 @@ class VLLMEngine:
         """
         if isinstance(self._llm, Host):
             self._llm.llm.collective_rpc(
-                "reload_weights", kwargs={"weights_iterator": merged_state_dict(policy)}
+                "reload_weights", kwargs={"weights_iterator": full_tensors(policy)}
             )
             return
         with self._folder() as folder:

@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from g2rpo.sweep.job import CONSOLE, Job, read_mark, read_summary, state_of, why
-from g2rpo.sweep.plan import Plan, read_plan
+from g2rpo.sweep.job_runner import Runner
 from g2rpo.sweep.process import Task
-from g2rpo.sweep.runner import Runner
+from g2rpo.sweep.sweep_plan import Plan, read_plan
 
 log = logging.getLogger("g2rpo")
 LOCK = ".lock"
@@ -121,8 +122,9 @@ class Sweep:
             "no held-out score" if math.isnan(outcome.score) else f"held-out {outcome.score:.3f}"
         )
         words = f"FAILED: {outcome.failure}" if outcome.failure else scored
-        return f"{done}/{self.total} {job.name} | {words} | {clock(seconds)} | " + (
-            f"{clock(left)} left" if left else "last job"
+        return (
+            f"{done}/{self.total} {job.name} | {words} | {timedelta(seconds=round(seconds))} | "
+            + (f"{timedelta(seconds=round(left))} left" if left else "last job")
         )
 
     def _outcome(self, job: Job) -> Outcome:
@@ -149,20 +151,6 @@ def seconds_of(job: Job, begun: float) -> float:
     """Return the run time of the last process of a job, in seconds."""
     mark = read_mark(job.folder) or {}
     return (mark.get("ended_s") or time.time()) - mark.get("started_s", begun)
-
-
-def clock(seconds: float) -> str:
-    """Return seconds as `M:SS`, or as `H:MM:SS` from one hour on.
-
-    >>> clock(152), clock(7322)
-    ('2:32', '2:02:02')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    return (
-        f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
-        if minutes >= 60
-        else f"{minutes}:{rest:02d}"
-    )
 
 
 @contextmanager

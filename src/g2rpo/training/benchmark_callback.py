@@ -13,10 +13,12 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
 
+from g2rpo import ranks
 from g2rpo.benchmark.evaluation.plan import Plan
 from g2rpo.benchmark.evaluation.results import Entry, macro
 from g2rpo.benchmark.evaluation.suite import model_settings, weights_digest
-from g2rpo.policy.checkpoint import save_checkpoint
+from g2rpo.files import finish_replacing
+from g2rpo.policy.export import save_checkpoint
 from g2rpo.training.display import progress_bar
 from g2rpo.training.tracking.wandb_tracker import trackers
 from g2rpo.training.validation import validation_name
@@ -53,7 +55,7 @@ class Benchmarks(L.Callback):
         """Read the best score of a resumed run; remove the best weights of another run."""
         if not trainer.is_global_zero:
             return
-        best = self.folder / "checkpoints" / "best"
+        best = finish_replacing(self.folder / "checkpoints" / "best")
         if trainer.global_step and (best / "best.json").exists():
             self._best = json.loads((best / "best.json").read_text(encoding="utf-8"))["score"]
         else:
@@ -76,16 +78,17 @@ class Benchmarks(L.Callback):
             "weights": weights_digest(pl_module.policy.named_parameters()),
         }
         folder = self.folder / "eval" / name if name.startswith("step_") else self.folder / "eval"
-        self.entries = suite.run(
-            pl_module.engine,
-            pl_module.encoder,
-            folder,
-            model=model,
-            device=pl_module.device,
-            progress_bar=_quiet if training else progress_bar,
-            plans=self._plans,
-            overwrite=name != "before",
-        )
+        with pl_module.generating():
+            self.entries = suite.run(
+                pl_module.engine,
+                pl_module.encoder,
+                folder,
+                model=model,
+                device=pl_module.device,
+                progress_bar=_quiet if training else progress_bar,
+                plans=self._plans,
+                overwrite=name != "before",
+            )
         self.spent_s += time.perf_counter() - started_s
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -105,28 +108,25 @@ class Benchmarks(L.Callback):
             if name in trainer.callback_metrics
         }
         measure = "benchmark/macro" if self._asked else "val/macro"
-        if trainer.is_global_zero and measure in scores:
-            if self._asked:
+        if measure in scores:
+            if trainer.is_global_zero and self._asked:
                 log.info("step %d: %s %.4f", trainer.global_step, measure, scores[measure])
             self._keep_if_best(pl_module, trainer.global_step, measure, scores[measure])
         trainer.strategy.barrier()
 
     def _keep_if_best(self, module: Any, step: int, measure: str, score: float) -> None:
-        if not score > self._best:
+        """Write the weights if rank 0 has seen no better score; all ranks gather sharded ones."""
+        if not ranks.all_gather_list([score > self._best])[0]:
             return
         self._best = score
-        best = self.folder / "checkpoints" / "best"
-        new, old = best.with_name(".best_new"), best.with_name(".best_old")
-        for leftover in (new, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        save_checkpoint(module.policy, module.encoder, new, module.validation.model.compute_dtype)
-        (new / "best.json").write_text(
-            json.dumps({"step": step, "measure": measure, "score": score}) + "\n", encoding="utf-8"
+        text = json.dumps({"step": step, "measure": measure, "score": score}) + "\n"
+        save_checkpoint(
+            module.policy,
+            module.encoder,
+            self.folder / "checkpoints" / "best",
+            module.validation.model.compute_dtype,
+            extra={"best.json": text},
         )
-        if best.exists():
-            best.rename(old)
-        new.rename(best)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def benchmark_row(entries: dict[str, Entry]) -> dict[str, float]:

@@ -10,7 +10,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from g2rpo.interfaces import Demonstrator, PromptSource
-from g2rpo.policy.checkpoint import Checkpoint, save_checkpoint
+from g2rpo.policy.checkpoint import Checkpoint
+from g2rpo.policy.export import save_checkpoint
 from g2rpo.records import TASKS
 from g2rpo.training.cold_start import ColdStartModule, DemonstrationData, Demonstrations, Stage
 from g2rpo.training.progress import Progress

@@ -6,6 +6,7 @@ On a terminal it is a live bar; elsewhere (CI, a log file) a plain line every fe
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -94,7 +95,7 @@ class Display:
         if self.total is None or steps <= 0:
             return ""
         step_s = (time.monotonic() - self._started_s) / steps
-        return f"{clock(step_s * max(0, self.total - self.done))} left"
+        return f"{timedelta(seconds=round(step_s * max(0, self.total - self.done)))} left"
 
     def line(self) -> str:
         """Return the whole state in one line."""
@@ -120,7 +121,7 @@ def progress_bar(
     """Show the progress of a stage other than training.
 
     `with progress_bar("held-out prompts", total=384) as advance: ... advance(64)` shows
-    `held-out prompts 64/384 | 0:25 left`.
+    `held-out prompts 64/384 | 0:00:25 left`.
 
     Yields:
         A function to call with the number of further steps that are done.
@@ -131,17 +132,3 @@ def progress_bar(
         yield lambda count: display.update(display.done + count)
     finally:
         display.stop()
-
-
-def clock(seconds: float) -> str:
-    """Format seconds as minutes and seconds, with hours if there are any.
-
-    >>> clock(152), clock(7322)
-    ('2:32', '2:02:02')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    return (
-        f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
-        if minutes >= 60
-        else f"{minutes}:{rest:02d}"
-    )

@@ -1,7 +1,7 @@
 """The progress line of training, with the metrics that matter most.
 
     step 40/120 | reward 0.61 | acc 0.55 | entropy 0.41 nats | 24 tokens | clip 0.0%
-        | rollout 0.8 s, update 1.1 s | 2:32 left
+        | rollout 0.8 s, update 1.1 s | 0:02:32 left
 
 It is one line; `display.py` writes it.
 """

@@ -19,8 +19,8 @@ from g2rpo.benchmark.evaluation.results import Entry
 from g2rpo.benchmark.evaluation.table import publish
 from g2rpo.data.skips import index_skips, merged
 from g2rpo.interfaces import OwnWeights
-from g2rpo.policy.adapter import has_adapter, save_adapter
-from g2rpo.policy.checkpoint import parameter_counts, save_checkpoint
+from g2rpo.policy.adapter import has_adapter
+from g2rpo.policy.export import save_adapter, save_checkpoint
 from g2rpo.training.benchmark_callback import Benchmarks
 from g2rpo.training.build import build_data, build_module, build_trainer
 from g2rpo.training.datamodule import PromptDataModule
@@ -129,11 +129,11 @@ def _trained(
         parts.engine.check_world_size(trainer.world_size)
     if trainer.is_global_zero and checkpoint is None:
         write_estimate(cfg, parts, data.stream, folder)
-    module = build_module(cfg, parts)
+    module = build_module(cfg, parts, trainer)
     timer.done("setup")
-    if trainer.is_global_zero:
-        log.info("trains %s", parameter_counts(module.policy))
     with _ending_others(trainer):
+        if module.policy is not None:  # sharded weights are checked once they are loaded
+            module.optimizer()  # refuses weights that would not move, before a long validation
         before = _before(trainer, module, data, folder, resumed=checkpoint is not None)
         timer.done("heldout_before")
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
@@ -142,13 +142,13 @@ def _trained(
         timer.done("train", less={"benchmarks": benchmarks, "validation": validation.spent_s})
         if "after" not in validation.results:
             trainer.validate(module, datamodule=data, verbose=False)
+        _save_final(module, parts, folder)
     after = validation.results.get("after", NOTHING_ASKED)
     if not trainer.is_global_zero:
         return after.sampled["macro"]
     _, entries = _benchmarks(trainer)
     if entries:
         publish(folder, entries)
-    _save_final(module, parts, folder)
     timer.done("heldout_after")
     summary = summarize(
         cfg,

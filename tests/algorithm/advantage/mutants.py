@@ -145,7 +145,7 @@ MUTANTS = (
     ),
     Mutant(
         "total ranked as a part",
-        "algorithm/advantage/parts.py",
+        "algorithm/advantage/reward_parts.py",
         'frozenset({"total"})',
         "frozenset()",
         "algorithm/advantage/test_g2rpo_decoupled.py algorithm/advantage/test_gdpo.py",

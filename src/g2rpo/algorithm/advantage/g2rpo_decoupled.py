@@ -24,7 +24,7 @@ from g2rpo.algorithm.advantage.g2rpo import (
     rank_within_tasks,
 )
 from g2rpo.algorithm.advantage.gaussian import TieLevels
-from g2rpo.algorithm.advantage.parts import reward_parts
+from g2rpo.algorithm.advantage.reward_parts import reward_parts
 
 
 class DecoupledG2RPO:

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from g2rpo.algorithm.advantage.grpo import standardized
-from g2rpo.algorithm.advantage.parts import reward_parts
+from g2rpo.algorithm.advantage.reward_parts import reward_parts
 from g2rpo.algorithm.advantage.segments import Segments
 
 EPS = 1e-6

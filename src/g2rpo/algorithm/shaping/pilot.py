@@ -3,7 +3,7 @@
 The paper gives no bands and leaves them to future work (arXiv 2604.08539, section 6). The pilot
 samples completions from the untrained policy. The length band covers the lengths of most accurate
 completions, and the entropy band surrounds the measured entropy. This module only does the
-statistics; `training/pilot.py` samples.
+statistics; `training/pilot_run.py` samples.
 """
 
 from collections.abc import Mapping

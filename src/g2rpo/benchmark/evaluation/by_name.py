@@ -12,7 +12,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from g2rpo.places import CONF
+from g2rpo.paths import CONF
 
 GROUP = "benchmark"
 PUBLISHED = "published"

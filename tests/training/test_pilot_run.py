@@ -11,7 +11,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from g2rpo.training.pilot import measure_bands
+from g2rpo.training.pilot_run import measure_bands
 
 SMALL = (
     "pilot.prompts_per_task=3",

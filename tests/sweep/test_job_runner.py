@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from g2rpo.sweep.runner import Local, Runner, Submitit
+from g2rpo.sweep.job_runner import Local, Runner, Submitit
 
 
 @pytest.mark.parametrize(

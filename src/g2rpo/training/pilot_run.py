@@ -14,12 +14,11 @@ from rich.table import Table
 from g2rpo.algorithm.shaping.pilot import Measured, Pilot, PilotTask, plain
 from g2rpo.data.loading import reader
 from g2rpo.files import write_whole
-from g2rpo.interfaces import Encoder, PromptSource, Reward, RolloutEngine
+from g2rpo.interfaces import Encoder, PromptSource
 from g2rpo.policy.stats import token_stats
-from g2rpo.records import Prompt, Sampling
+from g2rpo.records import Prompt
 from g2rpo.rollout.score import score_rollouts
 from g2rpo.training.display import progress_bar
-from g2rpo.training.heldout import Read
 from g2rpo.training.parts import Parts, build_parts, device_of
 from g2rpo.training.quiet import quieten
 
@@ -39,26 +38,13 @@ def measure_bands(cfg: DictConfig, conf: Path | None) -> float:
 
 
 def _measured(cfg: DictConfig, parts: Parts, pilot: Pilot, conf: Path | None) -> float:
-    folder, device = Path(cfg.run_dir), device_of(cfg)
-    policy, encoder = parts.model.policy().to(device), parts.model.encoder()
+    folder = Path(cfg.run_dir)
+    policy, encoder = parts.model.policy().to(device_of(cfg)), parts.model.encoder()
     parts.engine.start(policy, encoder)
-    measured = run_pilot(
-        pilot,
-        policy=policy,
-        encoder=encoder,
-        engine=parts.engine,
-        source=parts.source,
-        reward=parts.reward,
-        prefix=parts.algorithm.prefix,
-        tasks=tuple(parts.mix.shares),
-        sampling=parts.engine.sampling.with_group_size(parts.algorithm.batch.group_size),
-        batch_prompts=parts.algorithm.batch.micro_batch_prompts
-        or parts.algorithm.batch.prompts_per_step,
-        failure_budget=cfg.reward_failures,
-        seed=cfg.seed,
-        device=device,
-        read=reader(parts.source, encoder.fit),
-    )
+    measured = {
+        task: pilot.measure(_joined(pieces))
+        for task, pieces in _answered_tasks(pilot, parts, policy, encoder).items()
+    }
     console = Console(width=120, highlight=False)
     show_pilot(measured, console)
     origin = (
@@ -76,66 +62,35 @@ def _measured(cfg: DictConfig, parts: Parts, pilot: Pilot, conf: Path | None) ->
     return sum(found.accuracy for found in measured.values()) / len(measured)
 
 
-def run_pilot(
-    pilot: Pilot,
-    *,
-    policy: Any,
-    encoder: Encoder,
-    engine: RolloutEngine,
-    source: PromptSource,
-    reward: Reward,
-    tasks: Sequence[str],
-    sampling: Sampling,
-    batch_prompts: int,
-    failure_budget: float,
-    seed: int,
-    device: torch.device,
-    read: Read = list,
-    prefix: str = "shared",
-) -> dict[str, Measured]:
-    """Generate and measure completions for `pilot.prompts_per_task` prompts of each task.
-
-    Args:
-        engine: Generates completions; it has been started on `policy`, which is on `device`.
-        sampling: Sampling settings of the training, group size included.
-        batch_prompts: Number of prompts in a batch.
-        failure_budget: Largest share in [0, 1] of completions that the reward may fail to score.
-        read: Loads the images of a batch and leaves out prompts that cannot be used.
-        prefix: `policy.prefix`: `shared` or `repeated`.
+def _answered_tasks(
+    pilot: Pilot, parts: Parts, policy: Any, encoder: Encoder
+) -> dict[str, list[PilotTask]]:
+    """Generate and score completions for `pilot.prompts_per_task` prompts of each task.
 
     Raises:
         ValueError: if a task has no usable prompt.
     """
-    prompts = {task: _prompts(source, task, pilot.prompts_per_task) for task in tasks}
-    measured = {}
+    read = reader(parts.source, encoder.fit)
+    batch = parts.algorithm.batch
+    size = batch.micro_batch_prompts or batch.prompts_per_step
+    prompts = {
+        task: _prompts(parts.source, task, pilot.prompts_per_task) for task in parts.mix.shares
+    }
+    answered = {}
     with progress_bar("pilot prompts", total=sum(len(own) for own in prompts.values())) as advance:
         for task, own in prompts.items():
             pieces = []
-            for start in range(0, len(own), batch_prompts):
-                chunk = own[start : start + batch_prompts]
+            for start in range(0, len(own), size):
+                chunk = own[start : start + size]
                 if usable := read(chunk):
-                    pieces.append(
-                        _answered(
-                            usable,
-                            start,
-                            policy,
-                            encoder,
-                            engine,
-                            reward,
-                            sampling,
-                            failure_budget,
-                            seed,
-                            device,
-                            prefix,
-                        )
-                    )
+                    pieces.append(_answered(parts, policy, encoder, usable, start))
                 advance(len(chunk))
             if not pieces:
                 raise ValueError(
                     f"data: none of the first {len(own)} prompts of {task} can be used"
                 )
-            measured[task] = pilot.measure(_joined(pieces))
-    return measured
+            answered[task] = pieces
+    return answered
 
 
 def _prompts(source: PromptSource, task: str, count: int) -> list[Prompt]:
@@ -153,21 +108,14 @@ def _prompts(source: PromptSource, task: str, count: int) -> list[Prompt]:
 
 @torch.no_grad()
 def _answered(
-    prompts: Sequence[Prompt],
-    start: int,
-    policy: Any,
-    encoder: Encoder,
-    engine: RolloutEngine,
-    reward: Reward,
-    sampling: Sampling,
-    failure_budget: float,
-    seed: int,
-    device: torch.device,
-    prefix: str,
+    parts: Parts, policy: Any, encoder: Encoder, prompts: Sequence[Prompt], start: int
 ) -> PilotTask:
-    batch = encoder.encode(prompts).to(device)
-    rollouts = engine.generate(batch, sampling, (seed << 24) + start)
-    scores = score_rollouts(reward, prompts, rollouts, failure_budget).scores
+    """Generate, score and measure completions; `start` is the number of the first prompt."""
+    algorithm = parts.algorithm
+    sampling = parts.engine.sampling.with_group_size(algorithm.batch.group_size)
+    batch = encoder.encode(prompts).to(policy.device)
+    rollouts = parts.engine.generate(batch, sampling, (algorithm.seed << 24) + start)
+    scores = score_rollouts(parts.reward, prompts, rollouts, algorithm.failure_budget).scores
     stats = token_stats(
         policy,
         batch,
@@ -175,7 +123,7 @@ def _answered(
         rollouts.completion_mask,
         forbidden=tuple(encoder.forbidden_token_ids),
         temperature=sampling.temperature,
-        prefix=prefix,
+        prefix=algorithm.prefix,
     )
     return PilotTask(
         tokens=rollouts.completion_mask.sum(1).cpu(),
