@@ -1,6 +1,4 @@
-"""What was chosen for a run, and the bands it shaped to, from the configuration that Hydra keeps
-beside the results.
-"""
+"""Reads the choices and shaping bands of a run from the configuration in its `.hydra` folder."""
 
 import math
 from collections.abc import Mapping
@@ -12,6 +10,7 @@ import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from g2rpo.prompt import TASKS
+from g2rpo.sweep.sweep_plan import flat
 
 HEADLINE_CHOICES = ("advantage", "shaping", "loss", "model", "data", "task_mix")
 
@@ -23,16 +22,16 @@ class Settings:
     choices: Mapping[str, str] = field(default_factory=dict)
     """Chosen file of each group in `HEADLINE_CHOICES`."""
     overrides: tuple[str, ...] = ()
-    """What was typed after `python train.py`."""
+    """Overrides on the command line."""
     text: str = ""
-    """config.yaml as it was written."""
+    """Text of config.yaml."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Every value of config.yaml by its full key; interpolations are not resolved."""
     max_steps: int | None = None
     length_bands: Mapping[str, tuple[float, float, float, float]] = field(default_factory=dict)
     """(min, low, high, max) by task, in tokens."""
     entropy_bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """(low, high) by task, in nats per token; 0 or infinity where a side is open."""
+    """(low, high) by task, in nats per token; 0 or infinity for an open side."""
 
     @property
     def command(self) -> str:
@@ -41,7 +40,7 @@ class Settings:
 
 
 def read_settings(folder: Path, notes: list[str]) -> Settings:
-    """Reads config.yaml, and hydra.yaml and overrides.yaml where they are, from `.hydra`."""
+    """Read config.yaml from `.hydra`, and hydra.yaml and overrides.yaml if they exist."""
     config = _load(folder / "config.yaml")
     if config is None:
         notes.append(".hydra/config.yaml is missing: choices and bands are not known.")
@@ -52,24 +51,13 @@ def read_settings(folder: Path, notes: list[str]) -> Settings:
         choices=_choices(config, _load(folder / "hydra.yaml")),
         overrides=tuple(str(word) for word in overrides or ()),
         text=(folder / "config.yaml").read_text(encoding="utf-8"),
-        values=_flat(OmegaConf.to_container(config, resolve=False), ""),
+        values=dict(flat(OmegaConf.to_container(config, resolve=False))),
         max_steps=steps if isinstance(steps, int) else None,
         length_bands=_length_bands(_at(config, "shaping.length.bands")),
         entropy_bands=_entropy_bands(
             _at(config, "shaping.entropy.low"), _at(config, "shaping.entropy.high")
         ),
     )
-
-
-def _flat(value: Any, key: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        return {key: value}
-    prefix = f"{key}." if key else ""
-    return {
-        name: inner
-        for part, own in value.items()
-        for name, inner in _flat(own, f"{prefix}{part}").items()
-    }
 
 
 def _load(path: Path) -> DictConfig | ListConfig | None:
@@ -94,9 +82,7 @@ def _at(config: DictConfig | ListConfig, key: str) -> Any:
 def _choices(
     config: DictConfig | ListConfig, hydra: DictConfig | ListConfig | None
 ) -> dict[str, str]:
-    """Names of the chosen files as Hydra noted them, or else the modules that the targets lie
-    in.
-    """
+    """Return the chosen file of each group as Hydra noted it, or else the module of its target."""
     noted = {} if hydra is None else _at(hydra, "hydra.runtime.choices") or {}
     targets = {
         group: str(_at(config, f"{group}._target_") or "").split(".") for group in HEADLINE_CHOICES

@@ -1,4 +1,4 @@
-"""What can be said of a few seeds: mean, spread, and differences of pairs with an interval."""
+"""Statistics of a few seeds: mean, spread, and paired differences with an interval."""
 
 import math
 import statistics
@@ -45,7 +45,7 @@ T_975 = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Mean and standard deviation (n - 1) of `n` seeds; nan where there are too few."""
+    """Mean and standard deviation (n - 1) of `n` seeds; NaN if there are too few."""
 
     mean: float
     std: float
@@ -54,8 +54,9 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Mean of `n` differences of equal seeds, and half the width of its 95% t interval (nan below
-    two).
+    """Mean of `n` differences of equal seeds, and half the width of its 95% t interval.
+
+    The half width is NaN for fewer than two.
     """
 
     mean: float
@@ -85,8 +86,9 @@ def difference(own: Mapping[str, float], other: Mapping[str, float]) -> Differen
 
 
 def student(freedom: int) -> float:
-    """97.5% point of Student's t; beyond 30 degrees of freedom by an expansion around the
-    normal's.
+    """Return the 97.5% point of Student's t.
+
+    Beyond 30 degrees of freedom it is an expansion around the normal distribution's.
     """
     if freedom <= len(T_975):
         return T_975[freedom - 1]
