@@ -16,7 +16,7 @@ python perf/recipe_small.py "$folder" ${rows:+--rows "$rows"}
 python train.py experiment=openvlthinker_v2 hydra.run.dir="$folder/run" \
     model.path="$folder/model" data.root="$folder" data.files=rows.json \
     trainer.accelerator=cpu trainer.devices=2 trainer.max_steps=8 \
-    batch.prompts_per_step=8 batch.micro_batch_tokens=600 \
-    rollout.max_new_tokens=16 rollout.max_model_len=512 rollout.max_num_seqs=32 \
-    data.loading.workers=2 data.loading.max_prompt_tokens=400 \
+    batch.prompts_per_step=8 batch.micro_batch_tokens=1500 \
+    rollout.max_new_tokens=16 rollout.max_model_len=2048 rollout.max_num_seqs=32 \
+    data.loading.workers=2 data.loading.max_prompt_tokens=1500 \
     callbacks.checkpoint.every_n_train_steps=4 heldout=few "$@"
