@@ -75,7 +75,7 @@ MUTANTS = (
     ),
     Mutant(
         "estimate: advice without effect",
-        "training/estimate/advice.py",
+        "training/estimate/changes.py",
         "if not setup.load.checkpointing:",
         "if True:",
         "training/estimate/test_advice.py",
