@@ -197,7 +197,7 @@ def test_a_sync_pauses_pushes_and_forgets_everything_and_keeps_one_folder(
     assert server.calls[:6] == weights
     assert set(server.calls[6:]) == {GENERATE}  # the probe
     assert [path.name for path in (tmp_path / "weights").iterdir()] == ["step7"]
-    assert (tmp_path / "weights" / "step7" / "model.safetensors").stat().st_size > 100_000
+    assert (tmp_path / "weights" / "step7" / "model-0-0.safetensors").stat().st_size > 100_000
     row = engine.metrics()
     assert set(row) == {
         "rollout/sync_logprob_gap",

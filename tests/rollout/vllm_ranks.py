@@ -101,7 +101,7 @@ def main(out: Path, tensor_parallel_size: int) -> None:
     again = drawn(6)
     disturbed = engine.metrics()
     if rank == (ranks.world_size() - 1) // tensor_parallel_size * tensor_parallel_size:
-        engine.push = lambda policy: None
+        engine.push = lambda: None
     said = ""
     try:
         engine.load_weights(policy, 2)

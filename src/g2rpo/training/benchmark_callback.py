@@ -78,16 +78,17 @@ class Benchmarks(L.Callback):
             "weights": weights_digest(pl_module.policy.named_parameters()),
         }
         folder = self.folder / "eval" / name if name.startswith("step_") else self.folder / "eval"
-        self.entries = suite.run(
-            pl_module.engine,
-            pl_module.encoder,
-            folder,
-            model=model,
-            device=pl_module.device,
-            progress_bar=_quiet if training else progress_bar,
-            plans=self._plans,
-            overwrite=name != "before",
-        )
+        with pl_module.generating():
+            self.entries = suite.run(
+                pl_module.engine,
+                pl_module.encoder,
+                folder,
+                model=model,
+                device=pl_module.device,
+                progress_bar=_quiet if training else progress_bar,
+                plans=self._plans,
+                overwrite=name != "before",
+            )
         self.spent_s += time.perf_counter() - started_s
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:

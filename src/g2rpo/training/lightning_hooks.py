@@ -52,6 +52,12 @@ class LightningHooks(L.LightningModule):
                 f" {type(strategy).__name__}"
             )
 
+    @contextmanager
+    def generating(self) -> Iterator[None]:
+        """Generate only within this block, which all ranks must enter and leave together."""
+        with self.engine.generating() if isinstance(self.engine, OwnWeights) else nullcontext():
+            yield
+
     def configure_optimizers(self) -> Any:
         """Return the optimizer over the trainable parameters, and its scheduler if there is one.
 
@@ -111,7 +117,7 @@ class LightningHooks(L.LightningModule):
         """Answer and judge this rank's share of a batch of held-out prompts."""
         assert self.validation is not None
         # what the policy caches under inference mode could not be used in a later backward pass
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad(), self.generating():
             self.validation.answer(
                 batch,
                 engine=self.engine,

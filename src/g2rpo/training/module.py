@@ -144,17 +144,18 @@ class G2RPOModule(LightningHooks):
         """
         algorithm = self.algorithm
         try:
-            return collect(
-                batch,
-                self._more,
-                self.engine,
-                self.reward,
-                self.sampling,
-                group_filter=algorithm.group_filter,
-                failure_budget=algorithm.failure_budget,
-                seed=self._sampling_seed(),
-                group_size_of=algorithm.batch.group_sizes(),
-            )
+            with self.generating():
+                return collect(
+                    batch,
+                    self._more,
+                    self.engine,
+                    self.reward,
+                    self.sampling,
+                    group_filter=algorithm.group_filter,
+                    failure_budget=algorithm.failure_budget,
+                    seed=self._sampling_seed(),
+                    group_size_of=algorithm.batch.group_sizes(),
+                )
         except FloatingPointError as error:
             raise RuntimeError(
                 f"step {self.global_step + 1}: {error}. The weights are broken: lower optimizer.lr"
