@@ -1,8 +1,8 @@
-"""Launchers that run every job of a sweep in a process of its own (g2rpo.sweep):
-`hydra/launcher=g2rpo` and its relatives.
+"""Launchers of Hydra that run each job of a sweep as a process (`g2rpo.sweep`):
+`hydra/launcher=g2rpo`, `g2rpo_parallel`, `g2rpo_slurm` and `g2rpo_submitit`.
 
-Hydra looks for plug-ins in this package alone, and imports it at every start: nothing heavy at the
-top.
+Hydra finds plug-ins only in this package and imports it at every start, so heavy imports are inside
+functions.
 """
 
 import os
@@ -51,9 +51,7 @@ LAUNCHERS: dict[str, dict[str, Any]] = {
         "slurm_partition": None,
     },
 }
-"""Choices of `hydra/launcher`; those of Hydra and of other packages keep their names and stay
-available.
-"""
+"""Our choices of `hydra/launcher`; those of Hydra and other packages remain available."""
 for _name, _node in LAUNCHERS.items():
     ConfigStore.instance().store(group="hydra/launcher", name=_name, node=_node, provider="g2rpo")
 
@@ -80,8 +78,9 @@ class _SweepLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Runs what is missing; a job that failed ends the command with status 1, but none of the
-        others.
+        """Run the jobs that are missing.
+
+        If a job fails, the others still run, and the command ends with status 1.
         """
         from g2rpo.cli.checks import refuse_added
         from g2rpo.cli.errors import give_errors_back
@@ -134,7 +133,7 @@ class _SweepLauncher(Launcher):
         ]
 
     def _dimensions(self) -> list[str]:
-        """The sweeper's parameters, and keys with more than one value on the command line."""
+        """Return the sweeper's parameters and the keys with several values on the command line."""
         given = OmegaConf.select(self.config, "hydra.sweeper.params") or {}
         typed = OmegaConf.to_container(self.config.hydra.overrides.task)
         assert isinstance(typed, list)
@@ -171,31 +170,31 @@ class _SweepLauncher(Launcher):
 
 
 class SerialLauncher(_SweepLauncher):
-    """One job after the other."""
+    """Runs one job after the other."""
 
     def runner(self, folder: Path) -> "Runner":
-        """On this machine."""
+        """Return a runner on this machine."""
         from g2rpo.sweep.job_runner import Local
 
         return Local()
 
 
 class ParallelLauncher(_SweepLauncher):
-    """`n_jobs` at a time; `gpus` says what each of them sees."""
+    """Runs `n_jobs` jobs at a time; `gpus` lists the visible GPUs of each."""
 
     def __init__(self, n_jobs: int = 2, gpus: Sequence[Any] | None = None) -> None:
         self.n_jobs = n_jobs
         self.gpus = None if gpus is None else [str(seen) for seen in gpus]
 
     def runner(self, folder: Path) -> "Runner":
-        """On this machine."""
+        """Return a runner on this machine."""
         from g2rpo.sweep.job_runner import Local
 
         return Local(jobs_at_once=self.n_jobs, gpus=self.gpus)
 
 
 class SubmititLauncher(_SweepLauncher):
-    """A job array of a cluster. What is not named here goes to submitit as it is."""
+    """Runs a job array on a cluster. Other parameters are passed to submitit."""
 
     def __init__(
         self, cluster: str, array_parallelism: int = 256, poll_s: float = 5.0, **parameters: Any
@@ -209,7 +208,7 @@ class SubmititLauncher(_SweepLauncher):
         }
 
     def runner(self, folder: Path) -> "Runner":
-        """On the cluster."""
+        """Return a runner on the cluster."""
         from g2rpo.sweep.job_runner import Submitit
 
         own = folder / ".submitit" / "%j"
@@ -225,7 +224,7 @@ class SubmititLauncher(_SweepLauncher):
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends the sweep as Ctrl-C does, jobs included."""
+    """Let SIGTERM end the sweep and its jobs, as Ctrl-C does."""
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
         sys.exit(128 + number)

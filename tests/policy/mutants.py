@@ -4,6 +4,27 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "autocast: copies of weights outlive a pass",
+        "policy/precision.py",
+        "cache_enabled=keep_casts",
+        "cache_enabled=True",
+        "policy/test_precision.py",
+    ),
+    Mutant(
+        "autocast: entropies are rounded",
+        "policy/precision.py",
+        'torch.autocast("cpu", enabled=False), ',
+        "",
+        "policy/test_precision.py",
+    ),
+    Mutant(
+        "head: always computes in bfloat16",
+        "policy/head.py",
+        "hidden = computed(hidden)",
+        "hidden = hidden.bfloat16()",
+        "policy/test_head.py",
+    ),
+    Mutant(
         "entropy of impossible tokens",
         "policy/head.py",
         'finite = logp.masked_fill(logp == float("-inf"), 0.0)',

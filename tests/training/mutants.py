@@ -4,6 +4,13 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "lost updates: only steps up are tried",
+        "training/lost_updates.py",
+        "(few - lr == few)",
+        "(few + lr == few)",
+        "training/test_lost_updates.py",
+    ),
+    Mutant(
         "own denominators",
         "training/update.py",
         "ranks.all_reduce_sum(_sum_float64(counts, 2))",

@@ -71,7 +71,7 @@ def test_the_papers_recipe_needs_neither_weights_nor_data(
         == (64 * 16_384 + 512 * 4096) * 147_456 + 512 * 32 * 16_384 * 6
     )
     assert "does NOT fit" in found.verdict()
-    assert "keys and values (rollout=vllm_server" in found.verdict()
+    assert "Set rollout=vllm (now hf)" in found.verdict()
 
 
 def test_an_engine_elsewhere_leaves_the_update(

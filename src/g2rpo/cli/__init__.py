@@ -3,11 +3,10 @@
 Each script at the root of the repository is a `@program(...)` over `conf/` and calls the function
 of its name below with the composed configuration. `g2rpo <program>` (`command.py`) runs the same
 scripts, also from an installed package. `helptext.py` writes `--help`, `checks.py`, `keys.py` and
-`value_types.py` refuse what cannot be meant, and `errors.py` turns what went wrong into one
-sentence.
+`value_types.py` refuse invalid input, and `errors.py` turns an error into one sentence.
 
-Nothing heavy is imported before a function is called: `--help`, a typing error and the first lines
-of a run take a second.
+Nothing heavy is imported before a function is called, so `--help`, a typing error and the first
+lines of a run take about a second.
 """
 
 import math
@@ -35,10 +34,10 @@ __all__ = [
 
 
 def train(cfg: DictConfig) -> float:
-    """Train, evaluate before and after, write report and summary. Return the held-out macro score,
-    which a sweep maximizes.
+    """Train, evaluate before and after, and write report and summary.
 
-    With `trainer.limit_train_batches=0` the checkpoint is scored and not trained.
+    Return the held-out macro score, which a sweep maximizes. With
+    `trainer.limit_train_batches=0` the checkpoint is scored and not trained.
     """
     with checked(cfg):
         if OmegaConf.select(cfg, "trainer.limit_train_batches") == 0:
@@ -53,9 +52,7 @@ def train(cfg: DictConfig) -> float:
 
 
 def _score(cfg: DictConfig) -> float:
-    """Do what `evaluate.py` does and write a report: one row of a comparison that was not
-    trained.
-    """
+    """Evaluate the checkpoint without training and write a report, for one row of a sweep."""
     from g2rpo.report.run_page import write_report
     from g2rpo.training.evaluation_run import run_evaluation
 
@@ -81,9 +78,7 @@ def rescore(cfg: DictConfig) -> float:
 
 
 def preview(cfg: DictConfig) -> float:
-    """Show what training would see first. Load no weights; a broken record does not hide the
-    others.
-    """
+    """Show the first prompts of training, and list broken records. Load no weights."""
     with checked(cfg):
         from g2rpo.data.stream import PromptStream
         from g2rpo.report.preview import Preview
@@ -118,7 +113,8 @@ def estimate(cfg: DictConfig) -> float:
 
 
 def pilot(cfg: DictConfig) -> float:
-    """Measure lengths and entropies of the untrained policy and write a shaping file with bands.
+    """Measure lengths and entropies of the untrained policy and write a shaping file.
+
     Return the mean accuracy.
     """
     with checked(cfg):

@@ -1,6 +1,4 @@
-"""`g2rpo <program> ...`: the scripts of a checkout, or their copies in an installed package, by
-name.
-"""
+"""`g2rpo <program> ...`: runs a script of the checkout, or its copy in the installed package."""
 
 import runpy
 import sys
@@ -18,7 +16,7 @@ PROGRAMS = {
     "rescore": "judge saved predictions again, under another protocol or judge",
     "cold-start": "teach a new checkpoint by supervised demonstrations",
 }
-"""Scripts by the name a person types, with one line each."""
+"""Programs by the name on the command line, with one line each."""
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -43,8 +41,9 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def _script(name: str, words: Sequence[str]) -> None:
-    """Become `python <name>.py <words>`: Lightning and sweeps start further processes from
-    `sys.argv`.
+    """Run `python <name>.py <words>` in this process.
+
+    `sys.argv` is set as well, because Lightning and sweeps start further processes from it.
     """
     path = str(SCRIPTS / f"{name}.py")
     sys.argv = [path, *words]
@@ -52,7 +51,7 @@ def _script(name: str, words: Sequence[str]) -> None:
 
 
 def _sweep(words: Sequence[str]) -> None:
-    """Run `sweeps/<name>.yaml`, or list what there is."""
+    """Run `sweeps/<name>.yaml`, or list the sweeps."""
     names = sorted(file.stem for file in SWEEPS.glob("*.yaml"))
     if not words or words[0] in ("-h", "--help"):
         lines = [f"  {name:<20} {_question(name)}" for name in names]

@@ -16,8 +16,7 @@ def explained(folder: Path) -> Iterator[None]:
     """End a failed run with one sentence and exit code 1; the traceback goes to `error.txt` in the
     run folder.
 
-    Each process of a distributed run has a file of its own: when one fails, the others soon
-    complain of its silence.
+    Each process of a distributed run writes its own file, because the others fail soon after.
     """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -43,9 +42,7 @@ def explained(folder: Path) -> Iterator[None]:
 
 
 def sentence(error: BaseException) -> str:
-    """The cause of an error as the user can act on it: Hydra's wrapping is taken off, the
-    configuration key kept.
-    """
+    """Return the cause of an error without Hydra's wrapping, but with the configuration key."""
     lines = [line.strip() for line in str(error).splitlines()]
     key = next(
         (line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), ""
@@ -69,8 +66,10 @@ _given: list[str | None] = []
 
 
 def take_errors_from_hydra() -> bool:
-    """Let exceptions of the composition reach the caller instead of Hydra's printer. False if the
-    user asked for tracebacks.
+    """Let exceptions of the composition reach the caller instead of Hydra's printer.
+
+    Returns:
+        False if the user asked for tracebacks.
     """
     if os.environ.get(FULL) == "1":
         return False
@@ -80,7 +79,7 @@ def take_errors_from_hydra() -> bool:
 
 
 def give_errors_back() -> None:
-    """Undo `take_errors_from_hydra`, so that a task and the processes it starts see the user's own
+    """Undo `take_errors_from_hydra`, so that the task and its child processes see the user's own
     setting.
     """
     if _given:

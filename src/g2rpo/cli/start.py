@@ -1,6 +1,4 @@
-"""The first seconds of a program: help, composition, and two lines that say what runs and where it
-writes.
-"""
+"""Starts a program: help, composition, and lines that say what runs and where it writes."""
 
 import functools
 import os
@@ -71,9 +69,7 @@ def _run(composed_and_called: Callable[[], None], config_name: str) -> None:
 
 
 def _announce(cfg: DictConfig) -> None:
-    """Say where the run writes and what was chosen, before anything heavy is imported; the first
-    process alone does.
-    """
+    """Print the run folder and the choices before heavy imports; only the first process prints."""
     if os.environ.get("LOCAL_RANK", "0") != "0" or not HydraConfig.initialized():
         return
     settings = HydraConfig.get()

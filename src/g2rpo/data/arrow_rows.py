@@ -1,12 +1,12 @@
-"""Records of a stored data set for one look at all of them: bytes are only measured, never read."""
+"""Reads all records of a stored data set once; bytes are only measured, never read."""
 
 from collections.abc import Iterator
 from typing import Any
 
 ROWS = 1000
-"""Rows that are turned into Python objects at a time."""
+"""Number of rows that are converted to Python objects at a time."""
 SOME = b"x"
-"""Stands for bytes that are there."""
+"""Stands for bytes that are not empty."""
 
 
 def records_of(rows: Any) -> Iterator[dict[str, Any]]:

@@ -1,5 +1,5 @@
-"""Fields of a record that nothing reads: misspelled ones and media are errors, the rest is told
-once.
+"""Finds fields of a record that nothing reads: misspelled fields and media are errors, others are
+logged once.
 """
 
 import re
@@ -13,13 +13,13 @@ from g2rpo.data.rows import BadRecord
 _MEDIA = re.compile(
     r"(?:^|_)(?:image|img|picture|photo|video|audio|frame)s?(?:_?(?:path|file|url|uri|byte|base64|list|name|filename|data))?s?(?:_?\d+)?$"
 )
-"""Names such as `videos`, `image_path` or `img_1`; not `image_id` or `image_width`, which say
-something about an image.
+"""Matches `videos`, `image_path` or `img_1`, but not `image_id` or `image_width`, which describe an
+image.
 """
 
 
 def is_media(name: str) -> bool:
-    """Whether a field is named as one that holds images, videos or sound.
+    """Return whether the name of a field says that it holds images, videos or sound.
 
     >>> is_media("image_path"), is_media("videos"), is_media("image_width"), is_media("source")
     (True, True, False, False)
@@ -38,8 +38,8 @@ def unread_fields(row: Mapping[str, Any], known: Collection[str]) -> list[str]:
         known: Fields that are read.
 
     Raises:
-        BadRecord: For a field that holds something and is named as media, or nearly as a known
-            field that the record does not have.
+        BadRecord: If a field that is not empty is named like media, or almost like a known field
+            that the record lacks.
     """
     unread = [
         name
@@ -68,7 +68,7 @@ _SAME = {
     **dict.fromkeys(("ground_truth", "gold", "gt", "gt_answer", "gold_answer"), ("answer",)),
     "system_prompt": ("system",),
 }
-"""Names that other data sets have for our fields."""
+"""Names of other data sets for our fields."""
 _ONLY_IMAGES = ", and videos and sound are not supported"
 
 
@@ -77,22 +77,20 @@ def _is_moving(name: str) -> bool:
 
 
 class Notes:
-    """What is said once about all records of a source: fields that nothing reads, and prompts that
-    look wrong.
-    """
+    """Collects what is logged once per source: unread fields and suspicious prompts."""
 
     def __init__(self) -> None:
         self.unread: Counter[str] = Counter()
         self.warnings: Counter[str] = Counter()
 
     def look(self, format: Any, row: Mapping[str, Any]) -> None:
-        """Note what a format says about a row that passed its check."""
+        """Count the unread fields and the warning of a row that passed its check."""
         self.unread.update(format.unread(row))
         if warning := format.warning(row):
             self.warnings[warning] += 1
 
     def lines(self, label: str) -> list[str]:
-        """Sentences for the log."""
+        """Return the sentences for the log."""
         fields = ", ".join(f"{name} ({count})" for name, count in self.unread.most_common())
         read = (
             [

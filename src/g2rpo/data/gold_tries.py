@@ -1,8 +1,7 @@
-"""Three tries that tell whether a prompt can be learned from.
+"""Answers that test whether the reward works for a prompt.
 
-The gold answer as it is and in the form that the prompt asks for must be right; wrong answers must
-not be paid like it. Training makes them before it starts, and the preview shows them for each
-prompt.
+The gold answer must be right, both as written and in the form that the prompt asks for. Wrong
+answers must get less. Training tries these answers before it starts; the preview shows them.
 """
 
 import json
@@ -23,13 +22,13 @@ _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
 
 
 class Try(NamedTuple):
-    """An answer whose verdict is known before the reward gives it."""
+    """An answer with a known verdict."""
 
     name: str
     """`gold`, `as asked` or `wrong`."""
     answer: str
     completion: str
-    """The answer behind some thinking, in the tags that the prompt names."""
+    """The answer after some thinking, in the tags that the prompt names."""
 
     @property
     def right(self) -> bool:
@@ -38,7 +37,7 @@ class Try(NamedTuple):
 
 
 def golds_of(prompt: Prompt) -> list[str]:
-    """Return the gold answers of a prompt without tags: one, or several that count alike."""
+    """Return the accepted answers of a prompt, without tags."""
     found = prompt.meta.get("alternatives") or [prompt.answer]
     return [_ANSWER_TAGS.sub("", str(gold)).strip() for gold in found]
 
@@ -62,8 +61,8 @@ def tries_of(prompt: Prompt) -> list[Try]:
 def asked_form(prompt: Prompt, answer: str) -> str:
     r"""Return an answer as the hint at the end of the prompt asks for it.
 
-    Mathematics stands between dollar signs or in a box, an option is its letter, JSON is an object.
-    A gold answer in words stays as it is: nobody would write it as a formula.
+    Mathematics is put between dollar signs or in a box, an option becomes its letter, and JSON an
+    object. A gold answer in words stays as it is, because nobody writes it as a formula.
     """
     kind, hint = answer_kind(prompt.answer_type), prompt.text.strip().rpartition("\n")[2].lower()
     if kind == "multiple choice" and "letter" in hint:
@@ -123,7 +122,7 @@ def fault_of(prompt: Prompt, verdicts: Sequence[tuple[Try, Mapping[str, float] |
 
 
 def _among(gold: str, options: Mapping[str, str]) -> bool:
-    """Whether a gold answer is the letters or the text of options, if any are known."""
+    """Return whether a gold answer is among the options, by letter or text, if any are known."""
     letters = option_letters(gold)
     same = any(gold.strip().lower() == str(text).strip().lower() for text in options.values())
     return not options or same or not letters or set(letters) <= set(options)

@@ -1,8 +1,6 @@
-"""Prompts from any data set of the `datasets` library: on the Hub, or in a folder, with columns of
-its own names.
+"""Prompts from any data set of the `datasets` library, on the Hub or in a folder.
 
-Rows are read in place (Arrow files are mapped, not loaded), images stay encoded until a prompt's
-turn comes.
+Rows are memory-mapped, not loaded; images stay encoded until their prompt is used.
 """
 
 import logging
@@ -188,9 +186,7 @@ def undecoded(rows: Any) -> Any:
 def usable_rows(
     rows: Any, columns: HubColumns, format: RowFormat, skips: Skips, label: str
 ) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
-    """Number, task and record of every row that can be used, in their order; the others are
-    reported.
-    """
+    """Yield number, task and record of every usable row, in order; report the others."""
     seen: set[int] = set()
     for number, record in enumerate(rows):
         task = "unknown"

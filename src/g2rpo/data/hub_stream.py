@@ -1,8 +1,7 @@
-"""Prompts from a data set that is read as it comes, for sets that are too large to store or to look
-through before the start.
+"""Prompts from a streamed data set, for sets that are too large to store or to index first.
 
-Every pass over the set is one epoch, in the set's own order or shuffled in a window. The set has no
-length, so its tasks never run out; a resumed run reads past what it had already used.
+Every pass over the set is one epoch, in the set's order or shuffled in a window. The stream starts
+over at its end, so its size is unlimited; a resumed run reads past the rows that it had used.
 """
 
 from collections import deque
@@ -18,13 +17,9 @@ from g2rpo.data.skips import Skips
 from g2rpo.records import TASKS, Prompt, task_index
 
 KEPT = 256
-"""Rows of each task that are kept after they were served: images are read ahead, so the stream
-looks at a row more than once.
-"""
+"""Rows of each task that are kept after use, because reading ahead asks for a row twice."""
 HELDOUT_ROWS = 8
-"""Rows of the held-out split that are looked at, for each held-out prompt that is wanted of any
-task.
-"""
+"""Rows of the held-out split that are read per held-out prompt that is needed of any task."""
 
 
 class HubStream:
@@ -40,9 +35,9 @@ class HubStream:
         data_files: As in `datasets.load_dataset`.
         values: See `HubColumns`.
         root: See `HubColumns`.
-        shuffle_rows: Rows from which the next one is drawn at random; 0 keeps the set's order.
-        waiting_rows: Rows of other tasks that are kept while one of a rare task is looked for, at
-            most.
+        shuffle_rows: Size of the shuffle buffer in rows; 0 keeps the set's order.
+        waiting_rows: Maximum number of rows of other tasks that are kept while searching for a row
+            of a rare task.
         loading: Reads the images; None uses the defaults.
         heldout: Maximum number of held-out prompts of each task.
         on_error: `raise` at the first unusable record, or `skip` those, counted and listed in
@@ -97,13 +92,14 @@ class HubStream:
         self._rewind()
 
     def size(self, task: str, split: str) -> int | None:
-        """None for training prompts: the stream starts over."""
+        """Return None for training prompts, because the stream starts over."""
         task_index(task)
         return None if split == "train" else len(self._heldout[task])
 
     def get(self, task: str, index: int, split: str) -> Prompt:
-        """The `index`-th prompt of a task. Reads on to it, or anew from the start where it is long
-        gone.
+        """Return the `index`-th prompt of a task.
+
+        The stream is read up to it, or again from the start if it is no longer kept.
         """
         if split == "heldout":
             return self._heldout[task][index]
@@ -131,7 +127,7 @@ class HubStream:
         self._stream = self._passes()
 
     def _passes(self) -> Iterator[tuple[str, Prompt] | None]:
-        """Prompt after prompt with its task, for ever; None between two passes."""
+        """Yield prompts with their tasks without end, and None between two passes."""
         epoch = 0
         while True:
             rows = (
@@ -140,7 +136,7 @@ class HubStream:
                 else self._rows
             )
             rows.set_epoch(epoch)
-            # what a later pass would report again is counted once
+            # later passes would report the same rows again
             skips = self.skips if epoch == 0 else Skips(on_error="skip")
             for number, task, record in usable_rows(
                 rows, self.columns, self.format, skips, self.label
@@ -153,7 +149,7 @@ class HubStream:
             epoch += 1
 
     def _read_one(self, task: str) -> None:
-        """Reads on until there is one more prompt of a task."""
+        """Read on until there is one more prompt of a task."""
         passes = 0
         while True:
             found = next(self._stream)

@@ -1,9 +1,8 @@
-"""Images from paths: opened lazily, made as small as the model sees them, ahead of time in threads,
-never more than a few.
+"""Opens images ahead of time in threads, and scales them to the size that the model sees.
 
-What comes next is a function of the draws so far (data/mixture.py), so images are read ahead
-without moving the stream: the number of workers changes how long a step waits and nothing else, and
-a resumed run needs to know nothing about them.
+The next prompts follow from the draws so far (data/mixture.py), so images are read ahead without
+advancing the stream. The number of workers changes only how long a step waits, and a resumed run
+needs no state of them.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,12 +25,12 @@ class Loading:
     """How images are read.
 
     Args:
-        workers: Threads that read ahead; 0 reads when a prompt's turn comes.
-        prefetch: Prompts whose images are read ahead at most: with `model.max_pixels`, a bound on
-            memory.
+        workers: Number of threads that read ahead; 0 reads an image when its prompt is used.
+        prefetch: Maximum number of prompts whose images are read ahead. Together with
+            `model.max_pixels` it bounds memory.
         max_image_pixels: Larger images are refused before they are decoded.
-        max_prompt_tokens: Longer prompts, image tokens included, are left out: a prompt with images
-            is never cut. None: no limit.
+        max_prompt_tokens: Longer prompts, image tokens included, are left out, because cutting a
+            prompt would cut its images. None sets no limit.
     """
 
     def __init__(
@@ -62,7 +61,7 @@ class Loading:
         self._ahead: dict[str, Future[Prompt | BadRecord]] = {}
 
     def loaded(self, prompts: Sequence[Prompt], fit: Fit) -> list[Prompt | BadRecord]:
-        """Each prompt with its images in memory, or what is wrong with them."""
+        """Return each prompt with its images in memory, or the error of an image."""
         waiting = [self._ahead.pop(prompt.id, None) for prompt in prompts]
         if self.workers and any(prompt.images for prompt in prompts):
             pool = self._threads()
@@ -76,7 +75,7 @@ class Loading:
         ]
 
     def usable(self, prompts: Sequence[Prompt], fit: Fit, skips: Skips) -> list[Prompt]:
-        """Those whose images can be read, with them in memory; the others are reported."""
+        """Return the prompts whose images can be read, with images in memory; report the others."""
         found = list(zip(prompts, self.loaded(prompts, fit), strict=True))
         for prompt, outcome in found:
             if isinstance(outcome, BadRecord):
@@ -84,7 +83,7 @@ class Loading:
         return [outcome for _, outcome in found if isinstance(outcome, Prompt)]
 
     def ahead(self, prompts: Sequence[Prompt], fit: Fit) -> None:
-        """Begins to read what is likely to be asked for next; forgets what was not asked for."""
+        """Start reading the images of these prompts; drop images read for any other prompt."""
         if not self.workers:
             return
         wanted = {prompt.id: prompt for prompt in prompts[: self.prefetch] if prompt.images}
@@ -95,7 +94,7 @@ class Loading:
                 self._ahead[id] = self._threads().submit(self._load, prompt, fit)
 
     def close(self) -> None:
-        """Ends the threads."""
+        """Stop the threads."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool, self._ahead = None, {}
@@ -115,26 +114,27 @@ class Loading:
         return replace(prompt, images=tuple(images))
 
     def _open(self, image: Any) -> Image.Image:
-        """From a PIL image, a path, or the bytes of a file."""
+        """Open a PIL image, a path, or the bytes of a file."""
         return open_image(
             image, max_pixels=self.max_image_pixels, limit="data.loading.max_image_pixels"
         )
 
 
 def loading_of(source: Any) -> Loading:
-    """How a source reads images. One that draws them, as the gym does, has no need to say so."""
+    """Return how a source reads images; without threads if it does not say, like the gym."""
     return source.loading if hasattr(source, "loading") else Loading(workers=0)
 
 
 def reader(source: Any, fit: Fit) -> Callable[[Sequence[Prompt]], list[Prompt]]:
-    """For prompts outside the stream: gets the images of some, and leaves out (or refuses) those
-    that cannot be used.
+    """Return a function that loads the images of prompts and leaves out, or refuses, unusable ones.
+
+    It is for prompts outside the stream.
     """
     loading, skips = loading_of(source), skips_of(source)
     return lambda prompts: loading.usable(prompts, fit, skips)
 
 
 def place(prompt: Prompt) -> str:
-    """Where a prompt comes from, as its author knows it: file and line, or its id."""
+    """Return where a prompt comes from: file, line and id, or the id alone."""
     where = f"{prompt.meta['file']}, line {prompt.meta['line']}: " if "file" in prompt.meta else ""
     return f"{where}prompt {prompt.id!r}"

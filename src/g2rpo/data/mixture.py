@@ -1,5 +1,5 @@
-"""Which task's turn it is: weights become an interleaved order, the same for any number of workers,
-ranks and resumes.
+"""Chooses the task of the next prompt: weights become an interleaved order that does not depend on
+the number of workers, ranks and resumes.
 """
 
 import logging
@@ -12,15 +12,16 @@ from g2rpo.records import TASKS, task_index
 log = logging.getLogger("g2rpo")
 ABSENT = ("error", "leave_out")
 REASONS = 3
-"""How many reasons an error lists if no record can be used."""
+"""Number of reasons in the error if no record can be used."""
 
 
 def mixture_of(source: PromptSource, mix: "TaskMix") -> "TaskMix":
-    """The mixture for a source: tasks without a prompt are left out or refused, and one log line
-    says what is trained on.
+    """Return the mixture for a source; tasks without a prompt are left out or refused.
+
+    One log line says which tasks are trained on.
 
     Raises:
-        ValueError: with the first reasons, if not one record of the source can be used.
+        ValueError: With the first reasons, if no record of the source can be used.
     """
     sizes = {task: source.size(task, "train") for task in TASKS}
     if not any(size != 0 for size in sizes.values()):
@@ -46,10 +47,10 @@ def mixture_of(source: PromptSource, mix: "TaskMix") -> "TaskMix":
 
 
 class TaskMix:
-    """Tasks by weight. At every turn the task that is furthest behind its share is drawn, so any
-    stretch of the stream is balanced.
+    """Draws tasks by weight: always the one that is furthest behind its share, so that every part
+    of the stream is balanced.
 
-    The state is the number of draws per task, nothing else.
+    The only state is the number of draws per task.
 
     >>> mix = TaskMix(weights={"math": 2.0, "chart": 1.0})
     >>> counts: dict[str, int] = {}
@@ -57,13 +58,13 @@ class TaskMix:
     [('math', 0), ('chart', 0), ('math', 1), ('math', 2), ('chart', 1), ('math', 3)]
 
     Args:
-        weights: By task; 0, or no entry, leaves a task out.
-        by_size: A weight counts for each training prompt of the task, so that a task with more
-            prompts is drawn more often; `sized` must be called then.
-        temperature: Shares are in proportion to weight ** (1 / temperature): 1 leaves them, larger
-            ones make them more equal (10 is almost uniform), smaller ones less.
-        absent: What happens if the data has no prompt of a task with a weight: `error`, or
-            `leave_out` to train on the others.
+        weights: Weight by task; 0 or no entry leaves a task out.
+        by_size: Whether weights are multiplied by the number of training prompts of the task; if
+            so, call `sized`.
+        temperature: Shares are proportional to weight ** (1 / temperature). Values above 1 make
+            them more equal (10 is almost uniform), values below 1 less.
+        absent: What to do if the data has no prompt of a weighted task: `error`, or `leave_out` to
+            train on the others.
     """
 
     def __init__(
@@ -97,11 +98,10 @@ class TaskMix:
         self.shares = {task: power / sum(powers.values()) for task, power in powers.items()}
 
     def present(self, sizes: Mapping[str, int | None]) -> "TaskMix":
-        """The mixture of the tasks that a source has prompts of, as `absent` allows; itself if it
-        has all of them.
+        """Return the mixture without tasks that the source lacks, if `absent` allows.
 
         Args:
-            sizes: Training prompts of each task; None for an endless task.
+            sizes: Number of training prompts of each task; None if unlimited.
 
         Raises:
             ValueError: if the source has none of the tasks, or lacks one that must not be left out.
@@ -127,10 +127,9 @@ class TaskMix:
         )
 
     def sized(self, sizes: Mapping[str, int | None]) -> "TaskMix":
-        """The mixture for a source with so many training prompts of each task; itself, unless
-        `by_size`.
+        """Return the mixture with weights multiplied by sizes, if `by_size`.
 
-        Raises `ValueError` for an endless task (None), which has no size to go by.
+        Raises `ValueError` for a task of unlimited size (None).
         """
         if not self.by_size:
             return self
@@ -144,8 +143,9 @@ class TaskMix:
         return TaskMix(weights=scaled, temperature=self.temperature)
 
     def draw(self, counts: dict[str, int]) -> tuple[str, int]:
-        """The next task and which of its prompts; `counts` (draws so far per task) is advanced in
-        place.
+        """Return the next task and the index of its prompt.
+
+        `counts`, the number of draws so far per task, is updated in place.
         """
         turn = sum(counts.values()) + 1
         task = max(self.shares, key=lambda name: self.shares[name] * turn - counts.get(name, 0))

@@ -1,14 +1,13 @@
-r"""Records in the format of OneThinker and OpenVLThinker: what is in a row, and what makes one
-unusable.
+r"""Reads and checks records in the format of OneThinker and OpenVLThinker.
 
     {"problem_id": 7, "problem": "<image> Where is the lady?", "data_type": "image",
      "problem_type": "spatial grounding", "task_type": "spatial_grounding", "options": [],
      "answer": "<answer>{\"boxes\": [577, 232, 899, 786]}</answer>",
      "images": ["./train2014/355231.jpg"], "data_source": "RefCOCOg"}
 
-Images stand where the question or an option has `<image>`; without any, before the text. Boxes are
-on a grid from 0 to 1000. Videos are not supported. The question may be a list of turns instead:
-conversation.py.
+`<image>` in the question or an option marks the place of an image; without any mark, images come
+before the text. Boxes are on a grid from 0 to 1000. Videos are not supported. Instead of a question
+there may be a list of turns; see conversation.py.
 """
 
 import json
@@ -40,9 +39,9 @@ ANSWER_TYPES = (
     "spatial grounding",
     "segmentation",
 )
-"""Those that a question about images can have."""
+"""Answer types of questions about images."""
 KINDS = ("task_type", "task", "data_source", "problem_type")
-"""Fields that say of which kind a row is, the most particular first."""
+"""Fields that may name the task of a row, the most specific first."""
 GRID = 1000
 FIELDS = (
     "problem_id",
@@ -63,19 +62,18 @@ _LEADING = re.compile(rf"\A(?:\s*{MARKER})+\s*")
 
 
 class OneThinkerFormat:
-    """Rows to prompts.
+    """Turns rows into prompts.
 
     Args:
-        tasks: What a row says of its kind to one of the six tasks: its `task_type`, `task`,
-            `data_source` or `problem_type`, the first of them that is found here. A task's own name
-            needs no entry.
-        template: What is said beside the question.
+        tasks: Maps the kind of a row to one of the six tasks. The kind is the first of `task_type`,
+            `task`, `data_source` and `problem_type` that has an entry; names of tasks need none.
+        template: Adds instruction and answer hint to the question.
     """
 
     kinds: ClassVar[tuple[str, ...]] = KINDS
     """Fields that may name the task; the first one with a known name counts."""
     written_as: ClassVar[Mapping[str, str]] = {}
-    """OneThinker's field to the name that the author of a record knows, for messages."""
+    """OneThinker's field names to those in the author's record, for messages."""
 
     def __init__(self, *, tasks: Mapping[str, str] | None, template: PromptTemplate) -> None:
         for name, task in (tasks or {}).items():
@@ -92,7 +90,7 @@ class OneThinkerFormat:
         return row.get("problem_id", row.get("id"))
 
     def task(self, row: Mapping[str, Any]) -> str:
-        """The task of a row. Raises `BadRecord`."""
+        """Return the task of a row; raises `BadRecord` if it names no known task."""
         for field in self.kinds:
             if name := row.get(field):
                 task = self.tasks.get(str(name), str(name))
@@ -118,8 +116,9 @@ class OneThinkerFormat:
             self._answer_type(values)
 
     def check(self, row: Mapping[str, Any]) -> None:
-        """Raises `BadRecord` for a row that no prompt can be made of, or none whose answer can be
-        judged. Opens no image.
+        """Raise `BadRecord` if a row gives no prompt or its answer cannot be judged.
+
+        No image is opened.
         """
         if row.get("data_type", "image") != "image":
             raise BadRecord(
@@ -152,13 +151,14 @@ class OneThinkerFormat:
                 )
 
     def unread(self, row: Mapping[str, Any]) -> Sequence[str]:
-        """Fields of a row that nothing reads. Raises `BadRecord` for one that is misspelled, or
-        holds media.
+        """Return the fields of a row that nothing reads.
+
+        Raises `BadRecord` for a misspelled field or one that holds media.
         """
         return unread_fields(row, self.fields)
 
     def warning(self, row: Mapping[str, Any]) -> str:
-        """What looks wrong about a row that passed `check`; nothing where all is well."""
+        """Return what looks wrong about a row that passed `check`; empty if nothing does."""
         bare = self.template.speaks_of_image and not images_in(unfolded(row))
         return (
             "there is no image, though data.format.template tells the model to look at one"
@@ -167,7 +167,7 @@ class OneThinkerFormat:
         )
 
     def prompt(self, row: Mapping[str, Any], *, id: str, meta: Mapping[str, Any]) -> Prompt:
-        """The prompt of a row that passed `check`; image paths as the row has them."""
+        """Return the prompt of a row that passed `check`; image paths are those of the row."""
         warning = self.warning(row)
         row = unfolded(row)
         kind = str(row["problem_type"])
@@ -211,8 +211,9 @@ class OneThinkerFormat:
 
 
 def _shown_question(row: Mapping[str, Any]) -> str:
-    """The question; `<image>` at its beginning goes if there is none elsewhere, since images come
-    first without any.
+    """Return the question without leading `<image>`, unless there are others elsewhere.
+
+    Images come first anyway if nothing marks their place.
     """
     question = str(row["problem"])
     rest = _LEADING.sub("", question)
@@ -221,7 +222,7 @@ def _shown_question(row: Mapping[str, Any]) -> str:
 
 
 def _options(row: Mapping[str, Any], kind: str, question: str) -> Options:
-    """The options of a record; those that only its question lists are not shown a second time."""
+    """Return the options of a record; those listed in its question are not shown again."""
     found = read_options(row.get("options"))
     return (
         Options((), options_in(question))

@@ -1,5 +1,5 @@
-"""The images of a record, as records have them: paths, bytes, base64, data: URLs, objects with
-`bytes` and `path`.
+"""Reads the images of a record: paths, bytes, base64, data: URLs, or objects with `bytes` and
+`path`.
 """
 
 from collections.abc import Mapping
@@ -12,15 +12,14 @@ from g2rpo.data.rows import BadRecord
 from g2rpo.image import check_source, inline_bytes, is_inline
 
 IMAGE_FIELDS = ("images", "image", "path")
-"""Where a record has its images; the first that is there counts."""
+"""Fields that may hold the images; the first one that is present counts."""
 
 
 def images_in(row: Mapping[str, Any]) -> list[Any]:
-    """Return the images of a record: paths, texts that hold an image, or bytes. Opens none.
+    """Return the images of a record as paths, encoded texts or bytes, without opening them.
 
     Raises:
-        BadRecord: With the number of the image that is null, empty, an address on the web or of
-            another type.
+        BadRecord: If an image is null, empty, a web address or of another type; names its number.
     """
     found = next((row[field] for field in IMAGE_FIELDS if row.get(field) is not None), None)
     items = items_of(found)
@@ -35,16 +34,14 @@ def images_in(row: Mapping[str, Any]) -> list[Any]:
 
 
 def items_of(cell: Any) -> list[Any]:
-    """The images in a cell that holds nothing, one image or a list of them."""
+    """Return the images in a cell that holds none, one, or a list of them."""
     if cell is None or cell == "":
         return []
     return [_item(item) for item in cell] if isinstance(cell, list | tuple) else [_item(cell)]
 
 
 def located(item: Any, root: Path | None) -> Any:
-    """An image as a prompt holds it: paths below `root`, texts that hold an image as the bytes of a
-    file.
-    """
+    """Return an image as a prompt holds it: a path below `root`, or bytes for an encoded text."""
     if not isinstance(item, str):
         return item
     return inline_bytes(item) if is_inline(item) else str(root / item) if root else item
@@ -56,5 +53,5 @@ def _item(item: Any) -> Any:
     stored = [
         item[name] for name in ("bytes", "path", "image", "url") if item.get(name) is not None
     ]
-    # an empty text or empty bytes count only where there is nothing else
+    # an empty value counts only if there is no other
     return next((value for value in stored if value), stored[0] if stored else None)

@@ -17,8 +17,8 @@ class Skips:
 
     Args:
         on_error: `raise` at the first record that cannot be used, or `skip` those and count them. A
-            prompt that is too long is no error: it is left out and counted either way.
-        remedy: What the message about a broken record ends with.
+            prompt that is too long is not an error: it is left out and counted either way.
+        remedy: Last sentence of the message about a broken record.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class Skips:
         self._note(self.unusable_prompts, task, reason)
 
     def too_long(self, task: str, reason: str) -> None:
-        """Count a prompt over the limit; it is never cut, since that would cut image tokens."""
+        """Count a prompt over the limit; it is never cut, because that would cut image tokens."""
         self._note(self.long_prompts, task, reason)
 
     def summary(self) -> dict[str, Any]:
-        """`{"unusable": {task: count}, "too_long": {task: count}, "records": [reason, ...]}`."""
+        """Return `{"unusable": {task: count}, "too_long": {...}, "records": [reason, ...]}`."""
         return {
             "unusable": dict(self.unusable_prompts),
             "too_long": dict(self.long_prompts),

@@ -31,8 +31,16 @@ class Cost:
     """FLOPs to project a token to the vocabulary."""
 
 
+def experts_of(module: Any) -> list[Tensor]:
+    """Return the weights [experts, out, in] of the experts in a module; none if it is dense."""
+    return [p for name, p in module.named_parameters() if ".experts." in name and p.ndim == 3]
+
+
 def cost_of(policy: Any) -> Cost:
-    """Return the cost of a policy's forward pass; frozen weights count too."""
+    """Return the cost of a policy's forward pass; frozen weights count too.
+
+    Of a mixture of experts, only those that a token uses count.
+    """
     text, visual = policy.config.get_text_config(), policy.model.visual
     head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     merger = sum(
@@ -43,13 +51,13 @@ def cost_of(policy: Any) -> Cost:
         for name, p in visual.named_parameters()
         if "merger" not in name and "pos_embed" not in name and p.ndim > 1
     )
-    vision = policy.config.vision_config
+    vision, layers = policy.config.vision_config, policy.model.language_model.layers
+    idle = sum(p.numel() * (1 - text.num_experts_per_tok / p.shape[0]) for p in experts_of(layers))
     return Cost(
-        token=2.0
-        * sum(p.numel() for p in policy.model.language_model.layers.parameters() if p.ndim > 1),
+        token=2.0 * (sum(p.numel() for p in layers.parameters() if p.ndim > 1) - idle),
         pair=4.0 * text.num_hidden_layers * text.num_attention_heads * head_dim,
         patch=2.0 * (tower + merger / vision.spatial_merge_size**2),
-        patch_pair=4.0 * vision.depth * vision.hidden_size,
+        patch_pair=4.0 * vision.depth * visual.patch_embed.proj.weight.shape[0],
         head=2.0 * policy.lm_head.weight.numel(),
     )
 

@@ -1,8 +1,6 @@
-"""One prompt as training would meet it: its images, its tokens, the text the model reads, and the
-reward of three answers.
+"""Examines one prompt as training would see it: images, tokens, text, and rewards of test answers.
 
-Whatever is wrong with a prompt becomes words about this prompt; the next one is examined all the
-same.
+Problems of a prompt are returned as text, so that one broken prompt does not hide the next.
 """
 
 import math
@@ -32,18 +30,17 @@ class Shown:
     """One image. Sizes are (width, height) in pixels."""
 
     uri: str = ""
-    """The image as a data URI, scaled down; empty where it cannot be read."""
+    """The image as a data URI, scaled down; empty if it cannot be read."""
     size: tuple[int, int] = (0, 0)
     read_size: tuple[int, int] | None = None
-    """What the model is given, after its bounds on pixels; None where the prompt cannot be encoded.
-    """
+    """Size that the model sees; None if the prompt cannot be encoded."""
     tokens: int | None = None
     problem: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """What the reward says of one of the answers that training tries before it starts."""
+    """The scores of one of the answers that training tries before it starts."""
 
     prompt: Prompt
     tried: Try
@@ -63,7 +60,7 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Marks:
-    """What a gold answer points at, on the grid from 0 to 1000."""
+    """Box and points of a gold answer, on the grid from 0 to 1000."""
 
     box: tuple[float, ...] | None
     inside: tuple[tuple[float, ...], ...] = ()
@@ -79,7 +76,7 @@ class Marks:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Examined:
-    """A prompt with all that was found out about it."""
+    """A prompt with the results of its examination."""
 
     prompt: Prompt
     place: str
@@ -88,7 +85,7 @@ class Examined:
     """The gold answer without tags."""
     images: tuple[Shown, ...]
     chat: str
-    """What the model reads, one placeholder for each image."""
+    """Text that the model reads, with one placeholder per image."""
     tokens: int | None
     """Number of tokens of the whole prompt; None if it cannot be encoded."""
     trials: tuple[Trial, ...]
@@ -111,7 +108,7 @@ def examine(prompt: Prompt, *, encoder: QwenEncoder, loading: Loading, reward: R
     if not any(image.problem for image in shown):
         try:
             tokens, shown = _encoded(replace(prompt, images=tuple(loaded)), shown, encoder)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this prompt's, and is shown on its card
+        except Exception as error:  # noqa: BLE001 - any error is shown on the card of this prompt
             encoding = f"the model's encoder refuses the prompt: {_words(error)}"
     gold = final_answer(tidy_tags(prompt.answer))
     trials = tuple(_trial(tried, prompt, reward) for tried in tries_of(prompt))
@@ -143,9 +140,7 @@ def examine(prompt: Prompt, *, encoder: QwenEncoder, loading: Loading, reward: R
 
 
 def complaint(trial: Trial) -> str:
-    """Return what is wrong with a verdict; empty if a right answer is right, and a wrong one gets
-    less.
-    """
+    """Return what is wrong with a verdict; empty if the reward judges the answer correctly."""
     if trial.problem:
         return f"the reward fails: {trial.problem}"
     accuracy = trial.scores["accuracy"]
@@ -155,7 +150,7 @@ def complaint(trial: Trial) -> str:
 
 
 def _complaints(trials: Sequence[Trial]) -> list[str]:
-    """Why training would refuse the prompt, if it would."""
+    """Return why training would refuse the prompt; empty if it would not."""
     verdicts = [
         (trial.tried, Failed(reason=trial.problem) if trial.problem else trial.scores)
         for trial in trials
@@ -164,7 +159,7 @@ def _complaints(trials: Sequence[Trial]) -> list[str]:
 
 
 def marks_of(gold: str) -> Marks:
-    """Box and points that a gold answer in JSON names.
+    """Return box and points of a gold answer in JSON.
 
     >>> marks_of('{"boxes": [1, 2, 30, 40]}').box, marks_of("B").box
     ((1.0, 2.0, 30.0, 40.0), None)
@@ -196,7 +191,7 @@ def off_grid(marks: Marks) -> str:
 def _chat(prompt: Prompt, encoder: QwenEncoder) -> str:
     try:
         return encoder.chat_text(prompt)
-    except ValueError:  # told as the reason why the encoder refuses the prompt
+    except ValueError:  # reported as the reason why the encoder refuses the prompt
         return prompt.text
 
 
@@ -219,7 +214,7 @@ def _shown(image: Image.Image | str) -> Shown:
 def _encoded(
     prompt: Prompt, shown: tuple[Shown, ...], encoder: QwenEncoder
 ) -> tuple[int, tuple[Shown, ...]]:
-    """Tokens of the prompt, and its images with what the model is given of each."""
+    """Return the number of tokens, and the images with the size that the model sees."""
     batch = encoder.encode([prompt])
     grids = [] if batch.image_grid_thw is None else batch.image_grid_thw.tolist()
     patch_px, merged = encoder.image_processor.patch_size, encoder.image_processor.merge_size**2

@@ -1,6 +1,4 @@
-"""Rows of the run folder's files, checked field by field: a broken one is named by file, line and
-key.
-"""
+"""Reads rows of the files in a run folder; errors name file, line and key."""
 
 import csv
 import io
@@ -19,7 +17,7 @@ class Row:
     """One JSON object, with the place it came from."""
 
     place: str
-    """For messages: `completions.jsonl, line 17`."""
+    """File and line for messages: `completions.jsonl, line 17`."""
     fields: Mapping[str, Any]
 
     def text(self, key: str) -> str:
@@ -27,7 +25,7 @@ class Row:
         return self._value(key, str, "text")
 
     def number(self, key: str) -> float:
-        """Return a number; null, which stands for one that could not be computed, is NaN."""
+        """Return a number; null stands for a failed computation and becomes NaN."""
         value = self._value(key, int | float | None, "a number or null")
         return math.nan if value is None else float(value)
 
@@ -87,7 +85,7 @@ def json_rows(path: Path, name: str, notes: list[str]) -> Iterator[Row]:
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """A JSON object, or a `ValueError` that says what is there instead."""
+    """Return a JSON object; raises `ValueError` with the text if it is something else."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -98,11 +96,10 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def metric_rows(path: Path, notes: list[str]) -> dict[int, dict[str, float]]:
-    """`{step: {column: value}}`, empty cells left out. Rows of one step are merged, the later value
-    counts (a resumed run).
+    """Return `{step: {column: value}}` without empty cells.
 
-    A last line without a line end was cut while it was written: it is left out and noted. Any other
-    broken line raises `ValueError`.
+    Rows of the same step, which a resumed run writes, are merged; the later value counts. A partial
+    last line is left out and noted; any other broken line raises `ValueError`.
     """
     text = path.read_text(encoding="utf-8", errors="replace")
     if text and not text.endswith("\n"):
@@ -145,7 +142,7 @@ def _metric_row(header: list[str], cells: list[str], place: str) -> dict[str, fl
 
 
 def shortened(text: str, limit: int = 60) -> str:
-    """The text itself, or its beginning.
+    """Return the text, cut to `limit` characters.
 
     >>> shortened("abcdefgh", 5)
     'ab...'

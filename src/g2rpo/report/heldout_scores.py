@@ -1,12 +1,13 @@
-"""Held-out scores before and after training, per task: the numbers of the page's head and of its
-first table.
+"""Held-out scores per task before and after training, for the head of the page and its first
+table.
 
-The scores are those of summary.json where the run has finished, and otherwise come from
-heldout/*.jsonl by the same rule: a prompt's score is the mean accuracy of its samples, a task's the
-mean over its prompts, `macro` the mean over tasks.
+They are read from summary.json if the run has finished, otherwise computed from heldout/*.jsonl by
+the same rule: the score of a prompt is the mean accuracy of its samples, that of a task the mean
+over its prompts, and `macro` the mean over tasks.
 """
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -86,11 +87,10 @@ def disagreements(run: Run) -> list[str]:
 
 
 def change_interval(run: Run, task: str) -> float:
-    """Half the width of a 95% interval for the change of a task's score, from the differences of
-    its prompts (normal approximation).
+    """Return half the width of a 95% interval for the change of a task's score.
 
-    NaN for fewer than two prompts that are in both files. It speaks of other prompts of the same
-    kind, not of another training run.
+    It is a normal approximation from the differences of the prompts, and NaN for fewer than two
+    prompts in both files. It covers the choice of prompts, not another training run.
     """
     pairs = [
         (b, a)
@@ -100,6 +100,4 @@ def change_interval(run: Run, task: str) -> float:
     differences = [d for b, a in pairs if math.isfinite(d := sampled_score(a) - sampled_score(b))]
     if len(differences) < 2:
         return math.nan
-    center = mean(differences)
-    variance = math.fsum((d - center) ** 2 for d in differences) / (len(differences) - 1)
-    return 1.96 * math.sqrt(variance / len(differences))
+    return 1.96 * statistics.stdev(differences) / math.sqrt(len(differences))

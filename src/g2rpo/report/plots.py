@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from g2rpo.report.smooth import bucket_size, bucketed, running_mean, window_size
 
 INK, MUTED, BEFORE, AFTER = "var(--ink)", "var(--muted)", "var(--before)", "var(--after)"
@@ -168,12 +170,11 @@ def range_plot(
 
 def densities(values: Sequence[float]) -> list[float]:
     """Return the share of the finite values per bin, divided by its width."""
-    counts = [0] * BINS
-    for value in values:
-        if math.isfinite(value):
-            counts[min(BINS - 1, max(0, math.floor(value / BIN) + BINS // 2))] += 1
-    total = sum(counts)
-    return [count / (total * BIN) if total else 0.0 for count in counts]
+    finite = [value for value in values if math.isfinite(value)]
+    edge = BINS * BIN / 2
+    inner = np.clip(finite, -edge, edge)
+    counts, _ = np.histogram(inner, BINS, (-edge, edge))
+    return [float(count) for count in counts / (max(1, len(finite)) * BIN)]
 
 
 def histogram(title: str, color: str, *, first: Sequence[float], last: Sequence[float]) -> Figure:

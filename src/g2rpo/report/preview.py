@@ -1,6 +1,4 @@
-"""`python preview.py`: the first prompts of each task on a page, before anything is trained and
-without any weights.
-"""
+"""Writes the page of `preview.py`: the first prompts of each task, without loading weights."""
 
 import logging
 import statistics
@@ -26,7 +24,7 @@ class Preview:
     """Writes a page with the prompts that training would see first.
 
     Args:
-        prompts: Prompts of each task; a task that has fewer shows all.
+        prompts: Number of prompts per task; fewer if the task has fewer.
     """
 
     def __init__(self, *, prompts: object) -> None:
@@ -47,17 +45,16 @@ class Preview:
         encoder: QwenEncoder,
         reward: Reward,
     ) -> Path:
-        """Write `preview.html` into the folder, and print its path after a summary in a few lines.
+        """Write `preview.html` into the folder, log a summary, and print the path.
 
         Args:
             folder: The run folder.
-            source: Asked for its sizes, its way of loading images and what it skipped.
+            source: Gives sizes, the way images are loaded, and skipped records.
             tasks: Tasks with a share in the mixture.
             next_of: The next prompt of a task in the order of training.
-            seed: Seed of that order; named on the page.
+            seed: Seed of that order, shown on the page.
             encoder: Encoder of the model folder.
-            reward: Judges the gold answer, the same in the form that the prompt asks for, and wrong
-                answers.
+            reward: Scores the gold answer as written and as asked, and wrong answers.
         """
         loading, skipped = loading_of(source), index_skips(source)
         examined: list[Examined] = []

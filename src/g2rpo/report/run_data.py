@@ -1,6 +1,4 @@
-"""A run folder as the page sees it. Any file may be missing, since a run can be looked at while it
-goes on; what is missing is noted.
-"""
+"""Reads a run folder for the page. A run in progress lacks some files; these are noted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +14,9 @@ from g2rpo.report.settings import Settings, read_settings
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Completion:
-    """One judged completion of a held-out prompt. `accuracy` and `format` are NaN where they could
-    not be computed.
+    """A judged completion of a held-out prompt.
+
+    `accuracy` and `format` are NaN if they could not be computed.
     """
 
     text: str
@@ -35,9 +34,7 @@ class Completion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeldoutPrompt:
-    """A held-out prompt with the completions of one policy: `samples` at temperature 1, and the
-    greedy one.
-    """
+    """A held-out prompt with completions of one policy, sampled at temperature 1 and greedy."""
 
     id: str
     task: str
@@ -49,7 +46,7 @@ class HeldoutPrompt:
 
     @property
     def accuracies(self) -> str:
-        """The accuracy of each sample, as text."""
+        """Accuracies of the samples as text."""
         return " ".join(f"{sample.accuracy:.2f}".removesuffix(".00") for sample in self.samples)
 
 
@@ -59,8 +56,9 @@ Pair = tuple[HeldoutPrompt | None, HeldoutPrompt | None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """Everything the page is drawn from. `before`, `after` and `summary` are None where their file
-    is missing.
+    """Everything that the page shows.
+
+    `before`, `after` and `summary` are None if their file is missing.
     """
 
     folder: Path
@@ -74,18 +72,18 @@ class Run:
     after: list[HeldoutPrompt] | None
     summary: dict[str, Any] | None
     estimate: dict[str, Any] | None
-    """`estimate.json`: what the run was expected to need. None in a run that has none."""
+    """Content of `estimate.json`: the expected memory and time; None without that file."""
     notes: tuple[str, ...]
-    """Sentences about what is missing or was left out."""
+    """Sentences about missing files and rows that were left out."""
 
     @property
     def name(self) -> str:
-        """The folder and the one above it: `2026-03-01/14-05-12`."""
+        """The last two folders of the path, as in `2026-03-01/14-05-12`."""
         return "/".join(self.folder.resolve().parts[-2:])
 
     @property
     def tasks(self) -> list[str]:
-        """Tasks that occur anywhere in the run, in their usual order."""
+        """Tasks that occur in any file of the run, in the order of `TASKS`."""
         trained = {column.rpartition("/")[2] for row in self.metrics.values() for column in row}
         shown = {prompt.task for prompts in (self.before, self.after) for prompt in prompts or ()}
         return [task for task in TASKS if task in trained | shown | set(self.draws)]
@@ -99,9 +97,7 @@ class Run:
         }
 
     def column(self, name: str) -> tuple[list[float], list[float]]:
-        """Steps and values of a column of metrics.csv, in the order of the steps; both empty where
-        it does not occur.
-        """
+        """Return steps and values of a column of metrics.csv; both empty if it does not exist."""
         found = [
             (float(step), row[name]) for step, row in sorted(self.metrics.items()) if name in row
         ]
@@ -109,10 +105,14 @@ class Run:
 
 
 def read_run(folder: Path, summary: dict[str, Any] | None = None) -> Run:
-    """Reads a run folder; a `summary` that is not written yet takes the place of `summary.json`.
+    """Read a run folder.
 
-    Raises `ValueError` for a folder that is none, and for a broken file with its name, line and
-    key.
+    Args:
+        folder: The run folder.
+        summary: Replaces `summary.json`, if it is not written yet.
+
+    Raises:
+        ValueError: If the folder is not a run folder, or a file is broken; names file, line, key.
     """
     if not any(
         (folder / name).exists() for name in ("metrics.csv", ".hydra", "heldout", "summary.json")
@@ -235,9 +235,7 @@ def _read_estimate(folder: Path) -> dict[str, Any] | None:
 def paired(
     before: Sequence[HeldoutPrompt] | None, after: Sequence[HeldoutPrompt] | None
 ) -> list[Pair]:
-    """The same prompt before and after, in the order of the earlier file; None on the side that
-    does not have it.
-    """
+    """Return each prompt before and after training, in the order of `before`; None if missing."""
     later = {prompt.id: prompt for prompt in after or ()}
     pairs: list[Pair] = [(prompt, later.pop(prompt.id, None)) for prompt in before or ()]
     return pairs + [(None, prompt) for prompt in later.values()]

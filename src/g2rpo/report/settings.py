@@ -1,6 +1,4 @@
-"""What was chosen for a run, and the bands it shaped to, from the configuration that Hydra keeps
-beside the results.
-"""
+"""Reads the choices and shaping bands of a run from the configuration in its `.hydra` folder."""
 
 import math
 from collections.abc import Mapping
@@ -23,16 +21,16 @@ class Settings:
     choices: Mapping[str, str] = field(default_factory=dict)
     """Chosen file of each group in `HEADLINE_CHOICES`."""
     overrides: tuple[str, ...] = ()
-    """What was typed after `python train.py`."""
+    """Overrides on the command line."""
     text: str = ""
-    """config.yaml as it was written."""
+    """Text of config.yaml."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Every value of config.yaml by its full key; interpolations are not resolved."""
     max_steps: int | None = None
     length_bands: Mapping[str, tuple[float, float, float, float]] = field(default_factory=dict)
     """(min, low, high, max) by task, in tokens."""
     entropy_bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """(low, high) by task, in nats per token; 0 or infinity where a side is open."""
+    """(low, high) by task, in nats per token; 0 or infinity for an open side."""
 
     @property
     def command(self) -> str:
@@ -41,7 +39,7 @@ class Settings:
 
 
 def read_settings(folder: Path, notes: list[str]) -> Settings:
-    """Reads config.yaml, and hydra.yaml and overrides.yaml where they are, from `.hydra`."""
+    """Read config.yaml from `.hydra`, and hydra.yaml and overrides.yaml if they exist."""
     config = _load(folder / "config.yaml")
     if config is None:
         notes.append(".hydra/config.yaml is missing: choices and bands are not known.")
@@ -94,9 +92,7 @@ def _at(config: DictConfig | ListConfig, key: str) -> Any:
 def _choices(
     config: DictConfig | ListConfig, hydra: DictConfig | ListConfig | None
 ) -> dict[str, str]:
-    """Names of the chosen files as Hydra noted them, or else the modules that the targets lie
-    in.
-    """
+    """Return the chosen file of each group as Hydra noted it, or else the module of its target."""
     noted = {} if hydra is None else _at(hydra, "hydra.runtime.choices") or {}
     targets = {
         group: str(_at(config, f"{group}._target_") or "").split(".") for group in HEADLINE_CHOICES

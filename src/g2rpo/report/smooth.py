@@ -1,14 +1,10 @@
-"""What makes a curve of single steps readable: averages of neighbors. A missing value is NaN and
-takes no part.
-"""
+"""Smooths curves by averages of neighbors. Missing values are NaN and are ignored."""
 
 import math
 from collections.abc import Sequence
 
 MAX_POINTS = 300
-"""More points than this on one curve are averaged in equal buckets first, so that a page stays
-small.
-"""
+"""Curves with more points are averaged in equal buckets first, so that pages stay small."""
 
 
 def mean(values: Sequence[float]) -> float:
@@ -49,8 +45,9 @@ def window_size(count: int) -> int:
 
 
 def running_mean(values: Sequence[float], window: int) -> list[float]:
-    """Mean of the `window` points around each point, fewer at the ends; NaN where the point itself
-    is missing.
+    """Return the mean of the `window` points around each point, fewer at the ends.
+
+    It is NaN if the point itself is missing.
 
     >>> running_mean([0.0, 3.0, 9.0], 3)
     [1.5, 4.0, 6.0]

@@ -14,7 +14,7 @@ Every part is read on its own: a missing part costs its share and not the others
 from typing import Any, NamedTuple
 
 from g2rpo.prompt import Prompt
-from g2rpo.reward.verdict import AnswerType, Verdict
+from g2rpo.reward.by_type import AnswerType, Verdict
 from g2rpo.scoring.boxes import (
     box_iou,
     finite_numbers,

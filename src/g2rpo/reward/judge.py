@@ -12,9 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from g2rpo.prompt import Failed, Prompt, answer_kind
-from g2rpo.reward.by_type import gold_text
+from g2rpo.reward.by_type import Rules, Verdict, gold_text
 from g2rpo.reward.judges.openai import JudgeError
-from g2rpo.reward.verdict import Rules, Verdict
 
 LONGEST_ANSWER = 4000
 """Characters of an answer that the judge reads, from its end."""

@@ -13,8 +13,7 @@ from functools import partial
 
 from g2rpo.prompt import Prompt
 from g2rpo.reward import grounding
-from g2rpo.reward.by_type import JudgedByType, gold_text, tolerance_of
-from g2rpo.reward.verdict import AnswerType, Verdict
+from g2rpo.reward.by_type import AnswerType, JudgedByType, Verdict, gold_text, tolerance_of
 from g2rpo.scoring import math
 from g2rpo.scoring.choice import option, same_option
 from g2rpo.scoring.extract import final_answer, keeps_format, tidy_tags

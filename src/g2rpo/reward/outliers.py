@@ -8,7 +8,7 @@ import hashlib
 import math
 
 from g2rpo.prompt import Prompt
-from g2rpo.reward.verdict import Rules
+from g2rpo.reward.by_type import Rules
 
 
 class OutlierReward:

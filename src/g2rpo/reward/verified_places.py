@@ -12,8 +12,8 @@ from typing import Any
 
 from g2rpo.prompt import Prompt
 from g2rpo.reward import grounding
+from g2rpo.reward.by_type import AnswerType, Verdict
 from g2rpo.reward.grounding import Mask
-from g2rpo.reward.verdict import AnswerType, Verdict
 from g2rpo.scoring.box_text import first_box, in_order
 from g2rpo.scoring.boxes import box_iou, frame_iou, point_similarity, read_points, shared_frame_iou
 from g2rpo.scoring.places import as_box, as_span, as_time, mapping_in, span_in

@@ -18,8 +18,14 @@ from typing import Any, NamedTuple
 
 from g2rpo.prompt import Prompt
 from g2rpo.reward import verified_places
-from g2rpo.reward.by_type import JudgedByType, gold_text, tolerance_of, untagged
-from g2rpo.reward.verdict import AnswerType, Verdict
+from g2rpo.reward.by_type import (
+    AnswerType,
+    JudgedByType,
+    Verdict,
+    gold_text,
+    tolerance_of,
+    untagged,
+)
 from g2rpo.scoring.chart import TOLERANCE, same_chart_answer
 from g2rpo.scoring.expression import read_quantity, same_expression, same_number
 from g2rpo.scoring.extract import THINK_TAGS, keeps_format, tidy_tags

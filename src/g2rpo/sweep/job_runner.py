@@ -15,22 +15,23 @@ from g2rpo.sweep.process import Running, Task, run_task
 
 @runtime_checkable
 class Runner(Protocol):
-    """`jobs_at_once` is what the time that is left is estimated with."""
+    """Runs jobs somewhere."""
 
     jobs_at_once: int
+    """Number of jobs that run at a time; used to estimate the remaining time."""
 
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, int]]:
-        """Yields the position of each task and its exit code, in the order in which they end."""
+        """Yield the position and the exit code of each task, in the order in which they end."""
         ...
 
 
 class Local:
-    """Processes on this machine.
+    """Runs jobs as processes on this machine.
 
     Args:
-        jobs_at_once: Jobs that run side by side; each gets its share of the cores.
-        gpus: One entry for each of them, `["0", "1"]` or `["0,1", "2,3"]`: what it sees of the
-            GPUs. None: all see all.
+        jobs_at_once: Number of jobs that run at a time; each gets its share of the cores.
+        gpus: The visible GPUs of each job, as in `["0", "1"]` or `["0,1", "2,3"]`; None shows all
+            GPUs to all jobs.
     """
 
     def __init__(self, *, jobs_at_once: int = 1, gpus: Sequence[str] | None = None) -> None:
@@ -55,7 +56,7 @@ class Local:
             self.seats.put(share | ({"CUDA_VISIBLE_DEVICES": gpus[i]} if gpus is not None else {}))
 
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, int]]:
-        """Whatever ends this early ends the jobs that run."""
+        """Run the tasks; if the caller stops early, running jobs are terminated."""
         running = Running()
         pool = ThreadPoolExecutor(max_workers=self.jobs_at_once)
         try:
@@ -75,16 +76,15 @@ class Local:
 
 
 class Submitit:
-    """Jobs of a cluster, by submitit: one array, each job a `run_task`. They outlive the sweep's
-    process.
+    """Runs jobs on a cluster with submitit, as one job array. They outlive the sweep's process.
 
     Args:
-        cluster: `slurm`, or `local` to try it out without a cluster.
-        folder: Of submitit's own files.
-        parameters: What submitit's `update_parameters` takes: `timeout_min`, `gpus_per_node`,
-            `slurm_partition`, ...
-        array_parallelism: Jobs that may run side by side.
-        poll_s: Seconds between two looks at the queue.
+        cluster: `slurm`, or `local` to try it without a cluster.
+        folder: Folder of submitit's own files.
+        parameters: Arguments of submitit's `update_parameters`, such as `timeout_min`,
+            `gpus_per_node` or `slurm_partition`.
+        array_parallelism: Maximum number of jobs that run at a time.
+        poll_s: Polling interval of the queue in seconds.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Submitit:
         self.executor.update_parameters(**parameters, **bound)
 
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, int]]:
-        """A job that the cluster ended, and that could not say how, counts as killed."""
+        """Run the tasks; a job that the cluster ended without an exit code counts as killed."""
         waiting = dict(enumerate(self.executor.map_array(run_task, list(tasks))))
         while waiting:
             ended = [i for i, job in waiting.items() if job.done()]

@@ -1,8 +1,7 @@
-"""A job in a process of its own: the script again, with the frozen configuration in place of
-choices and overrides.
+"""Runs one job of a sweep as a child process: the script with the job's frozen configuration.
 
-Nothing of the sweep is on the command line, so whoever runs the line again (Lightning does, for
-further ranks) runs this job and not the sweep.
+The command line contains nothing of the sweep. Lightning repeats it to start further ranks, which
+therefore run this job and not the sweep.
 """
 
 import os
@@ -37,15 +36,14 @@ TASK_VARIABLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is needed to start a job anywhere: plain data, so that it can be sent to another
-    machine.
+    """What is needed to start a job: plain data, so that it can be sent to another machine.
 
     Args:
-        script: `train.py`, with its whole path.
-        folder: Of the job, with its whole path.
-        cwd: Where relative paths of the configuration start.
-        group: Name of the sweep, under which W&B gathers its runs.
-        extra: Variables of the environment, on top of those that are there.
+        script: Absolute path of `train.py`.
+        folder: Absolute path of the job's folder.
+        cwd: Working directory; relative paths of the configuration start here.
+        group: Name of the sweep; W&B groups the runs by it.
+        extra: Environment variables to add.
     """
 
     script: str
@@ -55,7 +53,7 @@ class Task:
     extra: Mapping[str, str] = field(default_factory=dict)
 
     def command(self) -> list[str]:
-        """The command line. A job that was killed goes on from its last checkpoint."""
+        """Return the command line; a job that was killed resumes from its last checkpoint."""
         words = [
             sys.executable,
             self.script,
@@ -70,8 +68,9 @@ class Task:
         return [*words, f"resume={quoted(self.folder)}"] if resumes else words
 
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
-        """`given` without what would make the job a rank of another run; SLURM's tasks stay where
-        there are several.
+        """Return `given` without variables that would make the job a rank of another run.
+
+        SLURM's task variables are kept if there are several tasks.
         """
         dropped = set(RANK_VARIABLES) | (
             set(TASK_VARIABLES) if given.get("SLURM_NTASKS", "1") == "1" else set()
@@ -81,7 +80,7 @@ class Task:
 
 
 def quoted(text: str) -> str:
-    """A value as Hydra reads it back, whatever it holds.
+    """Return a value quoted for Hydra's command line.
 
     >>> quoted("outputs/advantage=grpo,seed=0")
     "'outputs/advantage=grpo,seed=0'"
@@ -90,7 +89,7 @@ def quoted(text: str) -> str:
 
 
 class Running:
-    """Jobs that run at this moment, so that they can be ended together with the sweep."""
+    """The running jobs, so that they can be stopped together with the sweep."""
 
     def __init__(self) -> None:
         self._processes: set[subprocess.Popen[bytes]] = set()
@@ -98,11 +97,9 @@ class Running:
         self.stopped = False
 
     def run(self, task: Task) -> int:
-        """Runs a job to its end and returns its exit code; a negative one is the signal that killed
-        it.
-        """
+        """Run a job and return its exit code; a negative code is the signal that killed it."""
         folder = Path(task.folder)
-        (folder / "error.txt").unlink(missing_ok=True)  # of an earlier try
+        (folder / "error.txt").unlink(missing_ok=True)  # from an earlier attempt
         started_s = time.time()
         with (folder / CONSOLE).open("ab") as console:
             with self._lock:
@@ -126,7 +123,7 @@ class Running:
         return code
 
     def stop(self) -> None:
-        """Ends every job, and lets no further one begin."""
+        """Terminate every job and start no further one."""
         with self._lock:
             self.stopped = True
             for process in self._processes:
@@ -134,7 +131,7 @@ class Running:
 
 
 def _watched(process: subprocess.Popen[bytes], folder: Path, started_s: float) -> int:
-    """Waits, with a sign of life from time to time."""
+    """Wait for the process, updating its mark every `BEAT_S` seconds."""
     while True:
         write_mark(folder, process.pid, started_s)
         try:
@@ -144,8 +141,8 @@ def _watched(process: subprocess.Popen[bytes], folder: Path, started_s: float) -
 
 
 def run_task(task: Task) -> int:
-    """A job on another machine. Of several SLURM tasks, each is a rank of it and the first alone
-    leaves a mark.
+    """Run a job on another machine. Each of several SLURM tasks is one rank of the job; only the
+    first one writes the mark.
     """
     if int(os.environ.get("SLURM_PROCID", "0")) == 0:
         return Running().run(task)

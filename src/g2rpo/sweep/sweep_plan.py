@@ -18,8 +18,8 @@ MOST_KEYS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """A job of the plan: the values of the dimensions, everything that was typed, and the hash of
-    its settings.
+    """A job of the plan: its values of the dimensions, all its overrides, and the hash of its
+    settings.
     """
 
     values: Mapping[str, str]
@@ -29,9 +29,7 @@ class Planned:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A sweep. `dimensions` are the keys whose values tell its jobs apart, in the order they were
-    given.
-    """
+    """A sweep. `dimensions` are the keys in which its jobs differ, in the order of the command."""
 
     command: str = ""
     dimensions: tuple[str, ...] = ()
@@ -40,8 +38,10 @@ class Plan:
     def extended(
         self, folder: Path, command: str, dimensions: Sequence[str], jobs: Sequence[Job]
     ) -> "Plan":
-        """The plan with more jobs of the same sweep; raises `ValueError` where they belong to
-        another one.
+        """Return the plan with more jobs of the same sweep.
+
+        Raises:
+            ValueError: If the jobs belong to another sweep.
         """
         names = [job.name for job in jobs]
         if len(set(names)) < len(names):
@@ -76,7 +76,7 @@ class Plan:
         )
 
     def write(self, folder: Path) -> None:
-        """Writes `sweep.json`."""
+        """Write `sweep.json`."""
         jobs = {
             name: {"values": dict(j.values), "overrides": list(j.overrides), "config_hash": j.hash}
             for name, j in self.jobs.items()
@@ -92,7 +92,7 @@ def _planned(jobs: Sequence[Job]) -> dict[str, Planned]:
 
 
 def fixed_of(jobs: Mapping[str, Planned], dimensions: Sequence[str]) -> set[str]:
-    """What was typed beside the dimensions; a logger is no setting."""
+    """Return the overrides that are the same for all jobs, without those of the logger."""
     keys = {*dimensions, "logger"}
     return {
         word
@@ -108,7 +108,7 @@ def fixed_of(jobs: Mapping[str, Planned], dimensions: Sequence[str]) -> set[str]
 
 
 def changed_keys(job: Job) -> str:
-    """Where a job's settings differ from those it was frozen with."""
+    """Return how the settings of a job differ from those it was started with."""
     frozen = job.frozen()
     if frozen is None:
         return "its configuration is gone"
@@ -121,7 +121,7 @@ def changed_keys(job: Job) -> str:
 
 
 def flat(tree: Any, path: str = "") -> list[tuple[str, Any]]:
-    """Leaves of nested mappings, by dotted key."""
+    """Return the leaves of nested mappings with their dotted keys."""
     if not isinstance(tree, Mapping) or not tree:
         return [(path, tree)]
     return [
@@ -132,8 +132,9 @@ def flat(tree: Any, path: str = "") -> list[tuple[str, Any]]:
 
 
 def read_plan(folder: Path) -> Plan | None:
-    """The plan of a sweep's folder, read from `sweep.json` or, for a multirun of another launcher,
-    from its jobs' `.hydra`.
+    """Return the plan of a sweep folder; None if it is no sweep.
+
+    It is read from `sweep.json` or, for a multirun of another launcher, from the jobs' `.hydra`.
     """
     path = folder / PLAN
     if not path.is_file():
@@ -153,8 +154,8 @@ def read_plan(folder: Path) -> Plan | None:
 
 
 def _plan_of_jobs(folder: Path) -> Plan:
-    """Every run folder below is a job; dimensions are the overrides that are not the same in all of
-    them.
+    """Return a plan in which every run folder is a job, and the overrides that differ between
+    jobs are the dimensions.
     """
     runs = sorted(
         (path.parent.parent for path in folder.glob("*/.hydra/config.yaml")),

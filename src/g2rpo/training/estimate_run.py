@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from g2rpo.interfaces import OwnWeights
 from g2rpo.policy.checkpoint import DTYPES
 from g2rpo.policy.head import piece_bytes
 from g2rpo.records import Prompt
+from g2rpo.training.estimate.advice import Setup
 from g2rpo.training.estimate.assumptions import Assumptions
 from g2rpo.training.estimate.machine import machine
 from g2rpo.training.estimate.shape import blank_policy, optimizer_bytes, shape_of
@@ -25,7 +28,7 @@ from g2rpo.training.estimate.workload import (
     Workload,
     bounded_lengths,
     given_lengths,
-    micro_batch_prompts,
+    micro_batch,
     sampled_lengths,
 )
 from g2rpo.training.parts import Parts, build_parts
@@ -88,7 +91,7 @@ def estimated(cfg: DictConfig, parts: Parts, peek: Callable[[], Sequence[Prompt]
         None if given is None else OmegaConf.to_container(given, resolve=True)
     )
     policy = blank_policy(parts.model)
-    shape = shape_of(policy)
+    shape = shape_of(policy, DTYPES[parts.model.compute_dtype])
     lengths = given_lengths(assumed, shape.merge) or _looked_at(cfg, parts, peek, shape.patch_px)
     processes, accelerator = processes_of(cfg.trainer), OmegaConf.select(cfg, "trainer.accelerator")
     device = machine(
@@ -98,14 +101,33 @@ def estimated(cfg: DictConfig, parts: Parts, peek: Callable[[], Sequence[Prompt]
         processes=processes,
         cpu=accelerator == "cpu",
     )
-    return estimate(
-        shape,
-        workload_of(parts, lengths, processes),
-        device,
-        optimizer_bytes(parts.algorithm.optimizer, policy),
-        processes,
-        assumed.completion_tokens,
+    state, copies = optimizer_bytes(parts.algorithm.optimizer, policy)
+    load = workload_of(parts, lengths, processes)
+    nodes = int(OmegaConf.select(cfg.trainer, "num_nodes") or 1)
+    setup = Setup(
+        shape=shape,
+        load=replace(load, shards=shards_of(cfg.trainer, processes), nodes=nodes),
+        device=device,
+        state=state,
+        copies=copies,
+        processes=processes,
     )
+    return estimate(setup, assumed.completion_tokens, partial(_value, cfg))
+
+
+def shards_of(trainer: DictConfig, processes: int) -> int:
+    """Return the number of processes over which `trainer` spreads the weights."""
+    strategy: Any = OmegaConf.select(trainer, "strategy")
+    target = OmegaConf.select(strategy, "_target_") if isinstance(strategy, DictConfig) else ""
+    return processes if str(target).endswith("ShardedStrategy") else 1
+
+
+def _value(cfg: DictConfig, key: str) -> Any:
+    """Return the value of a key; raises `KeyError` if there is none of this name."""
+    node, _, name = key.rpartition(".")
+    if name not in (OmegaConf.select(cfg, node) or {}):
+        raise KeyError(key)
+    return OmegaConf.select(cfg, key)
 
 
 def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
@@ -115,13 +137,7 @@ def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
     completion = engine.sampling.max_new_tokens
     prompts = -(-batch.prompts_per_step // processes)
     updates = min(batch.num_minibatches, prompts)
-    together = micro_batch_prompts(
-        prompts,
-        updates,
-        batch.micro_batch_prompts,
-        batch.micro_batch_tokens,
-        lengths.longest + sizes * completion,
-    )
+    together, row = micro_batch(prompts, batch, sizes, lengths.longest, completion)
     band = getattr(parts.algorithm.shaping, "entropy", None) is not None and together < -(
         -prompts // updates
     )
@@ -136,6 +152,8 @@ def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
         lengths=lengths,
         updates=updates,
         micro_batch_prompts=together,
+        micro_batch_tokens=batch.micro_batch_tokens,
+        row_completions=row,
         shared=parts.algorithm.prefix == "shared",
         checkpointing=parts.model.gradient_checkpointing,
         reference=bool(loss.kl_coef),
@@ -144,6 +162,8 @@ def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
         sampled_here=not own,
         engine_frac=inside,
         engine_stays=bool(inside) and not getattr(settings, "sleep", False),
+        engine_devices=getattr(settings, "tensor_parallel_size", 1),
+        concurrency=getattr(settings, "max_num_seqs", None),
     )
 
 

@@ -18,6 +18,7 @@ from g2rpo.interfaces import Encoder, OwnWeights, Reward, RolloutEngine
 from g2rpo.stopwatch import taken
 from g2rpo.training.algorithm import Algorithm, refuse_plateau
 from g2rpo.training.heldout import HeldoutBatch
+from g2rpo.training.lost_updates import refuse_lost_updates
 from g2rpo.training.resume import keep_adapter, restore_base
 from g2rpo.training.validation import Validation
 
@@ -58,14 +59,24 @@ class LightningHooks(L.LightningModule):
         with self.engine.generating() if isinstance(self.engine, OwnWeights) else nullcontext():
             yield
 
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Build the optimizer over the trainable parameters.
+
+        Raises:
+            ValueError: if rounding would keep the weights from moving.
+        """
+        optimizer = self.algorithm.optimizer(
+            [p for p in self.policy.parameters() if p.requires_grad]
+        )
+        refuse_lost_updates(optimizer)
+        return optimizer
+
     def configure_optimizers(self) -> Any:
         """Return the optimizer over the trainable parameters, and its scheduler if there is one.
 
         The module steps the scheduler after every update.
         """
-        optimizer = self.algorithm.optimizer(
-            [p for p in self.policy.parameters() if p.requires_grad]
-        )
+        optimizer = self.optimizer()
         if self.algorithm.lr_scheduler is None:
             return optimizer
         scheduler = self.algorithm.lr_scheduler(optimizer)

@@ -232,7 +232,7 @@ class G2RPOModule(LightningHooks):
                 stats = self.updater.backward(self.policy, parts, self.manual_backward)
             with timed("optimizer"):
                 norm = clip_gradients(self.policy, self.algorithm.max_grad_norm, parts)
-        stats.loss |= {"grad_norm": norm, "lr": optimizer.param_groups[0]["lr"]}
+        stats.loss |= {"grad_norm": norm, "lr": float(optimizer.param_groups[0]["lr"])}
         with timed("optimizer"):
             optimizer.step()
             # now and not before the next update, to free the memory during rollouts

@@ -135,6 +135,8 @@ def _trained(
     if trainer.is_global_zero:
         log.info("trains %s", parameter_counts(module.policy))
     with _ending_others(trainer):
+        if module.policy is not None:  # sharded weights are checked once they are loaded
+            module.optimizer()  # refuses weights that would not move, before a long validation
         before = _before(trainer, module, data, folder, resumed=checkpoint is not None)
         timer.done("heldout_before")
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)

@@ -14,6 +14,7 @@ SHAPE = Shape(
     layers=2,
     hidden=10,
     inner=30,
+    routed=0,
     heads=2,
     queries=12,
     keys=6,
@@ -32,7 +33,10 @@ SHAPE = Shape(
     adapter=0,
     trained=4000,
     vision_trained=True,
+    vision=700,
     number=2,
+    compute=2,
+    layer=1000,
     cost=Cost(token=1000.0, pair=10.0, patch=100.0, patch_pair=1.0, head=2000.0),
 )
 LOAD = Workload(
@@ -42,6 +46,7 @@ LOAD = Workload(
     lengths=Lengths(longest=20, mean=10.0, most_patches=16, mean_patches=8.0, origin="as given"),
     updates=1,
     micro_batch_prompts=4,
+    row_completions=3,
     shared=True,
     checkpointing=False,
     reference=False,

@@ -20,8 +20,8 @@ MUTANTS = (
     Mutant(
         "estimate: MLPs keep their input alone",
         "training/estimate/activations.py",
-        "4 * shape.inner * b\n",
-        "shape.inner * b\n",
+        "(4 * shape.inner + shape.routed)",
+        "(shape.inner + shape.routed)",
         "training/estimate/test_activations.py",
     ),
     Mutant(
@@ -65,5 +65,26 @@ MUTANTS = (
         "if self.shared:",
         "if not self.shared:",
         "training/estimate/test_workload.py",
+    ),
+    Mutant(
+        "estimate: shards hold the whole optimizer state",
+        "training/estimate/memory.py",
+        "state if shape.adapter else state // load.shards",
+        "state",
+        "training/estimate/test_memory.py",
+    ),
+    Mutant(
+        "estimate: all experts at work",
+        "policy/flops.py",
+        " - idle),",
+        "),",
+        "training/estimate/test_activations.py",
+    ),
+    Mutant(
+        "estimate: advice without effect",
+        "training/estimate/advice.py",
+        "if not setup.load.checkpointing:",
+        "if True:",
+        "training/estimate/test_advice.py",
     ),
 )

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 import torch
 from shapes import random_batch, random_policy
-from transformers import DynamicCache, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import (
+    DynamicCache,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+    Qwen3VLMoeConfig,
+    Qwen3VLMoeForConditionalGeneration,
+)
 
 from g2rpo.policy.forward import encode_images, prompt_positions
 from g2rpo.policy.stats import token_stats
@@ -151,3 +159,59 @@ def test_keys_and_values_are_those_of_a_real_cache(dtype: torch.dtype) -> None:
         for states in (layer.keys, layer.values)
     )
     assert activations.cache(shape_of(policy)) * 2 * 40 == held
+
+
+def small(kind: str) -> Any:
+    """A small Qwen3-VL-MoE or Qwen2-VL."""
+    text = {
+        "vocab_size": 512,
+        "hidden_size": 128,
+        "intermediate_size": 320,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+        "tie_word_embeddings": False,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 6, 6]},
+    }
+    vision: dict[str, Any] = {"depth": 2, "num_heads": 3, "patch_size": 8}
+    tokens = {"image_token_id": 4, "vision_start_token_id": 5, "vision_end_token_id": 6}
+    torch.manual_seed(0)
+    if kind == "qwen2_vl":
+        vision |= {"embed_dim": 96, "hidden_size": 128, "mlp_ratio": 3}
+        return Qwen2VLForConditionalGeneration(
+            Qwen2VLConfig(text_config=text, vision_config=vision, **tokens)
+        ).eval()
+    text |= {"num_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 192}
+    text["rope_parameters"]["mrope_interleaved"] = True
+    vision |= {
+        "hidden_size": 96,
+        "intermediate_size": 256,
+        "out_hidden_size": 128,
+        "deepstack_visual_indexes": [0],
+    }
+    return Qwen3VLMoeForConditionalGeneration(
+        Qwen3VLMoeConfig(text_config=text, vision_config=vision, **tokens)
+    ).eval()
+
+
+@pytest.mark.parametrize("kind", ["qwen3_vl_moe", "qwen2_vl"])
+def test_mixtures_of_experts_and_qwen2_keep_what_is_counted(kind: str) -> None:
+    policy = small(kind)
+    shape = shape_of(policy)
+    assert policy.config.model_type == kind
+    assert shape.routed == (3 * 3 * 128 if kind == "qwen3_vl_moe" else 0)
+    assert shape.width == 96
+    for images, frac in ((0, 0.0), (1, 0.6)):
+        batch = random_batch(policy, PROMPTS, PROMPT, images, frac, CPU, torch.float32)
+        assert counted(shape, patches_of(batch), checkpointing=False) == pytest.approx(
+            kept(policy, batch), rel=0.15
+        )
+
+
+def test_a_token_costs_the_experts_that_it_uses() -> None:
+    policy = small("qwen3_vl_moe")
+    expert = 3 * 128 * 192
+    attention = 128 * (4 + 2 * 2) * 32 + 4 * 32 * 128
+    router = 8 * 128
+    assert shape_of(policy).cost.token == 2 * 3 * (3 * expert + attention + router)

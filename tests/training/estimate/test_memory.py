@@ -1,6 +1,7 @@
 """Rows of a model whose numbers can be added up by hand."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from g2rpo.training.estimate.memory import Part, parts_of, totals
 from g2rpo.training.estimate.shape import Shape
@@ -102,7 +103,56 @@ def test_layers_keep_less_of_smaller_passes_and_with_checkpointing(
 
 def test_totals_add_up_each_phase(shape: Shape, load: Callable, device: Callable) -> None:
     parts = [
-        Part(name="a", rollout=1, backward=20, lower=""),
-        Part(name="b", rollout=3, optimizer=5, lower=""),
+        Part(name="a", rollout=1, backward=20),
+        Part(name="b", rollout=3, optimizer=5),
     ]
     assert totals(parts) == {"rollout": 4, "backward": 20, "optimizer": 5}
+
+
+def test_sharding_spreads_what_is_kept_and_gathers_two_layers_at_a_time(
+    shape: Shape, load: Callable, device: Callable
+) -> None:
+    # 5000 float32 weights, 4000 of them trained, 2 layers of 1000; computed in 2 bytes
+    mixed = replace(shape, number=4, compute=2)
+    found = rows(
+        parts_of(mixed, load(reference=True, shards=4), device(), state=32_000, copies=16_000)
+    )
+    assert found["weights"] == found["reference policy"] == (5000, 5000, 5000)
+    assert found["optimizer state"] == (8000, 8000, 8000)
+    assert found["gradients"] == (0, 4000, 4000)
+    assert found["optimizer's copies"] == (0, 0, 4000)
+    # 3000 outside of the layers and 2 layers; gradients of a layer twice, and of the rest
+    gathered = (3000 + 2 * 1000) * 2
+    assert found["gathered weights"] == (
+        gathered,
+        gathered + 1000 * (2 + 4) + 3000 * 2,
+        0,
+    )
+
+
+def test_an_adapter_is_whole_in_every_process(
+    shape: Shape, load: Callable, device: Callable
+) -> None:
+    adapted = replace(shape, adapter=400, trained=0)
+    found = rows(parts_of(adapted, load(shards=4, sampled_here=False), device(), 800, 0))
+    assert found["weights"] == (10_000 // 4 + 400,) * 3
+    assert found["optimizer state"] == (800, 800, 800)
+    assert found["gradients"][2] == 400
+    assert found["gathered weights"] == (0, (3000 + 2 * 1000) * 2, 0)
+
+
+def test_casts_of_float32_weights_stay_until_the_backward_pass_unless_layers_are_recomputed(
+    shape: Shape, load: Callable, device: Callable
+) -> None:
+    mixed = replace(shape, number=4, compute=2)
+    assert rows(parts_of(mixed, load(), device(), 0, 0))["weights in the compute dtype"] == (
+        10_000,
+        10_000,
+        0,
+    )
+    again = rows(parts_of(mixed, load(checkpointing=True), device(), 0, 0))
+    assert again["weights in the compute dtype"] == (10_000, 2000, 0)
+    assert "weights in the compute dtype" not in rows(parts_of(shape, load(), device(), 0, 0))
+    # what layers keep is in the compute dtype
+    whole = rows(parts_of(shape, load(), device(), 0, 0))["activations"]
+    assert rows(parts_of(mixed, load(), device(), 0, 0))["activations"] == whole

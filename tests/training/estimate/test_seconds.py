@@ -1,6 +1,7 @@
 """Seconds by hand: operations over speed, bytes over bandwidth, layers times what Python takes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -80,3 +81,28 @@ def test_shorter_completions_take_less(shape: Shape, load: Callable, device: Cal
 
 def test_an_unknown_speed_gives_no_seconds(shape: Shape, load: Callable, device: Callable) -> None:
     assert seconds_of(shape, load(), device(flops=0.0), 0) == {}
+
+
+def test_communication_counts_where_it_is_longer_than_the_computation(
+    shape: Shape, load: Callable, device: Callable
+) -> None:
+    slow = replace(shape, weights=300 * 10**9, trained=150 * 10**9)
+    fast = device(flops=1e30)
+    alone = seconds_of(slow, load(sampled_here=False), fast, 0)
+    assert alone["communication"] == 0.0
+    # two gathers in 2 bytes and one sum in 4: 1800 GB, three quarters of them from others
+    within = seconds_of(slow, load(sampled_here=False, shards=4), fast, 0)
+    assert within["communication"] == pytest.approx(1800 * 0.75 / 300)
+    between = seconds_of(slow, load(sampled_here=False, shards=4, nodes=2), fast, 0)
+    assert between["communication"] == pytest.approx(1800 * 0.75 / 50)
+
+
+def test_an_engine_generates_in_turns_and_reads_the_weights_in_each(
+    shape: Shape, load: Callable, device: Callable
+) -> None:
+    heavy = replace(shape, weights=10**9)
+    at_once, in_turns = (
+        seconds_of(heavy, load(sampled_here=False, concurrency=most), device(), 0)["decode"]
+        for most in (12, 5)
+    )
+    assert in_turns == pytest.approx(3 * at_once, rel=1e-3)

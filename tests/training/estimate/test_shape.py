@@ -122,7 +122,8 @@ def test_an_unknown_kind_of_model_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llava"}))
     with pytest.raises(
         ValueError,
-        match=re.escape("model_type 'llava' cannot be estimated") + ".*qwen3_vl, qwen2_5_vl only",
+        match=re.escape("model_type 'llava' cannot be estimated")
+        + ".*qwen3_vl, qwen3_vl_moe, qwen2_5_vl, qwen2_vl only",
     ):
         blank_policy(Checkpoint(path=str(tmp_path)))
 

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from g2rpo.training.estimate.advice import Advice, Setup
 from g2rpo.training.estimate.memory import Part
 from g2rpo.training.estimate.shape import Shape
 from g2rpo.training.estimate.total import GIB, Estimate, estimate, show
@@ -22,7 +24,7 @@ def of(load: Callable, device: Callable, memory: int, *parts: Part) -> Estimate:
     )
 
 
-def test_the_largest_phase_decides_and_its_two_largest_parts_are_to_be_lowered(
+def test_the_largest_phase_decides_and_advice_is_given_with_present_values(
     load: Callable, device: Callable
 ) -> None:
     parts = (
@@ -31,17 +33,25 @@ def test_the_largest_phase_decides_and_its_two_largest_parts_are_to_be_lowered(
             rollout=3 * GIB,
             backward=3 * GIB,
             optimizer=3 * GIB,
-            lower="model.dtype",
         ),
-        Part(name="keys", rollout=9 * GIB, lower="batch.prompts_per_step"),
-        Part(name="process", rollout=4 * GIB, lower="nothing"),
-        Part(name="layers", backward=12 * GIB, lower="batch.micro_batch_prompts"),
+        Part(name="keys", rollout=9 * GIB),
+        Part(name="process", rollout=4 * GIB),
+        Part(name="layers", backward=12 * GIB),
     )
     found = of(load, device, 15 * GIB, *parts)
     assert (found.peak, found.step_s) == (16 * GIB, 2.5)
     assert found.verdict() == (
-        "does NOT fit: 16.00 GiB at most, in rollouts, but there are 15.00 GiB of a machine. "
-        "Lower keys (batch.prompts_per_step) and weights (model.dtype)"
+        "does NOT fit: 16.00 GiB at most, in rollouts, but there are 15.00 GiB of a machine; no"
+        " setting makes it fit: take a smaller model or more GPUs"
+    )
+    advice = [
+        Advice(override="rollout.sleep=true", now="false", peak=16 * GIB - 2**29),
+        Advice(override="policy.prefix=shared", now="repeated", peak=12 * GIB),
+    ]
+    assert replace(found, advice=advice).verdict() == (
+        "does NOT fit: 16.00 GiB at most, in rollouts, but there are 15.00 GiB of a machine. Set"
+        " rollout.sleep=true (now false): 15.50 GiB, then policy.prefix=shared (now repeated):"
+        " 12.00 GiB"
     )
     assert (
         of(load, device, 40 * GIB, *parts).verdict()
@@ -52,9 +62,9 @@ def test_the_largest_phase_decides_and_its_two_largest_parts_are_to_be_lowered(
 
 
 def test_the_file_has_every_part_in_gib(load: Callable, device: Callable, tmp_path: Path) -> None:
-    of(
-        load, device, GIB, Part(name="weights", rollout=GIB // 2, backward=GIB // 4, lower="")
-    ).write(tmp_path / "run")
+    of(load, device, GIB, Part(name="weights", rollout=GIB // 2, backward=GIB // 4)).write(
+        tmp_path / "run"
+    )
     found = json.loads((tmp_path / "run" / "estimate.json").read_text())
     assert found["parts_gib"] == {"weights": {"rollout": 0.5, "backward": 0.25, "optimizer": 0.0}}
     assert (found["peak_gib"], found["memory_gib"], found["step_s"], found["processes"]) == (
@@ -69,9 +79,27 @@ def test_the_file_has_every_part_in_gib(load: Callable, device: Callable, tmp_pa
 def test_the_table_has_a_row_per_part_and_ends_with_the_verdict(
     shape: Shape, load: Callable, device: Callable, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = estimate(shape, load(), device(flops=0.0), (16_000, 0), 1, None)
+    setup = Setup(
+        shape=shape, load=load(), device=device(flops=0.0), state=16_000, copies=0, processes=1
+    )
+    found = estimate(setup, None, {}.__getitem__)
     show(found, Console(width=120, highlight=False))
     lines = capsys.readouterr().out.splitlines()
     assert all(any(part.name in line for line in lines) for part in found.parts)
     assert any("not known without the device" in line for line in lines)
     assert lines[-1] == found.verdict()
+
+
+def test_an_engine_that_cannot_hold_the_weights_is_told_what_share_it_needs(
+    load: Callable, device: Callable
+) -> None:
+    found = replace(
+        of(load, device, 10 * GIB, Part(name="weights", rollout=GIB)), engine_needs=5 * GIB
+    )
+    small = replace(found, load=load(engine_frac=0.4))
+    assert small.verdict() == (
+        "does NOT fit: the engine needs at least 5.00 GiB for weights and one sequence, but has"
+        " 4.00 GiB. Set rollout.gpu_memory_utilization=0.50 (now 0.4)"
+    )
+    assert replace(found, load=load(engine_frac=0.5)).verdict().startswith("fits")
+    assert found.verdict().startswith("fits")

@@ -8,11 +8,12 @@ import pytest
 
 from g2rpo.data.gym.source import GymSource
 from g2rpo.policy.checkpoint import Checkpoint
+from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.estimate.assumptions import Assumptions
 from g2rpo.training.estimate.workload import (
     bounded_lengths,
     given_lengths,
-    micro_batch_prompts,
+    micro_batch,
     sampled_lengths,
 )
 
@@ -33,13 +34,34 @@ def test_an_update_takes_as_many_passes_as_its_groups_fill(load: Callable) -> No
 
 
 def test_a_minibatch_is_cut_by_prompts_or_by_tokens() -> None:
-    assert micro_batch_prompts(24, 1, None, None, 500) == 24
-    assert micro_batch_prompts(24, 5, None, None, 500) == 5
-    assert micro_batch_prompts(24, 2, 3, None, 500) == 3
-    assert micro_batch_prompts(24, 1, None, 1700, 500) == 3
-    assert (
-        micro_batch_prompts(24, 1, None, 100, 500) == 1
-    )  # a group that is longer is a pass of its own
+    def cut(**sizes: Any) -> tuple[int, int]:
+        plan = BatchPlan(prompts_per_step=24, group_size=4, **sizes)
+        return micro_batch(24, plan, 4, 100, 100)
+
+    assert cut() == (24, 4)
+    assert cut(num_minibatches=5) == (5, 4)
+    assert cut(num_minibatches=2, micro_batch_prompts=3) == (3, 4)
+    assert cut(micro_batch_tokens=1700) == (3, 4)
+    assert cut(micro_batch_tokens=100) == (1, 4)  # a group that is longer is a pass of its own
+
+
+def test_long_groups_are_split_over_rows() -> None:
+    def cut(**sizes: Any) -> tuple[int, int]:
+        plan = BatchPlan(prompts_per_step=24, group_size=8, **sizes)
+        return micro_batch(24, plan, 8, 100, 100)
+
+    assert cut(completions_per_row=3, micro_batch_prompts=2) == (2, 3)
+    assert cut(completions_per_row=5) == (48, 4)  # evenly: two rows for each of 24 prompts
+    assert cut(completions_per_row=4, micro_batch_tokens=900) == (1, 8)  # a group fits
+    assert cut(completions_per_row=4, micro_batch_tokens=899) == (1, 4)
+    assert cut(completions_per_row=2, micro_batch_tokens=899) == (2, 2)
+
+
+def test_passes_of_mean_lengths_are_packed_by_tokens(load: Callable) -> None:
+    # 4 prompts of 10 tokens with 3 completions of 5: 100 tokens
+    assert load(micro_batch_tokens=30).passes(5) == 3
+    assert load(micro_batch_tokens=300, updates=2).passes(5) == 2
+    assert load(micro_batch_prompts=2, row_completions=1).passes(5) == 6
 
 
 def test_prompts_are_measured_as_training_encodes_them() -> None:

@@ -1,3 +1,4 @@
-"""Six visual tasks drawn by procedure, with the reward topologies of the real ones. 64 x 64 pixels,
-no file, no download.
+"""Six procedurally drawn visual tasks with reward distributions like those of real tasks.
+
+Images have 64 x 64 pixels; nothing is read from disk or downloaded.
 """

@@ -57,18 +57,18 @@ class Thing:
 
     @property
     def name(self) -> str:
-        """As questions call it: `red circle`."""
+        """Name in questions: `red circle`."""
         return f"{self.color} {self.shape}"
 
     @property
     def center_px(self) -> tuple[float, float]:
-        """Middle of the box, in pixels."""
+        """Center of the box, in pixels."""
         left, top, right, bottom = self.box
         return (left + right) / 2, (top + bottom) / 2
 
 
 def blank(rng: Random) -> Image.Image:
-    """A canvas with one of four light backgrounds."""
+    """Return a canvas with one of four light backgrounds."""
     return Image.new("RGB", (SIZE_PX, SIZE_PX), rng.choice(BACKGROUNDS))
 
 
@@ -97,7 +97,7 @@ def _thing(rng: Random, color: str, shape: str, column: int, row: int) -> Thing:
 
 
 def draw_things(image: Image.Image, things: list[Thing]) -> Image.Image:
-    """Draws every thing into its box."""
+    """Draw every thing into its box."""
     draw = ImageDraw.Draw(image)
     for thing in things:
         _draw_shape(draw, thing.shape, thing.box, COLORS[thing.color])
@@ -141,5 +141,5 @@ def draw_text(
 
 
 def to_grid(box: tuple[int, int, int, int]) -> list[int]:
-    """Pixels to the 0-1000 grid on which boxes are asked and answered."""
+    """Convert pixels to the 0-1000 grid of questions and answers."""
     return [round(value * 1000 / SIZE_PX) for value in box]

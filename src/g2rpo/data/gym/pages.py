@@ -14,9 +14,7 @@ DIGITS = "0123456789"
 
 
 def chart(rng: Random, level: int) -> Problem:
-    """The value of a bar or a point, or the difference of two: a number within 10 % of the right
-    one.
-    """
+    """Ask for the value of a bar or point, or the difference of two, within 10 %."""
     colors = rng.sample(list(COLORS), level + 1)
     values = rng.sample(range(10, 101, 5), len(colors))
     by_points = rng.random() < 0.4
@@ -55,7 +53,7 @@ def _difference(rng: Random, image: Image.Image, word: str, values: dict[str, in
 
 
 def _listed(colors: Iterable[str], values: Iterable[int]) -> str:
-    """Everything in the chart from left to right: `red 40. blue 75.`"""
+    """Return everything in the chart from left to right: `red 40. blue 75.`"""
     return " ".join(f"{color} {value}." for color, value in zip(colors, values, strict=True))
 
 
@@ -81,7 +79,7 @@ def _points(image: Image.Image, colors: list[str], values: list[int]) -> Image.I
 
 
 def document(rng: Random, level: int) -> Problem:
-    """Reading printed lines: graded by the share of words read right (1 - WER)."""
+    """Ask to read printed lines; graded by the share of correct words (1 - WER)."""
     alphabet = DIGITS if level < 3 else "".join(GLYPHS)
     rows = sorted(rng.sample(range(4), level + 1 if level < 3 else 3))
     words = ["".join(rng.choices(alphabet, k=2)) for _ in rows]

@@ -1,6 +1,4 @@
-"""One drawn problem: what is asked, what is right, and what a solver would write down on the
-way.
-"""
+"""A drawn problem: image, question, answer, and the reasoning that leads to it."""
 
 from dataclasses import dataclass
 
@@ -9,8 +7,10 @@ from PIL import Image
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """A question about one image. `look` is the reasoning that leads to the answer, `scene` all
-    that the picture shows in reading order, `wrong` are believable wrong answers.
+    """A question about one image.
+
+    `look` is the reasoning that leads to the answer, `scene` lists everything in the picture in
+    reading order, and `wrong` holds plausible wrong answers.
     """
 
     image: Image.Image

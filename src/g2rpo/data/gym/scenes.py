@@ -33,7 +33,7 @@ def _reading_order(things: list[Thing]) -> list[Thing]:
 
 
 def _choices(rng: Random, right: str, others: list[str]) -> tuple[str, list[str]]:
-    """Four words to choose from, in random order, and the wrong ones among them."""
+    """Return four options in random order, and the wrong ones among them."""
     wrong = rng.sample(others, 3)
     options = [right, *wrong]
     rng.shuffle(options)
@@ -41,7 +41,7 @@ def _choices(rng: Random, right: str, others: list[str]) -> tuple[str, list[str]
 
 
 def general_vqa(rng: Random, level: int) -> Problem:
-    """Which color has a shape, or which shape has a color: four options, right or wrong."""
+    """Ask for the color of a shape or the shape of a color; four options, right or wrong."""
     things = _distinct_things(rng, level + 1)
     asked = rng.choice(things)
     if rng.random() < 0.5:
@@ -78,7 +78,7 @@ def _counted(number: int, shape: str) -> str:
 
 
 def math_on_things(rng: Random, level: int) -> Problem:
-    """Counting, adding and subtracting what is seen: right or wrong, and worth a chain of steps."""
+    """Ask to count, add or subtract visible things; right or wrong, solved in several steps."""
     first, second = rng.sample(SHAPES, 2)
     a, b = rng.randint(1, 2 + level), rng.randint(1, 2 + level)
     things = place(rng, [(rng.choice(list(COLORS)), shape) for shape in [first] * a + [second] * b])
@@ -158,7 +158,7 @@ def _relation(
 
 
 def grounding(rng: Random, level: int) -> Problem:
-    """The box of one thing, as JSON on the 0-1000 grid: graded by overlap."""
+    """Ask for the box of one thing as JSON on the 0-1000 grid; graded by overlap."""
     things = _distinct_things(rng, level + 1)
     asked = rng.choice(things)
     elsewhere = [to_grid(thing.box) for thing in place(rng, [(asked.color, asked.shape)] * 4)]

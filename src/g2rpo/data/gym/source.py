@@ -1,6 +1,4 @@
-"""The gym as a prompt source: endless, and the same for the same (seed, split, task, index)
-everywhere.
-"""
+"""The gym as a prompt source: endless, and determined by (seed, split, task, index)."""
 
 from collections.abc import Callable, Sequence
 from random import Random
@@ -21,11 +19,13 @@ DRAW: dict[str, Callable[[Random, int], Problem]] = {
 
 
 class GymSource:
-    """Draws prompts from (seed, split, task, index). `levels` are the difficulties (0 to 3) that
-    take turns at random.
+    """Draws prompts from (seed, split, task, index).
 
-    The two splits are disjoint streams of random numbers; an image of one can equal an image of the
-    other only by chance.
+    The two splits use different random numbers, so their images can be equal only by chance.
+
+    Args:
+        seed: Seeds all prompts.
+        levels: Difficulties (0 easy to 3 hard) from which that of a prompt is drawn.
     """
 
     def __init__(self, *, seed: int = 0, levels: Sequence[int] = (1, 1, 2)) -> None:
@@ -38,7 +38,7 @@ class GymSource:
         self.levels = tuple(levels)
 
     def size(self, task: str, split: str) -> int | None:
-        """None: the gym never runs out. Raises `ValueError` for an unknown task or split."""
+        """Return None (unlimited); raises `ValueError` for an unknown task or split."""
         if task not in DRAW or split not in SPLITS:
             raise ValueError(
                 f"the gym draws {', '.join(TASKS)} in {SPLITS}, asked for task={task!r}"
@@ -47,7 +47,7 @@ class GymSource:
         return None
 
     def get(self, task: str, index: int, split: str) -> Prompt:
-        """The `index`-th prompt of a task."""
+        """Return the `index`-th prompt of a task."""
         self.size(task, split)
         rng = Random(f"{self.seed}/{split}/{task}/{index}")  # noqa: S311
         level = rng.choice(self.levels)

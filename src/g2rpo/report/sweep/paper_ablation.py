@@ -1,4 +1,4 @@
-"""The paper's ablation beside the sweep's: another model and other data, so gains are compared."""
+"""Compares the sweep with the paper's ablation, by gains, because model and data differ."""
 
 import json
 import math
@@ -12,11 +12,11 @@ from g2rpo.report.sweep.sweep_data import SweepResult
 from g2rpo.report.sweep.variant_scores import Variant, by_seed, gain, reference, variant_name
 
 KEYS = ("row", "advantage")
-"""Dimensions whose values the paper's rows are named after."""
+"""Dimensions whose values are names of rows in the paper."""
 
 
 def paper_numbers() -> dict[str, Any]:
-    """`source`, `note`, and `rows`: percent by row and task."""
+    """Return `source`, `note`, and `rows` with percent by row and task."""
     numbers: dict[str, Any] = json.loads(
         (files("g2rpo") / "report" / "sweep" / "paper_table4.json").read_text(encoding="utf-8")
     )
@@ -36,7 +36,7 @@ def paper_row(variant: Variant) -> str | None:
 
 
 def paper_table(sweep: SweepResult) -> tuple[list[Cell], list[list[Cell]]]:
-    """Return header and rows; no rows if the paper has not the reference and another variant."""
+    """Return header and rows; no rows if the paper lacks the reference or has no other variant."""
     known = {
         variant: name for variant in sweep.variants if (name := paper_row(variant)) is not None
     }

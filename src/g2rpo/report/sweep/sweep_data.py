@@ -1,4 +1,4 @@
-"""A multirun folder as the page sees it: the plan, and what each job has left so far."""
+"""Reads a multirun folder for the page: the plan and the results of each job so far."""
 
 import math
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ class JobResult:
 
     @property
     def seed(self) -> str:
-        """As typed; jobs of one variant differ by it alone."""
+        """The seed as typed; jobs of one variant differ only in it."""
         return self.planned.values.get(SEED, "-")
 
     @property
@@ -40,7 +40,7 @@ class JobResult:
 
     @cached_property
     def scores(self) -> dict[str, float]:
-        """`macro`, tasks and `benchmark/<name>`, as summary.json has them; empty before the end."""
+        """Scores in summary.json: `macro`, tasks, `benchmark/<name>`; empty before the end."""
         after = _scores(self.summary, "heldout", "after")
         benchmarks = (self.summary or {}).get("benchmarks") or {}
         return after | {
@@ -61,15 +61,13 @@ class JobResult:
 
     @property
     def seconds(self) -> float:
-        """Sum of the stages of the run; nan before the end."""
+        """Sum of the stages of the run in seconds; NaN before the end."""
         stages = (self.summary or {}).get("stage_s") or {}
         return math.fsum(stages.values()) if stages else math.nan
 
     @cached_property
     def device_hours(self) -> float:
-        """Time times devices, where the configuration says how many there are; nan where it says
-        `auto`.
-        """
+        """Hours times number of devices; NaN if `trainer.devices` is not a number."""
         path = self.folder / ".hydra" / "config.yaml"
         devices = (
             OmegaConf.select(OmegaConf.load(path), "trainer.devices") if path.is_file() else None
@@ -80,7 +78,7 @@ class JobResult:
 
     @cached_property
     def metrics(self) -> dict[int, dict[str, float]]:
-        """`{step: {column: value}}`, of a running job as well."""
+        """Rows of metrics.csv, `{step: {column: value}}`, also of a running job."""
         path = self.folder / "metrics.csv"
         return metric_rows(path, []) if path.is_file() else {}
 
@@ -124,8 +122,10 @@ class SweepResult:
 
 
 def read_sweep(folder: Path, against: str | None = None) -> SweepResult:
-    """Reads a multirun folder. Raises `ValueError` for one that is none, holds jobs of another
-    sweep, or has a broken file.
+    """Read a multirun folder.
+
+    Raises:
+        ValueError: If it is not a multirun folder, holds jobs of another sweep, or a file is broken.
     """
     plan = read_plan(folder)
     if plan is None:
@@ -147,7 +147,7 @@ def read_sweep(folder: Path, against: str | None = None) -> SweepResult:
 
 
 def is_multirun(folder: Path) -> bool:
-    """Whether a folder is that of a sweep, or holds such folders, and not that of a run."""
+    """Return whether a folder is a multirun folder or holds some."""
     return any((folder / name).is_file() for name in (PLAN, "multirun.yaml")) or bool(
         _below(folder)
     )

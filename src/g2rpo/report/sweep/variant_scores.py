@@ -1,5 +1,5 @@
-"""The table of a sweep: mean and spread over seeds, and what each variant gains over the first,
-seed by seed.
+"""The table of a sweep: mean and spread over seeds, and the gain of each variant over the
+reference, seed by seed.
 """
 
 import math
@@ -15,7 +15,7 @@ Variant = tuple[tuple[str, str], ...]
 
 
 def variant_name(variant: Variant) -> str:
-    """The value of the only dimension, or all of them.
+    """Return the value of the only dimension, or all keys and values.
 
     >>> variant_name((("row", "full"),)), variant_name(())
     ('full', 'all jobs')
@@ -34,9 +34,7 @@ def by_seed(jobs: list[JobResult], column: str) -> dict[str, float]:
 
 
 def reference(sweep: SweepResult) -> Variant:
-    """What the others are compared with: the first variant of the sweep, or the one that was asked
-    for.
-    """
+    """Return the variant that the others are compared with: `--against`, or the first one."""
     names = {variant_name(variant): variant for variant in sweep.variants}
     if sweep.against is None:
         return next(iter(sweep.variants))
@@ -56,8 +54,10 @@ def gain(sweep: SweepResult, variant: Variant, column: str = "macro") -> Differe
 
 
 def best_variant(sweep: SweepResult) -> Variant | None:
-    """With the highest mean score; among those with as many seeds as any has finished, so that luck
-    of one seed does not win.
+    """Return the variant with the highest mean score.
+
+    Only variants with the largest number of finished seeds count, so that one lucky seed does not
+    win.
     """
     scored = {
         variant: spread(list(by_seed(jobs, "macro").values()))
@@ -138,8 +138,8 @@ def seed_gains(sweep: SweepResult) -> dict[str, tuple[float, float, list[float]]
 
 
 def gain_figures(sweep: SweepResult) -> list[Figure]:
-    """Return the gains drawn with their intervals; nothing before a variant has a seed in common
-    with the reference.
+    """Return the figure of gains with intervals; empty before a variant shares a seed with the
+    reference.
     """
     found = seed_gains(sweep) if sweep.finished else {}
     return (

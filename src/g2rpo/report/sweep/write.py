@@ -11,12 +11,16 @@ from g2rpo.report.sweep.sweep_data import SEED, JobResult, SweepResult, read_swe
 
 
 def write_sweep_report(folder: Path, against: str | None = None) -> Path:
-    """Writes both, whole or not at all, and returns the path of the page.
+    """Write both files atomically and return the path of the page.
 
-    `against` names the variant that the others are compared with; None takes the first.
-    Works on a sweep that has not ended: jobs that are missing, run or have failed are listed.
-    Raises `ValueError` for a folder that is no multirun's, or has jobs of two sweeps or a broken
-    file in it.
+    The sweep may still run: missing, running and failed jobs are listed.
+
+    Args:
+        folder: The multirun folder.
+        against: Name of the variant that the others are compared with; None takes the first.
+
+    Raises:
+        ValueError: If it is not a multirun folder, holds jobs of two sweeps, or a file is broken.
     """
     sweep = read_sweep(folder, against)
     drawn = page(sweep)
@@ -26,9 +30,7 @@ def write_sweep_report(folder: Path, against: str | None = None) -> Path:
 
 
 def csv_text(sweep: SweepResult) -> str:
-    """One row a job: its dimensions, its state, and the numbers of its summary.json as they stand
-    there.
-    """
+    """Return one row per job: dimensions, state, and the numbers of its summary.json."""
     dimensions = list(dict.fromkeys([*sweep.dimensions, SEED]))
     scores = [f"heldout/{name}" if "/" not in name else name for name in sweep.columns]
     header = [

@@ -6,7 +6,10 @@ All phases hold weights, optimizer state and reference policy. Besides, they hol
     backward    in the largest micro-batch: gradients so far, activations
     optimizer   in an update: gradients, copies that the optimizer makes
 
-Not counted: fragmentation, the CUDA context (about half a GiB), NCCL buffers, reward workers.
+With sharding, weights, gradients and optimizer state are spread over processes.
+
+Not counted: fragmentation, the CUDA context (about half a GiB), NCCL buffers, reward workers, and
+what an engine keeps while it sleeps (CUDA graphs).
 """
 
 from dataclasses import dataclass
@@ -34,8 +37,6 @@ class Part:
     rollout: int = 0
     backward: int = 0
     optimizer: int = 0
-    lower: str
-    """Settings that reduce it."""
 
 
 def parts_of(shape: Shape, load: Workload, device: Machine, state: int, copies: int) -> list[Part]:
@@ -49,7 +50,6 @@ def parts_of(shape: Shape, load: Workload, device: Machine, state: int, copies: 
             rollout=pixels * (2 if load.redraws else 1),
             backward=pixels,
             optimizer=pixels,
-            lower="model.max_pixels",
         ),
         *_of_rollouts(shape, load),
         Part(
@@ -57,7 +57,6 @@ def parts_of(shape: Shape, load: Workload, device: Machine, state: int, copies: 
             rollout=engine,
             backward=engine if load.engine_stays else 0,
             optimizer=engine if load.engine_stays else 0,
-            lower="rollout.gpu_memory_utilization, rollout.sleep=true",
         ),
         *_of_updates(shape, load, device, copies),
     ]
@@ -65,64 +64,65 @@ def parts_of(shape: Shape, load: Workload, device: Machine, state: int, copies: 
 
 
 def _permanent(shape: Shape, load: Workload, device: Machine, state: int) -> list[Part]:
-    weights = shape.weights * shape.number + shape.adapter
-    reference = weights if load.reference and not shape.adapter else 0
+    weights = shape.weights * shape.number // load.shards + shape.adapter
     sizes = {
-        "process before the model": (device.baseline, "nothing"),
-        "weights": (weights, "model.dtype=bfloat16, a smaller model"),
-        "optimizer state": (
-            state,
-            "model.dtype=bfloat16, model.freeze_vision=true, another optimizer",
-        ),
-        "reference policy": (reference, "loss.kl_coef=0"),
+        "process before the model": device.baseline,
+        "weights": weights,
+        # adapters are small: every process has all of them
+        "optimizer state": state if shape.adapter else state // load.shards,
+        "reference policy": weights if load.reference and not shape.adapter else 0,
     }
     return [
-        Part(name=name, rollout=size, backward=size, optimizer=size, lower=lower)
-        for name, (size, lower) in sizes.items()
+        Part(name=name, rollout=size, backward=size, optimizer=size) for name, size in sizes.items()
     ]
 
 
 def _of_rollouts(shape: Shape, load: Workload) -> list[Part]:
     return [
-        Part(
-            name="prefill",
-            rollout=_prefill(shape, load),
-            lower="batch.prompts_per_step, rollout=vllm_server",
-        ),
-        Part(
-            name="keys and values",
-            rollout=_cache(shape, load),
-            lower="rollout=vllm_server, batch.prompts_per_step, group_size or max_new_tokens",
-        ),
-        Part(
-            name="sampling",
-            rollout=_sampling(shape, load),
-            lower="rollout=vllm_server, batch.prompts_per_step or group_size",
-        ),
+        Part(name="prefill", rollout=_prefill(shape, load)),
+        Part(name="keys and values", rollout=_cache(shape, load)),
+        Part(name="sampling", rollout=_sampling(shape, load)),
     ]
 
 
 def _of_updates(shape: Shape, load: Workload, device: Machine, copies: int) -> list[Part]:
-    gradients = shape.trained * shape.number + shape.adapter
+    gradients = shape.trained * shape.number // load.shards + shape.adapter
+    computed, computed_backward = _computed_weights(shape, load)
     return [
+        Part(
+            name="gathered weights" if load.shards > 1 else "weights in the compute dtype",
+            rollout=computed if load.sampled_here else 0,
+            backward=computed_backward,
+        ),
         Part(
             name="gradients",
             backward=_gradients(shape, load, gradients),
             optimizer=gradients,
-            lower="model.freeze_vision=true",
         ),
-        Part(
-            name="optimizer's copies",
-            optimizer=copies if device.copies else 0,
-            lower="+optimizer.foreach=false",
-        ),
-        Part(name="activations", backward=_backbone(shape, load), lower=_cuts(load)),
-        Part(
-            name="head",
-            backward=activations.head(shape, load.predicted, device.piece),
-            lower=_cuts(load),
-        ),
+        Part(name="optimizer's copies", optimizer=copies // load.shards if device.copies else 0),
+        Part(name="activations", backward=_backbone(shape, load)),
+        Part(name="head", backward=activations.head(shape, load.predicted, device.piece)),
     ]
+
+
+def _computed_weights(shape: Shape, load: Workload) -> tuple[int, int]:
+    """Return the bytes of weights as they are computed with, in sampling and in a backward pass.
+
+    Sharded, all outside of the layers is gathered, and two layers at a time; in a backward pass,
+    the gradients of a layer (also in float32, to be summed) and of the rest besides. Float32
+    weights that are computed in bfloat16 without sharding are cast layer by layer, and the casts
+    stay until the backward pass unless layers are recomputed.
+    """
+    root = shape.weights - shape.layers * shape.layer
+    if load.shards > 1:
+        gathered = (root + 2 * shape.layer) * shape.compute
+        summed = shape.layer * (shape.compute + 4) + root * shape.compute
+        return gathered, gathered + (summed if shape.trained else 0)
+    if shape.compute == shape.number:
+        return 0, 0
+    whole = shape.weights * shape.compute
+    once = max(shape.layer, shape.words * shape.hidden) * shape.compute
+    return whole, once if load.checkpointing else whole
 
 
 def totals(parts: list[Part]) -> dict[str, int]:
@@ -135,12 +135,15 @@ def _gradients(shape: Shape, load: Workload, whole: int) -> int:
 
     With one micro-batch, gradients appear as activations are freed, so only the head's gradient
     coexists with all of them. With checkpointing, activations are few, so the peak is at the end of
-    the pass. With several micro-batches, the gradients of earlier ones exist already.
+    the pass. With several micro-batches, the gradients of earlier ones exist already. Sharded
+    gradients appear layer by layer, and count as a whole.
     """
     head = (
-        0 if shape.adapter else shape.words * shape.hidden * shape.number * (2 if shape.tied else 1)
+        0
+        if shape.adapter or load.shards > 1  # sharded, it counts as a gathered one
+        else shape.words * shape.hidden * shape.number * (2 if shape.tied else 1)
     )
-    if load.micro_batches > 1:
+    if load.micro_batches > 1 or load.shards > 1:
         return whole + head
     return max(whole, head) if load.checkpointing else head
 
@@ -158,7 +161,7 @@ def _prefill(shape: Shape, load: Workload) -> int:
     if not load.sampled_here:
         return 0
     longest = load.lengths.longest
-    mask = load.prompts * longest**2 * (1 + shape.number)
+    mask = load.prompts * longest**2 * (1 + shape.compute)
     return (
         activations.inference(
             shape, load.prompts * longest, load.prompts * load.lengths.most_patches
@@ -178,7 +181,7 @@ def _cache(shape: Shape, load: Workload) -> int:
     while room < load.completion:
         room *= 2
     # float32, and a copy in the model's dtype if that is another
-    scores = rows * shape.heads * load.lengths.longest * (4 + shape.number % 4)
+    scores = rows * shape.heads * load.lengths.longest * (4 + shape.compute % 4)
     return (load.prompts * load.lengths.longest + rows * room) * activations.cache(shape) + scores
 
 
@@ -188,12 +191,3 @@ def _sampling(shape: Shape, load: Workload) -> int:
         if load.sampled_here
         else 0
     )
-
-
-def _cuts(load: Workload) -> str:
-    cuts = (
-        "batch.micro_batch_prompts"
-        if load.micro_batch_prompts > 1
-        else "rollout.max_new_tokens, data.loading.max_prompt_tokens"
-    )
-    return cuts if load.checkpointing else f"model.gradient_checkpointing=true, {cuts}"

@@ -11,6 +11,10 @@ STATE_TRAFFIC = 3
 """Number of times that an update reads or writes weights, gradients and optimizer state."""
 SCORES = 6
 """Number of times that decoding reads or writes the float32 attention scores of a token."""
+WITHIN_NODE, BETWEEN_NODES = 300e9, 50e9
+"""Bytes per second that a GPU sends to others: usual figures of NVLink, and of InfiniBand at 400
+Gbit/s per GPU; not measured.
+"""
 BACKWARD = 2.0
 """FLOPs of a backward pass relative to its forward pass. Half of them are for the gradients of
 weights, which are not needed with an adapter.
@@ -33,13 +37,14 @@ def seconds_of(
         return {}
     tokens = completion or load.completion
     vision, prompt = load.prompts * _vision(shape, load.lengths.mean_patches), _prompts(shape, load)
-    passes = (
-        -(-load.prompts // load.micro_batch_prompts) * (shape.layers + shape.depth) * device.layer_s
-    )
-    forward = (vision + _update(shape, load, tokens)) / device.flops + passes
+    passes = load.passes(tokens)
+    overhead = passes * (shape.layers + shape.depth) * device.layer_s
+    forward = (vision + _update(shape, load, tokens)) / device.flops + overhead
     again = 1.0 if load.checkpointing else 0.0
-    changed = shape.adapter or shape.weights * shape.number
+    changed = shape.adapter or shape.weights * shape.number // load.shards
     backward = BACKWARD / 2 if shape.adapter else BACKWARD
+    state = state if shape.adapter else state // load.shards
+    updates = forward * (1 + load.extra_passes + backward + again)
     return {
         "prefill": (vision + prompt) / device.flops + (shape.layers + shape.depth) * device.layer_s,
         "decode": _decode(shape, load, device, tokens),
@@ -47,7 +52,21 @@ def seconds_of(
         "forward": forward,
         "backward": (backward + again) * forward,
         "optimizer": load.updates * STATE_TRAFFIC * (2 * changed + state) / device.bandwidth,
+        "communication": max(0.0, _communication(shape, load, device, passes) - updates),
     }
+
+
+def _communication(shape: Shape, load: Workload, device: Machine, passes: int) -> float:
+    """Return the seconds in which sharded weights are gathered and gradients are summed.
+
+    Weights are gathered in the compute dtype for every forward and backward pass, gradients are
+    summed in float32. It runs beside the computation, so only what is longer counts.
+    """
+    link = BETWEEN_NODES if load.nodes > 1 else WITHIN_NODE
+    if load.shards == 1 or not device.copies:
+        return 0.0
+    gathered = shape.weights * shape.compute * (2 + load.extra_passes)
+    return passes * (gathered + 4 * shape.trained) * (1 - 1 / load.shards) / link
 
 
 def _vision(shape: Shape, patches: float) -> float:
@@ -74,19 +93,17 @@ def _update(shape: Shape, load: Workload, completion: float) -> float:
 def _decode(shape: Shape, load: Workload, device: Machine, completion: float) -> float:
     """Return the seconds to sample all completions token by token.
 
-    Memory traffic or FLOPs limit the speed, and Python overhead adds to it.
+    Memory traffic or FLOPs limit the speed. Sampling by the policy itself has Python overhead and
+    writes attention scores; an engine has neither, but generates only so many at the same time.
     """
     rows, cost = load.prompts * load.group_size, shape.cost
+    turns = -(-rows // min(rows, load.concurrency or rows))
     middle = load.lengths.mean + completion / 2
-    held = 2 * shape.keys * shape.layers * shape.number
+    held = 2 * shape.keys * shape.layers * shape.compute
     # a prompt is cached once for its group
     cached = held * (load.prompts * load.lengths.mean + rows * completion / 2)
-    read = (
-        shape.weights * shape.number
-        + cached
-        + SCORES * 4 * shape.layers * shape.heads * rows * middle
-    )
+    scores = SCORES * 4 * shape.layers * shape.heads * rows * middle if load.sampled_here else 0.0
+    read = turns * shape.weights * shape.compute + cached + scores
     work = rows * (cost.token + cost.head + cost.pair * middle)
-    return completion * (
-        max(read / device.bandwidth, work / device.flops) + shape.layers * device.layer_s
-    )
+    overhead = shape.layers * device.layer_s if load.sampled_here else 0.0
+    return completion * (max(read / device.bandwidth, work / device.flops) + overhead)

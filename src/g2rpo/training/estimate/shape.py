@@ -10,9 +10,10 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 
 from g2rpo.policy.adapter import is_adapter
 from g2rpo.policy.checkpoint import DTYPES, Checkpoint
-from g2rpo.policy.flops import Cost, cost_of
+from g2rpo.policy.flops import Cost, cost_of, experts_of
+from g2rpo.training.estimate.model_sizes import published_config
 
-KNOWN = ("qwen3_vl", "qwen2_5_vl")
+KNOWN = ("qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl", "qwen2_vl")
 """Model types that `activations.py` covers."""
 STAND_IN = 64
 """Rows and columns of a stand-in weight, for optimizers that cannot step on the meta device."""
@@ -25,7 +26,9 @@ class Shape:
     layers: int
     hidden: int
     inner: int
-    """Width of a text layer's MLP."""
+    """Width of a text layer's MLP; in a mixture of experts, of all experts that a token uses."""
+    routed: int
+    """Width of the copies of a token's states for its experts; 0 without experts."""
     heads: int
     """Number of query heads."""
     queries: int
@@ -57,8 +60,14 @@ class Shape:
     adapter: int
     """Bytes of an adapter, whose dtype may differ; 0 without one."""
     vision_trained: bool
+    vision: int
+    """Number of parameters of the vision tower."""
     number: int
     """Bytes of a weight."""
+    compute: int
+    """Bytes of a number in a forward pass; less than `number` for float32 weights in bf16-mixed."""
+    layer: int
+    """Number of parameters of a text layer, which `trainer=fsdp` gathers one at a time."""
     cost: Cost
 
 
@@ -71,12 +80,14 @@ def blank_policy(checkpoint: Checkpoint) -> Any:
     try:
         config = AutoConfig.from_pretrained(checkpoint.path)
     except (OSError, ValueError) as error:
+        config = published_config(checkpoint.path)
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"model.path={checkpoint.path}: config.json cannot be read ({reason}). The estimate"
-            " needs nothing else of the model: put the file into a folder and name that with"
-            " model=folder model.path=<folder>, or run once with the network"
-        ) from error
+        if config is None:
+            raise ValueError(
+                f"model.path={checkpoint.path}: config.json cannot be read ({reason}). The estimate"
+                " needs nothing else of the model: put the file into a folder and name that with"
+                " model=folder model.path=<folder>, or run once with the network"
+            ) from error
     if config.model_type not in KNOWN:
         raise ValueError(
             f"model.path={checkpoint.path}: model_type {config.model_type!r} cannot be estimated:"
@@ -92,15 +103,24 @@ def blank_policy(checkpoint: Checkpoint) -> Any:
     return policy
 
 
-def shape_of(policy: Any) -> Shape:
-    """Read the sizes of a policy, on the meta device or not."""
+def shape_of(policy: Any, compute: torch.dtype | None = None) -> Shape:
+    """Read the sizes of a policy, on the meta device or not.
+
+    Args:
+        policy: The model.
+        compute: Dtype of its forward pass; None means that of its weights.
+    """
     text, vision = policy.config.get_text_config(), policy.config.vision_config
     head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    layer = policy.model.language_model.layers[0]
+    layers, visual = policy.model.language_model.layers, policy.model.visual
+    layer, mlp = layers[-1], visual.blocks[0].mlp
+    experts = text.num_experts_per_tok if experts_of(layer) else 0
+    number = policy.lm_head.weight.element_size()
     return Shape(
         layers=text.num_hidden_layers,
         hidden=text.hidden_size,
-        inner=text.intermediate_size,
+        inner=experts * text.moe_intermediate_size if experts else text.intermediate_size,
+        routed=3 * experts * text.hidden_size,
         heads=text.num_attention_heads,
         queries=text.num_attention_heads * head_dim,
         keys=text.num_key_value_heads * head_dim,
@@ -108,12 +128,12 @@ def shape_of(policy: Any) -> Shape:
         qk_norm=hasattr(layer.self_attn, "q_norm"),
         tied=policy.lm_head.weight is policy.get_input_embeddings().weight,
         depth=vision.depth,
-        width=vision.hidden_size,
-        patch_inner=vision.intermediate_size,
-        gated=hasattr(policy.model.visual.blocks[0].mlp, "gate_proj"),
+        width=visual.patch_embed.proj.weight.shape[0],
+        patch_inner=next(m for m in mlp.modules() if isinstance(m, torch.nn.Linear)).out_features,
+        gated=hasattr(mlp, "gate_proj"),
         merge=vision.spatial_merge_size,
         mergers=1 + len(getattr(vision, "deepstack_visual_indexes", ())),
-        patch_values=policy.model.visual.patch_embed.proj.weight[0].numel(),
+        patch_values=visual.patch_embed.proj.weight[0].numel(),
         patch_px=vision.patch_size,
         weights=sum(p.numel() for name, p in policy.named_parameters() if not is_adapter(name)),
         trained=sum(
@@ -126,8 +146,11 @@ def shape_of(policy: Any) -> Shape:
             for name, p in policy.named_parameters()
             if is_adapter(name)
         ),
-        vision_trained=any(p.requires_grad for p in policy.model.visual.parameters()),
-        number=policy.lm_head.weight.element_size(),
+        vision=sum(p.numel() for name, p in visual.named_parameters() if not is_adapter(name)),
+        vision_trained=any(p.requires_grad for p in visual.parameters()),
+        number=number,
+        compute=number if compute is None else compute.itemsize,
+        layer=max(sum(p.numel() for p in layer.parameters()) for layer in layers),
         cost=cost_of(policy),
     )
 

@@ -1,7 +1,8 @@
 """The estimate of a whole run: memory by part and phase, seconds, and whether it fits."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from g2rpo.files import write_whole
+from g2rpo.training.estimate.advice import Advice, Now, Setup, advise
 from g2rpo.training.estimate.machine import Machine
 from g2rpo.training.estimate.memory import PHASES, Part, parts_of, totals
 from g2rpo.training.estimate.seconds import seconds_of
-from g2rpo.training.estimate.shape import Shape
 from g2rpo.training.estimate.workload import Workload
 
 FILE = "estimate.json"
@@ -31,6 +32,10 @@ class Estimate:
     parts: list[Part]
     seconds: Mapping[str, float]
     """Seconds of each stage; empty if the speed of the device is not known."""
+    advice: Sequence[Advice] = ()
+    """What makes the run fit, if it does not."""
+    engine_needs: int = 0
+    """Bytes that an engine on this device needs at least."""
 
     @property
     def peaks(self) -> dict[str, int]:
@@ -67,6 +72,7 @@ class Estimate:
                 "known": self.load.lengths.origin,
             },
             "completion_tokens": self.load.completion,
+            "advice": [step.override for step in self.advice],
         }
 
     def write(self, folder: Path) -> None:
@@ -75,10 +81,7 @@ class Estimate:
         write_whole(folder / FILE, json.dumps(self.as_json(), indent=2) + "\n")
 
     def verdict(self) -> str:
-        """Say in a sentence whether the run fits and, if not, what to lower.
-
-        The settings to lower are those of the two largest parts of the largest phase.
-        """
+        """Say in a sentence whether the run fits and, if not, what to set."""
         phase = max(self.peaks, key=lambda name: self.peaks[name])
         needed = f"{_gib(self.peak)} GiB at most, in {_place(phase)}"
         if not self.device.memory:
@@ -87,6 +90,14 @@ class Estimate:
                 " compares"
             )
         room = f"{_gib(self.device.memory)} GiB of {self.device.name}"
+        share = round(self.load.engine_frac * self.device.memory)
+        if share and self.peak <= self.device.memory and share < self.engine_needs:
+            least = math.ceil(20 * self.engine_needs / self.device.memory) / 20
+            return (
+                f"does NOT fit: the engine needs at least {_gib(self.engine_needs)} GiB for weights"
+                f" and one sequence, but has {_gib(share)} GiB. Set"
+                f" rollout.gpu_memory_utilization={least:.2f} (now {self.load.engine_frac})"
+            )
         if self.peak <= self.device.memory:
             tight = (
                 " (tight: fragmentation is not counted)"
@@ -94,40 +105,35 @@ class Estimate:
                 else ""
             )
             return f"fits: {needed}, of {room}{tight}"
-        largest = sorted(self.parts, key=lambda part: -getattr(part, phase))
-        hints = [
-            f"{part.name} ({part.lower})"
-            for part in largest
-            if part.lower != "nothing" and getattr(part, phase)
-        ][:2]
-        return f"does NOT fit: {needed}, but there are {room}. Lower {' and '.join(hints)}"
+        steps = ", then ".join(
+            f"{step.override} (now {step.now}): {_gib(step.peak)} GiB" for step in self.advice
+        )
+        enough = bool(self.advice) and self.advice[-1].peak <= self.device.memory
+        end = "" if enough else "; no setting makes it fit: take a smaller model or more GPUs"
+        return (
+            f"does NOT fit: {needed}, but there are {room}"
+            + (f". Set {steps}" if steps else "")
+            + end
+        )
 
 
-def estimate(
-    shape: Shape,
-    load: Workload,
-    device: Machine,
-    optimizer: tuple[int, int],
-    processes: int,
-    completion: float | None,
-) -> Estimate:
+def estimate(setup: Setup, completion: float | None, now: Now) -> Estimate:
     """Estimate memory and seconds.
 
     Args:
-        shape: Sizes of the model.
-        load: Work of one process in a step.
-        device: Memory and speed of its device.
-        optimizer: What `optimizer_bytes` returns.
-        processes: Number of processes.
+        setup: Sizes of the model, work of a process in a step, its device, its optimizer.
         completion: Mean tokens of a completion, for seconds; None assumes the longest.
+        now: Returns the present value of a key, for advice.
     """
-    state, copies = optimizer
+    shape, load, device = setup.shape, setup.load, setup.device
     return Estimate(
         device=device,
         load=load,
-        processes=processes,
-        parts=parts_of(shape, load, device, state, copies),
-        seconds=seconds_of(shape, load, device, state, completion),
+        processes=setup.processes,
+        parts=parts_of(shape, load, device, setup.state, setup.copies),
+        seconds=seconds_of(shape, load, device, setup.state, completion),
+        advice=advise(setup, now),
+        engine_needs=load.engine_needs(shape),
     )
 
 
@@ -148,8 +154,8 @@ def show(found: Estimate, console: Console) -> None:
     load, lengths = found.load, found.load.lengths
     console.print(
         f"a step of a process: {load.prompts} prompts x {load.group_size} completions of"
-        f" {load.completion} tokens, {load.updates} update(s), {load.micro_batch_prompts} group(s)"
-        f" in a forward pass of {load.tokens} tokens"
+        f" {load.completion} tokens, {load.updates} update(s), {load.micro_batch_prompts} prompt(s)"
+        f" with {load.row_completions} completions each in a forward pass of {load.tokens} tokens"
     )
     console.print(
         f"prompts: {lengths.longest} tokens at most, {lengths.mean:.0f} on average,"

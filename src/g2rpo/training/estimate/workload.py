@@ -7,7 +7,10 @@ from typing import Any
 from g2rpo.data.loading import Fit, loading_of
 from g2rpo.interfaces import Encoder
 from g2rpo.records import Prompt
+from g2rpo.training.batch_plan import BatchPlan
+from g2rpo.training.estimate.activations import cache
 from g2rpo.training.estimate.assumptions import Assumptions
+from g2rpo.training.estimate.shape import Shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +23,8 @@ class Lengths:
     mean_patches: float
     origin: str
     """Says where the lengths come from."""
+    bounded: bool = False
+    """Whether they are the bounds in the settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +40,11 @@ class Workload:
     updates: int
     """Optimizer updates per step."""
     micro_batch_prompts: int
-    """Largest number of groups in one forward pass."""
+    """Largest number of prompts in one forward pass; each part of a split group has its own."""
+    micro_batch_tokens: int | None = None
+    """Largest number of tokens in one forward pass, if it is cut by tokens."""
+    row_completions: int
+    """Largest number of completions that share a pass of their prompt."""
     shared: bool
     """Whether a prompt passes once for its group."""
     checkpointing: bool
@@ -50,6 +59,13 @@ class Workload:
     """Share of the device that an engine in this process uses during rollouts."""
     engine_stays: bool
     """Whether it keeps that share during updates."""
+    engine_devices: int = 1
+    """Number of devices over which the engine shards its weights."""
+    concurrency: int | None = None
+    """Largest number of completions that an engine generates at the same time."""
+    shards: int = 1
+    """Number of processes over which weights, gradients and optimizer state are spread."""
+    nodes: int = 1
 
     @property
     def tokens(self) -> int:
@@ -57,43 +73,64 @@ class Workload:
 
         With shared prompts, the last token of a completion is not passed.
         """
+        return self.micro_batch_prompts * self.row_tokens
+
+    @property
+    def row_tokens(self) -> int:
+        """Tokens of the longest group, or of the longest part of a split one."""
         if self.shared:
-            return self.micro_batch_prompts * (
-                self.lengths.longest + self.group_size * (self.completion - 1)
-            )
-        return self.micro_batch_prompts * self.group_size * (self.lengths.longest + self.completion)
+            return self.lengths.longest + self.row_completions * (self.completion - 1)
+        return self.row_completions * (self.lengths.longest + self.completion)
 
     @property
     def predicted(self) -> int:
         """Completion tokens of that pass."""
-        return self.micro_batch_prompts * self.group_size * self.completion
+        return self.micro_batch_prompts * self.row_completions * self.completion
 
     @property
     def micro_batches(self) -> int:
-        """Number of forward passes of an update."""
-        return -(-self.prompts // self.updates // self.micro_batch_prompts) or 1
+        """Number of forward passes of an update, if all completions have the maximum length."""
+        rows = -(-self.group_size // self.row_completions)
+        return -(-self.prompts * rows // self.updates // self.micro_batch_prompts) or 1
+
+    def passes(self, completion: float) -> int:
+        """Return the number of forward passes of a step with mean lengths."""
+        if self.micro_batch_tokens is None:
+            return self.updates * self.micro_batches
+        tokens = self.prompts * (self.lengths.mean + self.group_size * completion)
+        return max(self.updates, round(tokens / self.micro_batch_tokens))
+
+    def engine_needs(self, shape: Shape) -> int:
+        """Return the bytes that an engine needs at least: its weights and one sequence."""
+        sequence = (self.lengths.longest + self.completion) * cache(shape)
+        return (shape.weights * shape.compute + sequence) // self.engine_devices
 
 
-def micro_batch_prompts(
-    prompts: int,
-    updates: int,
-    micro_batch_prompts: int | None,
-    micro_batch_tokens: int | None,
-    group_tokens: int,
-) -> int:
-    """Return the number of groups in one forward pass.
+def row_of(group_size: int, most: int) -> int:
+    """Return the completions of the longest part of a group that is split evenly."""
+    return -(-group_size // -(-group_size // most))
+
+
+def micro_batch(
+    prompts: int, plan: BatchPlan, group_size: int, prompt: int, completion: int
+) -> tuple[int, int]:
+    """Return the largest number of prompts in one forward pass, and of completions of a prompt.
 
     Args:
         prompts: Prompts of this process in a rollout batch.
-        updates: Minibatches of a rollout batch.
-        micro_batch_prompts: `batch.micro_batch_prompts`.
-        micro_batch_tokens: `batch.micro_batch_tokens`.
-        group_tokens: Tokens of a group.
+        plan: How a rollout batch is cut.
+        group_size: Completions of the largest group.
+        prompt: Tokens of the longest prompt.
+        completion: Tokens of the longest completion.
     """
-    minibatch = -(-prompts // updates)
-    if micro_batch_tokens is not None:
-        return max(1, min(minibatch, micro_batch_tokens // group_tokens))
-    return min(minibatch, micro_batch_prompts or minibatch)
+    minibatch = -(-prompts // min(plan.num_minibatches, prompts))
+    limit, row = plan.micro_batch_tokens, group_size
+    if plan.completions_per_row and (limit is None or prompt + group_size * completion > limit):
+        row = row_of(group_size, plan.completions_per_row)
+    rows = minibatch * -(-group_size // row)
+    if limit is not None:
+        return max(1, min(rows, limit // (prompt + row * completion))), row
+    return min(rows, plan.micro_batch_prompts or rows), row
 
 
 def sampled_lengths(prompts: Sequence[Prompt], encoder: Encoder, source: Any) -> Lengths:
@@ -152,6 +189,7 @@ def bounded_lengths(
             "bounds data.loading.max_prompt_tokens and model.max_pixels, since no prompt can be"
             f" looked at ({why})"
         ),
+        bounded=True,
     )
 
 
