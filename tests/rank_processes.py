@@ -35,6 +35,7 @@ def run_ranks(script: Path, *arguments: Any, world: int = 2, timeout_s: float = 
     finally:
         for process in running:
             process.kill()
+            process.communicate()
 
 
 def move_adapter(policy: Any) -> None:

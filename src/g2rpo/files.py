@@ -38,22 +38,30 @@ def new_folder(path: Path) -> Path:
     """Create the empty folder in which the next content of `path` is written."""
     finish_replacing(path)
     new = _new(path)
-    shutil.rmtree(new, ignore_errors=True)
+    _remove(new)
     new.mkdir(parents=True)
     return new
 
 
-def put_in_place(path: Path) -> None:
-    """Replace `path`, a folder, a file or nothing, by its `new_folder`, whose content is complete.
+def new_file(path: Path) -> Path:
+    """Return the path at which the next content of the file `path` is written."""
+    finish_replacing(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove(_new(path))
+    return _new(path)
 
-    Everything is on the disk before the first rename, so that not even a power failure leaves a
-    partial folder.
+
+def put_in_place(path: Path) -> None:
+    """Replace `path` by its `new_folder` or `new_file`, whose content is complete.
+
+    Everything is on the disk before the first rename, so that not even a power failure leaves
+    partial content.
     """
     new, old = _new(path), _old(path)
     for file in new.rglob("*"):
         sync(file)
     sync(new)
-    if path.exists():
+    if path.exists() and (new.is_dir() or path.is_dir()):
         path.rename(old)
     new.rename(path)
     sync(path.parent)

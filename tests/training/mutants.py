@@ -13,14 +13,14 @@ MUTANTS = (
     Mutant(
         "own denominators",
         "training/update.py",
-        "ranks.all_reduce_sum(_sum_float64(counts, 2))",
-        "_sum_float64(counts, 2)",
+        "ranks.all_reduce_sum(_sum_float64(counts, 3))",
+        "_sum_float64(counts, 3)",
         "training/test_ranks.py",
     ),
     Mutant(
         "own gradient",
         "training/update.py",
-        "        ranks.add_gradients(policy.parameters())\n",
+        "        add_gradients(policy, num_images)\n",
         "",
         "training/test_ranks.py",
     ),

@@ -1,5 +1,5 @@
 """Two steps of training in one of several processes: `python ranks_step.py CHECKPOINT OUT SIZE
-whole|adapter`; rank from the environment.
+whole|adapter ddp|fsdp`; rank from the environment.
 
 What is drawn, written and judged depends on the prompt alone, so the outcome may not depend on the
 number of processes.
@@ -26,6 +26,7 @@ from g2rpo.data.stream import PromptStream
 from g2rpo.interfaces import Encoder
 from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.checkpoint import Checkpoint
+from g2rpo.policy.sharding import Sharding, full_tensor
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import TASKS, Prompt, PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.collect import OnlineFilter
@@ -36,6 +37,7 @@ from g2rpo.training.gradient_conflict import GradientConflict
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.quiet import quieten
 from g2rpo.training.run_log import RunLog
+from g2rpo.training.sharded_strategy import ShardedModels, ShardedStrategy
 
 GROUP_SIZE = 4
 
@@ -98,10 +100,26 @@ class Recorder(L.Callback):
         pl_module.last = outputs
 
 
-def build(checkpoint: Checkpoint) -> G2RPOModule:
-    policy = checkpoint.policy()
-    reference = checkpoint.reference(policy)
-    policy.model.language_model.norm.weight.data.mul_(8.0)
+class SharpCheckpoint(Checkpoint):
+    """A policy with larger logits than its reference."""
+
+    def policy(self, sharding: Sharding | None = None) -> Any:
+        policy = super().policy(sharding)
+        policy.model.language_model.norm.weight.data.mul_(8.0)
+        return policy
+
+    def reference(self, policy: Any, sharding: Sharding | None = None) -> Any:
+        if self.adapter is not None:
+            return policy
+        return Checkpoint.policy(self, sharding).requires_grad_(False)
+
+
+def build(checkpoint: Checkpoint, sharded: bool) -> G2RPOModule:
+    if sharded:
+        policy, reference = ShardedModels(checkpoint=checkpoint, needs_reference=True), None
+    else:
+        policy = checkpoint.policy()
+        reference = checkpoint.reference(policy)
     bands = {task: [0, 2, 5, 9] for task in TASKS}
     return G2RPOModule(
         policy=policy,
@@ -134,9 +152,9 @@ def build(checkpoint: Checkpoint) -> G2RPOModule:
 def main(folder: str, out: Path) -> None:
     quieten()
     torch.set_num_threads(1)
-    module = build(
-        Checkpoint(path=folder, adapter=LoRA(rank=4) if sys.argv[4] == "adapter" else None)
-    )
+    adapter = LoRA(rank=4) if sys.argv[4] == "adapter" else None
+    sharded = sys.argv[5] == "fsdp"
+    module = build(SharpCheckpoint(path=folder, adapter=adapter), sharded)
     mix = TaskMix(weights={"math": 1.0, "chart": 1.0, "grounding": 1.0})
     stream = PromptStream(source=GymSource(levels=[0]), mix=mix, seed=0)
     data = PromptDataModule(stream=stream, encoder=module.encoder, num_prompts=7, num_steps=2)
@@ -145,7 +163,7 @@ def main(folder: str, out: Path) -> None:
         max_steps=4,
         accelerator="cpu",
         devices=world,
-        strategy="ddp" if world > 1 else "auto",
+        strategy=ShardedStrategy() if sharded else "ddp" if world > 1 else "auto",
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -157,7 +175,7 @@ def main(folder: str, out: Path) -> None:
     out.mkdir(exist_ok=True)
     trainer.fit(module, datamodule=data)
     result = {
-        "weights": dict(module.policy.named_parameters()),
+        "weights": {name: full_tensor(value) for name, value in module.policy.named_parameters()},
         "metrics": module.last["metrics"],
         "moments": module.algorithm.advantage.moments,
         "counts": data.stream.counts,

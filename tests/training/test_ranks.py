@@ -18,7 +18,9 @@ pytestmark = pytest.mark.process
 SCRIPT = Path(__file__).parent / "ranks_step.py"
 
 
-def start(checkpoint: Path, out: Path, world: int, trained: str) -> list[subprocess.Popen[str]]:
+def start(
+    checkpoint: Path, out: Path, world: int, trained: str, strategy: str
+) -> list[subprocess.Popen[str]]:
     """One process per rank, as a cluster would start them."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -31,7 +33,7 @@ def start(checkpoint: Path, out: Path, world: int, trained: str) -> list[subproc
     }
     return [
         subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(checkpoint), str(out), str(world), trained],
+            [sys.executable, str(SCRIPT), str(checkpoint), str(out), str(world), trained, strategy],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -43,7 +45,10 @@ def start(checkpoint: Path, out: Path, world: int, trained: str) -> list[subproc
     ]
 
 
-@pytest.fixture(scope="module", params=["whole", "adapter"])
+CASES = ["whole/ddp", "whole/fsdp", "adapter/ddp", "adapter/fsdp"]
+
+
+@pytest.fixture(scope="module", params=CASES)
 def outcomes(
     request: pytest.FixtureRequest, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
@@ -51,8 +56,9 @@ def outcomes(
     folders.
     """
     out = tmp_path_factory.mktemp("ranks")
-    running = start(tiny_folder, out / "one", 1, request.param) + start(
-        tiny_folder, out / "two", 2, request.param
+    trained, strategy = request.param.split("/")
+    running = start(tiny_folder, out / "one", 1, trained, "ddp") + start(
+        tiny_folder, out / "two", 2, trained, strategy
     )
     for process in running:
         words, _ = process.communicate(timeout=240)

@@ -20,7 +20,7 @@ from g2rpo.rollout.collect import KeepAll
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.gradient_conflict import GradientConflict
-from g2rpo.training.update import Row, Updater, UpdateStats, clip_gradients, select_rows
+from g2rpo.training.update import Row, Updater, UpdateStats, select_rows
 
 TASKS_OF_PROMPTS = ("chart", "math", "chart", "grounding", "math")
 LENGTHS = [3, 5, 2, 7, 4, 1, 6, 2, 3, 5]
@@ -275,21 +275,3 @@ def test_a_loss_that_is_not_finite_names_its_tasks_and_adds_no_gradient(
     with pytest.raises(FloatingPointError, match=r"loss became -?(nan|inf) \(tasks chart, math\)"):
         gradient(policy, updater(encoder), experience, [[1, 2], [0]])
     assert all(p.grad is None for p in policy.parameters())
-
-
-def test_a_gradient_is_scaled_down_to_its_bound_and_measured_before(
-    policy: Any, experience: Experience
-) -> None:
-    for parameter in policy.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    first, second = list(policy.parameters())[:2]
-    first.grad.view(-1)[0], second.grad.view(-1)[1] = 3.0, -4.0
-    assert clip_gradients(policy, 10.0, [experience]) == pytest.approx(5.0)
-    assert first.grad.view(-1)[0] == 3.0
-    assert clip_gradients(policy, 1.0, [experience]) == pytest.approx(5.0)
-    assert first.grad.view(-1)[0].item() == pytest.approx(0.6, abs=1e-5)
-    second.grad.view(-1)[1] = float("nan")
-    with pytest.raises(
-        FloatingPointError, match=r"gradient norm became nan \(tasks chart, grounding, math\)"
-    ):
-        clip_gradients(policy, 1.0, [experience])

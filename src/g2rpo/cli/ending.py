@@ -68,7 +68,7 @@ def score_table(summary: Mapping[str, Any]) -> "Table":
 
 def resume_line(folder: Path) -> str | None:
     """Return the command that resumes an unfinished run; None if it left no checkpoint."""
-    if (folder / "summary.json").is_file() or not (folder / "checkpoints" / "last.ckpt").is_file():
+    if (folder / "summary.json").is_file() or not (folder / "checkpoints" / "last.ckpt").exists():
         return None
     typed = [word for word in sys.argv[1:] if not word.startswith(("resume=", "hydra.run.dir="))]
     where = folder.resolve()

@@ -12,6 +12,7 @@ from transformers import AutoModelForImageTextToText
 from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.policy.precision import MIXED, compute_in
+from g2rpo.policy.sharding import Sharding, load_sharded
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -99,11 +100,18 @@ class Checkpoint:
         """Load tokenizer and image processor."""
         return QwenEncoder(path=self.path, min_pixels=self.min_pixels, max_pixels=self.max_pixels)
 
-    def policy(self) -> Any:
-        """Load the model in evaluation mode: sampler and trainer must agree, so dropout is off."""
-        policy = AutoModelForImageTextToText.from_pretrained(
-            self.path, dtype=DTYPES[self.dtype]
-        ).eval()
+    def policy(self, sharding: Sharding | None = None) -> Any:
+        """Load the model in evaluation mode: sampler and trainer must agree, so dropout is off.
+
+        Args:
+            sharding: How to spread the weights over processes; None loads all of them.
+        """
+        dtype = DTYPES[self.dtype]
+        if sharding is None:
+            policy = AutoModelForImageTextToText.from_pretrained(self.path, dtype=dtype)
+        else:
+            policy = load_sharded(self.path, sharding, dtype, DTYPES[self.compute_dtype])
+        policy.eval()
         compute_in(policy, self.precision)
         if self.freeze_vision:
             policy.model.visual.requires_grad_(False)
@@ -115,13 +123,13 @@ class Checkpoint:
             )
         return policy
 
-    def reference(self, policy: Any) -> Any:
+    def reference(self, policy: Any, sharding: Sharding | None = None) -> Any:
         """Return the reference model of the KL term; call it within `adapter_off`.
 
         It is a frozen copy of the weights. With an adapter it is the policy itself, whose other
         weights are frozen.
         """
-        return self.policy().requires_grad_(False) if self.adapter is None else policy
+        return self.policy(sharding).requires_grad_(False) if self.adapter is None else policy
 
 
 def parameter_counts(policy: Any) -> str:

@@ -17,7 +17,8 @@ from g2rpo.files import replaced_folder
 from g2rpo.policy.adapter import ADAPTER, is_adapter
 from g2rpo.policy.checkpoint import DTYPES
 from g2rpo.policy.encoder import QwenEncoder
-from g2rpo.policy.weight_stream import full_tensor, full_tensors, has_shards
+from g2rpo.policy.sharding import full_tensor
+from g2rpo.policy.weight_stream import full_tensors, has_shards
 
 SHARD_BYTES = 4 * 2**30
 """Maximum size of a weight file in bytes; a larger tensor gets a file of its own."""

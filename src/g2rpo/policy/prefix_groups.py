@@ -1,6 +1,5 @@
 """Which tokens of a packed row belong to which prompt and completion."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -9,27 +8,28 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import create_block_mask
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
 class Groups:
-    """Lengths of prompts and completions in a packed row; all prompts come first."""
+    """Lengths of prompts and completions in a packed row; all prompts come first.
 
-    prompt_tokens: Int[Tensor, " p"]
-    completion_tokens: Int[Tensor, " b"]
-    """May be 0. Completions are grouped by prompt."""
-    num_prompt_tokens: int = field(init=False)
-    prompts: Bool[Tensor, "p l"] = field(init=False)
-    """True at the tokens of each prompt, padded on the right."""
-    completions: Bool[Tensor, "b c"] = field(init=False)
-    """True at the tokens of each completion, padded on the right."""
+    Not a dataclass: FSDP would rebuild it in every layer, to convert its tensors to the dtype of
+    the weights.
 
-    def __post_init__(self) -> None:
-        for name, lengths in (
-            ("prompts", self.prompt_tokens),
-            ("completions", self.completion_tokens),
-        ):
-            longest = torch.arange(int(lengths.max()), device=lengths.device)
-            object.__setattr__(self, name, longest < lengths[:, None])
-        object.__setattr__(self, "num_prompt_tokens", int(self.prompt_tokens.sum()))
+    Args:
+        prompt_tokens: Number of tokens of each prompt.
+        completion_tokens: Number of tokens of each completion, which may be 0. Completions are
+            grouped by prompt.
+    """
+
+    def __init__(
+        self, *, prompt_tokens: Int[Tensor, " p"], completion_tokens: Int[Tensor, " b"]
+    ) -> None:
+        self.prompt_tokens, self.completion_tokens = prompt_tokens, completion_tokens
+        self.num_prompt_tokens = int(prompt_tokens.sum())
+        self.prompts: Bool[Tensor, "p l"] = _padded(prompt_tokens)
+        """True at the tokens of each prompt, padded on the right."""
+        self.completions: Bool[Tensor, "b c"] = _padded(completion_tokens)
+        """True at the tokens of each completion, padded on the right."""
+        self._block_mask: Any = None
 
     def owners(self) -> tuple[Int[Tensor, " s"], Int[Tensor, " s"]]:
         """Return the prompt and the completion of every token; -1 for tokens of a prompt."""
@@ -46,22 +46,27 @@ class Groups:
 
     def block_mask(self) -> Any:
         """Return FlexAttention's block mask; it is built once per row, not once per layer."""
-        if "_block_mask" not in self.__dict__:
+        if self._block_mask is None:
             prompt, completion = self.owners()
-            made = create_block_mask(  # the compiler traces the lambda: it must not call anything
-                lambda _batch, _head, query, key: (
-                    (prompt[key] == prompt[query])
-                    & (
-                        ((completion[key] == completion[query]) & (key <= query))
-                        | ((completion[key] == -1) & (completion[query] >= 0))
-                    )
-                ),
-                None,
-                None,
-                len(prompt),
-                len(prompt),
-                device=prompt.device,
-                _compile=prompt.is_cuda,
+            self._block_mask = (
+                create_block_mask(  # the compiler traces the lambda: it must not call anything
+                    lambda _batch, _head, query, key: (
+                        (prompt[key] == prompt[query])
+                        & (
+                            ((completion[key] == completion[query]) & (key <= query))
+                            | ((completion[key] == -1) & (completion[query] >= 0))
+                        )
+                    ),
+                    None,
+                    None,
+                    len(prompt),
+                    len(prompt),
+                    device=prompt.device,
+                    _compile=prompt.is_cuda,
+                )
             )
-            object.__setattr__(self, "_block_mask", made)
-        return self.__dict__["_block_mask"]
+        return self._block_mask
+
+
+def _padded(lengths: Int[Tensor, " n"]) -> Bool[Tensor, "n m"]:
+    return torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]

@@ -13,6 +13,7 @@ from torch.distributed.tensor import DTensor
 
 from g2rpo.policy.adapter import ADAPTER, adapted_layers, is_adapter
 from g2rpo.policy.precision import without_autocast
+from g2rpo.policy.sharding import full_tensor
 
 
 def full_tensors(
@@ -52,11 +53,6 @@ def has_shards(policy: Any) -> bool:
 
 
 @torch.no_grad()
-def full_tensor(value: Tensor) -> Tensor:
-    """Gather a sharded tensor, which every rank must do together; return any other unchanged."""
-    return value.full_tensor() if isinstance(value, DTensor) else value
-
-
 def _converted(value: Tensor, dtype: torch.dtype | None) -> Tensor:
     return value.to(dtype) if dtype is not None and value.is_floating_point() else value
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from g2rpo.interfaces import Encoder
+from g2rpo.policy.sharding import one_forward
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.join import select_prompts
@@ -92,8 +93,9 @@ class SyncProbe:
             batch: Prompts that the engine answered.
             rollouts: Its answers.
         """
-        trainer = token_stats(
+        trainer = one_forward(
             policy,
+            token_stats,
             batch,
             rollouts.completion_ids,
             rollouts.completion_mask,

@@ -1,26 +1,29 @@
 """Builds module, data module and trainer of a run."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from hydra.utils import instantiate
+from lightning.fabric.plugins import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
 from g2rpo.data.stream import PromptStream
+from g2rpo.training.checkpoint_io import AtomicCheckpointIO, read_hyper_parameters
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.metrics_csv import MetricsCSV
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts, plain
+from g2rpo.training.sharded_strategy import ShardedModels, ShardedStrategy
 from g2rpo.training.validation import Validation
 
 
-def build_module(cfg: DictConfig, parts: Parts) -> G2RPOModule:
-    """Load the weights and build the module that trains them; call it in `parts.started()`."""
-    policy = parts.model.policy()
-    return G2RPOModule(**_arguments(cfg, parts, policy))
+def build_module(cfg: DictConfig, parts: Parts, trainer: L.Trainer) -> G2RPOModule:
+    """Load the weights and build the module that trains them; call it in `parts.started()`.
+
+    Sharded weights are loaded later, when the trainer has connected the processes.
+    """
+    return G2RPOModule(**_arguments(cfg, parts, isinstance(trainer.strategy, ShardedStrategy)))
 
 
 def build_data(cfg: DictConfig, parts: Parts, *, updates: int | None = None) -> PromptDataModule:
@@ -57,6 +60,8 @@ def build_trainer(cfg: DictConfig, *more: L.Callback) -> L.Trainer:
         logger=loggers,
         callbacks=[*all_of(cfg, "callbacks"), *more],
     )
+    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # none was configured
+        trainer.strategy.checkpoint_io = AtomicCheckpointIO()
     return trainer
 
 
@@ -68,9 +73,7 @@ def module_arguments(checkpoint: Path) -> dict[str, Any]:
     Raises:
         ValueError: if the checkpoint holds no configuration.
     """
-    saved: Mapping[str, Any] = (
-        torch.load(checkpoint, map_location="cpu", weights_only=False).get("hyper_parameters") or {}
-    )
+    saved = read_hyper_parameters(checkpoint)
     if "model" not in saved:
         raise ValueError(
             f"{checkpoint}: expected the configuration of a run in its hyper_parameters, found"
@@ -78,14 +81,20 @@ def module_arguments(checkpoint: Path) -> dict[str, Any]:
         )
     cfg = OmegaConf.create(dict(saved))
     parts = build_parts(cfg)
-    return _arguments(cfg, parts, parts.model.policy())
+    return _arguments(cfg, parts, sharded=False)
 
 
-def _arguments(cfg: DictConfig, parts: Parts, policy: Any) -> dict[str, Any]:
+def _arguments(cfg: DictConfig, parts: Parts, sharded: bool) -> dict[str, Any]:
     needs_reference = bool(parts.algorithm.loss.kl_coef)
+    policy, reference = None, None
+    if sharded:
+        policy = ShardedModels(checkpoint=parts.model, needs_reference=needs_reference)
+    else:
+        policy = parts.model.policy()
+        reference = parts.model.reference(policy) if needs_reference else None
     return {
         "policy": policy,
-        "reference": parts.model.reference(policy) if needs_reference else None,
+        "reference": reference,
         "encoder": parts.model.encoder(),
         "engine": parts.engine,
         "reward": parts.reward,

@@ -48,7 +48,7 @@ def run_evaluation(cfg: DictConfig) -> float:
     for tracker in trackers(trainer.loggers):
         tracker.job_type = "evaluate"
     with build_parts(cfg).started() as parts:
-        module, data = build_module(cfg, parts), build_data(cfg, parts, updates=1)
+        module, data = build_module(cfg, parts, trainer), build_data(cfg, parts, updates=1)
         timer.done("setup")
         trainer.validate(module, datamodule=data, verbose=False)
     timer.done("heldout_before", less={"benchmarks": asked.spent_s})

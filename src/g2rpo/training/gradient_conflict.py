@@ -13,7 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from g2rpo.policy.sharding import full_tensor
 from g2rpo.records import TASKS
+from g2rpo.training.gradients import gradient_norm
 
 
 class GradientConflict:
@@ -65,16 +67,6 @@ class GradientConflict:
         return conflict_metrics(norms, samples)
 
 
-def gradient_norm(policy: Any) -> float:
-    """Return the Euclidean norm of the whole gradient."""
-    squares = [
-        parameter.grad.double().square().sum().item()
-        for parameter in policy.parameters()
-        if parameter.grad is not None
-    ]
-    return sum(squares) ** 0.5
-
-
 def sampled_gradient(policy: Any, most: int) -> Float[Tensor, " n"]:
     """Return at most `most` evenly spaced coordinates of the gradient, on the CPU.
 
@@ -85,9 +77,9 @@ def sampled_gradient(policy: Any, most: int) -> Float[Tensor, " n"]:
     pieces, passed = [], 0
     for parameter in trained:
         flat = (
-            torch.zeros_like(parameter).flatten()
+            torch.zeros(parameter.numel())
             if parameter.grad is None
-            else parameter.grad.flatten()
+            else full_tensor(parameter.grad).flatten()
         )
         pieces.append(flat[-passed % stride :: stride].float().cpu())
         passed += len(flat)

@@ -4,6 +4,7 @@
 checkpoints, and what distributed runs need.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -15,12 +16,18 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 
 from g2rpo.interfaces import Encoder, OwnWeights, Reward, RolloutEngine
+from g2rpo.policy.checkpoint import parameter_counts
+from g2rpo.policy.sharding import gathered
 from g2rpo.stopwatch import taken
 from g2rpo.training.algorithm import Algorithm, refuse_plateau
+from g2rpo.training.checkpoint_io import read_checkpoint
 from g2rpo.training.heldout import HeldoutBatch
 from g2rpo.training.lost_updates import refuse_lost_updates
 from g2rpo.training.resume import keep_adapter, restore_base
+from g2rpo.training.sharded_strategy import ShardedModels, ShardedStrategy
 from g2rpo.training.validation import Validation
+
+log = logging.getLogger("g2rpo")
 
 
 class LightningHooks(L.LightningModule):
@@ -30,6 +37,9 @@ class LightningHooks(L.LightningModule):
     """
 
     policy: Any
+    """None until `configure_model` if the weights are sharded."""
+    _reference: tuple[Any]
+    _sharded_models: ShardedModels | None
     encoder: Encoder
     engine: RolloutEngine
     reward: Reward
@@ -41,22 +51,42 @@ class LightningHooks(L.LightningModule):
     """Number of consecutive draws in which no group was kept."""
 
     def setup(self, stage: str) -> None:
-        """Refuse strategies that shard the weights: every process needs all of them.
+        """Refuse strategies that spread the weights in another way than `trainer=fsdp`.
 
         Raises:
-            ValueError: if several processes do not use DDP.
+            ValueError: if several processes use neither `trainer=ddp` nor `trainer=fsdp`.
         """
         strategy = self.trainer.strategy
-        if self.trainer.world_size > 1 and not isinstance(strategy, DDPStrategy):
+        known = isinstance(strategy, DDPStrategy | ShardedStrategy)
+        if self.trainer.world_size > 1 and not known:
             raise ValueError(
-                f"trainer.strategy: expected ddp with {self.trainer.world_size} processes, got"
-                f" {type(strategy).__name__}"
+                "trainer.strategy: expected trainer=ddp or trainer=fsdp with"
+                f" {self.trainer.world_size} processes, got {type(strategy).__name__}"
             )
+
+    def configure_model(self) -> None:
+        """Load sharded weights, which needs connected processes; do nothing the second time."""
+        if self._sharded_models is not None and self.policy is None:
+            self._hold(*self._sharded_models.load(self.trainer.strategy.sharding()))
+
+    def _hold(self, policy: Any, reference: Any | None) -> None:
+        """Store the models and let the engine start on the policy."""
+        self.policy = policy
+        # in a tuple, so that the frozen weights are neither trained nor saved in checkpoints
+        self._reference = (reference,)
+        if policy is not None:
+            self.engine.start(policy, self.encoder)
 
     @contextmanager
     def generating(self) -> Iterator[None]:
-        """Generate only within this block, which all ranks must enter and leave together."""
-        with self.engine.generating() if isinstance(self.engine, OwnWeights) else nullcontext():
+        """Generate within this block, which all ranks must enter and leave together.
+
+        Sharded weights are gathered within it, if the engine generates with them.
+        """
+        own = isinstance(self.engine, OwnWeights)
+        weights = self.engine.generating() if own else gathered(self.policy)
+        # what the policy caches under inference mode could not be used in a later backward pass
+        with torch.inference_mode(False), torch.no_grad(), weights:
             yield
 
     def optimizer(self) -> torch.optim.Optimizer:
@@ -88,6 +118,8 @@ class LightningHooks(L.LightningModule):
 
     def on_train_start(self) -> None:
         """Send the weights to an engine that holds a copy: a resumed run has just loaded them."""
+        if self.trainer.is_global_zero:
+            log.info("trains %s", parameter_counts(self.policy))
         if isinstance(self.engine, OwnWeights):
             self.engine.load_weights(self.policy, self.global_step)
 
@@ -127,8 +159,7 @@ class LightningHooks(L.LightningModule):
     def validation_step(self, batch: HeldoutBatch, batch_idx: int) -> None:
         """Answer and judge this rank's share of a batch of held-out prompts."""
         assert self.validation is not None
-        # what the policy caches under inference mode could not be used in a later backward pass
-        with torch.inference_mode(False), torch.no_grad(), self.generating():
+        with self.generating():
             self.validation.answer(
                 batch,
                 engine=self.engine,
@@ -183,9 +214,11 @@ class LightningHooks(L.LightningModule):
             from g2rpo.training.build import module_arguments
 
             kwargs = module_arguments(Path(checkpoint_path)) | kwargs
-        module: Self = super().load_from_checkpoint(
-            checkpoint_path, map_location=map_location, **({"weights_only": False} | kwargs)
-        )
+        strict = kwargs.pop("strict", True)
+        module = cls(**{k: v for k, v in kwargs.items() if k != "weights_only"})
+        checkpoint = read_checkpoint(Path(checkpoint_path), map_location or "cpu")
+        module.on_load_checkpoint(checkpoint)
+        module.load_state_dict(checkpoint["state_dict"], strict=strict)
         return module
 
     def _without_ddp_averaging(self) -> AbstractContextManager[Any]:

@@ -31,12 +31,14 @@ from g2rpo.rollout.collect import Collected, collect, nothing_kept
 from g2rpo.stopwatch import taken, timed
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.cut_notice import CutNotice
+from g2rpo.training.gradients import clip_gradients
 from g2rpo.training.lightning_hooks import LightningHooks
 from g2rpo.training.mismatch import sampler_mismatch
+from g2rpo.training.sharded_strategy import ShardedModels
 from g2rpo.training.step_metrics import StepTimes, step_metrics
 from g2rpo.training.table import CompletionTable, completion_table
 from g2rpo.training.throughput import throughput
-from g2rpo.training.update import Updater, UpdateStats, clip_gradients
+from g2rpo.training.update import Updater, UpdateStats, tasks_of
 from g2rpo.training.validation import Validation
 
 log = logging.getLogger("g2rpo")
@@ -46,7 +48,7 @@ class G2RPOModule(LightningHooks):
     """Trains a policy with the G2RPO objective.
 
     Args:
-        policy: The model to train.
+        policy: The model to train, or what loads it in shards when training starts.
         encoder: Turns prompts into model inputs; it belongs to the checkpoint of the policy.
         engine: Generates completions; the constructor starts it on the policy.
         reward: Scores completions.
@@ -73,9 +75,6 @@ class G2RPOModule(LightningHooks):
         super().__init__()
         self.save_hyperparameters(dict(config or {}))
         self.automatic_optimization = False
-        self.policy = policy
-        # in a tuple, so that the frozen weights are neither trained nor saved in checkpoints
-        self._reference = (reference,)
         self.encoder, self.engine, self.reward = encoder, engine, reward
         self.algorithm, self.validation = algorithm, validation
         self.sampling = engine.sampling.with_group_size(algorithm.batch.group_size)
@@ -87,7 +86,8 @@ class G2RPOModule(LightningHooks):
         self.rollout_batch = 0
         self.cut_notice = CutNotice()
         self.empty_draws = 0
-        engine.start(policy, encoder)
+        self._sharded_models = policy if isinstance(policy, ShardedModels) else None
+        self._hold(None if self._sharded_models else policy, reference)
 
     @without_autocast
     def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
@@ -231,7 +231,7 @@ class G2RPOModule(LightningHooks):
             with self._without_ddp_averaging():
                 stats = self.updater.backward(self.policy, parts, self.manual_backward)
             with timed("optimizer"):
-                norm = clip_gradients(self.policy, self.algorithm.max_grad_norm, parts)
+                norm = clip_gradients(self.policy, self.algorithm.max_grad_norm, tasks_of(parts))
         stats.loss |= {"grad_norm": norm, "lr": float(optimizer.param_groups[0]["lr"])}
         with timed("optimizer"):
             optimizer.step()

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from g2rpo.benchmark.evaluation.suite import weights_digest
+from g2rpo.files import finish_replacing
 from g2rpo.policy.adapter import adapter_settings, has_adapter, is_adapter
 from g2rpo.training.run_folder import LAST
 
@@ -19,14 +20,14 @@ def resume_checkpoint(resume: str | None, folder: Path) -> Path | None:
     """
     if resume is None:
         return None
-    if resume == LAST and not (folder / "checkpoints" / "last.ckpt").is_file():
+    if resume == LAST and not (folder / "checkpoints" / "last.ckpt").exists():
         raise ValueError(
             "resume=last: expected an unfinished run with checkpoints/last.ckpt in outputs/, got"
             " none; name its folder"
         )
     resume = str(folder) if resume == LAST else resume
-    last = Path(resume) / "checkpoints" / "last.ckpt"
-    if not last.is_file():
+    last = finish_replacing(Path(resume) / "checkpoints" / "last.ckpt")
+    if not last.exists():
         raise ValueError(
             f"resume: expected a run folder with checkpoints/last.ckpt, got {resume!r}; leave"
             " resume out to start a new run"
@@ -68,6 +69,8 @@ def restore_base(checkpoint: dict[str, Any], policy: Any) -> None:
             f"resume: expected the base weights that the adapter was trained on ({base}), got"
             f" others in model.path ({here}); set model.path to the checkpoint it started from"
         )
+    if None in checkpoint["state_dict"].values():
+        return  # sharded: the strategy reads only the adapter
     frozen = {
         PREFIX + name: value for name, value in policy.state_dict().items() if not is_adapter(name)
     }

@@ -20,7 +20,6 @@ from g2rpo.benchmark.evaluation.table import publish
 from g2rpo.data.skips import index_skips, merged
 from g2rpo.interfaces import OwnWeights
 from g2rpo.policy.adapter import has_adapter
-from g2rpo.policy.checkpoint import parameter_counts
 from g2rpo.policy.export import save_adapter, save_checkpoint
 from g2rpo.training.benchmark_callback import Benchmarks
 from g2rpo.training.build import build_data, build_module, build_trainer
@@ -130,10 +129,8 @@ def _trained(
         parts.engine.check_world_size(trainer.world_size)
     if trainer.is_global_zero and checkpoint is None:
         write_estimate(cfg, parts, data.stream, folder)
-    module = build_module(cfg, parts)
+    module = build_module(cfg, parts, trainer)
     timer.done("setup")
-    if trainer.is_global_zero:
-        log.info("trains %s", parameter_counts(module.policy))
     with _ending_others(trainer):
         if module.policy is not None:  # sharded weights are checked once they are loaded
             module.optimizer()  # refuses weights that would not move, before a long validation

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from g2rpo.files import finish_replacing
+
 LAST = "last"
 OUTPUTS = "outputs"
 
@@ -25,8 +27,9 @@ def run_folder(resume: str | None, new: str) -> str:
 def newest_unfinished(outputs: Path) -> Path | None:
     """Return the run folder in `outputs` with the newest last checkpoint and no `summary.json`."""
     found = [
-        path
-        for path in outputs.glob("*/*/checkpoints/last.ckpt")
-        if not (path.parents[1] / "summary.json").exists()
+        last
+        for folder in outputs.glob("*/*/checkpoints")
+        if not (folder.parent / "summary.json").exists()
+        and (last := finish_replacing(folder / "last.ckpt")).exists()
     ]
     return max(found, key=lambda path: path.stat().st_mtime).parents[1] if found else None

@@ -4,7 +4,6 @@ Losses are divided by the token and completion counts of the whole minibatch of 
 gradient does not depend on micro-batches or on the number of processes.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -15,11 +14,14 @@ from torch import Tensor
 
 from g2rpo import ranks
 from g2rpo.algorithm.shaping.entropy import EntropyBand, task_sums
+from g2rpo.policy.sharding import one_forward
 from g2rpo.policy.stats import TokenStats, token_stats
 from g2rpo.records import TASKS, Experience
 from g2rpo.rollout.join import select_prompts, select_scores, take_rollouts
 from g2rpo.stopwatch import timed
 from g2rpo.training.algorithm import Algorithm
+from g2rpo.training.gradients import add_gradients
+from g2rpo.training.passes import filler, padded
 
 LOSS_STATS = ("policy", "kl", "clip_frac", "ratio_mean")
 """What every loss reports. The values are divided by the denominators of the whole minibatch, so
@@ -92,14 +94,22 @@ class Updater:
         self.temperature = temperature
         self.prefix = algorithm.prefix
 
-    def stats(self, policy: Any, part: Experience) -> TokenStats:
-        """Compute log-probabilities and entropies of the completions under `policy`."""
-        rollouts = part.rollouts
-        return token_stats(
+    def stats(self, policy: Any, part: Experience | None) -> TokenStats:
+        """Compute log-probabilities and entropies of the completions under `policy`.
+
+        None makes a pass over two tokens; see `passes.padded`.
+        """
+        if part is None:
+            batch, ids, mask = filler(policy, self.forbidden)
+        else:
+            batch, ids = part.batch, part.rollouts.completion_ids
+            mask = part.rollouts.completion_mask
+        return one_forward(
             policy,
-            part.batch,
-            rollouts.completion_ids,
-            rollouts.completion_mask,
+            token_stats,
+            batch,
+            ids,
+            mask,
             forbidden=self.forbidden,
             temperature=self.temperature,
             prefix=self.prefix,
@@ -113,9 +123,10 @@ class Updater:
     def logprobs(self, model: Any, whole: Experience) -> Float[Tensor, "b t"]:
         """Compute log-probabilities in nats of all completions under `model`, without gradients."""
         out = torch.zeros_like(whole.rollouts.old_logprobs)
-        for rows in self._cut(whole, range(len(whole.batch.prompts))):
-            mine = [one for row in rows for one in row.completions]
-            out[mine] = self.stats(model, select_rows(whole, rows)).logprobs
+        for rows in padded(model, self._cut(whole, range(len(whole.batch.prompts)))):
+            stats = self.stats(model, None if rows is None else select_rows(whole, rows))
+            if rows is not None:
+                out[[one for row in rows for one in row.completions]] = stats.logprobs
         return out
 
     def _cut(self, experience: Experience, prompts: Sequence[int]) -> list[list[Row]]:
@@ -155,42 +166,35 @@ class Updater:
         Raises:
             FloatingPointError: on every rank, with the tasks whose loss is not finite.
         """
-        counts = [
-            [part.rollouts.completion_mask.sum().item(), float(len(part.task))] for part in parts
-        ]
-        num_tokens, num_completions = ranks.all_reduce_sum(_sum_float64(counts, 2)).tolist()
-        ahead = [self.stats(policy, parts[0])] if len(parts) == 1 else None
-        signs, tokens, penalty = self._band(policy, parts, ahead)
+        num_tokens, num_completions, num_images = _counts(parts)
+        passes = padded(policy, parts)
+        ahead = [self.stats(policy, passes[0])] if len(passes) == 1 else None
+        signs, tokens, penalty = self._band(policy, passes, ahead)
         numbers, sums, gaps, broken = [], [], [0.0], []
-        for i, part in enumerate(parts):
+        for i, part in enumerate(passes):
             stats = ahead[i] if ahead else self.stats(policy, part)
+            if part is None:
+                backward(0.0 * stats.logprobs.sum())
+                continue
+            value, found = self._policy_loss(part, stats, num_tokens, num_completions)
             mask, sampled = part.rollouts.completion_mask, part.rollouts.old_logprobs
-            value, found = self.loss(
-                stats.logprobs,
-                sampled if part.trainer_logprobs is None else part.trainer_logprobs,
-                part.advantages,
-                mask,
-                ref_logprobs=part.ref_logprobs,
-                sampler_logprobs=sampled,
-                num_tokens=num_tokens,
-                num_completions=num_completions,
-            )
             if self.entropy is not None:
                 entropy = self.entropy.token_entropy(stats.entropy, stats.logprobs)
                 value = value + self.entropy.loss(
                     entropy, mask, part.task, signs.to(entropy), tokens.to(entropy)
                 )
             if not torch.isfinite(value):
-                broken.append(f"loss became {value.item()} (tasks {', '.join(_tasks(part))})")
-                break
+                # go on, because sharded weights need the passes of all ranks
+                broken.append(f"loss became {value.item()} (tasks {', '.join(tasks_of([part]))})")
             with timed("backward"):
                 backward(value)
             numbers.append([found[name].item() for name in LOSS_STATS])
             sums.append(task_sums(stats.entropy.detach(), mask, part.task)[0].tolist())
             gaps.append((stats.logprobs.detach() - sampled).abs().max().item())
         if broken := ranks.all_gather_list(broken):
+            policy.zero_grad(set_to_none=True)
             raise FloatingPointError(broken[0])
-        ranks.add_gradients(policy.parameters())
+        add_gradients(policy, num_images)
         loss = dict(
             zip(
                 LOSS_STATS,
@@ -206,20 +210,38 @@ class Updater:
             logprob_gap=ranks.all_reduce_max(torch.tensor(max(gaps))).item(),
         )
 
+    def _policy_loss(
+        self, part: Experience, stats: TokenStats, num_tokens: float, num_completions: float
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        sampled = part.rollouts.old_logprobs
+        return self.loss(
+            stats.logprobs,
+            sampled if part.trainer_logprobs is None else part.trainer_logprobs,
+            part.advantages,
+            part.rollouts.completion_mask,
+            ref_logprobs=part.ref_logprobs,
+            sampler_logprobs=sampled,
+            num_tokens=num_tokens,
+            num_completions=num_completions,
+        )
+
     def _band(
-        self, policy: Any, parts: Sequence[Experience], ahead: list[TokenStats] | None
+        self, policy: Any, passes: Sequence[Experience | None], ahead: list[TokenStats] | None
     ) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"], float]:
         """Return the sign of the entropy term and the tokens by task, and the penalty.
 
         They depend on the whole minibatch, so they are computed before any gradient.
         """
         sums, tokens = [], []
-        for i, part in enumerate(parts):
-            values = torch.zeros_like(part.rollouts.old_logprobs)
+        for i, part in enumerate(passes):
             if self.entropy is not None:
                 with torch.no_grad():
                     stats = ahead[i] if ahead else self.stats(policy, part)
                 values = self.entropy.token_entropy(stats.entropy, stats.logprobs).detach()
+            elif part is not None:
+                values = torch.zeros_like(part.rollouts.old_logprobs)
+            if part is None:
+                continue
             part_sums, part_tokens = task_sums(values, part.rollouts.completion_mask, part.task)
             sums.append(part_sums.tolist())
             tokens.append(part_tokens.tolist())
@@ -232,19 +254,18 @@ class Updater:
         return signs, all_tokens, penalty.item()
 
 
-def clip_gradients(policy: Any, max_norm: float, parts: Sequence[Experience]) -> float:
-    """Scale the gradient down to `max_norm` and return its norm before clipping.
-
-    Raises:
-        FloatingPointError: with the tasks of the minibatch, if the norm is not finite.
-    """
-    norm: float = torch.nn.utils.clip_grad_norm_(policy.parameters(), max_norm).item()
-    if not math.isfinite(norm):
-        raise FloatingPointError(
-            f"gradient norm became {norm} (tasks"
-            f" {', '.join(sorted(set(ranks.all_gather_list(_tasks(*parts)))))})"
-        )
-    return norm
+def _counts(parts: Sequence[Experience]) -> list[float]:
+    """Return the number of completion tokens, of completions and of images of all ranks."""
+    counts = [
+        [
+            part.rollouts.completion_mask.sum().item(),
+            float(len(part.task)),
+            part.batch.num_images.sum().item(),
+        ]
+        for part in parts
+    ]
+    found: list[float] = ranks.all_reduce_sum(_sum_float64(counts, 3)).tolist()
+    return found
 
 
 def _sum_float64(rows: Sequence[Sequence[float]], width: int) -> Float[Tensor, " w"]:
@@ -252,5 +273,6 @@ def _sum_float64(rows: Sequence[Sequence[float]], width: int) -> Float[Tensor, "
     return torch.tensor(list(rows), dtype=torch.float64).reshape(-1, width).sum(0)
 
 
-def _tasks(*parts: Experience) -> list[str]:
+def tasks_of(parts: Sequence[Experience]) -> list[str]:
+    """Return the names of the tasks in some micro-batches, sorted."""
     return sorted({prompt.task for part in parts for prompt in part.batch.prompts})

@@ -20,6 +20,7 @@ from g2rpo.benchmark.evaluation.runner import BenchmarkRun, Generation, Scoring
 from g2rpo.benchmark.evaluation.verdicts import Judge
 from g2rpo.interfaces import Benchmark, Encoder, RolloutEngine
 from g2rpo.policy.checkpoint import Checkpoint
+from g2rpo.policy.sharding import full_tensor
 from g2rpo.records import Prompt, Sampling
 
 Protocol = Literal["paper", "official", "robust", "vlmevalkit"]
@@ -274,11 +275,12 @@ def _target(rows: Any) -> str:
 def weights_digest(parameters: Iterable[tuple[str, Tensor]]) -> str:
     """Return twelve hex digits that identify the weights.
 
-    They are a hash of a few exact values of every tensor, the same on any device.
+    They are a hash of a few exact values of every tensor, the same on any device. All ranks must
+    call this together if the weights are sharded.
     """
     digest = hashlib.sha256()
     for name, values in parameters:
-        flat = values.detach().reshape(-1)
+        flat = full_tensor(values.detach()).reshape(-1)
         digest.update(f"{name} {tuple(values.shape)}".encode())
         if len(flat):
             few = flat[:: math.ceil(len(flat) / SAMPLED_VALUES)]

@@ -1,0 +1,154 @@
+"""A policy whose weights are sharded over the processes with FSDP2.
+
+Every layer of the language model is a unit of its own: it is gathered just before it is used, and
+freed afterwards. Embedding, head, norm and vision tower belong to the root, which is gathered once
+per pass, whether or not a rank has images. So all ranks must make the same number of passes, each
+as one `one_forward`. Gradients are summed over ranks, because losses are already divided by the
+denominators of all ranks.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import (
+    FSDPModule,
+    MixedPrecisionPolicy,
+    fully_shard,
+    register_fsdp_forward_method,
+)
+from torch.distributed.tensor import DTensor
+from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig
+from transformers.distributed import DistributedConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sharding:
+    """How weights are spread over the processes.
+
+    Args:
+        mesh: Processes that share the weights. With two dimensions, weights are replicated over
+            the first and sharded over the second.
+        device: Device of this process.
+    """
+
+    mesh: DeviceMesh
+    device: torch.device
+
+
+def load_sharded(
+    path: str, sharding: Sharding, dtype: torch.dtype, compute_dtype: torch.dtype
+) -> Any:
+    """Load a checkpoint; every rank reads only its own rows of every weight.
+
+    Args:
+        path: Folder or Hub id of the checkpoint.
+        sharding: How to spread the weights.
+        dtype: Dtype of the sharded weights.
+        compute_dtype: Dtype of gathered weights. Gradients are summed in float32.
+    """
+    config = AutoConfig.from_pretrained(path)
+    model_class = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
+
+    def prepare(cls: Any, config: Any, device_map: Any = None) -> tuple[Any, Any, None]:
+        return config, sharding.device, None
+
+    def distribute(cls: Any, policy: Any, config: Any, mesh: None) -> Any:
+        return _shard(policy, sharding, compute_dtype)
+
+    # transformers reads the slices that the placements of each weight ask for. Only its mesh and
+    # its choice of units, which are fixed, are replaced here.
+    loader = type(
+        model_class.__name__,
+        (model_class,),
+        {
+            "prepare_distribute_model": classmethod(prepare),
+            "maybe_distribute_model": classmethod(distribute),
+            "__module__": model_class.__module__,
+        },
+    )
+    policy = loader.from_pretrained(
+        path, config=config, dtype=dtype, distributed_config=DistributedConfig()
+    )
+    del policy.config.distributed_config  # would be written to config.json
+    if sharding.device.type == "cuda":
+        torch.cuda.empty_cache()  # transformers reserves room for the whole model
+    return policy
+
+
+def is_sharded(policy: Any) -> bool:
+    """Return whether the weights of the policy are spread over processes."""
+    return isinstance(policy, FSDPModule)
+
+
+def one_forward(policy: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Return `function(policy, ...)`, run as one forward pass of the whole policy.
+
+    The weights of the root are plain tensors inside. All ranks must call this together if the
+    policy is sharded.
+    """
+    if not is_sharded(policy):
+        return function(policy, *args, **kwargs)
+    result = policy.one_forward(function, *args, **kwargs)
+    if not torch.is_grad_enabled():
+        policy.reshard()  # no backward pass will do it, and optimizers must see the shards
+    return result
+
+
+@contextmanager
+def gathered(policy: Any) -> Iterator[None]:
+    """Hold all weights on every rank within the block, so that ranks may make different passes.
+
+    All ranks must enter and leave the block together. It changes nothing if the policy is not
+    sharded.
+    """
+    if not is_sharded(policy):
+        yield
+        return
+    policy.one_forward(lambda _: None)  # FSDP expects the first pass to be one of the root
+    units = [module for module in policy.modules() if isinstance(module, FSDPModule)]
+    layers = [unit for unit in units if unit is not policy]
+    for unit in units:
+        unit.unshard()
+    for layer in layers:
+        layer.set_reshard_after_forward(False, recurse=False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.set_reshard_after_forward(True, recurse=False)
+        for unit in units:
+            unit.reshard()
+
+
+def full_tensor(value: Tensor) -> Tensor:
+    """Gather a sharded tensor, which every rank must do together; return any other unchanged."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def local_tensor(value: Tensor) -> Tensor:
+    """Return the part of a tensor that this rank holds."""
+    return value.to_local() if isinstance(value, DTensor) else value
+
+
+def _shard(policy: Any, sharding: Sharding, compute_dtype: torch.dtype) -> Any:
+    mixed = MixedPrecisionPolicy(param_dtype=compute_dtype, reduce_dtype=torch.float32)
+    for layer in policy.model.language_model.layers:
+        fully_shard(layer, mesh=sharding.mesh, mp_policy=mixed)
+    fully_shard(policy, mesh=sharding.mesh, mp_policy=mixed)
+    for module in policy.modules():
+        if isinstance(module, FSDPModule):
+            module.set_gradient_divide_factor(1.0)
+            module.set_force_sum_reduction_for_comms(True)  # gloo can only sum
+    # a rank without images takes part in the reduction of the vision tower's gradients
+    policy.set_reduce_scatter_unused_params(True)
+    policy.one_forward = MethodType(
+        lambda self, function, *args, **kwargs: function(self, *args, **kwargs), policy
+    )
+    register_fsdp_forward_method(policy, "one_forward")
+    return policy
