@@ -304,4 +304,11 @@ MUTANTS = (
         "size > 2**60",
         "policy/test_export.py",
     ),
+    Mutant(
+        "flops: all experts at work",
+        "policy/flops.py",
+        " - idle),",
+        "),",
+        "training/estimate/test_activations.py",
+    ),
 )

@@ -16,6 +16,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 
 from g2rpo.interfaces import Encoder, OwnWeights, Reward, RolloutEngine
+from g2rpo.launch import marks
 from g2rpo.policy.checkpoint import parameter_counts
 from g2rpo.policy.sharding import gathered
 from g2rpo.stopwatch import taken
@@ -118,6 +119,7 @@ class LightningHooks(L.LightningModule):
 
     def on_train_start(self) -> None:
         """Send the weights to an engine that holds a copy: a resumed run has just loaded them."""
+        marks.begin()
         if self.trainer.is_global_zero:
             log.info("trains %s", parameter_counts(self.policy))
         if isinstance(self.engine, OwnWeights):
@@ -152,6 +154,7 @@ class LightningHooks(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin a validation without rows."""
+        marks.begin()
         self._set_clock(self.global_step)
         if self.validation is not None:
             self.validation.begin()
