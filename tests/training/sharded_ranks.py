@@ -133,7 +133,9 @@ def main(folder: str, out: Path) -> None:
     checkpoints = {name: Checkpoint(path=folder, **settings) for name, settings in CASES.items()}
     whole, updater = experience_of(checkpoints["plain"]), updater_of(checkpoints["plain"])
     expected = {
-        (name, share): measured(checkpoint.policy(), updater, whole, sorted(sum(shares, [])))
+        (name, share): measured(
+            checkpoint.policy(), updater, whole, sorted([*shares[0], *shares[1]])
+        )
         for name, checkpoint in checkpoints.items()
         for share, shares in SHARES.items()
     }
