@@ -23,7 +23,7 @@ OPTIONS = (
     "shaping=entropy_bounded",
     "heldout=none",
     "batch.prompts_per_step=12",
-    "checkpoint.every_n_train_steps=1",
+    "callbacks.checkpoint.every_n_train_steps=1",
 )
 
 

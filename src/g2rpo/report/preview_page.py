@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from g2rpo.policy.encoder import IMAGE_TOKEN
 from g2rpo.records import TASKS
 from g2rpo.report.examine import NEARLY, SCORES, Examined, Marks, Shown, Trial, complaint
@@ -101,7 +103,8 @@ def _task_row(seen: Seen, task: str) -> list[Cell]:
         sum(bool(found.too_long) for found in own),
     )
     types = Counter(found.prompt.answer_type for found in own)
-    lengths = sorted(found.tokens for found in own if found.tokens is not None)
+    lengths = [found.tokens for found in own if found.tokens is not None]
+    quantiles = np.quantile(lengths, QUANTILES, method="inverted_cdf") if lengths else ()
     share = sum(found.image_tokens for found in own) / sum(lengths) if lengths else math.nan
     return [
         task_cell(task),
@@ -110,19 +113,10 @@ def _task_row(seen: Seen, task: str) -> list[Cell]:
         ", ".join(f"{kind} {count}" for kind, count in types.most_common()),
         {"text": str(flagged), "kind": "bad" if flagged else ""},
         str(long) if seen.max_prompt_tokens is not None else "-",
-        " / ".join(str(quantile(lengths, level)) for level in QUANTILES) if lengths else "-",
+        " / ".join(map(str, quantiles)) or "-",
         share_text(share),
         _image_sizes([image for found in own for image in found.images]),
     ]
-
-
-def quantile(ordered: Sequence[int], level: float) -> int:
-    """Return the smallest value that at least this share of the values does not exceed.
-
-    >>> [quantile([3, 5, 9, 40], level) for level in (0.0, 0.5, 0.9, 1.0)]
-    [3, 5, 40, 40]
-    """
-    return ordered[max(0, math.ceil(level * len(ordered)) - 1)]
 
 
 def _image_sizes(images: Sequence[Shown]) -> str:

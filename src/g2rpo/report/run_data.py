@@ -132,7 +132,7 @@ def read_run(folder: Path, summary: dict[str, Any] | None = None) -> Run:
         before=_read_heldout(folder, "before", notes),
         after=_read_heldout(folder, "after", notes),
         summary=summary or _read_summary(folder, notes),
-        estimate=_read_estimate(folder),
+        estimate=_json_file(folder / "estimate.json"),
         notes=tuple(notes),
     )
 
@@ -218,18 +218,15 @@ def _read_summary(folder: Path, notes: list[str]) -> dict[str, Any] | None:
             for line in [line for line in lines if line.strip()][-1:]
         )
         return None
-    try:
-        return json_object((folder / "summary.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"summary.json: {error}") from None
+    return _json_file(folder / "summary.json")
 
 
-def _read_estimate(folder: Path) -> dict[str, Any] | None:
-    path = folder / "estimate.json"
+def _json_file(path: Path) -> dict[str, Any] | None:
+    """Return the content of a file with a JSON object; None if there is no file."""
     try:
         return json_object(path.read_text(encoding="utf-8")) if path.exists() else None
     except ValueError as error:
-        raise ValueError(f"estimate.json: {error}") from None
+        raise ValueError(f"{path.name}: {error}") from None
 
 
 def paired(

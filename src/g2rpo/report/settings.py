@@ -10,6 +10,7 @@ import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from g2rpo.prompt import TASKS
+from g2rpo.sweep.sweep_plan import flat
 
 HEADLINE_CHOICES = ("advantage", "shaping", "loss", "model", "data", "task_mix")
 
@@ -50,24 +51,13 @@ def read_settings(folder: Path, notes: list[str]) -> Settings:
         choices=_choices(config, _load(folder / "hydra.yaml")),
         overrides=tuple(str(word) for word in overrides or ()),
         text=(folder / "config.yaml").read_text(encoding="utf-8"),
-        values=_flat(OmegaConf.to_container(config, resolve=False), ""),
+        values=dict(flat(OmegaConf.to_container(config, resolve=False))),
         max_steps=steps if isinstance(steps, int) else None,
         length_bands=_length_bands(_at(config, "shaping.length.bands")),
         entropy_bands=_entropy_bands(
             _at(config, "shaping.entropy.low"), _at(config, "shaping.entropy.high")
         ),
     )
-
-
-def _flat(value: Any, key: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        return {key: value}
-    prefix = f"{key}." if key else ""
-    return {
-        name: inner
-        for part, own in value.items()
-        for name, inner in _flat(own, f"{prefix}{part}").items()
-    }
 
 
 def _load(path: Path) -> DictConfig | ListConfig | None:

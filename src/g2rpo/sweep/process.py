@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from g2rpo.sweep.job import BEAT_S, CONSOLE, write_mark
 
@@ -78,6 +79,17 @@ class Task:
         kept = {name: value for name, value in given.items() if name not in dropped}
         return {"WANDB_RUN_GROUP": self.group} | kept | dict(self.extra)
 
+    def start(self, console: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Start the process with its output in `console`."""
+        return subprocess.Popen(  # noqa: S603
+            self.command(),
+            cwd=self.cwd,
+            env=self.environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+        )
+
 
 def quoted(text: str) -> str:
     """Return a value quoted for Hydra's command line.
@@ -105,14 +117,7 @@ class Running:
             with self._lock:
                 if self.stopped:
                     return -15
-                process = subprocess.Popen(  # noqa: S603
-                    task.command(),
-                    cwd=task.cwd,
-                    env=task.environment(os.environ),
-                    stdin=subprocess.DEVNULL,
-                    stdout=console,
-                    stderr=subprocess.STDOUT,
-                )
+                process = task.start(console)
                 self._processes.add(process)
             try:
                 code = _watched(process, folder, started_s)
@@ -147,11 +152,4 @@ def run_task(task: Task) -> int:
     if int(os.environ.get("SLURM_PROCID", "0")) == 0:
         return Running().run(task)
     with (Path(task.folder) / f"console_{os.environ['SLURM_PROCID']}.log").open("ab") as console:
-        return subprocess.call(  # noqa: S603
-            task.command(),
-            cwd=task.cwd,
-            env=task.environment(os.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=console,
-            stderr=subprocess.STDOUT,
-        )
+        return task.start(console).wait()

@@ -13,9 +13,11 @@ from g2rpo.benchmark.evaluation.results import Entry, macro
 from g2rpo.benchmark.evaluation.suite import SuiteEvaluation
 from g2rpo.benchmark.evaluation.table import publish
 from g2rpo.data.skips import index_skips
+from g2rpo.launch.meeting import is_first
 from g2rpo.training.benchmark_callback import Benchmarks, benchmark_row
 from g2rpo.training.build import all_of, build_data, build_module, build_trainer
 from g2rpo.training.heldout import HeldoutResult
+from g2rpo.training.launched import meet_launched
 from g2rpo.training.parts import build_parts, plain
 from g2rpo.training.progress import Progress
 from g2rpo.training.quiet import quieten
@@ -38,7 +40,8 @@ def run_evaluation(cfg: DictConfig) -> float:
     quieten()
     timer, folder = Timer(), Path(cfg.run_dir)
     refuse_trained(folder)
-    begin_folder(folder, resumed=False)
+    if is_first():
+        begin_folder(folder, resumed=False)
     trainer = build_trainer(cfg)
     asked = Benchmarks(folder=folder, before=True, keep_best=False)
     trainer.callbacks = [
@@ -50,6 +53,7 @@ def run_evaluation(cfg: DictConfig) -> float:
     with build_parts(cfg).started() as parts:
         module, data = build_module(cfg, parts, trainer), build_data(cfg, parts, updates=1)
         timer.done("setup")
+        meet_launched(trainer)
         trainer.validate(module, datamodule=data, verbose=False)
     timer.done("heldout_before", less={"benchmarks": asked.spent_s})
     validation, entries = module.validation, asked.entries

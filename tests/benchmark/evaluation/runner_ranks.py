@@ -49,7 +49,8 @@ def main(rank: int, port: str, folder: Path, world: ModuleType) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
+    here = Path(__file__).parent
+    sys.path[:0] = [str(here), str(here.parents[1])]
     import conftest
 
     main(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), conftest)

@@ -74,13 +74,6 @@ MUTANTS = (
         "training/estimate/test_memory.py",
     ),
     Mutant(
-        "estimate: all experts at work",
-        "policy/flops.py",
-        " - idle),",
-        "),",
-        "training/estimate/test_activations.py",
-    ),
-    Mutant(
         "estimate: advice without effect",
         "training/estimate/advice.py",
         "if not setup.load.checkpointing:",

@@ -1,7 +1,7 @@
 """What to set when a run does not fit: settings that are not so yet, each tried on the estimate.
 
-Settings that leave results as they are come first, then those that change what is learned, then
-more devices. A change is advised only if it lowers the peak, so advice is never without effect.
+Settings that leave results as they are come first. If they are not enough, one setting that changes
+what is learned is advised, if one is enough, else all together. A change is advised only if it lowers the peak, so advice is never without effect.
 """
 
 from collections.abc import Callable, Iterator
@@ -55,6 +55,8 @@ class Advice:
 
 
 Change = tuple[str, str, Setup]
+"""An override, the present value, and the run with it."""
+Kind = Callable[[Setup, Now], Iterator[Change]]
 
 
 def advise(setup: Setup, now: Now) -> list[Advice]:
@@ -64,11 +66,24 @@ def advise(setup: Setup, now: Now) -> list[Advice]:
         setup: The run as it is.
         now: Returns the present value of a key.
     """
-    advice: list[Advice] = []
     memory = setup.device.memory
-    while memory and setup.peak() > memory:
+    if not memory or setup.peak() <= memory:
+        return []
+    harmless = _one_after_the_other(setup, now, HARMLESS)
+    if harmless and harmless[-1].peak <= memory:
+        return harmless
+    for kind in CHANGING:  # rather one change of what is learned than many
+        if (change := _best(kind(setup, now), setup, now)) and change[2].peak() <= memory:
+            return [Advice(override=change[0], now=change[1], peak=change[2].peak())]
+    return _one_after_the_other(setup, now, HARMLESS + CHANGING)
+
+
+def _one_after_the_other(setup: Setup, now: Now, kinds: tuple[Kind, ...]) -> list[Advice]:
+    """Return changes of some kinds until the run fits, or nothing more helps."""
+    advice: list[Advice] = []
+    while setup.peak() > setup.device.memory:
         found = next(
-            (change for kind in KINDS if (change := _best(kind(setup, now), setup, now))), None
+            (change for kind in kinds if (change := _best(kind(setup, now), setup, now))), None
         )
         if found is None:
             break
@@ -270,7 +285,7 @@ def _more_nodes(setup: Setup, now: Now) -> Iterator[Change]:
             )
 
 
-KINDS: tuple[Callable[[Setup, Now], Iterator[Change]], ...] = (
+HARMLESS: tuple[Kind, ...] = (
     _prefix,
     _asleep,
     _engine_share,
@@ -280,6 +295,9 @@ KINDS: tuple[Callable[[Setup, Now], Iterator[Change]], ...] = (
     _sharding,
     _one_by_one,
     _split,
+)
+"""Kinds of changes that leave results as they are, in the order in which they are advised."""
+CHANGING: tuple[Kind, ...] = (
     _reference,
     _frozen_vision,
     _adapter,
@@ -287,4 +305,4 @@ KINDS: tuple[Callable[[Setup, Now], Iterator[Change]], ...] = (
     _fewer_prompts,
     _more_nodes,
 )
-"""Kinds of changes in the order in which they are advised."""
+"""Kinds of changes that change what is learned, or need more devices."""
