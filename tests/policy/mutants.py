@@ -251,7 +251,7 @@ MUTANTS = (
     Mutant(
         "adapter: engines get the base",
         "policy/weight_stream.py",
-        'if inside and what == "weight":',
+        'if inside and what == "weight" and merge:',
         "if False:",
         "policy/test_adapter.py",
     ),
