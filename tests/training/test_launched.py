@@ -21,5 +21,5 @@ def test_another_number_of_processes_than_was_started_is_refused(
 
 def test_several_nodes_need_a_launcher() -> None:
     check_launch(SimpleNamespace(num_devices=8, num_nodes=1))
-    with pytest.raises(ValueError, match="trainer.num_nodes=2: expected torchrun or srun"):
+    with pytest.raises(ValueError, match=r"trainer\.num_nodes=2: expected torchrun or srun"):
         check_launch(SimpleNamespace(num_devices=8, num_nodes=2))

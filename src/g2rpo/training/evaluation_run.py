@@ -2,6 +2,7 @@
 
 import csv
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from g2rpo.benchmark.evaluation.rescore import rescore
 from g2rpo.benchmark.evaluation.results import Entry, macro
 from g2rpo.benchmark.evaluation.suite import SuiteEvaluation
 from g2rpo.benchmark.evaluation.table import publish
+from g2rpo.benchmark.evaluation.two_protocols import publish_differences
 from g2rpo.data.skips import index_skips
 from g2rpo.launch.meeting import is_first
 from g2rpo.training.benchmark_callback import Benchmarks, benchmark_row
@@ -83,8 +85,11 @@ def run_rescore(cfg: DictConfig) -> float:
         suite.scoring,
         folder / "eval",
     )
+    beside = _beside(cfg, suite, entries)
     timer.done("rescore")
     publish(folder, entries)
+    if beside:
+        publish_differences(folder / "eval", folder / "eval" / cfg.beside, entries, beside)
     loggers = all_of(cfg, "logger")
     for logger in loggers:
         if isinstance(logger, WandbTracker):
@@ -109,6 +114,16 @@ def refuse_trained(folder: Path) -> None:
             f" metrics.csv up to step {max(steps)}, which would be lost; choose another"
             " hydra.run.dir, or leave it out for a new folder"
         )
+
+
+def _beside(cfg: DictConfig, suite: SuiteEvaluation, entries: dict[str, Entry]) -> dict[str, Entry]:
+    """Score the same predictions by the protocol `beside`, if it is another one."""
+    names = [name for name in entries if cfg.beside in suite.benchmark(name).protocols]
+    if cfg.beside == suite.scoring.protocol or not names:
+        return {}
+    scoring = replace(suite.scoring, protocol=cfg.beside)
+    folder = Path(cfg.run_dir) / "eval" / cfg.beside
+    return rescore(Path(cfg.source), names, suite.benchmark, scoring, folder)
 
 
 def _finish(

@@ -80,15 +80,14 @@ class LightningHooks(L.LightningModule):
 
     @contextmanager
     def generating(self) -> Iterator[None]:
-        """Gather sharded weights within the block, if the engine generates with them.
+        """Generate within this block, which all ranks must enter and leave together.
 
-        All ranks must enter and leave the block together.
+        Sharded weights are gathered within it, if the engine generates with them.
         """
-        if isinstance(self.engine, OwnWeights):
-            yield
-            return
+        own = isinstance(self.engine, OwnWeights)
+        weights = self.engine.generating() if own else gathered(self.policy)
         # what the policy caches under inference mode could not be used in a later backward pass
-        with torch.inference_mode(False), torch.no_grad(), gathered(self.policy):
+        with torch.inference_mode(False), torch.no_grad(), weights:
             yield
 
     def optimizer(self) -> torch.optim.Optimizer:
