@@ -68,6 +68,7 @@ def estimated(update: Update, options: argparse.Namespace, phase: str) -> tuple[
         lengths=lengths,
         updates=1,
         micro_batch_prompts=options.prompts,
+        row_completions=options.group,
         shared=True,
         checkpointing=options.checkpointing,
         reference=False,

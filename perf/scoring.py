@@ -34,7 +34,9 @@ def suite(protocol: str) -> SuiteEvaluation:
     """Return the benchmarks that have the protocol, on demo rows."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", ["eval=suite18", "eval.rows=demo"]).eval
-    names = [name for name in cfg.benchmarks if protocol in instantiate(cfg.suite[name]).protocols]
+    empty: SuiteEvaluation = instantiate(cfg, _convert_="all", benchmarks=[])
+    found = map(empty.benchmark, empty.names(cfg.benchmarks))
+    names = [benchmark.name for benchmark in found if protocol in benchmark.protocols]
     return instantiate(cfg, _convert_="all", benchmarks=names, protocol=protocol)
 
 

@@ -55,6 +55,11 @@ GIVEN = {
     "data=hub_stream": HUB,
     "experiment=openvlthinker_v2": FILES,
     "experiment=grpo_baseline": FILES,
+    **{
+        f"experiment=qwen3_vl_{size}_{kind}": FILES
+        for size in ("2b", "4b", "8b")
+        for kind in ("full", "lora")
+    },
     "reward=judge": ["reward.judge.model=m", "reward.judge.api_key_env=null"],
     "judge=openai": ["judge.model=m", "judge.api_key_env=null"],
 }

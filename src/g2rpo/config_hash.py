@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-NO_SETTINGS = ("run_dir", "resume", "logger")
+NO_SETTINGS = ("run_dir", "resume", "logger", "hang_s")
 """Keys that change where a run writes and what it shows, but not what it computes."""
 
 

@@ -106,6 +106,12 @@ class OwnWeights(Protocol):
     def check_world_size(self, num_processes: int) -> None:
         """Called before `start`; raises `ValueError` if so many trainer processes do not work."""
 
+    def generating(self) -> AbstractContextManager[None]:
+        """Called around all calls of `generate`: all ranks enter and leave the block together.
+
+        The engine gets the current weights before the block if it needs them.
+        """
+
     def sleep(self) -> None:
         """The engine may free GPU memory until the next `load_weights` or `generate`."""
 

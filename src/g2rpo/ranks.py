@@ -12,6 +12,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from g2rpo.launch import marks
+
+
+class OtherRankError(RuntimeError):
+    """An error that happened on another rank."""
+
 
 def world_size() -> int:
     """Return the number of processes."""
@@ -38,7 +44,9 @@ def all_gather_list(items: Sequence[Any]) -> list[Any]:
     if world_size() == 1:
         return list(items)
     parts: list[Any] = [None] * world_size()
+    marks.mark()
     dist.all_gather_object(parts, list(items))
+    marks.mark()
     return [item for part in parts for item in part]
 
 
@@ -77,7 +85,21 @@ def raise_on_all_ranks() -> Iterator[None]:
         raised = error
     messages = all_gather_list([f"rank {rank()}: {raised}"] if raised else [])
     if messages:
-        raise RuntimeError("\n".join(messages)) from raised
+        kind = RuntimeError if raised else OtherRankError
+        raise kind("\n".join(messages)) from raised
+
+
+def is_echo(error: BaseException) -> bool:
+    """Return whether an error probably follows from the failure of another rank.
+
+    Collective operations fail when a rank is gone, on all other ranks.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OtherRankError | dist.DistError) or "gloo" in str(seen):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 @contextmanager
@@ -103,6 +125,7 @@ def add_gradients(parameters: Iterable[Tensor]) -> None:
         torch.tensor([float(parameter.grad is not None) for parameter in trained])
     ).tolist()
     work = []
+    marks.mark()
     for parameter, count in zip(trained, used, strict=True):
         if not count:
             continue
@@ -111,6 +134,7 @@ def add_gradients(parameters: Iterable[Tensor]) -> None:
         work.append(dist.all_reduce(parameter.grad, async_op=True))
     for handle in work:
         handle.wait()
+    marks.mark()
 
 
 def _reduced(values: Tensor, operation: Any) -> Tensor:
@@ -118,5 +142,7 @@ def _reduced(values: Tensor, operation: Any) -> Tensor:
         return values
     # NCCL only supports tensors on a GPU.
     moved = values.detach().clone().to("cuda" if dist.get_backend() == "nccl" else values.device)
+    marks.mark()
     dist.all_reduce(moved, op=operation)
+    marks.mark()
     return moved.to(values.device)

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 
 import torch
 
+from g2rpo.launch import marks
+
 STAGES = (
     "data",
     "vision",
@@ -44,11 +46,13 @@ def timed(name: str, *, whole: bool = False) -> Iterator[None]:
         yield
         return
     _book()
+    marks.mark()
     _open.append((name, whole))
     try:
         yield
     finally:
         _book()
+        marks.mark()
         _open.pop()
 
 

@@ -7,7 +7,7 @@ MUTANTS = (
         "judge: one pass suffices",
         "benchmark/mmbench.py",
         "judge=judge) == 1)",
-        "protocol=protocol) > 0)",
+        "judge=judge) > 0)",
         "benchmark/test_mmbench.py",
     ),
     Mutant(

@@ -50,7 +50,7 @@ def test_the_official_score_snaps_an_unread_answer_to_the_shortest_option() -> N
 def test_a_judge_extracts_and_rules_compare() -> None:
     row = {**FREE, "answer": "14", "answer_type": "integer"}
     assert _scores("fourteen", row, lambda prompt: "14") == [1.0, 1.0, 1.0]
-    assert _scores("fourteen", row, lambda prompt: "14.9") == [
+    assert _scores("as above", row, lambda prompt: "14.9") == [
         0.0,
         1.0,
         0.0,

@@ -21,7 +21,7 @@ def _scores(text: str, answer: str) -> list[float]:
 @pytest.mark.parametrize(
     ("text", "answer", "paper", "official", "robust"),
     [
-        ("Not possible", "no", 1, 1, 0),
+        ("Not possible", "no", 1, 1, 1),
         ("The answer is yes", "yes", 0, 0, 1),
         ("<answer>yes</answer>", "yes", 0, 0, 1),
         ("<thinking>no?</thinking><answer>yes</answer>", "yes", 1, 1, 1),

@@ -17,6 +17,7 @@ def test_each_process_has_an_error_file_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SystemExit) as ended:
         failing(tmp_path)
     assert ended.value.code == 1

@@ -251,7 +251,7 @@ MUTANTS = (
     Mutant(
         "adapter: engines get the base",
         "policy/weight_stream.py",
-        'if inside and what == "weight":',
+        'if inside and what == "weight" and merge:',
         "if False:",
         "policy/test_adapter.py",
     ),
@@ -303,5 +303,12 @@ MUTANTS = (
         "size + value.nbytes > shard_bytes",
         "size > 2**60",
         "policy/test_export.py",
+    ),
+    Mutant(
+        "flops: all experts at work",
+        "policy/flops.py",
+        " - idle),",
+        "),",
+        "training/estimate/test_activations.py",
     ),
 )

@@ -24,10 +24,13 @@ class FakeHost:
 
     max_model_len = 1000
 
-    def __init__(self, folder: str, *, on_gpu: bool, options: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: str, *, on_gpu: bool, options: dict[str, Any], adapter: str | None
+    ) -> None:
         self.note(
             "start",
-            weights=(Path(folder) / "model.safetensors").exists(),
+            weights=bool(list(Path(folder).glob("*.safetensors"))),
+            adapter=adapter,
             on_gpu=on_gpu,
             options=options,
             env=dict(os.environ),
@@ -78,7 +81,10 @@ class FakeHost:
         ]
 
     def reload(self, folder: str) -> None:
-        self.note("reload", weights=(Path(folder) / "model.safetensors").exists())
+        self.note("reload", weights=bool(list(Path(folder).glob("*.safetensors"))))
+
+    def load_adapter(self, folder: str) -> None:
+        self.note("load_adapter", adapter=folder)
 
     def forget(self) -> None:
         self.note("forget")

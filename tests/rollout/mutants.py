@@ -115,4 +115,25 @@ MUTANTS = (
         "self.room = self.wanted",
         "rollout/test_collect.py",
     ),
+    Mutant(
+        "restarted engines are believed",
+        "rollout/vllm_base.py",
+        "if unverified := _reason_of_any_rank(self._unverified):",
+        'if unverified := "":',
+        "rollout/test_vllm_base.py",
+    ),
+    Mutant(
+        "every rank writes all weights",
+        "rollout/serving_folder.py",
+        "if owner != share:",
+        "if share < 0:",
+        "rollout/test_weights_folder.py",
+    ),
+    Mutant(
+        "requests without their adapter",
+        "rollout/vllm_client.py",
+        'body["model"] = self.adapter',
+        "pass",
+        "rollout/test_vllm_server.py",
+    ),
 )

@@ -11,7 +11,7 @@ import torch
 from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.hf import HFEngine
-from g2rpo.rollout.sync_probe import SyncProbe
+from g2rpo.rollout.sync_probe import Gap, SyncProbe
 
 SAMPLING = Sampling(group_size=4, max_new_tokens=12, temperature=0.7)
 Generate = Callable[[PromptBatch, Sampling, int], Rollouts]
@@ -30,10 +30,14 @@ def generate(policy: Any, encoder: QwenEncoder) -> Generate:
     return engine.generate
 
 
+def asked_gap(probe: SyncProbe, policy: Any, encoder: QwenEncoder, engine: Generate) -> Gap:
+    return probe.gap(policy, encoder, *probe.ask(encoder, engine, policy.device))
+
+
 def test_an_engine_with_the_same_weights_passes(
     probe: SyncProbe, policy: Any, encoder: QwenEncoder
 ) -> None:
-    gap = probe.gap(policy, encoder, generate(policy, encoder), seed=0)
+    gap = asked_gap(probe, policy, encoder, generate(policy, encoder))
     assert 0 < probe.check(gap, "now") < 2e-5
 
 
@@ -45,7 +49,7 @@ def test_an_engine_with_older_weights_is_caught_and_what_differs_is_said(
     with torch.no_grad():
         for parameter in getattr(newer.model, part).parameters():
             parameter.mul_(1.05)
-    gap = probe.gap(newer, encoder, generate(policy, encoder), seed=0)
+    gap = asked_gap(probe, newer, encoder, generate(policy, encoder))
     assert gap.nats > 1e-2
     with pytest.raises(
         RuntimeError,
@@ -65,7 +69,7 @@ def test_log_probabilities_at_another_temperature_are_caught(
     def untempered(batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
         return replace(own(batch, replace(sampling, temperature=1.0), seed))
 
-    assert probe.gap(policy, encoder, untempered, seed=0).nats > 1e-2
+    assert asked_gap(probe, policy, encoder, untempered).nats > 1e-2
 
 
 def test_no_number_is_no_agreement(probe: SyncProbe, policy: Any, encoder: QwenEncoder) -> None:
@@ -76,7 +80,7 @@ def test_no_number_is_no_agreement(probe: SyncProbe, policy: Any, encoder: QwenE
         rollouts.old_logprobs[1, 0] = float("nan")
         return rollouts
 
-    gap = probe.gap(policy, encoder, broken, seed=0)
+    gap = asked_gap(probe, policy, encoder, broken)
     with pytest.raises(RuntimeError, match="differ by nan nats"):
         probe.check(gap, "now")
 
@@ -98,3 +102,10 @@ def test_the_probe_draws_single_short_completions_at_the_temperature_of_training
     probe: SyncProbe,
 ) -> None:
     assert probe.sampling == Sampling(group_size=1, max_new_tokens=8, temperature=0.7)
+
+
+def test_a_rank_without_prompts_asks_a_fixed_one(policy: Any, encoder: QwenEncoder) -> None:
+    probe = SyncProbe(sampling=SAMPLING, max_gap=2e-4)
+    gap = asked_gap(probe, policy, encoder, generate(policy, encoder))
+    assert gap.prompt_id == "sync_probe"
+    assert 0 < probe.check(gap, "now") < 2e-5

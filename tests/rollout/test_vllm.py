@@ -138,7 +138,7 @@ def test_greedy_completions_are_the_trainers_own_after_an_update(
 def test_an_engine_that_got_no_weights_is_caught_at_once(
     engine: VLLMEngine, trained: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "push", lambda policy: None)
+    monkeypatch.setattr(engine, "push", lambda: None)
     with pytest.raises(
         RuntimeError,
         match=(
@@ -152,7 +152,7 @@ def test_an_engine_that_got_no_weights_is_caught_at_once(
 def test_a_small_step_that_did_not_arrive_is_caught_too(
     engine: VLLMEngine, trained: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "push", lambda policy: None)
+    monkeypatch.setattr(engine, "push", lambda: None)
     with pytest.raises(RuntimeError, match="after step 1"):
         engine.load_weights(updated(trained, 3, size=0.002), 1)
 

@@ -17,7 +17,11 @@ SCRIPT = Path(__file__).parent / "vllm_ranks.py"
 ALLOWED = 2e-4
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["an engine each", "one engine for both"])
+@pytest.fixture(
+    scope="module",
+    params=[(1, "ddp"), (1, "fsdp"), (2, "fsdp")],
+    ids=["an engine each", "an engine each, sharded weights", "one engine, sharded weights"],
+)
 def outcomes(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> list[dict[str, Any]]:
@@ -36,7 +40,7 @@ def outcomes(
     }
     running = [
         subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(out), str(request.param)],
+            [sys.executable, str(SCRIPT), str(out), *map(str, request.param)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -52,7 +56,7 @@ def outcomes(
         for process in running:
             process.kill()
     found = [torch.load(out / f"rank{rank}.pt", weights_only=False) for rank in range(2)]
-    assert {one["num_engines"] for one in found} == {2 // request.param}
+    assert {one["num_engines"] for one in found} == {2 // request.param[0]}
     return found
 
 

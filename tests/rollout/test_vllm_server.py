@@ -3,6 +3,7 @@ one.
 """
 
 import base64
+import copy
 import io
 import json
 import threading
@@ -16,6 +17,7 @@ import torch
 from PIL import Image
 
 from g2rpo.interfaces import OwnWeights, RolloutEngine
+from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.records import PromptBatch, Sampling
 from g2rpo.rollout.vllm_client import ServerLost, VLLMClient
@@ -197,7 +199,7 @@ def test_a_sync_pauses_pushes_and_forgets_everything_and_keeps_one_folder(
     assert server.calls[:6] == weights
     assert set(server.calls[6:]) == {GENERATE}  # the probe
     assert [path.name for path in (tmp_path / "weights").iterdir()] == ["step7"]
-    assert (tmp_path / "weights" / "step7" / "model.safetensors").stat().st_size > 100_000
+    assert (tmp_path / "weights" / "step7" / "model-0-0.safetensors").stat().st_size > 100_000
     row = engine.metrics()
     assert set(row) == {
         "rollout/sync_logprob_gap",
@@ -217,6 +219,44 @@ def test_every_server_gets_weights_prompts_and_a_probe(
     for server in (first, second):
         assert "/collective_rpc" in server.calls
         assert server.calls.count(GENERATE) == 4 + 3  # four of the probe, half of the batch
+
+
+@pytest.fixture
+def adapted(policy: Any) -> Any:
+    own = copy.deepcopy(policy)
+    LoRA(rank=2, targets=["q_proj"]).attach(own)
+    return own
+
+
+def test_adapters_are_sent_instead_of_weights_and_named_in_every_request(
+    fake: Callable[[], FakeServer],
+    batch: PromptBatch,
+    adapted: Any,
+    tmp_path: Path,
+    encoder: QwenEncoder,
+) -> None:
+    server = fake()
+    engine = VLLMServerEngine(
+        max_new_tokens=8,
+        weights_dir=str(tmp_path / "weights"),
+        max_sync_gap=1e9,
+        urls=[server.url],
+        lora="adapter",
+    )
+    engine.start(adapted, encoder)
+    engine.generate(batch, GROUP, 4)
+    engine.load_weights(adapted, 7)
+    assert "/collective_rpc" not in server.calls
+    assert server.calls.count("/v1/load_lora_adapter") == 2
+    folder = tmp_path / "weights" / "step7"
+    assert {file.name for file in folder.iterdir()} >= {"adapter_model.safetensors"}
+    first, last = server.bodies[0]["model"], server.bodies[-1]["model"]
+    assert (first, last) == (str(folder.with_name("step0")), str(folder))
+    server.fails = lambda path, count: 404 if path == "/v1/load_lora_adapter" else None
+    with pytest.raises(
+        RuntimeError, match=r"--enable-lora --max-lora-rank 8`, got .* answered 404"
+    ):
+        engine.load_weights(adapted, 8)
 
 
 @pytest.mark.parametrize("trouble", ["hangs", "breaks off", 500, 503])

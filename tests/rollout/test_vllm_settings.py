@@ -1,11 +1,13 @@
 """Options of `rollout=vllm`, and what it says where vLLM is missing."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from g2rpo.interfaces import OwnWeights
+from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.rollout import vllm, vllm_server
 from g2rpo.rollout.serve import serve
@@ -27,6 +29,7 @@ from g2rpo.rollout.vllm_server import VLLMServerEngine
             {"max_sync_gap": -1.0},
             r"rollout\.max_sync_gap: expected null \(by dtype\) or nats above 0, got -1\.0",
         ),
+        ({"lora": "both"}, r"rollout\.lora: expected merged or adapter, got 'both'"),
         ({"temperature": -1.0}, r"rollout\.temperature: expected 0 \(greedy\) or more"),
     ],
 )
@@ -78,3 +81,33 @@ def test_the_image_processor_that_is_served_has_the_trainers_bounds(
         "shortest_edge": 4096,
         "longest_edge": 8192,
     }
+
+
+@pytest.mark.parametrize(("rank", "expected"), [(1, 1), (2, 8), (16, 16), (17, 32), (512, 512)])
+def test_an_engine_for_adapters_is_built_for_the_next_rank_that_vllm_knows(
+    rank: int, expected: int, policy: Any
+) -> None:
+    adapted = copy.deepcopy(policy)
+    LoRA(rank=rank, targets=["q_proj"]).attach(adapted)
+    settings = VLLMEngine(max_new_tokens=8, lora="adapter").settings
+    assert settings.lora_rank(adapted) == expected
+    options = settings.llm_options(dtype="float32", on_gpu=False, lora_rank=expected)
+    assert (options["enable_lora"], options["max_lora_rank"]) == (True, expected)
+    assert VLLMEngine(max_new_tokens=8).settings.lora_rank(adapted) is None
+    assert "enable_lora" not in settings.llm_options(dtype="float32", on_gpu=False)
+
+
+def test_adapters_that_vllm_cannot_use_are_refused_with_the_setting_to_change(policy: Any) -> None:
+    settings = VLLMEngine(max_new_tokens=8, lora="adapter").settings
+    with pytest.raises(
+        ValueError, match=r"rollout\.lora: expected merged, because the policy has no adapter"
+    ):
+        settings.lora_rank(policy)
+    for given, words in (
+        (LoRA(rank=2, vision=True), r"with model\.adapter\.vision=true, got adapter"),
+        (LoRA(rank=513, targets=["q_proj"]), r"with model\.adapter\.rank=513, got adapter"),
+    ):
+        adapted = copy.deepcopy(policy)
+        given.attach(adapted)
+        with pytest.raises(ValueError, match=words):
+            settings.lora_rank(adapted)

@@ -9,8 +9,8 @@ import torch
 
 from g2rpo.rollout.vllm_sleep import GIB, Sleeper, explain_out_of_memory
 
-WEIGHTS = torch.nn.Linear(2**14, 2**13, bias=False, device="meta")
-"""2^27 numbers of four bytes: half a GiB."""
+WEIGHTS = GIB // 2
+"""Bytes of the engine's weights."""
 
 
 class Engine:
@@ -39,7 +39,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
 
 def sleeper(engine: Engine, device: str = "cuda") -> Sleeper:
-    return Sleeper(engine, device=torch.device(device), weights=WEIGHTS)
+    return Sleeper(engine, device=torch.device(device), weight_bytes=WEIGHTS)
 
 
 def test_what_came_free_is_measured_and_weights_come_back_before_the_cache(
@@ -101,9 +101,9 @@ def test_on_a_cpu_nothing_sleeps(memory: dict[str, int]) -> None:
 
 def test_an_engine_over_two_gpus_frees_half_its_weights_on_each(memory: dict[str, int]) -> None:
     engine = Engine(memory, freed=GIB // 4)
-    assert Sleeper(engine, device=torch.device("cuda"), weights=WEIGHTS, num_devices=2).sleep() == {
-        "rollout/freed_gib": 0.25
-    }
+    assert Sleeper(
+        engine, device=torch.device("cuda"), weight_bytes=WEIGHTS, num_devices=2
+    ).sleep() == {"rollout/freed_gib": 0.25}
 
 
 def test_no_room_to_start_is_said_with_how_much_and_what_to_lower(memory: dict[str, int]) -> None:
@@ -124,3 +124,11 @@ def test_no_room_to_start_is_said_with_how_much_and_what_to_lower(memory: dict[s
         raise ValueError("another reason")
     with pytest.raises(RuntimeError, match=r"wants 32\.00 GiB"), explain_out_of_memory(gpu, 0.4):
         raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_an_engine_that_gets_only_adapters_keeps_its_weights_in_the_memory_of_the_machine(
+    memory: dict[str, int],
+) -> None:
+    engine = Engine(memory, freed=GIB)
+    Sleeper(engine, device=torch.device("cuda"), weight_bytes=WEIGHTS, keeps_weights=True).sleep()
+    assert engine.calls == [("sleep", 1)]

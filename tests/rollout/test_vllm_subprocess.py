@@ -120,7 +120,7 @@ def test_an_engine_that_falls_silent_is_ended_and_started_again(
     fake: Fake, started: Callable[..., VLLMEngine], batch: PromptBatch
 ) -> None:
     engine = started(timeout_s=5.0)
-    fake.tell("hang", "6")  # four of the probe, two of the batch
+    fake.tell("hang", "2")
     assert engine.generate(batch, GROUP, 4).completion_ids[:, 0].tolist() == [10, 11, 12] * 6
     row = engine.metrics()
     assert (row["rollout/num_restarts"], row["rollout/num_regenerated"]) == (1, 4)
@@ -135,7 +135,7 @@ def test_an_engine_that_dies_again_and_again_ends_the_run(
     fake.tell("again")
     with pytest.raises(
         RuntimeError,
-        match=r"4 prompts got no answer in 2 attempts\. Last: the engine was lost \(EOFError",
+        match=r"6 prompts got no answer in 2 attempts\. Last: the engine was lost \(EOFError",
     ):
         engine.generate(batch, GROUP, 4)
 

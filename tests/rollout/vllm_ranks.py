@@ -1,5 +1,5 @@
 """One of several trainer processes with a vLLM engine beside it: `python vllm_ranks.py OUT
-TENSOR_PARALLEL`.
+TENSOR_PARALLEL STRATEGY`, where STRATEGY is `ddp` or `fsdp`.
 
 Rank and size come from the environment. Written down: what was drawn, its gaps, what happened when
 the engine of the last rank died in the middle (where it is not shared), and what was said when it
@@ -15,10 +15,13 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import distribute_tensor
 
 from g2rpo import ranks
 from g2rpo.data.gym.source import GymSource
 from g2rpo.policy.checkpoint import Checkpoint
+from g2rpo.policy.sharding import Sharding, is_sharded, load_sharded
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import TASKS, PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.vllm import VLLMEngine
@@ -53,13 +56,29 @@ class Killer:
         return self.reply()
 
 
-def main(out: Path, tensor_parallel_size: int) -> None:
+def sharded(path: str, values: Any) -> Any:
+    """The same policy with its weights spread over the ranks."""
+    mesh = init_device_mesh("cpu", (ranks.world_size(),))
+    sharding = Sharding(mesh=mesh, device=torch.device("cpu"))
+    policy = load_sharded(path, sharding, torch.float32).eval()
+    whole = dict(values.named_parameters())
+    with torch.no_grad():
+        for name, shard in policy.named_parameters():
+            shard.copy_(distribute_tensor(whole[name], shard.device_mesh, shard.placements))
+    return policy
+
+
+def main(out: Path, tensor_parallel_size: int, strategy: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     rank, last = ranks.rank(), ranks.rank() == ranks.world_size() - 1
     checkpoint = Checkpoint.packaged(name="tiny_qwen3_vl")
     policy, reader = checkpoint.policy(), checkpoint.encoder()
     newer = updated(policy)
+    held, held_newer = policy, newer
+    if strategy == "fsdp":
+        held, held_newer = (sharded(checkpoint.path, values) for values in (policy, newer))
+        assert is_sharded(held)
     engine = VLLMEngine(
         max_new_tokens=16,
         max_model_len=512,
@@ -68,7 +87,7 @@ def main(out: Path, tensor_parallel_size: int) -> None:
         timeout_s=120,
     )
     engine.check_world_size(ranks.world_size())
-    engine.start(policy, reader)
+    engine.start(held, reader)
 
     def batch(shift: int) -> PromptBatch:
         """The same prompts on every rank, so that what differs is what the seed does."""
@@ -91,9 +110,9 @@ def main(out: Path, tensor_parallel_size: int) -> None:
         )
         return float((stats.logprobs - rollouts.old_logprobs).abs().max())
 
-    engine.load_weights(policy, 0)
+    engine.load_weights(held, 0)
     first = drawn(0)
-    engine.load_weights(newer, 1)
+    engine.load_weights(held_newer, 1)
     second = drawn(6)
     row = engine.metrics()
     if last and tensor_parallel_size == 1:
@@ -101,10 +120,10 @@ def main(out: Path, tensor_parallel_size: int) -> None:
     again = drawn(6)
     disturbed = engine.metrics()
     if rank == (ranks.world_size() - 1) // tensor_parallel_size * tensor_parallel_size:
-        engine.push = lambda policy: None
+        engine.push = lambda: None
     said = ""
     try:
-        engine.load_weights(policy, 2)
+        engine.load_weights(held, 2)
     except RuntimeError as error:
         said = str(error)
     written = {
@@ -124,4 +143,4 @@ def main(out: Path, tensor_parallel_size: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

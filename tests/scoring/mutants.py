@@ -4,6 +4,27 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "amounts: a bound is an answer",
+        "scoring/amounts.py",
+        "if _BOUND.search(clause[: chosen.start()]):",
+        "if False:",
+        "scoring/test_amounts.py",
+    ),
+    Mutant(
+        "points: pixels outside the image are dropped",
+        "scoring/regions.py",
+        "counts[edge] = outside + inside",
+        "counts[edge] = inside",
+        "scoring/test_regions.py",
+    ),
+    Mutant(
+        "open answers: hedges count",
+        "scoring/open_answer.py",
+        "if is_unsure(tail or answer):",
+        "if False:",
+        "scoring/test_open_answer.py",
+    ),
+    Mutant(
         "empty thinking block opens",
         "scoring/extract.py",
         "text.startswith(opening) and",
@@ -96,14 +117,14 @@ MUTANTS = (
     ),
     Mutant(
         "judge: parts of words",
-        "scoring/option.py",
-        "(?![\\w]|\\.\\d)",
-        "",
+        "scoring/option_words.py",
+        '(?![\\w]|\\.\\d)")',
+        '")',
         "scoring/test_option.py",
     ),
     Mutant(
         "judge: any letter after answer is",
-        "scoring/option.py",
+        "scoring/option_phrases.py",
         "match[2] is not None or",
         "True or",
         "scoring/test_option.py",
@@ -152,17 +173,17 @@ MUTANTS = (
     ),
     Mutant(
         "options: the last of several counts",
-        "scoring/option.py",
-        'found = "" if others & set(options) - {letter} else letter',
-        "found = letter",
-        "reward/test_verifier.py",
+        "scoring/option_phrases.py",
+        'return "" if beside & set(options) - {letter} else letter',
+        "return letter",
+        "scoring/test_option_phrases.py",
     ),
     Mutant(
         "options: negated letters count",
-        "scoring/option.py",
-        "_RULED_OUT.search(text[max(0, start - 40) : start])",
-        "None",
-        "reward/test_verifier.py",
+        "scoring/option_phrases.py",
+        "or _RULED_OUT.search(before) or hypothetical",
+        "or hypothetical",
+        "scoring/test_option_phrases.py",
     ),
     Mutant(
         "options: letters outside are golds",
@@ -187,10 +208,10 @@ MUTANTS = (
     ),
     Mutant(
         "chart: the first of several numbers",
-        "scoring/chart.py",
-        "if len(found) == 1:",
-        "if found:",
-        "scoring/test_chart.py",
+        "scoring/amounts.py",
+        "and not set(map(_rounded, other.values()))",
+        "and set(map(_rounded, other.values()))",
+        "scoring/test_amounts.py",
     ),
     Mutant(
         "chart: the scale may differ",

@@ -25,7 +25,7 @@ A, B = (10.0, 20.0, 30.0, 40.0), (1.0, 2.0, 3.0, 4.0)
         ("<answer>{'bbox_2d': (10, 20, 30, 40)}</answer>", None, (2.0, 10.0, 20.0, 30.0), A),
         ("[5, 6] then [10 20,30 40]", None, A, A),
         ('{"point": [1, 2, 3, 4], "bbox": [10, 20, 30, 40]}', None, B, A),
-        ("x 10 y 20 x 30 y 40", None, A, None),
+        ("x 10 y 20 x 30 y 40", None, A, A),
         ('{"boxes": [10, 20, 30, NaN]}', None, None, None),
         ('{"boxes": [10, 20, 30, 1e999]}', None, None, None),
         ("[10, 20, 30]", None, None, None),

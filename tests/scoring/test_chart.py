@@ -2,7 +2,9 @@ import time
 
 import pytest
 
-from g2rpo.scoring.chart import Amount, amount_in, read_amount, same_chart_answer
+from g2rpo.scoring.amounts import Amount, read_amount
+from g2rpo.scoring.amounts import stated_amount as amount_in
+from g2rpo.scoring.chart import same_chart_answer
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_what_is_more_than_one_amount_is_none(text: str) -> None:
         ("maybe 45", None),
         ("between 40 and 45", None),
         ("40, 45", None),
-        ("none", None),
+        ("none", 0),
     ],
 )
 def test_one_amount_is_taken_out_of_words_and_of_several_none(

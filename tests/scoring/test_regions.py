@@ -1,3 +1,5 @@
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -96,3 +98,17 @@ def test_vertical_edges_spoil_the_unguarded_rule_and_slanted_ones_do_not() -> No
         True,
     ]
     assert not crosses_odd_unguarded((0.9, 0.5), leaning)
+
+
+def test_pixels_outside_the_image_count_at_the_border() -> None:
+    mask = Mask.rectangle(4, 3, (0, 0, 2, 2))
+    rng = random.Random(0)
+    for _ in range(50):
+        x0, y0 = rng.randint(-6, 6), rng.randint(-6, 6)
+        x1, y1 = x0 + rng.randint(1, 8), y0 + rng.randint(1, 8)
+        expected = sum(
+            mask.has(min(max(x, 0), 3), min(max(y, 0), 2))
+            for x in range(x0, x1)
+            for y in range(y0, y1)
+        )
+        assert mask.count_clipped((x0, y0, x1, y1)) == expected, (x0, y0, x1, y1)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,6 +81,7 @@ class World:
             encoder=None,
             device=torch.device("cpu"),
             log_scores=self.log_scores,
+            generating=nullcontext,
             validation=SimpleNamespace(suite=suite, model=Checkpoint(path="org/name")),
         )
         self.callback = Benchmarks(folder=folder)

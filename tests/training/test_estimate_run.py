@@ -22,7 +22,6 @@ GPU = ("estimate.gib=80", "estimate.tflops=989", "estimate.gb_per_s=3350")
 PAPER = (
     "experiment=openvlthinker_v2",
     "data.root=/nowhere",
-    "trainer=ddp",
     "trainer.devices=8",
     *GPU,
 )
@@ -52,26 +51,35 @@ def test_the_papers_recipe_needs_neither_weights_nor_data(
     found = run_estimate(
         composed(*PAPER, f"model.path={config_of_8b}", f"run_dir={tmp_path}", config="estimate")
     )
-    assert (found.processes, found.load.prompts, found.load.updates, found.load.micro_batches) == (
+    assert (found.processes, found.load.prompts, found.load.updates, found.load.shards) == (
         8,
         64,
         4,
-        16,
+        8,
     )
     assert (found.load.lengths.longest, found.load.lengths.most_patches) == (16_384, 4096)
     sizes = {part.name: part.optimizer / 2**30 for part in found.parts}
-    assert sizes["weights"] == pytest.approx(16.33, abs=0.01)
-    assert sizes["optimizer state"] == pytest.approx(
-        2 * 16.33, abs=0.01
-    )  # two moments in the weights' bfloat16
-    # 64 prompts of 16 384 tokens and 512 completions of 4096: 147 456 bytes each in 36 layers;
-    # scores of 32 heads
-    assert (
-        next(part.rollout for part in found.parts if part.name == "keys and values")
-        == (64 * 16_384 + 512 * 4096) * 147_456 + 512 * 32 * 16_384 * 6
+    # 8.77e9 float32 weights and two moments, spread over 8 GPUs
+    assert sizes["weights"] == pytest.approx(2 * 16.33 / 8, abs=0.01)
+    assert sizes["optimizer state"] == pytest.approx(4 * 16.33 / 8, abs=0.01)
+    assert found.load.tokens == 16_384 + 8 * 4095
+    assert found.verdict().startswith("fits: ")
+
+
+def test_the_recipe_on_one_process_with_all_weights_is_told_what_to_set(
+    composed: Composed, config_of_8b: Path, tmp_path: Path
+) -> None:
+    found = run_estimate(
+        composed(
+            *PAPER,
+            "trainer=ddp",
+            f"model.path={config_of_8b}",
+            f"run_dir={tmp_path}",
+            config="estimate",
+        )
     )
     assert "does NOT fit" in found.verdict()
-    assert "Set rollout=vllm (now hf)" in found.verdict()
+    assert "trainer=fsdp (now all weights in every process)" in found.verdict()
 
 
 def test_an_engine_elsewhere_leaves_the_update(
@@ -80,6 +88,8 @@ def test_an_engine_elsewhere_leaves_the_update(
     options = (
         *PAPER,
         "rollout=vllm_server",
+        "~rollout.max_model_len",
+        "~rollout.gpu_memory_utilization",
         "rollout.urls=[http://host:8000]",
         "rollout.max_new_tokens=4096",
     )

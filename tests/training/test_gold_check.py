@@ -231,6 +231,7 @@ def test_other_processes_leave_out_what_the_first_one_found(
     refuse(Listed(golds, on_error="skip"), tmp_path)
     assert os.environ[FINDINGS] == str(tmp_path / "gold_findings.json")
     monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     source, reward = Listed(golds, on_error="skip"), Exact()
     refuse(source, tmp_path, reward)
     assert reward.calls == 0
@@ -242,6 +243,7 @@ def test_a_process_that_another_launcher_started_checks_by_itself(
 ) -> None:
     monkeypatch.delenv(FINDINGS)
     monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     source = Listed(["1", "none"], on_error="skip")
     refuse(source, tmp_path)
     assert source.size("math", "train") == 1

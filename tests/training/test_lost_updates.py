@@ -111,3 +111,14 @@ def test_kahan_compensation_keeps_small_steps() -> None:
         optimizer.step()
     kept = weight.double() + optimizer.state[weight]["kahan_comp"].double()
     torch.testing.assert_close(kept, torch.full_like(kept, 1 - 20e-3), atol=2e-3, rtol=0)
+
+
+@pytest.mark.slow
+def test_bf16_mixed_moves_the_weights_as_float32_does() -> None:
+    from precision import measure
+
+    found = measure(2e-6, 20, 12)
+    assert found["bf16-mixed"].share >= 0.9
+    assert found["bf16-mixed"].cosine >= 0.99
+    assert found["bfloat16, adamw_kahan"].cosine >= 0.98
+    assert found["bfloat16"].share < 0.05

@@ -1,6 +1,7 @@
 """What the module does for an engine that has weights of its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,12 @@ def noting(scripted: Any) -> Any:
 
         def check_world_size(self, num_processes: int) -> None:
             self.calls.append(f"{num_processes} processes")
+
+        @contextmanager
+        def generating(self) -> Iterator[None]:
+            self.calls.append("enter")
+            yield
+            self.calls.append("leave")
 
         def generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
             self.calls.append("generate")
@@ -107,7 +114,7 @@ def test_it_rests_between_drawing_and_updating_and_starts_from_the_trainers_weig
     noting: Any, fitted: Any
 ) -> None:
     fitted(noting, steps=2)
-    step = ["generate", "rest"]
+    step = ["enter", "generate", "leave", "rest"]
     assert noting.calls == [
         "weights 0",
         *step,

@@ -11,8 +11,12 @@ from g2rpo.benchmark.grading import ask, chart_prompt, json_reply
 from g2rpo.benchmark.multiple_choice import UNREAD
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
+from g2rpo.scoring.amounts import stated_amount
+from g2rpo.scoring.letters import stems
+from g2rpo.scoring.open_answer import same_answer
 from g2rpo.scoring.prediction import clean, plain
-from g2rpo.scoring.quantity import exact_number, final_number
+from g2rpo.scoring.quantity import exact_number
+from g2rpo.scoring.statement import answer_tail, core
 
 KINDS = {1: "text in chart", 2: "text in general", 3: "number in chart", 4: "number in general"}
 SOURCES = {1: "gpt sourced", 2: "gpt inspired", 3: "human"}
@@ -48,6 +52,11 @@ _GREEK = {
     for letter in "αβγδεζηθικλμνξοπρστυφχψω"
 }
 _SEPARATOR = re.compile(r"\s*(?:,|;|\band\b|&)\s*")
+_PART = re.compile(
+    r"\b(?:sub-?plot|panel|sub-?figure|figure|plot|chart)\b(?=[\s(]+[a-z0-9]{1,2}\b)"
+)
+_PRONOUN = re.compile(r"^\s*(?:it|they|this)\s+(?:is\s+|are\s+)?")
+_NOT_APPLICABLE = re.compile(r"\bn\s?/\s?a\b|\bna\b")
 _LONGEST = 1000
 
 
@@ -176,27 +185,30 @@ def _by_rule(text: str, row: Mapping[str, Any]) -> Judgment:
     gold = row["answer"]
     wanted = exact_number(gold)
     if wanted is not None and int(row.get("inst_category") or 3) > 2:
-        got = exact_number(text)
-        got = final_number(text) if got is None else got
-        return (
-            UNREAD
-            if got is None
-            else Judgment(
-                score=float(abs(got - wanted) <= 1e-9 * abs(wanted)), parsed=True, answer=f"{got:g}"
-            )
-        )
-    return Judgment(
-        score=float(_terms(text[-_LONGEST:]) == _terms(gold)), parsed=True, answer=text[:200]
-    )
+        exact, amount = exact_number(text), stated_amount(text)
+        if exact is None and amount is None:
+            return UNREAD
+        values = ((exact,) if exact is not None else ()) + (amount.values() if amount else ())
+        targets = (wanted, wanted / 100) if gold.strip().endswith("%") else (wanted,)
+        right = any(abs(got - target) <= 1e-9 * abs(target) for got in values for target in targets)
+        return Judgment(score=float(right), parsed=True, answer=f"{values[0]:g}")
+    text = text[-_LONGEST:]
+    parts = [text, answer_tail(text), core(text)]
+    right = any(part and _terms(part) == _terms(gold) for part in parts) or same_answer(text, gold)
+    return Judgment(score=float(right), parsed=True, answer=text[:200])
 
 
 def _terms(text: str) -> frozenset[str]:
-    """Split an answer into its set of terms.
+    """Split an answer into its set of terms, as stems without spaces and hyphens.
 
-    Case, brackets, dollar signs and backslashes are dropped, and Greek letters are spelled out.
+    Case, brackets, dollar signs and backslashes are dropped, Greek letters are spelled out, and the
+    word that names a part of the figure is left out: `Subplot (b)` is `b`.
     """
     text = "".join(
         f" {_GREEK[letter]} " if letter in _GREEK else letter for letter in plain(text).lower()
     )
-    text = re.sub(r"[()\[\]{}\\_.]+", " ", text)
-    return frozenset(" ".join(term.split()) for term in _SEPARATOR.split(text) if term.strip())
+    text = _NOT_APPLICABLE.sub("not applicable", text)
+    text = _PART.sub("", _PRONOUN.sub("", text))
+    text = re.sub(r"[()\[\]{}\\_.\"']+", " ", text)
+    terms = (stems(" ".join(term.split())) for term in _SEPARATOR.split(text))
+    return frozenset(re.sub(r"[\s-]+", "", term) for term in terms if term.strip())

@@ -9,7 +9,10 @@ from g2rpo.benchmark.multiple_choice import UNREAD
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.prediction import clean
+from g2rpo.scoring.statement import answer_tail
 from g2rpo.scoring.text import anls
+
+_EDGE = "\"'*` "
 
 
 class DocVQA(BenchmarkBase):
@@ -67,11 +70,16 @@ class DocVQA(BenchmarkBase):
         Under `paper` outer spaces stay, as in VLMEvalKit: they raise the score of a partial match.
         """
         self.check_protocol(protocol)
-        text = clean(completion).strip("\"'*` ") if protocol == "robust" else completion
+        text = clean(completion).strip(_EDGE) if protocol == "robust" else completion
         if not text.strip() and all(list_of(row["answer"]) or [row["answer"]]):
             return UNREAD
         golds = list_of(row["answer"])
-        score = anls(text, [str(row["answer"])] if golds is None else [str(gold) for gold in golds])
+        golds = [str(row["answer"])] if golds is None else [str(gold) for gold in golds]
+        parts = [text]
+        if protocol == "robust":  # what a sentence states counts as if it stood alone
+            parts += [tail for tail in (answer_tail(text).strip(_EDGE),) if tail]
+            parts += [part.strip("$ ") for part in parts if "$" in part]
+        score = max(anls(part, golds) for part in parts)
         return Judgment(score=score, parsed=True, answer=text[:200])
 
     def subscores(self, row: Mapping[str, Any]) -> list[str]:

@@ -13,12 +13,12 @@ from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import needed, row_of, text_of
 from g2rpo.benchmark.demo import LETTERS
 from g2rpo.benchmark.grading import ask, extraction_prompt, same_answer_prompt
-from g2rpo.benchmark.multiple_choice import UNREAD
+from g2rpo.benchmark.multiple_choice import UNREAD, stated_option
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
-from g2rpo.scoring.option import infer_option, read_option
-from g2rpo.scoring.prediction import clean, plain
-from g2rpo.scoring.quantity import exact_number, final_number, same_value
+from g2rpo.scoring.open_answer import same_answer
+from g2rpo.scoring.option import infer_option
+from g2rpo.scoring.prediction import clean
 
 _CHOICES = re.compile(r"\bChoices?\s*:\s*\n?(.*)$", re.DOTALL)
 _LABEL = re.compile(r"(?:^|\n)\s*\(?([A-H])[:.)]\s*")
@@ -114,7 +114,7 @@ class MathVerse(BenchmarkBase):
         text = clean(completion) if protocol == "robust" else completion
         if not text.strip() and (judge is None or protocol != "paper"):
             return UNREAD
-        verdict = _robust(text, row) if protocol == "robust" else _paper(text, row)
+        verdict = _robust(completion, row) if protocol == "robust" else _paper(text, row)
         settled = verdict.score and (protocol == "robust" or text.strip() == row["answer"].strip())
         if settled or judge is None:
             return verdict
@@ -270,29 +270,16 @@ def _official(completion: str, row: Mapping[str, Any], judge: Judge | None) -> J
     )
 
 
-def _robust(text: str, row: Mapping[str, Any]) -> Judgment:
-    """Compare options by letter or text, other answers by value, ignoring the gold unit."""
-    gold = row["answer"].strip()
+def _robust(completion: str, row: Mapping[str, Any]) -> Judgment:
+    """Compare options by letter, text or value, other answers by what they state."""
+    text, gold = clean(completion), row["answer"].strip()
     if _is_choice(row):
-        options = _options(row)
-        letter = read_option(text, options)
-        if letter is None:
-            number = final_number(text)
-            texts = [text] if number is None else [text, repr(number)]
-            found = [
-                name
-                for name, option in options.items()
-                if option and any(same_value(form, option) for form in texts)
-            ]
-            letter = found[0] if len(found) == 1 else None
+        letter = stated_option(completion, _options(row))
         return (
             UNREAD
             if letter is None
             else Judgment(score=float(letter == gold), parsed=True, answer=letter)
         )
-    answer = _extracted(text, row)
-    right = same_value(text, gold) or same_value(answer, gold)
-    if not right and exact_number(plain(gold).rstrip("°")) is not None and len(answer.split()) > 1:
-        number = final_number(text)
-        right = number is not None and same_value(repr(number), gold)
-    return Judgment(score=float(right), parsed=True, answer=answer[:200])
+    return Judgment(
+        score=float(same_answer(text, gold)), parsed=True, answer=_extracted(text, row)[:200]
+    )

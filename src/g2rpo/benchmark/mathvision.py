@@ -10,15 +10,15 @@ from typing import Any
 from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import choices_of, first, needed, row_of, text_of
 from g2rpo.benchmark.grading import ask, extraction_prompt
-from g2rpo.benchmark.multiple_choice import UNREAD, options_of
+from g2rpo.benchmark.multiple_choice import UNREAD, options_of, stated_option
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.arithmetic import python_value
 from g2rpo.scoring.latex_number import printed_value
 from g2rpo.scoring.mathvision import official_answer, official_equal
-from g2rpo.scoring.option import REFUSAL, infer_option, read_option
+from g2rpo.scoring.open_answer import same_answer
+from g2rpo.scoring.option import REFUSAL, infer_option
 from g2rpo.scoring.prediction import clean
-from g2rpo.scoring.quantity import exact_number, final_number, same_value
 
 TOLERANCE = 1e-6
 _LETTERS = "ABCDE"
@@ -104,9 +104,8 @@ class MathVision(BenchmarkBase):
                 parsed=bool(answer),
                 answer=answer[:200],
             )
-        text = clean(completion) if protocol == "robust" else completion
         read = _robust if protocol == "robust" else _paper
-        verdict = read(text, row)
+        verdict = read(completion, row)
         settled = (
             verdict.score
             or (verdict.parsed and (row.get("choices") or protocol == "robust"))
@@ -117,12 +116,16 @@ class MathVision(BenchmarkBase):
             if settled or judge is None
             else ask(
                 judge,
-                extraction_prompt(text_of(row.get("question")), text, "the letter or the value"),
+                extraction_prompt(
+                    text_of(row.get("question")),
+                    clean(completion) if protocol == "robust" else completion,
+                    "the letter or the value",
+                ),
             )
         )
         if reply is None:
             return verdict
-        again = read(clean(reply) if protocol == "robust" else reply, row)
+        again = read(reply, row)
         return Judgment(score=again.score, parsed=again.parsed, answer=again.answer, by="judge")
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
@@ -174,23 +177,20 @@ def _equal(answer: str, gold: str) -> bool:
     return False
 
 
-def _robust(text: str, row: Mapping[str, Any]) -> Judgment:
+def _robust(completion: str, row: Mapping[str, Any]) -> Judgment:
+    text = clean(completion)
     if not text:
         return UNREAD
     if row.get("choices"):
-        options = options_of(row)
-        letter = read_option(text, options)
-        if letter is None:
-            found = [name for name, option in options.items() if same_value(text, option)]
-            letter = found[0] if len(found) == 1 else None
+        letter = stated_option(completion, options_of(row))
         return (
             UNREAD
             if letter is None
             else Judgment(score=float(letter == row["answer"].strip()), parsed=True, answer=letter)
         )
     gold = clean(row["answer"].replace("\x0crac", "\\frac"))
-    right = same_value(text, gold) or text == row["answer"].strip()
-    if not right and exact_number(gold) is not None and exact_number(text) is None:
-        number = final_number(text)
-        right = number is not None and same_value(repr(number), gold)
-    return Judgment(score=float(right), parsed=True, answer=text[:200])
+    return Judgment(
+        score=float(text == row["answer"].strip() or same_answer(text, gold)),
+        parsed=True,
+        answer=text[:200],
+    )

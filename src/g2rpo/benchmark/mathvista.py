@@ -131,8 +131,7 @@ class MathVista(BenchmarkBase):
         if protocol == "official":
             return official(completion, row, judge)
         text = clean(completion) if protocol == "robust" else completion
-        read = robust if protocol == "robust" else paper
-        verdict = read(text, row)
+        verdict = robust(completion, row) if protocol == "robust" else paper(completion, row)
         if (
             (verdict.parsed and protocol == "robust")
             or verdict.score
@@ -143,7 +142,7 @@ class MathVista(BenchmarkBase):
         reply = ask(judge, extraction_request(text, row))
         if reply is None:
             return verdict
-        again = read(clean(reply), row) if protocol == "robust" else paper(reply, row, final=True)
+        again = robust(reply, row) if protocol == "robust" else paper(reply, row, final=True)
         return Judgment(score=again.score, parsed=again.parsed, answer=again.answer, by="judge")
 
     def subscores(self, row: Mapping[str, Any]) -> list[str]:

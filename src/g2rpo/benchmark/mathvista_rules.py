@@ -7,10 +7,13 @@ from typing import Any
 from g2rpo.benchmark.base import Judge
 from g2rpo.benchmark.columns import list_of, text_of
 from g2rpo.benchmark.grading import ask, extraction_prompt
-from g2rpo.benchmark.multiple_choice import UNREAD
+from g2rpo.benchmark.multiple_choice import UNREAD, stated_option
 from g2rpo.records import Judgment
-from g2rpo.scoring.option import REFUSAL, infer_option, lettered, read_option
-from g2rpo.scoring.quantity import exact_number, final_number, numbers, same_words
+from g2rpo.scoring.amounts import stated_amount
+from g2rpo.scoring.open_answer import same_answer
+from g2rpo.scoring.option import REFUSAL, infer_option, lettered
+from g2rpo.scoring.prediction import clean
+from g2rpo.scoring.quantity import exact_number, numbers
 from g2rpo.scoring.text import edit_distance
 
 FORMS = {
@@ -22,6 +25,7 @@ FORMS = {
 _QUOTED = re.compile(r'The answer is "(.*)"\.')
 _BRACKETED_LETTER = re.compile(r"\(([a-zA-Z])\)")
 _LIST = re.compile(r"\[[^\[\]]*\]")
+_BETWEEN = re.compile(r"\b(?:between|from)\s+\S+\s+(?:and|to)\s+\S+", re.IGNORECASE)
 _LONGEST = 2000
 
 
@@ -139,10 +143,11 @@ def _official_choice(extraction: str, choices: list[str]) -> str:
     return min(choices, key=lambda choice: edit_distance(choice, extraction), default="")
 
 
-def robust(text: str, row: Mapping[str, Any]) -> Judgment:
+def robust(completion: str, row: Mapping[str, Any]) -> Judgment:
     """Compare options by letter or text, numbers after rounding, lists item by item."""
+    text = clean(completion)
     if row["question_type"] == "multi_choice":
-        letter = read_option(text, lettered(list_of(row["choices"]) or []))
+        letter = stated_option(completion, lettered(list_of(row["choices"]) or []))
         return (
             UNREAD
             if letter is None
@@ -153,14 +158,15 @@ def robust(text: str, row: Mapping[str, Any]) -> Judgment:
         return _robust_list(text, row)
     if kind not in ("integer", "float"):
         return (
-            Judgment(score=float(same_words(text, row["answer"])), parsed=True, answer=text[:200])
+            Judgment(score=float(same_answer(text, row["answer"])), parsed=True, answer=text[:200])
             if text
             else UNREAD
         )
-    gold, got = exact_number(row["answer"]), exact_number(text)
-    got = final_number(text) if got is None else got
-    if got is None or gold is None:
+    gold, exact = exact_number(row["answer"]), exact_number(text)
+    amount = stated_amount(text)
+    if gold is None or (exact is None and amount is None):
         return UNREAD
+    values = ((exact,) if exact is not None else ()) + (amount.values() if amount else ())
     decimals = row.get("precision")
     decimals = (
         0
@@ -169,15 +175,18 @@ def robust(text: str, row: Mapping[str, Any]) -> Judgment:
         if decimals is None
         else int(decimals)
     )
-    right = (
-        got == gold
+    right = any(
+        abs(value - gold) <= 1e-9 * abs(gold)
         if kind == "integer"
-        else abs(round(got, decimals) - round(gold, decimals)) < 10.0 ** -(decimals + 3)
+        else abs(round(value, decimals) - round(gold, decimals)) < 10.0 ** -(decimals + 3)
+        for value in values
     )
-    return Judgment(score=float(right), parsed=True, answer=f"{got:g}")
+    return Judgment(score=float(right), parsed=True, answer=f"{values[0]:g}")
 
 
 def _robust_list(text: str, row: Mapping[str, Any]) -> Judgment:
     listed = _LIST.findall(text[-_LONGEST:])
-    got, gold = numbers(listed[-1][1:-1] if listed else text), numbers(row["answer"][1:-1])
+    between = _BETWEEN.search(text)
+    part = listed[-1][1:-1] if listed else between[0] if between else text
+    got, gold = numbers(part), numbers(row["answer"][1:-1])
     return Judgment(score=float(got == gold), parsed=True, answer=str(got)) if got else UNREAD

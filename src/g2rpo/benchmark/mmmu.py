@@ -15,13 +15,15 @@ from g2rpo.benchmark.multiple_choice import (
 )
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
+from g2rpo.scoring.amounts import stated_amount
 from g2rpo.scoring.mmmu import official_option, open_candidates, open_match
+from g2rpo.scoring.open_answer import same_answer
 from g2rpo.scoring.prediction import clean
-from g2rpo.scoring.quantity import exact_number, final_number, same_value, same_words
+from g2rpo.scoring.quantity import exact_number
+from g2rpo.scoring.statement import answer_tail
 
 IMAGES = tuple(f"image_{number}" for number in range(1, 8))
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_TURNS = ("answer is", "answer:", " is ", "=")
 
 
 class MMMU(BenchmarkBase):
@@ -166,28 +168,20 @@ def _official_open(completion: str, row: Mapping[str, Any]) -> Judgment:
 
 
 def _robust_open(text: str, row: Mapping[str, Any]) -> Judgment:
-    """Compare the answer itself, or what follows the last `answer is`, `is` or `=`.
-
-    If the gold answer is a number, the number in a sentence is compared.
-    """
+    """Compare what the answer states with every gold answer; numbers to two decimals."""
     if not text:
         return UNREAD
-    tail = text[-2000:].rstrip(". \n")
-    cut = max(
-        tail.lower().rfind(turn) + len(turn) if turn in tail.lower() else 0 for turn in _TURNS
-    )
-    short = tail[cut:].strip()
-    right = any(_same(text, gold) or _same(short, gold) for gold in _golds(row))
-    return Judgment(score=float(right), parsed=True, answer=short[:200])
+    right = any(_same(text, gold) for gold in _golds(row))
+    return Judgment(score=float(right), parsed=True, answer=(answer_tail(text) or text)[:200])
 
 
 def _same(answer: str, gold: str) -> bool:
     wanted = exact_number(gold)
     if wanted is None:
-        return same_words(answer, gold) or same_value(answer, gold)
-    got = exact_number(answer)
-    got = final_number(answer) if got is None else got
-    return got is not None and round(got, 2) == round(wanted, 2)
+        return same_answer(answer, gold)
+    exact, amount = exact_number(answer), stated_amount(answer)
+    values = ((exact,) if exact is not None else ()) + (amount.values() if amount else ())
+    return any(round(value, 2) == round(wanted, 2) for value in values)
 
 
 def _subject(identity: str) -> str:

@@ -8,7 +8,7 @@ from g2rpo.benchmark.columns import choices_of, list_of, needed, row_of, text_of
 from g2rpo.benchmark.grading import ask, option_prompt
 from g2rpo.records import Judgment
 from g2rpo.scoring.option import REFUSAL, infer_option, lettered, read_option
-from g2rpo.scoring.prediction import clean
+from g2rpo.scoring.prediction import clean, tagged, without_thinking
 
 _REQUEST = "Please select the correct answer from the options above. \n"
 UNREAD = Judgment(score=0.0, parsed=False)
@@ -81,7 +81,7 @@ def judge_option(
 ) -> Judgment:
     """Score a choice among options with letters."""
     text = clean(completion) if robust else completion
-    letter = read_option(text, options) if robust else infer_option(text, options)
+    letter = stated_option(completion, options) if robust else infer_option(text, options)
     by = "rule"
     if letter is None and judge is not None and text:
         reply = ask(judge, option_prompt(text_of(row.get("question")), options, text))
@@ -91,6 +91,19 @@ def judge_option(
     return Judgment(
         score=float(letter == gold.strip()), parsed=letter != REFUSAL, answer=letter, by=by
     )
+
+
+def stated_option(completion: str, options: Mapping[str, str]) -> str | None:
+    r"""Return the option that a completion names in its box, else in the answer around it.
+
+    >>> stated_option(r"The answer is C. \boxed{6099}", {"B": "5,100", "C": "6,100"})
+    'C'
+    """
+    text = clean(completion)
+    letter = read_option(text, options)
+    if letter is None and "\\boxed" in completion:
+        letter = read_option(tagged(without_thinking(completion)), options)
+    return letter
 
 
 def options_of(row: Mapping[str, Any]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """OCRBench: 1,000 questions on reading text; the published score is the sum over the questions."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from g2rpo.benchmark.multiple_choice import UNREAD
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.prediction import clean, plain
+from g2rpo.scoring.statement import REFUSAL, answer_tail, core
 
 FORMULAS = "Handwritten Mathematical Expression Recognition"
 GROUPS = {
@@ -18,6 +20,11 @@ GROUPS = {
     FORMULAS: "formulas",
 }
 """The published groups; all other categories are text recognition."""
+_SHORT = 2
+_QUOTES = str.maketrans(dict.fromkeys("“”'`‘’", '"'))
+_ABBREVIATION = re.compile(r"(?<=\b[a-z])\.(?=\s?[a-z]\b|\s|$)|(?<=[a-z])['’](?=[a-z])")
+_JOINT = re.compile(r"(?<=[a-z])[-–](?=[a-z])")
+_BRACES = re.compile(r"([\^_])\{(\w)\}")
 
 
 class OCRBench(BenchmarkBase):
@@ -120,7 +127,7 @@ def _robust_formula(text: str) -> str:
         ("$", ""),
     ):
         text = text.replace(long, short)
-    return "".join(text.split())
+    return _BRACES.sub(r"\1\2", "".join(text.split()))
 
 
 def _line(text: str) -> str:
@@ -134,9 +141,32 @@ def _occurs(gold: str, text: str) -> bool:
 def _occurs_as_words(gold: str, text: str) -> bool:
     """Return whether the gold answer occurs with no letter or digit directly before or after it.
 
-    Runs of spaces count as one; full-width characters and quotes are made plain.
+    Runs of spaces count as one; full-width characters and quotes are made plain; the dots of
+    abbreviations, hyphens between letters and a full stop at the end do not count. In a refusal,
+    and for a gold answer of one or two letters, it must be all that the text says.
     """
-    gold, text = (" ".join(plain(part).lower().split()) for part in (gold, text))
+    for joint in ("", " "):
+        wanted, read = (_plain_words(part, joint) for part in (gold, text))
+        if wanted and wanted in (
+            read,
+            _plain_words(core(text), joint),
+            _plain_words(answer_tail(text), joint),
+        ):
+            return True
+        alone = REFUSAL.search(text) or (wanted.isalpha() and len(wanted) <= _SHORT)
+        if not alone and _has_words(wanted, read):
+            return True
+        if alone and f'"{gold.lower()}"' in text.translate(_QUOTES).lower():
+            return True
+    return False
+
+
+def _plain_words(text: str, joint: str) -> str:
+    text = " ".join(plain(text).lower().split()).strip(".,;:!? ")
+    return _JOINT.sub(joint, _ABBREVIATION.sub("", text))
+
+
+def _has_words(gold: str, text: str) -> bool:
     start = text.find(gold) if gold else -1
     while start >= 0:
         end = start + len(gold)

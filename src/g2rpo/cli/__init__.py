@@ -10,7 +10,6 @@ lines of a run take about a second.
 """
 
 import math
-import os
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -18,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from g2rpo.cli.checks import checked
 from g2rpo.cli.ending import say_scores
 from g2rpo.cli.start import program
+from g2rpo.launch.meeting import is_first
 from g2rpo.paths import CONF, ROOT_CONF
 
 __all__ = [
@@ -46,7 +46,7 @@ def train(cfg: DictConfig) -> float:
         from g2rpo.training.run import run_training
 
         score = run_training(cfg, write_report=write_report)
-        if os.environ.get("LOCAL_RANK", "0") == "0":
+        if is_first():
             say_scores(Path(cfg.run_dir))
         return score
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from g2rpo.cli.ending import resume_line
+from g2rpo.launch.meeting import is_first, meeting, own_member
 
 
 @contextmanager
@@ -16,7 +17,8 @@ def explained(folder: Path) -> Iterator[None]:
     """End a failed run with one sentence and exit code 1; the traceback goes to `error.txt` in the
     run folder.
 
-    Each process of a distributed run writes its own file, because the others fail soon after.
+    Each rank of a distributed run has a file of its own, and rank 0 shows the error of the rank
+    that failed first.
     """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -31,14 +33,74 @@ def explained(folder: Path) -> Iterator[None]:
         OSError,
         ImportError,
     ) as error:
-        folder.mkdir(parents=True, exist_ok=True)
-        rank = os.environ.get("LOCAL_RANK", "0")
-        path = folder / ("error.txt" if rank == "0" else f"error_rank{rank}.txt")
-        path.write_text(traceback.format_exc(), encoding="utf-8")
-        logging.getLogger("g2rpo").error("%s\n(traceback: %s)", sentence(error), path)
-        if rank == "0" and (line := resume_line(folder)):
-            sys.stderr.write(f"to go on from the last checkpoint: {line}\n")
+        path = _write_traceback(folder)
+        text = f"{sentence(error)}\n(traceback: {path})"
+        if not failed(text, error):
+            show_error(text, folder)
         sys.exit(1)
+    except Exception as error:
+        if meeting() is not None:
+            failed(
+                f"{type(error).__name__}: {error}\n(traceback: {_write_traceback(folder)})", error
+            )
+        raise
+
+
+def failed(text: str, error: BaseException) -> bool:
+    """Tell the other ranks of an error, so that all end. Return whether there are others.
+
+    Rank 0 then shows the text of the rank that failed first. torchrun shows the traceback as well.
+    """
+    met = meeting()
+    if met is None:
+        return False
+    from g2rpo.ranks import is_echo
+
+    echo = is_echo(error)
+    if not echo:
+        _tell_torchrun(error)
+    # `raise_on_all_ranks` has put the rank before the message, as the monitor does
+    met.monitor.fail(text.removeprefix(f"rank {met.me.rank}: "), echo=echo)
+    return True
+
+
+def _tell_torchrun(error: BaseException) -> None:
+    """Write the error where torchrun looks for the first one; it shows it at the end."""
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if file is not None and not Path(file).exists():
+        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+        get_error_handler().record_exception(error)
+
+
+def show_error(text: str, folder: Path) -> None:
+    """Log an error, and print the command that resumes the run, if it left a checkpoint."""
+    logging.getLogger("g2rpo").error(text)
+    if line := resume_line(folder):
+        sys.stderr.write(f"to go on from the last checkpoint: {line}\n")
+
+
+def show_failed_rank(text: str, folder: Path) -> None:
+    """Show why all ranks end; `error.txt` says it too, unless this rank's own error is there."""
+    path = folder / "error.txt"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n", encoding="utf-8")
+    show_error(text, folder)
+    try:
+        raise RuntimeError(text)  # torchrun shows the exception that is being handled
+    except RuntimeError as error:
+        _tell_torchrun(error)
+    if not is_first():  # rank 0 is gone, and the log of another rank does not reach the terminal
+        sys.stderr.write(f"{text}\n")
+
+
+def _write_traceback(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    me = own_member()
+    path = folder / ("error.txt" if me.is_first else f"error_rank{me.rank}.txt")
+    path.write_text(traceback.format_exc(), encoding="utf-8")
+    return path
 
 
 def sentence(error: BaseException) -> str:

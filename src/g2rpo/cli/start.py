@@ -1,7 +1,6 @@
 """Starts a program: help, composition, and lines that say what runs and where it writes."""
 
 import functools
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from g2rpo.cli.errors import give_errors_back, sentence, take_errors_from_hydra
+from g2rpo.cli.attendance import among_ranks, take_part
+from g2rpo.cli.errors import failed, give_errors_back, sentence, take_errors_from_hydra
 from g2rpo.cli.helptext import help_text
+from g2rpo.launch.meeting import is_first
 from g2rpo.paths import CONF
 from g2rpo.training.run_folder import run_folder
 
@@ -34,6 +35,7 @@ def program(config_name: str) -> Callable[[Task], Callable[[], None]]:
         @functools.wraps(task)
         def begun(cfg: DictConfig) -> Any:
             give_errors_back()
+            take_part(cfg)
             _announce(cfg)
             return task(cfg)
 
@@ -42,10 +44,13 @@ def program(config_name: str) -> Callable[[Task], Callable[[], None]]:
             if {"--help", "-h"} & set(sys.argv[1:]):
                 sys.stdout.write(help_text(config_name))
                 return
-            _run(
-                hydra.main(config_path=CONF, config_name=config_name, version_base="1.3")(begun),
-                config_name,
-            )
+            with among_ranks():
+                _run(
+                    hydra.main(config_path=CONF, config_name=config_name, version_base="1.3")(
+                        begun
+                    ),
+                    config_name,
+                )
 
         return main
 
@@ -62,7 +67,9 @@ def _run(composed_and_called: Callable[[], None], config_name: str) -> None:
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         from g2rpo.cli.keys import explanation
 
-        sys.stderr.write(f"{explanation(error, config_name, sys.argv[1:]) or sentence(error)}\n")
+        text = explanation(error, config_name, sys.argv[1:]) or sentence(error)
+        if not failed(text, error):
+            sys.stderr.write(f"{text}\n")
         sys.exit(1)
     finally:
         give_errors_back()
@@ -70,7 +77,7 @@ def _run(composed_and_called: Callable[[], None], config_name: str) -> None:
 
 def _announce(cfg: DictConfig) -> None:
     """Print the run folder and the choices before heavy imports; only the first process prints."""
-    if os.environ.get("LOCAL_RANK", "0") != "0" or not HydraConfig.initialized():
+    if not is_first() or not HydraConfig.initialized():
         return
     settings = HydraConfig.get()
     choices = {

@@ -91,6 +91,12 @@ class LoRA:
             r=self.rank, lora_alpha=self.alpha, target_modules=layers, lora_dropout=0.0
         )
         inject_adapter_in_model(config, policy, ADAPTER)
+        for layer in adapted_layers(policy).values():
+            # peft takes sharded weights for those of tensor parallelism: it sizes B for the rows of
+            # this rank, but FSDP computes with all rows.
+            b, rows = layer.lora_B[ADAPTER], layer.get_base_layer().out_features
+            layer.out_features = b.out_features = rows
+            b.weight = torch.nn.Parameter(b.weight.new_zeros(rows, self.rank))
         policy.eval()
         generator = torch.Generator().manual_seed(self.seed)
         for name, parameter in policy.named_parameters():

@@ -77,24 +77,33 @@ def save_adapter(policy: Any, folder: Path, base: str) -> None:
 
     def write(stream: Iterator[tuple[str, Tensor]]) -> None:
         with replaced_folder(folder) as new:
-            config = policy.peft_config[ADAPTER]
-            replace(config, base_model_name_or_path=base, inference_mode=True).save_pretrained(new)
-            weights = {name: value.cpu().contiguous() for name, value in stream}
-            save_file(weights, new / "adapter_model.safetensors", metadata={"format": "pt"})
+            write_adapter(policy, stream, new, base)
 
-    # peft's wrapper nests the model two levels deep, and leaves the adapter's name out.
-    _on_rank_0(
-        policy,
-        (
-            (
+    _on_rank_0(policy, adapter_tensors(policy), write)
+
+
+def adapter_tensors(policy: Any) -> Iterator[tuple[str, Tensor]]:
+    """Yield the adapter's weights with their names in peft's format.
+
+    If the policy is sharded, every rank must call this and exhaust the iterator.
+    """
+    for name, value in policy.state_dict().items():
+        if is_adapter(name):
+            # peft's wrapper nests the model two levels deep, and leaves the adapter's name out.
+            yield (
                 f"base_model.model.{name.replace(f'.{ADAPTER}.', '.')}",
                 full_tensor(value.detach()),
             )
-            for name, value in policy.state_dict().items()
-            if is_adapter(name)
-        ),
-        write,
-    )
+
+
+def write_adapter(
+    policy: Any, stream: Iterator[tuple[str, Tensor]], folder: Path, base: str
+) -> None:
+    """Write the adapter's config and the weights of `adapter_tensors` to an existing folder."""
+    config = policy.peft_config[ADAPTER]
+    replace(config, base_model_name_or_path=base, inference_mode=True).save_pretrained(folder)
+    weights = {name: value.cpu().contiguous() for name, value in stream}
+    save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
 def _on_rank_0(policy: Any, stream: Iterator[tuple[str, Tensor]], write: Any) -> None:

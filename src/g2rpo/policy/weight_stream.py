@@ -16,7 +16,9 @@ from g2rpo.policy.precision import without_autocast
 from g2rpo.policy.sharding import full_tensor
 
 
-def full_tensors(policy: Any, dtype: torch.dtype | None = None) -> Iterator[tuple[str, Tensor]]:
+def full_tensors(
+    policy: Any, dtype: torch.dtype | None = None, *, merge: bool = True
+) -> Iterator[tuple[str, Tensor]]:
     """Yield every weight with its name in the Hugging Face state dict, adapters merged in.
 
     With a sharded policy every rank must call this and exhaust the iterator, because each tensor is
@@ -26,6 +28,7 @@ def full_tensors(policy: Any, dtype: torch.dtype | None = None) -> Iterator[tupl
     Args:
         policy: The model; its own weights stay unchanged.
         dtype: Dtype of the floating-point tensors; None keeps each tensor's dtype.
+        merge: Whether adapters are merged in; otherwise they are left out.
 
     Yields:
         Name and tensor, on the device of the policy. An unsharded weight that needs no merge and no
@@ -37,7 +40,7 @@ def full_tensors(policy: Any, dtype: torch.dtype | None = None) -> Iterator[tupl
         if is_adapter(name):
             continue
         layer, inside, what = name.partition(".base_layer.")
-        if inside and what == "weight":
+        if inside and what == "weight" and merge:
             yield f"{layer}.weight", _merged(value, layers[layer], dtype or value.dtype)
         else:
             # Converted before it is gathered, so that fewer bytes are sent.

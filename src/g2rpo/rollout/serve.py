@@ -53,6 +53,8 @@ def serve(args: Sequence[str]) -> None:
     if not args or args[0].startswith("-"):
         sys.exit("usage: python -m g2rpo.rollout.serve MODEL [options of vLLM]")
     os.environ["VLLM_SERVER_DEV_MODE"] = "1"
+    if "--enable-lora" in args:
+        os.environ["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
     if WITH_PARENT in args:
         threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     sys.argv = [

@@ -12,12 +12,16 @@ from typing import Any
 import torch
 
 from g2rpo.interfaces import Encoder
+from g2rpo.policy.sharding import one_forward
 from g2rpo.policy.stats import token_stats
-from g2rpo.records import PromptBatch, Rollouts, Sampling
+from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.join import select_prompts
 
 MAX_GAP = {torch.float32: 2e-4, torch.bfloat16: 0.5, torch.float16: 0.1}
 """Accepted difference in nats by the dtype of the weights; correct implementations stay below."""
+BLANK = Prompt(
+    id="sync_probe", task="math", text="1 + 1 = ?", images=[], answer="2", answer_type="numerical"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,27 +63,40 @@ class SyncProbe:
         order = (batch.num_images == 0).int().argsort(stable=True)
         self.batch = select_prompts(batch, order[: self.num_prompts])
 
-    @torch.no_grad()
-    def gap(
+    def ask(
         self,
-        policy: Any,
         encoder: Encoder,
         generate: Callable[[PromptBatch, Sampling, int], Rollouts],
-        seed: int,
-    ) -> Gap:
-        """Return the largest difference on the prompts of the last `remember`.
+        device: torch.device,
+    ) -> tuple[PromptBatch, Rollouts]:
+        """Let the engine answer the prompts of the last `remember`, or a fixed one without images.
+
+        Args:
+            encoder: The policy's encoder.
+            generate: Generates completions with the engine, from a batch, sampling and seed.
+            device: Device of the policy.
+        """
+        batch = self.batch
+        if batch is None:  # this rank had no prompts yet, but takes part in the pass of all ranks
+            batch = encoder.encode([BLANK]).to(device)
+        return batch, generate(batch, self.sampling, 0)
+
+    @torch.no_grad()
+    def gap(self, policy: Any, encoder: Encoder, batch: PromptBatch, rollouts: Rollouts) -> Gap:
+        """Return the largest difference on what `ask` returned.
+
+        If the policy is sharded, all ranks must call this together.
 
         Args:
             policy: The trainer's policy.
             encoder: Its encoder.
-            generate: Generates completions with the engine, from a batch, sampling and seed.
-            seed: Seed of these completions.
+            batch: Prompts that the engine answered.
+            rollouts: Its answers.
         """
-        assert self.batch is not None
-        rollouts = generate(self.batch, self.sampling, seed)
-        trainer = token_stats(
+        trainer = one_forward(
             policy,
-            self.batch,
+            token_stats,
+            batch,
             rollouts.completion_ids,
             rollouts.completion_mask,
             forbidden=tuple(encoder.forbidden_token_ids),
@@ -89,7 +106,7 @@ class SyncProbe:
         worst = int((rollouts.old_logprobs - trainer).abs().argmax())
         row, position = divmod(worst, trainer.shape[1])
         return Gap(
-            prompt_id=self.batch.prompts[row].id,
+            prompt_id=batch.prompts[row].id,
             position=position,
             engine=rollouts.old_logprobs[row, position].item(),
             trainer=trainer[row, position].item(),

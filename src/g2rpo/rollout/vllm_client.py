@@ -32,6 +32,8 @@ class VLLMClient:
     def __init__(self, *, url: str, timeout_s: float) -> None:
         self.url = url.rstrip("/")
         self.timeout_s = timeout_s
+        self.adapter: str | None = None
+        """Name of the adapter that requests use; None for the weights alone."""
 
     def is_healthy(self) -> bool:
         """Return whether the server and its engine answer."""
@@ -57,6 +59,8 @@ class VLLMClient:
             "sampling_params": fields,
             "return_token_ids": True,
         }
+        if self.adapter is not None:
+            body["model"] = self.adapter
         if request.images:
             body["content_parts"] = [
                 {"type": "image_url", "url": _data_url(image)} for image in request.images
@@ -81,6 +85,26 @@ class VLLMClient:
             "/collective_rpc",
             {"method": "reload_weights", "kwargs": {"weights_path": folder}},
         )
+
+    def load_adapter(self, folder: str, rank: int) -> None:
+        """Make the server use the adapter in a folder that it can read, instead of the last one.
+
+        Args:
+            folder: The adapter in peft's format; its path becomes the name of the adapter.
+            rank: Maximum rank of adapters that the server must accept.
+
+        Raises:
+            RuntimeError: The server was started without adapters, or for lower ranks.
+        """
+        wanted = {"lora_name": folder, "lora_path": folder, "load_inplace": True}
+        try:
+            self._call("POST", "/v1/load_lora_adapter", wanted)
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"rollout.lora=adapter: expected a server with `{START} --enable-lora"
+                f" --max-lora-rank {rank}`, got {error}; start it so, or use rollout.lora=merged"
+            ) from error
+        self.adapter = folder
 
     def forget(self) -> None:
         """Clear keys and values, prepared images and vision features.

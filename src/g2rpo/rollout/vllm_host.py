@@ -22,9 +22,17 @@ class Host:
         folder: Checkpoint folder that the engine loads.
         on_gpu: Whether the engine runs on a GPU.
         options: Further arguments of vLLM's `LLM`.
+        adapter: Folder of an adapter to use, in peft's format; the options must enable LoRA.
     """
 
-    def __init__(self, folder: str, *, on_gpu: bool, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: str,
+        *,
+        on_gpu: bool,
+        options: Mapping[str, Any],
+        adapter: str | None = None,
+    ) -> None:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         if not on_gpu:
@@ -46,6 +54,10 @@ class Host:
         )
         self.max_model_len = int(self.llm.model_config.max_model_len)
         """Maximum number of tokens of prompt and completion together."""
+        self._lora: Any = None
+        """vLLM's `LoRARequest` of the current adapter."""
+        if adapter is not None:
+            self.load_adapter(adapter)
 
     def generate(
         self,
@@ -68,7 +80,9 @@ class Host:
         prompt = {"prompt_token_ids": request.token_ids} | (
             {"multi_modal_data": {"image": request.images}} if request.images else {}
         )
-        (name,) = self.llm.enqueue([prompt], [SamplingParams(**fields)], use_tqdm=False)
+        (name,) = self.llm.enqueue(
+            [prompt], [SamplingParams(**fields)], lora_request=self._lora, use_tqdm=False
+        )
         return name.partition("-")[0]  # the engine appends a suffix that its outputs lack
 
     def step(self) -> list[tuple[str, Answer]]:
@@ -82,6 +96,18 @@ class Host:
     def reload(self, folder: str) -> None:
         """Load weights from a checkpoint folder."""
         self.llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
+
+    def load_adapter(self, folder: str) -> None:
+        """Replace the adapter by the one in a folder."""
+        from vllm.lora.request import LoRARequest
+
+        number = 1
+        if self._lora is not None:
+            number += self._lora.lora_int_id
+            self.llm.llm_engine.remove_lora(self._lora.lora_int_id)
+        # A new name and number each time: vLLM does not load a known one again.
+        self._lora = LoRARequest(f"adapter{number}", number, folder)
+        self.llm.llm_engine.add_lora(self._lora)
 
     def forget(self) -> None:
         """Clear keys and values, prepared images and vision features of older weights."""

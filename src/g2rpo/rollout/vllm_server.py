@@ -1,25 +1,31 @@
 """Rollout engine: vLLM servers over HTTP, on other machines or as a subprocess of the trainer.
 
-Weights are sent through a folder that trainer and servers share; a probe verifies that every server
-loaded them. A failed request is sent again once the server is healthy and holds the current
-weights; the same seed then gives the same completions.
+Weights are sent through a folder that trainer and servers share. All ranks on the machine of rank 0
+write it in shares, and a probe verifies that every server loaded it. A failed request is sent again
+once the server is healthy and holds the current weights; the same seed then gives the same
+completions.
 """
 
 import logging
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from g2rpo import ranks
 from g2rpo.policy.encoder import QwenEncoder
-from g2rpo.policy.precision import compute_dtype
 from g2rpo.records import PromptBatch, Rollouts, Sampling
-from g2rpo.rollout.serving_folder import dtype_name, write_serving_folder
-from g2rpo.rollout.sync_probe import SyncProbe
+from g2rpo.rollout.serving_folder import (
+    dtype_name,
+    write_adapter_folder,
+    write_serving_folder,
+)
+from g2rpo.rollout.vllm_base import Generate, VLLMBase
 from g2rpo.rollout.vllm_client import START, ServerLost, VLLMClient
 from g2rpo.rollout.vllm_process import CPU_OPTIONS, ServerProcess
 from g2rpo.rollout.vllm_requests import (
@@ -28,13 +34,13 @@ from g2rpo.rollout.vllm_requests import (
     rollouts_of,
     sampling_fields,
 )
-from g2rpo.rollout.vllm_retry import EngineLost, EngineStats, Lost, ask_until_answered
+from g2rpo.rollout.vllm_retry import EngineLost, Lost, ask_until_answered
 from g2rpo.rollout.vllm_settings import VLLMServerSettings
 
 log = logging.getLogger("g2rpo")
 
 
-class VLLMServerEngine:
+class VLLMServerEngine(VLLMBase):
     """`rollout=vllm_server`. The same seed and batch give the same completions, also after a
     restart.
 
@@ -44,13 +50,12 @@ class VLLMServerEngine:
 
     def __init__(self, **settings: Any) -> None:
         self.settings = VLLMServerSettings(**settings)
-        self.sampling = self.settings.sampling
+        super().__init__(self.settings)
         self.weights_dir = Path(self.settings.weights_dir).resolve()
         self.clients = [self._client(url) for url in self.settings.urls]
         self.process: ServerProcess | None = None
         self._folder: Path | None = None
-        self._synced = self._verified = False
-        self._stats = EngineStats()
+        """Folder with the last weights, or with the last adapter."""
 
     def check_world_size(self, num_processes: int) -> None:
         """Raise `ValueError` if several trainer processes would each start a server."""
@@ -63,7 +68,7 @@ class VLLMServerEngine:
     def start(self, policy: Any, encoder: QwenEncoder) -> None:
         """Store the policy and check that the servers answer.
 
-        Without `rollout.urls`, the first `generate` starts a server.
+        Without `rollout.urls`, the first `generating` starts a server.
         """
         if not self.clients and find_spec("vllm") is None:
             raise ValueError(
@@ -77,70 +82,64 @@ class VLLMServerEngine:
                     f"rollout.urls: no vLLM server answers at {client.url}; start one with"
                     f" `{START}`"
                 )
-        self._policy, self._encoder = policy, encoder
-        self._probe = SyncProbe(
-            sampling=self.sampling, max_gap=self.settings.max_gap(compute_dtype(policy))
-        )
-
-    def generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
-        """Return `sampling.group_size` completions per prompt, grouped by prompt."""
-        self._probe.remember(batch)
-        if not self._synced:
-            self._sync(0)
-        rollouts = self._generate(batch, sampling, seed, self.clients)
-        if not self._verified:  # at the start or after a restart, before the policy learns from it
-            self._verify("at the start")
-        return rollouts
-
-    def load_weights(self, policy: Any, step: int) -> None:
-        """Send the new weights to every server, clear its caches and run the sync probe."""
-        self._policy = policy
-        if self._synced or ranks.world_size() > 1:
-            start = time.perf_counter()
-            self._sync(step)
-            if self._probe.batch is not None:
-                self._verify(f"after step {step}")
-            self._stats.sync_s = time.perf_counter() - start
+        super().start(policy, encoder)
 
     def sleep(self) -> None:
         """Do nothing: a server does not share the trainer's memory."""
 
-    def metrics(self) -> dict[str, float]:
-        """Return gap and duration of the last sync and failures since the last call, over all
-        ranks.
-        """
-        return self._stats.reduce()
+    def _stale(self) -> str:
+        return "at the start" if self._folder is None else ""
 
-    def _sync(self, step: int) -> None:
-        """Send the weights to every server. All ranks call it together; rank 0 writes them."""
-        self._verified, self._synced = False, True
-        before, self._folder = self._folder, self.weights_dir / f"step{step}"
-        if ranks.rank() == 0:
-            write_serving_folder(self._policy, self._encoder, self._folder)
-            if before not in (None, self._folder):
-                shutil.rmtree(before)
-            if not self.clients:
-                self._launch()
+    def _send_weights(self) -> None:
+        before, self._folder = self._folder, self.weights_dir / f"step{self._step}"
+        base = partial(write_serving_folder, self._policy, self._encoder)
+        if self._lora_rank is None:
+            self._write(self._folder, base)
+        else:
+            self._write(self._folder, partial(write_adapter_folder, self._policy))
+            # Servers that run already have loaded the model; ours needs a folder with it.
+            if before is None and not self.settings.urls:
+                self._write(self.weights_dir / "base", partial(base, merge=False))
+        with ranks.raise_on_all_ranks():
+            if ranks.rank() == 0:
+                if before not in (None, self._folder):
+                    shutil.rmtree(before)
+                self._update_servers()
+        if self._lora_rank is not None:
             for client in self.clients:
-                try:
-                    self._push(client)
-                except ServerLost as error:
-                    log.warning("a server was lost while its weights were updated: %s", error)
-                    self._recover(client)
-        ranks.all_gather_list([])  # a barrier: all ranks wait for the weights
+                client.adapter = str(self._folder)
 
-    def _verify(self, when: str) -> None:
-        worst = 0.0
+    def _write(self, folder: Path, write: Callable[[Path, int, int], None]) -> None:
+        """Write a folder with all ranks of rank 0's machine; the others help to gather."""
+        hosts = ranks.all_gather_list([gethostname()])
+        writers = [rank for rank, host in enumerate(hosts) if host == hosts[0]]
+        with ranks.raise_on_all_ranks():
+            if ranks.rank() == 0:
+                folder.mkdir(parents=True, exist_ok=True)
+        with ranks.raise_on_all_ranks():
+            share = writers.index(ranks.rank()) if ranks.rank() in writers else -1
+            write(folder, share, len(writers))
+
+    def _update_servers(self) -> None:
+        if not self.clients:
+            self._launch()
+            if self._lora_rank is None:
+                return  # it has just loaded the folder
         for client in self.clients:
-            gap = self._probe.gap(
-                self._policy,
-                self._encoder,
-                lambda *drawing, own=client: self._generate(*drawing, [own]),
-                seed=0,
-            )
-            worst = max(worst, self._probe.check(gap, f"{when} ({client.url})"))
-        self._verified = True
-        self._stats.sync_logprob_gap = worst
+            try:
+                self._push(client)
+            except ServerLost as error:
+                log.warning("a server was lost while its weights were updated: %s", error)
+                self._recover(client)
+
+    def _engines(self) -> list[tuple[str, Generate]]:
+        def of(client: VLLMClient) -> Generate:
+            return lambda *asked: self._ask(*asked, [client])
+
+        return [(f" ({client.url})", of(client)) for client in self.clients]
+
+    def _answers(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
+        return self._ask(batch, sampling, seed, self.clients)
 
     def _launch(self) -> None:
         on_gpu = self._policy.device.type == "cuda"
@@ -148,24 +147,31 @@ class VLLMServerEngine:
             "--dtype",
             dtype_name(self._policy),
             *(() if on_gpu else CPU_OPTIONS),
+            *lora_options(self._lora_rank),
             *self.settings.options,
         ]
         self.process = ServerProcess(
             log_file=self.weights_dir / "server.log", options=options, start_s=self.settings.start_s
         )
-        self.process.start(self._folder)
+        self._start_process()
         self.clients = [self._client(self.process.url)]
+
+    def _start_process(self) -> None:
+        self.process.start(self._folder if self._lora_rank is None else self.weights_dir / "base")
 
     def _client(self, url: str) -> VLLMClient:
         return VLLMClient(url=url, timeout_s=self.settings.timeout_s)
 
     def _push(self, client: VLLMClient) -> None:
         client.pause()
-        client.push(str(self._folder))
+        if self._lora_rank is None:
+            client.push(str(self._folder))
+        else:
+            client.load_adapter(str(self._folder), self._lora_rank)
         client.forget()
         client.resume()
 
-    def _generate(
+    def _ask(
         self, batch: PromptBatch, sampling: Sampling, seed: int, clients: Sequence[VLLMClient]
     ) -> Rollouts:
         requests = requests_of(self._encoder, batch, seed)
@@ -201,14 +207,16 @@ class VLLMServerEngine:
 
     def _recover(self, client: VLLMClient) -> None:
         """Restart our own server, or wait for another one; then send the current weights."""
-        self._verified = False
+        self._unverified = "after a restart"
         if self.process is not None and (
             self.process.process is None
             or self.process.process.poll() is not None
             or not client.is_healthy()
         ):
-            self.process.start(self._folder)
+            self._start_process()
             self._stats.num_restarts += 1
+            if self._lora_rank is not None:
+                self._push(client)
             return
         deadline = time.monotonic() + self.settings.start_s
         while not client.is_healthy():
@@ -219,3 +227,8 @@ class VLLMServerEngine:
                 )
             time.sleep(0.5)
         self._push(client)
+
+
+def lora_options(rank: int | None) -> tuple[str, ...]:
+    """Return the options of a server for adapters of at most this rank; None if it needs none."""
+    return () if rank is None else ("--enable-lora", "--max-lora-rank", str(rank))

@@ -6,8 +6,12 @@ from typing import Any
 
 import torch
 
+from g2rpo.policy.adapter import adapted_layers, adapter_settings
 from g2rpo.records import Sampling
 from g2rpo.rollout.sync_probe import MAX_GAP
+
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Values that vLLM accepts as `max_lora_rank`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +34,17 @@ class EngineSettings:
     """Maximum difference between engine and trainer in a token's log-probability after a weight
     sync, in nats. None chooses by dtype (`sync_probe.MAX_GAP`).
     """
+    lora: str = "merged"
+    """How the weights of an adapter reach the engine: `merged` into the weights that it adapts, or
+    as an `adapter`, which is much smaller. Weights without an adapter are always sent whole.
+    """
     tis_clip: float | None = 2.0
     """Default of `loss.tis_clip`, which reads it: maximum weight of truncated importance sampling.
     """
 
     def __post_init__(self) -> None:
+        if self.lora not in ("merged", "adapter"):
+            raise ValueError(f"rollout.lora: expected merged or adapter, got {self.lora!r}")
         if self.sampling.top_p < 1:
             raise ValueError(
                 f"rollout.top_p: expected 1, got {self.top_p}: vLLM reports log-probabilities of"
@@ -53,6 +63,32 @@ class EngineSettings:
                 )
         if self.max_restarts < 0:
             raise ValueError(f"rollout.max_restarts: expected 0 or more, got {self.max_restarts}")
+
+    def lora_rank(self, policy: Any) -> int | None:
+        """Return vLLM's `max_lora_rank` for adapters of this policy; None if none is sent as such.
+
+        Raises:
+            ValueError: `rollout.lora=adapter` with an adapter that vLLM cannot use, or with none.
+        """
+        if self.lora == "merged":
+            return None
+        if not (settings := adapter_settings(policy)):
+            raise ValueError(
+                "rollout.lora: expected merged, because the policy has no adapter, got adapter; set"
+                " rollout.lora=merged, or model/adapter=lora"
+            )
+        if any(".visual." in f".{name}" for name in adapted_layers(policy)):
+            raise ValueError(
+                "rollout.lora: expected merged with model.adapter.vision=true, got adapter; vLLM's"
+                " adapters leave the vision tower out"
+            )
+        fitting = [rank for rank in LORA_RANKS if rank >= settings["rank"]]
+        if not fitting:
+            raise ValueError(
+                f"rollout.lora: expected merged with model.adapter.rank={settings['rank']:g}, got"
+                f" adapter; vLLM takes adapters of rank {LORA_RANKS[-1]} or less"
+            )
+        return fitting[0]
 
     @property
     def sampling(self) -> Sampling:
@@ -106,8 +142,16 @@ class VLLMSettings(EngineSettings):
                 f" {self.gpu_memory_utilization}"
             )
 
-    def llm_options(self, *, dtype: str, on_gpu: bool) -> dict[str, Any]:
-        """Return the arguments of vLLM's `LLM` for weights of `dtype` (`bfloat16`, ...)."""
+    def llm_options(
+        self, *, dtype: str, on_gpu: bool, lora_rank: int | None = None
+    ) -> dict[str, Any]:
+        """Return the arguments of vLLM's `LLM`.
+
+        Args:
+            dtype: Dtype of the weights, such as `bfloat16`.
+            on_gpu: Whether the engine runs on a GPU.
+            lora_rank: Maximum rank of adapters; None for an engine without adapters.
+        """
         options = {
             "dtype": dtype,
             "max_model_len": self.max_model_len,
@@ -115,6 +159,8 @@ class VLLMSettings(EngineSettings):
             "limit_mm_per_prompt": {"image": self.max_images, "video": 0},
             "enforce_eager": self.enforce_eager or not on_gpu,
         }
+        if lora_rank is not None:
+            options |= {"enable_lora": True, "max_lora_rank": lora_rank}
         if on_gpu:
             options |= {
                 "gpu_memory_utilization": self.gpu_memory_utilization,

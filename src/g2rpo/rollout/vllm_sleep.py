@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 
-from g2rpo.policy.adapter import is_adapter
-
 log = logging.getLogger("g2rpo")
 GIB = 2**30
 LOWER = (
@@ -26,27 +24,31 @@ class Sleeper:
     Args:
         llm: The engine; on a GPU it must be built with `enable_sleep_mode`.
         device: The trainer's device, which the engine shares.
-        weights: The policy. Sleeping must free at least the memory of its parameters; adapters do
-            not count, because the engine holds merged weights.
+        weight_bytes: Size of the engine's weights; sleeping must free at least as much on its
+            devices together.
         num_devices: Number of devices over which the engine is sharded.
+        keeps_weights: Whether the sleeping engine keeps its weights in the machine's memory,
+            because only adapters are sent after it wakes up.
     """
 
     def __init__(
-        self, llm: Any, *, device: torch.device, weights: torch.nn.Module, num_devices: int = 1
+        self,
+        llm: Any,
+        *,
+        device: torch.device,
+        weight_bytes: int,
+        num_devices: int = 1,
+        keeps_weights: bool = False,
     ) -> None:
         self.llm = llm
         self.device = device
-        whole = sum(
-            value.numel() * value.element_size()
-            for name, value in weights.named_parameters()
-            if not is_adapter(name)
-        )
-        self.weight_bytes = whole // num_devices
+        self.weight_bytes = weight_bytes // num_devices
+        self.level = 1 if keeps_weights else 2
         self.asleep = False
         self._freed = 0
 
     def sleep(self) -> dict[str, float]:
-        """Discard weights and cache until the next sync, and return the freed memory in GiB.
+        """Free weights and cache until the next sync, and return the freed memory in GiB.
 
         Raises:
             RuntimeError: Less memory came free than the weights take.
@@ -54,7 +56,7 @@ class Sleeper:
         if self.device.type != "cuda" or self.asleep:
             return {}
         before = self._free_bytes()
-        self.llm.sleep(level=2)
+        self.llm.sleep(level=self.level)
         self.asleep = True
         self._freed = self._free_bytes() - before
         if self._freed < self.weight_bytes:
@@ -68,7 +70,7 @@ class Sleeper:
 
     @contextmanager
     def waking(self) -> Iterator[None]:
-        """Allocate memory for weights before the block, which loads them, and for keys and values
+        """Allocate memory for weights before the block, which updates them, and for keys and values
         after it.
         """
         if not self.asleep:

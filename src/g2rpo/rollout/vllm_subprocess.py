@@ -71,8 +71,8 @@ class SubprocessEngine:
         self._connection: Connection | None = None
         self.max_model_len = self.pid = 0
 
-    def start(self, folder: Path) -> bool:
-        """Start the engine with the checkpoint in `folder`, and return True.
+    def start(self, folder: Path, adapter: Path | None = None) -> bool:
+        """Start the engine with the checkpoint and the adapter in these folders, and return True.
 
         Return False if another process that shares the engine has started it already.
         """
@@ -81,7 +81,12 @@ class SubprocessEngine:
                 return False
             Path(self.address).unlink(missing_ok=True)
             settings = json.dumps(
-                {"folder": str(folder), "on_gpu": self.on_gpu, "options": self.options}
+                {
+                    "folder": str(folder),
+                    "on_gpu": self.on_gpu,
+                    "options": self.options,
+                    "adapter": None if adapter is None else str(adapter),
+                }
             )
             self.process.launch(
                 [sys.executable, "-m", MODULE, self.address, settings],
@@ -134,6 +139,10 @@ class SubprocessEngine:
     def reload(self, folder: str) -> None:
         """Load weights from a checkpoint folder."""
         self._call("reload", folder=folder)
+
+    def load_adapter(self, folder: str) -> None:
+        """Replace the adapter by the one in a folder."""
+        self._call("load_adapter", folder=folder)
 
     def forget(self) -> None:
         """Clear every cache that was computed with older weights."""

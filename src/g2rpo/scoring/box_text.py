@@ -19,6 +19,7 @@ _BRACKETED = re.compile(rf"\[{_FOUR}\]")
 _ENCLOSED = re.compile(rf"[\[(]{_FOUR}[\])]")
 _NAMED = re.compile(rf"""["'](?:boxes|bbox_2d|bbox|box)["']\s*+:\s*+(?:\[\s*+)?[\[(]{_FOUR}[\])]""")
 _NUMBERS = re.compile(_NUMBER)
+_CORNER_NAME = re.compile(r"\b(?:bbox_2d|[xy]_?(?:[0-4]|min|max)|\d++[.)](?=\s)(?!\s*+$))")
 
 
 def strict_box(text: str) -> Box | None:
@@ -54,12 +55,12 @@ def first_box(text: str) -> Box | None:
     """Return the first box in a text, in any usual notation; None if there is none.
 
     The strict reading goes first, then `places.box_in`. Last come broken notations: an object that
-    was not closed, and bracketed numbers without commas.
+    was not closed, bracketed numbers without commas, and a text with just four numbers.
 
     >>> first_box('see [{"bbox_2d": [1, 2, 3, 4]}, {"bbox_2d": [5, 6, 7, 8]}]')
     (1.0, 2.0, 3.0, 4.0)
     >>> first_box("(9, 8, 7, 6)"), first_box("1 2 3 4")
-    ((7.0, 6.0, 9.0, 8.0), None)
+    ((7.0, 6.0, 9.0, 8.0), (1.0, 2.0, 3.0, 4.0))
     """
     strict = strict_box(text)
     if strict is not None:
@@ -69,7 +70,8 @@ def first_box(text: str) -> Box | None:
     if box is not None:
         return box
     match = _NAMED.search(answer) or _ENCLOSED.search(answer)
-    return _four(list(match.groups())) if match else None
+    numbers = list(match.groups()) if match else _NUMBERS.findall(_CORNER_NAME.sub(" ", answer))
+    return _four(numbers)  # a text of exactly four numbers is a box as well
 
 
 def scaled(box: Box, width: float, height: float) -> Box:

@@ -5,10 +5,11 @@ be exact.
 """
 
 import re
-from functools import lru_cache
-from typing import NamedTuple
 
+from g2rpo.scoring.amounts import Amount, read_amount, stated_amount
+from g2rpo.scoring.expression import same_expression
 from g2rpo.scoring.prediction import plain
+from g2rpo.scoring.statement import answer_tail, core, is_unsure
 from g2rpo.scoring.yes_no import stated_yes_no
 
 LONGEST = 400
@@ -16,60 +17,15 @@ LONGEST = 400
 TOLERANCE = 0.05
 _ROUNDING = 1e-9
 _YEARS = range(1600, 2101)
-_SCALES = {"thousand": 1e3, "k": 1e3, "million": 1e6, "mn": 1e6, "mln": 1e6, "m": 1e6, "mio": 1e6}
-_SCALES |= {"billion": 1e9, "bn": 1e9, "b": 1e9, "trillion": 1e12, "tn": 1e12, "hundred": 1e2}
-_SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
-    " sixteen seventeen eighteen nineteen"
-)
-_WORDS = {word: float(value) for value, word in enumerate(_SMALL.split())}
-_WORDS |= {
-    word: 10.0 * value
-    for value, word in enumerate(
-        ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2
-    )
-}
-_WORD_NUMBER = "|".join(sorted(_WORDS, key=len, reverse=True))
-_DIGITS = r"(?:\d{1,3}(?:,\d{3})++(?![\d,])(?:\.\d++)?|\d++(?:\.\d*+)?|\.\d++)"
-_SIGN = r"[-+]?"
-_MONEY = r"(?:(?:US|C|A|HK)?\s*[$€£¥₹]|(?:USD|EUR|GBP|Rs\.?)\s*+)?\s*"
-_POWER = r"(?:\s*(?:x|×|\*|\\times|\\cdot)\s*10\s*\^?\s*\{?\s*([-+]?\d{1,3})\s*\}?)?"
-_AMOUNT = re.compile(
-    rf"(?<![\w.,:])(?P<sign>{_SIGN}){_MONEY}(?P<inner>{_SIGN})"
-    rf"(?:(?P<number>{_DIGITS}(?:[eE][-+]?\d{{1,3}})?){_POWER}(?:\s*/\s*(?P<divisor>\d++(?:\.\d++)?))?"
-    rf"|(?P<word>(?:{_WORD_NUMBER})(?:[- ](?:{_WORD_NUMBER}))?)\b)"
-    r"(?:\s*(?P<scale>(?i:thousand|million|billion|trillion|hundred|mln|mio|mn|bn|tn|k|m|b))(?![A-Za-z]))?"
-    r"(?:\s*(?P<percent>\\?%|(?i:per ?cent(?:age)?\b)))?(?![\w:]|,\d|\.\d)",
-    re.IGNORECASE,
-)
-_UNIT = re.compile(r"[\s.]*(?:[A-Za-z°µ$€£¥₹²³/()'.\s-]{0,40})[.\s]*")
-_TURN = re.compile(
-    r"\b(?:is|was|are|were|equals|answer|about|around|approximately|roughly|of)\b\s*:?|[=≈~:]",
-    re.IGNORECASE,
-)
-_IN_YEAR = re.compile(
-    r"\b(?:in|during|of|for|since|by|from|until|year|years)\s+(?:the\s+)?(?:year\s+)?(?:1[6-9]|20)\d\d\b",
-    re.IGNORECASE,
-)
-_PARENTHESIS = re.compile(r"\([^()]*\)")
-_UNSURE = re.compile(
-    r"\b(?:cannot|can't|unable|not sure|unsure|maybe|perhaps|unclear|unknown)\b", re.IGNORECASE
-)
 _LEAD = re.compile(
     r"(?:so|thus|hence|therefore)?[,\s]*(?:(?:the|my|it|this|that|final|correct|answer|value|colour|color|category|country|label)\s+)*"
     r"(?:is|was|are|were|answer)?\s*:?\s*(?:the\s+)?",
     re.IGNORECASE,
 )
 _EDGE = " .()[]{},;!\"'`*"
+_SHORT_NAMES = dict.fromkeys(("us", "usa", "united states of america"), "united states")
+_SHORT_NAMES |= {"uk": "united kingdom", "uae": "united arab emirates", "eu": "european union"}
 _ITEMS = re.compile(r"\s*(?:[,;&]|\band\b)\s*")
-
-
-class Amount(NamedTuple):
-    """A number as it is written: `12.5 million` has value 12.5 and scale 1e6."""
-
-    value: float
-    scale: float
-    percent: bool
 
 
 def same_chart_answer(answer: str, gold: str, tolerance: float = TOLERANCE) -> bool:
@@ -90,74 +46,20 @@ def same_chart_answer(answer: str, gold: str, tolerance: float = TOLERANCE) -> b
     answer, gold = plain(answer[-LONGEST:]).strip(), plain(gold).strip()
     wanted = read_amount(gold)
     if wanted is None:
-        return _same_words(answer, gold)
+        return _same_words(answer, gold) or (
+            any(map(str.isdigit, gold)) and same_expression(answer_tail(answer) or answer, gold)
+        )
     if answer.lower() == gold.lower():
         return True
-    got = read_amount(answer) or amount_in(answer)
+    got = stated_amount(answer)
     if got is None:
-        return False
+        return same_expression(answer_tail(answer) or answer, gold)
     if gold.isdigit() and len(gold) == 4 and int(gold) in _YEARS:
         return got == Amount(wanted.value, 1.0, False)
     return any(
         abs(value - target) <= (tolerance + _ROUNDING) * abs(target)
         for value, target in _readings(got, wanted)
     )
-
-
-@lru_cache(maxsize=8192)
-def read_amount(text: str) -> Amount | None:
-    """Return the amount that a text is, without its unit; None for anything else.
-
-    `12:30`, `Q1` and `45-50` are no amounts.
-
-    >>> read_amount("$1,234"), read_amount("45 to 50")
-    (Amount(value=1234.0, scale=1.0, percent=False), None)
-    """
-    text = text.strip(" .()[]")
-    match = _AMOUNT.match(text)
-    return _amount(match) if match and _UNIT.fullmatch(text, match.end()) else None
-
-
-@lru_cache(maxsize=8192)
-def amount_in(text: str) -> Amount | None:
-    """Return the one amount in a sentence; None if there are several.
-
-    It is the value behind the last `is` or `=`, or the only number.
-
-    >>> amount_in("In 2015 it was 45"), amount_in("20 - 13 = 7")
-    (Amount(value=45.0, scale=1.0, percent=False), Amount(value=7.0, scale=1.0, percent=False))
-    >>> amount_in("between 40 and 45"), amount_in("14 or 15")
-    (None, None)
-    """
-    if _UNSURE.search(text):
-        return None
-    for turn in reversed(list(_TURN.finditer(text))):
-        rest = read_amount(text[turn.end() :])
-        if rest is not None:
-            return rest
-    for simpler in (
-        text,
-        _PARENTHESIS.sub(" ", text),
-        _IN_YEAR.sub(" ", _PARENTHESIS.sub(" ", text)),
-    ):
-        found = [
-            amount for match in _AMOUNT.finditer(simpler) if (amount := _amount(match)) is not None
-        ]
-        if len(found) == 1:
-            return found[0]
-    return None
-
-
-def _amount(match: re.Match[str]) -> Amount | None:
-    if match["word"]:
-        value = sum(_WORDS[word] for word in re.split(r"[- ]", match["word"].lower()))
-    else:
-        value = float(match["number"].replace(",", "")) * 10.0 ** int(match[4] or 0)
-        divisor = float(match["divisor"] or 1)
-        value = value / divisor if divisor else float("nan")
-    value = -value if "-" in (match["sign"], match["inner"]) else value
-    scale = _SCALES[match["scale"].lower()] if match["scale"] else 1.0
-    return Amount(value, scale, bool(match["percent"])) if abs(value) < float("inf") else None
 
 
 def _readings(got: Amount, wanted: Amount) -> list[tuple[float, float]]:
@@ -173,15 +75,21 @@ def _readings(got: Amount, wanted: Amount) -> list[tuple[float, float]]:
 
 
 def _same_words(answer: str, gold: str) -> bool:
-    got, wanted = _bare(answer), _bare(gold)
-    if not wanted or not got:
+    wanted = _bare(gold)
+    if not wanted:
         return False
-    if got == wanted or _bare(answer[_lead(answer) :]) == wanted:
+    if _bare(answer) == wanted:
         return True
     if wanted in ("yes", "no"):
         return stated_yes_no(answer) == wanted
+    tail = answer_tail(answer)
+    if is_unsure(tail or answer):
+        return False
+    parts = [_bare(part) for part in (answer, answer[_lead(answer) :], tail, core(tail or answer))]
     items = sorted(filter(None, _ITEMS.split(wanted)))
-    return len(items) > 1 and sorted(filter(None, _ITEMS.split(got))) == items
+    return wanted in parts or any(
+        len(items) > 1 and sorted(filter(None, _ITEMS.split(part))) == items for part in parts
+    )
 
 
 def _lead(text: str) -> int:
@@ -191,4 +99,5 @@ def _lead(text: str) -> int:
 
 
 def _bare(text: str) -> str:
-    return " ".join(text.lower().strip(_EDGE).split())
+    words = " ".join(text.lower().replace("$", "").strip(_EDGE).split())
+    return _SHORT_NAMES.get(words.replace(".", ""), words)

@@ -3,9 +3,20 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from g2rpo.scoring.expression import same_expression
-from g2rpo.scoring.letters import bare, labeled_option, letters_of_text
-from g2rpo.scoring.prediction import plain
+from g2rpo.scoring.letters import labeled_option
+from g2rpo.scoring.option_phrases import leading_letter, named_letter, stated_letter
+from g2rpo.scoring.option_text import prepared
+from g2rpo.scoring.option_words import (
+    by_amount,
+    by_text,
+    by_value,
+    by_words,
+    by_yes_no,
+    labeled_text,
+    refused,
+    without_texts,
+)
+from g2rpo.scoring.statement import is_unsure
 
 REFUSAL = "Z"
 """What VLMEvalKit reads in a text that names none of the options on purpose."""
@@ -20,48 +31,7 @@ _REFUSALS = (
 _PUNCTUATION = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
 _ANSWER_IS = re.compile(r"(?:correct )?answer is \**([ABCD])\**", re.IGNORECASE)
 
-_LONGEST_VALUE = 80
-_HEAD, _TAIL = 200, 2000
-"""Characters read at either end of a long text, where an answer stands."""
 _ALONE = re.compile(r"\W*(?:(?:option|choice|answer)\W+)?([A-Za-z])\W*", re.IGNORECASE)
-_LABEL = re.compile(
-    r"\W*?(?:(?i:option|choice)\s+)?(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])\s?[.):,\]]|([B-HJ-Z])\s*-)(?=\s|$)"
-)
-_PHRASE = re.compile(
-    r"\b(?:answers?|options?|choices?|choose|chose|select|pick)\b(?:\s++(?:is|are|was|be|would|should|will|must|the|option|choice|letter|answer)\b)*+"
-    r"\s*+[:=]?\s*[(\[]?\s?([A-Za-z])(?![A-Za-z0-9'])([)\]]|\s*[.,:;!?)\]]|\s*$|\s*\n)?",
-    re.IGNORECASE,
-)
-_IS_CORRECT = re.compile(
-    r"(?<![A-Za-z0-9])\(?([A-Z])\)?\s+is\s+(?:the\s+)?(?:correct|right|best|true)\b"
-)
-_TOKEN = re.compile(
-    r"(?<![A-Za-z0-9'∠])"
-    r"(?:([B-HJ-Z])(?![A-Za-z0-9'])|([AI])(?![A-Za-z0-9'])(?!\s+(?!(?:or|and|nor|is|because|since|as|but)\b)[a-z]))"
-    r"(?!\)?\s+(?:is|are|was)\s+(?:wrong|incorrect|false|not|impossible)\b)"
-    r"(?!\)?\s*:\s*(?:no|not|wrong|incorrect|false)\b)"
-)
-"""A letter on its own that is no article (`A dog`) and not ruled out (`A is wrong`)."""
-_RULED_OUT = re.compile(
-    r"(?:\b(?:not|never|neither|nor|except|exclud\w*|eliminat\w*|rul\w* out|cannot"
-    r" be|company|angle|point|line|segment|figure)"
-    r"|n't(?: be)?)\s+(?:(?:be|the|option|choice|answer)\s+)*[(\[]?$",
-    re.IGNORECASE,
-)
-"""What stands before a letter that is not the answer: a negation, or the name of some other thing.
-"""
-_ALSO = re.compile(
-    r"[)\].]?\s*(?:,|/|&|;|\bor\b|\band\b|,\s*or\b|,\s*and\b)\s*(?:option\s+)?[(\[]?([A-Z])(?![A-Za-z0-9'])"
-)
-_BEFORE = re.compile(r"(?<![A-Za-z0-9'])([A-Z])[)\].]?\s*(?:,|/|&|\bor\b|\band\b)\s*$")
-_IS_WRONG = re.compile(
-    r"[)\]]?\s+(?:is|are|was)\s+(?:\w+\s+)?(?:wrong|incorrect|false|not|impossible|out)\b",
-    re.IGNORECASE,
-)
-_NEXT_QUESTION = re.compile(r"(?<=\S)\s*\n\s*Question\s*:")
-"""Where a model begins to write the next problem."""
-_SO = re.compile(r"\b(?:so|hence|thus|therefore|finally)\b", re.IGNORECASE)
-_SENTENCE = re.compile(r"\n+|(?<=[.!?;])\s+")
 
 
 def lettered(texts: Iterable[object]) -> dict[str, str]:
@@ -112,10 +82,11 @@ def _by_text(text: str, options: Mapping[str, str]) -> str | None:
 def read_option(text: str, options: Mapping[str, str]) -> str | None:
     """Return the letter of the one option that a cleaned answer names; else None.
 
-    In this order: the letter alone, in either case; the text of an option and nothing else; the
-    last `answer is (B)` or `option B`; a label at the start (`B. rabbit`); the one letter that
-    stands alone in the text, or in its last sentence; the one option whose text occurs as whole
-    words. An option that is part of another one's text does not count.
+    In this order: the letter alone, in either case; the text of an option, or a letter before its
+    own option's text; the last `answer is (B)` or `B is correct`; the letter at the start; `option
+    B`; the one letter that stands alone in the text, or in its last sentence; the one option whose
+    text or value occurs. Options that are ruled out, names of points and angles, an echoed list of
+    options, hedges and refusals name nothing.
 
     >>> options = {"A": "1", "B": "2", "C": "12", "D": "a dog"}
     >>> texts = "c", "12", "**(B)**", "The answer is a dog", "A or B", "not C. So the answer is B"
@@ -124,116 +95,24 @@ def read_option(text: str, options: Mapping[str, str]) -> str | None:
     """
     if text in options:
         return text
-    text = plain(text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}")
-    following = _NEXT_QUESTION.search(text)
-    text = text[: following.start()] if following else text
+    text = prepared(text, options)
     alone = _ALONE.fullmatch(text)
     if alone and alone[1].upper() in options:
         return alone[1].upper()
-    exact = letters_of_text(text, options)
-    if exact:
-        return next(iter(exact))
-    labeled = labeled_option(text, options)
-    if labeled is not None:
-        return labeled
-    phrase = _by_phrase(text, options)
-    if phrase is not None:
-        return phrase or None
+    known = {letter: option for letter, option in options.items() if option.strip()}
+    certain = by_text(text, known) or labeled_option(text, known) or labeled_text(text, known)
+    if certain:
+        return certain
+    for read in (stated_letter, leading_letter):
+        found = read(text, options)
+        if found is not None:
+            return found or None
+    if is_unsure(text):
+        return refused(text, known)
     return (
-        _by_label(text, options)
-        or _by_token(text, options)
-        or _by_words(text, options)
-        or _by_value(text, options)
+        by_yes_no(text, known)
+        or named_letter(without_texts(text, known), options)
+        or by_value(text, known)
+        or by_amount(text, known)
+        or by_words(text, known)
     )
-
-
-def _by_phrase(text: str, options: Mapping[str, str]) -> str | None:
-    """Return the letter after the last `answer is`; None if there is no such phrase.
-
-    It is empty if several letters follow.
-    """
-    found = None
-    for match in _PHRASE.finditer(text):
-        letter = match[1].upper()
-        # `answer is a dog`: a small letter, or the article A, must be closed by something
-        closed = match[2] is not None or (match[1].isupper() and letter not in "AI")
-        if letter in options and closed and not _is_ruled_out(text, match.start(1), match.end(1)):
-            others = {
-                also[1]
-                for also in (
-                    _ALSO.match(text, match.end(1)),
-                    _BEFORE.search(text[max(0, match.start() - 12) : match.start()]),
-                )
-                if also
-            }
-            found = "" if others & set(options) - {letter} else letter
-    if found is None:
-        correct = [match[1] for match in _IS_CORRECT.finditer(text) if match[1] in options]
-        found = correct[-1] if correct else None
-    return found
-
-
-def _is_ruled_out(text: str, start: int, end: int) -> bool:
-    """Return whether the letter at [start, end) is named only to be rejected."""
-    return bool(_IS_WRONG.match(text, end) or _RULED_OUT.search(text[max(0, start - 40) : start]))
-
-
-def _by_label(text: str, options: Mapping[str, str]) -> str | None:
-    match = _LABEL.match(text)
-    if match is None:
-        return None
-    letter = next(group for group in match.groups() if group).upper()
-    # a list of all options, or a second label further on, is no answer yet
-    return (
-        letter if letter in options and _tokens(text[match.end() :], options) <= {letter} else None
-    )
-
-
-def _by_token(text: str, options: Mapping[str, str]) -> str | None:
-    sentence = _SENTENCE.split(text.strip())[-1]
-    for part in (text, sentence, _SO.split(sentence)[-1]):
-        found = _tokens(part, options)
-        if len(found) == 1:
-            return found.pop()
-    return None
-
-
-def _tokens(text: str, options: Mapping[str, str]) -> set[str]:
-    """Return the option letters that stand alone in a text and are not ruled out there."""
-    return {
-        letter
-        for match in _TOKEN.finditer(text)
-        if (letter := match[1] or match[2]) in options
-        and not _is_ruled_out(text, match.start(), match.end())
-    }
-
-
-def _by_words(text: str, options: Mapping[str, str]) -> str | None:
-    text = f" {bare(text)} "
-    found = {
-        letter: bare(option)
-        for letter, option in options.items()
-        if bare(option) and _occurs(bare(option), text)
-    }
-    longest = [
-        letter
-        for letter, option in found.items()
-        if not any(option != other and _occurs(option, f" {other} ") for other in found.values())
-    ]
-    return longest[0] if len(longest) == 1 else None
-
-
-def _by_value(text: str, options: Mapping[str, str]) -> str | None:
-    """Return the one option that is the same number or formula in another notation."""
-    if len(text) > _LONGEST_VALUE or not any(sign.isdigit() for sign in text):
-        return None
-    found = [
-        letter
-        for letter, option in options.items()
-        if any(map(str.isdigit, option)) and same_expression(text, option)
-    ]
-    return found[0] if len(found) == 1 else None
-
-
-def _occurs(words: str, text: str) -> bool:
-    return re.search(rf"(?<![\w.]){re.escape(words)}(?![\w]|\.\d)", text) is not None

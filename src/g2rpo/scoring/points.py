@@ -29,8 +29,22 @@ _FENCE_LINE = re.compile(r"```\w*+")
 _PARENTHESES = re.compile(rf"\(\s*+({NUMBER})\s*+,\s*+({NUMBER})\s*+\)")
 _BRACKETS = re.compile(rf"\[\s*+({NUMBER})\s*+,\s*+({NUMBER})\s*+\]")
 _PAIR = re.compile(rf"[\[(]\s*+({NUMBER})\s*+,\s*+({NUMBER})\s*+[\])]")
+_PERCENT = re.compile(rf"[\[(]\s*+({NUMBER})\s*+\\?%\s*+,\s*+({NUMBER})\s*+\\?%\s*+[\])]")
 _NAMED = re.compile(
     rf"""["']point_2d["']\s*+:\s*+[\[(]\s*+({NUMBER})\s*+,\s*+({NUMBER})\s*+[\])]"""
+)
+_BY_NAME = re.compile(
+    rf"""\bx["']?\s*+[:=]\s*+({NUMBER})\s*+[,;]?\s*+(?:and\s++)?["']?y["']?\s*+[:=]\s*+({NUMBER})"""
+)
+_NUMBERS = re.compile(rf"(?<![\w.])({NUMBER})(\s*+\\?%)?(?![\w.])")
+_LEFT_OUT = re.compile(
+    r"\b(?:the|is|at|and|points?|point_2d|coordinates?|location|position|pixels?|answer|left|right|x|y)\b|[\W\d_]+",
+    re.IGNORECASE,
+)
+_REVERSED = re.compile(r"\by\b[^xX]*\bx\b", re.IGNORECASE)
+_LONGEST_BARE = 80
+_BOX = re.compile(
+    rf"[\[(]\s*+({NUMBER})\s*+,\s*+({NUMBER})\s*+,\s*+({NUMBER})\s*+,\s*+({NUMBER})\s*+[\])]"
 )
 _XML = re.compile(
     r"""\bx\d*+\s*+=\s*+["']\s*+(-?\d++\.?\d*+)\s*+["']\s++y\d*+\s*+=\s*+["']\s*+(-?\d++\.?\d*+)\s*+["']"""
@@ -41,14 +55,31 @@ _GROUP = re.compile(r"\(([-+]?\d++\.?\d*+(?:,\s*+[-+]?\d++\.?\d*+)*+)\)")
 def first_point(text: str) -> Point | None:
     """Return the first `point_2d`, else the first pair in brackets or parentheses; else None.
 
-    Coordinates up to 1.5 are shares, larger ones per mille.
+    Without either: `x: 0.5, y: 0.4`, Molmo's XML in per cent, a text of two numbers, or the middle
+    of a box. Coordinates up to 1.5 are shares, larger ones per mille, those with a sign per cent.
 
     >>> first_point('Here: [{"point_2d": [550, 480]}]'), first_point("(0.55, .48)")
     ((0.55, 0.48), (0.55, 0.48))
+    >>> first_point('{"x": 550, "y": 480}'), first_point("(55%, 48%)")
+    ((0.55, 0.48), (0.55, 0.48))
     >>> first_point("none")
     """
-    match = _NAMED.search(text) or _PAIR.search(text)
-    point = _finite(match) if match else None
+    for find in (_NAMED.search, _PAIR.search):
+        match = find(text)
+        if match:
+            point = _finite(match)
+            return _unpermille(point) if point else None
+    percent = _PERCENT.search(text)
+    shares = [_finite(percent)] if percent else []
+    molmo = [(x / 100, y / 100) for x, y in filter(None, shares)] or xml_points(text)
+    if molmo:
+        return molmo[0]
+    match = _BY_NAME.search(text)
+    point = _finite(match) if match else _bare_point(text)
+    box = _BOX.search(text) if point is None else None
+    corners = finite_numbers(list(box.groups()), 4) if box else None
+    if corners:
+        point = (corners[0] + corners[2]) / 2, (corners[1] + corners[3]) / 2
     return _unpermille(point) if point else None
 
 
@@ -180,6 +211,17 @@ def _keyed(item: Any, keys: tuple[str, ...]) -> list[Point]:
 def _finite(match: re.Match[str]) -> Point | None:
     x, y = float(match[1]), float(match[2])
     return (x, y) if math.isfinite(x) and math.isfinite(y) else None
+
+
+def _bare_point(text: str) -> Point | None:
+    """Return the only two numbers of a short text without other words; None for anything else."""
+    if len(text) > _LONGEST_BARE or _LEFT_OUT.sub("", text):
+        return None
+    found = [(float(match[1]), bool(match[2])) for match in _NUMBERS.finditer(text)]
+    if len(found) != 2 or not all(math.isfinite(value) for value, _ in found):
+        return None
+    x, y = (value * PERMILLE / 100 if percent else value for value, percent in found)
+    return (y, x) if _REVERSED.search(text) else (x, y)
 
 
 def _unpermille(point: Point, above: float = NORMALISED_UP_TO) -> Point:

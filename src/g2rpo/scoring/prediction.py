@@ -18,6 +18,7 @@ _DRESSING = re.compile(
 and `x_1` have none.
 """
 _WRAPPER = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|textit|operatorname)\s*+(?=\{)")
+_BRACE = re.compile(r"(\x00?\{|\})")
 _BOX = "\\boxed{"
 _MINUS = str.maketrans(
     {
@@ -141,21 +142,14 @@ def _tags(text: str) -> Iterator[re.Match[str]]:
 
 def _unwrapped(text: str) -> str:
     r"""Return the text without LaTeX wrappers and their braces; other braces stay."""
+    if _WRAPPER.search(text) is None:
+        return text
     pieces: list[str] = []
     depths: list[bool] = []  # for every open brace whether it belongs to a wrapper
-    place = 0
-    for match in _WRAPPER.finditer(text):
-        _append(pieces, depths, text[place : match.start()], wrapped=False)
-        place = match.end() + 1
-        depths.append(True)
-    _append(pieces, depths, text[place:], wrapped=False)
-    return "".join(pieces)
-
-
-def _append(pieces: list[str], depths: list[bool], text: str, *, wrapped: bool) -> None:
-    for letter in text:
-        if letter == "{":
-            depths.append(wrapped)
-        elif letter == "}" and depths and depths.pop():
-            continue
-        pieces.append(letter)
+    for piece in _BRACE.split(_WRAPPER.sub("\x00", text)):
+        if piece in ("{", "\x00{"):
+            depths.append(piece != "{")
+            pieces.append("" if depths[-1] else piece)
+        elif piece != "}" or not (depths and depths.pop()):
+            pieces.append(piece)
+    return "".join(pieces).replace("\x00", "")

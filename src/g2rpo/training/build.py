@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from g2rpo.data.stream import PromptStream
 from g2rpo.training.checkpoint_io import AtomicCheckpointIO, read_hyper_parameters
 from g2rpo.training.datamodule import PromptDataModule
+from g2rpo.training.launched import check_launch, wait_longer_than
 from g2rpo.training.metrics_csv import MetricsCSV
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts, plain
@@ -60,6 +61,8 @@ def build_trainer(cfg: DictConfig, *more: L.Callback) -> L.Trainer:
         logger=loggers,
         callbacks=[*all_of(cfg, "callbacks"), *more],
     )
+    check_launch(trainer)
+    wait_longer_than(trainer, OmegaConf.select(cfg, "hang_s"))
     if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # none was configured
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()
     return trainer

@@ -18,8 +18,8 @@ from g2rpo.interfaces import OwnWeights
 from g2rpo.policy.checkpoint import DTYPES
 from g2rpo.policy.head import piece_bytes
 from g2rpo.records import Prompt
-from g2rpo.training.estimate.advice import Setup
 from g2rpo.training.estimate.assumptions import Assumptions
+from g2rpo.training.estimate.changes import Setup
 from g2rpo.training.estimate.machine import machine
 from g2rpo.training.estimate.shape import blank_policy, optimizer_bytes, shape_of
 from g2rpo.training.estimate.total import Estimate, estimate, show
@@ -106,7 +106,16 @@ def estimated(cfg: DictConfig, parts: Parts, peek: Callable[[], Sequence[Prompt]
     nodes = int(OmegaConf.select(cfg.trainer, "num_nodes") or 1)
     setup = Setup(
         shape=shape,
-        load=replace(load, shards=shards_of(cfg.trainer, processes), nodes=nodes),
+        load=replace(
+            load,
+            shards=shards_of(cfg.trainer, processes, nodes),
+            nodes=nodes,
+            across_nodes=bool(
+                OmegaConf.select(cfg, "trainer.strategy.across_nodes")
+                if OmegaConf.is_config(cfg.trainer.get("strategy"))
+                else False
+            ),
+        ),
         device=device,
         state=state,
         copies=copies,
@@ -115,11 +124,15 @@ def estimated(cfg: DictConfig, parts: Parts, peek: Callable[[], Sequence[Prompt]
     return estimate(setup, assumed.completion_tokens, partial(_value, cfg))
 
 
-def shards_of(trainer: DictConfig, processes: int) -> int:
-    """Return the number of processes over which `trainer` spreads the weights."""
+def shards_of(trainer: DictConfig, processes: int, nodes: int) -> int:
+    """Return the number of processes over which `trainer` spreads the weights: those of a node,
+    unless `trainer.strategy.across_nodes` is set.
+    """
     strategy: Any = OmegaConf.select(trainer, "strategy")
     target = OmegaConf.select(strategy, "_target_") if isinstance(strategy, DictConfig) else ""
-    return processes if str(target).endswith("ShardedStrategy") else 1
+    if not str(target).endswith("ShardedStrategy"):
+        return 1
+    return processes if OmegaConf.select(strategy, "across_nodes") else processes // nodes
 
 
 def _value(cfg: DictConfig, key: str) -> Any:

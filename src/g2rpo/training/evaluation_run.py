@@ -2,6 +2,7 @@
 
 import csv
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ from g2rpo.benchmark.evaluation.rescore import rescore
 from g2rpo.benchmark.evaluation.results import Entry, macro
 from g2rpo.benchmark.evaluation.suite import SuiteEvaluation
 from g2rpo.benchmark.evaluation.table import publish
+from g2rpo.benchmark.evaluation.two_protocols import publish_differences
 from g2rpo.data.skips import index_skips
+from g2rpo.launch.meeting import is_first
 from g2rpo.training.benchmark_callback import Benchmarks, benchmark_row
 from g2rpo.training.build import all_of, build_data, build_module, build_trainer
 from g2rpo.training.heldout import HeldoutResult
+from g2rpo.training.launched import meet_launched
 from g2rpo.training.parts import build_parts, plain
 from g2rpo.training.progress import Progress
 from g2rpo.training.quiet import quieten
@@ -38,7 +42,8 @@ def run_evaluation(cfg: DictConfig) -> float:
     quieten()
     timer, folder = Timer(), Path(cfg.run_dir)
     refuse_trained(folder)
-    begin_folder(folder, resumed=False)
+    if is_first():
+        begin_folder(folder, resumed=False)
     trainer = build_trainer(cfg)
     asked = Benchmarks(folder=folder, before=True, keep_best=False)
     trainer.callbacks = [
@@ -50,6 +55,7 @@ def run_evaluation(cfg: DictConfig) -> float:
     with build_parts(cfg).started() as parts:
         module, data = build_module(cfg, parts, trainer), build_data(cfg, parts, updates=1)
         timer.done("setup")
+        meet_launched(trainer)
         trainer.validate(module, datamodule=data, verbose=False)
     timer.done("heldout_before", less={"benchmarks": asked.spent_s})
     validation, entries = module.validation, asked.entries
@@ -79,8 +85,11 @@ def run_rescore(cfg: DictConfig) -> float:
         suite.scoring,
         folder / "eval",
     )
+    beside = _beside(cfg, suite, entries)
     timer.done("rescore")
     publish(folder, entries)
+    if beside:
+        publish_differences(folder / "eval", folder / "eval" / cfg.beside, entries, beside)
     loggers = all_of(cfg, "logger")
     for logger in loggers:
         if isinstance(logger, WandbTracker):
@@ -105,6 +114,16 @@ def refuse_trained(folder: Path) -> None:
             f" metrics.csv up to step {max(steps)}, which would be lost; choose another"
             " hydra.run.dir, or leave it out for a new folder"
         )
+
+
+def _beside(cfg: DictConfig, suite: SuiteEvaluation, entries: dict[str, Entry]) -> dict[str, Entry]:
+    """Score the same predictions by the protocol `beside`, if it is another one."""
+    names = [name for name in entries if cfg.beside in suite.benchmark(name).protocols]
+    if cfg.beside == suite.scoring.protocol or not names:
+        return {}
+    scoring = replace(suite.scoring, protocol=cfg.beside)
+    folder = Path(cfg.run_dir) / "eval" / cfg.beside
+    return rescore(Path(cfg.source), names, suite.benchmark, scoring, folder)
 
 
 def _finish(

@@ -20,6 +20,7 @@ from g2rpo.data.loading import place
 from g2rpo.data.rows import BadRecord
 from g2rpo.files import write_whole
 from g2rpo.interfaces import BatchReward, PromptSource, Reward
+from g2rpo.launch.meeting import from_first, is_first, meeting
 from g2rpo.records import Failed, Prompt
 from g2rpo.reward.workers.inline import score_each
 from g2rpo.training.display import progress_bar
@@ -93,8 +94,8 @@ def refuse_bad_golds(
     most = getattr(source, "check_golds", MOST_RECORDS)
     if not most:
         return
-    told = os.environ.get(FINDINGS) if "LOCAL_RANK" in os.environ else None
-    if told is not None:  # the first process has checked and has started this one
+    told = _told()
+    if told is not None:
         _apply(source, _read(told), quiet=True)
         return
     start_s = time.perf_counter()
@@ -102,6 +103,7 @@ def refuse_bad_golds(
     _say(report, time.perf_counter() - start_s, seed)
     _apply(source, report, quiet=False)
     os.environ[FINDINGS] = _written(report, folder)
+    from_first(FINDINGS, os.environ[FINDINGS])
 
 
 def check_golds(
@@ -280,6 +282,16 @@ def _written(report: GoldReport, folder: Path) -> str:
     path = folder / "gold_findings.json"
     write_whole(path, json.dumps([asdict(finding) for finding in report.findings], indent=1) + "\n")
     return str(path.resolve())
+
+
+def _told() -> str | None:
+    """Return the file of rank 0's findings; None if this process has to check by itself."""
+    if is_first():
+        return None
+    met = meeting()
+    if FINDINGS in os.environ or met is None:  # rank 0 has started this process
+        return os.environ.get(FINDINGS)
+    return met.ask(FINDINGS)
 
 
 def _read(path: str) -> GoldReport:

@@ -25,11 +25,14 @@ class Stopped(BaseException):
     Args:
         signum: The number of the signal.
         checkpoint: The checkpoint that was written, or None if there was nothing to save.
+        together: Whether all ranks stop at this place.
     """
 
-    def __init__(self, signum: int, checkpoint: Path | None = None) -> None:
+    def __init__(
+        self, signum: int, checkpoint: Path | None = None, *, together: bool = False
+    ) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name}")
-        self.signum, self.checkpoint = signum, checkpoint
+        self.signum, self.checkpoint, self.together = signum, checkpoint, together
 
     @property
     def exit_code(self) -> int:
@@ -50,7 +53,7 @@ class StopOnSignal(L.Callback):
     def __init__(self, *, folder: str | Path) -> None:
         self.checkpoint = Path(folder) / "checkpoints" / "last.ckpt"
         self._heard: int | None = None
-        self._in_training = False
+        self._in_training = self._listening = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -63,9 +66,11 @@ class StopOnSignal(L.Callback):
             return
         before = {signum: signal.getsignal(signum) for signum in SIGNALS}
         self._listen()
+        self._listening = True
         try:
             yield
         finally:
+            self._listening = False
             for signum, handler in before.items():
                 signal.signal(signum, handler)
 
@@ -76,6 +81,11 @@ class StopOnSignal(L.Callback):
         """
         self._in_training = True
         if threading.current_thread() is threading.main_thread():
+            self._listen()
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Install the handlers again: that of Lightning would communicate within a collective."""
+        if self._listening:
             self._listen()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -98,7 +108,7 @@ class StopOnSignal(L.Callback):
         if signum:
             self._in_training = False
             trainer.save_checkpoint(self.checkpoint)
-            raise Stopped(signum, self.checkpoint)
+            raise Stopped(signum, self.checkpoint, together=True)
 
     def _listen(self) -> None:
         for signum in SIGNALS:

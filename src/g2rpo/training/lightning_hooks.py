@@ -16,6 +16,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 
 from g2rpo.interfaces import Encoder, OwnWeights, Reward, RolloutEngine
+from g2rpo.launch import marks
 from g2rpo.policy.checkpoint import parameter_counts
 from g2rpo.policy.sharding import gathered
 from g2rpo.stopwatch import taken
@@ -79,15 +80,14 @@ class LightningHooks(L.LightningModule):
 
     @contextmanager
     def generating(self) -> Iterator[None]:
-        """Gather sharded weights within the block, if the engine generates with them.
+        """Generate within this block, which all ranks must enter and leave together.
 
-        All ranks must enter and leave the block together.
+        Sharded weights are gathered within it, if the engine generates with them.
         """
-        if isinstance(self.engine, OwnWeights):
-            yield
-            return
+        own = isinstance(self.engine, OwnWeights)
+        weights = self.engine.generating() if own else gathered(self.policy)
         # what the policy caches under inference mode could not be used in a later backward pass
-        with torch.inference_mode(False), torch.no_grad(), gathered(self.policy):
+        with torch.inference_mode(False), torch.no_grad(), weights:
             yield
 
     def optimizer(self) -> torch.optim.Optimizer:
@@ -119,6 +119,7 @@ class LightningHooks(L.LightningModule):
 
     def on_train_start(self) -> None:
         """Send the weights to an engine that holds a copy: a resumed run has just loaded them."""
+        marks.begin()
         if self.trainer.is_global_zero:
             log.info("trains %s", parameter_counts(self.policy))
         if isinstance(self.engine, OwnWeights):
@@ -153,6 +154,7 @@ class LightningHooks(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin a validation without rows."""
+        marks.begin()
         self._set_clock(self.global_step)
         if self.validation is not None:
             self.validation.begin()

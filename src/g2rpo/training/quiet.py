@@ -19,6 +19,8 @@ EXPECTED = (
     # the stream's state is in the checkpoint, see training/datamodule.py
     r".*your dataloader is not resumable.*",
     r".*`weights_only` was not set.*",
+    # scores of a validation are equal on all ranks
+    r".*It is recommended to use `self.log.*sync_dist=True.*",
     # a rank may have no group of a small benchmark
     r".*``compute`` method of metric BenchmarkMetric was called before.*",
 )
@@ -31,6 +33,8 @@ def quieten() -> None:
         "lightning.pytorch.utilities.rank_zero",
         "lightning.pytorch.accelerators.cuda",
         "lightning.fabric.utilities.seed",
+        "lightning.fabric.utilities.distributed",
+        "lightning.pytorch.trainer.connectors.signal_connector",
     ):
         logging.getLogger(name).setLevel(logging.WARNING)
     for pattern in EXPECTED:

@@ -2,11 +2,9 @@
 
 import logging
 import math
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +12,12 @@ import lightning as L
 from omegaconf import DictConfig
 from rich.console import Console
 
-from g2rpo import ranks
 from g2rpo.benchmark.evaluation.results import Entry
 from g2rpo.benchmark.evaluation.table import publish
 from g2rpo.data.skips import index_skips, merged
 from g2rpo.interfaces import OwnWeights
+from g2rpo.launch import marks
+from g2rpo.launch.meeting import is_first
 from g2rpo.policy.adapter import has_adapter
 from g2rpo.policy.export import save_adapter, save_checkpoint
 from g2rpo.training.benchmark_callback import Benchmarks
@@ -28,6 +27,7 @@ from g2rpo.training.estimate_run import write_estimate
 from g2rpo.training.gold_check import refuse_bad_golds
 from g2rpo.training.heldout import HeldoutResult
 from g2rpo.training.interrupt import StopOnSignal, Stopped
+from g2rpo.training.launched import leave, meet_launched
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts
 from g2rpo.training.quiet import quieten
@@ -54,6 +54,7 @@ class Timer:
             name: Name of the stage.
             less: Seconds of stages within it, which are recorded under their own names.
         """
+        marks.mark()
         now = time.perf_counter()
         parts = {part: round(seconds, 3) for part, seconds in (less or {}).items() if seconds}
         self.stage_s |= {name: round(now - self._last - sum(parts.values()), 3), **parts}
@@ -79,9 +80,10 @@ def run_training(cfg: DictConfig, *, write_report: WriteReport) -> float:
         with stop.listening():
             return _run(cfg, folder, stop, write_report)
     except Stopped as stopped:
-        if ranks.rank() == 0:
+        code = leave(stopped)
+        if is_first():
             _say_where(folder, stopped, write_report)
-        sys.exit(stopped.exit_code)
+        sys.exit(code)
 
 
 def _say_where(folder: Path, stopped: Stopped, write_report: WriteReport) -> None:
@@ -123,7 +125,8 @@ def _trained(
     write_report: WriteReport,
 ) -> float:
     """Train between two validations, then write what the run leaves behind."""
-    begin_folder(folder, resumed=checkpoint is not None)
+    if is_first():
+        begin_folder(folder, resumed=checkpoint is not None)
     data, trainer = build_data(cfg, parts), build_trainer(cfg, stop)
     if isinstance(parts.engine, OwnWeights):
         parts.engine.check_world_size(trainer.world_size)
@@ -131,18 +134,18 @@ def _trained(
         write_estimate(cfg, parts, data.stream, folder)
     module = build_module(cfg, parts, trainer)
     timer.done("setup")
-    with _ending_others(trainer):
-        if module.policy is not None:  # sharded weights are checked once they are loaded
-            module.optimizer()  # refuses weights that would not move, before a long validation
-        before = _before(trainer, module, data, folder, resumed=checkpoint is not None)
-        timer.done("heldout_before")
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
-        benchmarks, entries = _benchmarks(trainer)
-        validation = module.validation
-        timer.done("train", less={"benchmarks": benchmarks, "validation": validation.spent_s})
-        if "after" not in validation.results:
-            trainer.validate(module, datamodule=data, verbose=False)
-        _save_final(module, parts, folder)
+    meet_launched(trainer)
+    if module.policy is not None:  # sharded weights are checked once they are loaded
+        module.optimizer()  # refuses weights that would not move, before a long validation
+    before = _before(trainer, module, data, folder, resumed=checkpoint is not None)
+    timer.done("heldout_before")
+    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
+    benchmarks, entries = _benchmarks(trainer)
+    validation = module.validation
+    timer.done("train", less={"benchmarks": benchmarks, "validation": validation.spent_s})
+    if "after" not in validation.results:
+        trainer.validate(module, datamodule=data, verbose=False)
+    _save_final(module, parts, folder)
     after = validation.results.get("after", NOTHING_ASKED)
     if not trainer.is_global_zero:
         return after.sampled["macro"]
@@ -203,17 +206,6 @@ def _save_final(module: G2RPOModule, parts: Parts, folder: Path) -> None:
     )
     if has_adapter(module.policy):
         save_adapter(module.policy, folder / "checkpoints" / "adapter", base=parts.model.path)
-
-
-@contextmanager
-def _ending_others(trainer: L.Trainer) -> Iterator[None]:
-    """End the other processes when the first one fails: they would wait for it in a collective."""
-    try:
-        yield
-    except Exception:
-        if trainer.strategy.launcher is not None:
-            trainer.strategy.launcher.kill(signal.SIGKILL)
-        raise
 
 
 def _macros(before: HeldoutResult, after: HeldoutResult) -> tuple[float, float, float, float]:

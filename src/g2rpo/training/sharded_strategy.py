@@ -1,7 +1,13 @@
-"""`trainer=fsdp`: weights, gradients and optimizer state are sharded over all processes."""
+"""`trainer=fsdp`: weights, gradients and optimizer state are sharded over the processes.
+
+With several nodes, each node holds all weights, sharded over its processes (HSDP): weights are
+gathered within a node, and only the shards of gradients are summed between nodes.
+"""
 
 from dataclasses import dataclass
 from typing import Any
+
+from torch.distributed.device_mesh import init_device_mesh
 
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.sharding import Sharding
@@ -9,17 +15,35 @@ from g2rpo.training.sharded_checkpoints import ShardedCheckpoints
 
 
 class ShardedStrategy(ShardedCheckpoints):
-    """FSDP2 over all processes."""
+    """FSDP2 over the processes of a run.
+
+    Args:
+        across_nodes: Whether to shard over all processes of all nodes. It needs the least memory,
+            but gathers weights between nodes. Otherwise each node holds all weights.
+        **kwargs: Arguments of `ShardedCheckpoints` and of Lightning's `ModelParallelStrategy`, such
+            as `timeout`.
+    """
+
+    def __init__(self, *, across_nodes: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.across_nodes = across_nodes
 
     def setup_environment(self) -> None:
-        """Connect the processes; all of them share the weights."""
+        """Connect the processes, which share all of the work on data and none on tensors."""
         self._data_parallel_size = self.num_nodes * self.num_processes
         self._tensor_parallel_size = 1
         super().setup_environment()
 
     def sharding(self) -> Sharding:
         """Return how to spread a model over the connected processes."""
-        return Sharding(mesh=self.device_mesh["data_parallel"], device=self.root_device)
+        mesh = self.device_mesh["data_parallel"]
+        if self.num_nodes > 1 and not self.across_nodes:
+            mesh = init_device_mesh(
+                self.root_device.type,
+                (self.num_nodes, self.num_processes),
+                mesh_dim_names=("replicate", "shard"),
+            )
+        return Sharding(mesh=mesh, device=self.root_device)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,22 +98,30 @@ class Updater:
         """Compute log-probabilities and entropies of the completions under `policy`.
 
         None makes a pass over two tokens; see `passes.padded`.
+
+        Raises:
+            RuntimeError: with rank and tasks, if the pass fails.
         """
         if part is None:
             batch, ids, mask = filler(policy, self.forbidden)
         else:
             batch, ids = part.batch, part.rollouts.completion_ids
             mask = part.rollouts.completion_mask
-        return one_forward(
-            policy,
-            token_stats,
-            batch,
-            ids,
-            mask,
-            forbidden=self.forbidden,
-            temperature=self.temperature,
-            prefix=self.prefix,
-        )
+        try:
+            return one_forward(
+                policy,
+                token_stats,
+                batch,
+                ids,
+                mask,
+                forbidden=self.forbidden,
+                temperature=self.temperature,
+                prefix=self.prefix,
+            )
+        except RuntimeError as error:  # such as out of memory
+            if part is None:
+                raise
+            raise RuntimeError(f"{_place(part)}: {error}") from error
 
     def micro_batches(self, experience: Experience, rows: Sequence[int]) -> list[Experience]:
         """Cut the groups of some prompts into the micro-batches of one forward pass each."""
@@ -185,7 +193,7 @@ class Updater:
                 )
             if not torch.isfinite(value):
                 # go on, because sharded weights need the passes of all ranks
-                broken.append(f"loss became {value.item()} (tasks {', '.join(tasks_of([part]))})")
+                broken.append(f"loss became {value.item()} ({_place(part)})")
             with timed("backward"):
                 backward(value)
             numbers.append([found[name].item() for name in LOSS_STATS])
@@ -252,6 +260,12 @@ class Updater:
             return torch.zeros_like(all_sums), all_tokens, 0.0
         signs, penalty = self.entropy.signs(all_sums, all_tokens)
         return signs, all_tokens, penalty.item()
+
+
+def _place(part: Experience) -> str:
+    """Return the rank, if there are several, and the tasks of a micro-batch."""
+    rank = f"rank {ranks.rank()}, " if ranks.world_size() > 1 else ""
+    return f"{rank}tasks {', '.join(tasks_of([part]))}"
 
 
 def _counts(parts: Sequence[Experience]) -> list[float]:

@@ -4,6 +4,20 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "metric: no continuity correction",
+        "benchmark/evaluation/metric.py",
+        "math.sqrt(root) - 1)",
+        "math.sqrt(root))",
+        "benchmark/evaluation/test_metric.py",
+    ),
+    Mutant(
+        "metric: a bootstrap of the sample alone",
+        "benchmark/evaluation/metric.py",
+        "np.append(scores.double().numpy(), (0.0, 1.0))",
+        "scores.double().numpy()",
+        "benchmark/evaluation/test_metric.py",
+    ),
+    Mutant(
         "evaluation: half a group is done",
         "benchmark/evaluation/runner.py",
         "if all(id in self.saved for id in ids)]",

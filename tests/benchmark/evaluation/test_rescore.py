@@ -125,7 +125,7 @@ def test_a_folder_without_predictions_or_without_this_benchmark_is_refused(
         ValueError,
         match=(
             r"source: expected a run folder with eval/<benchmark>\.jsonl or a prediction file"
-            r" \(\.xlsx, \.tsv\)"
+            r" \(\.xlsx, \.tsv, \.jsonl\)"
         ),
     ):
         again(tmp_path / "nothing")

@@ -2,7 +2,10 @@
 
 import dataclasses
 import os
+import signal
+import time
 
+from g2rpo import ranks
 from g2rpo.algorithm.loss.clip import ClipLoss
 from g2rpo.data.gym.source import GymSource
 from g2rpo.records import Prompt
@@ -42,3 +45,21 @@ class NoNumber(ClipLoss):
     def __call__(self, *args, **options):
         value, stats = super().__call__(*args, **options)
         return value * float("nan"), stats
+
+
+class OneRankFails(HFEngine):
+    """An engine that on one rank raises, hangs, is killed or is stopped, and waits before."""
+
+    def __init__(self, *, how: str, on_rank: int, in_call: int = 2, **options) -> None:
+        super().__init__(**options)
+        self.how, self.on_rank, self.left = how, on_rank, in_call
+
+    def generate(self, batch, sampling, seed):
+        self.left -= 1
+        if self.left == 0 and ranks.rank() == self.on_rank:
+            if self.how == "raise":
+                raise ValueError("this engine is broken")
+            if self.how == "hang":
+                time.sleep(10_000)
+            os.kill(os.getpid(), {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}[self.how])
+        return super().generate(batch, sampling, seed)

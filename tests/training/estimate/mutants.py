@@ -74,15 +74,8 @@ MUTANTS = (
         "training/estimate/test_memory.py",
     ),
     Mutant(
-        "estimate: all experts at work",
-        "policy/flops.py",
-        " - idle),",
-        "),",
-        "training/estimate/test_activations.py",
-    ),
-    Mutant(
         "estimate: advice without effect",
-        "training/estimate/advice.py",
+        "training/estimate/changes.py",
         "if not setup.load.checkpointing:",
         "if True:",
         "training/estimate/test_advice.py",

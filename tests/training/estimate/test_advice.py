@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from g2rpo.training.estimate.advice import Setup, advise
+from g2rpo.training.estimate.advice import advise
+from g2rpo.training.estimate.changes import Setup
 from g2rpo.training.estimate.shape import Shape
 from g2rpo.training.estimate.total import GIB, Estimate
 from g2rpo.training.estimate_run import estimated

@@ -93,7 +93,12 @@ def test_communication_counts_where_it_is_longer_than_the_computation(
     # two gathers in 2 bytes and one sum in 4: 1800 GB, three quarters of them from others
     within = seconds_of(slow, load(sampled_here=False, shards=4), fast, 0)
     assert within["communication"] == pytest.approx(1800 * 0.75 / 300)
-    between = seconds_of(slow, load(sampled_here=False, shards=4, nodes=2), fast, 0)
+    hybrid = seconds_of(slow, load(sampled_here=False, shards=4, nodes=2), fast, 0)
+    # and a quarter of 600 GB there and back, half of it from the other node
+    assert hybrid["communication"] == pytest.approx(1800 * 0.75 / 300 + 2 * 150 * 0.5 / 50)
+    between = seconds_of(
+        slow, load(sampled_here=False, shards=4, nodes=2, across_nodes=True), fast, 0
+    )
     assert between["communication"] == pytest.approx(1800 * 0.75 / 50)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from g2rpo.training.estimate.advice import Advice, Setup
+from g2rpo.training.estimate.advice import Advice
+from g2rpo.training.estimate.changes import Setup
 from g2rpo.training.estimate.memory import Part
 from g2rpo.training.estimate.shape import Shape
 from g2rpo.training.estimate.total import GIB, Estimate, estimate, show

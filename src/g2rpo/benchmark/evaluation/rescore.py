@@ -31,7 +31,8 @@ def rescore(
     """Score saved predictions and write them to `folder/<benchmark>.jsonl`.
 
     Args:
-        source: A run folder, its `eval` folder, or a prediction file of VLMEvalKit (.xlsx, .tsv).
+        source: A run folder, its `eval` folder, or a prediction file: of VLMEvalKit
+            (.xlsx, .tsv) or a sample log of lmms-eval (.jsonl).
         names: Benchmarks to score; empty for all that the folder holds. Exactly one for a file.
         find: Returns a benchmark by name.
         scoring: Protocol and judge.

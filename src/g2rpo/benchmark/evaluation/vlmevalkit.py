@@ -1,5 +1,7 @@
 """Prediction files of VLMEvalKit: the data set's columns without the image, plus `prediction`.
 
+Sample logs of lmms-eval are read by `lmms_eval.py`.
+
 They are tab-separated text or a workbook. A workbook is a zip of XML files (ECMA-376); only the
 cells of its first sheet are read, which needs no package.
 """
@@ -19,11 +21,12 @@ from xml.etree import ElementTree
 
 from PIL import Image
 
+from g2rpo.benchmark.evaluation.lmms_eval import sample_records
 from g2rpo.benchmark.evaluation.runner import Prediction
 from g2rpo.interfaces import Benchmark
 
 log = logging.getLogger("g2rpo")
-SUFFIXES = (".xlsx", ".tsv")
+SUFFIXES = (".xlsx", ".tsv", ".jsonl")
 SHEET = "xl/worksheets/sheet1.xml"
 STRINGS = "xl/sharedStrings.xml"
 MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
@@ -49,7 +52,8 @@ def read_predictions(path: Path, benchmark: Benchmark) -> Read:
     """
     if not path.is_file():
         raise ValueError(f"rescore: no such file: {path}")
-    records = list(_workbook(path) if path.suffix.lower() == ".xlsx" else _tsv(path))
+    read = {".xlsx": _workbook, ".tsv": _tsv, ".jsonl": sample_records}[path.suffix.lower()]
+    records = list(read(path))
     if not records or "prediction" not in records[0][1]:
         columns = ", ".join(records[0][1]) if records else "nothing"
         raise ValueError(f"rescore: {path} has no column prediction, only: {columns}")
@@ -62,7 +66,7 @@ def read_predictions(path: Path, benchmark: Benchmark) -> Read:
             row = benchmark.row(
                 {
                     "image": _blank(),
-                    **{name: value for name, value in record.items() if value != ""},
+                    **{name: value for name, value in record.items() if value not in ("", None)},
                 }
             )
         except ValueError as error:
@@ -89,7 +93,7 @@ def _prediction(
         "completion": completion,
         "tokens": None,
         "truncated": path.suffix.lower() == ".xlsx" and len(completion) >= CUT_CHARS,
-        "prompted_as": "vlmevalkit",
+        "prompted_as": "lmms-eval" if path.suffix.lower() == ".jsonl" else "vlmevalkit",
         "subscores": list(benchmark.subscores(row)),
         "row": {name: value for name, value in row.items() if name != "images"},
     }

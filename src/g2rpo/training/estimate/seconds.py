@@ -62,11 +62,15 @@ def _communication(shape: Shape, load: Workload, device: Machine, passes: int) -
     Weights are gathered in the compute dtype for every forward and backward pass, gradients are
     summed in float32. It runs beside the computation, so only what is longer counts.
     """
-    link = BETWEEN_NODES if load.nodes > 1 else WITHIN_NODE
+    link = BETWEEN_NODES if load.across_nodes and load.nodes > 1 else WITHIN_NODE
     if load.shards == 1 or not device.copies:
         return 0.0
     gathered = shape.weights * shape.compute * (2 + load.extra_passes)
-    return passes * (gathered + 4 * shape.trained) * (1 - 1 / load.shards) / link
+    within = (gathered + 4 * shape.trained) * (1 - 1 / load.shards) / link
+    copies = 1 if load.across_nodes else load.nodes
+    # every node has all weights: only the shards of gradients are summed between nodes
+    between = 2 * 4 * shape.trained / load.shards * (1 - 1 / copies) / BETWEEN_NODES
+    return passes * (within + between)
 
 
 def _vision(shape: Shape, patches: float) -> float:

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from g2rpo.files import write_whole
-from g2rpo.training.estimate.advice import Advice, Now, Setup, advise
+from g2rpo.training.estimate.advice import Advice, advise
+from g2rpo.training.estimate.changes import Now, Setup
 from g2rpo.training.estimate.machine import Machine
 from g2rpo.training.estimate.memory import PHASES, Part, parts_of, totals
 from g2rpo.training.estimate.seconds import seconds_of

@@ -66,6 +66,8 @@ class Workload:
     shards: int = 1
     """Number of processes over which weights, gradients and optimizer state are spread."""
     nodes: int = 1
+    across_nodes: bool = False
+    """Whether weights are sharded over all nodes; else every node has all of them."""
 
     @property
     def tokens(self) -> int:

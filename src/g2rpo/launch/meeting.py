@@ -1,0 +1,188 @@
+"""How the ranks of a run find each other before anything is composed or loaded.
+
+Rank 0 offers a key-value store at MASTER_ADDR:MASTER_PORT, the same one that torch.distributed uses
+later (torchrun's agent offers it already). Through it the ranks learn where rank 0's coordinator
+is, the run folder, and what else rank 0 decides for all of them.
+"""
+
+import json
+import os
+import socket
+from dataclasses import asdict
+from datetime import timedelta
+from multiprocessing.connection import Client
+from typing import Any
+
+from g2rpo.launch.coordinator import Coordinator
+from g2rpo.launch.member import Member, member
+from g2rpo.launch.monitor import Monitor, Watch
+
+WAIT = "G2RPO_RENDEZVOUS_S"
+"""Environment variable: seconds in which all ranks must have started; 60 if it is not set."""
+FOLDER = "run_dir"
+"""Name of the run folder in the store."""
+PATIENCE_S = 24 * 3600.0
+"""Seconds to wait for a value of rank 0; the monitor ends the wait if rank 0 fails."""
+
+
+class Meeting:
+    """What the ranks of a run share.
+
+    Args:
+        me: This process.
+        store: The key-value store.
+        monitor: This process's connection to rank 0.
+    """
+
+    def __init__(self, me: Member, store: Any, monitor: Monitor) -> None:
+        self.me, self.store, self.monitor = me, store, monitor
+
+    def tell(self, name: str, value: str) -> None:
+        """Give a value to all ranks; called on rank 0."""
+        self.store.set(name, value)
+
+    def ask(self, name: str) -> str:
+        """Return the value that rank 0 gives to all ranks; wait until it does."""
+        self.store.wait([name], timedelta(seconds=PATIENCE_S))
+        text: str = self.store.get(name).decode()
+        return text
+
+
+_meeting: Meeting | None = None
+_watch: Watch | None = None
+
+
+def meeting() -> Meeting | None:
+    """Return what the ranks share; None in a run of one process."""
+    return _meeting
+
+
+def meet(me: Member) -> Meeting:
+    """Meet the other ranks: connect to the store and to rank 0.
+
+    Args:
+        me: This process; MASTER_ADDR and MASTER_PORT are in the environment, or SLURM's variables.
+
+    Raises:
+        ConnectionError: if the port is in use or rank 0 cannot be reached; the message is one
+            sentence.
+    """
+    global _meeting
+    if _meeting is not None:
+        return _meeting
+    wait_s = float(os.environ.get(WAIT, "60"))
+    address, port = _address(me)
+    store = _store(me, address, port, wait_s)
+    coordinator = None
+    if me.is_first:
+        coordinator = Coordinator(me, wait_s)
+        found = {
+            "host": _own_address(address, port),
+            "port": coordinator.port,
+            "key": coordinator.key.hex(),
+        }
+        store.set("coordinator", json.dumps(found | {"first": asdict(me)}))
+    try:
+        store.wait(["coordinator"], timedelta(seconds=wait_s))
+        found = json.loads(store.get("coordinator"))
+        connection: Any = Client(
+            ("127.0.0.1" if me.is_first else found["host"], found["port"]),
+            authkey=bytes.fromhex(found["key"]),
+        )
+    except (RuntimeError, OSError) as error:
+        raise _unreachable(me, address, port, wait_s) from error
+    _keep_alive(connection)
+    _meeting = Meeting(me, store, Monitor(me, Member(**found["first"]), connection, coordinator))
+    if _watch is not None:
+        _begin(_meeting, _watch)
+    return _meeting
+
+
+def watch(settings: Watch) -> None:
+    """Watch this process from now on, or from the meeting on if that comes later."""
+    global _watch
+    _watch = settings
+    if _meeting is not None:
+        _begin(_meeting, settings)
+
+
+def _begin(met: Meeting, settings: Watch) -> None:
+    if met.me.is_first:
+        met.tell(FOLDER, str(settings.folder.resolve()))
+    met.monitor.watch(settings)
+
+
+def from_first(name: str, value: str) -> None:
+    """Give a value of rank 0 to all ranks, if there are several."""
+    if _meeting is not None and _meeting.me.is_first:
+        _meeting.tell(name, value)
+
+
+def is_first() -> bool:
+    """Return whether this process writes the files of the run, also before torch.distributed."""
+    return own_member().is_first
+
+
+def own_member() -> Member:
+    """Return who this process is, also after Lightning has removed the variables that say it."""
+    return member() if _meeting is None else _meeting.me
+
+
+def _address(me: Member) -> tuple[str, int]:
+    if me.launcher == "srun" and not {"MASTER_ADDR", "MASTER_PORT"} <= set(os.environ):
+        from lightning.fabric.plugins.environments import SLURMEnvironment
+
+        slurm = SLURMEnvironment()
+        return slurm.main_address, slurm.main_port
+    return os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+
+
+def _store(me: Member, address: str, port: int, wait_s: float) -> Any:
+    from torch.distributed import PrefixStore, TCPStore
+
+    by_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == str(True)
+    try:
+        store = TCPStore(
+            address,
+            port,
+            is_master=me.is_first and not by_agent,
+            timeout=timedelta(seconds=wait_s),
+            wait_for_workers=False,
+            multi_tenant=True,  # torch.distributed opens it again in this process
+        )
+    except RuntimeError as error:
+        if "EADDRINUSE" in str(error):
+            raise ConnectionError(
+                f"{me.name}: port {port} is in use by another program: set MASTER_PORT to a free"
+                " port on all nodes"
+            ) from error
+        raise _unreachable(me, address, port, wait_s) from error
+    return PrefixStore(f"g2rpo/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+
+
+def _unreachable(me: Member, address: str, port: int, wait_s: float) -> ConnectionError:
+    return ConnectionError(
+        f"{me.name}: expected rank 0 at {address}:{port} (MASTER_ADDR:MASTER_PORT), but could not"
+        f" reach it within {wait_s:g} s: check that it runs, and the address, the port and the"
+        f" network; {WAIT} sets the time"
+    )
+
+
+def _own_address(address: str, port: int) -> str:
+    """Return an address of this machine that the other nodes reach.
+
+    torchrun may put rank 0 on another machine than the store.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((address, port))  # sends nothing; chooses the network
+        own: str = probe.getsockname()[0]
+    return address if own.startswith("127.") else own
+
+
+def _keep_alive(connection: Any) -> None:
+    """Let the system notice within 30 s that the other machine is lost."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as wire:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
+            if hasattr(socket, option):
+                wire.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

@@ -1,0 +1,209 @@
+"""The option letter that a sentence states, from the firmest wording to the loosest.
+
+    stated_letter    `the answer is B`, `B is correct`, `no, it is B`
+    leading_letter   the letter that the text begins with, which its explanation does not overturn
+    named_letter     `option B`, `figure B`, and a letter that stands alone
+
+All return None if the wording does not occur, and an empty text if it names several options.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+
+_NOT_WORD = r"(?![A-Za-z0-9'’])"
+_LETTER = rf"[(\[{{\"]?\s?([A-Za-z]){_NOT_WORD}"
+_FILLER = (
+    r"(?:\s++(?:is|are|was|be|would|should|will|must|has|to|the|one|most|likely|probably|best|final"
+    r"|right|correct|labell?ed|option|choice|letter|answer|number|and|it|with|for|as|in|this|case"
+    r"|question|problem|that|here)\b)*+"
+)
+_CLOSED = r"([)\]}]|\s*[.,:;!?]|\s*$|\s*\n|\s+(?:is|because|since|as|and|or|with|which|for)\b)?"
+_ANSWER = re.compile(
+    rf"(?:\b(?:answers?|ans|solution|choose|chose|select|selected|pick|picked|go with|going with"
+    rf"|opt for|say|conclude|(?:right|correct|best|matching|appropriate|closest|true)"
+    rf"(?:\s+(?:option|choice|one|letter|statement))?)\b\.?{_FILLER}"
+    rf"|答案|正确选项|选择|选|所以是)\s*+(?:[:=：是为>]|-+>)*\s*+(?:(?:option|choice|letter)\s*+:?\s*+)?{_LETTER}{_CLOSED}",
+    re.IGNORECASE,
+)
+_RIGHT = (
+    r"(?:the\s+|my\s+)?(?:(?:most|best|only|final|closest)\s+)?(?:correct|right|best|true|answer|accurate"
+    r"|appropriate|closest|likely|suitable|match|fitting|solution)\b"
+)
+_IS_RIGHT = re.compile(
+    rf"(?<![A-Za-z0-9'’])[(\[]?([A-Z])[)\]]?(?:\s+(?:is|are|would\s+be|must\s+be|should\s+be|seems|looks)"
+    rf"\s+{_RIGHT}|\s*[:\-–]\s*(?:yes|correct|right|true|this\s+is\s+correct)\b)"
+)
+_CORRECTION = re.compile(
+    rf"(?:\.\.\.|…|\b(?:wait|actually|sorry|correction|rather))[,:\s]+(?:no[,:]?\s+)?(?:(?:it\s+is|it's|i\s+mean)\s+)?"
+    rf"(?:option\s+)?{_LETTER}(?=\s*(?:[.!)\]]|$))",
+    re.IGNORECASE,
+)
+_WRONG = r"(?:\w+\s+)?(?:wrong|incorrect|false|not|impossible|out|excluded|eliminated|ruled|invalid|unlikely)\b"
+_IS_WRONG = re.compile(
+    rf"[)\]]?(?:\s+(?:shows?|has|shows)\s+(?:no|nothing)\b|\s+(?:is|are|was|were|seems?|can|could|does|do|did)(?:n't|not)?\s+{_WRONG}"
+    rf"|\s+(?:can't|cannot|isn't|doesn't|wouldn't|aren't)\b|\s*[:\-–]\s*(?:no|not|wrong|incorrect|false)\b)",
+    re.IGNORECASE,
+)
+_RULED_OUT = re.compile(
+    r"(?:\b(?:not|never|neither|nor|no|without|instead of|rather than|unlike|except|exclud\w*|eliminat\w*|rul\w* out"
+    r"|discard\w*|cannot be|can't be|if|were)|n't(?: be)?)\s+(?:(?:be|the|option|options|choice|answer|is|were|was)\s+)*[(\[]?$",
+    re.IGNORECASE,
+)
+"""What stands before a letter that is not the answer."""
+_OTHER_THING = re.compile(
+    r"(?:∠|△|\b(?:angles?|points?|lines?|segments?|triangles?|vert(?:ex|ices)|sides?|arcs?|circles?|planes?"
+    r"|company|class|team|person|node|city|vitamin|type|group|at|from|to|between|through|of)\s+(?:[A-Z]\s*(?:,|and|or|to)\s*)*)$",
+    re.IGNORECASE,
+)
+"""What stands before a letter that names some other thing."""
+_GEOMETRY = re.compile(
+    r"∠|△|\b(?:angle|triangle|point|segment|line|vertex|circle|chord|arc|radius|diameter)s?\b"
+    r"|\b[A-Z]{2,4}\s*=",
+)
+_ALSO = re.compile(
+    r"[)\].]?\s*(?:,?\s*(?:and|or|&|/)|,)\s*(?:(?:option|choice)\s+)?[(\[]?([A-Z])(?![A-Za-z0-9'’])(?!\s*(?:is|was|because|since)\b)"
+)
+_BEFORE = re.compile(r"(?<![A-Za-z0-9'])([A-Z])[)\].]?\s*(?:,|/|&|\bor\b|\band\b)\s*$")
+_START = re.compile(
+    r"\W*?(?:(?:option|choice|answer)\b\s*:?\s*)?(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])\s?[.):,;\]]|([B-HJ-Z])\s*[-–]|([A-Z])\s*$|([A-Z])\s*\n)(?=\s|$|\n)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_NAMED = re.compile(
+    rf"\b(?:options?|choices?|figure|image|picture|diagram|letter|label|graph|statement)\s+(?:labell?ed\s+)?{_LETTER}",
+    re.IGNORECASE,
+)
+_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9'’∠])"
+    r"(?:([B-HJ-Z])(?![A-Za-z0-9'’])|([AI])(?![A-Za-z0-9'’])(?!\s+(?!(?:or|and|nor|is|because|since|as|but)\b)[a-z]))"
+)
+"""A letter on its own that is no article (`A dog`)."""
+_SENTENCE = re.compile(r"\n+|(?<=[.!?;])\s+")
+_SO = re.compile(r"\b(?:so|hence|thus|therefore|finally|leaves|leaving)\b", re.IGNORECASE)
+_ITEM = re.compile(
+    r"(?:^|[\n.;,!]\s*)[-*•]?\s*(?:option\s+)?[(\[]?([A-Z])\s*[)\]]?\s*[:).]\s", re.IGNORECASE
+)
+
+
+def stated_letter(text: str, options: Mapping[str, str]) -> str | None:
+    """Return the letter that the text says is the answer; of several statements the last.
+
+    >>> options = dict.fromkeys("ABCD", "")
+    >>> stated_letter("The answer is B, so option C cannot be right.", options)
+    'B'
+    >>> stated_letter("Not C, the answer is (a) or (b)", options), stated_letter("A dog", options)
+    ('', None)
+    """
+    found: list[tuple[int, str]] = []
+    for match in _ANSWER.finditer(text):
+        letter = match[1].upper()
+        # `answer is a dog`: a small letter, or the article A, must be closed by something
+        closed = match[2] is not None or (match[1].isupper() and letter not in "AI")
+        small = match[1].islower() and not re.search(
+            r"(?i)answer|option|choice|choose|选|答", match[0]
+        )
+        if letter in options and closed and not small and not _is_rejected(text, match):
+            found.append((match.start(1), _alone(text, match, options)))
+    for pattern in (_IS_RIGHT, _CORRECTION):
+        for match in pattern.finditer(text):
+            if match[1] in options and not _RULED_OUT.search(
+                text[max(0, match.start(1) - 40) : match.start(1)]
+            ):
+                several = pattern is _IS_RIGHT and _BEFORE.search(
+                    text[max(0, match.start() - 12) : match.start()]
+                )
+                found.append((match.start(1), "" if several else match[1]))
+    return max(found)[1] if found else None
+
+
+def leading_letter(text: str, options: Mapping[str, str]) -> str | None:
+    """Return the letter that the text begins with, unless the text goes through all options.
+
+    >>> options = dict.fromkeys("ABCD", "")
+    >>> leading_letter("B. Because A is a bear.", options), leading_letter("A dog", options)
+    ('B', None)
+    >>> leading_letter("A: no. B: no. C: yes.", options)
+    """
+    match = _START.match(text)
+    letter = next((group for group in match.groups() if group), "").upper() if match else ""
+    if match is None or letter not in options or _IS_WRONG.match(text, match.end()):
+        return None
+    labels = {label[1].upper() for label in _ITEM.finditer(text)} & set(options)
+    lists_all = (
+        len(labels | {letter}) >= max(2, min(len(options), 3))
+        and "\n" not in text[: match.end() + 1]
+    )
+    also = _ALSO.match(text, match.end() - 1 if text[match.end() - 1] in ",;" else match.end())
+    if also and also[1] in options:
+        return ""
+    return None if lists_all and _goes_through(text, labels | {letter}) else letter
+
+
+def named_letter(text: str, options: Mapping[str, str]) -> str | None:
+    """Return the one letter that the text, its last sentence, or its last clause names.
+
+    >>> options = dict.fromkeys("ABCD", "")
+    >>> named_letter("I see A and C. So B", options), named_letter("A or B", options)
+    ('B', None)
+    >>> named_letter("Angle B is 5", options), named_letter("∠C is that of option B", options)
+    (None, 'B')
+    """
+    sentences = [part for part in _SENTENCE.split(text.strip()) if part.strip()]
+    last = sentences[-1] if sentences else ""
+    geometry = _GEOMETRY.search(text) is not None
+    for part in (text, last, _SO.split(last)[-1]):
+        named = {
+            match[1].upper()
+            for match in _NAMED.finditer(part)
+            if match[1].upper() in options and match[1].isupper() and not _is_rejected(part, match)
+        }
+        alone = set() if geometry else set(_tokens(part, options))
+        if len(named) == 1 and (part is not text or alone <= named):
+            return named.pop()
+        bracketed = set(_bracketed(part, options))
+        found = bracketed if geometry else alone
+        if len(found) == 1 and not named - found:
+            return found.pop()
+    return None
+
+
+def _alone(text: str, match: re.Match[str], options: Mapping[str, str]) -> str:
+    """Return the matched letter; empty if other options stand beside it."""
+    head = re.split(r"[\n.;]", text[: match.start()])[-1][-12:]
+    beside = {also[1] for also in (_ALSO.match(text, match.end(1)), _BEFORE.search(head)) if also}
+    letter = match[1].upper()
+    return "" if beside & set(options) - {letter} else letter
+
+
+def _is_rejected(text: str, match: re.Match[str]) -> bool:
+    """Return whether the letter of a match is named only to be ruled out."""
+    before = text[max(0, match.start(1) - 40) : match.start(1)]
+    hypothetical = re.search(
+        r"\bif\b[^.,;\n]*$", text[max(0, match.start(1) - 60) : match.start(1)], re.IGNORECASE
+    )
+    return bool(_IS_WRONG.match(text, match.end(1)) or _RULED_OUT.search(before) or hypothetical)
+
+
+def _tokens(text: str, options: Mapping[str, str]) -> Iterator[str]:
+    for match in _TOKEN.finditer(text):
+        letter = match[1] or match[2]
+        start, end = match.span()
+        before = text[max(0, start - 40) : start]
+        if (
+            letter in options
+            and not _IS_WRONG.match(text, end)
+            and not _RULED_OUT.search(before)
+            and not _OTHER_THING.search(before)
+        ):
+            yield letter
+
+
+def _bracketed(text: str, options: Mapping[str, str]) -> Iterator[str]:
+    for match in re.finditer(r"[(\[]([A-Z])[)\]]", text):
+        if match[1] in options and not _is_rejected(text, match):
+            yield match[1]
+
+
+def _goes_through(text: str, letters: set[str]) -> bool:
+    """Return whether the text takes up the options one after the other, each under its label."""
+    heads = [match[1].upper() for match in _ITEM.finditer(text)]
+    return len(heads) >= 2 and heads == sorted(heads) and len(letters) >= 2

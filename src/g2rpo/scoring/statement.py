@@ -1,0 +1,85 @@
+"""What a sentence states, and what it only mentions: refusals, hedges, negations, remarks."""
+
+import re
+
+LONGEST = 2000
+"""Characters read of a text, from its end."""
+REFUSAL = re.compile(
+    r"\b(?:cannot|can't|can\s?not|couldn't|could\s+not|unable\s+to|impossible\s+to|not\s+possible\s+to)\s+(?:be\s+)?"
+    r"(?:accurately\s+|definitively\s+|reliably\s+|really\s+)?(?:determin|tell|say|see|view|answer|know|identif|read|find|"
+    r"infer|judge|provide|help|assist|give|process|interpret|make\s+out|decide|access|count|measure|comput|calculat|solve)\w*"
+    r"|\bnot\s+(?:enough|sufficient)\s+(?:information|data|detail)|\binsufficient\s+(?:information|data)"
+    r"|\bnot\s+(?:determinable|visible|legible|readable|provided|specified|shown|sure|certain|clear|answerable)\b"
+    r"|\bunanswerable\b|\bunclear\b|\bunsure\b|\buncertain\b|\bi\s+(?:don't|do\s+not)\s+know\b|\bno\s+(?:visible\s+)?(?:text|image)\b"
+    r"|\bno\s+idea\b|\bi'm\s+sorry\b|\bi\s+am\s+sorry\b|\bi\s+apologi[sz]e\b|\b(?:illegible|unreadable)\b",
+    re.IGNORECASE,
+)
+HEDGE = re.compile(
+    r"\b(?:maybe|perhaps|possibly|might|either|could\s+be|may\s+be|not\s+sure|unsure|guess|unknown)\b",
+    re.IGNORECASE,
+)
+_ANSWER = re.compile(
+    r"(?:\b(?:answers?|solution|result|conclusion)\b(?:\s+(?:to\s+(?:the|this)\s+\w+|here|therefore|then))?\s*(?:is|are|was|=|:|would\s+be|should\s+be|must\s+be)++"
+    r"(?:\s+(?:that|that\s+it\s+is|thus|therefore))?\s*[:=]?|答案\s*[是为:：]*)\s*",
+    re.IGNORECASE,
+)
+_LEAD = re.compile(
+    r"\s*(?:(?:so|thus|hence|therefore|then|and|well|ok|okay|yes|overall|finally)\b[,\s]*)*"
+    r"(?:(?:it|this|that|he|she|they|there|we\s+get|i\s+(?:see|think|believe)(?:\s+(?:it|that|this))?)(?:\s+(?:is|was|are|were|would\s+be|has|have|says?|reads?|shows?)|'s)\s+)?"
+    r"(?:(?:on|in|at|to|by)\s+)?(?:(?:a|an|the|about|approximately|around|roughly|exactly|only)\s+)*",
+    re.IGNORECASE,
+)
+_END = re.compile(
+    r"(?<=[^\d\s])[.!?](?=\s|$)|(?<=\d)[.!?](?=\s+[^\d]|$)|\n|[,;]\s+(?:because|since|as|so|which|not)\b"
+)
+_NEGATED = re.compile(
+    r"(?:\b(?:not|no|never|neither|nor|without|instead\s+of|rather\s+than|unlike)\b|n't\b)[^.,;:!?\n]*",
+    re.IGNORECASE,
+)
+
+
+def answer_tail(text: str) -> str:
+    """Return what follows the last `answer is` or `answer:`, up to the end of its clause.
+
+    The text is empty if there is no such phrase.
+
+    >>> answer_tail("So the answer is a dog. It barks."), answer_tail("a dog")
+    ('a dog', '')
+    """
+    text = text[-LONGEST:]
+    start = -1
+    for match in _ANSWER.finditer(text):
+        start = match.end()
+    if start < 0:
+        return ""
+    rest = text[start:].lstrip()
+    end = _END.search(rest)
+    return rest[: end.start() if end else len(rest)].strip(" :.*")
+
+
+def core(text: str) -> str:
+    """Return a short statement without the words that introduce it, and without its full stop.
+
+    >>> core("It is Monday."), core("On Monday"), core("So it's the red one!")
+    ('Monday', 'Monday', 'red one')
+    """
+    lead = _LEAD.match(text)
+    return text[lead.end() if lead else 0 :].strip().rstrip(".!").strip() or text.strip()
+
+
+def is_unsure(text: str) -> bool:
+    """Return whether a text refuses to answer, or hedges without a firm statement.
+
+    >>> is_unsure("I cannot determine it; maybe 6"), is_unsure("about 6")
+    (True, False)
+    """
+    return bool(REFUSAL.search(text) or HEDGE.search(text))
+
+
+def without_negated(text: str) -> str:
+    """Return the text without the clauses that deny something.
+
+    >>> without_negated("It is a rabbit, not a cat.").split()
+    ['It', 'is', 'a', 'rabbit,', '.']
+    """
+    return _NEGATED.sub(" ", text)

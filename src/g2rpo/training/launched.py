@@ -1,0 +1,89 @@
+"""What a Trainer and the launcher of its processes must agree on."""
+
+import os
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import lightning as L
+
+from g2rpo.launch.meeting import meet, meeting
+from g2rpo.launch.member import member
+from g2rpo.training.interrupt import Stopped
+
+SLACK_S = 120.0
+"""Seconds by which a collective operation may outlast the watch for hanging ranks."""
+
+
+def check_launch(trainer: Any) -> None:
+    """Check that the Trainer counts as many processes as were started.
+
+    Raises:
+        ValueError: with the keys to change.
+    """
+    me = member()
+    devices, nodes = trainer.num_devices, trainer.num_nodes
+    if me.launcher in ("torchrun", "srun"):
+        if devices * nodes != me.world_size:
+            raise ValueError(
+                f"trainer.devices={devices}, trainer.num_nodes={nodes}: expected"
+                f" {me.world_size} processes, as many as {me.launcher} has started, got"
+                f" {devices * nodes}; add trainer=ddp or trainer=fsdp{_counted(me.world_size)}"
+            )
+    elif nodes > 1:
+        raise ValueError(
+            f"trainer.num_nodes={nodes}: expected torchrun or srun, which start the processes of"
+            " several nodes, got python train.py alone; see docs/clusters.md"
+        )
+
+
+def _counted(world_size: int) -> str:
+    """Return what to type, if the launcher says how many processes a node has."""
+    per_node = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE")
+    if per_node is None or world_size % int(per_node):
+        return " and set both keys"
+    return f" trainer.devices={per_node} trainer.num_nodes={world_size // int(per_node)}"
+
+
+def wait_longer_than(trainer: L.Trainer, hang_s: float | None) -> None:
+    """Let collective operations wait until the monitor has named the rank that hangs."""
+    strategy = trainer.strategy
+    default: timedelta | None = getattr(strategy, "_timeout", None)
+    if default is not None and hang_s is not None:
+        strategy._timeout = max(default, timedelta(seconds=hang_s + SLACK_S))
+
+
+def meet_launched(trainer: L.Trainer) -> None:
+    """Prepare to meet the processes that Lightning will start on this machine.
+
+    Args:
+        trainer: It starts them with its first `validate` or `fit`.
+
+    Raises:
+        ConnectionError: if MASTER_PORT is in use.
+    """
+    me = member()
+    if me.launcher != "none" or trainer.world_size == 1 or meeting() is not None:
+        return
+    cluster = trainer.strategy.cluster_environment
+    os.environ["MASTER_ADDR"] = cluster.main_address
+    os.environ["MASTER_PORT"] = str(cluster.main_port)
+    meet(replace(me, world_size=trainer.world_size, launcher="lightning"))
+
+
+def leave(stopped: Stopped) -> int:
+    """Tell the other ranks that a signal has stopped this one, unless all stop together.
+
+    Returns:
+        The exit code of this process.
+    """
+    met = meeting()
+    if met is None:
+        return stopped.exit_code
+    if stopped.together:
+        met.monitor.leave()
+        if not met.me.is_first and met.me.launcher == "lightning":
+            return 0  # otherwise Lightning kills rank 0, which writes its report
+    else:
+        met.monitor.fail(str(stopped), echo=True, code=stopped.exit_code)
+    return stopped.exit_code

@@ -1,0 +1,61 @@
+"""What another protocol accepts as right for good reason, `robust` accepts."""
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+CHOICES = {"A": "teddy bear", "B": "rabbit", "C": "cat", "D": "dog"}
+OPEN = {"question": "q", "choices": [], "question_type": "free_form", "precision": 1}
+SHAPES = (
+    "{}",
+    "{}.",
+    " {}\n",
+    "**{}**",
+    "${}$",
+    "\\boxed{{{}}}",
+    "$\\boxed{{{}}}$",
+    "<answer>{}</answer>",
+    "<think>x</think>{}",
+    "The answer is {}",
+    "The answer is {}.",
+    "Answer: {}",
+    "So it is {}.",
+    "({})",
+    '"{}"',
+)
+ROWS = {
+    "mmstar": ({"choices": CHOICES, "answer": "B"}, ("B", "b", "rabbit", "B. rabbit")),
+    "mmmu": ({"choices": CHOICES, "answer": "B", "question_type": "multiple-choice"}, ("B", "(B)")),
+    "embspatial": ({"choices": CHOICES, "answer": "B"}, ("B", "b")),
+    "mathvista": ({**OPEN, "answer_type": "integer", "answer": "14"}, ("14", "14.0")),
+    "mathverse": ({"answer": "14", "question_type": "free-form"}, ("14", "14.0")),
+    "mathvision": ({**OPEN, "answer": "\\frac{21}{8}"}, ("\\frac{21}{8}", "21/8", "2.625")),
+    "chartqa": ({"answer": "62"}, ("62", "62.0", "64")),
+    "docvqa": ({"answer": ["12 May 1998"]}, ("12 May 1998", "12 may 1998")),
+    "ocrbench": ({"answer": ["STOP"], "category": "Regular Text Recognition"}, ("STOP", "Stop")),
+    "refspatial": (
+        {"width": 640, "height": 480, "mask_rect": [300, 200, 400, 260]},
+        ("(0.55, 0.48)", '[{"point_2d": [550, 480]}]', '<points x1="55" y1="48"/>'),
+    ),
+    "robospatial": ({"answer": "yes", "binary": True}, ("yes", "Yes", "Yes, it fits")),
+    "refcoco": (
+        {"answer": [100, 100, 500, 500], "box_format": "0-1000"},
+        ('{"boxes": [100, 100, 500, 500]}', "[100, 100, 500, 500]", "100 100 500 500"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_robust_accepts_what_another_protocol_accepts(name: str, root: object) -> None:
+    benchmark = instantiate(OmegaConf.load(f"{root}/conf/benchmark/{name}.yaml"))
+    row, answers = ROWS[name]
+    row = {"id": "1", "question": "q", "images": (), **row}
+    others = [protocol for protocol in benchmark.protocols if protocol != "robust"]
+    texts = [shape.format(answer) for shape in SHAPES for answer in answers]
+    accepted = [
+        text
+        for text in texts
+        if any(benchmark.score(text, row, protocol=protocol) == 1 for protocol in others)
+    ]
+    assert len(accepted) >= 2
+    assert [text for text in accepted if benchmark.score(text, row, protocol="robust") < 1] == []

@@ -1,0 +1,42 @@
+"""A run without a model: `python small_run.py HOW RANK HANG_S`; one rank fails, the others wait."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from g2rpo.launch import marks
+from g2rpo.launch.meeting import FOLDER, meet, watch
+from g2rpo.launch.member import member
+from g2rpo.launch.monitor import Watch
+
+
+def main(how: str, rank: int, hang_s: float) -> None:
+    me = member()
+    try:
+        met = meet(me)
+    except ConnectionError as error:
+        sys.exit(str(error))
+    folder = Path(f"run{os.getpid()}") if me.is_first else Path(met.ask(FOLDER))
+    watch(Watch(folder=folder, hang_s=hang_s))
+    marks.begin()
+    if how == "nothing":
+        sys.stdout.write(f"{folder.resolve()}\n")
+        met.monitor.leave()
+    elif me.rank != rank:
+        marks.mark()  # waits in a collective
+        while True:
+            threading.Event().wait(0.1)
+    elif how == "raise":
+        met.monitor.fail("no memory")
+        sys.exit(1)
+    elif how == "hang":
+        time.sleep(1000)
+    else:
+        os.kill(os.getpid(), {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}[how])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))

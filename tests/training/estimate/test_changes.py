@@ -1,0 +1,36 @@
+"""Each kind of change alone; together they are tested in test_advice.py."""
+
+from collections.abc import Callable
+
+import pytest
+
+from g2rpo.training.estimate.changes import CHANGING, HARMLESS, Setup
+from g2rpo.training.estimate.shape import Shape
+
+
+@pytest.fixture
+def setup(shape: Shape, load: Callable, device: Callable) -> Setup:
+    return Setup(
+        shape=shape,
+        load=load(shards=2, nodes=2),
+        device=device(),
+        state=16_000,
+        copies=8000,
+        processes=4,
+    )
+
+
+def test_a_change_is_another_run_and_names_a_present_value(setup: Setup) -> None:
+    changes = [change for kind in HARMLESS + CHANGING for change in kind(setup, lambda key: None)]
+    assert len(changes) > 8
+    for override, now, changed in changes:
+        assert "=" in override
+        assert now
+        assert changed != setup
+
+
+def test_weights_can_be_sharded_over_all_nodes(setup: Setup) -> None:
+    changes = [change for kind in HARMLESS for change in kind(setup, lambda key: None)]
+    found = [run for override, _, run in changes if "across_nodes=true" in override]
+    assert [run.load.shards for run in found] == [4]
+    assert found[0].peak() < setup.peak()
