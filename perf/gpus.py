@@ -37,8 +37,8 @@ RECIPES = [f"qwen3_vl_{size}_{kind}" for size in ("2b", "4b", "8b") for kind in 
 PLACES = {
     1: ("trainer.devices=1",),
     8: ("trainer.devices=8",),
-    16: ("trainer.devices=8", "+trainer.num_nodes=2"),
-    32: ("trainer.devices=8", "+trainer.num_nodes=4"),
+    16: ("trainer.devices=8", "trainer.num_nodes=2"),
+    32: ("trainer.devices=8", "trainer.num_nodes=4"),
 }
 
 

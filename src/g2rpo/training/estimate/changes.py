@@ -215,7 +215,7 @@ def _more_nodes(setup: Setup, now: Now) -> Iterator[Change]:
                 across_nodes=True,
             )
             yield (
-                f"++trainer.num_nodes={nodes * times} ++trainer.strategy.across_nodes=true",
+                f"trainer.num_nodes={nodes * times} ++trainer.strategy.across_nodes=true",
                 str(nodes),
                 replace(setup, load=load, processes=setup.processes * times),
             )
