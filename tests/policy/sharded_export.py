@@ -21,7 +21,7 @@ from g2rpo import ranks
 from g2rpo.policy.adapter import LoRA, has_adapter
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.export import save_adapter, save_checkpoint
-from g2rpo.policy.weight_stream import full_tensors, has_shards
+from g2rpo.policy.weight_stream import full_tensors
 
 
 def load_sharded(path: str) -> Any:
@@ -42,7 +42,6 @@ def main(folder: str, out: Path, kind: str) -> None:
     dist.init_process_group("gloo")
     policy, encoder = load_sharded(folder), Checkpoint(path=folder).encoder()
     assert isinstance(policy, FSDPModule)
-    assert has_shards(policy)
     if kind == "adapter":
         LoRA(rank=4, alpha=6).attach(policy)
         move_adapter(policy)

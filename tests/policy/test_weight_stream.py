@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.export import save_adapter, save_checkpoint
-from g2rpo.policy.weight_stream import full_tensor, full_tensors, has_shards
+from g2rpo.policy.weight_stream import full_tensor, full_tensors
 
 pytestmark = pytest.mark.process
 
@@ -76,6 +76,5 @@ def test_weights_are_converted_one_at_a_time_and_those_of_the_policy_stay(policy
         assert value.dtype == torch.bfloat16
         assert torch.equal(value, before[name].bfloat16())
     assert all(torch.equal(value, before[name]) for name, value in policy.state_dict().items())
-    assert not has_shards(policy)
     own = policy.lm_head.weight
     assert full_tensor(own) is own

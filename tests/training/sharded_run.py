@@ -1,4 +1,4 @@
-"""One rank of a small sharded run: `python sharded_run.py OUT WORLD BACKGROUND KILL`.
+"""One rank of a small sharded run: `python sharded_run.py OUT WORLD KILL`.
 
 It goes on from OUT/last.ckpt if there is one. KILL is `no`, or `SAVE:MOMENT`: rank 0 dies at that
 moment of that save.
@@ -103,7 +103,7 @@ def kill_at(save: int, moment: str) -> None:
     writer.write_data, writer.finish, Path.rename = write_data, finished, renamed
 
 
-def main(out: Path, world: int, background: bool, kill: str) -> None:
+def main(out: Path, world: int, kill: str) -> None:
     torch.set_num_threads(1)
     if kill != "no" and os.environ["LOCAL_RANK"] == "0":
         kill_at(int(kill.split(":")[0]), kill.split(":")[1])
@@ -122,7 +122,7 @@ def main(out: Path, world: int, background: bool, kill: str) -> None:
         devices=world,
         logger=False,
         callbacks=[callback],
-        strategy=Strategy(background_saves=background),
+        strategy=Strategy(),
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=out,
@@ -144,4 +144,4 @@ def main(out: Path, world: int, background: bool, kill: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "background", sys.argv[4])
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

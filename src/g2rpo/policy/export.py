@@ -17,8 +17,8 @@ from g2rpo.files import replaced_folder
 from g2rpo.policy.adapter import ADAPTER, is_adapter
 from g2rpo.policy.checkpoint import DTYPES
 from g2rpo.policy.encoder import QwenEncoder
-from g2rpo.policy.sharding import full_tensor
-from g2rpo.policy.weight_stream import full_tensors, has_shards
+from g2rpo.policy.sharding import full_tensor, is_sharded
+from g2rpo.policy.weight_stream import full_tensors
 
 SHARD_BYTES = 4 * 2**30
 """Maximum size of a weight file in bytes; a larger tensor gets a file of its own."""
@@ -109,7 +109,7 @@ def write_adapter(
 def _on_rank_0(policy: Any, stream: Iterator[tuple[str, Tensor]], write: Any) -> None:
     """Call `write(stream)` on rank 0; the other ranks help to gather if the policy is sharded."""
     with ExitStack() as stack:
-        if has_shards(policy):
+        if is_sharded(policy):
             stack.enter_context(ranks.raise_on_all_ranks())
             # Exhausted even after an error, or the other ranks would wait forever.
             stack.callback(lambda: [None for _ in stream])

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from g2rpo.policy.adapter import ADAPTER, adapted_layers, is_adapter
 from g2rpo.policy.precision import without_autocast
@@ -45,11 +44,6 @@ def full_tensors(
         else:
             # Converted before it is gathered, so that fewer bytes are sent.
             yield f"{layer}.{what}" if inside else name, full_tensor(_converted(value, dtype))
-
-
-def has_shards(policy: Any) -> bool:
-    """Return whether this rank holds only a part of some weight."""
-    return any(isinstance(value, DTensor) for value in policy.parameters())
 
 
 @torch.no_grad()

@@ -9,7 +9,6 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,18 +35,13 @@ def is_checkpoint_folder(path: Path) -> bool:
     return (path / STATE).is_file()
 
 
-def save_folder(path: Path, state: Mapping[str, Any], group: Any = None) -> "Future[Any] | None":
+def save_folder(path: Path, state: Mapping[str, Any]) -> None:
     """Write a checkpoint folder; all ranks call this together.
 
     Args:
         path: The folder; rank 0's counts. An earlier checkpoint is replaced at the end.
         state: The checkpoint: plain values and tensors. Sharded tensors are written by the ranks
             that hold the shards, plain values by rank 0.
-        group: A group of all ranks with a CPU backend, used by nothing else. If it is given, the
-            tensors are copied to CPU memory and written in the background.
-
-    Returns:
-        The save in progress if it runs in the background, whose `result()` raises its error.
     """
     text, tensors = split_tensors(state)
     with ranks.raise_on_all_ranks():
@@ -55,13 +49,8 @@ def save_folder(path: Path, state: Mapping[str, Any], group: Any = None) -> "Fut
             new = new_folder(path)
             (new / STATE).write_text(text, encoding="utf-8")
     writer = _Writer(path, _file_numbers(tensors))
-    if group is None:
-        with _without_warning():
-            dcp.save(dict(tensors), storage_writer=writer)
-        return None
-    future = dcp.async_save(dict(tensors), storage_writer=writer, process_group=group)
-    assert isinstance(future, Future)
-    return future
+    with _without_warning():
+        dcp.save(dict(tensors), storage_writer=writer)
 
 
 def link_folder(path: Path, source: Path, text: str) -> None:

@@ -1,14 +1,10 @@
 """Checkpoints of a run whose weights are sharded (`trainer=fsdp`), as Lightning asks for them."""
 
-import logging
 import shutil
-import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
@@ -25,7 +21,6 @@ from g2rpo.training.checkpoint_folder import (
 )
 from g2rpo.training.plain_values import split_tensors
 
-log = logging.getLogger("g2rpo")
 WEIGHTS, OPTIMIZERS = "state_dict.", "optimizer_states."
 """How the names of these tensors begin in a checkpoint folder."""
 
@@ -37,20 +32,11 @@ class ShardedCheckpoints(ModelParallelStrategy):
     steps, which load as a mixture.
 
     Args:
-        background_saves: Whether checkpoints are copied to CPU memory and written while training
-            goes on. A checkpoint then appears some time after its step, and a copy of this rank's
-            share of weights and optimizer state is held in CPU memory until it does.
         **kwargs: Arguments of Lightning's `ModelParallelStrategy`.
     """
 
-    def __init__(self, *, background_saves: bool = False, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.background_saves = background_saves
-        self._group: Any = None
-        self._saving: Future[Any] | None = None
-        self._afterwards = ThreadPoolExecutor(1)
-        self._waiting: list[Future[Any]] = []
-        """On rank 0: links to the checkpoint in progress, and removals of older checkpoints."""
         self._saved: tuple[tuple[int, int], Path] | None = None
         """Version of the weights in the latest checkpoint, and its folder."""
         self._reader: FolderReader | None = None
@@ -86,35 +72,21 @@ class ShardedCheckpoints(ModelParallelStrategy):
         version = self._version()
         if self._saved is not None and self._saved[0] == version and self._saved[1] != path:
             source, text = self._saved[1], split_tensors(checkpoint)[0]
-            self._when_saved(lambda: link_folder(path, source, text))
+            with ranks.raise_on_all_ranks():
+                if self.is_global_zero:
+                    link_folder(path, source, text)
             return
-        self.finish_saving()
-        if self.background_saves and self._group is None:
-            # The writing threads need a group that nobody else uses meanwhile.
-            self._group = dist.new_group(backend="gloo")
-        self._saving = save_folder(path, checkpoint, self._group if self.background_saves else None)
+        save_folder(path, checkpoint)
         self._saved = (version, path)
 
     def remove_checkpoint(self, filepath: Any) -> None:
-        """Remove a checkpoint, but not before the one in progress is complete."""
+        """Remove a checkpoint; all ranks call this."""
         path = Path(filepath)
         if self._saved is not None and self._saved[1] == path:
             self._saved = None
-        self._when_saved(lambda: shutil.rmtree(finish_replacing(path), ignore_errors=True))
-
-    def finish_saving(self) -> None:
-        """Wait until no save is in progress; all ranks call this.
-
-        Raises:
-            RuntimeError: if a checkpoint could not be written.
-        """
-        saving, self._saving = self._saving, None
-        waiting, self._waiting = self._waiting, []
-        if saving is not None:
-            with ranks.raise_on_all_ranks():
-                saving.result()
-                for later in waiting:
-                    later.result()
+        with ranks.raise_on_all_ranks():
+            if self.is_global_zero:
+                shutil.rmtree(finish_replacing(path), ignore_errors=True)
 
     def load_checkpoint(
         self, checkpoint_path: Any, weights_only: bool | None = None
@@ -154,33 +126,6 @@ class ShardedCheckpoints(ModelParallelStrategy):
         states = self._reader.read((OPTIMIZERS,), like)["optimizer_states"]
         for optimizer, state in zip(self.optimizers, states, strict=True):
             optimizer.load_state_dict(state)
-
-    def teardown(self) -> None:
-        """Complete the save in progress."""
-        try:
-            self.finish_saving()
-        except Exception:
-            if sys.exc_info()[0] is None:
-                raise
-            log.exception("the last checkpoint could not be written")
-        super().teardown()
-
-    def _when_saved(self, act: Callable[[], None]) -> None:
-        """Let rank 0 act after the save in progress, if there is one; all ranks call this."""
-        saving = self._saving
-        if saving is None:
-            with ranks.raise_on_all_ranks():
-                if self.is_global_zero:
-                    act()
-            return
-        if not self.is_global_zero:
-            return
-
-        def wait_and_act() -> None:
-            saving.result()
-            act()
-
-        self._waiting.append(self._afterwards.submit(wait_and_act))
 
     def _version(self) -> tuple[int, int]:
         """Return two numbers that change when weights do."""
