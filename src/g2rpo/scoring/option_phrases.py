@@ -34,19 +34,25 @@ _IS_RIGHT = re.compile(
     rf"\s+{_RIGHT}|\s*[:\-–]\s*(?:yes|correct|right|true|this\s+is\s+correct)\b)"
 )
 _CORRECTION = re.compile(
-    rf"(?:\.\.\.|…|\b(?:wait|actually|sorry|correction|rather))[,:\s]+(?:no[,:]?\s+)?(?:(?:it\s+is|it's|i\s+mean)\s+)?"
+    rf"(?:\.\.\.|…|\b(?:wait|actually|sorry|correction|rather))[,:\s]+(?:no[,:]?\s+)?"
+    rf"(?:(?:it\s+is|it's|i\s+mean)\s+)?"
     rf"(?:option\s+)?{_LETTER}(?=\s*(?:[.!)\]]|$))",
     re.IGNORECASE,
 )
-_WRONG = r"(?:\w+\s+)?(?:wrong|incorrect|false|not|impossible|out|excluded|eliminated|ruled|invalid|unlikely)\b"
+_WRONG = (
+    r"(?:\w+\s+)?(?:wrong|incorrect|false|not|impossible|out|excluded|eliminated|ruled|invalid"
+    r"|unlikely)\b"
+)
 _IS_WRONG = re.compile(
-    rf"[)\]]?(?:\s+(?:shows?|has|shows)\s+(?:no|nothing)\b|\s+(?:is|are|was|were|seems?|can|could|does|do|did)(?:n't|not)?\s+{_WRONG}"
+    rf"[)\]]?(?:\s+(?:shows?|has|shows)\s+(?:no|nothing)\b"
+    rf"|\s+(?:is|are|was|were|seems?|can|could|does|do|did)(?:n't|not)?\s+{_WRONG}"
     rf"|\s+(?:can't|cannot|isn't|doesn't|wouldn't|aren't)\b|\s*[:\-–]\s*(?:no|not|wrong|incorrect|false)\b)",
     re.IGNORECASE,
 )
 _RULED_OUT = re.compile(
-    r"(?:\b(?:not|never|neither|nor|no|without|instead of|rather than|unlike|except|exclud\w*|eliminat\w*|rul\w* out"
-    r"|discard\w*|cannot be|can't be|if|were)|n't(?: be)?)\s+(?:(?:be|the|option|options|choice|answer|is|were|was)\s+)*[(\[]?$",
+    r"(?:\b(?:not|never|neither|nor|no|without|instead of|rather than|unlike|except|exclud\w*"
+    r"|eliminat\w*|rul\w* out|discard\w*|cannot be|can't be|if|were)|n't(?: be)?)\s+"
+    r"(?:(?:be|the|option|options|choice|answer|is|were|was)\s+)*[(\[]?$",
     re.IGNORECASE,
 )
 """What stands before a letter that is not the answer."""
