@@ -67,7 +67,8 @@ _GEOMETRY = re.compile(
     r"|\b[A-Z]{2,4}\s*=",
 )
 _ALSO = re.compile(
-    r"[)\].]?\s*(?:,?\s*(?:and|or|&|/)|,)\s*(?:(?:option|choice)\s+)?[(\[]?([A-Z])(?![A-Za-z0-9'’])(?!\s*(?:is|was|because|since)\b)"
+    r"[)\].]?\s*(?:,?\s*(?:and|or|&|/)|,)\s*(?:(?:option|choice)\s+)?"
+    r"(?:[(\[]?([A-Z])(?![A-Za-z0-9'’])(?!\s*(?:is|was|because|since)\b)|[(\[]([a-z])[)\]])"
 )
 _BEFORE = re.compile(r"(?<![A-Za-z0-9'])([A-Z])[)\].]?\s*(?:,|/|&|\bor\b|\band\b)\s*$")
 _START = re.compile(
@@ -139,7 +140,7 @@ def leading_letter(text: str, options: Mapping[str, str]) -> str | None:
         and "\n" not in text[: match.end() + 1]
     )
     also = _ALSO.match(text, match.end() - 1 if text[match.end() - 1] in ",;" else match.end())
-    if also and also[1] in options:
+    if also and also[also.lastindex].upper() in options:
         return ""
     return None if lists_all and _goes_through(text, labels | {letter}) else letter
 
@@ -175,7 +176,8 @@ def named_letter(text: str, options: Mapping[str, str]) -> str | None:
 def _alone(text: str, match: re.Match[str], options: Mapping[str, str]) -> str:
     """Return the matched letter; empty if other options stand beside it."""
     head = re.split(r"[\n.;]", text[: match.start()])[-1][-12:]
-    beside = {also[1] for also in (_ALSO.match(text, match.end(1)), _BEFORE.search(head)) if also}
+    found = (_ALSO.match(text, match.end(1)), _BEFORE.search(head))
+    beside = {also[also.lastindex].upper() for also in found if also}
     letter = match[1].upper()
     return "" if beside & set(options) - {letter} else letter
 
