@@ -140,7 +140,7 @@ def leading_letter(text: str, options: Mapping[str, str]) -> str | None:
         and "\n" not in text[: match.end() + 1]
     )
     also = _ALSO.match(text, match.end() - 1 if text[match.end() - 1] in ",;" else match.end())
-    if also and also[also.lastindex].upper() in options:
+    if also and (also[1] or also[2]).upper() in options:
         return ""
     return None if lists_all and _goes_through(text, labels | {letter}) else letter
 
@@ -177,7 +177,7 @@ def _alone(text: str, match: re.Match[str], options: Mapping[str, str]) -> str:
     """Return the matched letter; empty if other options stand beside it."""
     head = re.split(r"[\n.;]", text[: match.start()])[-1][-12:]
     found = (_ALSO.match(text, match.end(1)), _BEFORE.search(head))
-    beside = {also[also.lastindex].upper() for also in found if also}
+    beside = {(also[1] or also[also.re.groups]).upper() for also in found if also}
     letter = match[1].upper()
     return "" if beside & set(options) - {letter} else letter
 
