@@ -278,7 +278,8 @@ PICTURE = {"bytes": b"", "path": None}
         (
             "picture",
             [{"bytes": None, "path": None}, None],
-            r"images \(column 'picture'\): image 1: expected an image, its bytes or a path, got null",
+            r"images \(column 'picture'\): image 1: expected an image, its bytes or a path,"
+            " got null",
         ),
         (
             "question",

@@ -60,7 +60,7 @@ def sharded(path: str, values: Any) -> Any:
     """The same policy with its weights spread over the ranks."""
     mesh = init_device_mesh("cpu", (ranks.world_size(),))
     sharding = Sharding(mesh=mesh, device=torch.device("cpu"))
-    policy = load_sharded(path, sharding, torch.float32).eval()
+    policy = load_sharded(path, sharding, torch.float32, torch.float32).eval()
     whole = dict(values.named_parameters())
     with torch.no_grad():
         for name, shard in policy.named_parameters():

@@ -27,7 +27,8 @@ LETTERS = {"A": "K", "B": "E", "C": "N", "D": "G", "E": "U"}
         ),
         (
             ANIMALS,
-            "B\n\nThe picture shows a rabbit. Option A is wrong, and options C and D show other animals.",
+            "B\n\nThe picture shows a rabbit. Option A is wrong, and options C and D show other"
+            " animals.",
             "B",
         ),
         (ANIMALS, "B\nBecause A and C are not there", "B"),
@@ -113,7 +114,8 @@ LETTERS = {"A": "K", "B": "E", "C": "N", "D": "G", "E": "U"}
         (ANIMALS, "所以选C", "C"),
         (
             ANIMALS,
-            "Looking at each option:\n(A) teddy bear - not there\n(B) rabbit - there\n(C) cat - not there\n(D) dog - not there\nTherefore (B).",
+            "Looking at each option:\n(A) teddy bear - not there\n(B) rabbit - there\n"
+            "(C) cat - not there\n(D) dog - not there\nTherefore (B).",
             "B",
         ),
         (ANIMALS, "Option A: no.\nOption B: yes, this matches.\nOption C: no.\nOption D: no.", "B"),

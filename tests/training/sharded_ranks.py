@@ -13,9 +13,11 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from ranks_step import PromptEngine
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
+
+sys.path.append(str(Path(__file__).parent))
+from ranks_step import PromptEngine
 
 from g2rpo.algorithm.advantage.grpo import GRPO
 from g2rpo.algorithm.loss.clip import ClipLoss

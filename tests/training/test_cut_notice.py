@@ -14,8 +14,8 @@ def test_a_task_of_which_more_than_half_is_cut_is_named_with_the_key(
     }
     CutNotice().watch(3, metrics, 56)
     assert caplog.messages == [
-        "rollout batch 3: math 80%, spatial 51% of completions reached rollout.max_new_tokens=56 and were"
-        " cut before they ended; raise it"
+        "rollout batch 3: math 80%, spatial 51% of completions reached rollout.max_new_tokens=56"
+        " and were cut before they ended; raise it"
     ]
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from g2rpo.training.build import build_module
+from g2rpo.training.build import build_module, build_trainer
 from g2rpo.training.lost_updates import SAMPLED, lost_update_frac, refuse_lost_updates
 from g2rpo.training.parts import build_parts
 
@@ -93,7 +93,7 @@ def test_a_run_is_refused_when_its_module_makes_the_optimizer(
     overrides = (f"run_dir={tmp_path}", "model.dtype=bfloat16", "reward_workers=inline")
     for more, refused in (((), True), (("model/adapter=lora",), False)):
         cfg = composed(*overrides, *more)
-        module = build_module(cfg, build_parts(cfg))
+        module = build_module(cfg, build_parts(cfg), build_trainer(cfg))
         if refused:
             with pytest.raises(ValueError, match=r"rounding loses \d+% of the updates"):
                 module.configure_optimizers()

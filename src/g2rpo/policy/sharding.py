@@ -146,8 +146,8 @@ def _shard(policy: Any, sharding: Sharding, compute_dtype: torch.dtype) -> Any:
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)  # gloo can only sum
-    # By default FSDP prefetches in the reverse order of all forward passes so far. Those
-    # of sampling differ between ranks, so that the ranks would wait for different weights.
+    # By default FSDP prefetches in the reverse order of all forward passes so far. Those of
+    # sampling differ between ranks, so that the ranks would wait for different weights.
     layers = list(policy.model.language_model.layers)
     for unit, following in pairwise([policy, *reversed(layers), policy]):
         unit.set_modules_to_backward_prefetch([following])

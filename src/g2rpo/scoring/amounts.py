@@ -27,8 +27,10 @@ _POWER = r"(?:\s*(?:x|×|\*|\\times|\\cdot)\s*10\s*\^?\s*\{?\s*([-+]?\d{1,3})\s*
 _AMOUNT = re.compile(
     rf"(?<![\w.,:])(?P<sign>(?:(?<![\d)]\s)[-+])?){_MONEY}(?P<inner>{_SIGN})"
     rf"(?P<number>{_DIGITS}(?:[eE][-+]?\d{{1,3}})?){_POWER}(?:\s*/\s*(?P<divisor>\d++(?:\.\d++)?))?"
-    r"(?:\s*(?P<scale>(?i:thousand|million|billion|trillion|hundred|mln|mio|mn|bn|tn|k|m|b))(?![A-Za-z]))?"
-    r"(?:\s*(?P<percent>\\?%|(?i:per ?cent(?:age)?\b(?! point))))?(?![\w:^]|,\d|\.\d|\s*(?:\\?pi\b|π|\\?sqrt|√))",
+    r"(?:\s*(?P<scale>(?i:thousand|million|billion|trillion|hundred|mln|mio|mn|bn|tn|k|m|b))"
+    r"(?![A-Za-z]))?"
+    r"(?:\s*(?P<percent>\\?%|(?i:per ?cent(?:age)?\b(?! point))))?"
+    r"(?![\w:^]|,\d|\.\d|\s*(?:\\?pi\b|π|\\?sqrt|√))",
     re.IGNORECASE,
 )
 _UNIT = re.compile(r"[\s.]*(?:[A-Za-z°µ$€£¥₹²³/()'.\s-]{0,40})[.\s]*")

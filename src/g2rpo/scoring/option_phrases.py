@@ -34,19 +34,25 @@ _IS_RIGHT = re.compile(
     rf"\s+{_RIGHT}|\s*[:\-–]\s*(?:yes|correct|right|true|this\s+is\s+correct)\b)"
 )
 _CORRECTION = re.compile(
-    rf"(?:\.\.\.|…|\b(?:wait|actually|sorry|correction|rather))[,:\s]+(?:no[,:]?\s+)?(?:(?:it\s+is|it's|i\s+mean)\s+)?"
+    rf"(?:\.\.\.|…|\b(?:wait|actually|sorry|correction|rather))[,:\s]+(?:no[,:]?\s+)?"
+    rf"(?:(?:it\s+is|it's|i\s+mean)\s+)?"
     rf"(?:option\s+)?{_LETTER}(?=\s*(?:[.!)\]]|$))",
     re.IGNORECASE,
 )
-_WRONG = r"(?:\w+\s+)?(?:wrong|incorrect|false|not|impossible|out|excluded|eliminated|ruled|invalid|unlikely)\b"
+_WRONG = (
+    r"(?:\w+\s+)?(?:wrong|incorrect|false|not|impossible|out|excluded|eliminated|ruled|invalid"
+    r"|unlikely)\b"
+)
 _IS_WRONG = re.compile(
-    rf"[)\]]?(?:\s+(?:shows?|has|shows)\s+(?:no|nothing)\b|\s+(?:is|are|was|were|seems?|can|could|does|do|did)(?:n't|not)?\s+{_WRONG}"
+    rf"[)\]]?(?:\s+(?:shows?|has|shows)\s+(?:no|nothing)\b"
+    rf"|\s+(?:is|are|was|were|seems?|can|could|does|do|did)(?:n't|not)?\s+{_WRONG}"
     rf"|\s+(?:can't|cannot|isn't|doesn't|wouldn't|aren't)\b|\s*[:\-–]\s*(?:no|not|wrong|incorrect|false)\b)",
     re.IGNORECASE,
 )
 _RULED_OUT = re.compile(
-    r"(?:\b(?:not|never|neither|nor|no|without|instead of|rather than|unlike|except|exclud\w*|eliminat\w*|rul\w* out"
-    r"|discard\w*|cannot be|can't be|if|were)|n't(?: be)?)\s+(?:(?:be|the|option|options|choice|answer|is|were|was)\s+)*[(\[]?$",
+    r"(?:\b(?:not|never|neither|nor|no|without|instead of|rather than|unlike|except|exclud\w*"
+    r"|eliminat\w*|rul\w* out|discard\w*|cannot be|can't be|if|were)|n't(?: be)?)\s+"
+    r"(?:(?:be|the|option|options|choice|answer|is|were|was)\s+)*[(\[]?$",
     re.IGNORECASE,
 )
 """What stands before a letter that is not the answer."""
@@ -61,7 +67,8 @@ _GEOMETRY = re.compile(
     r"|\b[A-Z]{2,4}\s*=",
 )
 _ALSO = re.compile(
-    r"[)\].]?\s*(?:,?\s*(?:and|or|&|/)|,)\s*(?:(?:option|choice)\s+)?[(\[]?([A-Z])(?![A-Za-z0-9'’])(?!\s*(?:is|was|because|since)\b)"
+    r"[)\].]?\s*(?:,?\s*(?:and|or|&|/)|,)\s*(?:(?:option|choice)\s+)?"
+    r"(?:[(\[]?([A-Z])(?![A-Za-z0-9'’])(?!\s*(?:is|was|because|since)\b)|[(\[]([a-z])[)\]])"
 )
 _BEFORE = re.compile(r"(?<![A-Za-z0-9'])([A-Z])[)\].]?\s*(?:,|/|&|\bor\b|\band\b)\s*$")
 _START = re.compile(
@@ -133,7 +140,7 @@ def leading_letter(text: str, options: Mapping[str, str]) -> str | None:
         and "\n" not in text[: match.end() + 1]
     )
     also = _ALSO.match(text, match.end() - 1 if text[match.end() - 1] in ",;" else match.end())
-    if also and also[1] in options:
+    if also and (also[1] or also[2]).upper() in options:
         return ""
     return None if lists_all and _goes_through(text, labels | {letter}) else letter
 
@@ -169,7 +176,8 @@ def named_letter(text: str, options: Mapping[str, str]) -> str | None:
 def _alone(text: str, match: re.Match[str], options: Mapping[str, str]) -> str:
     """Return the matched letter; empty if other options stand beside it."""
     head = re.split(r"[\n.;]", text[: match.start()])[-1][-12:]
-    beside = {also[1] for also in (_ALSO.match(text, match.end(1)), _BEFORE.search(head)) if also}
+    found = (_ALSO.match(text, match.end(1)), _BEFORE.search(head))
+    beside = {(also[1] or also[also.re.groups]).upper() for also in found if also}
     letter = match[1].upper()
     return "" if beside & set(options) - {letter} else letter
 

@@ -1,4 +1,4 @@
-"""An answer to a question with options, made ready for reading: plain signs, and no echo of them."""
+"""Prepare an answer to a question with options for reading: plain signs, no echoed question."""
 
 import re
 from collections.abc import Mapping

@@ -31,8 +31,8 @@ class CutNotice:
             return
         self._silent_until = rollout_batch + REPEAT_AFTER
         log.warning(
-            "rollout batch %d: %s of completions reached rollout.max_new_tokens=%d and were cut before they"
-            " ended; raise it",
+            "rollout batch %d: %s of completions reached rollout.max_new_tokens=%d and were cut"
+            " before they ended; raise it",
             rollout_batch,
             ", ".join(f"{task} {share:.0%}" for task, share in cut.items()),
             max_new_tokens,

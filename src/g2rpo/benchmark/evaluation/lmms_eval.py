@@ -1,4 +1,4 @@
-"""Sample logs of lmms-eval (`--log_samples`): one JSON line per question, with its record in `doc`."""
+"""Sample logs of lmms-eval (`--log_samples`): a JSON line per question, its record in `doc`."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -125,7 +125,7 @@ def read_sweep(folder: Path, against: str | None = None) -> SweepResult:
     """Read a multirun folder.
 
     Raises:
-        ValueError: If it is not a multirun folder, holds jobs of another sweep, or a file is broken.
+        ValueError: if it is no multirun folder, holds jobs of another sweep, or a file is broken.
     """
     plan = read_plan(folder)
     if plan is None:

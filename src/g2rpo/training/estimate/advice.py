@@ -1,7 +1,8 @@
 """What to set when a run does not fit: settings that are not so yet, each tried on the estimate.
 
 Settings that leave results as they are come first. If they are not enough, one setting that changes
-what is learned is advised, if one is enough, else all together. A change is advised only if it lowers the peak, so advice is never without effect.
+what is learned is advised, if one is enough, else all together. A change is advised only if it
+lowers the peak, so advice is never without effect.
 """
 
 from collections.abc import Iterator
