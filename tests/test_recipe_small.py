@@ -86,7 +86,9 @@ def test_the_recipe_runs_end_to_end(tmp_path: Path) -> None:
     assert (summary["status"], summary["steps"]) == ("finished", 8)
     with (run / "metrics.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
-    assert [row["rollout_batch"] for row in table if row.get("rollout_batch")][-1:] == ["2"]
-    assert all(float(row["rollout/sync_gap"]) < 1 for row in table if row.get("rollout/sync_gap"))
+    assert [row["rollout_batch"] for row in table if row.get("rollout_batch")][-1:] == ["2.0"]
+    gaps = [float(row["rollout/sync_logprob_gap"]) for row in table if row["rollout_batch"]]
+    assert len(gaps) == 2
+    assert max(gaps) < 0.5  # bfloat16
     final = AutoConfig.from_pretrained(run / "checkpoints" / "final")
     assert final.text_config.vocab_size == 151_936
