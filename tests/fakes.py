@@ -9,10 +9,10 @@ from g2rpo.records import Prompt, PromptBatch, task_index
 
 
 class Shelf:
-    """So many prompts of each task; None is endless."""
+    """So many prompts of each task, all with the same images; None is endless."""
 
-    def __init__(self, **sizes: int | None) -> None:
-        self.sizes = sizes
+    def __init__(self, *, images: tuple[Any, ...] = (), **sizes: int | None) -> None:
+        self.images, self.sizes = images, sizes
 
     def size(self, task: str, split: str) -> int | None:
         return self.sizes.get(task, 0)
@@ -21,8 +21,8 @@ class Shelf:
         return Prompt(
             id=f"{split}/{task}/{index}",
             task=task,
-            text="?",
-            images=(),
+            text=f"{index}?",
+            images=self.images,
             answer="1",
             answer_type="numerical",
         )

@@ -2,15 +2,12 @@
 `make test-vllm` runs it.
 """
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rank_processes import run_ranks
 
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("ignore")]
 SCRIPT = Path(__file__).parent / "vllm_ranks.py"
@@ -25,36 +22,10 @@ ALLOWED = 2e-4
 def outcomes(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> list[dict[str, Any]]:
-    """What each of two ranks wrote down, with all the variables that a launcher sets."""
+    """What each of two ranks wrote down."""
     pytest.importorskip("vllm")
     out = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    shared = {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port,
-        "WORLD_SIZE": "2",
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-    }
-    running = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(out), *map(str, request.param)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
-        for rank in range(2)
-    ]
-    try:
-        for process in running:
-            words, _ = process.communicate(timeout=900)
-            assert process.returncode == 0, words
-    finally:
-        for process in running:
-            process.kill()
+    run_ranks(SCRIPT, out, *request.param, timeout_s=900)
     found = [torch.load(out / f"rank{rank}.pt", weights_only=False) for rank in range(2)]
     assert {one["num_engines"] for one in found} == {2 // request.param[0]}
     return found

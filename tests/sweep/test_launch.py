@@ -196,10 +196,13 @@ def test_jobs_side_by_side_see_the_gpus_of_their_seat(job, sweep) -> None:
 def test_a_sweep_that_is_ended_ends_its_job(
     number: int, code: int | None, script: Path, tmp_path: Path
 ) -> None:
+    # A shell that starts the tests in the background ignores SIGINT, which children inherit.
     program = f"""
+        import signal
         from pathlib import Path
         from omegaconf import OmegaConf
         from hydra_plugins.g2rpo_launcher import _terminable
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         from g2rpo.sweep.job import Job
         from g2rpo.sweep.launch import Sweep
         from g2rpo.sweep.job_runner import Local

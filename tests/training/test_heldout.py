@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from fakes import IdEncoder
+from fakes import IdEncoder, Shelf
 from PIL import Image
 
 from g2rpo.interfaces import Encoder
@@ -18,24 +18,8 @@ from g2rpo.training.heldout import HeldoutEvaluation, HeldoutResult, write_jsonl
 RED = Image.new("RGB", (4, 2), (255, 0, 0))
 
 
-class Shelf:
-    """So many held-out prompts of each task; None is endless. The id says which."""
-
-    def __init__(self, **sizes: int | None) -> None:
-        self.sizes = sizes
-
-    def size(self, task: str, split: str) -> int | None:
-        return self.sizes.get(task, 0)
-
-    def get(self, task: str, index: int, split: str) -> Prompt:
-        return Prompt(
-            id=f"{split}/{task}/{index}",
-            task=task,
-            text=f"{index}?",
-            images=(RED,),
-            answer="1",
-            answer_type="numerical",
-        )
+def red(**sizes: int | None) -> Shelf:
+    return Shelf(images=(RED,), **sizes)
 
 
 class Quoting:
@@ -116,22 +100,22 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_prompts_are_the_first_of_each_task_that_has_any_tasks_in_turn() -> None:
-    prompts = HeldoutEvaluation(prompts_per_task=3).prompts(Shelf(chart=None, math=2))
+    prompts = HeldoutEvaluation(prompts_per_task=3).prompts(red(chart=None, math=2))
     assert [prompt.id for prompt in prompts] == [
         f"heldout/{name}" for name in ("math/0", "chart/0", "math/1", "chart/1", "chart/2")
     ]
-    assert HeldoutEvaluation(prompts_per_task=0).prompts(Shelf(chart=None)) == []
+    assert HeldoutEvaluation(prompts_per_task=0).prompts(red(chart=None)) == []
 
 
 def test_without_prompts_there_is_one_empty_batch_so_that_benchmarks_are_asked_all_the_same() -> (
     None
 ):
-    (batch,) = HeldoutEvaluation(prompts_per_task=0).batches(Shelf(chart=None))
+    (batch,) = HeldoutEvaluation(prompts_per_task=0).batches(red(chart=None))
     assert (batch.start, batch.places, batch.prompts) == (0, [], [])
 
 
 def test_a_task_scores_the_mean_of_its_samples_and_macro_the_mean_of_tasks(tmp_path: Path) -> None:
-    result, _, _ = evaluated(tmp_path, Shelf(math=2, chart=None, document=1))
+    result, _, _ = evaluated(tmp_path, red(math=2, chart=None, document=1))
     # math: 1 of 2 x 4 samples; chart: 2 of 4 in each of three prompts; document: none
     assert result.sampled == pytest.approx(
         {"macro": (0.125 + 0.5 + 0.0) / 3, "math": 0.125, "chart": 0.5, "document": 0.0}
@@ -142,7 +126,7 @@ def test_a_task_scores_the_mean_of_its_samples_and_macro_the_mean_of_tasks(tmp_p
 
 
 def test_a_row_holds_the_prompt_its_samples_and_the_greedy_completion(tmp_path: Path) -> None:
-    evaluated(tmp_path, Shelf(math=2, chart=None))
+    evaluated(tmp_path, red(math=2, chart=None))
     found = rows(tmp_path)
     assert [row["prompt_id"].removeprefix("heldout/") for row in found] == [
         "math/0",
@@ -178,7 +162,7 @@ def test_a_row_holds_the_prompt_its_samples_and_the_greedy_completion(tmp_path: 
 def test_sampling_is_that_of_the_evaluation_and_its_seed_the_same_at_every_call(
     tmp_path: Path,
 ) -> None:
-    _, engine, heard = evaluated(tmp_path, Shelf(math=2, chart=None))
+    _, engine, heard = evaluated(tmp_path, red(math=2, chart=None))
     # temperature and top_p of training do not count; every batch has its own seed
     assert engine.asked == [
         (4, 1.0, 1.0, 10),
@@ -188,7 +172,7 @@ def test_sampling_is_that_of_the_evaluation_and_its_seed_the_same_at_every_call(
         (4, 1.0, 1.0, 14),
         (1, 0.0, 1.0, 0),
     ]
-    assert evaluated(tmp_path, Shelf(math=2, chart=None))[1].asked == engine.asked
+    assert evaluated(tmp_path, red(math=2, chart=None))[1].asked == engine.asked
     assert heard == [2, 2, 1]
 
 
@@ -197,7 +181,7 @@ def test_pictures_of_the_worst_and_the_best_prompts_are_kept_under_their_ids(
 ) -> None:
     # math prompt 0 scores 0.25 and all others 0; chart prompts score 0.5 each, so the first of them
     # counts as best and worst
-    evaluated(tmp_path, Shelf(math=None, chart=None), images_per_task=2)
+    evaluated(tmp_path, red(math=None, chart=None), images_per_task=2)
     names = {path.name for path in (tmp_path / "images").iterdir()}
     assert names == {
         f"heldout-{prompt}-0.png" for prompt in ("math-0", "math-1", "chart-0", "chart-1")
@@ -218,7 +202,7 @@ def test_pictures_of_prompts_that_changed_most_are_kept_after_training(tmp_path:
     ]
     (tmp_path / "before.jsonl").write_text("".join(json.dumps(row) + "\n" for row in before))
     evaluation = HeldoutEvaluation(prompts_per_task=5, images_per_task=3)
-    run(evaluation, Quoting(), Judge(), Shelf(math=None), tmp_path, "after")
+    run(evaluation, Quoting(), Judge(), red(math=None), tmp_path, "after")
     # worst: the first with 0; best: number 0 with 0.25; the largest loss is number 4, from 0.75 to
     # 0
     assert {path.name for path in (tmp_path / "images").iterdir()} == {
@@ -227,7 +211,7 @@ def test_pictures_of_prompts_that_changed_most_are_kept_after_training(tmp_path:
 
 
 def test_scores_are_read_back_from_the_rows(tmp_path: Path) -> None:
-    result, _, _ = evaluated(tmp_path, Shelf(math=2, chart=None))
+    result, _, _ = evaluated(tmp_path, red(math=2, chart=None))
     assert HeldoutEvaluation().read(tmp_path / "before.jsonl") == result
 
 
@@ -256,13 +240,13 @@ def test_a_reward_that_fails_stops_the_evaluation_unless_some_may_fail(
     with pytest.raises(
         RuntimeError, match=r"reward: 4 of 8 completions could not be judged.*'heldout/chart/1'"
     ):
-        run(evaluation, Quoting(), Strict(), Shelf(math=2, chart=None), tmp_path)
+        run(evaluation, Quoting(), Strict(), red(math=2, chart=None), tmp_path)
     assert not (tmp_path / "before.jsonl").exists()
     forgiving = HeldoutEvaluation(
         prompts_per_task=3, samples=4, batch_prompts=2, failure_budget=0.5
     )
     with caplog.at_level("WARNING"):
-        run(forgiving, Quoting(), Strict(), Shelf(math=2, chart=None), tmp_path)
+        run(forgiving, Quoting(), Strict(), red(math=2, chart=None), tmp_path)
     assert "4 of 8 completions could not be judged and count 0" in caplog.text
     failed = [
         row["prompt_id"]

@@ -1,15 +1,12 @@
 """Sharded models are loaded when the processes are connected; see also `test_ranks.py`."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rank_processes import run_ranks
 
 from g2rpo.training.build import build_module, build_trainer
 from g2rpo.training.parts import build_parts
@@ -32,28 +29,7 @@ def test_trainer_fsdp_loads_no_weights_before_training(
 def found(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of two ranks measured in `sharded_ranks.py`."""
     out = tmp_path_factory.mktemp("sharded")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
-    command = [sys.executable, str(Path(__file__).with_name("sharded_ranks.py"))]
-    running = [
-        subprocess.Popen(
-            [*command, str(tiny_folder), str(out)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=os.environ | address | {"RANK": str(rank), "WORLD_SIZE": "2"},
-        )
-        for rank in range(2)
-    ]
-    try:
-        for process in running:
-            words, _ = process.communicate(timeout=240)
-            assert process.returncode == 0, words
-    finally:
-        for process in running:
-            process.kill()
-            process.communicate()
+    run_ranks(Path(__file__).with_name("sharded_ranks.py"), tiny_folder, out)
     return [json.loads((out / f"rank{rank}.json").read_text()) for rank in range(2)]
 
 

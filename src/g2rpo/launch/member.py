@@ -53,7 +53,7 @@ def member(environment: Mapping[str, str] | None = None) -> Member:
     elif _by_srun(env):
         launcher, names = "srun", ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")
     elif "LOCAL_RANK" in env and "WORLD_SIZE" in env:
-        # Lightning starts further processes on one machine only (`training/launch_check.py`).
+        # Lightning starts further processes on one machine only (`training/launched.py`).
         launcher, names = "lightning", ("LOCAL_RANK", "WORLD_SIZE", "LOCAL_RANK")
     else:
         launcher, names = "none", ()
