@@ -111,4 +111,5 @@ def random_batch(
         if count
         else None,
         num_images=torch.full((prompts,), images),
+        position=torch.arange(prompts),
     ).to(device)

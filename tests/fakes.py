@@ -54,4 +54,5 @@ class IdEncoder:
             pixel_values=None,
             image_grid_thw=None,
             num_images=torch.tensor([len(p.images) for p in prompts]),
+            position=torch.arange(len(prompts)),
         )

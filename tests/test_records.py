@@ -29,6 +29,7 @@ def _batch() -> PromptBatch:
         pixel_values=torch.arange(8.0).reshape(4, 2),
         image_grid_thw=torch.tensor([[1, 1, 2], [1, 2, 1]]),
         num_images=torch.tensor([0, 2]),
+        position=torch.tensor([0, 1]),
     )
 
 

@@ -40,6 +40,10 @@ class PromptBatch:
     image_grid_thw: Int[Tensor, "images 3"] | None
     """Number of patches per image in time, height and width, before merging."""
     num_images: Int[Tensor, " p"]
+    position: Int[Tensor, " p"]
+    """Position of each prompt among those that all ranks ask together. With the seed it determines
+    the prompt's completions, so that these do not depend on the number of ranks.
+    """
 
     def to(self, device: torch.device | str) -> Self:
         """Return the batch with all tensors on `device`."""

@@ -117,6 +117,7 @@ def test_so_do_they_for_qwen2_5_vl() -> None:
         pixel_values=torch.randn(32, 384),
         image_grid_thw=torch.tensor([[1, 4, 4], [1, 4, 4]]),
         num_images=torch.tensor([1, 1]),
+        position=torch.arange(2),
     )
     assert_equal(policy, batch, UNEVEN[:6])
 

@@ -107,6 +107,7 @@ def made() -> Callable[..., PromptBatch]:
             else None,
             image_grid_thw=torch.tensor([[1, 2, width] for _, width in sizes]) if sizes else None,
             num_images=torch.tensor([images for _, _, images in prompts]),
+            position=torch.arange(len(prompts)),
         )
 
     return batch_of

@@ -4,6 +4,34 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "draws: the rank's own rows are counted from 0",
+        "training/datamodule.py",
+        "torch.arange(len(prompts))[_share(len(prompts))]",
+        "torch.arange(len(own))",
+        "training/test_ranks.py",
+    ),
+    Mutant(
+        "draws: a token without weight can be drawn",
+        "rollout/draw.py",
+        "below[:, None], right=True",
+        "below[:, None]",
+        "rollout/test_draw.py",
+    ),
+    Mutant(
+        "draws: one seed for all positions",
+        "rollout/draw.py",
+        'f"{seed}/{position}"',
+        'f"{seed}"',
+        "rollout/test_draw.py",
+    ),
+    Mutant(
+        "draws: every token of a completion has the first one's number",
+        "rollout/hf.py",
+        "self.uniforms[self.rows, step]",
+        "self.uniforms[self.rows, 0]",
+        "rollout/test_hf.py",
+    ),
+    Mutant(
         "position stands still",
         "rollout/hf.py",
         "self.position = self.position + 1",
@@ -99,13 +127,6 @@ MUTANTS = (
         "rollout/groups.py",
         "joined.prompt.argsort(stable=True)",
         "torch.arange(len(joined.prompt))",
-        "rollout/test_groups.py",
-    ),
-    Mutant(
-        "data: one seed for all sizes",
-        "rollout/groups.py",
-        "seed + call * SEED_STRIDE",
-        "seed",
         "rollout/test_groups.py",
     ),
     Mutant(

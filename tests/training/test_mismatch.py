@@ -28,6 +28,7 @@ def experience(sampler: list[list[float]], trainer: list[list[float]] | None) ->
             pixel_values=None,
             image_grid_thw=None,
             num_images=torch.zeros(2, dtype=torch.long),
+            position=torch.arange(2),
         ),
         rollouts=Rollouts(
             completion_ids=mask.long(),

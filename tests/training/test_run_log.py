@@ -126,6 +126,7 @@ def test_a_row_says_which_token_ended_its_completion_or_that_it_was_cut() -> Non
         pixel_values=None,
         image_grid_thw=None,
         num_images=torch.tensor([0]),
+        position=torch.tensor([0]),
     )
     experience = Experience(
         batch=batch,

@@ -60,6 +60,7 @@ def row(**options: Any) -> dict[str, float]:
         pixel_values=None,
         image_grid_thw=None,
         num_images=torch.zeros(2, dtype=torch.long),
+        position=torch.arange(2),
     )
     lengths = torch.tensor([4, 1, 2, 3])
     mask = torch.arange(4) < lengths[:, None]

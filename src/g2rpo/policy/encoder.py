@@ -88,6 +88,7 @@ class QwenEncoder:
             pixel_values=patches["pixel_values"] if patches else None,
             image_grid_thw=patches["image_grid_thw"] if patches else None,
             num_images=torch.tensor([len(group) for group in images]),
+            position=torch.arange(len(prompts)),
         )
 
     def fit(self, image: Image.Image) -> Image.Image:

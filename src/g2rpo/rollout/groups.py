@@ -11,9 +11,6 @@ from g2rpo.interfaces import RolloutEngine
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.join import cat_rollouts, select_prompts, take_rollouts
 
-SEED_STRIDE = 1 << 20
-"""Difference of the seeds for two group sizes, larger than the number of draws in a step."""
-
 
 def generate_groups(
     engine: RolloutEngine,
@@ -37,13 +34,11 @@ def generate_groups(
     if len(set(sizes)) == 1:
         return engine.generate(batch, sampling.with_group_size(sizes[0]), seed)
     parts, owners = [], []
-    for call, size in enumerate(sorted(set(sizes))):
+    for size in sorted(set(sizes)):
         rows = torch.tensor(
             [row for row, own in enumerate(sizes) if own == size], device=batch.task.device
         )
-        part = engine.generate(
-            select_prompts(batch, rows), sampling.with_group_size(size), seed + call * SEED_STRIDE
-        )
+        part = engine.generate(select_prompts(batch, rows), sampling.with_group_size(size), seed)
         parts.append(part)
         owners.append(rows[part.prompt])
     joined = replace(cat_rollouts(parts), prompt=torch.cat(owners))

@@ -30,6 +30,7 @@ def select_prompts(batch: PromptBatch, rows: Int[Tensor, " k"]) -> PromptBatch:
         pixel_values=pixels,
         image_grid_thw=grids,
         num_images=batch.num_images[rows],
+        position=batch.position[rows],
     )
 
 
@@ -115,6 +116,7 @@ def cat_batches(batches: Sequence[PromptBatch]) -> PromptBatch:
         pixel_values=torch.cat(pixels) if pixels else None,
         image_grid_thw=torch.cat(grids) if grids else None,
         num_images=torch.cat([batch.num_images for batch in batches]),
+        position=torch.cat([batch.position for batch in batches]),
     )
 
 

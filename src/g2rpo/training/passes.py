@@ -45,5 +45,6 @@ def filler(policy: Any, forbidden: Sequence[int]) -> tuple[PromptBatch, torch.Te
         pixel_values=None,
         image_grid_thw=None,
         num_images=torch.zeros_like(ids[0]),
+        position=torch.zeros_like(ids[0]),
     )
     return batch, ids, torch.ones_like(ids, dtype=torch.bool)

@@ -67,6 +67,7 @@ def experience(step: int) -> Experience:
         pixel_values=None,
         image_grid_thw=None,
         num_images=torch.tensor([1, 0]),
+        position=torch.arange(2),
     )
     rollouts = Rollouts(
         completion_ids=torch.zeros(6, 4, dtype=torch.long),
