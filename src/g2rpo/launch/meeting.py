@@ -10,12 +10,12 @@ import os
 import socket
 from dataclasses import asdict
 from datetime import timedelta
-from multiprocessing.connection import Client
 from typing import Any
 
 from g2rpo.launch.coordinator import Coordinator
 from g2rpo.launch.member import Member, member
 from g2rpo.launch.monitor import Monitor, Watch
+from g2rpo.wire import Wire
 
 WAIT = "G2RPO_RENDEZVOUS_S"
 """Environment variable: seconds in which all ranks must have started; 60 if it is not set."""
@@ -85,14 +85,16 @@ def meet(me: Member) -> Meeting:
     try:
         store.wait(["coordinator"], timedelta(seconds=wait_s))
         found = json.loads(store.get("coordinator"))
-        connection: Any = Client(
-            ("127.0.0.1" if me.is_first else found["host"], found["port"]),
-            authkey=bytes.fromhex(found["key"]),
+        near = me.is_first or me.num_nodes == 1
+        wire = Wire.connect(
+            ("127.0.0.1" if near else found["host"], found["port"]),
+            bytes.fromhex(found["key"]),
+            wait_s,
         )
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, EOFError) as error:
         raise _unreachable(me, address, port, wait_s) from error
-    _keep_alive(connection)
-    _meeting = Meeting(me, store, Monitor(me, Member(**found["first"]), connection, coordinator))
+    wire.keep_alive()
+    _meeting = Meeting(me, store, Monitor(me, Member(**found["first"]), wire, coordinator))
     if _watch is not None:
         _begin(_meeting, _watch)
     return _meeting
@@ -177,12 +179,3 @@ def _own_address(address: str, port: int) -> str:
         probe.connect((address, port))  # sends nothing; chooses the network
         own: str = probe.getsockname()[0]
     return address if own.startswith("127.") else own
-
-
-def _keep_alive(connection: Any) -> None:
-    """Let the system notice within 30 s that the other machine is lost."""
-    with socket.socket(fileno=os.dup(connection.fileno())) as wire:
-        wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
-            if hasattr(socket, option):
-                wire.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

@@ -1,11 +1,14 @@
 """A worker process that judges completions: the trainer's side and the worker's side.
 
-Down one pipe go chunks of completions, and up comes a mark when a chunk is done. The verdicts have
-a pipe of their own, one message for each completion as soon as it is judged: the trainer need not
-wake up for every one, and when a worker hangs or dies, what it has judged is still in that pipe,
-and the first completion without a verdict is the one it was working on.
+Down one pipe go chunks of completions, and up comes a mark when a chunk is done. What goes down is
+pickled, what comes up is JSON, so a worker whose model text or plug-in has gone wild cannot run
+code in the trainer. The verdicts have a pipe of their own, one message for each completion as soon
+as it is judged: the trainer need not wake up for every one, and when a worker hangs or dies, what
+it has judged is still in that pipe, and the first completion without a verdict is the one it was
+working on.
 """
 
+import json
 import os
 import pickle
 import signal
@@ -18,13 +21,17 @@ from contextlib import suppress
 from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from typing import Any
 
+from g2rpo.prompt import Failed
 from g2rpo.reward.workers.outcome import Outcome, outcome_of
 
 START_S = 120.0
 """Time limit in seconds for a new process to build its reward. Imports may read hundreds of
 megabytes from a slow disk.
 """
+MESSAGE_BYTES = 2**24
+"""Largest message of a worker, in bytes."""
 Chunk = list[tuple[int, str, bytes]]
 """Row, completion, and pickled prompt."""
 
@@ -77,14 +84,14 @@ class Worker:
         judged: list[tuple[int, Outcome]] = []
         try:
             while self.pipe.poll():
-                failure = self.pipe.recv()
+                failure = _received(self.pipe)
                 if failure is not None:
                     raise RuntimeError(
                         f"reward: a worker process could not build it: {failure}."
                         " reward_workers=inline runs it in the trainer."
                     )
                 self.started = self.idle = True
-        except (EOFError, OSError):
+        except (EOFError, OSError, ValueError):
             alive = False
         else:
             alive = True
@@ -92,9 +99,9 @@ class Worker:
             while self.rows and (
                 self.idle or self.verdicts.poll()
             ):  # the mark comes last: then all verdicts are there
-                verdict = self.verdicts.recv()
+                verdict = _outcome(_received(self.verdicts))
                 judged.append((self.rows.popleft(), verdict))
-        except (EOFError, OSError, pickle.UnpicklingError):
+        except (EOFError, OSError, ValueError):
             alive = False
         if judged:
             self.deadline = time.monotonic() + self.timeout_s
@@ -121,18 +128,41 @@ def serve(pipe: Connection, verdicts: Connection) -> None:
         if hasattr(reward, "prepare"):  # a `PreparedReward`; that Protocol would bring torch
             reward.prepare()
     except Exception as error:  # noqa: BLE001  plug-in code; the parent raises it
-        pipe.send(f"{type(error).__name__}: {error}")
+        _send(pipe, f"{type(error).__name__}: {error}")
         return
     while True:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        pipe.send(None)
+        _send(pipe, None)
         chunk: Chunk = pipe.recv()
         prompts = {sent: pickle.loads(sent) for sent in {sent for _, _, sent in chunk}}  # noqa: S301
         for _, completion, sent in chunk:
             # The trainer ends a slow worker itself. If it was killed, and this one hangs where no
             # thread of Python runs, the alarm does.
             signal.setitimer(signal.ITIMER_REAL, 2 * timeout_s)
-            verdicts.send(outcome_of(partial(reward.score, completion, prompts[sent])))
+            outcome = outcome_of(partial(reward.score, completion, prompts[sent]))
+            _send(verdicts, {"failed": outcome.reason} if isinstance(outcome, Failed) else outcome)
+
+
+def _send(pipe: Connection, message: object) -> None:
+    pipe.send_bytes(json.dumps(message).encode())
+
+
+def _received(pipe: Connection) -> Any:
+    """Return the next message of a worker. Raises `ValueError` if it is no JSON."""
+    try:
+        return json.loads(pipe.recv_bytes(MESSAGE_BYTES))
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
+
+
+def _outcome(message: Any) -> Outcome:
+    """Return the outcome in a message of a worker. Raises `ValueError` if it is none."""
+    if isinstance(message, dict):
+        if isinstance(reason := message.get("failed"), str):
+            return Failed(reason=reason)
+        if all(isinstance(value, int | float) for value in message.values()):
+            return {name: float(value) for name, value in message.items()}
+    raise ValueError(f"expected an outcome, got {message!r}")
 
 
 def main() -> None:
