@@ -4,13 +4,6 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
-        "draws: the rank's own rows are counted from 0",
-        "training/datamodule.py",
-        "torch.arange(len(prompts))[_share(len(prompts))]",
-        "torch.arange(len(own))",
-        "training/test_ranks.py",
-    ),
-    Mutant(
         "draws: a token without weight can be drawn",
         "rollout/draw.py",
         "below[:, None], right=True",
@@ -83,8 +76,8 @@ MUTANTS = (
     Mutant(
         "one seed for all prompts",
         "rollout/vllm_requests.py",
-        'f"{seed}/{row}"',
-        'f"{seed}"',
+        "prompt_seed(seed, position)",
+        "prompt_seed(seed, 0)",
         "rollout/test_vllm_requests.py",
     ),
     Mutant(
