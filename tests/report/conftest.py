@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageDraw
 from report.pages import Element, parsed
 
-from g2rpo.records import TASKS
+from g2rpo.data.gym.source import TASKS
 from g2rpo.report.run_data import read_run
 from g2rpo.report.run_page import page
 

@@ -22,7 +22,7 @@ A, B, C, D = ("a", "math", 2), ("b", "chart", 0), ("c", "spatial", 1), ("d", "ma
 def _assert_same(batch: PromptBatch, expected: PromptBatch) -> None:
     """Equal in everything but the width of the padding."""
     assert batch.prompts == expected.prompts
-    for name in ("task", "num_images", "image_grid_thw", "pixel_values"):
+    for name in ("num_images", "image_grid_thw", "pixel_values"):
         ours, theirs = getattr(batch, name), getattr(expected, name)
         assert (ours is None) == (theirs is None), name
         assert ours is None or torch.equal(ours, theirs), name

@@ -25,7 +25,7 @@ from transformers.utils import cached_file
 
 from g2rpo.image import is_inline, open_image
 from g2rpo.prompt import chat_messages
-from g2rpo.records import Prompt, PromptBatch, task_index
+from g2rpo.records import Prompt, PromptBatch
 
 IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105
 VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", IMAGE_TOKEN, "<|video_pad|>")
@@ -82,7 +82,6 @@ class QwenEncoder:
         input_ids, attention_mask = self._left_padded(rows)
         return PromptBatch(
             prompts=tuple(prompts),
-            task=torch.tensor([task_index(prompt.task) for prompt in prompts]),
             input_ids=input_ids,
             attention_mask=attention_mask,
             pixel_values=patches["pixel_values"] if patches else None,

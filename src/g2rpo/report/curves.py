@@ -8,9 +8,10 @@ from itertools import groupby
 from g2rpo.metrics import BY_NAME
 from g2rpo.report import plots
 from g2rpo.report.completions import Draws
-from g2rpo.report.plots import Band, Figure, Line, line_plot, task_color
+from g2rpo.report.plots import Band, Figure, Line, line_plot
 from g2rpo.report.run_data import Run
 from g2rpo.report.smooth import bucket_size, mean, window_size
+from g2rpo.tasks import of_task
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +70,7 @@ def _by_task(
     keep_zero: bool = False,
 ) -> list[Figure]:
     """Return the curves of all tasks in one figure; nothing if the metric was not logged."""
-    lines = [column_line(run, f"{metric}/{task}", task, task_color(task)) for task in run.tasks]
+    lines = [column_line(run, f"{metric}/{task}", task, run.palette[task]) for task in run.tasks]
     shown = [line for line in lines if line.values]
     y_range = (-0.02, 1.02) if share else None
     figure = line_plot(
@@ -125,7 +126,7 @@ def _rewards(run: Run) -> list[Figure]:
     lines = []
     for task in run.tasks:
         steps, values = step_rewards(run.draws.get(task))
-        lines.append(Line(name=task, color=task_color(task), steps=steps, values=values))
+        lines.append(Line(name=task, color=run.palette[task], steps=steps, values=values))
     lines.append(column_line(run, "reward/total", "all tasks", plots.INK))
     shown = [line for line in lines if line.values]
     return [line_plot("Total reward", "reward per completion", shown)] if shown else []
@@ -145,10 +146,10 @@ def _banded(
     run: Run, metric: str, title: str, bands: dict[str, list[Band]]
 ) -> dict[str, list[Figure]]:
     """Return one small figure per task if there are bands, otherwise all tasks in a large one."""
-    if not bands:
+    if not any(bands.values()):
         return {"large": _by_task(run, metric, title, keep_zero=True)}
     lines = {
-        task: column_line(run, f"{metric}/{task}", task, task_color(task)) for task in run.tasks
+        task: column_line(run, f"{metric}/{task}", task, run.palette[task]) for task in run.tasks
     }
     small = [
         line_plot(task, _unit(metric), [line], bands=bands.get(task, ()), keep_zero=True)
@@ -164,7 +165,8 @@ def _length(run: Run) -> Part:
             Band(name="full", low=b, high=c, strength=0.3),
             Band(name="in part", low=a, high=d, strength=0.15),
         ]
-        for task, (a, b, c, d) in run.settings.length_bands.items()
+        for task in run.tasks
+        for a, b, c, d in of_task(run.settings.length_bands, task, ())
     }
     told = (
         "Bands: the lengths that the length part pays in full, and those it pays in part."
@@ -184,7 +186,8 @@ def _length(run: Run) -> Part:
 def _entropy(run: Run) -> Part:
     bands = {
         task: [Band(name="band", low=low, high=high)]
-        for task, (low, high) in run.settings.entropy_bands.items()
+        for task in run.tasks
+        for low, high in of_task(run.settings.entropy_bands, task, ())
     }
     told = "Band: where the entropy is left alone." if bands else "No entropy band was set."
     figures = _banded(run, "policy/entropy_nats", "Entropy by task", bands)
@@ -222,7 +225,7 @@ def _advantages(run: Run) -> Part:
         )
     quartered = {task: quarters(run.draws[task]) for task in run.tasks if task in run.draws}
     shapes = [
-        plots.histogram(task, task_color(task), first=first, last=last)
+        plots.histogram(task, run.palette[task], first=first, last=last)
         for task, (first, last) in quartered.items()
     ]
     caption = (

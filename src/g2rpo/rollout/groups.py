@@ -39,7 +39,7 @@ def generate_groups(
     parts, owners = [], []
     for call, size in enumerate(sorted(set(sizes))):
         rows = torch.tensor(
-            [row for row, own in enumerate(sizes) if own == size], device=batch.task.device
+            [row for row, own in enumerate(sizes) if own == size], device=batch.input_ids.device
         )
         part = engine.generate(
             select_prompts(batch, rows), sampling.with_group_size(size), seed + call * SEED_STRIDE

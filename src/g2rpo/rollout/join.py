@@ -24,7 +24,6 @@ def select_prompts(batch: PromptBatch, rows: Int[Tensor, " k"]) -> PromptBatch:
         pixels = torch.cat([patches[i] for i in images.tolist()])
     return PromptBatch(
         prompts=tuple(batch.prompts[row] for row in rows.tolist()),
-        task=batch.task[rows],
         input_ids=batch.input_ids[rows],
         attention_mask=batch.attention_mask[rows],
         pixel_values=pixels,
@@ -109,7 +108,6 @@ def cat_batches(batches: Sequence[PromptBatch]) -> PromptBatch:
     grids = [batch.image_grid_thw for batch in batches if batch.image_grid_thw is not None]
     return PromptBatch(
         prompts=tuple(prompt for batch in batches for prompt in batch.prompts),
-        task=torch.cat([batch.task for batch in batches]),
         input_ids=torch.cat([_left(batch.input_ids, longest) for batch in batches]),
         attention_mask=torch.cat([_left(batch.attention_mask, longest) for batch in batches]),
         pixel_values=torch.cat(pixels) if pixels else None,

@@ -5,7 +5,7 @@ held only this task, with all terms and denominators of the loss. Norms say how 
 pulls, cosines whether two tasks pull in the same direction. The weights do not change.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from itertools import combinations
 from typing import Any
 
@@ -14,7 +14,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from g2rpo.policy.sharding import full_tensor
-from g2rpo.records import TASKS
 from g2rpo.training.gradients import gradient_norm
 
 
@@ -46,20 +45,20 @@ class GradientConflict:
         return self.every_n_steps is not None and (step == 1 or step % self.every_n_steps == 0)
 
     def measure(
-        self, policy: Any, tasks: Sequence[int], add_gradient: Callable[[int], None]
+        self, policy: Any, tasks: Mapping[int, str], add_gradient: Callable[[int], None]
     ) -> dict[str, float]:
         """Return the `gradient/*` metrics of one rollout batch; gradients are cleared.
 
         Args:
             policy: The model.
-            tasks: Positions in `TASKS` of the tasks to compare.
+            tasks: Names of the tasks to compare, by their position among those of the run.
             add_gradient: Accumulates the gradient of one task in the policy's parameters.
         """
         norms, samples = {}, {}
-        for task in tasks:
+        for task, name in tasks.items():
             policy.zero_grad(set_to_none=True)
             add_gradient(task)
-            norms[TASKS[task]], samples[TASKS[task]] = (
+            norms[name], samples[name] = (
                 gradient_norm(policy),
                 sampled_gradient(policy, self.max_coordinates),
             )

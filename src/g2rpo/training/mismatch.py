@@ -1,13 +1,15 @@
 """Measures by task how much the sampler's token probabilities differ from the trainer's."""
 
+from collections.abc import Sequence
+
 import torch
 
 from g2rpo import ranks
 from g2rpo.algorithm.loss.kl import k3
-from g2rpo.records import TASKS, Experience
+from g2rpo.records import Experience
 
 
-def sampler_mismatch(experience: Experience) -> dict[str, float]:
+def sampler_mismatch(experience: Experience, tasks: Sequence[str]) -> dict[str, float]:
     """Compute log-probability gap, KL and effective sample size over the tokens of all ranks.
 
     With d = trainer - sampler per token and w = e^d, the metrics are mean and largest |d|, the k3
@@ -24,8 +26,8 @@ def sampler_mismatch(experience: Experience) -> dict[str, float]:
         experience.rollouts.old_logprobs.double(),
         experience.trainer_logprobs.double(),
     )
-    sums = torch.zeros(len(TASKS), 5, dtype=torch.float64)
-    worst = torch.zeros(len(TASKS), dtype=torch.float64)
+    sums = torch.zeros(len(tasks), 5, dtype=torch.float64)
+    worst = torch.zeros(len(tasks), dtype=torch.float64)
     for i in experience.task.unique().tolist():
         inside = mask & (experience.task == i)[:, None]
         difference = (trainer - sampler)[inside]
@@ -44,9 +46,9 @@ def sampler_mismatch(experience: Experience) -> dict[str, float]:
     for i, (count, gap, kl, weight, square) in enumerate(sums.tolist()):
         if count:
             row |= {
-                f"rollout/logprob_gap_mean/{TASKS[i]}": gap / count,
-                f"rollout/logprob_gap_max/{TASKS[i]}": worst[i].item(),
-                f"rollout/sampler_k3/{TASKS[i]}": kl / count,
-                f"rollout/ess_frac/{TASKS[i]}": weight**2 / (count * square),
+                f"rollout/logprob_gap_mean/{tasks[i]}": gap / count,
+                f"rollout/logprob_gap_max/{tasks[i]}": worst[i].item(),
+                f"rollout/sampler_k3/{tasks[i]}": kl / count,
+                f"rollout/ess_frac/{tasks[i]}": weight**2 / (count * square),
             }
     return row

@@ -7,7 +7,7 @@ import torch
 
 from g2rpo import ranks
 from g2rpo.policy.sharding import is_sharded
-from g2rpo.records import TASKS, Prompt, PromptBatch
+from g2rpo.records import Prompt, PromptBatch
 
 Part = TypeVar("Part")
 
@@ -36,10 +36,9 @@ def filler(policy: Any, forbidden: Sequence[int]) -> tuple[PromptBatch, torch.Te
     """
     token = next(token for token in range(len(forbidden) + 1) if token not in forbidden)
     ids = torch.tensor([[token]], device=next(policy.parameters()).device)
-    prompt = Prompt(id="", task=TASKS[0], text="", images=(), answer="", answer_type="text")
+    prompt = Prompt(id="", task="", text="", images=(), answer="", answer_type="text")
     batch = PromptBatch(
         prompts=(prompt,),
-        task=torch.zeros_like(ids[0]),
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         pixel_values=None,

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from g2rpo.algorithm.advantage.diagnostics import advantage_metrics
 from g2rpo.metrics import checked, task_means
-from g2rpo.records import TASKS
 from g2rpo.rollout.collect import Collected
 from g2rpo.training.table import CompletionTable
 from g2rpo.training.update import UpdateStats
@@ -29,21 +28,26 @@ def step_metrics(
 ) -> dict[str, float]:
     """Return one row of metrics.csv, without gradient conflict."""
     row = {"reward/total": table.total.double().mean().item()}
-    row |= task_means("reward/accuracy", table.parts["accuracy"], table.task)
-    row |= task_means("reward/format", table.parts["format"], table.task)
-    row |= task_means("reward/failed_frac", table.failed.float(), table.task)
-    if "length" in table.parts:
-        row |= task_means("reward/length", table.parts["length"], table.task)
-    row |= task_means("rollout/completion_tokens", table.tokens.float(), table.task)
-    row |= task_means("rollout/truncated_frac", (~table.finished).float(), table.task)
+    shown = {
+        "reward/accuracy": table.parts["accuracy"],
+        "reward/format": table.parts["format"],
+        "reward/failed_frac": table.failed.float(),
+        **({"reward/length": table.parts["length"]} if "length" in table.parts else {}),
+        "rollout/completion_tokens": table.tokens.float(),
+        "rollout/truncated_frac": (~table.finished).float(),
+    }
+    for name, values in shown.items():
+        row |= task_means(name, values, table.task, table.names)
     row |= {"filter/draws": float(collected.draws)}
     row |= {
-        f"filter/kept_frac/{TASKS[i]}": (collected.kept[i] / n).item()
-        for i, n in enumerate(collected.drawn.tolist())
-        if n
+        f"filter/kept_frac/{task}": collected.kept.get(task, 0) / collected.drawn[task]
+        for task in table.names
+        if collected.drawn.get(task)
     }
-    row |= advantage_metrics(table.advantages, table.rewards, table.total, table.group, table.task)
-    row |= _update_metrics(updates)
+    row |= advantage_metrics(
+        table.advantages, table.rewards, table.total, table.group, table.task, table.names
+    )
+    row |= _update_metrics(updates, table.names)
     row |= {
         "time/step_s": times.updated - times.start,
         "time/rollout_s": times.rolled_out - times.start,
@@ -53,7 +57,7 @@ def step_metrics(
     return checked(row)
 
 
-def _update_metrics(updates: Sequence[UpdateStats]) -> dict[str, float]:
+def _update_metrics(updates: Sequence[UpdateStats], tasks: Sequence[str]) -> dict[str, float]:
     """Average the numbers of the updates; entropies are weighted by tokens."""
     names = {
         "policy": "loss/policy",
@@ -73,7 +77,7 @@ def _update_metrics(updates: Sequence[UpdateStats]) -> dict[str, float]:
         sum(update.tokens for update in updates),
     )
     row |= {
-        f"policy/entropy_nats/{TASKS[i]}": (entropy[i] / n).item()
+        f"policy/entropy_nats/{tasks[i]}": (entropy[i] / n).item()
         for i, n in enumerate(tokens.tolist())
         if n
     }
