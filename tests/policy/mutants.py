@@ -33,7 +33,7 @@ MUTANTS = (
     ),
     Mutant(
         "image positions forgotten",
-        "policy/forward.py",
+        "policy/family/qwen_vl.py",
         "batch.attention_mask.sum(1) + deltas[:, 0]",
         "batch.attention_mask.sum(1)",
         "policy/test_forward.py",
@@ -173,7 +173,7 @@ MUTANTS = (
     ),
     Mutant(
         "model: deepstack is dropped",
-        "policy/forward.py",
+        "policy/family/qwen_vl.py",
         'if hasattr(features, "deepstack_features"):',
         "if False:",
         "policy/test_stats.py policy/test_forward.py",

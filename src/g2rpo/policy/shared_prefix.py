@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from g2rpo.policy.family.choice import family_of
 from g2rpo.policy.forward import (
     completion_positions,
     encode_images,
@@ -30,7 +31,7 @@ class PackedGroups:
     """A packed row of `s` tokens."""
 
     input_ids: Int[Tensor, "1 s"]
-    position_ids: Int[Tensor, "3 1 s"]
+    position_ids: Int[Tensor, "a 1 s"]
     groups: Groups
     predictors: Int[Tensor, " n"]
     """Index in the row of the token that predicts each completion token, in row-major order."""
@@ -45,7 +46,9 @@ def pack_groups(
     """
     group_size = len(completion_ids) // len(batch.input_ids)
     positions, first = prompt_positions(policy, batch)
-    tail = completion_positions(first.repeat_interleave(group_size), completion_ids.shape[1])
+    tail = completion_positions(
+        first.repeat_interleave(group_size), completion_ids.shape[1], len(positions)
+    )
     real = batch.attention_mask.bool()
     seen = torch.cat([mask[:, 1:], torch.zeros_like(mask[:, :1])], 1)
     groups = Groups(prompt_tokens=real.sum(1), completion_tokens=seen.sum(1))
@@ -76,7 +79,7 @@ def shared_hidden(
     with recomputed_layers(policy):
         output = policy.model(
             input_ids=packed.input_ids,
-            position_ids=packed.position_ids,
+            position_ids=family_of(policy).position_ids(packed.position_ids),
             mm_encoder_outputs=encode_images(policy, batch),
             use_cache=False,
             groups=packed.groups,
