@@ -21,7 +21,7 @@ from torch.distributed.tensor import distribute_tensor
 from g2rpo import ranks
 from g2rpo.data.gym.source import GymSource
 from g2rpo.policy.checkpoint import Checkpoint
-from g2rpo.policy.family.choice import family_at
+from g2rpo.policy.family.choose_family import family_at
 from g2rpo.policy.sharding import Sharding, is_sharded, load_sharded
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import TASKS, PromptBatch, Rollouts, Sampling

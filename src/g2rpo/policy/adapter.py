@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from g2rpo.policy.family.choice import family_of
+from g2rpo.policy.family.choose_family import family_of
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """Linear layers in the attention and the MLP of a language model layer."""

@@ -12,8 +12,8 @@ from transformers import AutoModelForImageTextToText
 
 from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.encoder import ChatEncoder
-from g2rpo.policy.family.base import Family
-from g2rpo.policy.family.choice import family_at
+from g2rpo.policy.family.choose_family import family_at
+from g2rpo.policy.family.model_family import Family
 from g2rpo.policy.precision import MIXED, compute_in
 from g2rpo.policy.sharding import Sharding, load_sharded
 

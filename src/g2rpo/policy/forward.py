@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from g2rpo.policy.family.choice import family_of
+from g2rpo.policy.family.choose_family import family_of
 from g2rpo.records import PromptBatch
 from g2rpo.stopwatch import timed
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from g2rpo.policy.family.choice import family_of
+from g2rpo.policy.family.choose_family import family_of
 from g2rpo.policy.forward import (
     completion_positions,
     encode_images,

@@ -22,7 +22,7 @@ from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from g2rpo.policy.family.choice import family_of
+from g2rpo.policy.family.choose_family import family_of
 from g2rpo.policy.precision import computed
 from g2rpo.policy.prefix_cache import PrefixCache
 from g2rpo.policy.prefix_groups import Groups

@@ -27,7 +27,7 @@ from torch.distributed.tensor import DTensor
 from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig
 from transformers.distributed import DistributedConfig
 
-from g2rpo.policy.family.base import Family
+from g2rpo.policy.family.model_family import Family
 
 
 @dataclass(frozen=True, kw_only=True)

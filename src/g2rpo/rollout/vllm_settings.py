@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from g2rpo.policy.adapter import adapted_layers, adapter_settings
-from g2rpo.policy.family.choice import family_of
+from g2rpo.policy.family.choose_family import family_of
 from g2rpo.records import Sampling
 from g2rpo.rollout.sync_probe import MAX_GAP
 

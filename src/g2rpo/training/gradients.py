@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, Replicate
 
 from g2rpo import ranks
-from g2rpo.policy.family.choice import family_of
+from g2rpo.policy.family.choose_family import family_of
 from g2rpo.policy.sharding import is_sharded, local_tensor
 
 PIECE = 2**24

@@ -18,7 +18,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
 )
 
 from g2rpo.policy.encoder import ChatEncoder
-from g2rpo.policy.family.base import Family
+from g2rpo.policy.family.model_family import Family
 from g2rpo.policy.family.unpatchify import unpatchify
 from g2rpo.records import PromptBatch
 

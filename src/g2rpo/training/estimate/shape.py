@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 
 from g2rpo.policy.adapter import is_adapter
 from g2rpo.policy.checkpoint import DTYPES, Checkpoint
-from g2rpo.policy.family.choice import families, family_for
+from g2rpo.policy.family.choose_family import families, family_for
 from g2rpo.policy.flops import Cost, cost_of, experts_of
 from g2rpo.training.estimate.model_sizes import published_config
 

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from g2rpo.policy import family as folder
-from g2rpo.policy.family.base import Family
+from g2rpo.policy.family.model_family import Family
 
 
 @cache
