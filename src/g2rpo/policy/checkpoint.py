@@ -14,7 +14,7 @@ from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.policy.family.choose_family import family_at
 from g2rpo.policy.family.model_family import Family
-from g2rpo.policy.precision import MIXED, compute_in
+from g2rpo.policy.forward import MIXED, compute_in
 from g2rpo.policy.sharding import Sharding, load_sharded
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
