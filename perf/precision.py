@@ -22,12 +22,11 @@ from hydra import compose, initialize_config_dir
 from optimi import AdamW as KahanAdamW
 from torch import Tensor
 
-from g2rpo.policy.precision import compute_in
-from g2rpo.training.build import build_data, build_module, build_trainer
-from g2rpo.training.gradients import clip_gradients
+from g2rpo.policy.forward import compute_in
+from g2rpo.training.build import build_data, build_module
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import build_parts
-from g2rpo.training.update import tasks_of
+from g2rpo.training.update import clip_gradients
 
 CONF = Path(__file__).parents[1] / "conf"
 BETAS = (0.9, 0.99)
@@ -85,7 +84,7 @@ def build(prompts: int) -> tuple[G2RPOModule, Any]:
             ],
         )
     parts = build_parts(cfg)
-    return build_module(cfg, parts, build_trainer(cfg)), build_data(cfg, parts)
+    return build_module(cfg, parts), build_data(cfg, parts)
 
 
 def learned(
@@ -98,7 +97,7 @@ def learned(
     for experience in experiences:
         parts = module.updater.micro_batches(experience, range(len(experience.batch.prompts)))
         module.updater.backward(policy, parts, lambda loss: loss.backward())
-        clip_gradients(policy, module.algorithm.max_grad_norm, tasks_of(parts))
+        clip_gradients(policy, module.algorithm.max_grad_norm, parts)
         optimizer.step()
         optimizer.zero_grad()
     kept = [optimizer.state[p].get("kahan_comp") for p in trained]
