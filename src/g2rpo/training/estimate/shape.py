@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from g2rpo.policy.adapter import is_adapter
@@ -164,7 +165,8 @@ def optimizer_bytes(
 
     The optimizer takes a step on the meta device. One that needs values (Adafactor) steps on a
     small weight of the same dtype instead, and its bytes are scaled up. A step on all weights at
-    once (`foreach`, torch's default on a GPU) needs a temporary copy of them.
+    once (`foreach`, torch's default on a GPU) needs a temporary copy of them; the optimizers of
+    optimi, which have a `triton` setting, compute in the gradients instead.
 
     Returns:
         Bytes of the state, and of the copies.
@@ -182,7 +184,7 @@ def optimizer_bytes(
         for parameter in trained:
             parameter.grad = None
     held = sum(
-        v.numel() * v.element_size()
+        _bytes(v)
         for state in optimizer.state.values()
         for v in state.values()
         if isinstance(v, Tensor)
@@ -191,11 +193,20 @@ def optimizer_bytes(
         "foreach" in optimizer.defaults
         and optimizer.defaults["foreach"] is not False
         and not optimizer.defaults.get("fused")
+        and "triton" not in optimizer.defaults
     )
     return round(scale * held), count * number if at_once else 0
+
+
+def _bytes(value: Tensor) -> int:
+    """Return the bytes of a tensor; a quantized one consists of several."""
+    if is_traceable_wrapper_subclass(value):
+        return sum(_bytes(getattr(value, name)) for name in value.__tensor_flatten__()[0])
+    return value.nbytes
 
 
 def _step(optimizer: torch.optim.Optimizer, weights: Iterable[Tensor]) -> None:
     for weight in weights:
         weight.grad = torch.zeros_like(weight)
-    optimizer.step()
+    with torch.compiler.set_stance("force_eager"):  # compiling takes longer than the estimate
+        optimizer.step()
