@@ -50,7 +50,5 @@ class IdEncoder:
             prompts=tuple(prompts),
             input_ids=ids,
             attention_mask=ids + 1,
-            pixel_values=None,
-            image_grid_thw=None,
             num_images=torch.tensor([len(p.images) for p in prompts]),
         )

@@ -138,6 +138,7 @@ def _write_configuration(folder: Path) -> None:
             "length": {"bands": LENGTH_BANDS},
             "entropy": {"low": 0.2, "high": {task: 0.6 for task in TASKS if task != "math"}},
         },
+        "task_mix": {"weights": dict.fromkeys([*TASKS, "default"], 1.0)},
         "trainer": {"max_steps": STEPS},
     }
     choices = {

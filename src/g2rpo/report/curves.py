@@ -55,6 +55,11 @@ def column_line(run: Run, column: str, name: str, color: str) -> Line:
     return Line(name=name, color=color, steps=steps, values=values)
 
 
+def _task_lines(run: Run, metric: str) -> list[Line]:
+    lines = [column_line(run, f"{metric}/{task}", task, run.palette[task]) for task in run.tasks]
+    return [line for line in lines if line.values]
+
+
 def _unit(metric: str) -> str:
     unit = BY_NAME[metric].unit if metric in BY_NAME else ""
     return {"frac": "share", "1": ""}.get(unit, unit)
@@ -70,8 +75,7 @@ def _by_task(
     keep_zero: bool = False,
 ) -> list[Figure]:
     """Return the curves of all tasks in one figure; nothing if the metric was not logged."""
-    lines = [column_line(run, f"{metric}/{task}", task, run.palette[task]) for task in run.tasks]
-    shown = [line for line in lines if line.values]
+    shown = _task_lines(run, metric)
     y_range = (-0.02, 1.02) if share else None
     figure = line_plot(
         title, _unit(metric), shown, y_range=y_range, reference=reference, keep_zero=keep_zero
@@ -127,8 +131,8 @@ def _rewards(run: Run) -> list[Figure]:
     for task in run.tasks:
         steps, values = step_rewards(run.draws.get(task))
         lines.append(Line(name=task, color=run.palette[task], steps=steps, values=values))
-    lines.append(column_line(run, "reward/total", "all tasks", plots.INK))
-    shown = [line for line in lines if line.values]
+    total = column_line(run, "reward/total", "all tasks", plots.INK)
+    shown = [line for line in (*lines, total) if line.values]
     return [line_plot("Total reward", "reward per completion", shown)] if shown else []
 
 
@@ -146,15 +150,11 @@ def _banded(
     run: Run, metric: str, title: str, bands: dict[str, list[Band]]
 ) -> dict[str, list[Figure]]:
     """Return one small figure per task if there are bands, otherwise all tasks in a large one."""
-    if not any(bands.values()):
+    if not bands:
         return {"large": _by_task(run, metric, title, keep_zero=True)}
-    lines = {
-        task: column_line(run, f"{metric}/{task}", task, run.palette[task]) for task in run.tasks
-    }
     small = [
-        line_plot(task, _unit(metric), [line], bands=bands.get(task, ()), keep_zero=True)
-        for task, line in lines.items()
-        if line.values
+        line_plot(line.name, _unit(metric), [line], bands=bands.get(line.name, ()), keep_zero=True)
+        for line in _task_lines(run, metric)
     ]
     return {"small": small}
 
@@ -270,10 +270,9 @@ def _gradient_conflict(run: Run) -> Part | None:
         "update. Cosine 1: two tasks pull the same way; 0: they do not affect each other; below 0: "
         "they pull against each other."
     )
-    if not figures:
-        return None
     title = "Gradients of the tasks"
-    return Part(anchor="gradient_conflict", title=title, caption=caption, large=figures)
+    part = Part(anchor="gradient_conflict", title=title, caption=caption, large=figures)
+    return part if figures else None
 
 
 def _optimization(run: Run) -> Part:
@@ -284,9 +283,8 @@ def _optimization(run: Run) -> Part:
     figures += _plain(
         run, "Loss", [("loss/policy", "policy"), *_used(run, ("loss/entropy_band", "entropy band"))]
     )
-    figures += (
-        _plain(run, "Penalty to the reference", kl) if (kl := _used(run, ("loss/kl", "KL"))) else []
-    )
+    kl = _used(run, ("loss/kl", "KL"))
+    figures += _plain(run, "Penalty to the reference", kl) if kl else []
     return Part(
         anchor="optimization", title="Optimization", caption=reading_help(run), large=figures
     )

@@ -5,7 +5,7 @@ import torch
 
 from g2rpo.data.gym.source import TASKS
 from g2rpo.records import Experience, Prompt, PromptBatch, Rollouts, Scores
-from g2rpo.training.mismatch import sampler_mismatch
+from g2rpo.training.step_metrics import sampler_mismatch
 
 HALF, THIRD = math.log(0.5), math.log(1 / 3)
 MATH, CHART = TASKS.index("math"), TASKS.index("chart")
@@ -25,8 +25,6 @@ def experience(sampler: list[list[float]], trainer: list[list[float]] | None) ->
             prompts=prompts,
             input_ids=torch.ones(2, 1, dtype=torch.long),
             attention_mask=torch.ones(2, 1, dtype=torch.long),
-            pixel_values=None,
-            image_grid_thw=None,
             num_images=torch.zeros(2, dtype=torch.long),
         ),
         rollouts=Rollouts(
