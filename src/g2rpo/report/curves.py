@@ -191,12 +191,8 @@ def _entropy(run: Run) -> Part:
     }
     told = "Band: where the entropy is left alone." if bands else "No entropy band was set."
     figures = _banded(run, "policy/entropy_nats", "Entropy by task", bands)
-    return Part(
-        anchor="entropy",
-        title="Entropy of the policy",
-        caption=f"{reading_help(run)} {told}",
-        **figures,
-    )
+    caption = f"{reading_help(run)} {told}"
+    return Part(anchor="entropy", title="Entropy of the policy", caption=caption, **figures)
 
 
 def _advantages(run: Run) -> Part:
