@@ -18,6 +18,14 @@ _FOUR = rf"\s*+({_NUMBER}){_GAP}({_NUMBER}){_GAP}({_NUMBER}){_GAP}({_NUMBER})\s*
 _BRACKETED = re.compile(rf"\[{_FOUR}\]")
 _ENCLOSED = re.compile(rf"[\[(]{_FOUR}[\])]")
 _NAMED = re.compile(rf"""["'](?:boxes|bbox_2d|bbox|box)["']\s*+:\s*+(?:\[\s*+)?[\[(]{_FOUR}[\])]""")
+_JSON_NUMBER = r"-?(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,9})?"
+_ALONE = re.compile(
+    r"[^][{}()<>`]*\{\s*\"(?:boxes|bbox_2d)\"\s*:\s*\[\s*"
+    + r"\s*,\s*".join([f"({_JSON_NUMBER})"] * 4)
+    + r"\s*\]\s*\}[^][{}()<>`]*"
+)
+"""One JSON object with a box among words without any bracket."""
+_LONGEST_ALONE = 2000
 _NUMBERS = re.compile(_NUMBER)
 _CORNER_NAME = re.compile(r"\b(?:bbox_2d|[xy]_?(?:[0-4]|min|max)|\d++[.)](?=\s)(?!\s*+$))")
 
@@ -54,7 +62,7 @@ def loose_box(text: str) -> Box | None:
 def first_box(text: str) -> Box | None:
     """Return the first box in a text, in any usual notation; None if there is none.
 
-    The strict reading goes first, then `places.box_in`. Last come broken notations: an object that
+    The strict reading goes first, then one object among words, then `places.box_in`. Last come broken notations: an object that
     was not closed, bracketed numbers without commas, and a text with just four numbers.
 
     >>> first_box('see [{"bbox_2d": [1, 2, 3, 4]}, {"bbox_2d": [5, 6, 7, 8]}]')
@@ -66,6 +74,10 @@ def first_box(text: str) -> Box | None:
     if strict is not None:
         return strict
     answer = final_answer(text)
+    alone = _ALONE.fullmatch(answer) if len(answer) <= _LONGEST_ALONE else None
+    if alone is not None:
+        x0, y0, x1, y1 = map(float, alone.groups())
+        return in_order((x0, y0, x1, y1))
     box = box_in(answer)
     if box is not None:
         return box
