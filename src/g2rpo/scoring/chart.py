@@ -8,7 +8,7 @@ import re
 
 from g2rpo.scoring.amounts import Amount, read_amount, stated_amount
 from g2rpo.scoring.expression import same_expression
-from g2rpo.scoring.prediction import plain
+from g2rpo.scoring.extract import plain
 from g2rpo.scoring.statement import answer_tail, core, is_unsure
 from g2rpo.scoring.yes_no import stated_yes_no
 

@@ -5,8 +5,8 @@ import re
 from functools import lru_cache
 
 from g2rpo.scoring.arithmetic import latex_value
+from g2rpo.scoring.extract import plain
 from g2rpo.scoring.math import same_mathematics
-from g2rpo.scoring.prediction import plain
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
 _NUMBER = re.compile(
