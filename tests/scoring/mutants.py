@@ -18,10 +18,10 @@ MUTANTS = (
         "scoring/test_plain_answers.py",
     ),
     Mutant(
-        "plain: corners as they come",
+        "plain: corners mixed up",
         "scoring/boxes.py",
-        "return in_order((x0, y0, x1, y1))",
-        "return (x0, y0, x1, y1)",
+        "x0, y0, x1, y1 = map(float, alone",
+        "x0, y1, x1, y0 = map(float, alone",
         "scoring/test_plain_answers.py",
     ),
     Mutant(
