@@ -4,13 +4,6 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
-        "plain: a conclusion outranks the answer",
-        "scoring/expression/answer.py",
-        "None if _CUE.search(before) else number",
-        "number",
-        "scoring/test_plain_answers.py",
-    ),
-    Mutant(
         "plain: years within a tolerance",
         "scoring/chart.py",
         "exact = 0.0 if _is_year(gold)",
