@@ -14,7 +14,7 @@ MUTANTS = (
         "plain: corners mixed up",
         "scoring/boxes.py",
         "x0, y0, x1, y1 = map(float, alone",
-        "x0, y1, x1, y0 = map(float, alone",
+        "y0, x0, x1, y1 = map(float, alone",
         "scoring/test_plain_answers.py",
     ),
     Mutant(
