@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from g2rpo.policy.encoder import IMAGE_TOKEN
-from g2rpo.records import TASKS
 from g2rpo.report.examine import NEARLY, SCORES, Examined, Marks, Shown, Trial, complaint
 from g2rpo.report.inline_picture import Mark, Picture, box_marks
+from g2rpo.report.plots import task_palette
 from g2rpo.report.render import Cell, render, share_text, shorten_middle, task_cell
 from g2rpo.report.settings import Settings
 
@@ -65,8 +64,9 @@ def preview_page(seen: Seen) -> str:
             if group in seen.settings.choices
         },
         tiles=_tiles(seen),
-        tasks=[task for task in TASKS if task in seen.sizes],
-        rows=[_task_row(seen, task) for task in TASKS if task in seen.sizes],
+        palette=task_palette([*seen.sizes]),
+        tasks=[*seen.sizes],
+        rows=[_task_row(seen, task) for task in seen.sizes],
         cards=cards,
         scores=SCORES,
         unlisted=sum(seen.skipped.values()) - len(seen.skipped_records),
@@ -206,7 +206,7 @@ def _number(value: float | None) -> str:
 
 def chat_pieces(found: Examined) -> list[tuple[str, bool]]:
     """Return what the model reads in pieces; True marks an image, with its number of tokens."""
-    texts = shorten_middle(found.chat).split(IMAGE_TOKEN)
+    texts = shorten_middle(found.chat).split(found.placeholder)
     counts = [image.tokens for image in found.images]
     whole = (
         len(texts) == len(counts) + 1
@@ -218,5 +218,5 @@ def chat_pieces(found: Examined) -> list[tuple[str, bool]]:
             if whole and counts[number] is not None
             else ""
         )
-        pieces += [(f"{IMAGE_TOKEN}{repeat}", True), (text, False)]
+        pieces += [(f"{found.placeholder}{repeat}", True), (text, False)]
     return pieces

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from g2rpo.policy.encoder import QwenEncoder
-from g2rpo.policy.unpatchify import unpatchify
+from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.draw import prompt_seed
 
@@ -48,7 +47,7 @@ class Answer:
     """Log-probability of each of these tokens, in nats."""
 
 
-def requests_of(encoder: QwenEncoder, batch: PromptBatch, seed: int) -> list[Request]:
+def requests_of(encoder: ChatEncoder, batch: PromptBatch, seed: int) -> list[Request]:
     """Return one request per prompt.
 
     The seed of a prompt depends on `seed` and its position alone, so a repeated request gets the
@@ -67,12 +66,12 @@ def requests_of(encoder: QwenEncoder, batch: PromptBatch, seed: int) -> list[Req
             seed=prompt_seed(seed, position),
         )
         for prompt, position, ids, images in zip(
-            batch.prompts, batch.position.tolist(), rows, unpatchify(encoder, batch), strict=True
+            batch.prompts, batch.position.tolist(), rows, encoder.pictures(batch), strict=True
         )
     ]
 
 
-def sampling_fields(encoder: QwenEncoder, sampling: Sampling, seed: int) -> dict[str, Any]:
+def sampling_fields(encoder: ChatEncoder, sampling: Sampling, seed: int) -> dict[str, Any]:
     """Return the fields of vLLM's `SamplingParams`, including all that a checkpoint's generation
     config could change.
     """
@@ -97,7 +96,7 @@ def sampling_fields(encoder: QwenEncoder, sampling: Sampling, seed: int) -> dict
 
 
 def rollouts_of(
-    encoder: QwenEncoder,
+    encoder: ChatEncoder,
     batch: PromptBatch,
     sampling: Sampling,
     requests: Sequence[Request],

@@ -52,11 +52,8 @@ def experience() -> Experience:
     )
     batch = PromptBatch(
         prompts=prompts,
-        task=torch.tensor([2, 1]),
         input_ids=torch.zeros(2, 1, dtype=torch.long),
         attention_mask=torch.ones(2, 1, dtype=torch.long),
-        pixel_values=None,
-        image_grid_thw=None,
         num_images=torch.tensor([1, 0]),
         position=torch.arange(2),
     )
