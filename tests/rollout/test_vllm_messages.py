@@ -6,7 +6,7 @@ import socket
 import pytest
 from PIL import Image
 
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.records import PromptBatch, Sampling
 from g2rpo.rollout.vllm_messages import (
     answer_message,
@@ -19,7 +19,7 @@ from g2rpo.wire import Wire
 
 
 def test_requests_arrive_as_they_were_with_all_their_pixels(
-    encoder: QwenEncoder, batch: PromptBatch
+    encoder: ChatEncoder, batch: PromptBatch
 ) -> None:
     sampling = Sampling(group_size=3, max_new_tokens=8, temperature=0.7)
     asked = [
