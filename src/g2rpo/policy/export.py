@@ -133,8 +133,7 @@ def _write_settings(policy: Any, encoder: ChatEncoder, folder: Path, dtype: str)
     config.architectures = [type(policy).__name__.removeprefix("FSDP")]
     config.save_pretrained(folder)
     policy.generation_config.save_pretrained(folder)
-    encoder.tokenizer.save_pretrained(folder)
-    encoder.image_processor.save_pretrained(folder)
+    encoder.save(folder)
 
 
 def _write_weights(

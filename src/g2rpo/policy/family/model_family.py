@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from g2rpo.policy.encoder import ChatEncoder
@@ -89,6 +89,16 @@ class Family:
             batch: The batch of these features.
             images: Indices of images.
         """
+        raise NotImplementedError
+
+    def patch_flops(self, policy: Any) -> tuple[float, float]:
+        """Return the FLOPs of the vision tower per patch, and per pair of patches that attend to
+        each other.
+        """
+        raise NotImplementedError
+
+    def patches(self, policy: Any, batch: PromptBatch) -> Shaped[Tensor, " n"]:
+        """Return the number of patches of every set of patches that attend to each other."""
         raise NotImplementedError
 
     def further_inputs(self, policy: Any, input_ids: Int[Tensor, "r s"]) -> Mapping[str, Tensor]:
