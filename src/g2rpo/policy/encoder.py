@@ -86,6 +86,10 @@ class ChatEncoder(ABC):
         ids = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
         return [(self.pixels(image), len(row)) for image, row in zip(read, ids, strict=True)]
 
+    def pictures(self, batch: PromptBatch) -> list[list[Image.Image]]:
+        """Return the images of each prompt of a batch, for engines that process them again."""
+        raise NotImplementedError
+
     def save(self, folder: Path) -> None:
         """Write the files from which transformers and this encoder are loaded again."""
         self.tokenizer.save_pretrained(folder)

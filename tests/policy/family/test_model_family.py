@@ -17,6 +17,7 @@ from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.export import save_checkpoint
 from g2rpo.policy.family.choose_family import families, family_of
 from g2rpo.policy.flops import cost_of, vision_flops
+from g2rpo.policy.packing import supervised_batch, target_logprobs
 from g2rpo.policy.prefix_attention import knows_prefixes
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import Prompt
@@ -34,14 +35,16 @@ every_slowly = pytest.mark.parametrize("kind", SLOW_BUT_ONE)
 Of = Callable[[str], Case]
 
 
-def _logprobs(case: Case, policy: Any = None, prefix: str = "repeated") -> Tensor:
+def _logprobs(
+    case: Case, policy: Any = None, prefix: str = "repeated", *, forbid: bool = True
+) -> Tensor:
     rollouts = case.rollouts
     return token_stats(
         case.policy if policy is None else policy,
         case.batch,
         rollouts.completion_ids,
         rollouts.completion_mask,
-        forbidden=case.encoder.forbidden_token_ids,
+        forbidden=case.encoder.forbidden_token_ids if forbid else (),
         prefix=prefix,
     ).logprobs
 
@@ -102,6 +105,24 @@ def _types(case: Case, ids: Tensor) -> dict[str, Tensor]:
     if case.kind == "gemma3":
         return {"token_type_ids": (ids == case.policy.config.image_token_id).long()}
     return {}
+
+
+@every_slowly
+@torch.no_grad()
+def test_supervised_rows_give_the_same_probabilities(kind: str, case: Of) -> None:
+    found = case(kind)
+    first = range(0, len(found.rollouts.texts), 3)
+    completions = [
+        found.rollouts.completion_ids[i][found.rollouts.completion_mask[i]].tolist() for i in first
+    ]
+    for row_tokens in (1, 1000) if families()[kind].shares_prefix else (1,):
+        rows = supervised_batch(
+            found.policy, found.batch, completions, found.encoder.pad_token_id, row_tokens
+        )
+        ours = target_logprobs(found.policy, rows).split([len(ids) for ids in completions])
+        theirs = _logprobs(found, forbid=False)
+        for i, own in zip(first, ours, strict=True):
+            assert (own - theirs[i, : len(own)]).abs().max() < CLOSE
 
 
 @every_slowly

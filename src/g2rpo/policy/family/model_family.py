@@ -23,6 +23,8 @@ class Family:
     """Values of `model_type` in config.json that belong to the family."""
     shares_prefix: ClassVar[bool] = True
     """Whether the text layers may read packed rows (`policy.prefix=shared`, packed cold start)."""
+    vllm: ClassVar[bool] = False
+    """Whether the vLLM engines can sample: they must read the encoder's ids and pictures."""
     estimated: ClassVar[bool] = False
     """Whether `estimate.py` knows what the layers keep for the backward pass."""
 

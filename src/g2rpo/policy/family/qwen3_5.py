@@ -12,4 +12,5 @@ class Qwen35(QwenVL):
 
     model_types = ("qwen3_5", "qwen3_5_moe")
     shares_prefix = False
+    vllm = False
     estimated = False

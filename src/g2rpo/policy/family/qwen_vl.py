@@ -98,6 +98,7 @@ class QwenVL(Family):
     """Whole images pass as patches of a fixed size; the merger belongs to the vision tower."""
 
     model_types = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
+    vllm = True
     estimated = True
 
     def encoder(
