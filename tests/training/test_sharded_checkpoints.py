@@ -14,9 +14,9 @@ pytestmark = pytest.mark.process
 SCRIPT = Path(__file__).parent / "sharded_run.py"
 
 
-def run(out: Path, *, world: int = 2, kill: str = "no") -> None:
+def run(out: Path, *, world: int = 2, how: str = "background", kill: str = "no") -> None:
     out.mkdir(exist_ok=True)
-    run_ranks(SCRIPT, out, world, kill, world=world)
+    run_ranks(SCRIPT, out, world, how, kill, world=world)
 
 
 def end(out: Path) -> dict[str, torch.Tensor]:
@@ -31,19 +31,20 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def killed_and_resumed(out: Path, kill: str) -> None:
+def killed_and_resumed(out: Path, how: str, kill: str) -> None:
     with pytest.raises(AssertionError):
-        run(out, kill=kill)
+        run(out, how=how, kill=kill)
     assert not (out / "end.pt").exists()
-    run(out)
+    run(out, how=how)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("how", ["background", "foreground"])
 @pytest.mark.parametrize("kill", ["1:written", "3:written", "3:finish", "3:between", "4:renamed"])
 def test_a_run_killed_anywhere_in_a_save_goes_on_exactly(
-    kill: str, unbroken: Path, tmp_path: Path
+    how: str, kill: str, unbroken: Path, tmp_path: Path
 ) -> None:
-    killed_and_resumed(tmp_path / "run", kill)
+    killed_and_resumed(tmp_path / "run", how, kill)
     assert_equal(end(tmp_path / "run"), end(unbroken))
     assert names(tmp_path / "run") == names(unbroken)
 
