@@ -11,11 +11,10 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 
 from g2rpo.policy.adapter import is_adapter
 from g2rpo.policy.checkpoint import DTYPES, Checkpoint
+from g2rpo.policy.family.choose_family import families, family_for
 from g2rpo.policy.flops import Cost, cost_of, experts_of
 from g2rpo.training.estimate.model_sizes import published_config
 
-KNOWN = ("qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl", "qwen2_vl")
-"""Model types that `activations.py` covers."""
 STAND_IN = 64
 """Rows and columns of a stand-in weight, for optimizers that cannot step on the meta device."""
 
@@ -89,18 +88,21 @@ def blank_policy(checkpoint: Checkpoint) -> Any:
                 " needs nothing else of the model: put the file into a folder and name that with"
                 " model=folder model.path=<folder>, or run once with the network"
             ) from error
-    if config.model_type not in KNOWN:
+    family = family_for(config.model_type, checkpoint.path)
+    if not family.estimated:
+        known = ", ".join(kind for kind, one in families().items() if one.estimated)
         raise ValueError(
             f"model.path={checkpoint.path}: model_type {config.model_type!r} cannot be estimated:"
-            f" what its layers keep for the backward pass is known for {', '.join(KNOWN)} only; do"
-            " not use estimate.py; watch time/peak_gib of a short run"
+            f" what its layers keep for the backward pass is known for {known} only; do not use"
+            " estimate.py; watch time/peak_gib of a short run"
         )
     with torch.device("meta"):
         policy = AutoModelForImageTextToText.from_config(config, dtype=DTYPES[checkpoint.dtype])
         if checkpoint.adapter is not None:
             checkpoint.adapter.attach(policy)
     if checkpoint.freeze_vision:
-        policy.model.visual.requires_grad_(False)
+        for parameter in family.vision_parameters(policy).values():
+            parameter.requires_grad_(False)
     return policy
 
 
