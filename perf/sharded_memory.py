@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,6 @@ import torch.distributed as dist
 from safetensors import safe_open
 from shapes import SHAPES, random_batch, random_policy
 from torch.distributed.device_mesh import init_device_mesh
-from transformers import AutoModelForImageTextToText
 from transformers.utils import logging
 
 from g2rpo import ranks
@@ -40,7 +40,8 @@ from g2rpo.algorithm.loss.clip import ClipLoss
 from g2rpo.algorithm.shaping import Shaping
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.export import save_checkpoint
-from g2rpo.policy.sharding import Sharding, load_sharded
+from g2rpo.policy.forward import local_tensor
+from g2rpo.policy.sharding import Sharding
 from g2rpo.records import Experience, Rollouts, Scores
 from g2rpo.rollout.collect import KeepAll
 from g2rpo.training.algorithm import Algorithm
@@ -73,21 +74,22 @@ class Rank:
     stages: Sequence[Stage]
     held: Sequence[tuple[float, float]]
 
-    def peak(self, name: str, before: str | None = None) -> float:
-        """Return the most MiB held in stages of a name, beyond those before the first one.
+    def peak(self, *names: str, before: str | None = None) -> float:
+        """Return the most MiB held in stages of some names, beyond those before the first one.
 
         Args:
-            name: The stages.
+            names: The stages.
             before: Count from the beginning of this stage instead.
         """
-        wanted = [stage for stage in self.stages if stage.name == name]
-        start = next(stage.begin for stage in self.stages if stage.name == (before or name))
-        first = [held for at, held in self.held if at <= start][-1]
-        return max(
-            held - first
-            for at, held in self.held
-            if any(stage.begin <= at <= stage.end for stage in wanted)
-        )
+        wanted = [stage for stage in self.stages if stage.name in names]
+        start = next(stage for stage in self.stages if stage.name == (before or names[0]))
+        return max(self._held(stage) for stage in wanted) - self._held(start, at_begin=True)
+
+    def _held(self, stage: Stage, *, at_begin: bool = False) -> float:
+        """Return the MiB held just before a stage, or the most in it, if it was not too short."""
+        first = [held for at, held in self.held if at <= stage.begin][-1]
+        within = [held for at, held in self.held if stage.begin < at <= stage.end]
+        return first if at_begin or not within else max(within)
 
     def seconds(self, name: str) -> float:
         """Return the median seconds of stages of a name."""
@@ -150,22 +152,17 @@ def worker(options: argparse.Namespace) -> None:
     """Run in every process that `measure` starts; print the stages as JSON."""
     folder, sharded = options.worker, options.strategy == "fsdp"
     torch.set_num_threads(1)
-    logging.disable_progress_bar()
     dist.init_process_group("gloo")
     stages, update = Stages(), updater()
+    spread = None
     if sharded:
         mesh = init_device_mesh("cpu", (ranks.world_size(),))
         spread = Sharding(mesh=mesh, device=torch.device("cpu"))
-        load = partial(load_sharded, str(folder / "model"), spread, torch.float32, torch.float32)
-    else:
-        load = partial(
-            AutoModelForImageTextToText.from_pretrained, folder / "model", dtype=torch.float32
-        )
 
     def loaded() -> Any:
-        policy = load().eval()
+        policy = Checkpoint(path=str(folder / "model")).policy(spread)
         for value in policy.parameters():
-            value.detach().sum()  # the loader maps the file and reads it later
+            local_tensor(value.detach()).sum()  # the loader maps the file and reads it later
         return policy
 
     policy = stages.run("load", loaded)
@@ -192,8 +189,11 @@ def worker(options: argparse.Namespace) -> None:
         )
         stages.run("export", export)
         state = {"state_dict": policy.state_dict(), "optimizer_states": [optimizer.state_dict()]}
+        threads = ThreadPoolExecutor(1)
         for _ in range(options.repeats):
-            stages.run("save", lambda: save_folder(folder / "a.ckpt", state))
+            stages.run("save", partial(save_folder, folder / "a.ckpt", state))
+            begin = partial(save_folder, folder / "b.ckpt", state, threads)
+            stages.run("completed", stages.run("begun", begin).complete)
         same = bit_equal(policy, folder / "final")
         assert same or ranks.rank(), "the export differs from the weights"
     print(json.dumps([asdict(stage) for stage in stages]))
@@ -247,8 +247,10 @@ def measure(folder: Path, size: int, strategy: str, options: argparse.Namespace)
                 if found:
                     own.append((time.monotonic(), found))
             if any(process.returncode for process in running):
-                sys.exit(f"a rank of {strategy} failed")
-            time.sleep(0.005)
+                break
+            time.sleep(0.02)
+        if any(process.returncode for process in running):
+            sys.exit(f"a rank of {strategy} failed")
         said = [json.loads(process.communicate()[0].splitlines()[-1]) for process in running]
     finally:
         for process in running:
@@ -259,8 +261,35 @@ def measure(folder: Path, size: int, strategy: str, options: argparse.Namespace)
     ]
 
 
-def show(found: dict[tuple[str, int], list[Rank]], weights: int, largest: int) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """All ranks by strategy and number of ranks, and sizes in MiB."""
+
+    ranks: dict[tuple[str, int], list[Rank]]
+    weights: float
+    largest: float
+    """Size of the largest weight."""
+
+
+def measure_all(options: argparse.Namespace) -> Measured:
+    """Build a model and measure DDP on the first number of ranks, and FSDP on each."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        policy = random_policy(options.shape, torch.device("cpu"), torch.float32)
+        sizes = [value.nbytes / MIB for value in policy.parameters()]
+        policy.save_pretrained(folder / "model")
+        del policy
+        plans = [("ddp", options.ranks[0]), *(("fsdp", size) for size in options.ranks)]
+        return Measured(
+            ranks={plan: measure(folder, plan[1], plan[0], options) for plan in plans},
+            weights=sum(sizes),
+            largest=max(sizes),
+        )
+
+
+def show(measured: Measured) -> None:
     """Print the tables."""
+    found, weights, largest = measured.ranks, measured.weights, measured.largest
     print("\n| | a rank's MiB in a step | of DDP | a step, s |\n|---|---|---|---|")
     whole = None
     for (strategy, size), ranks_ in found.items():
@@ -286,6 +315,15 @@ def show(found: dict[tuple[str, int], list[Rank]], weights: int, largest: int) -
         "a save, s": lambda _, own: f"{own[0].seconds('save'):.2f}",
         "a save / a step": lambda _, own: f"{own[0].seconds('save') / own[0].seconds('step'):.2f}",
         "a save, most MiB": lambda _, own: f"{max(rank.peak('save') for rank in own):.0f}",
+        "a background save keeps training waiting, s": lambda _, own: (
+            f"{own[0].seconds('begun'):.2f}"
+        ),
+        "the same / a step": lambda _, own: (
+            f"{own[0].seconds('begun') / own[0].seconds('step'):.2f}"
+        ),
+        "a background save, most MiB": lambda _, own: (
+            f"{max(rank.peak('begun', 'completed') for rank in own):.0f}"
+        ),
     }
     print(f"\n| `trainer=fsdp` | {' | '.join(f'{size} ranks' for size in sharded)} |")
     print("|---" * (1 + len(sharded)) + "|")
@@ -294,35 +332,33 @@ def show(found: dict[tuple[str, int], list[Rank]], weights: int, largest: int) -
         print(f"| {name} | {' | '.join(cells)} |")
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    found = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    found.add_argument("--shape", choices=SHAPES, default="250m", help="weights are random")
+    found.add_argument("--ranks", type=int, nargs="+", default=[2, 4])
+    found.add_argument("--prompt", type=int, default=64, help="tokens of a prompt")
+    found.add_argument("--repeats", type=int, default=3, help="steps and saves that count")
+    found.add_argument("--strategy", choices=("ddp", "fsdp"), help=argparse.SUPPRESS)
+    found.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
+    return found
+
+
 def main() -> None:
-    """Build the model, measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--shape", choices=SHAPES, default="250m", help="weights are random")
-    parser.add_argument("--ranks", type=int, nargs="+", default=[2, 4])
-    parser.add_argument("--prompt", type=int, default=64, help="tokens of a prompt")
-    parser.add_argument("--repeats", type=int, default=3, help="steps and saves that count")
-    parser.add_argument("--strategy", choices=("ddp", "fsdp"), help=argparse.SUPPRESS)
-    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    """Measure and print."""
+    options = parser().parse_args()
+    logging.disable_progress_bar()
     if options.worker:
         worker(options)
         return
-    logging.disable_progress_bar()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        policy = random_policy(options.shape, torch.device("cpu"), torch.float32)
-        count = sum(value.numel() for value in policy.parameters())
-        largest = max(value.nbytes for value in policy.parameters()) / MIB
-        policy.save_pretrained(folder / "model")
-        del policy
-        plans = [("ddp", options.ranks[0]), *(("fsdp", size) for size in options.ranks)]
-        found = {plan: measure(folder, plan[1], plan[0], options) for plan in plans}
+    measured = measure_all(options)
     print(
-        f"{count / 1e6:.0f} M weights in float32, the largest tensor {largest:.0f} MiB; a rank has"
-        f" a prompt of {options.prompt} tokens and {GROUP} completions of {COMPLETION};\nexports in"
-        f" files of {EXPORT_BYTES / MIB:.0f} MiB, equal to the weights to the bit"
+        f"{measured.weights * MIB / 4e6:.0f} M weights in float32, the largest tensor"
+        f" {measured.largest:.0f} MiB; a rank has a prompt of {options.prompt} tokens and {GROUP}"
+        f" completions of {COMPLETION};\nexports in files of {EXPORT_BYTES / MIB:.0f} MiB, equal to"
+        " the weights to the bit"
     )
-    show(found, count * 4 / MIB, largest)
+    show(measured)
 
 
 if __name__ == "__main__":

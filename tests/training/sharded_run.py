@@ -19,7 +19,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader
 
 from g2rpo import files, ranks
-from g2rpo.policy.forward import full_tensor
+from g2rpo.policy.forward import full_tensor, local_tensor
 from g2rpo.training import checkpoint_folder
 from g2rpo.training.sharded_checkpoints import ShardedCheckpoints
 
@@ -142,6 +142,10 @@ def main(out: Path, world: int, how: str, kill: str) -> None:
         torch.save(state, out / "end.pt")
         kept = {name: float(score) for name, score in callback.best_k_models.items()}
         (out / "kept.json").write_text(json.dumps(kept))
+    # after training: the same weights in a further checkpoint, then others at the same step
+    trainer.save_checkpoint(out.with_name("after") / "same.ckpt")
+    local_tensor(module.b.weight.detach()).add_(1.0)
+    trainer.save_checkpoint(out.with_name("after") / "changed.ckpt")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import torch
 from rank_processes import run_ranks
 from safetensors import safe_open
 
+from g2rpo.training.checkpoint_folder import FolderReader
+
 pytestmark = pytest.mark.process
 
 SCRIPT = Path(__file__).parent / "sharded_run.py"
@@ -26,7 +28,7 @@ def end(out: Path) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("unbroken")
+    out = tmp_path_factory.mktemp("unbroken") / "run"
     run(out)
     return out
 
@@ -63,6 +65,19 @@ def test_last_shares_the_files_of_the_checkpoint_of_its_step(unbroken: Path) -> 
         pytest.skip("the last step was none of the best")
     for file in last.glob("*.safetensors"):
         assert file.samefile(other / file.name)
+
+
+def test_files_are_shared_only_between_checkpoints_of_the_same_weights(unbroken: Path) -> None:
+    last, same, changed = (
+        unbroken / "last.ckpt",
+        *(unbroken.with_name("after") / f"{name}.ckpt" for name in ("same", "changed")),
+    )
+    files = [file.name for file in last.glob("*.safetensors")]
+    assert files
+    assert all((same / name).samefile(last / name) for name in files)
+    assert not any((changed / name).samefile(last / name) for name in files)
+    weights = [FolderReader(path).read(("state_dict.b",))["state_dict"] for path in (last, changed)]
+    assert torch.equal(weights[0]["b.weight"] + 1, weights[1]["b.weight"])
 
 
 def test_nothing_is_pickled_and_tied_weights_are_written_once(unbroken: Path) -> None:
