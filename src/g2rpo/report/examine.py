@@ -16,8 +16,8 @@ from g2rpo.interfaces import Reward
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.records import Failed, Prompt
 from g2rpo.report.inline_picture import data_uri
-from g2rpo.scoring.boxes import finite_numbers, read_points
-from g2rpo.scoring.extract import final_answer, json_object, tidy_tags
+from g2rpo.scoring.boxes import read_points
+from g2rpo.scoring.extract import final_answer, finite_numbers, json_object, tidy_tags
 from g2rpo.training.kept_pictures import encoded
 
 GRID = 1000
