@@ -20,7 +20,7 @@ from transformers.utils import cached_file
 
 from g2rpo.image import is_inline, open_image
 from g2rpo.prompt import chat_messages
-from g2rpo.records import Prompt, PromptBatch, task_index
+from g2rpo.records import Prompt, PromptBatch
 
 PROCESSOR_FILES = ("processor_config.json", "video_preprocessor_config.json", "chat_template.json")
 """Files that transformers' processors read besides those of tokenizer and image processor."""
@@ -112,7 +112,6 @@ class ChatEncoder(ABC):
         input_ids, attention_mask = self._left_padded(rows)
         return PromptBatch(
             prompts=tuple(prompts),
-            task=torch.tensor([task_index(prompt.task) for prompt in prompts]),
             input_ids=input_ids,
             attention_mask=attention_mask,
             num_images=torch.tensor([len(images) for images in opened]),
