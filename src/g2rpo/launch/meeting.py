@@ -8,8 +8,10 @@ is, the run folder, and what else rank 0 decides for all of them.
 import json
 import os
 import socket
+import threading
 from dataclasses import asdict
 from datetime import timedelta
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from g2rpo.launch.coordinator import Coordinator
@@ -19,6 +21,8 @@ from g2rpo.wire import Wire
 
 WAIT = "G2RPO_RENDEZVOUS_S"
 """Environment variable: seconds in which all ranks must have started; 60 if it is not set."""
+SLACK_S = 10.0
+"""Seconds beyond these in which torch may say by itself that nobody answers."""
 FOLDER = "run_dir"
 """Name of the run folder in the store."""
 PATIENCE_S = 24 * 3600.0
@@ -140,6 +144,29 @@ def _address(me: Member) -> tuple[str, int]:
 
 
 def _store(me: Member, address: str, port: int, wait_s: float) -> Any:
+    """Return the store; raise an error if it does not answer in time.
+
+    In a thread, because torch waits for ever if another program listens at the port.
+    """
+    made: SimpleQueue[Any] = SimpleQueue()
+
+    def make() -> None:
+        try:
+            made.put(_connected_store(me, address, port, wait_s))
+        except Exception as error:  # noqa: BLE001  raised again below
+            made.put(error)
+
+    threading.Thread(target=make, name="store", daemon=True).start()
+    try:
+        found = made.get(timeout=wait_s + SLACK_S)
+    except Empty as error:
+        raise _unreachable(me, address, port, wait_s) from error
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _connected_store(me: Member, address: str, port: int, wait_s: float) -> Any:
     from torch.distributed import PrefixStore, TCPStore
 
     by_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == str(True)

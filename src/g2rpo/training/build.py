@@ -97,6 +97,7 @@ def module_arguments(checkpoint: Path, trusted: Sequence[str] = ()) -> dict[str,
 def _arguments(cfg: DictConfig, parts: Parts, sharded: bool) -> dict[str, Any]:
     needs_reference = bool(parts.algorithm.loss.kl_coef)
     policy, reference = None, None
+    parts.model.check_prefix(parts.algorithm.prefix)
     if sharded:
         policy = ShardedModels(checkpoint=parts.model, needs_reference=needs_reference)
     else:
