@@ -137,12 +137,14 @@ def cat_rollouts(parts: Sequence[Rollouts]) -> Rollouts:
 
 
 def cat_scores(parts: Sequence[Scores]) -> Scores:
-    """Concatenate scores; a part that a batch lacks is 0 there."""
+    """Concatenate scores; a part that a batch lacks is NaN there."""
     names = {name: None for part in parts for name in part.parts}
     return Scores(
         total=torch.cat([part.total for part in parts]),
         parts={
-            name: torch.cat([part.parts.get(name, torch.zeros_like(part.total)) for part in parts])
+            name: torch.cat(
+                [part.parts.get(name, torch.full_like(part.total, torch.nan)) for part in parts]
+            )
             for name in names
         },
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from g2rpo.algorithm.advantage.diagnostics import advantage_metrics
 from g2rpo.metrics import checked, task_means
-from g2rpo.records import TASKS
+from g2rpo.records import LOGGED, TASKS, accuracy_column
 from g2rpo.rollout.collect import Collected
 from g2rpo.training.table import CompletionTable
 from g2rpo.training.update import UpdateStats
@@ -29,11 +29,12 @@ def step_metrics(
 ) -> dict[str, float]:
     """Return one row of metrics.csv, without gradient conflict."""
     row = {"reward/total": table.total.double().mean().item()}
-    row |= task_means("reward/accuracy", table.parts["accuracy"], table.task)
-    row |= task_means("reward/format", table.parts["format"], table.task)
+    row |= task_means("reward/accuracy", accuracy_column(table.parts), table.task)
+    for part, values in table.parts.items():
+        if (name := part.removeprefix(LOGGED)) != "accuracy":
+            present = ~values.isnan()
+            row |= task_means(f"reward/{name}", values[present], table.task[present])
     row |= task_means("reward/failed_frac", table.failed.float(), table.task)
-    if "length" in table.parts:
-        row |= task_means("reward/length", table.parts["length"], table.task)
     row |= task_means("rollout/completion_tokens", table.tokens.float(), table.task)
     row |= task_means("rollout/truncated_frac", (~table.finished).float(), table.task)
     row |= {"filter/draws": float(collected.draws)}
