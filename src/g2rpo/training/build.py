@@ -9,6 +9,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
 from g2rpo.data.stream import PromptStream
+from g2rpo.redaction import redacted_values
 from g2rpo.training.checkpoint_io import AtomicCheckpointIO, read_hyper_parameters
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.launched import check_launch, wait_longer_than
@@ -105,7 +106,7 @@ def _arguments(cfg: DictConfig, parts: Parts, sharded: bool) -> dict[str, Any]:
         "validation": Validation(
             heldout=parts.heldout, suite=parts.suite, model=parts.model, folder=Path(cfg.run_dir)
         ),
-        "config": plain(cfg),
+        "config": redacted_values(plain(cfg)),
     }
 
 
