@@ -124,10 +124,17 @@ class OwnWeights(Protocol):
 
 @runtime_checkable
 class Reward(Protocol):
-    """Scores one completion. It may raise for an invalid prompt, but never for a completion."""
+    """Scores one completion. It may raise for an invalid prompt, but never for a completion.
+
+    With `checks_golds = False`, gold answers need not get accuracy 1.
+    """
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
-        """Return at least `accuracy`, `format`, `structure` and `total`."""
+        """Return `total`, `accuracy` and any other parts of the reward by name.
+
+        `format` and `structure` are shown where they are. Names that begin with `log/` are logged
+        without being parts; `log/accuracy` is an accuracy that is no part.
+        """
 
 
 @runtime_checkable
@@ -152,6 +159,19 @@ class BatchReward(Reward, Protocol):
 
         An exception ends the run; return `Failed` if a single completion cannot be scored.
         """
+
+
+@runtime_checkable
+class GroupReward(Reward, Protocol):
+    """A reward that may judge all completions of a prompt in one call, in a worker process."""
+
+    in_groups: bool
+    """Whether `score_group` is called instead of `score`."""
+
+    def score_group(
+        self, completions: Sequence[str], prompt: Prompt
+    ) -> Sequence[dict[str, float] | Failed]:
+        """Return one outcome per completion, in order; an exception fails the whole group."""
 
 
 @runtime_checkable
@@ -255,7 +275,9 @@ class Advantage(Protocol):
             rewards: Shaped rewards of the completions of all ranks.
             groups: One integer label per prompt.
             tasks: Positions in `TASKS`; rows of one group share a task.
-            parts: Reward parts by name: accuracy, format, structure, length if shaped, and total.
+            parts: Reward parts by name, such as accuracy, format, structure, and length if shaped.
+                A part is NaN for completions that it does not concern. Names that begin with
+                `log/` are no parts.
             completion_tokens: Lengths in tokens.
         """
 

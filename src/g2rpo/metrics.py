@@ -30,6 +30,8 @@ def metric_of(column: str) -> Metric:
     while name.rpartition("/")[2] in TASKS:
         name, tasks = name.rpartition("/")[0], tasks + 1
     metric = BY_NAME.get(name)
+    if metric is None and name.startswith("reward/") and name.count("/") == 1:
+        metric = BY_NAME["reward/part"]
     if (
         metric is None
         or metric.per_benchmark

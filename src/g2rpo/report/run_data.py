@@ -16,7 +16,7 @@ from g2rpo.report.settings import Settings, read_settings
 class Completion:
     """A judged completion of a held-out prompt.
 
-    `accuracy` and `format` are NaN if they could not be computed.
+    `accuracy` is NaN if it could not be computed, `format` also if the reward has no such part.
     """
 
     text: str
@@ -87,6 +87,15 @@ class Run:
         trained = {column.rpartition("/")[2] for row in self.metrics.values() for column in row}
         shown = {prompt.task for prompts in (self.before, self.after) for prompt in prompts or ()}
         return [task for task in TASKS if task in trained | shown | set(self.draws)]
+
+    @property
+    def reward_parts(self) -> list[str]:
+        """Parts of the reward in metrics.csv, without accuracy, format and failures."""
+        names = [column.split("/") for row in self.metrics.values() for column in row]
+        parts = dict.fromkeys(
+            words[1] for words in names if len(words) == 3 and words[0] == "reward"
+        )
+        return [part for part in parts if part not in ("accuracy", "format", "failed_frac")]
 
     @property
     def stage_s(self) -> dict[str, float]:
@@ -198,7 +207,7 @@ def _completion(row: Row) -> Completion:
     return Completion(
         text=row.text("completion"),
         accuracy=row.number("accuracy"),
-        format=row.number("format"),
+        format=row.number("format", optional=True),
         tokens=row.number("completion_tokens"),
         finished=row.fields.get("finished") is not False,
         failed=row.fields.get("failed") is True,

@@ -4,6 +4,7 @@ Files are relative to the current folder. They may import their neighbors, and p
 the current folder.
 """
 
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -35,12 +36,15 @@ def function_at(place: str) -> Callable[..., Any]:
                 f" ({type(error).__name__}: {error}); name an object or a functools.partial of it"
             ) from error
     if callable(getattr(found, "score", None)):
-        return found.score
+        method: Callable[..., Any] = found.score
+        return method
     if not callable(found):
         raise ValueError(
             f"reward.functions: {place}: expected a function, got {type(found).__name__}"
         )
-    return found
+    plain = inspect.isroutine(found) or isinstance(found, functools.partial)
+    function: Callable[..., Any] = found if plain else found.__call__
+    return function
 
 
 def _loaded(place: str) -> Any:
@@ -71,7 +75,8 @@ def _of_file(path: Path, place: str) -> ModuleType:
         return sys.modules[title]
     _importable(path.parent)
     spec = importlib.util.spec_from_file_location(title, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[title] = module  # as import does: dataclasses look their module up
     try:

@@ -140,9 +140,7 @@ class FunctionsReward:
         return {**parts, LOGGED + "accuracy": said}
 
     def _loaded(self) -> list[UserFunction]:
-        return [
-            UserFunction(name, place, chat=self.chat) for name, place in self.places.items()
-        ]
+        return [UserFunction(name, place, chat=self.chat) for name, place in self.places.items()]
 
 
 def _named(functions: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
@@ -163,8 +161,8 @@ def _named(functions: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
             )
         if name in TAKEN or "/" in name:
             raise ValueError(
-                f"reward.functions: no part can be called {name!r}, because reward/{name} is another"
-                f" metric; name it: 'reward.functions={{my_{name.replace('/', '_')}: {place}}}'"
+                f"reward.functions: no part can be called {name!r}, because reward/{name} is"
+                f" another metric; name it: 'reward.functions={{mine: {place}}}'"
             )
         named[name] = place
     return named

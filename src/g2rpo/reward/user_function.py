@@ -67,9 +67,7 @@ class UserFunction:
     @property
     def is_async(self) -> bool:
         """Whether its calls are coroutines."""
-        function = inspect.unwrap(_inner(self.function))
-        call = getattr(function, "__call__", None)  # noqa: B004  an object's own method
-        return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+        return inspect.iscoroutinefunction(inspect.unwrap(_inner(self.function)))
 
     def described(self) -> str:
         """Return one line for the log."""
@@ -230,9 +228,7 @@ def _reads_chat(function: Any) -> bool:
     decides: messages are read with the key "content", and nothing else in a reward is.
     """
     inner = inspect.unwrap(_inner(function))
-    code = getattr(inner, "__code__", None) or getattr(
-        getattr(type(inner), "__call__", None), "__code__", None
-    )
+    code = getattr(inner, "__code__", None)
     annotation = str(getattr(inner, "__annotations__", {}).get("completions", ""))
     if "str" in annotation:
         return "dict" in annotation

@@ -110,6 +110,8 @@ def panels_of(metric: Metric) -> list[Panel]:
         ]
     if metric.per_benchmark:
         return [Panel(title=name, unit=unit, pattern=f"{name}/.+")]
+    if metric.per_part:
+        return [Panel(title=name, unit=unit, pattern=f"{name.rpartition('/')[0]}/.+/.+")]
     return [Panel(title=name, unit=unit, columns=columns_of(metric))]
 
 
