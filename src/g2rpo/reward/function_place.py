@@ -55,7 +55,11 @@ def _loaded(place: str) -> Any:
         )
     module = _of_file(Path(where), place) if where.endswith(".py") else _of_package(where, place)
     if not hasattr(module, name):
-        own = [n for n, value in vars(module).items() if callable(value) and n[0] != "_"]
+        own = [
+            n
+            for n, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", "") == module.__name__
+        ]
         near = get_close_matches(name, own, n=1, cutoff=0.5)
         hint = f"; is it {near[0]!r}?" if near else f"; it has {', '.join(own) or 'no function'}"
         raise ValueError(f"reward.functions: {where} has no {name!r}{hint}")

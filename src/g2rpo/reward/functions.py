@@ -51,7 +51,8 @@ class FunctionsReward:
         accuracy: str | None = None,
         chat: bool | None = None,
     ) -> None:
-        self.places = _named(functions)
+        self.taken = TAKEN if accuracy in (None, "accuracy") else (*TAKEN, "accuracy")
+        self.places = _named(functions, self.taken)
         if weights is not None and len(weights) != len(self.places):
             raise ValueError(
                 f"reward.weights: expected one number for each of {len(self.places)} functions"
@@ -109,7 +110,7 @@ class FunctionsReward:
             try:
                 if isinstance(value, Exception):
                     raise value
-                worth, own = _read(function, value, carries=weight != 0)
+                worth, own = _read(function, value, self.taken, carries=weight != 0)
                 twice = {_bare(name) for name in own} & {_bare(name) for name in parts}
                 if twice:
                     raise ValueError(
@@ -143,7 +144,7 @@ class FunctionsReward:
         return [UserFunction(name, place, chat=self.chat) for name, place in self.places.items()]
 
 
-def _named(functions: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
+def _named(functions: Sequence[str] | Mapping[str, str], taken: Sequence[str]) -> dict[str, str]:
     """Return the place of each function by name."""
     pairs = (
         [(str(name), place) for name, place in functions.items()]
@@ -159,10 +160,11 @@ def _named(functions: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
                 f"reward.functions: two functions are called {name}: {named[name]} and {place};"
                 f" name them: 'reward.functions={{first: {named[name]}, second: {place}}}'"
             )
-        if name in TAKEN or "/" in name:
+        if name in taken or "/" in name:
+            why = "reward.accuracy is another" if name == "accuracy" else "a metric has this name"
             raise ValueError(
-                f"reward.functions: no part can be called {name!r}, because reward/{name} is"
-                f" another metric; name it: 'reward.functions={{mine: {place}}}'"
+                f"reward.functions: no part can be called {name!r}, because {why}; name it:"
+                f" 'reward.functions={{mine: {place}}}'"
             )
         named[name] = place
     return named
@@ -231,13 +233,14 @@ def _reason(function: UserFunction, error: Exception) -> str:
 
 
 def _read(
-    function: UserFunction, value: Any, *, carries: bool
+    function: UserFunction, value: Any, taken: Sequence[str], *, carries: bool
 ) -> tuple[float | None, dict[str, float]]:
     """Return what a value is worth, and its parts by name.
 
     Args:
         function: The function that returned the value.
         value: A number, a mapping, or None.
+        taken: Names that no part may have.
         carries: Whether its parts belong to the reward; otherwise they are only logged.
     """
     prefix = "" if carries else LOGGED
@@ -249,13 +252,15 @@ def _read(
     key = next((key for key in ("score", "total") if key in value), None)
     if key == "score":
         others = {k: v for k in value if k != key and (v := number(value[k])) is not None}
-        logged = {LOGGED + _free(function, k): v for k, v in others.items() if math.isfinite(v)}
+        logged = {
+            LOGGED + _free(function, k, taken): v for k, v in others.items() if math.isfinite(v)
+        }
         if value[key] is None:
             return None, logged
         worth = _finite(function, value[key], key)
         return worth, {**logged, prefix + function.name: worth}
     parts = {
-        prefix + _free(function, k): _finite(function, v, k)
+        prefix + _free(function, k, taken): _finite(function, v, k)
         for k, v in value.items()
         if k != key and v is not None
     }
@@ -264,10 +269,10 @@ def _read(
     return (sum(parts.values()) if parts else None), parts
 
 
-def _free(function: UserFunction, key: object) -> str:
+def _free(function: UserFunction, key: object, taken: Sequence[str]) -> str:
     """Return the name of an entry of a mapping; of names that are taken, the function's before."""
     name = str(key).replace("/", "_")
-    return f"{function.name}_{name}" if name in TAKEN or name == function.name else name
+    return f"{function.name}_{name}" if name in taken or name == function.name else name
 
 
 def _bare(name: str) -> str:

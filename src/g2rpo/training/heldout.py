@@ -199,10 +199,10 @@ class HeldoutEvaluation:
             {
                 "completion": text,
                 "accuracy": accuracy,
+                **({} if math.isnan(form) else {"format": form}),
                 "completion_tokens": length,
                 "finished": finished,
             }
-            | ({} if math.isnan(form) else {"format": form})
             | ({"failed": True} if failed else {})
             for text, accuracy, form, length, failed, finished in zip(
                 rollouts.texts,

@@ -115,13 +115,13 @@ def completion_rows(
             "completion": text,
             "reward": reward,
             "accuracy": accuracy,
+            **{name: parts[name] for name in ("format",) if name in parts},
             "advantage": advantage,
             "completion_tokens": tokens,
             "finished": finished,
             "ended_by": end,
             "parts": parts,
         }
-        | {name: parts[name] for name in ("format",) if name in parts}
         for prompt, text, reward, accuracy, advantage, tokens, finished, end, parts in columns
     ]
 
