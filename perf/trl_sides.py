@@ -177,7 +177,7 @@ def ours(options: argparse.Namespace, clock: Clock) -> None:
     from g2rpo.training.algorithm import Algorithm
     from g2rpo.training.batch_plan import BatchPlan
     from g2rpo.training.datamodule import PromptDataModule
-    from g2rpo.training.gradient_conflict import GradientConflict
+    from g2rpo.training.gradients import GradientConflict
     from g2rpo.training.module import G2RPOModule
 
     class Turns(L.Callback):

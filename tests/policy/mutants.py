@@ -5,17 +5,17 @@ from mutant import Mutant
 MUTANTS = (
     Mutant(
         "autocast: copies of weights outlive a pass",
-        "policy/precision.py",
+        "policy/forward.py",
         "cache_enabled=keep_casts",
         "cache_enabled=True",
-        "policy/test_precision.py",
+        "policy/test_forward_precision.py",
     ),
     Mutant(
         "autocast: entropies are rounded",
-        "policy/precision.py",
+        "policy/forward.py",
         'torch.autocast("cpu", enabled=False), ',
         "",
-        "policy/test_precision.py",
+        "policy/test_forward_precision.py",
     ),
     Mutant(
         "head: always computes in bfloat16",
@@ -75,14 +75,14 @@ MUTANTS = (
     ),
     Mutant(
         "model: a completion sees its siblings",
-        "policy/prefix_groups.py",
+        "policy/shared_prefix.py",
         "((completion[key] == completion[query]) & (key <= query))",
         "((completion[key] >= 0) & (key <= query))",
         "policy/test_prefix_attention.py",
     ),
     Mutant(
         "model: a completion sees every prompt",
-        "policy/prefix_groups.py",
+        "policy/shared_prefix.py",
         "(prompt[key] == prompt[query])\n",
         "(key >= 0)\n",
         "policy/test_prefix_attention.py",

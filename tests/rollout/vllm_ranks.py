@@ -21,7 +21,8 @@ from torch.distributed.tensor import distribute_tensor
 from g2rpo import ranks
 from g2rpo.data.gym.source import GymSource
 from g2rpo.policy.checkpoint import Checkpoint
-from g2rpo.policy.sharding import Sharding, is_sharded, load_sharded
+from g2rpo.policy.forward import is_sharded
+from g2rpo.policy.sharding import Sharding, load_sharded
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import TASKS, PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.vllm import VLLMEngine

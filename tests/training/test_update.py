@@ -19,7 +19,7 @@ from g2rpo.records import Experience, Prompt, PromptBatch, Sampling, Scores, tas
 from g2rpo.rollout.collect import KeepAll
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
-from g2rpo.training.gradient_conflict import GradientConflict
+from g2rpo.training.gradients import GradientConflict
 from g2rpo.training.update import Row, Updater, UpdateStats, select_rows
 
 TASKS_OF_PROMPTS = ("chart", "math", "chart", "grounding", "math")

@@ -9,10 +9,9 @@ whole vocabulary are never held in memory at once. The results are exact.
     encoder.py                    Prompts -> token ids, image patches and masks (`PromptBatch`).
     stats.py                      Log-probability and entropy of every completion token.
     shared_prefix.py,
-    prefix_attention.py,
-    prefix_groups.py              One pass per prompt for all completions of its group.
+    prefix_attention.py           One pass per prompt for all completions of its group.
     head.py                       Log-probability and entropy in chunks of the vocabulary.
-    forward.py                    Positions, image features, recomputed layers, logits.
+    forward.py                    Dtypes, sharded weights, positions, image features, logits.
     prefix_cache.py               The cache of sampling, which holds a prompt once for its group.
     packing.py                    Batches for supervised training (cold start).
     adapter.py                    LoRA: what is trained, merged, saved and switched off.

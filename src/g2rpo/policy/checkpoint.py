@@ -11,7 +11,7 @@ from transformers import AutoModelForImageTextToText
 
 from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.encoder import QwenEncoder
-from g2rpo.policy.precision import MIXED, compute_in
+from g2rpo.policy.forward import MIXED, compute_in
 from g2rpo.policy.sharding import Sharding, load_sharded
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")

@@ -17,7 +17,7 @@ from g2rpo.files import replaced_folder
 from g2rpo.policy.adapter import ADAPTER, is_adapter
 from g2rpo.policy.checkpoint import DTYPES
 from g2rpo.policy.encoder import QwenEncoder
-from g2rpo.policy.sharding import full_tensor, is_sharded
+from g2rpo.policy.forward import full_tensor, is_sharded
 from g2rpo.policy.weight_stream import full_tensors
 
 SHARD_BYTES = 4 * 2**30

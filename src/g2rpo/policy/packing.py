@@ -17,11 +17,11 @@ from torch import Tensor
 
 from g2rpo.policy.forward import (
     completion_positions,
+    computing,
     encode_images,
     prompt_positions,
     recomputed_layers,
 )
-from g2rpo.policy.precision import computing
 from g2rpo.records import PromptBatch
 
 

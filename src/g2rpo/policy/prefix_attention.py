@@ -22,9 +22,9 @@ from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from g2rpo.policy.precision import computed
+from g2rpo.policy.forward import computed
 from g2rpo.policy.prefix_cache import PrefixCache
-from g2rpo.policy.prefix_groups import Groups
+from g2rpo.policy.shared_prefix import Groups
 
 NAME = "g2rpo_shared_prefix"
 flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu

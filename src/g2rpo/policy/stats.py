@@ -13,14 +13,15 @@ from torch import Tensor
 
 from g2rpo.policy.forward import (
     completion_positions,
+    computing,
     encode_images,
     prompt_positions,
     recomputed_layers,
     repeat_images,
 )
 from g2rpo.policy.head import head_stats
-from g2rpo.policy.precision import computing
-from g2rpo.policy.shared_prefix import shared_hidden
+from g2rpo.policy.prefix_attention import use_prefix_attention
+from g2rpo.policy.shared_prefix import pack_groups
 from g2rpo.records import PromptBatch
 
 PREFIXES = ("shared", "repeated")
@@ -113,3 +114,23 @@ def token_stats(
         blank.masked_scatter(completion_mask, logprobs),
         blank.masked_scatter(completion_mask, entropy),
     )
+
+
+def shared_hidden(
+    policy: Any, batch: PromptBatch, completion_ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"]
+) -> Float[Tensor, "n d"]:
+    """Return the last hidden states that predict the completion tokens, in row-major order.
+
+    Every prompt and image passes once.
+    """
+    use_prefix_attention(policy)
+    packed = pack_groups(policy, batch, completion_ids, mask)
+    with recomputed_layers(policy):
+        output = policy.model(
+            input_ids=packed.input_ids,
+            position_ids=packed.position_ids,
+            mm_encoder_outputs=encode_images(policy, batch),
+            use_cache=False,
+            groups=packed.groups,
+        )
+    return output.last_hidden_state[0, packed.predictors]

@@ -12,8 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from g2rpo.interfaces import Encoder
-from g2rpo.policy.forward import encode_images, masked_logits, prompt_positions
-from g2rpo.policy.precision import computing
+from g2rpo.policy.forward import computing, encode_images, masked_logits, prompt_positions
 from g2rpo.policy.prefix_attention import knows_prefixes, use_prefix_attention
 from g2rpo.policy.prefix_cache import PrefixCache
 from g2rpo.records import PromptBatch, Rollouts, Sampling

@@ -13,7 +13,7 @@ from torch import Tensor
 from g2rpo.files import write_whole
 from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.policy.export import adapter_tensors, write_adapter
-from g2rpo.policy.precision import compute_dtype
+from g2rpo.policy.forward import compute_dtype
 from g2rpo.policy.weight_stream import full_tensors
 
 FILE_BYTES = 2**28

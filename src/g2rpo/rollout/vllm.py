@@ -16,7 +16,7 @@ import torch
 
 from g2rpo import ranks
 from g2rpo.policy.encoder import QwenEncoder
-from g2rpo.policy.precision import compute_dtype
+from g2rpo.policy.forward import compute_dtype
 from g2rpo.policy.weight_stream import full_tensors
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.serving_folder import dtype_name

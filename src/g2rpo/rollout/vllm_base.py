@@ -13,7 +13,7 @@ from typing import Any
 
 from g2rpo import ranks
 from g2rpo.policy.encoder import QwenEncoder
-from g2rpo.policy.precision import compute_dtype
+from g2rpo.policy.forward import compute_dtype
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.sync_probe import SyncProbe
 from g2rpo.rollout.vllm_retry import EngineStats

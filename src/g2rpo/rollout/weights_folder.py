@@ -19,7 +19,7 @@ from typing import Any
 from g2rpo import ranks
 from g2rpo.policy.adapter import is_adapter
 from g2rpo.policy.encoder import QwenEncoder
-from g2rpo.policy.precision import compute_dtype
+from g2rpo.policy.forward import compute_dtype
 from g2rpo.rollout.serving_folder import write_adapter_folder, write_serving_folder
 
 MEMORY = Path("/dev/shm")  # noqa: S108  mkdtemp makes a private folder in it

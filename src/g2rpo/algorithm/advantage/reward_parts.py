@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from g2rpo.algorithm.advantage.segments import check_rewards
+from g2rpo.algorithm.advantage.group_statistics import check_rewards
 from g2rpo.records import LOGGED
 
 NOT_REWARDS = frozenset({"total"})

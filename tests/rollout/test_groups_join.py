@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from g2rpo.records import PromptBatch, Rollouts, Scores
-from g2rpo.rollout.join import (
+from g2rpo.rollout.groups import (
     cat_batches,
     cat_rollouts,
     cat_scores,
