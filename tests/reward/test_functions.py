@@ -2,7 +2,9 @@
 
 import math
 import pickle
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -259,3 +261,28 @@ def test_names_of_other_columns_are_refused(made: Made, tmp_path: Path, name: st
     made("plain")
     with pytest.raises(ValueError, match=f"no part can be called '{name}', because"):
         FunctionsReward(functions={name: f"{tmp_path / 'my_reward.py'}:plain"})
+
+
+DOCS = Path(__file__).parents[2] / "docs" / "rewards.md"
+
+
+def test_the_example_of_the_docs_is_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (code,) = re.findall(r"```python\n(# my_reward\.py\n.*?)```", DOCS.read_text(), flags=re.S)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_reward.py").write_text(code)
+    names = ("brevity", "compute_score", "polite")
+    reward = FunctionsReward(functions=[f"my_reward.py:{name}" for name in names])
+    assert [function.kind for function in reward.functions] == ["trl", "verl", "plain"]
+    asked = replace(prompt(), columns={"level": 1})
+    assert reward.score("3 please", asked) == pytest.approx(
+        {
+            "brevity": 1 / 9,
+            "compute_score": 1.0,
+            "log/letters": 8.0,
+            "accuracy": 1.0,
+            "thanks": 0.1,
+            "total": 1 / 9 + 1.0 + 1.1,
+        }
+    )
