@@ -250,7 +250,7 @@ def theirs(options: argparse.Namespace, clock: Clock) -> None:
     from transformers import AutoModelForImageTextToText, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    from g2rpo.policy.encoder import QwenEncoder
+    from g2rpo.policy.family.qwen_vl import QwenEncoder
 
     class Turns(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:

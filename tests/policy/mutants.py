@@ -32,13 +32,6 @@ MUTANTS = (
         "policy/test_head.py",
     ),
     Mutant(
-        "image positions forgotten",
-        "policy/forward.py",
-        "batch.attention_mask.sum(1) + deltas[:, 0]",
-        "batch.attention_mask.sum(1)",
-        "policy/test_forward.py",
-    ),
-    Mutant(
         "encoder: control tokens steer",
         "policy/encoder.py",
         "split_special_tokens=True",
@@ -170,13 +163,6 @@ MUTANTS = (
         "torch.cat([mask[:, 1:], torch.zeros_like(mask[:, :1])], 1)",
         "mask",
         "policy/test_shared_prefix.py",
-    ),
-    Mutant(
-        "model: deepstack is dropped",
-        "policy/forward.py",
-        'if hasattr(features, "deepstack_features"):',
-        "if False:",
-        "policy/test_stats.py policy/test_forward.py",
     ),
     Mutant(
         "model: a layer is not computed again",

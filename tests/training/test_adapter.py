@@ -21,7 +21,7 @@ from g2rpo.algorithm.shaping import Shaping
 from g2rpo.metrics import checked
 from g2rpo.policy.adapter import LoRA, is_adapter
 from g2rpo.policy.checkpoint import Checkpoint
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.weight_stream import full_tensors
 from g2rpo.rollout.collect import KeepAll
 from g2rpo.rollout.hf import HFEngine

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.stats import token_stats
 from g2rpo.training.batch_plan import filler, padded
 

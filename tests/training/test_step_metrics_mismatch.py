@@ -25,8 +25,6 @@ def experience(sampler: list[list[float]], trainer: list[list[float]] | None) ->
             task=tasks,
             input_ids=torch.ones(2, 1, dtype=torch.long),
             attention_mask=torch.ones(2, 1, dtype=torch.long),
-            pixel_values=None,
-            image_grid_thw=None,
             num_images=torch.zeros(2, dtype=torch.long),
         ),
         rollouts=Rollouts(

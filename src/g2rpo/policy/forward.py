@@ -22,6 +22,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from g2rpo.policy.family.choose_family import family_of
 from g2rpo.records import PromptBatch
 from g2rpo.stopwatch import timed
 
@@ -86,36 +87,25 @@ def computed(states: Tensor) -> Tensor:
 
 def prompt_positions(
     policy: Any, batch: PromptBatch
-) -> tuple[Int[Tensor, "3 p l"], Int[Tensor, " p"]]:
-    """Return the M-RoPE positions (time, height, width) of every prompt token, and the position of
-    each prompt's first completion token.
+) -> tuple[Int[Tensor, "a p l"], Int[Tensor, " p"]]:
+    """Return the positions of every prompt token on each axis, and the position of each prompt's
+    first completion token. M-RoPE has three axes (time, height, width), other models have one.
     """
-    positions, deltas = policy.model.get_rope_index(
-        batch.input_ids,
-        mm_token_type_ids=(batch.input_ids == policy.config.image_token_id).int(),
-        image_grid_thw=batch.image_grid_thw,
-        attention_mask=batch.attention_mask,
-    )
-    return positions, batch.attention_mask.sum(1) + deltas[:, 0]
+    return family_of(policy).positions(policy, batch)
 
 
 @timed("vision")
 def encode_images(policy: Any, batch: PromptBatch) -> dict[str, Any]:
     """Run the vision tower once over all images of a batch; return {} if there are none."""
-    if batch.pixel_values is None:
-        return {}
-    return {
-        "image": policy.model.get_image_features(
-            batch.pixel_values, batch.image_grid_thw, return_dict=True
-        )
-    }
+    return {"image": family_of(policy).image_features(policy, batch)} if batch.images else {}
 
 
-def repeat_images(images: dict[str, Any], batch: PromptBatch, times: int) -> dict[str, Any]:
+def repeat_images(
+    policy: Any, images: dict[str, Any], batch: PromptBatch, times: int
+) -> dict[str, Any]:
     """Repeat the vision features for `times` rows per prompt, in row order."""
     if not images or times == 1:
         return dict(images)
-    features = images["image"]
     owner = torch.repeat_interleave(torch.arange(len(batch.num_images)), batch.num_images.cpu())
     order = [
         int(i)
@@ -123,12 +113,7 @@ def repeat_images(images: dict[str, Any], batch: PromptBatch, times: int) -> dic
         for _ in range(times)
         for i in (owner == row).nonzero()[:, 0]
     ]
-    repeated = type(features)(pooler_output=tuple(features.pooler_output[i] for i in order))
-    if hasattr(features, "deepstack_features"):  # Qwen3-VL has them, Qwen2.5-VL does not
-        repeated.deepstack_features = [
-            tuple(level[i] for i in order) for level in features.deepstack_features
-        ]
-    return {"image": repeated}
+    return {"image": family_of(policy).taken_features(images["image"], batch, order)}
 
 
 @contextmanager
@@ -154,10 +139,10 @@ def recomputed_layers(policy: Any) -> Iterator[None]:
             layer.training = mode
 
 
-def completion_positions(first: Int[Tensor, " b"], length: int) -> Int[Tensor, "3 b t"]:
-    """Return positions of completion tokens, counted from `first`; text has three equal axes."""
+def completion_positions(first: Int[Tensor, " b"], length: int, axes: int) -> Int[Tensor, "a b t"]:
+    """Return positions of completion tokens, counted from `first` and equal on all axes."""
     steps = first[:, None] + torch.arange(length, device=first.device)
-    return steps.expand(3, -1, -1)
+    return steps.expand(axes, -1, -1)
 
 
 def masked_logits(

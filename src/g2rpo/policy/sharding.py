@@ -23,6 +23,8 @@ from torch.distributed.fsdp import (
 from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig
 from transformers.distributed import DistributedConfig
 
+from g2rpo.policy.family.model_family import Family
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sharding:
@@ -39,12 +41,17 @@ class Sharding:
 
 
 def load_sharded(
-    path: str, sharding: Sharding, dtype: torch.dtype, compute_dtype: torch.dtype
+    path: str,
+    family: Family,
+    sharding: Sharding,
+    dtype: torch.dtype,
+    compute_dtype: torch.dtype,
 ) -> Any:
     """Load a checkpoint; every rank reads only its own rows of every weight.
 
     Args:
         path: Folder or Hub id of the checkpoint.
+        family: The model's family, which knows the layers.
         sharding: How to spread the weights.
         dtype: Dtype of the sharded weights.
         compute_dtype: Dtype of gathered weights. Gradients are summed in float32.
@@ -56,7 +63,7 @@ def load_sharded(
         return config, sharding.device, None
 
     def distribute(cls: Any, policy: Any, config: Any, mesh: None) -> Any:
-        return _shard(policy, sharding, compute_dtype)
+        return _shard(policy, list(family.decoder(policy).layers), sharding, compute_dtype)
 
     # transformers reads the slices that the placements of each weight ask for. Only its mesh and
     # its choice of units, which are fixed, are replaced here.
@@ -78,9 +85,9 @@ def load_sharded(
     return policy
 
 
-def _shard(policy: Any, sharding: Sharding, compute_dtype: torch.dtype) -> Any:
+def _shard(policy: Any, layers: list[Any], sharding: Sharding, compute_dtype: torch.dtype) -> Any:
     mixed = MixedPrecisionPolicy(param_dtype=compute_dtype, reduce_dtype=torch.float32)
-    for layer in policy.model.language_model.layers:
+    for layer in layers:
         fully_shard(layer, mesh=sharding.mesh, mp_policy=mixed)
     fully_shard(policy, mesh=sharding.mesh, mp_policy=mixed)
     for module in policy.modules():
@@ -89,7 +96,6 @@ def _shard(policy: Any, sharding: Sharding, compute_dtype: torch.dtype) -> Any:
             module.set_force_sum_reduction_for_comms(True)  # gloo can only sum
     # By default FSDP prefetches in the reverse order of all forward passes so far. Those of
     # sampling differ between ranks, so that the ranks would wait for different weights.
-    layers = list(policy.model.language_model.layers)
     for unit, following in pairwise([policy, *reversed(layers), policy]):
         unit.set_modules_to_backward_prefetch([following])
     # a rank without images takes part in the reduction of the vision tower's gradients

@@ -91,7 +91,7 @@ class PackedGroups:
     """A packed row of `s` tokens."""
 
     input_ids: Int[Tensor, "1 s"]
-    position_ids: Int[Tensor, "3 1 s"]
+    position_ids: Int[Tensor, "a 1 s"]
     groups: Groups
     predictors: Int[Tensor, " n"]
     """Index in the row of the token that predicts each completion token, in row-major order."""
@@ -106,7 +106,9 @@ def pack_groups(
     """
     group_size = len(completion_ids) // len(batch.input_ids)
     positions, first = prompt_positions(policy, batch)
-    tail = completion_positions(first.repeat_interleave(group_size), completion_ids.shape[1])
+    tail = completion_positions(
+        first.repeat_interleave(group_size), completion_ids.shape[1], len(positions)
+    )
     real = batch.attention_mask.bool()
     seen = torch.cat([mask[:, 1:], torch.zeros_like(mask[:, :1])], 1)
     groups = Groups(prompt_tokens=real.sum(1), completion_tokens=seen.sum(1))

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from g2rpo.policy.family.choose_family import family_of
 from g2rpo.policy.forward import (
     completion_positions,
     computing,
@@ -61,11 +62,15 @@ def repeated_hidden(
     Every completion passes in a row with its prompt.
     """
     times = completion_ids.shape[0] // batch.input_ids.shape[0]
+    family = family_of(policy)
     positions, first = prompt_positions(policy, batch)
-    tail = completion_positions(first.repeat_interleave(times), completion_ids.shape[1])
+    tail = completion_positions(
+        first.repeat_interleave(times), completion_ids.shape[1], len(positions)
+    )
+    input_ids = torch.cat([batch.input_ids.repeat_interleave(times, 0), completion_ids], 1)
     with recomputed_layers(policy):
         output = policy.model(
-            input_ids=torch.cat([batch.input_ids.repeat_interleave(times, 0), completion_ids], 1),
+            input_ids=input_ids,
             attention_mask=torch.cat(
                 [
                     batch.attention_mask.repeat_interleave(times, 0),
@@ -73,9 +78,12 @@ def repeated_hidden(
                 ],
                 1,
             ),
-            position_ids=torch.cat([positions.repeat_interleave(times, 1), tail], 2),
-            mm_encoder_outputs=repeat_images(encode_images(policy, batch), batch, times),
+            position_ids=family.position_ids(
+                torch.cat([positions.repeat_interleave(times, 1), tail], 2)
+            ),
+            mm_encoder_outputs=repeat_images(policy, encode_images(policy, batch), batch, times),
             use_cache=False,
+            **family.further_inputs(policy, input_ids),
         )
     start = batch.input_ids.shape[1] - 1
     return output.last_hidden_state[:, start : start + completion_ids.shape[1]][mask]
@@ -107,7 +115,11 @@ def token_stats(
     with computing(policy):
         hidden = hidden_of(policy, batch, completion_ids, completion_mask)
         logprobs, entropy = head_stats(
-            policy.lm_head, hidden, targets, forbidden=forbidden, temperature=temperature
+            family_of(policy).head(policy),
+            hidden,
+            targets,
+            forbidden=forbidden,
+            temperature=temperature,
         )
     blank = torch.zeros(completion_mask.shape, dtype=logprobs.dtype, device=logprobs.device)
     return TokenStats(
@@ -128,7 +140,7 @@ def shared_hidden(
     with recomputed_layers(policy):
         output = policy.model(
             input_ids=packed.input_ids,
-            position_ids=packed.position_ids,
+            position_ids=family_of(policy).position_ids(packed.position_ids),
             mm_encoder_outputs=encode_images(policy, batch),
             use_cache=False,
             groups=packed.groups,

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from g2rpo.policy.encoder import IMAGE_TOKEN
 from g2rpo.records import LOGGED, TASKS
 from g2rpo.report.examine import NEARLY, Examined, Marks, Shown, Trial, complaint
 from g2rpo.report.inline_picture import Mark, Picture, box_marks
@@ -211,7 +210,7 @@ def _number(value: float | None) -> str:
 
 def chat_pieces(found: Examined) -> list[tuple[str, bool]]:
     """Return what the model reads in pieces; True marks an image, with its number of tokens."""
-    texts = shorten_middle(found.chat).split(IMAGE_TOKEN)
+    texts = shorten_middle(found.chat).split(found.placeholder)
     counts = [image.tokens for image in found.images]
     whole = (
         len(texts) == len(counts) + 1
@@ -223,5 +222,5 @@ def chat_pieces(found: Examined) -> list[tuple[str, bool]]:
             if whole and counts[number] is not None
             else ""
         )
-        pieces += [(f"{IMAGE_TOKEN}{repeat}", True), (text, False)]
+        pieces += [(f"{found.placeholder}{repeat}", True), (text, False)]
     return pieces

@@ -141,22 +141,14 @@ def _named(prompt: Prompt) -> str:
 def select_prompts(batch: PromptBatch, rows: Int[Tensor, " k"]) -> PromptBatch:
     """Return some prompts of a batch, with their images."""
     owner = torch.repeat_interleave(torch.arange(len(batch.prompts)), batch.num_images.cpu())
-    images = (
-        torch.cat([(owner == row).nonzero()[:, 0] for row in rows.tolist()]) if len(rows) else rows
-    )
-    pixels, grids = None, None
-    if batch.pixel_values is not None and batch.image_grid_thw is not None and len(images):
-        grids = batch.image_grid_thw[images]
-        patches = batch.pixel_values.split(batch.image_grid_thw.prod(1).tolist())
-        pixels = torch.cat([patches[i] for i in images.tolist()])
+    images = [int(i) for row in rows.tolist() for i in (owner == row).nonzero()[:, 0]]
     return PromptBatch(
         prompts=tuple(batch.prompts[row] for row in rows.tolist()),
         task=batch.task[rows],
         input_ids=batch.input_ids[rows],
         attention_mask=batch.attention_mask[rows],
-        pixel_values=pixels,
-        image_grid_thw=grids,
         num_images=batch.num_images[rows],
+        images=tuple(batch.images[i] for i in images),
     )
 
 
@@ -232,16 +224,13 @@ def cat_batches(batches: Sequence[PromptBatch]) -> PromptBatch:
     if len(batches) == 1:
         return batches[0]
     longest = max(batch.input_ids.shape[1] for batch in batches)
-    pixels = [batch.pixel_values for batch in batches if batch.pixel_values is not None]
-    grids = [batch.image_grid_thw for batch in batches if batch.image_grid_thw is not None]
     return PromptBatch(
         prompts=tuple(prompt for batch in batches for prompt in batch.prompts),
         task=torch.cat([batch.task for batch in batches]),
         input_ids=torch.cat([_left(batch.input_ids, longest) for batch in batches]),
         attention_mask=torch.cat([_left(batch.attention_mask, longest) for batch in batches]),
-        pixel_values=torch.cat(pixels) if pixels else None,
-        image_grid_thw=torch.cat(grids) if grids else None,
         num_images=torch.cat([batch.num_images for batch in batches]),
+        images=tuple(image for batch in batches for image in batch.images),
     )
 
 

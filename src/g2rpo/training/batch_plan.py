@@ -169,8 +169,6 @@ def filler(policy: Any, forbidden: Sequence[int]) -> tuple[PromptBatch, torch.Te
         task=torch.zeros_like(ids[0]),
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
-        pixel_values=None,
-        image_grid_thw=None,
         num_images=torch.zeros_like(ids[0]),
     )
     return batch, ids, torch.ones_like(ids, dtype=torch.bool)

@@ -17,6 +17,7 @@ from g2rpo.training.metrics_csv import MetricsCSV
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts, plain
 from g2rpo.training.sharded_strategy import ShardedModels, ShardedStrategy
+from g2rpo.training.timed_checkpoint import refuse_train_time_interval
 from g2rpo.training.validation import Validation
 
 
@@ -125,4 +126,11 @@ def all_of(cfg: DictConfig, group: str) -> list[Any]:
     The group itself is missing after `logger=[]`.
     """
     entries = OmegaConf.select(cfg, group) or {}
-    return [instantiate(entry, _convert_="all") for entry in entries.values() if entry is not None]
+    built = {
+        name: instantiate(entry, _convert_="all")
+        for name, entry in entries.items()
+        if entry is not None
+    }
+    for name, part in built.items():
+        refuse_train_time_interval(part, f"{group}.{name}")
+    return [*built.values()]

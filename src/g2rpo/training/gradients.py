@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, Replicate
 
 from g2rpo import ranks
+from g2rpo.policy.family.choose_family import family_of
 from g2rpo.policy.forward import full_tensor, is_sharded, local_tensor
 from g2rpo.records import TASKS
 
@@ -34,7 +35,8 @@ def add_gradients(policy: Any, num_images: float) -> None:
     ranks.add_gradients(p for p in policy.parameters() if not isinstance(p, DTensor))
     if is_sharded(policy) and not num_images:
         # FSDP leaves zeros, with which Adam would move the weights by their momentum.
-        policy.model.visual.zero_grad(set_to_none=True)
+        for parameter in family_of(policy).vision_parameters(policy).values():
+            parameter.grad = None
 
 
 def gradient_norm(policy: Any) -> float:
