@@ -29,6 +29,7 @@ from g2rpo.training.gold_check import refuse_bad_golds
 from g2rpo.training.heldout import HeldoutResult
 from g2rpo.training.interrupt import StopOnSignal, Stopped
 from g2rpo.training.launched import leave, meet_launched
+from g2rpo.training.model_card import write_card
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts
 from g2rpo.training.quiet import quieten
@@ -169,6 +170,9 @@ def _trained(
         skipped=merged(index_skips(parts.source), data.skips.summary()),
         benchmarks=entries,
     )
+    for name in ("final", "adapter"):
+        if (folder / "checkpoints" / name).is_dir():
+            write_card(folder / "checkpoints" / name, cfg, summary)
     write_report(folder, summary)
     timer.done("report")
     for tracker in trackers(trainer.loggers):

@@ -111,7 +111,9 @@ def panels_of(metric: Metric) -> list[Panel]:
     if metric.per_benchmark:
         return [Panel(title=name, unit=unit, pattern=f"{name}/.+")]
     if metric.per_part:
-        return [Panel(title=name, unit=unit, pattern=f"{name.rpartition('/')[0]}/.+/.+")]
+        noun = name.partition("/")[0]
+        others = "|".join(m.name for m in METRICS if m.name.startswith(f"{noun}/") and m != metric)
+        return [Panel(title=name, unit=unit, pattern=f"(?!(?:{others})/){noun}/[^/]+/.+")]
     return [Panel(title=name, unit=unit, columns=columns_of(metric))]
 
 
