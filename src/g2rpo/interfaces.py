@@ -12,6 +12,13 @@ from torch import Tensor
 
 from g2rpo.records import Failed, Judgment, Prompt, PromptBatch, Rollouts, Sampling
 
+Row = Mapping[str, Any]
+"""A row of a benchmark by column."""
+Asked = Callable[[str], str]
+"""Answers a grading prompt."""
+Outcomes = Sequence[dict[str, float] | Failed]
+"""What a reward returns about several completions."""
+
 
 @runtime_checkable
 class PromptSource(Protocol):
@@ -124,17 +131,10 @@ class OwnWeights(Protocol):
 
 @runtime_checkable
 class Reward(Protocol):
-    """Scores one completion. It may raise for an invalid prompt, but never for a completion.
-
-    With `checks_golds = False`, gold answers need not get accuracy 1.
-    """
+    """Scores one completion. It may raise for an invalid prompt, but never for a completion."""
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
-        """Return `total`, `accuracy` and any other parts of the reward by name.
-
-        `format` and `structure` are shown where they are. Names that begin with `log/` are logged
-        without being parts; `log/accuracy` is an accuracy that is no part.
-        """
+        """Return `total`, `accuracy` and other parts by name; `log/<name>` is only logged."""
 
 
 @runtime_checkable
@@ -152,9 +152,7 @@ class BatchReward(Reward, Protocol):
     def in_batch(self, prompt: Prompt) -> bool:
         """Return whether to use `score_all` instead of `score` in a worker process."""
 
-    def score_all(
-        self, completions: Sequence[str], prompts: Sequence[Prompt]
-    ) -> Sequence[dict[str, float] | Failed]:
+    def score_all(self, completions: Sequence[str], prompts: Sequence[Prompt]) -> Outcomes:
         """Return one outcome per completion, in order.
 
         An exception ends the run; return `Failed` if a single completion cannot be scored.
@@ -163,14 +161,11 @@ class BatchReward(Reward, Protocol):
 
 @runtime_checkable
 class GroupReward(Reward, Protocol):
-    """A reward that may judge all completions of a prompt in one call, in a worker process."""
+    """A reward that judges all completions of a prompt in one call, if `in_groups` is true."""
 
     in_groups: bool
-    """Whether `score_group` is called instead of `score`."""
 
-    def score_group(
-        self, completions: Sequence[str], prompt: Prompt
-    ) -> Sequence[dict[str, float] | Failed]:
+    def score_group(self, completions: Sequence[str], prompt: Prompt) -> Outcomes:
         """Return one outcome per completion, in order; an exception fails the whole group."""
 
 
@@ -204,12 +199,7 @@ class Benchmark(Protocol):
         """Return the prompt for a row."""
 
     def judgment(
-        self,
-        completion: str,
-        row: Mapping[str, Any],
-        *,
-        protocol: str = "paper",
-        judge: Callable[[str], str] | None = None,
+        self, completion: str, row: Row, *, protocol: str = "paper", judge: Asked | None = None
     ) -> Judgment:
         """Return the judgment on one completion.
 
@@ -217,22 +207,17 @@ class Benchmark(Protocol):
         """
 
     def score(
-        self,
-        completion: str,
-        row: Mapping[str, Any],
-        *,
-        protocol: str = "paper",
-        judge: Callable[[str], str] | None = None,
+        self, completion: str, row: Row, *, protocol: str = "paper", judge: Asked | None = None
     ) -> float:
         """Return the score of the judgment, in [0, 1]."""
 
     def score_group(
         self,
         completions: Sequence[str],
-        rows: Sequence[Mapping[str, Any]],
+        rows: Sequence[Row],
         *,
         protocol: str = "paper",
-        judge: Callable[[str], str] | None = None,
+        judge: Asked | None = None,
     ) -> float:
         """Return the score of rows that only count as a group, in [0, 1]."""
 
@@ -275,9 +260,8 @@ class Advantage(Protocol):
             rewards: Shaped rewards of the completions of all ranks.
             groups: One integer label per prompt.
             tasks: Positions in `TASKS`; rows of one group share a task.
-            parts: Reward parts by name, such as accuracy, format, structure, and length if shaped.
-                A part is NaN for completions that it does not concern. Names that begin with
-                `log/` are no parts.
+            parts: Reward parts by name, with length if shaped. A part is NaN for completions that
+                it does not concern; names that begin with `log/` are no parts.
             completion_tokens: Lengths in tokens.
         """
 

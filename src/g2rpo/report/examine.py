@@ -18,8 +18,8 @@ from g2rpo.prompt import accuracy_in
 from g2rpo.records import Failed, Prompt
 from g2rpo.report.inline_picture import data_uri
 from g2rpo.reward.workers.outcome import outcome_of
-from g2rpo.scoring.boxes import finite_numbers, read_points
-from g2rpo.scoring.extract import final_answer, json_object, tidy_tags
+from g2rpo.scoring.boxes import read_points
+from g2rpo.scoring.extract import final_answer, finite_numbers, json_object, tidy_tags
 from g2rpo.training.kept_pictures import encoded
 
 GRID = 1000

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from g2rpo.scoring.expression.number_words import with_digits
-from g2rpo.scoring.prediction import plain
+from g2rpo.scoring.extract import plain
 from g2rpo.scoring.statement import answer_tail, is_unsure
 
 LONGEST = 400

@@ -8,7 +8,7 @@ import re
 
 from g2rpo.scoring.amounts import Amount, read_amount, stated_amount
 from g2rpo.scoring.expression import same_expression
-from g2rpo.scoring.prediction import plain
+from g2rpo.scoring.extract import plain
 from g2rpo.scoring.statement import answer_tail, core, is_unsure
 from g2rpo.scoring.yes_no import stated_yes_no
 
@@ -25,6 +25,8 @@ _LEAD = re.compile(
 _EDGE = " .()[]{},;!\"'`*"
 _SHORT_NAMES = dict.fromkeys(("us", "usa", "united states of america"), "united states")
 _SHORT_NAMES |= {"uk": "united kingdom", "uae": "united arab emirates", "eu": "european union"}
+_PLAIN = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{1,12})?")
+"""Numbers that mean one amount, without scale, percent sign or thousands."""
 _ITEMS = re.compile(r"\s*(?:[,;&]|\band\b)\s*")
 
 
@@ -43,6 +45,9 @@ def same_chart_answer(answer: str, gold: str, tolerance: float = TOLERANCE) -> b
     >>> same_chart_answer("Yes.", "yes")
     True
     """
+    if _PLAIN.fullmatch(answer) and _PLAIN.fullmatch(gold):
+        exact = 0.0 if _is_year(gold) else tolerance + _ROUNDING
+        return _within(float(answer), float(gold), exact)
     answer, gold = plain(answer[-LONGEST:]).strip(), plain(gold).strip()
     wanted = read_amount(gold)
     if wanted is None:
@@ -54,12 +59,17 @@ def same_chart_answer(answer: str, gold: str, tolerance: float = TOLERANCE) -> b
     got = stated_amount(answer)
     if got is None:
         return same_expression(answer_tail(answer) or answer, gold)
-    if gold.isdigit() and len(gold) == 4 and int(gold) in _YEARS:
+    if _is_year(gold):
         return got == Amount(wanted.value, 1.0, False)
-    return any(
-        abs(value - target) <= (tolerance + _ROUNDING) * abs(target)
-        for value, target in _readings(got, wanted)
-    )
+    return any(_within(*pair, tolerance + _ROUNDING) for pair in _readings(got, wanted))
+
+
+def _is_year(gold: str) -> bool:
+    return gold.isdigit() and len(gold) == 4 and int(gold) in _YEARS
+
+
+def _within(value: float, target: float, relative: float) -> bool:
+    return abs(value - target) <= relative * abs(target)
 
 
 def _readings(got: Amount, wanted: Amount) -> list[tuple[float, float]]:
