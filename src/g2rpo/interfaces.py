@@ -22,10 +22,17 @@ Outcomes = Sequence[dict[str, float] | Failed]
 
 @runtime_checkable
 class PromptSource(Protocol):
-    """A source of prompts. Equal arguments give equal prompts in every process."""
+    """A source of prompts. Equal arguments give equal prompts in every process.
+
+    A source may also list its tasks in an attribute `tasks`. Without it, only tasks that the
+    mixture names are asked for.
+    """
 
     def size(self, task: str, split: str) -> int | None:
-        """Return the number of prompts of a task in `train` or `heldout`; None if unlimited."""
+        """Return the number of prompts of a task in `train` or `heldout`; None if unlimited.
+
+        A task that the source lacks has 0.
+        """
 
     def get(self, task: str, index: int, split: str) -> Prompt:
         """Return the `index`-th prompt of a task; raises `IndexError` beyond `size`."""
@@ -188,7 +195,7 @@ class Benchmark(Protocol):
 
     name: str
     task: str
-    """One of `TASKS`."""
+    """Any name; scores are averaged over the benchmarks of a task."""
     protocols: Sequence[str]
     """Supported scoring protocols, from `paper`, `official`, `robust` and `vlmevalkit`."""
 
@@ -259,7 +266,7 @@ class Advantage(Protocol):
         Args:
             rewards: Shaped rewards of the completions of all ranks.
             groups: One integer label per prompt.
-            tasks: Positions in `TASKS`; rows of one group share a task.
+            tasks: Positions among the tasks of the run; rows of one group share a task.
             parts: Reward parts by name, with length if shaped. A part is NaN for completions that
                 it does not concern; names that begin with `log/` are no parts.
             completion_tokens: Lengths in tokens.

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from g2rpo.image import open_image
-from g2rpo.records import LOGGED, TASKS, Experience
+from g2rpo.records import LOGGED, Experience
 
 COMPLETION_COLUMNS = (
     "step",
@@ -80,7 +80,7 @@ def completion_rows(
         rows.append(
             {
                 "step": step,
-                "task": TASKS[tasks[row]],
+                "task": prompt.task,
                 "prompt_id": prompt.id,
                 "prompt": cut(prompt.text),
                 "image": small(prompt.images[0], image_px) if prompt.images else None,
