@@ -13,11 +13,9 @@ from torch import Tensor
 from g2rpo.records import Failed, Judgment, Prompt, PromptBatch, Rollouts, Sampling
 
 Row = Mapping[str, Any]
-"""A row of a benchmark by column."""
 Asked = Callable[[str], str]
 """Answers a grading prompt."""
 Outcomes = Sequence[dict[str, float] | Failed]
-"""What a reward returns about several completions."""
 
 
 @runtime_checkable
@@ -208,10 +206,7 @@ class Benchmark(Protocol):
     def judgment(
         self, completion: str, row: Row, *, protocol: str = "paper", judge: Asked | None = None
     ) -> Judgment:
-        """Return the judgment on one completion.
-
-        `judge` answers a grading prompt; without it, rules alone decide.
-        """
+        """Return the judgment on one completion; without `judge`, rules alone decide."""
 
     def score(
         self, completion: str, row: Row, *, protocol: str = "paper", judge: Asked | None = None
@@ -267,8 +262,7 @@ class Advantage(Protocol):
             rewards: Shaped rewards of the completions of all ranks.
             groups: One integer label per prompt.
             tasks: Positions among the tasks of the run; rows of one group share a task.
-            parts: Reward parts by name, with length if shaped. A part is NaN for completions that
-                it does not concern; names that begin with `log/` are no parts.
+            parts: Reward parts by name, NaN where a part is absent; `log/<name>` is no part.
             completion_tokens: Lengths in tokens.
         """
 
