@@ -15,7 +15,8 @@ import torch
 from figures import Curve, figure, panel
 from torch import Tensor
 
-from g2rpo.algorithm.shaping.entropy import EntropyBand, task_sums
+from g2rpo.algorithm.shaping.entropy import EntropyBand
+from g2rpo.metrics import task_sums
 from g2rpo.records import task_index
 
 MATH = task_index("math")

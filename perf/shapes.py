@@ -102,13 +102,14 @@ def random_batch(
         task=torch.zeros(prompts, dtype=torch.long),
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
-        pixel_values=torch.randn(count * 4 * rows * columns, channels, generator=generator).to(
-            dtype
-        )
-        if count
-        else None,
-        image_grid_thw=torch.tensor([[1, 2 * rows, 2 * columns]]).repeat(count, 1)
-        if count
-        else None,
         num_images=torch.full((prompts,), images),
+        images=tuple(
+            {
+                "pixel_values": torch.randn(4 * rows * columns, channels, generator=generator).to(
+                    dtype
+                ),
+                "image_grid_thw": torch.tensor([[1, 2 * rows, 2 * columns]]),
+            }
+            for _ in range(count)
+        ),
     ).to(device)

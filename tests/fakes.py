@@ -51,7 +51,5 @@ class IdEncoder:
             task=torch.tensor([task_index(p.task) for p in prompts]),
             input_ids=ids,
             attention_mask=ids + 1,
-            pixel_values=None,
-            image_grid_thw=None,
             num_images=torch.tensor([len(p.images) for p in prompts]),
         )

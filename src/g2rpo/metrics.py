@@ -1,4 +1,4 @@
-"""The entry of a logged column in the table of metrics, and means per task.
+"""The entry of a logged column in the table of metrics, and means and sums per task.
 
 Undeclared metrics are logged with a warning. Metrics are reduced over the whole rollout batch as
 sums and counts, never as means of means. The table itself is `g2rpo.metric_table`.
@@ -7,13 +7,13 @@ sums and counts, never as means of means. The table itself is `g2rpo.metric_tabl
 import logging
 from collections.abc import Mapping
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from g2rpo.metric_table import METRICS, Metric
 from g2rpo.records import TASKS
 
-__all__ = ["BY_NAME", "METRICS", "Metric", "checked", "metric_of", "task_means"]
+__all__ = ["BY_NAME", "METRICS", "Metric", "checked", "metric_of", "task_means", "task_sums"]
 
 log = logging.getLogger("g2rpo")
 _undeclared: set[str] = set()
@@ -60,3 +60,14 @@ def checked(row: Mapping[str, float]) -> dict[str, float]:
             _undeclared.add(column)
             log.warning("%s; it is logged without unit and meaning", error.args[0])
     return dict(row)
+
+
+def task_sums(
+    entropy: Float[Tensor, "b t"], mask: Shaped[Tensor, "b t"], tasks: Int[Tensor, " b"]
+) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
+    """Return the sum of entropies and the number of tokens per task, in the order of `TASKS`."""
+    inside = mask.bool()
+    rows = entropy.where(inside, 0.0).sum(1)
+    counts = inside.sum(1).to(rows.dtype)
+    start = rows.new_zeros(len(TASKS))
+    return start.index_add(0, tasks, rows), start.index_add(0, tasks, counts)

@@ -24,7 +24,7 @@ from g2rpo.prompt import task_index as task_index
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PromptBatch:
-    """`p` encoded prompts: token ids padded on the left to `l`, and the patches of all images.
+    """`p` encoded prompts: token ids padded on the left to `l`, and the tensors of all images.
 
     Example, two prompts with one image of two visual tokens each (IMG):
         input_ids      = [[PAD, BOS, IMG, IMG, 17], [BOS, IMG, IMG, 23, 42]]
@@ -35,11 +35,11 @@ class PromptBatch:
     task: Int[Tensor, " p"]
     input_ids: Int[Tensor, "p l"]
     attention_mask: Int[Tensor, "p l"]
-    pixel_values: Float[Tensor, "patches d"] | None
-    """Patches of all images, in the order of the prompts."""
-    image_grid_thw: Int[Tensor, "images 3"] | None
-    """Number of patches per image in time, height and width, before merging."""
     num_images: Int[Tensor, " p"]
+    images: tuple[Mapping[str, Tensor], ...] = ()
+    """Inputs of the vision tower for every image, in the order of the prompts. Names and shapes are
+    those of the model's family; the first dimension counts patches, crops or images.
+    """
 
     def to(self, device: torch.device | str) -> Self:
         """Return the batch with all tensors on `device`."""
@@ -48,7 +48,15 @@ class PromptBatch:
             for f in fields(self)
             if isinstance(v := getattr(self, f.name), Tensor)
         }
-        return replace(self, **moved)
+        images = tuple(
+            {name: value.to(device) for name, value in image.items()} for image in self.images
+        )
+        return replace(self, images=images, **moved)
+
+    def image_inputs(self) -> dict[str, Tensor]:
+        """Return the tensors of all images, concatenated by name; {} without images."""
+        names = self.images[0] if self.images else ()
+        return {name: torch.cat([image[name] for image in self.images]) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

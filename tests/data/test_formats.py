@@ -16,7 +16,7 @@ from g2rpo.data.hub_source import HubSource
 from g2rpo.data.onethinker import OneThinkerFormat
 from g2rpo.data.own_format import OwnFormat
 from g2rpo.data.template import PromptTemplate
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 
 TEMPLATE = PromptTemplate(instruction="Think.", hints={})
 PICTURE = "<|vision_start|>" + "<|image_pad|>" * 16 + "<|vision_end|>"

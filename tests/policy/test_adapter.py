@@ -23,8 +23,8 @@ from g2rpo.policy.adapter import (
     is_adapter,
 )
 from g2rpo.policy.checkpoint import Checkpoint, parameter_counts
-from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.policy.export import save_adapter, save_checkpoint
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.stats import token_stats
 from g2rpo.policy.weight_stream import full_tensors
 from g2rpo.records import Prompt

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.flops import Cost, cost_of, text_flops, vision_flops
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import Prompt

@@ -24,7 +24,7 @@ from g2rpo.data.skips import Skips
 from g2rpo.data.stream import PromptStream
 from g2rpo.interfaces import Reward
 from g2rpo.policy.checkpoint import Checkpoint
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.records import TASKS, Prompt
 from g2rpo.report.preview import Preview
 from g2rpo.reward.openvlthinker import OpenVLThinkerReward

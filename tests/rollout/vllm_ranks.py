@@ -21,7 +21,9 @@ from torch.distributed.tensor import distribute_tensor
 from g2rpo import ranks
 from g2rpo.data.gym.source import GymSource
 from g2rpo.policy.checkpoint import Checkpoint
-from g2rpo.policy.sharding import Sharding, is_sharded, load_sharded
+from g2rpo.policy.family.choose_family import family_at
+from g2rpo.policy.forward import is_sharded
+from g2rpo.policy.sharding import Sharding, load_sharded
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import TASKS, PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.vllm import VLLMEngine
@@ -60,7 +62,7 @@ def sharded(path: str, values: Any) -> Any:
     """The same policy with its weights spread over the ranks."""
     mesh = init_device_mesh("cpu", (ranks.world_size(),))
     sharding = Sharding(mesh=mesh, device=torch.device("cpu"))
-    policy = load_sharded(path, sharding, torch.float32, torch.float32).eval()
+    policy = load_sharded(path, family_at(path), sharding, torch.float32, torch.float32).eval()
     whole = dict(values.named_parameters())
     with torch.no_grad():
         for name, shard in policy.named_parameters():

@@ -26,14 +26,15 @@ from g2rpo.data.stream import PromptStream
 from g2rpo.interfaces import Encoder
 from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.checkpoint import Checkpoint
-from g2rpo.policy.sharding import Sharding, full_tensor
+from g2rpo.policy.forward import full_tensor
+from g2rpo.policy.sharding import Sharding
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import TASKS, Prompt, PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.collect import OnlineFilter
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.datamodule import PromptDataModule
-from g2rpo.training.gradient_conflict import GradientConflict
+from g2rpo.training.gradients import GradientConflict
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.quiet import quieten
 from g2rpo.training.run_log import RunLog

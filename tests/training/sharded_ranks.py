@@ -27,13 +27,13 @@ from g2rpo.benchmark.evaluation.suite import weights_digest
 from g2rpo.data.gym.source import GymSource
 from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.checkpoint import Checkpoint
-from g2rpo.policy.sharding import Sharding, full_tensor, gathered
+from g2rpo.policy.forward import full_tensor, gathered
+from g2rpo.policy.sharding import Sharding
 from g2rpo.records import Experience, Sampling, Scores
 from g2rpo.rollout.collect import KeepAll
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
-from g2rpo.training.gradient_conflict import GradientConflict, sampled_gradient
-from g2rpo.training.gradients import gradient_norm
+from g2rpo.training.gradients import GradientConflict, gradient_norm, sampled_gradient
 from g2rpo.training.update import Row, Updater, select_rows
 
 CASES: dict[str, dict[str, Any]] = {

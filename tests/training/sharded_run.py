@@ -19,7 +19,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader
 
 from g2rpo import files, ranks
-from g2rpo.policy.sharding import full_tensor
+from g2rpo.policy.forward import full_tensor
 from g2rpo.training import checkpoint_folder
 from g2rpo.training.sharded_checkpoints import ShardedCheckpoints
 

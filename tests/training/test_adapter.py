@@ -21,14 +21,14 @@ from g2rpo.algorithm.shaping import Shaping
 from g2rpo.metrics import checked
 from g2rpo.policy.adapter import LoRA, is_adapter
 from g2rpo.policy.checkpoint import Checkpoint
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.weight_stream import full_tensors
 from g2rpo.rollout.collect import KeepAll
 from g2rpo.rollout.hf import HFEngine
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.datamodule import PromptDataModule
-from g2rpo.training.gradient_conflict import GradientConflict
+from g2rpo.training.gradients import GradientConflict
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.quiet import quieten
 from g2rpo.training.resume import keep_adapter, restore_base

@@ -15,7 +15,7 @@ from g2rpo.algorithm.shaping import Shaping
 from g2rpo.rollout.collect import KeepAll
 from g2rpo.training.algorithm import Algorithm, refuse_plateau
 from g2rpo.training.batch_plan import BatchPlan
-from g2rpo.training.gradient_conflict import GradientConflict
+from g2rpo.training.gradients import GradientConflict
 
 
 def algorithm(advantage: object, loss: ClipLoss, lr_scheduler: Any = None) -> Algorithm:

@@ -19,12 +19,12 @@ from g2rpo.algorithm.loss.clip import ClipLoss
 from g2rpo.algorithm.shaping import Shaping
 from g2rpo.algorithm.shaping.length import LengthBand
 from g2rpo.metrics import metric_of
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.rollout.collect import KeepAll, OnlineFilter
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.datamodule import PromptDataModule
-from g2rpo.training.gradient_conflict import GradientConflict
+from g2rpo.training.gradients import GradientConflict
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.quiet import quieten
 from g2rpo.training.run_log import RunLog

@@ -57,8 +57,6 @@ def row(**options: Any) -> dict[str, float]:
         task=torch.tensor([MATH, CHART]),
         input_ids=ids,
         attention_mask=ids,
-        pixel_values=None,
-        image_grid_thw=None,
         num_images=torch.zeros(2, dtype=torch.long),
     )
     lengths = torch.tensor([4, 1, 2, 3])

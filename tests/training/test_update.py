@@ -13,13 +13,13 @@ from g2rpo.algorithm.advantage.g2rpo import G2RPO
 from g2rpo.algorithm.loss.clip import ClipLoss
 from g2rpo.algorithm.shaping import Shaping
 from g2rpo.algorithm.shaping.entropy import EntropyBand
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import Experience, Prompt, PromptBatch, Sampling, Scores, task_index
 from g2rpo.rollout.collect import KeepAll
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
-from g2rpo.training.gradient_conflict import GradientConflict
+from g2rpo.training.gradients import GradientConflict
 from g2rpo.training.update import Row, Updater, UpdateStats, select_rows
 
 TASKS_OF_PROMPTS = ("chart", "math", "chart", "grounding", "math")
@@ -260,12 +260,7 @@ def test_selected_groups_keep_what_belongs_to_them(experience: Experience) -> No
 
 
 def patches(batch: PromptBatch) -> list[list[float]]:
-    assert batch.pixel_values is not None
-    assert batch.image_grid_thw is not None
-    return [
-        image.flatten().tolist()
-        for image in batch.pixel_values.split(batch.image_grid_thw.prod(1).tolist())
-    ]
+    return [image["pixel_values"].flatten().tolist() for image in batch.images]
 
 
 def test_a_loss_that_is_not_finite_names_its_tasks_and_adds_no_gradient(

@@ -12,9 +12,9 @@ from g2rpo.benchmark.multiple_choice import UNREAD
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.amounts import stated_amount
+from g2rpo.scoring.extract import clean, plain
 from g2rpo.scoring.letters import stems
 from g2rpo.scoring.open_answer import same_answer
-from g2rpo.scoring.prediction import clean, plain
 from g2rpo.scoring.quantity import exact_number
 from g2rpo.scoring.statement import answer_tail, core, states, trend
 

@@ -9,7 +9,7 @@ from g2rpo.benchmark.columns import list_of, needed, row_of, text_of
 from g2rpo.benchmark.multiple_choice import UNREAD
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
-from g2rpo.scoring.prediction import clean, plain
+from g2rpo.scoring.extract import clean, plain
 from g2rpo.scoring.statement import REFUSAL, answer_tail, core
 
 FORMULAS = "Handwritten Mathematical Expression Recognition"

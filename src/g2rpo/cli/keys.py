@@ -19,6 +19,7 @@ FORMER_NAMES: dict[str, str] = {
     "batch.prompts": "batch.prompts_per_step",
     "batch.micro_prompts": "batch.micro_batch_prompts",
     "batch.micro_tokens": "batch.micro_batch_tokens",
+    "checkpoint.every_minutes": "callbacks.timed_checkpoint.every_minutes",
     "checkpoint": "callbacks.checkpoint",
     "equity": "gradient_conflict",
     "isolation": "reward_workers",

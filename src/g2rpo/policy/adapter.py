@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from g2rpo.policy.family.choose_family import family_of
+
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """Linear layers in the attention and the MLP of a language model layer."""
 ADAPTER = "default"
@@ -108,14 +110,18 @@ class LoRA:
                 torch.nn.init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=generator)
 
     def _layers(self, policy: Any) -> list[str]:
-        linear = [
-            name for name, module in policy.named_modules() if isinstance(module, torch.nn.Linear)
-        ]
+        family = family_of(policy)
+        inside = {id(module) for module in family.decoder(policy).layers.modules()}
+        linear = {
+            name: module
+            for name, module in policy.named_modules()
+            if isinstance(module, torch.nn.Linear)
+        }
         text = {
             target: [
                 name
-                for name in linear
-                if ".language_model.layers." in name and name.endswith(f".{target}")
+                for name, module in linear.items()
+                if id(module) in inside and name.endswith(f".{target}")
             ]
             for target in self.targets
         }
@@ -125,7 +131,8 @@ class LoRA:
                     f"model.adapter.targets: {type(policy).__name__} has no linear layer {target};"
                     " leave it out"
                 )
-        visual = [name for name in linear if ".visual." in f".{name}"] if self.vision else []
+        visual = [name for name in family.vision_modules(policy) if name in linear]
+        visual = visual if self.vision else []
         return [name for found in text.values() for name in found] + visual
 
 

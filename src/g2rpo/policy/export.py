@@ -16,8 +16,8 @@ from g2rpo import ranks
 from g2rpo.files import replaced_folder
 from g2rpo.policy.adapter import ADAPTER, is_adapter
 from g2rpo.policy.checkpoint import DTYPES
-from g2rpo.policy.encoder import QwenEncoder
-from g2rpo.policy.sharding import full_tensor, is_sharded
+from g2rpo.policy.encoder import ChatEncoder
+from g2rpo.policy.forward import full_tensor, is_sharded
 from g2rpo.policy.weight_stream import full_tensors
 
 SHARD_BYTES = 4 * 2**30
@@ -26,7 +26,7 @@ SHARD_BYTES = 4 * 2**30
 
 def save_checkpoint(
     policy: Any,
-    encoder: QwenEncoder,
+    encoder: ChatEncoder,
     folder: Path,
     dtype: str = "bfloat16",
     *,
@@ -125,7 +125,7 @@ def _untied(policy: Any, stream: Iterator[tuple[str, Tensor]]) -> Iterator[tuple
     return ((name, value) for name, value in stream if name not in tied)
 
 
-def _write_settings(policy: Any, encoder: QwenEncoder, folder: Path, dtype: str) -> None:
+def _write_settings(policy: Any, encoder: ChatEncoder, folder: Path, dtype: str) -> None:
     config = copy.deepcopy(policy.config)
     for part in (config, *(getattr(config, name) for name in config.sub_configs)):
         part.dtype = dtype

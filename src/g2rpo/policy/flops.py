@@ -64,11 +64,10 @@ def cost_of(policy: Any) -> Cost:
 
 def vision_flops(cost: Cost, batch: PromptBatch) -> float:
     """Return the FLOPs of one pass over the images of a batch."""
-    if batch.image_grid_thw is None:
+    if not batch.images:
         return 0.0
-    frames = torch.repeat_interleave(
-        batch.image_grid_thw[:, 1] * batch.image_grid_thw[:, 2], batch.image_grid_thw[:, 0]
-    ).double()
+    grids = batch.image_inputs()["image_grid_thw"]
+    frames = torch.repeat_interleave(grids[:, 1] * grids[:, 2], grids[:, 0]).double()
     return float(cost.patch * frames.sum() + cost.patch_pair * frames.square().sum())
 
 

@@ -13,11 +13,11 @@ from g2rpo.data.gold_tries import NEARLY, Try, fault_of, tries_of
 from g2rpo.data.loading import Loading, place
 from g2rpo.data.rows import BadRecord
 from g2rpo.interfaces import Reward
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.records import Failed, Prompt
 from g2rpo.report.inline_picture import data_uri
-from g2rpo.scoring.boxes import finite_numbers, read_points
-from g2rpo.scoring.extract import final_answer, json_object, tidy_tags
+from g2rpo.scoring.boxes import read_points
+from g2rpo.scoring.extract import final_answer, finite_numbers, json_object, tidy_tags
 from g2rpo.training.kept_pictures import encoded
 
 GRID = 1000
@@ -86,6 +86,8 @@ class Examined:
     images: tuple[Shown, ...]
     chat: str
     """Text that the model reads, with one placeholder per image."""
+    placeholder: str
+    """The placeholder of an image."""
     tokens: int | None
     """Number of tokens of the whole prompt; None if it cannot be encoded."""
     trials: tuple[Trial, ...]
@@ -100,7 +102,7 @@ class Examined:
         return sum(image.tokens or 0 for image in self.images)
 
 
-def examine(prompt: Prompt, *, encoder: QwenEncoder, loading: Loading, reward: Reward) -> Examined:
+def examine(prompt: Prompt, *, encoder: ChatEncoder, loading: Loading, reward: Reward) -> Examined:
     """Examine a prompt; problems are returned, not raised."""
     loaded = [_loaded(prompt, image, loading) for image in prompt.images]
     shown = tuple(_shown(image) for image in loaded)
@@ -127,6 +129,7 @@ def examine(prompt: Prompt, *, encoder: QwenEncoder, loading: Loading, reward: R
         gold=gold,
         images=shown,
         chat=_chat(prompt, encoder),
+        placeholder=encoder.placeholder,
         tokens=tokens,
         trials=trials,
         marks=marks,
@@ -188,7 +191,7 @@ def off_grid(marks: Marks) -> str:
     return ""
 
 
-def _chat(prompt: Prompt, encoder: QwenEncoder) -> str:
+def _chat(prompt: Prompt, encoder: ChatEncoder) -> str:
     try:
         return encoder.chat_text(prompt)
     except ValueError:  # reported as the reason why the encoder refuses the prompt
@@ -212,15 +215,13 @@ def _shown(image: Image.Image | str) -> Shown:
 
 
 def _encoded(
-    prompt: Prompt, shown: tuple[Shown, ...], encoder: QwenEncoder
+    prompt: Prompt, shown: tuple[Shown, ...], encoder: ChatEncoder
 ) -> tuple[int, tuple[Shown, ...]]:
     """Return the number of tokens, and the images with the size that the model sees."""
     batch = encoder.encode([prompt])
-    grids = [] if batch.image_grid_thw is None else batch.image_grid_thw.tolist()
-    patch_px, merged = encoder.image_processor.patch_size, encoder.image_processor.merge_size**2
     read = tuple(
-        replace(image, read_size=(w * patch_px, h * patch_px), tokens=t * h * w // merged)
-        for image, (t, h, w) in zip(shown, grids, strict=True)
+        replace(image, read_size=size, tokens=tokens)
+        for image, (size, tokens) in zip(shown, map(encoder.shown, batch.images), strict=True)
     )
     return int(batch.attention_mask.sum()), read
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from g2rpo.policy.encoder import IMAGE_TOKEN
 from g2rpo.records import TASKS
 from g2rpo.report.examine import NEARLY, SCORES, Examined, Marks, Shown, Trial, complaint
 from g2rpo.report.inline_picture import Mark, Picture, box_marks
@@ -206,7 +205,7 @@ def _number(value: float | None) -> str:
 
 def chat_pieces(found: Examined) -> list[tuple[str, bool]]:
     """Return what the model reads in pieces; True marks an image, with its number of tokens."""
-    texts = shorten_middle(found.chat).split(IMAGE_TOKEN)
+    texts = shorten_middle(found.chat).split(found.placeholder)
     counts = [image.tokens for image in found.images]
     whole = (
         len(texts) == len(counts) + 1
@@ -218,5 +217,5 @@ def chat_pieces(found: Examined) -> list[tuple[str, bool]]:
             if whole and counts[number] is not None
             else ""
         )
-        pieces += [(f"{IMAGE_TOKEN}{repeat}", True), (text, False)]
+        pieces += [(f"{found.placeholder}{repeat}", True), (text, False)]
     return pieces

@@ -49,7 +49,7 @@ def read_settings(folder: Path, notes: list[str]) -> Settings:
     steps = _at(config, "trainer.max_steps")
     return Settings(
         choices=_choices(config, _load(folder / "hydra.yaml")),
-        overrides=tuple(str(word) for word in overrides or ()),
+        overrides=tuple(str(word) for word in _as_typed(overrides) or ()),
         text=(folder / "config.yaml").read_text(encoding="utf-8"),
         values=dict(flat(OmegaConf.to_container(config, resolve=False))),
         max_steps=steps if isinstance(steps, int) else None,
@@ -58,6 +58,11 @@ def read_settings(folder: Path, notes: list[str]) -> Settings:
             _at(config, "shaping.entropy.low"), _at(config, "shaping.entropy.high")
         ),
     )
+
+
+def _as_typed(overrides: Any) -> Any:
+    """Return overrides as typed: resolved, `key=${oc.env:NAME}` would show a secret on a page."""
+    return OmegaConf.to_container(overrides, resolve=False) if overrides else None
 
 
 def _load(path: Path) -> DictConfig | ListConfig | None:

@@ -16,9 +16,16 @@ from torch import Tensor
 from g2rpo import ranks
 from g2rpo.interfaces import GroupFilter, Reward, RolloutEngine
 from g2rpo.records import TASKS, PromptBatch, Rollouts, Sampling, Scores
-from g2rpo.rollout.groups import generate_groups, group_means
-from g2rpo.rollout.join import cat_batches, cat_rollouts, cat_scores, select_groups
-from g2rpo.rollout.score import Scored, score_rollouts
+from g2rpo.rollout.groups import (
+    Scored,
+    cat_batches,
+    cat_rollouts,
+    cat_scores,
+    generate_groups,
+    group_means,
+    score_rollouts,
+    select_groups,
+)
 from g2rpo.stopwatch import timed
 
 

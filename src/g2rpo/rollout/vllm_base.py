@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from g2rpo import ranks
-from g2rpo.policy.encoder import QwenEncoder
-from g2rpo.policy.precision import compute_dtype
+from g2rpo.policy.encoder import ChatEncoder
+from g2rpo.policy.forward import compute_dtype
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.sync_probe import SyncProbe
 from g2rpo.rollout.vllm_retry import EngineStats
@@ -38,7 +38,7 @@ class VLLMBase:
         self._stats = EngineStats()
         self._inside = False
 
-    def start(self, policy: Any, encoder: QwenEncoder) -> None:
+    def start(self, policy: Any, encoder: ChatEncoder) -> None:
         """Store the policy. vLLM itself starts with the first `generating`, after the policy has
         been moved to its device.
         """

@@ -5,7 +5,7 @@ import unicodedata
 from functools import lru_cache
 
 from g2rpo.scoring.expression.number_words import with_digits
-from g2rpo.scoring.prediction import plain
+from g2rpo.scoring.extract import plain
 
 _SHORT = {"thousand": "k", "million": "mn", "billion": "bn", "trillion": "tn"}
 _SCALE = re.compile(rf"(?<=\d)(\.?)\s*({'|'.join(_SHORT)})s?\b", re.IGNORECASE)

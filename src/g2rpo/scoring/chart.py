@@ -8,8 +8,8 @@ import re
 
 from g2rpo.scoring.amounts import Amount, read_amount, stated_amount
 from g2rpo.scoring.expression import same_expression
+from g2rpo.scoring.extract import plain
 from g2rpo.scoring.open_answer import with_ratio
-from g2rpo.scoring.prediction import plain
 from g2rpo.scoring.statement import answer_tail, core, is_unsure, states, trend
 from g2rpo.scoring.years import is_year, stated_year
 from g2rpo.scoring.yes_no import stated_yes_no
@@ -32,6 +32,8 @@ _EDGE = " .()[]{},;!\"'`*"
 _IS = re.compile(r"\b(?:is|are|was|were)\s")
 _SHORT_NAMES = dict.fromkeys(("us", "usa", "united states of america"), "united states")
 _SHORT_NAMES |= {"uk": "united kingdom", "uae": "united arab emirates", "eu": "european union"}
+_PLAIN = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{1,12})?")
+"""Numbers that mean one amount, without scale, percent sign or thousands."""
 _ITEMS = re.compile(r"\s*(?:[,;&]|\band\b)\s*")
 
 
@@ -50,6 +52,9 @@ def same_chart_answer(answer: str, gold: str, tolerance: float = TOLERANCE) -> b
     >>> same_chart_answer("Yes.", "yes")
     True
     """
+    if _PLAIN.fullmatch(answer) and _PLAIN.fullmatch(gold):
+        exact = 0.0 if is_year(gold) else tolerance + _ROUNDING
+        return _within(float(answer), float(gold), exact)
     answer, gold = plain(answer[-LONGEST:]).strip(), plain(gold).strip()
     answer = with_ratio(answer, gold)
     wanted = read_amount(gold)
@@ -64,10 +69,11 @@ def same_chart_answer(answer: str, gold: str, tolerance: float = TOLERANCE) -> b
         return got == Amount(wanted.value, 1.0, False) or stated_year(answer) == int(gold)
     if got is None:
         return same_expression(answer_tail(answer) or answer, gold)
-    return any(
-        abs(value - target) <= (tolerance + _ROUNDING) * abs(target)
-        for value, target in _readings(got, wanted)
-    )
+    return any(_within(*pair, tolerance + _ROUNDING) for pair in _readings(got, wanted))
+
+
+def _within(value: float, target: float, relative: float) -> bool:
+    return abs(value - target) <= relative * abs(target)
 
 
 def _readings(got: Amount, wanted: Amount) -> list[tuple[float, float]]:

@@ -4,8 +4,8 @@ import re
 
 from g2rpo.scoring.amounts import stated_amount
 from g2rpo.scoring.expression import same_expression
+from g2rpo.scoring.extract import plain
 from g2rpo.scoring.letters import stems
-from g2rpo.scoring.prediction import plain
 from g2rpo.scoring.quantity import exact_number, numbers, same_value, same_words
 from g2rpo.scoring.statement import answer_tail, core, is_unsure
 from g2rpo.scoring.yes_no import stated_yes_no

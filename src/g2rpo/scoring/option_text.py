@@ -3,8 +3,8 @@
 import re
 from collections.abc import Mapping
 
+from g2rpo.scoring.extract import plain
 from g2rpo.scoring.letters import bare
-from g2rpo.scoring.prediction import plain
 
 HEAD, TAIL = 300, 2000
 """Characters read at either end of a long text, where an answer stands."""

@@ -2,7 +2,7 @@
 
 import re
 
-from g2rpo.scoring.prediction import plain
+from g2rpo.scoring.extract import plain
 from g2rpo.scoring.statement import is_unsure, without_negated
 
 YEARS = range(1600, 2101)

@@ -13,7 +13,7 @@ from g2rpo.algorithm.shaping import Shaping
 from g2rpo.algorithm.shaping.pilot import Pilot
 from g2rpo.interfaces import Advantage, GroupFilter, Loss
 from g2rpo.training.batch_plan import BatchPlan
-from g2rpo.training.gradient_conflict import GradientConflict
+from g2rpo.training.gradients import GradientConflict
 
 OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer], Any]

@@ -16,7 +16,7 @@ import torch
 from g2rpo.files import write_whole
 from g2rpo.interfaces import Encoder, PromptSource, Reward, RolloutEngine
 from g2rpo.records import TASKS, Prompt, Sampling
-from g2rpo.rollout.score import score_rollouts
+from g2rpo.rollout.groups import score_rollouts
 from g2rpo.training.kept_pictures import save_pictures, worth_showing
 
 log = logging.getLogger("g2rpo")

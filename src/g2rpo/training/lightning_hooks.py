@@ -18,7 +18,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from g2rpo.interfaces import Encoder, OwnWeights, Reward, RolloutEngine
 from g2rpo.launch import marks
 from g2rpo.policy.checkpoint import parameter_counts
-from g2rpo.policy.sharding import gathered
+from g2rpo.policy.forward import gathered
 from g2rpo.stopwatch import taken
 from g2rpo.training.algorithm import Algorithm, refuse_plateau
 from g2rpo.training.checkpoint_io import read_checkpoint

@@ -25,19 +25,22 @@ from g2rpo.algorithm.loss.kl import completion_penalty
 from g2rpo.interfaces import Encoder, OwnWeights, Reward, RolloutEngine
 from g2rpo.metrics import checked
 from g2rpo.policy.adapter import adapter_off
-from g2rpo.policy.precision import without_autocast
+from g2rpo.policy.forward import without_autocast
 from g2rpo.records import Experience, PromptBatch
 from g2rpo.rollout.collect import Collected, collect, nothing_kept
 from g2rpo.stopwatch import taken, timed
 from g2rpo.training.algorithm import Algorithm
-from g2rpo.training.cut_notice import CutNotice
 from g2rpo.training.gradients import clip_gradients
 from g2rpo.training.lightning_hooks import LightningHooks
-from g2rpo.training.mismatch import sampler_mismatch
 from g2rpo.training.sharded_strategy import ShardedModels
-from g2rpo.training.step_metrics import StepTimes, step_metrics
+from g2rpo.training.step_metrics import (
+    CutNotice,
+    StepTimes,
+    sampler_mismatch,
+    step_metrics,
+    throughput,
+)
 from g2rpo.training.table import CompletionTable, completion_table
-from g2rpo.training.throughput import throughput
 from g2rpo.training.update import Updater, UpdateStats, tasks_of
 from g2rpo.training.validation import Validation
 

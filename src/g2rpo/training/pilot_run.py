@@ -17,7 +17,7 @@ from g2rpo.files import write_whole
 from g2rpo.interfaces import Encoder, PromptSource
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import Prompt
-from g2rpo.rollout.score import score_rollouts
+from g2rpo.rollout.groups import score_rollouts
 from g2rpo.training.display import progress_bar
 from g2rpo.training.parts import Parts, build_parts, device_of
 from g2rpo.training.quiet import quieten

@@ -13,15 +13,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from g2rpo import ranks
-from g2rpo.algorithm.shaping.entropy import EntropyBand, task_sums
-from g2rpo.policy.sharding import one_forward
+from g2rpo.algorithm.shaping.entropy import EntropyBand
+from g2rpo.metrics import task_sums
+from g2rpo.policy.forward import one_forward
 from g2rpo.policy.stats import TokenStats, token_stats
 from g2rpo.records import TASKS, Experience
-from g2rpo.rollout.join import select_prompts, select_scores, take_rollouts
+from g2rpo.rollout.groups import select_prompts, select_scores, take_rollouts
 from g2rpo.stopwatch import timed
 from g2rpo.training.algorithm import Algorithm
+from g2rpo.training.batch_plan import filler, padded
 from g2rpo.training.gradients import add_gradients
-from g2rpo.training.passes import filler, padded
 
 LOSS_STATS = ("policy", "kl", "clip_frac", "ratio_mean")
 """What every loss reports. The values are divided by the denominators of the whole minibatch, so
@@ -97,7 +98,7 @@ class Updater:
     def stats(self, policy: Any, part: Experience | None) -> TokenStats:
         """Compute log-probabilities and entropies of the completions under `policy`.
 
-        None makes a pass over two tokens; see `passes.padded`.
+        None makes a pass over two tokens; see `batch_plan.padded`.
 
         Raises:
             RuntimeError: with rank and tasks, if the pass fails.

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from g2rpo.algorithm.shaping.entropy import EntropyBand, task_sums
+from g2rpo.algorithm.shaping.entropy import EntropyBand
+from g2rpo.metrics import task_sums
 from g2rpo.records import TASKS, task_index
 
 MATH, CHART, DOCUMENT = (task_index(task) for task in ("math", "chart", "document"))

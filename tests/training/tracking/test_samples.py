@@ -55,8 +55,6 @@ def experience() -> Experience:
         task=torch.tensor([2, 1]),
         input_ids=torch.zeros(2, 1, dtype=torch.long),
         attention_mask=torch.ones(2, 1, dtype=torch.long),
-        pixel_values=None,
-        image_grid_thw=None,
         num_images=torch.tensor([1, 0]),
     )
     rollouts = Rollouts(

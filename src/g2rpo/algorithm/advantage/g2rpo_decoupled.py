@@ -23,7 +23,7 @@ from g2rpo.algorithm.advantage.g2rpo import (
     check_rank_options,
     rank_within_tasks,
 )
-from g2rpo.algorithm.advantage.gaussian import TieLevels
+from g2rpo.algorithm.advantage.group_statistics import TieLevels
 from g2rpo.algorithm.advantage.reward_parts import reward_parts
 
 

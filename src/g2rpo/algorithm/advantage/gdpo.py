@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from g2rpo.algorithm.advantage.group_statistics import Segments
 from g2rpo.algorithm.advantage.grpo import standardized
 from g2rpo.algorithm.advantage.reward_parts import reward_parts
-from g2rpo.algorithm.advantage.segments import Segments
 
 EPS = 1e-6
 """Added to the variance, so that a batch without any signal stays at 0."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from jaxtyping import Float
 from torch import Tensor
 
-from g2rpo.algorithm.advantage.segments import check_rewards
+from g2rpo.algorithm.advantage.group_statistics import check_rewards
 
 NOT_REWARDS = frozenset({"total"})
 """Entries of `Scores.parts` that are not parts of the reward."""

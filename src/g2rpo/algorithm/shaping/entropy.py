@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from g2rpo.metrics import task_sums
 from g2rpo.records import TASKS, task_index
 
 Estimator = Literal["exact", "sampled_nll"]
@@ -119,17 +120,6 @@ class EntropyBand:
         """
         entropy_sum, _ = task_sums(entropy, mask, tasks)
         return self.weight * (signs * entropy_sum / tokens.clamp(min=1)).sum()
-
-
-def task_sums(
-    entropy: Float[Tensor, "b t"], mask: Shaped[Tensor, "b t"], tasks: Int[Tensor, " b"]
-) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
-    """Return the sum of entropies and the number of tokens per task, in the order of `TASKS`."""
-    inside = mask.bool()
-    rows = entropy.where(inside, 0.0).sum(1)
-    counts = inside.sum(1).to(rows.dtype)
-    start = rows.new_zeros(len(TASKS))
-    return start.index_add(0, tasks, rows), start.index_add(0, tasks, counts)
 
 
 def per_task(bound: float | Mapping[str, float], *, missing: float) -> Float[Tensor, " k"]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from random import Random
 
-from g2rpo.data.gym import pages, scenes
+from g2rpo.data.gym import scenes
 from g2rpo.data.gym.problem import Problem
 from g2rpo.records import TASKS, Prompt
 
@@ -11,9 +11,9 @@ SPLITS = ("train", "heldout")
 DRAW: dict[str, Callable[[Random, int], Problem]] = {
     "general_vqa": scenes.general_vqa,
     "math": scenes.math_on_things,
-    "chart": pages.chart,
+    "chart": scenes.chart,
     "spatial": scenes.spatial,
-    "document": pages.document,
+    "document": scenes.document,
     "grounding": scenes.grounding,
 }
 

@@ -2,7 +2,7 @@
 
 import re
 
-from g2rpo.scoring.prediction import last_box
+from g2rpo.scoring.extract import last_box
 
 LONGEST = 4000
 """Characters of a span; what is longer is compared as text only."""

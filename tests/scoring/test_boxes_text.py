@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from g2rpo.scoring.box_text import first_box, guessed_pixels, hits, loose_box, strict_box
+from g2rpo.scoring.boxes import first_box, guessed_pixels, hits, loose_box, strict_box
 
 A, B = (10.0, 20.0, 30.0, 40.0), (1.0, 2.0, 3.0, 4.0)
 

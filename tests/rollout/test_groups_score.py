@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from g2rpo.records import Prompt, PromptBatch, Rollouts
-from g2rpo.rollout.score import Scored, score_rollouts
+from g2rpo.rollout.groups import Scored, score_rollouts
 
 
 class LengthReward:

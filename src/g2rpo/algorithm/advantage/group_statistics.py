@@ -1,10 +1,15 @@
-"""The Gaussian rank map: each value becomes the N(0, 1) quantile of its rank within its segment.
+"""Statistics of labeled rows (groups, tasks) without a Python loop: means, ranks, and metrics.
 
+The Gaussian rank map replaces each value by the N(0, 1) quantile of its rank within its segment.
 Ties share their mean quantile. The values of a segment are sorted, and a new level starts where the
 gap to the *previous* value exceeds `atol`. At atol=1e-6, the values 0, 0.9e-6 and 1.8e-6 are
 therefore one level, although its ends differ by more than `atol`. This chaining keeps the order of
 values and treats x and -x alike. In practice chains do not grow, because float noise is far below
 `atol` and differences of real rewards are far above it.
+
+The `advantage/*` metrics say how close a task comes to N(0, 1), at which G2RPO aims: `mean`, `std`
+and `normal_distance`. `tie_frac` and `zero_signal_frac` explain deviations: binary rewards, and
+groups with equal rewards. `shaping_only_frac` is the share of groups that differ by shaping alone.
 """
 
 import math
@@ -12,6 +17,64 @@ import math
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
+
+from g2rpo.records import TASKS
+
+
+class Segments:
+    """Rows grouped by label.
+
+    `index[b]` is the 0-based position of a row's label in sorted order; `sizes[s]` counts rows.
+    Statistics are returned per *row*, so that they combine with the input values. They are float64,
+    because float32 sums over thousands of rewards would depend on the order of rows.
+    """
+
+    def __init__(self, labels: Int[Tensor, " b"]) -> None:
+        self.labels, self.index, self.sizes = torch.unique(
+            labels, return_inverse=True, return_counts=True
+        )
+
+    def totals(self, values: Shaped[Tensor, " b"]) -> Float[Tensor, " s"]:
+        """Return the sum of `values` per segment."""
+        return values.new_zeros(len(self.sizes), dtype=torch.float64).index_add_(
+            0, self.index, values.double()
+        )
+
+    def mean(self, values: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Return the mean over each row's segment."""
+        return (self.totals(values) / self.sizes).index_select(0, self.index)
+
+    def std(self, values: Shaped[Tensor, " b"], *, unbiased: bool) -> Float[Tensor, " b"]:
+        """Return the standard deviation of each row's segment, 0 in a segment of one row.
+
+        Args:
+            values: One value per row.
+            unbiased: Whether to divide by n - 1 instead of n.
+        """
+        squares = self.totals((values.double() - self.mean(values)).square())
+        return (
+            (squares / (self.sizes - int(unbiased)).clamp(min=1)).sqrt().index_select(0, self.index)
+        )
+
+    def largest(self, values: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Return the largest value of each row's segment."""
+        start = values.new_full((len(self.sizes),), -torch.inf)
+        return start.scatter_reduce_(0, self.index, values, "amax")[self.index]
+
+
+def check_rewards(rewards: Tensor) -> None:
+    """Raise `ValueError` unless rewards are finite floats; one NaN would spoil a whole task."""
+    if not rewards.is_floating_point():
+        raise ValueError(
+            f"advantage: expected rewards of a floating-point dtype, got {rewards.dtype}"
+        )
+    if not torch.isfinite(rewards).all():
+        row = int(torch.isfinite(rewards).logical_not().nonzero()[0])
+        raise ValueError(
+            f"advantage: expected finite rewards, got {rewards[row].item()} for completion {row} of"
+            " the batch"
+        )
+
 
 ROUNDING = 1.125
 """Factor on `atol`: two rewards exactly `atol` apart tie despite float32 rounding near 1."""
@@ -134,3 +197,61 @@ def gaussian_ranks(
     [-0.734, 1.15, -0.734, 0.319, 0.0]
     """
     return TieLevels(x, segments, atol=atol).quantiles()
+
+
+def advantage_metrics(
+    advantages: Float[Tensor, " b"],
+    rewards: Float[Tensor, " b"],
+    totals: Float[Tensor, " b"],
+    groups: Int[Tensor, " b"],
+    tasks: Int[Tensor, " b"],
+    *,
+    tie_atol: float = 1e-6,
+) -> dict[str, float]:
+    """Return six metrics for each task in the batch, under their names in `g2rpo.metrics`.
+
+    Args:
+        advantages: Output of the estimator, including groups without a signal.
+        rewards: Input of the estimator: total plus the weighted length part, if there is one.
+        totals: Rewards before shaping.
+        groups: One label per prompt.
+        tasks: Positions in `TASKS`.
+        tie_atol: Rewards that differ by at most this tie, in units of the reward.
+    """
+    advantages, rewards, totals, groups, tasks = (
+        x.cpu() for x in (advantages, rewards, totals, groups, tasks)
+    )
+    levels = TieLevels(rewards, groups, atol=tie_atol)
+    tied, differs = levels.ties() > 1, levels.differs()
+    shaping_only = differs & ~TieLevels(totals, groups, atol=tie_atol).differs()
+    by_group = Segments(groups)
+    group_weight = 1.0 / by_group.sizes.double()[by_group.index]
+    row: dict[str, float] = {}
+    for task in tasks.unique().tolist():
+        rows = tasks == task
+        own = advantages[rows].double()
+        row |= {
+            f"advantage/mean/{TASKS[task]}": own.mean().item(),
+            f"advantage/std/{TASKS[task]}": own.std(correction=0).item(),
+            f"advantage/normal_distance/{TASKS[task]}": normal_distance(own),
+            f"advantage/tie_frac/{TASKS[task]}": tied[rows].double().mean().item(),
+            f"advantage/zero_signal_frac/{TASKS[task]}": share_of_groups(
+                ~differs[rows], group_weight[rows]
+            ),
+            f"advantage/shaping_only_frac/{TASKS[task]}": share_of_groups(
+                shaping_only[rows], group_weight[rows]
+            ),
+        }
+    return row
+
+
+def share_of_groups(flags: Bool[Tensor, " n"], group_weight: Float[Tensor, " n"]) -> float:
+    """Return the share of flagged groups; each row has the weight 1 / size of its group."""
+    return ((flags * group_weight).sum() / group_weight.sum()).item()
+
+
+def normal_distance(values: Float[Tensor, " n"]) -> float:
+    """Return the Kolmogorov-Smirnov statistic of `values` against N(0, 1), in [0, 1]."""
+    normal = torch.special.ndtr(values.double().sort().values)
+    steps = torch.arange(len(values) + 1, dtype=torch.float64) / len(values)
+    return torch.maximum((steps[1:] - normal).max(), (normal - steps[:-1]).max()).item()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm, rankdata
 from torch import Tensor
 
-from g2rpo.algorithm.advantage.gaussian import TieLevels, gaussian_ranks
+from g2rpo.algorithm.advantage.group_statistics import TieLevels, gaussian_ranks
 
 
 def ranks(values: list[float], atol: float = 1e-6) -> Tensor:

@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.stats import token_stats
-from g2rpo.training.passes import filler, padded
+from g2rpo.training.batch_plan import filler, padded
 
 
 def test_a_policy_that_is_not_sharded_makes_only_its_own_passes() -> None:

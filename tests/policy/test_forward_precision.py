@@ -11,9 +11,9 @@ from torch import Tensor
 
 from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.checkpoint import Checkpoint
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
+from g2rpo.policy.forward import compute_dtype, compute_in, without_autocast
 from g2rpo.policy.packing import supervised_batch, target_logprobs
-from g2rpo.policy.precision import compute_dtype, compute_in, without_autocast
 from g2rpo.policy.stats import TokenStats, token_stats
 from g2rpo.records import Prompt, PromptBatch, Sampling
 from g2rpo.rollout.hf import HFEngine

@@ -11,7 +11,7 @@ from torch import nn
 
 from g2rpo.metrics import metric_of
 from g2rpo.records import task_index
-from g2rpo.training.gradient_conflict import (
+from g2rpo.training.gradients import (
     GradientConflict,
     conflict_metrics,
     sampled_gradient,

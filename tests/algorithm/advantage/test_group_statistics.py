@@ -2,7 +2,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from g2rpo.algorithm.advantage.diagnostics import advantage_metrics, normal_distance
+from g2rpo.algorithm.advantage.group_statistics import advantage_metrics, normal_distance
 from g2rpo.metrics import checked
 
 # math (1): groups 7 and 3, six rows; chart (2): groups 5, 6 and 8, seven rows; rows are mixed on

@@ -2,7 +2,7 @@
 
 import pytest
 
-from g2rpo.training.cut_notice import REPEAT_AFTER, CutNotice
+from g2rpo.training.step_metrics import REPEAT_AFTER, CutNotice
 
 
 def test_a_task_of_which_more_than_half_is_cut_is_named_with_the_key(

@@ -4,32 +4,31 @@ An engine resizes with other arithmetic than the trainer. These images already h
 size, so the engine gets exactly the trainer's pixels.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.records import PromptBatch
 
 
-def unpatchify(encoder: QwenEncoder, batch: PromptBatch) -> list[list[Image.Image]]:
-    """Return the images of each prompt of a batch that `encoder` made, in their order."""
-    if batch.pixel_values is None or batch.image_grid_thw is None:
-        return [[] for _ in batch.prompts]
-    grids = batch.image_grid_thw.tolist()
-    patches = batch.pixel_values.float().cpu().split([t * h * w for t, h, w in grids])
+def unpatchify(image_processor: Any, batch: PromptBatch) -> list[list[Image.Image]]:
+    """Return the images of each prompt of a batch of Qwen-VL, in their order."""
     images = iter(
-        [_image(encoder, own, h, w) for own, (_, h, w) in zip(patches, grids, strict=True)]
+        _image(
+            image_processor,
+            image["pixel_values"].float().cpu(),
+            *image["image_grid_thw"][0, 1:].tolist(),
+        )
+        for image in batch.images
     )
     return [[next(images) for _ in range(count)] for count in batch.num_images.tolist()]
 
 
-def _image(
-    encoder: QwenEncoder, patches: Float[Tensor, "n d"], height: int, width: int
-) -> Image.Image:
+def _image(processor: Any, patches: Float[Tensor, "n d"], height: int, width: int) -> Image.Image:
     """Return one image from its patches; `height` and `width` are numbers of patches."""
-    processor = encoder.image_processor
     merge, size = processor.merge_size, processor.patch_size
     # The image processor orders patches in blocks of merge x merge, row by row; within a patch the
     # order is channel, frame, row, column.

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from g2rpo.scoring.text import rouge, word_accuracy
-from g2rpo.scoring.written import readable, reading_accuracy, wording_similarity
+from g2rpo.scoring.text import readable, reading_accuracy, rouge, word_accuracy, wording_similarity
 
 WORDS = st.lists(
     st.sampled_from(["two", "dogs", "are", "playing", "Red", "bus", "4821", "relations"]),

@@ -1,6 +1,6 @@
 import pytest
 
-from g2rpo.scoring.prediction import clean, last_box, plain, without_thinking
+from g2rpo.scoring.extract import clean, last_box, plain, without_thinking
 
 
 @pytest.mark.parametrize(

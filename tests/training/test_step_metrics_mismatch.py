@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from g2rpo.records import Experience, Prompt, PromptBatch, Rollouts, Scores, task_index
-from g2rpo.training.mismatch import sampler_mismatch
+from g2rpo.training.step_metrics import sampler_mismatch
 
 HALF, THIRD = math.log(0.5), math.log(1 / 3)
 MATH, CHART = task_index("math"), task_index("chart")
@@ -25,8 +25,6 @@ def experience(sampler: list[list[float]], trainer: list[list[float]] | None) ->
             task=tasks,
             input_ids=torch.ones(2, 1, dtype=torch.long),
             attention_mask=torch.ones(2, 1, dtype=torch.long),
-            pixel_values=None,
-            image_grid_thw=None,
             num_images=torch.zeros(2, dtype=torch.long),
         ),
         rollouts=Rollouts(

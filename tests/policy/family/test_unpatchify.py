@@ -1,8 +1,7 @@
 import torch
 from PIL import Image
 
-from g2rpo.policy.encoder import QwenEncoder
-from g2rpo.policy.unpatchify import unpatchify
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.records import Prompt
 
 
@@ -21,8 +20,8 @@ def _prompt(name: str, *images: Image.Image) -> Prompt:
 
 def test_an_image_that_needs_no_resizing_comes_back_to_the_pixel(encoder: QwenEncoder) -> None:
     wide, tall = _image(96, 48, 1), _image(32, 80, 2)
-    found = unpatchify(
-        encoder, encoder.encode([_prompt("a", wide, tall), _prompt("b"), _prompt("c", tall)])
+    found = encoder.pictures(
+        encoder.encode([_prompt("a", wide, tall), _prompt("b"), _prompt("c", tall)])
     )
     assert [len(group) for group in found] == [2, 0, 1]
     assert found[0][0].tobytes() == wide.tobytes()
@@ -33,12 +32,15 @@ def test_an_image_that_needs_no_resizing_comes_back_to_the_pixel(encoder: QwenEn
 def test_an_image_that_was_resized_gives_the_same_patches_once_more(encoder: QwenEncoder) -> None:
     batch = encoder.encode([_prompt("a", _image(131, 77, 3)), _prompt("b", _image(20, 20, 4))])
     again = encoder.encode(
-        [_prompt(str(i), *images) for i, images in enumerate(unpatchify(encoder, batch))]
+        [_prompt(str(i), *images) for i, images in enumerate(encoder.pictures(batch))]
     )
-    assert torch.equal(again.image_grid_thw, batch.image_grid_thw)
+    assert [encoder.shown(image) for image in again.images] == [
+        encoder.shown(image) for image in batch.images
+    ]
     # resizing leaves whole numbers of 255, so that nothing is lost by rounding
-    assert torch.allclose(again.pixel_values, batch.pixel_values, atol=1e-6)
+    for ours, theirs in zip(again.images, batch.images, strict=True):
+        assert torch.allclose(ours["pixel_values"], theirs["pixel_values"], atol=1e-6)
 
 
 def test_prompts_without_images_have_none(encoder: QwenEncoder) -> None:
-    assert unpatchify(encoder, encoder.encode([_prompt("a"), _prompt("b")])) == [[], []]
+    assert encoder.pictures(encoder.encode([_prompt("a"), _prompt("b")])) == [[], []]
