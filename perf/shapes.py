@@ -99,7 +99,6 @@ def random_batch(
             Prompt(id=f"random/{i}", task="math", text="", images=(), answer="", answer_type="text")
             for i in range(prompts)
         ),
-        task=torch.zeros(prompts, dtype=torch.long),
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         num_images=torch.full((prompts,), images),

@@ -15,10 +15,17 @@ from g2rpo.records import Failed, Judgment, Prompt, PromptBatch, Rollouts, Sampl
 
 @runtime_checkable
 class PromptSource(Protocol):
-    """A source of prompts. Equal arguments give equal prompts in every process."""
+    """A source of prompts. Equal arguments give equal prompts in every process.
+
+    A source may also list its tasks in an attribute `tasks`. Without it, only tasks that the
+    mixture names are asked for.
+    """
 
     def size(self, task: str, split: str) -> int | None:
-        """Return the number of prompts of a task in `train` or `heldout`; None if unlimited."""
+        """Return the number of prompts of a task in `train` or `heldout`; None if unlimited.
+
+        A task that the source lacks has 0.
+        """
 
     def get(self, task: str, index: int, split: str) -> Prompt:
         """Return the `index`-th prompt of a task; raises `IndexError` beyond `size`."""
@@ -173,7 +180,7 @@ class Benchmark(Protocol):
 
     name: str
     task: str
-    """One of `TASKS`."""
+    """Any name; scores are averaged over the benchmarks of a task."""
     protocols: Sequence[str]
     """Supported scoring protocols, from `paper`, `official`, `robust` and `vlmevalkit`."""
 
@@ -254,7 +261,7 @@ class Advantage(Protocol):
         Args:
             rewards: Shaped rewards of the completions of all ranks.
             groups: One integer label per prompt.
-            tasks: Positions in `TASKS`; rows of one group share a task.
+            tasks: Positions among the tasks of the run; rows of one group share a task.
             parts: Reward parts by name: accuracy, format, structure, length if shaped, and total.
             completion_tokens: Lengths in tokens.
         """

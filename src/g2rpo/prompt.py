@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-TASKS = ("general_vqa", "math", "chart", "spatial", "document", "grounding")
-"""The six tasks; data, mixtures, advantages, shaping, metrics and evaluation are split by task."""
-
 _OTHER_KINDS = {
     "bbox": "spatial grounding",
     "box": "spatial grounding",
@@ -33,13 +30,6 @@ def answer_kind(answer_type: str) -> str:
     return _OTHER_KINDS.get(name, name)
 
 
-def task_index(task: str) -> int:
-    """Return the position of a task in `TASKS`; raises `ValueError` for an unknown task."""
-    if task not in TASKS:
-        raise ValueError(f"unknown task {task!r}; expected one of: {', '.join(TASKS)}")
-    return TASKS.index(task)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prompt:
     """One question about zero or more images, with the data that a reward needs."""
@@ -47,7 +37,7 @@ class Prompt:
     id: str
     """Unique in its source and equal in every run: `gym/train/chart/17`."""
     task: str
-    """One of `TASKS`."""
+    """Any name; data, mixtures, advantages, shaping, metrics and scores are split by it."""
     text: str
     """The user turn, without chat template. Each `<image>` marks the place of the next image;
     without any marker, images come first.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from report.pages import Element, curve, json_lines, page_of, part
 
-from g2rpo.records import TASKS
+from g2rpo.data.gym.source import TASKS
 
 
 def test_hovering_a_curve_shows_the_logged_values(

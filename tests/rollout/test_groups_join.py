@@ -23,7 +23,6 @@ A, B, C, D = ("a", "math", 2), ("b", "chart", 0), ("c", "spatial", 1), ("d", "ma
 def _assert_same(batch: PromptBatch, expected: PromptBatch) -> None:
     """Equal in everything but the width of the padding."""
     assert batch.prompts == expected.prompts
-    assert torch.equal(batch.task, expected.task)
     assert torch.equal(batch.num_images, expected.num_images)
     assert same_images(batch, expected)
     surplus = batch.input_ids.shape[1] - expected.input_ids.shape[1]

@@ -19,13 +19,13 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import distribute_tensor
 
 from g2rpo import ranks
-from g2rpo.data.gym.source import GymSource
+from g2rpo.data.gym.source import TASKS, GymSource
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.family.choose_family import family_at
 from g2rpo.policy.forward import is_sharded
 from g2rpo.policy.sharding import Sharding, load_sharded
 from g2rpo.policy.stats import token_stats
-from g2rpo.records import TASKS, PromptBatch, Rollouts, Sampling
+from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.vllm import VLLMEngine
 from g2rpo.rollout.vllm_subprocess import SubprocessEngine
 

@@ -18,6 +18,7 @@ from g2rpo import cli
 from g2rpo.algorithm.advantage.ema_grpo import EMAGRPO
 from g2rpo.algorithm.loss.clip import ClipLoss
 from g2rpo.algorithm.shaping import Shaping
+from g2rpo.data.gym.source import TASKS
 from g2rpo.metrics import checked
 from g2rpo.policy.adapter import LoRA, is_adapter
 from g2rpo.policy.checkpoint import Checkpoint
@@ -86,6 +87,7 @@ def fitted(
             engine=HFEngine(max_new_tokens=6),
             reward=LengthPays(),
             algorithm=Algorithm(
+                tasks=TASKS,
                 advantage=EMAGRPO(decay=0.5),
                 loss=ClipLoss(kl_coef=kl_coef),
                 shaping=Shaping(length=None, entropy=None),

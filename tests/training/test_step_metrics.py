@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from g2rpo.algorithm.advantage.g2rpo import G2RPO
+from g2rpo.data.gym.source import TASKS
 from g2rpo.metrics import METRICS, metric_of
-from g2rpo.records import TASKS, Prompt, PromptBatch, Rollouts, Scores, task_index
+from g2rpo.records import Prompt, PromptBatch, Rollouts, Scores
 from g2rpo.rollout.collect import Collected
 from g2rpo.stopwatch import STAGES
 from g2rpo.training.step_metrics import StepTimes, step_metrics
@@ -21,7 +22,7 @@ SPEED = (
     "time/mfu_frac",
     "time/peak_gib",
 )
-MATH, CHART, GROUNDING = (task_index(task) for task in ("math", "chart", "grounding"))
+MATH, CHART, GROUNDING = (TASKS.index(task) for task in ("math", "chart", "grounding"))
 
 
 def per_task(**values: float) -> Any:
@@ -54,7 +55,6 @@ def row(**options: Any) -> dict[str, float]:
     ids = torch.zeros(2, 1, dtype=torch.long)
     batch = PromptBatch(
         prompts=prompts,
-        task=torch.tensor([MATH, CHART]),
         input_ids=ids,
         attention_mask=ids,
         num_images=torch.zeros(2, dtype=torch.long),
@@ -80,8 +80,8 @@ def row(**options: Any) -> dict[str, float]:
         scores=scores,
         failed=torch.tensor([False, True, False, False]),
         draws=2,
-        drawn=per_task(math=3, chart=1, grounding=2).long(),
-        kept=per_task(math=2, chart=1).long(),
+        drawn={"math": 3, "chart": 1, "grounding": 2},
+        kept={"math": 2, "chart": 1},
         places=[0, 1],
         num_groups=2,
         accuracies={},
@@ -102,7 +102,7 @@ def row(**options: Any) -> dict[str, float]:
         start=10.0, rolled_out=12.5, probed=12.75, updated=13.5, stages=dict.fromkeys(STAGES, 0.125)
     )
     table = completion_table(
-        collected, scores.total + 9, parts | options.get("parts", {}), G2RPO(scope="group")
+        collected, scores.total + 9, parts | options.get("parts", {}), G2RPO(scope="group"), TASKS
     )
     return step_metrics(collected, table, updates, times)
 

@@ -49,7 +49,7 @@ class OwnFormat(OneThinkerFormat):
         super().check(_renamed(row))
 
     def check_values(self, values: Mapping[str, Any]) -> None:
-        """Raise `BadRecord` for a task or an answer type that does not exist."""
+        """Raise `BadRecord` for a bad name of a task or an unknown answer type."""
         super().check_values(_renamed(values))
 
     def warning(self, row: Mapping[str, Any]) -> str:
@@ -57,7 +57,7 @@ class OwnFormat(OneThinkerFormat):
         return super().warning(_renamed(row))
 
     def task(self, row: Mapping[str, Any]) -> str:
-        """Return the task of a row. Raises `BadRecord` if it names no known task."""
+        """Return the task of a row; raises `BadRecord` if it names none."""
         return super().task(_renamed(row))
 
     def key(self, row: Mapping[str, Any]) -> Any:

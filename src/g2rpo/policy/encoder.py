@@ -20,7 +20,7 @@ from transformers.utils import cached_file
 
 from g2rpo.image import is_inline, open_image
 from g2rpo.prompt import chat_messages
-from g2rpo.records import Prompt, PromptBatch, task_index
+from g2rpo.records import Prompt, PromptBatch
 
 
 class ChatEncoder(ABC):
@@ -93,7 +93,6 @@ class ChatEncoder(ABC):
         input_ids, attention_mask = self._left_padded(rows)
         return PromptBatch(
             prompts=tuple(prompts),
-            task=torch.tensor([task_index(prompt.task) for prompt in prompts]),
             input_ids=input_ids,
             attention_mask=attention_mask,
             num_images=torch.tensor([len(images) for images in opened]),

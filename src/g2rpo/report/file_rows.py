@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from g2rpo.prompt import task_index
+from g2rpo.tasks import checked_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ class Row:
         return self._value(key, int, "a whole number")
 
     def task(self) -> str:
-        """Return one of `TASKS`."""
+        """Return the name of the task."""
         task = self.text("task")
         try:
-            task_index(task)
+            checked_task(task)
         except ValueError as error:
             raise ValueError(f"{self.place}: {error}") from None
         return task

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from g2rpo.records import TASKS
 from g2rpo.report.examine import NEARLY, SCORES, Examined, Marks, Shown, Trial, complaint
 from g2rpo.report.inline_picture import Mark, Picture, box_marks
+from g2rpo.report.plots import task_palette
 from g2rpo.report.render import Cell, render, share_text, shorten_middle, task_cell
 from g2rpo.report.settings import Settings
 
@@ -64,8 +64,9 @@ def preview_page(seen: Seen) -> str:
             if group in seen.settings.choices
         },
         tiles=_tiles(seen),
-        tasks=[task for task in TASKS if task in seen.sizes],
-        rows=[_task_row(seen, task) for task in TASKS if task in seen.sizes],
+        palette=task_palette([*seen.sizes]),
+        tasks=[*seen.sizes],
+        rows=[_task_row(seen, task) for task in seen.sizes],
         cards=cards,
         scores=SCORES,
         unlisted=sum(seen.skipped.values()) - len(seen.skipped_records),

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from g2rpo.records import TASKS
+from g2rpo.metrics import task_of
 from g2rpo.report.completions import Draws, TrainingPrompt, read_training
 from g2rpo.report.error_kinds import verdict
 from g2rpo.report.file_rows import Row, json_object, json_rows, metric_rows
+from g2rpo.report.plots import task_palette
 from g2rpo.report.settings import Settings, read_settings
+from g2rpo.tasks import MACRO, in_order
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +57,7 @@ Pair = tuple[HeldoutPrompt | None, HeldoutPrompt | None]
 """One prompt before and after training."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """Everything that the page shows.
 
@@ -81,12 +84,20 @@ class Run:
         """The last two folders of the path, as in `2026-03-01/14-05-12`."""
         return "/".join(self.folder.resolve().parts[-2:])
 
-    @property
-    def tasks(self) -> list[str]:
-        """Tasks that occur in any file of the run, in the order of `TASKS`."""
-        trained = {column.rpartition("/")[2] for row in self.metrics.values() for column in row}
+    @cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """Tasks that occur in any file of the run, in the order of the run."""
+        columns = {column for row in self.metrics.values() for column in row}
+        trained = {task for column in columns if (task := task_of(column)) is not None}
         shown = {prompt.task for prompts in (self.before, self.after) for prompt in prompts or ()}
-        return [task for task in TASKS if task in trained | shown | set(self.draws)]
+        sides = ((self.summary or {}).get("heldout") or {}).values()
+        scored = {name for scores in sides for name in scores} - {MACRO}
+        return in_order(trained | shown | scored | set(self.draws), self.settings.named_tasks)
+
+    @property
+    def palette(self) -> dict[str, str]:
+        """The color of each task."""
+        return task_palette(self.tasks)
 
     @property
     def stage_s(self) -> dict[str, float]:

@@ -45,7 +45,7 @@ def generate_groups(
     parts, owners = [], []
     for call, size in enumerate(sorted(set(sizes))):
         rows = torch.tensor(
-            [row for row, own in enumerate(sizes) if own == size], device=batch.task.device
+            [row for row, own in enumerate(sizes) if own == size], device=batch.input_ids.device
         )
         part = engine.generate(
             select_prompts(batch, rows), sampling.with_group_size(size), seed + call * SEED_STRIDE
@@ -127,7 +127,6 @@ def select_prompts(batch: PromptBatch, rows: Int[Tensor, " k"]) -> PromptBatch:
     images = [int(i) for row in rows.tolist() for i in (owner == row).nonzero()[:, 0]]
     return PromptBatch(
         prompts=tuple(batch.prompts[row] for row in rows.tolist()),
-        task=batch.task[rows],
         input_ids=batch.input_ids[rows],
         attention_mask=batch.attention_mask[rows],
         num_images=batch.num_images[rows],
@@ -209,7 +208,6 @@ def cat_batches(batches: Sequence[PromptBatch]) -> PromptBatch:
     longest = max(batch.input_ids.shape[1] for batch in batches)
     return PromptBatch(
         prompts=tuple(prompt for batch in batches for prompt in batch.prompts),
-        task=torch.cat([batch.task for batch in batches]),
         input_ids=torch.cat([_left(batch.input_ids, longest) for batch in batches]),
         attention_mask=torch.cat([_left(batch.attention_mask, longest) for batch in batches]),
         num_images=torch.cat([batch.num_images for batch in batches]),

@@ -21,7 +21,9 @@ class CompletionTable:
 
     group: Int[Tensor, " n"]
     task: Int[Tensor, " n"]
-    """Positions in `TASKS`."""
+    """Positions in `names`."""
+    names: tuple[str, ...]
+    """The tasks of the run."""
     tokens: Int[Tensor, " n"]
     finished: Bool[Tensor, " n"]
     failed: Bool[Tensor, " n"]
@@ -40,6 +42,7 @@ def completion_table(
     rewards: Float[Tensor, " b"],
     parts: Mapping[str, Float[Tensor, " b"]],
     advantage: Advantage,
+    tasks: tuple[str, ...],
 ) -> CompletionTable:
     """Gather the completions of all ranks and compute their advantages.
 
@@ -48,13 +51,14 @@ def completion_table(
         rewards: Shaped reward of each completion of this rank.
         parts: Parts of the reward by name, for the same completions.
         advantage: Computes advantages from the table.
+        tasks: The tasks of the run.
     """
     rollouts = collected.rollouts
     device = rollouts.prompt.device
     places = torch.tensor(collected.places, dtype=torch.long, device=device)
     columns = {
         "group": places[rollouts.prompt],
-        "task": collected.batch.task[rollouts.prompt],
+        "task": collected.batch.task_positions(tasks)[rollouts.prompt],
         "tokens": rollouts.completion_mask.sum(1),
         "finished": rollouts.finished,
         "failed": collected.failed,
@@ -75,5 +79,9 @@ def completion_table(
         completion_tokens=table["tokens"],
     )
     return CompletionTable(
-        **table, advantages=advantages, parts=all_parts, own=order.argsort()[mine]
+        **table,
+        names=tasks,
+        advantages=advantages,
+        parts=all_parts,
+        own=order.argsort()[mine],
     )

@@ -52,7 +52,6 @@ def experience() -> Experience:
     )
     batch = PromptBatch(
         prompts=prompts,
-        task=torch.tensor([2, 1]),
         input_ids=torch.zeros(2, 1, dtype=torch.long),
         attention_mask=torch.ones(2, 1, dtype=torch.long),
         num_images=torch.tensor([1, 0]),

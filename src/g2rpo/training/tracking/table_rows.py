@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from g2rpo.image import open_image
-from g2rpo.records import TASKS, Experience
+from g2rpo.records import Experience
 
 COMPLETION_COLUMNS = (
     "step",
@@ -75,7 +75,7 @@ def completion_rows(
         rows.append(
             {
                 "step": step,
-                "task": TASKS[tasks[row]],
+                "task": prompt.task,
                 "prompt_id": prompt.id,
                 "prompt": cut(prompt.text),
                 "image": small(prompt.images[0], image_px) if prompt.images else None,
