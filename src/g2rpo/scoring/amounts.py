@@ -108,7 +108,8 @@ class Amount(NamedTuple):
         >>> Amount(75.0, 1.0, True).values()
         (75.0, 0.75)
         """
-        found = (self.value * self.scale, self.value) if self.scale != 1 else (self.value,)
+        found: tuple[float, ...] = (self.value * self.scale,)
+        found += (self.value,) if self.scale != 1 else ()
         found += (self.part,) if self.part is not None else ()
         return (*found, *(value / 100 for value in found)) if self.percent else found
 

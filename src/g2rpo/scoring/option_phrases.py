@@ -44,6 +44,7 @@ _IT_IS = re.compile(
     r"(?:(?:clearly|probably|definitely|therefore|thus|likely|indeed|the|option|choice|letter)\s+)*)"
     r"(?:(?<![A-Za-z])([A-Z])|[(\[](?i:([a-z]))[)\]])(?=\s*(?:[.,;:!)\]]|$|(?:because|since|as)\b))"
 )
+_ABOUT_OPTIONS = re.compile(r"answer|option|choice|choose|选|答", re.IGNORECASE)
 _REMAINS = re.compile(
     r"\b(?:(?i:leaves?|leaving)\s+(?:us\s+with\s+)?(?:only\s+)?|(?i:only)\s+(?=(?:option\s+|choice\s+)?[(\[]?[A-Z][)\]]?\s+"
     r"(?:remains?|is|fits|works|matches|shows|has)\b))(?:option\s+|choice\s+)?[(\[]?([A-Z])(?![A-Za-z0-9'])"
@@ -116,32 +117,12 @@ def stated_letter(text: str, options: Mapping[str, str]) -> str | None:
     >>> stated_letter("Not C, the answer is (a) or (b)", options), stated_letter("A dog", options)
     ('', None)
     """
-    found: list[tuple[int, str]] = []
-    for match in _ANSWER.finditer(text):
-        letter = match[1].upper()
-        # `answer is a dog`: a small letter, or the article A, must be closed by something
-        closed = match[2] is not None or (match[1].isupper() and letter not in "AI")
-        small = match[1].islower() and not re.search(
-            r"(?i)answer|option|choice|choose|选|答", match[0]
-        )
-        if letter in options and closed and not small and not _is_rejected(text, match):
-            found.append((match.start(1), _alone(text, match, options)))
-    for match in _IT_IS.finditer(text):
-        if (match[1] or match[2]).upper() in options and not _is_rejected(text, match):
-            group = 1 if match[1] else 2
-            also = _ALSO.match(text, match.end(group))
-            several = also and (also[1] or also[2]).upper() in options
-            found.append((match.start(), "" if several else match[group].upper()))
-    for pattern in (_IS_RIGHT, _CORRECTION, _REMAINS):
-        for match in pattern.finditer(text):
-            if match[1] in options and not _RULED_OUT.search(
-                text[max(0, match.start(1) - 40) : match.start(1)]
-            ):
-                also = _ALSO.match(text, match.end(1)) if pattern is _REMAINS else None
-                head = text[max(0, match.start() - 12) : match.start()]
-                several = also or (pattern is _IS_RIGHT and _BEFORE.search(head))
-                found.append((match.start(1), "" if several else match[1]))
-    return max(found)[1] if found else None
+    statements = (
+        *_after_answer(text, options),
+        *_after_it_is(text, options),
+        *_called_right(text, options),
+    )
+    return max(statements, default=(0, None))[1]
 
 
 def leading_letter(text: str, options: Mapping[str, str]) -> str | None:
@@ -195,6 +176,40 @@ def named_letter(text: str, options: Mapping[str, str]) -> str | None:
         if len(found) == 1 and not named - found:
             return found.pop()
     return None
+
+
+def _after_answer(text: str, options: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """Yield the place and the letter of `the answer is B`; no letter if several are named."""
+    for match in _ANSWER.finditer(text):
+        letter = match[1].upper()
+        # `answer is a dog`: a small letter, or the article A, must be closed by something
+        closed = match[2] is not None or (match[1].isupper() and letter not in "AI")
+        small = match[1].islower() and not _ABOUT_OPTIONS.search(match[0])
+        if letter in options and closed and not small and not _is_rejected(text, match):
+            yield match.start(1), _alone(text, match, options)
+
+
+def _after_it_is(text: str, options: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    for match in _IT_IS.finditer(text):
+        group = 1 if match[1] else 2
+        if match[group].upper() in options and not _is_rejected(text, match):
+            also = _ALSO.match(text, match.end(group))
+            several = also is not None and (also[1] or also[2]).upper() in options
+            yield match.start(), "" if several else match[group].upper()
+
+
+def _called_right(text: str, options: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """Yield the place and the letter of `B is correct`, `sorry, B`, `only B remains`."""
+    for pattern in (_IS_RIGHT, _CORRECTION, _REMAINS):
+        for match in pattern.finditer(text):
+            before = text[max(0, match.start(1) - 40) : match.start(1)]
+            if match[1] not in options or _RULED_OUT.search(before):
+                continue
+            head = text[max(0, match.start() - 12) : match.start()]
+            several = (pattern is _IS_RIGHT and _BEFORE.search(head) is not None) or (
+                pattern is _REMAINS and _ALSO.match(text, match.end(1)) is not None
+            )
+            yield match.start(1), "" if several else match[1]
 
 
 def _alone(text: str, match: re.Match[str], options: Mapping[str, str]) -> str:

@@ -86,7 +86,8 @@ def by_verdict(text: str, options: Mapping[str, str]) -> str | None:
     """
     if any(bare(option) in _VERDICTS for option in options.values()):
         return None
-    right, wrong = [], []
+    right: list[str] = []
+    wrong: list[str] = []
     for letter, option in options.items():
         match = _verdict(letter, option).search(text) if letter in text else None
         if match:
