@@ -32,6 +32,9 @@ STATEMENTS = {"A": "I only", "B": "II only", "C": "I and II", "D": "neither I no
         ({"A": "vitamin C", "B": "vitamin B12"}, "B12", "B"),
         ({"A": "2 cm", "B": "3 cm"}, "The 2 lines are 5 cm apart", None),
         ({"A": "of the", "B": "is"}, "", None),
+        ({"A": "kitchen island", "B": "trash bin"}, "the kitchen", None),
+        ({"A": "kitchen island", "B": "trash bin"}, "the bin", "B"),
+        ({"A": "red car", "B": "blue car"}, "red", "A"),
     ],
 )
 def test_an_option_is_told_by_the_words_that_others_lack(
