@@ -12,6 +12,7 @@ from PIL import Image
 from g2rpo.data.gold_tries import NEARLY, Try, fault_of, tries_of
 from g2rpo.data.loading import Loading, place
 from g2rpo.data.rows import BadRecord
+from g2rpo.image import open_image
 from g2rpo.interfaces import Reward
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.records import Failed, Prompt
@@ -221,7 +222,9 @@ def _encoded(
     batch = encoder.encode([prompt])
     read = tuple(
         replace(image, read_size=size, tokens=tokens)
-        for image, (size, tokens) in zip(shown, map(encoder.shown, batch.images), strict=True)
+        for image, (size, tokens) in zip(
+            shown, encoder.shown([open_image(image) for image in prompt.images]), strict=True
+        )
     )
     return int(batch.attention_mask.sum()), read
 

@@ -39,6 +39,7 @@ def measure_bands(cfg: DictConfig, conf: Path | None) -> float:
 
 def _measured(cfg: DictConfig, parts: Parts, pilot: Pilot, conf: Path | None) -> float:
     folder = Path(cfg.run_dir)
+    parts.model.check_prefix(parts.algorithm.prefix)
     policy, encoder = parts.model.policy().to(device_of(cfg)), parts.model.encoder()
     parts.engine.start(policy, encoder)
     measured = {

@@ -173,7 +173,7 @@ def throughput(policy: Any, collected: Collected, prefix: str, step_s: float) ->
     cost = cost_of(policy)
     forward = (
         (
-            vision_flops(cost, collected.batch)
+            vision_flops(policy, cost, collected.batch)
             + text_flops(cost, prompt, completion, collected.rollouts.prompt, shared=True)
         )
         if len(completion)
