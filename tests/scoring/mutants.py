@@ -25,13 +25,6 @@ MUTANTS = (
         "scoring/test_yes_no.py",
     ),
     Mutant(
-        "expressions: the last pair of a list is a remark",
-        "scoring/expression/span.py",
-        "(?<![,;)&+*/=-])",
-        "",
-        "scoring/expression/test_expression.py",
-    ),
-    Mutant(
         "plain: years within a tolerance",
         "scoring/chart.py",
         "exact = 0.0 if is_year(gold)",
