@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from g2rpo.data.arrow_rows import records_of
-from g2rpo.data.fields import Notes
+from g2rpo.data.fields import Notes, columns_in
 from g2rpo.data.hub_columns import HubColumns
 from g2rpo.data.loading import Loading
 from g2rpo.data.record_images import IMAGE_FIELDS, located
@@ -120,7 +120,11 @@ class HubSource:
         for line in notes.lines(self.label):
             log.warning("%s", line)
         if unread := sorted({*self._rows.column_names} - {*read}):
-            log.info("%s: columns that nothing reads: %s", self.label, ", ".join(unread))
+            log.info(
+                "%s: columns that nothing but reward=functions reads: %s",
+                self.label,
+                ", ".join(unread),
+            )
         skipped = self.skips.unusable_prompts.total()
         log.info(
             "%s: %d rows, %d left out, %.1f s",
@@ -140,7 +144,11 @@ def hub_prompt(
     prompt = format.prompt(
         row, id=f"{label}/{number if key is None else key}", meta={"file": label, "line": number}
     )
-    return replace(prompt, images=tuple(located(image, columns.root) for image in prompt.images))
+    return replace(
+        prompt,
+        images=tuple(located(image, columns.root) for image in prompt.images),
+        columns=columns_in(record),
+    )
 
 
 def loaded(

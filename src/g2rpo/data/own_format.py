@@ -8,10 +8,11 @@ instruction and the answer hint. `options` may be left out.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from g2rpo.data.conversation import TURN_FIELDS
-from g2rpo.data.fields import unread_fields
+from g2rpo.data.fields import columns_in, unread_fields
 from g2rpo.data.onethinker import FIELDS, OneThinkerFormat
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.template import PromptTemplate
@@ -66,7 +67,7 @@ class OwnFormat(OneThinkerFormat):
 
     def prompt(self, row: Mapping[str, Any], **given: Any) -> Any:
         """Return the prompt of a row that passed `check`."""
-        return super().prompt(_renamed(row), **given)
+        return replace(super().prompt(_renamed(row), **given), columns=columns_in(row))
 
 
 def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:
