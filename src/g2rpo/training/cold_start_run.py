@@ -26,6 +26,11 @@ def run_cold_start(cfg: DictConfig) -> Path:
     checkpoint = resume_checkpoint(cfg.resume, folder)
     stages: list[Stage] = [instantiate(stage, _convert_="all") for stage in cfg.stages.values()]
     model = _model(cfg, folder, stages).computing_in(str(cfg.trainer.precision))
+    if cfg.row_tokens > 1 and not model.family.shares_prefix:
+        raise ValueError(
+            f"row_tokens: expected 1 with model.path={model.path}, got {cfg.row_tokens}; its layers"
+            " cannot read several sequences in one row"
+        )
     encoder = model.encoder()
     demonstrations = Demonstrations(
         encoder=encoder, stages=stages, batch_size=cfg.batch_size, seed=cfg.seed
