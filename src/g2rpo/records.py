@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from g2rpo.prompt import LOGGED as LOGGED
 from g2rpo.prompt import Failed as Failed
 from g2rpo.prompt import Prompt as Prompt
 
@@ -123,10 +124,19 @@ class Rollouts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scores:
-    """Rewards of `b` completions: `parts` (accuracy, format, ...) and their weighted `total`."""
+    """Rewards of `b` completions: `parts` (accuracy, format, ...) and their weighted `total`.
+
+    A part is NaN where the reward has nothing to say about a completion. Names that begin with
+    `LOGGED` are no parts of the reward.
+    """
 
     total: Float[Tensor, " b"]
     parts: Mapping[str, Float[Tensor, " b"]]
+
+    @property
+    def accuracy(self) -> Float[Tensor, " b"]:
+        """What the filter and the shaping take as accuracy; it is never NaN."""
+        return accuracy_column(self.parts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,3 +172,12 @@ class Judgment:
     """The answer that was found."""
     by: str = "rule"
     """`rule`, or `judge` if a model decided."""
+
+
+def accuracy_column(parts: Mapping[str, Float[Tensor, " b"]]) -> Float[Tensor, " b"]:
+    """Return the accuracies among the parts of rewards; where one is only logged, it counts."""
+    logged = parts.get(LOGGED + "accuracy")
+    if logged is None:
+        return parts["accuracy"]
+    own = parts.get("accuracy", logged)
+    return torch.where(logged.isnan(), own, logged)

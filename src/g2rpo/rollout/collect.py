@@ -144,7 +144,7 @@ def collect(
         with timed("decode"), _naming_tasks(batch):
             rollouts = generate_groups(engine, batch, sampling, group_size_of or {}, seed + draws)
         scored = score_rollouts(reward, batch.prompts, rollouts, failure_budget)
-        accuracy = group_means(scored.scores.parts["accuracy"], rollouts.prompt, len(batch.prompts))
+        accuracy = group_means(scored.scores.accuracy, rollouts.prompt, len(batch.prompts))
         keep = group_filter.keeps(accuracy)
         own = [
             (prompt.id, prompt.task, mean, used)

@@ -4,6 +4,7 @@ The group size may depend on the task. A completion that cannot be judged costs 
 the run. Selecting and joining batches changes only their padding.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from g2rpo.interfaces import Reward, RolloutEngine
-from g2rpo.records import Failed, Prompt, PromptBatch, Rollouts, Sampling, Scores
+from g2rpo.records import LOGGED, Failed, Prompt, PromptBatch, Rollouts, Sampling, Scores
 from g2rpo.reward.workers.inline import score_each
 from g2rpo.stopwatch import timed
 
@@ -93,20 +94,36 @@ def score_rollouts(
             f" reward_failures={failure_budget:g} allows. First: {_named(asked[first])}:"
             f" {outcomes[first].reason}; completion {rollouts.texts[first][:200]!r}"
         )
-    rows = [{} if isinstance(outcome, Failed) else outcome for outcome in outcomes]
-    # These three parts exist even if every completion failed.
-    names = sorted({"accuracy", "format", "structure"}.union(*rows) - {"total"})
     device = rollouts.old_logprobs.device
     failed = torch.tensor([isinstance(outcome, Failed) for outcome in outcomes], device=device)
-    parts = {
-        name: torch.tensor([row.get(name, 0.0) for row in rows], device=device) for name in names
+    columns = {
+        name: torch.tensor(values, device=device) for name, values in _columns(outcomes, asked)
     }
-    return Scored(
-        scores=Scores(
-            total=torch.tensor([row.get("total", 0.0) for row in rows], device=device), parts=parts
-        ),
-        failed=failed,
-    )
+    total = columns.pop("total")
+    return Scored(scores=Scores(total=total, parts=columns), failed=failed)
+
+
+def _columns(
+    outcomes: Sequence[dict[str, float] | Failed], prompts: Sequence[Prompt]
+) -> list[tuple[str, list[float]]]:
+    """Return total and parts by name.
+
+    A failed completion gets 0 in the parts that others of its task have, or in accuracy at least. A
+    part that a completion lacks is NaN.
+    """
+    of_task: dict[str, set[str]] = {}
+    for outcome, prompt in zip(outcomes, prompts, strict=True):
+        own = set() if isinstance(outcome, Failed) else outcome.keys()
+        of_task.setdefault(prompt.task, {"total"}).update(own)
+    for own in of_task.values():
+        if not own & {"accuracy", LOGGED + "accuracy"}:
+            own.add("accuracy")
+    rows = [
+        dict.fromkeys(of_task[prompt.task], 0.0) if isinstance(outcome, Failed) else outcome
+        for outcome, prompt in zip(outcomes, prompts, strict=True)
+    ]
+    names = sorted(set().union(*of_task.values()))
+    return [(name, [row.get(name, math.nan) for row in rows]) for name in names]
 
 
 def _named(prompt: Prompt) -> str:
@@ -231,12 +248,14 @@ def cat_rollouts(parts: Sequence[Rollouts]) -> Rollouts:
 
 
 def cat_scores(parts: Sequence[Scores]) -> Scores:
-    """Concatenate scores; a part that a batch lacks is 0 there."""
+    """Concatenate scores; a part that a batch lacks is NaN there."""
     names = {name: None for part in parts for name in part.parts}
     return Scores(
         total=torch.cat([part.total for part in parts]),
         parts={
-            name: torch.cat([part.parts.get(name, torch.zeros_like(part.total)) for part in parts])
+            name: torch.cat(
+                [part.parts.get(name, torch.full_like(part.total, torch.nan)) for part in parts]
+            )
             for name in names
         },
     )

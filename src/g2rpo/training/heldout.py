@@ -6,6 +6,7 @@ the plain mean over tasks, so that a large task does not hide a small one.
 
 import json
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -190,20 +191,21 @@ class HeldoutEvaluation:
         encoded = replace(encoder.encode(batch.prompts), position=torch.tensor(batch.places))
         rollouts = engine.generate(encoded.to(device), plan, self.seed)
         scored = score_rollouts(reward, batch.prompts, rollouts, self.failure_budget)
+        scores = scored.scores
         tokens = rollouts.completion_mask.sum(1).tolist()
         verdicts = [
             {
                 "completion": text,
                 "accuracy": accuracy,
-                "format": form,
+                **({} if math.isnan(form) else {"format": form}),
                 "completion_tokens": length,
                 "finished": finished,
             }
             | ({"failed": True} if failed else {})
             for text, accuracy, form, length, failed, finished in zip(
                 rollouts.texts,
-                scored.scores.parts["accuracy"].tolist(),
-                scored.scores.parts["format"].tolist(),
+                scores.accuracy.tolist(),
+                scores.parts.get("format", torch.full_like(scores.total, math.nan)).tolist(),
                 tokens,
                 scored.failed.tolist(),
                 rollouts.finished.tolist(),

@@ -178,7 +178,7 @@ class G2RPOModule(LightningHooks):
         reference = self._reference_logprobs(collected)
         rewards, length_part = algorithm.shaping.shaped(
             scores.total,
-            scores.parts["accuracy"],
+            scores.accuracy,
             rollouts.completion_mask.sum(1),
             task,
             rollouts.prompt,

@@ -131,7 +131,7 @@ def _answered(
     return PilotTask(
         tokens=rollouts.completion_mask.sum(1).cpu(),
         entropy_sum=stats.entropy.where(rollouts.completion_mask, 0.0).sum(1).cpu(),
-        accuracy=scores.parts["accuracy"].cpu(),
+        accuracy=scores.accuracy.cpu(),
         total=scores.total.cpu(),
         group=rollouts.prompt.cpu() + start,
         truncated=int((~rollouts.finished).sum()),
