@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from g2rpo.interfaces import Demonstrator, PromptSource
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.export import save_checkpoint
+from g2rpo.policy.float32_attention import use_float32_attention
 from g2rpo.records import TASKS
 from g2rpo.training.cold_start import ColdStartModule, DemonstrationData, Demonstrations, Stage
 from g2rpo.training.progress import Progress
@@ -34,6 +35,8 @@ def run_cold_start(cfg: DictConfig) -> Path:
         encoder=encoder, stages=stages, batch_size=cfg.batch_size, seed=cfg.seed
     )
     policy = model.policy()
+    if model.compute_dtype != model.dtype:
+        use_float32_attention(policy)
     module = ColdStartModule(
         policy=policy,
         pad_token_id=encoder.pad_token_id,

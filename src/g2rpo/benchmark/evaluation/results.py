@@ -15,7 +15,7 @@ Entry = dict[str, Any]
 
 def entry(
     benchmark: Benchmark,
-    numbers: Mapping[str, float],
+    numbers: Mapping[str, Any],
     *,
     scoring: Scoring,
     rows_from: str,
@@ -26,11 +26,12 @@ def entry(
 ) -> Entry:
     """Return the entry of one benchmark: its score and the conditions under which it was measured.
 
-    `score` is in [0, 1], with its 95 % interval from `low` to `high`.
+    `score` is in [0, 1], with its 95 % interval from `low` to `high`; `chance` is the score of
+    blind guesses, or None if it is not known.
 
     Args:
         benchmark: The benchmark.
-        numbers: The result of `BenchmarkMetric.compute`.
+        numbers: The result of `BenchmarkMetric.compute`, and `chance`.
         scoring: Protocol and judge.
         rows_from: Name of the row source.
         limit: Maximum number of rows that were used; None for all.
@@ -49,6 +50,7 @@ def entry(
     found: Entry = {"task": benchmark.task}
     found |= {name: numbers[name] for name in ("score", "low", "high")}
     found |= {
+        "chance": numbers["chance"],
         "parse_rate": numbers["parsed"] / rows,
         "rows": int(rows),
         "groups": int(numbers["groups"]),
