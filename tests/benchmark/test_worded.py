@@ -1,4 +1,4 @@
-"""Prompts in the words of the benchmarks: whose words, what is right, and that no demo row is there."""
+"""Prompts in the words of the benchmarks: what is right, and that no demo row is among them."""
 
 from collections import Counter
 from typing import Any

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -47,20 +48,14 @@ def _vision(
 ) -> tuple[Tensor, None]:
     """Attend within each image: [1, heads, patches, d] in, [1, patches, heads, d] out."""
     lengths = cu_seq_lens_q.diff().tolist()
+    states = [part.float() for part in (query, key, value)]
     if len(set(lengths)) == 1:
-        states = [
-            part[0].float().unflatten(1, (len(lengths), -1)).transpose(0, 1)
-            for part in (query, key, value)
-        ]
-        mixed = torch.nn.functional.scaled_dot_product_attention(*states, scale=scaling)
+        images = [part[0].unflatten(1, (len(lengths), -1)).transpose(0, 1) for part in states]
+        mixed = scaled_dot_product_attention(*images, scale=scaling)
         return mixed.transpose(1, 2).flatten(0, 1)[None], None
-    images = zip(*(part.float().split(lengths, 2) for part in (query, key, value)), strict=True)
+    split = zip(*(part.split(lengths, 2) for part in states), strict=True)
     mixed = torch.cat(
-        [
-            torch.nn.functional.scaled_dot_product_attention(*image, scale=scaling)
-            for image in images
-        ],
-        2,
+        [scaled_dot_product_attention(q, k, v, scale=scaling) for q, k, v in split], 2
     )
     return mixed.transpose(1, 2), None
 

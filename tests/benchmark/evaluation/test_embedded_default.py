@@ -1,4 +1,4 @@
-"""What the suite says about the checkpoint that ships: it can be told from chance and from perfect."""
+"""The checkpoint that ships, on the suite: above chance and below perfect."""
 
 import json
 from collections.abc import Callable
