@@ -49,11 +49,7 @@ STAGES = {"backward": ("forward", "backward"), "rollout": ("prefill", "decode")}
 def estimated(update: Update, options: argparse.Namespace, phase: str) -> tuple[float, float]:
     """Return the estimated MiB beyond the model, and seconds."""
     shape, batch = shape_of(update.policy), update.batch
-    patches = (
-        0
-        if batch.image_grid_thw is None
-        else int(batch.image_grid_thw.prod(1).sum()) // options.prompts
-    )
+    patches = sum(len(image["pixel_values"]) for image in batch.images) // options.prompts
     lengths = Lengths(
         longest=batch.input_ids.shape[1],
         mean=batch.input_ids.shape[1],

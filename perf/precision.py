@@ -22,11 +22,11 @@ from hydra import compose, initialize_config_dir
 from optimi import AdamW as KahanAdamW
 from torch import Tensor
 
-from g2rpo.policy.precision import compute_in
+from g2rpo.policy.forward import compute_in
 from g2rpo.training.build import build_data, build_module
+from g2rpo.training.gradients import clip_gradients
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import build_parts
-from g2rpo.training.update import clip_gradients
 
 CONF = Path(__file__).parents[1] / "conf"
 BETAS = (0.9, 0.99)

@@ -30,7 +30,7 @@ from g2rpo.policy.flops import cost_of, text_flops, vision_flops
 from g2rpo.policy.forward import encode_images
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import PromptBatch
-from g2rpo.rollout.join import select_prompts
+from g2rpo.rollout.groups import select_prompts
 
 FORMS = ("shared", "repeated", "apart")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -13,8 +13,6 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from g2rpo.records import TASKS
-
 
 def main(before: str, after: str) -> None:
     """Prints one row per benchmark in the order of the paper, then means by task."""
@@ -29,8 +27,10 @@ def main(before: str, after: str) -> None:
     above = sum(found["score"] > (found["chance"] or 0) for found in was.values())
     within = sum((found["chance"] or 0) < found["score"] < 0.8 for found in was.values())
     print(f"\nbefore: {above} above chance, {within} of them below 0.8\n")
-    by_task = {task: [name for name in was if was[name]["task"] == task] for task in TASKS}
-    print("| | " + " | ".join([*TASKS, "mean"]) + " |\n|---|" + "---|" * (len(TASKS) + 1))
+    by_task: dict[str, list[str]] = {}
+    for name, found in was.items():
+        by_task.setdefault(found["task"], []).append(name)
+    print("| | " + " | ".join([*by_task, "mean"]) + " |\n|---|" + "---|" * (len(by_task) + 1))
     for label, entries in (("before", was), ("after", now)):
         means = [mean(entries[name]["score"] for name in names) for names in by_task.values()]
         print(

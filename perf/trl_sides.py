@@ -177,7 +177,7 @@ def ours(options: argparse.Namespace, clock: Clock) -> None:
     from g2rpo.training.algorithm import Algorithm
     from g2rpo.training.batch_plan import BatchPlan
     from g2rpo.training.datamodule import PromptDataModule
-    from g2rpo.training.gradient_conflict import GradientConflict
+    from g2rpo.training.gradients import GradientConflict
     from g2rpo.training.module import G2RPOModule
 
     class Turns(L.Callback):
@@ -209,6 +209,7 @@ def ours(options: argparse.Namespace, clock: Clock) -> None:
         engine=HFEngine(max_new_tokens=options.completion),
         reward=Vowels(),
         algorithm=Algorithm(
+            tasks=("math",),
             advantage=G2RPO(),
             loss=ClipLoss(),
             shaping=Shaping(length=None, entropy=None),
@@ -250,7 +251,7 @@ def theirs(options: argparse.Namespace, clock: Clock) -> None:
     from transformers import AutoModelForImageTextToText, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    from g2rpo.policy.encoder import QwenEncoder
+    from g2rpo.policy.family.qwen_vl import QwenEncoder
 
     class Turns(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:

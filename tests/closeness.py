@@ -1,9 +1,11 @@
 """When two roads to one number count as equal: by the size of the numbers, since that is what
-rounding goes by on any CPU.
+rounding goes by on any CPU. When two batches have the same images.
 """
 
 import torch
 from torch import Tensor
+
+from g2rpo.records import PromptBatch
 
 
 def near(found: Tensor, expected: Tensor, times: float = 2e-5) -> bool:
@@ -26,3 +28,11 @@ def near(found: Tensor, expected: Tensor, times: float = 2e-5) -> bool:
         return True
     largest = max(1.0, float(expected[inside].abs().max()))
     return float((found - expected)[inside].abs().max()) <= times * largest
+
+
+def same_images(batch: PromptBatch, expected: PromptBatch) -> bool:
+    """Whether two batches have the same tensors of the same images, to the bit."""
+    return len(batch.images) == len(expected.images) and all(
+        ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+        for ours, theirs in zip(batch.images, expected.images, strict=True)
+    )

@@ -4,6 +4,13 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "entropy of padding",
+        "metrics.py",
+        "entropy.where(inside, 0.0)",
+        "entropy",
+        "algorithm/shaping/test_entropy.py",
+    ),
+    Mutant(
         "own groups alone are ranked",
         "ranks.py",
         "parts = all_gather_list([{name:",

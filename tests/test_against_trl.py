@@ -10,7 +10,7 @@ import against_trl
 import pytest
 from trl_sides import TEXT, Prompts, image_grid, question, reward_of
 
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 
 
 def test_ratios_say_how_many_times_faster_and_which_share_of_memory() -> None:
@@ -50,9 +50,8 @@ def test_prompts_are_exactly_as_long_as_asked_for(tokens: int, tmp_path: Path) -
     columns, rows = image_grid(tokens)
     assert batch.attention_mask.sum(1).tolist() == [tokens, tokens]
     assert (batch.input_ids == encoder.image_token_id).sum(1).tolist() == [columns * rows] * 2
-    assert batch.pixel_values is not None
-    first, second = batch.pixel_values.chunk(2)
-    assert not first.equal(second)
+    first, second = batch.images
+    assert not first["pixel_values"].equal(second["pixel_values"])
 
 
 def test_text_and_reward() -> None:

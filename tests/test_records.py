@@ -5,7 +5,7 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 import torch
 
-from g2rpo.records import TASKS, Prompt, PromptBatch, Sampling, task_index
+from g2rpo.records import Prompt, PromptBatch, Sampling
 
 
 def _prompt(**changes: object) -> Prompt:
@@ -23,31 +23,22 @@ def _prompt(**changes: object) -> Prompt:
 def _batch() -> PromptBatch:
     return PromptBatch(
         prompts=(_prompt(id="a"), _prompt(id="b", images=("two.png", "one.png"))),
-        task=torch.tensor([2, 2]),
         input_ids=torch.tensor([[0, 5, 6], [7, 8, 9]]),
         attention_mask=torch.tensor([[0, 1, 1], [1, 1, 1]]),
-        pixel_values=torch.arange(8.0).reshape(4, 2),
-        image_grid_thw=torch.tensor([[1, 1, 2], [1, 2, 1]]),
         num_images=torch.tensor([0, 2]),
+        images=(
+            {"pixels": torch.arange(6.0).reshape(3, 2), "grid": torch.tensor([[1, 1, 3]])},
+            {"pixels": torch.arange(6.0, 8.0).reshape(1, 2), "grid": torch.tensor([[1, 1, 1]])},
+        ),
     )
 
 
-def test_the_six_tasks_keep_their_names_and_numbers() -> None:
-    # checkpoints, logs and per-task state are indexed by these: renaming or reordering breaks them
-    # silently
-    assert TASKS == ("general_vqa", "math", "chart", "spatial", "document", "grounding")
-    assert [task_index(task) for task in ("math", "grounding", "general_vqa")] == [1, 5, 0]
-
-
-def test_an_unknown_task_is_answered_with_the_choices() -> None:
-    with pytest.raises(
-        ValueError,
-        match=(
-            r"unknown task 'charts'; expected one of: general_vqa, math, chart, spatial, document,"
-            r" grounding"
-        ),
-    ):
-        task_index("charts")
+def test_positions_of_tasks_are_those_in_the_list_of_the_run() -> None:
+    tasks = ("gui", "chart", "medical")
+    batch = replace(_batch(), prompts=(_prompt(task="medical"), _prompt(task="gui")))
+    assert batch.task_positions(tasks).tolist() == [2, 0]
+    with pytest.raises(KeyError, match="chart"):
+        _batch().task_positions(["gui", "medical"])
 
 
 def test_a_prompt_never_changes_and_takes_no_positional_arguments() -> None:
@@ -72,16 +63,14 @@ def test_moving_a_batch_moves_every_tensor_and_keeps_the_prompts() -> None:
     batch = _batch()
     moved = batch.to("meta")
     tensors = (
-        "task",
         "input_ids",
         "attention_mask",
-        "pixel_values",
-        "image_grid_thw",
         "num_images",
     )
     assert {name: getattr(moved, name).device.type for name in tensors} == dict.fromkeys(
         tensors, "meta"
     )
+    assert [value.device.type for image in moved.images for value in image.values()] == ["meta"] * 4
     assert moved.prompts is batch.prompts
     assert batch.input_ids.device.type == "cpu"
 
@@ -90,14 +79,14 @@ def test_moving_to_where_it_is_changes_no_value() -> None:
     batch = _batch()
     moved = batch.to("cpu")
     assert moved.input_ids.tolist() == [[0, 5, 6], [7, 8, 9]]
-    assert moved.image_grid_thw.tolist() == [[1, 1, 2], [1, 2, 1]]
-    assert moved.pixel_values[3].tolist() == [6.0, 7.0]
+    assert moved.image_inputs()["grid"].tolist() == [[1, 1, 3], [1, 1, 1]]
+    assert moved.image_inputs()["pixels"].tolist() == [[0, 1], [2, 3], [4, 5], [6, 7]]
 
 
 def test_a_batch_without_images_can_be_moved() -> None:
-    moved = replace(_batch(), pixel_values=None, image_grid_thw=None).to("cpu")
-    assert moved.pixel_values is None
-    assert moved.image_grid_thw is None
+    moved = replace(_batch(), images=()).to("cpu")
+    assert moved.images == ()
+    assert moved.image_inputs() == {}
 
 
 def test_sampling_defaults_to_the_policy_as_it_is() -> None:

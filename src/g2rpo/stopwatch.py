@@ -1,4 +1,4 @@
-"""The time of a step in seconds per stage, without counting any second twice.
+"""The time of a step per stage, without counting any second twice, and the memory of the process.
 
     with timed("decode"): ...        or        @timed("vision")
 
@@ -9,6 +9,7 @@ outer stage instead. On a GPU, the start and end of a stage synchronize the devi
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -72,3 +73,19 @@ def _book() -> None:
     if _open:
         _seconds[_open[-1][0]] = _seconds.get(_open[-1][0], 0.0) + now - _since
     _since = now
+
+
+def resident(field: str = "VmRSS") -> int:
+    """Return the resident bytes of this process, or its peak (`VmHWM`); 0 outside of Linux."""
+    status = Path("/proc/self/status")
+    lines = (
+        [line for line in status.read_text().splitlines() if line.startswith(field)]
+        if status.exists()
+        else []
+    )
+    return int(lines[0].split()[1]) * 1024 if lines else 0
+
+
+def peak_bytes() -> int:
+    """Return the peak bytes of this process: allocated by torch on a GPU, else resident."""
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else resident("VmHWM")

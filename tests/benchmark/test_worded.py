@@ -11,8 +11,8 @@ from g2rpo.benchmark.evaluation.by_name import benchmark_names, benchmark_settin
 from g2rpo.benchmark.evaluation.suite import built
 from g2rpo.benchmark.rows.demo import DemoRows
 from g2rpo.benchmark.worded import WordedPrompts
-from g2rpo.data.gym.source import GymSource
-from g2rpo.records import TASKS, Prompt
+from g2rpo.data.gym.source import TASKS, GymSource
+from g2rpo.records import Prompt
 
 LEVELS = (0, 1, 1, 2)
 BENCHMARKS = {name: built(benchmark_settings(name), name) for name in benchmark_names()}

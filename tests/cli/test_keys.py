@@ -59,6 +59,10 @@ def test_the_nearest_key_is_the_one_that_is_meant(typed: str, ours: str, known: 
         ("isolation.timeout_s", "reward_workers.timeout_s"),
         ("batch.prompts", "batch.prompts_per_step"),
         ("checkpoint.every_n_train_steps", "callbacks.checkpoint.every_n_train_steps"),
+        (
+            "checkpoint.every_minutes",
+            "callbacks.timed_checkpoint.every_minutes",
+        ),
         ("eval.every_n_steps", "trainer.val_check_interval"),
     ],
 )

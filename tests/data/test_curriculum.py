@@ -2,7 +2,8 @@
 
 import pytest
 
-from g2rpo.data.curriculum import EveryPrompt, PassRate
+from g2rpo.data.curriculum import PassRate
+from g2rpo.data.stream import EveryPrompt
 
 
 def test_a_prompt_rests_for_whole_epochs_after_an_easy_or_a_hard_group() -> None:

@@ -16,7 +16,7 @@ from g2rpo.data.hub_source import HubSource
 from g2rpo.data.onethinker import OneThinkerFormat
 from g2rpo.data.own_format import OwnFormat
 from g2rpo.data.template import PromptTemplate
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 
 TEMPLATE = PromptTemplate(instruction="Think.", hints={})
 PICTURE = "<|vision_start|>" + "<|image_pad|>" * 16 + "<|vision_end|>"
@@ -99,7 +99,10 @@ def read(source: Any, folder: Path) -> str:
     source.loading.close()
     encoder = QwenEncoder(path=folder)
     batch = encoder.encode([loaded])
-    assert [loaded.answer, batch.task.tolist()] == ["A" if "options" in prompt.meta else "red", [3]]
+    assert [loaded.answer, [own.task for own in batch.prompts]] == [
+        "A" if "options" in prompt.meta else "red",
+        ["spatial"],
+    ]
     assert all(image.getpixel((5, 5)) == (255, 0, 0) for image in loaded.images)
     return str(encoder.tokenizer.decode(batch.input_ids[0]))
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from g2rpo.policy.checkpoint import Checkpoint
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.records import Prompt
 
 LIVELINESS = 4.0

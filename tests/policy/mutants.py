@@ -5,17 +5,17 @@ from mutant import Mutant
 MUTANTS = (
     Mutant(
         "autocast: copies of weights outlive a pass",
-        "policy/precision.py",
+        "policy/forward.py",
         "cache_enabled=keep_casts",
         "cache_enabled=True",
-        "policy/test_precision.py",
+        "policy/test_forward_precision.py",
     ),
     Mutant(
         "autocast: entropies are rounded",
-        "policy/precision.py",
+        "policy/forward.py",
         'torch.autocast("cpu", enabled=False), ',
         "",
-        "policy/test_precision.py",
+        "policy/test_forward_precision.py",
     ),
     Mutant(
         "head: always computes in bfloat16",
@@ -30,13 +30,6 @@ MUTANTS = (
         'finite = logp.masked_fill(logp == float("-inf"), 0.0)',
         "finite = logp",
         "policy/test_head.py",
-    ),
-    Mutant(
-        "image positions forgotten",
-        "policy/forward.py",
-        "batch.attention_mask.sum(1) + deltas[:, 0]",
-        "batch.attention_mask.sum(1)",
-        "policy/test_forward.py",
     ),
     Mutant(
         "encoder: control tokens steer",
@@ -75,14 +68,14 @@ MUTANTS = (
     ),
     Mutant(
         "model: a completion sees its siblings",
-        "policy/prefix_groups.py",
+        "policy/shared_prefix.py",
         "((completion[key] == completion[query]) & (key <= query))",
         "((completion[key] >= 0) & (key <= query))",
         "policy/test_prefix_attention.py",
     ),
     Mutant(
         "model: a completion sees every prompt",
-        "policy/prefix_groups.py",
+        "policy/shared_prefix.py",
         "(prompt[key] == prompt[query])\n",
         "(key >= 0)\n",
         "policy/test_prefix_attention.py",
@@ -170,13 +163,6 @@ MUTANTS = (
         "torch.cat([mask[:, 1:], torch.zeros_like(mask[:, :1])], 1)",
         "mask",
         "policy/test_shared_prefix.py",
-    ),
-    Mutant(
-        "model: deepstack is dropped",
-        "policy/forward.py",
-        'if hasattr(features, "deepstack_features"):',
-        "if False:",
-        "policy/test_stats.py policy/test_forward.py",
     ),
     Mutant(
         "model: a layer is not computed again",

@@ -7,8 +7,8 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 from g2rpo.policy.checkpoint import Checkpoint
-from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.policy.export import save_checkpoint
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.stats import token_stats
 from g2rpo.policy.tiny import save_tiny
 from g2rpo.records import Prompt
@@ -71,7 +71,7 @@ def test_a_saved_policy_loads_with_its_weights_and_its_tokenizer(
     )
     batches = [e.encode(prompts) for e in (encoder, again.encoder())]
     assert torch.equal(batches[0].input_ids, batches[1].input_ids)
-    assert torch.equal(batches[0].pixel_values, batches[1].pixel_values)
+    assert torch.equal(*(batch.image_inputs()["pixel_values"] for batch in batches))
     theirs = AutoModelForImageTextToText.from_pretrained(
         tmp_path / "saved", dtype=torch.float32
     ).eval()

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers import AutoProcessor
 
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.data.gym.source import TASKS
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.tiny import SPECIAL, TAGS
-from g2rpo.records import TASKS, Prompt, PromptBatch
+from g2rpo.records import Prompt, PromptBatch
 
 Ask = Callable[..., Prompt]
 Noise = Callable[..., Image.Image]
@@ -52,14 +53,14 @@ def test_a_prompt_becomes_its_chat_turn_with_one_placeholder_per_merged_patch(
     assert [encoder.tokenizer.decode(_real_ids(batch, row)) for row in range(4)] == expected
     assert batch.num_images.tolist() == [1, 3, 0, 1]
     # patches of 8 pixels, as (time, height, width)
-    assert batch.image_grid_thw.tolist() == [
+    assert batch.image_inputs()["image_grid_thw"].tolist() == [
         [1, 8, 8],
         [1, 8, 8],
         [1, 4, 12],
         [1, 10, 6],
         [1, 4, 16],
     ]
-    assert [TASKS[task] for task in batch.task.tolist()] == [
+    assert [TASKS[task] for task in batch.task_positions(TASKS).tolist()] == [
         "math",
         "document",
         "math",
@@ -86,14 +87,12 @@ def test_shorter_prompts_are_padded_on_the_left(
 def test_patches_of_all_images_follow_the_prompts(
     encoder: QwenEncoder, prompts: Sequence[Prompt]
 ) -> None:
-    together = encoder.encode(prompts).pixel_values
+    together = [image["pixel_values"] for image in encoder.encode(prompts).images]
     alone = [
-        pixels
-        for prompt in prompts
-        if (pixels := encoder.encode([prompt]).pixel_values) is not None
+        image["pixel_values"] for prompt in prompts for image in encoder.encode([prompt]).images
     ]
-    assert torch.equal(together, torch.cat(alone))
-    assert [len(pixels) for pixels in alone] == [64, 64 + 48 + 60, 64]
+    assert torch.equal(torch.cat(together), torch.cat(alone))
+    assert [len(pixels) for pixels in together] == [64, 64, 48, 60, 64]
 
 
 def test_patches_come_in_blocks_of_two_by_two_with_values_from_minus_one_to_one(
@@ -111,17 +110,17 @@ def test_patches_come_in_blocks_of_two_by_two_with_values_from_minus_one_to_one(
         for x in range(2)
     ]
     expected = torch.tensor([6 * (8 * row + column) for row, column in blocks]) / 127.5 - 1
-    assert batch.pixel_values.shape == (
+    pixels = batch.images[0]["pixel_values"]
+    assert pixels.shape == (
         32,
         3 * 2 * 8 * 8,
     )  # colors, two frames of time, height, width
-    assert torch.allclose(batch.pixel_values, expected[:, None], atol=1e-6)
+    assert torch.allclose(pixels, expected[:, None], atol=1e-6)
 
 
 def test_a_batch_without_images_has_no_pixels(encoder: QwenEncoder, ask: Ask) -> None:
     batch = encoder.encode([ask("two and two?"), ask("why?")])
-    assert batch.pixel_values is None
-    assert batch.image_grid_thw is None
+    assert batch.images == ()
     assert batch.num_images.tolist() == [0, 0]
 
 
@@ -132,12 +131,14 @@ def test_an_image_may_be_a_path_and_have_transparency_or_a_palette(
     picture.save(tmp_path / "seven.png")
     see_through = picture.convert("RGBA")
     paths = [tmp_path / "seven.png", str(tmp_path / "seven.png"), see_through]
-    pixels = [encoder.encode([ask("?", image)]).pixel_values for image in [picture, *paths]]
+    pixels = [
+        encoder.encode([ask("?", image)]).images[0]["pixel_values"] for image in [picture, *paths]
+    ]
     assert all(torch.equal(pixels[0], other) for other in pixels[1:])
     few = picture.quantize(16)
     assert torch.equal(
-        encoder.encode([ask("?", few)]).pixel_values,
-        encoder.encode([ask("?", few.convert("RGB"))]).pixel_values,
+        encoder.encode([ask("?", few)]).images[0]["pixel_values"],
+        encoder.encode([ask("?", few.convert("RGB"))]).images[0]["pixel_values"],
     )
 
 
@@ -269,7 +270,7 @@ def test_images_stay_where_the_text_has_them(encoder: QwenEncoder, ask: Ask, noi
     assert (
         encoder.tokenizer.decode(_real_ids(batch, 0)) == f"{HEAD}Is {pads[0]} like {pads[1]}?{TAIL}"
     )
-    assert batch.image_grid_thw.tolist() == [[1, 4, 12], [1, 8, 8]]
+    assert batch.image_inputs()["image_grid_thw"].tolist() == [[1, 4, 12], [1, 8, 8]]
     with pytest.raises(
         ValueError,
         match="prompt 't/0': expected one <image> for each of its 2 images, or none, got 1",
@@ -345,8 +346,10 @@ def test_prompts_are_what_the_processor_of_transformers_makes_of_them(
         assert torch.equal(ours.input_ids, theirs["input_ids"])
         assert torch.equal(ours.attention_mask, theirs["attention_mask"])
         if prompt.images:
-            assert torch.equal(ours.image_grid_thw, theirs["image_grid_thw"])
-            assert torch.allclose(ours.pixel_values, theirs["pixel_values"], atol=1e-5)
+            assert torch.equal(ours.image_inputs()["image_grid_thw"], theirs["image_grid_thw"])
+            assert torch.allclose(
+                ours.image_inputs()["pixel_values"], theirs["pixel_values"], atol=1e-5
+            )
 
 
 @pytest.mark.parametrize(

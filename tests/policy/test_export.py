@@ -11,8 +11,8 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 
 from g2rpo import ranks
 from g2rpo.policy import export
-from g2rpo.policy.encoder import QwenEncoder
 from g2rpo.policy.export import save_checkpoint
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 
 LARGEST = "model.language_model.embed_tokens.weight"
 

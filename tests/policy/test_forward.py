@@ -7,7 +7,7 @@ import torch
 from closeness import near
 from PIL import Image
 
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.forward import (
     completion_positions,
     encode_images,
@@ -60,7 +60,8 @@ def test_text_alone_is_counted_from_zero_and_padding_does_not_count(
 
 def test_completions_count_on_from_their_prompt() -> None:
     assert (
-        completion_positions(torch.tensor([7, 30]), 3).tolist() == [[[7, 8, 9], [30, 31, 32]]] * 3
+        completion_positions(torch.tensor([7, 30]), 3, 3).tolist()
+        == [[[7, 8, 9], [30, 31, 32]]] * 3
     )
 
 
@@ -69,7 +70,7 @@ def test_features_are_repeated_for_every_row_of_a_group(
     policy: Any, encoder: QwenEncoder, prompts: Sequence[Prompt]
 ) -> None:
     batch = encoder.encode(prompts)
-    repeated = repeat_images(encode_images(policy, batch), batch, 3)["image"]
+    repeated = repeat_images(policy, encode_images(policy, batch), batch, 3)["image"]
     again = encode_images(policy, encoder.encode([prompt for prompt in prompts for _ in range(3)]))[
         "image"
     ]
@@ -81,7 +82,7 @@ def test_features_are_repeated_for_every_row_of_a_group(
 
 def test_no_images_have_no_features(policy: Any, encoder: QwenEncoder, ask: Ask) -> None:
     batch = encoder.encode([ask("why?")])
-    assert repeat_images(encode_images(policy, batch), batch, 4) == {}
+    assert repeat_images(policy, encode_images(policy, batch), batch, 4) == {}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import torch
 from closeness import near
 from torch import Tensor
 
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.packing import SupervisedBatch, supervised_batch, target_logprobs
 from g2rpo.records import Prompt, PromptBatch
 
@@ -42,17 +42,12 @@ def _plain(case: Case) -> Tensor:
     for prompt, completion in zip(case.batch.prompts, case.completions, strict=True):
         one = case.encoder.encode([prompt])
         ids = torch.cat([one.input_ids, torch.tensor([completion])], 1)
-        pictures = (
-            {}
-            if one.pixel_values is None
-            else {"pixel_values": one.pixel_values, "image_grid_thw": one.image_grid_thw}
-        )
         inputs = {
             "input_ids": ids,
             "attention_mask": torch.ones_like(ids),
             "mm_token_type_ids": (ids == case.encoder.image_token_id).int(),
         }
-        logits = case.policy(**inputs, **pictures).logits[0, -len(completion) - 1 : -1]
+        logits = case.policy(**inputs, **one.image_inputs()).logits[0, -len(completion) - 1 : -1]
         rows.append(logits.log_softmax(-1)[torch.arange(len(completion)), completion])
     return torch.cat(rows)
 

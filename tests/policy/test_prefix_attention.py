@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import flex_attention
 
 from g2rpo.policy.prefix_attention import PrefixAttention, use_prefix_attention
-from g2rpo.policy.prefix_groups import Groups
+from g2rpo.policy.shared_prefix import Groups
 
 HEADS, KV_HEADS, SIZE, SCALE = 4, 2, 16, 0.3
 CASES = (((5, 3), (2, 0, 1, 4)), ((4, 4), (3, 3, 3, 3)), ((6,), (1, 2, 5)), ((2, 7, 1), (0, 0, 0)))

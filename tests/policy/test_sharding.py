@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from g2rpo.policy.sharding import full_tensor, gathered, is_sharded, local_tensor, one_forward
+from g2rpo.policy.forward import full_tensor, gathered, is_sharded, local_tensor, one_forward
 
 
 def test_a_plain_policy_is_called_directly(policy: Any) -> None:

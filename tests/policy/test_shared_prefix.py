@@ -13,7 +13,7 @@ from closeness import near
 from torch import Tensor
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.shared_prefix import pack_groups
 from g2rpo.policy.stats import TokenStats, token_stats
 from g2rpo.records import Prompt, PromptBatch
@@ -111,12 +111,13 @@ def test_so_do_they_for_qwen2_5_vl() -> None:
             Prompt(id=f"t/{i}", task="math", text="", images=(), answer="", answer_type="numerical")
             for i in range(2)
         ),
-        task=torch.zeros(2, dtype=torch.long),
         input_ids=ids,
         attention_mask=(ids > 0).long(),
-        pixel_values=torch.randn(32, 384),
-        image_grid_thw=torch.tensor([[1, 4, 4], [1, 4, 4]]),
         num_images=torch.tensor([1, 1]),
+        images=tuple(
+            {"pixel_values": torch.randn(16, 384), "image_grid_thw": torch.tensor([[1, 4, 4]])}
+            for _ in range(2)
+        ),
     )
     assert_equal(policy, batch, UNEVEN[:6])
 
@@ -196,7 +197,7 @@ def test_pictures_pass_through_the_vision_tower_once_a_prompt(
         token_stats(policy, batch, ids, mask)
     finally:
         hook.remove()
-    assert patches == [len(batch.pixel_values)]
+    assert patches == [sum(len(image["pixel_values"]) for image in batch.images)]
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ import torch
 from closeness import near
 from torch import Tensor
 
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.stats import PolicyPass, TokenStats, token_stats
 from g2rpo.records import Prompt, PromptBatch
 
@@ -45,17 +45,12 @@ def _plain_logits(case: Case, row: int) -> Tensor:
     """Logits that predict the completion of a row, [its tokens, vocabulary]."""
     one = case.encoder.encode([case.batch.prompts[row // 2]])
     ids = torch.cat([one.input_ids, case.ids[row : row + 1, : LENGTHS[row]]], 1)
-    pictures = (
-        {}
-        if one.pixel_values is None
-        else {"pixel_values": one.pixel_values, "image_grid_thw": one.image_grid_thw}
-    )
     inputs = {
         "input_ids": ids,
         "attention_mask": torch.ones_like(ids),
         "mm_token_type_ids": (ids == case.encoder.image_token_id).int(),
     }
-    return case.policy(**inputs, **pictures).logits[0, one.input_ids.shape[1] - 1 : -1]
+    return case.policy(**inputs, **one.image_inputs()).logits[0, one.input_ids.shape[1] - 1 : -1]
 
 
 def _plain(case: Case, forbidden: Sequence[int] = (), temperature: float = 1.0) -> TokenStats:
@@ -94,12 +89,9 @@ def test_statistics_are_those_of_a_plain_forward_pass_of_one_row_at_a_time(
 @torch.no_grad()
 def test_the_numbers_depend_on_the_picture_and_on_the_order_of_the_pictures(case: Case) -> None:
     stats = case.stats()
-    # the patches of the second prompt's first and fourth image of the batch, both 64 patches,
-    # change places
-    first, second, rest = case.batch.pixel_values.split(
-        [64, 64, len(case.batch.pixel_values) - 128]
-    )
-    swapped = replace(case.batch, pixel_values=torch.cat([second, first, rest]))
+    # the first images of the first two prompts, both 64 patches, change places
+    first, second, *rest = case.batch.images
+    swapped = replace(case.batch, images=(second, first, *rest))
     changed = (
         token_stats(case.policy, swapped, case.ids, case.mask).logprobs - stats.logprobs
     ).abs()

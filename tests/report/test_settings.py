@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from g2rpo.records import TASKS
+from g2rpo.data.gym.source import TASKS
 from g2rpo.report.settings import read_settings
 
 
@@ -75,3 +75,12 @@ def test_a_broken_configuration_is_named(tmp_path: Path) -> None:
         read_settings(tmp_path, [])
     with pytest.raises(ValueError, match=r"shaping\.length\.bands\.math: expected four numbers"):
         read_settings(written(tmp_path, shaping={"length": {"bands": {"math": [1, 2]}}}), [])
+
+
+def test_overrides_are_shown_as_typed_so_that_no_secret_is_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_KEY", "planted-key")
+    typed = ["seed=1", "+note=${oc.env:SOME_KEY}"]
+    OmegaConf.save(OmegaConf.create(typed), written(tmp_path, seed=1) / "overrides.yaml")
+    assert read_settings(tmp_path, []).overrides == tuple(typed)

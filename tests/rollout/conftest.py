@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from g2rpo.policy.checkpoint import Checkpoint
-from g2rpo.policy.encoder import QwenEncoder
-from g2rpo.records import Prompt, PromptBatch, task_index
+from g2rpo.policy.family.qwen_vl import QwenEncoder
+from g2rpo.records import Prompt, PromptBatch
 
 LIVELINESS = 6.0
 """Factor on all weight matrices: freshly drawn ones predict almost evenly, whatever they read."""
@@ -97,16 +97,18 @@ def made() -> Callable[..., PromptBatch]:
                 )
                 for name, task, images in prompts
             ),
-            task=torch.tensor([task_index(task) for _, task, _ in prompts]),
             input_ids=torch.tensor([[0] * (longest - len(row)) + row for row in tokens]),
             attention_mask=torch.tensor(
                 [[0] * (longest - len(row)) + [1] * len(row) for row in tokens]
             ),
-            pixel_values=torch.cat([torch.full((2 * width, 3), value) for value, width in sizes])
-            if sizes
-            else None,
-            image_grid_thw=torch.tensor([[1, 2, width] for _, width in sizes]) if sizes else None,
             num_images=torch.tensor([images for _, _, images in prompts]),
+            images=tuple(
+                {
+                    "pixel_values": torch.full((2 * width, 3), value),
+                    "image_grid_thw": torch.tensor([[1, 2, width]]),
+                }
+                for value, width in sizes
+            ),
         )
 
     return batch_of

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from g2rpo.policy.adapter import LoRA
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.stats import token_stats
 from g2rpo.policy.weight_stream import full_tensors
 from g2rpo.records import PromptBatch, Sampling

@@ -7,7 +7,7 @@ import torch
 from closeness import near
 from torch import Tensor
 
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.prefix_attention import knows_prefixes
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import PromptBatch, Rollouts, Sampling
@@ -59,17 +59,14 @@ def _plain_logits(sample: Sampler, row: int, tokens: Tensor, forbidden: Sequence
     """
     one = sample.encoder.encode([sample.batch.prompts[row]])
     ids = torch.cat([one.input_ids, tokens[None]], 1)
-    pictures = (
-        {}
-        if one.pixel_values is None
-        else {"pixel_values": one.pixel_values, "image_grid_thw": one.image_grid_thw}
-    )
     inputs = {
         "input_ids": ids,
         "attention_mask": torch.ones_like(ids),
         "mm_token_type_ids": (ids == sample.encoder.image_token_id).int(),
     }
-    logits = sample.policy(**inputs, **pictures).logits[0, one.input_ids.shape[1] - 1 : -1]
+    logits = sample.policy(**inputs, **one.image_inputs()).logits[
+        0, one.input_ids.shape[1] - 1 : -1
+    ]
     logits[:, list(forbidden)] = float("-inf")
     return logits
 

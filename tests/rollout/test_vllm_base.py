@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.hf import HFEngine
 from g2rpo.rollout.vllm_base import Generate, VLLMBase

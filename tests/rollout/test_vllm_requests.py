@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.records import PromptBatch, Sampling
 from g2rpo.rollout.vllm_requests import (
     Answer,

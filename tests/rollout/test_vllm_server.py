@@ -18,7 +18,7 @@ from PIL import Image
 
 from g2rpo.interfaces import OwnWeights, RolloutEngine
 from g2rpo.policy.adapter import LoRA
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.records import PromptBatch, Sampling
 from g2rpo.rollout.vllm_client import ServerLost, VLLMClient
 from g2rpo.rollout.vllm_server import VLLMServerEngine

@@ -8,7 +8,7 @@ import pytest
 
 from g2rpo.interfaces import OwnWeights
 from g2rpo.policy.adapter import LoRA
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.rollout import vllm, vllm_server
 from g2rpo.rollout.serve import serve
 from g2rpo.rollout.vllm import VLLMEngine

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.records import PromptBatch, Sampling
 from g2rpo.rollout import vllm, vllm_subprocess
 from g2rpo.rollout.vllm import VLLMEngine

@@ -13,7 +13,7 @@ from rank_processes import move_adapter, run_ranks
 from safetensors.torch import load_file
 
 from g2rpo.policy.adapter import LoRA
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.rollout import weights_folder as module
 from g2rpo.rollout.weights_folder import PREFIX, EngineFolders, SharedFolder, weight_bytes
 

@@ -4,14 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from g2rpo.scoring.boxes import (
-    box_iou,
-    finite_numbers,
-    frame_iou,
-    point_similarity,
-    read_points,
-    shared_frame_iou,
-)
+from g2rpo.scoring.boxes import box_iou, frame_iou, point_similarity, read_points, shared_frame_iou
+from g2rpo.scoring.extract import finite_numbers
 
 corner = st.integers(0, 12)
 boxes = st.tuples(corner, corner, corner, corner).map(list)

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from g2rpo.scoring.text import (
     anls,
-    character_accuracy,
     common_subsequence,
     edit_distance,
     rouge,
@@ -71,11 +70,6 @@ def test_word_accuracy_by_hand(answer: str, gold: str, accuracy: float) -> None:
     assert word_accuracy(answer, gold) == pytest.approx(accuracy)
 
 
-def test_character_accuracy_counts_every_character() -> None:
-    assert character_accuracy("st0p", "stop!") == pytest.approx(0.6)
-    assert character_accuracy("", "stop") == 0.0
-
-
 @pytest.mark.parametrize(
     ("answer", "golds", "score"),
     [
@@ -123,7 +117,7 @@ def test_rouge_by_hand(answer: str, gold: str, score: float) -> None:
     assert rouge(answer, gold) == pytest.approx(score)
 
 
-@pytest.mark.parametrize("judge", [word_accuracy, character_accuracy, rouge])
+@pytest.mark.parametrize("judge", [word_accuracy, rouge])
 def test_a_flood_of_text_scores_about_nothing_and_quickly(judge) -> None:  # type: ignore[no-untyped-def]
     start = time.process_time()
     assert math.isclose(

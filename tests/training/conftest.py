@@ -16,7 +16,7 @@ from g2rpo.data.mixture import TaskMix
 from g2rpo.data.stream import PromptStream
 from g2rpo.interfaces import Encoder
 from g2rpo.policy.checkpoint import Checkpoint
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
 from g2rpo.training.datamodule import PromptDataModule

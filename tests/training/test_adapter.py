@@ -12,23 +12,25 @@ import lightning as L
 import pytest
 import torch
 from closeness import near
+from hydra.utils import instantiate
 from safetensors.torch import load_file
 
 from g2rpo import cli
 from g2rpo.algorithm.advantage.ema_grpo import EMAGRPO
 from g2rpo.algorithm.loss.clip import ClipLoss
 from g2rpo.algorithm.shaping import Shaping
+from g2rpo.data.gym.source import TASKS
 from g2rpo.metrics import checked
 from g2rpo.policy.adapter import LoRA, is_adapter
 from g2rpo.policy.checkpoint import Checkpoint
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.weight_stream import full_tensors
 from g2rpo.rollout.collect import KeepAll
 from g2rpo.rollout.hf import HFEngine
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.datamodule import PromptDataModule
-from g2rpo.training.gradient_conflict import GradientConflict
+from g2rpo.training.gradients import GradientConflict
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.quiet import quieten
 from g2rpo.training.resume import keep_adapter, restore_base
@@ -86,6 +88,7 @@ def fitted(
             engine=HFEngine(max_new_tokens=6),
             reward=LengthPays(),
             algorithm=Algorithm(
+                tasks=TASKS,
                 advantage=EMAGRPO(decay=0.5),
                 loss=ClipLoss(kl_coef=kl_coef),
                 shaping=Shaping(length=None, entropy=None),
@@ -277,4 +280,4 @@ def test_a_wrong_setting_of_an_adapter_ends_the_run_with_its_key(
     with pytest.raises(SystemExit):
         cli.train(composed("model/adapter=lora", "model.adapter.rank=0", f"run_dir={tmp_path}"))
     assert caplog.messages[-1].startswith("model.adapter.rank: expected 1 or more, got 0")
-    assert composed().model.adapter is None
+    assert instantiate(composed().model.adapter) is None

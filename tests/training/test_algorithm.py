@@ -15,11 +15,12 @@ from g2rpo.algorithm.shaping import Shaping
 from g2rpo.rollout.collect import KeepAll
 from g2rpo.training.algorithm import Algorithm, refuse_plateau
 from g2rpo.training.batch_plan import BatchPlan
-from g2rpo.training.gradient_conflict import GradientConflict
+from g2rpo.training.gradients import GradientConflict
 
 
 def algorithm(advantage: object, loss: ClipLoss, lr_scheduler: Any = None) -> Algorithm:
     return Algorithm(
+        tasks=("math",),
         advantage=advantage,
         loss=loss,
         shaping=Shaping(length=None, entropy=None),

@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import CSVLogger
 from g2rpo.data.gym.source import GymSource
 from g2rpo.data.gym.styles import StyledSolutions
 from g2rpo.policy.checkpoint import Checkpoint
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.packing import supervised_batch, target_logprobs
 from g2rpo.records import Prompt
 from g2rpo.training.cold_start import ColdStartModule, DemonstrationData, Demonstrations, Stage

@@ -36,7 +36,13 @@ def send(number: signal.Signals) -> None:
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)]
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 143),
+        (signal.SIGUSR1, 138),
+        (signal.SIGHUP, 129),
+    ],
 )
 def test_a_signal_saves_reports_and_exits_and_last_goes_on(
     root: Path, tiny_folder: Path, tmp_path: Path, number: signal.Signals, code: int
@@ -83,10 +89,32 @@ def test_outside_of_training_a_signal_stops_at_once_and_handlers_are_put_back(
     assert signal.getsignal(signal.SIGUSR1) is before
 
 
-def test_during_training_a_signal_waits_and_a_second_ctrl_c_does_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_during_training_a_signal_waits_and_a_second_one_does_not(
+    tmp_path: Path, second: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("g2rpo.training.interrupt.ECHO_S", 0.0)
     stop = StopOnSignal(folder=tmp_path)
     with stop.listening():
         stop._in_training = True
-        send(signal.SIGINT)
-        with pytest.raises(Stopped, match="stopped by SIGINT"):
-            send(signal.SIGINT)
+        send(signal.SIGTERM)
+        with pytest.raises(Stopped, match=f"stopped by {second.name}"):
+            send(second)
+
+
+def test_a_signal_that_a_launcher_repeats_at_once_counts_once(tmp_path: Path) -> None:
+    stop = StopOnSignal(folder=tmp_path)
+    with stop.listening():
+        stop._in_training = True
+        send(signal.SIGTERM)
+        send(signal.SIGTERM)
+
+
+def test_a_hangup_that_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopOnSignal(folder=tmp_path).listening():
+            send(signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

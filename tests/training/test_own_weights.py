@@ -13,7 +13,8 @@ import torch
 from g2rpo.algorithm.advantage.g2rpo import G2RPO
 from g2rpo.algorithm.loss.clip import ClipLoss
 from g2rpo.algorithm.shaping import Shaping
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.data.gym.source import TASKS
+from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.collect import KeepAll
 from g2rpo.rollout.vllm import VLLMEngine
@@ -21,7 +22,7 @@ from g2rpo.rollout.vllm_server import VLLMServerEngine
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
 from g2rpo.training.datamodule import PromptDataModule
-from g2rpo.training.gradient_conflict import GradientConflict
+from g2rpo.training.gradients import GradientConflict
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.quiet import quieten
 
@@ -82,6 +83,7 @@ def fitted(
             engine=engine,
             reward=listed([1.0, 0.0, 0.0, 1.0]),
             algorithm=Algorithm(
+                tasks=TASKS,
                 advantage=G2RPO(scope="group"),
                 loss=ClipLoss(tis_clip=tis_clip),
                 shaping=Shaping(length=None, entropy=None),

@@ -37,3 +37,13 @@ def test_what_json_does_not_know_is_refused_with_its_place() -> None:
         match=r"expected plain values, tuples and tensors, got complex at callbacks\.A\.1",
     ):
         split_tensors({"callbacks": {"A": [1, 2j]}})
+
+
+def test_a_tensor_that_files_cannot_hold_is_refused_with_its_place() -> None:
+    class Quantized(torch.Tensor):
+        pass
+
+    state = {"state": {0: {"exp_avg": torch.zeros(2).as_subclass(Quantized)}}}
+    with pytest.raises(TypeError, match=r"got Quantized at state\.0\.exp_avg"):
+        split_tensors(state)
+    assert list(split_tensors([torch.nn.Parameter(torch.zeros(2))])[1]) == ["0"]

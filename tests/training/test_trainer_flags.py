@@ -48,6 +48,28 @@ def test_a_flag_without_effect_is_refused_with_what_to_use_instead(
         build_parts(composed("run_dir=somewhere", override))
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ("optimizer=adamw_8bit",),
+            r"optimizer=adamw_8bit: expected trainer=auto or trainer=ddp, got trainer=fsdp",
+        ),
+        (
+            ("optimizer=adamw_kahan", "optimizer.triton=true"),
+            r"optimizer\.triton: expected false with trainer=fsdp, got true",
+        ),
+    ],
+)
+def test_an_optimizer_that_cannot_update_shards_is_refused_only_with_them(
+    composed: Callable[..., Any], overrides: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_parts(composed("run_dir=somewhere", "trainer=fsdp", *overrides))
+    build_parts(composed("run_dir=somewhere", "trainer=ddp", *overrides))
+    build_parts(composed("run_dir=somewhere", "trainer=fsdp", "optimizer=adamw_kahan"))
+
+
 def test_flags_that_work_pass() -> None:
     check_trainer(
         {

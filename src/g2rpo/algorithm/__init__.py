@@ -4,8 +4,8 @@ Everything here is pure: tensors go in, tensors and plain numbers come out. No m
 trainer, the configuration or a logger, and nothing heavier than torch is imported.
 
     advantage/   One file per estimator: rewards of a rollout batch -> one advantage per completion.
-                 `gaussian.py` maps ranks to quantiles of a normal distribution, `segments.py` has
-                 statistics per group and per task, `diagnostics.py` the numbers that are logged.
+                 `group_statistics.py` maps ranks to quantiles of a normal distribution, and has
+                 means per group and per task and the numbers that are logged.
     loss/        One file per policy loss: log-probabilities and advantages -> a scalar. `policy.py`
                  adds what all losses share (importance weights, KL term, aggregation), `kl.py` has
                  the three KL estimators.

@@ -9,8 +9,8 @@ from g2rpo.benchmark.multiple_choice import UNREAD
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.chart import same_chart_answer
+from g2rpo.scoring.extract import clean
 from g2rpo.scoring.number import relaxed_match
-from g2rpo.scoring.prediction import clean
 
 _SPLITS = {"human": "human", "human_test": "human", "test_human": "human", "0": "human"}
 _SPLITS |= {

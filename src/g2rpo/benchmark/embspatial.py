@@ -13,7 +13,7 @@ from g2rpo.benchmark.grading import ask, grade_prompt
 from g2rpo.benchmark.multiple_choice import UNREAD, MultipleChoice, judge_option, options_of
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
-from g2rpo.scoring.prediction import without_thinking
+from g2rpo.scoring.extract import without_thinking
 from g2rpo.scoring.spatial_option import spatial_option
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from g2rpo.benchmark.base import Judge
+from g2rpo.scoring.extract import without_thinking
 from g2rpo.scoring.option import FAILED
-from g2rpo.scoring.prediction import without_thinking
 
 LONGEST = 8000
 """Maximum number of characters of a response shown to a judge, taken from its end."""

@@ -16,9 +16,9 @@ from g2rpo.benchmark.grading import ask, extraction_prompt, same_answer_prompt
 from g2rpo.benchmark.multiple_choice import UNREAD, stated_option
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
+from g2rpo.scoring.extract import clean
 from g2rpo.scoring.open_answer import same_answer
 from g2rpo.scoring.option import infer_option
-from g2rpo.scoring.prediction import clean
 
 _CHOICES = re.compile(r"\bChoices?\s*:\s*\n?(.*)$", re.DOTALL)
 _LABEL = re.compile(r"(?:^|\n)\s*\(?([A-H])[:.)]\s*")

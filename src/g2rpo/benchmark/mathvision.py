@@ -14,11 +14,11 @@ from g2rpo.benchmark.multiple_choice import UNREAD, options_of, stated_option
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.arithmetic import python_value
+from g2rpo.scoring.extract import clean
 from g2rpo.scoring.latex_number import printed_value
 from g2rpo.scoring.mathvision import official_answer, official_equal
 from g2rpo.scoring.open_answer import same_answer
 from g2rpo.scoring.option import REFUSAL, infer_option
-from g2rpo.scoring.prediction import clean
 
 TOLERANCE = 1e-6
 _LETTERS = "ABCDE"

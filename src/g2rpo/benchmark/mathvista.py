@@ -9,8 +9,8 @@ from g2rpo.benchmark.grading import ask
 from g2rpo.benchmark.mathvista_rules import extraction_request, gold_letter, official, paper, robust
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
+from g2rpo.scoring.extract import clean
 from g2rpo.scoring.option import lettered
-from g2rpo.scoring.prediction import clean
 
 HINTS = {
     "multi_choice": (

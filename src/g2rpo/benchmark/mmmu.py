@@ -16,9 +16,9 @@ from g2rpo.benchmark.multiple_choice import (
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.amounts import stated_amount
+from g2rpo.scoring.extract import clean
 from g2rpo.scoring.mmmu import official_option, open_candidates, open_match
 from g2rpo.scoring.open_answer import same_answer
-from g2rpo.scoring.prediction import clean
 from g2rpo.scoring.quantity import exact_number
 from g2rpo.scoring.statement import answer_tail
 

@@ -7,8 +7,8 @@ from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import choices_of, list_of, needed, row_of, text_of
 from g2rpo.benchmark.grading import ask, option_prompt
 from g2rpo.records import Judgment
+from g2rpo.scoring.extract import clean, tagged, without_thinking
 from g2rpo.scoring.option import REFUSAL, infer_option, lettered, read_option
-from g2rpo.scoring.prediction import clean, tagged, without_thinking
 
 _REQUEST = "Please select the correct answer from the options above. \n"
 UNREAD = Judgment(score=0.0, parsed=False)

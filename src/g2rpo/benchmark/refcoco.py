@@ -18,7 +18,7 @@ from g2rpo.benchmark.columns import first, identity, needed, needed_image, size_
 from g2rpo.benchmark.demo import named_object
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
-from g2rpo.scoring.box_text import (
+from g2rpo.scoring.boxes import (
     GRID,
     Box,
     first_box,
@@ -29,10 +29,8 @@ from g2rpo.scoring.box_text import (
     scaled,
     strict_box,
 )
-from g2rpo.scoring.boxes import finite_numbers
-from g2rpo.scoring.extract import json_object
+from g2rpo.scoring.extract import clean, finite_numbers, json_object
 from g2rpo.scoring.points import NORMALISED_UP_TO, whole_value
-from g2rpo.scoring.prediction import clean
 from g2rpo.scoring.spoken import spoken
 
 COORDINATES = ("permille", "pixel", "unit")

@@ -21,8 +21,8 @@ from g2rpo.benchmark.columns import identity, needed, needed_image, size_px
 from g2rpo.benchmark.demo import box_shares, center_point, named_object
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
+from g2rpo.scoring.extract import clean
 from g2rpo.scoring.points import Point, first_point, pixel_areas
-from g2rpo.scoring.prediction import clean
 from g2rpo.scoring.regions import Mask
 from g2rpo.scoring.spoken import spoken
 from g2rpo.scoring.vlmevalkit_points import Area, dataset_points, parser_places

@@ -20,9 +20,8 @@ from g2rpo.benchmark.demo import box_shares, center_point, named_object
 from g2rpo.benchmark.published import Published
 from g2rpo.benchmark.refspatial import POINT_INSTRUCTION
 from g2rpo.records import Judgment, Prompt
-from g2rpo.scoring.boxes import finite_numbers
+from g2rpo.scoring.extract import clean, finite_numbers
 from g2rpo.scoring.points import Point, first_point, leading_point, whole_value
-from g2rpo.scoring.prediction import clean
 from g2rpo.scoring.regions import covers, crosses_odd, crosses_odd_unguarded
 from g2rpo.scoring.spoken import spoken
 from g2rpo.scoring.vlmevalkit_points import Area, parser_places

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from g2rpo.cli.ending import resume_line
 from g2rpo.launch.meeting import is_first, meeting, own_member
+from g2rpo.redaction import redacted
 
 
 @contextmanager
@@ -41,7 +42,9 @@ def explained(folder: Path) -> Iterator[None]:
     except Exception as error:
         if meeting() is not None:
             failed(
-                f"{type(error).__name__}: {error}\n(traceback: {_write_traceback(folder)})", error
+                f"{type(error).__name__}: {redacted(str(error))}\n"
+                f"(traceback: {_write_traceback(folder)})",
+                error,
             )
         raise
 
@@ -99,7 +102,7 @@ def _write_traceback(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     me = own_member()
     path = folder / ("error.txt" if me.is_first else f"error_rank{me.rank}.txt")
-    path.write_text(traceback.format_exc(), encoding="utf-8")
+    path.write_text(redacted(traceback.format_exc()), encoding="utf-8")
     return path
 
 
@@ -119,7 +122,7 @@ def sentence(error: BaseException) -> str:
         for line in str(cause).strip().splitlines()
         if not line.strip().startswith(("full_key: ", "object_type="))
     ]
-    text = "\n".join(kept)
+    text = redacted("\n".join(kept))
     return f"{key}: {text}" if key and not text.startswith(key) else text
 
 

@@ -19,6 +19,7 @@ FORMER_NAMES: dict[str, str] = {
     "batch.prompts": "batch.prompts_per_step",
     "batch.micro_prompts": "batch.micro_batch_prompts",
     "batch.micro_tokens": "batch.micro_batch_tokens",
+    "checkpoint.every_minutes": "callbacks.timed_checkpoint.every_minutes",
     "checkpoint": "callbacks.checkpoint",
     "equity": "gradient_conflict",
     "isolation": "reward_workers",
@@ -110,7 +111,9 @@ USUAL_NAMES: dict[str, str] = {
     "lora_rank": "model.adapter.rank",
     "dataset_name": "data.path",
     "train_files": "data.files",
-    "reward_funcs": "reward=openvlthinker",
+    "reward_funcs": "reward=functions",
+    "custom_reward_function.path": "reward=functions",
+    "reward.functions": "reward=functions",
 }
 """Keys of TRL, verl, OpenRLHF and transformers by their last parts, and our keys for them, or
 `group=choice`."""

@@ -17,6 +17,7 @@ from g2rpo.cli.errors import failed, give_errors_back, sentence, take_errors_fro
 from g2rpo.cli.helptext import help_text
 from g2rpo.launch.meeting import is_first
 from g2rpo.paths import CONF
+from g2rpo.redaction import redact_logs, redacted
 from g2rpo.training.run_folder import run_folder
 
 OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
@@ -35,6 +36,7 @@ def program(config_name: str) -> Callable[[Task], Callable[[], None]]:
         @functools.wraps(task)
         def begun(cfg: DictConfig) -> Any:
             give_errors_back()
+            redact_logs()
             take_part(cfg)
             _announce(cfg)
             return task(cfg)
@@ -93,5 +95,5 @@ def _announce(cfg: DictConfig) -> None:
         else []
     )
     lines += [f"overrides: {' '.join(typed)}"] if typed else []
-    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.write(redacted("\n".join(lines)) + "\n")
     sys.stdout.flush()

@@ -4,26 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 
-class EveryPrompt:
-    """`curriculum=none`: every prompt is served once an epoch."""
-
-    revisits = False
-
-    def admits(self, task: str, index: int, epoch: int) -> bool:
-        """Return True."""
-        return True
-
-    def observe(self, task: str, index: int, epoch: int, accuracy: float) -> None:
-        """Do nothing: there is no state."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return an empty state."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Do nothing: there is no state."""
-
-
 class PassRate:
     """`curriculum=pass_rate`: skip a prompt for some epochs after an extreme group.
 

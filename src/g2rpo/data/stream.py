@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any, NamedTuple
 
-from g2rpo.data.curriculum import EveryPrompt
-from g2rpo.data.mixture import TaskMix
+from g2rpo.data.mixture import TaskMix, train_sizes
 from g2rpo.interfaces import Curriculum, PromptSource
 from g2rpo.records import Prompt
 
@@ -34,7 +33,7 @@ class PromptStream:
     def __init__(
         self, *, source: PromptSource, mix: TaskMix, seed: int, curriculum: Curriculum | None = None
     ) -> None:
-        sizes = {task: source.size(task, "train") for task in mix.shares}
+        sizes = train_sizes(source, mix)
         self.source = source
         self.mix = mix.present(sizes).sized(sizes)
         self.seed = seed
@@ -113,3 +112,23 @@ class PromptStream:
             Random(f"{self.seed}/{task}/{epoch}").shuffle(order)  # noqa: S311
             self._order[task] = (epoch, order)
         return self._order[task][1]
+
+
+class EveryPrompt:
+    """`curriculum=none`: every prompt is served once an epoch."""
+
+    revisits = False
+
+    def admits(self, task: str, index: int, epoch: int) -> bool:
+        """Return True."""
+        return True
+
+    def observe(self, task: str, index: int, epoch: int, accuracy: float) -> None:
+        """Do nothing: there is no state."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return an empty state."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Do nothing: there is no state."""

@@ -6,18 +6,17 @@ whole vocabulary are never held in memory at once. The results are exact.
     checkpoint.py                 Loads checkpoints in the Hugging Face format.
     weight_stream.py              Whole weights, tensor by tensor, for exports and engines.
     export.py                     Writes an ordinary Hugging Face folder.
-    encoder.py                    Prompts -> token ids, image patches and masks (`PromptBatch`).
+    encoder.py                    Prompts -> token ids, image tensors and masks (`PromptBatch`).
+    family/                       What differs between families of models; one file per family.
     stats.py                      Log-probability and entropy of every completion token.
     shared_prefix.py,
-    prefix_attention.py,
-    prefix_groups.py              One pass per prompt for all completions of its group.
+    prefix_attention.py           One pass per prompt for all completions of its group.
     head.py                       Log-probability and entropy in chunks of the vocabulary.
-    forward.py                    Positions, image features, recomputed layers, logits.
+    forward.py                    Dtypes, sharded weights, positions, image features, logits.
     prefix_cache.py               The cache of sampling, which holds a prompt once for its group.
     packing.py                    Batches for supervised training (cold start).
     adapter.py                    LoRA: what is trained, merged, saved and switched off.
     flops.py                      Floating-point operations of a forward pass.
-    unpatchify.py                 Image patches back to images, for engines.
     tiny.py, tiny_qwen3_vl/       The small Qwen3-VL that ships with the package.
 
 In: `Prompt` records and completions. Out: `PromptBatch`, and `logprobs` and `entropy` of shape

@@ -2,6 +2,7 @@
 
 import copy
 import re
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
@@ -10,8 +11,10 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from g2rpo.policy.adapter import LoRA
-from g2rpo.policy.encoder import QwenEncoder
-from g2rpo.policy.precision import MIXED, compute_in
+from g2rpo.policy.encoder import ChatEncoder
+from g2rpo.policy.family.choose_family import family_at
+from g2rpo.policy.family.model_family import Family
+from g2rpo.policy.forward import MIXED, compute_in
 from g2rpo.policy.sharding import Sharding, load_sharded
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -19,16 +22,20 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 class Checkpoint:
-    """A Qwen-VL model. The constructor only checks the arguments; `policy()` loads the weights.
+    """A vision-language model. The constructor checks arguments; `policy()` loads the weights.
 
     Args:
         path: Folder with `config.json`, or a Hub id such as `Qwen/Qwen3-VL-8B-Instruct`.
         dtype: Dtype that the weights are held in: `float32`, `bfloat16` or `float16`. They are
             computed in the same dtype, unless `computing_in` says otherwise.
-        min_pixels: Minimum number of pixels per image; see `QwenEncoder`.
-        max_pixels: Maximum number of pixels per image; see `QwenEncoder`.
+        min_pixels: Smaller images are scaled up to this number of pixels; None keeps the bound of
+            the folder.
+        max_pixels: Larger images are scaled down to this number of pixels; None keeps the bound of
+            the folder.
         freeze_vision: Whether the vision tower stays frozen.
         gradient_checkpointing: Whether layers are recomputed in the backward pass to save memory.
+        family: File or module that defines the model's family, if its model_type is none of those
+            in `policy/family/`.
         adapter: Adapter to train; all other weights are frozen then.
         max_new_tokens: Maximum number of tokens per completion that suits the model; default of
             `rollout.max_new_tokens`.
@@ -43,12 +50,19 @@ class Checkpoint:
         max_pixels: int | None = None,
         freeze_vision: bool = False,
         gradient_checkpointing: bool = False,
+        family: str | None = None,
         adapter: LoRA | None = None,
         max_new_tokens: int = 2048,
     ) -> None:
         if dtype not in DTYPES:
             raise ValueError(f"model.dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
         is_folder = (Path(path) / "config.json").is_file()
+        if not is_folder and (Path(path) / "adapter_config.json").is_file():
+            raise ValueError(
+                f"model.path={path}: expected a whole model, got an adapter; name the run's"
+                " checkpoints/final, where it is merged, or its base model with"
+                f" model.path=<base> model.adapter.path={path}"
+            )
         # outputs/step50 looks like a Hub id, but if outputs/ exists the user means a folder.
         looks_local = Path(path).exists() or ("/" in path and Path(path).parent.is_dir())
         if not is_folder and (looks_local or not HUB_ID.fullmatch(path)):
@@ -66,6 +80,7 @@ class Checkpoint:
         self.min_pixels = min_pixels
         self.max_pixels = max_pixels
         self.freeze_vision = freeze_vision
+        self.family_file = family
         self.gradient_checkpointing = gradient_checkpointing
         self.adapter = adapter
         self.max_new_tokens = max_new_tokens
@@ -96,9 +111,24 @@ class Checkpoint:
         mixed = MIXED.get(self.precision)
         return self.dtype if mixed is None else str(mixed).removeprefix("torch.")
 
-    def encoder(self) -> QwenEncoder:
+    @cached_property
+    def family(self) -> Family:
+        """The model's family, chosen by its config.json; weights are not loaded."""
+        return family_at(self.path, self.family_file)
+
+    def check_prefix(self, prefix: str) -> None:
+        """Raise `ValueError` if the model cannot compute with a `policy.prefix`."""
+        if prefix == "shared" and not self.family.shares_prefix:
+            raise ValueError(
+                f"policy.prefix=shared: the layers of model.path={self.path} cannot read several"
+                " completions of a prompt in one row; set policy.prefix=repeated"
+            )
+
+    def encoder(self) -> ChatEncoder:
         """Load tokenizer and image processor."""
-        return QwenEncoder(path=self.path, min_pixels=self.min_pixels, max_pixels=self.max_pixels)
+        return self.family.encoder(
+            path=self.path, min_pixels=self.min_pixels, max_pixels=self.max_pixels
+        )
 
     def policy(self, sharding: Sharding | None = None) -> Any:
         """Load the model in evaluation mode: sampler and trainer must agree, so dropout is off.
@@ -106,15 +136,18 @@ class Checkpoint:
         Args:
             sharding: How to spread the weights over processes; None loads all of them.
         """
-        dtype = DTYPES[self.dtype]
+        dtype, family = DTYPES[self.dtype], self.family
         if sharding is None:
             policy = AutoModelForImageTextToText.from_pretrained(self.path, dtype=dtype)
         else:
-            policy = load_sharded(self.path, sharding, dtype, DTYPES[self.compute_dtype])
+            compute_dtype = DTYPES[self.compute_dtype]
+            policy = load_sharded(self.path, family, sharding, dtype, compute_dtype)
+        policy.family = family
         policy.eval()
         compute_in(policy, self.precision)
         if self.freeze_vision:
-            policy.model.visual.requires_grad_(False)
+            for parameter in family.vision_parameters(policy).values():
+                parameter.requires_grad_(False)
         if self.adapter is not None:
             self.adapter.attach(policy)
         if self.gradient_checkpointing:

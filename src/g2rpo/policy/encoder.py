@@ -1,12 +1,11 @@
-"""Encode prompts as model inputs, with the tokenizer and image processor of a Qwen-VL folder.
+"""Encode prompts as model inputs; what the encoders of all families have in common.
 
-transformers' `Qwen3VLProcessor` requires torchvision for its video processor. Tokenizer and PIL
-image processor alone give the same tensors without it: each image placeholder of the chat template
-is repeated once per merged patch.
+A family's encoder says what tensors an image becomes, and what text stands for it in the prompt.
 """
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,92 +15,107 @@ import torch
 from jaxtyping import Bool, Int
 from PIL import Image
 from torch import Tensor
-from transformers import AutoTokenizer, GenerationConfig
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
-    Qwen2VLImageProcessorPil,
-    smart_resize,
-)
+from transformers import GenerationConfig
 from transformers.utils import cached_file
 
 from g2rpo.image import is_inline, open_image
 from g2rpo.prompt import chat_messages
-from g2rpo.records import Prompt, PromptBatch, task_index
+from g2rpo.records import Prompt, PromptBatch
 
-IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105
-VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", IMAGE_TOKEN, "<|video_pad|>")
+PROCESSOR_FILES = ("processor_config.json", "video_preprocessor_config.json", "chat_template.json")
+"""Files that transformers' processors read besides those of tokenizer and image processor."""
 
 
-class QwenEncoder:
+class ChatEncoder(ABC):
     """Encodes prompts for one checkpoint folder.
 
     Args:
-        path: Folder with `tokenizer.json`, a chat template and `preprocessor_config.json`.
-        min_pixels: Smaller images are scaled up to this number of pixels; None keeps the bound of
-            the folder.
-        max_pixels: Larger images are scaled down to this number of pixels; None keeps the bound of
-            the folder.
+        path: The folder, or a Hub id.
+        tokenizer: Its tokenizer, with a chat template.
+        placeholder: Token that the chat template writes once per image.
+        forbidden: Tokens that are never sampled: placeholders break the next forward pass.
     """
 
+    image_processor: Any
+    """The image processor of the folder, which is saved with checkpoints."""
+    size: dict[str, int]
+    """Image size as the image processor takes it, with the bounds of the settings."""
+
     def __init__(
-        self, *, path: str | Path, min_pixels: int | None = None, max_pixels: int | None = None
+        self, *, path: str | Path, tokenizer: Any, placeholder: str, forbidden: Sequence[str]
     ) -> None:
-        self.tokenizer = AutoTokenizer.from_pretrained(path)
-        self.image_processor = Qwen2VLImageProcessorPil.from_pretrained(path)
-        size = dict(self.image_processor.size)
-        self.size = {
-            "shortest_edge": min_pixels or size["shortest_edge"],
-            "longest_edge": max_pixels or size["longest_edge"],
-        }
-        self.image_token_id = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        self.tokenizer = tokenizer
+        self._files = {name: _text_of(path, name) for name in PROCESSOR_FILES}
+        self.placeholder = placeholder
+        self.image_token_id = self.tokenizer.convert_tokens_to_ids(placeholder)
         self.eos_token_id = self.tokenizer.eos_token_id
         self.end_tokens = _end_tokens(path, self.tokenizer)
         self.pad_token_id = self.tokenizer.pad_token_id
-        control = [
+        control = {placeholder} | {
             token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special
-        ]
+        }
         self._control = re.compile(
-            "|".join(map(re.escape, sorted(control, key=len, reverse=True))) or "(?!)"
+            "|".join(map(re.escape, sorted(control, key=lambda token: (-len(token), token))))
         )
         self.forbidden_token_ids = tuple(
-            self.tokenizer.convert_tokens_to_ids(token) for token in VISION_TOKENS
+            self.tokenizer.convert_tokens_to_ids(token) for token in forbidden
         )
 
+    @abstractmethod
+    def read(self, images: Sequence[Image.Image]) -> tuple[list[dict[str, Tensor]], list[str]]:
+        """Return the vision inputs of each image of a prompt, and the text that stands for it.
+
+        The text replaces the placeholder of the chat template.
+        """
+
+    @abstractmethod
+    def fit(self, image: Image.Image) -> Image.Image:
+        """Return the image at the size that the policy sees, or unchanged."""
+
+    @abstractmethod
+    def pixels(self, image: dict[str, Tensor]) -> tuple[int, int]:
+        """Return width and height in pixels that the policy sees of an image.
+
+        Args:
+            image: Vision inputs of the image, as in `PromptBatch.images`.
+        """
+
+    def shown(self, images: Sequence[Image.Image]) -> list[tuple[tuple[int, int], int]]:
+        """Return the width and height that the policy sees of each image, and its tokens."""
+        read, texts = self.read(images) if images else ([], [])
+        ids = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+        return [(self.pixels(image), len(row)) for image, row in zip(read, ids, strict=True)]
+
+    def pictures(self, batch: PromptBatch) -> list[list[Image.Image]]:
+        """Return the images of each prompt of a batch, for engines that process them again."""
+        raise NotImplementedError
+
+    def save(self, folder: Path) -> None:
+        """Write the files from which transformers and this encoder are loaded again."""
+        self.tokenizer.save_pretrained(folder)
+        self.image_processor.save_pretrained(folder)
+        for name, text in self._files.items():
+            if text is not None:
+                (folder / name).write_text(text, encoding="utf-8")
+
     def encode(self, prompts: Sequence[Prompt]) -> PromptBatch:
-        """Apply the chat template, cut images into patches, and pad on the left.
+        """Apply the chat template, turn images into tensors, and pad on the left.
 
         Raises:
             ValueError: An image cannot be read; the message names the prompt.
         """
-        images = [[_opened(image, prompt) for image in prompt.images] for prompt in prompts]
-        patches = self._patches([image for group in images for image in group])
-        grids = iter(patches["image_grid_thw"].tolist() if patches else [])
+        opened = [[_opened(image, prompt) for image in prompt.images] for prompt in prompts]
+        read = [self.read(images) if images else ([], []) for images in opened]
         rows = [
-            self._token_ids(prompt, [next(grids) for _ in group])
-            for prompt, group in zip(prompts, images, strict=True)
+            self._token_ids(prompt, texts) for prompt, (_, texts) in zip(prompts, read, strict=True)
         ]
         input_ids, attention_mask = self._left_padded(rows)
         return PromptBatch(
             prompts=tuple(prompts),
-            task=torch.tensor([task_index(prompt.task) for prompt in prompts]),
             input_ids=input_ids,
             attention_mask=attention_mask,
-            pixel_values=patches["pixel_values"] if patches else None,
-            image_grid_thw=patches["image_grid_thw"] if patches else None,
-            num_images=torch.tensor([len(group) for group in images]),
-        )
-
-    def fit(self, image: Image.Image) -> Image.Image:
-        """Return the image at the size that the policy sees, which `encode` will not rescale.
-
-        Raises:
-            ValueError: The image's aspect ratio is too large for the image processor.
-        """
-        width, height = image.size
-        factor = self.image_processor.patch_size * self.image_processor.merge_size
-        bounds = {"min_pixels": self.size["shortest_edge"], "max_pixels": self.size["longest_edge"]}
-        target = smart_resize(height, width, factor=factor, **bounds)[::-1]
-        return (
-            image if target == image.size else image.resize(target, self.image_processor.resample)
+            num_images=torch.tensor([len(images) for images in opened]),
+            images=tuple(image for images, _ in read for image in images),
         )
 
     def tokenize(self, completion: str) -> list[int]:
@@ -126,23 +140,22 @@ class QwenEncoder:
             )
         )
 
-    def _chat_ids(self, prompt: Prompt) -> list[int]:
-        """Return the token ids of `chat_text`.
+    def _token_ids(self, prompt: Prompt, texts: Sequence[str]) -> list[int]:
+        """Return the token ids of `chat_text`, with a text for each image's placeholder.
 
         Control tokens in the user's text, such as `<|im_end|>`, are tokenized as plain text.
         """
-        texts = [prompt.system, prompt.text, *(text for _, text in prompt.history)]
-        if not any(self._control.search(text) for text in texts):
-            ids: list[int] = self.tokenizer(self.chat_text(prompt), add_special_tokens=False)[
-                "input_ids"
-            ]
+        written = [prompt.system, prompt.text, *(text for _, text in prompt.history)]
+        if not any(self._control.search(text) for text in written):
+            chat = self._with_images(self.chat_text(prompt), prompt, texts)
+            ids: list[int] = self.tokenizer(chat, add_special_tokens=False)["input_ids"]
             return ids
         mark = next(
             char
             for char in map(chr, range(0xE000, 0xF900))
-            if not any(char in text for text in texts)
+            if not any(char in text for text in written)
         )
-        found = sorted({token for text in texts for token in self._control.findall(text)})
+        found = sorted({token for text in written for token in self._control.findall(text)})
 
         def hidden(text: str) -> str:
             return self._control.sub(lambda match: f"{mark}{found.index(match[0])}{mark}", text)
@@ -152,7 +165,7 @@ class QwenEncoder:
             replace(prompt, text=hidden(prompt.text), system=hidden(prompt.system), history=history)
         )
         tokens: list[int] = []
-        for piece in re.split(f"({self._control.pattern})", chat):
+        for piece in re.split(f"({self._control.pattern})", self._with_images(chat, prompt, texts)):
             if self._control.fullmatch(piece):  # written by the chat template
                 tokens.append(self.tokenizer.convert_tokens_to_ids(piece))
             else:
@@ -166,28 +179,15 @@ class QwenEncoder:
                 )
         return tokens
 
-    def _patches(self, images: list[Image.Image]) -> dict[str, Tensor] | None:
-        if not images:
-            return None
-        out = self.image_processor(images=images, return_tensors="pt", size=self.size)
-        return {"pixel_values": out["pixel_values"], "image_grid_thw": out["image_grid_thw"]}
-
-    def _token_ids(self, prompt: Prompt, grids: list[list[int]]) -> list[int]:
-        ids = self._chat_ids(prompt)
-        merged = self.image_processor.merge_size**2
-        sizes = [t * h * w // merged for t, h, w in grids]
-        if ids.count(self.image_token_id) != len(sizes):
+    def _with_images(self, chat: str, prompt: Prompt, texts: Sequence[str]) -> str:
+        pieces = chat.split(self.placeholder)
+        if len(pieces) - 1 != len(texts):
             raise ValueError(
-                f"prompt {prompt.id!r}: expected {len(sizes)} image placeholders in the chat text,"
-                f" found {ids.count(self.image_token_id)}; the model's chat template must write one"
-                " for each part of type image"
+                f"prompt {prompt.id!r}: expected {len(texts)} image placeholders in the chat text,"
+                f" found {len(pieces) - 1}; the model's chat template must write one for each part"
+                " of type image"
             )
-        counts = iter(sizes)
-        return [
-            token
-            for i in ids
-            for token in ([i] * next(counts) if i == self.image_token_id else [i])
-        ]
+        return "".join(part for pair in zip(pieces, [*texts, ""], strict=True) for part in pair)
 
     def _left_padded(self, rows: list[list[int]]) -> tuple[Int[Tensor, "p l"], Int[Tensor, "p l"]]:
         longest = max(len(row) for row in rows)
@@ -218,14 +218,21 @@ def _end_tokens(path: str | Path, tokenizer: Any) -> dict[int, str]:
     Qwen's folders name two there: the end of a chat turn and the end of a document.
     """
     found = [tokenizer.eos_token_id]
-    missing_is_fine = {
-        "_raise_exceptions_for_missing_entries": False,
-        "_raise_exceptions_for_connection_errors": False,
-    }
-    if cached_file(path, "generation_config.json", **missing_is_fine) is not None:
+    if _text_of(path, "generation_config.json") is not None:
         named = GenerationConfig.from_pretrained(path).eos_token_id
         found += [] if named is None else [named] if isinstance(named, int) else list(named)
     return {
         int(token): str(tokenizer.convert_ids_to_tokens(int(token)))
         for token in dict.fromkeys(found)
     }
+
+
+def _text_of(path: str | Path, name: str) -> str | None:
+    """Return the text of a file of a folder or Hub id, or None if there is no such file."""
+    file = cached_file(
+        path,
+        name,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return None if file is None else Path(file).read_text(encoding="utf-8")

@@ -23,7 +23,8 @@ VISION = "g2rpo_float32_flash_attention"
 def use_float32_attention(policy: Any) -> None:
     """Let a policy attend in float32 within autocast."""
     policy.config.get_text_config()._attn_implementation = TEXT
-    policy.config.vision_config._attn_implementation = VISION
+    if getattr(policy.config, "vision_config", None) is not None:
+        policy.config.vision_config._attn_implementation = VISION
 
 
 @without_autocast

@@ -1,50 +1,111 @@
-"""Parts of a Qwen-VL forward pass: positions, image features, recomputed layers and logits."""
+"""How a policy is called: dtype, sharded weights, positions, image features, layers and logits.
 
-from collections.abc import Iterator
+There are two dtypes: the one that weights are held in, and the one that a forward pass computes in.
+With `trainer.precision=bf16-mixed`, weights and optimizer state are float32 and autocast computes
+matrix products in bfloat16. Otherwise a policy computes in the dtype of its weights.
+
+Lightning enters autocast around whole training steps. Autocast keeps its bfloat16 copies of the
+weights until the outermost block ends: within a step that samples, computes log-probabilities and
+updates several times, these copies would be stale after the first update, and those made without
+gradients would cut the gradient off. So every pass enters `computing` itself.
+"""
+
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from g2rpo.policy.family.choose_family import family_of
 from g2rpo.records import PromptBatch
 from g2rpo.stopwatch import timed
+
+P = ParamSpec("P")
+R = TypeVar("R")
+MIXED = {"bf16-mixed": torch.bfloat16}
+"""Compute dtype by Lightning precision, if it differs from the dtype of the weights."""
+
+
+def compute_in(policy: Any, precision: str) -> None:
+    """Let the policy compute as `precision` (of Lightning's Trainer) says."""
+    if precision in MIXED:
+        policy.compute_dtype = MIXED[precision]
+
+
+def compute_dtype(policy: Any) -> torch.dtype:
+    """Return the dtype of matrix products in a forward pass; engines and exports use it too."""
+    dtype: torch.dtype = getattr(policy, "compute_dtype", None) or policy.dtype
+    return dtype
+
+
+@contextmanager
+def computing(policy: Any, *, keep_casts: bool = False) -> Iterator[None]:
+    """Compute in the policy's compute dtype within the block.
+
+    Args:
+        policy: The model.
+        keep_casts: Whether weights are cast once per block and not once per pass. It is faster for
+            many passes without gradients, but needs memory for all weights in the compute dtype.
+    """
+    mixed = getattr(policy, "compute_dtype", None)
+    with torch.autocast(
+        policy.device.type, mixed, enabled=mixed is not None, cache_enabled=keep_casts
+    ):
+        if keep_casts:
+            torch.clear_autocast_cache()
+        try:
+            yield
+        finally:
+            if keep_casts:
+                torch.clear_autocast_cache()
+
+
+def without_autocast(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function compute in the dtypes of its tensors, whoever calls it."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            return function(*args, **kwargs)
+
+    return call
+
+
+def computed(states: Tensor) -> Tensor:
+    """Return states in the dtype of autocast; unchanged outside of it."""
+    device = states.device.type
+    return (
+        states.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else states
+    )
 
 
 def prompt_positions(
     policy: Any, batch: PromptBatch
-) -> tuple[Int[Tensor, "3 p l"], Int[Tensor, " p"]]:
-    """Return the M-RoPE positions (time, height, width) of every prompt token, and the position of
-    each prompt's first completion token.
+) -> tuple[Int[Tensor, "a p l"], Int[Tensor, " p"]]:
+    """Return the positions of every prompt token on each axis, and the position of each prompt's
+    first completion token. M-RoPE has three axes (time, height, width), other models have one.
     """
-    positions, deltas = policy.model.get_rope_index(
-        batch.input_ids,
-        mm_token_type_ids=(batch.input_ids == policy.config.image_token_id).int(),
-        image_grid_thw=batch.image_grid_thw,
-        attention_mask=batch.attention_mask,
-    )
-    return positions, batch.attention_mask.sum(1) + deltas[:, 0]
+    return family_of(policy).positions(policy, batch)
 
 
 @timed("vision")
 def encode_images(policy: Any, batch: PromptBatch) -> dict[str, Any]:
     """Run the vision tower once over all images of a batch; return {} if there are none."""
-    if batch.pixel_values is None:
-        return {}
-    return {
-        "image": policy.model.get_image_features(
-            batch.pixel_values, batch.image_grid_thw, return_dict=True
-        )
-    }
+    return {"image": family_of(policy).image_features(policy, batch)} if batch.images else {}
 
 
-def repeat_images(images: dict[str, Any], batch: PromptBatch, times: int) -> dict[str, Any]:
+def repeat_images(
+    policy: Any, images: dict[str, Any], batch: PromptBatch, times: int
+) -> dict[str, Any]:
     """Repeat the vision features for `times` rows per prompt, in row order."""
     if not images or times == 1:
         return dict(images)
-    features = images["image"]
     owner = torch.repeat_interleave(torch.arange(len(batch.num_images)), batch.num_images.cpu())
     order = [
         int(i)
@@ -52,12 +113,7 @@ def repeat_images(images: dict[str, Any], batch: PromptBatch, times: int) -> dic
         for _ in range(times)
         for i in (owner == row).nonzero()[:, 0]
     ]
-    repeated = type(features)(pooler_output=tuple(features.pooler_output[i] for i in order))
-    if hasattr(features, "deepstack_features"):  # Qwen3-VL has them, Qwen2.5-VL does not
-        repeated.deepstack_features = [
-            tuple(level[i] for i in order) for level in features.deepstack_features
-        ]
-    return {"image": repeated}
+    return {"image": family_of(policy).taken_features(images["image"], batch, order)}
 
 
 @contextmanager
@@ -83,10 +139,10 @@ def recomputed_layers(policy: Any) -> Iterator[None]:
             layer.training = mode
 
 
-def completion_positions(first: Int[Tensor, " b"], length: int) -> Int[Tensor, "3 b t"]:
-    """Return positions of completion tokens, counted from `first`; text has three equal axes."""
+def completion_positions(first: Int[Tensor, " b"], length: int, axes: int) -> Int[Tensor, "a b t"]:
+    """Return positions of completion tokens, counted from `first` and equal on all axes."""
     steps = first[:, None] + torch.arange(length, device=first.device)
-    return steps.expand(3, -1, -1)
+    return steps.expand(axes, -1, -1)
 
 
 def masked_logits(
@@ -106,3 +162,58 @@ def masked_logits(
     blocked = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
     blocked[list(forbidden)] = True
     return logits.masked_fill(blocked, float("-inf"))
+
+
+def is_sharded(policy: Any) -> bool:
+    """Return whether the weights of the policy are spread over processes."""
+    return isinstance(policy, FSDPModule)
+
+
+def one_forward(policy: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Return `function(policy, ...)`, run as one forward pass of the whole policy.
+
+    The weights of the root are plain tensors inside. All ranks must call this together if the
+    policy is sharded.
+    """
+    if not is_sharded(policy):
+        return function(policy, *args, **kwargs)
+    result = policy.one_forward(function, *args, **kwargs)
+    if not torch.is_grad_enabled():
+        policy.reshard()  # no backward pass will do it, and optimizers must see the shards
+    return result
+
+
+@contextmanager
+def gathered(policy: Any) -> Iterator[None]:
+    """Hold all weights on every rank within the block, so that ranks may make different passes.
+
+    All ranks must enter and leave the block together. It changes nothing if the policy is not
+    sharded.
+    """
+    if not is_sharded(policy):
+        yield
+        return
+    policy.one_forward(lambda _: None)  # FSDP expects the first pass to be one of the root
+    units = [module for module in policy.modules() if isinstance(module, FSDPModule)]
+    layers = [unit for unit in units if unit is not policy]
+    for unit in units:
+        unit.unshard()
+    for layer in layers:
+        layer.set_reshard_after_forward(False, recurse=False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.set_reshard_after_forward(True, recurse=False)
+        for unit in units:
+            unit.reshard()
+
+
+def full_tensor(value: Tensor) -> Tensor:
+    """Gather a sharded tensor, which every rank must do together; return any other unchanged."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def local_tensor(value: Tensor) -> Tensor:
+    """Return the part of a tensor that this rank holds."""
+    return value.to_local() if isinstance(value, DTensor) else value

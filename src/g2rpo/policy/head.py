@@ -11,8 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from g2rpo.policy.forward import masked_logits
-from g2rpo.policy.precision import computed, without_autocast
+from g2rpo.policy.forward import computed, masked_logits, without_autocast
 
 NEVER = -1e30
 """Logit of a forbidden token. Differences of -inf would be NaN; the exponential is 0 in both cases.

@@ -15,13 +15,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from g2rpo.policy.family.choose_family import family_of
 from g2rpo.policy.forward import (
     completion_positions,
+    computing,
     encode_images,
     prompt_positions,
     recomputed_layers,
 )
-from g2rpo.policy.precision import computing
 from g2rpo.records import PromptBatch
 
 
@@ -31,8 +32,8 @@ class SupervisedBatch:
 
     batch: PromptBatch
     input_ids: Int[Tensor, "r s"]
-    position_ids: Int[Tensor, "4 r s"]
-    """Position within the sequence, which separates sequences; then M-RoPE time, height, width."""
+    position_ids: Int[Tensor, "a r s"]
+    """Position within the sequence, which separates sequences; then the axes of M-RoPE."""
     targets: Bool[Tensor, "r s"]
     """True at completion tokens including the end token; only these are trained."""
 
@@ -58,7 +59,8 @@ def supervised_batch(
         rows[-1].append(sequence)
     width = max(sum(len(ids) for ids, _, _ in row) for row in rows)
     input_ids = torch.full((len(rows), width), pad_id)
-    positions = torch.arange(width).expand(4, len(rows), width).clone()
+    axes = len(sequences[0][1])
+    positions = torch.arange(width).expand(axes, len(rows), width).clone()
     targets = torch.zeros((len(rows), width), dtype=torch.bool)
     for r, row in enumerate(rows):
         end = sum(len(ids) for ids, _, _ in row)
@@ -74,7 +76,7 @@ def supervised_batch(
 def _sequences(
     policy: Any, batch: PromptBatch, completions: Sequence[list[int]]
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Return (ids [n], positions [4, n], targets [n]) of each prompt with its completion, without
+    """Return (ids [n], positions [a, n], targets [n]) of each prompt with its completion, without
     padding.
     """
     positions, first = prompt_positions(policy, batch)
@@ -82,21 +84,25 @@ def _sequences(
     for i, completion in enumerate(completions):
         real = batch.attention_mask[i].bool()
         ids = torch.cat([batch.input_ids[i, real], torch.tensor(completion)])
-        tail = completion_positions(first[i : i + 1], len(completion))[:, 0]
+        tail = completion_positions(first[i : i + 1], len(completion), len(positions))[:, 0]
         where = torch.cat([positions[:, i, real], tail], 1)
         own = torch.arange(len(ids))
-        out.append((ids, torch.cat([own[None], where]), own >= int(real.sum())))
+        # A single axis separates sequences by itself.
+        where = torch.cat([own[None], where]) if len(where) > 1 else where
+        out.append((ids, where, own >= int(real.sum())))
     return out
 
 
 def target_logprobs(policy: Any, batch: SupervisedBatch) -> Float[Tensor, " n"]:
     """Return the log-probability of every target token in nats, in row-major order."""
+    family = family_of(policy)
     with computing(policy), recomputed_layers(policy):
         hidden = policy.model(
             input_ids=batch.input_ids,
-            position_ids=batch.position_ids,
+            position_ids=family.position_ids(batch.position_ids),
             mm_encoder_outputs=encode_images(policy, batch.batch),
             use_cache=False,
+            **family.further_inputs(policy, batch.input_ids),
         ).last_hidden_state
-        logits = policy.lm_head(hidden[:, :-1][batch.targets[:, 1:]]).float()
+        logits = family.head(policy)(hidden[:, :-1][batch.targets[:, 1:]]).float()
     return logits.log_softmax(-1).gather(-1, batch.input_ids[batch.targets][:, None])[:, 0]

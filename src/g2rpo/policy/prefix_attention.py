@@ -22,9 +22,10 @@ from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from g2rpo.policy.precision import computed
+from g2rpo.policy.family.choose_family import family_of
+from g2rpo.policy.forward import computed
 from g2rpo.policy.prefix_cache import PrefixCache
-from g2rpo.policy.prefix_groups import Groups
+from g2rpo.policy.shared_prefix import Groups
 
 NAME = "g2rpo_shared_prefix"
 flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
@@ -39,9 +40,9 @@ def use_prefix_attention(policy: Any) -> None:
     """
     text = policy.config.get_text_config()
     if not knows_prefixes(policy):
-        kind = (
-            "a sliding window" if text._attn_implementation == "sdpa" else text._attn_implementation
-        )
+        kind = text._attn_implementation
+        if kind == "sdpa":
+            kind = "a sliding window" if _slides(text) else "other layers"
         raise ValueError(
             f"policy.prefix=shared: expected full attention by sdpa, got {kind}; use"
             " policy.prefix=repeated"
@@ -52,8 +53,12 @@ def use_prefix_attention(policy: Any) -> None:
 def knows_prefixes(policy: Any) -> bool:
     """Return whether `use_prefix_attention` supports the policy."""
     text = policy.config.get_text_config()
-    sliding = "sliding_attention" in (getattr(text, "layer_types", None) or ())
-    return text._attn_implementation in ("sdpa", NAME) and not sliding
+    whole = family_of(policy).shares_prefix and not _slides(text)
+    return whole and text._attn_implementation in ("sdpa", NAME)
+
+
+def _slides(text: Any) -> bool:
+    return "sliding_attention" in (getattr(text, "layer_types", None) or ())
 
 
 def _forward(

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from g2rpo.policy.precision import computed
+from g2rpo.policy.forward import computed
 
 ROOM = 32
 """Initial capacity in tokens, which is doubled when it is full."""

@@ -7,15 +7,12 @@ as one `one_forward`. Gradients are summed over ranks, because losses are alread
 denominators of all ranks.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MethodType
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import (
     FSDPModule,
@@ -23,9 +20,10 @@ from torch.distributed.fsdp import (
     fully_shard,
     register_fsdp_forward_method,
 )
-from torch.distributed.tensor import DTensor
 from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig
 from transformers.distributed import DistributedConfig
+
+from g2rpo.policy.family.model_family import Family
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +41,17 @@ class Sharding:
 
 
 def load_sharded(
-    path: str, sharding: Sharding, dtype: torch.dtype, compute_dtype: torch.dtype
+    path: str,
+    family: Family,
+    sharding: Sharding,
+    dtype: torch.dtype,
+    compute_dtype: torch.dtype,
 ) -> Any:
     """Load a checkpoint; every rank reads only its own rows of every weight.
 
     Args:
         path: Folder or Hub id of the checkpoint.
+        family: The model's family, which knows the layers.
         sharding: How to spread the weights.
         dtype: Dtype of the sharded weights.
         compute_dtype: Dtype of gathered weights. Gradients are summed in float32.
@@ -60,7 +63,7 @@ def load_sharded(
         return config, sharding.device, None
 
     def distribute(cls: Any, policy: Any, config: Any, mesh: None) -> Any:
-        return _shard(policy, sharding, compute_dtype)
+        return _shard(policy, list(family.decoder(policy).layers), sharding, compute_dtype)
 
     # transformers reads the slices that the placements of each weight ask for. Only its mesh and
     # its choice of units, which are fixed, are replaced here.
@@ -82,64 +85,9 @@ def load_sharded(
     return policy
 
 
-def is_sharded(policy: Any) -> bool:
-    """Return whether the weights of the policy are spread over processes."""
-    return isinstance(policy, FSDPModule)
-
-
-def one_forward(policy: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Return `function(policy, ...)`, run as one forward pass of the whole policy.
-
-    The weights of the root are plain tensors inside. All ranks must call this together if the
-    policy is sharded.
-    """
-    if not is_sharded(policy):
-        return function(policy, *args, **kwargs)
-    result = policy.one_forward(function, *args, **kwargs)
-    if not torch.is_grad_enabled():
-        policy.reshard()  # no backward pass will do it, and optimizers must see the shards
-    return result
-
-
-@contextmanager
-def gathered(policy: Any) -> Iterator[None]:
-    """Hold all weights on every rank within the block, so that ranks may make different passes.
-
-    All ranks must enter and leave the block together. It changes nothing if the policy is not
-    sharded.
-    """
-    if not is_sharded(policy):
-        yield
-        return
-    policy.one_forward(lambda _: None)  # FSDP expects the first pass to be one of the root
-    units = [module for module in policy.modules() if isinstance(module, FSDPModule)]
-    layers = [unit for unit in units if unit is not policy]
-    for unit in units:
-        unit.unshard()
-    for layer in layers:
-        layer.set_reshard_after_forward(False, recurse=False)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.set_reshard_after_forward(True, recurse=False)
-        for unit in units:
-            unit.reshard()
-
-
-def full_tensor(value: Tensor) -> Tensor:
-    """Gather a sharded tensor, which every rank must do together; return any other unchanged."""
-    return value.full_tensor() if isinstance(value, DTensor) else value
-
-
-def local_tensor(value: Tensor) -> Tensor:
-    """Return the part of a tensor that this rank holds."""
-    return value.to_local() if isinstance(value, DTensor) else value
-
-
-def _shard(policy: Any, sharding: Sharding, compute_dtype: torch.dtype) -> Any:
+def _shard(policy: Any, layers: list[Any], sharding: Sharding, compute_dtype: torch.dtype) -> Any:
     mixed = MixedPrecisionPolicy(param_dtype=compute_dtype, reduce_dtype=torch.float32)
-    for layer in policy.model.language_model.layers:
+    for layer in layers:
         fully_shard(layer, mesh=sharding.mesh, mp_policy=mixed)
     fully_shard(policy, mesh=sharding.mesh, mp_policy=mixed)
     for module in policy.modules():
@@ -148,7 +96,6 @@ def _shard(policy: Any, sharding: Sharding, compute_dtype: torch.dtype) -> Any:
             module.set_force_sum_reduction_for_comms(True)  # gloo can only sum
     # By default FSDP prefetches in the reverse order of all forward passes so far. Those of
     # sampling differ between ranks, so that the ranks would wait for different weights.
-    layers = list(policy.model.language_model.layers)
     for unit, following in pairwise([policy, *reversed(layers), policy]):
         unit.set_modules_to_backward_prefetch([following])
     # a rank without images takes part in the reduction of the vision tower's gradients

@@ -11,16 +11,18 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from g2rpo.policy.family.choose_family import family_of
 from g2rpo.policy.forward import (
     completion_positions,
+    computing,
     encode_images,
     prompt_positions,
     recomputed_layers,
     repeat_images,
 )
 from g2rpo.policy.head import head_stats
-from g2rpo.policy.precision import computing
-from g2rpo.policy.shared_prefix import shared_hidden
+from g2rpo.policy.prefix_attention import use_prefix_attention
+from g2rpo.policy.shared_prefix import pack_groups
 from g2rpo.records import PromptBatch
 
 PREFIXES = ("shared", "repeated")
@@ -60,11 +62,15 @@ def repeated_hidden(
     Every completion passes in a row with its prompt.
     """
     times = completion_ids.shape[0] // batch.input_ids.shape[0]
+    family = family_of(policy)
     positions, first = prompt_positions(policy, batch)
-    tail = completion_positions(first.repeat_interleave(times), completion_ids.shape[1])
+    tail = completion_positions(
+        first.repeat_interleave(times), completion_ids.shape[1], len(positions)
+    )
+    input_ids = torch.cat([batch.input_ids.repeat_interleave(times, 0), completion_ids], 1)
     with recomputed_layers(policy):
         output = policy.model(
-            input_ids=torch.cat([batch.input_ids.repeat_interleave(times, 0), completion_ids], 1),
+            input_ids=input_ids,
             attention_mask=torch.cat(
                 [
                     batch.attention_mask.repeat_interleave(times, 0),
@@ -72,9 +78,12 @@ def repeated_hidden(
                 ],
                 1,
             ),
-            position_ids=torch.cat([positions.repeat_interleave(times, 1), tail], 2),
-            mm_encoder_outputs=repeat_images(encode_images(policy, batch), batch, times),
+            position_ids=family.position_ids(
+                torch.cat([positions.repeat_interleave(times, 1), tail], 2)
+            ),
+            mm_encoder_outputs=repeat_images(policy, encode_images(policy, batch), batch, times),
             use_cache=False,
+            **family.further_inputs(policy, input_ids),
         )
     start = batch.input_ids.shape[1] - 1
     return output.last_hidden_state[:, start : start + completion_ids.shape[1]][mask]
@@ -106,10 +115,34 @@ def token_stats(
     with computing(policy):
         hidden = hidden_of(policy, batch, completion_ids, completion_mask)
         logprobs, entropy = head_stats(
-            policy.lm_head, hidden, targets, forbidden=forbidden, temperature=temperature
+            family_of(policy).head(policy),
+            hidden,
+            targets,
+            forbidden=forbidden,
+            temperature=temperature,
         )
     blank = torch.zeros(completion_mask.shape, dtype=logprobs.dtype, device=logprobs.device)
     return TokenStats(
         blank.masked_scatter(completion_mask, logprobs),
         blank.masked_scatter(completion_mask, entropy),
     )
+
+
+def shared_hidden(
+    policy: Any, batch: PromptBatch, completion_ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"]
+) -> Float[Tensor, "n d"]:
+    """Return the last hidden states that predict the completion tokens, in row-major order.
+
+    Every prompt and image passes once.
+    """
+    use_prefix_attention(policy)
+    packed = pack_groups(policy, batch, completion_ids, mask)
+    with recomputed_layers(policy):
+        output = policy.model(
+            input_ids=packed.input_ids,
+            position_ids=family_of(policy).position_ids(packed.position_ids),
+            mm_encoder_outputs=encode_images(policy, batch),
+            use_cache=False,
+            groups=packed.groups,
+        )
+    return output.last_hidden_state[0, packed.predictors]

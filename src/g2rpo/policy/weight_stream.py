@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from g2rpo.policy.adapter import ADAPTER, adapted_layers, is_adapter
-from g2rpo.policy.precision import without_autocast
-from g2rpo.policy.sharding import full_tensor
+from g2rpo.policy.forward import full_tensor, without_autocast
 
 
 def full_tensors(

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from g2rpo.scoring.boxes import finite_numbers
-from g2rpo.scoring.extract import final_answer, json_object, tidy_tags
+from g2rpo.scoring.extract import final_answer, finite_numbers, json_object, tidy_tags
 from g2rpo.training.kept_pictures import LARGEST_PX, encoded, picture_paths
 
 MAX_PICTURES = 4

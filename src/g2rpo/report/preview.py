@@ -11,7 +11,7 @@ from g2rpo.data.loading import loading_of
 from g2rpo.data.skips import index_skips
 from g2rpo.files import write_whole
 from g2rpo.interfaces import PromptSource, Reward
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.records import Prompt
 from g2rpo.report.examine import Examined, examine
 from g2rpo.report.preview_page import Seen, preview_page
@@ -42,7 +42,7 @@ class Preview:
         tasks: Sequence[str],
         next_of: Callable[[str], Prompt],
         seed: int,
-        encoder: QwenEncoder,
+        encoder: ChatEncoder,
         reward: Reward,
     ) -> Path:
         """Write `preview.html` into the folder, log a summary, and print the path.

@@ -15,15 +15,8 @@ from typing import Any, NamedTuple
 
 from g2rpo.prompt import Prompt
 from g2rpo.reward.by_type import AnswerType, Verdict
-from g2rpo.scoring.boxes import (
-    box_iou,
-    finite_numbers,
-    frame_iou,
-    point_similarity,
-    read_points,
-    shared_frame_iou,
-)
-from g2rpo.scoring.extract import json_object
+from g2rpo.scoring.boxes import box_iou, frame_iou, point_similarity, read_points, shared_frame_iou
+from g2rpo.scoring.extract import finite_numbers, json_object
 from g2rpo.scoring.spans import moment_similarity, read_moment, span_iou
 
 Json = dict[str, Any]

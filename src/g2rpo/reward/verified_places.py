@@ -14,10 +14,17 @@ from g2rpo.prompt import Prompt
 from g2rpo.reward import grounding
 from g2rpo.reward.by_type import AnswerType, Verdict
 from g2rpo.reward.grounding import Mask
-from g2rpo.scoring.box_text import first_box, in_order
-from g2rpo.scoring.boxes import box_iou, frame_iou, point_similarity, read_points, shared_frame_iou
+from g2rpo.scoring.boxes import (
+    box_iou,
+    first_box,
+    frame_iou,
+    in_order,
+    point_similarity,
+    read_points,
+    shared_frame_iou,
+)
+from g2rpo.scoring.extract import unboxed
 from g2rpo.scoring.places import as_box, as_span, as_time, mapping_in, span_in
-from g2rpo.scoring.prediction import unboxed
 from g2rpo.scoring.spans import moment_similarity, span_iou
 
 Judge = Callable[[str, Any], Verdict]

@@ -28,12 +28,19 @@ from g2rpo.reward.by_type import (
 )
 from g2rpo.scoring.chart import TOLERANCE, same_chart_answer
 from g2rpo.scoring.expression import read_quantity, same_expression, same_number
-from g2rpo.scoring.extract import THINK_TAGS, keeps_format, tidy_tags
+from g2rpo.scoring.extract import (
+    THINK_TAGS,
+    clean,
+    keeps_format,
+    tagged,
+    tidy_tags,
+    unboxed,
+    without_thinking,
+)
 from g2rpo.scoring.letters import answer_letters, bare, gold_letters
 from g2rpo.scoring.number import mean_relative_accuracy
 from g2rpo.scoring.option import read_option
-from g2rpo.scoring.prediction import clean, tagged, unboxed, without_thinking
-from g2rpo.scoring.written import readable, reading_accuracy, wording_similarity
+from g2rpo.scoring.text import readable, reading_accuracy, wording_similarity
 
 USUAL_LETTERS = "ABCDEFGHIJ"
 """Option letters of a question whose options are not known."""

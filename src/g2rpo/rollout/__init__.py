@@ -1,9 +1,7 @@
 """Rollouts: from prompts to scored groups of completions.
 
     collect.py            The loop of a step: generate, score, replace groups without a signal.
-    groups.py             Generation with a group size per task.
-    score.py              Completions to scores, through the reward; counts failures.
-    join.py               Selects and concatenates groups of rollouts.
+    groups.py             Groups of completions: generated, scored, selected and joined.
     hf.py                 Engine `rollout=hf`: the policy itself, in the trainer's process.
     vllm.py               Engine `rollout=vllm`: vLLM on the trainer's devices. `vllm_host.py` holds
                           vLLM, `vllm_subprocess.py` runs it in a subprocess (`vllm_worker.py`),

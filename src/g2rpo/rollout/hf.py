@@ -12,8 +12,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from g2rpo.interfaces import Encoder
-from g2rpo.policy.forward import encode_images, masked_logits, prompt_positions
-from g2rpo.policy.precision import computing
+from g2rpo.policy.family.choose_family import family_of
+from g2rpo.policy.forward import computing, encode_images, masked_logits, prompt_positions
 from g2rpo.policy.prefix_attention import knows_prefixes, use_prefix_attention
 from g2rpo.policy.prefix_cache import PrefixCache
 from g2rpo.records import PromptBatch, Rollouts, Sampling
@@ -95,6 +95,7 @@ class _Decoder:
         seed: int,
     ) -> None:
         self.policy = policy
+        self.family = family_of(policy)
         self.encoder = encoder
         self.batch = batch
         self.sampling = sampling
@@ -132,11 +133,13 @@ class _Decoder:
         output = self.policy.model(
             input_ids=self.batch.input_ids,
             attention_mask=self.batch.attention_mask,
-            position_ids=positions,
+            position_ids=self.family.position_ids(positions),
             mm_encoder_outputs=encode_images(self.policy, self.batch),
             past_key_values=cache,
             use_cache=True,
+            **self.family.further_inputs(self.policy, self.batch.input_ids),
         )
+        self.axes = len(positions)
         kind = SharedTail if knows_prefixes(self.policy) else RepeatedTail
         self.tail = kind(self.policy, cache, self.batch.attention_mask, self.sampling.group_size)
         times = self.sampling.group_size
@@ -153,7 +156,8 @@ class _Decoder:
         enough.
         """
         forbidden = tuple(self.encoder.forbidden_token_ids)
-        logits = masked_logits(self.policy.lm_head, hidden, forbidden, self.sampling.temperature)
+        head = self.family.head(self.policy)
+        logits = masked_logits(head, hidden, forbidden, self.sampling.temperature)
         largest, greedy = logits.max(-1, keepdim=True)
         weights = (logits - largest).exp_()
         total = weights.sum(-1, keepdim=True)
@@ -178,7 +182,8 @@ class _Decoder:
         return tokens[keep], alive[keep]
 
     def _step(self, tokens: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
-        hidden = self.tail.step(tokens, self.position.expand(3, -1)[..., None])
+        positions = self.position.expand(self.axes, -1)[..., None]
+        hidden = self.tail.step(tokens, self.family.position_ids(positions))
         self.position = self.position + 1
         return hidden
 
@@ -195,7 +200,7 @@ class SharedTail:
         self.select = self.cache.select
 
     def step(
-        self, tokens: Int[Tensor, " n"], positions: Int[Tensor, "3 n 1"]
+        self, tokens: Int[Tensor, " n"], positions: Int[Tensor, "*a n 1"]
     ) -> Float[Tensor, "n d"]:
         """Return the last hidden state of one more token per row."""
         output = self.policy.model(
@@ -217,16 +222,18 @@ class RepeatedTail:
     def __init__(
         self, policy: Any, prompts: DynamicCache, mask: Int[Tensor, "p l"], group_size: int
     ) -> None:
-        prompts.batch_repeat_interleave(group_size)
+        # `reorder_cache` is what every kind of layer has; states of linear attention have no other.
+        rows = torch.arange(len(mask), device=mask.device).repeat_interleave(group_size)
+        prompts.reorder_cache(rows)
         self.policy, self.cache, self.mask = policy, prompts, mask.repeat_interleave(group_size, 0)
 
     def select(self, rows: Int[Tensor, " m"]) -> None:
         """Keep only these rows."""
-        self.cache.batch_select_indices(rows)
+        self.cache.reorder_cache(rows)
         self.mask = self.mask[rows]
 
     def step(
-        self, tokens: Int[Tensor, " n"], positions: Int[Tensor, "3 n 1"]
+        self, tokens: Int[Tensor, " n"], positions: Int[Tensor, "*a n 1"]
     ) -> Float[Tensor, "n d"]:
         """Return the last hidden state of one more token per row."""
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], 1)

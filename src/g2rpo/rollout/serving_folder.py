@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from g2rpo.files import write_whole
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.policy.export import adapter_tensors, write_adapter
-from g2rpo.policy.precision import compute_dtype
+from g2rpo.policy.forward import compute_dtype
 from g2rpo.policy.weight_stream import full_tensors
 
 FILE_BYTES = 2**28
@@ -27,7 +27,7 @@ def dtype_name(policy: Any) -> str:
 
 def write_serving_folder(
     policy: Any,
-    encoder: QwenEncoder,
+    encoder: ChatEncoder,
     folder: Path,
     share: int = 0,
     num_shares: int = 1,
@@ -98,10 +98,9 @@ def exhausted(stream: Iterator[Any]) -> Iterator[Iterator[Any]]:
             pass
 
 
-def _write_settings(policy: Any, encoder: QwenEncoder, folder: Path) -> None:
+def _write_settings(policy: Any, encoder: ChatEncoder, folder: Path) -> None:
     policy.config.save_pretrained(folder)
-    encoder.tokenizer.save_pretrained(folder)
-    encoder.image_processor.save_pretrained(folder)
+    encoder.save(folder)
     file = folder / "preprocessor_config.json"
     write_whole(
         file, json.dumps(json.loads(file.read_text()) | {"size": encoder.size}, indent=2) + "\n"

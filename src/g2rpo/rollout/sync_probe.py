@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from g2rpo.interfaces import Encoder
-from g2rpo.policy.sharding import one_forward
+from g2rpo.policy.forward import one_forward
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
-from g2rpo.rollout.join import select_prompts
+from g2rpo.rollout.groups import select_prompts
 
 MAX_GAP = {torch.float32: 2e-4, torch.bfloat16: 0.5, torch.float16: 0.1}
 """Accepted difference in nats by the dtype of the weights; correct implementations stay below."""

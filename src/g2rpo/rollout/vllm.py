@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from g2rpo import ranks
-from g2rpo.policy.encoder import QwenEncoder
-from g2rpo.policy.precision import compute_dtype
+from g2rpo.policy.encoder import ChatEncoder
+from g2rpo.policy.forward import compute_dtype
 from g2rpo.policy.weight_stream import full_tensors
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.serving_folder import dtype_name
@@ -67,7 +67,7 @@ class VLLMEngine(VLLMBase):
             )
         self.in_subprocess |= num_processes > 1
 
-    def start(self, policy: Any, encoder: QwenEncoder) -> None:
+    def start(self, policy: Any, encoder: ChatEncoder) -> None:
         """Store the policy; see `VLLMBase.start`."""
         if find_spec("vllm") is None:
             raise ValueError(

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from g2rpo import ranks
-from g2rpo.policy.encoder import QwenEncoder
-from g2rpo.policy.precision import compute_dtype
+from g2rpo.policy.encoder import ChatEncoder
+from g2rpo.policy.family.choose_family import family_of
+from g2rpo.policy.forward import compute_dtype
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.sync_probe import SyncProbe
 from g2rpo.rollout.vllm_retry import EngineStats
@@ -38,10 +39,15 @@ class VLLMBase:
         self._stats = EngineStats()
         self._inside = False
 
-    def start(self, policy: Any, encoder: QwenEncoder) -> None:
+    def start(self, policy: Any, encoder: ChatEncoder) -> None:
         """Store the policy. vLLM itself starts with the first `generating`, after the policy has
         been moved to its device.
         """
+        if not family_of(policy).vllm:
+            raise ValueError(
+                f"rollout: expected hf with model_type {policy.config.model_type!r}, got a vLLM"
+                " engine, which is not tried with it; set rollout=hf"
+            )
         self._lora_rank = self._settings.lora_rank(policy)
         self._policy, self._encoder = policy, encoder
         self._probe = SyncProbe(

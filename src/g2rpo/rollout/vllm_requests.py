@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from g2rpo.policy.encoder import QwenEncoder
-from g2rpo.policy.unpatchify import unpatchify
+from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 
 BANNED = -100.0
@@ -49,7 +48,7 @@ class Answer:
     """Log-probability of each of these tokens, in nats."""
 
 
-def requests_of(encoder: QwenEncoder, batch: PromptBatch, seed: int) -> list[Request]:
+def requests_of(encoder: ChatEncoder, batch: PromptBatch, seed: int) -> list[Request]:
     """Return one request per prompt.
 
     The seed of a prompt depends on `seed` and its row alone, so a repeated request gets the same
@@ -69,12 +68,12 @@ def requests_of(encoder: QwenEncoder, batch: PromptBatch, seed: int) -> list[Req
             seed=Random(f"{seed}/{row}").randrange(MAX_SEED // 2),  # noqa: S311
         )
         for row, (prompt, ids, images) in enumerate(
-            zip(batch.prompts, rows, unpatchify(encoder, batch), strict=True)
+            zip(batch.prompts, rows, encoder.pictures(batch), strict=True)
         )
     ]
 
 
-def sampling_fields(encoder: QwenEncoder, sampling: Sampling, seed: int) -> dict[str, Any]:
+def sampling_fields(encoder: ChatEncoder, sampling: Sampling, seed: int) -> dict[str, Any]:
     """Return the fields of vLLM's `SamplingParams`, including all that a checkpoint's generation
     config could change.
     """
@@ -99,7 +98,7 @@ def sampling_fields(encoder: QwenEncoder, sampling: Sampling, seed: int) -> dict
 
 
 def rollouts_of(
-    encoder: QwenEncoder,
+    encoder: ChatEncoder,
     batch: PromptBatch,
     sampling: Sampling,
     requests: Sequence[Request],

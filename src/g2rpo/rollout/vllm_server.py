@@ -18,7 +18,7 @@ from socket import gethostname
 from typing import Any
 
 from g2rpo import ranks
-from g2rpo.policy.encoder import QwenEncoder
+from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.serving_folder import (
     dtype_name,
@@ -65,7 +65,7 @@ class VLLMServerEngine(VLLMBase):
                 f" `{START}`. Or use rollout=vllm, which starts an engine for each process"
             )
 
-    def start(self, policy: Any, encoder: QwenEncoder) -> None:
+    def start(self, policy: Any, encoder: ChatEncoder) -> None:
         """Store the policy and check that the servers answer.
 
         Without `rollout.urls`, the first `generating` starts a server.

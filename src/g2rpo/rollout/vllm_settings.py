@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from g2rpo.policy.adapter import adapted_layers, adapter_settings
+from g2rpo.policy.family.choose_family import family_of
 from g2rpo.records import Sampling
 from g2rpo.rollout.sync_probe import MAX_GAP
 
@@ -77,7 +78,7 @@ class EngineSettings:
                 "rollout.lora: expected merged, because the policy has no adapter, got adapter; set"
                 " rollout.lora=merged, or model/adapter=lora"
             )
-        if any(".visual." in f".{name}" for name in adapted_layers(policy)):
+        if adapted_layers(policy).keys() & family_of(policy).vision_modules(policy).keys():
             raise ValueError(
                 "rollout.lora: expected merged with model.adapter.vision=true, got adapter; vLLM's"
                 " adapters leave the vision tower out"

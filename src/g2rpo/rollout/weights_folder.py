@@ -18,8 +18,8 @@ from typing import Any
 
 from g2rpo import ranks
 from g2rpo.policy.adapter import is_adapter
-from g2rpo.policy.encoder import QwenEncoder
-from g2rpo.policy.precision import compute_dtype
+from g2rpo.policy.encoder import ChatEncoder
+from g2rpo.policy.forward import compute_dtype
 from g2rpo.rollout.serving_folder import write_adapter_folder, write_serving_folder
 
 MEMORY = Path("/dev/shm")  # noqa: S108  mkdtemp makes a private folder in it
@@ -104,7 +104,7 @@ class EngineFolders:
         """Folder with the adapter; None if it is merged into the checkpoint."""
         return self._adapter.path
 
-    def update(self, policy: Any, encoder: QwenEncoder) -> None:
+    def update(self, policy: Any, encoder: ChatEncoder) -> None:
         """Write the current weights, in shares. All ranks must call this together.
 
         Weights that the training of an adapter leaves unchanged are written once.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from itertools import pairwise
 
-from g2rpo.scoring.prediction import plain
+from g2rpo.scoring.extract import plain
 from g2rpo.scoring.stem import stem
 
 LONGEST = 2000

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from g2rpo.scoring.boxes import finite_numbers
+from g2rpo.scoring.extract import finite_numbers
 from g2rpo.scoring.points import LONGEST_LITERAL, whole_value
 
 Box = tuple[float, float, float, float]

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from g2rpo.scoring.boxes import finite_numbers
+from g2rpo.scoring.extract import finite_numbers
 
 Point = tuple[float, float]
 LONGEST_LITERAL = 20_000

@@ -1,20 +1,16 @@
-"""Numbers in answers: the last one of a sentence, with thousands commas, percent signs, units."""
+"""Numbers in answers, with thousands commas, percent signs and units."""
 
 import math
 import re
 from functools import lru_cache
 
 from g2rpo.scoring.arithmetic import latex_value
+from g2rpo.scoring.extract import plain
 from g2rpo.scoring.math import same_mathematics
-from g2rpo.scoring.prediction import plain
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
 _NUMBER = re.compile(
     rf"(?<![\w.^])(?<!\^\{{)([-+]?{_DIGITS}(?:[eE][-+]?\d+)?)(?:\s*/\s*(\d+(?:\.\d+)?))?"
-)
-_TURN = re.compile(
-    r"(?:\banswer(?:\s+is)?|\bresult(?:\s+is)?|\bequals?|=|≈|\\approx|\\equiv|\bis)\s*:?\s*",
-    re.IGNORECASE,
 )
 _DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\circ|\\degree|°|º|\{?\bdegrees?\b\}?")
 _UNIT = re.compile(
@@ -32,32 +28,6 @@ _LONGEST_MATHEMATICS, _DEEPEST_MATHEMATICS = 120, 6
 """Characters and brackets of an answer that is handed to the mathematics parser, whose time grows
 fast with both.
 """
-
-
-def final_number(text: str) -> float | None:
-    r"""Return the number that an answer ends on; None if there is none.
-
-    It is the first number after the last `is`, `=` or `answer`, else the last number of the text.
-
-    >>> final_number("1,400"), final_number("It is 14 cm^2"), final_number("12 - 5 = 7.")
-    (1400.0, 14.0, 7.0)
-    >>> final_number("3 of 1/2"), final_number("no")
-    (0.5, None)
-    """
-    text = plain(text[-_LONGEST:]).replace("\\", " ")
-    after = 0
-    for turn in _TURN.finditer(text):
-        if _NUMBER.match(text, turn.end()):
-            after = turn.end()
-    found = list(_NUMBER.finditer(text, after))
-    if not found:
-        return None
-    match = found[0] if after else found[-1]
-    value = float(match[1].replace(",", ""))
-    if match[2]:
-        divisor = float(match[2])
-        value = value / divisor if divisor else math.nan
-    return value if math.isfinite(value) else None
 
 
 def numbers(text: str) -> list[float]:

@@ -2,7 +2,7 @@
 
 import math
 
-from g2rpo.scoring.boxes import finite_numbers
+from g2rpo.scoring.extract import finite_numbers
 
 
 def span_iou(first: object, second: object) -> float:

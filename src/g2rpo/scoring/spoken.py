@@ -1,6 +1,6 @@
 """The part of a completion that the released scorers get."""
 
-from g2rpo.scoring.prediction import clean, without_thinking
+from g2rpo.scoring.extract import clean, without_thinking
 
 
 def spoken(completion: str) -> str:

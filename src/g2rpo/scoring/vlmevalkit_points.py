@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from g2rpo.scoring.boxes import finite_numbers
+from g2rpo.scoring.extract import finite_numbers
 from g2rpo.scoring.points import NORMALISED_UP_TO, PERMILLE, Point, json_value, whole_value
 
 _GROUP = re.compile(r"\(([-+]?\d++\.?\d*+(?:,\s*+[-+]?\d++\.?\d*+)*+)\)")

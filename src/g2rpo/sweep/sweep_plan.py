@@ -183,4 +183,6 @@ def _plan_of_jobs(folder: Path) -> Plan:
 
 def _overrides(run: Path) -> list[str]:
     path = run / ".hydra" / "overrides.yaml"
-    return [str(word) for word in OmegaConf.load(path)] if path.is_file() else []
+    # not resolved, since values such as ${oc.env:NAME} stay out of the files of a sweep
+    words = OmegaConf.to_container(OmegaConf.load(path), resolve=False) if path.is_file() else []
+    return [str(word) for word in words]  # type: ignore[union-attr]

@@ -8,7 +8,8 @@ minibatch, and `batch_plan.py` cuts a rollout batch into minibatches and micro-b
     datamodule.py            The `LightningDataModule`: streams prompts of all tasks.
     run.py, parts.py         What `train.py` does: build, validate, train, report.
     validation.py            Held-out prompts as validation; `benchmark_callback.py`: benchmarks.
-    gradient_conflict.py     How strongly and in which direction each task pulls.
+    gradients.py             Sum and clip the gradient; in which direction each task pulls.
+    step_metrics.py          The row of metrics of a rollout batch.
     tracking/                Loggers, and what each of them is sent.
     estimate/                Memory and seconds of a run before it starts (`estimate.py`).
     cold_start.py            The supervised training that made the checkpoint that ships.

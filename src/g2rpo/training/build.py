@@ -9,6 +9,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
 from g2rpo.data.stream import PromptStream
+from g2rpo.redaction import redacted_values
 from g2rpo.training.checkpoint_io import AtomicCheckpointIO, read_hyper_parameters
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.launched import check_launch, wait_longer_than
@@ -16,6 +17,7 @@ from g2rpo.training.metrics_csv import MetricsCSV
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts, plain
 from g2rpo.training.sharded_strategy import ShardedModels, ShardedStrategy
+from g2rpo.training.timed_checkpoint import refuse_train_time_interval
 from g2rpo.training.validation import Validation
 
 
@@ -90,6 +92,7 @@ def module_arguments(checkpoint: Path) -> dict[str, Any]:
 def _arguments(cfg: DictConfig, parts: Parts, sharded: bool) -> dict[str, Any]:
     needs_reference = bool(parts.algorithm.loss.kl_coef)
     policy, reference = None, None
+    parts.model.check_prefix(parts.algorithm.prefix)
     if sharded:
         policy = ShardedModels(checkpoint=parts.model, needs_reference=needs_reference)
     else:
@@ -105,7 +108,7 @@ def _arguments(cfg: DictConfig, parts: Parts, sharded: bool) -> dict[str, Any]:
         "validation": Validation(
             heldout=parts.heldout, suite=parts.suite, model=parts.model, folder=Path(cfg.run_dir)
         ),
-        "config": plain(cfg),
+        "config": redacted_values(plain(cfg)),
     }
 
 
@@ -124,4 +127,11 @@ def all_of(cfg: DictConfig, group: str) -> list[Any]:
     The group itself is missing after `logger=[]`.
     """
     entries = OmegaConf.select(cfg, group) or {}
-    return [instantiate(entry, _convert_="all") for entry in entries.values() if entry is not None]
+    built = {
+        name: instantiate(entry, _convert_="all")
+        for name, entry in entries.items()
+        if entry is not None
+    }
+    for name, part in built.items():
+        refuse_train_time_interval(part, f"{group}.{name}")
+    return [*built.values()]

@@ -16,6 +16,7 @@ from g2rpo.benchmark.evaluation.table import publish
 from g2rpo.benchmark.evaluation.two_protocols import publish_differences
 from g2rpo.data.skips import index_skips
 from g2rpo.launch.meeting import is_first
+from g2rpo.redaction import redacted_values
 from g2rpo.training.benchmark_callback import Benchmarks, benchmark_row
 from g2rpo.training.build import all_of, build_data, build_module, build_trainer
 from g2rpo.training.heldout import HeldoutResult
@@ -95,7 +96,7 @@ def run_rescore(cfg: DictConfig) -> float:
         if isinstance(logger, WandbTracker):
             logger.job_type = "evaluate"
             logger.log_benchmarks(entries, 0)
-        logger.log_hyperparams(plain(cfg))
+        logger.log_hyperparams(redacted_values(plain(cfg)))
         logger.log_metrics(benchmark_row(entries), step=0)
     _finish(cfg, timer, HeldoutResult(sampled={}, greedy={}), entries, {}, loggers)
     return macro(entries)["macro"]

@@ -1,9 +1,10 @@
-"""Ctrl-C, SIGTERM and SIGUSR1 end a run with a checkpoint to resume from."""
+"""Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP end a run with a checkpoint to resume from."""
 
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -14,9 +15,12 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from g2rpo import ranks
+from g2rpo.training.sharded_checkpoints import save_at_once
 
 log = logging.getLogger("g2rpo")
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+ECHO_S = 1.0
+"""Seconds in which a second signal counts as the first one: torchrun and srun both pass one on."""
 
 
 class Stopped(BaseException):
@@ -44,7 +48,7 @@ class StopOnSignal(L.Callback):
     """Stops training on all ranks at the end of the current step and saves `last.ckpt`.
 
     Between steps the weights, the stream of prompts and the files agree, so a resumed run continues
-    exactly. Outside of training, a signal ends the run immediately. So does a second Ctrl-C.
+    exactly. Outside of training, a signal ends the run immediately. So does a second signal.
 
     Args:
         folder: The run folder.
@@ -53,7 +57,9 @@ class StopOnSignal(L.Callback):
     def __init__(self, *, folder: str | Path) -> None:
         self.checkpoint = Path(folder) / "checkpoints" / "last.ckpt"
         self._heard: int | None = None
+        self._heard_s = 0.0
         self._in_training = self._listening = False
+        self._signals: Sequence[signal.Signals] = SIGNALS
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -65,6 +71,7 @@ class StopOnSignal(L.Callback):
             yield
             return
         before = {signum: signal.getsignal(signum) for signum in SIGNALS}
+        self._signals = [signum for signum in SIGNALS if not _is_ignored_hangup(signum)]
         self._listen()
         self._listening = True
         try:
@@ -107,19 +114,26 @@ class StopOnSignal(L.Callback):
         signum = int(ranks.all_reduce_max(torch.tensor(self._heard or 0)))
         if signum:
             self._in_training = False
-            trainer.save_checkpoint(self.checkpoint)
+            save_at_once(trainer, self.checkpoint)
             raise Stopped(signum, self.checkpoint, together=True)
 
     def _listen(self) -> None:
-        for signum in SIGNALS:
+        for signum in self._signals:
             signal.signal(signum, self._handle)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        again = self._heard is not None and signum == signal.SIGINT
-        self._heard = signum
+        again = self._heard is not None
+        if again and time.monotonic() - self._heard_s < ECHO_S:
+            return
+        self._heard, self._heard_s = signum, time.monotonic()
         if again or not self._in_training:
             raise Stopped(signum, self.checkpoint if self.checkpoint.exists() else None)
         log.warning(
-            "%s: stops after this step and saves; Ctrl-C again stops immediately",
+            "%s: stops after this step and saves; a second signal stops immediately",
             signal.Signals(signum).name,
         )
+
+
+def _is_ignored_hangup(signum: signal.Signals) -> bool:
+    """Whether `nohup` has started the run: then the end of the terminal must not end it."""
+    return signum == signal.SIGHUP and signal.getsignal(signum) == signal.SIG_IGN

@@ -18,13 +18,14 @@ from lightning.pytorch.trainer.states import TrainerFn
 from g2rpo.interfaces import Encoder, OwnWeights, Reward, RolloutEngine
 from g2rpo.launch import marks
 from g2rpo.policy.checkpoint import parameter_counts
-from g2rpo.policy.sharding import gathered
+from g2rpo.policy.forward import gathered
 from g2rpo.stopwatch import taken
 from g2rpo.training.algorithm import Algorithm, refuse_plateau
 from g2rpo.training.checkpoint_io import read_checkpoint
 from g2rpo.training.heldout import HeldoutBatch
 from g2rpo.training.lost_updates import refuse_lost_updates
 from g2rpo.training.resume import keep_adapter, restore_base
+from g2rpo.training.sharded_checkpoints import save_at_once
 from g2rpo.training.sharded_strategy import ShardedModels, ShardedStrategy
 from g2rpo.training.validation import Validation
 
@@ -241,7 +242,7 @@ class LightningHooks(L.LightningModule):
             yield
         except FloatingPointError as error:
             kept = f"{self.trainer.default_root_dir}/checkpoints/last_finite.ckpt"
-            self.trainer.save_checkpoint(kept)
+            save_at_once(self.trainer, kept)
             raise RuntimeError(
                 f"step {self.global_step + 1}: {error}; the weights before it are in {kept}. Lower"
                 " optimizer.lr or max_grad_norm."

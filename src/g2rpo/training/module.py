@@ -25,19 +25,22 @@ from g2rpo.algorithm.loss.kl import completion_penalty
 from g2rpo.interfaces import Encoder, OwnWeights, Reward, RolloutEngine
 from g2rpo.metrics import checked
 from g2rpo.policy.adapter import adapter_off
-from g2rpo.policy.precision import without_autocast
+from g2rpo.policy.forward import without_autocast
 from g2rpo.records import Experience, PromptBatch
 from g2rpo.rollout.collect import Collected, collect, nothing_kept
 from g2rpo.stopwatch import taken, timed
 from g2rpo.training.algorithm import Algorithm
-from g2rpo.training.cut_notice import CutNotice
 from g2rpo.training.gradients import clip_gradients
 from g2rpo.training.lightning_hooks import LightningHooks
-from g2rpo.training.mismatch import sampler_mismatch
 from g2rpo.training.sharded_strategy import ShardedModels
-from g2rpo.training.step_metrics import StepTimes, step_metrics
+from g2rpo.training.step_metrics import (
+    CutNotice,
+    StepTimes,
+    sampler_mismatch,
+    step_metrics,
+    throughput,
+)
 from g2rpo.training.table import CompletionTable, completion_table
-from g2rpo.training.throughput import throughput
 from g2rpo.training.update import Updater, UpdateStats, tasks_of
 from g2rpo.training.validation import Validation
 
@@ -123,7 +126,7 @@ class G2RPOModule(LightningHooks):
         row = (
             step_metrics(collected, table, updates, times)
             | gradient_conflict
-            | sampler_mismatch(experience)
+            | sampler_mismatch(experience, self.algorithm.tasks)
         )
         row |= throughput(self.policy, collected, self.updater.prefix, times.updated - times.start)
         row = checked(
@@ -154,7 +157,7 @@ class G2RPOModule(LightningHooks):
                     group_filter=algorithm.group_filter,
                     failure_budget=algorithm.failure_budget,
                     seed=self._sampling_seed(),
-                    group_size_of=algorithm.batch.group_sizes(),
+                    group_size_of=algorithm.batch.group_sizes(algorithm.tasks),
                 )
         except FloatingPointError as error:
             raise RuntimeError(
@@ -171,12 +174,12 @@ class G2RPOModule(LightningHooks):
         """
         rollouts, scores, algorithm = collected.rollouts, collected.scores, self.algorithm
         loss = algorithm.loss
-        task = collected.batch.task[rollouts.prompt]
+        task = collected.batch.task_positions(algorithm.tasks)[rollouts.prompt]
         trainer = self._logprobs(self.policy, collected) if loss.tis_clip is not None else None
         reference = self._reference_logprobs(collected)
         rewards, length_part = algorithm.shaping.shaped(
             scores.total,
-            scores.parts["accuracy"],
+            scores.accuracy,
             rollouts.completion_mask.sum(1),
             task,
             rollouts.prompt,
@@ -187,7 +190,7 @@ class G2RPOModule(LightningHooks):
                 policy, reference, rollouts.completion_mask, estimator=loss.kl_estimator
             )
         parts = dict(scores.parts) | ({} if length_part is None else {"length": length_part})
-        table = completion_table(collected, rewards, parts, algorithm.advantage)
+        table = completion_table(collected, rewards, parts, algorithm.advantage, algorithm.tasks)
         experience = Experience(
             batch=collected.batch,
             rollouts=rollouts,
@@ -209,7 +212,10 @@ class G2RPOModule(LightningHooks):
             return {}
 
         def add_gradient(task: int) -> None:
-            rows = (experience.batch.task == task).nonzero()[:, 0].tolist()
+            name = self.algorithm.tasks[task]
+            rows = [
+                row for row, prompt in enumerate(experience.batch.prompts) if prompt.task == name
+            ]
             with self._without_ddp_averaging():
                 self.updater.backward(
                     self.policy, self.updater.micro_batches(experience, rows), self.manual_backward
@@ -217,7 +223,9 @@ class G2RPOModule(LightningHooks):
 
         with self._stopping_where_not_finite():
             return self.algorithm.gradient_conflict.measure(
-                self.policy, table.task.unique().tolist(), add_gradient
+                self.policy,
+                {task: table.names[task] for task in table.task.unique().tolist()},
+                add_gradient,
             )
 
     def update(self, parts: list[Experience]) -> UpdateStats:
@@ -274,7 +282,7 @@ class G2RPOModule(LightningHooks):
         whole = Experience(
             batch=collected.batch,
             rollouts=rollouts,
-            task=collected.batch.task[rollouts.prompt],
+            task=collected.batch.task_positions(self.algorithm.tasks)[rollouts.prompt],
             scores=collected.scores,
             rewards=total,
             advantages=total,

@@ -15,7 +15,7 @@ from g2rpo.interfaces import Curriculum, PromptSource, Reward, RewardWorkers, Ro
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.heldout import HeldoutEvaluation
-from g2rpo.training.trainer_flags import check_trainer
+from g2rpo.training.trainer_flags import check_optimizer, check_trainer
 
 
 @dataclass(kw_only=True)
@@ -47,12 +47,17 @@ def build_parts(cfg: DictConfig, *, source: PromptSource | None = None) -> Parts
         cfg: The composed configuration.
         source: Replaces the prompt source that `cfg.data` names.
     """
-    check_trainer(dict(OmegaConf.to_container(cfg.trainer, resolve=False)))
+    trainer, optimizer = (
+        dict(OmegaConf.to_container(group, resolve=False)) for group in (cfg.trainer, cfg.optimizer)
+    )
+    check_trainer(trainer)
+    check_optimizer(optimizer, trainer)
     source = source or _made(cfg.data)
+    mix = mixture_of(source, _made(cfg.task_mix))
     return Parts(
-        algorithm=build_algorithm(cfg),
+        algorithm=build_algorithm(cfg, tuple(mix.shares)),
         source=source,
-        mix=mixture_of(source, _made(cfg.task_mix)),
+        mix=mix,
         curriculum=_made(cfg.curriculum),
         engine=_made(cfg.rollout),
         reward=_made(cfg.reward),
@@ -63,9 +68,10 @@ def build_parts(cfg: DictConfig, *, source: PromptSource | None = None) -> Parts
     )
 
 
-def build_algorithm(cfg: DictConfig) -> Algorithm:
-    """Build the algorithm of a run from the configuration."""
+def build_algorithm(cfg: DictConfig, tasks: tuple[str, ...]) -> Algorithm:
+    """Build the algorithm of a run from the configuration and the tasks of its data."""
     return Algorithm(
+        tasks=tasks,
         advantage=_made(cfg.advantage),
         loss=_made(cfg.loss),
         shaping=_made(cfg.shaping),

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 TENSOR, TUPLE, PAIRS = "__tensor__", "__tuple__", "__pairs__"
 """Keys of the JSON objects that stand for a tensor, a tuple, and a dict whose keys are not text."""
@@ -50,8 +51,12 @@ def join_tensors(text: str, tensor: Callable[[str], Any]) -> Any:
     return json.loads(text, object_hook=whole)
 
 
+def _local(value: Tensor) -> Tensor:
+    return value.to_local() if isinstance(value, DTensor) else value
+
+
 def _plain(value: Any, path: str, names: dict[int, tuple[str, Tensor]]) -> Any:
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) and type(_local(value)) in (Tensor, torch.nn.Parameter):
         name, _ = names.setdefault(id(value), (path.removeprefix("."), value))
         return {TENSOR: name}
     if value is None or type(value) in (bool, int, float, str):
@@ -66,7 +71,8 @@ def _plain(value: Any, path: str, names: dict[int, tuple[str, Tensor]]) -> Any:
         return items if isinstance(value, list) else {TUPLE: items}
     if isinstance(value, torch.dtype | torch.device):
         return str(value)
+    kind = type(_local(value) if isinstance(value, Tensor) else value).__name__
     raise TypeError(
-        f"checkpoint: expected plain values, tuples and tensors, got {type(value).__name__} at"
+        f"checkpoint: expected plain values, tuples and tensors, got {kind} at"
         f" {path.removeprefix('.')}; return such values from state_dict or on_save_checkpoint"
     )

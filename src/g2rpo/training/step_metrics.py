@@ -1,12 +1,25 @@
-"""The logged metrics of one rollout batch, over all ranks and equal on every rank."""
+"""The logged metrics of one rollout batch, over all ranks and equal on every rank.
 
-from collections.abc import Sequence
+They are about learning, the mismatch between sampler and trainer, throughput and memory. A warning
+names the setting to raise if many completions of a task are cut off.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from g2rpo.algorithm.advantage.diagnostics import advantage_metrics
+import torch
+
+from g2rpo import ranks
+from g2rpo.algorithm.advantage.group_statistics import advantage_metrics
+from g2rpo.algorithm.loss.kl import k3
 from g2rpo.metrics import checked, task_means
-from g2rpo.records import TASKS
+from g2rpo.policy.adapter import has_adapter
+from g2rpo.policy.flops import cost_of, text_flops, vision_flops
+from g2rpo.records import LOGGED, Experience, accuracy_column
 from g2rpo.rollout.collect import Collected
+from g2rpo.stopwatch import peak_bytes
 from g2rpo.training.table import CompletionTable
 from g2rpo.training.update import UpdateStats
 
@@ -29,21 +42,28 @@ def step_metrics(
 ) -> dict[str, float]:
     """Return one row of metrics.csv, without gradient conflict."""
     row = {"reward/total": table.total.double().mean().item()}
-    row |= task_means("reward/accuracy", table.parts["accuracy"], table.task)
-    row |= task_means("reward/format", table.parts["format"], table.task)
-    row |= task_means("reward/failed_frac", table.failed.float(), table.task)
-    if "length" in table.parts:
-        row |= task_means("reward/length", table.parts["length"], table.task)
-    row |= task_means("rollout/completion_tokens", table.tokens.float(), table.task)
-    row |= task_means("rollout/truncated_frac", (~table.finished).float(), table.task)
+    shown = {
+        "reward/accuracy": accuracy_column(table.parts),
+        "reward/failed_frac": table.failed.float(),
+        "rollout/completion_tokens": table.tokens.float(),
+        "rollout/truncated_frac": (~table.finished).float(),
+    }
+    for name, values in shown.items():
+        row |= task_means(name, values, table.task, table.names)
+    for part, values in table.parts.items():
+        if (name := part.removeprefix(LOGGED)) != "accuracy":
+            present = ~values.isnan()
+            row |= task_means(f"reward/{name}", values[present], table.task[present], table.names)
     row |= {"filter/draws": float(collected.draws)}
     row |= {
-        f"filter/kept_frac/{TASKS[i]}": (collected.kept[i] / n).item()
-        for i, n in enumerate(collected.drawn.tolist())
-        if n
+        f"filter/kept_frac/{task}": collected.kept.get(task, 0) / collected.drawn[task]
+        for task in table.names
+        if collected.drawn.get(task)
     }
-    row |= advantage_metrics(table.advantages, table.rewards, table.total, table.group, table.task)
-    row |= _update_metrics(updates)
+    row |= advantage_metrics(
+        table.advantages, table.rewards, table.total, table.group, table.task, table.names
+    )
+    row |= _update_metrics(updates, table.names)
     row |= {
         "time/step_s": times.updated - times.start,
         "time/rollout_s": times.rolled_out - times.start,
@@ -53,7 +73,7 @@ def step_metrics(
     return checked(row)
 
 
-def _update_metrics(updates: Sequence[UpdateStats]) -> dict[str, float]:
+def _update_metrics(updates: Sequence[UpdateStats], tasks: Sequence[str]) -> dict[str, float]:
     """Average the numbers of the updates; entropies are weighted by tokens."""
     names = {
         "policy": "loss/policy",
@@ -73,9 +93,148 @@ def _update_metrics(updates: Sequence[UpdateStats]) -> dict[str, float]:
         sum(update.tokens for update in updates),
     )
     row |= {
-        f"policy/entropy_nats/{TASKS[i]}": (entropy[i] / n).item()
+        f"policy/entropy_nats/{tasks[i]}": (entropy[i] / n).item()
         for i, n in enumerate(tokens.tolist())
         if n
     }
     # only the first update still has the weights that sampled
     return row | {"policy/old_logprob_gap": updates[0].logprob_gap}
+
+
+def sampler_mismatch(experience: Experience, tasks: Sequence[str]) -> dict[str, float]:
+    """Compute log-probability gap, KL and effective sample size over the tokens of all ranks.
+
+    With d = trainer - sampler per token and w = e^d, the metrics are mean and largest |d|, the k3
+    estimate of KL(sampler || trainer), and the effective sample size (sum w)^2 / (n sum w^2), which
+    is 1 if both agree.
+
+    Returns:
+        Metrics by name; empty if the trainer did not compute its own log-probabilities.
+    """
+    if experience.trainer_logprobs is None:
+        return {}
+    mask = experience.rollouts.completion_mask
+    sampler, trainer = (
+        experience.rollouts.old_logprobs.double(),
+        experience.trainer_logprobs.double(),
+    )
+    sums = torch.zeros(len(tasks), 5, dtype=torch.float64)
+    worst = torch.zeros(len(tasks), dtype=torch.float64)
+    for i in experience.task.unique().tolist():
+        inside = mask & (experience.task == i)[:, None]
+        difference = (trainer - sampler)[inside]
+        weight = difference.exp()
+        terms = [
+            torch.ones_like(weight),
+            difference.abs(),
+            k3(sampler, trainer)[inside],
+            weight,
+            weight.square(),
+        ]
+        sums[i] = torch.stack([term.sum() for term in terms]).cpu()
+        worst[i] = difference.abs().max()
+    sums, worst = ranks.all_reduce_sum(sums), ranks.all_reduce_max(worst)
+    row: dict[str, float] = {}
+    for i, (count, gap, kl, weight, square) in enumerate(sums.tolist()):
+        if count:
+            row |= {
+                f"rollout/logprob_gap_mean/{tasks[i]}": gap / count,
+                f"rollout/logprob_gap_max/{tasks[i]}": worst[i].item(),
+                f"rollout/sampler_k3/{tasks[i]}": kl / count,
+                f"rollout/ess_frac/{tasks[i]}": weight**2 / (count * square),
+            }
+    return row
+
+
+PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "B200": 2250.0}
+"""Dense bfloat16 TFLOP/s of GPUs, from the vendors' data sheets; MFU is logged for these."""
+
+
+def throughput(policy: Any, collected: Collected, prefix: str, step_s: float) -> dict[str, float]:
+    """Compute the `time/*` metrics of throughput over all ranks.
+
+    Model FLOPs are the least that the prompts and completions need: one forward pass to generate
+    them, and one forward and backward pass (twice a forward) to learn from them. Each prompt counts
+    once for its group. Groups that the filter dropped do not count.
+
+    Args:
+        policy: The model in training.
+        collected: The groups of this rank that were kept.
+        prefix: `policy.prefix`: `shared` or `repeated`.
+        step_s: Seconds of the whole rollout batch.
+    """
+    prompt, completion = (
+        collected.batch.attention_mask.sum(1),
+        collected.rollouts.completion_mask.sum(1),
+    )
+    distinct = prompt.sum() + (completion - 1).sum()
+    padded = len(completion) * (
+        collected.batch.attention_mask.shape[1] + collected.rollouts.completion_mask.shape[1]
+    )
+    passed = distinct if prefix == "shared" else torch.tensor(padded)
+    cost = cost_of(policy)
+    forward = (
+        (
+            vision_flops(policy, cost, collected.batch)
+            + text_flops(cost, prompt, completion, collected.rollouts.prompt, shared=True)
+        )
+        if len(completion)
+        else 0.0
+    )
+    effort = (3 if has_adapter(policy) else 4) * forward
+    own = torch.tensor(
+        [float(prompt.sum() + completion.sum()), float(distinct), float(passed), effort],
+        dtype=torch.float64,
+    )
+    tokens, useful, through, flops = ranks.all_reduce_sum(own).tolist()
+    row = {
+        "time/tokens_per_second": tokens / step_s,
+        "time/useful_frac": useful / through,
+        "time/tflops": flops / step_s / 1e12,
+    }
+    row["time/peak_gib"] = float(
+        ranks.all_reduce_max(torch.tensor(peak_bytes() / 2**30, dtype=torch.float64))
+    )
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+        peaks = [peak for card, peak in PEAK_TFLOPS.items() if card in name]
+        row |= (
+            {"time/mfu_frac": row["time/tflops"] / (peaks[0] * ranks.world_size())} if peaks else {}
+        )
+    return row
+
+
+log = logging.getLogger("g2rpo")
+METRIC = "rollout/truncated_frac/"
+MOST_CUT = 0.5
+"""Share of a task's completions in a rollout batch above which the warning appears."""
+REPEAT_AFTER = 25
+"""Number of rollout batches before the warning can appear again."""
+
+
+class CutNotice:
+    """Watches the metrics of each rollout batch and names the setting to raise."""
+
+    def __init__(self) -> None:
+        self._silent_until = 0
+
+    def watch(self, rollout_batch: int, metrics: Mapping[str, float], max_new_tokens: int) -> None:
+        """Warn about tasks with more than half of their completions cut off.
+
+        At most one warning appears in `REPEAT_AFTER` rollout batches.
+        """
+        cut = {
+            name.removeprefix(METRIC): share
+            for name, share in metrics.items()
+            if name.startswith(METRIC) and share > MOST_CUT
+        }
+        if not cut or rollout_batch < self._silent_until:
+            return
+        self._silent_until = rollout_batch + REPEAT_AFTER
+        log.warning(
+            "rollout batch %d: %s of completions reached rollout.max_new_tokens=%d and were cut"
+            " before they ended; raise it",
+            rollout_batch,
+            ", ".join(f"{task} {share:.0%}" for task, share in cut.items()),
+            max_new_tokens,
+        )

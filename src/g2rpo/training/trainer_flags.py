@@ -1,4 +1,4 @@
-"""Refuses flags of Lightning's Trainer that have no effect here, and says what to use instead."""
+"""Refuses Trainer flags and optimizers that cannot work here, and says what to use instead."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -76,4 +76,31 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
             f"trainer.strategy: expected one of {', '.join(STRATEGIES)}, got {strategy}: every"
             " process holds the whole weights; model/adapter=lora or a smaller"
             " batch.micro_batch_tokens save memory instead"
+        )
+
+
+def check_optimizer(optimizer: Mapping[str, Any], trainer: Mapping[str, Any]) -> None:
+    """Refuse optimizers that cannot work with sharded weights.
+
+    Args:
+        optimizer: The composed `optimizer` group as plain values.
+        trainer: The composed `trainer` group as plain values.
+
+    Raises:
+        ValueError: with the setting, and what to use instead.
+    """
+    strategy = trainer.get("strategy")
+    target = strategy.get("_target_", "") if isinstance(strategy, Mapping) else ""
+    if not str(target).endswith(".ShardedStrategy"):
+        return
+    if str(optimizer.get("_target_")).endswith(".AdamW8bit"):
+        raise ValueError(
+            "optimizer=adamw_8bit: expected trainer=auto or trainer=ddp, got trainer=fsdp, whose"
+            " checkpoints cannot hold shards of 8-bit moments; use optimizer=adamw, whose moments"
+            " are sharded, or model.dtype=bfloat16 trainer.precision=32-true optimizer=adamw_kahan"
+        )
+    if optimizer.get("triton"):
+        raise ValueError(
+            "optimizer.triton: expected false with trainer=fsdp, got true: the fused kernel cannot"
+            " update shards"
         )

@@ -95,13 +95,6 @@ MUTANTS = (
         "algorithm/shaping/test_entropy.py",
     ),
     Mutant(
-        "entropy of padding",
-        "algorithm/shaping/entropy.py",
-        "entropy.where(inside, 0.0)",
-        "entropy",
-        "algorithm/shaping/test_entropy.py",
-    ),
-    Mutant(
         "estimators swapped",
         "algorithm/shaping/entropy.py",
         'if self.estimator == "exact"',

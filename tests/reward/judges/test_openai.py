@@ -1,7 +1,10 @@
 import logging
 import pickle
+import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -9,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from g2rpo.reward.judges.bounded_http import LARGEST_REPLY
 from g2rpo.reward.judges.openai import JudgeError, OpenAIJudge
 
 SECRET = "sk-very-secret"
@@ -248,6 +252,14 @@ def test_a_judge_can_be_sent_to_another_process(judge: Callable[..., OpenAIJudge
             {"api_key_env": "NO_SUCH_KEY"},
             "judge.api_key_env: the environment variable NO_SUCH_KEY is not set; export it",
         ),
+        (
+            {"api_key_env": "sk-my-own-key"},
+            "judge.api_key_env: expected the name of an environment",
+        ),
+        (
+            {"base_url": "http://me:mine@localhost/v1"},
+            "judge.base_url: expected a URL without a key",
+        ),
         ({"tries": 0}, "judge.tries: expected at least 1, got 0"),
         ({"max_concurrent": 0}, "judge.max_concurrent: "),
         ({"timeout_s": 0.0}, "timeout_s above 0"),
@@ -258,3 +270,69 @@ def test_wrong_settings_are_refused_with_their_key(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         judge(**wrong)
+
+
+def test_a_key_with_a_line_break_is_stripped_and_an_echo_of_it_is_not_shown(
+    judge: Callable[..., OpenAIJudge], chat_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINE", SECRET + "\r\n")
+    chat_server.reply = lambda prompt, attempt: (401, {}, f"Incorrect: {SECRET}")
+    with pytest.raises(JudgeError, match="401 Unauthorized: Incorrect: <MINE>, after 1 try"):
+        judge(api_key_env="MINE")("q")
+    assert chat_server.headers[0]["Authorization"] == f"Bearer {SECRET}"
+
+
+def test_an_echoed_key_is_not_written_to_the_cache(
+    judge: Callable[..., OpenAIJudge],
+    chat_server: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("MINE", SECRET)
+    chat_server.reply = lambda prompt, attempt: f"your key is {SECRET}"
+    judge(api_key_env="MINE", cache=str(tmp_path), extra={"user": SECRET})("q")
+    (file,) = tmp_path.rglob("*.json")
+    assert SECRET not in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("x" * (LARGEST_REPLY + 1), "the body has more than 1,048,576 bytes"),
+        ("[" * 100_000, "no chat completion"),
+    ],
+)
+def test_a_hostile_body_is_one_failed_prompt(
+    body: str, words: str, judge: Callable[..., OpenAIJudge], chat_server: Any
+) -> None:
+    chat_server.reply = lambda prompt, attempt: (200, {}, body) if prompt == "b" else "fine"
+    good, bad = judge(tries=2).ask_all(["a", "b"])
+    assert good == "fine"
+    assert words in str(bad)
+
+
+def test_a_body_that_drips_has_a_deadline(judge: Callable[..., OpenAIJudge]) -> None:
+    with dripping_server(pause_s=0.1) as url:
+        begin = time.monotonic()
+        with pytest.raises(JudgeError, match=r"not complete after 0[.]6 s, after 1 try"):
+            judge(base_url=url, timeout_s=0.3, tries=1)("q")
+    assert time.monotonic() - begin < 5
+
+
+@contextmanager
+def dripping_server(pause_s: float) -> Iterator[str]:
+    """A server that sends one byte of an endless body at a time."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection, suppress(OSError):
+            connection.recv(1 << 16)
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            while True:
+                connection.sendall(b" ")
+                time.sleep(pause_s)
+
+    threading.Thread(target=serve, daemon=True).start()
+    with listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"

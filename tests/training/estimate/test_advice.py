@@ -60,6 +60,18 @@ GRID = {
         "rollout.max_new_tokens=16384",
         "batch.micro_batch_prompts=1",
     ),
+    "float32 masters, sharded, too little for their moments": (
+        Model,
+        *GPU,
+        "estimate.gib=45",
+        "model.dtype=float32",
+        "trainer.precision=bf16-mixed",
+        "trainer=fsdp",
+        "trainer.devices=2",
+        "rollout=vllm",
+        "rollout.gpu_memory_utilization=0.5",
+        "batch.micro_batch_prompts=1",
+    ),
     "the small model": (*TINY, "estimate.gib=1.3", "batch.group_size=64"),
 }
 FAST = "the small model"
@@ -114,6 +126,25 @@ def test_nothing_is_advised_where_all_fits(shape: Shape, load: Callable, device:
     assert not [
         step for step in advise(tight, {}.__getitem__) if re.match(r"model\.", step.override)
     ]
+
+
+def test_moments_of_8_bits_are_advised_where_nothing_is_sharded_and_given_up_for_shards(
+    composed: Callable[..., Any], tmp_path: Path
+) -> None:
+    pytest.importorskip("torchao")
+    alone = ("model=qwen3_vl_2b", *GPU, "model.dtype=float32", "trainer.precision=bf16-mixed")
+    alone = (*alone, "rollout=vllm", "batch.micro_batch_prompts=1")
+    several = ("trainer=ddp", "trainer.devices=4", "optimizer=adamw_8bit")
+    for more, expected in (
+        (("estimate.gib=30",), "optimizer=adamw_8bit"),
+        (("estimate.gib=20", *several), "fsdp optimizer=adamw"),
+    ):
+        _, before = found(composed, tmp_path, (*alone, *more))
+        (step,) = [step for step in before.advice if step.override.endswith(expected)]
+        at = before.advice.index(step)
+        words = [word for one in before.advice[: at + 1] for word in one.override.split()]
+        _, after = found(composed, tmp_path, (*alone, *more, *words))
+        assert after.peak == pytest.approx(step.peak, rel=0.02)
 
 
 def test_results_are_left_alone_as_long_as_something_else_helps(

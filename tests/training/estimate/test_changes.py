@@ -1,6 +1,7 @@
 """Each kind of change alone; together they are tested in test_advice.py."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -27,6 +28,26 @@ def test_a_change_is_another_run_and_names_a_present_value(setup: Setup) -> None
         assert "=" in override
         assert now
         assert changed != setup
+
+
+def test_optimizers_with_less_state_are_advised_only_where_they_work(setup: Setup) -> None:
+    masters = replace(setup, shape=replace(setup.shape, number=4), state=32_000)
+    alone = masters.but(shards=1)
+
+    def overrides(run: Setup, optimizer: str) -> set[str]:
+        changes = [
+            change for kind in HARMLESS + CHANGING for change in kind(run, lambda key: optimizer)
+        ]
+        return {override for override, _, _ in changes}
+
+    kahan = "model.dtype=bfloat16 trainer.precision=32-true optimizer=adamw_kahan"
+    adamw, eight = "torch.optim.AdamW", "g2rpo.training.adamw_8bit.AdamW8bit"
+    assert {kahan, "optimizer=adamw_8bit", "trainer=fsdp"} <= overrides(alone, adamw)
+    assert "optimizer=adamw_8bit" not in overrides(masters, adamw)
+    assert kahan in overrides(masters, adamw)
+    assert kahan not in overrides(setup, "optimi.AdamW")
+    assert "trainer=fsdp optimizer=adamw" in overrides(alone, eight)
+    assert not {"trainer=fsdp", "optimizer=adamw_8bit"} & overrides(alone, eight)
 
 
 def test_weights_can_be_sharded_over_all_nodes(setup: Setup) -> None:

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from g2rpo.policy.head import piece_bytes
+from g2rpo.stopwatch import peak_bytes, resident
 from g2rpo.training.estimate import machine as machines
 from g2rpo.training.estimate.assumptions import Assumptions
-from g2rpo.training.estimate.machine import machine, peak_bytes, resident
+from g2rpo.training.estimate.machine import machine
 
 
 def test_a_cpu_is_measured_and_shared_by_its_processes() -> None:

@@ -4,6 +4,6 @@ Every estimator satisfies `g2rpo.interfaces.Advantage` and receives the rewards 
 rollout batch, gathered from all ranks. Groups and tasks are arbitrary integer labels: the rows of a
 group need not be contiguous, and groups may differ in size.
 
-Start with `grpo.py`, then `g2rpo.py`. Shared code: `gaussian.py` (ranks to normal quantiles),
-`segments.py` (statistics per group or task), `parts.py` (reward parts), `diagnostics.py` (metrics).
+Start with `grpo.py`, then `g2rpo.py`. Shared code: `group_statistics.py` (means and normal
+quantiles per group or task, metrics), `reward_parts.py`.
 """

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from g2rpo.algorithm.advantage.segments import Segments, check_rewards
+from g2rpo.algorithm.advantage.group_statistics import Segments, check_rewards
 
 
 class DrGRPO:

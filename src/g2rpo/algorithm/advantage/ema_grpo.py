@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from g2rpo.algorithm.advantage.segments import Segments, check_rewards
+from g2rpo.algorithm.advantage.group_statistics import Segments, check_rewards
 
 EPS = 1e-6
 

@@ -29,8 +29,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from g2rpo.algorithm.advantage.gaussian import TieLevels, gaussian_ranks
-from g2rpo.algorithm.advantage.segments import check_rewards
+from g2rpo.algorithm.advantage.group_statistics import TieLevels, check_rewards, gaussian_ranks
 
 Scope = Literal["group", "task", "group_then_task"]
 ZeroSignal = Literal["mask", "keep"]

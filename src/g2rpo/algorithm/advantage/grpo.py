@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from g2rpo.algorithm.advantage.segments import Segments, check_rewards
+from g2rpo.algorithm.advantage.group_statistics import Segments, check_rewards
 
 EPS = 1e-6
 """Added to the standard deviation, so that a group of equal rewards gets 0; as in verl."""

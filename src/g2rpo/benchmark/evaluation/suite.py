@@ -21,7 +21,7 @@ from g2rpo.benchmark.evaluation.runner import BenchmarkRun, Generation, Scoring
 from g2rpo.benchmark.evaluation.verdicts import Judge
 from g2rpo.interfaces import Benchmark, Encoder, RolloutEngine
 from g2rpo.policy.checkpoint import Checkpoint
-from g2rpo.policy.sharding import full_tensor
+from g2rpo.policy.forward import full_tensor
 from g2rpo.records import Prompt, Sampling
 
 Protocol = Literal["paper", "official", "robust", "vlmevalkit"]

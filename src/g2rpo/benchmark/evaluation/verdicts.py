@@ -14,7 +14,7 @@ from typing import Any
 from g2rpo.benchmark.base import Judge
 from g2rpo.interfaces import Benchmark
 from g2rpo.records import Judgment
-from g2rpo.scoring.prediction import clean
+from g2rpo.scoring.extract import clean
 
 log = logging.getLogger("g2rpo")
 Row = Mapping[str, Any]

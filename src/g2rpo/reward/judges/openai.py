@@ -14,14 +14,14 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from g2rpo.files import write_whole
+from g2rpo.redaction import redacted
+from g2rpo.reward.judges.bounded_http import beginning, post, retry_after_s
 
 log = logging.getLogger("g2rpo")
 LONGEST_PAUSE_S = 120.0
@@ -35,13 +35,6 @@ class JudgeError(RuntimeError):
     """The judge did not answer a prompt."""
 
 
-class _NoRedirect(HTTPRedirectHandler):
-    """Refuses redirects, because a redirect would send the key to another host."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
 class OpenAIJudge:
     """Client of an OpenAI-compatible endpoint that answers prompts at temperature 0.
 
@@ -53,7 +46,8 @@ class OpenAIJudge:
         api_key_env: Environment variable with the key; None if the endpoint needs no key.
         max_tokens: Maximum number of tokens of a reply.
         extra: Further keys of the request body; keys that are None are removed from it.
-        timeout_s: A try fails after this many seconds without a byte.
+        timeout_s: A try fails after this many seconds without a byte, and after twice as many in
+            all.
         tries: Maximum number of tries for one prompt, at least 1.
         backoff_s: Pause in seconds before the second try, with a jitter of one half; it doubles
             before each further try.
@@ -79,7 +73,18 @@ class OpenAIJudge:
             raise ValueError(
                 f"judge.base_url: expected http://... or https://..., got {base_url!r}"
             )
-        if api_key_env is not None and not os.environ.get(api_key_env):
+        if redacted(base_url) != base_url:
+            raise ValueError(
+                "judge.base_url: expected a URL without a key or password in it, because the URL is"
+                " written to files; put the key into the environment variable that"
+                " judge.api_key_env names"
+            )
+        if api_key_env is not None and not api_key_env.isidentifier():
+            raise ValueError(
+                "judge.api_key_env: expected the name of an environment variable, such as"
+                " OPENAI_API_KEY, and got something else (not shown, it may be the key itself)"
+            )
+        if api_key_env is not None and not _key(api_key_env):
             raise ValueError(
                 f"judge.api_key_env: the environment variable {api_key_env} is not set; export it,"
                 " or set judge.api_key_env=null for an endpoint without keys"
@@ -184,13 +189,13 @@ class OpenAIJudge:
                 with self._slots:
                     reply = self._requested(prompt)
             except HTTPError as error:
-                trouble = f"status {error.code} {error.reason}: {_beginning(error)}"
+                trouble = f"status {error.code} {error.reason}: {beginning(error)}"
                 if error.code not in PASSING and error.code < 500:
                     break
-                pause_s = max(pause_s, _retry_after_s(error.headers.get("Retry-After")))
+                pause_s = max(pause_s, retry_after_s(error.headers.get("Retry-After")))
             except (URLError, OSError, http.client.HTTPException) as error:
                 trouble = f"{type(error).__name__}: {error}"
-            except (ValueError, LookupError, TypeError) as error:
+            except (ValueError, LookupError, TypeError, RecursionError) as error:
                 trouble = f"a reply that is no chat completion ({type(error).__name__}: {error})"
             else:
                 if usable(reply):
@@ -200,20 +205,26 @@ class OpenAIJudge:
             if used < self.tries:
                 time.sleep(min(pause_s, LONGEST_PAUSE_S))
         return JudgeError(
-            f"{self.url}, model {self.body.get('model')}: {trouble}, after {used}"
-            f" {'try' if used == 1 else 'tries'}"
+            self._without_key(
+                f"{self.url}, model {self.body.get('model')}: {trouble}, after {used}"
+                f" {'try' if used == 1 else 'tries'}"
+            )
         )
+
+    def _without_key(self, text: str) -> str:
+        """Redact the key, whatever its variable is called: endpoints repeat it in their replies."""
+        if self.api_key_env is not None and (key := _key(self.api_key_env)):
+            text = text.replace(key, f"<{self.api_key_env}>")
+        return redacted(text)
 
     def _requested(self, prompt: str) -> str:
         headers = {"Content-Type": "application/json"}
         if self.api_key_env is not None:
-            headers["Authorization"] = f"Bearer {os.environ[self.api_key_env]}"
+            headers["Authorization"] = f"Bearer {_key(self.api_key_env)}"
         content = json.dumps(
             self.body | {"messages": [{"role": "user", "content": prompt}]}
         ).encode()
-        request = Request(self.url, data=content, headers=headers)  # noqa: S310  the constructor lets only http(s) through
-        with build_opener(_NoRedirect).open(request, timeout=self.timeout_s) as response:
-            choice = json.loads(response.read())["choices"][0]
+        choice = json.loads(post(self.url, content, headers, self.timeout_s))["choices"][0]
         reply = choice["message"]["content"]
         if not isinstance(reply, str):
             raise TypeError(
@@ -241,6 +252,7 @@ class OpenAIJudge:
             ValueError,
             LookupError,
             TypeError,
+            RecursionError,
         ):  # damaged on disk: asked again and written anew
             return None
         return reply if isinstance(reply, str) else None
@@ -251,25 +263,15 @@ class OpenAIJudge:
             with _WRITING:
                 write_whole(
                     file,
-                    json.dumps({"request": self.body, "prompt": prompt, "reply": reply}, indent=1)
+                    self._without_key(
+                        json.dumps(
+                            {"request": self.body, "prompt": prompt, "reply": reply}, indent=1
+                        )
+                    )
                     + "\n",
                 )
 
 
-def _retry_after_s(value: str | None) -> float:
-    """Return the seconds that a Retry-After header asks for, as a number or as a date."""
-    try:
-        return max(0.0, float(value or 0))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value or "").timestamp() - time.time())
-    except ValueError:
-        return 0.0
-
-
-def _beginning(error: HTTPError) -> str:
-    try:
-        return error.read(300).decode(errors="replace").strip()
-    except OSError:
-        return ""
+def _key(variable: str) -> str:
+    """Return the key without the line break that files of secrets end with."""
+    return os.environ.get(variable, "").strip()

@@ -31,6 +31,11 @@ its answers.
 """
 _PLAIN = re.compile(r"[-+]?(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]{1,300})(?:\.[0-9]{1,300})?")
 """Numbers that need no parser."""
+_CONCLUDES = "so it is "
+_BEFORE = re.compile(r"(?:[A-Za-z0-9 .,]*[.,] +)?")
+_CUE = re.compile(r"\b(?:answer|solution|result|because|since|that|which|i\.e)\b", re.IGNORECASE)
+_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,14})")
+_LONGEST_PLAIN = 400
 _SMALL = 0.1
 _SMALL_TOLERANCE = 0.005
 
@@ -80,8 +85,9 @@ def read_quantity(text: str) -> float | None:
     >>> read_quantity("1,234 km"), read_quantity("3,5")
     (1234.0, None)
     """
-    if _PLAIN.fullmatch(text):
-        return float(text.replace(",", ""))
+    plain = _plain(text)
+    if plain is not None:
+        return float(plain.replace(",", ""))
     quantity = _quantity(_read(text))
     if quantity is None:
         return None
@@ -107,9 +113,24 @@ def same_number(answer: str, gold: str) -> bool:
         return False
     if _near(got, wanted):
         return True
-    return not (_PLAIN.fullmatch(answer) and _PLAIN.fullmatch(gold)) and same_expression(
-        answer, gold
-    )
+    both_plain = _plain(answer) is not None and _PLAIN.fullmatch(gold)
+    return not both_plain and same_expression(answer, gold)
+
+
+def _plain(text: str) -> str | None:
+    """Return the number that a text is, or with which it ends; None if that takes the parser.
+
+    >>> _plain("-5"), _plain("2 red squares, 1 blue. so it is 3"), _plain("2 + 1")
+    ('-5', '3', None)
+    """
+    if _PLAIN.fullmatch(text):
+        return text
+    if len(text) > _LONGEST_PLAIN:
+        return None
+    before, concludes, number = text.rpartition(_CONCLUDES)
+    if not concludes or not _WHOLE.fullmatch(number) or not _BEFORE.fullmatch(before):
+        return None
+    return None if _CUE.search(before) else number
 
 
 def _near(got: float, wanted: float) -> bool:

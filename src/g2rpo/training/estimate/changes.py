@@ -11,6 +11,11 @@ from g2rpo.training.estimate.workload import Workload, row_of
 
 LORA_RANK, LORA_BYTES = 16, 4
 """Rank of conf/model/adapter/lora.yaml, and bytes of an adapter's weight."""
+EIGHT_BITS = 2.04
+"""Bytes of adamw_8bit's state per weight: two moments, and a float32 scale for 256 of each."""
+KAHAN = 3
+"""Numbers of adamw_kahan's state per weight: two moments and the compensation."""
+FLOAT32 = 4
 Now = Callable[[str], Any]
 """Returns the present value of a key; raises `KeyError` if the configuration has no such key."""
 
@@ -98,9 +103,16 @@ def _micro_batch(setup: Setup, now: Now) -> Iterator[Change]:
 
 
 def _sharding(setup: Setup, now: Now) -> Iterator[Change]:
-    if setup.load.shards == 1 and setup.processes > 1:
-        changed = setup.but(shards=setup.processes // setup.load.nodes)
-        yield "trainer=fsdp", "all weights in every process", changed
+    if setup.load.shards > 1 or setup.processes == 1:
+        return
+    changed = setup.but(shards=setup.processes // setup.load.nodes)
+    present = "all weights in every process"
+    if not _optimizer(now).endswith(".AdamW8bit"):
+        yield "trainer=fsdp", present, changed
+    elif setup.shape.number > setup.shape.compute:  # its moments cannot be sharded
+        trained = setup.shape.trained * setup.shape.number
+        changed = replace(changed, state=2 * trained, copies=trained)
+        yield "trainer=fsdp optimizer=adamw", f"{present} and adamw_8bit", changed
 
 
 def _across_nodes(setup: Setup, now: Now) -> Iterator[Change]:
@@ -133,6 +145,39 @@ def _split(setup: Setup, now: Now) -> Iterator[Change]:
 
 
 SPLIT = "batch.completions_per_row"
+
+
+def _optimizer(now: Now) -> str:
+    """Return the import path of the optimizer; empty if there is none."""
+    try:
+        return str(now("optimizer._target_"))
+    except KeyError:
+        return ""
+
+
+def _eight_bits(setup: Setup, now: Now) -> Iterator[Change]:
+    shape, target = setup.shape, _optimizer(now)
+    if target.endswith(".AdamW") and setup.load.shards == 1 and not shape.adapter:
+        yield (
+            "optimizer=adamw_8bit",
+            "float32 moments" if shape.number == FLOAT32 else "bfloat16 moments",
+            replace(setup, state=round(EIGHT_BITS * shape.trained), copies=0),
+        )
+
+
+def _compensated(setup: Setup, now: Now) -> Iterator[Change]:
+    shape = setup.shape
+    if shape.number > shape.compute and not shape.adapter and _optimizer(now):
+        yield (
+            "model.dtype=bfloat16 trainer.precision=32-true optimizer=adamw_kahan",
+            "float32 weights",
+            replace(
+                setup,
+                shape=replace(shape, number=shape.compute),
+                state=KAHAN * shape.compute * shape.trained,
+                copies=0,
+            ),
+        )
 
 
 def _reference(setup: Setup, now: Now) -> Iterator[Change]:
@@ -237,6 +282,8 @@ HARMLESS: tuple[Kind, ...] = (
 CHANGING: tuple[Kind, ...] = (
     _reference,
     _frozen_vision,
+    _eight_bits,
+    _compensated,
     _adapter,
     _shorter,
     _fewer_prompts,

@@ -7,10 +7,10 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
+from g2rpo.stopwatch import resident
 from g2rpo.training.estimate.assumptions import Assumptions
 
 GPU_EFFICIENCY, CPU_EFFICIENCY = 0.4, 0.7
@@ -125,19 +125,3 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
             torch.cuda.synchronize()
         found.append(clock() - start)
     return min(found)
-
-
-def resident(field: str = "VmRSS") -> int:
-    """Return the resident bytes of this process, or its peak (`VmHWM`); 0 outside of Linux."""
-    status = Path("/proc/self/status")
-    lines = (
-        [line for line in status.read_text().splitlines() if line.startswith(field)]
-        if status.exists()
-        else []
-    )
-    return int(lines[0].split()[1]) * 1024 if lines else 0
-
-
-def peak_bytes() -> int:
-    """Return the peak bytes of this process: allocated by torch on a GPU, else resident."""
-    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else resident("VmHWM")

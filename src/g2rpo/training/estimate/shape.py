@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from g2rpo.policy.adapter import is_adapter
 from g2rpo.policy.checkpoint import DTYPES, Checkpoint
+from g2rpo.policy.family.choose_family import families, family_for
 from g2rpo.policy.flops import Cost, cost_of, experts_of
 from g2rpo.training.estimate.model_sizes import published_config
 
-KNOWN = ("qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl", "qwen2_vl")
-"""Model types that `activations.py` covers."""
 STAND_IN = 64
 """Rows and columns of a stand-in weight, for optimizers that cannot step on the meta device."""
 
@@ -88,18 +88,21 @@ def blank_policy(checkpoint: Checkpoint) -> Any:
                 " needs nothing else of the model: put the file into a folder and name that with"
                 " model=folder model.path=<folder>, or run once with the network"
             ) from error
-    if config.model_type not in KNOWN:
+    family = family_for(config.model_type, checkpoint.path)
+    if not family.estimated:
+        known = ", ".join(kind for kind, one in families().items() if one.estimated)
         raise ValueError(
             f"model.path={checkpoint.path}: model_type {config.model_type!r} cannot be estimated:"
-            f" what its layers keep for the backward pass is known for {', '.join(KNOWN)} only; do"
-            " not use estimate.py; watch time/peak_gib of a short run"
+            f" what its layers keep for the backward pass is known for {known} only; do not use"
+            " estimate.py; watch time/peak_gib of a short run"
         )
     with torch.device("meta"):
         policy = AutoModelForImageTextToText.from_config(config, dtype=DTYPES[checkpoint.dtype])
         if checkpoint.adapter is not None:
             checkpoint.adapter.attach(policy)
     if checkpoint.freeze_vision:
-        policy.model.visual.requires_grad_(False)
+        for parameter in family.vision_parameters(policy).values():
+            parameter.requires_grad_(False)
     return policy
 
 
@@ -162,7 +165,8 @@ def optimizer_bytes(
 
     The optimizer takes a step on the meta device. One that needs values (Adafactor) steps on a
     small weight of the same dtype instead, and its bytes are scaled up. A step on all weights at
-    once (`foreach`, torch's default on a GPU) needs a temporary copy of them.
+    once (`foreach`, torch's default on a GPU) needs a temporary copy of them; the optimizers of
+    optimi, which have a `triton` setting, compute in the gradients instead.
 
     Returns:
         Bytes of the state, and of the copies.
@@ -180,7 +184,7 @@ def optimizer_bytes(
         for parameter in trained:
             parameter.grad = None
     held = sum(
-        v.numel() * v.element_size()
+        _bytes(v)
         for state in optimizer.state.values()
         for v in state.values()
         if isinstance(v, Tensor)
@@ -189,11 +193,20 @@ def optimizer_bytes(
         "foreach" in optimizer.defaults
         and optimizer.defaults["foreach"] is not False
         and not optimizer.defaults.get("fused")
+        and "triton" not in optimizer.defaults
     )
     return round(scale * held), count * number if at_once else 0
+
+
+def _bytes(value: Tensor) -> int:
+    """Return the bytes of a tensor; a quantized one consists of several."""
+    if is_traceable_wrapper_subclass(value):
+        return sum(_bytes(getattr(value, name)) for name in value.__tensor_flatten__()[0])
+    return value.nbytes
 
 
 def _step(optimizer: torch.optim.Optimizer, weights: Iterable[Tensor]) -> None:
     for weight in weights:
         weight.grad = torch.zeros_like(weight)
-    optimizer.step()
+    with torch.compiler.set_stance("force_eager"):  # compiling takes longer than the estimate
+        optimizer.step()

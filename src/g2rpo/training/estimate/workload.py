@@ -147,10 +147,7 @@ def sampled_lengths(prompts: Sequence[Prompt], encoder: Encoder, source: Any) ->
         raise ValueError(f"none of {len(prompts)} prompts can be read")
     batches = [encoder.encode([prompt]) for prompt in read]
     tokens = [int(batch.attention_mask.sum()) for batch in batches]
-    patches = [
-        0 if batch.image_grid_thw is None else int(batch.image_grid_thw.prod(1).sum())
-        for batch in batches
-    ]
+    patches = [sum(len(image["pixel_values"]) for image in batch.images) for batch in batches]
     left_out = f", {len(prompts) - len(read)} could not be read" if len(read) < len(prompts) else ""
     return Lengths(
         longest=max(tokens),

@@ -80,7 +80,8 @@ def chosen(folder: Path) -> dict[str, Any]:
         for key, value in hydra.runtime.choices.items()
         if not str(key).startswith("hydra/") and value is not None
     }
-    typed = [str(word) for word in hydra.overrides.task]
+    # as typed: resolved, `key=${oc.env:NAME}` would write a secret into the files of a tracker
+    typed = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     return {
         "choices": choices,
         "overrides": typed,

@@ -1,0 +1,27 @@
+"""A newcomer can read one step: few files run in it."""
+
+import sys
+from pathlib import Path
+
+PERF = Path(__file__).parents[1] / "perf"
+MOST = 60
+
+
+def test_a_step_of_the_gym_runs_in_few_files(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(PERF))
+    from step_files import files_of_a_step
+
+    files = files_of_a_step([])
+    sys.modules.pop("step_files")
+    assert {"training/module.py", "algorithm/advantage/g2rpo.py", "reward/verifier.py"} <= {*files}
+    # answers of the gym are plain, so that neither the parser nor the chart reader is needed
+    assert {file for file in files if file.startswith("scoring/")} <= {
+        "scoring/boxes.py",
+        "scoring/chart.py",
+        "scoring/expression/answer.py",
+        "scoring/extract.py",
+        "scoring/letters.py",
+        "scoring/number.py",
+        "scoring/text.py",
+    }
+    assert len(files) <= MOST, files
