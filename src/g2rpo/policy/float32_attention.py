@@ -13,7 +13,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from g2rpo.policy.precision import without_autocast
+from g2rpo.policy.forward import without_autocast
 
 TEXT = "g2rpo_float32"
 VISION = "g2rpo_float32_flash_attention"
