@@ -32,7 +32,7 @@ from claims_figures import (
 
 from g2rpo.algorithm.advantage.g2rpo import G2RPO
 from g2rpo.algorithm.advantage.grpo import GRPO
-from g2rpo.prompt import TASKS
+from g2rpo.data.gym.source import TASKS
 from g2rpo.report.settings import read_settings
 from g2rpo.report.sweep.paper_ablation import paper_numbers
 from g2rpo.report.sweep.statistics import difference, spread

@@ -7,7 +7,7 @@ from statistics import fmean
 from figures import Curve, figure, panel
 from matplotlib.axes import Axes
 
-from g2rpo.prompt import TASKS
+from g2rpo.data.gym.source import TASKS
 from g2rpo.report.settings import read_settings
 from g2rpo.report.sweep.sweep_data import JobResult, SweepResult
 from g2rpo.report.sweep.variant_scores import reference, seed_gains, variant_name

@@ -18,12 +18,12 @@ from typing import Any
 from PIL import Image
 
 from g2rpo.data.file_source import FileSource
+from g2rpo.data.gym.source import TASKS
 from g2rpo.data.loading import Loading
 from g2rpo.data.mixture import TaskMix
 from g2rpo.data.onethinker import OneThinkerFormat
 from g2rpo.data.stream import PromptStream
 from g2rpo.data.template import PromptTemplate
-from g2rpo.records import TASKS
 
 KINDS = {
     "multiple choice": "B",

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from g2rpo.records import TASKS
+from g2rpo.data.gym.source import TASKS
 
 
 def main(folders: list[str]) -> None:

@@ -16,10 +16,10 @@ from figures import Curve, figure, panel
 from torch import Tensor
 
 from g2rpo.algorithm.shaping.entropy import EntropyBand
+from g2rpo.data.gym.source import TASKS
 from g2rpo.metrics import task_sums
-from g2rpo.records import task_index
 
-MATH = task_index("math")
+MATH = TASKS.index("math")
 STATES, ACTIONS, SAMPLES, STEPS = 4, 8, 64, 300
 LOW, HIGH = 0.2, 0.6
 STARTS = {"from below": 6.0, "from above": 0.5}
@@ -55,7 +55,7 @@ def band_term(
     """Return the entropy term for a batch of `samples` actions in each state."""
     measured = band.token_entropy(*token_stats(logits, generator, samples))
     mask, tasks = torch.ones_like(measured, dtype=torch.bool), torch.full((STATES,), MATH)
-    sums, tokens = task_sums(measured.detach(), mask, tasks)
+    sums, tokens = task_sums(measured.detach(), mask, tasks, len(TASKS))
     signs, _ = band.signs(sums, tokens)
     return band.loss(measured, mask, tasks, signs, tokens)
 

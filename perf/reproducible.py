@@ -22,10 +22,9 @@ def side(*, settings: bool, passes: int) -> dict[str, list[float]]:
     """Return the seconds of each pass, and a number that is equal for equal gradients."""
     import torch
 
-    from g2rpo.data.gym.source import GymSource
+    from g2rpo.data.gym.source import TASKS, GymSource
     from g2rpo.policy.checkpoint import Checkpoint
     from g2rpo.policy.stats import token_stats
-    from g2rpo.records import TASKS
     from g2rpo.reproducible import reproducible
     from g2rpo.rollout.hf import HFEngine
 

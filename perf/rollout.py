@@ -14,10 +14,10 @@ from importlib.metadata import version
 
 import torch
 
-from g2rpo.data.gym.source import GymSource
+from g2rpo.data.gym.source import TASKS, GymSource
 from g2rpo.interfaces import RolloutEngine
 from g2rpo.policy.checkpoint import Checkpoint
-from g2rpo.records import TASKS, PromptBatch, Sampling
+from g2rpo.records import PromptBatch, Sampling
 from g2rpo.rollout.hf import HFEngine
 from g2rpo.rollout.vllm import VLLMEngine
 

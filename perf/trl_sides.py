@@ -209,6 +209,7 @@ def ours(options: argparse.Namespace, clock: Clock) -> None:
         engine=HFEngine(max_new_tokens=options.completion),
         reward=Vowels(),
         algorithm=Algorithm(
+            tasks=("math",),
             advantage=G2RPO(),
             loss=ClipLoss(),
             shaping=Shaping(length=None, entropy=None),

@@ -78,10 +78,9 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder of the small Qwen3-VL with random weights, whose tokenizer knows the
     gym's words.
     """
-    from g2rpo.data.gym.source import GymSource
+    from g2rpo.data.gym.source import TASKS, GymSource
     from g2rpo.data.gym.styles import StyledSolutions
     from g2rpo.policy.tiny import save_tiny
-    from g2rpo.records import TASKS
 
     folder = tmp_path_factory.mktemp("tiny") / "checkpoint"
     source, solutions = GymSource(), StyledSolutions(shares={"look": 1.0})

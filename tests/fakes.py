@@ -5,14 +5,14 @@ from typing import Any
 
 import torch
 
-from g2rpo.records import Prompt, PromptBatch, task_index
+from g2rpo.records import Prompt, PromptBatch
 
 
 class Shelf:
     """So many prompts of each task, all with the same images; None is endless."""
 
     def __init__(self, *, images: tuple[Any, ...] = (), **sizes: int | None) -> None:
-        self.images, self.sizes = images, sizes
+        self.images, self.sizes, self.tasks = images, sizes, tuple(sizes)
 
     def size(self, task: str, split: str) -> int | None:
         return self.sizes.get(task, 0)
@@ -48,7 +48,6 @@ class IdEncoder:
         ids = torch.zeros(len(prompts), 1, dtype=torch.long)
         return PromptBatch(
             prompts=tuple(prompts),
-            task=torch.tensor([task_index(p.task) for p in prompts]),
             input_ids=ids,
             attention_mask=ids + 1,
             num_images=torch.tensor([len(p.images) for p in prompts]),

@@ -5,7 +5,7 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 import torch
 
-from g2rpo.records import TASKS, Prompt, PromptBatch, Sampling, task_index
+from g2rpo.records import Prompt, PromptBatch, Sampling
 
 
 def _prompt(**changes: object) -> Prompt:
@@ -23,7 +23,6 @@ def _prompt(**changes: object) -> Prompt:
 def _batch() -> PromptBatch:
     return PromptBatch(
         prompts=(_prompt(id="a"), _prompt(id="b", images=("two.png", "one.png"))),
-        task=torch.tensor([2, 2]),
         input_ids=torch.tensor([[0, 5, 6], [7, 8, 9]]),
         attention_mask=torch.tensor([[0, 1, 1], [1, 1, 1]]),
         num_images=torch.tensor([0, 2]),
@@ -34,22 +33,12 @@ def _batch() -> PromptBatch:
     )
 
 
-def test_the_six_tasks_keep_their_names_and_numbers() -> None:
-    # checkpoints, logs and per-task state are indexed by these: renaming or reordering breaks them
-    # silently
-    assert TASKS == ("general_vqa", "math", "chart", "spatial", "document", "grounding")
-    assert [task_index(task) for task in ("math", "grounding", "general_vqa")] == [1, 5, 0]
-
-
-def test_an_unknown_task_is_answered_with_the_choices() -> None:
-    with pytest.raises(
-        ValueError,
-        match=(
-            r"unknown task 'charts'; expected one of: general_vqa, math, chart, spatial, document,"
-            r" grounding"
-        ),
-    ):
-        task_index("charts")
+def test_positions_of_tasks_are_those_in_the_list_of_the_run() -> None:
+    tasks = ("gui", "chart", "medical")
+    batch = replace(_batch(), prompts=(_prompt(task="medical"), _prompt(task="gui")))
+    assert batch.task_positions(tasks).tolist() == [2, 0]
+    with pytest.raises(KeyError, match="chart"):
+        _batch().task_positions(["gui", "medical"])
 
 
 def test_a_prompt_never_changes_and_takes_no_positional_arguments() -> None:
@@ -74,7 +63,6 @@ def test_moving_a_batch_moves_every_tensor_and_keeps_the_prompts() -> None:
     batch = _batch()
     moved = batch.to("meta")
     tensors = (
-        "task",
         "input_ids",
         "attention_mask",
         "num_images",

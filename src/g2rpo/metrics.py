@@ -5,15 +5,23 @@ sums and counts, never as means of means. The table itself is `g2rpo.metric_tabl
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from g2rpo.metric_table import METRICS, Metric
-from g2rpo.records import TASKS
 
-__all__ = ["BY_NAME", "METRICS", "Metric", "checked", "metric_of", "task_means", "task_sums"]
+__all__ = [
+    "BY_NAME",
+    "METRICS",
+    "Metric",
+    "checked",
+    "metric_of",
+    "task_means",
+    "task_of",
+    "task_sums",
+]
 
 log = logging.getLogger("g2rpo")
 _undeclared: set[str] = set()
@@ -23,28 +31,51 @@ BY_NAME = {metric.name: metric for metric in METRICS}
 
 def metric_of(column: str) -> Metric:
     """Return the metric of a logged column; raises `KeyError` for an undeclared column."""
-    owner, _, benchmark = column.rpartition("/")
-    if owner in BY_NAME and BY_NAME[owner].per_benchmark and benchmark:
-        return BY_NAME[owner]
-    name, tasks = column, 0
-    while name.rpartition("/")[2] in TASKS:
-        name, tasks = name.rpartition("/")[0], tasks + 1
+    name, rest = _divided(column)
     metric = BY_NAME.get(name)
-    if (
-        metric is None
-        or metric.per_benchmark
-        or tasks != (2 if metric.per_pair else int(metric.per_task))
-    ):
-        raise KeyError(f"{column!r} is not declared in g2rpo/metric_table.py")
-    return metric
+    if metric is not None:
+        parts = rest.count("/") + bool(rest)
+        fewest = 2 if metric.per_pair else 1 if metric.per_task or metric.per_benchmark else 0
+        if parts == fewest or (parts > fewest and (metric.per_task or metric.per_pair)):
+            return metric  # the name of a task may hold a slash
+    raise KeyError(f"{column!r} is not declared in g2rpo/metric_table.py")
+
+
+def task_of(column: str) -> str | None:
+    """Return the task of a logged column; None for a column that does not belong to one task.
+
+    >>> task_of("reward/accuracy/gui"), task_of("reward/total")
+    ('gui', None)
+    """
+    name, rest = _divided(column)
+    return rest if rest and name in BY_NAME and BY_NAME[name].per_task else None
+
+
+def _divided(column: str) -> tuple[str, str]:
+    """Return the longest declared name that a column begins with, and the rest."""
+    name, rest = column, ""
+    while name and name not in BY_NAME:
+        name, _, last = name.rpartition("/")
+        rest = f"{last}/{rest}" if rest else last
+    noun, _, named = rest.partition("/")
+    if not name and noun == "reward" and "/" in named:  # a part of a reward of the user
+        return "reward/part", named.partition("/")[2]
+    return name, rest
 
 
 def task_means(
-    name: str, values: Float[Tensor, " n"], tasks: Int[Tensor, " n"]
+    name: str, values: Float[Tensor, " n"], tasks: Int[Tensor, " n"], names: Sequence[str]
 ) -> dict[str, float]:
-    """Return `{name/task: mean}` for every task that occurs, from one entry per row."""
+    """Return `{name/task: mean}` for every task that occurs.
+
+    Args:
+        name: Name of the metric.
+        values: One entry per row.
+        tasks: Position of each row's task in `names`.
+        names: The tasks of the run.
+    """
     return {
-        f"{name}/{TASKS[i]}": values[tasks == i].double().mean().item()
+        f"{name}/{names[i]}": values[tasks == i].double().mean().item()
         for i in tasks.unique().tolist()
     }
 
@@ -63,11 +94,14 @@ def checked(row: Mapping[str, float]) -> dict[str, float]:
 
 
 def task_sums(
-    entropy: Float[Tensor, "b t"], mask: Shaped[Tensor, "b t"], tasks: Int[Tensor, " b"]
+    entropy: Float[Tensor, "b t"],
+    mask: Shaped[Tensor, "b t"],
+    tasks: Int[Tensor, " b"],
+    num_tasks: int,
 ) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
-    """Return the sum of entropies and the number of tokens per task, in the order of `TASKS`."""
+    """Return the sum of entropies and the number of tokens per task, in the order of the run."""
     inside = mask.bool()
     rows = entropy.where(inside, 0.0).sum(1)
     counts = inside.sum(1).to(rows.dtype)
-    start = rows.new_zeros(len(TASKS))
+    start = rows.new_zeros(num_tasks)
     return start.index_add(0, tasks, rows), start.index_add(0, tasks, counts)

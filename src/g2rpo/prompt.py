@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-TASKS = ("general_vqa", "math", "chart", "spatial", "document", "grounding")
-"""The six tasks; data, mixtures, advantages, shaping, metrics and evaluation are split by task."""
-
 _OTHER_KINDS = {
     "bbox": "spatial grounding",
     "box": "spatial grounding",
     "boxes": "spatial grounding",
     "numeric": "numerical",
 }
+
+LOGGED = "log/"
+"""Begins the names of numbers that a reward returns only to be logged, not as parts of itself."""
 
 MARKER = "<image>"
 """Marks the place of an image in the text of a prompt."""
@@ -33,13 +33,6 @@ def answer_kind(answer_type: str) -> str:
     return _OTHER_KINDS.get(name, name)
 
 
-def task_index(task: str) -> int:
-    """Return the position of a task in `TASKS`; raises `ValueError` for an unknown task."""
-    if task not in TASKS:
-        raise ValueError(f"unknown task {task!r}; expected one of: {', '.join(TASKS)}")
-    return TASKS.index(task)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prompt:
     """One question about zero or more images, with the data that a reward needs."""
@@ -47,7 +40,7 @@ class Prompt:
     id: str
     """Unique in its source and equal in every run: `gym/train/chart/17`."""
     task: str
-    """One of `TASKS`."""
+    """Any name; data, mixtures, advantages, shaping, metrics and scores are split by it."""
     text: str
     """The user turn, without chat template. Each `<image>` marks the place of the next image;
     without any marker, images come first.
@@ -64,6 +57,8 @@ class Prompt:
     """Other data: `file` and `line`, `options` (capital letter to text), `alternatives` (golds)."""
     system: str = ""
     """The system prompt; if empty, the default of the chat template."""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the record as its author named them, for reward functions; without images."""
     history: Sequence[tuple[str, str]] = ()
     """Earlier turns as (`user` or `assistant`, text); their images come before those of `text`."""
 
@@ -118,3 +113,9 @@ class Failed:
     """The outcome of a completion that could not be scored."""
 
     reason: str
+
+
+def accuracy_in(outcome: Mapping[str, float]) -> float:
+    """Return the accuracy among what a reward returned: a part of it, or a number to be logged."""
+    logged = outcome.get(LOGGED + "accuracy")
+    return outcome["accuracy"] if logged is None else logged

@@ -8,7 +8,7 @@ answers prompt `i // group_size`. Prompts and images are stored once per group. 
 changes its meaning: the raw reward, the shaped reward and the advantage are three fields.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -16,10 +16,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from g2rpo.prompt import TASKS as TASKS
+from g2rpo.prompt import LOGGED as LOGGED
 from g2rpo.prompt import Failed as Failed
 from g2rpo.prompt import Prompt as Prompt
-from g2rpo.prompt import task_index as task_index
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +31,6 @@ class PromptBatch:
     """
 
     prompts: tuple[Prompt, ...]
-    task: Int[Tensor, " p"]
     input_ids: Int[Tensor, "p l"]
     attention_mask: Int[Tensor, "p l"]
     num_images: Int[Tensor, " p"]
@@ -40,6 +38,15 @@ class PromptBatch:
     """Inputs of the vision tower for every image, in the order of the prompts. Names and shapes are
     those of the model's family; the first dimension counts patches, crops or images.
     """
+
+    def task_positions(self, tasks: Sequence[str]) -> Int[Tensor, " p"]:
+        """Return the position of each prompt's task among the tasks of the run."""
+        place = {task: position for position, task in enumerate(tasks)}
+        return torch.tensor(
+            [place[prompt.task] for prompt in self.prompts],
+            dtype=torch.long,
+            device=self.input_ids.device,
+        )
 
     def to(self, device: torch.device | str) -> Self:
         """Return the batch with all tensors on `device`."""
@@ -113,10 +120,19 @@ class Rollouts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scores:
-    """Rewards of `b` completions: `parts` (accuracy, format, ...) and their weighted `total`."""
+    """Rewards of `b` completions: `parts` (accuracy, format, ...) and their weighted `total`.
+
+    A part is NaN where the reward has nothing to say about a completion. Names that begin with
+    `LOGGED` are no parts of the reward.
+    """
 
     total: Float[Tensor, " b"]
     parts: Mapping[str, Float[Tensor, " b"]]
+
+    @property
+    def accuracy(self) -> Float[Tensor, " b"]:
+        """What the filter and the shaping take as accuracy; it is never NaN."""
+        return accuracy_column(self.parts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,6 +142,7 @@ class Experience:
     batch: PromptBatch
     rollouts: Rollouts
     task: Int[Tensor, " b"]
+    """Positions among the tasks of the run."""
     scores: Scores
     """Scores from the reward, before shaping."""
     rewards: Float[Tensor, " b"]
@@ -151,3 +168,12 @@ class Judgment:
     """The answer that was found."""
     by: str = "rule"
     """`rule`, or `judge` if a model decided."""
+
+
+def accuracy_column(parts: Mapping[str, Float[Tensor, " b"]]) -> Float[Tensor, " b"]:
+    """Return the accuracies among the parts of rewards; where one is only logged, it counts."""
+    logged = parts.get(LOGGED + "accuracy")
+    if logged is None:
+        return parts["accuracy"]
+    own = parts.get("accuracy", logged)
+    return torch.where(logged.isnan(), own, logged)

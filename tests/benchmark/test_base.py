@@ -10,8 +10,9 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from g2rpo.data.gym.source import TASKS
 from g2rpo.interfaces import Benchmark
-from g2rpo.records import TASKS, Judgment
+from g2rpo.records import Judgment
 
 CONF = Path(__file__).parents[2] / "conf" / "benchmark"
 ANIMALS = {"A": "teddy bear", "B": "rabbit", "C": "cat", "D": "dog"}

@@ -13,9 +13,9 @@ from omegaconf import OmegaConf
 from report.pages import loaded, parsed
 
 from g2rpo import cli
+from g2rpo.data.gym.source import TASKS
 from g2rpo.metrics import metric_of
 from g2rpo.policy.checkpoint import Checkpoint
-from g2rpo.records import TASKS
 
 pytestmark = pytest.mark.process
 

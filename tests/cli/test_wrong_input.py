@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from cli.runs import NO_HELDOUT, script
 
-from g2rpo.data.gym.source import GymSource
+from g2rpo.data.gym.source import TASKS, GymSource
 from g2rpo.policy.checkpoint import Checkpoint
-from g2rpo.records import TASKS
 
 
 def complaint(

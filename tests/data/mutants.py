@@ -266,8 +266,8 @@ MUTANTS = (
     Mutant(
         "data: the vaguest field decides",
         "data/onethinker.py",
-        'KINDS = ("task_type", "task", "data_source", "problem_type")',
-        'KINDS = ("problem_type", "data_source", "task", "task_type")',
+        'KINDS = (*TASK_FIELDS, "data_source", "problem_type")',
+        'KINDS = ("problem_type", "data_source", *TASK_FIELDS)',
         "data/test_onethinker.py",
     ),
     Mutant(

@@ -12,11 +12,11 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from g2rpo.data.file_source import FileSource
+from g2rpo.data.gym.source import TASKS
 from g2rpo.data.onethinker import OneThinkerFormat
 from g2rpo.data.own_format import OwnFormat
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.template import PromptTemplate
-from g2rpo.records import TASKS
 
 Record = Callable[..., dict[str, Any]]
 Shelf = Callable[..., Path]
@@ -143,13 +143,17 @@ BROKEN = {
         "answer: 'D' is none of the options A, B",
     ),
     "duplicate id": ({"problem_id": 1}, "id: 1 occurs a second time"),
-    "unknown task": (
-        {"task_type": "riddles", "data_source": ""},
+    "no task": (
+        {"task_type": "", "data_source": "riddles"},
         (
-            r"task_type: expected one of the tasks general_vqa, .* or of data\.format\.tasks"
+            r"task_type: expected the name of the row's task, or one of data\.format\.tasks"
             r" \(math_reasoning, .*\), got 'riddles' / 'numerical'; say what it is with"
             r" .*tasks\.riddles=TASK"
         ),
+    ),
+    "a reserved name": (
+        {"task_type": "macro"},
+        "task_type: expected the name of a task, got 'macro', which stands for the mean over tasks",
     ),
     "video": (
         {"data_type": "video"},
@@ -242,8 +246,8 @@ def test_the_real_sample_is_read_whole(shared: Path) -> None:
     ("fields", "message"),
     [
         ({"answer_type": "numericl"}, r"answer_type: .* got 'numericl'; is it 'numerical'\?"),
-        ({"task": "charts"}, r"task: .* got 'charts'; is it 'chart'\?"),
-        ({"task": "geometry", "answer_type": "math"}, "task: .* got 'geometry'; say what it is"),
+        ({"task": ""}, r"task: expected the name of the row's task, got nothing\."),
+        ({"task": "default", "answer_type": "math"}, "task: .* got 'default', which stands for"),
         ({"text": " "}, "text: the question is empty"),
     ],
 )

@@ -99,7 +99,10 @@ def read(source: Any, folder: Path) -> str:
     source.loading.close()
     encoder = QwenEncoder(path=folder)
     batch = encoder.encode([loaded])
-    assert [loaded.answer, batch.task.tolist()] == ["A" if "options" in prompt.meta else "red", [3]]
+    assert [loaded.answer, [own.task for own in batch.prompts]] == [
+        "A" if "options" in prompt.meta else "red",
+        ["spatial"],
+    ]
     assert all(image.getpixel((5, 5)) == (255, 0, 0) for image in loaded.images)
     return str(encoder.tokenizer.decode(batch.input_ids[0]))
 

@@ -7,10 +7,11 @@ from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from g2rpo.data.gym.source import TASKS
 from g2rpo.data.mixture import TaskMix, mixture_of
 from g2rpo.data.skips import Skips
 from g2rpo.data.stream import PromptStream
-from g2rpo.records import TASKS, Prompt
+from g2rpo.records import Prompt
 
 WEIGHTS = st.dictionaries(
     st.sampled_from(TASKS), st.sampled_from([0.0, 0.25, 1.0, 1.5, 3.0, 7.0]), min_size=1
@@ -78,17 +79,15 @@ def test_every_task_counts_its_own_prompts_and_weight_zero_is_never_drawn(
         assert weights.get(task) or not indices
 
 
-def test_the_order_in_which_weights_are_written_does_not_matter() -> None:
-    weights = {"math": 2.0, "chart": 1.0, "spatial": 1.0, "grounding": 0.7}
-    assert _drawn(TaskMix(weights=weights), 50) == _drawn(
-        TaskMix(weights=dict(reversed(weights.items()))), 50
-    )
+def test_tasks_are_in_the_order_in_which_weights_are_written() -> None:
+    mix = TaskMix(weights={"spatial": 1.0, "chart": 1.0, "math": 1.0})
+    assert [*mix.shares] == [task for task, _ in _drawn(mix, 3)] == ["spatial", "chart", "math"]
 
 
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"maths": 1.0}, r"unknown task 'maths'; expected one of: general_vqa, math"),
+        ({"macro": 1.0}, r"^task_mix\.weights: .*'macro', which stands for the mean over tasks"),
         (
             {"math": 1.0, "chart": -0.5},
             r"task_mix\.weights\.chart: expected a weight >= 0, got -0\.5",
@@ -137,6 +136,7 @@ class Counted:
 
     def __init__(self, reasons: list[str] | None = None, **sizes: int | None) -> None:
         self.sizes, self.skips = sizes, Skips(on_error="skip")
+        self.tasks = tuple(sorted(sizes))
         for reason in reasons or []:
             self.skips.unusable("unknown", reason)
 
@@ -191,7 +191,7 @@ def test_a_mixture_that_names_its_tasks_wants_all_of_them(composed: Callable[...
     with pytest.raises(
         ValueError,
         match=(
-            r"^task_mix: expected prompts of spatial, got a data source with math, chart only; try"
+            r"^task_mix: expected prompts of spatial, got a data source with chart, math only; try"
         ),
     ):
         mixture_of(Counted(math=3, chart=2), _generalist(composed, "task_mix=spatial"))
@@ -212,3 +212,35 @@ def test_data_without_one_usable_record_is_refused_with_the_first_three_reasons(
     assert "weights" not in message
     with pytest.raises(ValueError, match=r"^data: expected records, got none"):
         mixture_of(Counted(), _generalist(composed))
+
+
+def test_the_default_weight_is_for_every_task_that_is_not_named(
+    composed: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "g2rpo")
+    source = Counted(medical=3, gui=12, math=30, counting=9)
+    found = mixture_of(source, _generalist(composed))
+    assert [*found.shares.items()] == [
+        (task, 0.25) for task in ("math", "counting", "gui", "medical")
+    ]
+    found = mixture_of(source, TaskMix(weights={"medical": 3.0, "math": 0.0, "default": 1.5}))
+    assert [*found.shares.items()] == [("medical", 0.5), ("counting", 0.25), ("gui", 0.25)]
+    assert caplog.messages[-1].endswith("gui 25% (12 prompts); not trained on: math")
+    by_size = TaskMix(weights={"default": 1.0}, by_size=True)
+    stream = PromptStream(source=source, mix=mixture_of(source, by_size), seed=0)
+    assert stream.mix.shares["gui"] == pytest.approx(12 / 54)
+
+
+def test_a_source_that_lists_no_tasks_is_asked_for_those_that_the_mixture_names() -> None:
+    source = Counted(medical=3, gui=12)
+    del source.tasks
+    assert [*mixture_of(source, TaskMix(weights={"gui": 1.0})).shares] == ["gui"]
+    with pytest.raises(
+        ValueError, match=r"does not list its tasks; name them in task_mix\.weights"
+    ):
+        mixture_of(source, TaskMix(weights={"default": 1.0}))
+
+
+def test_a_mixture_of_other_tasks_needs_some() -> None:
+    with pytest.raises(ValueError, match=r"expected prompts of other tasks, got .* with gui only"):
+        mixture_of(Counted(gui=5), TaskMix(weights={"gui": 0.0, "default": 1.0}))

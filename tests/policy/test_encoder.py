@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers import AutoProcessor
 
+from g2rpo.data.gym.source import TASKS
 from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.tiny import SPECIAL, TAGS
-from g2rpo.records import TASKS, Prompt, PromptBatch
+from g2rpo.records import Prompt, PromptBatch
 
 Ask = Callable[..., Prompt]
 Noise = Callable[..., Image.Image]
@@ -59,7 +60,7 @@ def test_a_prompt_becomes_its_chat_turn_with_one_placeholder_per_merged_patch(
         [1, 10, 6],
         [1, 4, 16],
     ]
-    assert [TASKS[task] for task in batch.task.tolist()] == [
+    assert [TASKS[task] for task in batch.task_positions(TASKS).tolist()] == [
         "math",
         "document",
         "math",

@@ -111,7 +111,6 @@ def test_so_do_they_for_qwen2_5_vl() -> None:
             Prompt(id=f"t/{i}", task="math", text="", images=(), answer="", answer_type="numerical")
             for i in range(2)
         ),
-        task=torch.zeros(2, dtype=torch.long),
         input_ids=ids,
         attention_mask=(ids > 0).long(),
         num_images=torch.tensor([1, 1]),

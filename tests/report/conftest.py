@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageDraw
 from report.pages import Element, parsed
 
-from g2rpo.records import TASKS
+from g2rpo.data.gym.source import TASKS
 from g2rpo.report.run_data import read_run
 from g2rpo.report.run_page import page
 
@@ -138,6 +138,7 @@ def _write_configuration(folder: Path) -> None:
             "length": {"bands": LENGTH_BANDS},
             "entropy": {"low": 0.2, "high": {task: 0.6 for task in TASKS if task != "math"}},
         },
+        "task_mix": {"weights": dict.fromkeys([*TASKS, "default"], 1.0)},
         "trainer": {"max_steps": STEPS},
     }
     choices = {

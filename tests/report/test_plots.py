@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from g2rpo.prompt import TASKS
-from g2rpo.report.plots import Band, Line, densities, gains, line_plot, task_color
+from g2rpo.data.gym.source import TASKS
+from g2rpo.report.plots import Band, Line, densities, gains, line_plot, task_palette
 from g2rpo.report.smooth import bucket_size, bucketed, running_mean, window_size
 
 numbers = st.floats(-1e6, 1e6)
@@ -85,4 +85,4 @@ def test_gains_have_a_bar_where_an_interval_is_known() -> None:
 
 
 def test_each_task_has_a_color_of_its_own() -> None:
-    assert len({task_color(task) for task in TASKS}) == 6
+    assert len(set(task_palette(TASKS).values())) == 6

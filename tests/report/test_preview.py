@@ -18,6 +18,7 @@ from PIL import Image
 from report.pages import Element, loaded, parsed
 
 from g2rpo import cli
+from g2rpo.data.gym.source import TASKS
 from g2rpo.data.loading import Loading
 from g2rpo.data.mixture import TaskMix
 from g2rpo.data.skips import Skips
@@ -25,7 +26,7 @@ from g2rpo.data.stream import PromptStream
 from g2rpo.interfaces import Reward
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.family.qwen_vl import QwenEncoder
-from g2rpo.records import TASKS, Prompt
+from g2rpo.records import Prompt
 from g2rpo.report.preview import Preview
 from g2rpo.reward.openvlthinker import OpenVLThinkerReward
 from g2rpo.training.gold_check import check_golds
@@ -277,7 +278,7 @@ def test_a_reward_that_raises_is_this_prompts_problem(page_of: Callable[..., Ele
     assert verdicts(cards(html)[0]) == {
         "gold": ["not judged"],
         "as asked": ["not judged"],
-        "wrong": ["0", "1", "-", "0.1"],
+        "wrong": ["0", "1", "0.1"],
     }
 
 

@@ -13,7 +13,7 @@ from report.pages import (
     part,
 )
 
-from g2rpo.records import TASKS
+from g2rpo.data.gym.source import TASKS
 from g2rpo.report.__main__ import main
 from g2rpo.report.run_page import write_report
 

@@ -17,7 +17,7 @@ from report.pages import (
     part,
 )
 
-from g2rpo.records import TASKS
+from g2rpo.data.gym.source import TASKS
 
 Rewrite = Callable[[Path, int, dict[str, object]], None]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from g2rpo.records import TASKS
+from g2rpo.data.gym.source import TASKS
 from g2rpo.report.settings import read_settings
 
 

@@ -9,8 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from reward.cases import BOX, GOLDS, TRACK, prompt_of, tagged
 
-from g2rpo.data.gym.source import GymSource
-from g2rpo.records import TASKS
+from g2rpo.data.gym.source import TASKS, GymSource
 from g2rpo.reward.openvlthinker import OpenVLThinkerReward
 from g2rpo.reward.verifier import TYPES, VerifierReward
 

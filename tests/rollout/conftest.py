@@ -13,7 +13,7 @@ from torch import Tensor
 
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.family.qwen_vl import QwenEncoder
-from g2rpo.records import Prompt, PromptBatch, task_index
+from g2rpo.records import Prompt, PromptBatch
 
 LIVELINESS = 6.0
 """Factor on all weight matrices: freshly drawn ones predict almost evenly, whatever they read."""
@@ -97,7 +97,6 @@ def made() -> Callable[..., PromptBatch]:
                 )
                 for name, task, images in prompts
             ),
-            task=torch.tensor([task_index(task) for _, task, _ in prompts]),
             input_ids=torch.tensor([[0] * (longest - len(row)) + row for row in tokens]),
             attention_mask=torch.tensor(
                 [[0] * (longest - len(row)) + [1] * len(row) for row in tokens]

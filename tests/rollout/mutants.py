@@ -20,7 +20,7 @@ MUTANTS = (
     Mutant(
         "group judged by the total",
         "rollout/collect.py",
-        'group_means(scored.scores.parts["accuracy"]',
+        "group_means(scored.scores.accuracy",
         "group_means(scored.scores.total",
         "rollout/test_collect.py",
     ),

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 import torch
 
-from g2rpo.data.gym.source import GymSource
+from g2rpo.data.gym.source import TASKS, GymSource
 from g2rpo.interfaces import OwnWeights, RolloutEngine
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.stats import token_stats
-from g2rpo.records import TASKS, PromptBatch, Rollouts, Sampling
+from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.hf import HFEngine
 from g2rpo.rollout.vllm import VLLMEngine
 

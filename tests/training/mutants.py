@@ -27,9 +27,9 @@ MUTANTS = (
     Mutant(
         "own entropy decides",
         "training/update.py",
-        "ranks.all_reduce_sum(torch.stack([_sum_float64(sums, len(TASKS)), _sum_float64(tokens,"
-        " len(TASKS))]))",
-        "torch.stack([_sum_float64(sums, len(TASKS)), _sum_float64(tokens, len(TASKS))])",
+        "ranks.all_reduce_sum(torch.stack([_sum_float64(sums, self.num_tasks), _sum_float64(tokens,"
+        " self.num_tasks)]))",
+        "torch.stack([_sum_float64(sums, self.num_tasks), _sum_float64(tokens, self.num_tasks)])",
         "training/test_ranks.py",
     ),
     Mutant(

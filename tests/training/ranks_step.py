@@ -20,7 +20,7 @@ from g2rpo.algorithm.loss.clip import ClipLoss
 from g2rpo.algorithm.shaping import Shaping
 from g2rpo.algorithm.shaping.entropy import EntropyBand
 from g2rpo.algorithm.shaping.length import LengthBand
-from g2rpo.data.gym.source import GymSource
+from g2rpo.data.gym.source import TASKS, GymSource
 from g2rpo.data.mixture import TaskMix
 from g2rpo.data.stream import PromptStream
 from g2rpo.interfaces import Encoder
@@ -29,7 +29,7 @@ from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.forward import full_tensor
 from g2rpo.policy.sharding import Sharding
 from g2rpo.policy.stats import token_stats
-from g2rpo.records import TASKS, Prompt, PromptBatch, Rollouts, Sampling
+from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.collect import OnlineFilter
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
@@ -129,6 +129,7 @@ def build(checkpoint: Checkpoint, sharded: bool) -> G2RPOModule:
         engine=PromptEngine(),
         reward=LengthReward(),
         algorithm=Algorithm(
+            tasks=TASKS,
             advantage=EMAGRPO(decay=0.5),
             loss=ClipLoss(kl_coef=0.05, tis_clip=2.0),
             shaping=Shaping(

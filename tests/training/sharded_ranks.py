@@ -24,7 +24,7 @@ from g2rpo.algorithm.loss.clip import ClipLoss
 from g2rpo.algorithm.shaping import Shaping
 from g2rpo.algorithm.shaping.entropy import EntropyBand
 from g2rpo.benchmark.evaluation.suite import weights_digest
-from g2rpo.data.gym.source import GymSource
+from g2rpo.data.gym.source import TASKS, GymSource
 from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.forward import full_tensor, gathered
@@ -59,7 +59,7 @@ def experience_of(checkpoint: Checkpoint) -> Experience:
     return Experience(
         batch=batch,
         rollouts=rollouts,
-        task=batch.task[rollouts.prompt],
+        task=batch.task_positions(TASKS)[rollouts.prompt],
         scores=Scores(total=values, parts={"accuracy": values}),
         rewards=values,
         advantages=values,
@@ -68,6 +68,7 @@ def experience_of(checkpoint: Checkpoint) -> Experience:
 
 def updater_of(checkpoint: Checkpoint) -> Updater:
     algorithm = Algorithm(
+        tasks=TASKS,
         advantage=GRPO(),
         loss=ClipLoss(),
         shaping=Shaping(length=None, entropy=EntropyBand(low=0.0, high=0.5, weight=0.3)),

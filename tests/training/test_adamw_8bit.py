@@ -14,6 +14,6 @@ def test_without_torchao_the_choice_says_what_to_install(
     composed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adamw_8bit, "find_spec", lambda name: None)
-    make = build_algorithm(composed("optimizer=adamw_8bit")).optimizer
+    make = build_algorithm(composed("optimizer=adamw_8bit"), ("math",)).optimizer
     with pytest.raises(ValueError, match=r"optimizer=adamw_8bit: expected torchao.*-e \.\[8bit\]"):
         make([torch.nn.Parameter(torch.ones(1))])

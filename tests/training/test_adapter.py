@@ -12,12 +12,14 @@ import lightning as L
 import pytest
 import torch
 from closeness import near
+from hydra.utils import instantiate
 from safetensors.torch import load_file
 
 from g2rpo import cli
 from g2rpo.algorithm.advantage.ema_grpo import EMAGRPO
 from g2rpo.algorithm.loss.clip import ClipLoss
 from g2rpo.algorithm.shaping import Shaping
+from g2rpo.data.gym.source import TASKS
 from g2rpo.metrics import checked
 from g2rpo.policy.adapter import LoRA, is_adapter
 from g2rpo.policy.checkpoint import Checkpoint
@@ -86,6 +88,7 @@ def fitted(
             engine=HFEngine(max_new_tokens=6),
             reward=LengthPays(),
             algorithm=Algorithm(
+                tasks=TASKS,
                 advantage=EMAGRPO(decay=0.5),
                 loss=ClipLoss(kl_coef=kl_coef),
                 shaping=Shaping(length=None, entropy=None),
@@ -277,4 +280,4 @@ def test_a_wrong_setting_of_an_adapter_ends_the_run_with_its_key(
     with pytest.raises(SystemExit):
         cli.train(composed("model/adapter=lora", "model.adapter.rank=0", f"run_dir={tmp_path}"))
     assert caplog.messages[-1].startswith("model.adapter.rank: expected 1 or more, got 0")
-    assert composed().model.adapter is None
+    assert instantiate(composed().model.adapter) is None

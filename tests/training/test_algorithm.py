@@ -20,6 +20,7 @@ from g2rpo.training.gradients import GradientConflict
 
 def algorithm(advantage: object, loss: ClipLoss, lr_scheduler: Any = None) -> Algorithm:
     return Algorithm(
+        tasks=("math",),
         advantage=advantage,
         loss=loss,
         shaping=Shaping(length=None, entropy=None),

@@ -117,8 +117,12 @@ def test_sizes_that_make_no_sense_are_refused_with_their_key(
 
 def test_tasks_may_have_a_group_size_of_their_own() -> None:
     plan = BatchPlan(prompts_per_step=4, group_size=8, group_size_of={"math": 16, "chart": None})
-    assert plan.group_sizes() == {"math": 16}
+    assert plan.group_sizes(["chart", "math"]) == {"chart": 8, "math": 16}
+    others = BatchPlan(
+        prompts_per_step=4, group_size=8, group_size_of={"math": 16, "chart": None, "default": 3}
+    )
+    assert others.group_sizes(["chart", "math", "gui"]) == {"chart": 3, "math": 16, "gui": 3}
     with pytest.raises(ValueError, match=r"batch\.group_size_of\.math=1: a group needs at least 2"):
         BatchPlan(prompts_per_step=4, group_size=8, group_size_of={"math": 1})
-    with pytest.raises(ValueError, match="unknown task 'maths'"):
-        BatchPlan(prompts_per_step=4, group_size=8, group_size_of={"maths": 4})
+    with pytest.raises(ValueError, match=r"batch\.group_size_of: .*'macro', which stands"):
+        BatchPlan(prompts_per_step=4, group_size=8, group_size_of={"macro": 4})

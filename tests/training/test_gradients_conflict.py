@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import nn
 
+from g2rpo.data.gym.source import TASKS
 from g2rpo.metrics import metric_of
-from g2rpo.records import task_index
 from g2rpo.training.gradients import (
     GradientConflict,
     conflict_metrics,
     sampled_gradient,
 )
 
-MATH, CHART, GROUNDING = (task_index(task) for task in ("math", "chart", "grounding"))
+MATH, CHART, GROUNDING = (TASKS.index(task) for task in ("math", "chart", "grounding"))
 
 
 @pytest.fixture
@@ -44,7 +44,9 @@ def test_norms_ratio_and_cosines_of_known_gradients(policy: Any) -> None:
         CHART: [0, 0, 0, 0, 2.0, 0],
         GROUNDING: [-1.0, 0, 0, 0, 0, 0],
     }
-    row = GradientConflict().measure(policy, list(gradients), adding(policy, gradients))
+    row = GradientConflict().measure(
+        policy, {task: TASKS[task] for task in gradients}, adding(policy, gradients)
+    )
     assert [
         row[f"gradient/norm/{task}"] for task in ("math", "chart", "grounding")
     ] == pytest.approx([5.0, 2.0, 1.0])
@@ -60,7 +62,7 @@ def test_norms_ratio_and_cosines_of_known_gradients(policy: Any) -> None:
 
 def test_no_gradient_is_left_behind(policy: Any) -> None:
     policy.b.grad = torch.ones(2)
-    GradientConflict().measure(policy, [MATH], adding(policy, {MATH: [1.0] * 6}))
+    GradientConflict().measure(policy, {MATH: "math"}, adding(policy, {MATH: [1.0] * 6}))
     assert all(parameter.grad is None for parameter in policy.parameters())
 
 

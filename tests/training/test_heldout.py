@@ -100,7 +100,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_prompts_are_the_first_of_each_task_that_has_any_tasks_in_turn() -> None:
-    prompts = HeldoutEvaluation(prompts_per_task=3).prompts(red(chart=None, math=2))
+    prompts = HeldoutEvaluation(prompts_per_task=3).prompts(red(math=2, chart=None))
     assert [prompt.id for prompt in prompts] == [
         f"heldout/{name}" for name in ("math/0", "chart/0", "math/1", "chart/1", "chart/2")
     ]

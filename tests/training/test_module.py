@@ -18,6 +18,7 @@ from g2rpo.algorithm.advantage.gdpo import GDPO
 from g2rpo.algorithm.loss.clip import ClipLoss
 from g2rpo.algorithm.shaping import Shaping
 from g2rpo.algorithm.shaping.length import LengthBand
+from g2rpo.data.gym.source import TASKS
 from g2rpo.metrics import metric_of
 from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.rollout.collect import KeepAll, OnlineFilter
@@ -53,6 +54,7 @@ def build(
             "reward": listed(ACCURACIES),
         }
         algorithm = {
+            "tasks": TASKS,
             "advantage": G2RPO(scope="group"),
             "loss": ClipLoss(),
             "shaping": Shaping(length=None, entropy=None),
@@ -236,7 +238,7 @@ def test_the_length_part_is_added_to_what_is_ranked_and_logged_before_its_weight
     build: Any, fitted: Any, listed: Any
 ) -> None:
     band = LengthBand(
-        bands={"math": [0, 1, 4, 6], "chart": [0, 1, 4, 10]},
+        bands={"math": [0, 1, 4, 6], "chart": [0, 1, 4, 10], "default": None},
         weight=0.1,
         min_accuracy=0.5,
         allow_in_unanimous_groups=True,

@@ -13,6 +13,7 @@ import torch
 from g2rpo.algorithm.advantage.g2rpo import G2RPO
 from g2rpo.algorithm.loss.clip import ClipLoss
 from g2rpo.algorithm.shaping import Shaping
+from g2rpo.data.gym.source import TASKS
 from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.collect import KeepAll
@@ -82,6 +83,7 @@ def fitted(
             engine=engine,
             reward=listed([1.0, 0.0, 0.0, 1.0]),
             algorithm=Algorithm(
+                tasks=TASKS,
                 advantage=G2RPO(scope="group"),
                 loss=ClipLoss(tis_clip=tis_clip),
                 shaping=Shaping(length=None, entropy=None),

@@ -120,7 +120,6 @@ def test_a_row_says_which_token_ended_its_completion_or_that_it_was_cut() -> Non
     prompt = Prompt(id="p", task="math", text="?", images=(), answer="1", answer_type="numerical")
     batch = PromptBatch(
         prompts=(prompt,),
-        task=torch.tensor([1]),
         input_ids=torch.tensor([[3]]),
         attention_mask=torch.tensor([[1]]),
         num_images=torch.tensor([0]),

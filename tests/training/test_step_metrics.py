@@ -1,13 +1,16 @@
 """The row of a step, against a batch that is small enough to be counted by hand."""
 
+import math
 from typing import Any
 
 import pytest
 import torch
 
+from g2rpo import ranks
 from g2rpo.algorithm.advantage.g2rpo import G2RPO
+from g2rpo.data.gym.source import TASKS
 from g2rpo.metrics import METRICS, metric_of
-from g2rpo.records import TASKS, Prompt, PromptBatch, Rollouts, Scores, task_index
+from g2rpo.records import Prompt, PromptBatch, Rollouts, Scores
 from g2rpo.rollout.collect import Collected
 from g2rpo.stopwatch import STAGES
 from g2rpo.training.step_metrics import StepTimes, step_metrics
@@ -21,7 +24,7 @@ SPEED = (
     "time/mfu_frac",
     "time/peak_gib",
 )
-MATH, CHART, GROUNDING = (task_index(task) for task in ("math", "chart", "grounding"))
+MATH, CHART, GROUNDING = (TASKS.index(task) for task in ("math", "chart", "grounding"))
 
 
 def per_task(**values: float) -> Any:
@@ -54,7 +57,6 @@ def row(**options: Any) -> dict[str, float]:
     ids = torch.zeros(2, 1, dtype=torch.long)
     batch = PromptBatch(
         prompts=prompts,
-        task=torch.tensor([MATH, CHART]),
         input_ids=ids,
         attention_mask=ids,
         num_images=torch.zeros(2, dtype=torch.long),
@@ -80,8 +82,8 @@ def row(**options: Any) -> dict[str, float]:
         scores=scores,
         failed=torch.tensor([False, True, False, False]),
         draws=2,
-        drawn=per_task(math=3, chart=1, grounding=2).long(),
-        kept=per_task(math=2, chart=1).long(),
+        drawn={"math": 3, "chart": 1, "grounding": 2},
+        kept={"math": 2, "chart": 1},
         places=[0, 1],
         num_groups=2,
         accuracies={},
@@ -102,7 +104,7 @@ def row(**options: Any) -> dict[str, float]:
         start=10.0, rolled_out=12.5, probed=12.75, updated=13.5, stages=dict.fromkeys(STAGES, 0.125)
     )
     table = completion_table(
-        collected, scores.total + 9, parts | options.get("parts", {}), G2RPO(scope="group")
+        collected, scores.total + 9, parts | options.get("parts", {}), G2RPO(scope="group"), TASKS
     )
     return step_metrics(collected, table, updates, times)
 
@@ -192,7 +194,8 @@ def test_advantages_are_described_by_task() -> None:
 
 
 def test_a_row_holds_every_metric_that_no_other_part_of_a_run_logs() -> None:
-    named = {metric_of(column).name for column in row(parts={"length": torch.zeros(4)})}
+    more = {name: torch.zeros(4) for name in ("length", "structure", "brevity")}
+    named = {metric_of(column).name for column in row(parts=more)}
     engines = {
         "sync_logprob_gap",
         "logprob_gap_mean",
@@ -214,3 +217,35 @@ def test_a_row_holds_every_metric_that_no_other_part_of_a_run_logs() -> None:
     assert named == {
         metric.name for metric in METRICS if not metric.name.startswith(evaluated)
     } - elsewhere - set(SPEED)
+
+
+def test_a_part_is_the_mean_over_the_completions_that_have_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nan = math.nan
+    parts = {
+        "judge": torch.tensor([nan, nan, 2.0, 5.0]),
+        "log/letters": torch.tensor([7.0, nan, 1.0, 1.0]),
+        "log/accuracy": torch.tensor([nan, 1.0, nan, nan]),
+    }
+    everywhere = ranks.all_gather_list
+    monkeypatch.setattr(
+        "g2rpo.ranks.all_gather_list",
+        lambda own: [*everywhere(own), "of another rank"] if "judge" in own else everywhere(own),
+    )
+    found = row(parts=parts)
+    of_parts = {name: value for name, value in found.items() if name.startswith("reward/")}
+    assert of_parts == pytest.approx(
+        {
+            "reward/total": 0.7,
+            "reward/accuracy/math": 1.0,
+            "reward/accuracy/chart": 0.75,
+            "reward/format/math": 1.0,
+            "reward/format/chart": 0.5,
+            "reward/failed_frac/math": 0.5,
+            "reward/failed_frac/chart": 0.0,
+            "reward/judge/chart": 3.5,
+            "reward/letters/math": 7.0,
+            "reward/letters/chart": 1.0,
+        }
+    )

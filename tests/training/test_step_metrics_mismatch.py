@@ -3,11 +3,12 @@ import math
 import pytest
 import torch
 
-from g2rpo.records import Experience, Prompt, PromptBatch, Rollouts, Scores, task_index
+from g2rpo.data.gym.source import TASKS
+from g2rpo.records import Experience, Prompt, PromptBatch, Rollouts, Scores
 from g2rpo.training.step_metrics import sampler_mismatch
 
 HALF, THIRD = math.log(0.5), math.log(1 / 3)
-MATH, CHART = task_index("math"), task_index("chart")
+MATH, CHART = TASKS.index("math"), TASKS.index("chart")
 
 
 def experience(sampler: list[list[float]], trainer: list[list[float]] | None) -> Experience:
@@ -22,7 +23,6 @@ def experience(sampler: list[list[float]], trainer: list[list[float]] | None) ->
     return Experience(
         batch=PromptBatch(
             prompts=prompts,
-            task=tasks,
             input_ids=torch.ones(2, 1, dtype=torch.long),
             attention_mask=torch.ones(2, 1, dtype=torch.long),
             num_images=torch.zeros(2, dtype=torch.long),
@@ -48,7 +48,8 @@ def test_gap_kl_and_effective_sample_size_by_hand() -> None:
     row = sampler_mismatch(
         experience(
             [[HALF, -1.0, -1.0], [0.0, 7.0, 7.0]], [[0.0, -1.0, -1.0 + HALF], [THIRD, 0.0, 0.0]]
-        )
+        ),
+        TASKS,
     )
     ln2, ln3 = math.log(2), math.log(3)
     assert row == pytest.approx(
@@ -69,4 +70,4 @@ def test_gap_kl_and_effective_sample_size_by_hand() -> None:
 
 
 def test_a_sampler_that_is_the_trainer_has_no_mismatch_to_log() -> None:
-    assert sampler_mismatch(experience([[0.0] * 3] * 2, None)) == {}
+    assert sampler_mismatch(experience([[0.0] * 3] * 2, None), TASKS) == {}

@@ -13,9 +13,10 @@ from g2rpo.algorithm.advantage.g2rpo import G2RPO
 from g2rpo.algorithm.loss.clip import ClipLoss
 from g2rpo.algorithm.shaping import Shaping
 from g2rpo.algorithm.shaping.entropy import EntropyBand
+from g2rpo.data.gym.source import TASKS
 from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.stats import token_stats
-from g2rpo.records import Experience, Prompt, PromptBatch, Sampling, Scores, task_index
+from g2rpo.records import Experience, Prompt, PromptBatch, Sampling, Scores
 from g2rpo.rollout.collect import KeepAll
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
@@ -48,7 +49,7 @@ def experience_of(engine: Any, batch: PromptBatch, group_size: int) -> Experienc
     return Experience(
         batch=batch,
         rollouts=rollouts,
-        task=batch.task[rollouts.prompt],
+        task=batch.task_positions(TASKS)[rollouts.prompt],
         scores=Scores(total=advantages + 1, parts={"accuracy": advantages * 2}),
         rewards=advantages + 3,
         advantages=advantages,
@@ -64,6 +65,7 @@ def groups(prompts: list[int], group_size: int = 2) -> list[Row]:
 def updater(encoder: QwenEncoder, band: EntropyBand | None = None, **loss: Any) -> Updater:
     forbidden = tuple(encoder.forbidden_token_ids)
     algorithm = Algorithm(
+        tasks=TASKS,
         advantage=G2RPO(scope="group"),
         loss=ClipLoss(kl_coef=0.1, **loss),
         shaping=Shaping(length=None, entropy=band),
@@ -111,7 +113,7 @@ def band_near(policy: Any, encoder: QwenEncoder, experience: Experience) -> Entr
         forbidden=tuple(encoder.forbidden_token_ids),
     ).entropy
     tokens = rollouts.completion_mask.sum(1)
-    rows = {name: experience.task == task_index(name) for name in TASKS_OF_PROMPTS}
+    rows = {name: experience.task == TASKS.index(name) for name in TASKS_OF_PROMPTS}
     mean = {name: (entropy[own].sum() / tokens[own].sum()).item() for name, own in rows.items()}
     by_group = {
         name: (entropy.sum(1) / tokens)[rows[name]].view(-1, 2).mean(1).tolist()
@@ -121,7 +123,7 @@ def band_near(policy: Any, encoder: QwenEncoder, experience: Experience) -> Entr
     assert min(by_group["chart"]) < mean["chart"] < max(by_group["chart"])
     low = {"math": 0.0, "chart": mean["chart"] + 1e-3, "grounding": mean["grounding"] + 0.2}
     high = {"math": mean["math"] - 1e-3, "chart": 99.0, "grounding": 99.0}
-    return EntropyBand(low=low, high=high, weight=0.5)
+    return EntropyBand(low=low, high=high | {"default": None}, weight=0.5)
 
 
 @pytest.mark.parametrize("aggregation", ["token_mean", "seq_mean", "constant"])
@@ -160,9 +162,7 @@ def test_a_group_that_is_split_over_rows_gives_the_same_gradient(
     engine = scripted(lengths=LENGTHS, ratios=RATIOS)
     engine.start(policy, encoder)
     experience = experience_of(engine, encoder.encode(prompts_of("chart", "math")), 5)
-    tasks = ("chart", "math")
-    low, high = dict.fromkeys(tasks, 99.0), dict.fromkeys(tasks, 100.0)  # all below the band
-    update = updater(encoder, EntropyBand(low=low, high=high, weight=0.5))
+    update = updater(encoder, EntropyBand(low=99.0, high=100.0, weight=0.5))  # all below the band
     update.prefix = prefix
     whole, stats, loss = gradient_of(policy, update, update.micro_batches(experience, [0, 1]))
     logprobs = update.logprobs(policy, experience)
@@ -218,7 +218,7 @@ def test_stats_count_tokens_by_task_and_the_largest_gap_to_the_sampler(
 ) -> None:
     _, stats, _ = gradient(policy, updater(encoder), experience, CUTS[2])
     tokens = {"chart": 3 + 5 + 4 + 1, "math": 2 + 7 + 3 + 5, "grounding": 6 + 2}
-    assert {name: stats.tokens[task_index(name)].item() for name in tokens} == tokens
+    assert {name: stats.tokens[TASKS.index(name)].item() for name in tokens} == tokens
     assert stats.tokens.sum() == sum(LENGTHS)
     # the largest ratio is 4, the smallest 1 / 2: the gap is ln 4
     assert stats.logprob_gap == pytest.approx(1.386294, abs=1e-4)
@@ -244,7 +244,7 @@ def test_selected_groups_keep_what_belongs_to_them(experience: Experience) -> No
     assert picked.rollouts.completion_mask.sum(1).tolist() == [6, 2, 3, 5]
     assert picked.rollouts.prompt.tolist() == [0, 0, 1, 1]
     assert picked.rollouts.texts == ("completion 6", "completion 7", "completion 0", "completion 1")
-    assert picked.task.tolist() == [task_index("grounding")] * 2 + [task_index("chart")] * 2
+    assert picked.task.tolist() == [TASKS.index("grounding")] * 2 + [TASKS.index("chart")] * 2
     rows = [6, 7, 0, 1]
     for found, whole in [
         (picked.advantages, experience.advantages),

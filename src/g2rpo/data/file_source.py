@@ -16,7 +16,7 @@ from g2rpo.data.row_format import RowFormat
 from g2rpo.data.rows import BadRecord, Place, read_row, rows_of
 from g2rpo.data.skips import Skips
 from g2rpo.data.splits import check_counts, check_new, others, split_rows
-from g2rpo.records import TASKS, Prompt, task_index
+from g2rpo.records import Prompt
 
 log = logging.getLogger("g2rpo")
 
@@ -64,17 +64,21 @@ class FileSource:
         self.loading = loading or Loading()
         # file, start, length and line of each usable row, by task: 22 bytes a row instead of the
         # row
-        self._places = {task: tuple(array(code) for code in "hqiq") for task in TASKS}
+        self._places: dict[str, tuple[array[int], ...]] = {}
         self._index()
         self._splits = {
             task: split_rows(len(columns[0]), heldout, f"{seed}/{task}")
             for task, columns in self._places.items()
         }
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks of the records."""
+        return tuple(sorted(self._splits))
+
     def size(self, task: str, split: str) -> int:
         """Return the number of usable prompts."""
-        task_index(task)
-        return len(self._splits[task][split])
+        return len(self._splits[task][split]) if task in self._splits else 0
 
     def get(self, task: str, index: int, split: str) -> Prompt:
         """Return the `index`-th prompt of a task."""
@@ -126,7 +130,9 @@ class FileSource:
                         ),
                     )
                     continue
-                files, starts, lengths, lines = self._places[task]
+                files, starts, lengths, lines = self._places.setdefault(
+                    task, tuple(array(code) for code in "hqiq")
+                )
                 files.append(number)
                 starts.append(place.start)
                 lengths.append(place.length)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from g2rpo.data.arrow_rows import records_of
-from g2rpo.data.fields import Notes
+from g2rpo.data.fields import Notes, columns_in
 from g2rpo.data.hub_columns import HubColumns
 from g2rpo.data.loading import Loading
 from g2rpo.data.record_images import IMAGE_FIELDS, located
@@ -20,7 +20,7 @@ from g2rpo.data.row_format import RowFormat
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.skips import Skips
 from g2rpo.data.splits import check_counts, check_new, others, split_rows
-from g2rpo.records import TASKS, Prompt, task_index
+from g2rpo.records import Prompt
 
 log = logging.getLogger("g2rpo")
 
@@ -74,17 +74,21 @@ class HubSource:
         self._rows = undecoded(loaded(path, name, split, data_files))
         self.columns.check_fields(format)
         self.columns.check_against(self._rows.column_names)
-        self._places = {task: array("q") for task in TASKS}
+        self._places: dict[str, array[int]] = {}
         self._index()
         self._splits = {
             task: split_rows(len(places), heldout, f"{seed}/{task}")
             for task, places in self._places.items()
         }
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks of the rows."""
+        return tuple(sorted(self._splits))
+
     def size(self, task: str, split: str) -> int:
         """Return the number of usable prompts."""
-        task_index(task)
-        return len(self._splits[task][split])
+        return len(self._splits[task][split]) if task in self._splits else 0
 
     def get(self, task: str, index: int, split: str) -> Prompt:
         """Return the `index`-th prompt of a task."""
@@ -111,12 +115,16 @@ class HubSource:
         for number, task, record in usable_rows(
             records, self.columns, self.format, self.skips, self.label
         ):
-            self._places[task].append(number)
+            self._places.setdefault(task, array("q")).append(number)
             notes.look(self.format, self.columns.row(record))
         for line in notes.lines(self.label):
             log.warning("%s", line)
         if unread := sorted({*self._rows.column_names} - {*read}):
-            log.info("%s: columns that nothing reads: %s", self.label, ", ".join(unread))
+            log.info(
+                "%s: columns that nothing but reward=functions reads: %s",
+                self.label,
+                ", ".join(unread),
+            )
         skipped = self.skips.unusable_prompts.total()
         log.info(
             "%s: %d rows, %d left out, %.1f s",
@@ -136,7 +144,11 @@ def hub_prompt(
     prompt = format.prompt(
         row, id=f"{label}/{number if key is None else key}", meta={"file": label, "line": number}
     )
-    return replace(prompt, images=tuple(located(image, columns.root) for image in prompt.images))
+    return replace(
+        prompt,
+        images=tuple(located(image, columns.root) for image in prompt.images),
+        columns=columns_in(record),
+    )
 
 
 def loaded(

@@ -4,7 +4,7 @@ Every pass over the set is one epoch, in the set's order or shuffled in a window
 over at its end, so its size is unlimited; a resumed run reads past the rows that it had used.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -14,12 +14,14 @@ from g2rpo.data.hub_source import hub_prompt, loaded, undecoded, usable_rows
 from g2rpo.data.loading import Loading
 from g2rpo.data.row_format import RowFormat
 from g2rpo.data.skips import Skips
-from g2rpo.records import TASKS, Prompt, task_index
+from g2rpo.records import Prompt
 
+LISTED_ROWS = 1000
+"""Rows at the beginning in which tasks are looked for."""
 KEPT = 256
 """Rows of each task that are kept after use, because reading ahead asks for a row twice."""
-HELDOUT_ROWS = 8
-"""Rows of the held-out split that are read per held-out prompt that is needed of any task."""
+HELDOUT_ROWS = 48
+"""Rows of the held-out split that are read, as a multiple of the prompts of each task."""
 
 
 class HubStream:
@@ -85,16 +87,16 @@ class HubStream:
         self._rows = undecoded(loaded(path, name, split, data_files, streaming=True))
         if self._rows.column_names:
             self.columns.check_against(self._rows.column_names)
-        self._heldout: dict[str, list[Prompt]] = {task: [] for task in TASKS}
+        self._heldout: dict[str, list[Prompt]] = defaultdict(list)
         if heldout_split and heldout:
             held = undecoded(loaded(path, name, heldout_split, data_files, streaming=True))
             self._fill_heldout(held, heldout, f"{path}:{heldout_split}")
         self._rewind()
+        self._tasks = self._listed()
 
     def size(self, task: str, split: str) -> int | None:
         """Return None for training prompts, because the stream starts over."""
-        task_index(task)
-        return None if split == "train" else len(self._heldout[task])
+        return None if split == "train" else len(self._heldout.get(task, ()))
 
     def get(self, task: str, index: int, split: str) -> Prompt:
         """Return the `index`-th prompt of a task.
@@ -113,8 +115,13 @@ class HubStream:
             self._gone[task] += 1
         return prompt
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Tasks of the first rows, and of the held-out ones."""
+        return self._tasks
+
     def _fill_heldout(self, rows: Any, count: int, label: str) -> None:
-        seen = islice(rows, count * len(TASKS) * HELDOUT_ROWS)
+        seen = islice(rows, count * HELDOUT_ROWS)
         for number, task, record in usable_rows(seen, self.columns, self.format, self.skips, label):
             if len(self._heldout[task]) < count:
                 self._heldout[task].append(
@@ -122,9 +129,16 @@ class HubStream:
                 )
 
     def _rewind(self) -> None:
-        self._waiting: dict[str, deque[Prompt]] = {task: deque() for task in TASKS}
-        self._gone = dict.fromkeys(TASKS, 0)
+        self._waiting: dict[str, deque[Prompt]] = defaultdict(deque)
+        self._gone: dict[str, int] = defaultdict(int)
         self._stream = self._passes()
+
+    def _listed(self) -> tuple[str, ...]:
+        """Look at the first rows and return the tasks known so far."""
+        first = islice(self._rows, LISTED_ROWS)
+        unreported = Skips(on_error="skip", quiet=True)  # training reads the same rows again
+        rows = usable_rows(first, self.columns, self.format, unreported, self.label)
+        return tuple(sorted({*self._heldout, *(task for _, task, _ in rows)}))
 
     def _passes(self) -> Iterator[tuple[str, Prompt] | None]:
         """Yield prompts with their tasks without end, and None between two passes."""
@@ -164,7 +178,8 @@ class HubStream:
             self._waiting[found[0]].append(found[1])
             if found[0] == task:
                 return
-            if sum(map(len, self._waiting.values())) > self.waiting_rows + KEPT * len(TASKS):
+            used = KEPT * len(self._waiting)
+            if sum(map(len, self._waiting.values())) > self.waiting_rows + used:
                 raise ValueError(
                     f"{self.label}: {self.waiting_rows} rows went by before one of {task}; lower"
                     f" task_mix.weights.{task}, raise data.waiting_rows (memory), or use data=hub,"

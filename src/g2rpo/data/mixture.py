@@ -3,16 +3,35 @@ the number of workers, ranks and resumes.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from g2rpo.data.skips import index_skips
 from g2rpo.interfaces import PromptSource
-from g2rpo.records import TASKS, task_index
+from g2rpo.tasks import DEFAULT, checked_task, in_order
 
 log = logging.getLogger("g2rpo")
 ABSENT = ("error", "leave_out")
 REASONS = 3
 """Number of reasons in the error if no record can be used."""
+
+
+def listed_tasks(source: PromptSource, named: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the tasks that a source lists; of one that lists none, those that are `named`."""
+    return tuple(getattr(source, "tasks", named))
+
+
+def train_sizes(source: PromptSource, mix: "TaskMix") -> dict[str, int | None]:
+    """Return the number of training prompts of each task that the mixture names or the data has.
+
+    They are in the order of a run: as the mixture names them, then alphabetically.
+    """
+    listed = listed_tasks(source, mix.named)
+    sizes = {
+        task: source.size(task, "train") for task in in_order({*listed, *mix.named}, mix.named)
+    }
+    if mix.absent == "leave_out":  # a stream has rows without end of any task, also of no row
+        sizes |= dict.fromkeys(set(mix.named).difference(listed), 0)
+    return sizes
 
 
 def mixture_of(source: PromptSource, mix: "TaskMix") -> "TaskMix":
@@ -23,7 +42,11 @@ def mixture_of(source: PromptSource, mix: "TaskMix") -> "TaskMix":
     Raises:
         ValueError: With the first reasons, if no record of the source can be used.
     """
-    sizes = {task: source.size(task, "train") for task in TASKS}
+    sizes = train_sizes(source, mix)
+    if not sizes and not hasattr(source, "tasks"):
+        raise ValueError(
+            "task_mix: the data source does not list its tasks; name them in task_mix.weights"
+        )
     if not any(size != 0 for size in sizes.values()):
         found = index_skips(source)
         count = sum(found["unusable"].values())
@@ -39,9 +62,13 @@ def mixture_of(source: PromptSource, mix: "TaskMix") -> "TaskMix":
         shares = ", ".join(
             f"{task} {fitted.shares[task]:.0%} ({sizes[task]} prompts)" for task in fitted.shares
         )
-        absent = [task for task in mix.shares if task not in fitted.shares]
+        absent = [task for task in mix.weights if task not in fitted.shares]
+        unused = [task for task, size in sizes.items() if size and task not in fitted.shares]
         log.info(
-            "task_mix: %s%s", shares, f"; the data has no {', '.join(absent)}" if absent else ""
+            "task_mix: %s%s%s",
+            shares,
+            f"; the data has no {', '.join(absent)}" if absent else "",
+            f"; not trained on: {', '.join(unused)}" if unused else "",
         )
     return fitted
 
@@ -58,7 +85,8 @@ class TaskMix:
     [('math', 0), ('chart', 0), ('math', 1), ('math', 2), ('chart', 1), ('math', 3)]
 
     Args:
-        weights: Weight by task; 0 or no entry leaves a task out.
+        weights: Weight by task; 0 leaves a task out. `default` is the weight of all tasks of the
+            data that are not named; without it they are left out.
         by_size: Whether weights are multiplied by the number of training prompts of the task; if
             so, call `sized`.
         temperature: Shares are proportional to weight ** (1 / temperature). Values above 1 make
@@ -76,7 +104,8 @@ class TaskMix:
         absent: str = "error",
     ) -> None:
         for task, weight in weights.items():
-            task_index(task)
+            if task != DEFAULT:
+                checked_task(task, "task_mix.weights")
             if not 0 <= weight < float("inf"):
                 raise ValueError(f"task_mix.weights.{task}: expected a weight >= 0, got {weight}")
         if not sum(weights.values()) > 0:
@@ -91,7 +120,9 @@ class TaskMix:
                 f"task_mix.absent: expected one of {', '.join(ABSENT)}, got {absent!r}"
             )
         self.absent = absent
-        self.weights = {task: float(weights[task]) for task in TASKS if weights.get(task)}
+        self.named = tuple(task for task in weights if task != DEFAULT)
+        self.default = float(weights.get(DEFAULT, 0.0))
+        self.weights = {task: float(weights[task]) for task in self.named if weights[task]}
         self.by_size = by_size
         self.temperature = temperature
         powers = {task: weight ** (1 / temperature) for task, weight in self.weights.items()}
@@ -101,29 +132,34 @@ class TaskMix:
         """Return the mixture without tasks that the source lacks, if `absent` allows.
 
         Args:
-            sizes: Number of training prompts of each task; None if unlimited.
+            sizes: Number of training prompts of each task; None if unlimited. Tasks that are not
+                named get the weight `default`, in this order.
 
         Raises:
             ValueError: if the source has none of the tasks, or lacks one that must not be left out.
         """
         missing = [task for task in self.weights if sizes[task] == 0]
-        if not missing:
+        had = [task for task in sizes if sizes[task] != 0]
+        more = [task for task in had if self.default and task not in self.named]
+        if not missing and not more and self.weights:
             return self
-        others = [task for task in TASKS if sizes.get(task, 0) != 0]
-        if len(missing) == len(self.weights):
+        if len(missing) == len(self.weights) and not more:
             raise ValueError(
-                f"task_mix: expected prompts of {', '.join(self.weights)}, got a data source with"
-                f" {', '.join(others) or 'none'} only; try task_mix=generalist, which takes every"
-                " task that the data has"
+                f"task_mix: expected prompts of {', '.join(self.weights) or 'other tasks'}, got a"
+                f" data source with {', '.join(had) or 'none'} only; try task_mix=generalist, which"
+                " takes every task that the data has"
             )
-        if self.absent == "error":
+        if missing and self.absent == "error":
             raise ValueError(
                 f"task_mix: the data source has no training prompt for {missing[0]!r}; set"
                 f" task_mix.weights.{missing[0]}=0 or task_mix.absent=leave_out"
             )
         kept = {task: weight for task, weight in self.weights.items() if task not in missing}
         return TaskMix(
-            weights=kept, by_size=self.by_size, temperature=self.temperature, absent=self.absent
+            weights=kept | dict.fromkeys(more, self.default),
+            by_size=self.by_size,
+            temperature=self.temperature,
+            absent=self.absent,
         )
 
     def sized(self, sizes: Mapping[str, int | None]) -> "TaskMix":

@@ -17,7 +17,7 @@ from difflib import get_close_matches
 from typing import Any, ClassVar
 
 from g2rpo.data.conversation import unfolded
-from g2rpo.data.fields import unread_fields
+from g2rpo.data.fields import columns_in, unread_fields
 from g2rpo.data.gold import FIELDS as GOLD_FIELDS
 from g2rpo.data.gold import read_golds
 from g2rpo.data.options import Options, gold_letters, options_in, read_options
@@ -25,8 +25,9 @@ from g2rpo.data.record_images import IMAGE_FIELDS, images_in
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.template import PromptTemplate
 from g2rpo.prompt import MARKER, answer_kind
-from g2rpo.records import TASKS, Prompt, task_index
+from g2rpo.records import Prompt
 from g2rpo.scoring.number import read_number
+from g2rpo.tasks import checked_task
 
 ANSWER_TYPES = (
     "multiple choice",
@@ -40,7 +41,9 @@ ANSWER_TYPES = (
     "segmentation",
 )
 """Answer types of questions about images."""
-KINDS = ("task_type", "task", "data_source", "problem_type")
+TASK_FIELDS = ("task_type", "task")
+"""Fields whose value is the task of a row, unless `data.format.tasks` has another name for it."""
+KINDS = (*TASK_FIELDS, "data_source", "problem_type")
 """Fields that may name the task of a row, the most specific first."""
 GRID = 1000
 FIELDS = (
@@ -65,8 +68,9 @@ class OneThinkerFormat:
     """Turns rows into prompts.
 
     Args:
-        tasks: Maps the kind of a row to one of the six tasks. The kind is the first of `task_type`,
-            `task`, `data_source` and `problem_type` that has an entry; names of tasks need none.
+        tasks: Maps what a row says of its kind to the name of its task. A row's `task_type` or
+            `task` is its task if there is no entry for it; `data_source` and `problem_type` need
+            one.
         template: Adds instruction and answer hint to the question.
     """
 
@@ -77,10 +81,7 @@ class OneThinkerFormat:
 
     def __init__(self, *, tasks: Mapping[str, str] | None, template: PromptTemplate) -> None:
         for name, task in (tasks or {}).items():
-            try:
-                task_index(task)
-            except ValueError as error:
-                raise ValueError(f"data.format.tasks.{name}: {error}") from None
+            checked_task(task, f"data.format.tasks.{name}")
         self.tasks = dict(tasks or {})
         self.template = template
         self.fields = frozenset(FIELDS)
@@ -90,26 +91,27 @@ class OneThinkerFormat:
         return row.get("problem_id", row.get("id"))
 
     def task(self, row: Mapping[str, Any]) -> str:
-        """Return the task of a row; raises `BadRecord` if it names no known task."""
+        """Return the task of a row; raises `BadRecord` if it names none."""
         for field in self.kinds:
-            if name := row.get(field):
-                task = self.tasks.get(str(name), str(name))
-                if task in TASKS:
-                    return task
-        found = {field: str(row[field]) for field in self.kinds if row.get(field)}
-        names = " / ".join(map(repr, found.values())) or "nothing"
-        kinds = f" or of data.format.tasks ({', '.join(self.tasks)})" if self.tasks else ""
-        kind = next(iter(found.values()), "KIND")
-        near = get_close_matches(kind, (*TASKS, *self.tasks), n=1)
-        hint = f"is it {near[0]!r}? Otherwise " if near else ""
+            name = str(row.get(field) or "").strip()
+            if name in self.tasks:
+                return self.tasks[name]
+            if name and field in TASK_FIELDS:
+                try:
+                    return checked_task(name, self._written(field))
+                except ValueError as error:
+                    raise BadRecord(str(error)) from None
+        found = [str(row[field]) for field in self.kinds if row.get(field)]
+        written = self._written("task_type")
+        kinds = f", or one of data.format.tasks ({', '.join(self.tasks)})" if self.tasks else ""
+        remedy = f"; say what it is with '+data.format.tasks.{found[0]}=TASK'" if found else ""
         raise BadRecord(
-            f"{self._written('task_type')}: expected one of the tasks {', '.join(TASKS)}{kinds},"
-            f" got {names}; {hint}say what it is with"
-            f" '+data.format.tasks.{kind}=TASK'"
+            f"{written}: expected the name of the row's task{kinds}, got"
+            f" {' / '.join(map(repr, found)) or 'nothing'}{remedy}"
         )
 
     def check_values(self, values: Mapping[str, Any]) -> None:
-        """Raise `BadRecord` for a task or an answer type that does not exist."""
+        """Raise `BadRecord` for a bad name of a task or an unknown answer type."""
         if values.get("task_type"):
             self.task(values)
         if "problem_type" in values:
@@ -168,7 +170,7 @@ class OneThinkerFormat:
 
     def prompt(self, row: Mapping[str, Any], *, id: str, meta: Mapping[str, Any]) -> Prompt:
         """Return the prompt of a row that passed `check`; image paths are those of the row."""
-        warning = self.warning(row)
+        warning, columns = self.warning(row), columns_in(row)
         row = unfolded(row)
         kind = str(row["problem_type"])
         question = _shown_question(row)
@@ -192,6 +194,7 @@ class OneThinkerFormat:
             source=str(row.get("data_source") or ""),
             meta={**meta, **{name: value for name, value in found.items() if value}},
             system=str(row.get("system") or ""),
+            columns=columns,
             history=row.get("history", ()),
         )
 

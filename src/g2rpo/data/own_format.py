@@ -8,10 +8,11 @@ instruction and the answer hint. `options` may be left out.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from g2rpo.data.conversation import TURN_FIELDS
-from g2rpo.data.fields import unread_fields
+from g2rpo.data.fields import columns_in, unread_fields
 from g2rpo.data.onethinker import FIELDS, OneThinkerFormat
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.template import PromptTemplate
@@ -49,7 +50,7 @@ class OwnFormat(OneThinkerFormat):
         super().check(_renamed(row))
 
     def check_values(self, values: Mapping[str, Any]) -> None:
-        """Raise `BadRecord` for a task or an answer type that does not exist."""
+        """Raise `BadRecord` for a bad name of a task or an unknown answer type."""
         super().check_values(_renamed(values))
 
     def warning(self, row: Mapping[str, Any]) -> str:
@@ -57,7 +58,7 @@ class OwnFormat(OneThinkerFormat):
         return super().warning(_renamed(row))
 
     def task(self, row: Mapping[str, Any]) -> str:
-        """Return the task of a row. Raises `BadRecord` if it names no known task."""
+        """Return the task of a row; raises `BadRecord` if it names none."""
         return super().task(_renamed(row))
 
     def key(self, row: Mapping[str, Any]) -> Any:
@@ -66,7 +67,7 @@ class OwnFormat(OneThinkerFormat):
 
     def prompt(self, row: Mapping[str, Any], **given: Any) -> Any:
         """Return the prompt of a row that passed `check`."""
-        return super().prompt(_renamed(row), **given)
+        return replace(super().prompt(_renamed(row), **given), columns=columns_in(row))
 
 
 def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,13 +17,13 @@ class RowFormat(Protocol):
         """Return the id of a row, unique within its file; None if the row has no id."""
 
     def task(self, row: Mapping[str, Any]) -> str:
-        """Return one of the six tasks. Raises `BadRecord` if the row names no known task."""
+        """Return the name of the task; raises `BadRecord` if the row names none."""
 
     def check(self, row: Mapping[str, Any]) -> None:
         """Raise `BadRecord` with the field and the reason if the row cannot be used."""
 
     def check_values(self, values: Mapping[str, Any]) -> None:
-        """Raise `BadRecord` for a task or an answer type that does not exist.
+        """Raise `BadRecord` for a bad name of a task or an unknown answer type.
 
         Args:
             values: Fields that are the same for every row.

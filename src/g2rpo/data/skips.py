@@ -19,6 +19,7 @@ class Skips:
         on_error: `raise` at the first record that cannot be used, or `skip` those and count them. A
             prompt that is too long is not an error: it is left out and counted either way.
         remedy: Last sentence of the message about a broken record.
+        quiet: Whether reasons are kept without a warning in the log.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class Skips:
         *,
         on_error: str = "raise",
         remedy: str = "Mend or drop the record, or set data.on_error=skip.",
+        quiet: bool = False,
     ) -> None:
         if on_error not in ON_ERROR:
             raise ValueError(
@@ -33,6 +35,7 @@ class Skips:
             )
         self.on_error = on_error
         self.remedy = remedy
+        self.quiet = quiet
         self.unusable_prompts: Counter[str] = Counter()
         self.long_prompts: Counter[str] = Counter()
         self.records: list[str] = []
@@ -67,7 +70,8 @@ class Skips:
         counts[task] += 1
         if len(self.records) < LISTED:
             self.records.append(reason)
-            log.warning("left out: %s", reason)
+            if not self.quiet:
+                log.warning("left out: %s", reason)
 
 
 def merged(*found: dict[str, Any]) -> dict[str, Any]:

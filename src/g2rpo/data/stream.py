@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any, NamedTuple
 
-from g2rpo.data.mixture import TaskMix
+from g2rpo.data.mixture import TaskMix, train_sizes
 from g2rpo.interfaces import Curriculum, PromptSource
 from g2rpo.records import Prompt
 
@@ -33,7 +33,7 @@ class PromptStream:
     def __init__(
         self, *, source: PromptSource, mix: TaskMix, seed: int, curriculum: Curriculum | None = None
     ) -> None:
-        sizes = {task: source.size(task, "train") for task in mix.shares}
+        sizes = train_sizes(source, mix)
         self.source = source
         self.mix = mix.present(sizes).sized(sizes)
         self.seed = seed

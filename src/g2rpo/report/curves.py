@@ -8,9 +8,10 @@ from itertools import groupby
 from g2rpo.metrics import BY_NAME
 from g2rpo.report import plots
 from g2rpo.report.completions import Draws
-from g2rpo.report.plots import Band, Figure, Line, line_plot, task_color
+from g2rpo.report.plots import Band, Figure, Line, line_plot
 from g2rpo.report.run_data import Run
 from g2rpo.report.smooth import bucket_size, mean, window_size
+from g2rpo.tasks import of_task
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +55,11 @@ def column_line(run: Run, column: str, name: str, color: str) -> Line:
     return Line(name=name, color=color, steps=steps, values=values)
 
 
+def _task_lines(run: Run, metric: str) -> list[Line]:
+    lines = [column_line(run, f"{metric}/{task}", task, run.palette[task]) for task in run.tasks]
+    return [line for line in lines if line.values]
+
+
 def _unit(metric: str) -> str:
     unit = BY_NAME[metric].unit if metric in BY_NAME else ""
     return {"frac": "share", "1": ""}.get(unit, unit)
@@ -69,8 +75,7 @@ def _by_task(
     keep_zero: bool = False,
 ) -> list[Figure]:
     """Return the curves of all tasks in one figure; nothing if the metric was not logged."""
-    lines = [column_line(run, f"{metric}/{task}", task, task_color(task)) for task in run.tasks]
-    shown = [line for line in lines if line.values]
+    shown = _task_lines(run, metric)
     y_range = (-0.02, 1.02) if share else None
     figure = line_plot(
         title, _unit(metric), shown, y_range=y_range, reference=reference, keep_zero=keep_zero
@@ -96,6 +101,8 @@ def _used(run: Run, *columns: tuple[str, str]) -> list[tuple[str, str]]:
 def _learning(run: Run) -> Part:
     figures = _by_task(run, "reward/accuracy", "Accuracy by task", share=True) + _rewards(run)
     figures += _by_task(run, "reward/format", "Share in the requested format", share=True)
+    for part in run.reward_parts:
+        figures += _by_task(run, f"reward/{part}", f"Reward part {part}", keep_zero=True)
     figures += _by_task(run, "val/accuracy", "Held-out accuracy by task", share=True)
     figures += _benchmarks(run)
     figures += _by_task(
@@ -112,12 +119,9 @@ def _learning(run: Run) -> Part:
 
 def _benchmarks(run: Run) -> list[Figure]:
     """Return the scores of the first benchmarks that were run in training, and their mean."""
-    prefix = "benchmark/score/"
-    found = dict.fromkeys(c for row in run.metrics.values() for c in row if c.startswith(prefix))
-    named = [
-        ("benchmark/macro", "mean"),
-        *((column, column.removeprefix(prefix)) for column in found),
-    ]
+    columns = dict.fromkeys(column for row in run.metrics.values() for column in row)
+    found = [column for column in columns if column.startswith("benchmark/score/")]
+    named = [("benchmark/macro", "mean"), *((column, column.split("/")[2]) for column in found)]
     return _plain(run, "Benchmarks", named[: len(plots.COLORS)])
 
 
@@ -125,9 +129,9 @@ def _rewards(run: Run) -> list[Figure]:
     lines = []
     for task in run.tasks:
         steps, values = step_rewards(run.draws.get(task))
-        lines.append(Line(name=task, color=task_color(task), steps=steps, values=values))
-    lines.append(column_line(run, "reward/total", "all tasks", plots.INK))
-    shown = [line for line in lines if line.values]
+        lines.append(Line(name=task, color=run.palette[task], steps=steps, values=values))
+    total = column_line(run, "reward/total", "all tasks", plots.INK)
+    shown = [line for line in (*lines, total) if line.values]
     return [line_plot("Total reward", "reward per completion", shown)] if shown else []
 
 
@@ -147,13 +151,9 @@ def _banded(
     """Return one small figure per task if there are bands, otherwise all tasks in a large one."""
     if not bands:
         return {"large": _by_task(run, metric, title, keep_zero=True)}
-    lines = {
-        task: column_line(run, f"{metric}/{task}", task, task_color(task)) for task in run.tasks
-    }
     small = [
-        line_plot(task, _unit(metric), [line], bands=bands.get(task, ()), keep_zero=True)
-        for task, line in lines.items()
-        if line.values
+        line_plot(line.name, _unit(metric), [line], bands=bands.get(line.name, ()), keep_zero=True)
+        for line in _task_lines(run, metric)
     ]
     return {"small": small}
 
@@ -164,7 +164,8 @@ def _length(run: Run) -> Part:
             Band(name="full", low=b, high=c, strength=0.3),
             Band(name="in part", low=a, high=d, strength=0.15),
         ]
-        for task, (a, b, c, d) in run.settings.length_bands.items()
+        for task in run.tasks
+        for a, b, c, d in of_task(run.settings.length_bands, task, ())
     }
     told = (
         "Bands: the lengths that the length part pays in full, and those it pays in part."
@@ -184,16 +185,13 @@ def _length(run: Run) -> Part:
 def _entropy(run: Run) -> Part:
     bands = {
         task: [Band(name="band", low=low, high=high)]
-        for task, (low, high) in run.settings.entropy_bands.items()
+        for task in run.tasks
+        for low, high in of_task(run.settings.entropy_bands, task, ())
     }
     told = "Band: where the entropy is left alone." if bands else "No entropy band was set."
     figures = _banded(run, "policy/entropy_nats", "Entropy by task", bands)
-    return Part(
-        anchor="entropy",
-        title="Entropy of the policy",
-        caption=f"{reading_help(run)} {told}",
-        **figures,
-    )
+    caption = f"{reading_help(run)} {told}"
+    return Part(anchor="entropy", title="Entropy of the policy", caption=caption, **figures)
 
 
 def _advantages(run: Run) -> Part:
@@ -222,7 +220,7 @@ def _advantages(run: Run) -> Part:
         )
     quartered = {task: quarters(run.draws[task]) for task in run.tasks if task in run.draws}
     shapes = [
-        plots.histogram(task, task_color(task), first=first, last=last)
+        plots.histogram(task, run.palette[task], first=first, last=last)
         for task, (first, last) in quartered.items()
     ]
     caption = (
@@ -267,10 +265,9 @@ def _gradient_conflict(run: Run) -> Part | None:
         "update. Cosine 1: two tasks pull the same way; 0: they do not affect each other; below 0: "
         "they pull against each other."
     )
-    if not figures:
-        return None
     title = "Gradients of the tasks"
-    return Part(anchor="gradient_conflict", title=title, caption=caption, large=figures)
+    part = Part(anchor="gradient_conflict", title=title, caption=caption, large=figures)
+    return part if figures else None
 
 
 def _optimization(run: Run) -> Part:
@@ -281,9 +278,8 @@ def _optimization(run: Run) -> Part:
     figures += _plain(
         run, "Loss", [("loss/policy", "policy"), *_used(run, ("loss/entropy_band", "entropy band"))]
     )
-    figures += (
-        _plain(run, "Penalty to the reference", kl) if (kl := _used(run, ("loss/kl", "KL"))) else []
-    )
+    kl = _used(run, ("loss/kl", "KL"))
+    figures += _plain(run, "Penalty to the reference", kl) if kl else []
     return Part(
         anchor="optimization", title="Optimization", caption=reading_help(run), large=figures
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from g2rpo.prompt import task_index
+from g2rpo.tasks import checked_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,13 @@ class Row:
         """Return a string."""
         return self._value(key, str, "text")
 
-    def number(self, key: str) -> float:
-        """Return a number; null stands for a failed computation and becomes NaN."""
+    def number(self, key: str, *, optional: bool = False) -> float:
+        """Return a number; null stands for a failed computation and becomes NaN.
+
+        With `optional`, a missing number becomes NaN too.
+        """
+        if optional and key not in self.fields:
+            return math.nan
         value = self._value(key, int | float | None, "a number or null")
         return math.nan if value is None else float(value)
 
@@ -34,10 +39,10 @@ class Row:
         return self._value(key, int, "a whole number")
 
     def task(self) -> str:
-        """Return one of `TASKS`."""
+        """Return the name of the task."""
         task = self.text("task")
         try:
-            task_index(task)
+            checked_task(task)
         except ValueError as error:
             raise ValueError(f"{self.place}: {error}") from None
         return task

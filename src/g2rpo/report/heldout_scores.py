@@ -11,7 +11,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from g2rpo.records import TASKS
 from g2rpo.report.run_data import HeldoutPrompt, Run, paired
 from g2rpo.report.smooth import mean
 
@@ -44,7 +43,7 @@ def scores_of(prompts: Sequence[HeldoutPrompt] | None, *, greedy: bool) -> dict[
         by_task.setdefault(prompt.task, []).append(
             prompt.greedy.accuracy if greedy else sampled_score(prompt)
         )
-    scores = {task: mean(by_task[task]) for task in TASKS if task in by_task}
+    scores = {task: mean(own) for task, own in by_task.items()}
     return {"macro": mean(list(scores.values())), **scores} if scores else {}
 
 

@@ -16,6 +16,7 @@ from g2rpo.report.smooth import bucket_size, bucketed, running_mean, window_size
 INK, MUTED, BEFORE, AFTER = "var(--ink)", "var(--muted)", "var(--before)", "var(--after)"
 COLORS = tuple(f"var(--line{i})" for i in range(8))
 """Colors of lines that are no tasks, in order."""
+TASK_COLORS = 12
 BIN, BINS = 0.25, 24
 """Advantages are counted in bins from -3 to 3; the outermost bins hold what lies beyond."""
 Trace = dict[str, Any]
@@ -49,9 +50,9 @@ class Figure:
     spec: Mapping[str, Any]
 
 
-def task_color(task: str) -> str:
-    """Return the color of a task, the same in every plot."""
-    return f"var(--{task})"
+def task_palette(tasks: Sequence[str]) -> dict[str, str]:
+    """Return the color of each task of a page; beyond `TASK_COLORS` tasks, colors repeat."""
+    return {task: f"var(--task{place % TASK_COLORS})" for place, task in enumerate(tasks)}
 
 
 def numbers(values: Iterable[float]) -> list[float | None]:

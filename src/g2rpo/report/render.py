@@ -17,15 +17,17 @@ Cell = str | Mapping[str, str]
 """A cell of a table: text, `text` with a CSS class `kind` or a link `href`, or a `task`."""
 
 
-def render(template: str, *, title: str, **context: Any) -> str:
+def render(template: str, *, title: str, palette: Mapping[str, str], **context: Any) -> str:
     """Return a whole page that loads nothing. Every value is escaped by jinja2.
 
-    The content policy names the scripts by their hashes, so that no other script can run.
+    `palette` has the color of each task of the page. The content policy names the scripts by their
+    hashes, so that no other script can run.
     """
     scripts = {"plotly": _plotly(), "script": _asset("page.js")}
     page = _environment().get_template(template)
     return page.render(
         title=title,
+        palette=palette,
         contents=[],
         policy=_policy(tuple(scripts.values())),
         css=_asset("page.css"),

@@ -2,21 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from g2rpo.records import TASKS
+from g2rpo.metrics import task_of
 from g2rpo.report.completions import Draws, TrainingPrompt, read_training
 from g2rpo.report.error_kinds import verdict
 from g2rpo.report.file_rows import Row, json_object, json_rows, metric_rows
+from g2rpo.report.plots import task_palette
 from g2rpo.report.settings import Settings, read_settings
+from g2rpo.tasks import MACRO, in_order
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Completion:
     """A judged completion of a held-out prompt.
 
-    `accuracy` and `format` are NaN if they could not be computed.
+    `accuracy` is NaN if it could not be computed, `format` also if the reward has no such part.
     """
 
     text: str
@@ -54,7 +57,7 @@ Pair = tuple[HeldoutPrompt | None, HeldoutPrompt | None]
 """One prompt before and after training."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """Everything that the page shows.
 
@@ -81,12 +84,29 @@ class Run:
         """The last two folders of the path, as in `2026-03-01/14-05-12`."""
         return "/".join(self.folder.resolve().parts[-2:])
 
-    @property
-    def tasks(self) -> list[str]:
-        """Tasks that occur in any file of the run, in the order of `TASKS`."""
-        trained = {column.rpartition("/")[2] for row in self.metrics.values() for column in row}
+    @cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """Tasks that occur in any file of the run, in the order of the run."""
+        columns = {column for row in self.metrics.values() for column in row}
+        trained = {task for column in columns if (task := task_of(column)) is not None}
         shown = {prompt.task for prompts in (self.before, self.after) for prompt in prompts or ()}
-        return [task for task in TASKS if task in trained | shown | set(self.draws)]
+        sides = ((self.summary or {}).get("heldout") or {}).values()
+        scored = {name for scores in sides for name in scores} - {MACRO}
+        return in_order(trained | shown | scored | set(self.draws), self.settings.named_tasks)
+
+    @property
+    def palette(self) -> dict[str, str]:
+        """The color of each task."""
+        return task_palette(self.tasks)
+
+    @property
+    def reward_parts(self) -> list[str]:
+        """Parts of the reward in metrics.csv, without accuracy, format and failures."""
+        names = [column.split("/", 2) for row in self.metrics.values() for column in row]
+        parts = dict.fromkeys(
+            words[1] for words in names if len(words) == 3 and words[0] == "reward"
+        )
+        return [part for part in parts if part not in ("accuracy", "format", "failed_frac")]
 
     @property
     def stage_s(self) -> dict[str, float]:
@@ -198,7 +218,7 @@ def _completion(row: Row) -> Completion:
     return Completion(
         text=row.text("completion"),
         accuracy=row.number("accuracy"),
-        format=row.number("format"),
+        format=row.number("format", optional=True),
         tokens=row.number("completion_tokens"),
         finished=row.fields.get("finished") is not False,
         failed=row.fields.get("failed") is True,

@@ -7,7 +7,6 @@ from typing import Any
 
 from g2rpo.benchmark.published import DEMO, NOT_COMPARABLE
 from g2rpo.files import write_whole
-from g2rpo.records import TASKS
 from g2rpo.report.completions import TrainingPrompt
 from g2rpo.report.curves import curve_parts
 from g2rpo.report.error_kinds import VERDICTS
@@ -61,7 +60,7 @@ def write_report(folder: Path, summary: dict[str, Any] | None = None) -> Path:
 def page(run: Run) -> str:
     """Return the report of one run."""
     sampled, greedy = comparison(run, greedy=False), comparison(run, greedy=True)
-    known = [key for key in (*TASKS, "macro") if key in {**sampled.before, **sampled.after}]
+    known = [key for key in (*run.tasks, "macro") if key in {**sampled.before, **sampled.after}]
     sides = [
         (_name(key), sampled.before.get(key, math.nan), sampled.after.get(key, math.nan))
         for key in known
@@ -69,13 +68,14 @@ def page(run: Run) -> str:
     return render(
         "run.html.j2",
         title=f"{run.name} - g2rpo run",
+        palette=run.palette,
         run=run,
         tiles=_tiles(run, sampled, greedy),
         warnings=[*run.notes, *disagreements(run)],
         score_rows=[_score_row(run, key, sampled, greedy) for key in known],
         score_plot=before_after("Held-out score before and after training", sides),
         verdicts=VERDICTS,
-        error_rows=[_error_row(run, task) for task in known if task in TASKS],
+        error_rows=[_error_row(run, task) for task in known if task != "macro"],
         **benchmark_table(run),
         parts=curve_parts(run),
         estimate_rows=estimate_rows(run),

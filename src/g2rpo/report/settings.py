@@ -1,7 +1,7 @@
 """Reads the choices and shaping bands of a run from the configuration in its `.hydra` folder."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from g2rpo.prompt import TASKS
 from g2rpo.sweep.sweep_plan import flat
+from g2rpo.tasks import DEFAULT, of_task
 
 HEADLINE_CHOICES = ("advantage", "shaping", "loss", "model", "data", "task_mix")
 
@@ -28,10 +28,14 @@ class Settings:
     values: Mapping[str, Any] = field(default_factory=dict)
     """Every value of config.yaml by its full key; interpolations are not resolved."""
     max_steps: int | None = None
-    length_bands: Mapping[str, tuple[float, float, float, float]] = field(default_factory=dict)
-    """(min, low, high, max) by task, in tokens."""
-    entropy_bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """(low, high) by task, in nats per token; 0 or infinity for an open side."""
+    named_tasks: tuple[str, ...] = ()
+    """The tasks that the mixture names, in its order."""
+    length_bands: Mapping[str, Sequence[tuple[float, float, float, float]]] = field(
+        default_factory=dict
+    )
+    """One (min, low, high, max) or none by task or `default`, in tokens."""
+    entropy_bands: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    """One (low, high) by task or `default`, in nats per token; 0 or infinity for an open side."""
 
     @property
     def command(self) -> str:
@@ -53,11 +57,18 @@ def read_settings(folder: Path, notes: list[str]) -> Settings:
         text=(folder / "config.yaml").read_text(encoding="utf-8"),
         values=dict(flat(OmegaConf.to_container(config, resolve=False))),
         max_steps=steps if isinstance(steps, int) else None,
+        named_tasks=named_tasks(config),
         length_bands=_length_bands(_at(config, "shaping.length.bands")),
         entropy_bands=_entropy_bands(
             _at(config, "shaping.entropy.low"), _at(config, "shaping.entropy.high")
         ),
     )
+
+
+def named_tasks(config: DictConfig | ListConfig) -> tuple[str, ...]:
+    """Return the tasks that the mixture of a configuration names, in its order."""
+    weights = _at(config, "task_mix.weights") or {}
+    return tuple(str(task) for task in weights if task != DEFAULT)
 
 
 def _as_typed(overrides: Any) -> Any:
@@ -104,26 +115,34 @@ def _choices(
     }
 
 
-def _length_bands(bands: Mapping[str, Any] | None) -> dict[str, tuple[float, float, float, float]]:
+def _length_bands(
+    bands: Mapping[str, Any] | None,
+) -> dict[str, list[tuple[float, float, float, float]]]:
     found = {}
     for task, band in (bands or {}).items():
-        if task not in TASKS or not isinstance(band, list) or len(band) != 4:
-            place = f".hydra/config.yaml: shaping.length.bands.{task}"
+        if band is not None and (not isinstance(band, list) or len(band) != 4):
             raise ValueError(
-                f"{place}: expected four numbers (tokens) for one of {', '.join(TASKS)}, got {band}"
+                f".hydra/config.yaml: shaping.length.bands.{task}: expected four numbers (tokens),"
+                f" got {band}"
             )
-        found[task] = (float(band[0]), float(band[1]), float(band[2]), float(band[3]))
+        found[task] = [(float(band[0]), float(band[1]), float(band[2]), float(band[3]))] * bool(
+            band
+        )
     return found
 
 
 def _entropy_bands(
     low: float | Mapping[str, float] | None, high: float | Mapping[str, float] | None
-) -> dict[str, tuple[float, float]]:
+) -> dict[str, list[tuple[float, float]]]:
     if low is None and high is None:
         return {}
-    return {task: (_bound(low, task, 0.0), _bound(high, task, math.inf)) for task in TASKS}
+    sides = [side if isinstance(side, Mapping) else {DEFAULT: side} for side in (low, high)]
+    return {
+        task: [(_bound(sides[0], task, 0.0), _bound(sides[1], task, math.inf))]
+        for task in (*sides[0], *sides[1])
+    }
 
 
-def _bound(bound: float | Mapping[str, float] | None, task: str, missing: float) -> float:
-    own = bound.get(task) if isinstance(bound, Mapping) else bound
+def _bound(side: Mapping[str, float | None], task: str, missing: float) -> float:
+    own = of_task(side, task, None)
     return missing if own is None else float(own)

@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from g2rpo.files import write_whole
-from g2rpo.records import TASKS
 from g2rpo.report.heldout_scores import comparison
-from g2rpo.report.plots import COLORS, Figure, Line, line_plot
+from g2rpo.report.plots import COLORS, Figure, Line, line_plot, task_palette
 from g2rpo.report.render import Cell, change_cell, duration_text, render, score_text, task_cell
 from g2rpo.report.run_data import Run, read_run
 from g2rpo.report.smooth import mean
@@ -51,6 +50,7 @@ def comparison_page(runs: Sequence[Run]) -> str:
     return render(
         "compare.html.j2",
         title=f"{len(runs)} runs - g2rpo",
+        palette=task_palette(_tasks(runs)),
         names=names,
         runs=runs,
         settings=_differences(runs),
@@ -80,7 +80,7 @@ def comparison_page(runs: Sequence[Run]) -> str:
 
 
 def _tasks(runs: Sequence[Run]) -> list[str]:
-    return [task for task in TASKS if any(task in run.tasks for run in runs)]
+    return list(dict.fromkeys(task for run in runs for task in run.tasks))
 
 
 def _differences(runs: Sequence[Run]) -> list[list[str]]:
@@ -96,7 +96,7 @@ def _scores(runs: Sequence[Run]) -> list[list[Cell]]:
     sides = [comparison(run, greedy=False) for run in runs]
     known = {key for side in sides for key in (*side.before, *side.after)}
     rows: list[list[Cell]] = []
-    for key in (*TASKS, "macro"):
+    for key in (*_tasks(runs), "macro"):
         if key in known:
             before, after = (
                 [getattr(side, when).get(key, math.nan) for side in sides]
@@ -151,7 +151,8 @@ def _figures(
 def _mean_over_tasks(run: Run, metric: str) -> tuple[list[float], list[float]]:
     steps = sorted(run.metrics)
     rows = [
-        [run.metrics[step].get(f"{metric}/{task}", math.nan) for task in TASKS] for step in steps
+        [run.metrics[step].get(f"{metric}/{task}", math.nan) for task in run.tasks]
+        for step in steps
     ]
     return [float(step) for step in steps], [mean(row) for row in rows]
 

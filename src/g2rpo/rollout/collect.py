@@ -5,17 +5,18 @@ filter sees the accuracy, not the shaped total: a length bonus must not make suc
 informative.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from g2rpo import ranks
 from g2rpo.interfaces import GroupFilter, Reward, RolloutEngine
-from g2rpo.records import TASKS, PromptBatch, Rollouts, Sampling, Scores
+from g2rpo.records import PromptBatch, Rollouts, Sampling, Scores
 from g2rpo.rollout.groups import (
     Scored,
     cat_batches,
@@ -93,10 +94,10 @@ class Collected:
     """Number of groups that all ranks learn from together."""
     draws: int
     """Number of batches that each rank drew."""
-    drawn: Int[Tensor, " tasks"]
-    """Number of prompts drawn per task, in the order of `TASKS`."""
-    kept: Int[Tensor, " tasks"]
-    """Number of groups that the filter kept per task."""
+    drawn: Mapping[str, int]
+    """Number of prompts drawn, by task."""
+    kept: Mapping[str, int]
+    """Number of groups that the filter kept, by task."""
     accuracies: dict[str, float]
     """Mean accuracy of every group that was drawn, kept or not, by the id of its prompt."""
     empty: bool
@@ -134,8 +135,7 @@ def collect(
         group_size_of: Group sizes of tasks that differ from the default.
     """
     taken = _Taken(wanted=int(ranks.all_reduce_sum(torch.tensor(len(first.prompts)))))
-    drawn = torch.zeros(len(TASKS), dtype=torch.long)
-    kept = torch.zeros(len(TASKS), dtype=torch.long)
+    drawn, kept = Counter[str](), Counter[str]()
     accuracies: dict[str, float] = {}
     draws = 0
     while taken.room > 0 and draws < group_filter.max_draws:
@@ -143,15 +143,21 @@ def collect(
         with timed("decode"):
             rollouts = generate_groups(engine, batch, sampling, group_size_of or {}, seed + draws)
         scored = score_rollouts(reward, batch.prompts, rollouts, failure_budget)
-        accuracy = group_means(scored.scores.parts["accuracy"], rollouts.prompt, len(batch.prompts))
+        accuracy = group_means(scored.scores.accuracy, rollouts.prompt, len(batch.prompts))
         keep = group_filter.keeps(accuracy)
-        own = [(p.id, mean) for p, mean in zip(batch.prompts, accuracy.tolist(), strict=True)]
-        accuracies |= dict(ranks.all_gather_list(own))
-        drawn += ranks.all_reduce_sum(_per_task(batch.task))
-        kept += ranks.all_reduce_sum(_per_task(batch.task[keep]))
+        own = [
+            (prompt.id, prompt.task, mean, used)
+            for prompt, mean, used in zip(
+                batch.prompts, accuracy.tolist(), keep.tolist(), strict=True
+            )
+        ]
+        for id, task, mean, used in ranks.all_gather_list(own):
+            accuracies[id] = mean
+            drawn[task] += 1
+            kept[task] += used
         taken.add(batch, rollouts, scored, keep)
         draws += 1
-    empty = not kept.sum()
+    empty = not kept.total()
     if empty:
         taken.replace_by(batch, rollouts, scored)
     return taken.collected(draws=draws, drawn=drawn, kept=kept, accuracies=accuracies, empty=empty)
@@ -205,20 +211,16 @@ class _Taken:
         )
 
 
-def _per_task(task: Int[Tensor, " p"]) -> Int[Tensor, " tasks"]:
-    return torch.bincount(task.cpu(), minlength=len(TASKS))
-
-
-def nothing_kept(drawn: Int[Tensor, " tasks"], draws: int) -> str:
+def nothing_kept(drawn: Mapping[str, int], draws: int) -> str:
     """Return the error message for a run in which the filter keeps no group.
 
     Args:
-        drawn: Number of prompts of each task in the last step.
+        drawn: Number of prompts drawn in the last step, by task.
         draws: Number of consecutive draws without a group that was kept.
     """
-    tasks = ", ".join(name for name, count in zip(TASKS, drawn.tolist(), strict=True) if count)
     return (
-        f"filter: no group with mixed accuracy in {draws} draws in a row, prompts of {tasks}. Every"
+        f"filter: no group with mixed accuracy in {draws} draws in a row, prompts of"
+        f" {', '.join(drawn)}. Every"
         " group was all right or all wrong: choose easier or harder data, a larger"
         " batch.group_size, or filter=none."
     )

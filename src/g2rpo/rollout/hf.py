@@ -222,12 +222,14 @@ class RepeatedTail:
     def __init__(
         self, policy: Any, prompts: DynamicCache, mask: Int[Tensor, "p l"], group_size: int
     ) -> None:
-        prompts.batch_repeat_interleave(group_size)
+        # `reorder_cache` is what every kind of layer has; states of linear attention have no other.
+        rows = torch.arange(len(mask), device=mask.device).repeat_interleave(group_size)
+        prompts.reorder_cache(rows)
         self.policy, self.cache, self.mask = policy, prompts, mask.repeat_interleave(group_size, 0)
 
     def select(self, rows: Int[Tensor, " m"]) -> None:
         """Keep only these rows."""
-        self.cache.batch_select_indices(rows)
+        self.cache.reorder_cache(rows)
         self.mask = self.mask[rows]
 
     def step(

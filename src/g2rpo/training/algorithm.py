@@ -24,6 +24,7 @@ class Algorithm:
     """Everything between the completions of a rollout batch and the updated weights.
 
     Args:
+        tasks: The tasks of the run; index tensors hold positions in it.
         advantage: Computes advantages from the rewards of a rollout batch.
         loss: Policy loss with its KL term.
         shaping: Length and entropy bands, or the pilot that measures them.
@@ -41,10 +42,11 @@ class Algorithm:
             it determines all randomness.
 
     Raises:
-        ValueError: if the KL penalty is part of a reward that the advantage ignores, or if the
-            scheduler waits for a validation metric.
+        ValueError: if a task has no band, if the KL penalty is part of a reward that the advantage
+            ignores, or if the scheduler waits for a validation metric.
     """
 
+    tasks: tuple[str, ...]
     advantage: Advantage
     loss: Loss
     shaping: Shaping | Pilot
@@ -59,6 +61,8 @@ class Algorithm:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if isinstance(self.shaping, Shaping):
+            object.__setattr__(self, "shaping", self.shaping.for_tasks(self.tasks))
         check_kl_counts(self.loss, self.advantage)
         refuse_plateau(getattr(self.lr_scheduler, "func", self.lr_scheduler))
 

@@ -10,7 +10,8 @@ import torch
 
 from g2rpo import ranks
 from g2rpo.policy.forward import is_sharded
-from g2rpo.records import TASKS, Prompt, PromptBatch, task_index
+from g2rpo.records import Prompt, PromptBatch
+from g2rpo.tasks import DEFAULT, checked_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,8 @@ class BatchPlan:
     Args:
         prompts_per_step: Number of prompts in a rollout batch; each has a group of completions.
         group_size: Number of completions per prompt, at least 2.
-        group_size_of: Number of completions by task, where it differs; None means `group_size`.
+        group_size_of: Number of completions by task, where it differs; None means the number of
+            `default`, which is for all tasks without their own, or `group_size`.
         num_minibatches: Optimizer updates per rollout batch. Groups are assigned to minibatches at
             random.
         micro_batch_prompts: Groups in one forward pass; None means a whole minibatch. It changes
@@ -56,7 +58,8 @@ class BatchPlan:
                 " it needs at least 2. Try 8."
             )
         for task, size in self.group_size_of.items():
-            task_index(task)
+            if task != DEFAULT:
+                checked_task(task, "batch.group_size_of")
             if size is not None and size < 2:
                 raise ValueError(
                     f"batch.group_size_of.{task}={size}: a group needs at least 2 completions"
@@ -81,9 +84,10 @@ class BatchPlan:
                 " one to null"
             )
 
-    def group_sizes(self) -> dict[str, int]:
-        """Return the number of completions of tasks that differ from `group_size`."""
-        return {task: size for task, size in self.group_size_of.items() if size is not None}
+    def group_sizes(self, tasks: Sequence[str]) -> dict[str, int]:
+        """Return the number of completions per prompt of each task."""
+        others = self.group_size_of.get(DEFAULT) or self.group_size
+        return {task: self.group_size_of.get(task) or others for task in tasks}
 
     def minibatches(self, num_prompts: int, rng: Random) -> list[list[int]]:
         """Return the prompts of each update: each prompt once, sizes differ by at most one."""
@@ -163,10 +167,9 @@ def filler(policy: Any, forbidden: Sequence[int]) -> tuple[PromptBatch, torch.Te
     """
     token = next(token for token in range(len(forbidden) + 1) if token not in forbidden)
     ids = torch.tensor([[token]], device=next(policy.parameters()).device)
-    prompt = Prompt(id="", task=TASKS[0], text="", images=(), answer="", answer_type="text")
+    prompt = Prompt(id="", task="", text="", images=(), answer="", answer_type="text")
     batch = PromptBatch(
         prompts=(prompt,),
-        task=torch.zeros_like(ids[0]),
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         num_images=torch.zeros_like(ids[0]),

@@ -92,6 +92,7 @@ def module_arguments(checkpoint: Path) -> dict[str, Any]:
 def _arguments(cfg: DictConfig, parts: Parts, sharded: bool) -> dict[str, Any]:
     needs_reference = bool(parts.algorithm.loss.kl_coef)
     policy, reference = None, None
+    parts.model.check_prefix(parts.algorithm.prefix)
     if sharded:
         policy = ShardedModels(checkpoint=parts.model, needs_reference=needs_reference)
     else:

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from g2rpo.interfaces import Demonstrator, Encoder, PromptSource
 from g2rpo.policy.packing import SupervisedBatch, supervised_batch, target_logprobs
-from g2rpo.records import Prompt, PromptBatch, task_index
+from g2rpo.records import Prompt, PromptBatch
 
 
 class Demonstration(NamedTuple):
@@ -50,8 +50,6 @@ class Stage:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"stages.steps: expected at least 1, got {self.steps}")
-        for task in self.tasks:
-            task_index(task)
         if not self.tasks or min(self.tasks.values()) < 0 or sum(self.tasks.values()) <= 0:
             raise ValueError(
                 f"stages.tasks: expected weights >= 0 with a positive sum, got {dict(self.tasks)}"
@@ -164,12 +162,9 @@ class ColdStartModule(L.LightningModule):
             batch.targets
         ] - 1
         rows = sequence.unique(return_inverse=True)[1]
-        task = batch.batch.task[rows]
-        names = [prompt.task for prompt in batch.batch.prompts]
-        return {
-            f"loss/{name}": -logprobs[task == task_index(name)].mean()
-            for name in sorted(set(names))
-        }
+        tasks = sorted({prompt.task for prompt in batch.batch.prompts})
+        task = batch.batch.task_positions(tasks)[rows]
+        return {f"loss/{name}": -logprobs[task == place].mean() for place, name in enumerate(tasks)}
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return AdamW with warm-up, plateau and linear decay."""

@@ -3,16 +3,13 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from g2rpo.interfaces import Demonstrator, PromptSource
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.export import save_checkpoint
-from g2rpo.records import TASKS
 from g2rpo.training.cold_start import ColdStartModule, DemonstrationData, Demonstrations, Stage
 from g2rpo.training.progress import Progress
 from g2rpo.training.quiet import quieten
@@ -29,6 +26,11 @@ def run_cold_start(cfg: DictConfig) -> Path:
     checkpoint = resume_checkpoint(cfg.resume, folder)
     stages: list[Stage] = [instantiate(stage, _convert_="all") for stage in cfg.stages.values()]
     model = _model(cfg, folder, stages).computing_in(str(cfg.trainer.precision))
+    if cfg.row_tokens > 1 and not model.family.shares_prefix:
+        raise ValueError(
+            f"row_tokens: expected 1 with model.path={model.path}, got {cfg.row_tokens}; its layers"
+            " cannot read several sequences in one row"
+        )
     encoder = model.encoder()
     demonstrations = Demonstrations(
         encoder=encoder, stages=stages, batch_size=cfg.batch_size, seed=cfg.seed
@@ -69,16 +71,14 @@ def _model(cfg: DictConfig, folder: Path, stages: list[Stage]) -> Checkpoint:
             " fresh=null"
         )
     if not (folder / "fresh" / "config.json").is_file():
-        instantiate(cfg.fresh)(
-            folder=folder / "fresh", corpus=_corpus(stages[-1].source, stages[-1].demonstrations)
-        )
+        instantiate(cfg.fresh)(folder=folder / "fresh", corpus=_corpus(stages[-1]))
     return Checkpoint(path=str(folder / "fresh"))
 
 
-def _corpus(source: PromptSource, demonstrations: Demonstrator) -> Iterator[str]:
+def _corpus(stage: Stage) -> Iterator[str]:
     """Yield prompts and demonstrations to train a new tokenizer on."""
     for index in range(CORPUS_PROMPTS):
-        for task in TASKS:
-            prompt: Any = source.get(task, index, "train")
+        for task in stage.tasks:
+            prompt = stage.source.get(task, index, "train")
             yield prompt.text + "\n"
-            yield demonstrations.demonstrate(prompt)
+            yield stage.demonstrations.demonstrate(prompt)

@@ -19,6 +19,7 @@ from g2rpo.interfaces import Encoder
 from g2rpo.records import Prompt, PromptBatch
 from g2rpo.stopwatch import timed
 from g2rpo.training.heldout import HeldoutBatch, HeldoutEvaluation
+from g2rpo.training.resume import refuse_other_tasks
 
 MOST_REPLACEMENTS = 20
 """Number of times that unusable prompts of a batch are replaced before the run stops: by then
@@ -116,13 +117,13 @@ class PromptDataModule(L.LightningDataModule):
                 f" of {ranks.world_size()} processes"
             )
         sizes = ranks.all_gather_list(
-            [{task: self.stream.source.size(task, "train") for task in self.stream.mix.shares}]
+            [[(task, self.stream.source.size(task, "train")) for task in self.stream.mix.shares]]
         )
         if any(other != sizes[0] for other in sizes):
             raise ValueError(
                 "data: expected the same training prompts in every process, got"
-                f" {' / '.join(map(str, sizes))}. Do all read the same files? If gold answers ran"
-                " into reward_workers.timeout_s on some of them, raise it."
+                f" {' / '.join(str(dict(own)) for own in sizes)}. Do all read the same files? If"
+                " gold answers ran into reward_workers.timeout_s on some of them, raise it."
             )
         return DataLoader(_Steps(self), batch_size=None)
 
@@ -133,16 +134,24 @@ class PromptDataModule(L.LightningDataModule):
         """
         if self.heldout is None:
             return []
-        return DataLoader(
-            _HeldoutBatches(self, self.heldout.batches(self.stream.source)), batch_size=None
-        )
+        batches = self.heldout.batches(self.stream.source, tuple(self.stream.mix.shares))
+        return DataLoader(_HeldoutBatches(self, batches), batch_size=None)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position in the stream and the counts of skipped records."""
-        return {"stream": self.stream.state_dict(), "skips": self.skips.summary()}
+        return {
+            "tasks": list(self.stream.mix.shares),
+            "stream": self.stream.state_dict(),
+            "skips": self.skips.summary(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue after the last draw before the checkpoint."""
+        """Continue after the last draw before the checkpoint.
+
+        Raises:
+            ValueError: if the run that wrote the checkpoint had other tasks.
+        """
+        refuse_other_tasks(state_dict["tasks"], list(self.stream.mix.shares))
         self.stream.load_state_dict(state_dict["stream"])
         self.skips.load_summary(state_dict["skips"])
 

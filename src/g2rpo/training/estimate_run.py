@@ -146,7 +146,7 @@ def _value(cfg: DictConfig, key: str) -> Any:
 def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
     """Return the work of one of `processes` in a step."""
     batch, engine, loss = parts.algorithm.batch, parts.engine, parts.algorithm.loss
-    sizes = max(batch.group_size, *batch.group_sizes().values(), 0)
+    sizes = max(batch.group_sizes(parts.algorithm.tasks).values())
     completion = engine.sampling.max_new_tokens
     prompts = -(-batch.prompts_per_step // processes)
     updates = min(batch.num_minibatches, prompts)

@@ -7,7 +7,7 @@ task pulls, cosines whether two tasks pull in the same direction. The weights do
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -19,7 +19,6 @@ from torch.distributed.tensor import DTensor, Replicate
 from g2rpo import ranks
 from g2rpo.policy.family.choose_family import family_of
 from g2rpo.policy.forward import full_tensor, is_sharded, local_tensor
-from g2rpo.records import TASKS
 
 PIECE = 2**24
 """Coordinates that are squared in float64 at once."""
@@ -124,20 +123,20 @@ class GradientConflict:
         return self.every_n_steps is not None and (step == 1 or step % self.every_n_steps == 0)
 
     def measure(
-        self, policy: Any, tasks: Sequence[int], add_gradient: Callable[[int], None]
+        self, policy: Any, tasks: Mapping[int, str], add_gradient: Callable[[int], None]
     ) -> dict[str, float]:
         """Return the `gradient/*` metrics of one rollout batch; gradients are cleared.
 
         Args:
             policy: The model.
-            tasks: Positions in `TASKS` of the tasks to compare.
+            tasks: Names of the tasks to compare, by their position among those of the run.
             add_gradient: Accumulates the gradient of one task in the policy's parameters.
         """
         norms, samples = {}, {}
-        for task in tasks:
+        for task, name in tasks.items():
             policy.zero_grad(set_to_none=True)
             add_gradient(task)
-            norms[TASKS[task]], samples[TASKS[task]] = (
+            norms[name], samples[name] = (
                 gradient_norm(policy),
                 sampled_gradient(policy, self.max_coordinates),
             )

@@ -6,6 +6,7 @@ the plain mean over tasks, so that a large task does not hide a small one.
 
 import json
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import Any, Self
 
 import torch
 
+from g2rpo.data.mixture import listed_tasks
 from g2rpo.files import write_whole
 from g2rpo.interfaces import Encoder, PromptSource, Reward, RolloutEngine
-from g2rpo.records import TASKS, Prompt, Sampling
+from g2rpo.records import Prompt, Sampling
 from g2rpo.rollout.groups import score_rollouts
 from g2rpo.training.kept_pictures import save_pictures, worth_showing
 
@@ -91,9 +93,15 @@ class HeldoutEvaluation:
         self.failure_budget = failure_budget
         self.seed = seed
 
-    def prompts(self, source: PromptSource) -> list[Prompt]:
-        """Return the held-out prompts of every task that has any, tasks interleaved."""
-        sizes = {task: source.size(task, "heldout") for task in TASKS}
+    def prompts(self, source: PromptSource, named: Sequence[str] = ()) -> list[Prompt]:
+        """Return the held-out prompts of every task that has any, tasks interleaved.
+
+        Args:
+            source: The prompts.
+            named: Tasks to ask for if the source does not list its own.
+        """
+        tasks = listed_tasks(source, named)
+        sizes = {task: source.size(task, "heldout") for task in tasks}
         counts = {
             task: self.prompts_per_task if size is None else min(size, self.prompts_per_task)
             for task, size in sizes.items()
@@ -101,16 +109,16 @@ class HeldoutEvaluation:
         return [
             source.get(task, i, "heldout")
             for i in range(self.prompts_per_task)
-            for task in TASKS
+            for task in tasks
             if i < counts[task]
         ]
 
-    def batches(self, source: PromptSource) -> list[HeldoutBatch]:
+    def batches(self, source: PromptSource, named: Sequence[str] = ()) -> list[HeldoutBatch]:
         """Return all held-out prompts in batches of `batch_prompts`, the same on every rank.
 
         Without prompts there is one empty batch.
         """
-        prompts = self.prompts(source)
+        prompts = self.prompts(source, named)
         starts = range(0, max(1, len(prompts)), self.batch_prompts)
         return [
             HeldoutBatch(start=start, places=[*range(start, start + len(own))], prompts=own)
@@ -192,20 +200,21 @@ class HeldoutEvaluation:
         """Return the completions of each prompt with their scores."""
         rollouts = engine.generate(encoder.encode(prompts).to(device), plan, seed)
         scored = score_rollouts(reward, prompts, rollouts, self.failure_budget)
+        scores = scored.scores
         tokens = rollouts.completion_mask.sum(1).tolist()
         verdicts = [
             {
                 "completion": text,
                 "accuracy": accuracy,
-                "format": form,
+                **({} if math.isnan(form) else {"format": form}),
                 "completion_tokens": length,
                 "finished": finished,
             }
             | ({"failed": True} if failed else {})
             for text, accuracy, form, length, failed, finished in zip(
                 rollouts.texts,
-                scored.scores.parts["accuracy"].tolist(),
-                scored.scores.parts["format"].tolist(),
+                scores.accuracy.tolist(),
+                scores.parts.get("format", torch.full_like(scores.total, math.nan)).tolist(),
                 tokens,
                 scored.failed.tolist(),
                 rollouts.finished.tolist(),

@@ -126,7 +126,7 @@ class G2RPOModule(LightningHooks):
         row = (
             step_metrics(collected, table, updates, times)
             | gradient_conflict
-            | sampler_mismatch(experience)
+            | sampler_mismatch(experience, self.algorithm.tasks)
         )
         row |= throughput(self.policy, collected, self.updater.prefix, times.updated - times.start)
         row = checked(
@@ -157,7 +157,7 @@ class G2RPOModule(LightningHooks):
                     group_filter=algorithm.group_filter,
                     failure_budget=algorithm.failure_budget,
                     seed=self._sampling_seed(),
-                    group_size_of=algorithm.batch.group_sizes(),
+                    group_size_of=algorithm.batch.group_sizes(algorithm.tasks),
                 )
         except FloatingPointError as error:
             raise RuntimeError(
@@ -174,12 +174,12 @@ class G2RPOModule(LightningHooks):
         """
         rollouts, scores, algorithm = collected.rollouts, collected.scores, self.algorithm
         loss = algorithm.loss
-        task = collected.batch.task[rollouts.prompt]
+        task = collected.batch.task_positions(algorithm.tasks)[rollouts.prompt]
         trainer = self._logprobs(self.policy, collected) if loss.tis_clip is not None else None
         reference = self._reference_logprobs(collected)
         rewards, length_part = algorithm.shaping.shaped(
             scores.total,
-            scores.parts["accuracy"],
+            scores.accuracy,
             rollouts.completion_mask.sum(1),
             task,
             rollouts.prompt,
@@ -190,7 +190,7 @@ class G2RPOModule(LightningHooks):
                 policy, reference, rollouts.completion_mask, estimator=loss.kl_estimator
             )
         parts = dict(scores.parts) | ({} if length_part is None else {"length": length_part})
-        table = completion_table(collected, rewards, parts, algorithm.advantage)
+        table = completion_table(collected, rewards, parts, algorithm.advantage, algorithm.tasks)
         experience = Experience(
             batch=collected.batch,
             rollouts=rollouts,
@@ -212,7 +212,10 @@ class G2RPOModule(LightningHooks):
             return {}
 
         def add_gradient(task: int) -> None:
-            rows = (experience.batch.task == task).nonzero()[:, 0].tolist()
+            name = self.algorithm.tasks[task]
+            rows = [
+                row for row, prompt in enumerate(experience.batch.prompts) if prompt.task == name
+            ]
             with self._without_ddp_averaging():
                 self.updater.backward(
                     self.policy, self.updater.micro_batches(experience, rows), self.manual_backward
@@ -220,7 +223,9 @@ class G2RPOModule(LightningHooks):
 
         with self._stopping_where_not_finite():
             return self.algorithm.gradient_conflict.measure(
-                self.policy, table.task.unique().tolist(), add_gradient
+                self.policy,
+                {task: table.names[task] for task in table.task.unique().tolist()},
+                add_gradient,
             )
 
     def update(self, parts: list[Experience]) -> UpdateStats:
@@ -277,7 +282,7 @@ class G2RPOModule(LightningHooks):
         whole = Experience(
             batch=collected.batch,
             rollouts=rollouts,
-            task=collected.batch.task[rollouts.prompt],
+            task=collected.batch.task_positions(self.algorithm.tasks)[rollouts.prompt],
             scores=collected.scores,
             rewards=total,
             advantages=total,

@@ -53,10 +53,11 @@ def build_parts(cfg: DictConfig, *, source: PromptSource | None = None) -> Parts
     check_trainer(trainer)
     check_optimizer(optimizer, trainer)
     source = source or _made(cfg.data)
+    mix = mixture_of(source, _made(cfg.task_mix))
     return Parts(
-        algorithm=build_algorithm(cfg),
+        algorithm=build_algorithm(cfg, tuple(mix.shares)),
         source=source,
-        mix=mixture_of(source, _made(cfg.task_mix)),
+        mix=mix,
         curriculum=_made(cfg.curriculum),
         engine=_made(cfg.rollout),
         reward=_made(cfg.reward),
@@ -67,9 +68,10 @@ def build_parts(cfg: DictConfig, *, source: PromptSource | None = None) -> Parts
     )
 
 
-def build_algorithm(cfg: DictConfig) -> Algorithm:
-    """Build the algorithm of a run from the configuration."""
+def build_algorithm(cfg: DictConfig, tasks: tuple[str, ...]) -> Algorithm:
+    """Build the algorithm of a run from the configuration and the tasks of its data."""
     return Algorithm(
+        tasks=tasks,
         advantage=_made(cfg.advantage),
         loss=_made(cfg.loss),
         shaping=_made(cfg.shaping),

@@ -39,6 +39,7 @@ def measure_bands(cfg: DictConfig, conf: Path | None) -> float:
 
 def _measured(cfg: DictConfig, parts: Parts, pilot: Pilot, conf: Path | None) -> float:
     folder = Path(cfg.run_dir)
+    parts.model.check_prefix(parts.algorithm.prefix)
     policy, encoder = parts.model.policy().to(device_of(cfg)), parts.model.encoder()
     parts.engine.start(policy, encoder)
     measured = {
@@ -128,7 +129,7 @@ def _answered(
     return PilotTask(
         tokens=rollouts.completion_mask.sum(1).cpu(),
         entropy_sum=stats.entropy.where(rollouts.completion_mask, 0.0).sum(1).cpu(),
-        accuracy=scores.parts["accuracy"].cpu(),
+        accuracy=scores.accuracy.cpu(),
         total=scores.total.cpu(),
         group=rollouts.prompt.cpu() + start,
         truncated=int((~rollouts.finished).sum()),

@@ -16,7 +16,6 @@ from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 from torch import Tensor
 
-from g2rpo.records import TASKS
 from g2rpo.training.display import Display
 
 NUMBERS = {
@@ -163,12 +162,11 @@ def mean_over_tasks(metrics: Mapping[str, Tensor | float], name: str) -> float:
     columns = (
         [name]
         if name in metrics
-        else [f"{name}/{task}" for task in TASKS if f"{name}/{task}" in metrics]
+        else [column for column in metrics if column.startswith(f"{name}/")]
     )
     values = [value for column in columns if math.isfinite(value := float(metrics[column]))]
     return math.fsum(values) / len(values) if values else math.nan
 
 
 def _is_covered(column: str) -> bool:
-    name, _, task = column.rpartition("/")
-    return (name if task in TASKS else column) in {*NUMBERS, *TIMES}
+    return any(column == name or column.startswith(f"{name}/") for name in (*NUMBERS, *TIMES))

@@ -1,5 +1,6 @@
 """Resuming. LoRA checkpoints store only the adapter and a fingerprint of the base weights."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,31 @@ def resume_checkpoint(resume: str | None, folder: Path) -> Path | None:
             f"resume={resume}: a resumed run writes to its own folder; leave hydra.run.dir out"
         )
     return last
+
+
+def refuse_other_tasks(before: Sequence[str], now: Sequence[str]) -> None:
+    """Refuse to resume with other tasks: moments, counts and metrics are kept by task.
+
+    Raises:
+        ValueError: with the difference, if the tasks or their order are not the same.
+    """
+    if list(before) == list(now):
+        return
+    gone = [task for task in before if task not in now]
+    new = [task for task in now if task not in before]
+    difference = "; ".join(
+        words
+        for words in (
+            f"{', '.join(gone)} missing" if gone else "",
+            f"{', '.join(new)} new" if new else "",
+        )
+        if words
+    )
+    raise ValueError(
+        f"resume: expected the tasks of the run to resume, {', '.join(before)}; got"
+        f" {', '.join(now)} ({difference or 'in another order'}). Give it the same data and"
+        " task_mix, or start a new run from its checkpoints/final with model.path."
+    )
 
 
 def keep_adapter(checkpoint: dict[str, Any], policy: Any) -> None:

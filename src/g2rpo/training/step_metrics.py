@@ -17,7 +17,7 @@ from g2rpo.algorithm.loss.kl import k3
 from g2rpo.metrics import checked, task_means
 from g2rpo.policy.adapter import has_adapter
 from g2rpo.policy.flops import cost_of, text_flops, vision_flops
-from g2rpo.records import TASKS, Experience
+from g2rpo.records import LOGGED, Experience, accuracy_column
 from g2rpo.rollout.collect import Collected
 from g2rpo.stopwatch import peak_bytes
 from g2rpo.training.table import CompletionTable
@@ -42,21 +42,28 @@ def step_metrics(
 ) -> dict[str, float]:
     """Return one row of metrics.csv, without gradient conflict."""
     row = {"reward/total": table.total.double().mean().item()}
-    row |= task_means("reward/accuracy", table.parts["accuracy"], table.task)
-    row |= task_means("reward/format", table.parts["format"], table.task)
-    row |= task_means("reward/failed_frac", table.failed.float(), table.task)
-    if "length" in table.parts:
-        row |= task_means("reward/length", table.parts["length"], table.task)
-    row |= task_means("rollout/completion_tokens", table.tokens.float(), table.task)
-    row |= task_means("rollout/truncated_frac", (~table.finished).float(), table.task)
+    shown = {
+        "reward/accuracy": accuracy_column(table.parts),
+        "reward/failed_frac": table.failed.float(),
+        "rollout/completion_tokens": table.tokens.float(),
+        "rollout/truncated_frac": (~table.finished).float(),
+    }
+    for name, values in shown.items():
+        row |= task_means(name, values, table.task, table.names)
+    for part, values in table.parts.items():
+        if (name := part.removeprefix(LOGGED)) != "accuracy":
+            present = ~values.isnan()
+            row |= task_means(f"reward/{name}", values[present], table.task[present], table.names)
     row |= {"filter/draws": float(collected.draws)}
     row |= {
-        f"filter/kept_frac/{TASKS[i]}": (collected.kept[i] / n).item()
-        for i, n in enumerate(collected.drawn.tolist())
-        if n
+        f"filter/kept_frac/{task}": collected.kept.get(task, 0) / collected.drawn[task]
+        for task in table.names
+        if collected.drawn.get(task)
     }
-    row |= advantage_metrics(table.advantages, table.rewards, table.total, table.group, table.task)
-    row |= _update_metrics(updates)
+    row |= advantage_metrics(
+        table.advantages, table.rewards, table.total, table.group, table.task, table.names
+    )
+    row |= _update_metrics(updates, table.names)
     row |= {
         "time/step_s": times.updated - times.start,
         "time/rollout_s": times.rolled_out - times.start,
@@ -66,7 +73,7 @@ def step_metrics(
     return checked(row)
 
 
-def _update_metrics(updates: Sequence[UpdateStats]) -> dict[str, float]:
+def _update_metrics(updates: Sequence[UpdateStats], tasks: Sequence[str]) -> dict[str, float]:
     """Average the numbers of the updates; entropies are weighted by tokens."""
     names = {
         "policy": "loss/policy",
@@ -86,7 +93,7 @@ def _update_metrics(updates: Sequence[UpdateStats]) -> dict[str, float]:
         sum(update.tokens for update in updates),
     )
     row |= {
-        f"policy/entropy_nats/{TASKS[i]}": (entropy[i] / n).item()
+        f"policy/entropy_nats/{tasks[i]}": (entropy[i] / n).item()
         for i, n in enumerate(tokens.tolist())
         if n
     }
@@ -94,7 +101,7 @@ def _update_metrics(updates: Sequence[UpdateStats]) -> dict[str, float]:
     return row | {"policy/old_logprob_gap": updates[0].logprob_gap}
 
 
-def sampler_mismatch(experience: Experience) -> dict[str, float]:
+def sampler_mismatch(experience: Experience, tasks: Sequence[str]) -> dict[str, float]:
     """Compute log-probability gap, KL and effective sample size over the tokens of all ranks.
 
     With d = trainer - sampler per token and w = e^d, the metrics are mean and largest |d|, the k3
@@ -111,8 +118,8 @@ def sampler_mismatch(experience: Experience) -> dict[str, float]:
         experience.rollouts.old_logprobs.double(),
         experience.trainer_logprobs.double(),
     )
-    sums = torch.zeros(len(TASKS), 5, dtype=torch.float64)
-    worst = torch.zeros(len(TASKS), dtype=torch.float64)
+    sums = torch.zeros(len(tasks), 5, dtype=torch.float64)
+    worst = torch.zeros(len(tasks), dtype=torch.float64)
     for i in experience.task.unique().tolist():
         inside = mask & (experience.task == i)[:, None]
         difference = (trainer - sampler)[inside]
@@ -131,10 +138,10 @@ def sampler_mismatch(experience: Experience) -> dict[str, float]:
     for i, (count, gap, kl, weight, square) in enumerate(sums.tolist()):
         if count:
             row |= {
-                f"rollout/logprob_gap_mean/{TASKS[i]}": gap / count,
-                f"rollout/logprob_gap_max/{TASKS[i]}": worst[i].item(),
-                f"rollout/sampler_k3/{TASKS[i]}": kl / count,
-                f"rollout/ess_frac/{TASKS[i]}": weight**2 / (count * square),
+                f"rollout/logprob_gap_mean/{tasks[i]}": gap / count,
+                f"rollout/logprob_gap_max/{tasks[i]}": worst[i].item(),
+                f"rollout/sampler_k3/{tasks[i]}": kl / count,
+                f"rollout/ess_frac/{tasks[i]}": weight**2 / (count * square),
             }
     return row
 
@@ -168,7 +175,7 @@ def throughput(policy: Any, collected: Collected, prefix: str, step_s: float) ->
     cost = cost_of(policy)
     forward = (
         (
-            vision_flops(cost, collected.batch)
+            vision_flops(policy, cost, collected.batch)
             + text_flops(cost, prompt, completion, collected.rollouts.prompt, shared=True)
         )
         if len(completion)

@@ -21,7 +21,9 @@ class CompletionTable:
 
     group: Int[Tensor, " n"]
     task: Int[Tensor, " n"]
-    """Positions in `TASKS`."""
+    """Positions in `names`."""
+    names: tuple[str, ...]
+    """The tasks of the run."""
     tokens: Int[Tensor, " n"]
     finished: Bool[Tensor, " n"]
     failed: Bool[Tensor, " n"]
@@ -31,6 +33,7 @@ class CompletionTable:
     """What advantages are computed from."""
     advantages: Float[Tensor, " n"]
     parts: dict[str, Float[Tensor, " n"]]
+    """Parts of the reward, as in `Scores`; with the length part, if there is one."""
     own: Int[Tensor, " b"]
     """Rows of this rank's completions, in the order of its rollouts."""
 
@@ -40,6 +43,7 @@ def completion_table(
     rewards: Float[Tensor, " b"],
     parts: Mapping[str, Float[Tensor, " b"]],
     advantage: Advantage,
+    tasks: tuple[str, ...],
 ) -> CompletionTable:
     """Gather the completions of all ranks and compute their advantages.
 
@@ -48,25 +52,29 @@ def completion_table(
         rewards: Shaped reward of each completion of this rank.
         parts: Parts of the reward by name, for the same completions.
         advantage: Computes advantages from the table.
+        tasks: The tasks of the run.
     """
     rollouts = collected.rollouts
     device = rollouts.prompt.device
     places = torch.tensor(collected.places, dtype=torch.long, device=device)
     columns = {
         "group": places[rollouts.prompt],
-        "task": collected.batch.task[rollouts.prompt],
+        "task": collected.batch.task_positions(tasks)[rollouts.prompt],
         "tokens": rollouts.completion_mask.sum(1),
         "finished": rollouts.finished,
         "failed": collected.failed,
         "total": collected.scores.total,
         "rewards": rewards,
     }
+    # every rank needs the same columns, though its own tasks may lack a part
+    names = sorted(set(ranks.all_gather_list(list(parts))))
+    absent = torch.full_like(rewards, torch.nan)
     joined, mine = ranks.gathered(
-        columns | {f"part/{name}": values for name, values in parts.items()}
+        columns | {f"part/{name}": parts.get(name, absent) for name in names}
     )
     order = joined["group"].argsort(stable=True)
     table = {name: values[order] for name, values in joined.items()}
-    all_parts = {name: table.pop(f"part/{name}") for name in parts}
+    all_parts = {name: table.pop(f"part/{name}") for name in names}
     advantages = advantage(
         table["rewards"],
         table["group"],
@@ -75,5 +83,9 @@ def completion_table(
         completion_tokens=table["tokens"],
     )
     return CompletionTable(
-        **table, advantages=advantages, parts=all_parts, own=order.argsort()[mine]
+        **table,
+        names=tasks,
+        advantages=advantages,
+        parts=all_parts,
+        own=order.argsort()[mine],
     )

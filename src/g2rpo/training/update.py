@@ -17,7 +17,7 @@ from g2rpo.algorithm.shaping.entropy import EntropyBand
 from g2rpo.metrics import task_sums
 from g2rpo.policy.forward import one_forward
 from g2rpo.policy.stats import TokenStats, token_stats
-from g2rpo.records import TASKS, Experience
+from g2rpo.records import Experience
 from g2rpo.rollout.groups import select_prompts, select_scores, take_rollouts
 from g2rpo.stopwatch import timed
 from g2rpo.training.algorithm import Algorithm
@@ -37,7 +37,7 @@ class UpdateStats:
     loss: dict[str, float]
     """Loss terms and clip statistics by name, divided by the denominator of the minibatch."""
     entropy_sum: Float[Tensor, " k"]
-    """Sum of token entropies in nats by task, in the order of `TASKS`."""
+    """Sum of token entropies in nats by task, in the order of the run."""
     tokens: Float[Tensor, " k"]
     """Number of completion tokens by task."""
     logprob_gap: float
@@ -91,6 +91,7 @@ class Updater:
         self.loss = algorithm.loss
         self.entropy: EntropyBand | None = getattr(algorithm.shaping, "entropy", None)
         self.batch = algorithm.batch
+        self.num_tasks = len(algorithm.tasks)
         self.forbidden = forbidden
         self.temperature = temperature
         self.prefix = algorithm.prefix
@@ -198,7 +199,8 @@ class Updater:
             with timed("backward"):
                 backward(value)
             numbers.append([found[name].item() for name in LOSS_STATS])
-            sums.append(task_sums(stats.entropy.detach(), mask, part.task)[0].tolist())
+            entropies, _ = task_sums(stats.entropy.detach(), mask, part.task, self.num_tasks)
+            sums.append(entropies.tolist())
             gaps.append((stats.logprobs.detach() - sampled).abs().max().item())
         if broken := ranks.all_gather_list(broken):
             policy.zero_grad(set_to_none=True)
@@ -214,7 +216,7 @@ class Updater:
         kl = self.loss.kl_coef * loss["kl"] if self.loss.kl_placement == "loss" else 0.0
         return UpdateStats(
             loss=loss | {"entropy_band": penalty, "total": loss["policy"] + kl + penalty},
-            entropy_sum=ranks.all_reduce_sum(_sum_float64(sums, len(TASKS))),
+            entropy_sum=ranks.all_reduce_sum(_sum_float64(sums, self.num_tasks)),
             tokens=tokens,
             logprob_gap=ranks.all_reduce_max(torch.tensor(max(gaps))).item(),
         )
@@ -251,11 +253,13 @@ class Updater:
                 values = torch.zeros_like(part.rollouts.old_logprobs)
             if part is None:
                 continue
-            part_sums, part_tokens = task_sums(values, part.rollouts.completion_mask, part.task)
+            part_sums, part_tokens = task_sums(
+                values, part.rollouts.completion_mask, part.task, self.num_tasks
+            )
             sums.append(part_sums.tolist())
             tokens.append(part_tokens.tolist())
         all_sums, all_tokens = ranks.all_reduce_sum(
-            torch.stack([_sum_float64(sums, len(TASKS)), _sum_float64(tokens, len(TASKS))])
+            torch.stack([_sum_float64(sums, self.num_tasks), _sum_float64(tokens, self.num_tasks)])
         )
         if self.entropy is None:
             return torch.zeros_like(all_sums), all_tokens, 0.0

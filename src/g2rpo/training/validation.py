@@ -80,13 +80,13 @@ class Validation:
         ]
         name = validation_name(trainer)
         if trainer.is_global_zero:
-            source, encoder = trainer.datamodule.stream.source, trainer.datamodule.encoder
+            data = trainer.datamodule
             self.heldout.write(
                 self.folder / "heldout",
                 name,
                 rows,
-                self.heldout.prompts(source),
-                read=reader(source, encoder.fit),
+                self.heldout.prompts(data.stream.source, tuple(data.stream.mix.shares)),
+                read=reader(data.stream.source, data.encoder.fit),
             )
         result = self.results[name] = self.heldout.result(rows)
         if trainer.state.fn == TrainerFn.FITTING:

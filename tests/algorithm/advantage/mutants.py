@@ -132,8 +132,8 @@ MUTANTS = (
     Mutant(
         "parts averaged by maximum",
         "algorithm/advantage/g2rpo_decoupled.py",
-        "]).sum(0)",
-        "]).amax(0)",
+        "ranked[:, 0].sum(0)",
+        "ranked[:, 0].amax(0)",
         "algorithm/advantage/test_g2rpo_decoupled.py",
     ),
     Mutant(

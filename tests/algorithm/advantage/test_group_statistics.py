@@ -8,6 +8,7 @@ from g2rpo.metrics import checked
 # math (1): groups 7 and 3, six rows; chart (2): groups 5, 6 and 8, seven rows; rows are mixed on
 # purpose
 TASKS = torch.tensor([1, 2, 1, 1, 2, 2, 1, 1, 2, 1, 2, 2, 2])
+NAMES = ("general_vqa", "math", "chart")
 GROUPS = torch.tensor([7, 5, 7, 3, 5, 6, 3, 3, 6, 3, 6, 6, 8])
 TOTALS = torch.tensor([1.0, 0.5, 1.0, 1.0, 0.5, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0])
 SHAPED = TOTALS + 0.1 * torch.tensor([0.0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0])
@@ -15,7 +16,7 @@ ADVANTAGES = torch.tensor([0.0, 9, 0, 1, 9, 9, -1, 2, 9, -1, 9, 9, 9])
 
 
 def test_numbers_by_hand() -> None:
-    row = advantage_metrics(ADVANTAGES, SHAPED, TOTALS, GROUPS, TASKS)
+    row = advantage_metrics(ADVANTAGES, SHAPED, TOTALS, GROUPS, TASKS, NAMES)
     # math: advantages 0 0 1 -1 2 -1, mean 1/6, variance 7/6 - 1/36
     assert row["advantage/mean/math"] == pytest.approx(1 / 6)
     assert row["advantage/std/math"] == pytest.approx((7 / 6 - 1 / 36) ** 0.5)
@@ -32,7 +33,7 @@ def test_numbers_by_hand() -> None:
 
 
 def test_every_number_is_declared_and_absent_tasks_have_none() -> None:
-    row = advantage_metrics(ADVANTAGES, SHAPED, TOTALS, GROUPS, TASKS)
+    row = advantage_metrics(ADVANTAGES, SHAPED, TOTALS, GROUPS, TASKS, NAMES)
     assert len(checked(row)) == 12
     assert {name.rpartition("/")[2] for name in row} == {"math", "chart"}
 

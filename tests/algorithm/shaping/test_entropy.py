@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from g2rpo.algorithm.shaping.entropy import EntropyBand
+from g2rpo.data.gym.source import TASKS
 from g2rpo.metrics import task_sums
-from g2rpo.records import TASKS, task_index
 
-MATH, CHART, DOCUMENT = (task_index(task) for task in ("math", "chart", "document"))
+MATH, CHART, DOCUMENT = (TASKS.index(task) for task in ("math", "chart", "document"))
 
 
 def by_task(**values: float) -> Tensor:
@@ -36,7 +36,10 @@ def test_one_task_inside_its_band_costs_nothing() -> None:
 
 
 def test_bounds_may_differ_by_task_and_a_task_without_one_has_no_such_side() -> None:
-    band = EntropyBand(low={"math": 0.5}, high={"math": 0.9, "chart": 0.3}, weight=1.0)
+    band = EntropyBand(
+        low={"math": 0.5}, high={"math": 0.9, "chart": 0.3, "default": None}, weight=1.0
+    )
+    band = band.for_tasks(TASKS)
     sums, tokens = (
         by_task(math=4.0, chart=4.0, document=90.0),
         by_task(math=10, chart=10, document=10),
@@ -49,7 +52,7 @@ def test_bounds_may_differ_by_task_and_a_task_without_one_has_no_such_side() -> 
 def test_sums_count_the_tokens_of_each_task_inside_the_mask() -> None:
     entropy = torch.tensor([[1.0, 2.0, float("nan")], [0.5, 0.25, 0.125], [4.0, 9.0, 9.0]])
     mask = torch.tensor([[1, 1, 0], [1, 1, 1], [1, 0, 0]])
-    sums, tokens = task_sums(entropy, mask, torch.tensor([CHART, MATH, CHART]))
+    sums, tokens = task_sums(entropy, mask, torch.tensor([CHART, MATH, CHART]), 6)
     assert sums.tolist() == by_task(chart=7.0, math=0.875).tolist()
     assert tokens.tolist() == by_task(chart=3, math=3).tolist()
 
@@ -94,7 +97,7 @@ def test_over_any_micro_batches_the_gradient_is_that_of_the_hinge_on_the_whole_b
         else (torch.zeros_like(entropy),)
     )
 
-    sums, tokens = task_sums(entropy.detach(), mask, tasks)
+    sums, tokens = task_sums(entropy.detach(), mask, tasks, 6)
     signs, logged = band.signs(sums, tokens)
     total = torch.zeros_like(entropy)
     bounds = [0, *sorted(cuts), 9]
@@ -127,10 +130,26 @@ def test_the_estimator_chooses_what_stands_for_entropy() -> None:
         ({"low": 0.6}, r"got low=0.6, high=0.6$"),
         ({"low": -0.1}, r"got low=-0.1, high=0.6$"),
         ({"high": {"chart": 0.1}}, r"got low=0.2, high=0.1 for chart"),
-        ({"low": {"maths": 0.1}}, "unknown task 'maths'"),
         ({"weight": -1.0}, r"shaping\.entropy\.weight: expected 0 or more"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EntropyBand(**{"low": 0.2, "high": 0.6, "weight": 0.02} | options)
+
+
+def test_tasks_of_a_run_take_their_own_bounds_or_the_default_in_the_order_of_the_run() -> None:
+    band = EntropyBand(low={"gui": 0.3, "default": 0.1}, high={"medical": 0.5}, weight=1.0)
+    band = band.for_tasks(["counting", "gui", "medical"])
+    assert band.low.tolist() == [0.1, 0.3, 0.1]
+    assert band.high.tolist() == [float("inf"), float("inf"), 0.5]
+
+
+def test_a_task_without_a_bound_on_either_side_is_refused() -> None:
+    band = EntropyBand(low={"gui": 0.3}, high={"medical": 0.5}, weight=1.0)
+    with pytest.raises(
+        ValueError,
+        match=r"^shaping\.entropy: expected a band for every task, got none for counting; add"
+        r" \+shaping\.entropy\.low\.counting .* default",
+    ):
+        band.for_tasks(["counting", "gui", "medical"])

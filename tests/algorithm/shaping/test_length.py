@@ -7,10 +7,16 @@ from torch import Tensor
 
 from g2rpo.algorithm.advantage.g2rpo import G2RPO
 from g2rpo.algorithm.shaping.length import LengthBand, trapezoid
-from g2rpo.records import TASKS, task_index
+from g2rpo.data.gym.source import TASKS
 
-MATH, CHART, DOCUMENT = (task_index(task) for task in ("math", "chart", "document"))
+MATH, CHART, DOCUMENT = (TASKS.index(task) for task in ("math", "chart", "document"))
 BANDS = {"math": [6, 10, 24, 40], "chart": [4, 8, 20, 36]}
+
+
+def band_of(**options: bool) -> LengthBand:
+    """A band in a run of the gym's tasks, of which two have one."""
+    bands = BANDS | {"default": None}
+    return LengthBand(bands=bands, weight=0.1, min_accuracy=0.5, **options).for_tasks(TASKS)
 
 
 def part(
@@ -61,7 +67,7 @@ def test_numpy_interpolates_the_same(band: list[int], tokens: list[int]) -> None
 
 
 def test_each_task_has_its_own_band_and_a_task_without_one_gets_nothing() -> None:
-    band = LengthBand(bands=BANDS, weight=0.1, min_accuracy=0.5)
+    band = band_of()
     actual = part(
         band,
         [8, 8, 8, 12, 12, 12],
@@ -74,7 +80,7 @@ def test_each_task_has_its_own_band_and_a_task_without_one_gets_nothing() -> Non
 
 
 def test_length_pays_only_where_the_answer_is_good_enough() -> None:
-    band = LengthBand(bands=BANDS, weight=0.1, min_accuracy=0.5)
+    band = band_of()
     actual = part(
         band, [12, 12, 12, 7], [MATH] * 4, [3] * 4, [0.49, 0.5, 1.0, 0.8], [0.49, 0.5, 1.0, 0.8]
     )
@@ -90,23 +96,23 @@ def test_a_group_that_agrees_on_accuracy_and_total_shares_the_mean_of_its_parts(
         [1.0] * 5,
         [1.5, 0.9, 1.5, 1.5, 1.5],
     )
-    apart = LengthBand(bands=BANDS, weight=0.1, min_accuracy=0.5, allow_in_unanimous_groups=True)
+    apart = band_of(allow_in_unanimous_groups=True)
     torch.testing.assert_close(part(apart, *arguments), torch.tensor([0.5, 1, 0, 0.5, 1]))
-    band = LengthBand(bands=BANDS, weight=0.1, min_accuracy=0.5)
+    band = band_of()
     actual = part(band, *arguments)
     torch.testing.assert_close(actual, torch.tensor([0.5, 1, 0.5, 0.5, 0.5]))
     assert actual[0] == actual[2] == actual[4]
 
 
 def test_a_group_that_agrees_on_the_total_but_not_on_accuracy_is_no_unanimous_group() -> None:
-    band = LengthBand(bands=BANDS, weight=0.1, min_accuracy=0.5)
+    band = band_of()
     torch.testing.assert_close(
         part(band, [12, 8], [MATH] * 2, [0, 0], [1.0, 0.6], [1.0, 1.0]), torch.tensor([1.0, 0.5])
     )
 
 
 def test_a_group_that_agrees_on_a_wrong_answer_gets_nothing() -> None:
-    band = LengthBand(bands=BANDS, weight=0.1, min_accuracy=0.5)
+    band = band_of()
     assert part(band, [12, 8, 10], [MATH] * 3, [0] * 3, [0.0] * 3, [0.1] * 3).tolist() == [0.0] * 3
 
 
@@ -118,7 +124,7 @@ def test_length_never_turns_a_zero_signal_group_into_signal(cells: list[tuple[in
     groups = torch.arange(len(cells)) % 3
     tasks = torch.full_like(groups, MATH)
     total = torch.tensor([accuracy for _, accuracy in cells])
-    band = LengthBand(bands=BANDS, weight=0.1, min_accuracy=0.5)
+    band = band_of()
     lengths = torch.tensor([tokens for tokens, _ in cells])
     shaped = total + band.weight * band.part(lengths, tasks, groups, total, total)
     estimator = G2RPO(scope="group")
@@ -139,10 +145,6 @@ def test_length_never_turns_a_zero_signal_group_into_signal(cells: list[tuple[in
             ),
         ),
         ({"bands": {"chart": [6, 10, 24]}}, r"shaping\.length\.bands\.chart: expected 0 <= min"),
-        (
-            {"bands": {"maths": [6, 10, 24, 40]}},
-            "unknown task 'maths'; expected one of: general_vqa, math",
-        ),
         ({"weight": -0.1}, r"shaping\.length\.weight: expected 0 or more .*, got -0.1"),
         (
             {"min_accuracy": 1.5},
@@ -156,6 +158,27 @@ def test_options_out_of_range_are_refused(options: dict, message: str) -> None:
 
 
 def test_a_task_beyond_the_known_ones_is_an_error_and_not_a_band() -> None:
-    band = LengthBand(bands=BANDS, weight=0.1, min_accuracy=0.5)
+    band = band_of()
     with pytest.raises(IndexError):
         part(band, [8], [len(TASKS)], [0], [1.0], [1.0])
+
+
+def test_tasks_of_a_run_take_their_own_band_or_the_default_in_the_order_of_the_run() -> None:
+    band = LengthBand(
+        bands={"gui": [1, 2, 3, 4], "default": [5, 6, 7, 8], "medical": None},
+        weight=0.1,
+        min_accuracy=0.5,
+    )
+    rows = band.for_tasks(["counting", "gui", "medical"]).bands.tolist()
+    assert rows[:2] == [[5, 6, 7, 8], [1, 2, 3, 4]]
+    assert rows[2][3] < 0  # no length is inside
+
+
+def test_a_task_without_a_band_is_refused_with_both_remedies() -> None:
+    band = LengthBand(bands=BANDS, weight=0.1, min_accuracy=0.5)
+    with pytest.raises(
+        ValueError,
+        match=r"^shaping\.length\.bands: expected a band for every task, got none for gui, medical;"
+        r" add '\+shaping\.length\.bands\.gui=.* or \+shaping\.length\.bands\.default, .*null",
+    ):
+        band.for_tasks(["math", "gui", "medical"])

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from g2rpo.algorithm.shaping.pilot import Pilot, PilotTask, length_band, plain, quantiles, topology
-from g2rpo.records import task_index
 
 SETTINGS: dict[str, Any] = {
     "name": "mine",
@@ -127,18 +126,17 @@ def test_the_file_builds_the_bands_that_were_measured() -> None:
     text = pilot().yaml(measured, "a model, 4 prompts a task")
     assert text.startswith("# Written by pilot.py: a model, 4 prompts a task.\n")
     assert len(text.splitlines()) <= 40
-    shaping = instantiate(OmegaConf.create(text), _convert_="all")
-    assert shaping.length.bands[task_index("grounding")].tolist() == [9, 14, 25, 30]
+    shaping = instantiate(OmegaConf.create(text), _convert_="all").for_tasks(["math", "grounding"])
+    assert shaping.length.bands[1].tolist() == [9, 14, 25, 30]
     assert (shaping.length.weight, shaping.length.min_accuracy, shaping.entropy.weight) == (
         0.2,
         0.5,
         0.03,
     )
     assert (
-        shaping.entropy.low[task_index("math")],
-        shaping.entropy.high[task_index("math")],
+        shaping.entropy.low[0],
+        shaping.entropy.high[0],
     ) == pytest.approx((0.075, 0.125))
-    assert shaping.entropy.high[task_index("chart")] == float("inf")
     assert plain(measured)["math"]["topology"] == "binary"
 
 

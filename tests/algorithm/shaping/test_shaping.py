@@ -7,14 +7,16 @@ from hydra.utils import instantiate
 
 from g2rpo.algorithm.shaping import Shaping
 from g2rpo.algorithm.shaping.length import LengthBand
-from g2rpo.records import TASKS, task_index
+from g2rpo.data.gym.source import TASKS
 
 CONF = str(Path(__file__).parents[3] / "conf")
 
 
 def built(choice: str, *overrides: str) -> Shaping:
     with initialize_config_dir(CONF, version_base="1.3"):
-        return instantiate(compose(f"shaping/{choice}", list(overrides)).shaping, _convert_="all")
+        return instantiate(
+            compose(f"shaping/{choice}", list(overrides)).shaping, _convert_="all"
+        ).for_tasks(TASKS)
 
 
 @pytest.mark.parametrize(
@@ -49,22 +51,23 @@ def test_every_task_has_a_length_band() -> None:
 
 def test_bounds_can_be_set_on_the_command_line_for_all_tasks_or_for_one() -> None:
     assert built("full", "shaping.entropy.high=0.5").entropy.high.tolist() == [0.5] * 6
-    one = built("entropy_bounded", "shaping.entropy.high={math: 0.9}").entropy.high
-    assert one[task_index("math")] == 0.9
-    assert one[task_index("chart")] == float("inf")
+    one = built("entropy_bounded", "shaping.entropy.high={math: 0.9, default: null}").entropy.high
+    assert one[TASKS.index("math")] == 0.9
+    assert one[TASKS.index("chart")] == float("inf")
     assert built("length", "shaping.length.bands.math=[1,2,3,4]").length.bands[
-        task_index("math")
+        TASKS.index("math")
     ].tolist() == [1, 2, 3, 4]
 
 
 def test_the_shaped_reward_is_the_total_plus_the_weighted_part() -> None:
-    length = LengthBand(bands={"math": [6, 10, 24, 40]}, weight=0.2, min_accuracy=0.5)
+    bands = {"math": [6, 10, 24, 40], "default": None}
+    length = LengthBand(bands=bands, weight=0.2, min_accuracy=0.5).for_tasks(TASKS)
     total, accuracy, tokens = (
         torch.tensor([1.0, 0.1, 0.9]),
         torch.tensor([1.0, 0.0, 1.0]),
         torch.tensor([8, 12, 12]),
     )
-    tasks, groups = torch.full((3,), task_index("math")), torch.zeros(3, dtype=torch.long)
+    tasks, groups = torch.full((3,), TASKS.index("math")), torch.zeros(3, dtype=torch.long)
     rewards, part = Shaping(length=length, entropy=None).shaped(
         total, accuracy, tokens, tasks, groups
     )

@@ -15,7 +15,7 @@ from hydra.utils import instantiate
 
 from g2rpo.benchmark.evaluation import by_name
 from g2rpo.benchmark.evaluation.by_name import benchmark_names, benchmark_settings, selected
-from g2rpo.records import TASKS
+from g2rpo.data.gym.source import TASKS
 
 ROOT = Path(__file__).parents[3]
 THEIRS = """

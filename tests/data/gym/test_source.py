@@ -2,8 +2,8 @@ from collections import Counter
 
 import pytest
 
-from g2rpo.data.gym.source import GymSource
-from g2rpo.records import TASKS, Prompt
+from g2rpo.data.gym.source import TASKS, GymSource
+from g2rpo.records import Prompt
 from g2rpo.reward.openvlthinker import OpenVLThinkerReward
 
 EVERY_LEVEL = (0, 1, 2, 3)
@@ -127,9 +127,9 @@ def test_an_unknown_level_is_refused(levels: tuple[int, ...]) -> None:
         GymSource(levels=levels)
 
 
-@pytest.mark.parametrize(("task", "split"), [("video", "train"), ("chart", "test")])
-def test_an_unknown_task_or_split_is_refused(task: str, split: str) -> None:
-    with pytest.raises(
-        ValueError, match=rf"the gym draws general_vqa, .*asked for task='{task}' split='{split}'"
-    ):
-        GymSource().get(task, 0, split)
+def test_an_unknown_task_has_no_prompts_and_an_unknown_split_is_refused() -> None:
+    assert (GymSource().size("video", "train"), GymSource().size("chart", "train")) == (0, None)
+    with pytest.raises(IndexError, match=r"the gym draws general_vqa, .*asked for task='video'"):
+        GymSource().get("video", 0, "train")
+    with pytest.raises(ValueError, match=r"the gym draws \('train', 'heldout'\), .* split='test'"):
+        GymSource().get("chart", 0, "test")

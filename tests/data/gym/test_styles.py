@@ -2,9 +2,9 @@ from collections import Counter
 
 import pytest
 
-from g2rpo.data.gym.source import GymSource
+from g2rpo.data.gym.source import TASKS, GymSource
 from g2rpo.data.gym.styles import StyledSolutions
-from g2rpo.records import TASKS, Prompt
+from g2rpo.records import Prompt
 from g2rpo.reward.openvlthinker import OpenVLThinkerReward
 
 ONE_OF_EACH = {"look": 1.0, "ramble": 1.0, "blurt": 1.0, "sloppy": 1.0}

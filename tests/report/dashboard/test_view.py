@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from g2rpo.data.gym.source import TASKS
 from g2rpo.metrics import METRICS, Metric, metric_of
-from g2rpo.records import TASKS
 from g2rpo.report.dashboard.__main__ import main
 from g2rpo.report.dashboard.view import MACHINE, Panel, view
 from g2rpo.report.dashboard.workspace import workspace
@@ -67,7 +67,7 @@ def test_panels_show_declared_columns_alone_with_their_unit() -> None:
 
 
 def test_entropy_and_length_of_a_task_stand_beside_their_band() -> None:
-    (section,) = [section for section in view() if section.name == "length and entropy"]
+    (section,) = [section for section in view(TASKS) if section.name == "length and entropy"]
     together = [panel.columns for panel in section.panels]
     for task in TASKS:
         assert (
@@ -83,7 +83,7 @@ def test_a_new_noun_needs_a_section() -> None:
     with pytest.raises(
         ValueError, match=r"no section for weather/\*; add 'weather' to one of reward, advantages"
     ):
-        view((*METRICS, Metric("weather/rain", "mm", "rain")))
+        view(metrics=(*METRICS, Metric("weather/rain", "mm", "rain")))
 
 
 @pytest.mark.process

@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from g2rpo.config_hash import config_hash
-from g2rpo.prompt import TASKS
+from g2rpo.data.gym.source import TASKS
 
 ROWS = {"base": 0.38, "grpo": 0.69, "g2rpo": 0.70, "entropy": 0.71, "length": 0.705, "full": 0.72}
 STEPS = 60

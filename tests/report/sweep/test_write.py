@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from report.pages import loaded, parsed
 
-from g2rpo.prompt import TASKS
+from g2rpo.data.gym.source import TASKS
 from g2rpo.report.__main__ import main
 from g2rpo.report.sweep.paper_ablation import paper_numbers
 from g2rpo.report.sweep.sweep_data import read_sweep

@@ -19,8 +19,9 @@ from PIL import Image
 from g2rpo.algorithm.shaping import Shaping
 from g2rpo.algorithm.shaping.entropy import EntropyBand
 from g2rpo.algorithm.shaping.length import LengthBand
+from g2rpo.data.gym.source import TASKS
 from g2rpo.metrics import METRICS
-from g2rpo.records import TASKS, Experience, Prompt, PromptBatch, Rollouts, Scores
+from g2rpo.records import Experience, Prompt, PromptBatch, Rollouts, Scores
 from g2rpo.training.metrics_csv import MetricsCSV
 from g2rpo.training.tracking.callback import TrackedSteps
 from g2rpo.training.tracking.wandb_tracker import STAGING, WandbTracker
@@ -61,7 +62,6 @@ def experience(step: int) -> Experience:
     )
     batch = PromptBatch(
         prompts=prompts,
-        task=torch.tensor([2, 1]),
         input_ids=torch.zeros(2, 1, dtype=torch.long),
         attention_mask=torch.ones(2, 1, dtype=torch.long),
         num_images=torch.tensor([1, 0]),

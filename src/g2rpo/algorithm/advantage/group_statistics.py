@@ -13,12 +13,11 @@ groups with equal rewards. `shaping_only_frac` is the share of groups that diffe
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
-
-from g2rpo.records import TASKS
 
 
 class Segments:
@@ -205,6 +204,7 @@ def advantage_metrics(
     totals: Float[Tensor, " b"],
     groups: Int[Tensor, " b"],
     tasks: Int[Tensor, " b"],
+    names: Sequence[str],
     *,
     tie_atol: float = 1e-6,
 ) -> dict[str, float]:
@@ -215,7 +215,8 @@ def advantage_metrics(
         rewards: Input of the estimator: total plus the weighted length part, if there is one.
         totals: Rewards before shaping.
         groups: One label per prompt.
-        tasks: Positions in `TASKS`.
+        tasks: Position of each row's task in `names`.
+        names: The tasks of the run.
         tie_atol: Rewards that differ by at most this tie, in units of the reward.
     """
     advantages, rewards, totals, groups, tasks = (
@@ -231,14 +232,14 @@ def advantage_metrics(
         rows = tasks == task
         own = advantages[rows].double()
         row |= {
-            f"advantage/mean/{TASKS[task]}": own.mean().item(),
-            f"advantage/std/{TASKS[task]}": own.std(correction=0).item(),
-            f"advantage/normal_distance/{TASKS[task]}": normal_distance(own),
-            f"advantage/tie_frac/{TASKS[task]}": tied[rows].double().mean().item(),
-            f"advantage/zero_signal_frac/{TASKS[task]}": share_of_groups(
+            f"advantage/mean/{names[task]}": own.mean().item(),
+            f"advantage/std/{names[task]}": own.std(correction=0).item(),
+            f"advantage/normal_distance/{names[task]}": normal_distance(own),
+            f"advantage/tie_frac/{names[task]}": tied[rows].double().mean().item(),
+            f"advantage/zero_signal_frac/{names[task]}": share_of_groups(
                 ~differs[rows], group_weight[rows]
             ),
-            f"advantage/shaping_only_frac/{TASKS[task]}": share_of_groups(
+            f"advantage/shaping_only_frac/{names[task]}": share_of_groups(
                 shaping_only[rows], group_weight[rows]
             ),
         }

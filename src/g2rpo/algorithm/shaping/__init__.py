@@ -4,6 +4,8 @@
 each update. `pilot.py` proposes bands for both from measured quantiles.
 """
 
+from collections.abc import Sequence
+
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -17,6 +19,17 @@ class Shaping:
     def __init__(self, *, length: LengthBand | None, entropy: EntropyBand | None) -> None:
         self.length = length
         self.entropy = entropy
+
+    def for_tasks(self, tasks: Sequence[str]) -> "Shaping":
+        """Return the shaping of a run with these tasks.
+
+        Raises:
+            ValueError: if a task has no band.
+        """
+        return Shaping(
+            length=self.length and self.length.for_tasks(tasks),
+            entropy=self.entropy and self.entropy.for_tasks(tasks),
+        )
 
     def shaped(
         self,

@@ -13,15 +13,16 @@ expected gradient is 0 (E[grad log pi] = 0), so it cannot hold a band
 (tests/algorithm/shaping/test_entropy_trained.py compares both).
 """
 
-from collections.abc import Mapping
-from typing import Literal, get_args
+from collections.abc import Mapping, Sequence
+from copy import copy
+from typing import Literal, Self, get_args
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from g2rpo.metrics import task_sums
-from g2rpo.records import TASKS, task_index
+from g2rpo.tasks import DEFAULT, in_order, of_task
 
 Estimator = Literal["exact", "sampled_nll"]
 
@@ -30,7 +31,8 @@ class EntropyBand:
     """An entropy band per task.
 
     Args:
-        low: Lower bound in nats per token, for all tasks or by task; a missing task has none.
+        low: Lower bound in nats per token, for all tasks or by task. `default` is for all tasks
+            that are not named; None stands for no bound.
         high: Upper bound in nats per token, likewise for all tasks or by task.
         weight: Loss per nat outside the band, 0 or more.
         estimator: `exact` or `sampled_nll`, see the head of this file.
@@ -39,8 +41,8 @@ class EntropyBand:
     def __init__(
         self,
         *,
-        low: float | Mapping[str, float],
-        high: float | Mapping[str, float],
+        low: float | Mapping[str, float | None],
+        high: float | Mapping[str, float | None],
         weight: float,
         estimator: Estimator = "exact",
     ) -> None:
@@ -56,19 +58,49 @@ class EntropyBand:
             )
         self.weight = weight
         self.estimator = estimator
-        self.low = per_task(low, missing=0.0)
-        self.high = per_task(high, missing=float("inf"))
+        self._sides = [
+            side if isinstance(side, Mapping) else {DEFAULT: side} for side in (low, high)
+        ]
+        keys = [task for side in self._sides for task in side]
+        named = in_order(keys, keys)
+        self.low, self.high = self._bounds(named)
+        """One bound per task: of the run after `for_tasks`, else of those named."""
         for task, low_bound, high_bound in zip(
-            TASKS, self.low.tolist(), self.high.tolist(), strict=True
+            named, self.low.tolist(), self.high.tolist(), strict=True
         ):
             if not 0 <= low_bound < high_bound:
-                where = (
-                    f" for {task}" if isinstance(low, Mapping) or isinstance(high, Mapping) else ""
-                )
+                where = f" for {task}" if task != DEFAULT else ""
                 raise ValueError(
                     "shaping.entropy: expected 0 <= low < high (nats per token), got"
                     f" low={low_bound:g}, high={high_bound:g}{where}"
                 )
+
+    def for_tasks(self, tasks: Sequence[str]) -> Self:
+        """Return the same band for the tasks of a run; raises `ValueError` for one without band."""
+        missing = [
+            task
+            for task in tasks
+            if not any(task in side or DEFAULT in side for side in self._sides)
+        ]
+        if missing:
+            raise ValueError(
+                "shaping.entropy: expected a band for every task, got none for"
+                f" {', '.join(missing)}; add +shaping.entropy.low.{missing[0]} and"
+                f" +shaping.entropy.high.{missing[0]} in nats per token, or a default beside the"
+                " named tasks, which may be null for no bound"
+            )
+        found = copy(self)
+        found.low, found.high = self._bounds(tasks)
+        return found
+
+    def _bounds(self, tasks: Sequence[str]) -> list[Float[Tensor, " k"]]:
+        return [
+            torch.tensor(
+                [open if (bound := of_task(side, task, None)) is None else bound for task in tasks],
+                dtype=torch.float64,
+            )
+            for side, open in zip(self._sides, (0.0, float("inf")), strict=True)
+        ]
 
     def token_entropy(
         self, entropy: Float[Tensor, "b t"], logprobs: Float[Tensor, "b t"]
@@ -83,7 +115,7 @@ class EntropyBand:
 
         Args:
             entropy_sum: Sum of token entropies per task over all micro-batches and ranks, in the
-                order of `TASKS` (see `task_sums`).
+                order of the run (see `task_sums`).
             tokens: Number of these tokens per task; 0 for a task that does not occur.
 
         Returns:
@@ -114,19 +146,9 @@ class EntropyBand:
         Args:
             entropy: `token_entropy` of this micro-batch, with gradient.
             mask: True or 1 on completion tokens.
-            tasks: Positions in `TASKS`.
+            tasks: Positions among the tasks of the run.
             signs: The signs that `signs` returned for the batch.
             tokens: Number of tokens per task in the whole batch.
         """
-        entropy_sum, _ = task_sums(entropy, mask, tasks)
+        entropy_sum, _ = task_sums(entropy, mask, tasks, len(signs))
         return self.weight * (signs * entropy_sum / tokens.clamp(min=1)).sum()
-
-
-def per_task(bound: float | Mapping[str, float], *, missing: float) -> Float[Tensor, " k"]:
-    """Return one number for each of `TASKS`; raises `ValueError` for an unknown task."""
-    if not isinstance(bound, Mapping):
-        return torch.full((len(TASKS),), float(bound), dtype=torch.float64)
-    bounds = torch.full((len(TASKS),), missing, dtype=torch.float64)
-    for task, value in bound.items():
-        bounds[task_index(task)] = value
-    return bounds

@@ -12,12 +12,14 @@ difference in length into a full-size signal. Lengths are tokens; the released c
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
+from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from g2rpo.records import TASKS, task_index
+from g2rpo.tasks import DEFAULT, of_task
 
 AGREE_ATOL = 1e-6
 """Accuracies and totals that differ by at most this count as equal."""
@@ -47,7 +49,8 @@ class LengthBand:
     """The length part of the reward, with a band per task.
 
     Args:
-        bands: (min, low, high, max) in tokens, by task; a task without a band gets 0.
+        bands: (min, low, high, max) in tokens, by task. `default` is for all tasks that are not
+            named; None stands for no band, whose part is 0.
         weight: Reward for a length on the plateau, 0 or more.
         min_accuracy: Length counts only for completions with at least this accuracy, in [0, 1].
         allow_in_unanimous_groups: Whether length may rank a group that is equal in everything else.
@@ -56,7 +59,7 @@ class LengthBand:
     def __init__(
         self,
         *,
-        bands: Mapping[str, Sequence[int]],
+        bands: Mapping[str, Sequence[int] | None],
         weight: float,
         min_accuracy: float,
         allow_in_unanimous_groups: bool = False,
@@ -73,9 +76,30 @@ class LengthBand:
         self.weight = weight
         self.min_accuracy = min_accuracy
         self.allow_in_unanimous_groups = allow_in_unanimous_groups
-        self.bands = torch.tensor([NO_BAND] * len(TASKS))
-        for task, band in bands.items():
-            self.bands[task_index(task)] = torch.tensor(checked_band(task, band))
+        self._by_task = {
+            task: NO_BAND if band is None else checked_band(task, band)
+            for task, band in bands.items()
+        }
+        self.bands = self._rows([task for task in bands if task != DEFAULT])
+        """One row per task: of the run after `for_tasks`, else of those named."""
+
+    def for_tasks(self, tasks: Sequence[str]) -> Self:
+        """Return the same part for the tasks of a run; raises `ValueError` for one without band."""
+        missing = [task for task in tasks if of_task(self._by_task, task, None) is None]
+        if missing:
+            raise ValueError(
+                "shaping.length.bands: expected a band for every task, got none for"
+                f" {', '.join(missing)}; add"
+                f" '+shaping.length.bands.{missing[0]}=[min,low,high,max]' in tokens, or"
+                " +shaping.length.bands.default, which may be null for no band"
+            )
+        found = copy(self)
+        found.bands = self._rows(tasks)
+        return found
+
+    def _rows(self, tasks: Sequence[str]) -> Float[Tensor, "k 4"]:
+        rows = [of_task(self._by_task, task, NO_BAND) for task in tasks]
+        return torch.tensor(rows).reshape(-1, 4)
 
     def part(
         self,
@@ -89,7 +113,7 @@ class LengthBand:
 
         Args:
             completion_tokens: Lengths in tokens, including the end token.
-            tasks: Positions in `TASKS`.
+            tasks: Positions among the tasks of the run.
             groups: One label per prompt; groups must be complete.
             accuracy: Accuracy part of the reward, in [0, 1].
             total: Reward before shaping.

@@ -14,10 +14,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from g2rpo.benchmark.evaluation.results import Entry, macro, remarks
+from g2rpo.benchmark.evaluation.results import Entry, in_paper_order, macro, remarks
 from g2rpo.benchmark.published import COLUMNS, DEMO, NOT_COMPARABLE
 from g2rpo.files import write_whole
-from g2rpo.records import TASKS
 
 PLAIN_WIDTH = 200
 """Width of the table, in characters, if stdout is not a terminal."""
@@ -47,12 +46,10 @@ def lines(entries: Mapping[str, Entry]) -> list[Line]:
     Benchmarks come in the paper's order; each task ends with its mean, the table with the overall
     mean.
     """
-    names = sorted(
-        entries, key=lambda name: _published(entries[name]).get("row", len(entries) + 1000)
-    )
+    names = in_paper_order(entries)
     means = macro(entries)
     found = []
-    for task in TASKS:
+    for task in dict.fromkeys(entries[name]["task"] for name in names):
         own = [name for name in names if entries[name]["task"] == task]
         found += [_line(name, entries[name]) for name in own]
         if len(own) > 1:

@@ -5,7 +5,7 @@ from random import Random
 
 from g2rpo.data.gym import scenes
 from g2rpo.data.gym.problem import Problem
-from g2rpo.records import TASKS, Prompt
+from g2rpo.records import Prompt
 
 SPLITS = ("train", "heldout")
 DRAW: dict[str, Callable[[Random, int], Problem]] = {
@@ -16,6 +16,7 @@ DRAW: dict[str, Callable[[Random, int], Problem]] = {
     "document": scenes.document,
     "grounding": scenes.grounding,
 }
+TASKS = tuple(DRAW)
 
 
 class GymSource:
@@ -28,6 +29,8 @@ class GymSource:
         levels: Difficulties (0 easy to 3 hard) from which that of a prompt is drawn.
     """
 
+    tasks = TASKS
+
     def __init__(self, *, seed: int = 0, levels: Sequence[int] = (1, 1, 2)) -> None:
         if not levels or any(level not in (0, 1, 2, 3) for level in levels):
             raise ValueError(
@@ -38,17 +41,18 @@ class GymSource:
         self.levels = tuple(levels)
 
     def size(self, task: str, split: str) -> int | None:
-        """Return None (unlimited); raises `ValueError` for an unknown task or split."""
-        if task not in DRAW or split not in SPLITS:
-            raise ValueError(
-                f"the gym draws {', '.join(TASKS)} in {SPLITS}, asked for task={task!r}"
-                f" split={split!r}"
-            )
-        return None
+        """Return None (unlimited), or 0 for a task that the gym does not draw.
+
+        Raises `ValueError` for an unknown split.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"the gym draws {SPLITS}, asked for split={split!r}")
+        return None if task in DRAW else 0
 
     def get(self, task: str, index: int, split: str) -> Prompt:
         """Return the `index`-th prompt of a task."""
-        self.size(task, split)
+        if self.size(task, split) == 0:
+            raise IndexError(f"the gym draws {', '.join(TASKS)}, asked for task={task!r}")
         rng = Random(f"{self.seed}/{split}/{task}/{index}")  # noqa: S311
         level = rng.choice(self.levels)
         problem = DRAW[task](rng, level)

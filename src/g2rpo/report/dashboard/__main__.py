@@ -24,12 +24,18 @@ def main(arguments: list[str] | None = None) -> int:
         "--name", default="g2rpo", help="name of the saved view (default: %(default)s)"
     )
     parser.add_argument(
+        "--tasks",
+        default="",
+        help="tasks of the runs, as in gui,math: each gets its own panels of length and entropy,"
+        " with its bands (default: one panel for all)",
+    )
+    parser.add_argument(
         "--dry-run",
         action="store_true",
         help="print the view as JSON; needs no network, account or wandb-workspaces",
     )
     given = parser.parse_args(arguments)
-    sections = view()
+    sections = view([task for task in given.tasks.split(",") if task])
     if given.dry_run:
         described = {
             "entity": given.entity,

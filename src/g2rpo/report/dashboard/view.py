@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations
 from typing import Any
 
 from g2rpo.metrics import METRICS, Metric
-from g2rpo.records import TASKS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,8 +59,13 @@ MACHINE = (
 """Metrics that W&B measures by itself."""
 
 
-def view(metrics: Sequence[Metric] = METRICS) -> tuple[Section, ...]:
+def view(tasks: Sequence[str] = (), metrics: Sequence[Metric] = METRICS) -> tuple[Section, ...]:
     """Return the sections from top to bottom.
+
+    Args:
+        tasks: The tasks of the runs. Each gets a panel of its own where bands are drawn; without
+            them, one panel has the lines of all tasks.
+        metrics: The metrics to show.
 
     Raises:
         ValueError: If a metric has no section.
@@ -75,7 +78,7 @@ def view(metrics: Sequence[Metric] = METRICS) -> tuple[Section, ...]:
         own = [
             metric for metric in metrics if section_of(metric) == name and metric.name not in bounds
         ]
-        panels = [panel for metric in own for panel in panels_of(metric)]
+        panels = [panel for metric in own for panel in panels_of(metric, tasks)]
         panels += [Panel(title=table, table=table) for table in TABLES.get(name, ())]
         sections.append(
             Section(name=name, panels=(*panels, *(MACHINE if name == "system" else ())))
@@ -96,28 +99,26 @@ def section_of(metric: Metric) -> str:
     )
 
 
-def panels_of(metric: Metric) -> list[Panel]:
+def panels_of(metric: Metric, tasks: Sequence[str]) -> list[Panel]:
     """Return one panel, or one per task if a band is drawn with the metric."""
     name, unit = metric.name, metric.unit
-    if name in BANDS:
+    if name in BANDS and tasks:
         return [
             Panel(
                 title=f"{name}, {task}",
                 unit=unit,
                 columns=tuple(f"{each}/{task}" for each in (name, *BANDS[name])),
             )
-            for task in TASKS
+            for task in tasks
         ]
-    if metric.per_benchmark:
-        return [Panel(title=name, unit=unit, pattern=f"{name}/.+")]
-    return [Panel(title=name, unit=unit, columns=columns_of(metric))]
-
-
-def columns_of(metric: Metric) -> tuple[str, ...]:
-    """Return the columns in which a metric is logged, for all tasks."""
-    if metric.per_pair:
-        return tuple(f"{metric.name}/{one}/{other}" for one, other in combinations(TASKS, 2))
-    return tuple(f"{metric.name}/{task}" for task in TASKS) if metric.per_task else (metric.name,)
+    if metric.per_part:
+        noun = name.partition("/")[0]
+        others = "|".join(m.name for m in METRICS if m.name.startswith(f"{noun}/") and m != metric)
+        return [Panel(title=name, unit=unit, pattern=f"(?!(?:{others})/){noun}/[^/]+/.+")]
+    if metric.per_task or metric.per_pair or metric.per_benchmark:
+        shown = f"({'|'.join((name, *BANDS[name]))})" if name in BANDS else name
+        return [Panel(title=name, unit=unit, pattern=f"{shown}/.+")]
+    return [Panel(title=name, unit=unit, columns=(name,))]
 
 
 def as_json(sections: Sequence[Section]) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 
-from g2rpo.prompt import TASKS
 from g2rpo.report.plots import COLORS, Figure, Line, range_plot
 from g2rpo.report.smooth import bucket_size, bucketed, mean, running_mean, window_size
 from g2rpo.report.sweep.sweep_data import JobResult, SweepResult
@@ -36,7 +35,7 @@ def curve_figures(sweep: SweepResult) -> list[Figure]:
     variants = shown_variants(sweep)
     return [
         range_plot(task, "accuracy, share", courses)
-        for task in TASKS
+        for task in sweep.tasks
         if (courses := _courses(sweep, variants, task))
     ]
 

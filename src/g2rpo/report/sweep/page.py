@@ -2,9 +2,10 @@
 
 import math
 
+from g2rpo.report.plots import task_palette
 from g2rpo.report.render import Cell, duration_text, render, score_text
 from g2rpo.report.sweep.accuracy_curves import curve_figures, shown_variants
-from g2rpo.report.sweep.paper_ablation import paper_numbers, paper_table
+from g2rpo.report.sweep.paper_ablation import paper_numbers, paper_table, paper_tasks
 from g2rpo.report.sweep.statistics import spread
 from g2rpo.report.sweep.sweep_data import JobResult, SweepResult
 from g2rpo.report.sweep.variant_scores import (
@@ -15,6 +16,7 @@ from g2rpo.report.sweep.variant_scores import (
     score_table,
     variant_name,
 )
+from g2rpo.tasks import in_order
 
 
 def page(sweep: SweepResult) -> str:
@@ -22,6 +24,7 @@ def page(sweep: SweepResult) -> str:
     return render(
         "sweep.html.j2",
         title=f"{sweep.name} - g2rpo sweep",
+        palette=task_palette(in_order({*sweep.tasks, *paper_tasks()}, sweep.tasks)),
         sweep=sweep,
         tiles=_tiles(sweep),
         warnings=_warnings(sweep),

@@ -5,11 +5,11 @@ import math
 from importlib.resources import files
 from typing import Any
 
-from g2rpo.prompt import TASKS
 from g2rpo.report.render import Cell, task_cell
 from g2rpo.report.sweep.statistics import Difference, spread
 from g2rpo.report.sweep.sweep_data import SweepResult
 from g2rpo.report.sweep.variant_scores import Variant, by_seed, gain, reference, variant_name
+from g2rpo.tasks import MACRO
 
 KEYS = ("row", "advantage")
 """Dimensions whose values are names of rows in the paper."""
@@ -21,6 +21,11 @@ def paper_numbers() -> dict[str, Any]:
         (files("g2rpo") / "report" / "sweep" / "paper_table4.json").read_text(encoding="utf-8")
     )
     return numbers
+
+
+def paper_tasks() -> list[str]:
+    """Return the tasks of the paper."""
+    return [name for name in next(iter(paper_numbers()["rows"].values())) if name != MACRO]
 
 
 def paper_row(variant: Variant) -> str | None:
@@ -47,7 +52,7 @@ def paper_table(sweep: SweepResult) -> tuple[list[Cell], list[list[Cell]]]:
         "95% interval",
         "paper",
         "gain, points",
-        *map(task_cell, TASKS),
+        *map(task_cell, paper_tasks()),
     ]
     if len(known) < 2 or reference(sweep) not in known:
         return head, []
@@ -65,7 +70,7 @@ def _row(
     first, won = variant == reference(sweep), gain(sweep, variant)
     tasks = [
         f"{_points(gain(sweep, variant, task).mean)} / {paper[task] - start[task]:+.1f}"
-        for task in TASKS
+        for task in paper_tasks()
     ]
     return [
         variant_name(variant),
@@ -74,7 +79,7 @@ def _row(
         "" if first else _ends(won),
         f"{paper['macro']:.1f}",
         "reference" if first else f"{paper['macro'] - start['macro']:+.1f}",
-        *([""] * len(TASKS) if first else tasks),
+        *([""] * len(tasks) if first else tasks),
     ]
 
 

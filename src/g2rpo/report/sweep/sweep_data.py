@@ -9,12 +9,16 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from g2rpo.prompt import TASKS
+from g2rpo.metrics import task_of
 from g2rpo.report.file_rows import metric_rows
+from g2rpo.report.settings import named_tasks
 from g2rpo.sweep.job import State, read_mark, read_summary, state_of, why
 from g2rpo.sweep.sweep_plan import PLAN, Planned, read_plan
+from g2rpo.tasks import MACRO, in_order
 
 SEED = "seed"
+BENCHMARK = "benchmark/"
+"""What the names of benchmark scores begin with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +48,7 @@ class JobResult:
         after = _scores(self.summary, "heldout", "after")
         benchmarks = (self.summary or {}).get("benchmarks") or {}
         return after | {
-            f"benchmark/{name}": float(row["score"])
+            f"{BENCHMARK}{name}": float(row["score"])
             for name, row in benchmarks.items()
             if row.get("score") is not None
         }
@@ -66,12 +70,15 @@ class JobResult:
         return math.fsum(stages.values()) if stages else math.nan
 
     @cached_property
+    def config(self) -> Any:
+        """The configuration of the job; empty before it has started."""
+        path = self.folder / ".hydra" / "config.yaml"
+        return OmegaConf.load(path) if path.is_file() else OmegaConf.create()
+
+    @cached_property
     def device_hours(self) -> float:
         """Hours times number of devices; NaN if `trainer.devices` is not a number."""
-        path = self.folder / ".hydra" / "config.yaml"
-        devices = (
-            OmegaConf.select(OmegaConf.load(path), "trainer.devices") if path.is_file() else None
-        )
+        devices = OmegaConf.select(self.config, "trainer.devices")
         return (
             self.seconds / 3600 * devices if isinstance(devices, int) and devices > 0 else math.nan
         )
@@ -116,9 +123,18 @@ class SweepResult:
     def columns(self) -> list[str]:
         """Scores that any job has: `macro`, tasks, benchmarks."""
         known = {name for job in self.jobs for name in job.scores}
-        return [name for name in ("macro", *TASKS) if name in known] + sorted(
-            name for name in known if "/" in name
+        return [name for name in (MACRO, *self.tasks) if name in known] + sorted(
+            name for name in known if name.startswith(BENCHMARK)
         )
+
+    @cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """Tasks of all jobs so far: as their mixtures name them, then alphabetically."""
+        scored = {name for job in self.jobs for name in job.scores if name != MACRO}
+        columns = {column for job in self.jobs for row in job.metrics.values() for column in row}
+        trained = {task for column in columns if (task := task_of(column)) is not None}
+        found = trained | {name for name in scored if not name.startswith(BENCHMARK)}
+        return in_order(found, [task for job in self.jobs for task in named_tasks(job.config)])
 
 
 def read_sweep(folder: Path, against: str | None = None) -> SweepResult:

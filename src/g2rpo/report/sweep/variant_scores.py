@@ -4,11 +4,10 @@ reference, seed by seed.
 
 import math
 
-from g2rpo.prompt import TASKS
 from g2rpo.report.plots import Figure, gains
 from g2rpo.report.render import Cell, change_cell, score_text, task_cell
 from g2rpo.report.sweep.statistics import Difference, difference, spread
-from g2rpo.report.sweep.sweep_data import JobResult, SweepResult
+from g2rpo.report.sweep.sweep_data import BENCHMARK, JobResult, SweepResult
 from g2rpo.sweep.job import rounded, short_keys
 
 Variant = tuple[tuple[str, str], ...]
@@ -70,7 +69,7 @@ def best_variant(sweep: SweepResult) -> Variant | None:
 
 def score_table(sweep: SweepResult) -> tuple[list[Cell], list[list[Cell]]]:
     """Return header and rows of the held-out scores; no rows before a job has finished."""
-    columns = [name for name in sweep.columns if name in TASKS]
+    columns = [name for name in sweep.columns if name in sweep.tasks]
     head: list[Cell] = [
         "variant",
         "seeds",
@@ -85,12 +84,12 @@ def score_table(sweep: SweepResult) -> tuple[list[Cell], list[list[Cell]]]:
 
 def benchmark_table(sweep: SweepResult) -> tuple[list[Cell], list[list[Cell]]]:
     """Return header and rows of the benchmark scores; no rows if no job has any."""
-    names = [name for name in sweep.columns if "/" in name]
+    names = [name for name in sweep.columns if name.startswith(BENCHMARK)]
     rows: list[list[Cell]] = [
         [variant_name(variant), *(_cell(list(by_seed(jobs, name).values())) for name in names)]
         for variant, jobs in sweep.variants.items()
     ]
-    return ["variant", *(name.partition("/")[2] for name in names)], rows if names else []
+    return ["variant", *(name.removeprefix(BENCHMARK) for name in names)], rows if names else []
 
 
 def _row(sweep: SweepResult, variant: Variant, columns: list[str]) -> list[Cell]:

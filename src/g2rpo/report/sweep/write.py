@@ -7,7 +7,7 @@ from pathlib import Path
 
 from g2rpo.files import write_whole
 from g2rpo.report.sweep.page import page
-from g2rpo.report.sweep.sweep_data import SEED, JobResult, SweepResult, read_sweep
+from g2rpo.report.sweep.sweep_data import BENCHMARK, SEED, JobResult, SweepResult, read_sweep
 
 
 def write_sweep_report(folder: Path, against: str | None = None) -> Path:
@@ -32,7 +32,7 @@ def write_sweep_report(folder: Path, against: str | None = None) -> Path:
 def csv_text(sweep: SweepResult) -> str:
     """Return one row per job: dimensions, state, and the numbers of its summary.json."""
     dimensions = list(dict.fromkeys([*sweep.dimensions, SEED]))
-    scores = [f"heldout/{name}" if "/" not in name else name for name in sweep.columns]
+    scores = [name if name.startswith(BENCHMARK) else f"heldout/{name}" for name in sweep.columns]
     header = [
         "job",
         *dimensions,

@@ -1,9 +1,10 @@
 """A worker process that judges completions: the trainer's side and the worker's side.
 
 Down one pipe go chunks of completions, and up comes a mark when a chunk is done. The verdicts have
-a pipe of their own, one message for each completion as soon as it is judged: the trainer need not
-wake up for every one, and when a worker hangs or dies, what it has judged is still in that pipe,
-and the first completion without a verdict is the one it was working on.
+a pipe of their own, one message for each completion as soon as it is judged, or for each group that
+is judged together: the trainer need not wake up for every one, and when a worker hangs or dies,
+what it has judged is still in that pipe, and the first completion without a verdict is the one it
+was working on.
 """
 
 import os
@@ -15,18 +16,17 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
-from g2rpo.reward.workers.outcome import Outcome, outcome_of
+from g2rpo.reward.workers.outcome import Outcome, outcomes_of
 
 START_S = 120.0
 """Time limit in seconds for a new process to build its reward. Imports may read hundreds of
 megabytes from a slow disk.
 """
-Chunk = list[tuple[int, str, bytes]]
-"""Row, completion, and pickled prompt."""
+Chunk = list[tuple[list[int], list[str], bytes]]
+"""Rows and completions that one call judges, and their pickled prompt."""
 
 
 class Worker:
@@ -55,7 +55,7 @@ class Worker:
         verdicts.close()
         self.timeout_s = timeout_s
         self.started, self.idle = False, False
-        self.rows: deque[int] = deque()
+        self.rows: deque[list[int]] = deque()
         self.deadline = time.monotonic() + START_S
         with suppress(OSError):  # it has died, and `received` will say so
             self.pipe.send((pickled, timeout_s))
@@ -63,8 +63,8 @@ class Worker:
     def send(self, chunk: Chunk) -> None:
         """Send completions to be judged, and start their time limit."""
         self.idle = False
-        self.rows.extend(row for row, _, _ in chunk)
-        self.deadline = time.monotonic() + self.timeout_s
+        self.rows.extend(rows for rows, _, _ in chunk)
+        self._start_clock()
         with suppress(OSError):  # it has died, and `received` will say so
             self.pipe.send(chunk)
 
@@ -92,13 +92,18 @@ class Worker:
             while self.rows and (
                 self.idle or self.verdicts.poll()
             ):  # the mark comes last: then all verdicts are there
-                verdict = self.verdicts.recv()
-                judged.append((self.rows.popleft(), verdict))
+                verdicts = self.verdicts.recv()
+                judged += zip(self.rows.popleft(), verdicts, strict=True)
         except (EOFError, OSError, pickle.UnpicklingError):
             alive = False
         if judged:
-            self.deadline = time.monotonic() + self.timeout_s
+            self._start_clock()
         return judged, alive
+
+    def _start_clock(self) -> None:
+        """Start the time limit of the first open rows."""
+        limit_s = self.timeout_s * (len(self.rows[0]) if self.rows else 1)
+        self.deadline = time.monotonic() + limit_s
 
     def end(self, grace_s: float = 0.0) -> int:
         """End the process and return its exit code.
@@ -128,11 +133,11 @@ def serve(pipe: Connection, verdicts: Connection) -> None:
         pipe.send(None)
         chunk: Chunk = pipe.recv()
         prompts = {sent: pickle.loads(sent) for sent in {sent for _, _, sent in chunk}}  # noqa: S301
-        for _, completion, sent in chunk:
+        for rows, completions, sent in chunk:
             # The trainer ends a slow worker itself. If it was killed, and this one hangs where no
             # thread of Python runs, the alarm does.
-            signal.setitimer(signal.ITIMER_REAL, 2 * timeout_s)
-            verdicts.send(outcome_of(partial(reward.score, completion, prompts[sent])))
+            signal.setitimer(signal.ITIMER_REAL, 2 * timeout_s * len(rows))
+            verdicts.send(outcomes_of(reward, completions, prompts[sent]))
 
 
 def main() -> None:

@@ -1,18 +1,18 @@
 """Length and entropy bands as metrics, because W&B draws only logged numbers beside a curve."""
 
 import math
+from collections.abc import Sequence
 
 from g2rpo.algorithm.shaping import Shaping
-from g2rpo.records import TASKS
 
 
-def band_columns(shaping: Shaping) -> dict[str, float]:
+def band_columns(shaping: Shaping, tasks: Sequence[str]) -> dict[str, float]:
     """Return the limits of the bands by metric and task; of a length band, those of its plateau.
 
     Open sides and tasks without a band are left out.
     """
     found: dict[str, float] = {}
-    for i, task in enumerate(TASKS):
+    for i, task in enumerate(tasks):
         if shaping.length is not None:
             _, low, high, _ = shaping.length.bands[i].tolist()
             found |= (

@@ -40,7 +40,7 @@ class TrackedSteps(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Let W&B log the bands with every step."""
         for tracker in trackers(trainer.loggers):
-            tracker.constants = band_columns(pl_module.algorithm.shaping)
+            tracker.constants = band_columns(pl_module.algorithm.shaping, pl_module.algorithm.tasks)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int

@@ -1,0 +1,66 @@
+"""Names of tasks: a task is any string that the data says.
+
+Records carry the name of their task. A run has a list of its tasks, in the order of `in_order`;
+index tensors hold positions in this list, which is the same on every rank.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+DEFAULT = "default"
+"""Key of the value for all tasks that a mapping by task does not name."""
+MACRO = "macro"
+"""Name of the mean over tasks, beside the scores of tasks."""
+
+
+def checked_task(name: object, key: str = "") -> str:
+    """Return the name of a task without surrounding spaces.
+
+    Args:
+        name: What somebody wrote.
+        key: Where it was written, for the message.
+
+    Raises:
+        ValueError: if it is empty, holds control characters, or stands for something else.
+
+    >>> checked_task(" gui ")
+    'gui'
+    """
+    task, where = str(name).strip(), f"{key}: " if key else ""
+    if not task or not task.isprintable():
+        raise ValueError(
+            f"{where}expected the name of a task in printable characters, got {name!r}"
+        )
+    if task in (DEFAULT, MACRO):
+        meaning = "all other tasks" if task == DEFAULT else "the mean over tasks"
+        raise ValueError(
+            f"{where}expected the name of a task, got {task!r}, which stands for {meaning}; rename"
+            " it"
+        )
+    return task
+
+
+def in_order(found: Iterable[str], named: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return tasks in the order of a run: as they are named, then alphabetically.
+
+    Args:
+        found: The tasks, in any order.
+        named: Tasks whose order is known; those that were not found are left out.
+
+    >>> in_order(["medical", "gui", "math"], ["math", "chart"])
+    ('math', 'gui', 'medical')
+    """
+    others = set(found)
+    first = [task for task in dict.fromkeys(named) if task in others]
+    return (*first, *sorted(others.difference(first)))
+
+
+def of_task(values: Mapping[str, Value], task: str, missing: Value) -> Value:
+    """Return the value of a task, or the one for all tasks that are not named.
+
+    >>> of_task({"math": 16, "default": 8}, "gui", 4), of_task({"math": 16}, "gui", 4)
+    (8, 4)
+    """
+    return values[task] if task in values else values.get(DEFAULT, missing)
