@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.export import save_checkpoint
+from g2rpo.training.checkpoint_io import use_own_checkpoints
 from g2rpo.training.cold_start import ColdStartModule, DemonstrationData, Demonstrations, Stage
 from g2rpo.training.progress import Progress
 from g2rpo.training.quiet import quieten
@@ -50,11 +51,12 @@ def run_cold_start(cfg: DictConfig) -> Path:
     trainer: L.Trainer = instantiate(
         cfg.trainer, max_steps=len(demonstrations), callbacks=callbacks
     )
+    use_own_checkpoints(trainer)
     trainer.fit(
         module,
         datamodule=DemonstrationData(demonstrations),
         ckpt_path=checkpoint,
-        weights_only=False,
+        weights_only=True,
     )
     save_checkpoint(policy, encoder, folder / "final", cfg.dtype)
     log.info("checkpoint: %s", folder / "final")
