@@ -1,10 +1,8 @@
 """Print the benchmarks of two evaluations as markdown: chance, before and after, and by task.
 
-    python evaluate.py eval=suite18 eval.rows=demo hydra.run.dir=outputs/before
-    python train.py hydra.run.dir=outputs/demo
-    python evaluate.py model=folder model.path=outputs/demo/checkpoints/final \
-        eval=suite18 eval.rows=demo hydra.run.dir=outputs/after
-    python perf/suite_table.py outputs/before outputs/after
+python evaluate.py eval=suite18 eval.rows=demo hydra.run.dir=outputs/before
+python train.py eval=suite18 eval.rows=demo hydra.run.dir=outputs/demo
+python perf/suite_table.py outputs/before outputs/demo
 """
 
 import json

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.export import save_checkpoint
 from g2rpo.policy.float32_attention import use_float32_attention
+from g2rpo.training.checkpoint_io import use_own_checkpoints
 from g2rpo.training.cold_start import ColdStartModule, DemonstrationData, Demonstrations, Stage
 from g2rpo.training.progress import Progress
 from g2rpo.training.quiet import quieten
@@ -53,11 +54,12 @@ def run_cold_start(cfg: DictConfig) -> Path:
     )
     if model.compute_dtype != model.dtype and trainer.strategy.root_device.type == "cpu":
         use_float32_attention(policy)
+    use_own_checkpoints(trainer)
     trainer.fit(
         module,
         datamodule=DemonstrationData(demonstrations),
         ckpt_path=checkpoint,
-        weights_only=False,
+        weights_only=True,
     )
     save_checkpoint(policy, encoder, folder / "final", cfg.dtype)
     log.info("checkpoint: %s", folder / "final")
