@@ -11,10 +11,13 @@ SHAPES = {
     # hidden, intermediate, heads, patch px
     "tiny": ((128, 320, 4, 4, 2, 32, 512), (3, 96, 256, 3, 8), (0, 1)),
     "small": ((512, 1536, 8, 8, 4, 64, 8192), (4, 192, 768, 3, 16), (0, 1)),
+    "250m": ((1024, 4096, 12, 16, 8, 64, 32_768), (6, 384, 1536, 6, 16), (0, 2, 4)),
     "2b": ((2048, 6144, 28, 16, 8, 128, 151_936), (24, 1024, 4096, 16, 16), (5, 11, 17)),
     "8b": ((4096, 12288, 36, 32, 8, 128, 151_936), (27, 1152, 4304, 16, 16), (8, 16, 24)),
 }
-"""`2b` and `8b` are the shapes of Qwen3-VL-2B and -8B; `tiny` is the model that ships."""
+"""`2b` and `8b` are the shapes of Qwen3-VL-2B and -8B; `tiny` is the model that ships; `250m`
+has 250 million weights, a fifth of them outside of the text layers as in the 8B.
+"""
 
 
 def random_policy(

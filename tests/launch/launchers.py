@@ -43,7 +43,10 @@ def torchrun(script: Sequence[str], *, size: int = 2) -> list[tuple[list[str], d
     return [(words, {})]
 
 
-def torchrun_nodes(script: Sequence[str]) -> list[tuple[list[str], dict[str, str]]]:
+def torchrun_nodes(
+    script: Sequence[str], *, size: int = 1
+) -> list[tuple[list[str], dict[str, str]]]:
+    """Two nodes on this machine, each with `size` ranks."""
     port = free_port()
     return [
         (
@@ -51,7 +54,7 @@ def torchrun_nodes(script: Sequence[str]) -> list[tuple[list[str], dict[str, str
                 str(BIN / "torchrun"),
                 "--nnodes=2",
                 f"--node-rank={node}",
-                "--nproc-per-node=1",
+                f"--nproc-per-node={size}",
                 "--master-addr=127.0.0.1",
                 f"--master-port={port}",
                 *script,

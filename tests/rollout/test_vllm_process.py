@@ -51,8 +51,16 @@ def children(pid: int) -> dict[int, str]:
 
 @pytest.mark.vllm
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "adapter",
+    [(), ("model/adapter=lora", "rollout.lora=adapter", "optimizer.lr=1e-2")],
+    ids=["all weights", "an adapter that goes over as an adapter"],
+)
 def test_a_run_whose_engine_is_killed_in_the_middle_of_a_step_finishes_with_whole_groups(
-    composed: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    adapter: tuple[str, ...],
+    composed: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("vllm")
     engines: list[VLLMServerEngine] = []
@@ -77,7 +85,7 @@ def test_a_run_whose_engine_is_killed_in_the_middle_of_a_step_finishes_with_whol
     monkeypatch.setattr(VLLMServerEngine, "start", noted)
     monkeypatch.setattr(VLLMClient, "complete", disturbed)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    cli.train(composed(*SMALL, f"run_dir={tmp_path}"))
+    cli.train(composed(*SMALL, *adapter, f"run_dir={tmp_path}"))
     engines[0].process.stop()
 
     assert json.loads((tmp_path / "summary.json").read_text())["status"] == "finished"

@@ -16,8 +16,13 @@ ALLOWED = 2e-4
 
 @pytest.fixture(
     scope="module",
-    params=[(1, "ddp"), (1, "fsdp"), (2, "fsdp")],
-    ids=["an engine each", "an engine each, sharded weights", "one engine, sharded weights"],
+    params=[(1, "ddp"), (1, "fsdp"), (2, "fsdp"), (1, "lora")],
+    ids=[
+        "an engine each",
+        "an engine each, sharded weights",
+        "one engine, sharded weights",
+        "an engine each, sharded weights, an adapter",
+    ],
 )
 def outcomes(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

@@ -1,5 +1,6 @@
 """One of several trainer processes with a vLLM engine beside it: `python vllm_ranks.py OUT
-TENSOR_PARALLEL STRATEGY`, where STRATEGY is `ddp` or `fsdp`.
+TENSOR_PARALLEL STRATEGY`, where STRATEGY is `ddp`, `fsdp`, or `lora`: sharded weights and an
+adapter that goes over as an adapter.
 
 Rank and size come from the environment. Written down: what was drawn, its gaps, what happened when
 the engine of the last rank died in the middle (where it is not shared), and what was said when it
@@ -16,10 +17,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import distribute_tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+sys.path.append(str(Path(__file__).parents[1]))
+from rank_processes import move_adapter
 
 from g2rpo import ranks
 from g2rpo.data.gym.source import TASKS, GymSource
+from g2rpo.policy.adapter import LoRA, has_adapter
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.family.choose_family import family_at
 from g2rpo.policy.forward import is_sharded
@@ -38,7 +43,7 @@ def updated(policy: Any) -> Any:
     newer, generator = copy.deepcopy(policy), torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in newer.parameters():
-            if parameter.ndim > 1:
+            if parameter.requires_grad and parameter.ndim > 1:
                 parameter.add_(
                     torch.randn(parameter.shape, generator=generator) * 0.1 * parameter.std()
                 )
@@ -58,15 +63,28 @@ class Killer:
         return self.reply()
 
 
+def adapted(policy: Any) -> Any:
+    """The policy with an adapter that matters."""
+    torch.manual_seed(0)
+    LoRA(rank=4, alpha=8).attach(policy)
+    move_adapter(policy)
+    return policy
+
+
 def sharded(path: str, values: Any) -> Any:
-    """The same policy with its weights spread over the ranks."""
+    """The same policy with its weights spread over the ranks; an adapter stays whole."""
     mesh = init_device_mesh("cpu", (ranks.world_size(),))
     sharding = Sharding(mesh=mesh, device=torch.device("cpu"))
     policy = load_sharded(path, family_at(path), sharding, torch.float32, torch.float32).eval()
+    if has_adapter(values):
+        LoRA(rank=4, alpha=8).attach(policy)
     whole = dict(values.named_parameters())
     with torch.no_grad():
-        for name, shard in policy.named_parameters():
-            shard.copy_(distribute_tensor(whole[name], shard.device_mesh, shard.placements))
+        for name, own in policy.named_parameters():
+            value = whole[name]
+            if isinstance(own, DTensor):
+                value = distribute_tensor(value, own.device_mesh, own.placements)
+            own.copy_(value)
     return policy
 
 
@@ -76,9 +94,11 @@ def main(out: Path, tensor_parallel_size: int, strategy: str) -> None:
     rank, last = ranks.rank(), ranks.rank() == ranks.world_size() - 1
     checkpoint = Checkpoint.packaged(name="tiny_qwen3_vl")
     policy, reader = checkpoint.policy(), checkpoint.encoder()
+    if strategy == "lora":
+        adapted(policy)
     newer = updated(policy)
     held, held_newer = policy, newer
-    if strategy == "fsdp":
+    if strategy != "ddp":
         held, held_newer = (sharded(checkpoint.path, values) for values in (policy, newer))
         assert is_sharded(held)
     engine = VLLMEngine(
@@ -87,6 +107,7 @@ def main(out: Path, tensor_parallel_size: int, strategy: str) -> None:
         tensor_parallel_size=tensor_parallel_size,
         log_dir=str(out),
         timeout_s=120,
+        lora="adapter" if strategy == "lora" else "merged",
     )
     engine.check_world_size(ranks.world_size())
     engine.start(held, reader)

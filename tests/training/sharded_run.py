@@ -1,7 +1,7 @@
-"""One rank of a small sharded run: `python sharded_run.py OUT WORLD KILL`.
+"""One rank of a small sharded run: `python sharded_run.py OUT WORLD HOW KILL`.
 
-It goes on from OUT/last.ckpt if there is one. KILL is `no`, or `SAVE:MOMENT`: rank 0 dies at that
-moment of that save.
+It goes on from OUT/last.ckpt if there is one. HOW is `background` or `foreground`.
+KILL is `no`, or `SAVE:MOMENT`: rank 0 dies at that moment of that save.
 """
 
 import json
@@ -19,7 +19,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader
 
 from g2rpo import files, ranks
-from g2rpo.policy.forward import full_tensor
+from g2rpo.policy.forward import full_tensor, local_tensor
 from g2rpo.training import checkpoint_folder
 from g2rpo.training.sharded_checkpoints import ShardedCheckpoints
 
@@ -73,7 +73,7 @@ def kill_at(save: int, moment: str) -> None:
     """Plant a kill into the writing of a checkpoint."""
     saves = 0
     writer: Any = checkpoint_folder._Writer
-    write, finish, rename = writer.write_data, writer.finish, Path.rename
+    write, put, rename = writer.write_data, checkpoint_folder.put_in_place, Path.rename
 
     def write_data(self: Any, *arguments: Any) -> Any:
         nonlocal saves
@@ -83,10 +83,10 @@ def kill_at(save: int, moment: str) -> None:
             die()
         return result
 
-    def finished(self: Any, *arguments: Any) -> None:
+    def put_in_place(path: Path) -> None:
         if saves == save and moment == "finish":
             die()
-        finish(self, *arguments)
+        put(path)
         if saves == save and moment == "renamed":
             die()
 
@@ -100,10 +100,11 @@ def kill_at(save: int, moment: str) -> None:
             die()
         return rename(own, other)
 
-    writer.write_data, writer.finish, Path.rename = write_data, finished, renamed
+    writer.write_data, Path.rename = write_data, renamed
+    checkpoint_folder.put_in_place = put_in_place
 
 
-def main(out: Path, world: int, kill: str) -> None:
+def main(out: Path, world: int, how: str, kill: str) -> None:
     torch.set_num_threads(1)
     if kill != "no" and os.environ["LOCAL_RANK"] == "0":
         kill_at(int(kill.split(":")[0]), kill.split(":")[1])
@@ -122,7 +123,7 @@ def main(out: Path, world: int, kill: str) -> None:
         devices=world,
         logger=False,
         callbacks=[callback],
-        strategy=Strategy(),
+        strategy=Strategy(background_saves=how == "background"),
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=out,
@@ -141,7 +142,11 @@ def main(out: Path, world: int, kill: str) -> None:
         torch.save(state, out / "end.pt")
         kept = {name: float(score) for name, score in callback.best_k_models.items()}
         (out / "kept.json").write_text(json.dumps(kept))
+    # after training: the same weights in a further checkpoint, then others at the same step
+    trainer.save_checkpoint(out.with_name("after") / "same.ckpt")
+    local_tensor(module.b.weight.detach()).add_(1.0)
+    trainer.save_checkpoint(out.with_name("after") / "changed.ckpt")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4])

@@ -1,5 +1,7 @@
 """Checkpoint folders of one process; tests/training/test_sharded_checkpoints.py has several."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,39 @@ def test_a_saved_state_is_read_whole_and_in_parts(tmp_path: Path) -> None:
     own = torch.zeros(2, 3)
     reader.read_into({"state_dict.w": own})
     assert torch.equal(own, state(2)["state_dict"]["w"])
+
+
+def test_a_background_save_holds_the_values_of_its_call_and_appears_when_completed(
+    tmp_path: Path,
+) -> None:
+    path, own = tmp_path / "last.ckpt", state(2)
+    save_folder(path, state(1))
+    saving = save_folder(path, own, ThreadPoolExecutor(1))
+    assert saving is not None
+    own["state_dict"]["w"].zero_()
+    while not saving.is_written():
+        time.sleep(0.01)
+    assert FolderReader(path).state["global_step"] == 1
+    saving.complete()
+    assert_same(FolderReader(path).read(("",)), state(2))
+    assert [found.name for found in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_background_save_that_fails_raises_and_leaves_the_earlier_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "last.ckpt"
+    save_folder(path, state(1))
+
+    def full(*arguments: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(checkpoint_folder._Writer, "write_data", full)
+    saving = save_folder(path, state(2), ThreadPoolExecutor(1))
+    assert saving is not None
+    with pytest.raises(OSError, match="no space left"):
+        saving.complete()
+    assert_same(FolderReader(path).read(("",)), state(1))
 
 
 def test_another_shape_is_refused_before_anything_is_read(tmp_path: Path) -> None:

@@ -2,12 +2,12 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
+from launch.launchers import ended, lightning, started, torchrun_nodes
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
@@ -25,18 +25,20 @@ TIMES = ("time/", "throughput/", "memory/")
 NEAR = 2e-5
 
 
-def run(folder: Path, *overrides: str) -> tuple[list[dict[str, str]], list[tuple[str, ...]]]:
+Launch = Callable[[Sequence[str]], list[tuple[list[str], dict[str, str]]]]
+Numbers = tuple[list[dict[str, str]], list[tuple[str, ...]]]
+NODES = ("trainer.devices=2", "trainer.num_nodes=2")
+
+
+def run(folder: Path, *overrides: str, launch: Launch = lightning) -> Numbers:
     """Return the rows of metrics.csv and the completions in a fixed order."""
-    done = subprocess.run(
-        [sys.executable, ROOT / "train.py", f"hydra.run.dir={folder}", *SMOKE, *overrides],
-        cwd=folder.parent,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
+    script = [str(ROOT / "train.py"), f"hydra.run.dir={folder}", *SMOKE, *overrides]
+    done = ended(
+        started(launch(script), folder.parent, {"WANDB_MODE": "offline"}),
+        folder.parent,
+        limit_s=600,
     )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert not any(done.codes), done.text[-5000:]
     with (folder / "metrics.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     lines = (folder / "completions.jsonl").read_text(encoding="utf-8").splitlines()
@@ -44,6 +46,18 @@ def run(folder: Path, *overrides: str) -> tuple[list[dict[str, str]], list[tuple
     return rows, sorted(
         (str(one["step"]), one["prompt_id"], one["completion"]) for one in completions
     )
+
+
+def assert_near(sharded: Numbers, whole: Numbers, *, but: tuple[str, ...] = TIMES) -> None:
+    assert sharded[1] == whole[1]
+    assert len(whole[1]) >= 16
+    assert len(sharded[0]) == len(whole[0]) > 1
+    for mine, expected in zip(sharded[0], whole[0], strict=True):
+        assert mine.keys() == expected.keys()
+        for name, value in expected.items():
+            if name.startswith(but) or value == mine[name]:
+                continue
+            assert float(mine[name]) == pytest.approx(float(value), abs=NEAR), name
 
 
 @pytest.mark.parametrize(
@@ -66,12 +80,21 @@ def test_sharded_weights_give_the_same_metrics_and_completions(
         run(tmp_path / name, f"trainer={name}", f"trainer.devices={ranks}", *more)
         for name in ("ddp", "fsdp")
     )
-    assert sharded[1] == whole[1]
-    assert len(whole[1]) >= 16
-    assert len(sharded[0]) == len(whole[0]) > 1
-    for mine, expected in zip(*(rows for rows, _ in (sharded, whole)), strict=True):
-        assert mine.keys() == expected.keys()
-        for name, value in expected.items():
-            if name.startswith(TIMES) or value == mine[name]:
-                continue
-            assert float(mine[name]) == pytest.approx(float(value), abs=NEAR), name
+    assert_near(sharded, whole)
+
+
+def test_two_nodes_that_each_hold_all_weights_have_the_same_numbers_and_resume(
+    tmp_path: Path,
+) -> None:
+    whole = run(tmp_path / "ddp", "trainer=ddp", "trainer.devices=4")
+    nodes = partial(torchrun_nodes, size=2)
+    hybrid = ("trainer=fsdp", *NODES, "callbacks.checkpoint.every_n_train_steps=2")
+    assert_near(run(tmp_path / "unbroken", *hybrid, launch=nodes), whole)
+    parts = tmp_path / "parts"
+    run(parts, *hybrid, "trainer.max_steps=2", launch=nodes)
+    last = parts / "checkpoints" / "last.ckpt"
+    assert len(list(last.glob("*.safetensors"))) > 1  # the shards of more than one rank
+    resumed = run(parts, *hybrid, f"resume={parts}", launch=nodes)
+    assert_near(resumed, whole, but=(*TIMES, "val/"))  # the first part was validated at its end
+    final = Path("checkpoints", "final", "model.safetensors")
+    assert (tmp_path / "unbroken" / final).read_bytes() == (parts / final).read_bytes()

@@ -9,14 +9,16 @@ import torch
 from rank_processes import run_ranks
 from safetensors import safe_open
 
+from g2rpo.training.checkpoint_folder import FolderReader
+
 pytestmark = pytest.mark.process
 
 SCRIPT = Path(__file__).parent / "sharded_run.py"
 
 
-def run(out: Path, *, world: int = 2, kill: str = "no") -> None:
+def run(out: Path, *, world: int = 2, how: str = "background", kill: str = "no") -> None:
     out.mkdir(exist_ok=True)
-    run_ranks(SCRIPT, out, world, kill, world=world)
+    run_ranks(SCRIPT, out, world, how, kill, world=world)
 
 
 def end(out: Path) -> dict[str, torch.Tensor]:
@@ -26,24 +28,25 @@ def end(out: Path) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("unbroken")
+    out = tmp_path_factory.mktemp("unbroken") / "run"
     run(out)
     return out
 
 
-def killed_and_resumed(out: Path, kill: str) -> None:
+def killed_and_resumed(out: Path, how: str, kill: str) -> None:
     with pytest.raises(AssertionError):
-        run(out, kill=kill)
+        run(out, how=how, kill=kill)
     assert not (out / "end.pt").exists()
-    run(out)
+    run(out, how=how)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("how", ["background", "foreground"])
 @pytest.mark.parametrize("kill", ["1:written", "3:written", "3:finish", "3:between", "4:renamed"])
 def test_a_run_killed_anywhere_in_a_save_goes_on_exactly(
-    kill: str, unbroken: Path, tmp_path: Path
+    how: str, kill: str, unbroken: Path, tmp_path: Path
 ) -> None:
-    killed_and_resumed(tmp_path / "run", kill)
+    killed_and_resumed(tmp_path / "run", how, kill)
     assert_equal(end(tmp_path / "run"), end(unbroken))
     assert names(tmp_path / "run") == names(unbroken)
 
@@ -62,6 +65,19 @@ def test_last_shares_the_files_of_the_checkpoint_of_its_step(unbroken: Path) -> 
         pytest.skip("the last step was none of the best")
     for file in last.glob("*.safetensors"):
         assert file.samefile(other / file.name)
+
+
+def test_files_are_shared_only_between_checkpoints_of_the_same_weights(unbroken: Path) -> None:
+    last, same, changed = (
+        unbroken / "last.ckpt",
+        *(unbroken.with_name("after") / f"{name}.ckpt" for name in ("same", "changed")),
+    )
+    files = [file.name for file in last.glob("*.safetensors")]
+    assert files
+    assert all((same / name).samefile(last / name) for name in files)
+    assert not any((changed / name).samefile(last / name) for name in files)
+    weights = [FolderReader(path).read(("state_dict.b",))["state_dict"] for path in (last, changed)]
+    assert torch.equal(weights[0]["b.weight"] + 1, weights[1]["b.weight"])
 
 
 def test_nothing_is_pickled_and_tied_weights_are_written_once(unbroken: Path) -> None:

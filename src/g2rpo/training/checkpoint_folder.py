@@ -3,21 +3,32 @@
 A folder holds `state.json` with all plain values, and safetensors files with the tensors, written
 by torch.distributed.checkpoint. Nothing in it is pickled. It is written under another name, and
 renamed when the last rank is done, so that a kill at any moment leaves a complete checkpoint.
+
+In a background save, ranks agree on the files and copy their shards to CPU memory at once. A thread
+of each rank then only writes files: it never communicates, which would need a process group of its
+own that outlives the thread. So ranks must meet again, in `BackgroundSave.complete`, to rename.
 """
 
 import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed.checkpoint as dcp
+import torch.futures
 from torch import Tensor
-from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
-from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint import (
+    DefaultSavePlanner,
+    HuggingFaceStorageReader,
+    HuggingFaceStorageWriter,
+)
+from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex
+from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, WriteItem
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.distributed.tensor import DTensor
 
@@ -35,22 +46,64 @@ def is_checkpoint_folder(path: Path) -> bool:
     return (path / STATE).is_file()
 
 
-def save_folder(path: Path, state: Mapping[str, Any]) -> None:
+class BackgroundSave:
+    """A checkpoint folder that a thread of every rank is writing.
+
+    Args:
+        path: The folder that will take the place of an earlier one.
+        writing: This rank's share of the work.
+    """
+
+    def __init__(self, path: Path, writing: "Future[Any]") -> None:
+        self.path, self._writing = path, writing
+
+    def is_written(self) -> bool:
+        """Return whether all ranks have written their files; all ranks call this together."""
+        left = ranks.all_reduce_max(torch.tensor(float(not self._writing.done())))
+        return not left.item()
+
+    def complete(self) -> None:
+        """Wait for the files of all ranks, and put the folder in place; all ranks call this.
+
+        Raises:
+            RuntimeError: on every rank, if one could not write; an earlier checkpoint then stays.
+        """
+        with ranks.raise_on_all_ranks():
+            self._writing.result()
+        with ranks.raise_on_all_ranks():
+            if ranks.rank() == 0:
+                put_in_place(self.path)
+
+
+def save_folder(
+    path: Path, state: Mapping[str, Any], threads: ThreadPoolExecutor | None = None
+) -> BackgroundSave | None:
     """Write a checkpoint folder; all ranks call this together.
 
     Args:
         path: The folder; rank 0's counts. An earlier checkpoint is replaced at the end.
         state: The checkpoint: plain values and tensors. Sharded tensors are written by the ranks
             that hold the shards, plain values by rank 0.
+        threads: Copy the tensors to CPU memory and write them in the background, by a thread of
+            these.
+
+    Returns:
+        The save in progress if it runs in the background; it must be completed.
     """
     text, tensors = split_tensors(state)
     with ranks.raise_on_all_ranks():
         if ranks.rank() == 0:
             new = new_folder(path)
             (new / STATE).write_text(text, encoding="utf-8")
-    writer = _Writer(path, _file_numbers(tensors))
+    numbers = _file_numbers(tensors)
+    if threads is None:
+        with _without_warning():
+            dcp.save(dict(tensors), storage_writer=_Writer(path, numbers))
+        return None
+    writer = _BackgroundWriter(path, numbers, threads)
     with _without_warning():
         dcp.save(dict(tensors), storage_writer=writer)
+    return BackgroundSave(path, writer.writing)
 
 
 def link_folder(path: Path, source: Path, text: str) -> None:
@@ -144,6 +197,44 @@ class _Writer(HuggingFaceStorageWriter):
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
         """Called on rank 0 after all ranks have written and synced their files."""
         put_in_place(self._final)
+
+
+class _BackgroundWriter(_Writer):
+    """Lets a thread write copies of this rank's tensors, and leaves the folder where it is."""
+
+    def __init__(
+        self, path: Path, file_numbers: dict[str, int], threads: ThreadPoolExecutor
+    ) -> None:
+        super().__init__(path, file_numbers)
+        self.per_thread_copy_ahead = 0  # all tensors are in CPU memory
+        self.writing: Future[Any] = Future()
+        self._threads = threads
+
+    def write_data(
+        self, plan: SavePlan, planner: SavePlanner
+    ) -> torch.futures.Future[list[WriteResult]]:
+        copies = {
+            item.index: planner.resolve_data(item).detach().to("cpu", copy=True)  # type: ignore[union-attr]
+            for item in plan.items
+        }
+        self.writing = self._threads.submit(super().write_data, plan, _Copies(copies))
+        begun: torch.futures.Future[list[WriteResult]] = torch.futures.Future()
+        begun.set_result([])
+        return begun
+
+    def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
+        """Do nothing: files are still being written."""
+
+
+class _Copies(DefaultSavePlanner):
+    """Hands out copied tensors."""
+
+    def __init__(self, copies: dict[MetadataIndex, Tensor]) -> None:
+        super().__init__()
+        self._copies = copies
+
+    def resolve_data(self, write_item: WriteItem) -> Tensor:
+        return self._copies[write_item.index]
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from g2rpo import ranks
+from g2rpo.training.sharded_checkpoints import save_at_once
 
 log = logging.getLogger("g2rpo")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
@@ -113,7 +114,7 @@ class StopOnSignal(L.Callback):
         signum = int(ranks.all_reduce_max(torch.tensor(self._heard or 0)))
         if signum:
             self._in_training = False
-            trainer.save_checkpoint(self.checkpoint)
+            save_at_once(trainer, self.checkpoint)
             raise Stopped(signum, self.checkpoint, together=True)
 
     def _listen(self) -> None:

@@ -25,6 +25,7 @@ from g2rpo.training.checkpoint_io import read_checkpoint
 from g2rpo.training.heldout import HeldoutBatch
 from g2rpo.training.lost_updates import refuse_lost_updates
 from g2rpo.training.resume import keep_adapter, restore_base
+from g2rpo.training.sharded_checkpoints import save_at_once
 from g2rpo.training.sharded_strategy import ShardedModels, ShardedStrategy
 from g2rpo.training.validation import Validation
 
@@ -241,7 +242,7 @@ class LightningHooks(L.LightningModule):
             yield
         except FloatingPointError as error:
             kept = f"{self.trainer.default_root_dir}/checkpoints/last_finite.ckpt"
-            self.trainer.save_checkpoint(kept)
+            save_at_once(self.trainer, kept)
             raise RuntimeError(
                 f"step {self.global_step + 1}: {error}; the weights before it are in {kept}. Lower"
                 " optimizer.lr or max_grad_norm."

@@ -1,10 +1,13 @@
 """Checkpoints of a run whose weights are sharded (`trainer=fsdp`), as Lightning asks for them."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import lightning as L
+import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
@@ -13,7 +16,9 @@ from torch.distributed.tensor import DTensor
 from g2rpo import ranks
 from g2rpo.files import finish_replacing
 from g2rpo.policy.adapter import is_adapter
+from g2rpo.policy.forward import local_tensor
 from g2rpo.training.checkpoint_folder import (
+    BackgroundSave,
     FolderReader,
     is_checkpoint_folder,
     link_folder,
@@ -25,6 +30,16 @@ WEIGHTS, OPTIMIZERS = "state_dict.", "optimizer_states."
 """How the names of these tensors begin in a checkpoint folder."""
 
 
+def save_at_once(trainer: L.Trainer, path: Path | str) -> None:
+    """Write a checkpoint with Lightning's `save_checkpoint`, and wait until it is in place.
+
+    All ranks call this, such as before they end the run.
+    """
+    trainer.save_checkpoint(path)
+    if isinstance(trainer.strategy, ShardedCheckpoints):
+        trainer.strategy.finish_saving()
+
+
 class ShardedCheckpoints(ModelParallelStrategy):
     """A strategy that saves every checkpoint as a folder (`checkpoint_folder`).
 
@@ -32,12 +47,21 @@ class ShardedCheckpoints(ModelParallelStrategy):
     steps, which load as a mixture.
 
     Args:
+        background_saves: Whether checkpoints of a training run are copied to CPU memory and written
+            while training goes on. A checkpoint appears at the beginning of the first rollout batch
+            after the last rank has written it, and older ones are removed only then.
         **kwargs: Arguments of Lightning's `ModelParallelStrategy`.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, background_saves: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._saved: tuple[tuple[int, int], Path] | None = None
+        self.background_saves = background_saves
+        self._threads: ThreadPoolExecutor | None = None
+        """Writes in the background while batches are trained on."""
+        self._saving: BackgroundSave | None = None
+        self._afterwards: list[Callable[[], None]] = []
+        """What rank 0 does when the save in progress is complete."""
+        self._saved: tuple[list[int], Path] | None = None
         """Version of the weights in the latest checkpoint, and its folder."""
         self._reader: FolderReader | None = None
 
@@ -64,7 +88,7 @@ class ShardedCheckpoints(ModelParallelStrategy):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None
     ) -> None:
-        """Write a checkpoint folder; all ranks call this.
+        """Write a checkpoint folder, or begin to; all ranks call this.
 
         A second checkpoint of the same weights, such as `last.ckpt`, shares the files of the first.
         """
@@ -72,21 +96,61 @@ class ShardedCheckpoints(ModelParallelStrategy):
         version = self._version()
         if self._saved is not None and self._saved[0] == version and self._saved[1] != path:
             source, text = self._saved[1], split_tensors(checkpoint)[0]
-            with ranks.raise_on_all_ranks():
-                if self.is_global_zero:
-                    link_folder(path, source, text)
+            self._when_saved(lambda: link_folder(path, source, text))
             return
-        save_folder(path, checkpoint)
+        self.finish_saving()
+        self._saving = save_folder(path, checkpoint, self._threads)
         self._saved = (version, path)
 
     def remove_checkpoint(self, filepath: Any) -> None:
-        """Remove a checkpoint; all ranks call this."""
+        """Remove a checkpoint, after the save in progress; all ranks call this."""
         path = Path(filepath)
         if self._saved is not None and self._saved[1] == path:
             self._saved = None
+        self._when_saved(lambda: shutil.rmtree(finish_replacing(path), ignore_errors=True))
+
+    def finish_saving(self) -> None:
+        """Wait for the save in progress, if there is one; all ranks call this.
+
+        Raises:
+            RuntimeError: if a rank could not write the checkpoint.
+        """
+        saving, self._saving = self._saving, None
+        later, self._afterwards = self._afterwards, []
+        if saving is None:
+            return
+        saving.complete()
         with ranks.raise_on_all_ranks():
             if self.is_global_zero:
-                shutil.rmtree(finish_replacing(path), ignore_errors=True)
+                for act in later:
+                    act()
+
+    def on_train_start(self) -> None:
+        """Save in the background from now on, if that is wanted."""
+        super().on_train_start()
+        if self.background_saves:
+            self._threads = ThreadPoolExecutor(1, "checkpoint")
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Complete a save that all ranks have written meanwhile."""
+        super().on_train_batch_start(batch, batch_idx)
+        if self._saving is not None and self._saving.is_written():
+            self.finish_saving()
+
+    def on_train_end(self) -> None:
+        """Wait for the last save; later ones are not in the background."""
+        super().on_train_end()
+        self._threads = None
+        self.finish_saving()
+
+    def _when_saved(self, act: Callable[[], None]) -> None:
+        """Let rank 0 act after the save in progress, or now if there is none."""
+        if self._saving is not None:
+            self._afterwards.append(act)
+            return
+        with ranks.raise_on_all_ranks():
+            if self.is_global_zero:
+                act()
 
     def load_checkpoint(
         self, checkpoint_path: Any, weights_only: bool | None = None
@@ -127,12 +191,13 @@ class ShardedCheckpoints(ModelParallelStrategy):
         for optimizer, state in zip(self.optimizers, states, strict=True):
             optimizer.load_state_dict(state)
 
-    def _version(self) -> tuple[int, int]:
-        """Return two numbers that change when weights do."""
+    def _version(self) -> list[int]:
+        """Return numbers that change when weights do, the same on all ranks."""
         module = self.lightning_module
         assert module is not None
-        locals_ = (p.to_local() if isinstance(p, DTensor) else p for p in module.parameters())
-        return module.global_step, sum(value._version for value in locals_)
+        shards = [local_tensor(value.detach()) for value in module.parameters()]
+        hashes = [torch.hash_tensor(shard).item() for shard in shards if shard.numel()]
+        return ranks.all_gather_list([module.global_step, *hashes])
 
     def _parameters(self, reader: FolderReader) -> Iterator[tuple[str, Tensor]]:
         """Yield, for every sharded optimizer state of a checkpoint, the parameter it belongs to."""
