@@ -137,6 +137,7 @@ def experience_of(policy: Any, tokens: int) -> Experience:
 def updater() -> Updater:
     """Return what computes gradients in training."""
     algorithm = Algorithm(
+        tasks=("math",),
         advantage=GRPO(),
         loss=ClipLoss(),
         shaping=Shaping(length=None, entropy=None),

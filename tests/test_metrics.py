@@ -141,3 +141,12 @@ def test_a_benchmark_metric_exists_once_for_each_benchmark_of_whatever_name() ->
     ):
         with pytest.raises(KeyError, match="is not declared"):
             metric_of(column)
+
+
+def test_a_part_of_a_reward_of_the_user_is_declared_by_its_place() -> None:
+    assert metric_of("reward/brevity/chart") is BY_NAME["reward/part"]
+    assert metric_of("reward/format/chart") is BY_NAME["reward/format"]
+    with pytest.raises(KeyError):
+        metric_of("reward/brevity")
+    with pytest.raises(KeyError):
+        metric_of("rewards/brevity/chart")

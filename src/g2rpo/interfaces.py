@@ -12,6 +12,11 @@ from torch import Tensor
 
 from g2rpo.records import Failed, Judgment, Prompt, PromptBatch, Rollouts, Sampling
 
+Row = Mapping[str, Any]
+Asked = Callable[[str], str]
+"""Answers a grading prompt."""
+Outcomes = Sequence[dict[str, float] | Failed]
+
 
 @runtime_checkable
 class PromptSource(Protocol):
@@ -134,7 +139,7 @@ class Reward(Protocol):
     """Scores one completion. It may raise for an invalid prompt, but never for a completion."""
 
     def score(self, completion: str, prompt: Prompt) -> dict[str, float]:
-        """Return at least `accuracy`, `format`, `structure` and `total`."""
+        """Return `total`, `accuracy` and other parts by name; `log/<name>` is only logged."""
 
 
 @runtime_checkable
@@ -152,13 +157,21 @@ class BatchReward(Reward, Protocol):
     def in_batch(self, prompt: Prompt) -> bool:
         """Return whether to use `score_all` instead of `score` in a worker process."""
 
-    def score_all(
-        self, completions: Sequence[str], prompts: Sequence[Prompt]
-    ) -> Sequence[dict[str, float] | Failed]:
+    def score_all(self, completions: Sequence[str], prompts: Sequence[Prompt]) -> Outcomes:
         """Return one outcome per completion, in order.
 
         An exception ends the run; return `Failed` if a single completion cannot be scored.
         """
+
+
+@runtime_checkable
+class GroupReward(Reward, Protocol):
+    """A reward that judges all completions of a prompt in one call, if `in_groups` is true."""
+
+    in_groups: bool
+
+    def score_group(self, completions: Sequence[str], prompt: Prompt) -> Outcomes:
+        """Return one outcome per completion, in order; an exception fails the whole group."""
 
 
 @runtime_checkable
@@ -191,35 +204,22 @@ class Benchmark(Protocol):
         """Return the prompt for a row."""
 
     def judgment(
-        self,
-        completion: str,
-        row: Mapping[str, Any],
-        *,
-        protocol: str = "paper",
-        judge: Callable[[str], str] | None = None,
+        self, completion: str, row: Row, *, protocol: str = "paper", judge: Asked | None = None
     ) -> Judgment:
-        """Return the judgment on one completion.
-
-        `judge` answers a grading prompt; without it, rules alone decide.
-        """
+        """Return the judgment on one completion; without `judge`, rules alone decide."""
 
     def score(
-        self,
-        completion: str,
-        row: Mapping[str, Any],
-        *,
-        protocol: str = "paper",
-        judge: Callable[[str], str] | None = None,
+        self, completion: str, row: Row, *, protocol: str = "paper", judge: Asked | None = None
     ) -> float:
         """Return the score of the judgment, in [0, 1]."""
 
     def score_group(
         self,
         completions: Sequence[str],
-        rows: Sequence[Mapping[str, Any]],
+        rows: Sequence[Row],
         *,
         protocol: str = "paper",
-        judge: Callable[[str], str] | None = None,
+        judge: Asked | None = None,
     ) -> float:
         """Return the score of rows that only count as a group, in [0, 1]."""
 
@@ -262,7 +262,7 @@ class Advantage(Protocol):
             rewards: Shaped rewards of the completions of all ranks.
             groups: One integer label per prompt.
             tasks: Positions among the tasks of the run; rows of one group share a task.
-            parts: Reward parts by name: accuracy, format, structure, length if shaped, and total.
+            parts: Reward parts by name, NaN where a part is absent; `log/<name>` is no part.
             completion_tokens: Lengths in tokens.
         """
 

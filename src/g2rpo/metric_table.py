@@ -2,7 +2,8 @@
 
 Names are `<noun>/<what>[/<task>[/<task>]]`. A `per_task` metric exists once per task in the step, a
 `per_pair` metric once per pair of tasks, and a `per_benchmark` metric once per benchmark
-(`benchmark/score/mmmu`). `g2rpo.metrics` finds the entry of a logged column.
+(`benchmark/score/mmmu`). The last word of a `per_part` metric stands for the names of parts
+(`reward/brevity/chart`). `g2rpo.metrics` finds the entry of a logged column.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ class Metric:
     per_task: bool = False
     per_pair: bool = False
     per_benchmark: bool = False
+    per_part: bool = False
     summary: str = "last"
 
 
@@ -41,6 +43,15 @@ METRICS = (
         "share of completions in the asked format",
         per_task=True,
         summary="max",
+    ),
+    Metric("reward/structure", "reward", "mean of the structure part", per_task=True),
+    Metric(
+        "reward/part",
+        "reward",
+        "mean of a part that a reward of yours returns, under its own name, over the completions"
+        " that have it",
+        per_task=True,
+        per_part=True,
     ),
     Metric("reward/length", "reward", "mean of the length part, before its weight", per_task=True),
     Metric(

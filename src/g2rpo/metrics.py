@@ -57,6 +57,9 @@ def _divided(column: str) -> tuple[str, str]:
     while name and name not in BY_NAME:
         name, _, last = name.rpartition("/")
         rest = f"{last}/{rest}" if rest else last
+    noun, _, named = rest.partition("/")
+    if not name and noun == "reward" and "/" in named:  # a part of a reward of the user
+        return "reward/part", named.partition("/")[2]
     return name, rest
 
 

@@ -15,6 +15,9 @@ _OTHER_KINDS = {
     "numeric": "numerical",
 }
 
+LOGGED = "log/"
+"""Begins the names of numbers that a reward returns only to be logged, not as parts of itself."""
+
 MARKER = "<image>"
 """Marks the place of an image in the text of a prompt."""
 
@@ -54,6 +57,8 @@ class Prompt:
     """Other data: `file` and `line`, `options` (capital letter to text), `alternatives` (golds)."""
     system: str = ""
     """The system prompt; if empty, the default of the chat template."""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the record as its author named them, for reward functions; without images."""
     history: Sequence[tuple[str, str]] = ()
     """Earlier turns as (`user` or `assistant`, text); their images come before those of `text`."""
 
@@ -108,3 +113,9 @@ class Failed:
     """The outcome of a completion that could not be scored."""
 
     reason: str
+
+
+def accuracy_in(outcome: Mapping[str, float]) -> float:
+    """Return the accuracy among what a reward returned: a part of it, or a number to be logged."""
+    logged = outcome.get(LOGGED + "accuracy")
+    return outcome["accuracy"] if logged is None else logged

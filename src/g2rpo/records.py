@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from g2rpo.prompt import LOGGED as LOGGED
 from g2rpo.prompt import Failed as Failed
 from g2rpo.prompt import Prompt as Prompt
 
@@ -33,6 +34,10 @@ class PromptBatch:
     input_ids: Int[Tensor, "p l"]
     attention_mask: Int[Tensor, "p l"]
     num_images: Int[Tensor, " p"]
+    position: Int[Tensor, " p"]
+    """Position of each prompt among those that all ranks ask together. With the seed it determines
+    the prompt's completions, so that these do not depend on the number of ranks.
+    """
     images: tuple[Mapping[str, Tensor], ...] = ()
     """Inputs of the vision tower for every image, in the order of the prompts. Names and shapes are
     those of the model's family; the first dimension counts patches, crops or images.
@@ -119,10 +124,19 @@ class Rollouts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scores:
-    """Rewards of `b` completions: `parts` (accuracy, format, ...) and their weighted `total`."""
+    """Rewards of `b` completions: `parts` (accuracy, format, ...) and their weighted `total`.
+
+    A part is NaN where the reward has nothing to say about a completion. Names that begin with
+    `LOGGED` are no parts of the reward.
+    """
 
     total: Float[Tensor, " b"]
     parts: Mapping[str, Float[Tensor, " b"]]
+
+    @property
+    def accuracy(self) -> Float[Tensor, " b"]:
+        """What the filter and the shaping take as accuracy; it is never NaN."""
+        return accuracy_column(self.parts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,3 +172,12 @@ class Judgment:
     """The answer that was found."""
     by: str = "rule"
     """`rule`, or `judge` if a model decided."""
+
+
+def accuracy_column(parts: Mapping[str, Float[Tensor, " b"]]) -> Float[Tensor, " b"]:
+    """Return the accuracies among the parts of rewards; where one is only logged, it counts."""
+    logged = parts.get(LOGGED + "accuracy")
+    if logged is None:
+        return parts["accuracy"]
+    own = parts.get("accuracy", logged)
+    return torch.where(logged.isnan(), own, logged)

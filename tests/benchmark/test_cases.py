@@ -1,13 +1,40 @@
 """Completions with the score that a careful person, or the original harness, gives them."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from g2rpo.benchmark.multiple_choice import stated_option
+from g2rpo.scoring.option import lettered
+
 LEAST = {"robust": 0.97, "paper": 0.97}
+
+
+def _careful() -> Iterator[tuple[str, str, str, str]]:
+    name = row = ""
+    for line in (Path(__file__).parent / "careful.txt").read_text().splitlines():
+        if line.startswith("  "):
+            expected, _, text = line[2:].partition(" ")
+            yield name, row, expected, text
+        elif not line.startswith("#"):
+            name, _, row = line.partition(" ")
+
+
+@pytest.mark.parametrize(("name", "row", "expected", "text"), list(_careful()))
+def test_a_completion_is_read_as_a_careful_person_would(
+    name: str, row: str, expected: str, text: str, root: Path
+) -> None:
+    gold, text = json.loads(row), text.replace("⏎", "\n")
+    if isinstance(gold, list):
+        assert (stated_option(text, lettered(gold)) or "-") == expected
+        return
+    benchmark = instantiate(OmegaConf.load(root / "conf" / "benchmark" / f"{name}.yaml"))
+    row = {"id": "1", "question": "q", "images": (), **gold}
+    assert benchmark.score(text, row, protocol="robust") == pytest.approx(float(expected))
 
 
 @pytest.mark.parametrize("protocol", LEAST)

@@ -93,8 +93,8 @@ def test_other_fields_and_prompts_without_an_image_are_told_once(
             format=OneThinkerFormat(tasks={"math_reasoning": "math"}, template=template),
         )
     assert (
-        "rows.json: fields that nothing reads, with the number of records that have them: source"
-        " (2), split (1)" in caplog.text
+        "rows.json: fields that nothing but reward=functions reads, with the number of records that"
+        " have them: source (2), split (1)" in caplog.text
     )
     assert (
         "rows.json: 1 records: there is no image, though data.format.template tells the model to"

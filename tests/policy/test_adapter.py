@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from closeness import near
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText
 
 from g2rpo.policy import adapter as adapter_module
@@ -19,6 +19,7 @@ from g2rpo.policy.adapter import (
     LoRA,
     adapter_off,
     adapter_settings,
+    existing_adapter,
     has_adapter,
     is_adapter,
 )
@@ -376,3 +377,80 @@ def test_a_model_without_such_a_layer_is_named_with_it(policy: Any) -> None:
         ),
     ):
         LoRA().attach(own)
+
+
+@pytest.fixture
+def saved(tiny_folder: Path, tmp_path: Path) -> tuple[Any, Path]:
+    """A policy with an adapter whose B is not zero, and the folder that it was saved to."""
+    checkpoint = Checkpoint(
+        path=str(tiny_folder), adapter=LoRA(rank=3, alpha=5.0, targets=("q_proj", "up_proj"))
+    )
+    policy = checkpoint.policy()
+    with torch.no_grad():
+        for name, parameter in policy.named_parameters():
+            if ".lora_B." in name:
+                parameter.normal_(std=0.1, generator=torch.Generator().manual_seed(2))
+    save_adapter(policy, tmp_path / "adapter", str(tiny_folder))
+    return policy, tmp_path / "adapter"
+
+
+def test_training_goes_on_with_a_saved_adapter(saved: tuple[Any, Path], tiny_folder: Path) -> None:
+    policy, folder = saved
+    again = Checkpoint(path=str(tiny_folder), adapter=existing_adapter(str(folder))).policy()
+    assert adapter_settings(again) == adapter_settings(policy)
+    ours, theirs = dict(again.named_parameters()), dict(policy.named_parameters())
+    assert ours.keys() == theirs.keys()
+    for name, parameter in ours.items():
+        assert torch.equal(parameter, theirs[name]), name
+        assert parameter.requires_grad == is_adapter(name)
+    assert existing_adapter() is None
+
+
+def test_an_adapter_of_peft_itself_is_read(tiny_folder: Path, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    base = Checkpoint(path=str(tiny_folder)).policy()
+    config = LoraConfig(
+        r=2, lora_alpha=8, lora_dropout=0.1, target_modules=["v_proj"], init_lora_weights=False
+    )
+    wrapped = get_peft_model(base, config).eval()
+    wrapped.save_pretrained(tmp_path / "theirs")
+    again = Checkpoint(
+        path=str(tiny_folder), adapter=existing_adapter(str(tmp_path / "theirs"))
+    ).policy()
+    ids = torch.tensor([[11, 12, 13]])
+    with torch.no_grad():
+        assert near(again(input_ids=ids).logits, wrapped(input_ids=ids).logits)
+
+
+def test_an_adapter_that_does_not_fit_names_its_folder_and_its_model(
+    saved: tuple[Any, Path], tiny_folder: Path, tmp_path: Path
+) -> None:
+    _, folder = saved
+    weights = load_file(folder / "adapter_model.safetensors")
+    name = min(weights)
+    for changed in ({}, {name: weights[name][:1]}):
+        save_file(
+            {n: v for n, v in weights.items() if n != name} | changed,
+            folder / "adapter_model.safetensors",
+        )
+        with pytest.raises(
+            ValueError, match=r"model\.adapter\.path=.*does not fit Qwen3VL.*set model\.path to the"
+        ):
+            Checkpoint(path=str(tiny_folder), adapter=existing_adapter(str(folder))).policy()
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    for name, value, found in (("use_dora", True, "use_dora"), ("bias", "all", "bias=all")):
+        (folder / "adapter_config.json").write_text(json.dumps(settings | {name: value}))
+        with pytest.raises(ValueError, match=f"expected a plain LoRA, got .*{found}"):
+            Checkpoint(path=str(tiny_folder), adapter=existing_adapter(str(folder))).policy()
+    with pytest.raises(ValueError, match=r"model\.adapter\.path: expected a folder with adapter_"):
+        existing_adapter(str(tmp_path))
+
+
+def test_an_adapter_is_no_model(saved: tuple[Any, Path]) -> None:
+    _, folder = saved
+    with pytest.raises(
+        ValueError,
+        match=r"expected a whole model, got an adapter; .*checkpoints/final.*model\.adapter\.path=",
+    ):
+        Checkpoint(path=str(folder))

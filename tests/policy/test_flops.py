@@ -42,7 +42,7 @@ def test_a_pass_costs_what_torch_counts(
     with FlopCounterMode(display=False) as counter:
         token_stats(policy, batch, ids, mask)
     cost = cost_of(policy)
-    ours = vision_flops(cost, batch) + text_flops(
+    ours = vision_flops(policy, cost, batch) + text_flops(
         cost,
         batch.attention_mask.sum(1),
         mask.sum(1),

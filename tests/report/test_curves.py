@@ -167,3 +167,17 @@ def test_held_out_scores_and_benchmarks_in_training_are_curves_with_the_steps_th
     figures = part(page_of(run_folder), "learning").figures()
     assert curve(figures["Held-out accuracy by task"], "math") == [(30, 0.29), (60, 0.59)]
     assert curve(figures["Benchmarks"], "mmmu") == [(30, 0.25)]
+
+
+def test_parts_of_a_reward_of_the_user_have_a_figure_each(run_folder: Path) -> None:
+    path = run_folder / "metrics.csv"
+    header, *rows = path.read_text().splitlines()
+    more = "reward/brevity/math,reward/brevity/chart,reward/structure/math"
+    text = "".join(f"{row},{-number},,0.5\n" for number, row in enumerate(rows))
+    path.write_text(f"{header},{more}\n{text}")
+    figures = part(page_of(run_folder), "learning").figures()
+    points = curve(figures["Reward part brevity"], "math")
+    assert [value for _, value in points][:3] == [0.0, -1.0, -2.0]
+    assert "Reward part structure" in figures
+    assert {trace["name"] for trace in figures["Reward part brevity"]["data"]} == {"math"}
+    assert not any(title in figures for title in ("Reward part accuracy", "Reward part total"))

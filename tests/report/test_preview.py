@@ -278,7 +278,7 @@ def test_a_reward_that_raises_is_this_prompts_problem(page_of: Callable[..., Ele
     assert verdicts(cards(html)[0]) == {
         "gold": ["not judged"],
         "as asked": ["not judged"],
-        "wrong": ["0", "1", "-", "0.1"],
+        "wrong": ["0", "1", "0.1"],
     }
 
 

@@ -155,11 +155,13 @@ def test_joined_scores_keep_their_order() -> None:
     assert joined.parts["accuracy"].tolist() == pytest.approx([0.3, 0.1, 0.2])
 
 
-def test_a_part_that_only_some_batches_have_is_zero_elsewhere() -> None:
+def test_a_part_that_only_some_batches_have_is_absent_elsewhere() -> None:
     # a plug-in reward may add a part for some answers only
     first = Scores(total=torch.ones(2), parts={"accuracy": torch.ones(2)})
     second = Scores(
         total=torch.ones(1), parts={"accuracy": torch.ones(1), "politeness": torch.tensor([0.5])}
     )
-    assert cat_scores([first, second]).parts["politeness"].tolist() == [0.0, 0.0, 0.5]
-    assert cat_scores([second, first]).parts["politeness"].tolist() == [0.5, 0.0, 0.0]
+    for batches, polite in (([first, second], [2]), ([second, first], [0])):
+        joined = cat_scores(batches).parts["politeness"]
+        assert (~joined.isnan()).nonzero()[:, 0].tolist() == polite
+        assert joined[polite].tolist() == [0.5]

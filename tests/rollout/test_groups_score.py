@@ -1,10 +1,11 @@
+import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
-from g2rpo.records import Prompt, PromptBatch, Rollouts
+from g2rpo.records import Prompt, PromptBatch, Rollouts, Scores
 from g2rpo.rollout.groups import Scored, score_rollouts
 
 
@@ -23,7 +24,7 @@ class LengthReward:
             "nan": lambda: scores | {"total": float("nan")},
             "inf": lambda: scores | {"accuracy": float("inf")},
             "text": lambda: scores | {"format": "good"},
-            "part": lambda: {"total": 1.0, "accuracy": 1.0},
+            "no total": lambda: {"accuracy": 1.0, "format": 1.0},
             "none": lambda: None,
             "extra": lambda: scores | {"politeness": 0.75},
         }
@@ -80,7 +81,7 @@ def test_the_reward_gets_the_prompt_that_a_completion_answers(
     assert scored.scores.total.tolist() == [99.0, 97.0, 98.0, 98.0]
 
 
-@pytest.mark.parametrize("trouble", ["boom", "nan", "inf", "text", "part", "none"])
+@pytest.mark.parametrize("trouble", ["boom", "nan", "inf", "text", "no total", "none"])
 def test_a_completion_that_cannot_be_judged_counts_zero_and_is_marked(
     trouble: str, score: Callable[..., Scored]
 ) -> None:
@@ -130,10 +131,35 @@ def test_a_nan_is_named(score: Callable[..., Scored]) -> None:
         score("aa", "b", "nan", budget=0.0)
 
 
-def test_a_part_that_only_some_completions_have_is_zero_elsewhere(
+def test_a_part_that_only_some_completions_have_is_absent_elsewhere(
     score: Callable[..., Scored],
 ) -> None:
-    assert score("aa", "extra", "c").scores.parts["politeness"].tolist() == [0.0, 0.75, 0.0]
+    absent, polite, failed, other = (
+        score("aa", "extra", "boom", "d").scores.parts["politeness"].tolist()
+    )
+    assert (math.isnan(absent), polite, math.isnan(other)) == (True, 0.75, True)
+    assert math.isnan(failed)  # of another task than the polite one
+
+
+def test_a_failed_completion_gets_zero_in_the_parts_of_its_task(
+    score: Callable[..., Scored],
+) -> None:
+    assert score("boom", "extra", "c").scores.parts["politeness"].tolist()[:2] == [0.0, 0.75]
+
+
+def test_an_accuracy_that_is_only_logged_is_the_accuracy() -> None:
+    parts = {
+        "brevity": torch.tensor([3.0, 4.0, 5.0]),
+        "accuracy": torch.tensor([math.nan, 0.25, 0.0]),
+        "log/accuracy": torch.tensor([1.0, math.nan, 0.5]),
+    }
+    scores = Scores(total=torch.zeros(3), parts=parts)
+    assert scores.accuracy.tolist() == [1.0, 0.25, 0.5]
+    assert Scores(total=torch.zeros(3), parts={"accuracy": parts["brevity"]}).accuracy.tolist() == [
+        3.0,
+        4.0,
+        5.0,
+    ]
 
 
 def test_when_nothing_could_be_judged_all_scores_are_zero(score: Callable[..., Scored]) -> None:

@@ -4,9 +4,30 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "options: a kitchen is a kitchen island",
+        "scoring/option_parts.py",
+        "if letter is None or len(words) > 1:",
+        "if True:",
+        "scoring/test_option_parts.py",
+    ),
+    Mutant(
+        "years: one of several",
+        "scoring/years.py",
+        "if len(years) == 1 and",
+        "if years and",
+        "scoring/test_years.py",
+    ),
+    Mutant(
+        "yes or no: what is denied is affirmed",
+        "scoring/yes_no.py",
+        "affirmed[-1] - denied[-1] <= _NEAR",
+        "False",
+        "scoring/test_yes_no.py",
+    ),
+    Mutant(
         "plain: years within a tolerance",
         "scoring/chart.py",
-        "exact = 0.0 if _is_year(gold)",
+        "exact = 0.0 if is_year(gold)",
         "exact = 0.0 if False",
         "scoring/test_plain_answers.py",
     ),
@@ -20,8 +41,8 @@ MUTANTS = (
     Mutant(
         "amounts: a bound is an answer",
         "scoring/amounts.py",
-        "if _BOUND.search(clause[: chosen.start()]):",
-        "if False:",
+        "if _BOUND.search(clause[: chosen.start()]) or",
+        "if",
         "scoring/test_amounts.py",
     ),
     Mutant(
@@ -215,9 +236,9 @@ MUTANTS = (
     ),
     Mutant(
         "chart: years have a tolerance",
-        "scoring/chart.py",
-        "_YEARS = range(1600, 2101)",
-        "_YEARS = range(0)",
+        "scoring/years.py",
+        "YEARS = range(1600, 2101)",
+        "YEARS = range(0)",
         "scoring/test_chart.py",
     ),
     Mutant(

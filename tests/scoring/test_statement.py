@@ -1,6 +1,14 @@
 import pytest
 
-from g2rpo.scoring.statement import REFUSAL, answer_tail, core, is_unsure, without_negated
+from g2rpo.scoring.statement import (
+    REFUSAL,
+    answer_tail,
+    core,
+    is_unsure,
+    states,
+    trend,
+    without_negated,
+)
 
 
 @pytest.mark.parametrize(
@@ -34,3 +42,35 @@ def test_a_core_and_what_is_not_denied() -> None:
     assert [core(text) for text in ("It's a dog.", "They are red!", "42")] == ["dog", "red", "42"]
     assert without_negated("a dog, not a cat").split() == ["a", "dog,"]
     assert without_negated("It isn't a cat. A dog").split()[-2:] == ["A", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("text", "stated"),
+    [
+        ("Germany has the highest value.", True),
+        ("Germany (45%)", True),
+        ("The highest value is in Germany.", True),
+        ("East Germany has it", False),
+        ("France, which is higher than Germany", False),
+        ("Germany and France have it", False),
+        ("It is not Germany", False),
+    ],
+)
+def test_a_sentence_that_states_a_name(text: str, stated: bool) -> None:
+    assert states(text, "Germany") is stated
+
+
+def test_how_a_curve_moves() -> None:
+    texts = ("It increased.", "It rises, then falls", "It decreases as x increases", "maybe a drop")
+    assert [trend(text) for text in texts] == ["increas", "", "decreas", ""]
+
+
+def test_a_negated_list_is_left_out_up_to_its_last_item() -> None:
+    assert without_negated("It is not a cat (A), dog (B) or cow (C). It is D").split() == [
+        "It",
+        "is",
+        ".",
+        "It",
+        "is",
+        "D",
+    ]

@@ -12,6 +12,7 @@ import lightning as L
 import pytest
 import torch
 from closeness import near
+from hydra.utils import instantiate
 from safetensors.torch import load_file
 
 from g2rpo import cli
@@ -279,4 +280,4 @@ def test_a_wrong_setting_of_an_adapter_ends_the_run_with_its_key(
     with pytest.raises(SystemExit):
         cli.train(composed("model/adapter=lora", "model.adapter.rank=0", f"run_dir={tmp_path}"))
     assert caplog.messages[-1].startswith("model.adapter.rank: expected 1 or more, got 0")
-    assert composed().model.adapter is None
+    assert instantiate(composed().model.adapter) is None

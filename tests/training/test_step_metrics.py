@@ -1,10 +1,12 @@
 """The row of a step, against a batch that is small enough to be counted by hand."""
 
+import math
 from typing import Any
 
 import pytest
 import torch
 
+from g2rpo import ranks
 from g2rpo.algorithm.advantage.g2rpo import G2RPO
 from g2rpo.data.gym.source import TASKS
 from g2rpo.metrics import METRICS, metric_of
@@ -58,6 +60,7 @@ def row(**options: Any) -> dict[str, float]:
         input_ids=ids,
         attention_mask=ids,
         num_images=torch.zeros(2, dtype=torch.long),
+        position=torch.arange(2),
     )
     lengths = torch.tensor([4, 1, 2, 3])
     mask = torch.arange(4) < lengths[:, None]
@@ -192,7 +195,8 @@ def test_advantages_are_described_by_task() -> None:
 
 
 def test_a_row_holds_every_metric_that_no_other_part_of_a_run_logs() -> None:
-    named = {metric_of(column).name for column in row(parts={"length": torch.zeros(4)})}
+    more = {name: torch.zeros(4) for name in ("length", "structure", "brevity")}
+    named = {metric_of(column).name for column in row(parts=more)}
     engines = {
         "sync_logprob_gap",
         "logprob_gap_mean",
@@ -214,3 +218,35 @@ def test_a_row_holds_every_metric_that_no_other_part_of_a_run_logs() -> None:
     assert named == {
         metric.name for metric in METRICS if not metric.name.startswith(evaluated)
     } - elsewhere - set(SPEED)
+
+
+def test_a_part_is_the_mean_over_the_completions_that_have_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nan = math.nan
+    parts = {
+        "judge": torch.tensor([nan, nan, 2.0, 5.0]),
+        "log/letters": torch.tensor([7.0, nan, 1.0, 1.0]),
+        "log/accuracy": torch.tensor([nan, 1.0, nan, nan]),
+    }
+    everywhere = ranks.all_gather_list
+    monkeypatch.setattr(
+        "g2rpo.ranks.all_gather_list",
+        lambda own: [*everywhere(own), "of another rank"] if "judge" in own else everywhere(own),
+    )
+    found = row(parts=parts)
+    of_parts = {name: value for name, value in found.items() if name.startswith("reward/")}
+    assert of_parts == pytest.approx(
+        {
+            "reward/total": 0.7,
+            "reward/accuracy/math": 1.0,
+            "reward/accuracy/chart": 0.75,
+            "reward/format/math": 1.0,
+            "reward/format/chart": 0.5,
+            "reward/failed_frac/math": 0.5,
+            "reward/failed_frac/chart": 0.0,
+            "reward/judge/chart": 3.5,
+            "reward/letters/math": 7.0,
+            "reward/letters/chart": 1.0,
+        }
+    )

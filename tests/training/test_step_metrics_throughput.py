@@ -45,7 +45,7 @@ def test_tokens_and_work_are_those_of_the_step_over_its_seconds(
     found = checked(throughput(policy, collected, "shared", 4.0))
     assert found["time/tokens_per_second"] == (int(prompts.sum()) + 11) / 4
     cost = cost_of(policy)
-    forward = vision_flops(cost, collected.batch) + text_flops(
+    forward = vision_flops(policy, cost, collected.batch) + text_flops(
         cost, prompts, torch.tensor(LENGTHS), torch.tensor([0, 0, 1, 1]), shared=True
     )
     assert found["time/tflops"] == pytest.approx(4 * forward / 4 / 1e12)
@@ -56,7 +56,7 @@ def test_frozen_weights_beside_an_adapter_need_no_gradient_of_their_own(
 ) -> None:
     LoRA(rank=1).attach(policy)
     cost, prompts = cost_of(policy), collected.batch.attention_mask.sum(1)
-    forward = vision_flops(cost, collected.batch) + text_flops(
+    forward = vision_flops(policy, cost, collected.batch) + text_flops(
         cost, prompts, torch.tensor(LENGTHS), torch.tensor([0, 0, 1, 1]), shared=True
     )
     assert throughput(policy, collected, "shared", 4.0)["time/tflops"] == pytest.approx(

@@ -16,7 +16,7 @@ from g2rpo.scoring.extract import clean, plain
 from g2rpo.scoring.letters import stems
 from g2rpo.scoring.open_answer import same_answer
 from g2rpo.scoring.quantity import exact_number
-from g2rpo.scoring.statement import answer_tail, core
+from g2rpo.scoring.statement import answer_tail, core, states, trend
 
 KINDS = {1: "text in chart", 2: "text in general", 3: "number in chart", 4: "number in general"}
 SOURCES = {1: "gpt sourced", 2: "gpt inspired", 3: "human"}
@@ -53,10 +53,12 @@ _GREEK = {
 }
 _SEPARATOR = re.compile(r"\s*(?:,|;|\band\b|&)\s*")
 _PART = re.compile(
-    r"\b(?:sub-?plot|panel|sub-?figure|figure|plot|chart)\b(?=[\s(]+[a-z0-9]{1,2}\b)"
+    r"\b(?:sub-?plot|panel|sub-?figure|figure|plot|chart)s?\b(?=[\s(]+[a-z0-9]{1,2}\b)"
 )
 _PRONOUN = re.compile(r"^\s*(?:it|they|this)\s+(?:is\s+|are\s+)?")
 _NOT_APPLICABLE = re.compile(r"\bn\s?/\s?a\b|\bna\b")
+_NOUN = re.compile(r"(?<=\w)\s+(?:one|sub-?plot|panel|plot|figure|corner|side)$")
+_NAMED, _OR = re.compile(r"\w\s*="), re.compile(r"\bor\b", re.IGNORECASE)
 _LONGEST = 1000
 
 
@@ -194,8 +196,17 @@ def _by_rule(text: str, row: Mapping[str, Any]) -> Judgment:
         return Judgment(score=float(right), parsed=True, answer=f"{values[0]:g}")
     text = text[-_LONGEST:]
     parts = [text, answer_tail(text), core(text)]
-    right = any(part and _terms(part) == _terms(gold) for part in parts) or same_answer(text, gold)
+    right = (
+        any(part and _terms(part) == _terms(gold) for part in parts)
+        or states(text, gold)
+        or trend(text) == trend(gold) != ""
+        or (not _NAMED.search(gold) and not _alternatives(text, gold) and same_answer(text, gold))
+    )
     return Judgment(score=float(right), parsed=True, answer=text[:200])
+
+
+def _alternatives(text: str, gold: str) -> bool:
+    return _OR.search(text) is not None and _OR.search(gold) is None
 
 
 def _terms(text: str) -> frozenset[str]:
@@ -210,5 +221,5 @@ def _terms(text: str) -> frozenset[str]:
     text = _NOT_APPLICABLE.sub("not applicable", text)
     text = _PART.sub("", _PRONOUN.sub("", text))
     text = re.sub(r"[()\[\]{}\\_.\"']+", " ", text)
-    terms = (stems(" ".join(term.split())) for term in _SEPARATOR.split(text))
+    terms = (stems(_NOUN.sub("", " ".join(term.split()))) for term in _SEPARATOR.split(text))
     return frozenset(re.sub(r"[\s-]+", "", term) for term in terms if term.strip())

@@ -1,5 +1,6 @@
 """DocVQA (validation): 5,349 questions about scanned pages, scored by ANLS."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -12,7 +13,15 @@ from g2rpo.scoring.extract import clean
 from g2rpo.scoring.statement import answer_tail
 from g2rpo.scoring.text import anls
 
-_EDGE = "\"'*` "
+_EDGE = "\"'*`“”\u2018\u2019 "
+_STATED = re.compile(
+    r"(?:.{0,60}?\b(?:is|are|was|were|reads|says)\b\s*:?|.{0,40}?\banswer\b\s*[:=])\s+",
+    re.IGNORECASE,
+)
+"""What introduces an answer."""
+_WRAPPED = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
+_FORMULA = re.compile(r"^\$([^$]*)(?<!\\)\$$")
+_ESCAPED = re.compile(r"\\([$%&#_])")
 
 
 class DocVQA(BenchmarkBase):
@@ -78,7 +87,10 @@ class DocVQA(BenchmarkBase):
         parts = [text]
         if protocol == "robust":  # what a sentence states counts as if it stood alone
             parts += [tail for tail in (answer_tail(text).strip(_EDGE),) if tail]
-            parts += [part.strip("$ ") for part in parts if "$" in part]
+            stated = _STATED.match(text)
+            parts += [text[stated.end() :].strip(_EDGE)] if stated else []
+            parts += [part.rstrip(". ") for part in parts if part.endswith(".")]
+            parts += [_unescaped(part) for part in parts if "$" in part or "\\" in part]
         score = max(anls(part, golds) for part in parts)
         return Judgment(score=score, parsed=True, answer=text[:200])
 
@@ -104,6 +116,13 @@ class DocVQA(BenchmarkBase):
                 "data_split": "val",
             }
         ]
+
+
+def _unescaped(text: str) -> str:
+    r"""Return the text without LaTeX: `$5` for `\$5`, `a` for `$\text{a}$`."""
+    text = _WRAPPED.sub(r"\1", text.strip()).removeprefix("\\(").removesuffix("\\)")
+    text = _FORMULA.sub(lambda match: match[1], text)
+    return _ESCAPED.sub(r"\1", text).strip()
 
 
 def _kinds(cell: Any) -> list[str]:

@@ -15,6 +15,7 @@ from g2rpo.scoring.open_answer import same_answer
 from g2rpo.scoring.option import REFUSAL, infer_option, lettered
 from g2rpo.scoring.quantity import exact_number, numbers
 from g2rpo.scoring.text import edit_distance
+from g2rpo.scoring.years import is_year, stated_year
 
 FORMS = {
     "integer": "a whole number",
@@ -180,7 +181,7 @@ def robust(completion: str, row: Mapping[str, Any]) -> Judgment:
         if kind == "integer"
         else abs(round(value, decimals) - round(gold, decimals)) < 10.0 ** -(decimals + 3)
         for value in values
-    )
+    ) or (is_year(row["answer"]) and stated_year(text) == gold)
     return Judgment(score=float(right), parsed=True, answer=f"{values[0]:g}")
 
 

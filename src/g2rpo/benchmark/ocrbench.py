@@ -24,6 +24,8 @@ _SHORT = 2
 _QUOTES = str.maketrans(dict.fromkeys("“”'`‘’", '"'))
 _ABBREVIATION = re.compile(r"(?<=\b[a-z])\.(?=\s?[a-z]\b|\s|$)|(?<=[a-z])['’](?=[a-z])")
 _JOINT = re.compile(r"(?<=[a-z])[-–](?=[a-z])")
+_SHORT_FRACTION = re.compile(r"\\frac(\d)(\d)")
+_SHORT_ROOT = re.compile(r"\\sqrt(\w)")
 _BRACES = re.compile(r"([\^_])\{(\w)\}")
 
 
@@ -127,7 +129,8 @@ def _robust_formula(text: str) -> str:
         ("$", ""),
     ):
         text = text.replace(long, short)
-    return _BRACES.sub(r"\1\2", "".join(text.split()))
+    text = _SHORT_FRACTION.sub(r"\\frac{\1}{\2}", "".join(text.split()))
+    return _BRACES.sub(r"\1\2", _SHORT_ROOT.sub(r"\\sqrt{\1}", text))
 
 
 def _line(text: str) -> str:
@@ -156,9 +159,16 @@ def _occurs_as_words(gold: str, text: str) -> bool:
         alone = REFUSAL.search(text) or (wanted.isalpha() and len(wanted) <= _SHORT)
         if not alone and _has_words(wanted, read):
             return True
+        if alone and wanted and _says(wanted).search(read):
+            return True
         if alone and f'"{gold.lower()}"' in text.translate(_QUOTES).lower():
             return True
     return False
+
+
+def _says(gold: str) -> re.Pattern[str]:
+    """Return a pattern for a sentence that ends on the gold answer: `the word is no`."""
+    return re.compile(rf"\b(?:word|text|sign|letters?)\s+(?:is|says|reads)\s+{re.escape(gold)}$")
 
 
 def _plain_words(text: str, joint: str) -> str:
@@ -169,11 +179,15 @@ def _plain_words(text: str, joint: str) -> str:
 def _has_words(gold: str, text: str) -> bool:
     start = text.find(gold) if gold else -1
     while start >= 0:
-        end = start + len(gold)
-        before, after = text[start - 1 : start] if start else "", text[end : end + 1]
-        if not (before.isalnum() and gold[0].isalnum()) and not (
-            after.isalnum() and gold[-1].isalnum()
-        ):
+        before, after = text[max(0, start - 2) : start], text[start + len(gold) :][:2]
+        if not _goes_on(before[::-1], gold[0]) and not _goes_on(after, gold[-1]):
             return True
         start = text.find(gold, start + 1)
     return False
+
+
+def _goes_on(beside: str, edge: str) -> bool:
+    """Return whether a word or a number goes on beyond its edge: `18` in `18.7`, not in `18.`."""
+    if edge.isdigit() and beside[:1] in (".", ",") and beside[1:].isdigit():
+        return True
+    return edge.isalnum() and beside[:1].isalnum()

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from g2rpo import __version__
+from g2rpo.cli.push import push
 from g2rpo.paths import SCRIPTS, SWEEPS
 
 PROGRAMS = {
@@ -29,6 +30,8 @@ def main(words: Sequence[str] | None = None) -> None:
     elif name == "report":
         sys.argv = ["g2rpo report", *rest]
         runpy.run_module("g2rpo.report", run_name="__main__")
+    elif name == "push":
+        push(rest)
     elif name in ("-h", "--help"):
         sys.stdout.write(_help())
     elif name == "--version":
@@ -36,7 +39,7 @@ def main(words: Sequence[str] | None = None) -> None:
     else:
         sys.exit(
             f"g2rpo: unknown program {name!r}; expected one of:"
-            f" {', '.join([*PROGRAMS, 'report', 'sweep'])}"
+            f" {', '.join([*PROGRAMS, 'report', 'sweep', 'push'])}"
         )
 
 
@@ -75,6 +78,7 @@ def _question(name: str) -> str:
 def _help() -> str:
     programs = PROGRAMS | {
         "report": "write the page of a run or sweep again, or compare runs (several folders)",
+        "push": "upload a checkpoint to the Hugging Face Hub: g2rpo push <folder> <owner>/<name>",
         "sweep": "run many trainings that answer one question: g2rpo sweep advantage_ablation",
     }
     lines = [f"  {name:<11} {words}" for name, words in programs.items()]

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,9 +77,9 @@ def resume_line(folder: Path) -> str | None:
         [
             "python",
             str(_short(Path(sys.argv[0]))),
-            *typed,
-            f"resume={where}",
-            f"hydra.run.dir={where}",
+            *map(shlex.quote, typed),
+            f"resume={shlex.quote(str(where))}",
+            f"hydra.run.dir={shlex.quote(str(where))}",
         ]
     )
 

@@ -111,7 +111,9 @@ USUAL_NAMES: dict[str, str] = {
     "lora_rank": "model.adapter.rank",
     "dataset_name": "data.path",
     "train_files": "data.files",
-    "reward_funcs": "reward=openvlthinker",
+    "reward_funcs": "reward=functions",
+    "custom_reward_function.path": "reward=functions",
+    "reward.functions": "reward=functions",
 }
 """Keys of TRL, verl, OpenRLHF and transformers by their last parts, and our keys for them, or
 `group=choice`."""

@@ -60,6 +60,28 @@ def unread_fields(row: Mapping[str, Any], known: Collection[str]) -> list[str]:
     return unread
 
 
+def columns_in(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a record that reward functions get: all but images and other media.
+
+    >>> columns_in({"text": "how many?", "images": ["a.png"], "unit": "cm", "thumbnail": b"..."})
+    {'text': 'how many?', 'unit': 'cm'}
+    """
+    return {
+        str(name): value
+        for name, value in row.items()
+        if not is_media(name) and name != "path" and _is_plain(value)
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value is text, numbers, or holds such, and no encoded image."""
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value[:1]))
+    return isinstance(value, str | bool | int | float | None)
+
+
 _SAME = {
     **dict.fromkeys(
         ("choices", "choice", "answer_options", "answer_choices", "candidates"), ("options",)
@@ -94,8 +116,8 @@ class Notes:
         fields = ", ".join(f"{name} ({count})" for name, count in self.unread.most_common())
         read = (
             [
-                f"{label}: fields that nothing reads, with the number of records that have them:"
-                f" {fields}"
+                f"{label}: fields that nothing but reward=functions reads, with the number of"
+                f" records that have them: {fields}"
             ]
             if fields
             else []

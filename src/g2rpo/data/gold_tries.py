@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from g2rpo.data.wrong_answers import JSON_KINDS, option_letters, wrong_answers
-from g2rpo.prompt import Failed, Prompt, answer_kind
+from g2rpo.prompt import Failed, Prompt, accuracy_in, answer_kind
 
 GOLD, ASKED, WRONG = "gold", "as asked", "wrong"
 NEARLY = 1e-6
@@ -105,7 +105,7 @@ def fault_of(prompt: Prompt, verdicts: Sequence[tuple[Try, Mapping[str, float] |
     if failed:
         return f"the reward cannot judge it: {failed[0].reason}"
     accuracies = [
-        (tried, outcome["accuracy"])
+        (tried, accuracy_in(outcome))
         for tried, outcome in verdicts
         if not isinstance(outcome, Failed)
     ]

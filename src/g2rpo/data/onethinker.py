@@ -17,9 +17,9 @@ from difflib import get_close_matches
 from typing import Any, ClassVar
 
 from g2rpo.data.conversation import unfolded
-from g2rpo.data.fields import unread_fields
+from g2rpo.data.fields import columns_in, unread_fields
+from g2rpo.data.gold import CUSTOM, read_golds
 from g2rpo.data.gold import FIELDS as GOLD_FIELDS
-from g2rpo.data.gold import read_golds
 from g2rpo.data.options import Options, gold_letters, options_in, read_options
 from g2rpo.data.record_images import IMAGE_FIELDS, images_in
 from g2rpo.data.rows import BadRecord
@@ -39,6 +39,7 @@ ANSWER_TYPES = (
     "math",
     "spatial grounding",
     "segmentation",
+    CUSTOM,
 )
 """Answer types of questions about images."""
 TASK_FIELDS = ("task_type", "task")
@@ -170,7 +171,7 @@ class OneThinkerFormat:
 
     def prompt(self, row: Mapping[str, Any], *, id: str, meta: Mapping[str, Any]) -> Prompt:
         """Return the prompt of a row that passed `check`; image paths are those of the row."""
-        warning = self.warning(row)
+        warning, columns = self.warning(row), columns_in(row)
         row = unfolded(row)
         kind = str(row["problem_type"])
         question = _shown_question(row)
@@ -194,6 +195,7 @@ class OneThinkerFormat:
             source=str(row.get("data_source") or ""),
             meta={**meta, **{name: value for name, value in found.items() if value}},
             system=str(row.get("system") or ""),
+            columns=columns,
             history=row.get("history", ()),
         )
 

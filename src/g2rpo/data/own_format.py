@@ -8,10 +8,12 @@ instruction and the answer hint. `options` may be left out.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from g2rpo.data.conversation import TURN_FIELDS
-from g2rpo.data.fields import unread_fields
+from g2rpo.data.fields import columns_in, unread_fields
+from g2rpo.data.gold import CUSTOM
 from g2rpo.data.onethinker import FIELDS, OneThinkerFormat
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.template import PromptTemplate
@@ -37,7 +39,9 @@ class OwnFormat(OneThinkerFormat):
         missing = [
             name
             for name in REQUIRED
-            if name not in row and not (turns and name in ("text", "answer"))
+            if name not in row
+            and not (turns and name in ("text", "answer"))
+            and not (name == "answer" and row.get("answer_type") == CUSTOM)
         ]
         if "answer" in missing and row.get("solution") is not None:
             missing.remove("answer")
@@ -66,7 +70,7 @@ class OwnFormat(OneThinkerFormat):
 
     def prompt(self, row: Mapping[str, Any], **given: Any) -> Any:
         """Return the prompt of a row that passed `check`."""
-        return super().prompt(_renamed(row), **given)
+        return replace(super().prompt(_renamed(row), **given), columns=columns_in(row))
 
 
 def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,8 @@ class Checkpoint:
             the folder.
         freeze_vision: Whether the vision tower stays frozen.
         gradient_checkpointing: Whether layers are recomputed in the backward pass to save memory.
+        family: File or module that defines the model's family, if its model_type is none of those
+            in `policy/family/`.
         adapter: Adapter to train; all other weights are frozen then.
         max_new_tokens: Maximum number of tokens per completion that suits the model; default of
             `rollout.max_new_tokens`.
@@ -48,12 +50,19 @@ class Checkpoint:
         max_pixels: int | None = None,
         freeze_vision: bool = False,
         gradient_checkpointing: bool = False,
+        family: str | None = None,
         adapter: LoRA | None = None,
         max_new_tokens: int = 2048,
     ) -> None:
         if dtype not in DTYPES:
             raise ValueError(f"model.dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
         is_folder = (Path(path) / "config.json").is_file()
+        if not is_folder and (Path(path) / "adapter_config.json").is_file():
+            raise ValueError(
+                f"model.path={path}: expected a whole model, got an adapter; name the run's"
+                " checkpoints/final, where it is merged, or its base model with"
+                f" model.path=<base> model.adapter.path={path}"
+            )
         # outputs/step50 looks like a Hub id, but if outputs/ exists the user means a folder.
         looks_local = Path(path).exists() or ("/" in path and Path(path).parent.is_dir())
         if not is_folder and (looks_local or not HUB_ID.fullmatch(path)):
@@ -71,6 +80,7 @@ class Checkpoint:
         self.min_pixels = min_pixels
         self.max_pixels = max_pixels
         self.freeze_vision = freeze_vision
+        self.family_file = family
         self.gradient_checkpointing = gradient_checkpointing
         self.adapter = adapter
         self.max_new_tokens = max_new_tokens
@@ -104,7 +114,15 @@ class Checkpoint:
     @cached_property
     def family(self) -> Family:
         """The model's family, chosen by its config.json; weights are not loaded."""
-        return family_at(self.path)
+        return family_at(self.path, self.family_file)
+
+    def check_prefix(self, prefix: str) -> None:
+        """Raise `ValueError` if the model cannot compute with a `policy.prefix`."""
+        if prefix == "shared" and not self.family.shares_prefix:
+            raise ValueError(
+                f"policy.prefix=shared: the layers of model.path={self.path} cannot read several"
+                " completions of a prompt in one row; set policy.prefix=repeated"
+            )
 
     def encoder(self) -> ChatEncoder:
         """Load tokenizer and image processor."""

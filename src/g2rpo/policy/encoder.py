@@ -15,19 +15,23 @@ import torch
 from jaxtyping import Bool, Int
 from PIL import Image
 from torch import Tensor
-from transformers import AutoTokenizer, GenerationConfig
+from transformers import GenerationConfig
 from transformers.utils import cached_file
 
 from g2rpo.image import is_inline, open_image
 from g2rpo.prompt import chat_messages
 from g2rpo.records import Prompt, PromptBatch
 
+PROCESSOR_FILES = ("processor_config.json", "video_preprocessor_config.json", "chat_template.json")
+"""Files that transformers' processors read besides those of tokenizer and image processor."""
+
 
 class ChatEncoder(ABC):
     """Encodes prompts for one checkpoint folder.
 
     Args:
-        path: Folder with a tokenizer and a chat template, or a Hub id.
+        path: The folder, or a Hub id.
+        tokenizer: Its tokenizer, with a chat template.
         placeholder: Token that the chat template writes once per image.
         forbidden: Tokens that are never sampled: placeholders break the next forward pass.
     """
@@ -38,9 +42,10 @@ class ChatEncoder(ABC):
     """Image size as the image processor takes it, with the bounds of the settings."""
 
     def __init__(
-        self, *, path: str | Path, placeholder: str, forbidden: Sequence[str] = ()
+        self, *, path: str | Path, tokenizer: Any, placeholder: str, forbidden: Sequence[str]
     ) -> None:
-        self.tokenizer = AutoTokenizer.from_pretrained(path)
+        self.tokenizer = tokenizer
+        self._files = {name: _text_of(path, name) for name in PROCESSOR_FILES}
         self.placeholder = placeholder
         self.image_token_id = self.tokenizer.convert_tokens_to_ids(placeholder)
         self.eos_token_id = self.tokenizer.eos_token_id
@@ -68,16 +73,30 @@ class ChatEncoder(ABC):
         """Return the image at the size that the policy sees, or unchanged."""
 
     @abstractmethod
-    def shown(self, image: dict[str, Tensor]) -> tuple[tuple[int, int], int]:
-        """Return width and height in pixels that the policy sees of an image, and its tokens.
+    def pixels(self, image: dict[str, Tensor]) -> tuple[int, int]:
+        """Return width and height in pixels that the policy sees of an image.
 
         Args:
             image: Vision inputs of the image, as in `PromptBatch.images`.
         """
 
-    @abstractmethod
+    def shown(self, images: Sequence[Image.Image]) -> list[tuple[tuple[int, int], int]]:
+        """Return the width and height that the policy sees of each image, and its tokens."""
+        read, texts = self.read(images) if images else ([], [])
+        ids = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+        return [(self.pixels(image), len(row)) for image, row in zip(read, ids, strict=True)]
+
     def pictures(self, batch: PromptBatch) -> list[list[Image.Image]]:
         """Return the images of each prompt of a batch, for engines that process them again."""
+        raise NotImplementedError
+
+    def save(self, folder: Path) -> None:
+        """Write the files from which transformers and this encoder are loaded again."""
+        self.tokenizer.save_pretrained(folder)
+        self.image_processor.save_pretrained(folder)
+        for name, text in self._files.items():
+            if text is not None:
+                (folder / name).write_text(text, encoding="utf-8")
 
     def encode(self, prompts: Sequence[Prompt]) -> PromptBatch:
         """Apply the chat template, turn images into tensors, and pad on the left.
@@ -95,6 +114,7 @@ class ChatEncoder(ABC):
             prompts=tuple(prompts),
             input_ids=input_ids,
             attention_mask=attention_mask,
+            position=torch.arange(len(prompts)),
             num_images=torch.tensor([len(images) for images in opened]),
             images=tuple(image for images, _ in read for image in images),
         )
@@ -199,14 +219,21 @@ def _end_tokens(path: str | Path, tokenizer: Any) -> dict[int, str]:
     Qwen's folders name two there: the end of a chat turn and the end of a document.
     """
     found = [tokenizer.eos_token_id]
-    missing_is_fine = {
-        "_raise_exceptions_for_missing_entries": False,
-        "_raise_exceptions_for_connection_errors": False,
-    }
-    if cached_file(path, "generation_config.json", **missing_is_fine) is not None:
+    if _text_of(path, "generation_config.json") is not None:
         named = GenerationConfig.from_pretrained(path).eos_token_id
         found += [] if named is None else [named] if isinstance(named, int) else list(named)
     return {
         int(token): str(tokenizer.convert_ids_to_tokens(int(token)))
         for token in dict.fromkeys(found)
     }
+
+
+def _text_of(path: str | Path, name: str) -> str | None:
+    """Return the text of a file of a folder or Hub id, or None if there is no such file."""
+    file = cached_file(
+        path,
+        name,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return None if file is None else Path(file).read_text(encoding="utf-8")

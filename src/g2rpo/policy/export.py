@@ -14,7 +14,7 @@ from transformers.core_model_loading import revert_weight_conversion
 
 from g2rpo import ranks
 from g2rpo.files import replaced_folder
-from g2rpo.policy.adapter import ADAPTER, is_adapter
+from g2rpo.policy.adapter import ADAPTER, is_adapter, saved_name
 from g2rpo.policy.checkpoint import DTYPES
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.policy.forward import full_tensor, is_sharded
@@ -89,11 +89,7 @@ def adapter_tensors(policy: Any) -> Iterator[tuple[str, Tensor]]:
     """
     for name, value in policy.state_dict().items():
         if is_adapter(name):
-            # peft's wrapper nests the model two levels deep, and leaves the adapter's name out.
-            yield (
-                f"base_model.model.{name.replace(f'.{ADAPTER}.', '.')}",
-                full_tensor(value.detach()),
-            )
+            yield saved_name(name), full_tensor(value.detach())
 
 
 def write_adapter(
@@ -133,8 +129,7 @@ def _write_settings(policy: Any, encoder: ChatEncoder, folder: Path, dtype: str)
     config.architectures = [type(policy).__name__.removeprefix("FSDP")]
     config.save_pretrained(folder)
     policy.generation_config.save_pretrained(folder)
-    encoder.tokenizer.save_pretrained(folder)
-    encoder.image_processor.save_pretrained(folder)
+    encoder.save(folder)
 
 
 def _write_weights(

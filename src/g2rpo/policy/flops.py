@@ -8,10 +8,10 @@ masked blocks.
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from g2rpo.policy.family.choose_family import family_of
 from g2rpo.records import PromptBatch
 
 
@@ -41,34 +41,28 @@ def cost_of(policy: Any) -> Cost:
 
     Of a mixture of experts, only those that a token uses count.
     """
-    text, visual = policy.config.get_text_config(), policy.model.visual
+    family, text = family_of(policy), policy.config.get_text_config()
     head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    merger = sum(
-        p.numel() for name, p in visual.named_parameters() if "merger" in name and p.ndim > 1
-    )
-    tower = sum(
-        p.numel()
-        for name, p in visual.named_parameters()
-        if "merger" not in name and "pos_embed" not in name and p.ndim > 1
-    )
-    vision, layers = policy.config.vision_config, policy.model.language_model.layers
+    layers, head = family.decoder(policy).layers, family.head(policy)
+    kinds = getattr(text, "layer_types", None) or ["full_attention"] * text.num_hidden_layers
+    attentive = sum(kind != "linear_attention" for kind in kinds)
     idle = sum(p.numel() * (1 - text.num_experts_per_tok / p.shape[0]) for p in experts_of(layers))
+    patch, patch_pair = family.patch_flops(policy)
     return Cost(
         token=2.0 * (sum(p.numel() for p in layers.parameters() if p.ndim > 1) - idle),
-        pair=4.0 * text.num_hidden_layers * text.num_attention_heads * head_dim,
-        patch=2.0 * (tower + merger / vision.spatial_merge_size**2),
-        patch_pair=4.0 * vision.depth * visual.patch_embed.proj.weight.shape[0],
-        head=2.0 * policy.lm_head.weight.numel(),
+        pair=4.0 * attentive * text.num_attention_heads * head_dim,
+        patch=patch,
+        patch_pair=patch_pair,
+        head=2.0 * head.weight.numel(),
     )
 
 
-def vision_flops(cost: Cost, batch: PromptBatch) -> float:
+def vision_flops(policy: Any, cost: Cost, batch: PromptBatch) -> float:
     """Return the FLOPs of one pass over the images of a batch."""
     if not batch.images:
         return 0.0
-    grids = batch.image_inputs()["image_grid_thw"]
-    frames = torch.repeat_interleave(grids[:, 1] * grids[:, 2], grids[:, 0]).double()
-    return float(cost.patch * frames.sum() + cost.patch_pair * frames.square().sum())
+    patches = family_of(policy).patches(policy, batch).double()
+    return float(cost.patch * patches.sum() + cost.patch_pair * patches.square().sum())
 
 
 def text_flops(

@@ -40,9 +40,9 @@ def use_prefix_attention(policy: Any) -> None:
     """
     text = policy.config.get_text_config()
     if not knows_prefixes(policy):
-        kind = (
-            "a sliding window" if text._attn_implementation == "sdpa" else text._attn_implementation
-        )
+        kind = text._attn_implementation
+        if kind == "sdpa":
+            kind = "a sliding window" if _slides(text) else "other layers"
         raise ValueError(
             f"policy.prefix=shared: expected full attention by sdpa, got {kind}; use"
             " policy.prefix=repeated"
@@ -53,9 +53,12 @@ def use_prefix_attention(policy: Any) -> None:
 def knows_prefixes(policy: Any) -> bool:
     """Return whether `use_prefix_attention` supports the policy."""
     text = policy.config.get_text_config()
-    sliding = "sliding_attention" in (getattr(text, "layer_types", None) or ())
-    whole = family_of(policy).shares_prefix and not sliding
+    whole = family_of(policy).shares_prefix and not _slides(text)
     return whole and text._attn_implementation in ("sdpa", NAME)
+
+
+def _slides(text: Any) -> bool:
+    return "sliding_attention" in (getattr(text, "layer_types", None) or ())
 
 
 def _forward(

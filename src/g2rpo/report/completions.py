@@ -84,7 +84,7 @@ def read_training(rows: Iterable[Row]) -> tuple[dict[str, Draws], list[TrainingP
 
 
 def _completion(row: Row) -> TrainingCompletion:
-    accuracy, form = row.number("accuracy"), row.number("format")
+    accuracy, form = row.number("accuracy"), row.number("format", optional=True)
     parts = row.inner("parts") if "parts" in row.fields else None
     return TrainingCompletion(
         text=row.text("completion"),

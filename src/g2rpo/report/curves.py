@@ -101,6 +101,8 @@ def _used(run: Run, *columns: tuple[str, str]) -> list[tuple[str, str]]:
 def _learning(run: Run) -> Part:
     figures = _by_task(run, "reward/accuracy", "Accuracy by task", share=True) + _rewards(run)
     figures += _by_task(run, "reward/format", "Share in the requested format", share=True)
+    for part in run.reward_parts:
+        figures += _by_task(run, f"reward/{part}", f"Reward part {part}", keep_zero=True)
     figures += _by_task(run, "val/accuracy", "Held-out accuracy by task", share=True)
     figures += _benchmarks(run)
     figures += _by_task(
@@ -117,12 +119,9 @@ def _learning(run: Run) -> Part:
 
 def _benchmarks(run: Run) -> list[Figure]:
     """Return the scores of the first benchmarks that were run in training, and their mean."""
-    prefix = "benchmark/score/"
-    found = dict.fromkeys(c for row in run.metrics.values() for c in row if c.startswith(prefix))
-    named = [
-        ("benchmark/macro", "mean"),
-        *((column, column.removeprefix(prefix)) for column in found),
-    ]
+    columns = dict.fromkeys(column for row in run.metrics.values() for column in row)
+    found = [column for column in columns if column.startswith("benchmark/score/")]
+    named = [("benchmark/macro", "mean"), *((column, column.split("/")[2]) for column in found)]
     return _plain(run, "Benchmarks", named[: len(plots.COLORS)])
 
 

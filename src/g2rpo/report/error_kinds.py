@@ -11,7 +11,7 @@ def verdict(accuracy: float, form: float, *, finished: bool = True, failed: bool
 
     Args:
         accuracy: In [0, 1]; NaN if it could not be computed.
-        form: Whether the completion is in the requested format: 1 if it is.
+        form: Whether the completion is in the requested format: 1 if it is; NaN if no one asked.
         finished: False if the completion reached the longest length.
         failed: True if the reward raised an error.
 

@@ -3,26 +3,27 @@
 Problems of a prompt are returned as text, so that one broken prompt does not hide the next.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from PIL import Image
 
 from g2rpo.data.gold_tries import NEARLY, Try, fault_of, tries_of
 from g2rpo.data.loading import Loading, place
 from g2rpo.data.rows import BadRecord
+from g2rpo.image import open_image
 from g2rpo.interfaces import Reward
 from g2rpo.policy.encoder import ChatEncoder
+from g2rpo.prompt import accuracy_in
 from g2rpo.records import Failed, Prompt
 from g2rpo.report.inline_picture import data_uri
+from g2rpo.reward.workers.outcome import outcome_of
 from g2rpo.scoring.boxes import read_points
 from g2rpo.scoring.extract import final_answer, finite_numbers, json_object, tidy_tags
 from g2rpo.training.kept_pictures import encoded
 
 GRID = 1000
-SCORES = ("accuracy", "format", "structure", "total")
-REQUIRED = ("accuracy", "format", "total")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +119,7 @@ def examine(prompt: Prompt, *, encoder: ChatEncoder, loading: Loading, reward: R
     problems = [
         *(image.problem for image in shown),
         encoding,
-        *_complaints(trials),
+        *(_complaints(trials) if getattr(reward, "checks_golds", True) else failures(trials)),
         off_grid(marks),
         str(prompt.meta.get("warning", "")),
     ]
@@ -146,10 +147,15 @@ def complaint(trial: Trial) -> str:
     """Return what is wrong with a verdict; empty if the reward judges the answer correctly."""
     if trial.problem:
         return f"the reward fails: {trial.problem}"
-    accuracy = trial.scores["accuracy"]
+    accuracy = accuracy_in(trial.scores)
     if trial.tried.right:
         return "" if accuracy >= 1 - NEARLY else f"accuracy {accuracy:g} instead of 1"
     return f"accuracy {accuracy:g} for a wrong answer" if accuracy >= 1 - NEARLY else ""
+
+
+def failures(trials: Sequence[Trial]) -> list[str]:
+    """Return why the first answer that the reward cannot judge is not judged, if there is one."""
+    return [f"the reward fails: {trial.problem}" for trial in trials if trial.problem][:1]
 
 
 def _complaints(trials: Sequence[Trial]) -> list[str]:
@@ -221,28 +227,18 @@ def _encoded(
     batch = encoder.encode([prompt])
     read = tuple(
         replace(image, read_size=size, tokens=tokens)
-        for image, (size, tokens) in zip(shown, map(encoder.shown, batch.images), strict=True)
+        for image, (size, tokens) in zip(
+            shown, encoder.shown([open_image(image) for image in prompt.images]), strict=True
+        )
     )
     return int(batch.attention_mask.sum()), read
 
 
 def _trial(tried: Try, prompt: Prompt, reward: Reward) -> Trial:
-    try:
-        scores = {
-            part: float(value) for part, value in reward.score(tried.completion, prompt).items()
-        }
-    except Exception as error:  # noqa: BLE001 - a reward may raise anything; it is shown on the card
-        return Trial(prompt=prompt, tried=tried, scores={}, problem=_words(error))
-    missing = [part for part in REQUIRED if part not in scores]
-    unusable = [f"{part}={value}" for part, value in scores.items() if not math.isfinite(value)]
-    problem = (
-        f"it returned no {', '.join(missing)}"
-        if missing
-        else f"it returned {', '.join(unusable)}"
-        if unusable
-        else ""
-    )
-    return Trial(prompt=prompt, tried=tried, scores=scores, problem=problem)
+    outcome = outcome_of(partial(reward.score, tried.completion, prompt))
+    if isinstance(outcome, Failed):
+        return Trial(prompt=prompt, tried=tried, scores={}, problem=outcome.reason)
+    return Trial(prompt=prompt, tried=tried, scores=outcome)
 
 
 def _words(error: Exception) -> str:

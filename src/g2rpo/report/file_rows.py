@@ -24,8 +24,13 @@ class Row:
         """Return a string."""
         return self._value(key, str, "text")
 
-    def number(self, key: str) -> float:
-        """Return a number; null stands for a failed computation and becomes NaN."""
+    def number(self, key: str, *, optional: bool = False) -> float:
+        """Return a number; null stands for a failed computation and becomes NaN.
+
+        With `optional`, a missing number becomes NaN too.
+        """
+        if optional and key not in self.fields:
+            return math.nan
         value = self._value(key, int | float | None, "a number or null")
         return math.nan if value is None else float(value)
 

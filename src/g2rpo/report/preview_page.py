@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from g2rpo.report.examine import NEARLY, SCORES, Examined, Marks, Shown, Trial, complaint
+from g2rpo.prompt import LOGGED
+from g2rpo.report.examine import NEARLY, Examined, Marks, Shown, Trial, complaint
 from g2rpo.report.inline_picture import Mark, Picture, box_marks
 from g2rpo.report.plots import task_palette
 from g2rpo.report.render import Cell, render, share_text, shorten_middle, task_cell
@@ -68,7 +69,6 @@ def preview_page(seen: Seen) -> str:
         tasks=[*seen.sizes],
         rows=[_task_row(seen, task) for task in seen.sizes],
         cards=cards,
-        scores=SCORES,
         unlisted=sum(seen.skipped.values()) - len(seen.skipped_records),
     )
 
@@ -135,6 +135,7 @@ def _by(size: tuple[int, int]) -> str:
 def _card(found: Examined, anchor: str) -> dict[str, Any]:
     alone = len(found.images) == 1
     meta = found.prompt.meta
+    scores = list(dict.fromkeys(score for trial in found.trials for score in trial.scores))
     return {
         "found": found,
         "prompt": found.prompt,
@@ -147,8 +148,10 @@ def _card(found: Examined, anchor: str) -> dict[str, Any]:
         "large": "large" if any(image.size[0] > 192 for image in found.images) else "",
         "unclear": not alone and bool(found.images) and bool(found.marks.numbers()),
         "trials": [
-            (trial.name, shorten_middle(trial.answer), _verdicts(trial)) for trial in found.trials
+            (trial.name, shorten_middle(trial.answer), _verdicts(trial, scores))
+            for trial in found.trials
         ],
+        "scores": [score.removeprefix(LOGGED) for score in scores],
         "chat": chat_pieces(found),
     }
 
@@ -186,12 +189,15 @@ def _marks(marks: Marks) -> list[Mark]:
     return boxes + [Mark(f"dot {name}", f"M{x:g} {y:g}h0") for name, (x, y) in points]
 
 
-def _verdicts(trial: Trial) -> list[tuple[str, bool]]:
+def _verdicts(trial: Trial, scores: Sequence[str]) -> list[tuple[str, bool]]:
     """Return each part of the reward as text, and whether it is wrong."""
     if trial.problem:
         return [("not judged", True)]
     wrong = bool(complaint(trial))
-    return [(_number(trial.scores.get(part)), wrong and part == "accuracy") for part in SCORES]
+    return [
+        (_number(trial.scores.get(part)), wrong and part.removeprefix(LOGGED) == "accuracy")
+        for part in scores
+    ]
 
 
 def _number(value: float | None) -> str:

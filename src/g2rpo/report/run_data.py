@@ -19,7 +19,7 @@ from g2rpo.tasks import MACRO, in_order
 class Completion:
     """A judged completion of a held-out prompt.
 
-    `accuracy` and `format` are NaN if they could not be computed.
+    `accuracy` is NaN if it could not be computed, `format` also if the reward has no such part.
     """
 
     text: str
@@ -98,6 +98,15 @@ class Run:
     def palette(self) -> dict[str, str]:
         """The color of each task."""
         return task_palette(self.tasks)
+
+    @property
+    def reward_parts(self) -> list[str]:
+        """Parts of the reward in metrics.csv, without accuracy, format and failures."""
+        names = [column.split("/", 2) for row in self.metrics.values() for column in row]
+        parts = dict.fromkeys(
+            words[1] for words in names if len(words) == 3 and words[0] == "reward"
+        )
+        return [part for part in parts if part not in ("accuracy", "format", "failed_frac")]
 
     @property
     def stage_s(self) -> dict[str, float]:
@@ -209,7 +218,7 @@ def _completion(row: Row) -> Completion:
     return Completion(
         text=row.text("completion"),
         accuracy=row.number("accuracy"),
-        format=row.number("format"),
+        format=row.number("format", optional=True),
         tokens=row.number("completion_tokens"),
         finished=row.fields.get("finished") is not False,
         failed=row.fields.get("failed") is True,

@@ -4,9 +4,10 @@
     openvlthinker.py     The released reward of OpenVLThinker-v2, equal to the last number.
     judge.py             Asks a model where rules cannot decide; `judges/` has the clients.
     outliers.py          Adds rare outliers to another reward, to study estimators.
+    functions.py         Functions of yours, TRL's and verl's; `user_function.py` calls them.
     workers/             Runs any reward in worker processes, with a time limit per sample.
 
-A reward returns at least `accuracy`, `format`, `structure` and `total`. One of your own is one file
-and one yaml in `conf/reward/` (CONTRIBUTING.md). Start with `verifier.py`; rules and examples are
-in docs/rewards.md.
+A reward returns `total`, `accuracy`, and its other parts by name. A function of your own needs no
+file here (`reward=functions`), a class one yaml in `conf/reward/` (CONTRIBUTING.md). Start with
+`verifier.py`; rules and examples are in docs/rewards.md.
 """

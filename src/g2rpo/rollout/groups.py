@@ -4,6 +4,7 @@ The group size may depend on the task. A completion that cannot be judged costs 
 the run. Selecting and joining batches changes only their padding.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,12 +14,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from g2rpo.interfaces import Reward, RolloutEngine
-from g2rpo.records import Failed, Prompt, PromptBatch, Rollouts, Sampling, Scores
+from g2rpo.records import LOGGED, Failed, Prompt, PromptBatch, Rollouts, Sampling, Scores
 from g2rpo.reward.workers.inline import score_each
 from g2rpo.stopwatch import timed
-
-SEED_STRIDE = 1 << 20
-"""Difference of the seeds for two group sizes, larger than the number of draws in a step."""
 
 
 def generate_groups(
@@ -43,13 +41,11 @@ def generate_groups(
     if len(set(sizes)) == 1:
         return engine.generate(batch, sampling.with_group_size(sizes[0]), seed)
     parts, owners = [], []
-    for call, size in enumerate(sorted(set(sizes))):
+    for size in sorted(set(sizes)):
         rows = torch.tensor(
             [row for row, own in enumerate(sizes) if own == size], device=batch.input_ids.device
         )
-        part = engine.generate(
-            select_prompts(batch, rows), sampling.with_group_size(size), seed + call * SEED_STRIDE
-        )
+        part = engine.generate(select_prompts(batch, rows), sampling.with_group_size(size), seed)
         parts.append(part)
         owners.append(rows[part.prompt])
     joined = replace(cat_rollouts(parts), prompt=torch.cat(owners))
@@ -98,20 +94,36 @@ def score_rollouts(
             f" reward_failures={failure_budget:g} allows. First: {_named(asked[first])}:"
             f" {outcomes[first].reason}; completion {rollouts.texts[first][:200]!r}"
         )
-    rows = [{} if isinstance(outcome, Failed) else outcome for outcome in outcomes]
-    # These three parts exist even if every completion failed.
-    names = sorted({"accuracy", "format", "structure"}.union(*rows) - {"total"})
     device = rollouts.old_logprobs.device
     failed = torch.tensor([isinstance(outcome, Failed) for outcome in outcomes], device=device)
-    parts = {
-        name: torch.tensor([row.get(name, 0.0) for row in rows], device=device) for name in names
+    columns = {
+        name: torch.tensor(values, device=device) for name, values in _columns(outcomes, asked)
     }
-    return Scored(
-        scores=Scores(
-            total=torch.tensor([row.get("total", 0.0) for row in rows], device=device), parts=parts
-        ),
-        failed=failed,
-    )
+    total = columns.pop("total")
+    return Scored(scores=Scores(total=total, parts=columns), failed=failed)
+
+
+def _columns(
+    outcomes: Sequence[dict[str, float] | Failed], prompts: Sequence[Prompt]
+) -> list[tuple[str, list[float]]]:
+    """Return total and parts by name.
+
+    A failed completion gets 0 in the parts that others of its task have, or in accuracy at least. A
+    part that a completion lacks is NaN.
+    """
+    of_task: dict[str, set[str]] = {}
+    for outcome, prompt in zip(outcomes, prompts, strict=True):
+        own = set() if isinstance(outcome, Failed) else outcome.keys()
+        of_task.setdefault(prompt.task, {"total"}).update(own)
+    for own in of_task.values():
+        if not own & {"accuracy", LOGGED + "accuracy"}:
+            own.add("accuracy")
+    rows = [
+        dict.fromkeys(of_task[prompt.task], 0.0) if isinstance(outcome, Failed) else outcome
+        for outcome, prompt in zip(outcomes, prompts, strict=True)
+    ]
+    names = sorted(set().union(*of_task.values()))
+    return [(name, [row.get(name, math.nan) for row in rows]) for name in names]
 
 
 def _named(prompt: Prompt) -> str:
@@ -130,6 +142,7 @@ def select_prompts(batch: PromptBatch, rows: Int[Tensor, " k"]) -> PromptBatch:
         input_ids=batch.input_ids[rows],
         attention_mask=batch.attention_mask[rows],
         num_images=batch.num_images[rows],
+        position=batch.position[rows],
         images=tuple(batch.images[i] for i in images),
     )
 
@@ -211,6 +224,7 @@ def cat_batches(batches: Sequence[PromptBatch]) -> PromptBatch:
         input_ids=torch.cat([_left(batch.input_ids, longest) for batch in batches]),
         attention_mask=torch.cat([_left(batch.attention_mask, longest) for batch in batches]),
         num_images=torch.cat([batch.num_images for batch in batches]),
+        position=torch.cat([batch.position for batch in batches]),
         images=tuple(image for batch in batches for image in batch.images),
     )
 
@@ -234,12 +248,14 @@ def cat_rollouts(parts: Sequence[Rollouts]) -> Rollouts:
 
 
 def cat_scores(parts: Sequence[Scores]) -> Scores:
-    """Concatenate scores; a part that a batch lacks is 0 there."""
+    """Concatenate scores; a part that a batch lacks is NaN there."""
     names = {name: None for part in parts for name in part.parts}
     return Scores(
         total=torch.cat([part.total for part in parts]),
         parts={
-            name: torch.cat([part.parts.get(name, torch.zeros_like(part.total)) for part in parts])
+            name: torch.cat(
+                [part.parts.get(name, torch.full_like(part.total, torch.nan)) for part in parts]
+            )
             for name in names
         },
     )

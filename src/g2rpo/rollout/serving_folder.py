@@ -100,8 +100,7 @@ def exhausted(stream: Iterator[Any]) -> Iterator[Iterator[Any]]:
 
 def _write_settings(policy: Any, encoder: ChatEncoder, folder: Path) -> None:
     policy.config.save_pretrained(folder)
-    encoder.tokenizer.save_pretrained(folder)
-    encoder.image_processor.save_pretrained(folder)
+    encoder.save(folder)
     file = folder / "preprocessor_config.json"
     write_whole(
         file, json.dumps(json.loads(file.read_text()) | {"size": encoder.size}, indent=2) + "\n"

@@ -13,6 +13,7 @@ from typing import Any
 
 from g2rpo import ranks
 from g2rpo.policy.encoder import ChatEncoder
+from g2rpo.policy.family.choose_family import family_of
 from g2rpo.policy.forward import compute_dtype
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.sync_probe import SyncProbe
@@ -42,6 +43,11 @@ class VLLMBase:
         """Store the policy. vLLM itself starts with the first `generating`, after the policy has
         been moved to its device.
         """
+        if not family_of(policy).vllm:
+            raise ValueError(
+                f"rollout: expected hf with model_type {policy.config.model_type!r}, got a vLLM"
+                " engine, which is not tried with it; set rollout=hf"
+            )
         self._lora_rank = self._settings.lora_rank(policy)
         self._policy, self._encoder = policy, encoder
         self._probe = SyncProbe(

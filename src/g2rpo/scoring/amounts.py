@@ -6,27 +6,24 @@ none.
 """
 
 import re
-import unicodedata
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
-from g2rpo.scoring.expression.number_words import with_digits
-from g2rpo.scoring.extract import plain
+from g2rpo.scoring.amount_text import amount_text
 from g2rpo.scoring.statement import answer_tail, is_unsure
 
 LONGEST = 400
 """Characters of an answer that are read, from its end."""
 _SCALES = {"thousand": 1e3, "k": 1e3, "million": 1e6, "mn": 1e6, "mln": 1e6, "m": 1e6, "mio": 1e6}
 _SCALES |= {"billion": 1e9, "bn": 1e9, "b": 1e9, "trillion": 1e12, "tn": 1e12, "hundred": 1e2}
-_SHORT = {"thousand": "k", "million": "mn", "billion": "bn", "trillion": "tn"}
-_SCALE = re.compile(rf"(?<=\d)(\.?)\s*({'|'.join(_SHORT)})s?\b", re.IGNORECASE)
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})++(?![\d,])(?:\.\d++)?|\d++(?:\.\d*+)?|\.\d++)"
 _SIGN = r"[-+]?"
 _MONEY = r"(?:(?:US|C|A|HK)?\s*[$€£¥₹]|(?:USD|EUR|GBP|Rs\.?)\s*+)?\s*"
 _POWER = r"(?:\s*(?:x|×|\*|\\times|\\cdot)\s*10\s*\^?\s*\{?\s*([-+]?\d{1,3})\s*\}?)?"
 _AMOUNT = re.compile(
-    rf"(?<![\w.,:])(?P<sign>(?:(?<![\d)]\s)[-+])?){_MONEY}(?P<inner>{_SIGN})"
-    rf"(?P<number>{_DIGITS}(?:[eE][-+]?\d{{1,3}})?){_POWER}(?:\s*/\s*(?P<divisor>\d++(?:\.\d++)?))?"
+    rf"(?<![\w.,:^])(?P<sign>(?:(?<![\d)]\s)[-+])?){_MONEY}(?P<inner>{_SIGN})"
+    rf"(?P<number>{_DIGITS}(?:[eE][-+]?\d{{1,3}})?){_POWER}(?:\s*(?P<over>//?)\s*(?P<divisor>\d++(?:\.\d++)?))?"
     r"(?:\s*(?P<scale>(?i:thousand|million|billion|trillion|hundred|mln|mio|mn|bn|tn|k|m|b))"
     r"(?![A-Za-z]))?"
     r"(?:\s*(?P<percent>\\?%|(?i:per ?cent(?:age)?\b(?! point))))?"
@@ -34,39 +31,30 @@ _AMOUNT = re.compile(
     re.IGNORECASE,
 )
 _UNIT = re.compile(r"[\s.]*(?:[A-Za-z°µ$€£¥₹²³/()'.\s-]{0,40})[.\s]*")
-_FRACTION = re.compile(r"\\[dt]?frac\s*\{?\s*(\d+)\s*\}?\s*\{?\s*(\d+)\s*\}?")
-_PRONOUN = re.compile(
-    r"\b(the|this|that|which|each|no|any|other|every|first|last|correct|right) one\b", re.IGNORECASE
+_ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)\b", re.IGNORECASE)
+_NOTHING = re.compile(
+    r"\W*(?:(?:there\s+(?:is|are)|it\s+is)\s+)?(?:none|nothing)\b(?:\s+(?:of\s+(?:them|these|the\s+\w+)|(?:is|are|remains?|left)))*\W*"
+    r"|\W*no\s+(?:\w+\s+)?\w+s\s+(?:have|has|had|are|is|were|remain|meet|show|satisfy)\b.*",
+    re.IGNORECASE | re.DOTALL,
 )
-_VULGAR = re.compile("[¼½¾⅐-⅞]")
-_WORDS = {
-    re.compile(pattern, re.IGNORECASE): digits
-    for pattern, digits in {
-        r"\band\s+a\s+half\b": "1/2",
-        r"\b(?:an?|one|1)[\s-]+half\b|(?<![\w-])half(?=\W*$)": "1/2",
-        r"\b(?:an?|one|1)[\s-]+third\b": "1/3",
-        r"\b(?:an?|one|1)[\s-]+(?:quarter|fourth)\b": "1/4",
-        r"\ba\s+single\b": "1",
-        r"(?<=\bthere\sare\s)no(?=\s+[a-z])|(?<=\bthere\sis\s)no(?=\s+[a-z])": "0",
-        r"(?<=\d)(?:st|nd|rd|th)\b": "",
-        r"[,;]?\s*\b(?:not|never)\s+(?:just\s+|only\s+)?[-+$]?\d[\d.,]*\d?(?:\s+but\b)?": " ",
-    }.items()
-}
-"""Wordings with the digits they stand for; a number that is denied is left out."""
-_NOTHING = re.compile(r"\W*(?:none|nothing)\W*", re.IGNORECASE)
 _BOUND = re.compile(
-    r"(?:\b(?:less|more|fewer|greater|larger|smaller|higher|lower)\s+than|\bat\s+(?:least|most)|\bup\s+to|[<>≤≥])\s*(?:the\s+)?$",
+    r"(?:\b(?:less|more|fewer|greater|larger|smaller|higher|lower)\s+than|\bat\s+(?:least|most)|\bup\s+to|[<>≤≥≠])\s*(?:the\s+)?$",
     re.IGNORECASE,
 )
-_GROUPS = re.compile(r"(?<![\d.,])(\d{1,3})((?:[ \u2009\u202f]\d{3})+)(?![\d.,]\d|\d)")
-_MIXED = re.compile(r"(?<![\d.,/])(\d{1,4})\s+(?:and\s+)?\(?(\d{1,3})/(\d{1,3})\)?(?!\d|\s*/)")
-_MINUS = re.compile(r"(?<![\d)%]\s)(?<![\d)])\b(?:minus|negative)\s+(?=\d)", re.IGNORECASE)
-_OUT_OF = re.compile(r"(?<=\d)\s+out\s+of\s+(?:the\s+)?(?=\d)")
-_DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\circ|\\degree")
+_OPEN_END = re.compile(r"\s*(?:[<>≤≥≠]|or\s+(?:more|less|fewer|greater)\b)", re.IGNORECASE)
 _TURN = re.compile(
     r"(?:\b(?:is|was|are|were|equals?|about|around|approximately|roughly|nearly|almost|exactly|only|has|have|had"
-    r"|gives?|makes?|totals?|shows?|needs?|takes?|costs?|be|to|by)\b\s*:?|[=≈~:])\s*(?:the\s+)?$",
+    r"|gives?|giving|makes?|making|totals?|shows?|needs?|takes?|costs?|be|to|by|leaves?"
+    r"|leaving|remain(?:s|ing)?|left\s+with|value(?:\s+of)?|get)\b\s*:?|[=≈~:])\s*(?:the\s+)?$",
     re.IGNORECASE,
+)
+_TOTAL = re.compile(
+    r"(?:\b(?:total(?:s|ing|ling)?(?:\s+of|\s+is)?|(?:sum|difference)\s+(?:of|is)|leaves?|leaving|remain(?:s|ing)?)\s+|→|⇒|=>)\s*$",
+    re.IGNORECASE,
+)
+_ANOTHER = re.compile(r"\s*(?:,|&|\+|\band\b)\s*[-\d]")
+_LEFT = re.compile(
+    r"(?:\s+[a-z]+){0,3}\s+(?:left|remain(?:s|ing)?|altogether|in\s+(?:all|total))\b", re.IGNORECASE
 )
 _EQUALS = re.compile(r"=|≈|\\approx|\\simeq")
 _IN_YEAR = re.compile(
@@ -75,15 +63,30 @@ _IN_YEAR = re.compile(
 )
 _PARENTHESIS = re.compile(r"\([^()]*\)")
 _REASON = re.compile(
-    r"[,;]?\s*\b(?:because|since|according\s+to|based\s+on|as\s+(?:the|it|there|shown|seen)|given\s+that|that\s+is,?|i\.e\.,?|meaning)\b[^.\n]*",
+    r"[,;]?\s*\b(?:because|since|according\s+to|based\s+on|as\s+(?:the|it|there|shown|seen)|given\s+that|that\s+is,?|i\.e\.,?|meaning)\b[^.\n]*"
+    r"|,\s*(?:when|where|while|with|compared\s+to|(?:up|down)\s+from)\b[^.\n]*",
     re.IGNORECASE,
 )
+_GIVEN = re.compile(
+    r"^\s*(?:since|because|as|given(?:\s+that)?|if|when|out\s+of|of|among)\b(?:[^,]|,(?=\d))*,(?=\s)",
+    re.IGNORECASE,
+)
+_CONDITION = re.compile(
+    r"\b(?:at|when|for|if|where|with)\s+[a-z]\s*=\s*-?\d[\d.]*(?:/\d+)?,?|\b(?:\d+(?:st|nd|rd|th)|(?:bar|step|figure|fig\.?"
+    r"|table|question|row|column|group|line|item|option|page|problem|part|day|week|level|stage|point|case|example"
+    r"|equation|graph|image|picture|panel|plot)\s+#?\d+)\b(?![.:]\d)",
+    re.IGNORECASE,
+)
+"""Numbers that say where and which, not how many: `at x = 2`, `bar 3`, `the 3rd`."""
+_SUM = re.compile(r"[\d\s.,()]*\d\s*(?:[+*/×÷]|\s-\s)\s*[\d\s.,()+*/×÷-]*")
 _CONCLUSION = re.compile(
     r"\b(?:so|thus|hence|therefore|altogether|in\s+total|which\s+(?:is|gives|makes|means))\b",
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"(?<=[a-z]{2}[.!?])\s+|(?<=[\d)%°][.!?])\s+(?=[A-Z(])|\n+")
-_RANGE = re.compile(r"\s*(?:-|–|—|\bto\b|\bor\b|/or\b)\s*", re.IGNORECASE)
+_RANGE = re.compile(
+    r"(?:\s?°|\s?[a-z]{1,3}(?=\s))?\s*(?:-|–|—|\bto\b|\bor\b|/or\b)\s*", re.IGNORECASE
+)
 _LISTED = re.compile(r"\s*(?:,|;|&|\band\b)\s*(?:and\s+)?", re.IGNORECASE)
 _BETWEEN = re.compile(r"\b(?:between|either|from)\s+\S*\s*$", re.IGNORECASE)
 _COUNTED = re.compile(r"(?:\s*[A-Za-z]+){0,3}\s*,?\s*\band\b\s*", re.IGNORECASE)
@@ -96,6 +99,8 @@ class Amount(NamedTuple):
     value: float
     scale: float
     percent: bool
+    part: float | None = None
+    """The number before `out of`."""
 
     def values(self) -> tuple[float, ...]:
         """Return what the amount may mean: a scale or a percent sign may count or not.
@@ -103,7 +108,9 @@ class Amount(NamedTuple):
         >>> Amount(75.0, 1.0, True).values()
         (75.0, 0.75)
         """
-        found = (self.value * self.scale, self.value) if self.scale != 1 else (self.value,)
+        found: tuple[float, ...] = (self.value * self.scale,)
+        found += (self.value,) if self.scale != 1 else ()
+        found += (self.part,) if self.part is not None else ()
         return (*found, *(value / 100 for value in found)) if self.percent else found
 
 
@@ -116,7 +123,7 @@ def read_amount(text: str) -> Amount | None:
     >>> read_amount("$1,234"), read_amount("45 to 50"), read_amount("minus three").value
     (Amount(value=1234.0, scale=1.0, percent=False), None, -3.0)
     """
-    return _whole(_readable(text))
+    return _whole(amount_text(text))
 
 
 @lru_cache(maxsize=8192)
@@ -131,8 +138,10 @@ def stated_amount(text: str) -> Amount | None:
     >>> stated_amount("between 40 and 45"), stated_amount("14 or 15"), stated_amount("maybe 6")
     (None, None, None)
     """
-    text = _readable(text[-LONGEST:])
-    found = Amount(0.0, 1.0, False) if _NOTHING.fullmatch(text) else _whole(text)
+    text = amount_text(text[-LONGEST:])
+    if _NOTHING.fullmatch(text) and not is_unsure(text):
+        return Amount(0.0, 1.0, False)
+    found = _whole(text)
     if found is not None:
         return found
     tail = answer_tail(text)
@@ -150,43 +159,36 @@ def stated_amount(text: str) -> Amount | None:
     return _in_clause(clauses[-1])
 
 
-@lru_cache(maxsize=8192)
-def _readable(text: str) -> str:
-    text = _VULGAR.sub(
-        lambda match: f" {unicodedata.normalize('NFKC', match[0]).replace('⁄', '/')}", text
-    )
-    text = _FRACTION.sub(r"\1/\2", _DEGREES.sub("", text.replace("\\,", "").replace("\\$", "$")))
-    text = plain(text).replace("\\(", " ").replace("\\)", " ")
-    text = _SCALE.sub(lambda match: f"{match[1]} {_SHORT[match[2].lower()]}", text)
-    text = with_digits(_PRONOUN.sub(r"\1", text))
-    for pattern, digits in _WORDS.items():
-        text = pattern.sub(digits, text)
-    text = _GROUPS.sub(lambda match: match[1] + "".join(match[2].split()), text)
-    text = _MIXED.sub(_improper, _OUT_OF.sub("/", text))
-    return _MINUS.sub("-", text)
-
-
-def _improper(match: re.Match[str]) -> str:
-    whole, part, parts = (int(group) for group in match.groups())
-    return f"{whole * parts + part}/{parts}" if part < parts else match[0]
-
-
 def _whole(text: str) -> Amount | None:
-    text = text.strip(" .()[]")
+    text = _ORDINAL.sub("", text).strip(" ()[]").rstrip(". ").strip(" ()[]")
     match = _AMOUNT.match(text)
-    return _amount(match) if match and _UNIT.fullmatch(text, match.end()) else None
+    if match is None or _OPEN_END.match(text, match.end()):
+        return None
+    return _amount(match) if _UNIT.fullmatch(text, match.end()) else None
 
 
 def _in_clause(clause: str) -> Amount | None:
     """Return the amount that one clause states."""
-    for simpler in (_PARENTHESIS, _REASON, _IN_YEAR):
+    if _SUM.fullmatch(clause.strip(" .")):
+        return None
+    for simpler in (_GIVEN, _PARENTHESIS, _REASON, _IN_YEAR, _CONDITION):
         less = simpler.sub(" ", clause)
         clause = less if _AMOUNT.search(less) else clause
     matches = [match for match in _AMOUNT.finditer(clause) if _amount(match) is not None]
     if not matches:
         return None
     chosen = _after_equals(clause, matches) or next(
-        (match for match in matches if _TURN.search(clause[: match.start()])), None
+        (
+            match
+            for turn in (_TOTAL, _TURN)
+            for match in matches
+            if (
+                turn.search(clause[: match.start()])
+                and not (turn is _TOTAL and _ANOTHER.match(clause, match.end()))
+            )
+            or (turn is _TOTAL and _LEFT.match(clause, match.end()))
+        ),
+        None,
     )
     if chosen is None:
         chosen = matches[0]
@@ -215,11 +217,15 @@ def _after_equals(clause: str, matches: list[re.Match[str]]) -> re.Match[str] | 
 
 
 def _is_range(clause: str, matches: list[re.Match[str]], chosen: re.Match[str]) -> bool:
-    if _BOUND.search(clause[: chosen.start()]):
+    if _BOUND.search(clause[: chosen.start()]) or _OPEN_END.match(clause, chosen.end()):
         return True
     place = matches.index(chosen)
     value = _amount(chosen)
     only = clause.strip(" .,;()[]")
+    joints = [clause[left.end() : right.start()] for left, right in pairwise(matches)]
+    ends = clause[matches[0].start() : matches[-1].end()].strip(" .,;()[]")
+    if len(matches) > 2 and only == ends and all(map(_LISTED.fullmatch, joints)):
+        return True
     for near in (place - 1, place + 1):
         if not 0 <= near < len(matches):
             continue
@@ -251,8 +257,8 @@ def _rounded(value: float) -> str:
 
 def _amount(match: re.Match[str]) -> Amount | None:
     value = float(match["number"].replace(",", "")) * 10.0 ** int(match[4] or 0)
-    divisor = float(match["divisor"] or 1)
+    divisor, part = float(match["divisor"] or 1), value if match["over"] == "//" else None
     value = value / divisor if divisor else float("nan")
     value = -value if "-" in (match["sign"], match["inner"]) else value
     scale = _SCALES[match["scale"].lower()] if match["scale"] else 1.0
-    return Amount(value, scale, bool(match["percent"])) if abs(value) < float("inf") else None
+    return Amount(value, scale, bool(match["percent"]), part) if abs(value) < float("inf") else None

@@ -9,20 +9,27 @@ import re
 from g2rpo.scoring.amounts import Amount, read_amount, stated_amount
 from g2rpo.scoring.expression import same_expression
 from g2rpo.scoring.extract import plain
-from g2rpo.scoring.statement import answer_tail, core, is_unsure
+from g2rpo.scoring.open_answer import with_ratio
+from g2rpo.scoring.statement import answer_tail, core, is_unsure, states, trend
+from g2rpo.scoring.years import is_year, stated_year
 from g2rpo.scoring.yes_no import stated_yes_no
 
 LONGEST = 400
 """Characters of an answer that are read, from its end."""
 TOLERANCE = 0.05
 _ROUNDING = 1e-9
-_YEARS = range(1600, 2101)
 _LEAD = re.compile(
     r"(?:so|thus|hence|therefore)?[,\s]*(?:(?:the|my|it|this|that|final|correct|answer|value|colour|color|category|country|label)\s+)*"
     r"(?:is|was|are|were|answer)?\s*:?\s*(?:the\s+)?",
     re.IGNORECASE,
 )
+_HYPHEN = re.compile(r"(?<=[a-z])-(?=[a-z])")
+_NOUN = re.compile(
+    r"^the\s+|\s+(?:bar|line|one|colou?r|curve|slice|segment|area|dot|sector|part|column|section)s?$"
+)
+"""What may stand around the name of a part of a chart."""
 _EDGE = " .()[]{},;!\"'`*"
+_IS = re.compile(r"\b(?:is|are|was|were)\s")
 _SHORT_NAMES = dict.fromkeys(("us", "usa", "united states of america"), "united states")
 _SHORT_NAMES |= {"uk": "united kingdom", "uae": "united arab emirates", "eu": "european union"}
 _PLAIN = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{1,12})?")
@@ -46,9 +53,10 @@ def same_chart_answer(answer: str, gold: str, tolerance: float = TOLERANCE) -> b
     True
     """
     if _PLAIN.fullmatch(answer) and _PLAIN.fullmatch(gold):
-        exact = 0.0 if _is_year(gold) else tolerance + _ROUNDING
+        exact = 0.0 if is_year(gold) else tolerance + _ROUNDING
         return _within(float(answer), float(gold), exact)
     answer, gold = plain(answer[-LONGEST:]).strip(), plain(gold).strip()
+    answer = with_ratio(answer, gold)
     wanted = read_amount(gold)
     if wanted is None:
         return _same_words(answer, gold) or (
@@ -57,15 +65,11 @@ def same_chart_answer(answer: str, gold: str, tolerance: float = TOLERANCE) -> b
     if answer.lower() == gold.lower():
         return True
     got = stated_amount(answer)
+    if is_year(gold):
+        return got == Amount(wanted.value, 1.0, False) or stated_year(answer) == int(gold)
     if got is None:
         return same_expression(answer_tail(answer) or answer, gold)
-    if _is_year(gold):
-        return got == Amount(wanted.value, 1.0, False)
     return any(_within(*pair, tolerance + _ROUNDING) for pair in _readings(got, wanted))
-
-
-def _is_year(gold: str) -> bool:
-    return gold.isdigit() and len(gold) == 4 and int(gold) in _YEARS
 
 
 def _within(value: float, target: float, relative: float) -> bool:
@@ -79,6 +83,8 @@ def _readings(got: Amount, wanted: Amount) -> list[tuple[float, float]]:
         pairs.append((got.value, wanted.value))
     if got.percent and not wanted.percent:
         pairs += [(value / 100, target) for value, target in pairs]
+    if got.part is not None:
+        pairs.append((got.part, wanted.value * wanted.scale))
     if wanted.percent and not got.percent:
         pairs += [(value * 100, target) for value, target in pairs]
     return pairs
@@ -95,10 +101,24 @@ def _same_words(answer: str, gold: str) -> bool:
     tail = answer_tail(answer)
     if is_unsure(tail or answer):
         return False
-    parts = [_bare(part) for part in (answer, answer[_lead(answer) :], tail, core(tail or answer))]
+    parts = [
+        _bare(part)
+        for part in (
+            answer,
+            answer[_lead(answer) :],
+            tail,
+            core(tail or answer),
+            _IS.split(answer)[-1],
+        )
+    ]
     items = sorted(filter(None, _ITEMS.split(wanted)))
-    return wanted in parts or any(
-        len(items) > 1 and sorted(filter(None, _ITEMS.split(part))) == items for part in parts
+    return (
+        wanted in parts
+        or states(answer, wanted)
+        or trend(answer) == trend(gold) != ""
+        or any(
+            len(items) > 1 and sorted(filter(None, _ITEMS.split(part))) == items for part in parts
+        )
     )
 
 
@@ -109,5 +129,6 @@ def _lead(text: str) -> int:
 
 
 def _bare(text: str) -> str:
-    words = " ".join(text.lower().replace("$", "").strip(_EDGE).split())
+    words = " ".join(_HYPHEN.sub(" ", text.lower().replace("$", "")).strip(_EDGE).split())
+    words = _NOUN.sub("", words) or words
     return _SHORT_NAMES.get(words.replace(".", ""), words)

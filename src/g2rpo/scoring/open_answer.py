@@ -5,6 +5,7 @@ import re
 from g2rpo.scoring.amounts import stated_amount
 from g2rpo.scoring.expression import same_expression
 from g2rpo.scoring.extract import plain
+from g2rpo.scoring.letters import stems
 from g2rpo.scoring.quantity import exact_number, numbers, same_value, same_words
 from g2rpo.scoring.statement import answer_tail, core, is_unsure
 from g2rpo.scoring.yes_no import stated_yes_no
@@ -21,6 +22,8 @@ _LAST_IS = re.compile(
 _LEFT_SIDE = re.compile(r"^\s*[A-Za-z]\w*(?:\([A-Za-z]\))?\s*=\s*")
 _IN_ORDER = re.compile(r"[-+]?\d[\d.]*(?:\s*,\s*[-+]?\d[\d.]*){1,20}")
 _ONLY_NUMBERS = re.compile(r"[-+]?\d[\d.]*(?:(?:\s*,\s*(?:and\s+)?|\s+and\s+)[-+]?\d[\d.]*){1,20}")
+_RATIO, _SEPARATED = re.compile(r"(?<=\d)\s+to\s+(?=\d)"), re.compile(r"\d\s*:\s*\d")
+_POINT_NAME = re.compile(r"^\s*\$?\s*[A-Z]'?\s*(?=\()")
 _INTERVAL = re.compile(r"[\[(].*,.*[\])]")
 
 
@@ -44,10 +47,26 @@ def same_answer(answer: str, gold: str) -> bool:
         return False
     if gold.strip().lower() in ("yes", "no"):
         return stated_yes_no(answer) == gold.strip().lower()
-    for part in (tail, core(answer), _last_span(answer), _after_is(answer)):
-        if part and part != answer and len(part) <= _LONGEST_SPAN and _same(part, gold):
+    answer = with_ratio(answer, gold)
+    for part in (
+        tail,
+        core(answer),
+        _last_span(answer),
+        _after_is(answer),
+        _POINT_NAME.sub("", answer),
+    ):
+        if part and len(part) <= _LONGEST_SPAN and _same(part, gold):
             return True
-    return same_amount(answer, gold)
+    return same_amount(answer, gold) or _same_stems(core(tail or answer), gold)
+
+
+def with_ratio(answer: str, gold: str) -> str:
+    """Return the answer with `3:4` for `3 to 4` if the gold answer is a ratio.
+
+    >>> with_ratio("3 to 4", "3:4"), with_ratio("3 to 4", "3-4")
+    ('3:4', '3 to 4')
+    """
+    return _RATIO.sub(":", answer) if _SEPARATED.search(gold) else answer
 
 
 def same_amount(answer: str, gold: str) -> bool:
@@ -70,6 +89,11 @@ def _same(answer: str, gold: str) -> bool:
         return True
     bare = _LEFT_SIDE.sub("", gold)  # `2x+1` for `y=2x+1`
     return bare != gold and not _INTERVAL.search(bare) and same_expression(answer, bare)
+
+
+def _same_stems(answer: str, gold: str) -> bool:
+    """Return whether two answers without numbers are the same words but for their endings."""
+    return not any(map(str.isdigit, gold)) and " " in gold.strip() and stems(answer) == stems(gold)
 
 
 def _last_span(text: str) -> str:

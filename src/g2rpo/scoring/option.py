@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterable, Mapping
 
 from g2rpo.scoring.letters import labeled_option
+from g2rpo.scoring.option_parts import by_part, by_place
 from g2rpo.scoring.option_phrases import leading_letter, named_letter, stated_letter
 from g2rpo.scoring.option_text import prepared
 from g2rpo.scoring.option_words import (
     by_amount,
     by_text,
     by_value,
+    by_verdict,
     by_words,
     by_yes_no,
     labeled_text,
@@ -31,7 +33,7 @@ _REFUSALS = (
 _PUNCTUATION = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
 _ANSWER_IS = re.compile(r"(?:correct )?answer is \**([ABCD])\**", re.IGNORECASE)
 
-_ALONE = re.compile(r"\W*(?:(?:option|choice|answer)\W+)?([A-Za-z])\W*", re.IGNORECASE)
+_ALONE = re.compile(r"[^\w∠△]*(?:(?:option|choice|answer)\W+)?([A-Za-z])\W*", re.IGNORECASE)
 
 
 def lettered(texts: Iterable[object]) -> dict[str, str]:
@@ -100,19 +102,27 @@ def read_option(text: str, options: Mapping[str, str]) -> str | None:
     if alone and alone[1].upper() in options:
         return alone[1].upper()
     known = {letter: option for letter, option in options.items() if option.strip()}
-    certain = by_text(text, known) or labeled_option(text, known) or labeled_text(text, known)
+    certain = (
+        by_text(text, known)
+        or labeled_option(text, known)
+        or by_verdict(text, options)
+        or labeled_text(text, known)
+    )
     if certain:
         return certain
-    for read in (stated_letter, leading_letter):
-        found = read(text, options)
+    rest = without_texts(text, known)
+    for read, part in ((stated_letter, rest), (leading_letter, text)):
+        found = read(part, options)
         if found is not None:
             return found or None
     if is_unsure(text):
         return refused(text, known)
     return (
         by_yes_no(text, known)
-        or named_letter(without_texts(text, known), options)
+        or named_letter(rest, options)
         or by_value(text, known)
         or by_amount(text, known)
         or by_words(text, known)
+        or by_place(text, options)
+        or by_part(text, known)
     )

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 _NOT_WORD = r"(?![A-Za-z0-9'’])"
 _LETTER = rf"[(\[{{\"]?\s?([A-Za-z]){_NOT_WORD}"
 _FILLER = (
-    r"(?:\s++(?:is|are|was|be|would|should|will|must|has|to|the|one|most|likely|probably|best|final"
+    r"(?:\s++(?:is|are|was|be|would|should|will|must|might|may|could|has|to|the|one|most|likely|probably|best|final"
     r"|right|correct|labell?ed|option|choice|letter|answer|number|and|it|with|for|as|in|this|case"
     r"|question|problem|that|here)\b)*+"
 )
@@ -31,48 +31,65 @@ _RIGHT = (
 )
 _IS_RIGHT = re.compile(
     rf"(?<![A-Za-z0-9'’])[(\[]?([A-Z])[)\]]?(?:\s+(?:is|are|would\s+be|must\s+be|should\s+be|seems|looks)"
-    rf"\s+{_RIGHT}|\s*[:\-–]\s*(?:yes|correct|right|true|this\s+is\s+correct)\b)"
+    rf"\s+{_RIGHT}|\s*[:\-–]\s*(?:yes|correct|right|true|this\s+is\s+correct)\b|\s+it\s+is\b)"
 )
 _CORRECTION = re.compile(
     rf"(?:\.\.\.|…|\b(?:wait|actually|sorry|correction|rather))[,:\s]+(?:no[,:]?\s+)?"
     rf"(?:(?:it\s+is|it's|i\s+mean)\s+)?"
-    rf"(?:option\s+)?{_LETTER}(?=\s*(?:[.!)\]]|$))",
+    rf"(?:option\s+)?{_LETTER}(?=\s*(?:[.!)\]]|$|than\b))",
     re.IGNORECASE,
+)
+_IT_IS = re.compile(
+    r"\b(?i:(?:it|this|that)(?:['’]s|\s+(?:is|(?:must|would|should|will|can\s+only|has\s+to)\s+be))\s+"
+    r"(?:(?:clearly|probably|definitely|therefore|thus|likely|indeed|the|option|choice|letter)\s+)*)"
+    r"(?:(?<![A-Za-z])([A-Z])|[(\[](?i:([a-z]))[)\]])(?=\s*(?:[.,;:!)\]]|$|(?:because|since|as)\b))"
+)
+_ABOUT_OPTIONS = re.compile(r"answer|option|choice|choose|选|答", re.IGNORECASE)
+_REMAINS = re.compile(
+    r"\b(?:(?i:leaves?|leaving)\s+(?:us\s+with\s+)?(?:only\s+)?|(?i:only)\s+(?=(?:option\s+|choice\s+)?[(\[]?[A-Z][)\]]?\s+"
+    r"(?:remains?|is|fits|works|matches|shows|has)\b))(?:option\s+|choice\s+)?[(\[]?([A-Z])(?![A-Za-z0-9'])"
 )
 _WRONG = (
     r"(?:\w+\s+)?(?:wrong|incorrect|false|not|impossible|out|excluded|eliminated|ruled|invalid"
     r"|unlikely)\b"
 )
-_IS_WRONG = re.compile(
+IS_WRONG = re.compile(
     rf"[)\]]?(?:\s+(?:shows?|has|shows)\s+(?:no|nothing)\b"
     rf"|\s+(?:is|are|was|were|seems?|can|could|does|do|did)(?:n't|not)?\s+{_WRONG}"
     rf"|\s+(?:can't|cannot|isn't|doesn't|wouldn't|aren't)\b|\s*[:\-–]\s*(?:no|not|wrong|incorrect|false)\b)",
     re.IGNORECASE,
 )
+"""What says behind a letter that it is not the answer."""
 _RULED_OUT = re.compile(
     r"(?:\b(?:not|never|neither|nor|no|without|instead of|rather than|unlike|except|exclud\w*"
-    r"|eliminat\w*|rul\w* out|discard\w*|cannot be|can't be|if|were)|n't(?: be)?)\s+"
-    r"(?:(?:be|the|option|options|choice|answer|is|were|was)\s+)*[(\[]?$",
+    r"|eliminat\w*|rul\w* out|discard\w*|cannot be|can't be|if|were"
+    r"|(?:anything|everything|all|other) (?:but|than))|n't(?: be)?)\s+"
+    r"(?:(?:be|the|option|options|choice|answer|is|were|was|choose|pick|select|say|think|believe|that"
+    r"|it|go|with)\s+)*[(\[]?$",
     re.IGNORECASE,
 )
 """What stands before a letter that is not the answer."""
+_HYPOTHETICAL = re.compile(r"\b(?:if|whether)\b[^.,;\n]*$", re.IGNORECASE)
 _OTHER_THING = re.compile(
     r"(?:∠|△|\b(?:angles?|points?|lines?|segments?|triangles?|vert(?:ex|ices)|sides?|arcs?|circles?|planes?"
-    r"|company|class|team|person|node|city|vitamin|type|group|at|from|to|between|through|of)\s+(?:[A-Z]\s*(?:,|and|or|to)\s*)*)$",
+    r"|sin|cos|tan|cot|plan|company|class|team|person|node|city|vitamin|type|group|at|from|to|between|through|of)\s+(?:[A-Z]\s*(?:,|and|or|to)\s*)*)$",
     re.IGNORECASE,
 )
 """What stands before a letter that names some other thing."""
+_OPERAND = re.compile(r"(?<![A-Za-z])[A-Z0-9]\s*[=<>+^]\s*$")
 _GEOMETRY = re.compile(
     r"∠|△|\b(?:angle|triangle|point|segment|line|vertex|circle|chord|arc|radius|diameter)s?\b"
     r"|\b[A-Z]{2,4}\s*=",
 )
 _ALSO = re.compile(
-    r"[)\].]?\s*(?:,?\s*(?:and|or|&|/)|,)\s*(?:(?:option|choice)\s+)?"
+    r"[)\].]?\s*(?:,?\s*(?:and|or|through|to|&|/)|,)\s*(?:then\s+)?(?:(?:option|choice)\s+)?"
     r"(?:[(\[]?([A-Z])(?![A-Za-z0-9'’])(?!\s*(?:is|was|because|since)\b)|[(\[]([a-z])[)\]])"
 )
+_BESIDE = re.compile(r"\s+(?:through|to)\s+[A-Z]\b")
 _BEFORE = re.compile(r"(?<![A-Za-z0-9'])([A-Z])[)\].]?\s*(?:,|/|&|\bor\b|\band\b)\s*$")
 _START = re.compile(
-    r"\W*?(?:(?:option|choice|answer)\b\s*:?\s*)?(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])\s?[.):,;\]]|([B-HJ-Z])\s*[-–]|([A-Z])\s*$|([A-Z])\s*\n)(?=\s|$|\n)",
+    r"[^\w∠△]*?(?:(?:option|choice|answer)\b\s*:?\s*)?(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])\s?[.):,;\]]|([B-HJ-Z])\s*[-–]|([A-Z])\s*$|([A-Z])\s*\n"
+    r"|([A-Z])(?=\s+(?:because|since|over|rather than|instead of)\b))(?=\s|$|\n)",
     re.IGNORECASE | re.MULTILINE,
 )
 _NAMED = re.compile(
@@ -80,8 +97,8 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 _TOKEN = re.compile(
-    r"(?<![A-Za-z0-9'’∠])"
-    r"(?:([B-HJ-Z])(?![A-Za-z0-9'’])|([AI])(?![A-Za-z0-9'’])(?!\s+(?!(?:or|and|nor|is|because|since|as|but)\b)[a-z]))"
+    r"(?<![A-Za-z0-9'’∠])(?<![A-Za-z]\.)"
+    r"(?:([B-HJ-Z])(?![A-Za-z0-9'’]|\s*[=<>+*^]|\.[A-Za-z]\b)|([AI])(?![A-Za-z0-9'’]|\s*[=<>+*^]|\.[A-Za-z]\b)(?!\s+(?!(?:or|and|nor|is|because|since|as|but)\b)[a-z]))"
 )
 """A letter on its own that is no article (`A dog`)."""
 _SENTENCE = re.compile(r"\n+|(?<=[.!?;])\s+")
@@ -100,26 +117,12 @@ def stated_letter(text: str, options: Mapping[str, str]) -> str | None:
     >>> stated_letter("Not C, the answer is (a) or (b)", options), stated_letter("A dog", options)
     ('', None)
     """
-    found: list[tuple[int, str]] = []
-    for match in _ANSWER.finditer(text):
-        letter = match[1].upper()
-        # `answer is a dog`: a small letter, or the article A, must be closed by something
-        closed = match[2] is not None or (match[1].isupper() and letter not in "AI")
-        small = match[1].islower() and not re.search(
-            r"(?i)answer|option|choice|choose|选|答", match[0]
-        )
-        if letter in options and closed and not small and not _is_rejected(text, match):
-            found.append((match.start(1), _alone(text, match, options)))
-    for pattern in (_IS_RIGHT, _CORRECTION):
-        for match in pattern.finditer(text):
-            if match[1] in options and not _RULED_OUT.search(
-                text[max(0, match.start(1) - 40) : match.start(1)]
-            ):
-                several = pattern is _IS_RIGHT and _BEFORE.search(
-                    text[max(0, match.start() - 12) : match.start()]
-                )
-                found.append((match.start(1), "" if several else match[1]))
-    return max(found)[1] if found else None
+    statements = (
+        *_after_answer(text, options),
+        *_after_it_is(text, options),
+        *_called_right(text, options),
+    )
+    return max(statements, default=(0, None))[1]
 
 
 def leading_letter(text: str, options: Mapping[str, str]) -> str | None:
@@ -132,7 +135,7 @@ def leading_letter(text: str, options: Mapping[str, str]) -> str | None:
     """
     match = _START.match(text)
     letter = next((group for group in match.groups() if group), "").upper() if match else ""
-    if match is None or letter not in options or _IS_WRONG.match(text, match.end()):
+    if match is None or letter not in options or IS_WRONG.match(text, match.end()):
         return None
     labels = {label[1].upper() for label in _ITEM.finditer(text)} & set(options)
     lists_all = (
@@ -161,7 +164,9 @@ def named_letter(text: str, options: Mapping[str, str]) -> str | None:
         named = {
             match[1].upper()
             for match in _NAMED.finditer(part)
-            if match[1].upper() in options and match[1].isupper() and not _is_rejected(part, match)
+            if match[1] in options
+            and not _is_rejected(part, match)
+            and not _BESIDE.match(part, match.end(1))
         }
         alone = set() if geometry else set(_tokens(part, options))
         if len(named) == 1 and (part is not text or alone <= named):
@@ -171,6 +176,40 @@ def named_letter(text: str, options: Mapping[str, str]) -> str | None:
         if len(found) == 1 and not named - found:
             return found.pop()
     return None
+
+
+def _after_answer(text: str, options: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """Yield the place and the letter of `the answer is B`; no letter if several are named."""
+    for match in _ANSWER.finditer(text):
+        letter = match[1].upper()
+        # `answer is a dog`: a small letter, or the article A, must be closed by something
+        closed = match[2] is not None or (match[1].isupper() and letter not in "AI")
+        small = match[1].islower() and not _ABOUT_OPTIONS.search(match[0])
+        if letter in options and closed and not small and not _is_rejected(text, match):
+            yield match.start(1), _alone(text, match, options)
+
+
+def _after_it_is(text: str, options: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    for match in _IT_IS.finditer(text):
+        group = 1 if match[1] else 2
+        if match[group].upper() in options and not _is_rejected(text, match):
+            also = _ALSO.match(text, match.end(group))
+            several = also is not None and (also[1] or also[2]).upper() in options
+            yield match.start(), "" if several else match[group].upper()
+
+
+def _called_right(text: str, options: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """Yield the place and the letter of `B is correct`, `sorry, B`, `only B remains`."""
+    for pattern in (_IS_RIGHT, _CORRECTION, _REMAINS):
+        for match in pattern.finditer(text):
+            before = text[max(0, match.start(1) - 40) : match.start(1)]
+            if match[1] not in options or _RULED_OUT.search(before):
+                continue
+            head = text[max(0, match.start() - 12) : match.start()]
+            several = (pattern is _IS_RIGHT and _BEFORE.search(head) is not None) or (
+                pattern is _REMAINS and _ALSO.match(text, match.end(1)) is not None
+            )
+            yield match.start(1), "" if several else match[1]
 
 
 def _alone(text: str, match: re.Match[str], options: Mapping[str, str]) -> str:
@@ -184,11 +223,12 @@ def _alone(text: str, match: re.Match[str], options: Mapping[str, str]) -> str:
 
 def _is_rejected(text: str, match: re.Match[str]) -> bool:
     """Return whether the letter of a match is named only to be ruled out."""
-    before = text[max(0, match.start(1) - 40) : match.start(1)]
+    start, end = match.span(1 if match[1] else 2)
+    before = text[max(0, start - 40) : start]
     hypothetical = re.search(
-        r"\bif\b[^.,;\n]*$", text[max(0, match.start(1) - 60) : match.start(1)], re.IGNORECASE
+        r"\b(?:if|whether)\b[^.,;\n]*$", text[max(0, start - 60) : start], re.IGNORECASE
     )
-    return bool(_IS_WRONG.match(text, match.end(1)) or _RULED_OUT.search(before) or hypothetical)
+    return bool(IS_WRONG.match(text, end) or _RULED_OUT.search(before) or hypothetical)
 
 
 def _tokens(text: str, options: Mapping[str, str]) -> Iterator[str]:
@@ -198,9 +238,10 @@ def _tokens(text: str, options: Mapping[str, str]) -> Iterator[str]:
         before = text[max(0, start - 40) : start]
         if (
             letter in options
-            and not _IS_WRONG.match(text, end)
+            and not IS_WRONG.match(text, end)
             and not _RULED_OUT.search(before)
             and not _OTHER_THING.search(before)
+            and not _OPERAND.search(before)
         ):
             yield letter
 

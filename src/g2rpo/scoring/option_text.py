@@ -14,11 +14,18 @@ _CIRCLED = {
     for place in range(26)
 }
 """Letters in black circles and squares, which Unicode does not decompose."""
-_DELIMITERS = re.compile(r"\\[()\[\]]|\\(?:mathbf|mathit|bf|rm|left|right|quad|displaystyle)\b|~")
+_DELIMITERS = re.compile(
+    r"\\[()\[\]]|\\(?:math(?:bf|it|sf|bb|cal)|text(?:sf|sc)|boldsymbol|underline|bf|rm|left|right|quad"
+    r"|displaystyle|fbox)\b|~"
+)
 _BRACED = re.compile(r"\{\s*([^{}\s]{1,3})\s*\}")
 _BOX_TOKENS = re.compile(r"<\|?/?\w{2,20}\|?>")
-_NEXT_QUESTION = re.compile(r"(?<=\S)\s*+\n\s*+Question\s*+:")
+_NEXT_QUESTION = re.compile(r"(?<=\S)\s*+\n\s*+(?:Question|Hint)\s*+:")
 """Where a model begins to write the next problem."""
+_HINT = re.compile(r"\s*+Hint\s*+:")
+_NOT_APPLICABLE = re.compile(r"\bN/A\b", re.IGNORECASE)
+_GAP = re.compile(r"[\W_]*+(?:(?:and|or|option)\b[\W_]*+)*+", re.IGNORECASE)
+_JUDGED = re.compile(r"\s*(?:is|are|was|were)\b", re.IGNORECASE)
 _LABEL = re.compile(r"(?<![\w'])[(\[]?([A-Z])(?:[)\].:]{1,2}|\s-)\s*+")
 
 
@@ -35,22 +42,31 @@ def prepared(text: str, options: Mapping[str, str]) -> str:
     text = text if len(text) <= HEAD + TAIL else f"{text[:HEAD]}\n{text[-TAIL:]}"
     text = plain(_DELIMITERS.sub(" ", _BOX_TOKENS.sub(" ", text.translate(_CIRCLED))))
     text = _BRACED.sub(r"\1", text)
-    following = _NEXT_QUESTION.search(text)
+    following = None if _HINT.match(text) else _NEXT_QUESTION.search(text)
     text = text[: following.start()] if following else text
-    return _without_echo(text.strip(), options)
+    return _without_echo(_NOT_APPLICABLE.sub("NA", text).strip(), options)
 
 
 def _without_echo(text: str, options: Mapping[str, str]) -> str:
-    """Return what follows a list of all options with their letters; the text if there is none."""
-    end, wanted = 0, list(options)
+    """Return the text without a list of all options, each with its letter and nothing else."""
+    start = end = 0
+    wanted = list(options)
     for label in _LABEL.finditer(text):
         if not wanted:
             break
         if label[1] != wanted[0]:
             continue
-        rest = text[label.end() : label.end() + len(options[wanted[0]]) + 20]
         own = options[wanted[0]].strip()
-        if own and bare(rest).startswith(bare(plain(own))):
-            end = label.end() + len(own)
-            wanted.pop(0)
-    return text if wanted or len(options) < 2 else text[end:].lstrip(" .,;:)\n-")
+        rest = text[label.end() : label.end() + len(own) + 20]
+        if not own or not bare(rest).startswith(bare(plain(own))):
+            continue
+        if len(wanted) == len(options):
+            start = label.start()
+        elif not _GAP.fullmatch(text[end : label.start()]):
+            return text  # the options are discussed one after the other
+        end = label.end() + len(own)
+        wanted.pop(0)
+    if wanted or len(options) < 2 or _JUDGED.match(text, end):
+        return text
+    before, after = text[:start].strip(" ,:;(\n-"), text[end:].lstrip(" .,;:)\n-")
+    return "\n".join(filter(None, (before, after)))

@@ -1,19 +1,39 @@
 """The option whose text, and not whose letter, an answer states."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from math import isclose
 
 from g2rpo.scoring.amounts import read_amount, stated_amount
 from g2rpo.scoring.expression import same_expression
 from g2rpo.scoring.letters import bare, letters_of_text, stems
+from g2rpo.scoring.option_phrases import IS_WRONG
 from g2rpo.scoring.statement import REFUSAL, answer_tail, without_negated
 from g2rpo.scoring.yes_no import stated_yes_no
 
 _LONGEST_VALUE = 80
+_WORD = re.compile(r"[^\s]+")
+_CALLED_RIGHT = re.compile(
+    r"\W*\s(?:is|are|would\s+be|must\s+be)\s+(?:the\s+)?(?:correct|right|best|answer|most\s+likely)\b"
+)
+_SO = re.compile(r"\b(?:so|hence|thus|therefore)\b", re.IGNORECASE)
+_SELECTION = re.compile(
+    r"\s*(?:among|amongst|of|between|out\s+of|comparing|compared\s+(?:with|to)|considering|given)\b.*,\s+(?=(?:the|it|only)\s)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""The opening of a sentence that lists what is compared: `Among the chair and the lamp, ...`."""
+_SPAN = re.compile(r"(?:(?:between|from)\s+)?(-?\d[\d.,]*)\s+(?:to|and)\s+(-?\d)", re.IGNORECASE)
+_TIGHT = re.compile(r"\s+|,(?=\s|[A-Za-z])")
+_VERDICT = (
+    r"\s*[?:,\-–.)]*\s*(?:is\s+)?(?:definitely\s+|clearly\s+)?"
+    r"(?:(?P<yes>(?i:yes|correct|right|true)\b|[✓✔☑✅])|(?:(?i:no|not|incorrect|wrong|false)\b|[✗✘❌]))"
+)
+_VERDICTS = ("yes", "no", "true", "false", "correct", "incorrect", "right", "wrong", "not")
 _LABEL = r"(?<![A-Za-z0-9'])[(\[]?{letter}\s?(?:[)\].:,\-–]\s*)+(?:the\s+)?{text}(?!\w|\.\d)"
-_JOINED = re.compile(r"\W*(?:,|/|\band\b|\bor\b)?\W*(?:(?:a|an|the)\s+)?$", re.IGNORECASE)
+_JOINED = re.compile(
+    r"[^\w.!?;]*(?:,|/|\band\b|\bor\b)?[^\w.!?;]*(?:(?:a|an|the)\s+)?$", re.IGNORECASE
+)
 _OPENING = re.compile(
     r"(?:^|.*\b(?:is|are|was|be|it's|shows?|answer|depicts?|called|likely|see|seems|contains?)\b)\W*"
     r"(?:(?:a|an|the|to|in|on|at|of|most|probably|likely)\s+)*$",
@@ -31,7 +51,11 @@ def labeled_text(text: str, options: Mapping[str, str]) -> str | None:
     found = [
         letter
         for letter, option in options.items()
-        if letter in text and option.strip() and _label(letter, option).search(line)
+        if letter in text
+        and option.strip()
+        and any(
+            not IS_WRONG.match(line, match.end()) for match in _label(letter, option).finditer(line)
+        )
     ]
     return found[0] if len(found) == 1 else None
 
@@ -41,14 +65,34 @@ def by_text(text: str, options: Mapping[str, str]) -> str | None:
 
     >>> by_text("The answer is vitamin A.", {"A": "vitamin C", "C": "vitamin A"})
     'C'
+    >>> by_text("From 10 to 20", {"A": "0-10", "B": "10-20"})
+    'B'
     """
     for part in (text, answer_tail(text)):
         found = letters_of_text(part, options) if part else frozenset()
         if found:
             return next(iter(found))
     words = sorted(bare(text).split())
-    same = [letter for letter, option in options.items() if sorted(bare(option).split()) == words]
-    return same[0] if len(same) == 1 else None
+    return only(options, lambda option: sorted(bare(option).split()) == words) or only(
+        options, lambda option: _tight(option) == _tight(text)
+    )
+
+
+def by_verdict(text: str, options: Mapping[str, str]) -> str | None:
+    """Return the one option that is called right where others are called wrong.
+
+    >>> by_verdict("A: no. B: yes. C: no.", {"A": "cat", "B": "dog", "C": "bird"})
+    'B'
+    """
+    if any(bare(option) in _VERDICTS for option in options.values()):
+        return None
+    right: list[str] = []
+    wrong: list[str] = []
+    for letter, option in options.items():
+        match = _verdict(letter, option).search(text) if letter in text else None
+        if match:
+            (right if match["yes"] else wrong).append(letter)
+    return right[0] if len(right) == 1 and wrong else None
 
 
 def by_yes_no(text: str, options: Mapping[str, str]) -> str | None:
@@ -115,12 +159,25 @@ def by_words(text: str, options: Mapping[str, str]) -> str | None:
     >>> by_words("No dog. It is a cat.", options), by_words("It is a dog beside a cat", options)
     ('B', 'A')
     """
-    text = f" {bare(without_negated(text))} "
+    conclusion = _SO.split(text)[-1]
+    found = _by_words(conclusion, options) if conclusion != text else None
+    return found or _by_words(text, options)
+
+
+def _by_words(text: str, options: Mapping[str, str]) -> str | None:
+    text = _SELECTION.sub("", without_negated(text))
+    text = f" {bare(text)} "
+    stemmed: list[tuple[str, tuple[int, int]]] = []
     places: dict[str, tuple[int, int]] = {}
     for letter, option in options.items():
-        match = _find(bare(option), text) or _find(stems(option), text)
+        match = _find(bare(option), text)
         if match:
             places[letter] = match.span()
+            continue
+        stemmed = stemmed or [(stems(word[0]), word.span()) for word in _WORD.finditer(text)]
+        place = _find_stems(stems(option).split(), stemmed)
+        if place:
+            places[letter] = place
     kept = {
         letter: place
         for letter, place in places.items()
@@ -131,6 +188,9 @@ def by_words(text: str, options: Mapping[str, str]) -> str | None:
     }
     if len(kept) < 2:
         return next(iter(kept), None)
+    right = [letter for letter, place in kept.items() if _CALLED_RIGHT.match(text, place[1])]
+    if len(right) == 1:
+        return right[0]
     first, second = sorted(kept, key=lambda letter: kept[letter])[:2]
     between = text[kept[first][1] : kept[second][0]]
     opens = _OPENING.match(text[: kept[first][0]])
@@ -145,7 +205,7 @@ def by_value(text: str, options: Mapping[str, str]) -> str | None:
     >>> by_value("145^\\circ", {"A": "35°", "B": "145°"})
     'B'
     """
-    for part in (text, answer_tail(text)):
+    for part in (text, answer_tail(text), text[-2 * _LONGEST_VALUE :].rpartition("=")[2].strip()):
         if not part or len(part) > _LONGEST_VALUE or not any(map(str.isdigit, part)):
             continue
         found = [
@@ -156,6 +216,35 @@ def by_value(text: str, options: Mapping[str, str]) -> str | None:
         if len(found) == 1:
             return found[0]
     return None
+
+
+def only(options: Mapping[str, str], fits: Callable[[str], bool]) -> str | None:
+    """Return the letter of the one option whose text fits; None if none or several do."""
+    found = [letter for letter, option in options.items() if fits(option)]
+    return found[0] if len(found) == 1 else None
+
+
+@lru_cache(maxsize=8192)
+def _tight(text: str) -> str:
+    """Return the text without spaces, with `10-20` for `from 10 to 20`."""
+    return _TIGHT.sub("", _SPAN.sub(r"\1-\2", bare(text)).replace("&", "and"))
+
+
+def _find_stems(
+    wanted: list[str], words: list[tuple[str, tuple[int, int]]]
+) -> tuple[int, int] | None:
+    for place in range(len(words) - len(wanted) + 1 if wanted else 0):
+        if all(words[place + step][0] == stem for step, stem in enumerate(wanted)):
+            return words[place][1][0], words[place + len(wanted) - 1][1][1]
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _verdict(letter: str, option: str) -> re.Pattern[str]:
+    own = f"(?i:{re.escape(option.strip())})?" if option.strip() else ""
+    return re.compile(
+        rf"(?<![A-Za-z0-9'])[(\[]?{letter}(?![A-Za-z0-9'])\s?(?:[)\].:]\s*)*{own}{_VERDICT}"
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -1,6 +1,7 @@
 """What a sentence states, and what it only mentions: refusals, hedges, negations, remarks."""
 
 import re
+from functools import lru_cache
 
 LONGEST = 2000
 """Characters read of a text, from its end."""
@@ -26,16 +27,23 @@ _ANSWER = re.compile(
 _LEAD = re.compile(
     r"\s*(?:(?:so|thus|hence|therefore|then|and|well|ok|okay|yes|overall|finally)\b[,\s]*)*"
     r"(?:(?:it|this|that|he|she|they|there|we\s+get|i\s+(?:see|think|believe)(?:\s+(?:it|that|this))?)(?:\s+(?:is|was|are|were|would\s+be|has|have|says?|reads?|shows?)|'s)\s+)?"
-    r"(?:(?:on|in|at|to|by)\s+)?(?:(?:a|an|the|about|approximately|around|roughly|exactly|only)\s+)*",
+    r"(?:(?:on|in|at|to|by|from)\s+)?(?:(?:a|an|the|about|approximately|around|roughly|exactly|only)\s+)*",
     re.IGNORECASE,
 )
 _END = re.compile(
     r"(?<=[^\d\s])[.!?](?=\s|$)|(?<=\d)[.!?](?=\s+[^\d]|$)|\n|[,;]\s+(?:because|since|as|so|which|not)\b"
 )
 _NEGATED = re.compile(
-    r"(?:\b(?:not|no|never|neither|nor|without|instead\s+of|rather\s+than|unlike)\b|n't\b)[^.,;:!?\n]*",
+    r"(?:\b(?:not|no|never|neither|nor|without|instead\s+of|rather\s+than|unlike)\b|n't\b)"
+    r"(?:(?:(?!\b(?:but|it|is|are|so|which|because)\b)[^.;:!?\n]){0,80}\bor\b)?+[^.,;:!?\n]*",
     re.IGNORECASE,
 )
+
+_MOVES = re.compile(
+    r"\b(increas|decreas|rises?|ris|falls?|grow|declin|drop|fluctuat|converg|diverg|oscillat)\w*",
+    re.IGNORECASE,
+)
+_WHEN = re.compile(r"\b(?:as|when|while|with|for|because|since)\b", re.IGNORECASE)
 
 
 def answer_tail(text: str) -> str:
@@ -83,3 +91,35 @@ def without_negated(text: str) -> str:
     ['It', 'is', 'a', 'rabbit,', '.']
     """
     return _NEGATED.sub(" ", text)
+
+
+def trend(text: str) -> str:
+    """Return the stem of the one verb that says how a curve moves; empty if there is none.
+
+    >>> trend("The loss decreases as n grows."), trend("It rises and falls"), trend("no increase")
+    ('decreas', '', '')
+    """
+    main = _WHEN.split(without_negated(text[-LONGEST:]))[0]
+    found = {match[1].lower() for match in _MOVES.finditer(main)}
+    return found.pop() if len(found) == 1 and not is_unsure(text) else ""
+
+
+def states(text: str, gold: str) -> bool:
+    """Return whether a sentence begins with the gold words and a verb, or puts them after `is`.
+
+    >>> states("Germany has the highest value.", "Germany"), states("It is in Germany", "Germany")
+    (True, True)
+    >>> states("Germany and France have it", "Germany"), states("It is not Germany", "Germany")
+    (False, False)
+    """
+    return _stating(gold.strip()).search(without_negated(text[-LONGEST:]).strip()) is not None
+
+
+@lru_cache(maxsize=4096)
+def _stating(gold: str) -> re.Pattern[str]:
+    words = re.escape(gold)
+    return re.compile(
+        rf"^\W*(?:the\s+)?{words}\W*(?:\s(?:has|have|had|is|are|was|were|shows?|with|at)\b|,\s*(?:with|at)\b|\()"
+        rf"|\b(?:is|are|was|were)\s+(?:in\s+)?(?:the\s+)?[\"'*]*{words}\W*$",
+        re.IGNORECASE,
+    )

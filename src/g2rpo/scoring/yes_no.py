@@ -10,18 +10,40 @@ _LEADING = re.compile(
     re.IGNORECASE,
 )
 """The word at the start, unless it denies a noun: `No obstacle blocks it`."""
+_SUBJECT = r"(?:(?:it|that|this|the\s+(?:statement|claim))(?:'s|\s+is)\s+)?"
 _LIKE = {
     "no": re.compile(
-        r"(?:nope|nah|false|incorrect|(?:definitely|certainly|probably|of\s+course)\s+not|not\s+possible|it\s+(?:is|does|can|will)"
-        r"(?:n't|\s*not)(?:\s+fit)?)\s*(?:[.,!;]|$)",
+        rf"(?:nope|nah|never|negative|no\s+way|{_SUBJECT}(?:false|incorrect|impossible|not\s+(?:possible|true|correct|right|at\s+all))"
+        r"|(?:definitely|certainly|absolutely|probably|unfortunately|of\s+course|i'm\s+afraid)\s+not|not\s+(?:really|at\s+all)"
+        r"|i\s+do(?:n't|\s+not)\s+think\s+so|(?:it|that|this)\s+(?:is|does|can|will)(?:n't|\s*not)(?:\s+fit)?)\s*(?:[.,!;]|$)",
         re.IGNORECASE,
     ),
     "yes": re.compile(
-        r"(?:yeah|yep|yup|true|correct|definitely|certainly|of\s+course|sure|indeed|it\s+(?:is|does|can|will|fits))\s*(?:[.,!;]|$)",
+        rf"(?:yeah|yep|yup|affirmative|absolutely|definitely|certainly|of\s+course|sure|indeed"
+        rf"|{_SUBJECT}(?:true|correct|right|possible)|(?:it|that|this)\s+(?:is|does|can|will|fits))\s*(?:[.,!;]|$)",
         re.IGNORECASE,
     ),
 }
 """Other words for yes and no, at the start and on their own."""
+_CORRECTED = re.compile(
+    r"\b(?:wait|actually|correction|but|rather|sorry)\b[\W_]*(?:it\s+is\s+)?(yes|no)\W*$",
+    re.IGNORECASE,
+)
+_DENIED = re.compile(
+    r"\bno\s+(?:\w+\s+)?(?:space|room|way)\b|\b(?:not|n't)\s+enough\b|\bcannot\b|\bimpossible\b|\binsufficient\b"
+    r"|\b(?:is|are|was|were|does|do|did|can|could|will|would|has|have)(?:n't|\s+not)\b|\b(?:can|won)'t\b"
+    r"|(?<!not\s)\btoo\s+(?:small|narrow|large|big|tall|wide|long|little|short|far|high|low|close|tight)\b",
+    re.IGNORECASE,
+)
+_AFFIRMED = re.compile(
+    r"\b(?:enough|sufficient|ample|plenty\s+of)\s+(?:\w+\s+)?(?:space|room)\b|\bindeed\b|\bfits\b"
+    r"|\b(?:can|could|will|would|should)\s+(?:\w+\s+)?(?:fit|be\s+(?:placed|put))\b|\bit\s+is\s+possible\b",
+    re.IGNORECASE,
+)
+"""Statements that say no, or yes, without the word."""
+_NEAR = 20
+"""Characters between a negation and what it denies."""
+_REASON = re.compile(r"\b(?:because|since|due\s+to)\b.*", re.IGNORECASE | re.DOTALL)
 _TURN = re.compile(
     r"\b(?:so|thus|hence|therefore|answer|conclusion)\b[^.!?\n]*?\b(yes|no)\b(?!\s+[a-z])",
     re.IGNORECASE,
@@ -57,7 +79,11 @@ def stated_yes_no(text: str) -> str | None:
     ('yes', None)
     """
     text = text[:300] + text[-1700:] if len(text) > 2000 else text
+    text = text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     bare = text.lstrip(" \t\r\n*_`'\"([<{$")
+    corrected = _CORRECTED.search(text)
+    if corrected:
+        return corrected[1].lower()
     stated = {word.lower() for word in _WORD.findall(answer_tail(text))}
     if len(stated) == 1:
         return stated.pop()
@@ -74,8 +100,21 @@ def stated_yes_no(text: str) -> str | None:
         if found:
             return str(found[-1]).lower()
     words = {word.lower() for word in _WORD.findall(text)}
-    if len(words) != 1 or is_unsure(text):
+    if is_unsure(text) or len(words) == 2:
         return None
-    word = words.pop()
     # `there is no gap` denies a noun, and says neither
-    return None if word == "no" and re.search(r"\bno\s+[a-z]", text, re.IGNORECASE) else word
+    if words == {"yes"} or (
+        words == {"no"} and not re.search(r"\bno\s+[a-z]", text, re.IGNORECASE)
+    ):
+        return words.pop()
+    return _by_statement(_REASON.sub("", text))
+
+
+def _by_statement(text: str) -> str | None:
+    """Return what the last statement that denies or affirms something says."""
+    denied, affirmed = (
+        [match.end() for match in pattern.finditer(text)] for pattern in (_DENIED, _AFFIRMED)
+    )
+    if denied and (not affirmed or affirmed[-1] - denied[-1] <= _NEAR):
+        return "no"  # `not enough room` ends where the room does
+    return "yes" if affirmed else None

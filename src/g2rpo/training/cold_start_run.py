@@ -14,6 +14,7 @@ from g2rpo.interfaces import Encoder
 from g2rpo.policy.adapter import has_adapter
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.export import save_adapter, save_checkpoint
+from g2rpo.training.checkpoint_io import use_own_checkpoints
 from g2rpo.training.cold_start import (
     ColdStartModule,
     DemonstrationData,
@@ -39,6 +40,11 @@ def run_cold_start(cfg: DictConfig) -> Path:
     checkpoint = resume_checkpoint(cfg.resume, folder)
     stages: list[Stage] = [instantiate(stage, _convert_="all") for stage in cfg.stages.values()]
     model = _model(cfg, folder, stages).computing_in(str(cfg.trainer.precision))
+    if cfg.row_tokens > 1 and not model.family.shares_prefix:
+        raise ValueError(
+            f"row_tokens: expected 1 with model.path={model.path}, got {cfg.row_tokens}; its layers"
+            " cannot read several sequences in one row"
+        )
     encoder = model.encoder()
     demonstrations = Demonstrations(
         encoder=encoder,
@@ -61,11 +67,12 @@ def run_cold_start(cfg: DictConfig) -> Path:
     trainer: L.Trainer = instantiate(
         cfg.trainer, max_steps=len(demonstrations), callbacks=callbacks
     )
+    use_own_checkpoints(trainer)
     trainer.fit(
         module,
         datamodule=DemonstrationData(demonstrations),
         ckpt_path=checkpoint,
-        weights_only=False,
+        weights_only=True,
     )
     save_checkpoint(policy, encoder, folder / "final", cfg.dtype)
     if has_adapter(policy):

@@ -6,6 +6,7 @@ the plain mean over tasks, so that a large task does not hide a small one.
 
 import json
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,10 +38,10 @@ class HeldoutResult:
 class HeldoutBatch:
     """Held-out prompts that are generated for at once."""
 
-    start: int
-    """Position of the batch's first prompt; together with the seed it determines all sampling."""
     places: list[int]
-    """Position of each prompt among all held-out prompts."""
+    """Position of each prompt among all held-out prompts; together with the seed it determines the
+    prompt's completions.
+    """
     prompts: list[Prompt]
 
     def to(self, device: torch.device | str, **kwargs: Any) -> Self:
@@ -120,7 +121,7 @@ class HeldoutEvaluation:
         prompts = self.prompts(source, named)
         starts = range(0, max(1, len(prompts)), self.batch_prompts)
         return [
-            HeldoutBatch(start=start, places=[*range(start, start + len(own))], prompts=own)
+            HeldoutBatch(places=[*range(start, start + len(own))], prompts=own)
             for start in starts
             for own in [prompts[start : start + self.batch_prompts]]
         ]
@@ -140,18 +141,9 @@ class HeldoutEvaluation:
         plan = replace(
             engine.sampling, group_size=self.samples, temperature=self.temperature, top_p=1.0
         )
-        sampled = self._judged(
-            engine, encoder, reward, batch.prompts, plan, self.seed + batch.start, device
-        )
-        greedy = self._judged(
-            engine,
-            encoder,
-            reward,
-            batch.prompts,
-            replace(plan, group_size=1, temperature=0.0),
-            0,
-            device,
-        )
+        sampled = self._judged(engine, encoder, reward, batch, plan, device)
+        once = replace(plan, group_size=1, temperature=0.0)
+        greedy = self._judged(engine, encoder, reward, batch, once, device)
         return [
             _row(prompt, s, g[0])
             for prompt, s, g in zip(batch.prompts, sampled, greedy, strict=True)
@@ -191,28 +183,29 @@ class HeldoutEvaluation:
         engine: RolloutEngine,
         encoder: Encoder,
         reward: Reward,
-        prompts: Sequence[Prompt],
+        batch: HeldoutBatch,
         plan: Sampling,
-        seed: int,
         device: torch.device | str,
     ) -> list[list[dict[str, Any]]]:
         """Return the completions of each prompt with their scores."""
-        rollouts = engine.generate(encoder.encode(prompts).to(device), plan, seed)
-        scored = score_rollouts(reward, prompts, rollouts, self.failure_budget)
+        encoded = replace(encoder.encode(batch.prompts), position=torch.tensor(batch.places))
+        rollouts = engine.generate(encoded.to(device), plan, self.seed)
+        scored = score_rollouts(reward, batch.prompts, rollouts, self.failure_budget)
+        scores = scored.scores
         tokens = rollouts.completion_mask.sum(1).tolist()
         verdicts = [
             {
                 "completion": text,
                 "accuracy": accuracy,
-                "format": form,
+                **({} if math.isnan(form) else {"format": form}),
                 "completion_tokens": length,
                 "finished": finished,
             }
             | ({"failed": True} if failed else {})
             for text, accuracy, form, length, failed, finished in zip(
                 rollouts.texts,
-                scored.scores.parts["accuracy"].tolist(),
-                scored.scores.parts["format"].tolist(),
+                scores.accuracy.tolist(),
+                scores.parts.get("format", torch.full_like(scores.total, math.nan)).tolist(),
                 tokens,
                 scored.failed.tolist(),
                 rollouts.finished.tolist(),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def measure_bands(cfg: DictConfig, conf: Path | None) -> float:
 
 def _measured(cfg: DictConfig, parts: Parts, pilot: Pilot, conf: Path | None) -> float:
     folder = Path(cfg.run_dir)
+    parts.model.check_prefix(parts.algorithm.prefix)
     policy, encoder = parts.model.policy().to(device_of(cfg)), parts.model.encoder()
     parts.engine.start(policy, encoder)
     measured = {
@@ -114,7 +116,8 @@ def _answered(
     algorithm = parts.algorithm
     sampling = parts.engine.sampling.with_group_size(algorithm.batch.group_size)
     batch = encoder.encode(prompts).to(policy.device)
-    rollouts = parts.engine.generate(batch, sampling, (algorithm.seed << 24) + start)
+    batch = replace(batch, position=batch.position + start)
+    rollouts = parts.engine.generate(batch, sampling, algorithm.seed)
     scores = score_rollouts(parts.reward, prompts, rollouts, algorithm.failure_budget).scores
     stats = token_stats(
         policy,
@@ -128,7 +131,7 @@ def _answered(
     return PilotTask(
         tokens=rollouts.completion_mask.sum(1).cpu(),
         entropy_sum=stats.entropy.where(rollouts.completion_mask, 0.0).sum(1).cpu(),
-        accuracy=scores.parts["accuracy"].cpu(),
+        accuracy=scores.accuracy.cpu(),
         total=scores.total.cpu(),
         group=rollouts.prompt.cpu() + start,
         truncated=int((~rollouts.finished).sum()),

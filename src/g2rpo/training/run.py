@@ -20,6 +20,7 @@ from g2rpo.launch import marks
 from g2rpo.launch.meeting import is_first
 from g2rpo.policy.adapter import has_adapter
 from g2rpo.policy.export import save_adapter, save_checkpoint
+from g2rpo.reward.functions import FunctionsReward
 from g2rpo.training.benchmark_callback import Benchmarks
 from g2rpo.training.build import build_data, build_module, build_trainer
 from g2rpo.training.datamodule import PromptDataModule
@@ -28,10 +29,12 @@ from g2rpo.training.gold_check import refuse_bad_golds
 from g2rpo.training.heldout import HeldoutResult
 from g2rpo.training.interrupt import StopOnSignal, Stopped
 from g2rpo.training.launched import leave, meet_launched
+from g2rpo.training.model_card import write_card
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts
 from g2rpo.training.quiet import quieten
 from g2rpo.training.resume import resume_checkpoint
+from g2rpo.training.reward_trial import try_functions
 from g2rpo.training.summary import summarize, write_summary
 from g2rpo.training.tracking.wandb_tracker import trackers
 
@@ -104,14 +107,18 @@ def _run(cfg: DictConfig, folder: Path, stop: StopOnSignal, write_report: WriteR
     checkpoint = resume_checkpoint(cfg.resume, folder)
     built = build_parts(cfg)
     with built.started() as parts:
-        refuse_bad_golds(
-            parts.source,
-            parts.reward,
-            tasks=tuple(parts.mix.shares),
-            rules=built.reward,
-            folder=folder,
-            seed=cfg.seed,
-        )
+        tasks = tuple(parts.mix.shares)
+        if not isinstance(built.reward, FunctionsReward):
+            refuse_bad_golds(
+                parts.source,
+                parts.reward,
+                tasks=tasks,
+                rules=built.reward,
+                folder=folder,
+                seed=cfg.seed,
+            )
+        elif is_first():
+            try_functions(parts.source, parts.reward, tasks=tasks, functions=built.reward)
         return _trained(cfg, parts, folder, timer, checkpoint, stop, write_report)
 
 
@@ -139,7 +146,7 @@ def _trained(
         module.optimizer()  # refuses weights that would not move, before a long validation
     before = _before(trainer, module, data, folder, resumed=checkpoint is not None)
     timer.done("heldout_before")
-    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=False)
+    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     benchmarks, entries = _benchmarks(trainer)
     validation = module.validation
     timer.done("train", less={"benchmarks": benchmarks, "validation": validation.spent_s})
@@ -163,6 +170,9 @@ def _trained(
         skipped=merged(index_skips(parts.source), data.skips.summary()),
         benchmarks=entries,
     )
+    for name in ("final", "adapter"):
+        if (folder / "checkpoints" / name).is_dir():
+            write_card(folder / "checkpoints" / name, cfg, summary)
     write_report(folder, summary)
     timer.done("report")
     for tracker in trackers(trainer.loggers):

@@ -1,6 +1,7 @@
 """Writes every training completion with its scores, and pictures of a few training prompts."""
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
 
 from g2rpo import ranks
-from g2rpo.records import Experience, Prompt, Rollouts
+from g2rpo.records import LOGGED, Experience, Prompt, Rollouts, Scores
 from g2rpo.training import showcase
 from g2rpo.training.kept_pictures import save_pictures
 from g2rpo.training.metrics_csv import MetricsCSV
@@ -42,17 +43,16 @@ class RunLog(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Append one row per completion of any rank."""
-        rows = ranks.all_gather_list(
-            completion_rows(
-                trainer.global_step,
-                pl_module.rollout_batch,
-                outputs["experience"],
-                pl_module.encoder.end_tokens,
-            )
+        """Append one row per completion of any rank, in the order of the stream of prompts."""
+        own = completion_rows(
+            trainer.global_step,
+            pl_module.rollout_batch,
+            outputs["experience"],
+            pl_module.encoder.end_tokens,
         )
+        rows = ranks.all_gather_list([*zip(outputs["table"].own.tolist(), own, strict=True)])
         if trainer.is_global_zero:
-            self._append(rows)
+            self._append([row for _, row in sorted(rows, key=lambda numbered: numbered[0])])
             self.keep_pictures(pl_module.rollout_batch, outputs["experience"].batch.prompts)
 
     @rank_zero_only
@@ -91,18 +91,16 @@ def completion_rows(
     """
     rollouts, scores = experience.rollouts, experience.scores
     prompts = [experience.batch.prompts[i] for i in rollouts.prompt.tolist()]
-    parts = tuple(scores.parts)
     columns = zip(
         prompts,
         rollouts.texts,
         experience.rewards.tolist(),
-        scores.parts["accuracy"].tolist(),
-        scores.parts["format"].tolist(),
+        scores.accuracy.tolist(),
         experience.advantages.tolist(),
         rollouts.completion_mask.sum(1).tolist(),
         rollouts.finished.tolist(),
         _ended_by(rollouts, end_tokens),
-        zip(*(scores.parts[part].tolist() for part in parts), strict=True),
+        _present_parts(scores),
         strict=True,
     )
     return [
@@ -116,16 +114,24 @@ def completion_rows(
             "completion": text,
             "reward": reward,
             "accuracy": accuracy,
-            "format": form,
+            **{name: parts[name] for name in ("format",) if name in parts},
             "advantage": advantage,
             "completion_tokens": tokens,
             "finished": finished,
             "ended_by": end,
-            "parts": dict(zip(parts, values, strict=True)),
+            "parts": parts,
         }
-        for prompt, text, reward, accuracy, form, advantage, tokens, finished, end, values in (
-            columns
-        )
+        for prompt, text, reward, accuracy, advantage, tokens, finished, end, parts in columns
+    ]
+
+
+def _present_parts(scores: Scores) -> list[dict[str, float]]:
+    """Return the parts that each completion has, by name."""
+    names = [name.removeprefix(LOGGED) for name in scores.parts]
+    rows = zip(*(values.tolist() for values in scores.parts.values()), strict=True)
+    return [
+        {name: value for name, value in zip(names, row, strict=True) if not math.isnan(value)}
+        for row in rows
     ]
 
 

@@ -17,7 +17,7 @@ from g2rpo.algorithm.loss.kl import k3
 from g2rpo.metrics import checked, task_means
 from g2rpo.policy.adapter import has_adapter
 from g2rpo.policy.flops import cost_of, text_flops, vision_flops
-from g2rpo.records import Experience
+from g2rpo.records import LOGGED, Experience, accuracy_column
 from g2rpo.rollout.collect import Collected
 from g2rpo.stopwatch import peak_bytes
 from g2rpo.training.table import CompletionTable
@@ -43,15 +43,17 @@ def step_metrics(
     """Return one row of metrics.csv, without gradient conflict."""
     row = {"reward/total": table.total.double().mean().item()}
     shown = {
-        "reward/accuracy": table.parts["accuracy"],
-        "reward/format": table.parts["format"],
+        "reward/accuracy": accuracy_column(table.parts),
         "reward/failed_frac": table.failed.float(),
-        **({"reward/length": table.parts["length"]} if "length" in table.parts else {}),
         "rollout/completion_tokens": table.tokens.float(),
         "rollout/truncated_frac": (~table.finished).float(),
     }
     for name, values in shown.items():
         row |= task_means(name, values, table.task, table.names)
+    for part, values in table.parts.items():
+        if (name := part.removeprefix(LOGGED)) != "accuracy":
+            present = ~values.isnan()
+            row |= task_means(f"reward/{name}", values[present], table.task[present], table.names)
     row |= {"filter/draws": float(collected.draws)}
     row |= {
         f"filter/kept_frac/{task}": collected.kept.get(task, 0) / collected.drawn[task]
@@ -173,7 +175,7 @@ def throughput(policy: Any, collected: Collected, prefix: str, step_s: float) ->
     cost = cost_of(policy)
     forward = (
         (
-            vision_flops(cost, collected.batch)
+            vision_flops(policy, cost, collected.batch)
             + text_flops(cost, prompt, completion, collected.rollouts.prompt, shared=True)
         )
         if len(completion)

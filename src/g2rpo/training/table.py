@@ -33,6 +33,7 @@ class CompletionTable:
     """What advantages are computed from."""
     advantages: Float[Tensor, " n"]
     parts: dict[str, Float[Tensor, " n"]]
+    """Parts of the reward, as in `Scores`; with the length part, if there is one."""
     own: Int[Tensor, " b"]
     """Rows of this rank's completions, in the order of its rollouts."""
 
@@ -65,12 +66,15 @@ def completion_table(
         "total": collected.scores.total,
         "rewards": rewards,
     }
+    # every rank needs the same columns, though its own tasks may lack a part
+    names = sorted(set(ranks.all_gather_list(list(parts))))
+    absent = torch.full_like(rewards, torch.nan)
     joined, mine = ranks.gathered(
-        columns | {f"part/{name}": values for name, values in parts.items()}
+        columns | {f"part/{name}": parts.get(name, absent) for name in names}
     )
     order = joined["group"].argsort(stable=True)
     table = {name: values[order] for name, values in joined.items()}
-    all_parts = {name: table.pop(f"part/{name}") for name in parts}
+    all_parts = {name: table.pop(f"part/{name}") for name in names}
     advantages = advantage(
         table["rewards"],
         table["group"],

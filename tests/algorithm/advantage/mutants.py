@@ -132,8 +132,8 @@ MUTANTS = (
     Mutant(
         "parts averaged by maximum",
         "algorithm/advantage/g2rpo_decoupled.py",
-        "]).sum(0)",
-        "]).amax(0)",
+        "ranked[:, 0].sum(0)",
+        "ranked[:, 0].amax(0)",
         "algorithm/advantage/test_g2rpo_decoupled.py",
     ),
     Mutant(
@@ -142,6 +142,20 @@ MUTANTS = (
         'if self.zero_signal == "mask"',
         'if self.zero_signal == ""',
         "algorithm/advantage/test_g2rpo_decoupled.py",
+    ),
+    Mutant(
+        "absent parts count 0",
+        "algorithm/advantage/reward_parts.py",
+        "found = own(values[present], groups[present])",
+        "found = own(values.nan_to_num(), groups)[..., present]",
+        "algorithm/advantage/test_g2rpo_decoupled.py algorithm/advantage/test_gdpo.py",
+    ),
+    Mutant(
+        "logged numbers ranked as parts",
+        "algorithm/advantage/reward_parts.py",
+        "and not name.startswith(LOGGED)",
+        "",
+        "algorithm/advantage/test_gdpo.py",
     ),
     Mutant(
         "total ranked as a part",

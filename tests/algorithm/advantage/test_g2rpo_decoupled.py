@@ -82,3 +82,20 @@ def test_missing_parts_are_asked_for() -> None:
 def test_options_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match=r"advantage\.tie_atol: expected 0 or more"):
         DecoupledG2RPO(tie_atol=-1.0)
+
+
+@pytest.mark.parametrize("zero_signal", ["mask", "keep"])
+def test_a_part_is_ranked_among_the_completions_that_have_it(zero_signal: str) -> None:
+    """A value that is absent does the same as one in the middle of two others."""
+    nan = float("nan")
+    groups, tasks = torch.tensor([0, 0, 0, 1, 1, 1]), torch.zeros(6, dtype=torch.long)
+    first = torch.tensor([0.0, 1.0, 2.0, 5.0, 5.0, 5.0])
+    absent = {"first": first, "second": torch.tensor([1.0, nan, 3.0, nan, nan, nan])}
+    estimator = DecoupledG2RPO(zero_signal=zero_signal)  # type: ignore[arg-type]
+    actual = estimator(first, groups, tasks, parts=absent)
+    # two values that differ have the quantiles -0.674 and 0.674, three -0.967, 0 and 0.967; all
+    # sums are distinct in group 0, and the sums of group 1 are 0 like that of its second row
+    middle = {"first": first, "second": torch.tensor([1.0, 2.0, 3.0, 0.0, 0.0, 0.0])}
+    assert actual.tolist() == estimator(first, groups, tasks, parts=middle).tolist()
+    assert actual[0] < actual[1] == 0.0 < actual[2]
+    assert not actual[3:].any()

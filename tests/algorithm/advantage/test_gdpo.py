@@ -46,3 +46,28 @@ def test_a_part_that_is_not_finite_is_refused() -> None:
             GROUPS[:2],
             parts={"accuracy": torch.tensor([0.0, float("inf")])},
         )
+
+
+def test_a_part_is_standardized_among_the_completions_that_have_it() -> None:
+    """Group 0 lacks a value of the second part, group 1 the whole part."""
+    nan = float("nan")
+    parts = {
+        "first": torch.tensor([1.0, 0.0, 0.0, 0.5, 0.7], dtype=torch.float64),
+        "second": torch.tensor([3.0, nan, 5.0, nan, nan], dtype=torch.float64),
+    }
+    first = [np.array([1.0, 0.0, 0.0]), np.array([0.5, 0.7])]
+    summed = np.concatenate(
+        [(own - own.mean()) / (own.std(ddof=1) + 1e-6) for own in first]
+    ) + np.array([-1, 0, 1, 0, 0]) / (np.sqrt(2) + 1e-6)
+    expected = (summed - summed.mean()) / np.sqrt(summed.var() + 1e-6)
+    actual = GDPO()(torch.zeros(5, dtype=torch.float64), GROUPS, GROUPS, parts=parts)
+    np.testing.assert_allclose(actual.numpy(), expected, atol=1e-9)
+
+
+def test_what_is_only_logged_is_no_part() -> None:
+    parts = {name: torch.tensor(values) for name, values in PARTS.items()}
+    more = parts | {"log/letters": torch.tensor([5.0, 1.0, 2.0, 8.0, float("nan")])}
+    assert (
+        GDPO()(torch.zeros(5), GROUPS, GROUPS, parts=parts).tolist()
+        == GDPO()(torch.zeros(5), GROUPS, GROUPS, parts=more).tolist()
+    )

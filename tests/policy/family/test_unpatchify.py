@@ -34,8 +34,8 @@ def test_an_image_that_was_resized_gives_the_same_patches_once_more(encoder: Qwe
     again = encoder.encode(
         [_prompt(str(i), *images) for i, images in enumerate(encoder.pictures(batch))]
     )
-    assert [encoder.shown(image) for image in again.images] == [
-        encoder.shown(image) for image in batch.images
+    assert [encoder.pixels(image) for image in again.images] == [
+        encoder.pixels(image) for image in batch.images
     ]
     # resizing leaves whole numbers of 255, so that nothing is lost by rounding
     for ours, theirs in zip(again.images, batch.images, strict=True):

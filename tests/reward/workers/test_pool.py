@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from g2rpo.records import Failed, Prompt
+from g2rpo.reward.functions import FunctionsReward
 from g2rpo.reward.openvlthinker import OpenVLThinkerReward
 from g2rpo.reward.workers.inline import score_each
 from g2rpo.reward.workers.pool import PooledReward, RewardPool
@@ -23,7 +24,8 @@ from g2rpo.reward.workers.pool import PooledReward, RewardPool
 pytestmark = pytest.mark.process
 
 PLUG_IN = '''
-import os, signal, threading, time
+import os, pickle, signal, sys, threading, time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 
@@ -53,10 +55,31 @@ class Doing:
             raise SystemExit(5)
         if completion == "nan":
             return {"accuracy": float("nan"), "format": 0.0, "structure": 0.0, "total": 0.0}
+        if completion.startswith("pickle "):
+            self.send_up(pickle.dumps(Crafted(completion.split()[1])))
+        if completion == "noise":
+            self.send_up(b"[" * 5000)
+        if completion == "strange":
+            self.send_up(b'{"accuracy": null}')
         if completion == "images":
             assert prompt.images == ["a.png"], prompt.images
         accuracy = len(prompt.text) + (int(completion) / 7 if completion.isdigit() else 0.0)
         return {"accuracy": accuracy, "format": 1.0, "structure": 0.0, "total": accuracy}
+
+
+    def send_up(self, data):
+        """Write a verdict of its own into the trainer's pipe."""
+        Connection(os.dup(int(sys.argv[2]))).send_bytes(data)
+
+
+class Crafted:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.trace}",)
 
 
 class Locked(Doing):
@@ -237,7 +260,8 @@ def test_time_is_counted_for_each_completion_and_not_for_a_batch(pooled: PooledR
 
 def test_a_process_that_judges_by_the_rules_does_without_torch() -> None:
     code = (
-        "import sys, g2rpo.reward.workers.worker, g2rpo.reward.openvlthinker, g2rpo.reward.judge;"
+        "import sys, g2rpo.reward.workers.worker, g2rpo.reward.openvlthinker, g2rpo.reward.judge,"
+        " g2rpo.reward.functions;"
         " print('torch' in sys.modules)"
     )
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -369,3 +393,66 @@ def test_workers_end_with_a_trainer_that_is_killed_or_interrupted_even_within_a_
     assert time.monotonic() - begin < 5
     assert within(5, lambda: all(map(gone, pids)))
     assert errors.count("Traceback") == (ending == signal.SIGINT)
+
+
+def test_what_a_worker_sends_is_not_unpickled_and_ends_it_if_it_is_no_verdict(
+    pooled: PooledReward, tmp_path: Path
+) -> None:
+    for completion in (f"pickle {tmp_path / 'trace'}", "noise", "strange"):
+        bad, good = pooled.score_all([completion, "7"], [prompt(), prompt()])
+        assert isinstance(bad, Failed)
+        assert good == {"accuracy": 2.0, "format": 1.0, "structure": 0.0, "total": 2.0}
+    assert not (tmp_path / "trace").exists()
+
+
+GROUPS = """
+import os, time
+from pathlib import Path
+
+
+def grouped(completions, prompts, diary, **kwargs):
+    with Path(diary[0]).open("a") as file:
+        file.write(f"{'+'.join(completions)} {os.getpid()}\\n")
+    if "hang" in completions:
+        time.sleep(60)
+    if "exit" in completions:
+        os._exit(3)
+    if "nap" in completions:
+        time.sleep(0.7)
+    return [float("nan") if c == "nan" else len(prompts[0]) + len(c) / 7 for c in completions]
+"""
+
+
+def test_a_group_is_judged_by_one_call_in_a_worker(diary: Path, tmp_path: Path) -> None:
+    diary.write_text("")
+    (tmp_path / "groups.py").write_text(GROUPS)
+    reward = FunctionsReward(functions=[f"{tmp_path / 'groups.py'}:grouped"])
+    orders = {3: "hang", 7: "exit", 11: "nan", 13: "nap"}
+    groups = [[orders.get(group, "a"), "b" * group, "c"] for group in range(20)]
+    asked = [prompt("?" * group, columns={"diary": str(diary)}) for group in range(20)]
+    texts = [text for group in groups for text in group]
+    with RewardPool(workers=2, timeout_s=0.3, failure_budget=1.0).start(reward) as pooled:
+        outcomes = pooled.score_all(texts, [own for own in asked for _ in range(3)])
+    failed = [row for row, outcome in enumerate(outcomes) if isinstance(outcome, Failed)]
+    assert failed == [9, 10, 11, 21, 22, 23, 33]  # two groups, and the one completion with NaN
+    assert outcomes[9] == Failed(
+        reason="TimeoutError: not judged within reward_workers.timeout_s=0.3 seconds"
+    )
+    assert outcomes[21].reason == "WorkerDied: the process that judged it ended, exit code 3"
+    assert outcomes[58] == {
+        "grouped": 19 + 19 / 7,
+        "log/accuracy": 19 + 19 / 7,
+        "total": 19 + 19 / 7,
+    }
+    assert sorted(calls(diary)) == sorted("+".join(group) for group in groups)
+    assert str(os.getpid()) not in diary.read_text()
+
+
+def test_without_workers_a_group_is_judged_by_one_call_too(diary: Path, tmp_path: Path) -> None:
+    diary.write_text("")
+    (tmp_path / "groups.py").write_text(GROUPS)
+    reward = FunctionsReward(functions=[f"{tmp_path / 'groups.py'}:grouped"])
+    asked = [prompt("?" * group, columns={"diary": str(diary)}) for group in (1, 2)]
+    outcomes = score_each(reward, ["a", "bb", "ccc"], [asked[0], asked[0], asked[1]])
+    assert [outcome["total"] for outcome in outcomes] == [1 + 1 / 7, 1 + 2 / 7, 2 + 3 / 7]
+    assert calls(diary) == ["a+bb", "ccc"]

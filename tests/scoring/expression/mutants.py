@@ -4,6 +4,13 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "expressions: the last pair of a list is a remark",
+        "scoring/expression/span.py",
+        "(?<![,;)&+*/=-])",
+        "",
+        "scoring/expression/test_expression.py",
+    ),
+    Mutant(
         "plain: a conclusion outranks the answer",
         "scoring/expression/answer.py",
         "None if _CUE.search(before) else number",

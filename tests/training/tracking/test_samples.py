@@ -1,5 +1,7 @@
 """Completions and pictures that TensorBoard and MLflow get."""
 
+import math
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +12,7 @@ from PIL import Image
 
 from g2rpo.records import Experience, Prompt, PromptBatch, Rollouts, Scores
 from g2rpo.training.tracking.samples import show_completions
+from g2rpo.training.tracking.table_rows import completion_rows
 
 
 class Calls:
@@ -55,6 +58,7 @@ def experience() -> Experience:
         input_ids=torch.zeros(2, 1, dtype=torch.long),
         attention_mask=torch.ones(2, 1, dtype=torch.long),
         num_images=torch.tensor([1, 0]),
+        position=torch.arange(2),
     )
     rollouts = Rollouts(
         completion_ids=torch.zeros(6, 1, dtype=torch.long),
@@ -110,3 +114,26 @@ def test_loggers_of_other_kinds_are_passed_over() -> None:
     other = SimpleNamespace(experiment=Calls())
     show_completions([other], experience(), 1, per_task=2, image_px=64)
     assert other.experiment.made == []
+
+
+def test_parts_of_the_reward_are_columns() -> None:
+    """A part that a completion lacks is None, and the accuracy has its column already."""
+    parts = {
+        "accuracy": torch.tensor([0.0, 1, 0.5, 1, 0, 0]),
+        "brevity": torch.tensor([0.5, 1, 1, math.nan, math.nan, math.nan]),
+        "log/letters": torch.arange(6.0),
+    }
+    given = experience()
+    given = replace(given, scores=Scores(total=given.scores.total, parts=parts))
+    rows = completion_rows(3, given, per_task=2, image_px=64)
+    assert [(row["task"], row["reward/brevity"], row["reward/letters"]) for row in rows] == [
+        ("math", None, 3.0),
+        ("math", None, 5.0),
+        ("chart", 1.0, 1.0),
+        ("chart", 0.5, 0.0),
+    ]
+    assert "reward/accuracy" not in rows[0]
+    board = TensorBoard()
+    show_completions([board], given, 3, per_task=2, image_px=64)
+    text = board.experiment.made[0][2]
+    assert text.splitlines()[0].endswith("| reward | advantage | reward/brevity | reward/letters |")

@@ -7,7 +7,8 @@
 A part that is equal in the whole group adds 0, so it does not hide differences in accuracy. All
 parts count equally, regardless of their weight in the total reward. The release lost ties to float
 noise in step 2; here the sums are float64 and tie within 1e-6. With `zero_signal=mask`, a group in
-which no part differs gets exactly 0 and is not ranked.
+which no part differs gets exactly 0 and is not ranked. A part that is NaN for a completion adds 0,
+and is ranked among the others of the group.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ from g2rpo.algorithm.advantage.g2rpo import (
     rank_within_tasks,
 )
 from g2rpo.algorithm.advantage.group_statistics import TieLevels
-from g2rpo.algorithm.advantage.reward_parts import reward_parts
+from g2rpo.algorithm.advantage.reward_parts import over_parts
 
 
 class DecoupledG2RPO:
@@ -53,11 +54,15 @@ class DecoupledG2RPO:
         completion_tokens: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, " b"]:
         """Return one advantage per completion from `parts`, `groups` and `tasks`."""
-        levels = [TieLevels(part, groups, atol=self.tie_atol) for part in reward_parts(parts)]
-        summed = torch.stack([level.quantiles() for level in levels]).sum(0)
-        signal = (
-            torch.stack([level.differs() for level in levels]).any(0)
-            if self.zero_signal == "mask"
-            else None
+        ranked = over_parts(parts, groups, self._ranked)
+        signal = ranked[:, 1].any(0) if self.zero_signal == "mask" else None
+        return rank_within_tasks(ranked[:, 0].sum(0), tasks, signal, QUANTILE_ATOL).to(
+            rewards.dtype
         )
-        return rank_within_tasks(summed, tasks, signal, QUANTILE_ATOL).to(rewards.dtype)
+
+    def _ranked(
+        self, values: Float[Tensor, " n"], groups: Int[Tensor, " n"]
+    ) -> Float[Tensor, "2 n"]:
+        """Return Gaussian ranks of a part, and 1 where the part differs within the group."""
+        levels = TieLevels(values, groups, atol=self.tie_atol)
+        return torch.stack([levels.quantiles(), levels.differs().double()])

@@ -5,7 +5,8 @@
     3. A = (S - mean) / sqrt(var + 1e-6) over the batch, with the population variance.
 
 In step 3 each completion is weighted by its number of tokens, as in the released implementation.
-Without `completion_tokens`, all completions have equal weight.
+Without `completion_tokens`, all completions have equal weight. A part that is NaN for a completion
+adds 0 to its sum, and the mean and std of that part are those of the others.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from g2rpo.algorithm.advantage.group_statistics import Segments
 from g2rpo.algorithm.advantage.grpo import standardized
-from g2rpo.algorithm.advantage.reward_parts import reward_parts
+from g2rpo.algorithm.advantage.reward_parts import over_parts
 
 EPS = 1e-6
 """Added to the variance, so that a batch without any signal stays at 0."""
@@ -39,8 +40,9 @@ class GDPO:
         completion_tokens: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, " b"]:
         """Return one advantage per completion from `parts`, `groups` and `completion_tokens`."""
-        segments = Segments(groups)
-        summed = torch.stack([standardized(part, segments) for part in reward_parts(parts)]).sum(0)
+        summed = over_parts(
+            parts, groups, lambda values, own: standardized(values, Segments(own))
+        ).sum(0)
         tokens = (
             torch.ones_like(summed) if completion_tokens is None else completion_tokens.double()
         )

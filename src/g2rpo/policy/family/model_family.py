@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from g2rpo.policy.encoder import ChatEncoder
@@ -23,6 +23,8 @@ class Family:
     """Values of `model_type` in config.json that belong to the family."""
     shares_prefix: ClassVar[bool] = True
     """Whether the text layers may read packed rows (`policy.prefix=shared`, packed cold start)."""
+    vllm: ClassVar[bool] = False
+    """Whether the vLLM engines can sample: they must read the encoder's ids and pictures."""
     estimated: ClassVar[bool] = False
     """Whether `estimate.py` knows what the layers keep for the backward pass."""
 
@@ -89,6 +91,16 @@ class Family:
             batch: The batch of these features.
             images: Indices of images.
         """
+        raise NotImplementedError
+
+    def patch_flops(self, policy: Any) -> tuple[float, float]:
+        """Return the FLOPs of the vision tower per patch, and per pair of patches that attend to
+        each other.
+        """
+        raise NotImplementedError
+
+    def patches(self, policy: Any, batch: PromptBatch) -> Shaped[Tensor, " n"]:
+        """Return the number of patches of every set of patches that attend to each other."""
         raise NotImplementedError
 
     def further_inputs(self, policy: Any, input_ids: Int[Tensor, "r s"]) -> Mapping[str, Tensor]:

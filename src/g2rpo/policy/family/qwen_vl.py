@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Int
 from PIL import Image
 from torch import Tensor
+from transformers import AutoTokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
     Qwen2VLImageProcessorPil,
     smart_resize,
@@ -40,7 +42,12 @@ class QwenEncoder(ChatEncoder):
     def __init__(
         self, *, path: str | Path, min_pixels: int | None = None, max_pixels: int | None = None
     ) -> None:
-        super().__init__(path=path, placeholder=IMAGE_TOKEN, forbidden=VISION_TOKENS)
+        super().__init__(
+            path=path,
+            tokenizer=AutoTokenizer.from_pretrained(path),
+            placeholder=IMAGE_TOKEN,
+            forbidden=VISION_TOKENS,
+        )
         self.image_processor = Qwen2VLImageProcessorPil.from_pretrained(path)
         size = dict(self.image_processor.size)
         self.size = {
@@ -76,11 +83,11 @@ class QwenEncoder(ChatEncoder):
             image if target == image.size else image.resize(target, self.image_processor.resample)
         )
 
-    def shown(self, image: dict[str, Tensor]) -> tuple[tuple[int, int], int]:
-        """Return width and height in pixels that the policy sees of an image, and its tokens."""
-        t, h, w = image["image_grid_thw"][0].tolist()
+    def pixels(self, image: dict[str, Tensor]) -> tuple[int, int]:
+        """Return width and height of an image, which are whole numbers of patches."""
+        _, rows, columns = image["image_grid_thw"][0].tolist()
         patch_px = self.image_processor.patch_size
-        return (w * patch_px, h * patch_px), t * h * w // self.image_processor.merge_size**2
+        return columns * patch_px, rows * patch_px
 
     def pictures(self, batch: PromptBatch) -> list[list[Image.Image]]:
         """Return the images of each prompt of a batch, as the policy sees them."""
@@ -91,6 +98,7 @@ class QwenVL(Family):
     """Whole images pass as patches of a fixed size; the merger belongs to the vision tower."""
 
     model_types = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
+    vllm = True
     estimated = True
 
     def encoder(
@@ -112,6 +120,23 @@ class QwenVL(Family):
             attention_mask=batch.attention_mask,
         )
         return positions, batch.attention_mask.sum(1) + deltas[:, 0]
+
+    def patch_flops(self, policy: Any) -> tuple[float, float]:
+        """Return the FLOPs of the vision tower per patch, and per pair of patches of a frame."""
+        visual, vision = policy.model.visual, policy.config.vision_config
+        tower = merger = 0
+        for name, parameter in visual.named_parameters():
+            if "merger" in name and parameter.ndim > 1:
+                merger += parameter.numel()
+            elif "pos_embed" not in name and parameter.ndim > 1:
+                tower += parameter.numel()
+        width = visual.patch_embed.proj.weight.shape[0]
+        return 2.0 * (tower + merger / vision.spatial_merge_size**2), 4.0 * vision.depth * width
+
+    def patches(self, policy: Any, batch: PromptBatch) -> Int[Tensor, " n"]:
+        """Return the number of patches of every frame; they attend to each other."""
+        grids = batch.image_inputs()["image_grid_thw"]
+        return torch.repeat_interleave(grids[:, 1] * grids[:, 2], grids[:, 0])
 
     def taken_features(self, features: Any, batch: PromptBatch, images: Sequence[int]) -> Any:
         """Return the features of some images, which transformers holds in one tensor per image."""

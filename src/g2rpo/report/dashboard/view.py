@@ -111,6 +111,10 @@ def panels_of(metric: Metric, tasks: Sequence[str]) -> list[Panel]:
             )
             for task in tasks
         ]
+    if metric.per_part:
+        noun = name.partition("/")[0]
+        others = "|".join(m.name for m in METRICS if m.name.startswith(f"{noun}/") and m != metric)
+        return [Panel(title=name, unit=unit, pattern=f"(?!(?:{others})/){noun}/[^/]+/.+")]
     if metric.per_task or metric.per_pair or metric.per_benchmark:
         shown = f"({'|'.join((name, *BANDS[name]))})" if name in BANDS else name
         return [Panel(title=name, unit=unit, pattern=f"{shown}/.+")]

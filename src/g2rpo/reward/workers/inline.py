@@ -6,7 +6,7 @@ from functools import partial
 
 from g2rpo.interfaces import BatchReward, Reward
 from g2rpo.prompt import Failed, Prompt
-from g2rpo.reward.workers.outcome import Outcome, outcome_of
+from g2rpo.reward.workers.outcome import Outcome, outcome_of, outcomes_of, together
 
 
 class Inline:
@@ -30,30 +30,34 @@ def score_each(
 
     Args:
         prompts: One per completion.
-        singly: Judges those that the reward does not take in a batch; one after the other in this
-            process where None.
+        singly: Judges those that the reward does not take in a batch; None judges them in this
+            process, one after the other or group by group.
     """
     batch = (
         reward if isinstance(reward, BatchReward) else None
     )  # asked once: a Protocol takes long to answer
-    together = [
+    batched = [
         row for row, prompt in enumerate(prompts) if batch is not None and batch.in_batch(prompt)
     ]
-    taken = set(together)
+    taken = set(batched)
     alone = [row for row in range(len(prompts)) if row not in taken]
     texts, asked = [completions[row] for row in alone], [prompts[row] for row in alone]
     outcomes = (
-        [outcome_of(partial(reward.score, *pair)) for pair in zip(texts, asked, strict=True)]
+        [
+            outcome
+            for rows in together(reward, asked)
+            for outcome in outcomes_of(reward, [texts[row] for row in rows], asked[rows[0]])
+        ]
         if singly is None
         else singly(texts, asked)
     )
-    if batch is not None and together:
+    if batch is not None and batched:
         found = batch.score_all(
-            [completions[row] for row in together], [prompts[row] for row in together]
+            [completions[row] for row in batched], [prompts[row] for row in batched]
         )
         outcomes += [
             outcome if isinstance(outcome, Failed) else outcome_of(partial(dict, outcome))
             for outcome in found
         ]
-    by_row = dict(zip(alone + together, outcomes, strict=True))
+    by_row = dict(zip(alone + batched, outcomes, strict=True))
     return [by_row[row] for row in range(len(prompts))]

@@ -16,7 +16,7 @@ from typing import Any, Self
 from g2rpo.interfaces import Reward
 from g2rpo.prompt import Failed, Prompt
 from g2rpo.reward.workers.inline import score_each
-from g2rpo.reward.workers.outcome import Outcome
+from g2rpo.reward.workers.outcome import Outcome, together
 from g2rpo.reward.workers.worker import Worker
 
 CHUNK = range(4, 129)
@@ -36,7 +36,7 @@ class RewardPool:
     Args:
         workers: Number of worker processes per rank. Rewards do not depend on it.
         timeout_s: Wall-clock time limit for one completion, in seconds. A worker that takes longer
-            is replaced.
+            is replaced. A group that is judged together has this time for each of its completions.
         failure_budget: Share of a batch, in [0, 1], that may end its worker. Beyond it, the rest of
             the batch is not judged, because a reward that always hangs would take `timeout_s` for
             every completion.
@@ -131,7 +131,9 @@ class PooledReward:
             self.reward,
             completions,
             prompts,
-            lambda texts, asked: self._in_workers(_Work(texts, asked, allowed)),
+            lambda texts, asked: self._in_workers(
+                _Work(texts, asked, together(self.reward, asked), allowed)
+            ),
         )
 
     def _in_workers(self, work: "_Work") -> list[Outcome]:
@@ -194,17 +196,23 @@ class _Work:
     """A batch in progress.
 
     It holds the outcomes by row, the rows left to hand out, and how many rows have ended their
-    worker.
+    worker. Rows that one call judges stay together.
     """
 
-    def __init__(self, completions: list[str], prompts: list[Prompt], allowed: float) -> None:
+    def __init__(
+        self,
+        completions: list[str],
+        prompts: list[Prompt],
+        together: list[list[int]],
+        allowed: float,
+    ) -> None:
         sent = _sent(prompts)
         self.completions, self.prompts, self.allowed = completions, prompts, allowed
         self.sent = [sent[id(prompt)] for prompt in prompts]
         self.outcomes: dict[int, Outcome] = {
             row: found for row, found in enumerate(self.sent) if isinstance(found, Failed)
         }
-        self.left = deque(row for row in range(len(prompts)) if row not in self.outcomes)
+        self.left = deque(rows for rows in together if rows[0] not in self.outcomes)
         self.ended = 0
         self.first_end = ""
 
@@ -212,25 +220,30 @@ class _Work:
     def done(self) -> bool:
         return len(self.outcomes) == len(self.prompts)
 
-    def chunk(self, workers: int) -> list[tuple[int, str, Any]]:
+    def chunk(self, workers: int) -> list[tuple[list[int], list[str], Any]]:
         """Return the next rows.
 
         Chunks get shorter, so that the workers finish together.
         """
-        size = min(
-            max(len(self.left) // (2 * workers), CHUNK.start), CHUNK.stop - 1, len(self.left)
-        )
-        rows = [self.left.popleft() for _ in range(size)]
-        return [(row, self.completions[row], self.sent[row]) for row in rows]
+        num_left = sum(map(len, self.left))
+        size = min(max(num_left // (2 * workers), CHUNK.start), CHUNK.stop - 1)
+        found: list[tuple[list[int], list[str], Any]] = []
+        taken = 0
+        while self.left and taken < size:
+            rows = self.left.popleft()
+            taken += len(rows)
+            found.append((rows, [self.completions[row] for row in rows], self.sent[rows[0]]))
+        return found
 
-    def lose(self, rows: list[int], reason: str) -> None:
-        """Mark the first of a worker's open rows as failed, and put the others back."""
-        if not rows:
+    def lose(self, open_rows: list[list[int]], reason: str) -> None:
+        """Mark what a worker was judging as failed, and put its other open rows back."""
+        if not open_rows:
             return
-        self.outcomes[rows[0]] = Failed(reason=reason)
-        self.left.extendleft(reversed(rows[1:]))
-        self.ended += 1
-        self.first_end = self.first_end or f"prompt {self.prompts[rows[0]].id!r}: {reason}"
+        lost = open_rows[0]
+        self.outcomes |= dict.fromkeys(lost, Failed(reason=reason))
+        self.left.extendleft(reversed(open_rows[1:]))
+        self.ended += len(lost)
+        self.first_end = self.first_end or f"prompt {self.prompts[lost[0]].id!r}: {reason}"
 
     def give_up(self) -> None:
         for row in range(len(self.prompts)):

@@ -1,11 +1,14 @@
 """A worker process that judges completions: the trainer's side and the worker's side.
 
-Down one pipe go chunks of completions, and up comes a mark when a chunk is done. The verdicts have
-a pipe of their own, one message for each completion as soon as it is judged: the trainer need not
-wake up for every one, and when a worker hangs or dies, what it has judged is still in that pipe,
-and the first completion without a verdict is the one it was working on.
+Down one pipe go chunks of completions, and up comes a mark when a chunk is done. What goes down is
+pickled, what comes up is JSON, so a worker whose plug-in has gone wild cannot run code in the
+trainer. The verdicts have a pipe of their own, one message for each completion as soon as it is
+judged, or for each group that is judged together: the trainer need not wake up for every one, and
+when a worker hangs or dies, what it has judged is still in that pipe, and the first completion
+without a verdict is the one it was working on.
 """
 
+import json
 import os
 import pickle
 import signal
@@ -15,18 +18,21 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from typing import Any
 
-from g2rpo.reward.workers.outcome import Outcome, outcome_of
+from g2rpo.prompt import Failed
+from g2rpo.reward.workers.outcome import Outcome, outcomes_of
 
 START_S = 120.0
 """Time limit in seconds for a new process to build its reward. Imports may read hundreds of
 megabytes from a slow disk.
 """
-Chunk = list[tuple[int, str, bytes]]
-"""Row, completion, and pickled prompt."""
+MESSAGE_BYTES = 2**24
+"""Largest message of a worker, in bytes."""
+Chunk = list[tuple[list[int], list[str], bytes]]
+"""Rows and completions that one call judges, and their pickled prompt."""
 
 
 class Worker:
@@ -55,7 +61,7 @@ class Worker:
         verdicts.close()
         self.timeout_s = timeout_s
         self.started, self.idle = False, False
-        self.rows: deque[int] = deque()
+        self.rows: deque[list[int]] = deque()
         self.deadline = time.monotonic() + START_S
         with suppress(OSError):  # it has died, and `received` will say so
             self.pipe.send((pickled, timeout_s))
@@ -63,8 +69,8 @@ class Worker:
     def send(self, chunk: Chunk) -> None:
         """Send completions to be judged, and start their time limit."""
         self.idle = False
-        self.rows.extend(row for row, _, _ in chunk)
-        self.deadline = time.monotonic() + self.timeout_s
+        self.rows.extend(rows for rows, _, _ in chunk)
+        self._start_clock()
         with suppress(OSError):  # it has died, and `received` will say so
             self.pipe.send(chunk)
 
@@ -77,14 +83,14 @@ class Worker:
         judged: list[tuple[int, Outcome]] = []
         try:
             while self.pipe.poll():
-                failure = self.pipe.recv()
+                failure = _received(self.pipe)
                 if failure is not None:
                     raise RuntimeError(
                         f"reward: a worker process could not build it: {failure}."
                         " reward_workers=inline runs it in the trainer."
                     )
                 self.started = self.idle = True
-        except (EOFError, OSError):
+        except (EOFError, OSError, ValueError):
             alive = False
         else:
             alive = True
@@ -92,13 +98,18 @@ class Worker:
             while self.rows and (
                 self.idle or self.verdicts.poll()
             ):  # the mark comes last: then all verdicts are there
-                verdict = self.verdicts.recv()
-                judged.append((self.rows.popleft(), verdict))
-        except (EOFError, OSError, pickle.UnpicklingError):
+                verdicts = _outcomes(_received(self.verdicts), len(self.rows[0]))
+                judged += zip(self.rows.popleft(), verdicts, strict=True)
+        except (EOFError, OSError, ValueError):
             alive = False
         if judged:
-            self.deadline = time.monotonic() + self.timeout_s
+            self._start_clock()
         return judged, alive
+
+    def _start_clock(self) -> None:
+        """Start the time limit of the first open rows."""
+        limit_s = self.timeout_s * (len(self.rows[0]) if self.rows else 1)
+        self.deadline = time.monotonic() + limit_s
 
     def end(self, grace_s: float = 0.0) -> int:
         """End the process and return its exit code.
@@ -121,18 +132,50 @@ def serve(pipe: Connection, verdicts: Connection) -> None:
         if hasattr(reward, "prepare"):  # a `PreparedReward`; that Protocol would bring torch
             reward.prepare()
     except Exception as error:  # noqa: BLE001  plug-in code; the parent raises it
-        pipe.send(f"{type(error).__name__}: {error}")
+        _send(pipe, f"{type(error).__name__}: {error}")
         return
     while True:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        pipe.send(None)
+        _send(pipe, None)
         chunk: Chunk = pipe.recv()
         prompts = {sent: pickle.loads(sent) for sent in {sent for _, _, sent in chunk}}  # noqa: S301
-        for _, completion, sent in chunk:
+        for rows, completions, sent in chunk:
             # The trainer ends a slow worker itself. If it was killed, and this one hangs where no
             # thread of Python runs, the alarm does.
-            signal.setitimer(signal.ITIMER_REAL, 2 * timeout_s)
-            verdicts.send(outcome_of(partial(reward.score, completion, prompts[sent])))
+            signal.setitimer(signal.ITIMER_REAL, 2 * timeout_s * len(rows))
+            found = outcomes_of(reward, completions, prompts[sent])
+            _send(
+                verdicts,
+                [{"failed": own.reason} if isinstance(own, Failed) else own for own in found],
+            )
+
+
+def _send(pipe: Connection, message: object) -> None:
+    pipe.send_bytes(json.dumps(message).encode())
+
+
+def _received(pipe: Connection) -> Any:
+    """Return the next message of a worker. Raises `ValueError` if it is no JSON."""
+    try:
+        return json.loads(pipe.recv_bytes(MESSAGE_BYTES))
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
+
+
+def _outcomes(message: Any, count: int) -> list[Outcome]:
+    """Return the outcomes in a message of a worker. Raises `ValueError` if they are none."""
+    if not isinstance(message, list) or len(message) != count:
+        raise ValueError(f"expected {count} outcomes, got {message!r}")
+    return [_outcome(plain) for plain in message]
+
+
+def _outcome(plain: Any) -> Outcome:
+    if isinstance(plain, dict):
+        if isinstance(reason := plain.get("failed"), str):
+            return Failed(reason=reason)
+        if all(isinstance(value, int | float) for value in plain.values()):
+            return {name: float(value) for name, value in plain.items()}
+    raise ValueError(f"expected an outcome, got {plain!r}")
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ verdict comes out. Start with `answer.py`; a text passes through these modules i
     pieces.py            Cuts tokens at signs, and reads one expression with its unit (`units.py`).
     parser.py            Parses one expression into a tree (`node.py`).
     forms.py             Defines what an answer can be.
-    compare.py           Compares two forms; `value.py` and `functions.py` hold the arithmetic.
+    compare.py           Compares two forms; `value.py` and `math_functions.py` hold the arithmetic.
 """
 
 from g2rpo.scoring.expression.answer import (

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from g2rpo.scoring.expression.functions import call
+from g2rpo.scoring.expression.math_functions import call
 from g2rpo.scoring.expression.value import Inexact, Unreadable, Value, add, divide, multiply, power
 
 Node = tuple[Any, ...]

@@ -17,9 +17,10 @@ _SO = re.compile(
 )
 _REASON = re.compile(
     r"[.,;]?\s++(?:this is |that is why |it is )?(?:because|since|that"
-    r" is|i\.e\.|which)\b|\s++\([^()]*+\)[.\s]*+$",
+    r" is|i\.e\.|which)\b|(?<![,;)&+*/=-])(?<!\band)(?<!\bor)\s++\([^()]*+\)[.\s]*+$",
     re.IGNORECASE,
 )
+"""A reason, or a remark in parentheses, which is no item of a list: `(1, 2), (3, 4)`."""
 _DOUBT = re.compile(
     r"\b(?:no|not|wait|wrong|incorrect|actually|but|however|sorry|instead|or|mod)\b|n't\b",
     re.IGNORECASE,

@@ -54,8 +54,9 @@ def _pictures(rows: list[dict[str, Any]]) -> Mapping[str, Any]:
 
 def _markdown(rows: list[dict[str, Any]]) -> str:
     """Format rows as a Markdown table; line breaks and bars in cells are escaped."""
-    lines = [" | ".join(COLUMNS), " | ".join("---" for _ in COLUMNS)]
-    lines += [" | ".join(_cell(row[name]) for name in COLUMNS) for row in rows]
+    columns = [*COLUMNS, *(name for name in (rows or [{}])[0] if name.startswith("reward/"))]
+    lines = [" | ".join(columns), " | ".join("---" for _ in columns)]
+    lines += [" | ".join(_cell(row[name]) for name in columns) for row in rows]
     return "\n".join(f"| {line} |" for line in lines)
 
 

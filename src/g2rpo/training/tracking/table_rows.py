@@ -5,6 +5,7 @@ repeats the paths of all earlier ones, which grows with the square of the steps,
 numbering restarts when a run is resumed.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from g2rpo.image import open_image
-from g2rpo.records import Experience
+from g2rpo.records import LOGGED, Experience
 
 COMPLETION_COLUMNS = (
     "step",
@@ -27,6 +28,7 @@ COMPLETION_COLUMNS = (
     "advantage",
     "completion_tokens",
 )
+"""Columns of a table of completions; the parts of the reward follow as `reward/<part>`."""
 BENCHMARK_COLUMNS = (
     "step",
     "benchmark",
@@ -66,7 +68,10 @@ def chosen_rows(tasks: Sequence[int], advantages: Sequence[float], per_task: int
 def completion_rows(
     step: int, experience: Experience, *, per_task: int, image_px: int
 ) -> list[dict[str, Any]]:
-    """Return rows of `COMPLETION_COLUMNS`; `image` is a PIL image, or None without one."""
+    """Return rows of `COMPLETION_COLUMNS` and the parts of the reward, None where one is absent.
+
+    `image` is a PIL image, or None without one.
+    """
     advantages, tasks = experience.advantages.tolist(), experience.task.tolist()
     tokens = experience.rollouts.completion_mask.sum(1).tolist()
     rows = []
@@ -81,10 +86,16 @@ def completion_rows(
                 "image": small(prompt.images[0], image_px) if prompt.images else None,
                 "answer": prompt.answer,
                 "completion": cut(experience.rollouts.texts[row]),
-                "accuracy": float(experience.scores.parts["accuracy"][row]),
+                "accuracy": float(experience.scores.accuracy[row]),
                 "reward": float(experience.rewards[row]),
                 "advantage": advantages[row],
                 "completion_tokens": tokens[row],
+            }
+            | {
+                f"reward/{name.removeprefix(LOGGED)}": None if math.isnan(value) else value
+                for name, values in experience.scores.parts.items()
+                for value in [float(values[row])]
+                if name.removeprefix(LOGGED) != "accuracy"
             }
         )
     return rows

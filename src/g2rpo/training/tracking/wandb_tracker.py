@@ -123,7 +123,8 @@ class WandbTracker(Logger):
             rows = completion_rows(
                 step, experience, per_task=self.rows_per_task, image_px=self.image_px
             )
-            self._log({"completions": _table(COMPLETION_COLUMNS, rows)}, step)
+            columns = tuple(rows[0]) if rows else COMPLETION_COLUMNS
+            self._log({"completions": _table(columns, rows)}, step)
 
     @rank_zero_only
     def log_benchmarks(self, entries: Mapping[str, Mapping[str, Any]], step: int) -> None:

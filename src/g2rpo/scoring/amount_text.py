@@ -1,0 +1,76 @@
+"""Prepare a sentence for reading its amounts: numbers in digits, plain signs, no list labels."""
+
+import re
+import unicodedata
+from functools import lru_cache
+
+from g2rpo.scoring.expression.number_words import with_digits
+from g2rpo.scoring.extract import plain
+
+_SHORT = {"thousand": "k", "million": "mn", "billion": "bn", "trillion": "tn"}
+_SCALE = re.compile(rf"(?<=\d)(\.?)\s*({'|'.join(_SHORT)})s?\b", re.IGNORECASE)
+_FRACTION = re.compile(r"\\[dt]?frac\s*\{?\s*(\d+)\s*\}?\s*\{?\s*(\d+)\s*\}?")
+_PRONOUN = re.compile(
+    r"\b(the|this|that|which|each|no|any|other|every|first|last|correct|right) one\b", re.IGNORECASE
+)
+_VULGAR = re.compile("[¼½¾⅐-⅞]")
+_WORDS = {
+    re.compile(pattern, re.IGNORECASE): digits
+    for pattern, digits in {
+        r"\band\s+a\s+half\b": "1/2",
+        r"\b(?:an?|one|1)[\s-]+half\b|(?<![\w-])half(?=\W*$)": "1/2",
+        r"\b(?:an?|one|1)[\s-]+third\b": "1/3",
+        r"\b(?:an?|one|1)[\s-]+(?:quarter|fourth)\b": "1/4",
+        r"\ba\s+single\b": "1",
+        r"(?<=\bthere\sare\s)no(?=\s+[a-z])|(?<=\bthere\sis\s)no(?=\s+[a-z])": "0",
+        r"[,;]?\s*\b(?:not|never|cannot|can't|couldn't|isn't|wasn't)\s+(?:just\s+|only\s+|be\s+)?"
+        r"[-+$]?\d[\d.,]*\d?(?:\s+but\b)?": " ",
+    }.items()
+}
+"""Wordings with the digits they stand for; a number that is denied is left out."""
+_GROUPS = re.compile(r"(?<![\d.,])(\d{1,3})((?:[ \u2009\u202f]\d{3})+)(?![\d.,]\d|\d)")
+_MIXED = re.compile(r"(?<![\d.,/])(\d{1,4})\s+(?:and\s+)?\(?(\d{1,3})/(\d{1,3})\)?(?!\d|\s*/)")
+_MINUS = re.compile(r"(?<![\d)%]\s)(?<![\d)])\b(?:minus|negative)\s+(?=\d)", re.IGNORECASE)
+_APOSTROPHE = re.compile(r"(?<=\d)['\u2019](?=\d{3}(?!\d))")
+_UNIT_BEHIND = re.compile(
+    r"(?<=\d)(?=(?:[cmk]m|[km]g|ml|km/h|m/s|sec|min|hrs?|ft|lbs?|mph|[kmg]?hz|[km]w)\b)",
+    re.IGNORECASE,
+)
+_OUT_OF = re.compile(r"(?<=\d)\s+out\s+of\s+(?:the\s+)?(?=\d)")
+_DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\circ|\\degree")
+_NUMBERED = re.compile(r"^\s*\d{1,2}[.)]\s+(?=\S)", re.MULTILINE)
+_A = re.compile(r"\ban?\s+(?=(?:hundred|thousand|million|billion|dozen)\b)", re.IGNORECASE)
+_FOURTHS = re.compile(r"\bfourths\b", re.IGNORECASE)
+_ARROW = re.compile(r"^\s*(?:=+>|[→⇒∴])", re.MULTILINE)
+_SLASH = "\N{FRACTION SLASH}"
+
+
+@lru_cache(maxsize=8192)
+def amount_text(text: str) -> str:
+    r"""Return the text with its numbers in digits, without markup and numbers that are denied.
+
+    >>> amount_text(r"$2\frac{1}{2}$ million"), amount_text("fourteen hundred")
+    ('5/2 mn', '1400')
+    >>> amount_text("1 400"), amount_text("minus 7cm")
+    ('1400', '-7 cm')
+    """
+    text = _VULGAR.sub(
+        lambda match: f" {unicodedata.normalize('NFKC', match[0]).replace(_SLASH, '/')}", text
+    )
+    text = _FRACTION.sub(r" \1/\2", _DEGREES.sub("", text.replace("\\,", " ").replace("\\$", "$")))
+    text = plain(text).replace("\\(", " ").replace("\\)", " ").replace("{,}", ",")
+    if len(_NUMBERED.findall(text)) > 1:
+        text = _NUMBERED.sub("", text)
+    text = _UNIT_BEHIND.sub(" ", _APOSTROPHE.sub("", _ARROW.split(text)[-1]))
+    text = _SCALE.sub(lambda match: f"{match[1]} {_SHORT[match[2].lower()]}", text)
+    text = with_digits(_PRONOUN.sub(r"\1", _A.sub("one ", _FOURTHS.sub("quarters", text))))
+    for pattern, digits in _WORDS.items():
+        text = pattern.sub(digits, text)
+    text = _GROUPS.sub(lambda match: match[1] + "".join(match[2].split()), text)
+    text = _MIXED.sub(_improper, _OUT_OF.sub("//", text))
+    return _MINUS.sub("-", text)
+
+
+def _improper(match: re.Match[str]) -> str:
+    whole, part, parts = (int(group) for group in match.groups())
+    return f"{whole * parts + part}/{parts}" if part < parts else match[0]
