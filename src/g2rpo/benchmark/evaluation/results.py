@@ -25,8 +25,7 @@ def entry(
 ) -> Entry:
     """Return the entry of one benchmark: its score and the conditions under which it was measured.
 
-    `score` is in [0, 1], with its 95 % interval from `low` to `high`; `chance` is the score of
-    blind guesses, or None if it is not known.
+    `score` is in [0, 1], with its 95 % interval from `low` to `high`; see `chance.py`.
 
     Args:
         benchmark: The benchmark.
@@ -47,9 +46,8 @@ def entry(
             f"{benchmark.name}: none of {available} rows could be scored; see the warnings above"
         )
     found: Entry = {"task": benchmark.task}
-    found |= {name: numbers[name] for name in ("score", "low", "high")}
+    found |= {name: numbers[name] for name in ("score", "low", "high", "chance")}
     found |= {
-        "chance": numbers["chance"],
         "parse_rate": numbers["parsed"] / rows,
         "rows": int(rows),
         "groups": int(numbers["groups"]),

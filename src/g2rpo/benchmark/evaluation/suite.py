@@ -199,12 +199,10 @@ class SuiteEvaluation:
                 outcome = BenchmarkRun(
                     plan=plan, generation=generation, scoring=self.scoring, folder=folder
                 ).run(advance)
+            guessed = chance(benchmark, plan.groups, self.scoring.protocol)
             entries[benchmark.name] = entry(
                 benchmark,
-                {
-                    **outcome.numbers,
-                    "chance": chance(benchmark, plan.groups, self.scoring.protocol),
-                },
+                outcome.numbers | {"chance": guessed},
                 scoring=self.scoring,
                 rows_from=self.rows_name,
                 limit=self.limit,
