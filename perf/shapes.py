@@ -105,6 +105,7 @@ def random_batch(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         num_images=torch.full((prompts,), images),
+        position=torch.arange(prompts),
         images=tuple(
             {
                 "pixel_values": torch.randn(4 * rows * columns, channels, generator=generator).to(

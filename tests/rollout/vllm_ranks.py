@@ -120,7 +120,7 @@ def main(out: Path, tensor_parallel_size: int, strategy: str) -> None:
         )
 
     def drawn(shift: int) -> Rollouts:
-        return engine.generate(batch(shift), GROUP, 4 + (rank << 48))
+        return engine.generate(batch(shift), GROUP, 4 + rank)
 
     @torch.no_grad()
     def gap(weights: Any, shift: int, rollouts: Rollouts) -> float:
