@@ -51,4 +51,5 @@ class IdEncoder:
             input_ids=ids,
             attention_mask=ids + 1,
             num_images=torch.tensor([len(p.images) for p in prompts]),
+            position=torch.arange(len(prompts)),
         )

@@ -26,6 +26,7 @@ def _batch() -> PromptBatch:
         input_ids=torch.tensor([[0, 5, 6], [7, 8, 9]]),
         attention_mask=torch.tensor([[0, 1, 1], [1, 1, 1]]),
         num_images=torch.tensor([0, 2]),
+        position=torch.tensor([0, 1]),
         images=(
             {"pixels": torch.arange(6.0).reshape(3, 2), "grid": torch.tensor([[1, 1, 3]])},
             {"pixels": torch.arange(6.0, 8.0).reshape(1, 2), "grid": torch.tensor([[1, 1, 1]])},

@@ -34,6 +34,10 @@ class PromptBatch:
     input_ids: Int[Tensor, "p l"]
     attention_mask: Int[Tensor, "p l"]
     num_images: Int[Tensor, " p"]
+    position: Int[Tensor, " p"]
+    """Position of each prompt among those that all ranks ask together. With the seed it determines
+    the prompt's completions, so that these do not depend on the number of ranks.
+    """
     images: tuple[Mapping[str, Tensor], ...] = ()
     """Inputs of the vision tower for every image, in the order of the prompts. Names and shapes are
     those of the model's family; the first dimension counts patches, crops or images.

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from g2rpo.cli.errors import FULL, explained, give_errors_back, sentence, take_errors_from_hydra
+from g2rpo.cli.errors import (
+    FULL,
+    explained,
+    forget_errors,
+    give_errors_back,
+    sentence,
+    take_errors_from_hydra,
+)
 
 
 def failing(folder: Path) -> None:
@@ -23,6 +30,14 @@ def test_each_process_has_an_error_file_of_its_own(
     assert ended.value.code == 1
     assert [path.name for path in tmp_path.glob("error*")] == ["error_rank1.txt"]
     assert "Traceback" in (tmp_path / "error_rank1.txt").read_text()
+
+
+def test_errors_of_an_earlier_run_are_forgotten_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("error.txt", "error_rank3.txt", "stack_rank0.txt", "errors.md", "train.log"):
+        (tmp_path / name).touch()
+    forget_errors(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["errors.md", "train.log"]
+    forget_errors(tmp_path / "none")
 
 
 def test_the_key_of_an_error_stands_before_its_cause() -> None:

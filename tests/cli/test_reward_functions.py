@@ -1,4 +1,4 @@
-"""Whole runs with reward functions and data of a folder outside of the repository."""
+"""Whole runs with tasks, reward functions and a model that this repository does not know."""
 
 import json
 import shutil
@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.runs import SMALL, json_lines, metrics, script
+from cli.runs import NO_HELDOUT, SMALL, json_lines, metrics, script
+from PIL import Image
 from report.pages import parsed
+from tiny_families import BUILDERS
 
 pytestmark = pytest.mark.process
 
@@ -26,35 +28,44 @@ def compute_score(data_source, solution_str, ground_truth, extra_info=None):
     return {"score": right + extra_info["level"], "acc": right, "letters": len(solution_str)}
 '''
 FUNCTIONS = "reward.functions=[my_reward.py:brevity,my_reward.py:compute_score]"
-DATA = (
-    "data=jsonl",
-    "data.files=rows.jsonl",
-    "data.root=.",
-    "task_mix.weights={math: 1.0, chart: 1.0}",
-    "reward=functions",
+DATA = ("data=jsonl", "data.files=rows.jsonl", "data.root=.", "reward=functions")
+MADE = (
+    *SMALL,
+    *DATA,
+    FUNCTIONS,
+    "reward.weights=[0.5,2.0]",
+    "reward.accuracy=acc",
+    "model.path=smolvlm",
+    "policy.prefix=repeated",
+    "batch.prompts_per_step=6",
+    "trainer.max_steps=3",
 )
-MADE = (*DATA, FUNCTIONS, "reward.weights=[0.5,2.0]", "reward.accuracy=acc")
+TASKS = {"gui": 2, "counting": 1, "medical": 1}
+"""The level of each task's records."""
 
 
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Path:
-    """A folder of a user: a file of functions, JSON Lines with a column of their own, a model."""
+    """A folder of a user: functions, JSON Lines with columns and tasks of their own, a SmolVLM."""
     folder = tmp_path_factory.mktemp("elsewhere")
     (folder / "my_reward.py").write_text(MY_REWARD)
-    shutil.copytree(tiny_folder, folder / "tiny")
+    BUILDERS["smolvlm"](folder / "smolvlm")
     shutil.copytree(tiny_folder, folder / "broken")
     (folder / "broken" / "model.safetensors").write_bytes(b"no weights")
+    Image.new("RGB", (40, 30), (200, 0, 90)).save(folder / "a.png")
+    golds = {"gui": {"x": 3, "y": 4}, "counting": 3, "medical": "o"}
     rows = [
         {
             "id": f"{task}-{number}",
             "task": task,
-            "text": f"How many are {number}?",
-            "answer": str(number % 3),
-            "answer_type": "numerical",
-            "level": 1 + (task == "chart"),
+            "text": f"What is in picture {number}?",
+            "images": ["a.png"],
+            "answer": golds[task],
+            "answer_type": "custom",
+            "level": level,
         }
-        for number in range(30)
-        for task in ("math", "chart")
+        for number in range(20)
+        for task, level in TASKS.items()
     ]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
@@ -62,79 +73,74 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Pa
 
 @pytest.fixture(scope="module")
 def finished(elsewhere: Path) -> Path:
-    """The folder of a run of two steps with decoupled advantages."""
-    done = script(
-        "train.py",
-        *SMALL,
-        *MADE,
-        "model.path=tiny",
-        "advantage=gdpo",
-        "logger=[csv,tensorboard]",
-        "hydra.run.dir=run",
-        cwd=elsewhere,
-    )
+    """The folder of a run of three steps with decoupled advantages."""
+    done = script("train.py", *MADE, "advantage=gdpo", "hydra.run.dir=run", cwd=elsewhere)
     assert done.returncode == 0, done.stderr
     return elsewhere / "run"
 
 
 def test_every_part_of_every_function_is_logged_by_task(finished: Path) -> None:
     _, *rows = metrics(finished)
-    assert len(rows) == 2
+    assert len(rows) == 3
     completions = json_lines(finished / "completions.jsonl")
     for step, row in enumerate(rows, 1):
-        for task in ("math", "chart"):
+        for task, level in TASKS.items():
             own = [c for c in completions if (c["step"], c["task"]) == (step, task)]
             length = sum(len(c["completion"]) for c in own) / len(own)
             assert float(row[f"reward/letters/{task}"]) == pytest.approx(length)
             right = sum(c["answer"] in c["completion"] for c in own) / len(own)
             assert float(row[f"reward/acc/{task}"]) == pytest.approx(right)
             assert row[f"reward/accuracy/{task}"] == row[f"reward/acc/{task}"]
-            level = 1 + (task == "chart")
             assert float(row[f"reward/compute_score/{task}"]) == pytest.approx(level + right)
-        assert row["reward/brevity/math"]
-        assert not row.get("reward/brevity/chart")
-        assert not {"reward/format/math", "reward/total/math"} & set(row)
+        assert row["reward/brevity/counting"]
+        assert not {"reward/brevity/gui", "reward/format/gui", "reward/total/gui"} & set(row)
     assert (finished / "train.log").read_text().count(
         "brevity = my_reward.py:brevity: trl, completions as chat messages, called once per group"
     ) == 1
 
 
 def test_completions_have_the_parts_and_the_weighted_total(finished: Path) -> None:
-    for row in json_lines(finished / "completions.jsonl"):
+    rows = json_lines(finished / "completions.jsonl")
+    assert {row["task"] for row in rows} == set(TASKS)
+    for row in rows:
         right = float(row["answer"] in row["completion"])
-        brief = 1 / (1 + len(row["completion"])) if row["task"] == "math" else 0.0
-        level = 1 + (row["task"] == "chart")
+        level = TASKS[row["task"]]
+        brief = 1 / (1 + len(row["completion"])) if level == 1 else 0.0
         assert row["reward"] == pytest.approx(0.5 * brief + 2.0 * (level + right))
-        assert ("brevity" in row["parts"]) == (row["task"] == "math")
+        assert ("brevity" in row["parts"]) == (level == 1)
         assert row["accuracy"] == row["parts"]["acc"] == right
 
 
-def test_the_report_shows_the_parts(finished: Path) -> None:
-    page = parsed((finished / "report.html").read_text())
+def test_report_and_model_card_show_tasks_and_parts(finished: Path) -> None:
     text = (finished / "report.html").read_text()
-    assert page.one("section", id="learning")
     assert all(f"Reward part {part}" in text for part in ("brevity", "compute_score", "letters"))
-    assert "letters" in page.one("section", id="training").text
+    page = parsed(text)
+    assert all(word in page.one("section", id="training").text for word in ("letters", *TASKS))
+    card = (finished / "checkpoints" / "final" / "README.md").read_text()
+    assert all(f"| {task} | 6 |" in card for task in TASKS)
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_and_keeps_its_parts(finished: Path, elsewhere: Path) -> None:
+def test_a_run_goes_on_and_keeps_tasks_and_parts(finished: Path, elsewhere: Path) -> None:
     shutil.copytree(finished, elsewhere / "again")
     (elsewhere / "again" / "summary.json").unlink()
-    done = script(
-        "train.py",
-        *SMALL,
-        *MADE,
-        "model.path=tiny",
-        "advantage=g2rpo_decoupled",
-        "resume=again",
-        "trainer.max_steps=3",
-        cwd=elsewhere,
-    )
+    options = (*MADE, "advantage=gdpo", "resume=again", "trainer.max_steps=4")
+    done = script("train.py", *options, cwd=elsewhere)
     assert done.returncode == 0, done.stderr
-    rows = metrics(elsewhere / "again")
-    assert [row["step"] for row in rows if row["reward/total"]] == ["1", "2", "3"]
-    assert all(row["reward/letters/math"] for row in rows if row["reward/total"])
+    rows = [row for row in metrics(elsewhere / "again") if row["reward/total"]]
+    assert [row["step"] for row in rows] == ["1", "2", "3", "4"]
+    assert all(row[f"reward/letters/{task}"] for row in rows for task in TASKS)
+
+
+@pytest.mark.slow
+def test_ranks_whose_tasks_lack_a_part_agree_on_the_columns(elsewhere: Path) -> None:
+    options = ("advantage=g2rpo_decoupled", "trainer=ddp", "trainer.devices=2")
+    more = ("batch.prompts_per_step=2", NO_HELDOUT, "hydra.run.dir=two")
+    done = script("train.py", *MADE, *options, *more, cwd=elsewhere)
+    assert done.returncode == 0, done.stderr
+    rows = json_lines(elsewhere / "two" / "completions.jsonl")
+    assert len({row["task"] for row in rows if row["step"] == 1}) == 2  # one prompt per rank
+    assert {row["step"] for row in rows} == {1, 2, 3}
 
 
 @pytest.mark.parametrize(
@@ -195,6 +201,7 @@ def test_what_cannot_work_is_said_in_one_sentence_before_weights_are_loaded(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(elsewhere / "rows.jsonl", tmp_path)
+    shutil.copy(elsewhere / "a.png", tmp_path)
     (tmp_path / "my.py").write_text(file + "\n")
     with pytest.raises(SystemExit):
         train(

@@ -163,3 +163,23 @@ def test_a_multiple_choice_row_of_the_release_whose_options_stand_in_the_questio
         read(source, tiny_folder)
         == turn("user", f"{PICTURE}{hint}\nThink.") + "<|im_start|>assistant\n"
     )
+
+
+def test_reward_functions_get_every_field_but_pictures(tmp_path: Path) -> None:
+    """With the values of the record, before the prompt reads them."""
+    row = {
+        **COMMON,
+        "text": "Where is <image>?",
+        "images": [BASE64],
+        "answer": {"x": 3},
+        "answer_type": "custom",
+        "level": 2,
+        "messages": [],
+    }
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    source = FileSource(
+        files="rows.jsonl", root=str(tmp_path), format=OwnFormat(tasks={}, template=TEMPLATE)
+    )
+    prompt = source.get("spatial", 0, "train")
+    assert prompt.answer == '{"x": 3}'
+    assert prompt.columns == {name: value for name, value in row.items() if name != "images"}

@@ -32,6 +32,13 @@ def test_boxes_are_json_and_no_alternatives() -> None:
     assert read_golds({"answer": [1, 2, 3, 4]}, "segmentation") == ["[1, 2, 3, 4]"]
 
 
+def test_the_gold_of_a_custom_type_is_any_value_or_none() -> None:
+    assert read_golds({"answer": {"x": 3, "y": [4]}}, "custom") == ['{"x": 3, "y": [4]}']
+    assert read_golds({"answer": True}, "custom") == ["true"]
+    assert read_golds({"answer": "Yes"}, "custom") == ["Yes"]
+    assert read_golds({}, "custom") == [""]
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

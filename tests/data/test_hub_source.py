@@ -363,3 +363,18 @@ def test_no_bytes_of_pictures_are_read_for_the_first_look(stored: str) -> None:
     record = next(records_of(rows))
     assert record["picture"]["bytes"] == b"x"
     assert record["question"] == "q0"
+
+
+def test_reward_functions_get_every_column_but_pictures(tmp_path: Path) -> None:
+    """Under the names of the data set, also where pictures are left out to save time."""
+    more = {"level": [{"of": [n]} for n in range(20)], "figure": [b"..."] * 20}
+    table(20, **more).save_to_disk(tmp_path / "saved")
+    source = HubSource(path=str(tmp_path / "saved"), format=own_format(), **OPTIONS)
+    for prompt in (source.get("chart", 0, "train"), source.without_images("chart", 0, "train")):
+        number = int(prompt.answer)
+        assert prompt.columns == {
+            "question": f"q{number}",
+            "label": str(number),
+            "kind": "bar chart",
+            "level": {"of": [number]},
+        }

@@ -1,4 +1,7 @@
-"""A run without a model: `python small_run.py HOW RANK HANG_S`; one rank fails, the others wait."""
+"""A run without a model: `python small_run.py HOW RANK HANG_S`; one rank fails, the others wait.
+
+With HOW `engine` every rank has an engine in a process of its own, and one rank is killed.
+"""
 
 import os
 import signal
@@ -13,6 +16,23 @@ from g2rpo.launch.member import member
 from g2rpo.launch.monitor import Watch
 
 
+def start_engine() -> None:
+    import torch
+
+    from g2rpo.rollout import vllm_subprocess
+
+    vllm_subprocess.MODULE = "fake_child"
+    vllm_subprocess.SubprocessEngine(
+        address=vllm_subprocess.new_address(),
+        device=torch.device("cpu"),
+        num_devices=1,
+        options={},
+        log_file=Path(f"engine{os.getpid()}.log"),
+        start_s=60.0,
+        timeout_s=60.0,
+    ).start(Path())
+
+
 def main(how: str, rank: int, hang_s: float) -> None:
     me = member()
     try:
@@ -21,7 +41,13 @@ def main(how: str, rank: int, hang_s: float) -> None:
         sys.exit(str(error))
     folder = Path(f"run{os.getpid()}") if me.is_first else Path(met.ask(FOLDER))
     watch(Watch(folder=folder, hang_s=hang_s))
+    met.tell(f"here {me.rank}", "yes")
+    for other in range(me.world_size):
+        met.ask(f"here {other}")  # nobody fails before all have come
     marks.begin()
+    if how == "engine":
+        start_engine()
+        how = "kill"
     if how == "nothing":
         sys.stdout.write(f"{folder.resolve()}\n")
         met.monitor.leave()

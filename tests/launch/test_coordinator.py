@@ -1,15 +1,37 @@
 """Which rank rank 0 blames: connections and reports of ranks that the tests play."""
 
+import os
+import pickle
+import socket
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import Client, Connection
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from g2rpo.launch import coordinator as coordinator_module
-from g2rpo.launch.coordinator import REPORT, Coordinator, Failed, Stuck, Verdict
+from g2rpo.launch.coordinator import Coordinator
 from g2rpo.launch.member import Member
+from g2rpo.launch.messages import Failed, Left, Message, Report, Stuck, Verdict, packed, unpacked
+from g2rpo.wire import Wire
 
-Ranks = Callable[..., list[Connection]]
+
+class Rank:
+    """One rank's connection, as the tests play it."""
+
+    def __init__(self, port: int, key: bytes) -> None:
+        self.wire = Wire.connect(("127.0.0.1", port), key)
+        self.poll, self.close = self.wire.poll, self.wire.close
+
+    def send(self, message: Message) -> None:
+        self.wire.send(packed(message))
+
+    def recv(self) -> Message:
+        return unpacked(self.wire.receive()[0])
+
+
+Ranks = Callable[..., list[Rank]]
 
 
 @pytest.fixture
@@ -17,32 +39,43 @@ def ranks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ranks]:
     """`ranks(3, wait_s=60)`: connections of three ranks to a coordinator that settles quickly."""
     monkeypatch.setattr(coordinator_module, "SETTLE_S", 0.3)
     monkeypatch.setattr(coordinator_module, "ANSWER_S", 0.3)
-    opened: list[Connection] = []
+    opened: list[Rank] = []
+    started: list[Coordinator] = []
 
-    def connect(count: int, *, size: int | None = None, wait_s: float = 60.0) -> list[Connection]:
+    def connect(count: int, *, size: int | None = None, wait_s: float = 60.0) -> list[Rank]:
         members = [
             Member(rank=rank, world_size=size or count, host=f"node{rank // 2}")
             for rank in range(count)
         ]
         coordinator = Coordinator(members[0], wait_s)
+        started.append(coordinator)
         for who in members:
-            opened.append(Client(("127.0.0.1", coordinator.port), authkey=coordinator.key))
+            opened.append(Rank(coordinator.port, coordinator.key))
             opened[-1].send(who)
         return opened
 
     yield connect
     for connection in opened:
         connection.close()
+    for coordinator in started:
+        shut(coordinator)
 
 
-def received(connection: Connection) -> object:
+def shut(coordinator: Coordinator) -> None:
+    """Close what a coordinator leaves open, because its process ends."""
+    for wire in list(coordinator._open):
+        wire.close()
+    coordinator._listener.close()
+
+
+def received(connection: Rank) -> Message:
     assert connection.poll(10)
     return connection.recv()
 
 
-def verdict(connection: Connection) -> Verdict:
+def verdict(connection: Rank) -> Verdict:
     while not isinstance(message := received(connection), Verdict):
-        assert message == REPORT
+        assert message == Report()
     return message
 
 
@@ -56,7 +89,7 @@ def test_a_rank_whose_connection_closes_has_died_and_all_others_are_told(ranks: 
 
 def test_a_rank_that_leaves_has_not_died(ranks: Ranks) -> None:
     zero, one, two = ranks(3)
-    two.send(None)
+    two.send(Left())
     two.close()
     assert not zero.poll(1.0)
     one.send(Failed("no memory"))
@@ -85,7 +118,7 @@ def test_of_hanging_ranks_the_one_with_least_progress_is_named_and_not_the_waiti
 ) -> None:
     zero, one, two = ranks(3)
     zero.send(Stuck(8, "all_reduce_sum", waits=True, silent_s=9))
-    assert received(one) == received(two) == REPORT
+    assert received(one) == received(two) == Report()
     one.send(Stuck(7, "generate (engine.py:3)", waits=False, silent_s=9))
     two.send(Stuck(7, "backward (update.py:4)", waits=True, silent_s=8))
     text = verdict(two).text
@@ -111,3 +144,39 @@ def test_ranks_that_do_not_come_are_listed(ranks: Ranks, monkeypatch: pytest.Mon
         "expected 4 ranks within 0.2 s, but 2, 3 did not come (here: 0 on node0, 1 on node0): start"
         " every node with the same MASTER_ADDR=node0 and MASTER_PORT=29500"
     )
+
+
+def test_strangers_neither_run_code_nor_keep_ranks_from_coming(tmp_path: Path) -> None:
+    class Crafted:
+        def __reduce__(self) -> Any:
+            return os.system, (f"touch {tmp_path / 'trace'}",)
+
+    me = Member(rank=0, world_size=1, host="node0")
+    coordinator = Coordinator(me, 60.0)
+    place = ("127.0.0.1", coordinator.port)
+    mute = socket.create_connection(place)
+    for words in (pickle.dumps(Crafted()), b"\xff" * 64, b"\0\0\0\x02{}", b"\0\0\0\x05[1,2]"):
+        stranger = socket.create_connection(place)
+        stranger.sendall(words)
+        stranger.shutdown(socket.SHUT_WR)
+        with suppress(ConnectionResetError):
+            while stranger.recv(4096):  # the challenge, and then the end
+                pass
+        stranger.close()
+    with pytest.raises((OSError, EOFError)):
+        Wire.connect(place, b"another key")
+    one = Rank(coordinator.port, coordinator.key)
+    one.send(me)
+    one.send(Failed("no memory"))
+    assert verdict(one).text == "rank 0 of 1 on node0: no memory"
+    mute.close()
+    one.close()
+    shut(coordinator)
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize(("num_nodes", "host"), [(1, "127.0.0.1"), (2, "0.0.0.0")])
+def test_other_machines_can_connect_only_if_the_run_has_several(num_nodes: int, host: str) -> None:
+    coordinator = Coordinator(Member(world_size=2, num_nodes=num_nodes), 60.0)
+    assert coordinator._listener.getsockname() == (host, coordinator.port)
+    shut(coordinator)

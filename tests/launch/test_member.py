@@ -35,6 +35,23 @@ def test_a_process_knows_its_rank(environment: dict, expected: tuple) -> None:
     assert me.is_first == (me.rank == 0)
 
 
+@pytest.mark.parametrize(
+    ("environment", "num_nodes"),
+    [
+        ({}, 1),
+        (LIGHTNING, 1),
+        (TORCHRUN, 2),  # not told: other machines may come
+        (TORCHRUN | {"GROUP_WORLD_SIZE": "1"}, 1),
+        (TORCHRUN | {"GROUP_WORLD_SIZE": "4"}, 4),
+        (slurm(rank=5, size=8, nodes=2), 2),
+        (slurm(rank=5, size=8, nodes=1), 1),
+        (slurm(rank=0, size=8, nodes=4) | {"SLURM_STEP_NUM_NODES": "1"}, 1),
+    ],
+)
+def test_a_process_knows_how_many_machines_take_part(environment: dict, num_nodes: int) -> None:
+    assert member(environment).num_nodes == num_nodes
+
+
 def test_a_process_is_known_by_its_id_and_its_start() -> None:
     me = member({})
     assert me.pid == os.getpid()

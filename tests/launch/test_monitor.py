@@ -7,6 +7,7 @@ from launch.launchers import ended, srun, started, torchrun, torchrun_nodes
 
 pytestmark = pytest.mark.process
 SCRIPT = str(Path(__file__).with_name("small_run.py"))
+SOURCE = Path(__file__).parents[2] / "src"
 WORDS = {
     "raise": "rank {} of 2 on {}: no memory",
     "kill": "rank {} of 2 on {} ended without a message: it was killed",
@@ -45,6 +46,17 @@ def test_a_rank_that_fails_ends_all_and_is_named(
     assert said in run.text or "Signal 9 (SIGKILL)" in run.text
     if how in ("hang", "stop"):
         assert "Thread" in next(tmp_path.rglob("stack_rank0.txt")).read_text()
+
+
+@pytest.mark.slow
+def test_engines_of_a_killed_rank_and_of_the_others_end(tmp_path: Path) -> None:
+    (tmp_path / "engine").mkdir()
+    places = [str(SOURCE), str(SOURCE.parent / "tests" / "rollout")]
+    fake = {"FAKE_ENGINE": str(tmp_path / "engine"), "PYTHONPATH": ":".join(places)}
+    run = ended(started(srun([SCRIPT, "engine", "1", "60"]), tmp_path, fake), tmp_path)
+    assert (run.codes, run.left) == ([1, -9], [])
+    assert (tmp_path / "engine" / "calls.jsonl").read_text().count('"start"') == 2
+    assert run.text.count(words("kill", 1)) == 1
 
 
 @pytest.mark.slow

@@ -114,6 +114,7 @@ def test_so_do_they_for_qwen2_5_vl() -> None:
         input_ids=ids,
         attention_mask=(ids > 0).long(),
         num_images=torch.tensor([1, 1]),
+        position=torch.arange(2),
         images=tuple(
             {"pixel_values": torch.randn(16, 384), "image_grid_thw": torch.tensor([[1, 4, 4]])}
             for _ in range(2)

@@ -4,6 +4,48 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "functions: weights are ignored",
+        "reward/functions.py",
+        "total += weight * worth",
+        "total += worth",
+        "reward/test_functions.py",
+    ),
+    Mutant(
+        "functions: the score is beside its parts",
+        "reward/functions.py",
+        "(sum(parts.values()) if parts else None)",
+        "(max(parts.values()) if parts else None)",
+        "reward/test_functions.py",
+    ),
+    Mutant(
+        "functions: a function without weight is a part",
+        "reward/functions.py",
+        'prefix = "" if carries else LOGGED',
+        'prefix = ""',
+        "reward/test_functions.py",
+    ),
+    Mutant(
+        "functions: the last value stands in for the accuracy",
+        "reward/functions.py",
+        "first = worth if first is None else first",
+        "first = worth",
+        "reward/test_functions.py",
+    ),
+    Mutant(
+        "functions: coroutines run one after the other",
+        "reward/functions.py",
+        "return await asyncio.gather(*awaited, return_exceptions=True)",
+        "return [await one for one in awaited]",
+        "reward/test_functions.py",
+    ),
+    Mutant(
+        "functions: our fields hide those of the record",
+        "reward/user_function.py",
+        "{**known, **prompt.meta, **prompt.columns}",
+        "{**prompt.columns, **prompt.meta, **known}",
+        "reward/test_user_function.py",
+    ),
+    Mutant(
         "verifier: thinking is an answer",
         "reward/verifier.py",
         'tagged(without_thinking(completion.replace("\\x00", "")))',

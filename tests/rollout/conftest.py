@@ -102,6 +102,7 @@ def made() -> Callable[..., PromptBatch]:
                 [[0] * (longest - len(row)) + [1] * len(row) for row in tokens]
             ),
             num_images=torch.tensor([images for _, _, images in prompts]),
+            position=torch.arange(len(prompts)),
             images=tuple(
                 {
                     "pixel_values": torch.full((2 * width, 3), value),

@@ -4,6 +4,27 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "draws: a token without weight can be drawn",
+        "rollout/draw.py",
+        "below[:, None], right=True",
+        "below[:, None]",
+        "rollout/test_draw.py",
+    ),
+    Mutant(
+        "draws: one seed for all positions",
+        "rollout/draw.py",
+        'f"{seed}/{position}"',
+        'f"{seed}"',
+        "rollout/test_draw.py",
+    ),
+    Mutant(
+        "draws: every token of a completion has the first one's number",
+        "rollout/hf.py",
+        "self.uniforms[self.rows, step]",
+        "self.uniforms[self.rows, 0]",
+        "rollout/test_hf.py",
+    ),
+    Mutant(
         "position stands still",
         "rollout/hf.py",
         "self.position = self.position + 1",
@@ -55,8 +76,8 @@ MUTANTS = (
     Mutant(
         "one seed for all prompts",
         "rollout/vllm_requests.py",
-        'f"{seed}/{row}"',
-        'f"{seed}"',
+        "prompt_seed(seed, position)",
+        "prompt_seed(seed, 0)",
         "rollout/test_vllm_requests.py",
     ),
     Mutant(
@@ -99,13 +120,6 @@ MUTANTS = (
         "rollout/groups.py",
         "joined.prompt.argsort(stable=True)",
         "torch.arange(len(joined.prompt))",
-        "rollout/test_groups.py",
-    ),
-    Mutant(
-        "data: one seed for all sizes",
-        "rollout/groups.py",
-        "seed + call * SEED_STRIDE",
-        "seed",
         "rollout/test_groups.py",
     ),
     Mutant(

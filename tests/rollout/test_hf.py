@@ -1,5 +1,6 @@
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.prefix_attention import knows_prefixes
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import PromptBatch, Rollouts, Sampling
+from g2rpo.rollout.draw import uniforms
+from g2rpo.rollout.groups import select_prompts
 from g2rpo.rollout.hf import HFEngine, _nucleus
 
 TOKENS = 14
@@ -126,6 +129,16 @@ def test_the_seed_decides_what_is_drawn(sample: Sampler) -> None:
     assert len({tuple(row) for row in group}) == 3  # a group is three draws, not one
 
 
+def test_completions_depend_on_positions_and_not_on_what_is_asked_beside(sample: Sampler) -> None:
+    whole, rows = sample(seed=7), torch.tensor([5, 1])
+    part = Sampler(sample.policy, sample.encoder, select_prompts(sample.batch, rows))(
+        seed=7, leave_frac=1.0
+    )
+    assert part.texts == whole.texts[15:18] + whole.texts[3:6]
+    moved = replace(sample.batch, position=sample.batch.position + 1)
+    assert Sampler(sample.policy, sample.encoder, moved)(seed=7).texts != whole.texts
+
+
 def test_drawing_does_not_touch_the_global_generator(sample: Sampler) -> None:
     torch.manual_seed(3)
     expected = torch.rand(2)
@@ -166,17 +179,17 @@ def test_a_policy_of_unknown_attention_is_sampled_from_with_repeated_prompts(
     assert other.config.get_text_config()._attn_implementation == "eager"
 
 
-def test_draws_are_those_of_multinomial_on_the_probabilities(sample: Sampler) -> None:
-    """So that a faster sampler writes what an earlier one wrote."""
+def test_a_token_is_where_the_uniform_number_of_its_completion_falls(sample: Sampler) -> None:
     drawn = sample(seed=9, temperature=0.8, max_new_tokens=1)
     rows = [
         _plain_logits(sample, row, torch.tensor([5]), sample.encoder.forbidden_token_ids)[0]
         for row in range(6)
     ]
-    probs = (torch.stack(rows).repeat_interleave(3, 0) / 0.8).softmax(-1)
-    expected = torch.multinomial(probs, 1, generator=torch.Generator().manual_seed(9))[:, 0]
+    probs = (torch.stack(rows).repeat_interleave(3, 0) / 0.8).double().softmax(-1)
+    uniform = uniforms(9, range(6), 3, 1)
+    expected = (probs.cumsum(1) <= uniform).sum(1)
     assert drawn.completion_ids[:, 0].tolist() == expected.tolist()
-    assert near(drawn.old_logprobs[:, 0], probs.gather(1, expected[:, None])[:, 0].log())
+    assert near(drawn.old_logprobs[:, 0], probs.gather(1, expected[:, None])[:, 0].log().float())
 
 
 def test_a_completion_ends_with_its_end_token_or_at_the_limit(sample: Sampler) -> None:

@@ -205,7 +205,7 @@ def test_the_seed_decides_what_is_drawn_and_a_group_is_several_draws(
     engine: VLLMEngine, gym: Callable[[int], PromptBatch]
 ) -> None:
     batch = gym(12)
-    first, again, other = (engine.generate(batch, GROUP, seed) for seed in (3, 3, 3 + (1 << 48)))
+    first, again, other = (engine.generate(batch, GROUP, seed) for seed in (3, 3, 4))
     assert torch.equal(first.completion_ids, again.completion_ids)
     assert first.texts != other.texts
     groups = [first.texts[i : i + 3] for i in range(0, 36, 3)]

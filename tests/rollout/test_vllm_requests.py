@@ -9,6 +9,7 @@ import torch
 
 from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.records import PromptBatch, Sampling
+from g2rpo.rollout.groups import select_prompts
 from g2rpo.rollout.vllm_requests import (
     Answer,
     Request,
@@ -43,18 +44,18 @@ def test_a_request_has_one_placeholder_per_image_and_no_padding(
         assert [image.size for image in request.images] == [(64, 64)] * len(prompt.images)
 
 
-def test_seeds_differ_between_prompts_and_ranks_and_are_the_same_again(
+def test_seeds_differ_between_positions_and_draws_and_are_the_same_on_any_rank(
     encoder: QwenEncoder, batch: PromptBatch
 ) -> None:
-    def seeds(seed: int) -> list[int]:
-        return [request.seed for request in requests_of(encoder, batch, seed)]
+    def seeds(own: PromptBatch, seed: int) -> list[int]:
+        return [request.seed for request in requests_of(encoder, own, seed)]
 
-    first, again, other_rank = seeds(5), seeds(5), seeds(5 + (1 << 48))
-    assert first == again
-    assert len({*first, *other_rank}) == 12
+    first, other_draw = seeds(batch, 5), seeds(batch, 6)
+    assert seeds(select_prompts(batch, torch.tensor([4, 1])), 5) == [first[4], first[1]]
+    assert len({*first, *other_draw}) == 12
     # vLLM draws the k-th completion of a group with seed + k: groups must not run into each other,
     # nor beyond 63 bits
-    ordered = sorted(first + other_rank)
+    ordered = sorted(first + other_draw)
     assert min(b - a for a, b in itertools.pairwise(ordered)) > 10_000
     assert max(ordered) < 2**62
 

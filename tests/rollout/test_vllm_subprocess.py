@@ -4,9 +4,9 @@ real one.
 
 import json
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from multiprocessing import Pipe
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -18,10 +18,12 @@ from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.records import PromptBatch, Sampling
 from g2rpo.rollout import vllm, vllm_subprocess
 from g2rpo.rollout.vllm import VLLMEngine
+from g2rpo.rollout.vllm_messages import generate_message, read_answer
 from g2rpo.rollout.vllm_requests import Answer, Request, requests_of, sampling_fields
 from g2rpo.rollout.vllm_retry import EngineLost
 from g2rpo.rollout.vllm_subprocess import SubprocessEngine, new_address, visible_devices
 from g2rpo.rollout.vllm_worker import CallLoop
+from g2rpo.wire import Wire
 
 GROUP = Sampling(group_size=3, max_new_tokens=8)
 
@@ -228,20 +230,30 @@ def test_a_request_that_comes_while_others_are_under_way_is_completed_with_them(
         def step(self) -> list[tuple[str, Answer]]:
             self.steps += 1
             if self.steps == 1:
-                loop.calls.put((second, "generate", {"requests": [(5, request, {"name": "late"})]}))
+                loop.calls.put((second, *generate_message([(5, request, late)])))
                 return []
             if self.steps == 2:
                 assert self.under_way == ["early", "late"]
                 return [("late", answer)]
             raise KeyboardInterrupt
 
-    (_, first), (heard, second) = Pipe(), Pipe()
+    early, late = ({"name": name, "logit_bias": {}} for name in ("early", "late"))
+    ends = [*socket.socketpair(), *socket.socketpair()]
+    _, first, heard, second = wires = [Wire(end) for end in ends]
     loop = CallLoop(Host(), SimpleQueue())
-    loop.calls.put((first, "generate", {"requests": [(0, request, {"name": "early"})]}))
+    loop.calls.put((first, *generate_message([(0, request, early)])))
     with pytest.raises(KeyboardInterrupt):
         loop.serve()
-    assert heard.recv() == ("answer", (5, answer))
+    kind, message = heard.receive()[0]
+    assert (kind, read_answer(message)) == ("answer", (5, answer))
     assert list(loop.running) == ["early"]
+    for method in ("serve", "__init__", "add"):
+        loop.take(second, {"method": method, "given": {}}, [])
+        kind, words = heard.receive()[0]
+        assert kind == "failed"
+        assert "expected generate or one of" in words
+    for wire in wires:
+        wire.close()
 
 
 @pytest.mark.parametrize(

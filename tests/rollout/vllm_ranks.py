@@ -59,6 +59,7 @@ class Killer:
     def __call__(self) -> Any:
         if self.left == 0:
             os.killpg(self.engine.pid, signal.SIGKILL)
+            self.engine._connection.close()  # further answers may have arrived already
         self.left -= 1
         return self.reply()
 
@@ -119,7 +120,7 @@ def main(out: Path, tensor_parallel_size: int, strategy: str) -> None:
         )
 
     def drawn(shift: int) -> Rollouts:
-        return engine.generate(batch(shift), GROUP, 4 + (rank << 48))
+        return engine.generate(batch(shift), GROUP, 4 + rank)
 
     @torch.no_grad()
     def gap(weights: Any, shift: int, rollouts: Rollouts) -> float:

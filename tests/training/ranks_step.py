@@ -1,8 +1,8 @@
 """Two steps of training in one of several processes: `python ranks_step.py CHECKPOINT OUT SIZE
 whole|adapter ddp|fsdp`; rank from the environment.
 
-What is drawn, written and judged depends on the prompt alone, so the outcome may not depend on the
-number of processes.
+What is drawn, written and judged depends on prompts, positions and seeds alone, so the outcome may
+not depend on the number of processes.
 """
 
 import sys
@@ -44,8 +44,8 @@ GROUP_SIZE = 4
 
 
 class PromptEngine:
-    """Completions that are a function of the prompt's id; the sampler's probabilities differ a
-    little from the policy's.
+    """Completions that are a function of seed and position, as those of every engine; the sampler's
+    probabilities differ a little from the policy's.
     """
 
     sampling = Sampling(group_size=1, max_new_tokens=9)
@@ -59,8 +59,8 @@ class PromptEngine:
     @torch.no_grad()
     def generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
         draws = [
-            Random(f"{prompt.id}/{i}")
-            for prompt in batch.prompts
+            Random(f"{seed}/{position}/{i}")
+            for position in batch.position.tolist()
             for i in range(sampling.group_size)
         ]
         lengths = torch.tensor([draw.randint(1, 9) for draw in draws])

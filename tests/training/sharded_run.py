@@ -133,7 +133,7 @@ def main(out: Path, world: int, how: str, kill: str) -> None:
         module,
         DataLoader(range(100)),
         ckpt_path=last if last.exists() else None,
-        weights_only=False,
+        weights_only=True,
     )
     state = {name: full_tensor(value).clone() for name, value in module.state_dict().items()}
     for number, own in trainer.optimizers[0].state_dict()["state"].items():

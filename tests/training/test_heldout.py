@@ -29,6 +29,7 @@ class Quoting:
 
     def __init__(self) -> None:
         self.asked: list[tuple[int, float, float, int]] = []
+        self.positions: list[list[int]] = []
 
     def start(self, policy: Any, encoder: Encoder) -> None: ...
 
@@ -36,6 +37,7 @@ class Quoting:
 
     def generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
         self.asked.append((sampling.group_size, sampling.temperature, sampling.top_p, seed))
+        self.positions.append(batch.position.tolist())
         size = sampling.group_size
         mask = (torch.arange(size) <= torch.arange(size)[:, None]).repeat(len(batch.prompts), 1)
         return Rollouts(
@@ -111,7 +113,7 @@ def test_without_prompts_there_is_one_empty_batch_so_that_benchmarks_are_asked_a
     None
 ):
     (batch,) = HeldoutEvaluation(prompts_per_task=0).batches(red(chart=None))
-    assert (batch.start, batch.places, batch.prompts) == (0, [], [])
+    assert (batch.places, batch.prompts) == ([], [])
 
 
 def test_a_task_scores_the_mean_of_its_samples_and_macro_the_mean_of_tasks(tmp_path: Path) -> None:
@@ -163,15 +165,9 @@ def test_sampling_is_that_of_the_evaluation_and_its_seed_the_same_at_every_call(
     tmp_path: Path,
 ) -> None:
     _, engine, heard = evaluated(tmp_path, red(math=2, chart=None))
-    # temperature and top_p of training do not count; every batch has its own seed
-    assert engine.asked == [
-        (4, 1.0, 1.0, 10),
-        (1, 0.0, 1.0, 0),
-        (4, 1.0, 1.0, 12),
-        (1, 0.0, 1.0, 0),
-        (4, 1.0, 1.0, 14),
-        (1, 0.0, 1.0, 0),
-    ]
+    # temperature and top_p of training do not count; positions tell the prompts apart
+    assert engine.asked == [(4, 1.0, 1.0, 10), (1, 0.0, 1.0, 10)] * 3
+    assert [place for batch in engine.positions[::2] for place in batch] == [0, 1, 2, 3, 4]
     assert evaluated(tmp_path, red(math=2, chart=None))[1].asked == engine.asked
     assert heard == [2, 2, 1]
 

@@ -268,7 +268,7 @@ def test_a_checkpoint_holds_the_configuration_and_rebuilds_the_module(run: Run) 
         "trainer.max_steps=1", "callbacks.checkpoint.every_n_train_steps=1", "optimizer.lr=0.01"
     )
     path = folder / "checkpoints" / "last.ckpt"
-    saved = torch.load(path, weights_only=False)
+    saved = torch.load(path, weights_only=True)
     assert saved["hyper_parameters"]["optimizer"]["lr"] == 0.01
     module = G2RPOModule.load_from_checkpoint(path)
     assert (module.rollout_batch, module.hparams["batch"]["group_size"]) == (1, 2)

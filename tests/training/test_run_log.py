@@ -123,6 +123,7 @@ def test_a_row_says_which_token_ended_its_completion_or_that_it_was_cut() -> Non
         input_ids=torch.tensor([[3]]),
         attention_mask=torch.tensor([[1]]),
         num_images=torch.tensor([0]),
+        position=torch.tensor([0]),
     )
     experience = Experience(
         batch=batch,

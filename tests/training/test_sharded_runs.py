@@ -22,7 +22,6 @@ def train(root: Path, *overrides: str) -> None:
             str(root / "train.py"),
             "experiment=smoke",
             "heldout=none",
-            "model/adapter=lora",
             "trainer=fsdp",
             "trainer.devices=2",
             "trainer.accelerator=cpu",
@@ -38,11 +37,21 @@ def train(root: Path, *overrides: str) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_a_resumed_lora_run_ends_as_an_unbroken_one(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("model/adapter=lora",),
+        ("model.dtype=bfloat16", "optimizer=adamw_kahan", "optimizer.lr=1e-5"),
+    ],
+    ids=["lora", "adamw_kahan"],
+)
+def test_a_resumed_run_ends_as_an_unbroken_one(
+    options: tuple[str, ...], root: Path, tmp_path: Path
+) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    train(root, "trainer.max_steps=3", f"hydra.run.dir={whole}")
-    train(root, "trainer.max_steps=1", f"hydra.run.dir={parts}")
-    train(root, "trainer.max_steps=3", f"resume={parts}")
+    train(root, *options, "trainer.max_steps=3", f"hydra.run.dir={whole}")
+    train(root, *options, "trainer.max_steps=1", f"hydra.run.dir={parts}")
+    train(root, *options, "trainer.max_steps=3", f"resume={parts}")
     unbroken, resumed = (state(folder) for folder in (whole, parts))
     assert unbroken[0] == resumed[0]
     assert len(unbroken[1]) > 200

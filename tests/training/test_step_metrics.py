@@ -60,6 +60,7 @@ def row(**options: Any) -> dict[str, float]:
         input_ids=ids,
         attention_mask=ids,
         num_images=torch.zeros(2, dtype=torch.long),
+        position=torch.arange(2),
     )
     lengths = torch.tensor([4, 1, 2, 3])
     mask = torch.arange(4) < lengths[:, None]

@@ -26,6 +26,7 @@ def experience(sampler: list[list[float]], trainer: list[list[float]] | None) ->
             input_ids=torch.ones(2, 1, dtype=torch.long),
             attention_mask=torch.ones(2, 1, dtype=torch.long),
             num_images=torch.zeros(2, dtype=torch.long),
+            position=torch.arange(2),
         ),
         rollouts=Rollouts(
             completion_ids=mask.long(),

@@ -99,7 +99,7 @@ def answered(validation: Validation, stubs: Any, *batches: tuple[list[int], list
             )
             for place, answer in zip(places, answers, strict=True)
         ]
-        batch = HeldoutBatch(start=0, places=places, prompts=prompts)
+        batch = HeldoutBatch(places=places, prompts=prompts)
         validation.answer(batch, **stubs, device=torch.device("cpu"))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from g2rpo.cli.errors import show_failed_rank
+from g2rpo.cli.errors import forget_errors, show_failed_rank
 from g2rpo.launch.meeting import FOLDER, is_first, meet, meeting, watch
 from g2rpo.launch.member import member
 from g2rpo.launch.monitor import Watch
@@ -54,6 +54,8 @@ def _in_order(error: BaseException) -> bool:
 def take_part(cfg: DictConfig) -> None:
     """Tell the others the run folder, begin the watch, and silence all ranks but the first."""
     folder = Path(cfg.run_dir)
+    if is_first():
+        forget_errors(folder)
     watch(
         Watch(
             folder=folder,

@@ -83,6 +83,16 @@ def show_error(text: str, folder: Path) -> None:
         sys.stderr.write(f"to go on from the last checkpoint: {line}\n")
 
 
+def forget_errors(folder: Path) -> None:
+    """Remove what an earlier run in this folder wrote when it failed.
+
+    Rank 0 calls this before the others know the folder.
+    """
+    for pattern in ("error.txt", "error_rank*.txt", "stack_rank*.txt"):
+        for file in folder.glob(pattern):
+            file.unlink(missing_ok=True)
+
+
 def show_failed_rank(text: str, folder: Path) -> None:
     """Show why all ranks end; `error.txt` says it too, unless this rank's own error is there."""
     path = folder / "error.txt"

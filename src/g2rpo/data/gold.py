@@ -11,6 +11,8 @@ FIELDS = ("answer", "solution")
 """Where a record has its gold answer; the first that holds something counts."""
 JSON_KINDS = ("spatial grounding", "segmentation")
 """Answer types whose gold is an object or a list of numbers, written as JSON."""
+CUSTOM = "custom"
+"""Answer type that only a reward of the user reads; its gold is any value, or missing."""
 
 
 def read_golds(row: Mapping[str, Any], kind: str) -> list[str]:
@@ -24,10 +26,12 @@ def read_golds(row: Mapping[str, Any], kind: str) -> list[str]:
         BadRecord: When there is none, or one that is neither text nor a number.
     """
     field = next((name for name in FIELDS if row.get(name) is not None), None)
+    if field is None and kind == CUSTOM:
+        return [""]
     if field is None:
         raise BadRecord("answer: it is missing or null")
     found = row[field]
-    if kind in JSON_KINDS:
+    if kind in (*JSON_KINDS, CUSTOM):
         golds = [found if isinstance(found, str) else json.dumps(found)]
     else:
         golds = (

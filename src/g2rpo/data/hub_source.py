@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from g2rpo.data.arrow_rows import records_of
-from g2rpo.data.fields import Notes, columns_in
+from g2rpo.data.fields import Notes, columns_in, is_media
 from g2rpo.data.hub_columns import HubColumns
 from g2rpo.data.loading import Loading
 from g2rpo.data.record_images import IMAGE_FIELDS, located
@@ -107,9 +107,13 @@ class HubSource:
     def _index(self) -> None:
         start_s = time.perf_counter()
         read = sorted({*self.columns.columns.values()})
-        self._texts = self._rows.select_columns(
-            [column for field, column in self.columns.columns.items() if field not in IMAGE_FIELDS]
-        )
+        fields = {column: field for field, column in self.columns.columns.items()}
+        pictures = [
+            column
+            for column in self._rows.column_names
+            if fields.get(column) in IMAGE_FIELDS or (column not in fields and is_media(column))
+        ]
+        self._texts = self._rows.remove_columns(pictures)
         records = records_of(self._rows.select_columns(read))
         notes = Notes()
         for number, task, record in usable_rows(

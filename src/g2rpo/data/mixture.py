@@ -63,6 +63,8 @@ def mixture_of(source: PromptSource, mix: "TaskMix") -> "TaskMix":
             f"{task} {fitted.shares[task]:.0%} ({sizes[task]} prompts)" for task in fitted.shares
         )
         absent = [task for task in mix.weights if task not in fitted.shares]
+        if mix.default and len(absent) == len(mix.weights):
+            absent = []  # data with other tasks altogether
         unused = [task for task, size in sizes.items() if size and task not in fitted.shares]
         log.info(
             "task_mix: %s%s%s",

@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 
 from g2rpo.data.conversation import unfolded
 from g2rpo.data.fields import columns_in, unread_fields
+from g2rpo.data.gold import CUSTOM, read_golds
 from g2rpo.data.gold import FIELDS as GOLD_FIELDS
-from g2rpo.data.gold import read_golds
 from g2rpo.data.options import Options, gold_letters, options_in, read_options
 from g2rpo.data.record_images import IMAGE_FIELDS, images_in
 from g2rpo.data.rows import BadRecord
@@ -39,6 +39,7 @@ ANSWER_TYPES = (
     "math",
     "spatial grounding",
     "segmentation",
+    CUSTOM,
 )
 """Answer types of questions about images."""
 TASK_FIELDS = ("task_type", "task")

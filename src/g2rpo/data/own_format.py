@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from g2rpo.data.conversation import TURN_FIELDS
 from g2rpo.data.fields import columns_in, unread_fields
+from g2rpo.data.gold import CUSTOM
 from g2rpo.data.onethinker import FIELDS, OneThinkerFormat
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.template import PromptTemplate
@@ -38,7 +39,9 @@ class OwnFormat(OneThinkerFormat):
         missing = [
             name
             for name in REQUIRED
-            if name not in row and not (turns and name in ("text", "answer"))
+            if name not in row
+            and not (turns and name in ("text", "answer"))
+            and not (name == "answer" and row.get("answer_type") == CUSTOM)
         ]
         if "answer" in missing and row.get("solution") is not None:
             missing.remove("answer")

@@ -2,73 +2,39 @@
 
 A connection closes at the moment its process ends, however it ends. So a killed rank is known at
 once, and no busy rank is taken for a dead one.
+
+Messages are JSON (`messages.py`, `g2rpo/wire.py`), and nothing is unpickled. Only this machine can
+connect, unless the run has several nodes; and who connects must prove the key of the run.
 """
 
 import os
 import secrets
+import socket
 import threading
 import time
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, Listener, wait
-from typing import Any
+from multiprocessing.connection import wait
 
 from g2rpo.launch.member import Member
+from g2rpo.launch.messages import (
+    Closed,
+    Failed,
+    Left,
+    Message,
+    Report,
+    Stuck,
+    Verdict,
+    packed,
+    unpacked,
+)
+from g2rpo.wire import Wire
 
 SETTLE_S = 1.0
 """Seconds to wait for further reports after the first failure: when a rank dies, the others soon
 fail in a collective operation, and their reports may come first."""
 ANSWER_S = 5.0
 """Seconds in which every rank must say where it is, once one of them hangs."""
-REPORT, CLOSED = "report", "closed"
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A rank ends with an error.
-
-    Args:
-        text: What went wrong.
-        echo: Whether another rank probably failed first: the error came from a collective.
-        code: Exit code of all ranks.
-    """
-
-    text: str
-    echo: bool = False
-    code: int = 1
-
-
-@dataclass(frozen=True)
-class Stuck:
-    """Where a rank is.
-
-    Args:
-        marks: Its number of marks of progress.
-        where: Function, file and line of its main thread.
-        waits: Whether it waits in a collective operation.
-        silent_s: Seconds since its last mark.
-    """
-
-    marks: int
-    where: str
-    waits: bool
-    silent_s: float
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Why all ranks end.
-
-    Args:
-        text: The message for the user.
-        speaker: The rank that shows it.
-        code: Exit code of all ranks.
-        silent: Ranks that do not answer and have to be killed by the others on their machine.
-    """
-
-    text: str
-    speaker: int = 0
-    code: int = 1
-    silent: tuple[Member, ...] = ()
+ADMIT_S = 10.0
+"""Seconds in which whoever connects must prove that it belongs to the run."""
 
 
 class Coordinator:
@@ -82,10 +48,11 @@ class Coordinator:
     def __init__(self, me: Member, wait_s: float) -> None:
         self.me, self.wait_s = me, wait_s
         self.key = secrets.token_bytes(16)
-        self._listener = Listener(("0.0.0.0", 0), backlog=me.world_size, authkey=self.key)  # noqa: S104  other machines connect
-        self.port: int = self._listener.address[1]
+        host = "127.0.0.1" if me.num_nodes == 1 else "0.0.0.0"  # noqa: S104  other machines connect
+        self._listener = socket.create_server((host, 0), backlog=2 * me.world_size)
+        self.port: int = self._listener.getsockname()[1]
         self._deadline_s = time.monotonic() + wait_s
-        self._open: dict[Connection, Member | None] = {}
+        self._open: dict[Wire, Member | None] = {}
         self._came: dict[int, Member] = {}
         self._left: set[int] = set()
         self._failed: dict[int, Failed] = {}
@@ -102,55 +69,68 @@ class Coordinator:
         while len(self._left) < self.me.world_size and time.monotonic() < deadline_s:
             time.sleep(0.02)
         self._closed = True
-        self._tell(CLOSED)
+        self._tell(Closed())
 
     def _accept(self) -> None:
         while True:
             try:
-                connection = self._listener.accept()
-            except Exception:  # noqa: BLE001, S112  a stranger at the port; ranks that miss are named
-                continue
-            self._open[connection] = None
+                connected, _ = self._listener.accept()
+            except OSError:  # closed
+                return
+            # in a thread: a stranger may say nothing
+            threading.Thread(target=self._admit, args=(Wire(connected),), daemon=True).start()
+
+    def _admit(self, wire: Wire) -> None:
+        try:
+            wire.admit(self.key, ADMIT_S)
+            wire.keep_alive()
+        except (EOFError, OSError):  # a stranger; ranks that miss are named
+            wire.close()
+        else:
+            self._open[wire] = None
 
     def _run(self) -> None:
         while not self._closed:
-            for connection in wait(list(self._open), 0.1):
-                assert isinstance(connection, Connection)
-                self._read(connection)
+            for wire in wait(list(self._open), 0.1):
+                assert isinstance(wire, Wire)
+                self._read(wire)
             verdict = self._verdict(time.monotonic())
             if verdict is not None:
                 self._tell(verdict)
                 return
 
-    def _tell(self, message: Any) -> None:
+    def _tell(self, message: Message) -> None:
         # rank 0 last: it ends this process
         ordered = sorted(self._open.items(), key=lambda item: -item[1].rank if item[1] else -1)
-        for connection, _ in ordered:
+        for wire, _ in ordered:
             try:
-                connection.send(message)
+                wire.send(packed(message))
             except OSError:  # that rank has ended
-                self._open.pop(connection, None)
+                self._open.pop(wire, None)
+                wire.close()
 
-    def _read(self, connection: Connection) -> None:
+    def _read(self, wire: Wire) -> None:
         try:
-            message = connection.recv()
+            message = unpacked(wire.receive()[0])
         except (EOFError, OSError):
-            who = self._open.pop(connection)
+            who = self._open.pop(wire)
+            wire.close()
             if who is not None and who.rank not in self._left | set(self._failed):
                 self._fail(who, Failed(_DIED))
             return
-        who = self._open[connection]
+        who = self._open[wire]
         if who is None:
-            self._open[connection] = self._came[message.rank] = message
-        elif message is None:
+            assert isinstance(message, Member)
+            self._open[wire] = self._came[message.rank] = message
+        elif isinstance(message, Left):
             self._left.add(who.rank)
         elif isinstance(message, Failed):
             self._fail(who, message)
-        else:
+        elif isinstance(message, Stuck):
             self._stuck[who.rank] = message
             if self._asked_s is None:
                 self._asked_s = time.monotonic()
-                self._tell(REPORT)
+                self._tell(Report())
 
     def _fail(self, who: Member, failed: Failed) -> None:
         self._failed.setdefault(who.rank, failed)

@@ -8,17 +8,21 @@ is, the run folder, and what else rank 0 decides for all of them.
 import json
 import os
 import socket
+import threading
 from dataclasses import asdict
 from datetime import timedelta
-from multiprocessing.connection import Client
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from g2rpo.launch.coordinator import Coordinator
 from g2rpo.launch.member import Member, member
 from g2rpo.launch.monitor import Monitor, Watch
+from g2rpo.wire import Wire
 
 WAIT = "G2RPO_RENDEZVOUS_S"
 """Environment variable: seconds in which all ranks must have started; 60 if it is not set."""
+SLACK_S = 10.0
+"""Seconds beyond these in which torch may say by itself that nobody answers."""
 FOLDER = "run_dir"
 """Name of the run folder in the store."""
 PATIENCE_S = 24 * 3600.0
@@ -85,14 +89,16 @@ def meet(me: Member) -> Meeting:
     try:
         store.wait(["coordinator"], timedelta(seconds=wait_s))
         found = json.loads(store.get("coordinator"))
-        connection: Any = Client(
-            ("127.0.0.1" if me.is_first else found["host"], found["port"]),
-            authkey=bytes.fromhex(found["key"]),
+        near = me.is_first or me.num_nodes == 1
+        wire = Wire.connect(
+            ("127.0.0.1" if near else found["host"], found["port"]),
+            bytes.fromhex(found["key"]),
+            wait_s,
         )
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, EOFError) as error:
         raise _unreachable(me, address, port, wait_s) from error
-    _keep_alive(connection)
-    _meeting = Meeting(me, store, Monitor(me, Member(**found["first"]), connection, coordinator))
+    wire.keep_alive()
+    _meeting = Meeting(me, store, Monitor(me, Member(**found["first"]), wire, coordinator))
     if _watch is not None:
         _begin(_meeting, _watch)
     return _meeting
@@ -138,6 +144,29 @@ def _address(me: Member) -> tuple[str, int]:
 
 
 def _store(me: Member, address: str, port: int, wait_s: float) -> Any:
+    """Return the store; raise an error if it does not answer in time.
+
+    In a thread, because torch waits for ever if another program listens at the port.
+    """
+    made: SimpleQueue[Any] = SimpleQueue()
+
+    def make() -> None:
+        try:
+            made.put(_connected_store(me, address, port, wait_s))
+        except Exception as error:  # noqa: BLE001  raised again below
+            made.put(error)
+
+    threading.Thread(target=make, name="store", daemon=True).start()
+    try:
+        found = made.get(timeout=wait_s + SLACK_S)
+    except Empty as error:
+        raise _unreachable(me, address, port, wait_s) from error
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _connected_store(me: Member, address: str, port: int, wait_s: float) -> Any:
     from torch.distributed import PrefixStore, TCPStore
 
     by_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == str(True)
@@ -177,12 +206,3 @@ def _own_address(address: str, port: int) -> str:
         probe.connect((address, port))  # sends nothing; chooses the network
         own: str = probe.getsockname()[0]
     return address if own.startswith("127.") else own
-
-
-def _keep_alive(connection: Any) -> None:
-    """Let the system notice within 30 s that the other machine is lost."""
-    with socket.socket(fileno=os.dup(connection.fileno())) as wire:
-        wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
-            if hasattr(socket, option):
-                wire.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

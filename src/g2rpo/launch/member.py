@@ -18,6 +18,7 @@ class Member:
         launcher: `torchrun`, `srun`, `lightning`, or `none` for a single process.
         host: Name of the machine.
         pid: Process id.
+        num_nodes: Number of machines of the run; if the launcher does not tell, 2.
         born: Start time of the process in clock ticks since boot; with `pid` it identifies the
             process. 0 if the system does not tell.
     """
@@ -29,6 +30,7 @@ class Member:
     host: str = ""
     pid: int = 0
     born: int = 0
+    num_nodes: int = 1
 
     @property
     def is_first(self) -> bool:
@@ -48,10 +50,13 @@ def member(environment: Mapping[str, str] | None = None) -> Member:
         environment: Environment variables; those of this process if None.
     """
     env = os.environ if environment is None else environment
+    num_nodes = "1"
     if "TORCHELASTIC_RUN_ID" in env:
         launcher, names = "torchrun", ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+        num_nodes = env.get("GROUP_WORLD_SIZE", "2")
     elif _by_srun(env):
         launcher, names = "srun", ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")
+        num_nodes = env.get("SLURM_STEP_NUM_NODES") or env.get("SLURM_NNODES", "2")
     elif "LOCAL_RANK" in env and "WORLD_SIZE" in env:
         # Lightning starts further processes on one machine only (`training/launched.py`).
         launcher, names = "lightning", ("LOCAL_RANK", "WORLD_SIZE", "LOCAL_RANK")
@@ -66,6 +71,7 @@ def member(environment: Mapping[str, str] | None = None) -> Member:
         host=socket.gethostname(),
         pid=os.getpid(),
         born=born(os.getpid()),
+        num_nodes=int(num_nodes),
     )
 
 

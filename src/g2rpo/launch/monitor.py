@@ -10,22 +10,23 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 from g2rpo.launch import marks
-from g2rpo.launch.coordinator import (
-    ANSWER_S,
-    CLOSED,
-    REPORT,
-    SETTLE_S,
-    Coordinator,
+from g2rpo.launch.coordinator import ANSWER_S, SETTLE_S, Coordinator
+from g2rpo.launch.member import Member, born
+from g2rpo.launch.messages import (
+    Closed,
     Failed,
+    Left,
+    Message,
+    Report,
     Stuck,
     Verdict,
+    packed,
+    unpacked,
 )
-from g2rpo.launch.member import Member, born
+from g2rpo.wire import Wire
 
 ORDERLY_S = 20.0
 """Seconds that a rank with an error of its own has to end in order (engines, loggers)."""
@@ -61,7 +62,7 @@ class Monitor:
     Args:
         me: This process.
         first: Rank 0.
-        connection: Connection to the coordinator of rank 0.
+        wire: Connection to the coordinator of rank 0.
         coordinator: The coordinator, on rank 0 only.
     """
 
@@ -69,12 +70,12 @@ class Monitor:
         self,
         me: Member,
         first: Member,
-        connection: Connection,
+        wire: Wire,
         coordinator: Coordinator | None = None,
     ) -> None:
         self.me, self.first = me, first
         self._watch: Watch | None = None
-        self._connection, self._coordinator = connection, coordinator
+        self._wire, self._coordinator = wire, coordinator
         self._sending = threading.Lock()
         self._failing = self._left = False
         self._asked_s: float | None = None
@@ -112,33 +113,33 @@ class Monitor:
         if self._left:
             return
         self._left = True
-        self._send(None)
+        self._send(Left())
         if self._coordinator is not None:
             begun = self._watch is not None and not self._failing
             self._coordinator.close(CLOSE_S if begun else 0.0)
 
-    def _send(self, message: Any) -> None:
+    def _send(self, message: Message) -> None:
         with self._sending:
             try:
-                self._connection.send(message)
+                self._wire.send(packed(message))
             except OSError:  # rank 0 has ended; the thread that reads will notice
                 return
 
     def _run(self) -> None:
         while not self._left:
             try:
-                message = self._connection.recv() if self._connection.poll(0.2) else None
+                message = unpacked(self._wire.receive()[0]) if self._wire.poll(0.2) else None
             except (EOFError, OSError):
                 if not self._left:
                     self._end(Verdict(f"{self.first.name} ended: see its messages", speaker=1))
                 return
             if isinstance(message, Verdict):
                 self._end(message)
-            elif message == CLOSED:
+            elif isinstance(message, Closed):
                 if self._watch is None:  # rank 0 had nothing to run
                     os._exit(0)
                 return
-            elif message == REPORT or self._hangs():
+            elif isinstance(message, Report) or self._hangs():
                 self._asked_s = self._asked_s or time.monotonic()
                 self._send(self._report())
             elif self._asked_s and time.monotonic() > self._asked_s + 2 * ANSWER_S:

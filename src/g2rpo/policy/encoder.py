@@ -114,6 +114,7 @@ class ChatEncoder(ABC):
             prompts=tuple(prompts),
             input_ids=input_ids,
             attention_mask=attention_mask,
+            position=torch.arange(len(prompts)),
             num_images=torch.tensor([len(images) for images in opened]),
             images=tuple(image for images, _ in read for image in images),
         )

@@ -92,7 +92,7 @@ class JudgedByType:
             raise ValueError(
                 f"prompt {prompt.id!r}, field answer_type: expected one of {known}; got"
                 f" {prompt.answer_type!r}. Correct the record, or choose a reward that judges this"
-                " type."
+                " type, such as reward=functions."
             )
         return self.types[name]
 

@@ -6,7 +6,8 @@ informative.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,7 +141,7 @@ def collect(
     draws = 0
     while taken.room > 0 and draws < group_filter.max_draws:
         batch = more() if draws else first
-        with timed("decode"):
+        with timed("decode"), _naming_tasks(batch):
             rollouts = generate_groups(engine, batch, sampling, group_size_of or {}, seed + draws)
         scored = score_rollouts(reward, batch.prompts, rollouts, failure_budget)
         accuracy = group_means(scored.scores.accuracy, rollouts.prompt, len(batch.prompts))
@@ -161,6 +162,17 @@ def collect(
     if empty:
         taken.replace_by(batch, rollouts, scored)
     return taken.collected(draws=draws, drawn=drawn, kept=kept, accuracies=accuracies, empty=empty)
+
+
+@contextmanager
+def _naming_tasks(batch: PromptBatch) -> Iterator[None]:
+    """Add the tasks of a batch to the message of an error."""
+    try:
+        yield
+    except (RuntimeError, ValueError, FloatingPointError) as error:
+        names = ", ".join(sorted({prompt.task for prompt in batch.prompts}))
+        kind = FloatingPointError if isinstance(error, FloatingPointError) else RuntimeError
+        raise kind(f"{error} (sampling for tasks {names})") from error
 
 
 class _Taken:

@@ -18,9 +18,6 @@ from g2rpo.records import LOGGED, Failed, Prompt, PromptBatch, Rollouts, Samplin
 from g2rpo.reward.workers.inline import score_each
 from g2rpo.stopwatch import timed
 
-SEED_STRIDE = 1 << 20
-"""Difference of the seeds for two group sizes, larger than the number of draws in a step."""
-
 
 def generate_groups(
     engine: RolloutEngine,
@@ -44,13 +41,11 @@ def generate_groups(
     if len(set(sizes)) == 1:
         return engine.generate(batch, sampling.with_group_size(sizes[0]), seed)
     parts, owners = [], []
-    for call, size in enumerate(sorted(set(sizes))):
+    for size in sorted(set(sizes)):
         rows = torch.tensor(
             [row for row, own in enumerate(sizes) if own == size], device=batch.input_ids.device
         )
-        part = engine.generate(
-            select_prompts(batch, rows), sampling.with_group_size(size), seed + call * SEED_STRIDE
-        )
+        part = engine.generate(select_prompts(batch, rows), sampling.with_group_size(size), seed)
         parts.append(part)
         owners.append(rows[part.prompt])
     joined = replace(cat_rollouts(parts), prompt=torch.cat(owners))
@@ -147,6 +142,7 @@ def select_prompts(batch: PromptBatch, rows: Int[Tensor, " k"]) -> PromptBatch:
         input_ids=batch.input_ids[rows],
         attention_mask=batch.attention_mask[rows],
         num_images=batch.num_images[rows],
+        position=batch.position[rows],
         images=tuple(batch.images[i] for i in images),
     )
 
@@ -228,6 +224,7 @@ def cat_batches(batches: Sequence[PromptBatch]) -> PromptBatch:
         input_ids=torch.cat([_left(batch.input_ids, longest) for batch in batches]),
         attention_mask=torch.cat([_left(batch.attention_mask, longest) for batch in batches]),
         num_images=torch.cat([batch.num_images for batch in batches]),
+        position=torch.cat([batch.position for batch in batches]),
         images=tuple(image for batch in batches for image in batch.images),
     )
 

@@ -7,7 +7,7 @@ Finished completions leave the batch.
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 from transformers import DynamicCache
 
@@ -17,11 +17,12 @@ from g2rpo.policy.forward import computing, encode_images, masked_logits, prompt
 from g2rpo.policy.prefix_attention import knows_prefixes, use_prefix_attention
 from g2rpo.policy.prefix_cache import PrefixCache
 from g2rpo.records import PromptBatch, Rollouts, Sampling
+from g2rpo.rollout.draw import draw, uniforms
 from g2rpo.stopwatch import timed
 
 
 class HFEngine:
-    """`rollout=hf`. The same seed and batch give the same completions.
+    """`rollout=hf`. The same seed and position of a prompt give the same completions.
 
     Args:
         max_new_tokens: Maximum number of tokens per completion.
@@ -101,7 +102,9 @@ class _Decoder:
         self.sampling = sampling
         self.leave_frac = leave_frac
         device = batch.input_ids.device
-        self.generator = torch.Generator(device=device).manual_seed(seed)
+        self.uniforms = uniforms(
+            seed, batch.position.tolist(), sampling.group_size, sampling.max_new_tokens
+        ).to(device)
         self.rows = torch.arange(len(batch.prompts) * sampling.group_size, device=device)
 
     def run(self) -> tuple[Int[Tensor, "b t"], Float[Tensor, "b t"]]:
@@ -116,7 +119,7 @@ class _Decoder:
         out_logprobs = torch.zeros(shape, device=self.rows.device)
         alive = torch.ones(len(self.rows), dtype=torch.bool, device=self.rows.device)
         for step in range(self.sampling.max_new_tokens):
-            tokens, logprobs = self._sample(hidden)
+            tokens, logprobs = self._sample(hidden, self.uniforms[self.rows, step])
             out[self.rows, step] = torch.where(alive, tokens, self.encoder.eos_token_id)
             out_logprobs[self.rows, step] = logprobs
             alive = alive & ~torch.isin(tokens, ends)
@@ -148,13 +151,9 @@ class _Decoder:
         )
 
     def _sample(
-        self, hidden: Float[Tensor, "n d"]
+        self, hidden: Float[Tensor, "n d"], uniform: Float64[Tensor, " n"]
     ) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
-        """Sample one token per row and return it with its log-probability.
-
-        `multinomial` accepts unnormalized weights, so one exponential over the vocabulary is
-        enough.
-        """
+        """Sample one token per row and return it with its log-probability."""
         forbidden = tuple(self.encoder.forbidden_token_ids)
         head = self.family.head(self.policy)
         logits = masked_logits(head, hidden, forbidden, self.sampling.temperature)
@@ -167,8 +166,8 @@ class _Decoder:
             tokens = greedy
         else:
             if self.sampling.top_p < 1:
-                weights = _nucleus(weights / total, self.sampling.top_p)
-            tokens = torch.multinomial(weights, 1, generator=self.generator)
+                weights = weights * (_nucleus(weights / total, self.sampling.top_p) > 0)
+            tokens = draw(weights, uniform)
         return tokens[:, 0], (logits.gather(-1, tokens) - largest - total.log())[:, 0]
 
     def _drop_ended(

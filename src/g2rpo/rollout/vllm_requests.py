@@ -6,7 +6,6 @@ Both engines use it, `rollout=vllm` and `rollout=vllm_server`.
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import Any
 
 import torch
@@ -14,12 +13,12 @@ from PIL import Image
 
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
+from g2rpo.rollout.draw import prompt_seed
 
 BANNED = -100.0
 """Logit bias of a token that may not be sampled: the lowest that vLLM accepts. e^-100 vanishes
 beside 1 in float32.
 """
-MAX_SEED = 2**63
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +50,8 @@ class Answer:
 def requests_of(encoder: ChatEncoder, batch: PromptBatch, seed: int) -> list[Request]:
     """Return one request per prompt.
 
-    The seed of a prompt depends on `seed` and its row alone, so a repeated request gets the same
-    completions.
+    The seed of a prompt depends on `seed` and its position alone, so a repeated request gets the
+    same completions, on any rank.
     """
     rows = [
         ids[mask.bool()].tolist()
@@ -64,11 +63,10 @@ def requests_of(encoder: ChatEncoder, batch: PromptBatch, seed: int) -> list[Req
             token_ids=_collapsed(ids, encoder.image_token_id),
             expanded_ids=ids,
             images=images,
-            # Well below 2^63: vLLM adds the completion's index within the group.
-            seed=Random(f"{seed}/{row}").randrange(MAX_SEED // 2),  # noqa: S311
+            seed=prompt_seed(seed, position),
         )
-        for row, (prompt, ids, images) in enumerate(
-            zip(batch.prompts, rows, encoder.pictures(batch), strict=True)
+        for prompt, position, ids, images in zip(
+            batch.prompts, batch.position.tolist(), rows, encoder.pictures(batch), strict=True
         )
     ]
 

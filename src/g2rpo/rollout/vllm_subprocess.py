@@ -1,6 +1,7 @@
 """vLLM's engine in a subprocess on the trainer's device.
 
 The trainer's process does not import vLLM, and the engine does not see the trainer's process group.
+They talk through a socket in a folder of this user, in messages of JSON (`vllm_messages.py`).
 Weights are sent through a folder, in shared memory if the machine has enough of it.
 """
 
@@ -15,15 +16,16 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from g2rpo.rollout.vllm_messages import generate_message, read_answer
 from g2rpo.rollout.vllm_process import EngineProcess, engine_environment
 from g2rpo.rollout.vllm_requests import Answer, Request
 from g2rpo.rollout.vllm_retry import EngineLost
+from g2rpo.wire import Wire
 
 MODULE = "g2rpo.rollout.vllm_worker"
 
@@ -68,7 +70,7 @@ class SubprocessEngine:
                 "OMP_NUM_THREADS", str(torch.get_num_threads())
             )
         self.process = EngineProcess(log_file=log_file, start_s=start_s)
-        self._connection: Connection | None = None
+        self._wire: Wire | None = None
         self.max_model_len = self.pid = 0
 
     def start(self, folder: Path, adapter: Path | None = None) -> bool:
@@ -131,9 +133,9 @@ class SubprocessEngine:
             for place, (request, own) in enumerate(zip(requests, fields, strict=True))
             if place not in answers
         ]
-        self._send("generate", requests=asked)
+        self._send(*generate_message(asked))
         for _ in asked:
-            place, answer = self._reply()
+            place, answer = read_answer(self._reply())
             answers[place] = answer
 
     def reload(self, folder: str) -> None:
@@ -157,30 +159,28 @@ class SubprocessEngine:
         self._call("wake_up", tags=tags)
 
     def _call(self, method: str, **given: Any) -> None:
-        self._send(method, **given)
+        self._send({"method": method, "given": given})
         self._reply()
 
-    def _send(self, method: str, **given: Any) -> None:
+    def _send(self, message: Any, buffers: Sequence[bytes] = ()) -> None:
         try:
-            if self._connection is None:
+            if self._wire is None:
                 raise ConnectionError("the engine is not running")
-            self._connection.send((method, given))
+            self._wire.send(message, buffers)
         except OSError as error:
             self._disconnect()
             if not self._connected():
                 self._lost(error)
-            self._connection.send(
-                (method, given)
-            )  # another process has restarted the shared engine
+            self._wire.send(message, buffers)  # another process has restarted the shared engine
 
     def _reply(self) -> Any:
         """Return the engine's next message."""
-        assert self._connection is not None
+        assert self._wire is not None
         try:
-            if not self._connection.poll(self.timeout_s):
+            if not self._wire.poll(self.timeout_s):
                 os.killpg(self.pid, signal.SIGKILL)
                 raise TimeoutError(f"no message within rollout.timeout_s={self.timeout_s:g} s")
-            kind, value = self._connection.recv()
+            kind, value = self._wire.receive()[0]
         except (EOFError, OSError) as error:
             self._lost(error)
         if kind == "failed":
@@ -198,18 +198,19 @@ class SubprocessEngine:
         ) from error
 
     def _connected(self) -> bool:
-        if self._connection is None:
+        if self._wire is None:
             try:
-                self._connection = Client(self.address, family="AF_UNIX")
-                self.max_model_len, self.pid = self._connection.recv()
+                self._wire = Wire.connect(self.address)
+                hello, _ = self._wire.receive()
+                self.max_model_len, self.pid = hello["max_model_len"], hello["pid"]
             except (OSError, EOFError):
                 self._disconnect()
-        return self._connection is not None
+        return self._wire is not None
 
     def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
+        if self._wire is not None:
+            self._wire.close()
+        self._wire = None
 
 
 def visible_devices(device: torch.device, count: int) -> list[str]:

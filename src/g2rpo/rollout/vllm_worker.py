@@ -9,17 +9,19 @@ the one that started it.
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import traceback
-from multiprocessing.connection import Connection, Listener
 from queue import SimpleQueue
 from typing import Any
 
 from g2rpo.rollout.serve import end_with_parent
 from g2rpo.rollout.vllm_host import Host
+from g2rpo.rollout.vllm_messages import METHODS, answer_message, read_requests
+from g2rpo.wire import Wire
 
-Call = tuple[Connection, str, dict[str, Any]]
+Call = tuple[Wire, dict[str, Any], list[bytes]]
 
 
 class CallLoop:
@@ -27,13 +29,13 @@ class CallLoop:
 
     Args:
         host: The engine.
-        calls: Queue of calls: connection of the caller, method of `host` and its arguments.
+        calls: Queue of calls: connection of the caller, message and buffers (`vllm_messages.py`).
     """
 
     def __init__(self, host: Any, calls: "SimpleQueue[Call]") -> None:
         self.host = host
         self.calls = calls
-        self.running: dict[str, tuple[Connection, int]] = {}
+        self.running: dict[str, tuple[Wire, int]] = {}
         """Caller of each running request, and the request's index in the caller's list."""
 
     def serve(self) -> None:
@@ -43,41 +45,45 @@ class CallLoop:
                 self.take(*self.calls.get())
             for name, answer in self.host.step():
                 client, place = self.running.pop(name)
-                _send(client, "answer", (place, answer))
+                _send(client, "answer", answer_message(place, answer))
 
-    def take(self, client: Connection, method: str, given: dict[str, Any]) -> None:
+    def take(self, client: Wire, message: dict[str, Any], buffers: list[bytes]) -> None:
         """Execute one call: queue its prompts, or run another method at once."""
         try:
+            method = message["method"]
             if method == "generate":
-                for place, request, fields in given["requests"]:
+                for place, request, fields in read_requests(message, buffers):
                     self.running[self.host.add(request, fields)] = (client, place)
-            else:
-                getattr(self.host, method)(**given)
+            elif method in METHODS:
+                getattr(self.host, method)(**message["given"])
                 _send(client, "done", None)
+            else:
+                raise ValueError(f"expected generate or one of {METHODS}, got {method!r}")
         except Exception as error:  # noqa: BLE001  every kind is raised again in the trainer
             traceback.print_exc()
             _send(client, "failed", f"{type(error).__name__}: {error}")
 
 
-def _send(client: Connection, kind: str, value: Any) -> None:
+def _send(client: Wire, kind: str, value: Any) -> None:
     """Send a message to a trainer process; if that has ended, the run is about to end too."""
     try:
-        client.send((kind, value))
+        client.send([kind, value])
     except OSError:
         print(f"cannot send {kind!r}: the trainer process has ended", file=sys.stderr)  # noqa: T201
 
 
-def _listen(listener: Listener, max_model_len: int, calls: "SimpleQueue[Call]") -> None:
-    def read(client: Connection) -> None:
+def _listen(listener: socket.socket, max_model_len: int, calls: "SimpleQueue[Call]") -> None:
+    def read(client: Wire) -> None:
         try:
-            client.send((max_model_len, os.getpid()))
+            client.send({"max_model_len": max_model_len, "pid": os.getpid()})
             while True:
-                calls.put((client, *client.recv()))
+                calls.put((client, *client.receive()))
         except (EOFError, OSError):
             return
 
     while True:
-        threading.Thread(target=read, args=(listener.accept(),), daemon=True).start()
+        client = Wire(listener.accept()[0])
+        threading.Thread(target=read, args=(client,), daemon=True).start()
 
 
 def main(address: str, settings: str) -> None:
@@ -87,7 +93,7 @@ def main(address: str, settings: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     host = Host(**json.loads(settings))
     calls: SimpleQueue[Call] = SimpleQueue()
-    listener = Listener(address, family="AF_UNIX")
+    listener = socket.create_server(address, family=socket.AF_UNIX)
     threading.Thread(
         target=_listen, args=(listener, host.max_model_len, calls), daemon=True
     ).start()

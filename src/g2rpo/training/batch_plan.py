@@ -173,5 +173,6 @@ def filler(policy: Any, forbidden: Sequence[int]) -> tuple[PromptBatch, torch.Te
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         num_images=torch.zeros_like(ids[0]),
+        position=torch.zeros_like(ids[0]),
     )
     return batch, ids, torch.ones_like(ids, dtype=torch.bool)

@@ -1,21 +1,22 @@
 """Builds module, data module and trainer of a run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from hydra.utils import instantiate
-from lightning.fabric.plugins import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
 from g2rpo.data.stream import PromptStream
 from g2rpo.redaction import redacted_values
-from g2rpo.training.checkpoint_io import AtomicCheckpointIO, read_hyper_parameters
+from g2rpo.training.checkpoint_io import read_hyper_parameters, use_own_checkpoints
 from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.launched import check_launch, wait_longer_than
 from g2rpo.training.metrics_csv import MetricsCSV
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts, plain
+from g2rpo.training.saved_config import check_targets
 from g2rpo.training.sharded_strategy import ShardedModels, ShardedStrategy
 from g2rpo.training.timed_checkpoint import refuse_train_time_interval
 from g2rpo.training.validation import Validation
@@ -65,18 +66,21 @@ def build_trainer(cfg: DictConfig, *more: L.Callback) -> L.Trainer:
     )
     check_launch(trainer)
     wait_longer_than(trainer, OmegaConf.select(cfg, "hang_s"))
-    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # none was configured
-        trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+    use_own_checkpoints(trainer)
     return trainer
 
 
-def module_arguments(checkpoint: Path) -> dict[str, Any]:
+def module_arguments(checkpoint: Path, trusted: Sequence[str] = ()) -> dict[str, Any]:
     """Return the arguments of `G2RPOModule` in the run that wrote a checkpoint.
 
     The reward runs in this process.
 
+    Args:
+        checkpoint: The checkpoint of a run.
+        trusted: Packages of plug-ins that its configuration may name.
+
     Raises:
-        ValueError: if the checkpoint holds no configuration.
+        ValueError: if the checkpoint holds no configuration, or one that names other code.
     """
     saved = read_hyper_parameters(checkpoint)
     if "model" not in saved:
@@ -84,6 +88,7 @@ def module_arguments(checkpoint: Path) -> dict[str, Any]:
             f"{checkpoint}: expected the configuration of a run in its hyper_parameters, found"
             " none; pass policy=, encoder=, ..."
         )
+    check_targets(saved, trusted)
     cfg = OmegaConf.create(dict(saved))
     parts = build_parts(cfg)
     return _arguments(cfg, parts, sharded=False)

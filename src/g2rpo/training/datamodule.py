@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import lightning as L
+import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from g2rpo import ranks
@@ -87,7 +88,8 @@ class PromptDataModule(L.LightningDataModule):
             if not trouble:
                 self._look_ahead()
                 # keep paths instead of images: the images are patches now
-                return replace(batch, prompts=tuple(own))
+                position = torch.arange(len(prompts))[_share(len(prompts))]
+                return replace(batch, prompts=tuple(own), position=position)
             self._report(prompts, trouble)
             prompts = [
                 self.stream.next_of(prompt.task) if prompt.id in trouble else prompt
@@ -165,10 +167,7 @@ class PromptDataModule(L.LightningDataModule):
             self.loading.ahead(self._own(self.stream.peek(self.num_prompts)), self.encoder.fit)
 
     def _own(self, prompts: list[Prompt]) -> list[Prompt]:
-        first, behind = (
-            len(prompts) * rank // ranks.world_size() for rank in (ranks.rank(), ranks.rank() + 1)
-        )
-        return prompts[first:behind]
+        return prompts[_share(len(prompts))]
 
     def _encoded(
         self, prompts: list[Prompt], ready: dict[str, Prompt]
@@ -231,6 +230,11 @@ class PromptDataModule(L.LightningDataModule):
                 )
 
 
+def _share(count: int) -> slice:
+    """Return which of `count` prompts of all ranks are this rank's."""
+    return slice(*(count * rank // ranks.world_size() for rank in (ranks.rank(), ranks.rank() + 1)))
+
+
 class _Steps(IterableDataset[PromptBatch]):
     """Draws one batch per iteration.
 
@@ -264,6 +268,4 @@ class _HeldoutBatches(IterableDataset[HeldoutBatch]):
                 prompt.id: place for place, prompt in zip(batch.places, batch.prompts, strict=True)
             }
             own = self.read(self.data._own(batch.prompts))
-            yield HeldoutBatch(
-                start=batch.start, places=[place_of[prompt.id] for prompt in own], prompts=own
-            )
+            yield HeldoutBatch(places=[place_of[prompt.id] for prompt in own], prompts=own)

@@ -38,10 +38,10 @@ class HeldoutResult:
 class HeldoutBatch:
     """Held-out prompts that are generated for at once."""
 
-    start: int
-    """Position of the batch's first prompt; together with the seed it determines all sampling."""
     places: list[int]
-    """Position of each prompt among all held-out prompts."""
+    """Position of each prompt among all held-out prompts; together with the seed it determines the
+    prompt's completions.
+    """
     prompts: list[Prompt]
 
     def to(self, device: torch.device | str, **kwargs: Any) -> Self:
@@ -121,7 +121,7 @@ class HeldoutEvaluation:
         prompts = self.prompts(source, named)
         starts = range(0, max(1, len(prompts)), self.batch_prompts)
         return [
-            HeldoutBatch(start=start, places=[*range(start, start + len(own))], prompts=own)
+            HeldoutBatch(places=[*range(start, start + len(own))], prompts=own)
             for start in starts
             for own in [prompts[start : start + self.batch_prompts]]
         ]
@@ -141,18 +141,9 @@ class HeldoutEvaluation:
         plan = replace(
             engine.sampling, group_size=self.samples, temperature=self.temperature, top_p=1.0
         )
-        sampled = self._judged(
-            engine, encoder, reward, batch.prompts, plan, self.seed + batch.start, device
-        )
-        greedy = self._judged(
-            engine,
-            encoder,
-            reward,
-            batch.prompts,
-            replace(plan, group_size=1, temperature=0.0),
-            0,
-            device,
-        )
+        sampled = self._judged(engine, encoder, reward, batch, plan, device)
+        once = replace(plan, group_size=1, temperature=0.0)
+        greedy = self._judged(engine, encoder, reward, batch, once, device)
         return [
             _row(prompt, s, g[0])
             for prompt, s, g in zip(batch.prompts, sampled, greedy, strict=True)
@@ -192,14 +183,14 @@ class HeldoutEvaluation:
         engine: RolloutEngine,
         encoder: Encoder,
         reward: Reward,
-        prompts: Sequence[Prompt],
+        batch: HeldoutBatch,
         plan: Sampling,
-        seed: int,
         device: torch.device | str,
     ) -> list[list[dict[str, Any]]]:
         """Return the completions of each prompt with their scores."""
-        rollouts = engine.generate(encoder.encode(prompts).to(device), plan, seed)
-        scored = score_rollouts(reward, prompts, rollouts, self.failure_budget)
+        encoded = replace(encoder.encode(batch.prompts), position=torch.tensor(batch.places))
+        rollouts = engine.generate(encoded.to(device), plan, self.seed)
+        scored = score_rollouts(reward, batch.prompts, rollouts, self.failure_budget)
         scores = scored.scores
         tokens = rollouts.completion_mask.sum(1).tolist()
         verdicts = [

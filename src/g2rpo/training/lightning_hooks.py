@@ -212,12 +212,17 @@ class LightningHooks(L.LightningModule):
             checkpoint_path: A `.ckpt` file of a run.
             map_location: Device to which its tensors are loaded.
             **kwargs: `policy`, `encoder` and the other arguments of the class. They build the
-                module without the saved configuration.
+                module without the saved configuration. `trusted`: packages of plug-ins that the
+                saved configuration may name, besides g2rpo's own choices.
+
+        Raises:
+            ValueError: if the checkpoint could run code that nobody trusted.
         """
+        trusted = kwargs.pop("trusted", ())
         if "policy" not in kwargs:
             from g2rpo.training.build import module_arguments
 
-            kwargs = module_arguments(Path(checkpoint_path)) | kwargs
+            kwargs = module_arguments(Path(checkpoint_path), trusted) | kwargs
         strict = kwargs.pop("strict", True)
         module = cls(**{k: v for k, v in kwargs.items() if k != "weights_only"})
         checkpoint = read_checkpoint(Path(checkpoint_path), map_location or "cpu")

@@ -20,7 +20,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from g2rpo import ranks
 from g2rpo.algorithm.loss.kl import completion_penalty
 from g2rpo.interfaces import Encoder, OwnWeights, Reward, RolloutEngine
 from g2rpo.metrics import checked
@@ -272,8 +271,7 @@ class G2RPOModule(LightningHooks):
         return self.trainer.datamodule.draw().to(self.device)
 
     def _sampling_seed(self) -> int:
-        drawn = Random(f"{self.algorithm.seed}/sampling/{self.rollout_batch}").getrandbits(48)  # noqa: S311
-        return drawn + (ranks.rank() << 48)
+        return Random(f"{self.algorithm.seed}/sampling/{self.rollout_batch}").getrandbits(48)  # noqa: S311
 
     @timed("old_logprobs", whole=True)
     def _logprobs(self, model: Any, collected: Collected) -> Float[Tensor, "b t"]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,8 @@ def _answered(
     algorithm = parts.algorithm
     sampling = parts.engine.sampling.with_group_size(algorithm.batch.group_size)
     batch = encoder.encode(prompts).to(policy.device)
-    rollouts = parts.engine.generate(batch, sampling, (algorithm.seed << 24) + start)
+    batch = replace(batch, position=batch.position + start)
+    rollouts = parts.engine.generate(batch, sampling, algorithm.seed)
     scores = score_rollouts(parts.reward, prompts, rollouts, algorithm.failure_budget).scores
     stats = token_stats(
         policy,

@@ -43,17 +43,16 @@ class RunLog(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Append one row per completion of any rank."""
-        rows = ranks.all_gather_list(
-            completion_rows(
-                trainer.global_step,
-                pl_module.rollout_batch,
-                outputs["experience"],
-                pl_module.encoder.end_tokens,
-            )
+        """Append one row per completion of any rank, in the order of the stream of prompts."""
+        own = completion_rows(
+            trainer.global_step,
+            pl_module.rollout_batch,
+            outputs["experience"],
+            pl_module.encoder.end_tokens,
         )
+        rows = ranks.all_gather_list([*zip(outputs["table"].own.tolist(), own, strict=True)])
         if trainer.is_global_zero:
-            self._append(rows)
+            self._append([row for _, row in sorted(rows, key=lambda numbered: numbered[0])])
             self.keep_pictures(pl_module.rollout_batch, outputs["experience"].batch.prompts)
 
     @rank_zero_only

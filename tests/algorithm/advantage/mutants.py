@@ -144,6 +144,20 @@ MUTANTS = (
         "algorithm/advantage/test_g2rpo_decoupled.py",
     ),
     Mutant(
+        "absent parts count 0",
+        "algorithm/advantage/reward_parts.py",
+        "found = own(values[present], groups[present])",
+        "found = own(values.nan_to_num(), groups)[..., present]",
+        "algorithm/advantage/test_g2rpo_decoupled.py algorithm/advantage/test_gdpo.py",
+    ),
+    Mutant(
+        "logged numbers ranked as parts",
+        "algorithm/advantage/reward_parts.py",
+        "and not name.startswith(LOGGED)",
+        "",
+        "algorithm/advantage/test_gdpo.py",
+    ),
+    Mutant(
         "total ranked as a part",
         "algorithm/advantage/reward_parts.py",
         'frozenset({"total"})',

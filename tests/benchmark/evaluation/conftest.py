@@ -114,7 +114,7 @@ class Answering:
         self.answers, self.dies_at = answers, dies_at
         self.asked: list[list[str]] = []
         self.samplings: list[Sampling] = []
-        self.seeds: list[int] = []
+        self.positions: list[list[int]] = []
 
     def start(self, policy: Any, encoder: Encoder) -> None: ...
 
@@ -125,7 +125,7 @@ class Answering:
             raise KeyboardInterrupt
         self.asked.append([prompt.id for prompt in batch.prompts])
         self.samplings.append(sampling)
-        self.seeds.append(seed)
+        self.positions.append(batch.position.tolist())
         mask = torch.ones(len(batch.prompts), 3, dtype=torch.bool)
         texts = tuple(self.answers.get(prompt.text, "no idea") for prompt in batch.prompts)
         return Rollouts(

@@ -74,10 +74,10 @@ MUTANTS = (
         "benchmark/evaluation/test_runner.py",
     ),
     Mutant(
-        "evaluation: one seed for every batch",
+        "evaluation: positions are counted anew in every batch",
         "benchmark/evaluation/runner.py",
-        "self.generation.seed + places[0]",
-        "self.generation.seed",
+        "[self.number[prompt.id] for prompt in batch.prompts]",
+        "list(range(len(batch.prompts)))",
         "benchmark/evaluation/test_runner.py",
     ),
     Mutant(

@@ -105,14 +105,14 @@ def test_scores_are_means_over_groups_and_rates_over_rows(
     }
 
 
-def test_every_batch_has_a_seed_of_its_own_which_a_resumed_run_has_too(
+def test_every_row_has_a_position_of_its_own_which_a_resumed_run_has_too(
     world: Any, run: Callable[..., Outcome]
 ) -> None:
     killed, resumed = world.Answering(ANSWERS, dies_at=3), world.Answering(ANSWERS)
     with pytest.raises(KeyboardInterrupt):
         run(killed, seed=5)
     run(resumed, seed=5)
-    assert [*killed.seeds, *resumed.seeds] == [5, 7, 8, 9]  # the place of a batch's first group
+    assert [*killed.positions, *resumed.positions] == [[0, 1], [2], [3, 4], [5]]
 
 
 def test_every_row_is_written_with_all_that_judges_it(

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import signal
 import time
+from pathlib import Path
 
 from g2rpo import ranks
 from g2rpo.algorithm.loss.clip import ClipLoss
@@ -47,8 +48,27 @@ class NoNumber(ClipLoss):
         return value * float("nan"), stats
 
 
+class NoNumberOnOneRank(ClipLoss):
+    """A loss that is NaN on one rank, from the third call on."""
+
+    def __init__(self, *, on_rank: int, **options) -> None:
+        super().__init__(**options)
+        self.on_rank, self.left = on_rank, 3
+
+    def __call__(self, *args, **options):
+        value, stats = super().__call__(*args, **options)
+        self.left -= 1
+        if self.left > 0 or ranks.rank() != self.on_rank:
+            return value, stats
+        Path("failed").touch()
+        return value * float("nan"), stats
+
+
 class OneRankFails(HFEngine):
-    """An engine that on one rank raises, hangs, is killed or is stopped, and waits before."""
+    """An engine that on one rank raises, hangs, is killed or is stopped, and waits before.
+
+    It creates the file `failed` in the working directory at this moment.
+    """
 
     def __init__(self, *, how: str, on_rank: int, in_call: int = 2, **options) -> None:
         super().__init__(**options)
@@ -57,6 +77,7 @@ class OneRankFails(HFEngine):
     def generate(self, batch, sampling, seed):
         self.left -= 1
         if self.left == 0 and ranks.rank() == self.on_rank:
+            Path("failed").touch()
             if self.how == "raise":
                 raise ValueError("this engine is broken")
             if self.how == "hang":

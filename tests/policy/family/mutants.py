@@ -4,6 +4,41 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "family: a prompt's first completion token is counted from its padding",
+        "policy/family/model_family.py",
+        "return (counted - 1).clamp(min=0)[None], counted[:, -1]",
+        "return (counted - 1).clamp(min=0)[None], counted[:, -1] * 0 + counted.shape[1]",
+        "policy/family/test_model_family.py",
+    ),
+    Mutant(
+        "family: features of an image go to another",
+        "policy/family/processor.py",
+        "parts = features.pooler_output.split(counts)",
+        "parts = features.pooler_output.split(counts[::-1])",
+        "policy/family/test_model_family.py",
+    ),
+    Mutant(
+        "gemma: tokens of an image do not see each other",
+        "policy/family/gemma3.py",
+        "(input_ids == policy.config.image_token_id).long()",
+        "(input_ids < 0).long()",
+        "policy/family/test_model_family.py",
+    ),
+    Mutant(
+        "llava: several images of a prompt count as single ones",
+        "policy/family/llava_onevision.py",
+        "counts = batch.num_images[batch.num_images > 0]",
+        "counts = batch.num_images.new_ones(len(batch.images))",
+        "policy/family/test_model_family.py",
+    ),
+    Mutant(
+        "processor: placeholders can be sampled",
+        "policy/family/processor.py",
+        "forbidden=[token for token in vision if token in tokenizer.get_vocab()]",
+        "forbidden=[]",
+        "policy/family/test_processor.py",
+    ),
+    Mutant(
         "image positions forgotten",
         "policy/family/qwen_vl.py",
         "batch.attention_mask.sum(1) + deltas[:, 0]",

@@ -46,6 +46,14 @@ def test_a_user_cannot_write_tokens_of_an_image(kind: str, case: Callable[[str],
     assert encoder.tokenizer.decode(ids).count(token) == 1
 
 
+@pytest.mark.parametrize("kind", GENERAL)
+def test_tokens_of_an_image_are_never_sampled(kind: str, case: Callable[[str], Case]) -> None:
+    found = case(kind)
+    assert found.policy.config.image_token_id in found.encoder.forbidden_token_ids
+    ids = set(found.rollouts.completion_ids.flatten().tolist())
+    assert not ids & set(found.encoder.forbidden_token_ids)
+
+
 def test_images_are_scaled_to_the_bounds_of_the_settings(
     family_folder: Callable[[str], Path],
 ) -> None:

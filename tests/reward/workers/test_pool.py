@@ -24,7 +24,8 @@ from g2rpo.reward.workers.pool import PooledReward, RewardPool
 pytestmark = pytest.mark.process
 
 PLUG_IN = '''
-import os, signal, threading, time
+import os, pickle, signal, sys, threading, time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 
@@ -54,10 +55,31 @@ class Doing:
             raise SystemExit(5)
         if completion == "nan":
             return {"accuracy": float("nan"), "format": 0.0, "structure": 0.0, "total": 0.0}
+        if completion.startswith("pickle "):
+            self.send_up(pickle.dumps(Crafted(completion.split()[1])))
+        if completion == "noise":
+            self.send_up(b"[" * 5000)
+        if completion == "strange":
+            self.send_up(b'{"accuracy": null}')
         if completion == "images":
             assert prompt.images == ["a.png"], prompt.images
         accuracy = len(prompt.text) + (int(completion) / 7 if completion.isdigit() else 0.0)
         return {"accuracy": accuracy, "format": 1.0, "structure": 0.0, "total": accuracy}
+
+
+    def send_up(self, data):
+        """Write a verdict of its own into the trainer's pipe."""
+        Connection(os.dup(int(sys.argv[2]))).send_bytes(data)
+
+
+class Crafted:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.trace}",)
 
 
 class Locked(Doing):
@@ -371,6 +393,16 @@ def test_workers_end_with_a_trainer_that_is_killed_or_interrupted_even_within_a_
     assert time.monotonic() - begin < 5
     assert within(5, lambda: all(map(gone, pids)))
     assert errors.count("Traceback") == (ending == signal.SIGINT)
+
+
+def test_what_a_worker_sends_is_not_unpickled_and_ends_it_if_it_is_no_verdict(
+    pooled: PooledReward, tmp_path: Path
+) -> None:
+    for completion in (f"pickle {tmp_path / 'trace'}", "noise", "strange"):
+        bad, good = pooled.score_all([completion, "7"], [prompt(), prompt()])
+        assert isinstance(bad, Failed)
+        assert good == {"accuracy": 2.0, "format": 1.0, "structure": 0.0, "total": 2.0}
+    assert not (tmp_path / "trace").exists()
 
 
 GROUPS = """

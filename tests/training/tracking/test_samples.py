@@ -58,6 +58,7 @@ def experience() -> Experience:
         input_ids=torch.zeros(2, 1, dtype=torch.long),
         attention_mask=torch.ones(2, 1, dtype=torch.long),
         num_images=torch.tensor([1, 0]),
+        position=torch.arange(2),
     )
     rollouts = Rollouts(
         completion_ids=torch.zeros(6, 1, dtype=torch.long),

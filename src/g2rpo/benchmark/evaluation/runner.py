@@ -95,6 +95,7 @@ class BenchmarkRun:
         self.prompts = {
             str(row["id"]): generation.make_prompt(row) for group in plan.groups for row in group
         }
+        self.number = {prompt.id: n for n, prompt in enumerate(self.prompts.values())}
         self.saved: dict[str, Prediction] = {}
         self.unusable: list[str] = []
 
@@ -176,10 +177,12 @@ class BenchmarkRun:
         batch, places = self._encoded(places)
         if batch is None:
             return []
+        # the completions of a row do not depend on which rows are asked with it
+        position = torch.tensor([self.number[prompt.id] for prompt in batch.prompts])
         rollouts = self.generation.engine.generate(
-            batch.to(self.generation.device),
+            replace(batch, position=position).to(self.generation.device),
             self.generation.sampling,
-            self.generation.seed + places[0],
+            self.generation.seed,
         )
         answers = zip(
             rollouts.texts,

@@ -1,12 +1,14 @@
 """A worker process that judges completions: the trainer's side and the worker's side.
 
-Down one pipe go chunks of completions, and up comes a mark when a chunk is done. The verdicts have
-a pipe of their own, one message for each completion as soon as it is judged, or for each group that
-is judged together: the trainer need not wake up for every one, and when a worker hangs or dies,
-what it has judged is still in that pipe, and the first completion without a verdict is the one it
-was working on.
+Down one pipe go chunks of completions, and up comes a mark when a chunk is done. What goes down is
+pickled, what comes up is JSON, so a worker whose plug-in has gone wild cannot run code in the
+trainer. The verdicts have a pipe of their own, one message for each completion as soon as it is
+judged, or for each group that is judged together: the trainer need not wake up for every one, and
+when a worker hangs or dies, what it has judged is still in that pipe, and the first completion
+without a verdict is the one it was working on.
 """
 
+import json
 import os
 import pickle
 import signal
@@ -18,13 +20,17 @@ from collections import deque
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from typing import Any
 
+from g2rpo.prompt import Failed
 from g2rpo.reward.workers.outcome import Outcome, outcomes_of
 
 START_S = 120.0
 """Time limit in seconds for a new process to build its reward. Imports may read hundreds of
 megabytes from a slow disk.
 """
+MESSAGE_BYTES = 2**24
+"""Largest message of a worker, in bytes."""
 Chunk = list[tuple[list[int], list[str], bytes]]
 """Rows and completions that one call judges, and their pickled prompt."""
 
@@ -77,14 +83,14 @@ class Worker:
         judged: list[tuple[int, Outcome]] = []
         try:
             while self.pipe.poll():
-                failure = self.pipe.recv()
+                failure = _received(self.pipe)
                 if failure is not None:
                     raise RuntimeError(
                         f"reward: a worker process could not build it: {failure}."
                         " reward_workers=inline runs it in the trainer."
                     )
                 self.started = self.idle = True
-        except (EOFError, OSError):
+        except (EOFError, OSError, ValueError):
             alive = False
         else:
             alive = True
@@ -92,9 +98,9 @@ class Worker:
             while self.rows and (
                 self.idle or self.verdicts.poll()
             ):  # the mark comes last: then all verdicts are there
-                verdicts = self.verdicts.recv()
+                verdicts = _outcomes(_received(self.verdicts), len(self.rows[0]))
                 judged += zip(self.rows.popleft(), verdicts, strict=True)
-        except (EOFError, OSError, pickle.UnpicklingError):
+        except (EOFError, OSError, ValueError):
             alive = False
         if judged:
             self._start_clock()
@@ -126,18 +132,50 @@ def serve(pipe: Connection, verdicts: Connection) -> None:
         if hasattr(reward, "prepare"):  # a `PreparedReward`; that Protocol would bring torch
             reward.prepare()
     except Exception as error:  # noqa: BLE001  plug-in code; the parent raises it
-        pipe.send(f"{type(error).__name__}: {error}")
+        _send(pipe, f"{type(error).__name__}: {error}")
         return
     while True:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        pipe.send(None)
+        _send(pipe, None)
         chunk: Chunk = pipe.recv()
         prompts = {sent: pickle.loads(sent) for sent in {sent for _, _, sent in chunk}}  # noqa: S301
         for rows, completions, sent in chunk:
             # The trainer ends a slow worker itself. If it was killed, and this one hangs where no
             # thread of Python runs, the alarm does.
             signal.setitimer(signal.ITIMER_REAL, 2 * timeout_s * len(rows))
-            verdicts.send(outcomes_of(reward, completions, prompts[sent]))
+            found = outcomes_of(reward, completions, prompts[sent])
+            _send(
+                verdicts,
+                [{"failed": own.reason} if isinstance(own, Failed) else own for own in found],
+            )
+
+
+def _send(pipe: Connection, message: object) -> None:
+    pipe.send_bytes(json.dumps(message).encode())
+
+
+def _received(pipe: Connection) -> Any:
+    """Return the next message of a worker. Raises `ValueError` if it is no JSON."""
+    try:
+        return json.loads(pipe.recv_bytes(MESSAGE_BYTES))
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
+
+
+def _outcomes(message: Any, count: int) -> list[Outcome]:
+    """Return the outcomes in a message of a worker. Raises `ValueError` if they are none."""
+    if not isinstance(message, list) or len(message) != count:
+        raise ValueError(f"expected {count} outcomes, got {message!r}")
+    return [_outcome(plain) for plain in message]
+
+
+def _outcome(plain: Any) -> Outcome:
+    if isinstance(plain, dict):
+        if isinstance(reason := plain.get("failed"), str):
+            return Failed(reason=reason)
+        if all(isinstance(value, int | float) for value in plain.values()):
+            return {name: float(value) for name, value in plain.items()}
+    raise ValueError(f"expected an outcome, got {plain!r}")
 
 
 def main() -> None:

@@ -1,0 +1,69 @@
+"""Mutants of `src/g2rpo/launch/`; `python tests/mutate.py` plants them."""
+
+from mutant import Mutant
+
+MUTANTS = (
+    Mutant(
+        "launch: an echo is blamed",
+        "launch/coordinator.py",
+        "key=lambda item: item[1].echo",
+        "key=lambda item: item[0]",
+        "launch/test_coordinator.py",
+    ),
+    Mutant(
+        "launch: a rank that left has died",
+        "launch/coordinator.py",
+        "who.rank not in self._left | set(self._failed)",
+        "who.rank not in self._failed",
+        "launch/test_coordinator.py",
+    ),
+    Mutant(
+        "launch: a rank that waits is blamed",
+        "launch/coordinator.py",
+        "if not self._stuck[rank].waits]",
+        "]",
+        "launch/test_coordinator.py",
+    ),
+    Mutant(
+        "launch: the rank with most progress is blamed",
+        "launch/coordinator.py",
+        "least = min(self._stuck[rank].marks for rank in present)",
+        "least = max(self._stuck[rank].marks for rank in present)",
+        "launch/test_coordinator.py",
+    ),
+    Mutant(
+        "launch: other machines can always connect",
+        "launch/coordinator.py",
+        "if me.num_nodes == 1 else",
+        "if False else",
+        "launch/test_coordinator.py",
+    ),
+    Mutant(
+        "launch: strangers are admitted",
+        "launch/coordinator.py",
+        "wire.admit(self.key, ADMIT_S)",
+        "",
+        "launch/test_coordinator.py",
+    ),
+    Mutant(
+        "launch: silent ranks go on",
+        "launch/messages.py",
+        'tuple(Member(**own) for own in fields["silent"])',
+        "()",
+        "launch/test_messages.py",
+    ),
+    Mutant(
+        "launch: loading is hanging",
+        "launch/marks.py",
+        "limit_s if _begun else max(limit_s, START_S)",
+        "limit_s",
+        "launch/test_marks.py",
+    ),
+    Mutant(
+        "launch: tasks of srun count as nodes",
+        "launch/member.py",
+        '("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")',
+        '("SLURM_LOCALID", "SLURM_NTASKS", "SLURM_LOCALID")',
+        "launch/test_member.py",
+    ),
+)
