@@ -36,6 +36,24 @@ VISION: dict[str, Any] = {
     "patch_size": 8,
 }
 
+SMALL = (
+    "model=folder",
+    "rollout=hf",
+    "filter=none",
+    "heldout=none",
+    "reward._target_=tiny_families.LetterSum",
+    "reward_workers=inline",
+    "rollout.max_new_tokens=4",
+    "batch.prompts_per_step=2",
+    "batch.group_size=2",
+    "batch.micro_batch_prompts=1",
+    "task_mix=math",
+    "optimizer.lr=1e-3",
+    "trainer.accelerator=cpu",
+    "callbacks.checkpoint.every_n_train_steps=1",
+)
+"""Overrides of a run of a few seconds."""
+
 
 @dataclass(frozen=True)
 class Case:

@@ -46,7 +46,7 @@ WRONG = {
         "batch.group_size=1: G2RPO compares completions of one prompt, so it needs at least 2",
     ),
     "empty mixture": (
-        [f"task_mix.weights.{task}=0" for task in TASKS],
+        [f"task_mix.weights.{task}=0" for task in (*TASKS, "default")],
         "task_mix.weights: expected at least one positive weight",
     ),
     "unknown task": (
