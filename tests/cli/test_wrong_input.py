@@ -50,8 +50,8 @@ WRONG = {
         "task_mix.weights: expected at least one positive weight",
     ),
     "unknown task": (
-        ["+task_mix.weights.maths=1.0"],
-        "task_mix: unknown task 'maths'; expected one of: general_vqa, math, chart",
+        ["task_mix=math", "+task_mix.weights.maths=1.0"],
+        "task_mix: the data source has no training prompt for 'maths'",
     ),
     "missing folder": (
         ["model.path=/no/such/folder"],
