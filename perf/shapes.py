@@ -16,7 +16,7 @@ SHAPES = {
     "8b": ((4096, 12288, 36, 32, 8, 128, 151_936), (27, 1152, 4304, 16, 16), (8, 16, 24)),
 }
 """`2b` and `8b` are the shapes of Qwen3-VL-2B and -8B; `tiny` is the model that ships; `250m`
-has 250 million weights, a fifth of them outside of the text layers as in the 8B.
+has 250 million weights, a quarter of them outside of the text layers.
 """
 
 

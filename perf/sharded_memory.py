@@ -243,13 +243,15 @@ def measure(folder: Path, size: int, strategy: str, options: argparse.Namespace)
     held: list[list[tuple[float, float]]] = [[] for _ in running]
     try:
         while any(process.poll() is None for process in running):
+            begin = time.monotonic()
             for process, own in zip(running, held, strict=True):
                 found = held_mib(process.pid)
                 if found:
                     own.append((time.monotonic(), found))
             if any(process.returncode for process in running):
                 break
-            time.sleep(0.02)
+            # reading stops a process that allocates, so that it must be rare
+            time.sleep(max(0.02, 4 * (time.monotonic() - begin)))
         if any(process.returncode for process in running):
             sys.exit(f"a rank of {strategy} failed")
         said = [json.loads(process.communicate()[0].splitlines()[-1]) for process in running]

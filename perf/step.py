@@ -112,7 +112,7 @@ class Update:
         batch = self.single if form == "apart" else self.batch
         prompt = self.batch.attention_mask.sum(1)
         owner = torch.arange(len(prompt)).repeat_interleave(len(tokens) // len(prompt))
-        return vision_flops(cost, batch) + text_flops(
+        return vision_flops(self.policy, cost, batch) + text_flops(
             cost, prompt, tokens, owner.to(prompt.device), shared=form == "shared"
         )
 

@@ -11,7 +11,8 @@ def test_a_step_of_the_gym_runs_in_few_files(monkeypatch) -> None:
     monkeypatch.syspath_prepend(str(PERF))
     from step_files import files_of_a_step
 
-    files = files_of_a_step([])
+    # nearly greedy, so that the answers are those of a policy that knows the format
+    files = files_of_a_step(["rollout.temperature=0.2"])
     sys.modules.pop("step_files")
     assert {"training/module.py", "algorithm/advantage/g2rpo.py", "reward/verifier.py"} <= {*files}
     # answers of the gym are plain, so that neither the parser nor the chart reader is needed
@@ -23,5 +24,6 @@ def test_a_step_of_the_gym_runs_in_few_files(monkeypatch) -> None:
         "scoring/letters.py",
         "scoring/number.py",
         "scoring/text.py",
+        "scoring/years.py",
     }
     assert len(files) <= MOST, files

@@ -36,6 +36,24 @@ VISION: dict[str, Any] = {
     "patch_size": 8,
 }
 
+SMALL = (
+    "model=folder",
+    "rollout=hf",
+    "filter=none",
+    "heldout=none",
+    "reward._target_=tiny_families.LetterSum",
+    "reward_workers=inline",
+    "rollout.max_new_tokens=4",
+    "batch.prompts_per_step=2",
+    "batch.group_size=2",
+    "batch.micro_batch_prompts=1",
+    "task_mix=math",
+    "optimizer.lr=1e-3",
+    "trainer.accelerator=cpu",
+    "callbacks.checkpoint.every_n_train_steps=1",
+)
+"""Overrides of a run of a few seconds."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -221,6 +239,7 @@ def llava_onevision(folder: Path) -> None:
 
 def qwen(folder: Path, name: str, text: Mapping[str, Any], vision: Mapping[str, Any]) -> None:
     """Patches of 8 x 8 pixels, of which 2 x 2 become a token."""
+    processor = "Qwen3VLProcessor" if name.startswith("Qwen3") else f"{name}Processor"
     special = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
     words = tokenizer("<|vision_start|><|image_pad|><|vision_end|>", special)
     rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]}
@@ -251,7 +270,7 @@ def qwen(folder: Path, name: str, text: Mapping[str, Any], vision: Mapping[str, 
         image_processor=transformers.Qwen2VLImageProcessorPil(
             patch_size=8, merge_size=2, size={"shortest_edge": 16 * 16, "longest_edge": 64 * 64}
         ),
-        processor={"processor_class": f"{name.removesuffix('Moe')}Processor"},
+        processor={"processor_class": processor},
     )
 
 

@@ -2,7 +2,15 @@
 
 import pytest
 from hydra.utils import instantiate
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from omegaconf import OmegaConf
+
+from g2rpo.benchmark.chartqa import ChartQA
+from g2rpo.benchmark.mathverse import MathVerse
+from g2rpo.benchmark.mathvista import MathVista
+from g2rpo.benchmark.mmstar import MMStar
+from g2rpo.benchmark.robospatial import RoboSpatial
 
 CHOICES = {"A": "teddy bear", "B": "rabbit", "C": "cat", "D": "dog"}
 OPEN = {"question": "q", "choices": [], "question_type": "free_form", "precision": 1}
@@ -59,3 +67,55 @@ def test_robust_accepts_what_another_protocol_accepts(name: str, root: object) -
     ]
     assert len(accepted) >= 2
     assert [text for text in accepted if benchmark.score(text, row, protocol="robust") < 1] == []
+
+
+MARKUP = ("{}", "**{}**", "${}$", "\\( {} \\)", "\\boxed{{{}}}", "$\\boxed{{{}}}$", "\\text{{{}}}")
+WORDS = (
+    "{}",
+    "{}.",
+    "The answer is {}",
+    "The answer is {}.",
+    "Answer: {}",
+    "So, the answer is {}.",
+)
+TAGS = (
+    "{}",
+    " {}\n",
+    "<answer>{}</answer>",
+    "<think>not it</think>\n{}",
+    "<thinking>6 or A</thinking>{}",
+)
+BASE = {"id": "1", "question": "q", "images": ()}
+WRAPPED = (
+    (
+        MMStar(),
+        {"choices": CHOICES, "answer": "B"},
+        ("B", "(B)", "rabbit", "B. rabbit"),
+        ("C", "dog"),
+    ),
+    (
+        MathVista(),
+        {**OPEN, "answer_type": "integer", "answer": "14"},
+        ("14", "14.0"),
+        ("15", "1.4"),
+    ),
+    (MathVerse(), {"answer": "14", "question_type": "free-form"}, ("14", "14 cm"), ("41", "14x")),
+    (ChartQA(), {"answer": "62"}, ("62", "62%", "64"), ("26", "70")),
+    (RoboSpatial(), {"answer": "yes", "binary": True}, ("yes", "Yes"), ("no", "No")),
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.sampled_from(WRAPPED),
+    st.integers(0, 3),
+    st.booleans(),
+    *map(st.sampled_from, (MARKUP, WORDS, TAGS)),
+)
+def test_markup_words_and_tags_around_an_answer_change_nothing(
+    case: tuple, place: int, right: bool, markup: str, words: str, tags: str
+) -> None:
+    benchmark, row, rights, wrongs = case
+    answers = rights if right else wrongs
+    text = tags.format(words.format(markup.format(answers[place % len(answers)])))
+    assert benchmark.score(text, {**BASE, **row}, protocol="robust") == right, text

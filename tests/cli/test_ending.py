@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -60,5 +61,9 @@ def test_a_run_that_stopped_says_how_it_goes_on(
     (tmp_path / "run" / "checkpoints" / "last.ckpt").touch()
     run = tmp_path / "run"
     assert resume_line(run) == f"python train.py advantage=grpo resume={run} hydra.run.dir={run}"
+    typed = ["train.py", "reward.functions=[a.py:f, b.py:g]", "run dir=x"]
+    monkeypatch.setattr("sys.argv", typed)
+    words = shlex.split(resume_line(run) or "")
+    assert words[2:4] == typed[1:]  # a shell reads what was typed
     (run / "summary.json").write_text("{}")
     assert resume_line(run) is None

@@ -46,12 +46,12 @@ WRONG = {
         "batch.group_size=1: G2RPO compares completions of one prompt, so it needs at least 2",
     ),
     "empty mixture": (
-        [f"task_mix.weights.{task}=0" for task in TASKS],
+        [f"task_mix.weights.{task}=0" for task in (*TASKS, "default")],
         "task_mix.weights: expected at least one positive weight",
     ),
     "unknown task": (
-        ["+task_mix.weights.maths=1.0"],
-        "task_mix: unknown task 'maths'; expected one of: general_vqa, math, chart",
+        ["task_mix=math", "+task_mix.weights.maths=1.0"],
+        "task_mix: the data source has no training prompt for 'maths'",
     ),
     "missing folder": (
         ["model.path=/no/such/folder"],

@@ -18,6 +18,7 @@ from report.pages import (
 )
 
 from g2rpo.data.gym.source import TASKS
+from g2rpo.report.plots import TASK_COLORS
 
 Rewrite = Callable[[Path, int, dict[str, object]], None]
 
@@ -272,8 +273,9 @@ def test_the_page_has_a_light_and_a_dark_mode_with_a_color_for_every_task(
 ) -> None:
     style = finished_page.one("style").text
     assert "color-scheme: light dark" in style
-    for task in TASKS:
-        light, dark = re.search(rf"--{task}: light-dark\((#\w+), (#\w+)\)", style).groups()  # type: ignore[union-attr]
+    for place in range(TASK_COLORS):
+        light, dark = re.search(rf"--task{place}: light-dark\((#\w+), (#\w+)\)", style).groups()  # type: ignore[union-attr]
         assert light != dark
-        assert f".chip.{task} {{ background: var(--{task}); }}" in style
+    chips = {chip.attributes["style"] for chip in finished_page.all("span", kind="chip")}
+    assert chips == {f"background: var(--task{place})" for place in range(len(TASKS))}
     assert finished_page.one("button", id="theme")

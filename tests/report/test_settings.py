@@ -21,9 +21,9 @@ def test_entropy_bounds_are_one_number_or_a_number_by_task(tmp_path: Path) -> No
         [],
     ).entropy_bands
     assert bands["math"] == (0.3, 0.6)
-    assert bands["chart"] == (0.0, 0.6)
+    assert bands["default"] == (0.0, 0.6)
     high_by_task = written(tmp_path, shaping={"entropy": {"low": 0.2, "high": {"math": 0.9}}})
-    assert read_settings(high_by_task, []).entropy_bands["chart"] == (0.2, math.inf)
+    assert read_settings(high_by_task, []).entropy_bands["default"] == (0.2, math.inf)
 
 
 def test_no_shaping_means_no_bands(tmp_path: Path) -> None:

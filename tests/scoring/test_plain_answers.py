@@ -25,7 +25,22 @@ WORDS = st.sampled_from(
     (
         *("the", "red", "crosses", "is", "x", "a", "I", "it", "so", "hence", "not", "minus", "pi"),
         *("three", "hundred", "and", "or", "half", "cm", "of", "to", "%", "all", "real", "numbers"),
-        *("answer", "because", "which", "no,", "wait.", "3", "4.5", "7,", "12.", "=", "e", "No."),
+        *(
+            "answer",
+            "because",
+            "which",
+            "no,",
+            "wait.",
+            "3",
+            "4.5",
+            "7,",
+            "12.",
+            "=",
+            "-",
+            "+",
+            "e",
+            "No.",
+        ),
     )
 )
 SENTENCES = st.builds(

@@ -4,6 +4,8 @@ falls.
 
 import copy
 import csv
+import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from fakes import Shelf
 from lightning.pytorch.loggers import CSVLogger
 
 from g2rpo.data.gym.source import GymSource
@@ -19,10 +22,21 @@ from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.packing import supervised_batch, target_logprobs
 from g2rpo.records import Prompt
-from g2rpo.training.cold_start import ColdStartModule, DemonstrationData, Demonstrations, Stage
+from g2rpo.training.cold_start import (
+    ColdStartModule,
+    DemonstrationData,
+    Demonstrations,
+    Epochs,
+    Stage,
+)
 from g2rpo.training.cold_start_run import run_cold_start
 from g2rpo.training.quiet import quieten
 
+TRACES = [
+    {"text": f"how many dots are {number}?", "completion": f"<answer>{number}</answer>"}
+    | ({"task": "counting"} if number % 2 else {})
+    for number in range(11)
+]
 LOOK = StyledSolutions(shares={"look": 1.0})
 
 
@@ -233,7 +247,7 @@ def test_a_loss_that_is_not_finite_stops_the_cold_start_with_its_step(trained: A
     ("steps", "tasks", "message"),
     [
         (0, {"math": 1.0}, r"stages\.steps: expected at least 1, got 0"),
-        (1, {"maths": 1.0}, r"unknown task 'maths'"),
+        (1, {"maths": 1.0}, r"stages\.tasks: .* which has no prompt of maths"),
         (1, {"math": 0.0}, r"stages\.tasks: expected weights >= 0 with a positive sum"),
         (1, {"math": 2.0, "chart": -1.0}, r"stages\.tasks: expected weights >= 0"),
         (1, {}, r"stages\.tasks"),
@@ -282,3 +296,82 @@ def test_a_whole_cold_start_writes_a_checkpoint_that_loads(
     assert checkpoint.encoder().encode(prompts_of("math")).input_ids.shape[0] == 1
     with (tmp_path / "metrics.csv").open(newline="") as file:
         assert "loss/nats_per_token" in csv.DictReader(file).fieldnames
+
+
+@pytest.fixture
+def run(composed: Callable[..., Any], tiny_folder: Path, tmp_path: Path) -> Callable[..., Path]:
+    """`run("epochs=2", folder="run")`: imitates eleven records, one of them held out."""
+    (tmp_path / "traces.jsonl").write_text("\n".join(map(json.dumps, TRACES)))
+
+    def begin(*options: str, folder: str = "run") -> Path:
+        run_cold_start(
+            composed(
+                "data=jsonl",
+                f"data.files={tmp_path / 'traces.jsonl'}",
+                f"data.root={tmp_path}",
+                "data.heldout=0",
+                "model=folder",
+                f"model.path={tiny_folder}",
+                "batch_size=4",
+                "warmup_steps=1",
+                "trainer.accelerator=cpu",
+                "checkpoint.every_n_train_steps=1",
+                "+checkpoint.save_top_k=-1",
+                f"run_dir={tmp_path / folder}",
+                *options,
+                config="cold_start",
+            )
+        )
+        return tmp_path / folder
+
+    return begin
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(Checkpoint(path=str(folder / "final")).policy().named_parameters())
+
+
+def test_records_are_imitated_once_an_epoch_in_a_new_order() -> None:
+    stage = Epochs(source=Shelf(a=3, b=4), demonstrations=LOOK, read=list, batch_size=4, epochs=2)
+    assert stage.steps == 4
+    ids = [prompt.id for step in range(4) for prompt in stage.draw(step, 4, 0)]
+    assert len(ids) == 14
+    assert set(ids[:7]) == set(ids[7:]) == {prompt.id for prompt in stage.draw(0, 7, 0)}
+    assert ids[:7] != ids[7:]
+    assert [prompt.id for prompt in stage.draw(2, 4, 0)] == ids[8:12]
+
+
+def test_a_stream_without_end_has_no_epochs() -> None:
+    with pytest.raises(ValueError, match=r"^data: expected records whose number is known"):
+        Epochs(source=GymSource(), demonstrations=LOOK, read=list, batch_size=4, epochs=1)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Experiment logs directory", "ignore:The dirpath has changed")
+@pytest.mark.parametrize("adapter", [False, True])
+def test_a_cold_start_on_records_learns_them_and_resumes_where_it_was(
+    run: Callable[..., Path], tmp_path: Path, adapter: bool
+) -> None:
+    lora = ("model/adapter=lora", "model.adapter.rank=4", "lr=0.02") if adapter else ("lr=0.003",)
+    whole = run(*lora, "epochs=4")
+    with (whole / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {"loss/counting", "loss/traces"} < set(rows[0])
+    losses = [float(row["loss/nats_per_token"]) for row in rows]
+    assert losses[-1] < losses[0] - 0.5
+    assert (whole / "adapter" / "adapter_config.json").exists() == adapter
+
+    cut = tmp_path / "cut"
+    (cut / "checkpoints").mkdir(parents=True)
+    shutil.copy(whole / "checkpoints" / "epoch=0-step=5.ckpt", cut / "checkpoints" / "last.ckpt")
+    run(*lora, "epochs=4", f"resume={cut}", folder="cut")
+    for name, value in weights(cut).items():
+        assert torch.equal(value, weights(whole)[name]), name
+
+
+def test_data_without_records_is_refused(
+    composed: Callable[..., Any], tmp_path: Path, tiny_folder: Path
+) -> None:
+    options = ("data=gym", "model=folder", f"model.path={tiny_folder}", f"run_dir={tmp_path}")
+    with pytest.raises(ValueError, match=r"^data: expected a source of records .* got .*GymSource"):
+        run_cold_start(composed(*options, config="cold_start"))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_families import BUILDERS
+from tiny_families import BUILDERS, SMALL
 from transformers import AutoModelForImageTextToText
 
 from g2rpo import cli
@@ -19,22 +19,6 @@ KINDS = [
     kind if kind == QUICK else pytest.param(kind, marks=pytest.mark.slow)
     for kind in sorted(BUILDERS)
 ]
-SMALL = (
-    "model=folder",
-    "rollout=hf",
-    "filter=none",
-    "heldout=none",
-    "reward._target_=tiny_families.LetterSum",
-    "reward_workers=inline",
-    "rollout.max_new_tokens=4",
-    "batch.prompts_per_step=2",
-    "batch.group_size=2",
-    "batch.micro_batch_prompts=1",
-    "task_mix=math",
-    "optimizer.lr=1e-3",
-    "trainer.accelerator=cpu",
-    "callbacks.checkpoint.every_n_train_steps=1",
-)
 LAYERS = ("model.adapter.targets=[q_proj,v_proj]", "loss.kl_coef=0.1")
 """Layers that every family has; experts are no linear layers."""
 Run = Callable[..., Path]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from g2rpo.benchmark.demo import question_alone, shuffled_options
+from g2rpo.benchmark.demo import options_at, question_alone
 from g2rpo.benchmark.multiple_choice import MultipleChoice
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Prompt
@@ -28,7 +28,7 @@ class AI2D(MultipleChoice):
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
         """Return the prompt as a record in the Hub's columns."""
-        options = shuffled_options(prompt, wrong)
+        options = options_at(prompt, wrong, number)
         return [
             {
                 "index": number,

@@ -65,6 +65,20 @@ class BenchmarkBase:
         """
         raise NotImplementedError(f"{type(self).__name__}.demo")
 
+    def said(self, row: Mapping[str, Any], answer: str) -> str:
+        """Return how a completion gives `answer`, right or wrong, to a demo row.
+
+        Args:
+            row: The row of a record that `demo` made.
+            answer: An answer to the prompt it was made from.
+        """
+        return answer
+
+    def gold_completion(self, row: Mapping[str, Any]) -> str:
+        """Return a completion that is right: the gold answer, or the first of several."""
+        golds = row["answer"]
+        return str(golds[0]) if isinstance(golds, list) else str(golds)
+
     def question(self, row: Mapping[str, Any], protocol: str) -> str:
         """Return the text of the prompt."""
         raise NotImplementedError(f"{type(self).__name__}.question")

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from random import Random
 
 from g2rpo.prompt import Prompt
@@ -17,11 +18,23 @@ def question_alone(prompt: Prompt) -> str:
     return head + mark
 
 
-def shuffled_options(prompt: Prompt, wrong: Sequence[str]) -> list[str]:
-    """Return the right answer among wrong ones, in an order fixed by the prompt's id."""
-    options = [prompt.answer, *wrong]
-    Random(prompt.id).shuffle(options)  # noqa: S311
-    return options
+def wrong_answers(prompt: Prompt, others: Iterable[str] = (), count: int = 3) -> list[str]:
+    """Return up to `count` distinct wrong answers.
+
+    Those that the source gives come first, in an order fixed by the prompt's id, then `others`.
+    """
+    given = [answer for answer in prompt.meta.get("wrong", ()) if answer != prompt.answer]
+    Random(prompt.id).shuffle(given)  # noqa: S311
+    found = dict.fromkeys(given)
+    if len(found) < count:
+        found |= dict.fromkeys(answer for answer in others if answer != prompt.answer)
+    return list(islice(found, count))
+
+
+def options_at(prompt: Prompt, wrong: Sequence[str], place: int) -> list[str]:
+    """Return the wrong answers with the right one at `place`, counted from 0 and around the end."""
+    place %= len(wrong) + 1
+    return [*wrong[:place], prompt.answer, *wrong[place:]]
 
 
 def letter_of(prompt: Prompt, options: Sequence[str]) -> str:
@@ -35,6 +48,16 @@ def named_object(prompt: Prompt) -> str:
     return match[1] if match else prompt.text
 
 
-def box_shares(prompt: Prompt) -> list[float]:
-    """Return the gold box of a grounding prompt as x0, y0, x1, y1, each a fraction of the image."""
-    return [value / 1000 for value in json.loads(prompt.answer)["boxes"]]
+def box_shares(answer: str) -> list[float]:
+    """Return a box of a grounding prompt as x0, y0, x1, y1, each a fraction of the image."""
+    return [value / 1000 for value in json.loads(answer)["boxes"]]
+
+
+def center_point(answer: str) -> str:
+    """Return the center of a grounding prompt's box as JSON with `point_2d`, in thousandths.
+
+    >>> center_point('{"boxes": [0, 500, 250, 750]}')
+    '[{"point_2d": [125, 625]}]'
+    """
+    x0, y0, x1, y1 = json.loads(answer)["boxes"]
+    return json.dumps([{"point_2d": [round((x0 + x1) / 2), round((y0 + y1) / 2)]}])

@@ -8,7 +8,7 @@ from typing import Any
 
 from g2rpo.benchmark.base import Judge
 from g2rpo.benchmark.columns import text_of
-from g2rpo.benchmark.demo import question_alone, shuffled_options
+from g2rpo.benchmark.demo import options_at, question_alone
 from g2rpo.benchmark.grading import ask, grade_prompt
 from g2rpo.benchmark.multiple_choice import UNREAD, MultipleChoice, judge_option, options_of
 from g2rpo.benchmark.published import Published
@@ -76,7 +76,7 @@ class EmbSpatial(MultipleChoice):
         """Return a record in the Hub's columns, or none for a prompt without options."""
         if prompt.answer_type != "multiple choice":
             return []
-        options = shuffled_options(prompt, wrong)
+        options = options_at(prompt, wrong, number)
         return [
             {
                 "data_source": prompt.source,
@@ -88,6 +88,10 @@ class EmbSpatial(MultipleChoice):
                 "answer": options.index(prompt.answer),
             }
         ]
+
+    def said(self, row: Mapping[str, Any], answer: str) -> str:
+        """Return the letter of the option; the rules of `paper` read nothing else."""
+        return next(letter for letter, text in options_of(row).items() if text == answer)
 
 
 def _graded(completion: str, row: Mapping[str, Any], judge: Judge) -> Judgment | None:

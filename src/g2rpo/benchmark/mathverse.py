@@ -11,7 +11,7 @@ from typing import Any
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import needed, row_of, text_of
-from g2rpo.benchmark.demo import LETTERS
+from g2rpo.benchmark.demo import LETTERS, letter_of, options_at
 from g2rpo.benchmark.grading import ask, extraction_prompt, same_answer_prompt
 from g2rpo.benchmark.multiple_choice import UNREAD, stated_option
 from g2rpo.benchmark.published import Published
@@ -127,7 +127,7 @@ class MathVerse(BenchmarkBase):
         """
         problem, version = divmod(number, len(VERSIONS))
         chosen = number % 2 == 1
-        options = sorted([prompt.answer, *wrong], key=float)
+        options = options_at(prompt, wrong, number // 2)
         listed = "\n".join(
             f"{letter}:{option}" for letter, option in zip(LETTERS, options, strict=False)
         )
@@ -149,7 +149,7 @@ class MathVerse(BenchmarkBase):
                 "problem_version": VERSIONS[version],
                 "question": question,
                 "image": prompt.images[0],
-                "answer": LETTERS[options.index(prompt.answer)] if chosen else prompt.answer,
+                "answer": letter_of(prompt, options) if chosen else prompt.answer,
                 "question_type": "multi-choice" if chosen else "free-form",
                 "metadata": {
                     "split": "testmini",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from g2rpo.benchmark.base import Judge
-from g2rpo.benchmark.demo import LETTERS, letter_of, question_alone, shuffled_options
+from g2rpo.benchmark.demo import LETTERS, letter_of, options_at, question_alone
 from g2rpo.benchmark.multiple_choice import MultipleChoice
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Prompt
@@ -81,7 +81,7 @@ class MMBench(MultipleChoice):
 
         From pass to pass the options move on by one place.
         """
-        options = shuffled_options(prompt, wrong)
+        options = options_at(prompt, wrong, number)
         passes = [
             options[-shift:] + options[:-shift] if shift else options
             for shift in range(len(options))

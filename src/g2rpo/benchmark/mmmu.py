@@ -5,7 +5,7 @@ from typing import Any
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import choices_of, images_of, list_of, needed, row_of, text_of
-from g2rpo.benchmark.demo import letter_of, question_alone, shuffled_options
+from g2rpo.benchmark.demo import letter_of, options_at, question_alone
 from g2rpo.benchmark.multiple_choice import (
     UNREAD,
     ask_options,
@@ -126,7 +126,7 @@ class MMMU(BenchmarkBase):
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
         """Return the prompt as a record in the Hub's columns; every sixth question is open."""
-        options = shuffled_options(prompt, wrong)
+        options = options_at(prompt, wrong, number)
         is_open = number % 6 == 5
         return [
             {

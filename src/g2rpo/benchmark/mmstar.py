@@ -6,7 +6,7 @@ from typing import Any
 
 from g2rpo.benchmark.base import Judge
 from g2rpo.benchmark.columns import choices_of, needed, text_of
-from g2rpo.benchmark.demo import LETTERS, letter_of, question_alone, shuffled_options
+from g2rpo.benchmark.demo import LETTERS, letter_of, options_at, question_alone
 from g2rpo.benchmark.multiple_choice import MultipleChoice
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
@@ -62,7 +62,7 @@ class MMStar(MultipleChoice):
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
         """Return the prompt as a record in the TSV's columns."""
-        options = shuffled_options(prompt, wrong)
+        options = options_at(prompt, wrong, number)
         return [
             {
                 "index": number,

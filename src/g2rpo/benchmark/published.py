@@ -11,10 +11,10 @@ COLUMNS = {
 }
 """Models of the paper: the name used here, and the name in the paper."""
 DEMO = "demo"
-"""Name of the row source whose scores only show that everything runs."""
+"""Name of the row source whose scores compare small checkpoints with each other alone."""
 NOT_COMPARABLE = (
-    "These are demo rows, which ship with the package: their scores show that everything runs and"
-    " are not comparable with the paper's."
+    "These are demo rows, drawn for the model that ships with the package: their scores are not"
+    " comparable with the paper's."
 )
 
 

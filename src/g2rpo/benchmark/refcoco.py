@@ -8,6 +8,7 @@ vlmevalkit  the first four numbers; the unit is guessed from their size, the box
 robust      the first box, in the unit the model is known to use, with corners put in order
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -134,6 +135,10 @@ class RefCoco(BenchmarkBase):
             parsed=box is not None,
             answer="" if box is None else str([round(value, 4) for value in box]),
         )
+
+    def gold_completion(self, row: Mapping[str, Any]) -> str:
+        """Return the gold box as JSON in thousandths of the image."""
+        return json.dumps({"boxes": [round(value) for value in _gold(row)[2]]})
 
     def _permille(self, box: Box, width: float, height: float) -> Box:
         if self.coordinates == "pixel":

@@ -9,6 +9,7 @@ official  RoboRefer: the fraction of points inside; a box stands for all of its 
 robust    whether the first point is inside; a point outside the image is not
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from PIL import Image, ImageDraw
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import identity, needed, needed_image, size_px
-from g2rpo.benchmark.demo import box_shares, named_object
+from g2rpo.benchmark.demo import box_shares, center_point, named_object
 from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.extract import clean
@@ -121,7 +122,7 @@ class RefSpatial(BenchmarkBase):
         mask = Image.new("L", image.size)
         x0, y0, x1, y1 = (
             round(share * side)
-            for share, side in zip(box_shares(prompt), image.size * 2, strict=True)
+            for share, side in zip(box_shares(prompt.answer), image.size * 2, strict=True)
         )
         ImageDraw.Draw(mask).rectangle((x0, y0, x1 - 1, y1 - 1), fill=255)
         return [
@@ -139,6 +140,21 @@ class RefSpatial(BenchmarkBase):
                 "step": 1,
             }
         ]
+
+    def gold_completion(self, row: Mapping[str, Any]) -> str:
+        """Return the center of the smallest box around the mask, as a point in JSON."""
+        mask = _mask(row)
+        inside = np.frombuffer(mask.pixels, np.uint8).reshape(mask.height, mask.width)
+        rows, columns = np.nonzero(inside)
+        if not len(rows):
+            return ""
+        x = (columns.min() + columns.max() + 1) / 2 / mask.width
+        y = (rows.min() + rows.max() + 1) / 2 / mask.height
+        return json.dumps([{"point_2d": [round(1000 * x), round(1000 * y)]}])
+
+    def said(self, row: Mapping[str, Any], answer: str) -> str:
+        """Return the center of a box as a point in JSON."""
+        return center_point(answer)
 
 
 def _by_vlmevalkit(text: str, mask: Mask, source: str) -> Judgment:

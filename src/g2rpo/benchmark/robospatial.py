@@ -10,12 +10,13 @@ robust    yes or no as stated; the first point in fractions or thousandths of th
           counts as inside
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from g2rpo.benchmark.base import BenchmarkBase, Judge
 from g2rpo.benchmark.columns import identity, needed, needed_image, size_px
-from g2rpo.benchmark.demo import box_shares, named_object
+from g2rpo.benchmark.demo import box_shares, center_point, named_object
 from g2rpo.benchmark.published import Published
 from g2rpo.benchmark.refspatial import POINT_INSTRUCTION
 from g2rpo.records import Judgment, Prompt
@@ -121,7 +122,7 @@ class RoboSpatial(BenchmarkBase):
 
     def demo(self, prompt: Prompt, number: int, wrong: Sequence[str]) -> list[dict[str, Any]]:
         """Return a record in the Hub's columns; every third has a polygon."""
-        name, (x0, y0, x1, y1) = named_object(prompt), box_shares(prompt)
+        name, (x0, y0, x1, y1) = named_object(prompt), box_shares(prompt.answer)
         if number % 3 == 2:
             corners = ((x0, y0 + SLANT), (x1 - SLANT, y0), (x1, y1 - SLANT), (x0 + SLANT, y1))
             written = ", ".join(f"({x:.3f}, {y:.3f})" for x, y in corners)
@@ -134,15 +135,29 @@ class RoboSpatial(BenchmarkBase):
                     "context", f"Point within the {name}. {hint}", f"[{written}]", prompt, number
                 )
             ]
-        left = (x0 + x1) / 2 < 0.5
-        side = ("left", "right")[number // 3 % 2]
+        sides = ("left", "right") if (x0 + x1) / 2 < 0.5 else ("right", "left")
+        side = sides[number // 3 % 2]
         question = f"Is the {name} in the {side} half of the image? Answer yes or no."
         category = ("compatibility", "configuration")[number % 3]
         return [
-            _demo_record(
-                category, question, "yes" if left == (side == "left") else "no", prompt, number
-            )
+            _demo_record(category, question, "yes" if side == sides[0] else "no", prompt, number)
         ]
+
+    def gold_completion(self, row: Mapping[str, Any]) -> str:
+        """Return yes or no, or the mean of the polygon's corners as a point in JSON."""
+        corners = _polygon(row["answer"])
+        if row["binary"] or corners is None:
+            return str(row["answer"])
+        means = [round(1000 * sum(axis) / len(axis)) for axis in zip(*corners, strict=True)]
+        return json.dumps([{"point_2d": means}])
+
+    def said(self, row: Mapping[str, Any], answer: str) -> str:
+        """Return yes or no for a box and the asked half of the image, or the box's center."""
+        if not row["binary"]:
+            return center_point(answer)
+        x0, _, x1, _ = box_shares(answer)
+        side = "left" if (x0 + x1) / 2 < 0.5 else "right"
+        return "yes" if f"the {side} half" in row["question"] else "no"
 
 
 def _point(text: str, row: Mapping[str, Any], protocol: str) -> Point | None:

@@ -1,4 +1,7 @@
-"""Checks of a configuration before anything is loaded: missing, unread and mistyped values."""
+"""Checks of a configuration before anything is loaded.
+
+Missing, unread and mistyped values are refused, and numbers out of range.
+"""
 
 import re
 from collections.abc import Iterator
@@ -11,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from g2rpo.cli.errors import explained
 from g2rpo.cli.keys import FORMER_METRICS, known_keys, nearest, renamed
+from g2rpo.cli.value_ranges import refuse_out_of_range
 from g2rpo.cli.value_types import refuse_wrong_types
 from g2rpo.paths import CONF
 from g2rpo.reproducible import reproducible
@@ -27,6 +31,7 @@ def checked(cfg: DictConfig) -> Iterator[None]:
         if HydraConfig.initialized():
             refuse_added(HydraConfig.get())
         refuse_wrong_types(cfg)
+        refuse_out_of_range(cfg)
         refuse_former_metrics(cfg)
         with reproducible():
             yield

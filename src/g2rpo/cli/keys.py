@@ -117,6 +117,8 @@ USUAL_NAMES: dict[str, str] = {
 }
 """Keys of TRL, verl, OpenRLHF and transformers by their last parts, and our keys for them, or
 `group=choice`."""
+BY_TASK = ("task_mix.weights", "batch.group_size_of", "shaping.length.bands", "data.format.tasks")
+"""Mappings by task, to which tasks of the data may be added."""
 _UNKNOWN = re.compile(r"Could not override '([^']+)'")
 _TWICE = re.compile(r"Could not append to config\. An item is already at '([^']+)'")
 
@@ -134,6 +136,8 @@ def explanation(
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """Return one sentence about a key that does not exist, with similar keys that do."""
     known = list(known)
+    if key.rpartition(".")[0] in BY_TASK:
+        return f"{key}: not in conf/; write +{key}=... to add a task of your data"
     found = nearest(key, known)
     hint = f"did you mean {' or '.join(found)}? " if found else ""
     parent = key.rpartition(".")[0]

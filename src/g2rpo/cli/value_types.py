@@ -7,6 +7,7 @@ last word.
 """
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -19,14 +20,43 @@ PLAIN: dict[str, ast.expr] = {
     key: ast.parse(kind, mode="eval").body
     for key, kind in {
         "seed": "int",
-        "max_grad_norm": "float | None",
+        "max_grad_norm": "float",
         "reward_failures": "float",
+        "hang_s": "float | None",
         "optimizer.lr": "float",
         "optimizer.weight_decay": "float",
+        "optimizer.betas": "Sequence[float]",
+        "optimizer.eps": "float",
+        "lr_scheduler.num_warmup_steps": "int",
         "trainer.max_steps": "int",
+        "trainer.val_check_interval": "int | float | None",
+        "trainer.limit_train_batches": "int | float | None",
+        "trainer.limit_val_batches": "int | float | None",
+        "trainer.devices": "int | str | Sequence[int]",
+        "trainer.num_nodes": "int",
+        "trainer.log_every_n_steps": "int",
+        "trainer.num_sanity_val_steps": "int",
+        "trainer.profiler.row_limit": "int",
+        "trainer.profiler.schedule.wait": "int",
+        "trainer.profiler.schedule.warmup": "int",
+        "trainer.profiler.schedule.active": "int",
+        "trainer.profiler.schedule.repeat": "int",
+        "callbacks.checkpoint.every_n_train_steps": "int | None",
+        "callbacks.early_stopping.patience": "int",
+        "callbacks.early_stopping.min_delta": "float",
+        "rollout.max_num_seqs": "int | None",
+        "rollout.max_images": "int | None",
+        "rollout.tensor_parallel_size": "int",
+        "rollout.max_concurrency": "int",
+        "rollout.max_restarts": "int",
+        "rollout.start_s": "float",
+        "rollout.timeout_s": "float",
+        "rollout.temperature": "float",
+        "rollout.top_p": "float",
+        "rollout.gpu_memory_utilization": "float",
     }.items()
 }
-"""Types of keys whose constructors belong to other libraries."""
+"""Types of keys whose constructors belong to other libraries, or take them as `**kwargs`."""
 WORDS = {
     "int": "a whole number",
     "float": "a number",
@@ -34,6 +64,7 @@ WORDS = {
     "str": "text",
     "None": "null",
 }
+_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 LISTS = ("Sequence", "list", "tuple", "Iterable", "set")
 MAPPINGS = ("Mapping", "dict")
 
@@ -51,6 +82,8 @@ def refuse_wrong_types(cfg: DictConfig) -> None:
             else value
         )
         if found != "???" and not accepts(kind, found):
+            source = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+            key = source[1] if source else key
             raise ValueError(f"{key}: expected {in_words(kind)}, got {found!r}")
 
 
@@ -60,11 +93,26 @@ def _annotated(tree: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, A
         key = f"{path}{name}"
         kind = kinds.get(str(name)) or PLAIN.get(key)
         if kind is not None and not (isinstance(value, Mapping) and "_target_" in value):
-            yield key, value, kind
-        if isinstance(value, Mapping) and tree.get(
-            "_recursive_", True
-        ):  # else only what is chosen will be built
-            yield from _annotated(value, f"{key}.")
+            yield from _entries(key, value, kind)
+        if isinstance(value, Mapping):
+            inner = _annotated(value, f"{key}.")
+            # without `_recursive_` only what is chosen will be built: null is what nobody chose
+            built = tree.get("_recursive_", True)
+            yield from (row for row in inner if built or row[1] is not None)
+
+
+def _entries(key: str, value: Any, kind: ast.expr) -> Iterator[tuple[str, Any, ast.expr]]:
+    """Yield an argument, and the entries of a mapping under keys of their own."""
+    yield key, value, kind
+    if (
+        isinstance(value, Mapping)
+        and isinstance(kind, ast.Subscript)
+        and isinstance(kind.value, ast.Name)
+        and kind.value.id in MAPPINGS
+        and isinstance(kind.slice, ast.Tuple)
+    ):
+        for name, inner in value.items():
+            yield f"{key}.{name}", inner, kind.slice.elts[1]
 
 
 def accepts(kind: ast.expr, value: object) -> bool:
@@ -85,6 +133,9 @@ def accepts(kind: ast.expr, value: object) -> bool:
                 if isinstance(kind.slice, ast.Tuple)
                 else ast.Tuple([kind.slice], ast.Load())
             )
+        if kind.value.id in LISTS and isinstance(value, list | tuple):
+            inner = kind.slice.elts[0] if isinstance(kind.slice, ast.Tuple) else kind.slice
+            return all(accepts(inner, item) for item in value)
         kind = kind.value
     if not isinstance(kind, ast.Name):
         return True
@@ -112,6 +163,13 @@ def in_words(kind: ast.expr) -> str:
         and kind.value.id == "Literal"
     ):
         return f"one of {ast.unparse(kind.slice).strip('()')}"
+    if (
+        isinstance(kind, ast.Subscript)
+        and isinstance(kind.value, ast.Name)
+        and kind.value.id in LISTS
+        and ast.unparse(kind.slice) in WORDS
+    ):
+        return f"a list with {in_words(kind.slice)} in each place"
     name = ast.unparse(kind).partition("[")[0]
     return "a list" if name in LISTS else "a mapping" if name in MAPPINGS else WORDS.get(name, name)
 

@@ -63,6 +63,8 @@ def mixture_of(source: PromptSource, mix: "TaskMix") -> "TaskMix":
             f"{task} {fitted.shares[task]:.0%} ({sizes[task]} prompts)" for task in fitted.shares
         )
         absent = [task for task in mix.weights if task not in fitted.shares]
+        if mix.default and len(absent) == len(mix.weights):
+            absent = []  # data with other tasks altogether
         unused = [task for task, size in sizes.items() if size and task not in fitted.shares]
         log.info(
             "task_mix: %s%s%s",
@@ -143,9 +145,14 @@ class TaskMix:
         more = [task for task in had if self.default and task not in self.named]
         if not missing and not more and self.weights:
             return self
+        if not self.weights and not more:
+            raise ValueError(
+                "task_mix.weights: expected at least one positive weight for a task of the data,"
+                f" which has {', '.join(had)}"
+            )
         if len(missing) == len(self.weights) and not more:
             raise ValueError(
-                f"task_mix: expected prompts of {', '.join(self.weights) or 'other tasks'}, got a"
+                f"task_mix: expected prompts of {', '.join(self.weights)}, got a"
                 f" data source with {', '.join(had) or 'none'} only; try task_mix=generalist, which"
                 " takes every task that the data has"
             )

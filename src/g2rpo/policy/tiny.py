@@ -22,7 +22,15 @@ SPECIAL = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
-TAGS = ("<thinking>", "</thinking>", "<answer>", "</answer>", '{"boxes": [', "]}")
+TAGS = (
+    "<thinking>",
+    "</thinking>",
+    "<answer>",
+    "</answer>",
+    '{"boxes": [',
+    '{"point_2d": [',
+    "]}",
+)
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.content is string %}{{ m.content }}{%"
     " else %}{% for c in m.content %}{% if c.type in ('image', 'image_url') or 'image' in c"
@@ -35,7 +43,7 @@ PATCH_PX = 8
 IMAGE_PX = 64
 
 
-def build_tokenizer(corpus: Iterable[str], vocab_size: int = 480) -> PreTrainedTokenizerFast:
+def build_tokenizer(corpus: Iterable[str], vocab_size: int = 640) -> PreTrainedTokenizerFast:
     """Train the tokenizer on a corpus; special tokens and tags are added to `vocab_size`."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

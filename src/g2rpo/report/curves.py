@@ -161,11 +161,11 @@ def _banded(
 def _length(run: Run) -> Part:
     bands = {
         task: [
-            Band(name="full", low=b, high=c, strength=0.3),
-            Band(name="in part", low=a, high=d, strength=0.15),
+            Band(name="full", low=own[1], high=own[2], strength=0.3),
+            Band(name="in part", low=own[0], high=own[3], strength=0.15),
         ]
         for task in run.tasks
-        for a, b, c, d in of_task(run.settings.length_bands, task, ())
+        if (own := of_task(run.settings.length_bands, task, None)) is not None
     }
     told = (
         "Bands: the lengths that the length part pays in full, and those it pays in part."
@@ -184,9 +184,9 @@ def _length(run: Run) -> Part:
 
 def _entropy(run: Run) -> Part:
     bands = {
-        task: [Band(name="band", low=low, high=high)]
+        task: [Band(name="band", low=band[0], high=band[1])]
         for task in run.tasks
-        for low, high in of_task(run.settings.entropy_bands, task, ())
+        if (band := of_task(run.settings.entropy_bands, task, None)) is not None
     }
     told = "Band: where the entropy is left alone." if bands else "No entropy band was set."
     figures = _banded(run, "policy/entropy_nats", "Entropy by task", bands)

@@ -1,7 +1,7 @@
 """Reads the choices and shaping bands of a run from the configuration in its `.hydra` folder."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from g2rpo.sweep.sweep_plan import flat
 from g2rpo.tasks import DEFAULT, of_task
 
+LengthBand = tuple[float, float, float, float]
 HEADLINE_CHOICES = ("advantage", "shaping", "loss", "model", "data", "task_mix")
 
 
@@ -30,12 +31,10 @@ class Settings:
     max_steps: int | None = None
     named_tasks: tuple[str, ...] = ()
     """The tasks that the mixture names, in its order."""
-    length_bands: Mapping[str, Sequence[tuple[float, float, float, float]]] = field(
-        default_factory=dict
-    )
-    """One (min, low, high, max) or none by task or `default`, in tokens."""
-    entropy_bands: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
-    """One (low, high) by task or `default`, in nats per token; 0 or infinity for an open side."""
+    length_bands: Mapping[str, LengthBand | None] = field(default_factory=dict)
+    """(min, low, high, max) by task or `default`, in tokens; None for no band."""
+    entropy_bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """(low, high) by task or `default`, in nats per token; 0 or infinity for an open side."""
 
     @property
     def command(self) -> str:
@@ -115,30 +114,26 @@ def _choices(
     }
 
 
-def _length_bands(
-    bands: Mapping[str, Any] | None,
-) -> dict[str, list[tuple[float, float, float, float]]]:
-    found = {}
+def _length_bands(bands: Mapping[str, Any] | None) -> dict[str, LengthBand | None]:
+    found: dict[str, LengthBand | None] = {}
     for task, band in (bands or {}).items():
         if band is not None and (not isinstance(band, list) or len(band) != 4):
             raise ValueError(
                 f".hydra/config.yaml: shaping.length.bands.{task}: expected four numbers (tokens),"
                 f" got {band}"
             )
-        found[task] = [(float(band[0]), float(band[1]), float(band[2]), float(band[3]))] * bool(
-            band
-        )
+        found[task] = band and (float(band[0]), float(band[1]), float(band[2]), float(band[3]))
     return found
 
 
 def _entropy_bands(
     low: float | Mapping[str, float] | None, high: float | Mapping[str, float] | None
-) -> dict[str, list[tuple[float, float]]]:
+) -> dict[str, tuple[float, float]]:
     if low is None and high is None:
         return {}
     sides = [side if isinstance(side, Mapping) else {DEFAULT: side} for side in (low, high)]
     return {
-        task: [(_bound(sides[0], task, 0.0), _bound(sides[1], task, math.inf))]
+        task: (_bound(sides[0], task, 0.0), _bound(sides[1], task, math.inf))
         for task in (*sides[0], *sides[1])
     }
 

@@ -10,6 +10,8 @@ All return None if the wording does not occur, and an empty text if it names sev
 import re
 from collections.abc import Iterator, Mapping
 
+LONGEST = 4000
+"""Characters of a text that are read for statements, from its end."""
 _NOT_WORD = r"(?![A-Za-z0-9'’])"
 _LETTER = rf"[(\[{{\"]?\s?([A-Za-z]){_NOT_WORD}"
 _FILLER = (
@@ -117,6 +119,7 @@ def stated_letter(text: str, options: Mapping[str, str]) -> str | None:
     >>> stated_letter("Not C, the answer is (a) or (b)", options), stated_letter("A dog", options)
     ('', None)
     """
+    text = text[-LONGEST:]
     statements = (
         *_after_answer(text, options),
         *_after_it_is(text, options),

@@ -1,12 +1,13 @@
 """Supervised fine-tuning on demonstrations before reinforcement learning, in stages.
 
     python cold_start.py                        trains the checkpoint of model=tiny from scratch
+    python cold_start.py data=jsonl ...         imitates the completions of records
     python cold_start.py resume=<run folder>    resumes a killed run
 
 Batch `k` depends only on `k`, so a resumed run sees the same demonstrations as an unbroken one.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, NamedTuple
@@ -16,9 +17,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from g2rpo.data.mixture import listed_tasks
 from g2rpo.interfaces import Demonstrator, Encoder, PromptSource
 from g2rpo.policy.packing import SupervisedBatch, supervised_batch, target_logprobs
 from g2rpo.records import Prompt, PromptBatch
+from g2rpo.training.resume import keep_adapter, restore_base
 
 
 class Demonstration(NamedTuple):
@@ -54,13 +57,85 @@ class Stage:
             raise ValueError(
                 f"stages.tasks: expected weights >= 0 with a positive sum, got {dict(self.tasks)}"
             )
+        if missing := [task for task in self.tasks if self.source.size(task, "train") == 0]:
+            raise ValueError(
+                "stages.tasks: expected tasks of the stage's source, which has no prompt of"
+                f" {', '.join(missing)}"
+            )
+
+    def draw(self, step: int, batch_size: int, seed: int) -> list[Prompt]:
+        """Draw the prompts of one batch: tasks by weight, prompts of a finite source at random.
+
+        Prompts of an endless source are never drawn twice.
+        """
+        rng = Random(f"{seed}/{step}")  # noqa: S311
+        tasks = rng.choices(list(self.tasks), weights=list(self.tasks.values()), k=batch_size)
+        indices = [step * batch_size + i for i in range(batch_size)]
+        sizes = [self.source.size(task, "train") for task in tasks]
+        return [
+            self.source.get(task, index if size is None else rng.randrange(size), "train")
+            for task, index, size in zip(tasks, indices, sizes, strict=True)
+        ]
+
+
+class Epochs:
+    """A stage over all training prompts of a source, each once an epoch in a new order.
+
+    Args:
+        source: Source of the prompts, of limited size.
+        demonstrations: Has the completion to imitate for a prompt.
+        read: Loads the images of prompts, and leaves out those that cannot be used.
+        batch_size: Number of prompts in a batch; the last batch may have fewer.
+        epochs: Number of times that each prompt is imitated, at least 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: PromptSource,
+        demonstrations: Demonstrator,
+        read: Callable[[Sequence[Prompt]], list[Prompt]],
+        batch_size: int,
+        epochs: int,
+    ) -> None:
+        if epochs < 1:
+            raise ValueError(f"epochs: expected at least 1, got {epochs}")
+        self.source, self.demonstrations, self.read = source, demonstrations, read
+        sizes = {task: source.size(task, "train") for task in listed_tasks(source)}
+        if None in sizes.values():
+            raise ValueError(
+                "data: expected records whose number is known, got a stream without end; use"
+                " data=hub instead of data=hub_stream"
+            )
+        self.places = [(task, index) for task, size in sizes.items() for index in range(size or 0)]
+        if not self.places:
+            raise ValueError("data: expected records with a completion to imitate, got none")
+        self.epochs = epochs
+        self.steps = -(-epochs * len(self.places) // batch_size)
+
+    def draw(self, step: int, batch_size: int, seed: int) -> list[Prompt]:
+        """Return the usable prompts of one batch.
+
+        Raises:
+            ValueError: if none of them can be used.
+        """
+        count = len(self.places)
+        numbers = range(step * batch_size, min((step + 1) * batch_size, self.epochs * count))
+        orders = {epoch: list(self.places) for epoch in {number // count for number in numbers}}
+        for epoch, order in orders.items():
+            Random(f"{seed}/{epoch}").shuffle(order)  # noqa: S311
+        places = [orders[number // count][number % count] for number in numbers]
+        prompts = self.read([self.source.get(task, index, "train") for task, index in places])
+        if not prompts:
+            raise ValueError(f"data: none of the {len(places)} records of a batch can be used")
+        return prompts
 
 
 class Demonstrations(IterableDataset[Demonstration]):
     """Yields encoded prompts with the token ids to imitate, from batch `start` to the last."""
 
     def __init__(
-        self, *, encoder: Encoder, stages: Sequence[Stage], batch_size: int, seed: int
+        self, *, encoder: Encoder, stages: Sequence[Stage | Epochs], batch_size: int, seed: int
     ) -> None:
         self.encoder = encoder
         self.stages = stages
@@ -75,28 +150,12 @@ class Demonstrations(IterableDataset[Demonstration]):
         schedule = [stage for stage in self.stages for _ in range(stage.steps)]
         for step in range(self.start, len(schedule)):
             stage = schedule[step]
-            prompts = self.prompts(step, stage)
+            prompts = stage.draw(step, self.batch_size, self.seed)
             completions = [
                 self.encoder.tokenize(stage.demonstrations.demonstrate(prompt))
                 for prompt in prompts
             ]
             yield Demonstration(self.encoder.encode(prompts), completions)
-
-    def prompts(self, step: int, stage: Stage) -> list[Prompt]:
-        """Draw the prompts of one batch: tasks by weight, prompts of a finite source at random.
-
-        Prompts of an endless source are never drawn twice.
-        """
-        rng = Random(f"{self.seed}/{step}")  # noqa: S311
-        tasks = rng.choices(
-            list(stage.tasks), weights=list(stage.tasks.values()), k=self.batch_size
-        )
-        indices = [step * self.batch_size + i for i in range(self.batch_size)]
-        sizes = [stage.source.size(task, "train") for task in tasks]
-        return [
-            stage.source.get(task, index if size is None else rng.randrange(size), "train")
-            for task, index, size in zip(tasks, indices, sizes, strict=True)
-        ]
 
 
 class ColdStartModule(L.LightningModule):
@@ -165,6 +224,14 @@ class ColdStartModule(L.LightningModule):
         tasks = sorted({prompt.task for prompt in batch.batch.prompts})
         task = batch.batch.task_positions(tasks)[rows]
         return {f"loss/{name}": -logprobs[task == place].mean() for place, name in enumerate(tasks)}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep only the adapter, if there is one."""
+        keep_adapter(checkpoint, self.policy)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the frozen weights again."""
+        restore_base(checkpoint, self.policy)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return AdamW with warm-up, plateau and linear decay."""

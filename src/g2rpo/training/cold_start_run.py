@@ -6,12 +6,23 @@ from pathlib import Path
 
 import lightning as L
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from g2rpo.data.loading import reader
+from g2rpo.data.traces import Traces
+from g2rpo.interfaces import Encoder
+from g2rpo.policy.adapter import has_adapter
 from g2rpo.policy.checkpoint import Checkpoint
-from g2rpo.policy.export import save_checkpoint
+from g2rpo.policy.export import save_adapter, save_checkpoint
+from g2rpo.policy.float32_attention import use_float32_attention
 from g2rpo.training.checkpoint_io import use_own_checkpoints
-from g2rpo.training.cold_start import ColdStartModule, DemonstrationData, Demonstrations, Stage
+from g2rpo.training.cold_start import (
+    ColdStartModule,
+    DemonstrationData,
+    Demonstrations,
+    Epochs,
+    Stage,
+)
 from g2rpo.training.progress import Progress
 from g2rpo.training.quiet import quieten
 from g2rpo.training.resume import resume_checkpoint
@@ -21,7 +32,10 @@ CORPUS_PROMPTS = 1000
 
 
 def run_cold_start(cfg: DictConfig) -> Path:
-    """Train through all stages and write the weights to `final/` in `cfg.dtype`."""
+    """Train through all stages, or on the records of `data`, and write the weights to `final/`.
+
+    An adapter is merged there, and also saved by itself in `adapter/`.
+    """
     quieten()
     folder = Path(cfg.run_dir)
     checkpoint = resume_checkpoint(cfg.resume, folder)
@@ -34,7 +48,10 @@ def run_cold_start(cfg: DictConfig) -> Path:
         )
     encoder = model.encoder()
     demonstrations = Demonstrations(
-        encoder=encoder, stages=stages, batch_size=cfg.batch_size, seed=cfg.seed
+        encoder=encoder,
+        stages=[_records(cfg, encoder)] if _has_records(cfg) else stages,
+        batch_size=cfg.batch_size,
+        seed=cfg.seed,
     )
     policy = model.policy()
     module = ColdStartModule(
@@ -51,6 +68,9 @@ def run_cold_start(cfg: DictConfig) -> Path:
     trainer: L.Trainer = instantiate(
         cfg.trainer, max_steps=len(demonstrations), callbacks=callbacks
     )
+    on_cpu = trainer.strategy.root_device.type == "cpu"
+    if model.compute_dtype != model.dtype and on_cpu and policy.config.model_type == "qwen3_vl":
+        use_float32_attention(policy)
     use_own_checkpoints(trainer)
     trainer.fit(
         module,
@@ -59,13 +79,39 @@ def run_cold_start(cfg: DictConfig) -> Path:
         weights_only=True,
     )
     save_checkpoint(policy, encoder, folder / "final", cfg.dtype)
+    if has_adapter(policy):
+        save_adapter(policy, folder / "adapter", base=model.path)
     log.info("checkpoint: %s", folder / "final")
     return folder / "final"
 
 
+def _has_records(cfg: DictConfig) -> bool:
+    return OmegaConf.select(cfg, "data") is not None
+
+
+def _records(cfg: DictConfig, encoder: Encoder) -> Epochs:
+    """Return one stage over the records of `data`."""
+    if "format" not in cfg.data:
+        raise ValueError(
+            "data: expected a source of records with a completion, as data=jsonl or data=hub, got"
+            f" {cfg.data._target_}; leave data out for the stages of the gym"
+        )
+    traces = Traces(format=instantiate(cfg.data.format, _convert_="all"))
+    source = instantiate(cfg.data, format=traces, _convert_="all")
+    stage = Epochs(
+        source=source,
+        demonstrations=traces,
+        read=reader(source, encoder.fit),
+        batch_size=cfg.batch_size,
+        epochs=cfg.epochs,
+    )
+    log.info("%d records, %d steps of %d", len(stage.places), stage.steps, cfg.batch_size)
+    return stage
+
+
 def _model(cfg: DictConfig, folder: Path, stages: list[Stage]) -> Checkpoint:
     """Return the configured model, or random weights if `fresh` names a builder."""
-    if cfg.fresh is None:
+    if cfg.fresh is None or _has_records(cfg):
         return instantiate(cfg.model, _convert_="all")
     if instantiate(cfg.model.adapter) is not None:
         raise ValueError(

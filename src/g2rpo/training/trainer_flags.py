@@ -1,10 +1,13 @@
 """Refuses Trainer flags and optimizers that cannot work here, and says what to use instead."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 PRECISIONS = ("32-true", "32", "bf16-mixed")
 STRATEGIES = ("auto", "ddp", "single_device")
+LIMITS = ("limit_train_batches", "limit_val_batches")
+_DEVICES = re.compile(r"auto|-1|[0-9]+(,[0-9]+)*,?|\$\{.*\}")
 USE_INSTEAD: dict[str, tuple[tuple[Any, ...], str]] = {
     "gradient_clip_val": (
         (None, 0),
@@ -63,6 +66,7 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"trainer.{flag}={trainer[flag]}: this flag has no effect here, because {instead}"
             )
+    _check_counts(trainer)
     precision = trainer.get("precision")
     if precision is not None and str(precision) not in PRECISIONS:
         raise ValueError(
@@ -77,6 +81,22 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
             " process holds the whole weights; model/adapter=lora or a smaller"
             " batch.micro_batch_tokens save memory instead"
         )
+
+
+def _check_counts(trainer: Mapping[str, Any]) -> None:
+    devices = trainer.get("devices", "auto")
+    if devices == 0 or (isinstance(devices, str) and not _DEVICES.fullmatch(devices)):
+        raise ValueError(
+            "trainer.devices: expected the number of devices of this machine, -1 for all, auto, or"
+            f" a list of their numbers, got {devices}"
+        )
+    for flag in ("val_check_interval", *LIMITS):
+        value = trainer.get(flag)
+        if isinstance(value, float) and not 0 <= value <= 1:
+            raise ValueError(
+                f"trainer.{flag}: expected a whole number of batches, or a share in [0, 1], got"
+                f" {value}"
+            )
 
 
 def check_optimizer(optimizer: Mapping[str, Any], trainer: Mapping[str, Any]) -> None:

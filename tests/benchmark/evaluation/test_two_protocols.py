@@ -1,10 +1,13 @@
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
+from g2rpo import cli
 from g2rpo.benchmark.evaluation.rescore import rescore
 from g2rpo.benchmark.evaluation.runner import Scoring
 from g2rpo.benchmark.evaluation.two_protocols import publish_differences
@@ -33,3 +36,45 @@ def test_rows_on_which_two_protocols_differ_are_listed(tmp_path: Path) -> None:
     )
     assert "rows that differ" in seen.getvalue()
     assert all(row["id"] != "1" for row in json.loads(path.read_text()))
+
+
+SAID = ["C", "The answer is (C).", "**c**", "I'm not sure", "A is wrong, so it is C: cat"]
+
+
+def _table(path: Path) -> Path:
+    """A table of VLMEvalKit."""
+    head = "index\tquestion\tA\tB\tC\tanswer\tprediction\n"
+    rows = (f"{place}\tWhich?\tcow\tdog\tcat\tC\t{said}\n" for place, said in enumerate(SAID))
+    path.write_text(head + "".join(rows))
+    return path
+
+
+def _log(path: Path) -> Path:
+    """A log of lmms-eval."""
+    doc = {"question": "Which?", "A": "cow", "B": "dog", "C": "cat", "answer": "C"}
+    samples = (
+        {"doc_id": place, "doc": doc, "target": "C", "resps": [[said]], "filtered_resps": [said]}
+        for place, said in enumerate(SAID)
+    )
+    path.write_text("".join(json.dumps(sample) + "\n" for sample in samples))
+    return path
+
+
+@pytest.mark.parametrize(("write", "name"), [(_table, "mine.tsv"), (_log, "mine.jsonl")])
+def test_the_program_shows_both_protocols_and_the_rows_on_which_they_differ(
+    write: Callable[[Path], Path],
+    name: str,
+    composed: Callable[..., Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source, folder = write(tmp_path / name), tmp_path / "again"
+    options = (f"source={source}", "eval=none", "eval.benchmarks=[mmstar]", f"run_dir={folder}")
+    cli.rescore(composed(*options, config="rescore"))
+    found = json.loads((folder / "summary.json").read_text())["benchmarks"]["mmstar"]
+    assert (found["score"], found["rows"]) == (2 / 5, 5)
+    differing = json.loads((folder / "eval" / "differences.json").read_text())
+    assert [(row["id"], row["scores"]) for row in differing] == [
+        (place, {"paper": 0.0, "robust": 1.0}) for place in ("2", "4")
+    ]
+    assert "rows that differ" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,47 @@ def test_a_source_that_ends_begins_again(build: Callable[[str], Any]) -> None:
 def test_a_number_of_rows_out_of_range_is_refused(rows: int) -> None:
     with pytest.raises(ValueError, match=r"eval\.rows\.rows_per_benchmark: expected 1 to 991 rows"):
         DemoRows(prompts=GymSource(), rows_per_benchmark=rows)
+
+
+def _demo(benchmark: Any, count: int = 48) -> list[dict[str, Any]]:
+    source = DemoRows(prompts=GymSource(), rows_per_benchmark=count)
+    return [benchmark.row(record) for _, record in source.records(benchmark)]
+
+
+@pytest.mark.parametrize("name", ["mmmu", "mmbench", "mmstar", "ai2d", "mathverse", "embspatial"])
+def test_every_letter_is_right_equally_often(name: str, build: Callable[[str], Any]) -> None:
+    rows = [row for row in _demo(build(name)) if row.get("choices")]
+    letters = Counter(row["answer"] for row in rows)
+    assert set(letters) == set("ABCD")
+    assert max(letters.values()) - min(letters.values()) <= 4, letters
+
+
+@pytest.mark.parametrize("name", ["ai2d", "mathverse"])
+def test_the_size_of_a_number_does_not_tell_the_right_option(
+    name: str, build: Callable[[str], Any]
+) -> None:
+    rows = [row for row in _demo(build(name), 96) if row.get("choices")]
+    ranks = Counter(
+        sorted(row["choices"], key=lambda letter: float(row["choices"][letter])).index(
+            row["answer"]
+        )
+        for row in rows
+    )
+    assert max(ranks.values()) <= 0.5 * len(rows), ranks
+
+
+def test_yes_and_no_are_right_equally_often(build: Callable[[str], Any]) -> None:
+    rows = [row for row in _demo(build("robospatial")) if row["binary"]]
+    words = Counter(row["answer"] for row in rows)
+    assert words["yes"] == words["no"] == 16
+    sides = Counter((row["answer"], "left half" in row["question"]) for row in rows)
+    assert len(sides) == 4  # the side that is asked does not give the answer away
+
+
+@pytest.mark.parametrize("name", ["mathvista", "mathvision", "chartqa", "docvqa", "ocrbench"])
+def test_no_open_answer_is_right_in_more_than_a_quarter_of_the_rows(
+    name: str, build: Callable[[str], Any]
+) -> None:
+    benchmark = build(name)
+    golds = Counter(benchmark.gold_completion(row) for row in _demo(benchmark))
+    assert golds.most_common(1)[0][1] <= 48 / 4, golds

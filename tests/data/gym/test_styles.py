@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -111,3 +112,32 @@ def test_a_share_of_right_answers_outside_zero_to_one_is_refused(blurt_right: fl
         ValueError, match=r"demonstrations\.blurt_right: expected a share in \[0, 1\]"
     ):
         StyledSolutions(shares=ONE_OF_EACH, blurt_right=blurt_right)
+
+
+@pytest.mark.parametrize(
+    ("text", "hasty"),
+    [
+        ("what color is the circle? red blue", True),
+        ("which shape is blue? circle cross", False),
+        ("how many more crosses than circles are there?", False),
+        ("how many circles and crosses are there together?", True),
+        ("read the text.", True),
+        ("?", False),
+    ],
+)
+def test_the_first_thing_that_a_question_names_decides_whether_it_is_hasty(
+    text: str, hasty: bool
+) -> None:
+    solutions = StyledSolutions(
+        shares={"look": 1.0}, hasty={"sloppy": 1.0}, hasty_about=["circle", "red", "text"]
+    )
+    assert _style(solutions.demonstrate(replace(_prompt(0), text=text))) == (
+        "sloppy" if hasty else "look"
+    )
+
+
+def test_weights_and_subjects_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"demonstrations\.hasty: .*got \{'guess': 1\.0\}"):
+        StyledSolutions(shares={"look": 1.0}, hasty={"guess": 1.0})
+    with pytest.raises(ValueError, match=r"demonstrations\.hasty_about: expected some of circle,"):
+        StyledSolutions(shares={"look": 1.0}, hasty_about=["dog"])

@@ -25,6 +25,7 @@ def job_of(sweep: Path, row: str, seed: int) -> Path:
 def write_job(folder: Path, row: str, seed: int, rng: Random) -> str:
     """A finished job; returns its hash."""
     cfg = OmegaConf.create({"row": row, "seed": seed, "trainer": {"devices": 2}, "run_dir": "x"})
+    cfg.task_mix = {"weights": dict.fromkeys(TASKS, 1.0)}
     (folder / ".hydra").mkdir(parents=True)
     OmegaConf.save(cfg, folder / ".hydra" / "config.yaml")
     OmegaConf.save(

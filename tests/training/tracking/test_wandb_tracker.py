@@ -28,9 +28,11 @@ from g2rpo.training.tracking.wandb_tracker import STAGING, WandbTracker
 
 Read = Callable[[Path], list[Any]]
 SHAPING = Shaping(
-    length=LengthBand(bands={"chart": [5, 10, 20, 40]}, weight=0.1, min_accuracy=0.5),
+    length=LengthBand(
+        bands={"chart": [5, 10, 20, 40], "default": None}, weight=0.1, min_accuracy=0.5
+    ),
     entropy=EntropyBand(low=0.25, high={"math": 0.75}, weight=0.02),
-)
+).for_tasks(TASKS)
 BANDS = {f"shaping/entropy_low_nats/{task}": 0.25 for task in TASKS} | {
     "shaping/entropy_high_nats/math": 0.75,
     "shaping/length_low_tokens/chart": 10.0,
@@ -108,7 +110,8 @@ def train(
         enable_model_summary=False,
     )
     module = SimpleNamespace(
-        algorithm=SimpleNamespace(shaping=SHAPING), rollout_batch=steps.start - 1
+        algorithm=SimpleNamespace(shaping=SHAPING, tasks=TASKS),
+        rollout_batch=steps.start - 1,
     )
     callback = TrackedSteps()
     callback.on_train_start(trainer, module)

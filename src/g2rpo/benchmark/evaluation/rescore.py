@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from g2rpo.benchmark.evaluation.chance import chance
 from g2rpo.benchmark.evaluation.metric import BenchmarkMetric
 from g2rpo.benchmark.evaluation.predictions import PredictionFile, restored_row
 from g2rpo.benchmark.evaluation.results import Entry, entry
@@ -146,15 +147,18 @@ def _scored(
         ]
     )
     judged: list[Prediction] = []
+    asked_rows = [[rows[one["id"]] for one in group] for group in groups.values()]
     for place, group in enumerate(groups.values()):
-        own = with_verdicts(benchmark, [rows[one["id"]] for one in group], group, scoring)
+        own = with_verdicts(benchmark, asked_rows[place], group, scoring)
         metric.update(place, own[0]["group_score"], **row_counts(own))
         judged += own
     PredictionFile(folder / f"{benchmark.name}.jsonl").write(judged)
     asked = {str(one.get("prompted_as", scoring.protocol)) for one in predictions}
     return entry(
         benchmark,
-        metric.compute() if judged else {"rows": 0.0},
+        metric.compute() | {"chance": chance(benchmark, asked_rows, scoring.protocol)}
+        if judged
+        else {"rows": 0.0},
         scoring=scoring,
         rows_from=rows_from,
         limit=None,

@@ -14,7 +14,7 @@ Entry = dict[str, Any]
 
 def entry(
     benchmark: Benchmark,
-    numbers: Mapping[str, float],
+    numbers: Mapping[str, Any],
     *,
     scoring: Scoring,
     rows_from: str,
@@ -25,11 +25,11 @@ def entry(
 ) -> Entry:
     """Return the entry of one benchmark: its score and the conditions under which it was measured.
 
-    `score` is in [0, 1], with its 95 % interval from `low` to `high`.
+    `score` is in [0, 1], with its 95 % interval from `low` to `high`; see `chance.py`.
 
     Args:
         benchmark: The benchmark.
-        numbers: The result of `BenchmarkMetric.compute`.
+        numbers: The result of `BenchmarkMetric.compute`, and `chance`.
         scoring: Protocol and judge.
         rows_from: Name of the row source.
         limit: Maximum number of rows that were used; None for all.
@@ -46,7 +46,7 @@ def entry(
             f"{benchmark.name}: none of {available} rows could be scored; see the warnings above"
         )
     found: Entry = {"task": benchmark.task}
-    found |= {name: numbers[name] for name in ("score", "low", "high")}
+    found |= {name: numbers[name] for name in ("score", "low", "high", "chance")}
     found |= {
         "parse_rate": numbers["parsed"] / rows,
         "rows": int(rows),

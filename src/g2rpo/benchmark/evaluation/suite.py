@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from g2rpo.benchmark.evaluation.by_name import benchmark_settings, selected
+from g2rpo.benchmark.evaluation.chance import chance
 from g2rpo.benchmark.evaluation.plan import Plan, Row, RowSource, make_plan
 from g2rpo.benchmark.evaluation.predictions import claim_folder
 from g2rpo.benchmark.evaluation.results import Entry, entry
@@ -198,9 +199,10 @@ class SuiteEvaluation:
                 outcome = BenchmarkRun(
                     plan=plan, generation=generation, scoring=self.scoring, folder=folder
                 ).run(advance)
+            guessed = chance(benchmark, plan.groups, self.scoring.protocol)
             entries[benchmark.name] = entry(
                 benchmark,
-                outcome.numbers,
+                outcome.numbers | {"chance": guessed},
                 scoring=self.scoring,
                 rows_from=self.rows_name,
                 limit=self.limit,

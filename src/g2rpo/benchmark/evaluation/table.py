@@ -109,6 +109,7 @@ HEADER = (
     "benchmark",
     "score",
     "95 %",
+    "chance",
     "parsed",
     "rows",
     "protocol",
@@ -123,11 +124,12 @@ def cells(line: Line) -> list[str]:
     paper = [line.points(line.paper[column]) for column in COLUMNS]
     entry = line.entry
     if entry is None:
-        return [line.title, line.points(line.score), "", "", "", "", "", *paper, ""]
+        return [line.title, line.points(line.score), *[""] * 6, *paper, ""]
     return [
         line.title,
         line.points(line.score),
         f"{line.points(entry['low'])} - {line.points(entry['high'])}",
+        "-" if entry["chance"] is None else line.points(entry["chance"]),
         f"{entry['parse_rate']:.0%}",
         str(entry["rows"]),
         entry["protocol"],
@@ -179,6 +181,7 @@ def write_tables(folder: Path, entries: Mapping[str, Entry]) -> None:
 OF_ENTRY = (
     "low",
     "high",
+    "chance",
     "parse_rate",
     "rows",
     "groups",

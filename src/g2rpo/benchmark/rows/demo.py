@@ -5,9 +5,10 @@ in every run.
 """
 
 import zlib
+from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
 
+from g2rpo.benchmark.demo import wrong_answers
 from g2rpo.benchmark.rows.record import Placed
 from g2rpo.interfaces import Benchmark, PromptSource
 from g2rpo.records import Prompt
@@ -16,6 +17,10 @@ APART = 1000
 """Distance, in prompts of the source, between the first prompts of two benchmarks."""
 PLACES = 9973
 """Number of starting positions; a hash of the benchmark's name chooses one."""
+COMMONEST = 4
+"""An answer of an endless source is right in at most one row out of this many, so that a fixed
+answer earns little.
+"""
 DISTRACTORS = 8
 """Number of other prompts of the task whose answers serve as wrong ones."""
 
@@ -47,19 +52,26 @@ class DemoRows:
                 " demo); choose other rows"
             )
         first = APART * (1 + zlib.crc32(benchmark.name.encode()) % PLACES)
-        given = 0
-        for number in range(APART - DISTRACTORS):
+        endless, given, number = self.prompts.size(task, self.split) is None, 0, 0
+        most, golds = -(-self.rows_per_benchmark // COMMONEST), Counter[str]()
+        for place in range(APART - DISTRACTORS):
             if given >= self.rows_per_benchmark:
                 return
-            prompt = self._prompt(task, first + number)
-            for record in demo(prompt, number, self._wrong(prompt, task, first)):
+            prompt = self._prompt(task, first + place)
+            if endless and golds[prompt.answer] >= most:
+                continue
+            records = demo(prompt, number, self._wrong(prompt, task, first))
+            if records:
+                number += 1
+                golds[prompt.answer] += len(records)
+            for record in records:
                 given += 1
                 yield prompt.id, record
 
     def _wrong(self, prompt: Prompt, task: str, first: int) -> list[str]:
         """Return three wrong answers: those the source gives, then the answers of other prompts."""
         others = (self._prompt(task, first + APART - 1 - k).answer for k in range(DISTRACTORS))
-        return list(islice(_distinct(prompt, others), 3))
+        return wrong_answers(prompt, others)
 
     def _prompt(self, task: str, index: int) -> Prompt:
         """Return the prompt with this index; a source that ends begins again."""
@@ -69,12 +81,3 @@ class DemoRows:
                 f"eval.rows.prompts: the source has no prompts of task {task} in split {self.split}"
             )
         return self.prompts.get(task, index if size is None else index % size, self.split)
-
-
-def _distinct(prompt: Prompt, others: Iterator[str]) -> Iterator[str]:
-    seen = {prompt.answer}
-    for answers in (prompt.meta.get("wrong", ()), others):
-        for answer in answers:
-            if answer not in seen:
-                seen.add(answer)
-                yield answer

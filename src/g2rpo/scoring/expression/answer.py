@@ -32,7 +32,7 @@ its answers.
 _PLAIN = re.compile(r"[-+]?(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]{1,300})(?:\.[0-9]{1,300})?")
 """Numbers that need no parser."""
 _CONCLUDES = "so it is "
-_BEFORE = re.compile(r"(?:[A-Za-z0-9 .,]*[.,] +)?")
+_BEFORE = re.compile(r"(?:[A-Za-z0-9 .,=+*/-]*[.,] +)?")
 _CUE = re.compile(r"\b(?:answer|solution|result|because|since|that|which|i\.e)\b", re.IGNORECASE)
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,14})")
 _LONGEST_PLAIN = 400

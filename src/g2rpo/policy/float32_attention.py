@@ -1,0 +1,66 @@
+"""Attention in float32 while everything else computes in bfloat16, registered with transformers.
+
+On a CPU with bfloat16 instructions matrix products are several times faster in bfloat16, but the
+attention kernels are slower. Images of one size share a call of the kernel.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from g2rpo.policy.forward import without_autocast
+
+TEXT = "g2rpo_float32"
+VISION = "g2rpo_float32_flash_attention"
+"""transformers passes all images at once to an implementation with this word in its name."""
+
+
+def use_float32_attention(policy: Any) -> None:
+    """Let a policy attend in float32 within autocast."""
+    policy.config.get_text_config()._attn_implementation = TEXT
+    if getattr(policy.config, "vision_config", None) is not None:
+        policy.config.vision_config._attn_implementation = VISION
+
+
+@without_autocast
+def _text(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **others: Any
+) -> tuple[Tensor, None]:
+    """Attention function of transformers: [b, heads, s, d] in, [b, s, heads, d] out."""
+    return sdpa_attention_forward(module, query.float(), key.float(), value.float(), mask, **others)
+
+
+@without_autocast
+def _vision(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: None,
+    *,
+    cu_seq_lens_q: Tensor,
+    scaling: float,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """Attend within each image: [1, heads, patches, d] in, [1, patches, heads, d] out."""
+    lengths = cu_seq_lens_q.diff().tolist()
+    states = [part.float() for part in (query, key, value)]
+    if len(set(lengths)) == 1:
+        images = [part[0].unflatten(1, (len(lengths), -1)).transpose(0, 1) for part in states]
+        mixed = scaled_dot_product_attention(*images, scale=scaling)
+        return mixed.transpose(1, 2).flatten(0, 1)[None], None
+    split = zip(*(part.split(lengths, 2) for part in states), strict=True)
+    mixed = torch.cat(
+        [scaled_dot_product_attention(q, k, v, scale=scaling) for q, k, v in split], 2
+    )
+    return mixed.transpose(1, 2), None
+
+
+AttentionInterface.register(TEXT, _text)
+AttentionMaskInterface.register(TEXT, sdpa_mask)
+AttentionInterface.register(VISION, _vision)

@@ -1,0 +1,217 @@
+"""Every number of every choice is refused if it is out of range, or has a documented meaning."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from test_conf_leaves import ROUNDS
+
+from g2rpo.cli.value_ranges import RANGES, in_words, inside, refuse_out_of_range
+from g2rpo.cli.value_types import refuse_wrong_types
+from g2rpo.training.trainer_flags import check_trainer
+
+BAD: dict[str, Any] = {
+    "nan": math.nan,
+    "inf": math.inf,
+    "-inf": -math.inf,
+    "-1": -1,
+    "0": 0,
+    "1e30": 1e30,
+    "10**30": 10**30,
+    "text": "many",
+    "true": True,
+    "1.5": 1.5,
+    "[1]": [1],
+}
+ZERO_IS_ALLOWED = {
+    group: words.split()
+    for group, words in {
+        "advantage": "decay min_std tie_atol",
+        "callbacks.checkpoint": "every_n_train_steps",
+        "callbacks.completions": "rows_per_task",
+        "callbacks.early_stopping": "min_delta patience",
+        "callbacks.progress": "every_s",
+        "curriculum": "hard_epochs easy_epochs low",
+        "data": "check_golds heldout levels seed shuffle_rows waiting_rows",
+        "data.loading": "workers",
+        "eval": "max_unusable_frac seed temperature",
+        "eval.row_sources.demo.prompts": "levels seed",
+        "filter": "low",
+        "heldout": "failure_budget images_per_task prompts_per_task seed",
+        "logger.wandb": "rows_per_task",
+        "loss": "clip_ratio_low clip_ratio_high kl_coef",
+        "lr_scheduler": "num_warmup_steps",
+        "optimizer": "betas eps lr weight_decay",
+        "reward": "format_weight structure_weight share size",
+        "reward.judge": "backoff_s tries",
+        "reward.rules": "format_weight structure_weight",
+        "rollout": "max_restarts temperature",
+        "shaping.entropy": "low weight",
+        "shaping.length": "bands min_accuracy weight",
+        "trainer": "limit_train_batches num_sanity_val_steps",
+        "trainer.profiler": "row_limit schedule",
+        "": "reward_failures seed task_mix.weights",
+    }.items()
+}
+"""Settings of which 0 is none, never or no limit; their yaml or docstring says so."""
+ZERO = [f"{group}.{word}".lstrip(".") for group, words in ZERO_IS_ALLOWED.items() for word in words]
+MEANINGS: dict[str, set[str]] = {
+    "trainer.max_steps": {"-1", "0"},  # refused when a run starts: test_wrong_input.py
+    "trainer.devices": {"-1", "[1]"},  # Lightning: all devices; a list of their numbers
+    "trainer.num_sanity_val_steps": {"-1"},  # Lightning: the whole validation
+    "trainer.profiler.row_limit": {"-1"},  # torch: all rows
+    "reward.size": {"-1"},  # what is added to a reward may be negative
+    "data.levels": {"0", "[1]"},
+}
+UNBUILT = ("HubSource", "HubStream", "AdamW8bit")
+"""Classes that need a network or an optional library before they check their numbers."""
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [pytest.param(row, marks=[pytest.mark.slow] if row != ROUNDS[-1] else []) for row in ROUNDS],
+    ids=lambda row: " ".join(f"{group}={name}" for group, name in row),
+)
+def test_a_number_out_of_range_is_refused_with_its_key(
+    choices: list[tuple[str, str]], composed: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    cfg = _filled(composed(*[f"{group}={name}" for group, name in choices], "run_dir=x"), tmp_path)
+    accepted = []
+    for path, default in _numbers(OmegaConf.to_container(cfg, resolve=False)):
+        key = ".".join(word for word in path if isinstance(word, str))
+        for name, bad in BAD.items():
+            if name == "1.5" and (isinstance(default, float) or key.endswith("_s")):
+                continue
+            message = _complaint(cfg, path, bad)
+            if message is None and not _means_something(key, name):
+                accepted.append(f"{key}={name}")
+            elif message is not None and str(_last(path)) not in message:
+                accepted.append(f"{key}={name}: {message}")
+    assert accepted == []
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("optimizer.lr=nan", "a number from 0 to 100, got nan"),
+        ("optimizer.betas=[0.9,1.0]", "a number of at least 0 and below 1, got 1.0"),
+        ("max_grad_norm=0", "a finite number above 0, got 0"),
+        ("task_mix.weights.math=1e30", "a finite number of at most 1e+12, got 1e+30"),
+        ("rollout.temperature=inf", "a number of at most 1000, got inf"),
+        ("seed=-1", "a number from 0 to 4294967295, got -1"),
+    ],
+)
+def test_the_sentence_names_the_key_and_the_range(
+    override: str, expected: str, composed: Callable[..., DictConfig]
+) -> None:
+    key = override.partition("=")[0]
+    with pytest.raises(ValueError, match=f"^{re.escape(f'{key}: expected {expected}')}$"):
+        refuse_out_of_range(composed(override, "run_dir=x"))
+
+
+def test_bounds_in_the_wrong_order_are_refused(composed: Callable[..., DictConfig]) -> None:
+    pixels = ["model.path=x", "model.min_pixels=99", "model.max_pixels=98"]
+    with pytest.raises(
+        ValueError, match=r"^model\.max_pixels: expected at least model\.min_pixels=99"
+    ):
+        refuse_out_of_range(composed("model=qwen3_vl_2b", *pixels, "run_dir=x"))
+
+
+def test_a_value_that_came_by_reference_is_refused_under_the_key_that_set_it(
+    composed: Callable[..., DictConfig],
+) -> None:
+    with pytest.raises(ValueError, match=r"^reward_failures: expected a number, got 'few'$"):
+        refuse_wrong_types(composed("reward_failures=few", "run_dir=x"))
+
+
+@pytest.mark.parametrize("interval", sorted(set(RANGES.values())))
+def test_an_interval_says_what_it_lets_in(interval: str) -> None:
+    low, high = map(float, interval[1:-1].split(","))
+    assert inside(low, interval) == (interval[0] == "[")
+    assert inside(high, interval) == (interval[-1] == "]")
+    assert not inside(math.nan, interval)
+    assert "number" in in_words(interval)
+
+
+def _complaint(cfg: DictConfig, path: tuple[str | int, ...], bad: Any) -> str | None:
+    """Return what is said about a value before weights are loaded; None if it is accepted."""
+    node = cfg
+    for word in path[:-1]:
+        node = node[word]
+    before = node._get_node(path[-1])._value()  # an interpolation stays one
+    node[path[-1]] = bad
+    try:
+        refuse_wrong_types(cfg)
+        refuse_out_of_range(cfg)
+        _build(cfg, path)
+    except InstantiationException as error:
+        return str(error.__cause__) if isinstance(error.__cause__, ValueError) else repr(error)
+    except ValueError as error:
+        return str(error)
+    finally:
+        node[path[-1]] = before
+    return None
+
+
+def _build(cfg: DictConfig, path: tuple[str | int, ...]) -> None:
+    group = str(path[0])
+    node = cfg[group]
+    if group == "trainer":
+        check_trainer(dict(OmegaConf.to_container(node, resolve=False)))
+    if path[:2] == ("eval", "row_sources"):
+        instantiate(node.row_sources[path[2]], _convert_="all")
+    if group in ("trainer", "logger", "callbacks") or not OmegaConf.is_dict(node):
+        return
+    if str(node.get("_target_")).endswith(UNBUILT):
+        return
+    made = instantiate(node, _convert_="all")
+    if group == "optimizer":
+        made([torch.nn.Parameter(torch.zeros(2, 2))])
+
+
+def _means_something(key: str, name: str) -> bool:
+    if name == "0" and any(key == known or key.startswith(f"{known}.") for known in ZERO):
+        return True
+    return name in MEANINGS.get(key, set())
+
+
+def _numbers(tree: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[Any, float]]:
+    if isinstance(tree, dict):
+        for name, value in tree.items():
+            yield from _numbers(value, (*path, str(name)))
+    elif isinstance(tree, list):
+        for place, value in enumerate(tree):
+            yield from _numbers(value, (*path, place))
+    elif isinstance(tree, int | float) and not isinstance(tree, bool):
+        yield path, tree
+
+
+def _last(path: tuple[str | int, ...]) -> str:
+    return next(word for word in reversed(path) if isinstance(word, str))
+
+
+def _filled(cfg: DictConfig, folder: Path) -> DictConfig:
+    """Return the configuration with something for every key that has no default."""
+    OmegaConf.set_struct(cfg, False)
+    record = {"id": "1", "task": "math", "text": "q", "images": [], "answer": "1"}
+    record |= {"answer_type": "numerical", "problem": "q", "solution": "<answer>1</answer>"}
+    record |= {"problem_type": "numerical", "data_type": "text", "options": [], "problem_id": 1}
+    (folder / "a.jsonl").write_text(json.dumps(record) + "\n")
+    for key in OmegaConf.missing_keys(cfg):
+        known: dict[str, Any] = {
+            "data.files": [str(folder / "a.jsonl")],
+            "data.columns": {},
+            "data.root": str(folder),
+        }
+        OmegaConf.update(cfg, key, known.get(key, "x"))
+    if OmegaConf.select(cfg, "reward.judge") is not None:
+        cfg.reward.judge.api_key_env = None
+    return cfg
