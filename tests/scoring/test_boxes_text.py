@@ -75,6 +75,6 @@ def test_long_texts_are_read_in_no_time() -> None:
     ):
         text = piece * (100_000 // len(piece))
         for read in (strict_box, loose_box, first_box):
-            start = time.perf_counter()
+            start = time.process_time()  # not the clock: the machine may be busy
             read(text)
-            assert time.perf_counter() - start < 1
+            assert time.process_time() - start < 1
