@@ -17,7 +17,7 @@ from torch import Tensor
 
 from g2rpo.algorithm.shaping.entropy import EntropyBand
 from g2rpo.data.gym.source import TASKS
-from g2rpo.metrics import task_sums
+from g2rpo.per_task import task_sums
 
 MATH = TASKS.index("math")
 STATES, ACTIONS, SAMPLES, STEPS = 4, 8, 64, 300

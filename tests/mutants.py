@@ -5,7 +5,7 @@ from mutant import Mutant
 MUTANTS = (
     Mutant(
         "entropy of padding",
-        "metrics.py",
+        "per_task.py",
         "entropy.where(inside, 0.0)",
         "entropy",
         "algorithm/shaping/test_entropy.py",

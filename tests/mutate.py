@@ -41,7 +41,7 @@ def run_tests(source: Path, tests: str) -> int:
             "-o",
             "addopts=",
             "-o",
-            f"pythonpath={source} {ROOT / 'perf'}",
+            f"pythonpath={source} {ROOT / 'tests'} {ROOT / 'perf'}",
             "-p",
             "no:cacheprovider",
             "--import-mode=importlib",

@@ -60,7 +60,7 @@ GIVEN = {
         for size in ("2b", "4b", "8b")
         for kind in ("full", "lora")
     },
-    "reward=functions": ["reward.functions=[g2rpo.scoring.number:read_number]"],
+    "reward=functions": ["reward.functions=[g2rpo.reward.verifier:VerifierReward]"],
     "reward=judge": ["reward.judge.model=m", "reward.judge.api_key_env=null"],
     "judge=openai": ["judge.model=m", "judge.api_key_env=null"],
 }

@@ -242,7 +242,10 @@ def test_held_out_prompts_without_a_picture_are_left_out_before_and_after(
             "data.files: no such file: nowhere.json, neither here nor in data.root=",
         ),
         ("data.root=/nowhere", "data.root: no such folder: /nowhere"),
-        ("data.loading.workers=-1", "data.loading.workers: expected 0 or more, got -1"),
+        (
+            "data.loading.workers=-1",
+            "data.loading.workers: expected a number from 0 to 10000",
+        ),
     ],
 )
 def test_wrong_settings_are_named_before_weights_are_loaded(

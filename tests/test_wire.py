@@ -50,6 +50,9 @@ def test_a_large_buffer_arrives_whole(pair: tuple[Wire, Wire]) -> None:
     assert two.receive() == ({"a": 1}, [large, b"", b"x"])
     sending.join()
     assert not two.poll(0)
+    two.close()
+    with pytest.raises(OSError, match="is closed"):
+        two.poll(0)
 
 
 @pytest.mark.parametrize(

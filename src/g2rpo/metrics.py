@@ -1,14 +1,10 @@
-"""The entry of a logged column in the table of metrics, and means and sums per task.
+"""The entry of a logged column in the table of metrics, `g2rpo.metric_table`.
 
-Undeclared metrics are logged with a warning. Metrics are reduced over the whole rollout batch as
-sums and counts, never as means of means. The table itself is `g2rpo.metric_table`.
+Undeclared metrics are logged with a warning. Nothing here needs torch, because reports read it.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
-
-from jaxtyping import Float, Int, Shaped
-from torch import Tensor
+from collections.abc import Mapping
 
 from g2rpo.metric_table import METRICS, Metric
 
@@ -18,9 +14,7 @@ __all__ = [
     "Metric",
     "checked",
     "metric_of",
-    "task_means",
     "task_of",
-    "task_sums",
 ]
 
 log = logging.getLogger("g2rpo")
@@ -63,23 +57,6 @@ def _divided(column: str) -> tuple[str, str]:
     return name, rest
 
 
-def task_means(
-    name: str, values: Float[Tensor, " n"], tasks: Int[Tensor, " n"], names: Sequence[str]
-) -> dict[str, float]:
-    """Return `{name/task: mean}` for every task that occurs.
-
-    Args:
-        name: Name of the metric.
-        values: One entry per row.
-        tasks: Position of each row's task in `names`.
-        names: The tasks of the run.
-    """
-    return {
-        f"{name}/{names[i]}": values[tasks == i].double().mean().item()
-        for i in tasks.unique().tolist()
-    }
-
-
 def checked(row: Mapping[str, float]) -> dict[str, float]:
     """Return a copy of the row; logs one warning for each undeclared column."""
     for column in row:
@@ -91,17 +68,3 @@ def checked(row: Mapping[str, float]) -> dict[str, float]:
             _undeclared.add(column)
             log.warning("%s; it is logged without unit and meaning", error.args[0])
     return dict(row)
-
-
-def task_sums(
-    entropy: Float[Tensor, "b t"],
-    mask: Shaped[Tensor, "b t"],
-    tasks: Int[Tensor, " b"],
-    num_tasks: int,
-) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
-    """Return the sum of entropies and the number of tokens per task, in the order of the run."""
-    inside = mask.bool()
-    rows = entropy.where(inside, 0.0).sum(1)
-    counts = inside.sum(1).to(rows.dtype)
-    start = rows.new_zeros(num_tasks)
-    return start.index_add(0, tasks, rows), start.index_add(0, tasks, counts)

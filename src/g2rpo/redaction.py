@@ -13,11 +13,11 @@ _USER_INFO = re.compile(r"(?<=://)[^/?#@\s:]*+:[^/?#@\s]++@")
 
 
 def redacted(text: str) -> str:
-    r"""Return the text without the values of secret environment variables and passwords in URLs.
+    """Return the text without the values of secret environment variables and passwords in URLs.
 
     A variable is secret by its name: a part of it is KEY, TOKEN, SECRET, PASSWORD or CREDENTIALS.
 
-    >>> os.environ["SOME_API_KEY"] = "sk-0123456789\\n"
+    >>> os.environ["SOME_API_KEY"] = "sk-0123456789"
     >>> redacted("refused sk-0123456789 at http://me:mine@host/v1")
     'refused <SOME_API_KEY> at http://***@host/v1'
     >>> del os.environ["SOME_API_KEY"]

@@ -102,7 +102,13 @@ class Wire:
         return self._socket.fileno()
 
     def poll(self, timeout_s: float) -> bool:
-        """Return whether something can be received within so many seconds."""
+        """Return whether something can be received within so many seconds.
+
+        Raises:
+            OSError: if this end is closed.
+        """
+        if self.fileno() < 0:
+            raise ConnectionError("this end of the connection is closed")
         return bool(wait([self._socket], timeout_s))
 
     def send(self, message: Any, buffers: Sequence[bytes] = ()) -> None:

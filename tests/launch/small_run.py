@@ -41,10 +41,11 @@ def main(how: str, rank: int, hang_s: float) -> None:
         sys.exit(str(error))
     folder = Path(f"run{os.getpid()}") if me.is_first else Path(met.ask(FOLDER))
     watch(Watch(folder=folder, hang_s=hang_s))
-    met.tell(f"here {me.rank}", "yes")
-    for other in range(me.world_size):
-        met.ask(f"here {other}")  # nobody fails before all have come
+    if me.rank == rank and how != "nothing":  # not before all have come
+        for other in set(range(me.world_size)) - {rank}:
+            met.ask(f"here {other}")
     marks.begin()
+    met.tell(f"here {me.rank}", "yes")
     if how == "engine":
         start_engine()
         how = "kill"

@@ -59,7 +59,7 @@ class Killer:
     def __call__(self) -> Any:
         if self.left == 0:
             os.killpg(self.engine.pid, signal.SIGKILL)
-            self.engine._connection.close()  # further answers may have arrived already
+            self.engine._wire.close()  # further answers may have arrived already
         self.left -= 1
         return self.reply()
 

@@ -510,7 +510,7 @@ def test_weights_that_broke_are_named_when_sampling_fails(
 
     with pytest.raises(
         RuntimeError,
-        match=r"step 2: the policy's logits became nan while sampling. .*lower optimizer.lr",
+        match=r"step 2: .* while sampling \(sampling for tasks chart, math\)\. .*lower opt",
     ):
         fitted(build(engine=Broken(lengths=LENGTHS)), steps=3)
 

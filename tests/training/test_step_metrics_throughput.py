@@ -1,5 +1,6 @@
 """Speed of a step whose tokens are counted by hand."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -22,15 +23,14 @@ def collected(policy: Any, encoder: QwenEncoder, scripted: Any, prompts_of: Any)
     engine = scripted(lengths=LENGTHS)
     engine.start(policy, encoder)
     rollouts = engine.generate(batch, Sampling(group_size=2, max_new_tokens=5), 0)
-    nothing = torch.zeros(6, dtype=torch.long)
     return Collected(
         batch=batch,
         rollouts=rollouts,
         scores=Scores(total=torch.zeros(4), parts={}),
         failed=torch.zeros(4, dtype=torch.bool),
         draws=1,
-        drawn=nothing,
-        kept=nothing,
+        drawn=Counter(),
+        kept=Counter(),
         places=[0, 1],
         num_groups=2,
         accuracies={},

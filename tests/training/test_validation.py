@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from g2rpo.benchmark.evaluation.suite import SuiteEvaluation
-from g2rpo.data.gym.source import GymSource
+from g2rpo.data.gym.source import TASKS, GymSource
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.records import Prompt
 from g2rpo.training.heldout import HeldoutBatch, HeldoutEvaluation, HeldoutResult
@@ -51,7 +51,10 @@ class Trainer(L.Trainer):
         self.state = SimpleNamespace(fn=fn)
         encoder = SimpleNamespace(fit=None)
         self.datamodule = SimpleNamespace(
-            stream=SimpleNamespace(source=GymSource()), encoder=encoder
+            stream=SimpleNamespace(
+                source=GymSource(), mix=SimpleNamespace(shares=dict.fromkeys(TASKS, 1.0))
+            ),
+            encoder=encoder,
         )
 
 

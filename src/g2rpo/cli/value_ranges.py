@@ -107,7 +107,7 @@ def interval_of(key: str) -> str:
 def inside(value: float, interval: str) -> bool:
     """Return whether a finite number lies in an interval.
 
-    >>> [inside(value, "[0, 1)") for value in (0, 0.5, 1, math.nan)]
+    >>> [inside(value, "[0, 1)") for value in (0, 0.5, 1, float("nan"))]
     [True, True, False, False]
     """
     low, high = _ends(interval)

@@ -121,7 +121,7 @@ def read_amount(text: str) -> Amount | None:
     `12:30`, `Q1` and `45-50` are no amounts.
 
     >>> read_amount("$1,234"), read_amount("45 to 50"), read_amount("minus three").value
-    (Amount(value=1234.0, scale=1.0, percent=False), None, -3.0)
+    (Amount(value=1234.0, scale=1.0, percent=False, part=None), None, -3.0)
     """
     return _whole(amount_text(text))
 

@@ -14,7 +14,8 @@ import torch
 from g2rpo import ranks
 from g2rpo.algorithm.advantage.group_statistics import advantage_metrics
 from g2rpo.algorithm.loss.kl import k3
-from g2rpo.metrics import checked, task_means
+from g2rpo.metrics import checked
+from g2rpo.per_task import task_means
 from g2rpo.policy.adapter import has_adapter
 from g2rpo.policy.flops import cost_of, text_flops, vision_flops
 from g2rpo.records import LOGGED, Experience, accuracy_column

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from g2rpo import ranks
 from g2rpo.algorithm.shaping.entropy import EntropyBand
-from g2rpo.metrics import task_sums
+from g2rpo.per_task import task_sums
 from g2rpo.policy.forward import one_forward
 from g2rpo.policy.stats import TokenStats, token_stats
 from g2rpo.records import Experience

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from g2rpo.algorithm.shaping.entropy import EntropyBand
 from g2rpo.data.gym.source import TASKS
-from g2rpo.metrics import task_sums
+from g2rpo.per_task import task_sums
 
 MATH, CHART, DOCUMENT = (TASKS.index(task) for task in ("math", "chart", "document"))
 

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from g2rpo.metrics import task_sums
+from g2rpo.per_task import task_sums
 from g2rpo.tasks import DEFAULT, in_order, of_task
 
 Estimator = Literal["exact", "sampled_nll"]
