@@ -280,7 +280,8 @@ def measure_all(options: argparse.Namespace) -> Measured:
         folder = Path(name)
         policy = random_policy(options.shape, torch.device("cpu"), torch.float32)
         sizes = [value.nbytes / MIB for value in policy.parameters()]
-        policy.save_pretrained(folder / "model")
+        encoder = Checkpoint.packaged(name="tiny_qwen3_vl").encoder()
+        save_checkpoint(policy, encoder, folder / "model", "float32")
         del policy
         plans = [("ddp", options.ranks[0]), *(("fsdp", size) for size in options.ranks)]
         return Measured(

@@ -27,6 +27,6 @@ def test_a_sharded_model_needs_less_than_a_whole_one_and_its_export_little() -> 
     assert peaks[0] > 4 * measured.weights
     assert 2 * measured.weights < peaks[1] < 0.9 * peaks[0]
     for rank in sharded:
-        assert measured.weights / 2 < rank.peak("load") < measured.weights / 2 + 200
+        assert rank.peak("load") < measured.weights / 2 + 200
     assert sharded[1].peak("export") <= 2 * measured.largest
     sharded_memory.show(measured)

@@ -91,6 +91,10 @@ class FakeServer:
             found = {"success": trouble != "busy"}
         text = json.dumps(found).encode()
         handler.send_response(200)
+        if path == "/v1/load_lora_adapter":  # vLLM answers with a sentence, without a content type
+            text = b"Success: LoRA adapter added successfully."
+        else:
+            handler.send_header("Content-Type", "application/json")
         handler.send_header("Content-Length", str(len(text)))
         handler.end_headers()
         handler.wfile.write(text)

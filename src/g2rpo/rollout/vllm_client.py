@@ -145,7 +145,7 @@ class VLLMClient:
         )
         try:
             with urllib.request.urlopen(request, timeout=timeout_s or self.timeout_s) as response:  # noqa: S310
-                text = response.read()
+                text, kind = response.read(), response.headers.get_content_type()
         except urllib.error.HTTPError as error:
             words = error.read().decode(errors="replace")[:500]
             if error.code >= 500:
@@ -155,7 +155,8 @@ class VLLMClient:
         # connection refused or reset, timed out, or closed in the middle of an answer
         except (OSError, HTTPException) as error:
             raise ServerLost(f"{address}: {type(error).__name__}: {error}") from error
-        return json.loads(text) if text else {}
+        # the answer to load_lora_adapter is a sentence
+        return json.loads(text) if text and kind == "application/json" else {}
 
 
 def _data_url(image: Image.Image) -> str:
