@@ -94,6 +94,7 @@ def test_during_training_a_signal_waits_and_a_second_one_does_not(
     tmp_path: Path, second: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("g2rpo.training.interrupt.ECHO_S", 0.0)
+    monkeypatch.setattr("g2rpo.training.interrupt._is_ignored_hangup", lambda signum: False)
     stop = StopOnSignal(folder=tmp_path)
     with stop.listening():
         stop._in_training = True
