@@ -124,10 +124,7 @@ def main() -> None:
         print(f"| {name} | {first[name]:.0f} | {last[name]:.0f} | {rise:+.3f} |")
     rise = slope(at, [row["bytes"] for row in late]) / MB
     print(f"| files, MB | {first['bytes'] / MB:.1f} | {last['bytes'] / MB:.1f} | {rise:+.3f} |")
-    seconds = [
-        (b["seconds"] - a["seconds"]) / (b["step"] - a["step"])
-        for a, b in pairwise(late)
-    ]
+    seconds = [(b["seconds"] - a["seconds"]) / (b["step"] - a["step"]) for a, b in pairwise(late)]
     part = max(1, len(seconds) // 5)
     begin, end = statistics.median(seconds[:part]), statistics.median(seconds[-part:])
     print(f"| seconds per step | {begin:.3f} | {end:.3f} | |")
