@@ -4,11 +4,11 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
-        "worded: a word is forgotten",
+        "guarded: a word is forgotten",
         "scoring/option_phrases.py",
         '"leave leaving only"',
         '"leave leaving"',
-        "scoring/test_worded.py",
+        "scoring/test_guarded.py",
     ),
     Mutant(
         "kept: long texts stay",

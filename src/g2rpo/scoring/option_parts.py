@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping
 
+from g2rpo.scoring.guarded import Guarded
 from g2rpo.scoring.kept import kept
 from g2rpo.scoring.letters import stems
 from g2rpo.scoring.option_words import only
 from g2rpo.scoring.statement import without_negated
-from g2rpo.scoring.worded import Worded
 
 _STOP_WORD = re.compile(
     r"an?|the|is|are|was|were|it|they|them|these|those|this|that|of|in|on|at|to|for|and|both|all"
@@ -15,7 +15,7 @@ _STOP_WORD = re.compile(
     re.IGNORECASE,
 )
 """Words that do not tell options apart."""
-_ALL_OR_NONE = Worded(
+_ALL_OR_NONE = Guarded(
     r"\W*(none|neither|both|all)\b|.*\bso\s+(none|neither|both|all)\W*$",
     "none neither both all",
     re.IGNORECASE | re.DOTALL,
@@ -24,7 +24,7 @@ _DIGIT = re.compile(r"\d")
 _LONGEST_PART = 6
 """Words of an answer that may be a part of an option's text."""
 _PLACES = ("first", "second", "third", "fourth", "fifth")
-_BY_PLACE = Worded(
+_BY_PLACE = Guarded(
     rf"(?:.*\b(?:is|be)\s+)?(?:the\s+)?({'|'.join(_PLACES)}|last)\s+(?:option|choice|answer)\W*",
     "first second third fourth fifth last",
 )

@@ -10,7 +10,7 @@ All return None if the wording does not occur, and an empty text if it names sev
 import re
 from collections.abc import Iterator, Mapping
 
-from g2rpo.scoring.worded import Worded
+from g2rpo.scoring.guarded import Guarded
 
 LONGEST = 4000
 """Characters of a text that are read for statements, from its end."""
@@ -22,7 +22,7 @@ _FILLER = (
     r"|question|problem|that|here)\b)*+"
 )
 _CLOSED = r"([)\]}]|\s*[.,:;!?]|\s*$|\s*\n|\s+(?:is|because|since|as|and|or|with|which|for)\b)?"
-_ANSWER = Worded(
+_ANSWER = Guarded(
     rf"(?:\b(?:answers?|ans|solution|choose|chose|select|selected|pick|picked|go with|going with"
     rf"|opt for|say|conclude|(?:right|correct|best|matching|appropriate|closest|true)"
     rf"(?:\s+(?:option|choice|one|letter|statement))?)\b\.?{_FILLER}"
@@ -38,13 +38,13 @@ _IS_RIGHT = re.compile(
     rf"(?<![A-Za-z0-9'’])[(\[]?([A-Z])[)\]]?(?:\s+(?:is|are|would\s+be|must\s+be|should\s+be|seems|looks)"
     rf"\s+{_RIGHT}|\s*[:\-–]\s*(?:yes|correct|right|true|this\s+is\s+correct)\b|\s+it\s+is\b)"
 )
-_CORRECTION = Worded(
+_CORRECTION = Guarded(
     rf"(?:\.\.\.|…|\b(?:wait|actually|sorry|correction|rather))[,:\s]+(?:no[,:]?\s+)?"
     rf"(?:(?:it\s+is|it's|i\s+mean)\s+)?"
     rf"(?:option\s+)?{_LETTER}(?=\s*(?:[.!)\]]|$|than\b))",
     "... … wait actually sorry correction rather",
 )
-_IT_IS = Worded(
+_IT_IS = Guarded(
     r"\b(?i:(?:it|this|that)(?:['’]s|\s+(?:is|(?:must|would|should|will|can\s+only|has\s+to)\s+be))\s+"
     r"(?:(?:clearly|probably|definitely|therefore|thus|likely|indeed|the|option|choice|letter)\s+)*)"
     r"(?:(?<![A-Za-z])([A-Z])|[(\[](?i:([a-z]))[)\]])(?=\s*(?:[.,;:!)\]]|$|(?:because|since|as)\b))",
@@ -52,7 +52,7 @@ _IT_IS = Worded(
     0,
 )
 _ABOUT_OPTIONS = re.compile(r"answer|option|choice|choose|选|答", re.IGNORECASE)
-_REMAINS = Worded(
+_REMAINS = Guarded(
     r"\b(?:(?i:leaves?|leaving)\s+(?:us\s+with\s+)?(?:only\s+)?|(?i:only)\s+(?=(?:option\s+|choice\s+)?[(\[]?[A-Z][)\]]?\s+"
     r"(?:remains?|is|fits|works|matches|shows|has)\b))(?:option\s+|choice\s+)?[(\[]?([A-Z])(?![A-Za-z0-9'])",
     "leave leaving only",
@@ -86,7 +86,7 @@ _OTHER_THING = re.compile(
 )
 """What stands before a letter that names some other thing."""
 _OPERAND = re.compile(r"(?<![A-Za-z])[A-Z0-9]\s*[=<>+^]\s*$")
-_GEOMETRY = Worded(
+_GEOMETRY = Guarded(
     r"∠|△|\b(?-i:angle|triangle|point|segment|line|vertex|circle|chord|arc|radius|diameter)s?\b",
     "∠ △ angle triangle point segment line vertex circle chord arc radius diameter",
 )
@@ -103,7 +103,7 @@ _START = re.compile(
     r"|([A-Z])(?=\s+(?:because|since|over|rather than|instead of)\b))(?=\s|$|\n)",
     re.IGNORECASE | re.MULTILINE,
 )
-_NAMED = Worded(
+_NAMED = Guarded(
     rf"\b(?:options?|choices?|figure|image|picture|diagram|letter|label|graph|statement)\s+(?:labell?ed\s+)?{_LETTER}",
     "option choice figure image picture diagram letter label graph statement",
 )
@@ -114,7 +114,7 @@ _TOKEN = re.compile(
 """A letter on its own that is no article (`A dog`). It begins with a set, which is found fast."""
 _BRACKETED = re.compile(r"[(\[]([A-Z])[)\]]")
 _SENTENCE = re.compile(r"\n+|(?<=[.!?;])\s+")
-_SO = Worded(
+_SO = Guarded(
     r"\b(?:so|hence|thus|therefore|finally|leaves|leaving)\b",
     "so hence thus therefore finally leaves leaving",
 )

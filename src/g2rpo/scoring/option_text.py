@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 
 from g2rpo.scoring.extract import plain
+from g2rpo.scoring.guarded import Guarded
 from g2rpo.scoring.letters import bare
-from g2rpo.scoring.worded import Worded
 
 HEAD, TAIL = 300, 2000
 """Characters read at either end of a long text, where an answer stands."""
@@ -21,10 +21,10 @@ _DELIMITERS = re.compile(
 )
 _BRACED = re.compile(r"\{\s*([^{}\s]{1,3})\s*\}")
 _BOX_TOKENS = re.compile(r"<\|?/?\w{2,20}\|?>")
-_NEXT_QUESTION = Worded(r"(?<=\S)\s*+\n\s*+(?:Question|Hint)\s*+:", "question hint", 0)
+_NEXT_QUESTION = Guarded(r"(?<=\S)\s*+\n\s*+(?:Question|Hint)\s*+:", "question hint", 0)
 """Where a model begins to write the next problem."""
 _HINT = re.compile(r"\s*+Hint\s*+:")
-_NOT_APPLICABLE = Worded(r"\bN/A\b", "n/a")
+_NOT_APPLICABLE = Guarded(r"\bN/A\b", "n/a")
 _GAP = re.compile(r"[\W_]*+(?:(?:and|or|option)\b[\W_]*+)*+", re.IGNORECASE)
 _JUDGED = re.compile(r"\s*(?:is|are|was|were)\b", re.IGNORECASE)
 _LABEL = re.compile(r"(?<![\w'])[(\[]?([A-Z])(?:[)\].:]{1,2}|\s-)\s*+")

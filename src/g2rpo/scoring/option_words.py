@@ -7,18 +7,18 @@ from math import isclose
 
 from g2rpo.scoring.amounts import read_amount, stated_amount
 from g2rpo.scoring.expression import same_expression
+from g2rpo.scoring.guarded import Guarded
 from g2rpo.scoring.kept import kept
 from g2rpo.scoring.letters import bare, letters_of_text, stems
 from g2rpo.scoring.option_phrases import IS_WRONG
 from g2rpo.scoring.statement import REFUSAL, answer_tail, without_negated
-from g2rpo.scoring.worded import Worded
 from g2rpo.scoring.yes_no import stated_yes_no
 
 _LONGEST_VALUE = 80
 _CALLED_RIGHT = re.compile(
     r"\W*\s(?:is|are|would\s+be|must\s+be)\s+(?:the\s+)?(?:correct|right|best|answer|most\s+likely)\b"
 )
-_SO = Worded(r"\b(?:so|hence|thus|therefore)\b", "so hence thus therefore")
+_SO = Guarded(r"\b(?:so|hence|thus|therefore)\b", "so hence thus therefore")
 _SELECTION = re.compile(
     r"\s*(?:among|amongst|of|between|out\s+of|comparing|compared\s+(?:with|to)|considering|given)\b.*,\s+(?=(?:the|it|only)\s)",
     re.IGNORECASE | re.DOTALL,

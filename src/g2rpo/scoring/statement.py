@@ -3,12 +3,12 @@
 import re
 from functools import lru_cache
 
+from g2rpo.scoring.guarded import Guarded
 from g2rpo.scoring.kept import kept
-from g2rpo.scoring.worded import Worded
 
 LONGEST = 2000
 """Characters read of a text, from its end."""
-REFUSAL = Worded(
+REFUSAL = Guarded(
     r"\b(?:cannot|can't|can\s?not|couldn't|could\s+not|unable\s+to|impossible\s+to|not\s+possible\s+to)\s+(?:be\s+)?"
     r"(?:accurately\s+|definitively\s+|reliably\s+|really\s+)?(?:determin|tell|say|see|view|answer|know|identif|read|find|"
     r"infer|judge|provide|help|assist|give|process|interpret|make\s+out|decide|access|count|measure|comput|calculat|solve)\w*"
@@ -19,11 +19,11 @@ REFUSAL = Worded(
     "no can't n't unable impossible insufficient unanswerable unclear unsure uncertain sorry"
     " apolog illegible unreadable",
 )
-HEDGE = Worded(
+HEDGE = Guarded(
     r"\b(?:maybe|perhaps|possibly|might|either|could\s+be|may\s+be|not\s+sure|unsure|guess|unknown)\b",
     "maybe perhaps possibly might either could may not unsure guess unknown",
 )
-_ANSWER = Worded(
+_ANSWER = Guarded(
     r"(?:\b(?:answers?|solution|result|conclusion)\b(?:\s+(?:to\s+(?:the|this)\s+\w+|here|therefore|then))?\s*(?:is|are|was|=|:|would\s+be|should\s+be|must\s+be)++"
     r"(?:\s+(?:that|that\s+it\s+is|thus|therefore))?\s*[:=]?|答案\s*[是为:：]*)\s*",
     "answer solution result conclusion 答案",
@@ -37,7 +37,7 @@ _LEAD = re.compile(
 _END = re.compile(
     r"(?<=[^\d\s])[.!?](?=\s|$)|(?<=\d)[.!?](?=\s+[^\d]|$)|\n|[,;]\s+(?:because|since|as|so|which|not)\b"
 )
-_NEGATED = Worded(
+_NEGATED = Guarded(
     r"(?:\b(?:not|no|never|neither|nor|without|instead\s+of|rather\s+than|unlike)\b|n't\b)"
     r"(?:(?:(?!\b(?:but|it|is|are|so|which|because)\b)[^.;:!?\n]){0,80}\bor\b)?+[^.,;:!?\n]*",
     "no n't never neither without instead rather unlike",

@@ -6,23 +6,23 @@ import re
 import string
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import g2rpo.scoring
-from g2rpo.scoring.worded import Worded
+from g2rpo.scoring.guarded import Guarded
 
 SIGNS = string.printable + "’…∠△答案是为选所以：✓"
 PATTERNS = {
     f"{module.name.rpartition('.')[2]}.{name}": pattern
     for module in pkgutil.iter_modules(g2rpo.scoring.__path__, "g2rpo.scoring.")
     for name, pattern in vars(importlib.import_module(module.name)).items()
-    if isinstance(pattern, Worded)
+    if isinstance(pattern, Guarded)
 }
 
 
 def test_a_pattern_is_searched_only_in_a_text_with_one_of_its_words() -> None:
-    pattern = Worded(r"\b(?:red|blue)\s(cats?)\b", "red blue")
+    pattern = Guarded(r"\b(?:red|blue)\s(cats?)\b", "red blue")
     for text in ("A RED cat.", "blue\ncats", "red", "a green cat", ""):
         same = re.compile(pattern.pattern.pattern, re.IGNORECASE)
         assert bool(pattern.search(text)) == bool(same.search(text))
@@ -36,7 +36,7 @@ def test_a_pattern_is_searched_only_in_a_text_with_one_of_its_words() -> None:
 
 
 def test_an_underscore_stands_for_a_space() -> None:
-    pattern = Worded(r"going\swith", "going_with")
+    pattern = Guarded(r"going\swith", "going_with")
     assert pattern.may_match("GOING with it")
     assert not pattern.may_match("going_with it")
 
@@ -44,11 +44,13 @@ def test_an_underscore_stands_for_a_space() -> None:
 @pytest.mark.parametrize("name", PATTERNS)
 def test_every_match_has_one_of_the_words(name: str) -> None:
     pattern = PATTERNS[name]
+    # hypothesis only guesses what a lookbehind wants
+    simpler = re.compile(pattern.pattern.pattern.replace(r"(?<=\S)", r"\S"), pattern.pattern.flags)
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
     @given(st.data())
     def check(data: st.DataObject) -> None:
-        text = data.draw(st.from_regex(pattern.pattern, alphabet=SIGNS))
+        text = data.draw(st.from_regex(simpler, alphabet=SIGNS))
         assert pattern.may_match(text), text
 
     check()

@@ -11,7 +11,7 @@ from typing import Any
 from g2rpo.scoring.kept import kept
 
 
-class Worded:
+class Guarded:
     """A pattern every match of which contains one of some words.
 
     Args:
@@ -27,7 +27,7 @@ class Worded:
     def may_match(self, text: str) -> bool:
         r"""Return whether the text has one of the words, so that a search is worth its time.
 
-        >>> Worded(r"\bcats?\b", "cat").may_match("Concatenate")
+        >>> Guarded(r"\bcats?\b", "cat").may_match("Concatenate")
         True
         """
         lowered = _lower(text)
