@@ -29,7 +29,7 @@ def row(family: Family) -> str:
         text.partition(":")[0],
         kinds,
         "`shared`, `repeated`" if family.shares_prefix else "`repeated`",
-        "`hf`, `vllm`, `vllm_server`" if family.vllm else "`hf`",
+        "`hf`, `vllm`, `vllm_server`" if not family.no_vllm else "`hf`",
         "yes" if family.shares_prefix else "`row_tokens=1`",
         "yes" if family.estimated else "says that it cannot",
     )

@@ -187,7 +187,7 @@ def gemma3(folder: Path) -> None:
         **TEXT,
         "sliding_window": 16,
         "layer_types": ["sliding_attention", "full_attention"],
-        "initializer_range": 0.01,  # its embedding is its head too
+        "initializer_range": 0.014,  # its embedding is its head too
     }
     config = transformers.Gemma3Config(
         text_config={**text, "pad_token_id": words.pad_token_id, "query_pre_attn_scalar": 32},
@@ -334,8 +334,8 @@ def qwen3_5(folder: Path) -> None:
         "layer_types": ["linear_attention", "full_attention"],
         "linear_num_value_heads": 4,
         "linear_num_key_heads": 2,
-        "linear_key_head_dim": 8,
-        "linear_value_head_dim": 8,
+        "linear_key_head_dim": 32,
+        "linear_value_head_dim": 32,
         "rope_parameters": {
             **INTERLEAVED,
             "mrope_section": [2, 1, 1],

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers.core_model_loading import revert_weight_conversion
 
 from g2rpo.policy.adapter import ADAPTER, adapted_layers, is_adapter
+from g2rpo.policy.family.choose_family import family_of
 from g2rpo.policy.forward import full_tensor, without_autocast
 
 
@@ -60,9 +61,11 @@ def published_tensors(
         tied: Whether a weight that is tied to another one is yielded too.
     """
     skipped = () if tied or not policy.config.tie_word_embeddings else policy.all_tied_weights_keys
+    family = family_of(policy)
     for own_name, own in full_tensors(policy, dtype, merge=merge):
         if own_name not in skipped:
-            yield from revert_weight_conversion(policy, {own_name: own}).items()
+            for name, value in revert_weight_conversion(policy, {own_name: own}).items():
+                yield name, family.as_published(policy, name, value)
 
 
 @torch.no_grad()

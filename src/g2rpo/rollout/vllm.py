@@ -16,6 +16,7 @@ import torch
 
 from g2rpo import ranks
 from g2rpo.policy.encoder import ChatEncoder
+from g2rpo.policy.family.choose_family import family_of
 from g2rpo.policy.forward import compute_dtype
 from g2rpo.policy.weight_stream import published_tensors
 from g2rpo.records import PromptBatch, Rollouts, Sampling
@@ -237,8 +238,9 @@ class VLLMEngine(VLLMBase):
         )
 
     def _llm_options(self) -> dict[str, Any]:
-        return self.settings.llm_options(
+        options = self.settings.llm_options(
             dtype=dtype_name(self._policy),
             on_gpu=self._policy.device.type == "cuda",
             lora_rank=self._lora_rank,
         )
+        return options | dict(family_of(self._policy).engine_options)
