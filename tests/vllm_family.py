@@ -19,6 +19,7 @@ from tiny_families import BUILDERS
 
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.export import save_checkpoint
+from g2rpo.policy.family.choose_family import family_of
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.hf import HFEngine
@@ -87,6 +88,7 @@ def final(checkpoint: Checkpoint, folder: Path, dtype: str) -> dict[str, Any]:
         max_num_seqs=8,
         kv_cache_memory_bytes=2**26,
         limit_mm_per_prompt={"image": 2, "video": 0},
+        **family_of(policy).engine_options,  # images scaled with PIL, as here
     )
     asked = [
         {"prompt": encoder.chat_text(prompt)}

@@ -27,6 +27,8 @@ class Family:
     """Why a vLLM engine cannot sample in training, as the end of a sentence; empty if it can: the
     engine reads the encoder's `unexpanded` ids and its `pictures`.
     """
+    served: ClassVar[str] = "not tried"
+    """How `checkpoints/final` fares in `vllm serve`, for docs/models.md."""
     engine_options: ClassVar[Mapping[str, Any]] = {}
     """Arguments of vLLM's `LLM` with which it reads images exactly as the encoder does."""
     estimated: ClassVar[bool] = False

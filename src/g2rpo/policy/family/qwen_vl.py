@@ -99,6 +99,7 @@ class QwenVL(Family):
 
     model_types = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
     no_vllm = ""
+    served = "yes"
     estimated = True
 
     def encoder(
