@@ -6,9 +6,10 @@
 A model with random weights in float32 is loaded by processes that are connected by gloo. Each makes
 updates with AdamW, of one prompt with an image and a group of completions a rank, in the code that
 training runs. Then it exports `final/` in bfloat16 and saves checkpoints. Memory is the unique set
-size of a process (what would be freed if it ended) beyond that before the model was loaded, or, for
-exports and saves, before the stage; another process reads it all the time. Seconds are medians. DDP
-is without the buckets that torch's DDP holds besides.
+size of a process (USS: what would be freed if it ended) beyond that before the model was loaded,
+or, for exports and saves, before the stage; another process reads it all the time. Loading has a
+proportional set size (PSS) too, which divides pages of the file between the processes that map
+them. Seconds are medians. DDP is without the buckets that torch's DDP holds besides.
 """
 
 import argparse
@@ -68,27 +69,38 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Held:
+    """Unique and proportional set size in MiB of a process at a moment."""
+
+    at: float
+    uss: float
+    pss: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rank:
     """What one rank did, and the MiB that it held at moments in between."""
 
     stages: Sequence[Stage]
-    held: Sequence[tuple[float, float]]
+    held: Sequence[Held]
 
-    def peak(self, *names: str, before: str | None = None) -> float:
+    def peak(self, *names: str, before: str | None = None, size: str = "uss") -> float:
         """Return the most MiB held in stages of some names, beyond those before the first one.
 
         Args:
             names: The stages.
             before: Count from the beginning of this stage instead.
+            size: `uss` or `pss`.
         """
         wanted = [stage for stage in self.stages if stage.name in names]
         start = next(stage for stage in self.stages if stage.name == (before or names[0]))
-        return max(self._held(stage) for stage in wanted) - self._held(start, at_begin=True)
+        most = max(self._held(stage, size) for stage in wanted)
+        return most - self._held(start, size, at_begin=True)
 
-    def _held(self, stage: Stage, *, at_begin: bool = False) -> float:
+    def _held(self, stage: Stage, size: str, *, at_begin: bool = False) -> float:
         """Return the MiB held just before a stage, or the most in it, if it was not too short."""
-        first = [held for at, held in self.held if at <= stage.begin][-1]
-        within = [held for at, held in self.held if stage.begin < at <= stage.end]
+        first = [getattr(held, size) for held in self.held if held.at <= stage.begin][-1]
+        within = [getattr(one, size) for one in self.held if stage.begin < one.at <= stage.end]
         return first if at_begin or not within else max(within)
 
     def seconds(self, name: str) -> float:
@@ -214,13 +226,17 @@ def bit_equal(policy: Any, folder: Path) -> bool:
     return equal and seen == len(where) > 0
 
 
-def held_mib(pid: int) -> float | None:
-    """Return the unique set size of a process in MiB; None if it has ended."""
+def held_by(pid: int) -> Held | None:
+    """Return the memory of a process; None if it has ended."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
         return None
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+
+    def mib(*starts: str) -> float:
+        return sum(int(line.split()[1]) for line in lines if line.startswith(starts)) / 1024
+
+    return Held(at=time.monotonic(), uss=mib("Private_"), pss=mib("Pss:")) if lines else None
 
 
 def measure(folder: Path, size: int, strategy: str, options: argparse.Namespace) -> list[Rank]:
@@ -240,14 +256,13 @@ def measure(folder: Path, size: int, strategy: str, options: argparse.Namespace)
         )
         for rank in range(size)
     ]
-    held: list[list[tuple[float, float]]] = [[] for _ in running]
+    held: list[list[Held]] = [[] for _ in running]
     try:
         while any(process.poll() is None for process in running):
             begin = time.monotonic()
             for process, own in zip(running, held, strict=True):
-                found = held_mib(process.pid)
-                if found:
-                    own.append((time.monotonic(), found))
+                if found := held_by(process.pid):
+                    own.append(found)
             if any(process.returncode for process in running):
                 break
             # reading stops a process that allocates, so that it must be rare
@@ -306,8 +321,11 @@ def show(measured: Measured) -> None:
     sharded = {size: ranks_ for (strategy, size), ranks_ in found.items() if strategy == "fsdp"}
     rows: dict[str, Callable[[int, list[Rank]], str]] = {
         "a shard of the weights, MiB": lambda size, _: f"{weights / size:.0f}",
-        "loading, most MiB beyond the shard": lambda size, own: (
+        "loading, most MiB (USS) beyond the shard": lambda size, own: (
             f"{max(rank.peak('load') for rank in own) - weights / size:.0f}"
+        ),
+        "the same in PSS": lambda size, own: (
+            f"{max(rank.peak('load', size='pss') for rank in own) - weights / size:.0f}"
         ),
         "export, MiB of the rank that writes": lambda _, own: f"{own[0].peak('export'):.0f}",
         "export, most MiB of the others": lambda _, own: (

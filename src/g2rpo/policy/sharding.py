@@ -24,6 +24,7 @@ from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig
 from transformers.distributed import DistributedConfig
 
 from g2rpo.policy.family.model_family import Family
+from g2rpo.policy.gloo_communication import communicate_in_place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,8 @@ def _shard(policy: Any, layers: list[Any], sharding: Sharding, compute_dtype: to
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)  # gloo can only sum
+            if sharding.device.type == "cpu":
+                communicate_in_place(module)
     # By default FSDP prefetches in the reverse order of all forward passes so far. Those of
     # sampling differ between ranks, so that the ranks would wait for different weights.
     for unit, following in pairwise([policy, *reversed(layers), policy]):
