@@ -60,6 +60,13 @@ MUTANTS = (
         "launch/test_marks.py",
     ),
     Mutant(
+        "launch: nodes are not counted",
+        "launch/counts.py",
+        "if devices * num_nodes != me.world_size:",
+        "if devices != me.world_size:",
+        "launch/test_counts.py",
+    ),
+    Mutant(
         "launch: tasks of srun count as nodes",
         "launch/member.py",
         '("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")',

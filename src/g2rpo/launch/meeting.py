@@ -11,6 +11,7 @@ import socket
 import threading
 from dataclasses import asdict
 from datetime import timedelta
+from importlib import import_module
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -148,6 +149,7 @@ def _store(me: Member, address: str, port: int, wait_s: float) -> Any:
 
     In a thread, because torch waits for ever if another program listens at the port.
     """
+    import_module("torch.distributed")  # takes seconds on a busy machine, and does not count
     made: SimpleQueue[Any] = SimpleQueue()
 
     def make() -> None:
