@@ -47,7 +47,7 @@ from g2rpo.records import Experience, Rollouts, Scores
 from g2rpo.rollout.collect import KeepAll
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
-from g2rpo.training.checkpoint_folder import save_folder
+from g2rpo.training.checkpoint_folder import BackgroundSave, save_folder
 from g2rpo.training.gradients import GradientConflict, clip_gradients
 from g2rpo.training.update import Updater
 
@@ -182,9 +182,13 @@ def worker(options: argparse.Namespace) -> None:
     optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-6)
     experience = experience_of(policy, options.prompt)
 
-    def step() -> None:
+    def step(saving: BackgroundSave | None = None) -> None:
         update.backward(policy, [experience], lambda loss: loss.backward())
         clip_gradients(policy, 1.0, ["math"])
+        if saving is not None:
+            begin = time.monotonic()
+            saving.wait_until_copied()
+            stages.append(Stage(name="waited", begin=begin, end=time.monotonic()))
         optimizer.step()
         optimizer.zero_grad()
 
@@ -201,14 +205,16 @@ def worker(options: argparse.Namespace) -> None:
             shard_bytes=EXPORT_BYTES,
         )
         stages.run("export", export)
+        same = bit_equal(policy, folder / "final")
+        assert same or ranks.rank(), "the export differs from the weights"
         state = {"state_dict": policy.state_dict(), "optimizer_states": [optimizer.state_dict()]}
         threads = ThreadPoolExecutor(1)
         for _ in range(options.repeats):
             stages.run("save", partial(save_folder, folder / "a.ckpt", state))
             begin = partial(save_folder, folder / "b.ckpt", state, threads)
-            stages.run("completed", stages.run("begun", begin).complete)
-        same = bit_equal(policy, folder / "final")
-        assert same or ranks.rank(), "the export differs from the weights"
+            saving = stages.run("begun", begin)
+            stages.run("step beside a save", partial(step, saving))
+            stages.run("completed", saving.complete)
     print(json.dumps([asdict(stage) for stage in stages]))
     dist.destroy_process_group()
 
@@ -337,14 +343,20 @@ def show(measured: Measured) -> None:
         "a save, s": lambda _, own: f"{own[0].seconds('save'):.2f}",
         "a save / a step": lambda _, own: f"{own[0].seconds('save') / own[0].seconds('step'):.2f}",
         "a save, most MiB": lambda _, own: f"{max(rank.peak('save') for rank in own):.0f}",
-        "a background save keeps training waiting, s": lambda _, own: (
+        "beginning a background save keeps training waiting, s": lambda _, own: (
             f"{own[0].seconds('begun'):.2f}"
         ),
-        "the same / a step": lambda _, own: (
-            f"{own[0].seconds('begun') / own[0].seconds('step'):.2f}"
+        "its copies keep the next optimizer step waiting, s": lambda _, own: (
+            f"{max(rank.seconds('waited') for rank in own):.2f}"
         ),
-        "a background save, most MiB": lambda _, own: (
-            f"{max(rank.peak('begun', 'completed') for rank in own):.0f}"
+        "both / a step": lambda _, own: (
+            f"{max(_waiting(rank) for rank in own) / own[0].seconds('step'):.3f}"
+        ),
+        "a step beside a background save / a step (they share the cores)": lambda _, own: (
+            f"{own[0].seconds('step beside a save') / own[0].seconds('step'):.2f}"
+        ),
+        "a step beside a background save, MiB beyond one without": lambda _, own: (
+            f"{_most(own, 'step beside a save') - _most(own, 'step'):.0f}"
         ),
     }
     print(f"\n| `trainer=fsdp` | {' | '.join(f'{size} ranks' for size in sharded)} |")
@@ -352,6 +364,16 @@ def show(measured: Measured) -> None:
     for name, cell in rows.items():
         cells = [cell(size, own) for size, own in sharded.items()]
         print(f"| {name} | {' | '.join(cells)} |")
+
+
+def _waiting(rank: Rank) -> float:
+    """Return the seconds for which a background save keeps a rank waiting."""
+    return rank.seconds("begun") + rank.seconds("waited")
+
+
+def _most(own: Sequence[Rank], name: str) -> float:
+    """Return the most MiB that any rank held in stages of a name."""
+    return max(rank.peak(name, before="load") for rank in own)
 
 
 def parser() -> argparse.ArgumentParser:

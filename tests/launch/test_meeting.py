@@ -37,7 +37,7 @@ def test_a_node_that_does_not_come_ends_the_others(tmp_path: Path) -> None:
     run = ended(started(three[:2], tmp_path, SOON), tmp_path)
     assert run.codes[0] == 1
     assert "expected 3 ranks within 6 s, but 2 did not come (here: 0 on " in run.text
-    assert run.seconds < 30
+    assert run.seconds < 60
 
 
 @pytest.mark.slow
