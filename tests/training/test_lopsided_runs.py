@@ -19,10 +19,16 @@ RANKS = 3
 def test_ranks_without_groups_or_images_take_part_in_every_step(
     launcher, trainer: str, tiny_folder: Path, tmp_path: Path
 ) -> None:
-    script = [str(ROOT / "train.py"), *SMALL, NO_HELDOUT, f"model.path={tiny_folder}"]
-    script += ["batch.prompts_per_step=6", "filter=online", "reward_workers=inline"]
+    small = [word for word in SMALL if not word.startswith("reward_workers")]
+    script = [str(ROOT / "train.py"), *small, NO_HELDOUT, f"model.path={tiny_folder}"]
+    script += ["batch.prompts_per_step=6", "filter=online"]
     script += ["data._target_=lopsided.NoImagesOnRank2", "loss._target_=lopsided.Noted"]
-    script += ["~reward", "+reward={_target_: lopsided.NoSignalOnRank1}", "hydra.run.dir=run"]
+    script += [
+        "reward_workers=inline",
+        "~reward",
+        "+reward={_target_: lopsided.NoSignalOnRank1}",
+        "hydra.run.dir=run",
+    ]
     script += [f"trainer={trainer}", "trainer.accelerator=cpu", f"trainer.devices={RANKS}"]
     words = torchrun(script, size=RANKS) if launcher is torchrun else launcher(script)
     run = ended(started(words, tmp_path, PLUG_INS), tmp_path, limit_s=600)

@@ -55,9 +55,10 @@ def prompt_of(plain: Mapping[str, Any]) -> Prompt:
 def _plain(value: Any, place: str) -> Any:
     if value is None or isinstance(value, bool):
         return value
-    for kind in (str, Integral, Real):
-        if isinstance(value, kind):
-            return {str: str, Integral: int, Real: float}[kind](value)
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Integral | Real):
+        return int(value) if isinstance(value, Integral) else float(value)
     if isinstance(value, Mapping):
         parts = {key: _plain(own, f"{place}[{key!r}]") for key, own in value.items()}
         if all(isinstance(key, str) for key in parts) and KIND not in parts:

@@ -141,7 +141,7 @@ class PooledReward:
                 self._replace(place, overdue=True)
         while not work.done:
             self._hand_out(work)
-            wait([worker.pipe for worker in self._workers if not worker.idle], TICK_S)
+            wait([worker.pipe.fileno() for worker in self._workers if not worker.idle], TICK_S)
             for place, worker in enumerate(self._workers):
                 if not worker.idle:
                     self._take_in(work, place, worker)
