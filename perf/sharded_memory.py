@@ -196,14 +196,8 @@ def worker(options: argparse.Namespace) -> None:
         stages.run("step" if turn else "first step", step)
     if sharded:
         encoder = Checkpoint.packaged(name="tiny_qwen3_vl").encoder()
-        export = partial(
-            save_checkpoint,
-            policy,
-            encoder,
-            folder / "final",
-            "float32",
-            shard_bytes=EXPORT_BYTES,
-        )
+        to = folder / "final"
+        export = partial(save_checkpoint, policy, encoder, to, "float32", shard_bytes=EXPORT_BYTES)
         stages.run("export", export)
         same = bit_equal(policy, folder / "final")
         assert same or ranks.rank(), "the export differs from the weights"
@@ -315,16 +309,16 @@ def measure_all(options: argparse.Namespace) -> Measured:
 def show(measured: Measured) -> None:
     """Print the tables."""
     found, weights, largest = measured.ranks, measured.weights, measured.largest
+    sharded = {size: ranks_ for (strategy, size), ranks_ in found.items() if strategy == "fsdp"}
     print("\n| | a rank's MiB in a step | of DDP | a step, s |\n|---|---|---|---|")
     whole = None
     for (strategy, size), ranks_ in found.items():
-        most = max(rank.peak("step", before="load") for rank in ranks_)
+        most = _most(ranks_, "step")
         whole = whole or most
         print(
             f"| {strategy}, {size} ranks | {most:.0f} | {most / whole:.2f} |"
-            f" {max(rank.seconds('step') for rank in ranks_):.1f} |"
+            f" {_seconds(ranks_):.1f} |"
         )
-    sharded = {size: ranks_ for (strategy, size), ranks_ in found.items() if strategy == "fsdp"}
     rows: dict[str, Callable[[int, list[Rank]], str]] = {
         "a shard of the weights, MiB": lambda size, _: f"{weights / size:.0f}",
         "loading, most MiB (USS) beyond the shard": lambda size, own: (
@@ -334,28 +328,21 @@ def show(measured: Measured) -> None:
             f"{max(rank.peak('load', size='pss') for rank in own) - weights / size:.0f}"
         ),
         "export, MiB of the rank that writes": lambda _, own: f"{own[0].peak('export'):.0f}",
-        "export, most MiB of the others": lambda _, own: (
-            f"{max(rank.peak('export') for rank in own[1:]):.0f}"
+        "export, most MiB of the others / of the largest tensor": lambda _, own: (
+            f"{(most := max(rank.peak('export') for rank in own[1:])):.0f} / {most / largest:.2f}"
         ),
-        "the same / the largest tensor": lambda _, own: (
-            f"{max(rank.peak('export') for rank in own[1:]) / largest:.2f}"
-        ),
-        "a save, s": lambda _, own: f"{own[0].seconds('save'):.2f}",
-        "a save / a step": lambda _, own: f"{own[0].seconds('save') / own[0].seconds('step'):.2f}",
+        "a save, s": lambda _, own: f"{_seconds(own, 'save'):.2f}",
+        "a save / a step": lambda _, own: f"{_seconds(own, 'save') / _seconds(own):.2f}",
         "a save, most MiB": lambda _, own: f"{max(rank.peak('save') for rank in own):.0f}",
-        "beginning a background save keeps training waiting, s": lambda _, own: (
-            f"{own[0].seconds('begun'):.2f}"
-        ),
-        "its copies keep the next optimizer step waiting, s": lambda _, own: (
-            f"{max(rank.seconds('waited') for rank in own):.2f}"
-        ),
+        "beginning a background save, s": lambda _, own: f"{_seconds(own, 'begun'):.2f}",
+        "waiting for its copies, s": lambda _, own: f"{_seconds(own, 'waited'):.2f}",
         "both / a step": lambda _, own: (
-            f"{max(_waiting(rank) for rank in own) / own[0].seconds('step'):.3f}"
+            f"{sum(_seconds(own, name) for name in ('begun', 'waited')) / _seconds(own):.3f}"
         ),
-        "a step beside a background save / a step (they share the cores)": lambda _, own: (
-            f"{own[0].seconds('step beside a save') / own[0].seconds('step'):.2f}"
+        "a step beside it / a step (they share the cores)": lambda _, own: (
+            f"{_seconds(own, 'step beside a save') / _seconds(own):.2f}"
         ),
-        "a step beside a background save, MiB beyond one without": lambda _, own: (
+        "a step beside it, MiB beyond one without": lambda _, own: (
             f"{_most(own, 'step beside a save') - _most(own, 'step'):.0f}"
         ),
     }
@@ -366,9 +353,9 @@ def show(measured: Measured) -> None:
         print(f"| {name} | {' | '.join(cells)} |")
 
 
-def _waiting(rank: Rank) -> float:
-    """Return the seconds for which a background save keeps a rank waiting."""
-    return rank.seconds("begun") + rank.seconds("waited")
+def _seconds(own: Sequence[Rank], name: str = "step") -> float:
+    """Return the median seconds of stages of a name on the rank that needs most."""
+    return max(rank.seconds(name) for rank in own)
 
 
 def _most(own: Sequence[Rank], name: str) -> float:
