@@ -11,7 +11,7 @@ from g2rpo.training.checkpoint_io import read_checkpoint
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 PLUG_INS = Path(__file__).parent / "plug_ins"
-OPTIONS = (*SMALL, NO_HELDOUT, "gradient_conflict=none", "callbacks.checkpoint.save_top_k=0")
+OPTIONS = (*SMALL, NO_HELDOUT, "gradient_conflict=none")
 
 
 def broken(model: Path, folder: Path, how: str) -> subprocess.CompletedProcess[str]:
