@@ -5,6 +5,7 @@ A resumed run appends after the last row before its checkpoint.
 
 import csv
 import io
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from g2rpo.files import write_whole
 from g2rpo.metrics import checked
+
+log = logging.getLogger("g2rpo")
 
 
 class MetricsCSV(Logger):
@@ -26,11 +29,34 @@ class MetricsCSV(Logger):
         self.path = Path(folder) / "metrics.csv"
         self._columns: list[str] = ["step"]
         self._rows: list[dict[str, str]] = []
+        self._torn = False
         if self.path.exists():
-            with self.path.open(newline="", encoding="utf-8") as file:
-                reader = csv.DictReader(file)
-                self._columns = list(reader.fieldnames or ["step"])
-                self._rows = list(reader)
+            self._read(self.path.read_bytes())
+
+    def _read(self, content: bytes) -> None:
+        """Read the rows of an earlier part of the run; a killed one may leave half a row."""
+        whole, newline, rest = content.rpartition(b"\n")
+        text = (whole + newline).decode("utf-8", errors="replace")
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        columns = list(reader.fieldnames or ["step"])
+        self._torn = bool(rest)
+        if "step" not in columns:
+            log.warning("%s: has no column step; its rows are left out", self.path)
+            self._torn = True
+            return
+        self._columns = columns
+        for row in reader:
+            # DictReader has None for cells that are missing, and as the key of those too many
+            if None in row or None in row.values() or not row["step"].isdecimal():
+                log.warning(
+                    "%s, line %d: expected %d cells that begin with a step; left out",
+                    self.path,
+                    reader.line_num,
+                    len(columns),
+                )
+                self._torn = True
+            else:
+                self._rows.append(row)
 
     @property
     def name(self) -> str:
@@ -65,7 +91,7 @@ class MetricsCSV(Logger):
             same |= row
         else:
             self._rows.append(row)
-        if new or same is not None or len(self._rows) == 1:
+        if new or same is not None or len(self._rows) == 1 or self._torn:
             self._rewrite()
         else:
             with self.path.open("a", newline="", encoding="utf-8") as file:
@@ -80,6 +106,7 @@ class MetricsCSV(Logger):
             self._rewrite()
 
     def _rewrite(self) -> None:
+        self._torn = False
         file = io.StringIO()
         writer = csv.DictWriter(file, self._columns, restval="")
         writer.writeheader()
