@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -12,9 +13,21 @@ def write_whole(path: Path, text: str) -> None:
 
     Lone surrogates become question marks.
     """
+    with replaced_file(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def replaced_file(path: Path) -> Iterator[IO[str]]:
+    """Yield a text file that takes the place of `path` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8", errors="replace", newline="")
+    try:
+        with unfinished.open("w", encoding="utf-8", errors="replace", newline="") as file:
+            yield file
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
     unfinished.replace(path)
 
 

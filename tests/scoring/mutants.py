@@ -4,6 +4,20 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "guarded: a word is forgotten",
+        "scoring/option_phrases.py",
+        '"leave leaving only"',
+        '"leave leaving"',
+        "scoring/test_guarded.py",
+    ),
+    Mutant(
+        "kept: long texts stay",
+        "scoring/kept.py",
+        "cached(text) if len(text) <= LONGEST else function(text)",
+        "cached(text)",
+        "scoring/test_kept.py",
+    ),
+    Mutant(
         "options: a kitchen is a kitchen island",
         "scoring/option_parts.py",
         "if letter is None or len(words) > 1:",

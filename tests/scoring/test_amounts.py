@@ -124,6 +124,6 @@ def test_100_000_characters_are_read_within_a_second() -> None:
     ):
         text = piece * (100_000 // len(piece))
         for read in (read_amount, stated_amount):
-            start = time.perf_counter()
+            start = time.process_time()
             read(text)
-            assert time.perf_counter() - start < 1, piece
+            assert time.process_time() - start < 1, piece

@@ -103,6 +103,20 @@ MUTANTS = (
         "training/test_ranks.py",
     ),
     Mutant(
+        "completions: a resumed run keeps the rows after a part",
+        "training/completion_parts.py",
+        "self.live.unlink(missing_ok=True)",
+        "pass",
+        "training/test_completion_parts.py",
+    ),
+    Mutant(
+        "completions: a part is deleted before it is compressed",
+        "training/completion_parts.py",
+        'if path.suffix == ".jsonl" or (',
+        'if path.suffix == ".gz" and (',
+        "training/test_completion_parts.py",
+    ),
+    Mutant(
         "checkpoints: anything is unpickled",
         "training/checkpoint_io.py",
         "map_location=map_location, weights_only=True",

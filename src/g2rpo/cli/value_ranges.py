@@ -63,6 +63,7 @@ RANGES: dict[str, str] = {
     "every_s": "[0, 1e9]",
     "rows_per_task": "[0, 1e6]",
     "tables_every": "[1, 1e12]",
+    "part_mb": "(0, 1e9]",
     "image_px": "[1, 1e5]",
     "patience": "[0, 1e12]",
     "min_delta": "[0, 1e12]",

@@ -2,10 +2,10 @@
 
 import re
 import unicodedata
-from functools import lru_cache
 
 from g2rpo.scoring.expression.number_words import with_digits
 from g2rpo.scoring.extract import plain
+from g2rpo.scoring.kept import kept
 
 _SHORT = {"thousand": "k", "million": "mn", "billion": "bn", "trillion": "tn"}
 _SCALE = re.compile(rf"(?<=\d)(\.?)\s*({'|'.join(_SHORT)})s?\b", re.IGNORECASE)
@@ -45,7 +45,7 @@ _ARROW = re.compile(r"^\s*(?:=+>|[→⇒∴])", re.MULTILINE)
 _SLASH = "\N{FRACTION SLASH}"
 
 
-@lru_cache(maxsize=8192)
+@kept
 def amount_text(text: str) -> str:
     r"""Return the text with its numbers in digits, without markup and numbers that are denied.
 

@@ -6,11 +6,11 @@ none.
 """
 
 import re
-from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
 from g2rpo.scoring.amount_text import amount_text
+from g2rpo.scoring.kept import kept
 from g2rpo.scoring.statement import answer_tail, is_unsure
 
 LONGEST = 400
@@ -114,7 +114,7 @@ class Amount(NamedTuple):
         return (*found, *(value / 100 for value in found)) if self.percent else found
 
 
-@lru_cache(maxsize=8192)
+@kept
 def read_amount(text: str) -> Amount | None:
     """Return the amount that a text is, without its unit; None for anything else.
 
@@ -126,7 +126,7 @@ def read_amount(text: str) -> Amount | None:
     return _whole(amount_text(text))
 
 
-@lru_cache(maxsize=8192)
+@kept
 def stated_amount(text: str) -> Amount | None:
     """Return the amount that a sentence states; None if it states none, or a range.
 

@@ -3,9 +3,12 @@
 import re
 from functools import lru_cache
 
+from g2rpo.scoring.guarded import Guarded
+from g2rpo.scoring.kept import kept
+
 LONGEST = 2000
 """Characters read of a text, from its end."""
-REFUSAL = re.compile(
+REFUSAL = Guarded(
     r"\b(?:cannot|can't|can\s?not|couldn't|could\s+not|unable\s+to|impossible\s+to|not\s+possible\s+to)\s+(?:be\s+)?"
     r"(?:accurately\s+|definitively\s+|reliably\s+|really\s+)?(?:determin|tell|say|see|view|answer|know|identif|read|find|"
     r"infer|judge|provide|help|assist|give|process|interpret|make\s+out|decide|access|count|measure|comput|calculat|solve)\w*"
@@ -13,16 +16,17 @@ REFUSAL = re.compile(
     r"|\bnot\s+(?:determinable|visible|legible|readable|provided|specified|shown|sure|certain|clear|answerable)\b"
     r"|\bunanswerable\b|\bunclear\b|\bunsure\b|\buncertain\b|\bi\s+(?:don't|do\s+not)\s+know\b|\bno\s+(?:visible\s+)?(?:text|image)\b"
     r"|\bno\s+idea\b|\bi'm\s+sorry\b|\bi\s+am\s+sorry\b|\bi\s+apologi[sz]e\b|\b(?:illegible|unreadable)\b",
-    re.IGNORECASE,
+    "no can't n't unable impossible insufficient unanswerable unclear unsure uncertain sorry"
+    " apolog illegible unreadable",
 )
-HEDGE = re.compile(
+HEDGE = Guarded(
     r"\b(?:maybe|perhaps|possibly|might|either|could\s+be|may\s+be|not\s+sure|unsure|guess|unknown)\b",
-    re.IGNORECASE,
+    "maybe perhaps possibly might either could may not unsure guess unknown",
 )
-_ANSWER = re.compile(
+_ANSWER = Guarded(
     r"(?:\b(?:answers?|solution|result|conclusion)\b(?:\s+(?:to\s+(?:the|this)\s+\w+|here|therefore|then))?\s*(?:is|are|was|=|:|would\s+be|should\s+be|must\s+be)++"
     r"(?:\s+(?:that|that\s+it\s+is|thus|therefore))?\s*[:=]?|答案\s*[是为:：]*)\s*",
-    re.IGNORECASE,
+    "answer solution result conclusion 答案",
 )
 _LEAD = re.compile(
     r"\s*(?:(?:so|thus|hence|therefore|then|and|well|ok|okay|yes|overall|finally)\b[,\s]*)*"
@@ -33,10 +37,10 @@ _LEAD = re.compile(
 _END = re.compile(
     r"(?<=[^\d\s])[.!?](?=\s|$)|(?<=\d)[.!?](?=\s+[^\d]|$)|\n|[,;]\s+(?:because|since|as|so|which|not)\b"
 )
-_NEGATED = re.compile(
+_NEGATED = Guarded(
     r"(?:\b(?:not|no|never|neither|nor|without|instead\s+of|rather\s+than|unlike)\b|n't\b)"
     r"(?:(?:(?!\b(?:but|it|is|are|so|which|because)\b)[^.;:!?\n]){0,80}\bor\b)?+[^.,;:!?\n]*",
-    re.IGNORECASE,
+    "no n't never neither without instead rather unlike",
 )
 
 _MOVES = re.compile(
@@ -46,6 +50,7 @@ _MOVES = re.compile(
 _WHEN = re.compile(r"\b(?:as|when|while|with|for|because|since)\b", re.IGNORECASE)
 
 
+@kept
 def answer_tail(text: str) -> str:
     """Return what follows the last `answer is` or `answer:`, up to the end of its clause.
 
@@ -75,6 +80,7 @@ def core(text: str) -> str:
     return text[lead.end() if lead else 0 :].strip().rstrip(".!").strip() or text.strip()
 
 
+@kept
 def is_unsure(text: str) -> bool:
     """Return whether a text refuses to answer, or hedges without a firm statement.
 
