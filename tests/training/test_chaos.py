@@ -2,7 +2,6 @@
 run to the bit.
 """
 
-import gzip
 import json
 import random
 import subprocess
@@ -18,6 +17,7 @@ import torch
 from training.broken_runs import CLOCKED, LIMIT_S, finish, log, rows, start, strike
 
 from g2rpo.training.checkpoint_io import read_checkpoint
+from g2rpo.training.completion_parts import completion_files, opened
 from g2rpo.training.plain_values import split_tensors
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -35,6 +35,7 @@ WORDS = (
     "eval.limit=4",
     "rollout.max_new_tokens=24",
     "callbacks.benchmarks.before=true",
+    "callbacks.run_files.part_mb=0.02",
 )
 STARTED = "gold answers:"
 """What a run prints before it loads weights."""
@@ -173,20 +174,17 @@ def _files(folder: Path) -> dict[str, bytes]:
         and path.name not in CLOCKED_FILES
         and path.suffix not in (".ckpt", ".html")
         and ".hydra" not in path.parts
+        and "completions" not in path.parts
         and not path.name.startswith(("metrics.csv", "completions", "error", "."))
     }
 
 
-def _completions(folder: Path) -> bytes:
+def _completions(folder: Path) -> str:
     """The whole of the completions, of which a long run compresses the older parts."""
-    parts = sorted(folder.rglob("completions*.jsonl.gz"))
-    return (
-        b"".join(gzip.decompress(path.read_bytes()) for path in parts)
-        + (folder / "completions.jsonl").read_bytes()
-    )
+    return "".join(opened(path).read() for path in completion_files(folder))
 
 
-def _drawn(completions: bytes) -> Counter[tuple[int, str]]:
+def _drawn(completions: str) -> Counter[tuple[int, str]]:
     lines = [json.loads(line) for line in completions.splitlines()]
     steps = [line["step"] for line in lines]
     assert all(before <= after for before, after in pairwise(steps))
