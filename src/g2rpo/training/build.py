@@ -19,6 +19,7 @@ from g2rpo.training.parts import Parts, build_parts, chosen, plain
 from g2rpo.training.saved_config import check_targets
 from g2rpo.training.sharded_strategy import ShardedModels, ShardedStrategy
 from g2rpo.training.timed_checkpoint import refuse_train_time_interval
+from g2rpo.training.tracking.lost_logger import spared
 from g2rpo.training.validation import Validation
 
 
@@ -141,4 +142,6 @@ def all_of(cfg: DictConfig, group: str) -> list[Any]:
     }
     for name, part in built.items():
         refuse_train_time_interval(part, f"{group}.{name}")
+    if group == "logger":
+        return [spared(part, f"logger.{name}") for name, part in built.items()]
     return [*built.values()]
