@@ -126,9 +126,9 @@ class Checkpoint:
 
     def check_prefix(self, prefix: str) -> None:
         """Raise `ValueError` if the model cannot compute with a `policy.prefix`."""
-        if prefix == "shared" and not self.family.shares_prefix:
+        if prefix != "repeated" and not self.family.shares_prefix:
             raise ValueError(
-                f"policy.prefix=shared: the layers of model.path={self.path} cannot read several"
+                f"policy.prefix={prefix}: the layers of model.path={self.path} cannot read several"
                 " completions of a prompt in one row; set policy.prefix=repeated"
             )
 

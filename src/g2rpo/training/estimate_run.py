@@ -178,7 +178,7 @@ def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
         micro_batch_prompts=together,
         micro_batch_tokens=batch.micro_batch_tokens,
         row_completions=row,
-        shared=parts.algorithm.prefix == "shared",
+        shared=parts.algorithm.prefix != "repeated",
         checkpointing=parts.model.gradient_checkpointing,
         reference=bool(loss.kl_coef),
         extra_passes=bool(loss.kl_coef) + (loss.tis_clip is not None) + band,
