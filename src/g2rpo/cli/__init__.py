@@ -14,7 +14,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from g2rpo.cli.checks import checked, refuse_other_counts
+from g2rpo.cli.checks import checked
 from g2rpo.cli.ending import say_scores
 from g2rpo.cli.start import program
 from g2rpo.launch.meeting import is_first
@@ -39,8 +39,7 @@ def train(cfg: DictConfig) -> float:
     Return the held-out macro score, which a sweep maximizes. With
     `trainer.limit_train_batches=0` the checkpoint is scored and not trained.
     """
-    with checked(cfg):
-        refuse_other_counts(cfg)
+    with checked(cfg, counted=True):
         if OmegaConf.select(cfg, "trainer.limit_train_batches") == 0:
             return _score(cfg)
         from g2rpo.report.run_page import write_report

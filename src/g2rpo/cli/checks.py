@@ -25,10 +25,17 @@ PROBE = "probe"
 
 
 @contextmanager
-def checked(cfg: DictConfig) -> Iterator[None]:
-    """Check the configuration, then run the block; any failure ends with one sentence."""
+def checked(cfg: DictConfig, *, counted: bool = False) -> Iterator[None]:
+    """Check the configuration, then run the block; any failure ends with one sentence.
+
+    Args:
+        cfg: The composed configuration.
+        counted: Whether the processes of the run must be as many as the Trainer has devices.
+    """
     with explained(Path(cfg.run_dir)):
         refuse_missing(cfg)
+        if counted:
+            refuse_other_counts(cfg)  # first, because types are checked by heavy imports
         if HydraConfig.initialized():
             refuse_added(HydraConfig.get())
         refuse_wrong_types(cfg)

@@ -25,6 +25,7 @@ from transformers.distributed import DistributedConfig
 
 from g2rpo.policy.family.model_family import Family
 from g2rpo.policy.gloo_communication import communicate_in_place
+from g2rpo.policy.remote_code import loading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ def load_sharded(
         dtype: Dtype of the sharded weights.
         compute_dtype: Dtype of gathered weights. Gradients are summed in float32.
     """
-    config = AutoConfig.from_pretrained(path)
+    config = AutoConfig.from_pretrained(path, **loading(path))
     model_class = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
 
     def prepare(cls: Any, config: Any, device_map: Any = None) -> tuple[Any, Any, None]:

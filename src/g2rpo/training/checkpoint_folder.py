@@ -40,7 +40,7 @@ from torch.distributed.checkpoint.storage import WriteResult
 from torch.distributed.tensor import DTensor
 
 from g2rpo import ranks
-from g2rpo.files import new_folder, put_in_place
+from g2rpo.files import new_folder, put_in_place, writing
 from g2rpo.training.plain_values import join_tensors, split_tensors
 
 STATE = "state.json"
@@ -82,7 +82,7 @@ class BackgroundSave:
         Raises:
             RuntimeError: on every rank, if one could not write; an earlier checkpoint then stays.
         """
-        with ranks.raise_on_all_ranks():
+        with ranks.raise_on_all_ranks(), writing(self.path):
             self._writing.result()
         with ranks.raise_on_all_ranks():
             if ranks.rank() == 0:
@@ -105,13 +105,13 @@ def save_folder(
         The save in progress if it runs in the background; it must be completed.
     """
     text, tensors = split_tensors(state)
-    with ranks.raise_on_all_ranks():
+    with ranks.raise_on_all_ranks(), writing(path):
         if ranks.rank() == 0:
             new = new_folder(path)
             (new / STATE).write_text(text, encoding="utf-8")
     numbers = _file_numbers(tensors)
     if threads is None:
-        with _without_warning():
+        with _without_warning(), writing(path):
             dcp.save(dict(tensors), storage_writer=_Writer(path, numbers))
         return None
     writer = _BackgroundWriter(path, numbers, threads)
