@@ -8,6 +8,7 @@ completions.
 
 import json
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from g2rpo import ranks
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.policy.family.choose_family import family_of
 from g2rpo.records import PromptBatch, Rollouts, Sampling
+from g2rpo.rollout.serve import KEY
 from g2rpo.rollout.serving_folder import (
     dtype_name,
     write_adapter_folder,
@@ -54,8 +56,8 @@ class VLLMServerEngine(VLLMBase):
         self.settings = VLLMServerSettings(**settings)
         super().__init__(self.settings)
         self.weights_dir = Path(self.settings.weights_dir).resolve()
-        self.clients = [self._client(url) for url in self.settings.urls]
         self.process: ServerProcess | None = None
+        self.clients = [self._client(url) for url in self.settings.urls]
         self._folder: Path | None = None
         """Folder with the last weights, or with the last adapter."""
 
@@ -163,7 +165,8 @@ class VLLMServerEngine(VLLMBase):
         self.process.start(self._folder if self._lora_rank is None else self.weights_dir / "base")
 
     def _client(self, url: str) -> VLLMClient:
-        return VLLMClient(url=url, timeout_s=self.settings.timeout_s)
+        key = os.environ.get(KEY) if self.process is None else self.process.key
+        return VLLMClient(url=url, timeout_s=self.settings.timeout_s, key=key)
 
     def _push(self, client: VLLMClient) -> None:
         client.pause()
