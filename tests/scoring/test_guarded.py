@@ -6,7 +6,7 @@ import re
 import string
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import g2rpo.scoring
@@ -44,10 +44,11 @@ def test_an_underscore_stands_for_a_space() -> None:
 @pytest.mark.parametrize("name", PATTERNS)
 def test_every_match_has_one_of_the_words(name: str) -> None:
     pattern = PATTERNS[name]
-    # hypothesis only guesses what a lookbehind wants
-    simpler = re.compile(pattern.pattern.pattern.replace(r"(?<=\S)", r"\S"), pattern.pattern.flags)
+    # hypothesis does not know possessive quantifiers, and only guesses what a lookbehind wants
+    simpler = pattern.pattern.pattern.replace("*+", "*").replace("++", "+").replace(r"(?<=\S)", "x")
+    simpler = re.compile(simpler, pattern.pattern.flags)
 
-    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+    @settings(max_examples=30, deadline=None)
     @given(st.data())
     def check(data: st.DataObject) -> None:
         text = data.draw(st.from_regex(simpler, alphabet=SIGNS))

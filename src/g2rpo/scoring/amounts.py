@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from g2rpo.scoring.amount_text import amount_text
+from g2rpo.scoring.guarded import Guarded
 from g2rpo.scoring.kept import kept
 from g2rpo.scoring.statement import answer_tail, is_unsure
 
@@ -84,6 +85,11 @@ _CONCLUSION = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"(?<=[a-z]{2}[.!?])\s+|(?<=[\d)%°][.!?])\s+(?=[A-Z(])|\n+")
+_CORRECTED = Guarded(
+    r"\b(?:no,\s+)?(?:wait|sorry|correction|actually|i\s+mean)\b(?:[,:.\s]+(?:no|actually)\b)?[,:.\s-]*",
+    "wait sorry correction actually mean",
+)
+"""Where a writer takes back what stands before."""
 _RANGE = re.compile(
     r"(?:\s?°|\s?[a-z]{1,3}(?=\s))?\s*(?:-|–|—|\bto\b|\bor\b|/or\b)\s*", re.IGNORECASE
 )
@@ -139,6 +145,8 @@ def stated_amount(text: str) -> Amount | None:
     (None, None, None)
     """
     text = amount_text(text[-LONGEST:])
+    corrected = _CORRECTED.split(text)[-1]
+    text = corrected if _AMOUNT.search(corrected) else text
     if _NOTHING.fullmatch(text) and not is_unsure(text):
         return Amount(0.0, 1.0, False)
     found = _whole(text)

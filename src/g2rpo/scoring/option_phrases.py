@@ -36,7 +36,8 @@ _RIGHT = (
 )
 _IS_RIGHT = re.compile(
     rf"(?<![A-Za-z0-9'’])[(\[]?([A-Z])[)\]]?(?:\s+(?:is|are|would\s+be|must\s+be|should\s+be|seems|looks)"
-    rf"\s+{_RIGHT}|\s*[:\-–]\s*(?:yes|correct|right|true|this\s+is\s+correct)\b|\s+it\s+is\b)"
+    rf"\s+{_RIGHT}|\s*[:\-–]\s*(?:yes|correct|right|true|this\s+is\s+correct)\b|\s+it\s+is\b"
+    rf"|\s*\((?:most\s+likely|correct|right|best)\b)"
 )
 _CORRECTION = Guarded(
     rf"(?:\.\.\.|…|\b(?:wait|actually|sorry|correction|rather))[,:\s]+(?:no[,:]?\s+)?"
@@ -60,10 +61,11 @@ _REMAINS = Guarded(
 )
 _WRONG = (
     r"(?:\w+\s+)?(?:wrong|incorrect|false|not|impossible|out|excluded|eliminated|ruled|invalid"
-    r"|unlikely)\b"
+    r"|unlikely|(?:less|least)\s+likely)\b"
 )
 IS_WRONG = re.compile(
-    rf"[)\]]?(?:\s+(?:shows?|has|shows)\s+(?:no|nothing)\b"
+    rf"[)\]]?(?:\s*\((?:less\s+likely|least\s+likely|unlikely|wrong|incorrect|false|no)\b"
+    rf"|\s+(?:shows?|has|shows)\s+(?:no|nothing)\b"
     rf"|\s+(?:is|are|was|were|seems?|can|could|does|do|did)(?:n't|not)?\s+{_WRONG}"
     rf"|\s+(?:can't|cannot|isn't|doesn't|wouldn't|aren't)\b|\s*[:\-–]\s*(?:no|not|wrong|incorrect|false)\b)",
     re.IGNORECASE,

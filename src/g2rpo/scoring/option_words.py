@@ -16,7 +16,7 @@ from g2rpo.scoring.yes_no import stated_yes_no
 
 _LONGEST_VALUE = 80
 _CALLED_RIGHT = re.compile(
-    r"\W*\s(?:is|are|would\s+be|must\s+be)\s+(?:the\s+)?(?:correct|right|best|answer|most\s+likely)\b"
+    r"\W*\s(?:is|are|would\s+be|must\s+be)\s+(?:the\s+)?(?:correct|right|answer|\w+est|most\s+\w+)\b"
 )
 _SO = Guarded(r"\b(?:so|hence|thus|therefore)\b", "so hence thus therefore")
 _SELECTION = re.compile(

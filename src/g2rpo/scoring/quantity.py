@@ -104,7 +104,7 @@ def same_words(answer: str, gold: str) -> bool:
 
 
 def _close(text: str, value: float, target: float) -> bool:
-    if abs(value - target) <= 1e-6 * max(abs(target), 1e-6):
+    if abs(value - target) <= (1e-6 * abs(target) or 1e-12):
         return True
     _, point, decimals = text.strip().partition(".")
     return (

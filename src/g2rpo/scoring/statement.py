@@ -12,12 +12,14 @@ REFUSAL = Guarded(
     r"\b(?:cannot|can't|can\s?not|couldn't|could\s+not|unable\s+to|impossible\s+to|not\s+possible\s+to)\s+(?:be\s+)?"
     r"(?:accurately\s+|definitively\s+|reliably\s+|really\s+)?(?:determin|tell|say|see|view|answer|know|identif|read|find|"
     r"infer|judge|provide|help|assist|give|process|interpret|make\s+out|decide|access|count|measure|comput|calculat|solve)\w*"
-    r"|\bnot\s+(?:enough|sufficient)\s+(?:information|data|detail)|\binsufficient\s+(?:information|data)"
+    r"|(?:\bnot|n't)\s+(?:\w+\s+)?(?:enough|sufficient)\s+(?:\w+\s+)?(?:information|data|details?|context|evidence)\b"
+    r"|\b(?:insufficient|lacks?|lacking|without\s+more|no)\s+(?:the\s+)?(?:information|data|context)\b"
+    r"|\bnot\s+(?:given|stated|mentioned|available|indicated|included|displayed)\b"
     r"|\bnot\s+(?:determinable|visible|legible|readable|provided|specified|shown|sure|certain|clear|answerable)\b"
     r"|\bunanswerable\b|\bunclear\b|\bunsure\b|\buncertain\b|\bi\s+(?:don't|do\s+not)\s+know\b|\bno\s+(?:visible\s+)?(?:text|image)\b"
     r"|\bno\s+idea\b|\bi'm\s+sorry\b|\bi\s+am\s+sorry\b|\bi\s+apologi[sz]e\b|\b(?:illegible|unreadable)\b",
-    "no can't n't unable impossible insufficient unanswerable unclear unsure uncertain sorry"
-    " apolog illegible unreadable",
+    "no can't n't unable impossible insufficient lack without unanswerable unclear unsure"
+    " uncertain sorry apolog illegible unreadable",
 )
 HEDGE = Guarded(
     r"\b(?:maybe|perhaps|possibly|might|either|could\s+be|may\s+be|not\s+sure|unsure|guess|unknown)\b",
@@ -43,6 +45,11 @@ _NEGATED = Guarded(
     "no n't never neither without instead rather unlike",
 )
 
+_NOUN = (
+    r"(?:model|method|curve|line|bar|algorithm|group|category|country|approach|variant|series|plot"
+    r"|panel|subplot|data\s?set|network|team|company|region|segment|slice)"
+)
+"""What a name in a chart may be called: `the Joint-CNN model`."""
 _MOVES = re.compile(
     r"\b(increas|decreas|rises?|ris|falls?|grow|declin|drop|fluctuat|converg|diverg|oscillat)\w*",
     re.IGNORECASE,
@@ -105,7 +112,8 @@ def trend(text: str) -> str:
     >>> trend("The loss decreases as n grows."), trend("It rises and falls"), trend("no increase")
     ('decreas', '', '')
     """
-    main = _WHEN.split(without_negated(text[-LONGEST:]))[0]
+    parts = _WHEN.split(without_negated(text[-LONGEST:]))
+    main = parts[0] if parts[0].strip() else parts[-1].rpartition(",")[2]
     found = {match[1].lower() for match in _MOVES.finditer(main)}
     return found.pop() if len(found) == 1 and not is_unsure(text) else ""
 
@@ -125,7 +133,8 @@ def states(text: str, gold: str) -> bool:
 def _stating(gold: str) -> re.Pattern[str]:
     words = re.escape(gold)
     return re.compile(
-        rf"^\W*(?:the\s+)?{words}\W*(?:\s(?:has|have|had|is|are|was|were|shows?|with|at)\b|,\s*(?:with|at)\b|\()"
-        rf"|\b(?:is|are|was|were)\s+(?:in\s+)?(?:the\s+)?[\"'*]*{words}\W*$",
+        rf"^\W*(?:the\s+)?{words}\W*(?:\s+{_NOUN})?(?:\s(?:has|have|had|is|are|was|were|shows?|with|at)\b|,\s*(?:with|at)\b|\()"
+        rf"|\b(?:is|are|was|were)\s+(?:in\s+)?(?:the\s+)?[\"'*]*{words}\W*?(?:\s+{_NOUN})?"
+        rf"(?:\W*$|,\s*(?:at|with|followed|which|having|accounting|reaching)\b)",
         re.IGNORECASE,
     )
