@@ -69,8 +69,8 @@ MUTANTS = (
     Mutant(
         "every placeholder is an image",
         "rollout/vllm_requests.py",
-        "run[:1] if token == image_token_id else run",
-        "run",
+        "token_ids=encoder.unexpanded(prompt)",
+        "token_ids=ids",
         "rollout/test_vllm_requests.py",
     ),
     Mutant(
@@ -149,5 +149,40 @@ MUTANTS = (
         'body["model"] = self.adapter',
         "pass",
         "rollout/test_vllm_server.py",
+    ),
+    Mutant(
+        "draws: the same numbers in every draw",
+        "rollout/draw.py",
+        'f"{seed}/{position}"',
+        'f"{position}"',
+        "rollout/test_draw.py",
+    ),
+    Mutant(
+        "draws: no room for the completions of a group",
+        "rollout/draw.py",
+        "SEEDS = 2**62",
+        "SEEDS = 2**63",
+        "rollout/test_draw.py",
+    ),
+    Mutant(
+        "draws: a number for each row of the batch",
+        "rollout/hf.py",
+        "seed, batch.position.tolist(),",
+        "seed, range(len(batch.position)),",
+        "rollout/test_hf.py",
+    ),
+    Mutant(
+        "draws: an engine counts rows",
+        "rollout/vllm_requests.py",
+        "batch.prompts, batch.position.tolist(), rows,",
+        "batch.prompts, range(len(rows)), rows,",
+        "rollout/test_vllm_requests.py",
+    ),
+    Mutant(
+        "draws: an engine has one seed for all prompts",
+        "rollout/vllm_requests.py",
+        "seed=prompt_seed(seed, position),",
+        "seed=prompt_seed(seed, 0),",
+        "rollout/test_vllm_requests.py",
     ),
 )

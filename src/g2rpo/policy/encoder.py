@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
+from jinja2 import TemplateError
 from PIL import Image
 from torch import Tensor
 from transformers import GenerationConfig
@@ -88,7 +89,14 @@ class ChatEncoder(ABC):
 
     def pictures(self, batch: PromptBatch) -> list[list[Image.Image]]:
         """Return the images of each prompt of a batch, for engines that process them again."""
-        raise NotImplementedError
+        return [
+            [self.fit(_opened(image, prompt)) for image in prompt.images]
+            for prompt in batch.prompts
+        ]
+
+    def unexpanded(self, prompt: Prompt) -> list[int]:
+        """Return the token ids of a prompt with one placeholder per image, which engines expand."""
+        return self._token_ids(prompt, [self.placeholder] * len(prompt.images))
 
     def save(self, folder: Path) -> None:
         """Write the files from which transformers and this encoder are loaded again."""
@@ -135,11 +143,17 @@ class ChatEncoder(ABC):
 
     def chat_text(self, prompt: Prompt) -> str:
         """Return the prompt's chat text, with one placeholder per image and a generation prompt."""
-        return str(
-            self.tokenizer.apply_chat_template(
-                chat_messages(prompt), tokenize=False, add_generation_prompt=True
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    chat_messages(prompt), tokenize=False, add_generation_prompt=True
+                )
             )
-        )
+        except TemplateError as error:
+            raise ValueError(
+                f"chat template of {self.tokenizer.name_or_path}: it cannot be applied to prompt"
+                f" {prompt.id!r}: {error}; mend the template, or take that of the original model"
+            ) from error
 
     def _token_ids(self, prompt: Prompt, texts: Sequence[str]) -> list[int]:
         """Return the token ids of `chat_text`, with a text for each image's placeholder.

@@ -18,6 +18,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, ProcessorMixin
 
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.policy.family.model_family import Family
+from g2rpo.policy.remote_code import loading
 from g2rpo.records import PromptBatch
 
 
@@ -51,7 +52,7 @@ class ProcessorEncoder(ChatEncoder):
         min_pixels: int | None = None,
         max_pixels: int | None = None,
     ) -> None:
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = AutoTokenizer.from_pretrained(path, **loading(path))
         self.image_processor = _image_processor(path)
         self.processor = _processor(path, processor_class, self.image_processor, tokenizer)
         if tokenizer.chat_template is None:
@@ -100,6 +101,8 @@ class ProcessorFamily(Family):
     options: ClassVar[dict[str, Any]] = {}
     """Arguments of the image processor that its processor would add."""
     encoder_class: ClassVar[type[ProcessorEncoder]] = ProcessorEncoder
+    # torchvision scales images with other rounding than PIL; `backend` would reach videos too.
+    engine_options: ClassVar[dict[str, Any]] = {"mm_processor_kwargs": {"use_fast": False}}
 
     def processor_class(self) -> Any:
         """Return the class of the processor; imported only when it is needed."""
@@ -148,7 +151,7 @@ class ProcessorFamily(Family):
 
 def _image_processor(path: str | Path) -> Any:
     try:
-        return AutoImageProcessor.from_pretrained(path, backend="pil")
+        return AutoImageProcessor.from_pretrained(path, backend="pil", **loading(path))
     except ImportError as error:
         raise ValueError(
             f"model.path={path}: the image processor needs torchvision; pip install -c"

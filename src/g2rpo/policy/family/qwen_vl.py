@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 from PIL import Image
 from torch import Tensor
 from transformers import AutoTokenizer
@@ -22,6 +22,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.policy.family.model_family import Family
 from g2rpo.policy.family.unpatchify import unpatchify
+from g2rpo.policy.remote_code import loading
 from g2rpo.records import PromptBatch
 
 IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105
@@ -44,7 +45,7 @@ class QwenEncoder(ChatEncoder):
     ) -> None:
         super().__init__(
             path=path,
-            tokenizer=AutoTokenizer.from_pretrained(path),
+            tokenizer=AutoTokenizer.from_pretrained(path, **loading(path)),
             placeholder=IMAGE_TOKEN,
             forbidden=VISION_TOKENS,
         )
@@ -98,7 +99,8 @@ class QwenVL(Family):
     """Whole images pass as patches of a fixed size; the merger belongs to the vision tower."""
 
     model_types = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
-    vllm = True
+    no_vllm = ""
+    served = "yes"
     estimated = True
 
     def encoder(
@@ -120,6 +122,11 @@ class QwenVL(Family):
             attention_mask=batch.attention_mask,
         )
         return positions, batch.attention_mask.sum(1) + deltas[:, 0]
+
+    def as_published(self, policy: Any, name: str, value: Shaped[Tensor, "..."]) -> Tensor:
+        """Swap input and output of experts: transformers does when it loads, not when it saves."""
+        experts = policy.config.model_type == "qwen3_vl_moe" and ".mlp.experts." in name
+        return value.transpose(1, 2) if experts else value
 
     def patch_flops(self, policy: Any) -> tuple[float, float]:
         """Return the FLOPs of the vision tower per patch, and per pair of patches of a frame."""
