@@ -22,6 +22,7 @@ from g2rpo.policy.forward import gathered
 from g2rpo.stopwatch import taken
 from g2rpo.training.algorithm import Algorithm, refuse_plateau
 from g2rpo.training.checkpoint_io import read_checkpoint
+from g2rpo.training.fused_adamw import fuse
 from g2rpo.training.heldout import HeldoutBatch
 from g2rpo.training.lost_updates import refuse_lost_updates
 from g2rpo.training.resume import keep_adapter, restore_base
@@ -101,6 +102,7 @@ class LightningHooks(L.LightningModule):
             [p for p in self.policy.parameters() if p.requires_grad]
         )
         refuse_lost_updates(optimizer)
+        fuse(optimizer)
         return optimizer
 
     def configure_optimizers(self) -> Any:
