@@ -4,7 +4,7 @@ Records carry the name of their task. A run has a list of its tasks, in the orde
 index tensors hold positions in this list, which is the same on every rank.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 Value = TypeVar("Value")
@@ -13,6 +13,8 @@ DEFAULT = "default"
 """Key of the value for all tasks that a mapping by task does not name."""
 MACRO = "macro"
 """Name of the mean over tasks, beside the scores of tasks."""
+SHOWN = 3
+"""Prompts that a message names."""
 
 
 def checked_task(name: object, key: str = "") -> str:
@@ -64,3 +66,14 @@ def of_task(values: Mapping[str, Value], task: str, missing: Value) -> Value:
     (8, 4)
     """
     return values[task] if task in values else values.get(DEFAULT, missing)
+
+
+def listed(prompts: Sequence[str]) -> str:
+    """Return a few prompts in words, each once; every one has its task before its id.
+
+    >>> listed(["math 'a'"]), listed(["math 'c'", "chart 'b'", "math 'a'", "math 'd'", "math 'a'"])
+    ("prompts math 'a'", "prompts chart 'b', math 'a', math 'c' and 1 more")
+    """
+    names = sorted(set(prompts))
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"prompts {', '.join(names[:SHOWN])}{more}"

@@ -17,7 +17,7 @@ PLUG_INS = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests' / 'cli' / 'plug_ins'}
 
 
 FAILURES = {
-    "raise": ("this engine is broken", "sampling for tasks"),
+    "raise": ("this engine is broken", "sampling for prompts"),
     "kill": ("ended without a message",),
     "hang": ("hangs in generate (",),
     "nan": ("loss became nan (rank 1, tasks ",),
