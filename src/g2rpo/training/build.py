@@ -9,10 +9,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from g2rpo.data.stream import PromptStream
+from g2rpo.launch.counts import check_counts
 from g2rpo.redaction import redacted_values
 from g2rpo.training.checkpoint_io import read_hyper_parameters, use_own_checkpoints
 from g2rpo.training.datamodule import PromptDataModule
-from g2rpo.training.launched import check_launch, wait_longer_than
+from g2rpo.training.launched import wait_longer_than
 from g2rpo.training.metrics_csv import MetricsCSV
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts, chosen, plain
@@ -65,7 +66,7 @@ def build_trainer(cfg: DictConfig, *more: L.Callback) -> L.Trainer:
         logger=loggers,
         callbacks=[*all_of(cfg, "callbacks"), *more],
     )
-    check_launch(trainer)
+    check_counts(trainer.num_devices, trainer.num_nodes)
     wait_longer_than(trainer, OmegaConf.select(cfg, "hang_s"))
     use_own_checkpoints(trainer)
     return trainer
