@@ -88,6 +88,7 @@ class G2RPOModule(LightningHooks):
         self.rollout_batch = 0
         self.cut_notice = CutNotice()
         self.empty_draws = 0
+        self.validated_step = 0
         self._sharded_models = policy if isinstance(policy, ShardedModels) else None
         self._hold(None if self._sharded_models else policy, reference)
 

@@ -106,7 +106,7 @@ class Updater:
         Raises:
             RuntimeError: with rank and tasks, if the pass fails.
         """
-        marks.work_on(tasks_of([part] if part else []))
+        marks.work_on(sorted({prompt.task for prompt in part.batch.prompts} if part else []))
         if part is None:
             batch, ids, mask = filler(policy, self.forbidden)
         else:
