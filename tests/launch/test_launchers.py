@@ -17,10 +17,10 @@ PLUG_INS = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests' / 'cli' / 'plug_ins'}
 
 
 FAILURES = {
-    "raise": ("this engine is broken", "sampling for tasks"),
+    "raise": ("this engine is broken", "sampling for prompts"),
     "kill": ("ended without a message", "(last on tasks "),
     "hang": ("hangs in generate (", "(last on tasks "),
-    "nan": ("loss became nan (rank 1, tasks ",),
+    "nan": ("loss became nan (rank 1, prompts ",),
 }
 HANG_S = 20  # the first update of a busy machine takes seconds
 

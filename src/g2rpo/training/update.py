@@ -21,6 +21,7 @@ from g2rpo.policy.stats import TokenStats, token_stats
 from g2rpo.records import Experience
 from g2rpo.rollout.groups import select_prompts, select_scores, take_rollouts
 from g2rpo.stopwatch import timed
+from g2rpo.tasks import listed
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import filler, padded
 from g2rpo.training.gradients import add_gradients
@@ -105,7 +106,7 @@ class Updater:
         Raises:
             RuntimeError: with rank and tasks, if the pass fails.
         """
-        marks.work_on(tasks_of([part] if part else []))
+        marks.work_on(sorted({prompt.task for prompt in part.batch.prompts} if part else []))
         if part is None:
             batch, ids, mask = filler(policy, self.forbidden)
         else:
@@ -176,7 +177,7 @@ class Updater:
             backward: Called with the loss of each micro-batch; the losses of all ranks add up.
 
         Raises:
-            FloatingPointError: on every rank, with the tasks whose loss is not finite.
+            FloatingPointError: on every rank, with the prompts whose loss is not finite.
         """
         num_tokens, num_completions, num_images = _counts(parts)
         passes = padded(policy, parts)
@@ -270,9 +271,9 @@ class Updater:
 
 
 def _place(part: Experience) -> str:
-    """Return the rank, if there are several, and the tasks of a micro-batch."""
+    """Return the rank, if there are several, and the prompts of a micro-batch."""
     rank = f"rank {ranks.rank()}, " if ranks.world_size() > 1 else ""
-    return f"{rank}tasks {', '.join(tasks_of([part]))}"
+    return rank + listed(prompts_of([part]))
 
 
 def _counts(parts: Sequence[Experience]) -> list[float]:
@@ -294,6 +295,6 @@ def _sum_float64(rows: Sequence[Sequence[float]], width: int) -> Float[Tensor, "
     return torch.tensor(list(rows), dtype=torch.float64).reshape(-1, width).sum(0)
 
 
-def tasks_of(parts: Sequence[Experience]) -> list[str]:
-    """Return the names of the tasks in some micro-batches, sorted."""
-    return sorted({prompt.task for part in parts for prompt in part.batch.prompts})
+def prompts_of(parts: Sequence[Experience]) -> list[str]:
+    """Return task and id of each prompt in some micro-batches, for messages."""
+    return [f"{prompt.task} {prompt.id!r}" for part in parts for prompt in part.batch.prompts]
