@@ -187,9 +187,19 @@ METRICS = (
         "upper end of the entropy band; W&B only",
         per_task=True,
     ),
+    Metric(
+        "shaping/entropy_weight",
+        "loss/nat",
+        "weight of the entropy term: above 0 it lowers the task's entropy, below 0 it raises it",
+        per_task=True,
+    ),
     Metric("loss/policy", "loss", "the clipped surrogate"),
     Metric("loss/kl", "nats/token", "KL penalty to the reference, before its coefficient"),
-    Metric("loss/entropy_band", "loss", "penalty for entropy outside its band"),
+    Metric(
+        "loss/entropy_band",
+        "loss",
+        "penalty for entropy outside its band; below 0 while a dual variable falls",
+    ),
     Metric("loss/clip_frac", "frac", "share of tokens whose ratio the clip cut off"),
     Metric("loss/ratio_mean", "ratio", "mean probability ratio to the sampling policy"),
     Metric(

@@ -113,3 +113,14 @@ def test_differs_is_false_only_where_a_whole_segment_ties() -> None:
         torch.tensor([1.0, 0.0, 2.0, 1.0, 2.0, 5.0]), torch.tensor([4, 4, 9, 4, 9, 0]), atol=1e-6
     )
     assert levels.differs().tolist() == [True, True, False, True, False, False]
+
+
+def test_labels_further_apart_than_a_difference_can_hold_are_ranked_apart() -> None:
+    largest = torch.iinfo(torch.int64).max
+    labels = torch.tensor([-largest, largest, -largest, largest, 0])
+    found = gaussian_ranks(torch.tensor([1.0, 4.0, 2.0, 3.0, 9.0]), labels)
+    expected = gaussian_ranks(
+        torch.tensor([1.0, 4.0, 2.0, 3.0, 9.0]), torch.tensor([0, 2, 0, 2, 1])
+    )
+    assert found.tolist() == expected.tolist()
+    assert found[4] == 0
