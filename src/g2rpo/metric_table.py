@@ -176,23 +176,12 @@ METRICS = (
         per_task=True,
     ),
     Metric(
-        "shaping/entropy_low_nats",
-        "nats/token",
-        "lower end of the entropy band; W&B only",
-        per_task=True,
+        "shaping/entropy_low_nats", "nats/token", "lower end of the entropy band; W&B only", True
     ),
     Metric(
-        "shaping/entropy_high_nats",
-        "nats/token",
-        "upper end of the entropy band; W&B only",
-        per_task=True,
+        "shaping/entropy_high_nats", "nats/token", "upper end of the entropy band; W&B only", True
     ),
-    Metric(
-        "shaping/entropy_weight",
-        "loss/nat",
-        "weight of the entropy term: above 0 it lowers the task's entropy, below 0 it raises it",
-        per_task=True,
-    ),
+    Metric("shaping/entropy_weight", "loss/nat", "weight of the entropy; below 0: raises it", True),
     Metric("loss/policy", "loss", "the clipped surrogate"),
     Metric("loss/kl", "nats/token", "KL penalty to the reference, before its coefficient"),
     Metric(

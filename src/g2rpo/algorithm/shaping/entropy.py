@@ -60,7 +60,7 @@ class EntropyBand:
         controller: Controller = "fixed",
         step_size: float = 0.2,
         damping: float = 2.0,
-        inset: float = 0.15,
+        inset: float = 0.05,
         estimator: Estimator = "exact",
     ) -> None:
         check_choice("estimator", estimator, Estimator)

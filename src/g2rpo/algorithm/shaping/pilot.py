@@ -147,7 +147,7 @@ class Pilot:
                 f"  weight: {self.entropy_weight}",
                 "  step_size: 0.2",
                 "  damping: 2.0",
-                "  inset: 0.15",
+                "  inset: 0.05",
                 "  estimator: exact",
                 "",
             ]
