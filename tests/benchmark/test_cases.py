@@ -11,12 +11,13 @@ from omegaconf import OmegaConf
 from g2rpo.benchmark.multiple_choice import stated_option
 from g2rpo.scoring.option import lettered
 
-LEAST = {"robust": 0.97, "paper": 0.97}
+LEAST = {"robust": 0.99, "paper": 0.97}
 
 
 def _careful() -> Iterator[tuple[str, str, str, str]]:
     name = row = ""
-    for line in (Path(__file__).parent / "careful.txt").read_text().splitlines():
+    files = [Path(__file__).parent / f"careful{kind}.txt" for kind in ("", "_prose")]
+    for line in (line for file in files for line in file.read_text().splitlines()):
         if line.startswith("  "):
             expected, _, text = line[2:].partition(" ")
             yield name, row, expected, text

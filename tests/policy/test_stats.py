@@ -164,6 +164,6 @@ def test_what_stands_behind_the_end_of_a_completion_does_not_matter(case: Case) 
 def test_an_unknown_form_is_refused_with_its_key() -> None:
     assert PolicyPass().prefix == "shared"
     with pytest.raises(
-        ValueError, match=r"policy\.prefix: expected one of shared, repeated, got 'share'"
+        ValueError, match=r"policy\.prefix: expected one of shared, flex, repeated, got 'share'"
     ):
         PolicyPass(prefix="share")

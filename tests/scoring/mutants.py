@@ -4,6 +4,48 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "quantity: tiny numbers are all equal",
+        "scoring/quantity.py",
+        "(1e-6 * abs(target) or 1e-12)",
+        "1e-6 * max(abs(target), 1e-6)",
+        "scoring/test_quantity.py",
+    ),
+    Mutant(
+        "years: an extreme does not count",
+        "scoring/years.py",
+        "years = {match[1] for match in _EXTREME.finditer(main)}",
+        "years = set()",
+        "scoring/test_years.py",
+    ),
+    Mutant(
+        "amounts: what is taken back counts",
+        "scoring/amounts.py",
+        "text = corrected if _AMOUNT.search(corrected) else text",
+        "pass",
+        "scoring/test_amounts.py",
+    ),
+    Mutant(
+        "yes or no: a repeated instruction counts",
+        "scoring/yes_no.py",
+        '_REQUEST.sub("", text.replace',
+        'str.join("", text.replace',
+        "scoring/test_yes_no.py",
+    ),
+    Mutant(
+        "guarded: a word is forgotten",
+        "scoring/option_phrases.py",
+        '"leave leaving only"',
+        '"leave leaving"',
+        "scoring/test_guarded.py",
+    ),
+    Mutant(
+        "kept: long texts stay",
+        "scoring/kept.py",
+        "cached(text) if len(text) <= LONGEST else function(text)",
+        "cached(text)",
+        "scoring/test_kept.py",
+    ),
+    Mutant(
         "options: a kitchen is a kitchen island",
         "scoring/option_parts.py",
         "if letter is None or len(words) > 1:",

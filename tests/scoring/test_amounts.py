@@ -124,6 +124,12 @@ def test_100_000_characters_are_read_within_a_second() -> None:
     ):
         text = piece * (100_000 // len(piece))
         for read in (read_amount, stated_amount):
-            start = time.perf_counter()
+            start = time.process_time()
             read(text)
-            assert time.perf_counter() - start < 1, piece
+            assert time.process_time() - start < 1, piece
+
+
+def test_a_number_that_is_taken_back_does_not_count() -> None:
+    for text in ("I count 11... no, wait, 12 cars.", "It is 11. Sorry, 12.", "11; actually 12"):
+        assert stated_amount(text).value == 12
+    assert stated_amount("12, actually").value == 12

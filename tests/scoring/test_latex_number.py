@@ -35,6 +35,6 @@ def test_100_000_characters_are_read_within_a_second() -> None:
         for size in (115, 100_000):
             text = piece * (size // len(piece))
             for read in (text, f"{text}1", f"\\boxed{{{text}}}"):
-                start = time.perf_counter()
+                start = time.process_time()
                 printed_value(read)
-                assert time.perf_counter() - start < 1, read[:50]
+                assert time.process_time() - start < 1, read[:50]

@@ -42,6 +42,6 @@ def test_an_amount_among_words() -> None:
 def test_100_000_characters_are_compared_within_a_second() -> None:
     same_answer("1", "1/2")
     for piece in ("(", "$", "\\(", "is ", "1,", "x=", "[1,", "a ", "\\frac{", "not ", "1 and "):
-        start = time.perf_counter()
+        start = time.process_time()
         same_answer(piece * (100_000 // len(piece)), "\\frac{1}{2}")
-        assert time.perf_counter() - start < 1, piece
+        assert time.process_time() - start < 1, piece

@@ -100,6 +100,6 @@ def test_long_and_nested_texts_are_read_in_no_time() -> None:
     ]
     for text in texts:
         for read in READERS:
-            start = time.perf_counter()
+            start = time.process_time()
             read(text)
-            assert time.perf_counter() - start < 1
+            assert time.process_time() - start < 1

@@ -50,3 +50,10 @@ def test_words_and_lists_of_numbers() -> None:
     assert same_words("'Dark  Blue.'", "dark blue")
     assert not same_words("dark", "dark blue")
     assert numbers("from 2,014 to -3.5") == [2014.0, -3.5]
+
+
+def test_tiny_numbers_differ() -> None:
+    assert same_value("3.2e-19", "3.2e-19")
+    assert same_value("0.0", "0")
+    assert not same_value("1.6e-19", "3.2e-19")
+    assert not same_value("2e-7", "1e-7")

@@ -83,6 +83,10 @@ def test_100_000_characters_are_read_within_a_second() -> None:
     for piece in pieces:
         text = piece * (100_000 // len(piece))
         for read in (dataset_points, lambda text: parser_places(text, 640, 480)):
-            start = time.perf_counter()
+            start = time.process_time()
             read(text)
-            assert time.perf_counter() - start < 1, piece
+            assert time.process_time() - start < 1, piece
+
+
+def test_a_point_that_is_an_object_is_none() -> None:
+    assert dataset_points('[{"point_2d": {"x": 550, "y": 480}}]') == []

@@ -33,3 +33,9 @@ def test_what_is_a_year() -> None:
         False,
         False,
     ]
+
+
+def test_of_several_years_the_one_of_an_extreme_counts() -> None:
+    assert stated_year("Sales were highest in 1953, and fell until 1960.") == 1953
+    assert stated_year("It peaked in 1953 and in 1960 it was lowest in 1960.") is None
+    assert stated_year("From 1953 to 1960 it grew.") is None

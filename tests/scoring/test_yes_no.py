@@ -39,3 +39,9 @@ def test_yes_and_no(text: str, leading: str | None, stated: str | None) -> None:
 )
 def test_a_statement_can_mean_yes_or_no(text: str, stated: str | None) -> None:
     assert stated_yes_no(text) == stated
+
+
+def test_a_repeated_instruction_says_nothing() -> None:
+    assert stated_yes_no("Answer yes or no: no") == "no"
+    assert stated_yes_no("Please answer with yes or no. Yes") == "yes"
+    assert stated_yes_no("Answer yes or no") is None

@@ -1,6 +1,7 @@
 """`metrics.csv`: what is read back is what was logged, whatever column appears when."""
 
 import csv
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,38 @@ def test_numbers_that_come_later_in_a_step_join_its_row(tmp_path: Path) -> None:
         ("2", "2.0", "0.5"),
         ("3", "3.0", ""),
     ]
+
+
+def test_rows_on_disk_take_no_memory(tmp_path: Path) -> None:
+    def grown(log: MetricsCSV, first: int, last: int) -> int:
+        before = tracemalloc.get_traced_memory()[0]
+        for step in range(first, last):
+            log.log_metrics({"reward/total": 0.1 * step, "optim/lr": 1e-6 * step}, step=step)
+        return tracemalloc.get_traced_memory()[0] - before
+
+    log = MetricsCSV(folder=tmp_path)
+    tracemalloc.start()
+    try:
+        grown(log, 1, 50)
+        assert grown(log, 50, 1050) < 20_000  # 20 bytes a row; each has 30 on disk
+    finally:
+        tracemalloc.stop()
+    assert len(read(tmp_path)) == 1049
+
+
+def test_half_a_row_at_the_end_goes_when_a_run_is_resumed(tmp_path: Path) -> None:
+    killed = MetricsCSV(folder=tmp_path)
+    for step in (1, 2):
+        killed.log_metrics({"reward/total": float(step)}, step=step)
+    with (tmp_path / "metrics.csv").open("a") as file:
+        file.write("1")  # the beginning of 15,...
+    resumed = MetricsCSV(folder=tmp_path)
+    resumed.forget_after(14)
+    resumed.log_metrics({"reward/total": 15.0}, step=15)
+    assert [row["step"] for row in read(tmp_path)] == ["1", "2", "15"]
+
+
+def test_a_row_without_a_step_is_named_with_its_file(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("step,reward/total\n\0\0,1.0\n")
+    with pytest.raises(ValueError, match=r"metrics\.csv: expected a whole number under 'step'"):
+        MetricsCSV(folder=tmp_path)

@@ -11,11 +11,12 @@ from g2rpo.benchmark.published import Published
 from g2rpo.records import Judgment, Prompt
 from g2rpo.scoring.extract import clean
 from g2rpo.scoring.statement import answer_tail
-from g2rpo.scoring.text import anls
+from g2rpo.scoring.text import anls, readable
 
 _EDGE = "\"'*`“”\u2018\u2019 "
 _STATED = re.compile(
-    r"(?:.{0,60}?\b(?:is|are|was|were|reads|says)\b\s*:?|.{0,40}?\banswer\b\s*[:=])\s+",
+    r"(?:.{0,60}?\b(?:is|are|was|were|reads|says)\b(?:\s+(?:dated|called|named|titled)\b)?\s*:?|.{0,40}?\banswer\b\s*[:=]"
+    r"|(?:according\s+to|based\s+on|in)\s+[^,:.\n]{0,40}[,:]|\W{0,4}\w+(?:\s+\w+){0,3}\W{0,2}:\W{0,4}?)\s+",
     re.IGNORECASE,
 )
 """What introduces an answer."""
@@ -84,12 +85,14 @@ class DocVQA(BenchmarkBase):
             return UNREAD
         golds = list_of(row["answer"])
         golds = [str(row["answer"])] if golds is None else [str(gold) for gold in golds]
+        if protocol == "robust":
+            text, golds = readable(text), [readable(gold) for gold in golds]
         parts = [text]
         if protocol == "robust":  # what a sentence states counts as if it stood alone
             parts += [tail for tail in (answer_tail(text).strip(_EDGE),) if tail]
             stated = _STATED.match(text)
             parts += [text[stated.end() :].strip(_EDGE)] if stated else []
-            parts += [part.rstrip(". ") for part in parts if part.endswith(".")]
+            parts += [part.rstrip(". ").strip(_EDGE) for part in parts if part.endswith(".")]
             parts += [_unescaped(part) for part in parts if "$" in part or "\\" in part]
         score = max(anls(part, golds) for part in parts)
         return Judgment(score=score, parsed=True, answer=text[:200])

@@ -165,9 +165,11 @@ def robust(completion: str, row: Mapping[str, Any]) -> Judgment:
         )
     gold, exact = exact_number(row["answer"]), exact_number(text)
     amount = stated_amount(text)
-    if gold is None or (exact is None and amount is None):
-        return UNREAD
     values = ((exact,) if exact is not None else ()) + (amount.values() if amount else ())
+    year = stated_year(text) if is_year(row["answer"]) else None
+    values += (float(year),) if year is not None else ()
+    if gold is None or not values:
+        return UNREAD
     decimals = row.get("precision")
     decimals = (
         0
@@ -181,7 +183,7 @@ def robust(completion: str, row: Mapping[str, Any]) -> Judgment:
         if kind == "integer"
         else abs(round(value, decimals) - round(gold, decimals)) < 10.0 ** -(decimals + 3)
         for value in values
-    ) or (is_year(row["answer"]) and stated_year(text) == gold)
+    )
     return Judgment(score=float(right), parsed=True, answer=f"{values[0]:g}")
 
 

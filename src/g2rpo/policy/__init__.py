@@ -11,6 +11,10 @@ whole vocabulary are never held in memory at once. The results are exact.
     stats.py                      Log-probability and entropy of every completion token.
     shared_prefix.py,
     prefix_attention.py           One pass per prompt for all completions of its group.
+    shared_softmax.py             Its attention: three kernel calls, merged by their log-sum-exp.
+    padded_calls.py,
+    varlen_calls.py,
+    flex_prefix.py                The kernels: on a CPU, on a GPU, and FlexAttention.
     head.py                       Log-probability and entropy in chunks of the vocabulary.
     forward.py                    Dtypes, sharded weights, positions, image features, logits.
     prefix_cache.py               The cache of sampling, which holds a prompt once for its group.

@@ -7,19 +7,43 @@ itself (`prefix_attention.py`). Per prompt, the layers see P + G * C tokens inst
 The last token of a completion predicts nothing, so it is left out. `stats.py` makes the pass.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Int32
 from torch import Tensor
-from torch.nn.attention.flex_attention import create_block_mask
 
 from g2rpo.policy.forward import (
     completion_positions,
     prompt_positions,
 )
 from g2rpo.records import PromptBatch
+
+
+class Segments(NamedTuple):
+    """Consecutive segments of a row, as kernels for variable lengths take them."""
+
+    offsets: Int32[Tensor, " n_plus_1"]
+    """Start of each segment, and the end of the last one."""
+    longest: int
+    """Number of tokens of the longest segment."""
+
+
+class Layout(NamedTuple):
+    """The segments of a packed row; completions without tokens have none."""
+
+    prompts: Segments
+    completions: Segments
+    groups: Segments
+    """All completion tokens of each prompt that has any."""
+    asked: Segments
+    """The prompts that have completion tokens, among `asked_rows`."""
+    asked_rows: Int[Tensor, " r"] | None
+    """Tokens of these prompts in the row; None if every prompt is one of them."""
 
 
 class Groups:
@@ -32,18 +56,73 @@ class Groups:
         prompt_tokens: Number of tokens of each prompt.
         completion_tokens: Number of tokens of each completion, which may be 0. Completions are
             grouped by prompt.
+        flex: Whether FlexAttention attends; see `flex_prefix.py`.
     """
 
     def __init__(
-        self, *, prompt_tokens: Int[Tensor, " p"], completion_tokens: Int[Tensor, " b"]
+        self,
+        *,
+        prompt_tokens: Int[Tensor, " p"],
+        completion_tokens: Int[Tensor, " b"],
+        flex: bool = False,
     ) -> None:
         self.prompt_tokens, self.completion_tokens = prompt_tokens, completion_tokens
-        self.num_prompt_tokens = int(prompt_tokens.sum())
-        self.prompts: Bool[Tensor, "p l"] = _padded(prompt_tokens)
+        self.flex = flex
+        self._derived: dict[Any, Any] = {}
+        self.prompt_lengths: list[int] = prompt_tokens.tolist()
+        self.completion_lengths: list[int] = completion_tokens.tolist()
+        self.num_prompt_tokens = sum(self.prompt_lengths)
+        self.num_completion_tokens = sum(self.completion_lengths)
+        self.equal_prompts = len(set(self.prompt_lengths)) == 1
+        self.group_size = len(self.completion_lengths) // len(self.prompt_lengths)
+
+    @cached_property
+    def prompts(self) -> Bool[Tensor, "p l"]:
         """True at the tokens of each prompt, padded on the right."""
-        self.completions: Bool[Tensor, "b c"] = _padded(completion_tokens)
+        return _padded(self.prompt_tokens, max(self.prompt_lengths))
+
+    @cached_property
+    def completions(self) -> Bool[Tensor, "b c"]:
         """True at the tokens of each completion, padded on the right."""
-        self._block_mask: Any = None
+        return _padded(self.completion_tokens, max(self.completion_lengths))
+
+    @cached_property
+    def prompt_places(self) -> Int[Tensor, " s"] | None:
+        """Place of each prompt token among the padded ones; None if nothing is padded."""
+        return None if self.equal_prompts else self.prompts.flatten().nonzero()[:, 0]
+
+    @cached_property
+    def completion_places(self) -> Int[Tensor, " s"] | None:
+        """Place of each completion token among the padded ones; None if nothing is padded."""
+        equal = len(set(self.completion_lengths)) == 1
+        return None if equal else self.completions.flatten().nonzero()[:, 0]
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The segments of the row, computed once for all layers."""
+        device = self.prompt_tokens.device
+        lengths = self.completion_lengths
+        totals = [
+            sum(lengths[i : i + self.group_size]) for i in range(0, len(lengths), self.group_size)
+        ]
+        asked = [n for n, total in zip(self.prompt_lengths, totals, strict=True) if total]
+        rows = None
+        if len(asked) < len(totals):
+            has_tokens = torch.tensor(totals, device=device) > 0
+            rows = has_tokens.repeat_interleave(self.prompt_tokens).nonzero()[:, 0]
+        return Layout(
+            prompts=_segments(self.prompt_lengths, device),
+            completions=_segments([n for n in lengths if n], device),
+            groups=_segments([n for n in totals if n], device),
+            asked=_segments(asked, device),
+            asked_rows=rows,
+        )
+
+    def derived(self, compute: Callable[["Groups"], Any]) -> Any:
+        """Return `compute(self)`, computed once for all layers."""
+        if compute not in self._derived:
+            self._derived[compute] = compute(self)
+        return self._derived[compute]
 
     def owners(self) -> tuple[Int[Tensor, " s"], Int[Tensor, " s"]]:
         """Return the prompt and the completion of every token; -1 for tokens of a prompt."""
@@ -52,38 +131,19 @@ class Groups:
         completions = torch.arange(len(self.completion_tokens), device=device).repeat_interleave(
             self.completion_tokens
         )
-        group_size = len(self.completion_tokens) // len(self.prompt_tokens)
         prompt = torch.cat(
-            [prompts.repeat_interleave(self.prompt_tokens), completions // group_size]
+            [prompts.repeat_interleave(self.prompt_tokens), completions // self.group_size]
         )
         return prompt, torch.cat([completions.new_full((self.num_prompt_tokens,), -1), completions])
 
-    def block_mask(self) -> Any:
-        """Return FlexAttention's block mask; it is built once per row, not once per layer."""
-        if self._block_mask is None:
-            prompt, completion = self.owners()
-            self._block_mask = (
-                create_block_mask(  # the compiler traces the lambda: it must not call anything
-                    lambda _batch, _head, query, key: (
-                        (prompt[key] == prompt[query])
-                        & (
-                            ((completion[key] == completion[query]) & (key <= query))
-                            | ((completion[key] == -1) & (completion[query] >= 0))
-                        )
-                    ),
-                    None,
-                    None,
-                    len(prompt),
-                    len(prompt),
-                    device=prompt.device,
-                    _compile=prompt.is_cuda,
-                )
-            )
-        return self._block_mask
+
+def _padded(lengths: Int[Tensor, " n"], longest: int) -> Bool[Tensor, "n m"]:
+    return torch.arange(longest, device=lengths.device) < lengths[:, None]
 
 
-def _padded(lengths: Int[Tensor, " n"]) -> Bool[Tensor, "n m"]:
-    return torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
+def _segments(lengths: list[int], device: torch.device) -> Segments:
+    offsets = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
+    return Segments(offsets, max(lengths, default=0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +158,12 @@ class PackedGroups:
 
 
 def pack_groups(
-    policy: Any, batch: PromptBatch, completion_ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"]
+    policy: Any,
+    batch: PromptBatch,
+    completion_ids: Int[Tensor, "b t"],
+    mask: Bool[Tensor, "b t"],
+    *,
+    flex: bool = False,
 ) -> PackedGroups:
     """Pack prompts and completions into one row.
 
@@ -111,13 +176,13 @@ def pack_groups(
     )
     real = batch.attention_mask.bool()
     seen = torch.cat([mask[:, 1:], torch.zeros_like(mask[:, :1])], 1)
-    groups = Groups(prompt_tokens=real.sum(1), completion_tokens=seen.sum(1))
+    groups = Groups(prompt_tokens=real.sum(1), completion_tokens=seen.sum(1), flex=flex)
     # The prompt's last token predicts a completion's first one; each other token is predicted by
     # the one before it.
     places = torch.empty_like(completion_ids)
     places[:, 0] = (groups.prompt_tokens.cumsum(0) - 1).repeat_interleave(group_size)
-    places[:, 1:][seen[:, :-1]] = torch.arange(int(seen.sum()), device=mask.device) + int(
-        real.sum()
+    places[:, 1:][seen[:, :-1]] = (
+        torch.arange(groups.num_completion_tokens, device=mask.device) + groups.num_prompt_tokens
     )
     return PackedGroups(
         input_ids=torch.cat([batch.input_ids[real], completion_ids[seen]])[None],

@@ -25,7 +25,7 @@ from g2rpo.policy.prefix_attention import use_prefix_attention
 from g2rpo.policy.shared_prefix import pack_groups
 from g2rpo.records import PromptBatch
 
-PREFIXES = ("shared", "repeated")
+PREFIXES = ("shared", "flex", "repeated")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,10 @@ class PolicyPass:
     """How the policy computes log-probabilities in training.
 
     Args:
-        prefix: `shared` passes a prompt once for its whole group. `repeated` passes it once per
-            completion, for models whose attention `shared` does not support. The results are equal
-            up to rounding.
+        prefix: `shared` passes a prompt once for its whole group. `flex` does the same with
+            FlexAttention, which is compiled for a GPU. `repeated` passes it once per completion,
+            for models whose attention `shared` does not support. The results are equal up to
+            rounding.
     """
 
     prefix: str = "shared"
@@ -108,12 +109,16 @@ def token_stats(
         completion_mask: True at the tokens of a completion.
         forbidden: Token ids that sampling excluded.
         temperature: Sampling temperature.
-        prefix: `shared` or `repeated`; see `PolicyPass`.
+        prefix: `shared`, `flex` or `repeated`; see `PolicyPass`.
     """
-    hidden_of = shared_hidden if prefix == "shared" else repeated_hidden
     targets = completion_ids[completion_mask]
     with computing(policy):
-        hidden = hidden_of(policy, batch, completion_ids, completion_mask)
+        if prefix == "repeated":
+            hidden = repeated_hidden(policy, batch, completion_ids, completion_mask)
+        else:
+            hidden = shared_hidden(
+                policy, batch, completion_ids, completion_mask, flex=prefix == "flex"
+            )
         logprobs, entropy = head_stats(
             family_of(policy).head(policy),
             hidden,
@@ -129,14 +134,19 @@ def token_stats(
 
 
 def shared_hidden(
-    policy: Any, batch: PromptBatch, completion_ids: Int[Tensor, "b t"], mask: Bool[Tensor, "b t"]
+    policy: Any,
+    batch: PromptBatch,
+    completion_ids: Int[Tensor, "b t"],
+    mask: Bool[Tensor, "b t"],
+    *,
+    flex: bool = False,
 ) -> Float[Tensor, "n d"]:
     """Return the last hidden states that predict the completion tokens, in row-major order.
 
     Every prompt and image passes once.
     """
     use_prefix_attention(policy)
-    packed = pack_groups(policy, batch, completion_ids, mask)
+    packed = pack_groups(policy, batch, completion_ids, mask, flex=flex)
     with recomputed_layers(policy):
         output = policy.model(
             input_ids=packed.input_ids,

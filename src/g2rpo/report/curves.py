@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+
+import numpy as np
 
 from g2rpo.metrics import BY_NAME
 from g2rpo.report import plots
@@ -136,13 +137,16 @@ def _rewards(run: Run) -> list[Figure]:
 
 
 def step_rewards(draws: Draws | None) -> tuple[list[float], list[float]]:
-    """Return steps and the mean reward of a task's completions in each."""
-    rows = sorted(zip(draws.steps, draws.rewards, strict=True)) if draws else []
-    by_step = [
-        (float(step), mean([reward for _, reward in group]))
-        for step, group in groupby(rows, key=lambda row: row[0])
-    ]
-    return [step for step, _ in by_step], [reward for _, reward in by_step]
+    """Return steps and the mean reward of a task's completions in each; NaN if none has one."""
+    if draws is None:
+        return [], []
+    steps, place = np.unique(np.asarray(draws.steps), return_inverse=True)
+    rewards = np.asarray(draws.rewards)
+    known = np.isfinite(rewards)
+    sums = np.bincount(place, np.where(known, rewards, 0.0), len(steps))
+    counts = np.bincount(place, known, len(steps))
+    means = np.divide(sums, counts, out=np.full(len(steps), np.nan), where=counts > 0)
+    return steps.astype(float).tolist(), means.tolist()
 
 
 def _banded(
@@ -235,11 +239,11 @@ def _advantages(run: Run) -> Part:
 
 def quarters(draws: Draws) -> tuple[list[float], list[float]]:
     """Return the advantages of the first and of the last quarter of the steps."""
-    steps = sorted(set(draws.steps))
+    steps, place = np.unique(np.asarray(draws.steps), return_inverse=True)
     size = max(1, len(steps) // 4)
-    early, late = set(steps[:size]), set(steps[-size:])
-    rows = list(zip(draws.steps, draws.advantages, strict=True))
-    return [a for step, a in rows if step in early], [a for step, a in rows if step in late]
+    advantages = np.asarray(draws.advantages)
+    early, late = place < size, place >= len(steps) - size
+    return advantages[early].tolist(), advantages[late].tolist()
 
 
 def _gradient_conflict(run: Run) -> Part | None:

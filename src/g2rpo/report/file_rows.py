@@ -1,15 +1,18 @@
 """Reads rows of the files in a run folder; errors name file, line and key."""
 
 import csv
+import gzip
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from g2rpo.tasks import checked_task
+from g2rpo.training.completion_parts import opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,8 @@ def json_rows(path: Path, name: str, notes: list[str]) -> Iterator[Row]:
     A last line that was cut while it was written is left out and noted; any other broken line
     raises `ValueError`.
     """
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, start=1):
+    with opened(path) as lines:
+        for number, line in enumerate(_readable(lines, name), start=1):
             if not line.strip():
                 continue
             try:
@@ -87,6 +90,13 @@ def json_rows(path: Path, name: str, notes: list[str]) -> Iterator[Row]:
                 notes.append(
                     f"{name}, line {number}, was cut off while it was written; it is left out."
                 )
+
+
+def _readable(lines: Iterable[str], name: str) -> Iterator[str]:
+    try:
+        yield from lines
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{name}: {error}; restore or delete the file") from None
 
 
 def json_object(text: str) -> dict[str, Any]:

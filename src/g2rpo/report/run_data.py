@@ -13,6 +13,7 @@ from g2rpo.report.file_rows import Row, json_object, json_rows, metric_rows
 from g2rpo.report.plots import task_palette
 from g2rpo.report.settings import Settings, read_settings
 from g2rpo.tasks import MACRO, in_order
+from g2rpo.training.completion_parts import LIVE, completion_files
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,9 +179,12 @@ def _read_metrics(folder: Path, notes: list[str]) -> dict[int, dict[str, float]]
 
 def _read_training(folder: Path, notes: list[str]) -> tuple[dict[str, Draws], list[TrainingPrompt]]:
     """Read completions of training one line at a time: the file can be larger than memory."""
-    path = folder / "completions.jsonl"
-    missing = _missing(path, "there are no training completions and no reward by task", notes)
-    return read_training(() if missing else json_rows(path, path.name, notes))
+    files = completion_files(folder)
+    if not files:
+        consequence = "there are no training completions and no reward by task"
+        _missing(folder / LIVE, consequence, notes)
+    named = ((path, path.relative_to(folder).as_posix()) for path in files)
+    return read_training(row for path, name in named for row in json_rows(path, name, notes))
 
 
 def _read_heldout(folder: Path, when: str, notes: list[str]) -> list[HeldoutPrompt] | None:

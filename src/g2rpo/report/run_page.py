@@ -1,7 +1,8 @@
 """Writes the report of a run into its folder."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from g2rpo.report.completions import TrainingPrompt
 from g2rpo.report.curves import curve_parts
 from g2rpo.report.error_kinds import VERDICTS
 from g2rpo.report.estimate_table import estimate_caption, estimate_rows
-from g2rpo.report.gallery import gallery
+from g2rpo.report.gallery import Shown, gallery
 from g2rpo.report.heldout_scores import Comparison, change_interval, comparison, disagreements
 from g2rpo.report.inline_picture import box_marks, boxes_of, pictures
+from g2rpo.report.page_size import fitting, text_limit
 from g2rpo.report.plots import before_after
 from g2rpo.report.render import (
     Cell,
@@ -65,6 +67,9 @@ def page(run: Run) -> str:
         (_name(key), sampled.before.get(key, math.nan), sampled.after.get(key, math.nan))
         for key in known
     ]
+    shown = gallery(run)
+    training = [_training_card(run.folder / "images", prompt) for prompt in run.training]
+    kept = fitting([*(card.pictures for card in shown), *(card["pictures"] for card in training)])
     return render(
         "run.html.j2",
         title=f"{run.name} - g2rpo run",
@@ -80,10 +85,28 @@ def page(run: Run) -> str:
         parts=curve_parts(run),
         estimate_rows=estimate_rows(run),
         estimate_caption=estimate_caption(run),
-        gallery=gallery(run),
-        training=[_training_card(run.folder / "images", prompt) for prompt in run.training],
+        gallery=[replace(card, pictures=own) for card, own in zip(shown, kept, strict=False)],
+        training=[
+            card | {"pictures": own} for card, own in zip(training, kept[len(shown) :], strict=True)
+        ],
+        limit=text_limit([*gallery_texts(shown), *training_texts(run.training)]),
         facts=_facts(run),
     )
+
+
+def gallery_texts(shown: Sequence[Shown]) -> Iterator[str]:
+    """Yield every text on the cards of held-out prompts."""
+    for card in shown:
+        yield from (card.prompt.text, card.prompt.answer)
+        for _, side in card.sides:
+            if side is not None:
+                yield from (own.text for own in (side.greedy, *side.samples))
+
+
+def training_texts(shown: Sequence[TrainingPrompt]) -> Iterator[str]:
+    """Yield every text on the cards of training prompts."""
+    for prompt in shown:
+        yield from (prompt.text, prompt.answer, *(own.text for own in prompt.completions))
 
 
 def _name(key: str) -> str:

@@ -2,10 +2,10 @@
 
 import re
 import unicodedata
-from functools import lru_cache
 
 from g2rpo.scoring.expression.number_words import with_digits
 from g2rpo.scoring.extract import plain
+from g2rpo.scoring.kept import kept
 
 _SHORT = {"thousand": "k", "million": "mn", "billion": "bn", "trillion": "tn"}
 _SCALE = re.compile(rf"(?<=\d)(\.?)\s*({'|'.join(_SHORT)})s?\b", re.IGNORECASE)
@@ -37,6 +37,7 @@ _UNIT_BEHIND = re.compile(
     re.IGNORECASE,
 )
 _OUT_OF = re.compile(r"(?<=\d)\s+out\s+of\s+(?:the\s+)?(?=\d)")
+_BESIDE_HAN = re.compile(r"(?<=[\u4e00-\u9fff])(?=[-+]?\d)|(?<=\d)(?=[\u4e00-\u9fff])")
 _DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\circ|\\degree")
 _NUMBERED = re.compile(r"^\s*\d{1,2}[.)]\s+(?=\S)", re.MULTILINE)
 _A = re.compile(r"\ban?\s+(?=(?:hundred|thousand|million|billion|dozen)\b)", re.IGNORECASE)
@@ -45,7 +46,7 @@ _ARROW = re.compile(r"^\s*(?:=+>|[→⇒∴])", re.MULTILINE)
 _SLASH = "\N{FRACTION SLASH}"
 
 
-@lru_cache(maxsize=8192)
+@kept
 def amount_text(text: str) -> str:
     r"""Return the text with its numbers in digits, without markup and numbers that are denied.
 
@@ -58,7 +59,12 @@ def amount_text(text: str) -> str:
         lambda match: f" {unicodedata.normalize('NFKC', match[0]).replace(_SLASH, '/')}", text
     )
     text = _FRACTION.sub(r" \1/\2", _DEGREES.sub("", text.replace("\\,", " ").replace("\\$", "$")))
-    text = plain(text).replace("\\(", " ").replace("\\)", " ").replace("{,}", ",")
+    text = (
+        _BESIDE_HAN.sub(" ", plain(text))
+        .replace("\\(", " ")
+        .replace("\\)", " ")
+        .replace("{,}", ",")
+    )
     if len(_NUMBERED.findall(text)) > 1:
         text = _NUMBERED.sub("", text)
     text = _UNIT_BEHIND.sub(" ", _APOSTROPHE.sub("", _ARROW.split(text)[-1]))

@@ -6,11 +6,12 @@ none.
 """
 
 import re
-from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
 from g2rpo.scoring.amount_text import amount_text
+from g2rpo.scoring.guarded import Guarded
+from g2rpo.scoring.kept import kept
 from g2rpo.scoring.statement import answer_tail, is_unsure
 
 LONGEST = 400
@@ -84,6 +85,11 @@ _CONCLUSION = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"(?<=[a-z]{2}[.!?])\s+|(?<=[\d)%°][.!?])\s+(?=[A-Z(])|\n+")
+_CORRECTED = Guarded(
+    r"\b(?:no,\s+)?(?:wait|sorry|correction|actually|i\s+mean)\b(?:[,:.\s]+(?:no|actually)\b)?[,:.\s-]*",
+    "wait sorry correction actually mean",
+)
+"""Where a writer takes back what stands before."""
 _RANGE = re.compile(
     r"(?:\s?°|\s?[a-z]{1,3}(?=\s))?\s*(?:-|–|—|\bto\b|\bor\b|/or\b)\s*", re.IGNORECASE
 )
@@ -114,7 +120,7 @@ class Amount(NamedTuple):
         return (*found, *(value / 100 for value in found)) if self.percent else found
 
 
-@lru_cache(maxsize=8192)
+@kept
 def read_amount(text: str) -> Amount | None:
     """Return the amount that a text is, without its unit; None for anything else.
 
@@ -126,7 +132,7 @@ def read_amount(text: str) -> Amount | None:
     return _whole(amount_text(text))
 
 
-@lru_cache(maxsize=8192)
+@kept
 def stated_amount(text: str) -> Amount | None:
     """Return the amount that a sentence states; None if it states none, or a range.
 
@@ -139,6 +145,8 @@ def stated_amount(text: str) -> Amount | None:
     (None, None, None)
     """
     text = amount_text(text[-LONGEST:])
+    corrected = _CORRECTED.split(text)[-1]
+    text = corrected if _AMOUNT.search(corrected) else text
     if _NOTHING.fullmatch(text) and not is_unsure(text):
         return Amount(0.0, 1.0, False)
     found = _whole(text)

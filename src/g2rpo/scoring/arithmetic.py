@@ -8,7 +8,8 @@ else have no value.
 import math
 import re
 from collections.abc import Callable
-from functools import lru_cache
+
+from g2rpo.scoring.kept import kept
 
 Number = int | float | complex
 LONGEST = 300
@@ -38,7 +39,7 @@ class _NoValue(Exception):
     """The text is not arithmetic, or its value is out of bounds."""
 
 
-@lru_cache(maxsize=8192)
+@kept
 def python_value(text: str) -> Number | None:
     """Return the value that Python gives to arithmetic on numbers; None for anything else.
 
@@ -51,7 +52,7 @@ def python_value(text: str) -> Number | None:
     return _value(text, _PYTHON_TOKEN, lambda tokens: _Python(tokens))
 
 
-@lru_cache(maxsize=8192)
+@kept
 def latex_value(text: str) -> Number | None:
     r"""Return the value of arithmetic in LaTeX or plain text; None for anything else.
 

@@ -14,6 +14,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
+from g2rpo.scoring.kept import kept
+
 # Possessive quantifiers (`*+`): a run of 100,000 spaces after `<` must not be tried at every
 # length.
 _LOOSE_TAGS, _TURNS = (
@@ -115,6 +117,7 @@ _DRESSING = re.compile(
 """Quotes, dollar signs; marks of emphasis and headings at the edges of words, where `2 * 3`, `2*3`
 and `x_1` have none.
 """
+_MARK = re.compile(r"[`$\"“”#*_'‘’]")
 _WRAPPER = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|textit|operatorname)\s*+(?=\{)")
 _BRACE = re.compile(r"(\x00?\{|\})")
 _BOX = "\\boxed{"
@@ -218,6 +221,7 @@ def last_box(text: str) -> str | None:
     return None
 
 
+@kept
 def plain(text: str) -> str:
     r"""Return the text without markdown marks, quotes, dollar signs and `\text{}`.
 
@@ -226,10 +230,11 @@ def plain(text: str) -> str:
     >>> plain(r"**Ｂ**"), plain(r"$\text{B}$"), plain("−3")
     ('B', 'B', '-3')
     """
-    text = unicodedata.normalize("NFKC", text.translate(_MINUS)).translate(_MINUS)
+    if not text.isascii() or "\x00" in text:
+        text = unicodedata.normalize("NFKC", text.translate(_MINUS)).translate(_MINUS)
     if "\\" in text:
         text = _unwrapped(text)
-    return _DRESSING.sub("", text).strip()
+    return _DRESSING.sub("", text).strip() if _MARK.search(text) else text.strip()
 
 
 def _tags(text: str) -> Iterator[re.Match[str]]:

@@ -6,10 +6,11 @@ texts that can have a value reach the library, whose time grows exponentially wi
 """
 
 import re
-from functools import cache, lru_cache
+from functools import cache
 from types import ModuleType
 
 from g2rpo.scoring.arithmetic import Number, python_value
+from g2rpo.scoring.kept import kept
 
 LONGEST, _DEEPEST = 120, 6
 """Characters, and nested brackets, of a text that the library gets."""
@@ -57,7 +58,7 @@ def printed_value(text: str) -> Number | None:
     return _value(content) if 0 < len(content) <= LONGEST else None
 
 
-@lru_cache(maxsize=8192)
+@kept
 def _value(text: str) -> Number | None:
     commands = set(_COMMAND.findall(text))
     rest = _COMMAND.sub(" ", text)

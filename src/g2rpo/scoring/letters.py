@@ -5,10 +5,10 @@ C   C.   (C)   C. tall girl   CD   C, D   C and D   A/C   ["A", "C"]   the text 
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from itertools import pairwise
 
 from g2rpo.scoring.extract import plain
+from g2rpo.scoring.kept import kept
 from g2rpo.scoring.stem import stem
 
 LONGEST = 2000
@@ -101,13 +101,13 @@ def labeled_option(text: str, options: Mapping[str, str]) -> str | None:
     return next(iter(found)) if found else None
 
 
-@lru_cache(maxsize=8192)
+@kept
 def bare(text: str) -> str:
     """Return the text in lower case, with single spaces, bare edges, and `%` for percent."""
     return _PERCENT.sub("%", " ".join(plain(text).lower().strip(_EDGE).split()))
 
 
-@lru_cache(maxsize=8192)
+@kept
 def stems(text: str) -> str:
     """Return the stems of the words, without a leading article: `the rabbits` is `Rabbit`."""
     words = bare(text).split()

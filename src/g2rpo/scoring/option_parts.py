@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 
+from g2rpo.scoring.guarded import Guarded
+from g2rpo.scoring.kept import kept
 from g2rpo.scoring.letters import stems
 from g2rpo.scoring.option_words import only
 from g2rpo.scoring.statement import without_negated
@@ -14,16 +15,18 @@ _STOP_WORD = re.compile(
     re.IGNORECASE,
 )
 """Words that do not tell options apart."""
-_ALL_OR_NONE = re.compile(
-    r"\W*(none|neither|both|all)\b|.*\bso\s+(none|neither|both|all)\W*$", re.IGNORECASE | re.DOTALL
+_ALL_OR_NONE = Guarded(
+    r"\W*(none|neither|both|all)\b|.*\bso\s+(none|neither|both|all)\W*$",
+    "none neither both all",
+    re.IGNORECASE | re.DOTALL,
 )
 _DIGIT = re.compile(r"\d")
 _LONGEST_PART = 6
 """Words of an answer that may be a part of an option's text."""
 _PLACES = ("first", "second", "third", "fourth", "fifth")
-_BY_PLACE = re.compile(
+_BY_PLACE = Guarded(
     rf"(?:.*\b(?:is|be)\s+)?(?:the\s+)?({'|'.join(_PLACES)}|last)\s+(?:option|choice|answer)\W*",
-    re.IGNORECASE,
+    "first second third fourth fifth last",
 )
 
 
@@ -91,7 +94,7 @@ def _whose_part(words: frozenset[str], options: Mapping[str, str]) -> str | None
     return letter if _content(options[letter]) - words <= others or last <= words else None
 
 
-@lru_cache(maxsize=8192)
+@kept
 def _content(text: str) -> frozenset[str]:
     """Return the stems of the words that tell options apart; a capital alone keeps its case."""
     words = [word.strip(".,:;!?()[]\"'") for word in text.split()]

@@ -10,6 +10,8 @@ All return None if the wording does not occur, and an empty text if it names sev
 import re
 from collections.abc import Iterator, Mapping
 
+from g2rpo.scoring.guarded import Guarded
+
 LONGEST = 4000
 """Characters of a text that are read for statements, from its end."""
 _NOT_WORD = r"(?![A-Za-z0-9'’])"
@@ -20,12 +22,13 @@ _FILLER = (
     r"|question|problem|that|here)\b)*+"
 )
 _CLOSED = r"([)\]}]|\s*[.,:;!?]|\s*$|\s*\n|\s+(?:is|because|since|as|and|or|with|which|for)\b)?"
-_ANSWER = re.compile(
+_ANSWER = Guarded(
     rf"(?:\b(?:answers?|ans|solution|choose|chose|select|selected|pick|picked|go with|going with"
     rf"|opt for|say|conclude|(?:right|correct|best|matching|appropriate|closest|true)"
     rf"(?:\s+(?:option|choice|one|letter|statement))?)\b\.?{_FILLER}"
     rf"|答案|正确选项|选择|选|所以是)\s*+(?:[:=：是为>]|-+>)*\s*+(?:(?:option|choice|letter)\s*+:?\s*+)?{_LETTER}{_CLOSED}",
-    re.IGNORECASE,
+    "answer ans solution choose chose select pick go_with going_with opt_for say conclude right"
+    " correct best matching appropriate closest true 答案 选 所以是",
 )
 _RIGHT = (
     r"(?:the\s+|my\s+)?(?:(?:most|best|only|final|closest)\s+)?(?:correct|right|best|true|answer|accurate"
@@ -33,30 +36,36 @@ _RIGHT = (
 )
 _IS_RIGHT = re.compile(
     rf"(?<![A-Za-z0-9'’])[(\[]?([A-Z])[)\]]?(?:\s+(?:is|are|would\s+be|must\s+be|should\s+be|seems|looks)"
-    rf"\s+{_RIGHT}|\s*[:\-–]\s*(?:yes|correct|right|true|this\s+is\s+correct)\b|\s+it\s+is\b)"
+    rf"\s+{_RIGHT}|\s*[:\-–]\s*(?:yes|correct|right|true|this\s+is\s+correct)\b|\s+it\s+is\b"
+    rf"|\s*\((?:most\s+likely|correct|right|best)\b)"
 )
-_CORRECTION = re.compile(
+_CORRECTION = Guarded(
     rf"(?:\.\.\.|…|\b(?:wait|actually|sorry|correction|rather))[,:\s]+(?:no[,:]?\s+)?"
     rf"(?:(?:it\s+is|it's|i\s+mean)\s+)?"
     rf"(?:option\s+)?{_LETTER}(?=\s*(?:[.!)\]]|$|than\b))",
-    re.IGNORECASE,
+    "... … wait actually sorry correction rather",
 )
-_IT_IS = re.compile(
+_IT_IS = Guarded(
     r"\b(?i:(?:it|this|that)(?:['’]s|\s+(?:is|(?:must|would|should|will|can\s+only|has\s+to)\s+be))\s+"
     r"(?:(?:clearly|probably|definitely|therefore|thus|likely|indeed|the|option|choice|letter)\s+)*)"
-    r"(?:(?<![A-Za-z])([A-Z])|[(\[](?i:([a-z]))[)\]])(?=\s*(?:[.,;:!)\]]|$|(?:because|since|as)\b))"
+    r"(?:(?<![A-Za-z])([A-Z])|[(\[](?i:([a-z]))[)\]])(?=\s*(?:[.,;:!)\]]|$|(?:because|since|as)\b))",
+    "it this that",
+    0,
 )
 _ABOUT_OPTIONS = re.compile(r"answer|option|choice|choose|选|答", re.IGNORECASE)
-_REMAINS = re.compile(
+_REMAINS = Guarded(
     r"\b(?:(?i:leaves?|leaving)\s+(?:us\s+with\s+)?(?:only\s+)?|(?i:only)\s+(?=(?:option\s+|choice\s+)?[(\[]?[A-Z][)\]]?\s+"
-    r"(?:remains?|is|fits|works|matches|shows|has)\b))(?:option\s+|choice\s+)?[(\[]?([A-Z])(?![A-Za-z0-9'])"
+    r"(?:remains?|is|fits|works|matches|shows|has)\b))(?:option\s+|choice\s+)?[(\[]?([A-Z])(?![A-Za-z0-9'])",
+    "leave leaving only",
+    0,
 )
 _WRONG = (
     r"(?:\w+\s+)?(?:wrong|incorrect|false|not|impossible|out|excluded|eliminated|ruled|invalid"
-    r"|unlikely)\b"
+    r"|unlikely|(?:less|least)\s+likely)\b"
 )
 IS_WRONG = re.compile(
-    rf"[)\]]?(?:\s+(?:shows?|has|shows)\s+(?:no|nothing)\b"
+    rf"[)\]]?(?:\s*\((?:less\s+likely|least\s+likely|unlikely|wrong|incorrect|false|no)\b"
+    rf"|\s+(?:shows?|has|shows)\s+(?:no|nothing)\b"
     rf"|\s+(?:is|are|was|were|seems?|can|could|does|do|did)(?:n't|not)?\s+{_WRONG}"
     rf"|\s+(?:can't|cannot|isn't|doesn't|wouldn't|aren't)\b|\s*[:\-–]\s*(?:no|not|wrong|incorrect|false)\b)",
     re.IGNORECASE,
@@ -79,10 +88,12 @@ _OTHER_THING = re.compile(
 )
 """What stands before a letter that names some other thing."""
 _OPERAND = re.compile(r"(?<![A-Za-z])[A-Z0-9]\s*[=<>+^]\s*$")
-_GEOMETRY = re.compile(
-    r"∠|△|\b(?:angle|triangle|point|segment|line|vertex|circle|chord|arc|radius|diameter)s?\b"
-    r"|\b[A-Z]{2,4}\s*=",
+_GEOMETRY = Guarded(
+    r"∠|△|\b(?-i:angle|triangle|point|segment|line|vertex|circle|chord|arc|radius|diameter)s?\b",
+    "∠ △ angle triangle point segment line vertex circle chord arc radius diameter",
 )
+_LENGTH = re.compile(r"[A-Z](?<=\b[A-Z])[A-Z]{1,3}\s*=")
+"""`AB =`: capitals are names of points."""
 _ALSO = re.compile(
     r"[)\].]?\s*(?:,?\s*(?:and|or|through|to|&|/)|,)\s*(?:then\s+)?(?:(?:option|choice)\s+)?"
     r"(?:[(\[]?([A-Z])(?![A-Za-z0-9'’])(?!\s*(?:is|was|because|since)\b)|[(\[]([a-z])[)\]])"
@@ -94,17 +105,21 @@ _START = re.compile(
     r"|([A-Z])(?=\s+(?:because|since|over|rather than|instead of)\b))(?=\s|$|\n)",
     re.IGNORECASE | re.MULTILINE,
 )
-_NAMED = re.compile(
+_NAMED = Guarded(
     rf"\b(?:options?|choices?|figure|image|picture|diagram|letter|label|graph|statement)\s+(?:labell?ed\s+)?{_LETTER}",
-    re.IGNORECASE,
+    "option choice figure image picture diagram letter label graph statement",
 )
 _TOKEN = re.compile(
-    r"(?<![A-Za-z0-9'’∠])(?<![A-Za-z]\.)"
-    r"(?:([B-HJ-Z])(?![A-Za-z0-9'’]|\s*[=<>+*^]|\.[A-Za-z]\b)|([AI])(?![A-Za-z0-9'’]|\s*[=<>+*^]|\.[A-Za-z]\b)(?!\s+(?!(?:or|and|nor|is|because|since|as|but)\b)[a-z]))"
+    r"([A-Z])(?<![A-Za-z0-9'’∠].)(?<![A-Za-z]\..)(?![A-Za-z0-9'’]|\s*[=<>+*^]|\.[A-Za-z]\b)"
+    r"(?:(?<![AI])|(?!\s+(?!(?:or|and|nor|is|because|since|as|but)\b)[a-z]))"
 )
-"""A letter on its own that is no article (`A dog`)."""
+"""A letter on its own that is no article (`A dog`). It begins with a set, which is found fast."""
+_BRACKETED = re.compile(r"[(\[]([A-Z])[)\]]")
 _SENTENCE = re.compile(r"\n+|(?<=[.!?;])\s+")
-_SO = re.compile(r"\b(?:so|hence|thus|therefore|finally|leaves|leaving)\b", re.IGNORECASE)
+_SO = Guarded(
+    r"\b(?:so|hence|thus|therefore|finally|leaves|leaving)\b",
+    "so hence thus therefore finally leaves leaving",
+)
 _ITEM = re.compile(
     r"(?:^|[\n.;,!]\s*)[-*•]?\s*(?:option\s+)?[(\[]?([A-Z])\s*[)\]]?\s*[:).]\s", re.IGNORECASE
 )
@@ -162,7 +177,7 @@ def named_letter(text: str, options: Mapping[str, str]) -> str | None:
     """
     sentences = [part for part in _SENTENCE.split(text.strip()) if part.strip()]
     last = sentences[-1] if sentences else ""
-    geometry = _GEOMETRY.search(text) is not None
+    geometry = bool(_GEOMETRY.search(text) or _LENGTH.search(text))
     for part in (text, last, _SO.split(last)[-1]):
         named = {
             match[1].upper()
@@ -171,11 +186,10 @@ def named_letter(text: str, options: Mapping[str, str]) -> str | None:
             and not _is_rejected(part, match)
             and not _BESIDE.match(part, match.end(1))
         }
-        alone = set() if geometry else set(_tokens(part, options))
+        alone = set() if geometry else _tokens(part, options)
         if len(named) == 1 and (part is not text or alone <= named):
             return named.pop()
-        bracketed = set(_bracketed(part, options))
-        found = bracketed if geometry else alone
+        found = _bracketed(part, options) if geometry else alone
         if len(found) == 1 and not named - found:
             return found.pop()
     return None
@@ -228,15 +242,17 @@ def _is_rejected(text: str, match: re.Match[str]) -> bool:
     """Return whether the letter of a match is named only to be ruled out."""
     start, end = match.span(1 if match[1] else 2)
     before = text[max(0, start - 40) : start]
-    hypothetical = re.search(
-        r"\b(?:if|whether)\b[^.,;\n]*$", text[max(0, start - 60) : start], re.IGNORECASE
-    )
+    hypothetical = _HYPOTHETICAL.search(text[max(0, start - 60) : start])
     return bool(IS_WRONG.match(text, end) or _RULED_OUT.search(before) or hypothetical)
 
 
-def _tokens(text: str, options: Mapping[str, str]) -> Iterator[str]:
+def _tokens(text: str, options: Mapping[str, str]) -> set[str]:
+    """Return the letters that stand alone and are options."""
+    found: set[str] = set()
     for match in _TOKEN.finditer(text):
-        letter = match[1] or match[2]
+        letter = match[1]
+        if letter in found:
+            continue
         start, end = match.span()
         before = text[max(0, start - 40) : start]
         if (
@@ -246,13 +262,18 @@ def _tokens(text: str, options: Mapping[str, str]) -> Iterator[str]:
             and not _OTHER_THING.search(before)
             and not _OPERAND.search(before)
         ):
-            yield letter
+            found.add(letter)
+    return found
 
 
-def _bracketed(text: str, options: Mapping[str, str]) -> Iterator[str]:
-    for match in re.finditer(r"[(\[]([A-Z])[)\]]", text):
-        if match[1] in options and not _is_rejected(text, match):
-            yield match[1]
+def _bracketed(text: str, options: Mapping[str, str]) -> set[str]:
+    """Return the letters that stand in brackets and are options."""
+    found: set[str] = set()
+    for match in _BRACKETED.finditer(text):
+        letter = match[1]
+        if letter in options and letter not in found and not _is_rejected(text, match):
+            found.add(letter)
+    return found
 
 
 def _goes_through(text: str, letters: set[str]) -> bool:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from g2rpo.scoring.extract import plain
+from g2rpo.scoring.guarded import Guarded
 from g2rpo.scoring.letters import bare
 
 HEAD, TAIL = 300, 2000
@@ -20,10 +21,10 @@ _DELIMITERS = re.compile(
 )
 _BRACED = re.compile(r"\{\s*([^{}\s]{1,3})\s*\}")
 _BOX_TOKENS = re.compile(r"<\|?/?\w{2,20}\|?>")
-_NEXT_QUESTION = re.compile(r"(?<=\S)\s*+\n\s*+(?:Question|Hint)\s*+:")
+_NEXT_QUESTION = Guarded(r"(?<=\S)\s*+\n\s*+(?:Question|Hint)\s*+:", "question hint", 0)
 """Where a model begins to write the next problem."""
 _HINT = re.compile(r"\s*+Hint\s*+:")
-_NOT_APPLICABLE = re.compile(r"\bN/A\b", re.IGNORECASE)
+_NOT_APPLICABLE = Guarded(r"\bN/A\b", "n/a")
 _GAP = re.compile(r"[\W_]*+(?:(?:and|or|option)\b[\W_]*+)*+", re.IGNORECASE)
 _JUDGED = re.compile(r"\s*(?:is|are|was|were)\b", re.IGNORECASE)
 _LABEL = re.compile(r"(?<![\w'])[(\[]?([A-Z])(?:[)\].:]{1,2}|\s-)\s*+")
@@ -50,6 +51,8 @@ def prepared(text: str, options: Mapping[str, str]) -> str:
 def _without_echo(text: str, options: Mapping[str, str]) -> str:
     """Return the text without a list of all options, each with its letter and nothing else."""
     start = end = 0
+    if len(options) < 2 or not all(letter in text for letter in options):
+        return text
     wanted = list(options)
     for label in _LABEL.finditer(text):
         if not wanted:
@@ -66,7 +69,7 @@ def _without_echo(text: str, options: Mapping[str, str]) -> str:
             return text  # the options are discussed one after the other
         end = label.end() + len(own)
         wanted.pop(0)
-    if wanted or len(options) < 2 or _JUDGED.match(text, end):
+    if wanted or _JUDGED.match(text, end):
         return text
     before, after = text[:start].strip(" ,:;(\n-"), text[end:].lstrip(" .,;:)\n-")
     return "\n".join(filter(None, (before, after)))

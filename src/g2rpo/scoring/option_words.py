@@ -7,23 +7,26 @@ from math import isclose
 
 from g2rpo.scoring.amounts import read_amount, stated_amount
 from g2rpo.scoring.expression import same_expression
+from g2rpo.scoring.guarded import Guarded
+from g2rpo.scoring.kept import kept
 from g2rpo.scoring.letters import bare, letters_of_text, stems
 from g2rpo.scoring.option_phrases import IS_WRONG
 from g2rpo.scoring.statement import REFUSAL, answer_tail, without_negated
 from g2rpo.scoring.yes_no import stated_yes_no
 
 _LONGEST_VALUE = 80
-_WORD = re.compile(r"[^\s]+")
 _CALLED_RIGHT = re.compile(
-    r"\W*\s(?:is|are|would\s+be|must\s+be)\s+(?:the\s+)?(?:correct|right|best|answer|most\s+likely)\b"
+    r"\W*\s(?:is|are|would\s+be|must\s+be)\s+(?:the\s+)?(?:correct|right|answer|\w+est|most\s+\w+)\b"
 )
-_SO = re.compile(r"\b(?:so|hence|thus|therefore)\b", re.IGNORECASE)
+_SO = Guarded(r"\b(?:so|hence|thus|therefore)\b", "so hence thus therefore")
 _SELECTION = re.compile(
     r"\s*(?:among|amongst|of|between|out\s+of|comparing|compared\s+(?:with|to)|considering|given)\b.*,\s+(?=(?:the|it|only)\s)",
     re.IGNORECASE | re.DOTALL,
 )
 """The opening of a sentence that lists what is compared: `Among the chair and the lamp, ...`."""
+_CLAUSE = re.compile(r",\s+(?:the|it|only)\s", re.IGNORECASE)
 _SPAN = re.compile(r"(?:(?:between|from)\s+)?(-?\d[\d.,]*)\s+(?:to|and)\s+(-?\d)", re.IGNORECASE)
+_JOINED_NUMBERS = re.compile(r"\d[\d.,]*\s+(?:to|and)\s", re.IGNORECASE)
 _TIGHT = re.compile(r"\s+|,(?=\s|[A-Za-z])")
 _VERDICT = (
     r"\s*[?:,\-–.)]*\s*(?:is\s+)?(?:definitely\s+|clearly\s+)?"
@@ -48,11 +51,13 @@ def labeled_text(text: str, options: Mapping[str, str]) -> str | None:
     'C'
     """
     line = text.replace("\n", " ")
+    lowered = line.lower()
     found = [
         letter
         for letter, option in options.items()
         if letter in text
         and option.strip()
+        and bare(option) in lowered
         and any(
             not IS_WRONG.match(line, match.end()) for match in _label(letter, option).finditer(line)
         )
@@ -73,8 +78,9 @@ def by_text(text: str, options: Mapping[str, str]) -> str | None:
         if found:
             return next(iter(found))
     words = sorted(bare(text).split())
-    return only(options, lambda option: sorted(bare(option).split()) == words) or only(
-        options, lambda option: _tight(option) == _tight(text)
+    tight = _tight(text)
+    return only(options, lambda option: _sorted(option) == words) or only(
+        options, lambda option: _tight(option) == tight
     )
 
 
@@ -165,17 +171,18 @@ def by_words(text: str, options: Mapping[str, str]) -> str | None:
 
 
 def _by_words(text: str, options: Mapping[str, str]) -> str | None:
-    text = _SELECTION.sub("", without_negated(text))
+    text = without_negated(text)
+    text = _SELECTION.sub("", text) if _CLAUSE.search(text) else text
     text = f" {bare(text)} "
-    stemmed: list[tuple[str, tuple[int, int]]] = []
+    words, stemmed = text.split(), None
     places: dict[str, tuple[int, int]] = {}
     for letter, option in options.items():
         match = _find(bare(option), text)
         if match:
             places[letter] = match.span()
             continue
-        stemmed = stemmed or [(stems(word[0]), word.span()) for word in _WORD.finditer(text)]
-        place = _find_stems(stems(option).split(), stemmed)
+        stemmed = stemmed or [stems(word) for word in words]
+        place = _find_stems(stems(option).split(), stemmed, words)
         if place:
             places[letter] = place
     kept = {
@@ -224,18 +231,27 @@ def only(options: Mapping[str, str], fits: Callable[[str], bool]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-@lru_cache(maxsize=8192)
+@kept
+def _sorted(text: str) -> list[str]:
+    return sorted(bare(text).split())
+
+
+@kept
 def _tight(text: str) -> str:
     """Return the text without spaces, with `10-20` for `from 10 to 20`."""
-    return _TIGHT.sub("", _SPAN.sub(r"\1-\2", bare(text)).replace("&", "and"))
+    text = bare(text)
+    text = _SPAN.sub(r"\1-\2", text) if _JOINED_NUMBERS.search(text) else text
+    return _TIGHT.sub("", text.replace("&", "and"))
 
 
-def _find_stems(
-    wanted: list[str], words: list[tuple[str, tuple[int, int]]]
-) -> tuple[int, int] | None:
-    for place in range(len(words) - len(wanted) + 1 if wanted else 0):
-        if all(words[place + step][0] == stem for step, stem in enumerate(wanted)):
-            return words[place][1][0], words[place + len(wanted) - 1][1][1]
+def _find_stems(wanted: list[str], stemmed: list[str], words: list[str]) -> tuple[int, int] | None:
+    """Return where the stems stand in a text of words with one space before each of them."""
+    place = -1
+    while wanted and wanted[0] in stemmed[place + 1 :]:
+        place = stemmed.index(wanted[0], place + 1)
+        if stemmed[place : place + len(wanted)] == wanted:
+            start = sum(map(len, words[:place])) + place + 1
+            return start, start + len(" ".join(words[place : place + len(wanted)]))
     return None
 
 

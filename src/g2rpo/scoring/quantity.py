@@ -2,10 +2,10 @@
 
 import math
 import re
-from functools import lru_cache
 
 from g2rpo.scoring.arithmetic import latex_value
 from g2rpo.scoring.extract import plain
+from g2rpo.scoring.kept import kept
 from g2rpo.scoring.math import same_mathematics
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
@@ -104,7 +104,7 @@ def same_words(answer: str, gold: str) -> bool:
 
 
 def _close(text: str, value: float, target: float) -> bool:
-    if abs(value - target) <= 1e-6 * max(abs(target), 1e-6):
+    if abs(value - target) <= (1e-6 * abs(target) or 1e-12):
         return True
     _, point, decimals = text.strip().partition(".")
     return (
@@ -121,7 +121,7 @@ def _worth_parsing(text: str) -> bool:
     return short and _FORMULA.search(text) is not None and _WORD.search(text) is None
 
 
-@lru_cache(maxsize=8192)
+@kept
 def _essence(text: str) -> str:
     text = _DEGREES.sub("", plain(text)).strip().rstrip(".").strip()
     text = _LEFT_SIDE.sub("", text)

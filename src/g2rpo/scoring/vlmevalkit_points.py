@@ -84,7 +84,7 @@ def dataset_points(text: str) -> list[Point]:
         value = json_value(text[opening.end() : closing] if opening and closing >= 0 else text)
         for item in value if isinstance(value, list) else [value]:
             points += _dataset_pair(item)
-    except (ValueError, TypeError, OverflowError):  # what was read before it stays, as there
+    except (ValueError, TypeError, LookupError, OverflowError):  # what was read before stays
         pass
     if points:
         return points

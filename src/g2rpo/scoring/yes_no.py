@@ -31,7 +31,7 @@ _CORRECTED = re.compile(
 )
 _DENIED = re.compile(
     r"\bno\s+(?:\w+\s+)?(?:space|room|way)\b|\b(?:not|n't)\s+enough\b|\bcannot\b|\bimpossible\b|\binsufficient\b"
-    r"|\b(?:is|are|was|were|does|do|did|can|could|will|would|has|have)(?:n't|\s+not)\b|\b(?:can|won)'t\b"
+    r"|\b(?:is|are|was|were|does|do|did|can|could|will|would|has|have)(?:n't|\s+not)\b(?:\s+(?:appear|seem|look|think|believe)\b[^.,;\n]*)?|\b(?:can|won)'t\b"
     r"|(?<!not\s)\btoo\s+(?:small|narrow|large|big|tall|wide|long|little|short|far|high|low|close|tight)\b",
     re.IGNORECASE,
 )
@@ -41,6 +41,11 @@ _AFFIRMED = re.compile(
     re.IGNORECASE,
 )
 """Statements that say no, or yes, without the word."""
+_REQUEST = re.compile(
+    r"^\s*(?:please\s+)?(?:answer|reply|respond|say)(?:\s+the\s+question)?\s+(?:with\s+)?(?:only\s+)?yes\s+or\s+no\b\W*",
+    re.IGNORECASE,
+)
+"""An instruction that a model repeats."""
 _NEAR = 20
 """Characters between a negation and what it denies."""
 _REASON = re.compile(r"\b(?:because|since|due\s+to)\b.*", re.IGNORECASE | re.DOTALL)
@@ -79,7 +84,7 @@ def stated_yes_no(text: str) -> str | None:
     ('yes', None)
     """
     text = text[:300] + text[-1700:] if len(text) > 2000 else text
-    text = text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    text = _REQUEST.sub("", text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
     bare = text.lstrip(" \t\r\n*_`'\"([<{$")
     corrected = _CORRECTED.search(text)
     if corrected:

@@ -20,6 +20,7 @@ from g2rpo.benchmark.evaluation.suite import model_settings, weights_digest
 from g2rpo.files import finish_replacing
 from g2rpo.policy.export import save_checkpoint
 from g2rpo.training.display import progress_bar
+from g2rpo.training.showcase import has_table
 from g2rpo.training.tracking.wandb_tracker import trackers
 from g2rpo.training.validation import validation_name
 
@@ -50,6 +51,7 @@ class Benchmarks(L.Callback):
         self._plans: dict[str, Plan] = {}
         self._best = -math.inf
         self._asked = False
+        self._asked_times = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Read the best score of a resumed run; remove the best weights of another run."""
@@ -95,8 +97,10 @@ class Benchmarks(L.Callback):
         """Log the scores."""
         if self._asked:
             pl_module.log_scores(benchmark_row(self.entries))
-            for tracker in trackers(trainer.loggers):
-                tracker.log_benchmarks(self.entries, trainer.global_step)
+            self._asked_times += 1
+            if has_table(self._asked_times, 1) or validation_name(trainer) == "after":
+                for tracker in trackers(trainer.loggers):
+                    tracker.log_benchmarks(self.entries, trainer.global_step)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Keep the weights if they are the best so far."""

@@ -1,8 +1,6 @@
 """Writes every training completion with its scores, and pictures of a few training prompts."""
 
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,10 @@ import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
 
 from g2rpo import ranks
+from g2rpo.files import DiskError
 from g2rpo.records import LOGGED, Experience, Prompt, Rollouts, Scores
 from g2rpo.training import showcase
+from g2rpo.training.completion_parts import CompletionParts
 from g2rpo.training.kept_pictures import save_pictures
 from g2rpo.training.metrics_csv import MetricsCSV
 
@@ -25,11 +25,22 @@ class RunLog(L.Callback):
 
     A resumed run first removes rows after its checkpoint, there and in `metrics.csv`. Small
     pictures of the prompts that `showcase` chooses are saved in `folder/images`.
+
+    Args:
+        folder: The run folder.
+        part_mb: Size in MB at which the rows are moved to a compressed file in
+            `folder/completions`.
     """
 
-    def __init__(self, *, folder: str | Path) -> None:
-        self.path = Path(folder) / "completions.jsonl"
+    def __init__(self, *, folder: str | Path, part_mb: float = 32.0) -> None:
+        if not 0 < part_mb < math.inf:
+            raise ValueError(
+                f"callbacks.run_files.part_mb: expected a size in MB above 0, got {part_mb}"
+            )
+        self.folder = Path(folder)
+        self.completions = CompletionParts(self.folder, part_mb * 1e6)
         self._latest: Sequence[Prompt] = ()
+        self._place: tuple[int, int] | None = None
 
     @rank_zero_only
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -37,8 +48,23 @@ class RunLog(L.Callback):
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCSV):
                 logger.forget_after(trainer.global_step)
-        if self.path.exists():
-            os.truncate(self.path, _end_of_step(self.path, trainer.global_step))
+        self.completions.forget_after(trainer.global_step)
+        self._place = place_on_disk(self.folder)
+
+    @rank_zero_only
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """End the run if its folder is not the one in which it began.
+
+        Raises:
+            DiskError: if the folder was removed or renamed; files would be spread over two folders.
+        """
+        if place_on_disk(self.folder) != self._place:
+            raise DiskError(
+                f"{self.folder}: this run folder was removed or renamed while the run was writing"
+                " to it. If it was renamed, its checkpoints are complete: resume there"
+            )
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -52,7 +78,9 @@ class RunLog(L.Callback):
         )
         rows = ranks.all_gather_list([*zip(outputs["table"].own.tolist(), own, strict=True)])
         if trainer.is_global_zero:
-            self._append([row for _, row in sorted(rows, key=lambda numbered: numbered[0])])
+            self.completions.append(
+                [row for _, row in sorted(rows, key=lambda numbered: numbered[0])]
+            )
             self.keep_pictures(pl_module.rollout_batch, outputs["experience"].batch.prompts)
 
     @rank_zero_only
@@ -67,13 +95,18 @@ class RunLog(L.Callback):
             self._save_pictures()
 
     def _save_pictures(self) -> None:
-        folder = self.path.with_name("images")
+        folder = self.folder / "images"
         save_pictures(self._latest, folder, largest_px=PICTURE_PX, most_bytes=PICTURE_BYTES)
         self._latest = ()
 
-    def _append(self, rows: list[dict[str, Any]]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+def place_on_disk(folder: Path) -> tuple[int, int] | None:
+    """Return device and number of a folder, which stay when it is renamed; None without one."""
+    try:
+        found = folder.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def completion_rows(
@@ -143,17 +176,3 @@ def _ended_by(rollouts: Rollouts, end_tokens: Mapping[int, str]) -> list[str]:
         end_tokens[token] if finished else "length"
         for token, finished in zip(last, rollouts.finished.tolist(), strict=True)
     ]
-
-
-def _end_of_step(path: Path, step: int) -> int:
-    """Return the size in bytes of the rows up to a step.
-
-    A partial last line, left by a killed run, is ignored.
-    """
-    end = 0
-    with path.open("rb") as file:  # line by line: the file can be larger than memory
-        for line in file:
-            if not line.endswith(b"\n") or json.loads(line)["step"] > step:
-                break
-            end += len(line)
-    return end

@@ -176,7 +176,7 @@ def throughput(policy: Any, collected: Collected, prefix: str, step_s: float) ->
     padded = len(completion) * (
         collected.batch.attention_mask.shape[1] + collected.rollouts.completion_mask.shape[1]
     )
-    passed = distinct if prefix == "shared" else torch.tensor(padded)
+    passed = distinct if prefix != "repeated" else torch.tensor(padded)
     cost = cost_of(policy)
     forward = (
         (

@@ -8,7 +8,6 @@ a power, a factorial or a list without a bound, so that hostile texts cost milli
 
 import math
 import re
-from functools import lru_cache
 
 from g2rpo.scoring.expression.compare import same
 from g2rpo.scoring.expression.forms import Form, Named, Quantity, Several
@@ -17,6 +16,7 @@ from g2rpo.scoring.expression.span import LONGEST, spans
 from g2rpo.scoring.expression.tokens import canonical, tokens
 from g2rpo.scoring.expression.value import Unreadable
 from g2rpo.scoring.expression.words import read_text
+from g2rpo.scoring.kept import kept
 
 _SILENT = re.compile(
     r"\\left(?![a-z])|\\right(?![a-z])|(?<!\\)\\[,;:!"
@@ -25,10 +25,6 @@ _SILENT = re.compile(
 _EMPHASIS = re.compile(r"(?<![\w)}\]])\*\*|\*\*(?![\w({\[\\])|^[ \t]*+#++(?=\s)", re.MULTILINE)
 _WHOLE_EMPHASIS = re.compile(r"([*_'])([^*_']++)\1")
 _ABBREVIATION = re.compile(r"\b(sq|cu|approx|ca|in|ft|deg|No)\.(?=\s|$)")
-_CACHED = 2000
-"""Characters of the longest text whose reading is kept: a group shares its gold answer, and often
-its answers.
-"""
 _PLAIN = re.compile(r"[-+]?(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]{1,300})(?:\.[0-9]{1,300})?")
 """Numbers that need no parser."""
 _CONCLUDES = "so it is "
@@ -148,11 +144,8 @@ def _quantity(form: Form | None) -> Quantity | None:
     return form if isinstance(form, Quantity) and form.closed else None
 
 
+@kept
 def _read(text: str) -> Form | None:
-    return _read_short(text) if len(text) <= _CACHED else _read_any(text)
-
-
-def _read_any(text: str) -> Form | None:
     """Return what the first readable span of a text says; None if none is readable."""
     for span in spans(text):
         if len(span) > LONGEST:
@@ -167,9 +160,6 @@ def _read_any(text: str) -> Form | None:
     return None
 
 
-_read_short = lru_cache(maxsize=8192)(_read_any)
-
-
 def _dressed_down(span: str) -> str:
     """Return a span in plain signs, without emphasis, quotes, and the dots of abbreviations."""
     text = _EMPHASIS.sub("", canonical(span)).strip()
@@ -182,6 +172,7 @@ def _same_text(answer: str, gold: str) -> bool:
     return bool(wanted) and _squeezed(answer) == wanted
 
 
+@kept
 def _squeezed(text: str) -> str:
     """Return the last span without white space and signs that have no meaning."""
     found = spans(text)

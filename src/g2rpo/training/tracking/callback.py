@@ -4,6 +4,7 @@ from typing import Any
 
 import lightning as L
 
+from g2rpo.training.showcase import has_table
 from g2rpo.training.tracking.bands import band_columns
 from g2rpo.training.tracking.samples import show_completions
 from g2rpo.training.tracking.wandb_tracker import trackers
@@ -14,6 +15,7 @@ class TrackedSteps(L.Callback):
 
     Args:
         every_n_batches: Number of rollout batches between two that are shown; the first is shown.
+            Long runs show fewer, see `showcase.has_table`.
         rows_per_task: Number of completions shown per task, the best and the worst among them; 0
             shows none.
         image_px: Longest side of a picture in pixels.
@@ -60,7 +62,7 @@ class TrackedSteps(L.Callback):
         if (
             trainer.is_global_zero
             and self.rows_per_task
-            and (pl_module.rollout_batch - 1) % self.every_n_batches == 0
+            and has_table(pl_module.rollout_batch, self.every_n_batches)
         ):
             show_completions(
                 trainer.loggers,

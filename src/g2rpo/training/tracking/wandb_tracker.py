@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from g2rpo.metrics import METRICS, Metric, checked
 from g2rpo.records import Experience
+from g2rpo.training.showcase import has_table
 from g2rpo.training.tracking.identity import chosen, group_name, run_id, run_name, tags
 from g2rpo.training.tracking.table_rows import (
     BENCHMARK_COLUMNS,
@@ -38,7 +39,8 @@ class WandbTracker(Logger):
         entity: User or team that owns the project; None means your own.
         group: Name shared by runs that belong together; None means the name of the sweep folder.
         job_type: `train` or `evaluate`.
-        tables_every: Number of rollout batches between two tables of completions, at least 1.
+        tables_every: Number of rollout batches between two tables of completions, at least 1. Long
+            runs have fewer, see `showcase.has_table`.
         rows_per_task: Number of completions per task in a table; 0 writes no tables.
         image_px: Longest side in pixels of a picture in a table, at least 16.
 
@@ -119,7 +121,7 @@ class WandbTracker(Logger):
     @rank_zero_only
     def log_completions(self, experience: Experience, step: int, rollout_batch: int) -> None:
         """Log a table of some completions of this rank if the rollout batch is due for one."""
-        if self.rows_per_task and (rollout_batch - 1) % self.tables_every == 0:
+        if self.rows_per_task and has_table(rollout_batch, self.tables_every):
             rows = completion_rows(
                 step, experience, per_task=self.rows_per_task, image_px=self.image_px
             )
