@@ -280,14 +280,10 @@ def _place(part: Experience) -> str:
 
 def _counts(parts: Sequence[Experience]) -> list[float]:
     """Return the number of completion tokens, of completions and of images of all ranks."""
-    counts = [
-        [
-            part.rollouts.completion_mask.sum().item(),
-            float(len(part.task)),
-            part.batch.num_images.sum().item(),
-        ]
-        for part in parts
-    ]
+    counts = []
+    for part in parts:
+        tokens, images = part.rollouts.completion_mask.sum(), part.batch.num_images.sum()
+        counts.append([tokens.item(), float(len(part.task)), images.item()])
     found: list[float] = ranks.all_reduce_sum(_sum_float64(counts, 3)).tolist()
     return found
 

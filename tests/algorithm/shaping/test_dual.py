@@ -8,6 +8,7 @@ import torch
 from entropy_bands import start
 from torch import Tensor
 
+from g2rpo.algorithm.shaping import Shaping
 from g2rpo.algorithm.shaping.entropy import EntropyBand
 
 TASKS = ("math", "chart")
@@ -158,3 +159,14 @@ def test_weights_are_finite_where_a_bound_is_infinite() -> None:
         held = band(high={"default": None}, controller=controller, damping=1.0)
         weights, penalty = held.weights(*sums(0.1, 0.3))
         assert all(map(math.isfinite, [*weights.tolist(), penalty.item()]))
+
+
+def test_a_checkpoint_without_dual_variables_is_refused_by_a_band_that_needs_them() -> None:
+    held = Shaping(length=None, entropy=band())
+    held.entropy.ascend(*sums(0.1, 0.74))
+    again = Shaping(length=None, entropy=band())
+    again.load_state_dict(held.state_dict())
+    assert again.entropy.state_dict() == held.entropy.state_dict()
+    with pytest.raises(ValueError, match=r"shaping=entropy_released"):
+        again.load_state_dict({})
+    Shaping(length=None, entropy=None).load_state_dict({})
