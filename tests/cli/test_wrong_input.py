@@ -32,7 +32,7 @@ WRONG = {
         "rollout.temperature: expected 0 (greedy) or more, got -1",
     ),
     "entropy band": (
-        ["shaping=entropy_bounded", "shaping.entropy.low=0.9"],
+        ["shaping=entropy_released", "shaping.entropy.low=0.9"],
         "shaping.entropy: expected 0 <= low < high (nats per token), got low=0.9, high=0.6",
     ),
     "KL that nobody reads": (

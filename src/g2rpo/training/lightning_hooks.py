@@ -188,15 +188,12 @@ class LightningHooks(L.LightningModule):
             self._set_clock(self.global_step - 1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add counts and the state of the advantage estimator; of LoRA, keep only the adapter."""
-        advantage = self.algorithm.advantage
-        state = advantage.state_dict() if hasattr(advantage, "state_dict") else {}
+        """Add counts and the state of advantage and shaping; of LoRA, keep only the adapter."""
         checkpoint["g2rpo"] = {
             "rollout_batch": self.rollout_batch,
             "empty_draws": self.empty_draws,
             "validated_step": self.validated_step,
-            "advantage": state,
-        }
+        } | {name: part.state_dict() for name, part in self._stateful().items()}
         keep_adapter(checkpoint, self.policy)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -206,8 +203,13 @@ class LightningHooks(L.LightningModule):
         self.empty_draws = checkpoint["g2rpo"]["empty_draws"]
         self.validated_step = checkpoint["g2rpo"].get("validated_step", checkpoint["global_step"])
         self._resume_validation(checkpoint)
-        if hasattr(self.algorithm.advantage, "load_state_dict"):
-            self.algorithm.advantage.load_state_dict(checkpoint["g2rpo"]["advantage"])
+        for name, part in self._stateful().items():
+            part.load_state_dict(checkpoint["g2rpo"].get(name, {}))
+
+    def _stateful(self) -> dict[str, Any]:
+        """Return the parts of the algorithm that have a state of their own, by name."""
+        parts = {"advantage": self.algorithm.advantage, "shaping": self.algorithm.shaping}
+        return {name: part for name, part in parts.items() if hasattr(part, "state_dict")}
 
     def _resume_validation(self, checkpoint: dict[str, Any]) -> None:
         """Let Lightning run the validation at the step of the checkpoint, if it has not ended.

@@ -247,6 +247,8 @@ class G2RPOModule(LightningHooks):
             optimizer.zero_grad()
             if scheduler is not None:
                 scheduler.step()
+        if self.updater.entropy is not None:
+            self.updater.entropy.ascend(stats.entropy_sum, stats.tokens)
         return stats
 
     def _watch(self, collected: Collected) -> None:

@@ -42,6 +42,8 @@ class UpdateStats:
     """Sum of token entropies in nats by task, in the order of the run."""
     tokens: Float[Tensor, " k"]
     """Number of completion tokens by task."""
+    entropy_weight: Float[Tensor, " k"] | None
+    """Signed weight of the entropy term by task, in loss per nat; None without a band."""
     logprob_gap: float
     """Largest |trainer - sampler| difference of a token's log-probability, in nats."""
 
@@ -182,7 +184,7 @@ class Updater:
         num_tokens, num_completions, num_images = _counts(parts)
         passes = padded(policy, parts)
         ahead = [self.stats(policy, passes[0])] if len(passes) == 1 else None
-        signs, tokens, penalty = self._band(policy, passes, ahead)
+        weights, tokens, penalty = self._band(policy, passes, ahead)
         numbers, sums, gaps, broken = [], [], [0.0], []
         for i, part in enumerate(passes):
             stats = ahead[i] if ahead else self.stats(policy, part)
@@ -194,7 +196,7 @@ class Updater:
             if self.entropy is not None:
                 entropy = self.entropy.token_entropy(stats.entropy, stats.logprobs)
                 value = value + self.entropy.loss(
-                    entropy, mask, part.task, signs.to(entropy), tokens.to(entropy)
+                    entropy, mask, part.task, weights.to(entropy), tokens.to(entropy)
                 )
             if not torch.isfinite(value):
                 # go on, because sharded weights need the passes of all ranks
@@ -221,6 +223,7 @@ class Updater:
             loss=loss | {"entropy_band": penalty, "total": loss["policy"] + kl + penalty},
             entropy_sum=ranks.all_reduce_sum(_sum_float64(sums, self.num_tasks)),
             tokens=tokens,
+            entropy_weight=None if self.entropy is None else weights,
             logprob_gap=ranks.all_reduce_max(torch.tensor(max(gaps))).item(),
         )
 
@@ -242,7 +245,7 @@ class Updater:
     def _band(
         self, policy: Any, passes: Sequence[Experience | None], ahead: list[TokenStats] | None
     ) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"], float]:
-        """Return the sign of the entropy term and the tokens by task, and the penalty.
+        """Return the weight of the entropy term and the tokens by task, and the penalty.
 
         They depend on the whole minibatch, so they are computed before any gradient.
         """
@@ -266,8 +269,8 @@ class Updater:
         )
         if self.entropy is None:
             return torch.zeros_like(all_sums), all_tokens, 0.0
-        signs, penalty = self.entropy.signs(all_sums, all_tokens)
-        return signs, all_tokens, penalty.item()
+        weights, penalty = self.entropy.weights(all_sums, all_tokens)
+        return weights, all_tokens, penalty.item()
 
 
 def _place(part: Experience) -> str:
@@ -278,14 +281,10 @@ def _place(part: Experience) -> str:
 
 def _counts(parts: Sequence[Experience]) -> list[float]:
     """Return the number of completion tokens, of completions and of images of all ranks."""
-    counts = [
-        [
-            part.rollouts.completion_mask.sum().item(),
-            float(len(part.task)),
-            part.batch.num_images.sum().item(),
-        ]
-        for part in parts
-    ]
+    counts = []
+    for part in parts:
+        tokens, images = part.rollouts.completion_mask.sum(), part.batch.num_images.sum()
+        counts.append([tokens.item(), float(len(part.task)), images.item()])
     found: list[float] = ranks.all_reduce_sum(_sum_float64(counts, 3)).tolist()
     return found
 
