@@ -6,9 +6,10 @@
 A model with random weights in float32 is loaded by processes that are connected by gloo. Each makes
 updates with AdamW, of one prompt with an image and a group of completions a rank, in the code that
 training runs. Then it exports `final/` in bfloat16 and saves checkpoints. Memory is the unique set
-size of a process (what would be freed if it ended) beyond that before the model was loaded, or, for
-exports and saves, before the stage; another process reads it all the time. Seconds are medians. DDP
-is without the buckets that torch's DDP holds besides.
+size of a process (USS: what would be freed if it ended) beyond that before the model was loaded,
+or, for exports and saves, before the stage; another process reads it all the time. Loading has a
+proportional set size (PSS) too, which divides pages of the file between the processes that map
+them. Seconds are medians. DDP is without the buckets that torch's DDP holds besides.
 """
 
 import argparse
@@ -46,7 +47,7 @@ from g2rpo.records import Experience, Rollouts, Scores
 from g2rpo.rollout.collect import KeepAll
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan
-from g2rpo.training.checkpoint_folder import save_folder
+from g2rpo.training.checkpoint_folder import BackgroundSave, save_folder
 from g2rpo.training.gradients import GradientConflict, clip_gradients
 from g2rpo.training.update import Updater
 
@@ -68,27 +69,38 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Held:
+    """Unique and proportional set size in MiB of a process at a moment."""
+
+    at: float
+    uss: float
+    pss: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rank:
     """What one rank did, and the MiB that it held at moments in between."""
 
     stages: Sequence[Stage]
-    held: Sequence[tuple[float, float]]
+    held: Sequence[Held]
 
-    def peak(self, *names: str, before: str | None = None) -> float:
+    def peak(self, *names: str, before: str | None = None, size: str = "uss") -> float:
         """Return the most MiB held in stages of some names, beyond those before the first one.
 
         Args:
             names: The stages.
             before: Count from the beginning of this stage instead.
+            size: `uss` or `pss`.
         """
         wanted = [stage for stage in self.stages if stage.name in names]
         start = next(stage for stage in self.stages if stage.name == (before or names[0]))
-        return max(self._held(stage) for stage in wanted) - self._held(start, at_begin=True)
+        most = max(self._held(stage, size) for stage in wanted)
+        return most - self._held(start, size, at_begin=True)
 
-    def _held(self, stage: Stage, *, at_begin: bool = False) -> float:
+    def _held(self, stage: Stage, size: str, *, at_begin: bool = False) -> float:
         """Return the MiB held just before a stage, or the most in it, if it was not too short."""
-        first = [held for at, held in self.held if at <= stage.begin][-1]
-        within = [held for at, held in self.held if stage.begin < at <= stage.end]
+        first = [getattr(held, size) for held in self.held if held.at <= stage.begin][-1]
+        within = [getattr(one, size) for one in self.held if stage.begin < one.at <= stage.end]
         return first if at_begin or not within else max(within)
 
     def seconds(self, name: str) -> float:
@@ -170,9 +182,13 @@ def worker(options: argparse.Namespace) -> None:
     optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-6)
     experience = experience_of(policy, options.prompt)
 
-    def step() -> None:
+    def step(saving: BackgroundSave | None = None) -> None:
         update.backward(policy, [experience], lambda loss: loss.backward())
         clip_gradients(policy, 1.0, ["math"])
+        if saving is not None:
+            begin = time.monotonic()
+            saving.wait_until_copied()
+            stages.append(Stage(name="waited", begin=begin, end=time.monotonic()))
         optimizer.step()
         optimizer.zero_grad()
 
@@ -180,23 +196,19 @@ def worker(options: argparse.Namespace) -> None:
         stages.run("step" if turn else "first step", step)
     if sharded:
         encoder = Checkpoint.packaged(name="tiny_qwen3_vl").encoder()
-        export = partial(
-            save_checkpoint,
-            policy,
-            encoder,
-            folder / "final",
-            "float32",
-            shard_bytes=EXPORT_BYTES,
-        )
+        to = folder / "final"
+        export = partial(save_checkpoint, policy, encoder, to, "float32", shard_bytes=EXPORT_BYTES)
         stages.run("export", export)
+        same = bit_equal(policy, folder / "final")
+        assert same or ranks.rank(), "the export differs from the weights"
         state = {"state_dict": policy.state_dict(), "optimizer_states": [optimizer.state_dict()]}
         threads = ThreadPoolExecutor(1)
         for _ in range(options.repeats):
             stages.run("save", partial(save_folder, folder / "a.ckpt", state))
             begin = partial(save_folder, folder / "b.ckpt", state, threads)
-            stages.run("completed", stages.run("begun", begin).complete)
-        same = bit_equal(policy, folder / "final")
-        assert same or ranks.rank(), "the export differs from the weights"
+            saving = stages.run("begun", begin)
+            stages.run("step beside a save", partial(step, saving))
+            stages.run("completed", saving.complete)
     print(json.dumps([asdict(stage) for stage in stages]))
     dist.destroy_process_group()
 
@@ -214,13 +226,17 @@ def bit_equal(policy: Any, folder: Path) -> bool:
     return equal and seen == len(where) > 0
 
 
-def held_mib(pid: int) -> float | None:
-    """Return the unique set size of a process in MiB; None if it has ended."""
+def held_by(pid: int) -> Held | None:
+    """Return the memory of a process; None if it has ended."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
         return None
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+
+    def mib(*starts: str) -> float:
+        return sum(int(line.split()[1]) for line in lines if line.startswith(starts)) / 1024
+
+    return Held(at=time.monotonic(), uss=mib("Private_"), pss=mib("Pss:")) if lines else None
 
 
 def measure(folder: Path, size: int, strategy: str, options: argparse.Namespace) -> list[Rank]:
@@ -240,14 +256,13 @@ def measure(folder: Path, size: int, strategy: str, options: argparse.Namespace)
         )
         for rank in range(size)
     ]
-    held: list[list[tuple[float, float]]] = [[] for _ in running]
+    held: list[list[Held]] = [[] for _ in running]
     try:
         while any(process.poll() is None for process in running):
             begin = time.monotonic()
             for process, own in zip(running, held, strict=True):
-                found = held_mib(process.pid)
-                if found:
-                    own.append((time.monotonic(), found))
+                if found := held_by(process.pid):
+                    own.append(found)
             if any(process.returncode for process in running):
                 break
             # reading stops a process that allocates, so that it must be rare
@@ -294,39 +309,41 @@ def measure_all(options: argparse.Namespace) -> Measured:
 def show(measured: Measured) -> None:
     """Print the tables."""
     found, weights, largest = measured.ranks, measured.weights, measured.largest
+    sharded = {size: ranks_ for (strategy, size), ranks_ in found.items() if strategy == "fsdp"}
     print("\n| | a rank's MiB in a step | of DDP | a step, s |\n|---|---|---|---|")
     whole = None
     for (strategy, size), ranks_ in found.items():
-        most = max(rank.peak("step", before="load") for rank in ranks_)
+        most = _most(ranks_, "step")
         whole = whole or most
         print(
             f"| {strategy}, {size} ranks | {most:.0f} | {most / whole:.2f} |"
-            f" {max(rank.seconds('step') for rank in ranks_):.1f} |"
+            f" {_seconds(ranks_):.1f} |"
         )
-    sharded = {size: ranks_ for (strategy, size), ranks_ in found.items() if strategy == "fsdp"}
     rows: dict[str, Callable[[int, list[Rank]], str]] = {
         "a shard of the weights, MiB": lambda size, _: f"{weights / size:.0f}",
-        "loading, most MiB beyond the shard": lambda size, own: (
+        "loading, most MiB (USS) beyond the shard": lambda size, own: (
             f"{max(rank.peak('load') for rank in own) - weights / size:.0f}"
         ),
+        "the same in PSS": lambda size, own: (
+            f"{max(rank.peak('load', size='pss') for rank in own) - weights / size:.0f}"
+        ),
         "export, MiB of the rank that writes": lambda _, own: f"{own[0].peak('export'):.0f}",
-        "export, most MiB of the others": lambda _, own: (
-            f"{max(rank.peak('export') for rank in own[1:]):.0f}"
+        "export, most MiB of the others / of the largest tensor": lambda _, own: (
+            f"{(most := max(rank.peak('export') for rank in own[1:])):.0f} / {most / largest:.2f}"
         ),
-        "the same / the largest tensor": lambda _, own: (
-            f"{max(rank.peak('export') for rank in own[1:]) / largest:.2f}"
-        ),
-        "a save, s": lambda _, own: f"{own[0].seconds('save'):.2f}",
-        "a save / a step": lambda _, own: f"{own[0].seconds('save') / own[0].seconds('step'):.2f}",
+        "a save, s": lambda _, own: f"{_seconds(own, 'save'):.2f}",
+        "a save / a step": lambda _, own: f"{_seconds(own, 'save') / _seconds(own):.2f}",
         "a save, most MiB": lambda _, own: f"{max(rank.peak('save') for rank in own):.0f}",
-        "a background save keeps training waiting, s": lambda _, own: (
-            f"{own[0].seconds('begun'):.2f}"
+        "beginning a background save, s": lambda _, own: f"{_seconds(own, 'begun'):.2f}",
+        "waiting for its copies, s": lambda _, own: f"{_seconds(own, 'waited'):.2f}",
+        "both / a step": lambda _, own: (
+            f"{sum(_seconds(own, name) for name in ('begun', 'waited')) / _seconds(own):.3f}"
         ),
-        "the same / a step": lambda _, own: (
-            f"{own[0].seconds('begun') / own[0].seconds('step'):.2f}"
+        "a step beside it / a step (they share the cores)": lambda _, own: (
+            f"{_seconds(own, 'step beside a save') / _seconds(own):.2f}"
         ),
-        "a background save, most MiB": lambda _, own: (
-            f"{max(rank.peak('begun', 'completed') for rank in own):.0f}"
+        "a step beside it, MiB beyond one without": lambda _, own: (
+            f"{_most(own, 'step beside a save') - _most(own, 'step'):.0f}"
         ),
     }
     print(f"\n| `trainer=fsdp` | {' | '.join(f'{size} ranks' for size in sharded)} |")
@@ -334,6 +351,16 @@ def show(measured: Measured) -> None:
     for name, cell in rows.items():
         cells = [cell(size, own) for size, own in sharded.items()]
         print(f"| {name} | {' | '.join(cells)} |")
+
+
+def _seconds(own: Sequence[Rank], name: str = "step") -> float:
+    """Return the median seconds of stages of a name on the rank that needs most."""
+    return max(rank.seconds(name) for rank in own)
+
+
+def _most(own: Sequence[Rank], name: str) -> float:
+    """Return the most MiB that any rank held in stages of a name."""
+    return max(rank.peak(name, before="load") for rank in own)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -42,7 +42,7 @@ TINY = (
     "callbacks.run_files.part_mb=0.25",
     "+callbacks.soak._target_=soak.Growth",
 )
-COLUMNS = ("step", "pss", "descriptors", "files", "bytes", "seconds")
+COLUMNS = ("step", "pss", "descriptors", "files", "bytes", "seconds", "cpu")
 
 
 class Growth(L.Callback):
@@ -51,7 +51,7 @@ class Growth(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Measure; sizes are in bytes, time is that of the clock."""
+        """Measure; sizes are in bytes. `cpu` is the time of the trainer's own process."""
         if trainer.global_step % EVERY:
             return
         files = [p for p in Path(trainer.default_root_dir).rglob("*") if p.is_file()]
@@ -62,6 +62,7 @@ class Growth(L.Callback):
             len(files),
             sum(p.stat().st_size for p in files),
             time.monotonic(),
+            time.process_time(),
         )
         with Path(os.environ["SOAK"]).open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow(row)
@@ -124,10 +125,11 @@ def main() -> None:
         print(f"| {name} | {first[name]:.0f} | {last[name]:.0f} | {rise:+.3f} |")
     rise = slope(at, [row["bytes"] for row in late]) / MB
     print(f"| files, MB | {first['bytes'] / MB:.1f} | {last['bytes'] / MB:.1f} | {rise:+.3f} |")
-    seconds = [(b["seconds"] - a["seconds"]) / (b["step"] - a["step"]) for a, b in pairwise(late)]
-    part = max(1, len(seconds) // 5)
-    begin, end = statistics.median(seconds[:part]), statistics.median(seconds[-part:])
-    print(f"| seconds per step | {begin:.3f} | {end:.3f} | |")
+    for name, what in (("seconds", "seconds per step"), ("cpu", "CPU seconds per step")):
+        taken = [(b[name] - a[name]) / (b["step"] - a["step"]) for a, b in pairwise(late)]
+        part = max(1, len(taken) // 5)
+        begin, end = statistics.median(taken[:part]), statistics.median(taken[-part:])
+        print(f"| {what} | {begin:.3f} | {end:.3f} | |")
     print(f"report.html: {(folder / 'report.html').stat().st_size / MB:.2f} MB; run: {folder}")
     flat = max(row["descriptors"] for row in late) <= first["descriptors"] + 2
     if growth >= MOST_MB or not flat:

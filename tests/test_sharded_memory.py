@@ -2,16 +2,18 @@
 
 import pytest
 import sharded_memory
-from sharded_memory import Rank, Stage
+from sharded_memory import Held, Rank, Stage
 
 pytestmark = [pytest.mark.process]
 
 
 def test_a_peak_counts_from_before_the_stage_and_only_within_it() -> None:
     stages = [Stage(name="load", begin=1.0, end=2.0), Stage(name="step", begin=3.0, end=4.0)]
-    held = [(0.5, 10.0), (1.5, 70.0), (2.5, 40.0), (3.5, 90.0), (4.5, 500.0), (7.0, 80.0)]
+    mibs = {0.5: 10.0, 1.5: 70.0, 2.5: 40.0, 3.5: 90.0, 4.5: 500.0, 7.0: 80.0}
+    held = [Held(at=at, uss=mib, pss=3 * mib) for at, mib in mibs.items()]
     rank = Rank(stages=[*stages, Stage(name="step", begin=6.0, end=9.0)], held=held)
     assert rank.peak("load") == 60.0
+    assert rank.peak("load", size="pss") == 180.0
     assert rank.peak("step") == 50.0
     assert rank.peak("step", before="load") == 80.0
     assert rank.seconds("step") == 2.0
@@ -27,6 +29,7 @@ def test_a_sharded_model_needs_less_than_a_whole_one_and_its_export_little() -> 
     assert peaks[0] > 4 * measured.weights
     assert 2 * measured.weights < peaks[1] < 0.9 * peaks[0]
     for rank in sharded:
-        assert rank.peak("load") < measured.weights / 2 + 200
+        for size in ("uss", "pss"):
+            assert rank.peak("load", size=size) < measured.weights / 2 + 200
     assert sharded[1].peak("export") <= 2 * measured.largest
     sharded_memory.show(measured)

@@ -143,6 +143,10 @@ def _file(source: Any) -> Any:
     if hasattr(source, "read"):
         return source
     path = Path(source)
+    if path.exists() and not path.is_file():  # a pipe would wait for ever
+        raise ValueError(
+            f"expected a file, found {'a folder' if path.is_dir() else 'a pipe or device'}"
+        )
     if path.is_file() and path.stat().st_size == 0:
         raise ValueError("the file is empty (0 bytes)")
     return path

@@ -13,6 +13,7 @@ the other side answers `{"proof": HMAC-SHA256 of the nonce}` before anything els
 import hmac
 import json
 import operator
+import os
 import secrets
 import socket
 import struct
@@ -25,6 +26,15 @@ HEADER_BYTES, BUFFER_BYTES = 2**30, 2**33
 """Largest header and largest buffers of a message, in bytes."""
 STRANGER_BYTES = 2**12
 """Largest message in bytes of somebody who has not proven the key."""
+
+
+def private_listener(path: str) -> socket.socket:
+    """Listen at a path that only this user can connect to (mode 0600)."""
+    before = os.umask(0o177)
+    try:
+        return socket.create_server(path, family=socket.AF_UNIX)
+    finally:
+        os.umask(before)
 
 
 class Wire:

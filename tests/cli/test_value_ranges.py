@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from test_conf_leaves import ROUNDS
 
 from g2rpo.cli.value_ranges import RANGES, in_words, inside, refuse_out_of_range
-from g2rpo.cli.value_types import refuse_wrong_types
+from g2rpo.cli.value_types import _annotated, accepts, refuse_wrong_types
 from g2rpo.training.trainer_flags import check_trainer
 
 BAD: dict[str, Any] = {
@@ -49,6 +49,7 @@ ZERO_IS_ALLOWED = {
         "logger.wandb": "rows_per_task",
         "loss": "clip_ratio_low clip_ratio_high kl_coef",
         "lr_scheduler": "num_warmup_steps",
+        "pilot": "length_weight min_accuracy entropy_weight",
         "optimizer": "betas eps lr weight_decay",
         "reward": "format_weight structure_weight share size",
         "reward.judge": "backoff_s tries",
@@ -70,32 +71,47 @@ MEANINGS: dict[str, set[str]] = {
     "trainer.profiler.row_limit": {"-1"},  # torch: all rows
     "reward.size": {"-1"},  # what is added to a reward may be negative
     "data.levels": {"0", "[1]"},
+    "prompts": {*BAD},  # refused when the preview starts: test_preview.py
 }
 UNBUILT = ("HubSource", "HubStream", "AdamW8bit")
 """Classes that need a network or an optional library before they check their numbers."""
 
 
-@pytest.mark.parametrize(
-    "choices",
-    [pytest.param(row, marks=[pytest.mark.slow] if row != ROUNDS[-1] else []) for row in ROUNDS],
-    ids=lambda row: " ".join(f"{group}={name}" for group, name in row),
-)
+@pytest.mark.parametrize("one_of", [pytest.param(1, marks=pytest.mark.slow), 31])
 def test_a_number_out_of_range_is_refused_with_its_key(
-    choices: list[tuple[str, str]], composed: Callable[..., DictConfig], tmp_path: Path
+    one_of: int, composed: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
-    cfg = _filled(composed(*[f"{group}={name}" for group, name in choices], "run_dir=x"), tmp_path)
-    accepted = []
-    for path, default in _numbers(OmegaConf.to_container(cfg, resolve=False)):
-        key = ".".join(word for word in path if isinstance(word, str))
-        for name, bad in BAD.items():
-            if name == "1.5" and (isinstance(default, float) or key.endswith("_s")):
+    """`one_of`: of so many settings one is tried."""
+    runs = [("config", row) for row in (ROUNDS if one_of == 1 else ROUNDS[:2])]
+    runs += [(name, []) for name in ("pilot", "estimate", "preview")]
+    accepted, tried = [], set()
+    for program, choices in runs:
+        words = [f"{group}={name}" for group, name in choices]
+        cfg = _filled(composed(*words, "run_dir=x", config=program), tmp_path)
+        for path, default in _settings(OmegaConf.to_container(cfg, resolve=False)):
+            key = ".".join(word for word in path if isinstance(word, str))
+            setting = (path, repr(default), str(_parent(cfg, path).get("_target_")))
+            if setting in tried:
                 continue
-            message = _complaint(cfg, path, bad)
-            if message is None and not _means_something(key, name):
-                accepted.append(f"{key}={name}")
-            elif message is not None and str(_last(path)) not in message:
-                accepted.append(f"{key}={name}: {message}")
-    assert accepted == []
+            tried.add(setting)
+            if len(tried) % one_of == 0:
+                accepted += _accepted(cfg, path, key, default)
+    assert accepted == [], "\n".join(accepted)
+    assert one_of > 1 or len(tried) > 200
+
+
+def _accepted(cfg: DictConfig, path: tuple[str | int, ...], key: str, default: Any) -> list[str]:
+    """Return the bad values of a setting that nothing refuses under its key."""
+    found = []
+    for name, bad in BAD.items():
+        if name == "1.5" and _takes_fractions(key, default):
+            continue
+        message = _complaint(cfg, path, bad)
+        if message is None and not _means_something(key, name):
+            found.append(f"{key}={name}")
+        elif message is not None and str(_last(path)) not in message:
+            found.append(f"{key}={name}: {message}")
+    return found
 
 
 @pytest.mark.parametrize(
@@ -106,6 +122,7 @@ def test_a_number_out_of_range_is_refused_with_its_key(
         ("max_grad_norm=0", "a finite number above 0, got 0"),
         ("task_mix.weights.math=1e30", "a finite number of at most 1e+12, got 1e+30"),
         ("rollout.temperature=inf", "a number of at most 1000, got inf"),
+        ("optimizer.lr=1e400", "a number from 0 to 100, got inf"),
         ("seed=-1", "a number from 0 to 4294967295, got -1"),
     ],
 )
@@ -171,6 +188,8 @@ def _build(cfg: DictConfig, path: tuple[str | int, ...]) -> None:
     if group in ("trainer", "logger", "callbacks") or not OmegaConf.is_dict(node):
         return
     if str(node.get("_target_")).endswith(UNBUILT):
+        if path[1] == "loading":
+            instantiate(node.loading)
         return
     made = instantiate(node, _convert_="all")
     if group == "optimizer":
@@ -181,6 +200,28 @@ def _means_something(key: str, name: str) -> bool:
     if name == "0" and any(key == known or key.startswith(f"{known}.") for known in ZERO):
         return True
     return name in MEANINGS.get(key, set())
+
+
+def _settings(tree: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield path and default of every number, and of what is null but may be a number."""
+    yield from _numbers(tree)
+    for key, value, kind in _annotated(tree):
+        if value is None and accepts(kind, 3) and not accepts(kind, "many"):
+            yield tuple(key.split(".")), kind
+
+
+def _takes_fractions(key: str, default: Any) -> bool:
+    if isinstance(default, int | float):
+        return isinstance(default, float) or key.endswith("_s")
+    return accepts(default, 1.5)
+
+
+def _parent(cfg: DictConfig, path: tuple[str | int, ...]) -> Any:
+    node: Any = cfg
+    for word in path[:-1]:
+        if OmegaConf.is_dict(node[word]):
+            node = node[word]
+    return node
 
 
 def _numbers(tree: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[Any, float]]:
@@ -203,13 +244,15 @@ def _filled(cfg: DictConfig, folder: Path) -> DictConfig:
     OmegaConf.set_struct(cfg, False)
     record = {"id": "1", "task": "math", "text": "q", "images": [], "answer": "1"}
     record |= {"answer_type": "numerical", "problem": "q", "solution": "<answer>1</answer>"}
-    record |= {"problem_type": "numerical", "data_type": "text", "options": [], "problem_id": 1}
+    record |= {"problem_type": "numerical", "data_type": "image", "options": [], "problem_id": 1}
     (folder / "a.jsonl").write_text(json.dumps(record) + "\n")
+    (folder / "rewards.py").write_text("def one(completion, answer):\n    return 1.0\n")
     for key in OmegaConf.missing_keys(cfg):
         known: dict[str, Any] = {
             "data.files": [str(folder / "a.jsonl")],
             "data.columns": {},
             "data.root": str(folder),
+            "reward.functions": [f"{folder}/rewards.py:one"],
         }
         OmegaConf.update(cfg, key, known.get(key, "x"))
     if OmegaConf.select(cfg, "reward.judge") is not None:

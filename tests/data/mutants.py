@@ -217,8 +217,8 @@ MUTANTS = (
     Mutant(
         "data: UTF-16 is guessed",
         "data/rows.py",
-        'json.loads(line.decode("utf-8-sig"))',
-        "json.loads(line)",
+        'read_json(line.decode("utf-8-sig"))',
+        "read_json(json.dumps(json.loads(line)))",
         "data/test_rows.py",
     ),
     Mutant(

@@ -60,10 +60,38 @@ MUTANTS = (
         "launch/test_marks.py",
     ),
     Mutant(
+        "launch: nodes are not counted",
+        "launch/counts.py",
+        "if devices * num_nodes != me.world_size:",
+        "if devices != me.world_size:",
+        "launch/test_counts.py",
+    ),
+    Mutant(
         "launch: tasks of srun count as nodes",
         "launch/member.py",
         '("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")',
         '("SLURM_LOCALID", "SLURM_NTASKS", "SLURM_LOCALID")',
         "launch/test_member.py",
+    ),
+    Mutant(
+        "launch: the tasks of rank 0 die with it",
+        "launch/coordinator.py",
+        "if who.rank == self.me.rank:",
+        "if False:",
+        "launch/test_coordinator.py",
+    ),
+    Mutant(
+        "launch: a rank keeps the tasks of its first prompts",
+        "launch/coordinator.py",
+        "self._working[who.rank] = message",
+        "self._working.setdefault(who.rank, message)",
+        "launch/test_coordinator.py",
+    ),
+    Mutant(
+        "launch: tasks are told again and again",
+        "launch/marks.py",
+        "if names != _tasks:",
+        "if True:",
+        "launch/test_marks.py",
     ),
 )

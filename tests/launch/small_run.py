@@ -45,6 +45,7 @@ def main(how: str, rank: int, hang_s: float) -> None:
         for other in set(range(me.world_size)) - {rank}:
             met.ask(f"here {other}")
     marks.begin()
+    marks.work_on(["ocr", f"chart{me.rank}"])
     met.tell(f"here {me.rank}", "yes")
     if how == "engine":
         start_engine()

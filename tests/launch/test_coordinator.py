@@ -13,7 +13,17 @@ import pytest
 from g2rpo.launch import coordinator as coordinator_module
 from g2rpo.launch.coordinator import Coordinator
 from g2rpo.launch.member import Member
-from g2rpo.launch.messages import Failed, Left, Message, Report, Stuck, Verdict, packed, unpacked
+from g2rpo.launch.messages import (
+    Failed,
+    Left,
+    Message,
+    Report,
+    Stuck,
+    Verdict,
+    Working,
+    packed,
+    unpacked,
+)
 from g2rpo.wire import Wire
 
 
@@ -75,7 +85,7 @@ def received(connection: Rank) -> Message:
 
 def verdict(connection: Rank) -> Verdict:
     while not isinstance(message := received(connection), Verdict):
-        assert message == Report()
+        assert isinstance(message, Report | Working)
     return message
 
 
@@ -85,6 +95,44 @@ def test_a_rank_whose_connection_closes_has_died_and_all_others_are_told(ranks: 
     words = {verdict(connection).text for connection in (zero, one, two)}
     assert len(words) == 1
     assert words.pop().startswith("rank 3 of 4 on node1 ended without a message: it was killed")
+
+
+def test_a_killed_rank_is_named_with_the_tasks_it_worked_on_last(ranks: Ranks) -> None:
+    zero, one, two = ranks(3)
+    zero.send(Working("math"))
+    two.send(Working("chart"))
+    two.send(Working("chart, ocr"))
+    two.close()
+    assert verdict(one).text.endswith(" was lost (last on tasks chart, ocr)")
+
+
+def test_others_know_the_tasks_of_rank_0_because_it_may_be_killed(ranks: Ranks) -> None:
+    zero, one, two = ranks(3)
+    one.send(Working("chart"))
+    zero.send(Working("math"))
+    assert received(two) == received(one) == Working("math")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("no memory", "no memory (last on tasks chart)"),
+        ("no memory (sampling for tasks ocr)", "no memory (sampling for tasks ocr)"),
+    ],
+)
+def test_an_error_is_told_with_the_tasks_once(ranks: Ranks, words: str, said: str) -> None:
+    zero, one = ranks(2)
+    one.send(Working("chart"))
+    one.send(Failed(words))
+    assert verdict(zero).text == f"rank 1 of 2 on node0: {said}"
+
+
+def test_a_rank_without_prompts_has_no_tasks(ranks: Ranks) -> None:
+    zero, one = ranks(2)
+    one.send(Working("chart"))
+    one.send(Working(""))
+    one.send(Failed("no memory"))
+    assert verdict(zero).text == "rank 1 of 2 on node0: no memory"
 
 
 def test_a_rank_that_leaves_has_not_died(ranks: Ranks) -> None:
@@ -119,20 +167,24 @@ def test_of_hanging_ranks_the_one_with_least_progress_is_named_and_not_the_waiti
     zero, one, two = ranks(3)
     zero.send(Stuck(8, "all_reduce_sum", waits=True, silent_s=9))
     assert received(one) == received(two) == Report()
+    one.send(Working("chart"))
     one.send(Stuck(7, "generate (engine.py:3)", waits=False, silent_s=9))
     two.send(Stuck(7, "backward (update.py:4)", waits=True, silent_s=8))
     text = verdict(two).text
-    assert "rank 1 of 3 on node0 hangs in generate (engine.py:3)\n" in text
+    assert "rank 1 of 3 on node0 hangs in generate (engine.py:3) (last on tasks chart)\n" in text
     assert "rank 2" not in text
     assert "no progress for 9 s" in text
 
 
 def test_a_rank_that_does_not_answer_is_named_and_to_be_killed(ranks: Ranks) -> None:
-    zero, one, _ = ranks(3)
+    zero, one, two = ranks(3)
+    two.send(Working("chart"))
     one.send(Stuck(7, "all_gather_list", waits=True, silent_s=9))
     zero.send(Stuck(7, "all_gather_list", waits=True, silent_s=9))
     told = verdict(zero)
-    assert told.text.startswith("rank 2 of 3 on node1 does not answer")
+    assert told.text.startswith(
+        "rank 2 of 3 on node1 does not answer: it is stopped or stuck (last on tasks chart)"
+    )
     assert [who.rank for who in told.silent] == [2]
 
 

@@ -31,6 +31,18 @@ def test_from_the_first_prompt_on_the_limit_counts(clock: list[float]) -> None:
     assert not marks.hangs(5.0)
 
 
+def test_tasks_are_told_sorted_and_once_whenever_they_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(marks, "_tasks", "")
+    monkeypatch.setattr(marks, "_listener", None)
+    told: list[str] = []
+    marks.tell_tasks(told.append)
+    for tasks in (["ocr", "chart", "ocr"], ("chart", "ocr"), [], ["math"]):
+        marks.work_on(tasks)
+    assert told == ["chart, ocr", "", "math"]
+
+
 def test_the_begin_and_the_end_of_a_stage_are_progress() -> None:
     before = marks.count()
     with timed("decode"):

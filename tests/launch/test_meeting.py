@@ -14,7 +14,7 @@ from g2rpo.launch.meeting import _own_address, from_first, is_first, meeting, ow
 
 pytestmark = pytest.mark.process
 SCRIPT = str(Path(__file__).with_name("small_run.py"))
-SOON = {"G2RPO_RENDEZVOUS_S": "3"}
+SOON = {"G2RPO_RENDEZVOUS_S": "6"}
 
 
 def test_all_ranks_have_the_folder_of_rank_0(tmp_path: Path) -> None:
@@ -36,8 +36,8 @@ def test_a_node_that_does_not_come_ends_the_others(tmp_path: Path) -> None:
     three = srun([SCRIPT, "hang", "2", "60"], size=3)
     run = ended(started(three[:2], tmp_path, SOON), tmp_path)
     assert run.codes[0] == 1
-    assert "expected 3 ranks within 3 s, but 2 did not come (here: 0 on " in run.text
-    assert run.seconds < 30
+    assert "expected 3 ranks within 6 s, but 2 did not come (here: 0 on " in run.text
+    assert run.seconds < 60
 
 
 @pytest.mark.slow

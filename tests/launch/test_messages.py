@@ -5,7 +5,17 @@ import json
 import pytest
 
 from g2rpo.launch.member import Member
-from g2rpo.launch.messages import Closed, Failed, Left, Report, Stuck, Verdict, packed, unpacked
+from g2rpo.launch.messages import (
+    Closed,
+    Failed,
+    Left,
+    Report,
+    Stuck,
+    Verdict,
+    Working,
+    packed,
+    unpacked,
+)
 
 SILENT = (Member(rank=3, world_size=4, host="node1", pid=7, born=99),)
 
@@ -17,6 +27,7 @@ SILENT = (Member(rank=3, world_size=4, host="node1", pid=7, born=99),)
         Failed("no memory\n\u2026", echo=True, code=3),
         Stuck(7, "main (a.py:3)", waits=True, silent_s=0.25),
         Verdict("words", speaker=2, code=5, silent=SILENT),
+        Working("chart, ocr"),
         Left(),
         Report(),
         Closed(),

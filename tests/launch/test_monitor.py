@@ -9,10 +9,10 @@ pytestmark = pytest.mark.process
 SCRIPT = str(Path(__file__).with_name("small_run.py"))
 SOURCE = Path(__file__).parents[2] / "src"
 WORDS = {
-    "raise": "rank {} of 2 on {}: no memory",
-    "kill": "rank {} of 2 on {} ended without a message: it was killed",
-    "hang": "rank {} of 2 on {} hangs in main (",
-    "stop": "rank {} of 2 on {} does not answer",
+    "raise": "rank {0} of 2 on {1}: no memory (last on tasks chart{0}, ocr)",
+    "kill": "rank {0} of 2 on {1} ended without a message: it was killed",
+    "hang": "rank {0} of 2 on {1} hangs in main (",
+    "stop": "rank {0} of 2 on {1} does not answer: it is stopped or stuck (last on tasks chart{0},",
 }
 
 
@@ -44,6 +44,8 @@ def test_a_rank_that_fails_ends_all_and_is_named(
     # torchrun may end rank 1 before it can say that rank 0 was killed, and says so itself
     said = words(how, rank) if (how, rank) != ("kill", 0) else ""
     assert said in run.text or "Signal 9 (SIGKILL)" in run.text
+    if said:
+        assert f"(last on tasks chart{rank}, ocr)" in run.text
     if how in ("hang", "stop"):
         assert "Thread" in next(tmp_path.rglob("stack_rank0.txt")).read_text()
 

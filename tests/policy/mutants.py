@@ -402,4 +402,18 @@ MUTANTS = (
         "),",
         "training/estimate/test_activations.py",
     ),
+    Mutant(
+        "sharding: a rank keeps the sum of another's part",
+        "policy/gloo_communication.py",
+        "input_tensor.chunk(group.size())[group.rank()])",
+        "input_tensor.chunk(group.size())[dist.get_rank()])",
+        "policy/test_gloo_communication.py",
+    ),
+    Mutant(
+        "sharding: parts in the order of the world",
+        "policy/gloo_communication.py",
+        "group=group, group_src=source)",
+        "group=group, src=source)",
+        "policy/test_gloo_communication.py",
+    ),
 )

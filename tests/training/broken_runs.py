@@ -71,6 +71,66 @@ def kill(process: subprocess.Popen[bytes], folder: Path, *, in_save: bool, wait_
         end(process)
 
 
+def strike(
+    process: subprocess.Popen[bytes],
+    folder: Path,
+    *,
+    signum: int,
+    to_all: bool,
+    after: str,
+    wait_s: float,
+) -> str | None:
+    """Send a signal, to the run alone or to all of its processes, and wait until all have ended.
+
+    Args:
+        process: The run, which has just been started.
+        folder: Its folder.
+        signum: The signal.
+        to_all: Whether all processes of the run get it.
+        after: What the run prints before the time begins; empty for its start.
+        wait_s: Seconds until the signal.
+
+    Returns:
+        What happened when; None if the run had ended by itself before.
+    """
+    begun, printed = log(folder).stat().st_size, b""
+    while after.encode() not in printed and process.poll() is None:
+        time.sleep(0.02)
+        printed = log(folder).read_bytes()[begun:]
+    try:
+        process.wait(timeout=wait_s)
+        assert process.returncode == 0, log(folder).read_text()
+        return None
+    except subprocess.TimeoutExpired:
+        (os.killpg if to_all else os.kill)(process.pid, signum)
+    try:
+        code, limit_s = process.wait(timeout=LIMIT_S), time.monotonic() + LIMIT_S
+        said = (
+            f"{signal.Signals(signum).name} {'to all' if to_all else 'alone'} {wait_s:.2f} s after"
+            f" {after or 'its start'}, at step {len(rows(folder)) - 1}, exit code {code}"
+        )
+        assert code in (-signum, 128 + signum), f"{said}\n{log(folder).read_text()}"
+        while left := in_session(process.pid):
+            assert time.monotonic() < limit_s, f"{said}: processes {left} live on"
+            time.sleep(0.1)
+        return said
+    finally:
+        end(process)
+
+
+def in_session(leader: int) -> list[int]:
+    """Ids of the processes of a session that live."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, session = file.read_text().rpartition(") ")[2].split()[:4]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(session) == leader and state != "Z":
+            found.append(int(file.parent.name))
+    return found
+
+
 def end(process: subprocess.Popen[bytes]) -> None:
     """Kill all ranks of a run, if it still runs."""
     if process.poll() is None:

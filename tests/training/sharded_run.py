@@ -8,6 +8,8 @@ import json
 import os
 import signal
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,21 @@ from torch.utils.data import DataLoader
 
 from g2rpo import files, ranks
 from g2rpo.policy.forward import full_tensor, local_tensor
-from g2rpo.training import checkpoint_folder
+from g2rpo.training import checkpoint_folder, sharded_checkpoints
 from g2rpo.training.sharded_checkpoints import ShardedCheckpoints
 
 STEPS = 6
+
+
+class Late(ThreadPoolExecutor):
+    """Begins everything so late that the next step would change the weights before."""
+
+    def submit(self, function: Any, *arguments: Any) -> Any:
+        def later() -> Any:
+            time.sleep(0.1)
+            return function(*arguments)
+
+        return super().submit(later)
 
 
 class Strategy(ShardedCheckpoints):
@@ -40,6 +53,10 @@ class Module(L.LightningModule):
         torch.manual_seed(0)
         self.a, self.b, self.c = nn.Linear(5, 7), nn.Linear(7, 5), nn.Linear(5, 7)
         self.c.weight = self.a.weight
+        self.at: dict[int, torch.Tensor] = {}
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self.at[self.global_step] = full_tensor(self.b.weight).clone()
 
     def configure_model(self) -> None:
         fully_shard(self, mesh=self.device_mesh["data_parallel"])
@@ -106,6 +123,7 @@ def kill_at(save: int, moment: str) -> None:
 
 def main(out: Path, world: int, how: str, kill: str) -> None:
     torch.set_num_threads(1)
+    sharded_checkpoints.ThreadPoolExecutor = Late  # type: ignore[misc]
     if kill != "no" and os.environ["LOCAL_RANK"] == "0":
         kill_at(int(kill.split(":")[0]), kill.split(":")[1])
     callback = ModelCheckpoint(
@@ -140,6 +158,7 @@ def main(out: Path, world: int, how: str, kill: str) -> None:
         state |= {f"{number}.{name}": full_tensor(value).clone() for name, value in own.items()}
     if ranks.rank() == 0:
         torch.save(state, out / "end.pt")
+        torch.save(module.at, out / "at.pt")
         kept = {name: float(score) for name, score in callback.best_k_models.items()}
         (out / "kept.json").write_text(json.dumps(kept))
     # after training: the same weights in a further checkpoint, then others at the same step

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from g2rpo import cli
 from g2rpo.data.stream import PromptStream
+from g2rpo.training.build import build_trainer
 from g2rpo.training.estimate_run import processes_of, run_estimate, write_estimate
 from g2rpo.training.parts import build_parts
 
@@ -164,7 +165,7 @@ def test_a_run_notes_its_estimate_and_leaves_the_stream_alone(
     parts = build_parts(cfg)
     stream, other = (PromptStream(source=parts.source, mix=parts.mix, seed=0) for _ in range(2))
     before = torch.get_rng_state()
-    write_estimate(cfg, parts, stream, tmp_path)
+    write_estimate(cfg, parts, stream, tmp_path, build_trainer(cfg))
     assert (tmp_path / "estimate.json").exists()
     assert [prompt.id for prompt in stream.draw(9)] == [prompt.id for prompt in other.draw(9)]
     assert torch.equal(torch.get_rng_state(), before)
@@ -180,7 +181,11 @@ def test_a_run_whose_model_cannot_be_estimated_goes_on(
     parts = build_parts(cfg)
     with caplog.at_level(logging.WARNING, "g2rpo"):
         write_estimate(
-            cfg, parts, PromptStream(source=parts.source, mix=parts.mix, seed=0), tmp_path
+            cfg,
+            parts,
+            PromptStream(source=parts.source, mix=parts.mix, seed=0),
+            tmp_path,
+            build_trainer(cfg),
         )
     assert "no estimate of memory and time: ValueError: model.path=" in caplog.text
     assert not (tmp_path / "estimate.json").exists()

@@ -1,25 +1,31 @@
-"""Trainer and launcher must agree on the number of processes."""
+"""Collective operations outlast the watch for hanging ranks, which names the rank."""
 
-from types import SimpleNamespace
+import signal
+from datetime import timedelta
 
+import lightning as L
 import pytest
-from launch.launchers import slurm
+from lightning.pytorch.strategies import DDPStrategy
 
-from g2rpo.training.launched import check_launch
+from g2rpo.launch.meeting import meeting
+from g2rpo.training.interrupt import Stopped
+from g2rpo.training.launched import leave, meet_launched, wait_longer_than
 
 
-def test_another_number_of_processes_than_was_started_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("minutes", "hang_s", "expected_s"), [(30, 3600.0, 3720.0), (30, 60.0, 1800.0), (5, None, 300)]
+)
+def test_a_collective_waits_longer_than_the_watch(
+    minutes: float, hang_s: float | None, expected_s: float
 ) -> None:
-    for name, value in slurm(rank=1, size=4, nodes=2).items():
-        monkeypatch.setenv(name, value)
-    check_launch(SimpleNamespace(num_devices=2, num_nodes=2))
-    with pytest.raises(ValueError, match="expected 4 processes, as many as srun has") as caught:
-        check_launch(SimpleNamespace(num_devices=1, num_nodes=1))
-    assert "trainer.devices=2 trainer.num_nodes=2" in str(caught.value)
+    strategy = DDPStrategy(timeout=timedelta(minutes=minutes))
+    trainer = L.Trainer(accelerator="cpu", devices=1, strategy=strategy, logger=False)
+    wait_longer_than(trainer, hang_s)
+    assert strategy._timeout is not None
+    assert strategy._timeout.total_seconds() == expected_s
 
 
-def test_several_nodes_need_a_launcher() -> None:
-    check_launch(SimpleNamespace(num_devices=8, num_nodes=1))
-    with pytest.raises(ValueError, match=r"trainer\.num_nodes=2: expected torchrun or srun"):
-        check_launch(SimpleNamespace(num_devices=8, num_nodes=2))
+def test_a_single_process_meets_and_leaves_nobody() -> None:
+    meet_launched(L.Trainer(accelerator="cpu", devices=1, logger=False))
+    assert meeting() is None
+    assert leave(Stopped(signal.SIGTERM)) == 143

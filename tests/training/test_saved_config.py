@@ -55,3 +55,23 @@ def test_plug_ins_that_the_caller_trusts_are_allowed() -> None:
 def test_targets_come_from_the_lines_of_the_groups_and_not_from_comments() -> None:
     assert {"torch.optim.AdamW", "torch.profiler.schedule"} <= known_targets()
     assert not {name for name in known_targets() if name.startswith("theirs")}
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"reward": {"functions": ["/tmp/evil.py:f"]}}, "functions=/tmp/evil.py:f"),
+        ({"reward": {"functions": {"good": "evil.py:f"}}}, "functions=evil.py:f"),
+        ({"model": {"family": "evil.py"}}, "family=evil.py"),
+        ({"model": {"trust_remote_code": True}}, "trust_remote_code=True"),
+        ({"rollout": {"options": ["--middleware", "evil.f"]}}, "options=--middleware"),
+    ],
+)
+def test_a_choice_of_a_run_that_names_code_is_refused(config: Any, named: str) -> None:
+    with pytest.raises(ValueError, match=f"got {named}, which could run any code"):
+        check_targets(config)
+
+
+def test_code_that_the_caller_trusts_is_allowed() -> None:
+    check_targets({"reward": {"functions": ["mine.py:f"]}}, ["mine.py:f"])
+    check_targets({"model": {"family": None, "trust_remote_code": False}})

@@ -57,6 +57,22 @@ def test_only_the_best_and_the_last_checkpoints_are_kept(unbroken: Path) -> None
     assert names(unbroken) == {Path(name).name for name in kept} | {"last.ckpt"}
 
 
+def test_a_checkpoint_holds_the_weights_of_its_step_though_they_are_copied_late(
+    unbroken: Path,
+) -> None:
+    at = torch.load(unbroken / "at.pt")
+    checked = 0
+    for path in unbroken.glob("*.ckpt"):
+        reader = FolderReader(path)
+        step = reader.state["global_step"]
+        if step in at:  # not the last one
+            checked += 1
+            weights = reader.read(("state_dict.b",))["state_dict"]["b.weight"]
+            assert torch.equal(weights, at[step])
+            assert not torch.equal(weights, at.get(step + 1, at[0]))
+    assert checked
+
+
 def test_last_shares_the_files_of_the_checkpoint_of_its_step(unbroken: Path) -> None:
     last = unbroken / "last.ckpt"
     step = json.loads((last / "state.json").read_text())["global_step"]

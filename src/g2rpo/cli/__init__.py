@@ -39,7 +39,7 @@ def train(cfg: DictConfig) -> float:
     Return the held-out macro score, which a sweep maximizes. With
     `trainer.limit_train_batches=0` the checkpoint is scored and not trained.
     """
-    with checked(cfg):
+    with checked(cfg, counted=True):
         if OmegaConf.select(cfg, "trainer.limit_train_batches") == 0:
             return _score(cfg)
         from g2rpo.report.run_page import write_report

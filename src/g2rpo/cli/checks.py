@@ -16,6 +16,7 @@ from g2rpo.cli.errors import explained
 from g2rpo.cli.keys import FORMER_METRICS, known_keys, nearest, renamed
 from g2rpo.cli.value_ranges import refuse_out_of_range
 from g2rpo.cli.value_types import refuse_wrong_types
+from g2rpo.launch.counts import check_counts
 from g2rpo.paths import CONF
 from g2rpo.reproducible import reproducible
 
@@ -24,10 +25,17 @@ PROBE = "probe"
 
 
 @contextmanager
-def checked(cfg: DictConfig) -> Iterator[None]:
-    """Check the configuration, then run the block; any failure ends with one sentence."""
+def checked(cfg: DictConfig, *, counted: bool = False) -> Iterator[None]:
+    """Check the configuration, then run the block; any failure ends with one sentence.
+
+    Args:
+        cfg: The composed configuration.
+        counted: Whether the processes of the run must be as many as the Trainer has devices.
+    """
     with explained(Path(cfg.run_dir)):
         refuse_missing(cfg)
+        if counted:
+            refuse_other_counts(cfg)  # first, because types are checked by heavy imports
         if HydraConfig.initialized():
             refuse_added(HydraConfig.get())
         refuse_wrong_types(cfg)
@@ -84,6 +92,16 @@ def refuse_added(hydra: Any) -> None:
         raise ValueError(
             f"{word}: nothing reads the key {top!r} at the top; {hint}--help shows the main keys"
         )
+
+
+def refuse_other_counts(cfg: DictConfig) -> None:
+    """Raise `ValueError` if a launcher has started another number of processes than is configured.
+
+    Only plain numbers are compared; others, such as `auto`, once the Trainer has counted devices.
+    """
+    devices, nodes = (OmegaConf.select(cfg, f"trainer.{key}") for key in ("devices", "num_nodes"))
+    if isinstance(devices, int) and isinstance(nodes, int) and devices > 0:
+        check_counts(devices, nodes)
 
 
 def refuse_former_metrics(cfg: DictConfig) -> None:

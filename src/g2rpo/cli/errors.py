@@ -1,14 +1,18 @@
 """How a failed program ends: one sentence, exit code 1, and the traceback in a file."""
 
+import errno
 import logging
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from g2rpo.cli.ending import resume_line
+from g2rpo.files import DiskError, refusal
 from g2rpo.launch.meeting import is_first, meeting, own_member
 from g2rpo.redaction import redacted
 
@@ -34,8 +38,7 @@ def explained(folder: Path) -> Iterator[None]:
         OSError,
         ImportError,
     ) as error:
-        path = _write_traceback(folder)
-        text = f"{sentence(error)}\n(traceback: {path})"
+        text = f"{sentence(error)}\n(traceback: {_write_traceback(folder)})"
         if not failed(text, error):
             show_error(text, folder)
         sys.exit(1)
@@ -83,6 +86,22 @@ def show_error(text: str, folder: Path) -> None:
         sys.stderr.write(f"to go on from the last checkpoint: {line}\n")
 
 
+def quiet_log_files() -> None:
+    """Say once, and without a traceback, that a log file cannot be written; the run goes on."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handleError = partial(_say_once, handler)  # type: ignore[method-assign]
+
+
+_silent_logs: set[str] = set()
+
+
+def _say_once(handler: logging.FileHandler, record: logging.LogRecord) -> None:
+    if handler.baseFilename not in _silent_logs:
+        _silent_logs.add(handler.baseFilename)
+        sys.stderr.write(f"{handler.baseFilename}: cannot be written: {sys.exception()}\n")
+
+
 def forget_errors(folder: Path) -> None:
     """Remove what an earlier run in this folder wrote when it failed.
 
@@ -97,8 +116,9 @@ def show_failed_rank(text: str, folder: Path) -> None:
     """Show why all ranks end; `error.txt` says it too, unless this rank's own error is there."""
     path = folder / "error.txt"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{text}\n", encoding="utf-8")
+        with suppress(OSError):  # the text is shown in any case
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{text}\n", encoding="utf-8")
     show_error(text, folder)
     try:
         raise RuntimeError(text)  # torchrun shows the exception that is being handled
@@ -108,16 +128,31 @@ def show_failed_rank(text: str, folder: Path) -> None:
         sys.stderr.write(f"{text}\n")
 
 
-def _write_traceback(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+def _write_traceback(folder: Path) -> str:
+    """Write the traceback and return where it is: in the temporary folder if the run folder is full
+    or gone.
+    """
     me = own_member()
-    path = folder / ("error.txt" if me.is_first else f"error_rank{me.rank}.txt")
-    path.write_text(redacted(traceback.format_exc()), encoding="utf-8")
-    return path
+    name = "error.txt" if me.is_first else f"error_rank{me.rank}.txt"
+    text = redacted(traceback.format_exc())
+    gone = isinstance(sys.exception(), DiskError) and not folder.exists()
+    other = Path(tempfile.gettempdir()) / f"g2rpo_{os.getpid()}_{name}"
+    for path in (other,) if gone else (folder / name, other):
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            return str(path)
+    return "not written, because no disk takes it"
 
 
 def sentence(error: BaseException) -> str:
-    """Return the cause of an error without Hydra's wrapping, but with the configuration key."""
+    """Return the cause of an error without Hydra's wrapping, but with the configuration key.
+
+    An error of the operating system about a file becomes a sentence with the free space.
+    """
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        where = Path(str(error.filename)) if error.filename else Path("a file").absolute()
+        return redacted(refusal(where, os.strerror(error.errno)))
     lines = [line.strip() for line in str(error).splitlines()]
     key = next(
         (line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), ""

@@ -13,7 +13,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from g2rpo.cli.attendance import among_ranks, take_part
-from g2rpo.cli.errors import failed, give_errors_back, sentence, take_errors_from_hydra
+from g2rpo.cli.errors import (
+    failed,
+    give_errors_back,
+    quiet_log_files,
+    sentence,
+    take_errors_from_hydra,
+)
 from g2rpo.cli.helptext import help_text
 from g2rpo.launch.meeting import is_first
 from g2rpo.paths import CONF
@@ -37,6 +43,7 @@ def program(config_name: str) -> Callable[[Task], Callable[[], None]]:
         def begun(cfg: DictConfig) -> Any:
             give_errors_back()
             redact_logs()
+            quiet_log_files()
             take_part(cfg)
             _announce(cfg)
             return task(cfg)
@@ -66,7 +73,7 @@ def _run(composed_and_called: Callable[[], None], config_name: str) -> None:
         return
     try:
         composed_and_called()
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
         from g2rpo.cli.keys import explanation
 
         text = explanation(error, config_name, sys.argv[1:]) or sentence(error)

@@ -9,6 +9,7 @@ last word.
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from functools import cache
 from typing import Any
 
@@ -57,13 +58,19 @@ PLAIN: dict[str, ast.expr] = {
     }.items()
 }
 """Types of keys whose constructors belong to other libraries, or take them as `**kwargs`."""
+OBJECT = "object_"
+"""Stands for every class of g2rpo in an annotation."""
 WORDS = {
     "int": "a whole number",
     "float": "a number",
     "bool": "true or false",
     "str": "text",
     "None": "null",
+    "Path": "text",
+    OBJECT: "a mapping with _target_",
 }
+FLAGS = {name: ast.parse("bool", mode="eval").body for name in ("_partial_", "_recursive_")}
+"""Hydra's own keys of an object."""
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 LISTS = ("Sequence", "list", "tuple", "Iterable", "set")
 MAPPINGS = ("Mapping", "dict")
@@ -88,7 +95,7 @@ def refuse_wrong_types(cfg: DictConfig) -> None:
 
 
 def _annotated(tree: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, Any, ast.expr]]:
-    kinds = arguments(str(tree["_target_"])) if "_target_" in tree else {}
+    kinds = FLAGS | arguments(str(tree["_target_"])) if "_target_" in tree else {}
     for name, value in tree.items():
         key = f"{path}{name}"
         kind = kinds.get(str(name)) or PLAIN.get(key)
@@ -149,6 +156,8 @@ def accepts(kind: ast.expr, value: object) -> bool:
         "float": is_number,
         "bool": isinstance(value, bool),
         "str": isinstance(value, str),
+        "Path": isinstance(value, str),
+        OBJECT: isinstance(value, Mapping),
     }
     return known.get(kind.id, True)
 
@@ -193,8 +202,26 @@ def arguments(target: str) -> dict[str, ast.expr]:
             return {}
         scope = inner[0]
     if isinstance(scope, ast.FunctionDef):
-        return _of_function(scope)
-    return _of_class(scope, module) if isinstance(scope, ast.ClassDef) else {}
+        found = _of_function(scope)
+    else:
+        found = _of_class(scope, module) if isinstance(scope, ast.ClassDef) else {}
+    return {name: _Objects(module).visit(deepcopy(kind)) for name, kind in found.items()}
+
+
+class _Objects(ast.NodeTransformer):
+    """Puts `OBJECT` in the place of g2rpo's classes in an annotation."""
+
+    def __init__(self, module: ast.Module) -> None:
+        self.module = module
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        """Replace the name of a class."""
+        source, names = _module(_imported(self.module, node.id))
+        if names and source is not None:
+            for inner in source.body:
+                if isinstance(inner, ast.ClassDef) and inner.name == names[0]:
+                    return ast.Name(OBJECT, ast.Load())
+        return node
 
 
 def _of_class(node: ast.ClassDef, module: ast.Module) -> dict[str, ast.expr]:

@@ -73,10 +73,13 @@ def _listed(found: Any, field: str) -> Sequence[Any]:
     if isinstance(
         found, Mapping
     ):  # a list of structs, as some data sets store it: one list for each key
-        names = list(found)
-        return [
-            dict(zip(names, values, strict=True)) for values in zip(*found.values(), strict=True)
-        ]
+        lists = list(found.values())
+        if not all(isinstance(one, list | tuple) and len(one) == len(lists[0]) for one in lists):
+            raise BadRecord(
+                f"{field}: expected lists of one length under {', '.join(map(repr, found))}, got"
+                f" {str(found)[:100]}"
+            )
+        return [dict(zip(found, values, strict=True)) for values in zip(*lists, strict=True)]
     if not isinstance(found, list | tuple):
         raise BadRecord(f"{field}: expected a list of turns, got {type(found).__name__}")
     return found
@@ -89,7 +92,7 @@ def _turn(turn: Any, number: int, field: str, images: list[Any]) -> tuple[str, s
             f" {str(turn)[:100]!r}"
         )
     said = turn.get("role", turn.get("from"))
-    if said not in ROLES:
+    if not isinstance(said, str) or said not in ROLES:
         raise BadRecord(
             f"{field}: turn {number}: expected a role out of {', '.join(ROLES)}, got {said!r}"
         )
@@ -111,8 +114,8 @@ def _part(part: Any, where: str, images: list[Any]) -> str:
     if isinstance(part, str):
         return part
     kind = part.get("type") if isinstance(part, Mapping) else None
-    if kind == "text":
-        return str(part.get("text") or "")
+    if kind == "text" and isinstance(part.get("text"), str):
+        return str(part["text"])
     if kind in ("image", "image_url"):
         images.extend(
             items_of(

@@ -9,9 +9,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from g2rpo.data.conversation import unfolded
 from g2rpo.data.fields import Notes
 from g2rpo.data.loading import Loading
-from g2rpo.data.record_images import located
+from g2rpo.data.record_images import images_in, located, refuse_outside
 from g2rpo.data.row_format import RowFormat
 from g2rpo.data.rows import BadRecord, Place, read_row, rows_of
 from g2rpo.data.skips import Skips
@@ -117,6 +118,7 @@ class FileSource:
                         raise row
                     task = self.format.task(row)
                     self.format.check(row)
+                    refuse_outside(images_in(unfolded(row)), self.root)
                     check_new(self.format.key(row), seen)
                     notes.look(self.format, row)
                 except BadRecord as error:

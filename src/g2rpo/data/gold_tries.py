@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from g2rpo.data.rows import read_json
 from g2rpo.data.wrong_answers import JSON_KINDS, option_letters, wrong_answers
 from g2rpo.prompt import Failed, Prompt, accuracy_in, answer_kind
 
@@ -148,7 +149,7 @@ def _short(answer: str) -> str:
 
 def _as_object(answer: str) -> str:
     try:
-        value = json.loads(answer)
+        value = read_json(answer)
     except ValueError:
         return answer
     return json.dumps({"boxes": value} if isinstance(value, list) else value)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from g2rpo.data.arrow_rows import records_of
+from g2rpo.data.conversation import unfolded
 from g2rpo.data.fields import Notes, columns_in, is_media
 from g2rpo.data.hub_columns import HubColumns
 from g2rpo.data.loading import Loading
-from g2rpo.data.record_images import IMAGE_FIELDS, located
+from g2rpo.data.record_images import IMAGE_FIELDS, images_in, located, refuse_outside
 from g2rpo.data.row_format import RowFormat
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.skips import Skips
@@ -210,6 +211,7 @@ def usable_rows(
             row = columns.row(record)
             task = format.task(row)
             format.check(row)
+            refuse_outside(images_in(unfolded(row)), columns.root)
             check_new(format.key(row), seen)
         except BadRecord as error:
             reason = columns.with_columns(str(error))

@@ -110,7 +110,7 @@ class Loading:
                 images.append(fit(self._open(image)))
             except ValueError as error:
                 name = image if isinstance(image, str) and not is_inline(image) else number
-                return BadRecord(f"{place(prompt)}: image {name}: {error}")
+                return BadRecord(f"{place(prompt)}: image {str(name)[-200:]}: {error}")
         return replace(prompt, images=tuple(images))
 
     def _open(self, image: Any) -> Image.Image:

@@ -10,7 +10,6 @@ before the text. Boxes are on a grid from 0 to 1000. Videos are not supported. I
 there may be a list of turns; see conversation.py.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -22,7 +21,7 @@ from g2rpo.data.gold import CUSTOM, read_golds
 from g2rpo.data.gold import FIELDS as GOLD_FIELDS
 from g2rpo.data.options import Options, gold_letters, options_in, read_options
 from g2rpo.data.record_images import IMAGE_FIELDS, images_in
-from g2rpo.data.rows import BadRecord
+from g2rpo.data.rows import BadRecord, read_json
 from g2rpo.data.template import PromptTemplate
 from g2rpo.prompt import MARKER, answer_kind
 from g2rpo.records import Prompt
@@ -94,7 +93,7 @@ class OneThinkerFormat:
     def task(self, row: Mapping[str, Any]) -> str:
         """Return the task of a row; raises `BadRecord` if it names none."""
         for field in self.kinds:
-            name = str(row.get(field) or "").strip()
+            name = self._text(row, field).strip()
             if name in self.tasks:
                 return self.tasks[name]
             if name and field in TASK_FIELDS:
@@ -129,7 +128,9 @@ class OneThinkerFormat:
             )
         unread_fields(row, self.fields)
         row = unfolded(row, question=self._written("problem"))
-        problem, images = str(row.get("problem") or ""), images_in(row)
+        problem, images = self._text(row, "problem"), images_in(row)
+        for field in ("system", "data_source"):
+            self._text(row, field)
         if not problem.replace(MARKER, "").strip():
             raise BadRecord(f"{self._written('problem')}: the question is empty")
         kind = self._answer_type(row)
@@ -199,8 +200,18 @@ class OneThinkerFormat:
             history=row.get("history", ()),
         )
 
+    def _text(self, row: Mapping[str, Any], field: str) -> str:
+        """Return a field that holds text; empty if it is missing or null."""
+        found = row.get(field)
+        if found is not None and not isinstance(found, str):
+            raise BadRecord(
+                f"{self._written(field)}: expected text, got {type(found).__name__}"
+                f" {str(found)[:100]}"
+            )
+        return found or ""
+
     def _answer_type(self, row: Mapping[str, Any]) -> str:
-        kind = answer_kind(str(row.get("problem_type", "")))
+        kind = answer_kind(self._text(row, "problem_type"))
         if kind not in ANSWER_TYPES:
             near = get_close_matches(kind, ANSWER_TYPES, n=1)
             hint = f"; is it {near[0]!r}?" if near else ""
@@ -247,7 +258,7 @@ def _check_choice(texts: Mapping[str, str], answer: str) -> None:
 
 def _check_box(answer: str) -> None:
     try:
-        box = json.loads(answer)["boxes"]
+        box = read_json(answer)["boxes"]
         x0, y0, x1, y1 = (float(value) for value in box)
     except (ValueError, KeyError, TypeError):
         raise BadRecord(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any, NamedTuple
 
-from g2rpo.data.rows import BadRecord
+from g2rpo.data.rows import BadRecord, read_json
 
 LABELS = ("label", "letter", "key", "id", "option")
 TEXTS = ("text", "content", "value", "option")
@@ -119,15 +119,14 @@ def gold_letters(answer: str, texts: Mapping[str, str]) -> str | None:
 
 def _last_run(labels: Sequence[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
     """The labels from the last A on that follow each other as letters do: A, B, C, ..."""
-    begins = [place for place, (letter, _, _) in enumerate(labels) if letter == "A"]
-    for begin in reversed(begins):
-        run = [labels[begin]]
-        for label in labels[begin + 1 :]:
-            if label[0] == ascii_uppercase[len(run) % 26]:
-                run.append(label)
-        if len(run) >= _FEWEST:
-            return run
-    return []
+    run: list[tuple[str, int, int]] = []
+    letters = [letter for letter, _, _ in labels]
+    second = next((place for place in reversed(range(len(labels))) if letters[place] == "B"), 0)
+    begin = next((place for place in reversed(range(second)) if letters[place] == "A"), None)
+    for label in [] if begin is None else labels[begin:]:
+        if label[0] == ascii_uppercase[len(run) % 26]:
+            run.append(label)
+    return run
 
 
 def _letter(match: re.Match[str]) -> str:
@@ -139,7 +138,7 @@ def _from_text(found: str) -> Any:
     text = found.strip()
     if text[:1] in ("[", "{"):
         try:
-            return json.loads(text)
+            return read_json(text)
         except ValueError:
             raise BadRecord(
                 f"options: expected JSON or one option a line, got {text[:100]!r}"

@@ -2,7 +2,8 @@
 `path`.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,21 @@ def located(item: Any, root: Path | None) -> Any:
     if not isinstance(item, str):
         return item
     return inline_bytes(item) if is_inline(item) else str(root / item) if root else item
+
+
+def refuse_outside(items: Iterable[Any], root: Path | None) -> None:
+    """Raise `BadRecord` for a path that leads out of `root`, as `../x.png` or `/x.png` does.
+
+    Links are not followed: whoever gave the folder may have made them.
+    """
+    for item in items:
+        if root is None or not isinstance(item, str) or is_inline(item):
+            continue
+        if not Path(os.path.abspath(root / item)).is_relative_to(os.path.abspath(root)):
+            raise BadRecord(
+                f"images: {item[:200]!r} leads out of data.root={root}; move the image there, or"
+                " set data.root to a folder that holds all images"
+            )
 
 
 def _item(item: Any) -> Any:

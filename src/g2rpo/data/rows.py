@@ -6,7 +6,8 @@ line. Both are read as UTF-8.
 """
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,11 +19,71 @@ BLANKS = " \t\r\n"
 BETWEEN = BLANKS + ","
 LISTS_OF_RECORDS = ("messages", "conversations", "problem", "text", "options", "images")
 """Fields of a record that may be lists of objects."""
-_decoder = json.JSONDecoder()
+MOST_DIGITS = 300
+"""Longer whole numbers are refused, because no float can hold them."""
+DEEPEST = 64
+"""Lists and objects in a record may be nested so deeply; later steps walk through them."""
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+_UNWRITABLE = re.compile(r"[\0\ud800-\udfff]")
+"""NUL, and halves of characters: neither files nor tokenizers take them."""
 
 
 class BadRecord(ValueError):
     """A record that cannot be used; the message says where it is and why."""
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise BadRecord(
+            f"a whole number of {len(digits)} digits; expected at most {MOST_DIGITS}: write a text"
+        )
+    return int(digits)
+
+
+_decoder = json.JSONDecoder(parse_int=_whole)
+
+
+def read_json(text: str) -> Any:
+    """Return the value of a JSON text from a file of data.
+
+    Raises:
+        json.JSONDecodeError: If the text is no JSON.
+        BadRecord: If later steps could not hold the value: it is nested too deeply, or has a number
+            that is too long, a NUL or half a character.
+    """
+    try:
+        value = _decoder.decode(text)
+    except RecursionError:
+        raise BadRecord(_TOO_DEEP) from None
+    refuse_unusable(value, text)
+    return value
+
+
+def refuse_unusable(value: Any, text: str) -> None:
+    """Raise `BadRecord` if a parsed value cannot be written to files or walked through.
+
+    Args:
+        value: What was parsed.
+        text: Its JSON; values without escapes and with few brackets are not looked at.
+    """
+    if "\\u" not in text and text.count("[") + text.count("{") <= DEEPEST:
+        return
+    waiting: list[tuple[Any, str, int]] = [(value, "", 0)]
+    while waiting:
+        item, name, depth = waiting.pop()
+        if depth > DEEPEST:
+            raise BadRecord(f"{name}: {_TOO_DEEP}")
+        if isinstance(item, str) and (found := _UNWRITABLE.search(item)):
+            what = "NUL" if found[0] == "\0" else f"half a character, {found[0]!r}"
+            raise BadRecord(f"{name or 'a name of a field'}: expected plain text, got {what} in it")
+        if isinstance(item, Mapping):
+            waiting += [(key, "", depth) for key in item]
+            waiting += [(inner, name or str(key), depth + 1) for key, inner in item.items()]
+        elif isinstance(item, list):
+            waiting += [(inner, name, depth + 1) for inner in item]
+
+
+_TOO_DEEP = f"expected lists and objects at most {DEEPEST} deep, got deeper ones"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +130,8 @@ def _refuse_one_object(path: Path) -> None:
             found = window.take()
         except BadRecord:
             return  # a broken line is reported with its number later
+        if isinstance(found, BadRecord):
+            return
         lines = window.line - first
         try:
             window.skip(BLANKS)
@@ -102,9 +165,8 @@ def _rows_of_lines(path: Path) -> Iterator[tuple[Place, dict[str, Any] | BadReco
 
 def _parsed(path: Path, place: Place, line: bytes) -> dict[str, Any] | BadRecord:
     try:
-        row = json.loads(
-            line.decode("utf-8-sig")
-        )  # bytes alone would be taken for UTF-16 where they look like it
+        # bytes alone would be taken for UTF-16 where they look like it
+        row = read_json(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         return BadRecord(
             f"{path}, line {place.line}: not UTF-8 ({error.reason} at byte {error.start} of the"
@@ -114,6 +176,8 @@ def _parsed(path: Path, place: Place, line: bytes) -> dict[str, Any] | BadRecord
         return BadRecord(
             f"{path}, line {place.line}: not JSON ({error.msg} at column {error.colno})"
         )
+    except BadRecord as error:
+        return BadRecord(f"{path}, line {place.line}: {error}")
     return (
         row
         if isinstance(row, dict)
@@ -131,16 +195,13 @@ def _rows_of_list(path: Path) -> Iterator[tuple[Place, dict[str, Any] | BadRecor
             start, line = window.bytes, window.line
             row = window.take()
             place = Place(start, window.bytes - start, line)
-            yield (
-                place,
-                (
-                    row
-                    if isinstance(row, dict)
-                    else BadRecord(
-                        f"{path}, line {line}: expected an object, got {type(row).__name__}"
-                    )
-                ),
-            )
+            if isinstance(row, BadRecord):
+                row = BadRecord(f"{path}, line {line}: {row}")
+            elif not isinstance(row, dict):
+                row = BadRecord(
+                    f"{path}, line {line}: expected an object, got {type(row).__name__}"
+                )
+            yield place, row
 
 
 class _Window:
@@ -168,11 +229,18 @@ class _Window:
             begin = self.at
 
     def take(self) -> Any:
-        """Read the JSON value at the reading position."""
+        """Read the JSON value at the reading position; return `BadRecord` for an unusable one."""
         while True:
             begin = self.at
             try:
                 value, self.at = _decoder.raw_decode(self.text, begin)
+                refuse_unusable(value, self.text[begin : self.at])
+            except (BadRecord, RecursionError) as error:
+                end = self._end(begin) if self.at == begin else self.at
+                if end is None and self._more():
+                    continue
+                self.at = len(self.text) if end is None else end
+                value = error if isinstance(error, BadRecord) else BadRecord(_TOO_DEEP)
             except json.JSONDecodeError as error:
                 cut = (
                     error.msg.startswith("Unterminated string")
@@ -187,6 +255,15 @@ class _Window:
                 ) from None
             self._passed(begin)
             return value
+
+    def _end(self, begin: int) -> int | None:
+        """Where a value ends by its brackets; None if that is not in the window."""
+        depth = 0
+        for found in _BRACKETS.finditer(self.text, begin):
+            depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+            if depth == 0:
+                return found.end()
+        return None
 
     def _passed(self, begin: int) -> None:
         passed = self.text[begin : self.at]

@@ -11,6 +11,9 @@ ON_ERROR = ("raise", "skip")
 LISTED = 100
 """Maximum number of reasons that are kept; further ones are only counted."""
 
+LONGEST = 1000
+"""Characters of a reason; a longer one quotes a record at length, and loses its middle."""
+
 
 class Skips:
     """Prompts that are not served.
@@ -42,6 +45,8 @@ class Skips:
 
     def unusable(self, task: str, reason: str) -> None:
         """Count a broken record. Raises `BadRecord` if `on_error` is `raise`."""
+        if len(reason) > LONGEST:
+            reason = f"{reason[: LONGEST - 300]} [...] {reason[-300:]}"
         if self.on_error == "raise":
             raise BadRecord(f"{reason}. {self.remedy}")
         self._note(self.unusable_prompts, task, reason)

@@ -7,6 +7,9 @@ from typing import Any
 
 from g2rpo.data.rows import BadRecord
 
+LONGEST_ID = 1000
+"""Ids stand in every line about their prompt."""
+
 
 def check_counts(heldout: int, check_golds: int) -> None:
     """Raise `ValueError` for a negative number of held-out prompts or of checked records."""
@@ -28,7 +31,7 @@ def others(rows: Sequence[int], indices: Collection[int]) -> Sequence[int]:
 
 
 def check_new(key: Any, seen: set[int]) -> None:
-    """Raise `BadRecord` if an id occurs a second time.
+    """Raise `BadRecord` if an id is no name, or occurs a second time.
 
     7 and "7" count as the same id, because both make the prompt `rows/7`.
 
@@ -38,6 +41,12 @@ def check_new(key: Any, seen: set[int]) -> None:
     """
     if key is None:
         return
+    if isinstance(key, bool) or not isinstance(key, str | int | float):
+        raise BadRecord(f"id: expected text or a number, got {str(key)[:100]}")
+    if len(str(key)) > LONGEST_ID:
+        raise BadRecord(
+            f"id: expected at most {LONGEST_ID} characters, got {len(str(key))}: {str(key)[:60]}..."
+        )
     digest = hash(str(key))
     if digest in seen:
         raise BadRecord(f"id: {key!r} occurs a second time")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from g2rpo.data.rows import read_json
 from g2rpo.prompt import Prompt, answer_kind
 
 JSON_KINDS = (
@@ -164,7 +165,7 @@ def _other_option(golds: Sequence[str], options: Mapping[str, str]) -> str:
 
 def _other_json(gold: str) -> str:
     try:
-        return json.dumps(_moved(json.loads(gold)))
+        return json.dumps(_moved(read_json(gold)))
     except ValueError:
         return GARBAGE
 

@@ -23,6 +23,7 @@ from g2rpo.launch.messages import (
     Report,
     Stuck,
     Verdict,
+    Working,
     packed,
     unpacked,
 )
@@ -54,6 +55,7 @@ class Coordinator:
         self._deadline_s = time.monotonic() + wait_s
         self._open: dict[Wire, Member | None] = {}
         self._came: dict[int, Member] = {}
+        self._working: dict[int, Working] = {}
         self._left: set[int] = set()
         self._failed: dict[int, Failed] = {}
         self._stuck: dict[int, Stuck] = {}
@@ -126,6 +128,10 @@ class Coordinator:
             self._left.add(who.rank)
         elif isinstance(message, Failed):
             self._fail(who, message)
+        elif isinstance(message, Working):
+            self._working[who.rank] = message
+            if who.rank == self.me.rank:  # the others must know it when this process is gone
+                self._tell(message)
         elif isinstance(message, Stuck):
             self._stuck[who.rank] = message
             if self._asked_s is None:
@@ -152,10 +158,14 @@ class Coordinator:
     def _of_failures(self) -> Verdict:
         """The first failure that no other explains."""
         rank, failed = min(self._failed.items(), key=lambda item: item[1].echo)
-        name = self._came[rank].name
+        name, last = self._came[rank].name, self._last(rank)
         there = {who.rank for who in self._open.values() if who is not None}
         return Verdict(
-            text=f"{name} {failed.text}" if failed.text is _DIED else f"{name}: {failed.text}",
+            text=(
+                f"{name} {failed.text}{last}"
+                if failed.text is _DIED
+                else f"{name}: {failed.text}{'' if ' tasks ' in failed.text else last}"
+            ),
             speaker=min(there, default=0),
             code=failed.code,
         )
@@ -168,19 +178,26 @@ class Coordinator:
         silent = tuple(self._came[rank] for rank in sorted(present - set(self._stuck)))
         waited_s = max(stuck.silent_s for stuck in self._stuck.values())
         if silent:
-            lines = [f"{who.name} does not answer: it is stopped or stuck" for who in silent]
+            lines = [
+                f"{who.name} does not answer: it is stopped or stuck{self._last(who.rank)}"
+                for who in silent
+            ]
         else:
             least = min(self._stuck[rank].marks for rank in present)
             behind = [rank for rank in sorted(present) if self._stuck[rank].marks == least]
             guilty = [rank for rank in behind if not self._stuck[rank].waits] or behind
             lines = [
-                f"{self._came[rank].name} hangs in {self._stuck[rank].where}" for rank in guilty
+                f"{self._came[rank].name} hangs in {self._stuck[rank].where}{self._last(rank)}"
+                for rank in guilty
             ]
         return Verdict(
             text="\n".join(lines) + _no_progress(waited_s),
             speaker=min(self._stuck),
             silent=silent,
         )
+
+    def _last(self, rank: int) -> str:
+        return self._working[rank].words if rank in self._working else ""
 
     def _of_missing(self, missing: list[int]) -> Verdict:
         came = ", ".join(f"{rank} on {self._came[rank].host}" for rank in sorted(self._came))

@@ -1,6 +1,10 @@
-"""Marks of progress; a process that sets none for a long time hangs."""
+"""Marks of progress; a process that sets none for a long time hangs.
+
+Beside them, the tasks of the prompts that the process works on, to name them if it dies.
+"""
 
 import time
+from collections.abc import Callable, Iterable
 
 START_S = 1800.0
 """Silence that is allowed until the first prompt is answered, while weights are loaded."""
@@ -8,6 +12,8 @@ START_S = 1800.0
 _marks = 0
 _last_s = time.monotonic()
 _begun = False
+_tasks = ""
+_listener: Callable[[str], None] | None = None
 
 
 def mark() -> None:
@@ -26,6 +32,22 @@ def begin() -> None:
     global _begun
     _begun = True
     mark()
+
+
+def work_on(tasks: Iterable[str]) -> None:
+    """Say which tasks the prompts have that are sampled, judged or trained on from now on."""
+    global _tasks
+    names = ", ".join(sorted(set(tasks)))
+    if names != _tasks:
+        _tasks = names
+        if _listener is not None:
+            _listener(names)
+
+
+def tell_tasks(listener: Callable[[str], None]) -> None:
+    """Call `listener` with the names of the tasks whenever they change."""
+    global _listener
+    _listener = listener
 
 
 def count() -> int:

@@ -5,12 +5,14 @@ later (torchrun's agent offers it already). Through it the ranks learn where ran
 is, the run folder, and what else rank 0 decides for all of them.
 """
 
+import errno
 import json
 import os
 import socket
 import threading
 from dataclasses import asdict
 from datetime import timedelta
+from importlib import import_module
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -76,6 +78,7 @@ def meet(me: Member) -> Meeting:
         return _meeting
     wait_s = float(os.environ.get(WAIT, "60"))
     address, port = _address(me)
+    stay_on_this_machine(me)
     store = _store(me, address, port, wait_s)
     coordinator = None
     if me.is_first:
@@ -148,6 +151,7 @@ def _store(me: Member, address: str, port: int, wait_s: float) -> Any:
 
     In a thread, because torch waits for ever if another program listens at the port.
     """
+    import_module("torch.distributed")  # takes seconds on a busy machine, and does not count
     made: SimpleQueue[Any] = SimpleQueue()
 
     def make() -> None:
@@ -170,23 +174,44 @@ def _connected_store(me: Member, address: str, port: int, wait_s: float) -> Any:
     from torch.distributed import PrefixStore, TCPStore
 
     by_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == str(True)
+    serves = me.is_first and not by_agent
     try:
+        # torch would listen on every address, and the store holds the coordinator's key
+        near = _on_loopback(address, port) if serves and me.num_nodes == 1 else None
         store = TCPStore(
             address,
             port,
-            is_master=me.is_first and not by_agent,
+            is_master=serves,
+            master_listen_fd=near,
             timeout=timedelta(seconds=wait_s),
             wait_for_workers=False,
             multi_tenant=True,  # torch.distributed opens it again in this process
         )
-    except RuntimeError as error:
-        if "EADDRINUSE" in str(error):
+    except (RuntimeError, OSError) as error:
+        if "EADDRINUSE" in str(error) or getattr(error, "errno", None) == errno.EADDRINUSE:
             raise ConnectionError(
                 f"{me.name}: port {port} is in use by another program: set MASTER_PORT to a free"
                 " port on all nodes"
             ) from error
         raise _unreachable(me, address, port, wait_s) from error
     return PrefixStore(f"g2rpo/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+
+
+def _on_loopback(address: str, port: int) -> int | None:
+    """Return the descriptor of a listener for this machine; None if `address` is not on it."""
+    if not socket.gethostbyname(address).startswith("127."):
+        return None
+    return socket.create_server(("127.0.0.1", port)).detach()
+
+
+def stay_on_this_machine(me: Member) -> None:
+    """Let gloo and NCCL connect the processes of one node through its loopback device.
+
+    They would otherwise listen on the network; variables that are set already stay.
+    """
+    if me.num_nodes == 1 and "lo" in {name for _, name in socket.if_nameindex()}:
+        for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+            os.environ.setdefault(name, "lo")
 
 
 def _unreachable(me: Member, address: str, port: int, wait_s: float) -> ConnectionError:

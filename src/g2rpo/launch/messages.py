@@ -40,6 +40,22 @@ class Stuck:
 
 
 @dataclass(frozen=True)
+class Working:
+    """What a rank works on.
+
+    Args:
+        tasks: Names of the tasks of its prompts, separated by commas; empty without prompts.
+    """
+
+    tasks: str
+
+    @property
+    def words(self) -> str:
+        """What is added to a message about the rank."""
+        return f" (last on tasks {self.tasks})" if self.tasks else ""
+
+
+@dataclass(frozen=True)
 class Left:
     """A rank has finished its part."""
 
@@ -71,9 +87,9 @@ class Verdict:
     silent: tuple[Member, ...] = ()
 
 
-Message = Member | Failed | Stuck | Left | Report | Closed | Verdict
+Message = Member | Failed | Stuck | Working | Left | Report | Closed | Verdict
 KINDS: Mapping[str, type[Message]] = {
-    kind.__name__: kind for kind in (Member, Failed, Stuck, Left, Report, Closed, Verdict)
+    kind.__name__: kind for kind in (Member, Failed, Stuck, Working, Left, Report, Closed, Verdict)
 }
 
 

@@ -23,6 +23,7 @@ from g2rpo.launch.messages import (
     Report,
     Stuck,
     Verdict,
+    Working,
     packed,
     unpacked,
 )
@@ -79,8 +80,10 @@ class Monitor:
         self._sending = threading.Lock()
         self._failing = self._left = False
         self._asked_s: float | None = None
+        self._first_works = Working("")
         self._ended = threading.Event()
         self._send(me)
+        marks.tell_tasks(lambda tasks: self._send(Working(tasks)))
         threading.Thread(target=self._run, name="monitor", daemon=True).start()
 
     def watch(self, watch: Watch) -> None:
@@ -131,10 +134,13 @@ class Monitor:
                 message = unpacked(self._wire.receive()[0]) if self._wire.poll(0.2) else None
             except (EOFError, OSError):
                 if not self._left:
-                    self._end(Verdict(f"{self.first.name} ended: see its messages", speaker=1))
+                    words = f"{self.first.name} ended: see its messages{self._first_works.words}"
+                    self._end(Verdict(words, speaker=1))
                 return
             if isinstance(message, Verdict):
                 self._end(message)
+            elif isinstance(message, Working):
+                self._first_works = message
             elif isinstance(message, Closed):
                 if self._watch is None:  # rank 0 had nothing to run
                     os._exit(0)
@@ -143,7 +149,10 @@ class Monitor:
                 self._asked_s = self._asked_s or time.monotonic()
                 self._send(self._report())
             elif self._asked_s and time.monotonic() > self._asked_s + 2 * ANSWER_S:
-                words = f"{self.first.name} does not answer: it is stopped or stuck"
+                words = (
+                    f"{self.first.name} does not answer: it is stopped or stuck"
+                    f"{self._first_works.words}"
+                )
                 self._end(Verdict(words, speaker=1, silent=(self.first,)))
 
     def _hangs(self) -> bool:

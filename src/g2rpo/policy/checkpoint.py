@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from transformers import AutoModelForImageTextToText
 
+from g2rpo.policy import remote_code
 from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.policy.family.choose_family import family_at
@@ -39,6 +40,7 @@ class Checkpoint:
         adapter: Adapter to train; all other weights are frozen then.
         max_new_tokens: Maximum number of tokens per completion that suits the model; default of
             `rollout.max_new_tokens`.
+        trust_remote_code: Whether Python code in the folder may run; False refuses such a folder.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Checkpoint:
         family: str | None = None,
         adapter: LoRA | None = None,
         max_new_tokens: int = 2048,
+        trust_remote_code: bool = False,
     ) -> None:
         if dtype not in DTYPES:
             raise ValueError(f"model.dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
@@ -70,6 +73,10 @@ class Checkpoint:
                 "model.path: expected a folder with config.json or a Hub id like"
                 f" Qwen/Qwen3-VL-8B-Instruct, got {path!r}; download the model or correct the path"
             )
+        if trust_remote_code:
+            remote_code.trust(path)
+        if is_folder:
+            remote_code.refuse_code(path)
         if freeze_vision and adapter is not None and adapter.vision:
             raise ValueError(
                 "model.freeze_vision: expected false with model.adapter.vision=true, got true; set"
@@ -114,6 +121,7 @@ class Checkpoint:
     @cached_property
     def family(self) -> Family:
         """The model's family, chosen by its config.json; weights are not loaded."""
+        remote_code.refuse_code(self.path)
         return family_at(self.path, self.family_file)
 
     def check_prefix(self, prefix: str) -> None:
@@ -138,7 +146,9 @@ class Checkpoint:
         """
         dtype, family = DTYPES[self.dtype], self.family
         if sharding is None:
-            policy = AutoModelForImageTextToText.from_pretrained(self.path, dtype=dtype)
+            policy = AutoModelForImageTextToText.from_pretrained(
+                self.path, dtype=dtype, **remote_code.loading(self.path)
+            )
         else:
             compute_dtype = DTYPES[self.compute_dtype]
             policy = load_sharded(self.path, family, sharding, dtype, compute_dtype)

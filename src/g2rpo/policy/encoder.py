@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
+from jinja2 import TemplateError
 from PIL import Image
 from torch import Tensor
 from transformers import GenerationConfig
@@ -135,11 +136,17 @@ class ChatEncoder(ABC):
 
     def chat_text(self, prompt: Prompt) -> str:
         """Return the prompt's chat text, with one placeholder per image and a generation prompt."""
-        return str(
-            self.tokenizer.apply_chat_template(
-                chat_messages(prompt), tokenize=False, add_generation_prompt=True
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    chat_messages(prompt), tokenize=False, add_generation_prompt=True
+                )
             )
-        )
+        except TemplateError as error:
+            raise ValueError(
+                f"chat template of {self.tokenizer.name_or_path}: it cannot be applied to prompt"
+                f" {prompt.id!r}: {error}; mend the template, or take that of the original model"
+            ) from error
 
     def _token_ids(self, prompt: Prompt, texts: Sequence[str]) -> list[int]:
         """Return the token ids of `chat_text`, with a text for each image's placeholder.

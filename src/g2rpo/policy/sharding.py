@@ -24,6 +24,8 @@ from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig
 from transformers.distributed import DistributedConfig
 
 from g2rpo.policy.family.model_family import Family
+from g2rpo.policy.gloo_communication import communicate_in_place
+from g2rpo.policy.remote_code import loading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,7 @@ def load_sharded(
         dtype: Dtype of the sharded weights.
         compute_dtype: Dtype of gathered weights. Gradients are summed in float32.
     """
-    config = AutoConfig.from_pretrained(path)
+    config = AutoConfig.from_pretrained(path, **loading(path))
     model_class = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
 
     def prepare(cls: Any, config: Any, device_map: Any = None) -> tuple[Any, Any, None]:
@@ -94,6 +96,8 @@ def _shard(policy: Any, layers: list[Any], sharding: Sharding, compute_dtype: to
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)  # gloo can only sum
+            if sharding.device.type == "cpu":
+                communicate_in_place(module)
     # By default FSDP prefetches in the reverse order of all forward passes so far. Those of
     # sampling differ between ranks, so that the ranks would wait for different weights.
     for unit, following in pairwise([policy, *reversed(layers), policy]):

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from g2rpo import ranks
 from g2rpo.interfaces import GroupFilter, Reward, RolloutEngine
+from g2rpo.launch import marks
 from g2rpo.records import PromptBatch, Rollouts, Sampling, Scores
 from g2rpo.rollout.groups import (
     Scored,
@@ -141,6 +142,7 @@ def collect(
     draws = 0
     while taken.room > 0 and draws < group_filter.max_draws:
         batch = more() if draws else first
+        marks.work_on(prompt.task for prompt in batch.prompts)
         with timed("decode"), _naming_tasks(batch):
             rollouts = generate_groups(engine, batch, sampling, group_size_of or {}, seed + draws)
         scored = score_rollouts(reward, batch.prompts, rollouts, failure_budget)

@@ -27,10 +27,12 @@ class VLLMClient:
     Args:
         url: Address of the server, `http://host:port`.
         timeout_s: Maximum seconds for the completions of one prompt, and for a weight update.
+        key: The server's key; None if it asks for none.
     """
 
-    def __init__(self, *, url: str, timeout_s: float) -> None:
+    def __init__(self, *, url: str, timeout_s: float, key: str | None = None) -> None:
         self.url = url.rstrip("/")
+        self._key = key
         self.timeout_s = timeout_s
         self.adapter: str | None = None
         """Name of the adapter that requests use; None for the weights alone."""
@@ -143,6 +145,8 @@ class VLLMClient:
         request = urllib.request.Request(  # noqa: S310
             address, data, {"Content-Type": "application/json"}, method=method
         )
+        if self._key:  # not sent on if the server redirects to another address
+            request.add_unredirected_header("Authorization", f"Bearer {self._key}")
         try:
             with urllib.request.urlopen(request, timeout=timeout_s or self.timeout_s) as response:  # noqa: S310
                 text, kind = response.read(), response.headers.get_content_type()

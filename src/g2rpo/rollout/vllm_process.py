@@ -7,6 +7,7 @@ an engine on the trainer's GPU.
 import atexit
 import logging
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -17,11 +18,10 @@ from pathlib import Path
 
 import torch
 
-from g2rpo.rollout.serve import WITH_PARENT
+from g2rpo.rollout.serve import KEY, MODULE, WITH_PARENT
 from g2rpo.rollout.vllm_client import VLLMClient
 
 log = logging.getLogger("g2rpo")
-MODULE = "g2rpo.rollout.serve"
 CPU_OPTIONS = ("--enforce-eager", "--kv-cache-memory-bytes", str(2**28), "--block-size", "32")
 LAUNCHER = (
     "RANK",
@@ -132,6 +132,7 @@ class ServerProcess(EngineProcess):
     def __init__(self, *, log_file: Path, options: Sequence[str], start_s: float) -> None:
         super().__init__(log_file=log_file, start_s=start_s)
         self.options = tuple(options)
+        self.key = secrets.token_urlsafe(32)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -148,13 +149,12 @@ class ServerProcess(EngineProcess):
             "-m",
             MODULE,
             str(folder),
-            "--host",
-            "127.0.0.1",
             "--port",
             str(self.port),
             WITH_PARENT,
             *self.options,
         ]
-        client = VLLMClient(url=self.url, timeout_s=5)
-        self.launch(command, engine_environment(), client.is_healthy, "server")
+        client = VLLMClient(url=self.url, timeout_s=5, key=self.key)
+        environment = engine_environment() | {KEY: self.key}
+        self.launch(command, environment, client.is_healthy, "server")
         log.info("vLLM serves %s at %s", folder, self.url)

@@ -7,6 +7,7 @@ completions.
 """
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from typing import Any
 from g2rpo import ranks
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
+from g2rpo.rollout.serve import KEY
 from g2rpo.rollout.serving_folder import (
     dtype_name,
     write_adapter_folder,
@@ -52,8 +54,8 @@ class VLLMServerEngine(VLLMBase):
         self.settings = VLLMServerSettings(**settings)
         super().__init__(self.settings)
         self.weights_dir = Path(self.settings.weights_dir).resolve()
-        self.clients = [self._client(url) for url in self.settings.urls]
         self.process: ServerProcess | None = None
+        self.clients = [self._client(url) for url in self.settings.urls]
         self._folder: Path | None = None
         """Folder with the last weights, or with the last adapter."""
 
@@ -160,7 +162,8 @@ class VLLMServerEngine(VLLMBase):
         self.process.start(self._folder if self._lora_rank is None else self.weights_dir / "base")
 
     def _client(self, url: str) -> VLLMClient:
-        return VLLMClient(url=url, timeout_s=self.settings.timeout_s)
+        key = os.environ.get(KEY) if self.process is None else self.process.key
+        return VLLMClient(url=url, timeout_s=self.settings.timeout_s, key=key)
 
     def _push(self, client: VLLMClient) -> None:
         client.pause()

@@ -19,7 +19,7 @@ from typing import Any
 from g2rpo.rollout.serve import end_with_parent
 from g2rpo.rollout.vllm_host import Host
 from g2rpo.rollout.vllm_messages import METHODS, answer_message, read_requests
-from g2rpo.wire import Wire
+from g2rpo.wire import Wire, private_listener
 
 Call = tuple[Wire, dict[str, Any], list[bytes]]
 
@@ -93,7 +93,7 @@ def main(address: str, settings: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     host = Host(**json.loads(settings))
     calls: SimpleQueue[Call] = SimpleQueue()
-    listener = socket.create_server(address, family=socket.AF_UNIX)
+    listener = private_listener(address)
     threading.Thread(
         target=_listen, args=(listener, host.max_model_len, calls), daemon=True
     ).start()

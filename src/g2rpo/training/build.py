@@ -9,16 +9,18 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from g2rpo.data.stream import PromptStream
+from g2rpo.launch.counts import check_counts
 from g2rpo.redaction import redacted_values
 from g2rpo.training.checkpoint_io import read_hyper_parameters, use_own_checkpoints
 from g2rpo.training.datamodule import PromptDataModule
-from g2rpo.training.launched import check_launch, wait_longer_than
+from g2rpo.training.launched import wait_longer_than
 from g2rpo.training.metrics_csv import MetricsCSV
 from g2rpo.training.module import G2RPOModule
-from g2rpo.training.parts import Parts, build_parts, plain
+from g2rpo.training.parts import Parts, build_parts, chosen, plain
 from g2rpo.training.saved_config import check_targets
 from g2rpo.training.sharded_strategy import ShardedModels, ShardedStrategy
 from g2rpo.training.timed_checkpoint import refuse_train_time_interval
+from g2rpo.training.tracking.lost_logger import spared
 from g2rpo.training.validation import Validation
 
 
@@ -64,7 +66,7 @@ def build_trainer(cfg: DictConfig, *more: L.Callback) -> L.Trainer:
         logger=loggers,
         callbacks=[*all_of(cfg, "callbacks"), *more],
     )
-    check_launch(trainer)
+    check_counts(trainer.num_devices, trainer.num_nodes)
     wait_longer_than(trainer, OmegaConf.select(cfg, "hang_s"))
     use_own_checkpoints(trainer)
     return trainer
@@ -132,11 +134,15 @@ def all_of(cfg: DictConfig, group: str) -> list[Any]:
     The group itself is missing after `logger=[]`.
     """
     entries = OmegaConf.select(cfg, group) or {}
+    if not OmegaConf.is_dict(entries) and entries != {}:
+        raise ValueError(f"{group}: expected a mapping of names to objects, got {entries!r}")
     built = {
-        name: instantiate(entry, _convert_="all")
+        name: instantiate(chosen(cfg, f"{group}.{name}"), _convert_="all")
         for name, entry in entries.items()
         if entry is not None
     }
     for name, part in built.items():
         refuse_train_time_interval(part, f"{group}.{name}")
+    if group == "logger":
+        return [spared(part, f"logger.{name}") for name, part in built.items()]
     return [*built.values()]

@@ -4,13 +4,15 @@ A folder holds `state.json` with all plain values, and safetensors files with th
 by torch.distributed.checkpoint. Nothing in it is pickled. It is written under another name, and
 renamed when the last rank is done, so that a kill at any moment leaves a complete checkpoint.
 
-In a background save, ranks agree on the files and copy their shards to CPU memory at once. A thread
-of each rank then only writes files: it never communicates, which would need a process group of its
-own that outlives the thread. So ranks must meet again, in `BackgroundSave.complete`, to rename.
+In a background save, ranks agree on the files at once. A thread of each rank then copies its shards
+to CPU memory and writes files: it never communicates, which would need a process group of its own
+that outlives the thread. So ranks must meet again, in `BackgroundSave.complete`, to rename. Shards
+do not change until the next optimizer step, so that only this step has to wait for the copies.
 """
 
 import os
 import shutil
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,17 +30,24 @@ from torch.distributed.checkpoint import (
     HuggingFaceStorageWriter,
 )
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex
-from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, WriteItem
+from torch.distributed.checkpoint.planner import (
+    SavePlan,
+    SavePlanner,
+    WriteItem,
+    WriteItemType,
+)
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.distributed.tensor import DTensor
 
 from g2rpo import ranks
-from g2rpo.files import new_folder, put_in_place
+from g2rpo.files import new_folder, put_in_place, writing
 from g2rpo.training.plain_values import join_tensors, split_tensors
 
 STATE = "state.json"
-FILE_BYTES = 2**30
-"""Approximate size of a rank's files in bytes; one file at a time is serialized in memory."""
+FILE_BYTES = 2**28
+"""Approximate size of a rank's files in bytes. One file at a time is serialized in memory, during
+which no other thread of the process runs Python.
+"""
 
 
 def is_checkpoint_folder(path: Path) -> bool:
@@ -52,10 +61,15 @@ class BackgroundSave:
     Args:
         path: The folder that will take the place of an earlier one.
         writing: This rank's share of the work.
+        copied: Set once this rank has copied its shards, or could not.
     """
 
-    def __init__(self, path: Path, writing: "Future[Any]") -> None:
-        self.path, self._writing = path, writing
+    def __init__(self, path: Path, writing: "Future[Any]", copied: threading.Event) -> None:
+        self.path, self._writing, self._copied = path, writing, copied
+
+    def wait_until_copied(self) -> None:
+        """Wait until this rank's shards may change."""
+        self._copied.wait()
 
     def is_written(self) -> bool:
         """Return whether all ranks have written their files; all ranks call this together."""
@@ -68,7 +82,7 @@ class BackgroundSave:
         Raises:
             RuntimeError: on every rank, if one could not write; an earlier checkpoint then stays.
         """
-        with ranks.raise_on_all_ranks():
+        with ranks.raise_on_all_ranks(), writing(self.path):
             self._writing.result()
         with ranks.raise_on_all_ranks():
             if ranks.rank() == 0:
@@ -85,25 +99,25 @@ def save_folder(
         state: The checkpoint: plain values and tensors. Sharded tensors are written by the ranks
             that hold the shards, plain values by rank 0.
         threads: Copy the tensors to CPU memory and write them in the background, by a thread of
-            these.
+            these. Sharded tensors must not change before `BackgroundSave.wait_until_copied`.
 
     Returns:
         The save in progress if it runs in the background; it must be completed.
     """
     text, tensors = split_tensors(state)
-    with ranks.raise_on_all_ranks():
+    with ranks.raise_on_all_ranks(), writing(path):
         if ranks.rank() == 0:
             new = new_folder(path)
             (new / STATE).write_text(text, encoding="utf-8")
     numbers = _file_numbers(tensors)
     if threads is None:
-        with _without_warning():
+        with _without_warning(), writing(path):
             dcp.save(dict(tensors), storage_writer=_Writer(path, numbers))
         return None
     writer = _BackgroundWriter(path, numbers, threads)
     with _without_warning():
         dcp.save(dict(tensors), storage_writer=writer)
-    return BackgroundSave(path, writer.writing)
+    return BackgroundSave(path, writer.writing, writer.copied)
 
 
 def link_folder(path: Path, source: Path, text: str) -> None:
@@ -208,16 +222,33 @@ class _BackgroundWriter(_Writer):
         super().__init__(path, file_numbers)
         self.per_thread_copy_ahead = 0  # all tensors are in CPU memory
         self.writing: Future[Any] = Future()
+        self.copied = threading.Event()
         self._threads = threads
 
     def write_data(
         self, plan: SavePlan, planner: SavePlanner
     ) -> torch.futures.Future[list[WriteResult]]:
-        copies = {
-            item.index: planner.resolve_data(item).detach().to("cpu", copy=True)  # type: ignore[union-attr]
+        tensors: dict[MetadataIndex, Tensor] = {
+            item.index: planner.resolve_data(item).detach()  # type: ignore[union-attr]
             for item in plan.items
         }
-        self.writing = self._threads.submit(super().write_data, plan, _Copies(copies))
+        # those that are not sharded are small, and the algorithm changes them at any time
+        whole = {item.index for item in plan.items if item.type is not WriteItemType.SHARD}
+        for index in whole:
+            tensors[index] = tensors[index].to("cpu", copy=True)
+
+        def work() -> None:
+            try:
+                copies = {
+                    index: value if index in whole else value.to("cpu", copy=True)
+                    for index, value in tensors.items()
+                }
+            finally:
+                tensors.clear()
+                self.copied.set()
+            super(_BackgroundWriter, self).write_data(plan, _Copies(copies))
+
+        self.writing = self._threads.submit(work)
         begun: torch.futures.Future[list[WriteResult]] = torch.futures.Future()
         begun.set_result([])
         return begun

@@ -15,7 +15,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
-from g2rpo.files import finish_replacing, new_file, put_in_place
+from g2rpo.files import finish_replacing, replaced_content
 from g2rpo.training.checkpoint_folder import FolderReader, is_checkpoint_folder
 
 OPTIMIZER_STATES = "torchao.optim.subclass_8bit"
@@ -38,14 +38,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             TypeError: if it could not be read again, because a callback or plug-in adds other
                 types.
         """
-        new = new_file(Path(path))
-        torch.save(checkpoint, new)
-        if found := get_unsafe_globals_in_checkpoint(new):
-            raise TypeError(
-                f"checkpoint: expected plain values, tuples and tensors, got {', '.join(found)};"
-                " return such values from state_dict or on_save_checkpoint"
-            )
-        put_in_place(Path(path))
+        with replaced_content(Path(path)) as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            if found := get_unsafe_globals_in_checkpoint(file.name):
+                raise TypeError(
+                    f"checkpoint: expected plain values, tuples and tensors, got"
+                    f" {', '.join(found)}; return such values from state_dict or on_save_checkpoint"
+                )
 
     def load_checkpoint(
         self,

@@ -18,7 +18,7 @@ from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from g2rpo.files import finish_replacing, new_file, put_in_place, replaced_file
+from g2rpo.files import finish_replacing, replaced_content, replaced_file, writing
 
 LIVE, FOLDER, INDEX = "completions.jsonl", "completions", "index.csv"
 COLUMNS = ("file", "first_step", "last_step", "rows", "bytes")
@@ -51,7 +51,7 @@ class CompletionParts:
 
     def append(self, rows: list[dict[str, Any]]) -> None:
         """Append the rows of one rollout batch, which all have the same step."""
-        with self.live.open("a", encoding="utf-8") as file:
+        with writing(self.live), self.live.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             size = file.tell()
         if rows and size >= self.part_bytes:
@@ -83,16 +83,16 @@ class CompletionParts:
         with self.live.open("rb") as file:
             first = json.loads(file.readline())["step"]
         part = self.folder / FOLDER / f"{first:09d}-{last:09d}.jsonl"
-        part.parent.mkdir(exist_ok=True)
-        self.live.rename(part)
-        self.live.touch()
+        with writing(part):
+            part.parent.mkdir(exist_ok=True)
+            self.live.rename(part)
+            self.live.touch()
         _compress(part)
         self._write_index()
 
     def _restore(self, part: Path) -> None:
-        with _bytes_of(part) as source, new_file(self.live).open("wb") as target:
+        with _bytes_of(part) as source, replaced_content(self.live) as target:
             shutil.copyfileobj(source, target)
-        put_in_place(self.live)
 
     def _write_index(self) -> None:
         """List the parts; only those that the index does not list yet are read."""
@@ -120,11 +120,10 @@ def _compress(part: Path) -> None:
     target = part.with_name(f"{part.name}.gz")
     with (
         part.open("rb") as source,
-        new_file(target).open("wb") as raw,
+        replaced_content(target) as raw,
         gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as file,
     ):
         shutil.copyfileobj(source, file)
-    put_in_place(target)
     part.unlink()
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
@@ -18,6 +19,7 @@ from g2rpo.interfaces import OwnWeights
 from g2rpo.policy.checkpoint import DTYPES
 from g2rpo.policy.head import piece_bytes
 from g2rpo.records import Prompt
+from g2rpo.training.disk_space import warn_if_full
 from g2rpo.training.estimate.assumptions import Assumptions
 from g2rpo.training.estimate.changes import Setup
 from g2rpo.training.estimate.machine import machine
@@ -70,8 +72,10 @@ def run_estimate(cfg: DictConfig) -> Estimate:
     return found
 
 
-def write_estimate(cfg: DictConfig, parts: Parts, stream: PromptStream, folder: Path) -> None:
-    """Write `estimate.json` at the start of a run.
+def write_estimate(
+    cfg: DictConfig, parts: Parts, stream: PromptStream, folder: Path, trainer: L.Trainer
+) -> None:
+    """Write `estimate.json` at the start of a run; warn if its checkpoints do not fit the disk.
 
     If the model cannot be estimated, the log says so and the run continues.
     """
@@ -82,6 +86,13 @@ def write_estimate(cfg: DictConfig, parts: Parts, stream: PromptStream, folder: 
         return
     found.write(folder)
     log.info("estimate: %s", found.verdict())
+    warn_if_full(
+        folder,
+        trainer.callbacks,  # type: ignore[attr-defined]
+        trainer.max_steps,
+        checkpoint_bytes=found.checkpoint_bytes,
+        export_bytes=found.export_bytes,
+    )
 
 
 def estimated(cfg: DictConfig, parts: Parts, peek: Callable[[], Sequence[Prompt]]) -> Estimate:

@@ -17,6 +17,7 @@ import torch
 from g2rpo.data.mixture import listed_tasks
 from g2rpo.files import write_whole
 from g2rpo.interfaces import Encoder, PromptSource, Reward, RolloutEngine
+from g2rpo.launch import marks
 from g2rpo.records import Prompt, Sampling
 from g2rpo.rollout.groups import score_rollouts
 from g2rpo.training.kept_pictures import save_pictures, worth_showing
@@ -189,6 +190,7 @@ class HeldoutEvaluation:
     ) -> list[list[dict[str, Any]]]:
         """Return the completions of each prompt with their scores."""
         encoded = replace(encoder.encode(batch.prompts), position=torch.tensor(batch.places))
+        marks.work_on(prompt.task for prompt in batch.prompts)
         rollouts = engine.generate(encoded.to(device), plan, self.seed)
         scored = score_rollouts(reward, batch.prompts, rollouts, self.failure_budget)
         scores = scored.scores

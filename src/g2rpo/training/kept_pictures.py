@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 
+from g2rpo.files import writing
 from g2rpo.image import open_image
 from g2rpo.records import Prompt
 
@@ -49,7 +50,9 @@ def save_pictures(
             if spent >= most_bytes:
                 return
             content, kind = encoded(open_image(image), largest_px)
-            (folder / f"{_stem(prompt.id)}-{k}.{kind}").write_bytes(content)
+            target = folder / f"{_stem(prompt.id)}-{k}.{kind}"
+            with writing(target):
+                target.write_bytes(content)
             spent += len(content)
 
 

@@ -3,7 +3,6 @@
 import os
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import lightning as L
 
@@ -13,36 +12,6 @@ from g2rpo.training.interrupt import Stopped
 
 SLACK_S = 120.0
 """Seconds by which a collective operation may outlast the watch for hanging ranks."""
-
-
-def check_launch(trainer: Any) -> None:
-    """Check that the Trainer counts as many processes as were started.
-
-    Raises:
-        ValueError: with the keys to change.
-    """
-    me = member()
-    devices, nodes = trainer.num_devices, trainer.num_nodes
-    if me.launcher in ("torchrun", "srun"):
-        if devices * nodes != me.world_size:
-            raise ValueError(
-                f"trainer.devices={devices}, trainer.num_nodes={nodes}: expected"
-                f" {me.world_size} processes, as many as {me.launcher} has started, got"
-                f" {devices * nodes}; add trainer=ddp or trainer=fsdp{_counted(me.world_size)}"
-            )
-    elif nodes > 1:
-        raise ValueError(
-            f"trainer.num_nodes={nodes}: expected torchrun or srun, which start the processes of"
-            " several nodes, got python train.py alone; see docs/clusters.md"
-        )
-
-
-def _counted(world_size: int) -> str:
-    """Return what to type, if the launcher says how many processes a node has."""
-    per_node = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE")
-    if per_node is None or world_size % int(per_node):
-        return " and set both keys"
-    return f" trainer.devices={per_node} trainer.num_nodes={world_size // int(per_node)}"
 
 
 def wait_longer_than(trainer: L.Trainer, hang_s: float | None) -> None:

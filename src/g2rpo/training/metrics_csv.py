@@ -12,7 +12,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from g2rpo.files import replaced_file
+from g2rpo.files import replaced_file, writing
 from g2rpo.metrics import checked
 
 
@@ -63,7 +63,10 @@ class MetricsCSV(Logger):
         if new or int(row["step"]) <= self._last_step or not self.path.exists():
             self._rewrite(self._joined(row))
         else:
-            with self.path.open("a", newline="", encoding="utf-8") as file:
+            with (
+                writing(self.path),
+                self.path.open("a", newline="", encoding="utf-8") as file,
+            ):
                 csv.DictWriter(file, self._columns, restval="").writerow(row)
         self._last_step = max(self._last_step, int(row["step"]))
 

@@ -1,5 +1,7 @@
 """Builds the objects that the configuration names."""
 
+import functools
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -48,23 +50,24 @@ def build_parts(cfg: DictConfig, *, source: PromptSource | None = None) -> Parts
         source: Replaces the prompt source that `cfg.data` names.
     """
     trainer, optimizer = (
-        dict(OmegaConf.to_container(group, resolve=False)) for group in (cfg.trainer, cfg.optimizer)
+        dict(OmegaConf.to_container(chosen(cfg, group), resolve=False))
+        for group in ("trainer", "optimizer")
     )
     check_trainer(trainer)
     check_optimizer(optimizer, trainer)
-    source = source or _made(cfg.data)
-    mix = mixture_of(source, _made(cfg.task_mix))
+    source = source or _made(cfg, "data")
+    mix = mixture_of(source, _made(cfg, "task_mix"))
     return Parts(
         algorithm=build_algorithm(cfg, tuple(mix.shares)),
         source=source,
         mix=mix,
-        curriculum=_made(cfg.curriculum),
-        engine=_made(cfg.rollout),
-        reward=_made(cfg.reward),
-        reward_workers=_made(cfg.reward_workers),
-        heldout=_made(cfg.heldout),
-        suite=_made(cfg.eval),
-        model=_made(cfg.model).computing_in(str(cfg.trainer.precision)),
+        curriculum=_made(cfg, "curriculum"),
+        engine=_made(cfg, "rollout"),
+        reward=_made(cfg, "reward"),
+        reward_workers=_made(cfg, "reward_workers"),
+        heldout=_made(cfg, "heldout"),
+        suite=_made(cfg, "eval"),
+        model=_made(cfg, "model").computing_in(str(cfg.trainer.precision)),
     )
 
 
@@ -72,17 +75,17 @@ def build_algorithm(cfg: DictConfig, tasks: tuple[str, ...]) -> Algorithm:
     """Build the algorithm of a run from the configuration and the tasks of its data."""
     return Algorithm(
         tasks=tasks,
-        advantage=_made(cfg.advantage),
-        loss=_made(cfg.loss),
-        shaping=_made(cfg.shaping),
-        batch=_made(cfg.batch),
-        optimizer=_made(cfg.optimizer),
-        lr_scheduler=_made(cfg.lr_scheduler),
-        group_filter=_made(cfg.filter),
-        gradient_conflict=_made(cfg.gradient_conflict),
+        advantage=_made(cfg, "advantage"),
+        loss=_made(cfg, "loss"),
+        shaping=_made(cfg, "shaping"),
+        batch=_made(cfg, "batch"),
+        optimizer=_made(cfg, "optimizer"),
+        lr_scheduler=_made(cfg, "lr_scheduler"),
+        group_filter=_made(cfg, "filter"),
+        gradient_conflict=_made(cfg, "gradient_conflict"),
         max_grad_norm=cfg.max_grad_norm,
         failure_budget=cfg.reward_failures,
-        prefix=_made(cfg.policy).prefix,
+        prefix=_made(cfg, "policy").prefix,
         seed=cfg.seed,
     )
 
@@ -102,5 +105,24 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in container.items()}
 
 
-def _made(cfg: Any) -> Any:
-    return instantiate(cfg, _convert_="all")
+def chosen(cfg: DictConfig, key: str) -> DictConfig:
+    """Return what builds an object; raises `ValueError` if it is anything else, such as text."""
+    node = OmegaConf.select(cfg, key)
+    if not OmegaConf.is_dict(node) or "_target_" not in node:
+        group = key.partition(".")[0]
+        raise ValueError(
+            f"{key}: expected a mapping with _target_, as the files in conf/{group} are, got"
+            f" {str(node)[:100]!r}"
+        )
+    assert isinstance(node, DictConfig)
+    return node
+
+
+def _made(cfg: DictConfig, group: str) -> Any:
+    made = instantiate(chosen(cfg, group), _convert_="all")
+    if isinstance(made, functools.partial):  # called after the weights are loaded
+        try:
+            inspect.signature(made.func).bind_partial(*made.args, **made.keywords)
+        except TypeError as error:
+            raise ValueError(f"{group}: {error}; its _target_ takes no such argument") from None
+    return made

@@ -138,7 +138,7 @@ def _trained(
     if isinstance(parts.engine, OwnWeights):
         parts.engine.check_world_size(trainer.world_size)
     if trainer.is_global_zero and checkpoint is None:
-        write_estimate(cfg, parts, data.stream, folder)
+        write_estimate(cfg, parts, data.stream, folder, trainer)
     module = build_module(cfg, parts, trainer)
     timer.done("setup")
     meet_launched(trainer)

@@ -9,6 +9,7 @@ import lightning as L
 from lightning.pytorch.utilities import rank_zero_only
 
 from g2rpo import ranks
+from g2rpo.files import DiskError
 from g2rpo.records import LOGGED, Experience, Prompt, Rollouts, Scores
 from g2rpo.training import showcase
 from g2rpo.training.completion_parts import CompletionParts
@@ -39,6 +40,7 @@ class RunLog(L.Callback):
         self.folder = Path(folder)
         self.completions = CompletionParts(self.folder, part_mb * 1e6)
         self._latest: Sequence[Prompt] = ()
+        self._place: tuple[int, int] | None = None
 
     @rank_zero_only
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -47,6 +49,22 @@ class RunLog(L.Callback):
             if isinstance(logger, MetricsCSV):
                 logger.forget_after(trainer.global_step)
         self.completions.forget_after(trainer.global_step)
+        self._place = place_on_disk(self.folder)
+
+    @rank_zero_only
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """End the run if its folder is not the one in which it began.
+
+        Raises:
+            DiskError: if the folder was removed or renamed; files would be spread over two folders.
+        """
+        if place_on_disk(self.folder) != self._place:
+            raise DiskError(
+                f"{self.folder}: this run folder was removed or renamed while the run was writing"
+                " to it. If it was renamed, its checkpoints are complete: resume there"
+            )
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -80,6 +98,15 @@ class RunLog(L.Callback):
         folder = self.folder / "images"
         save_pictures(self._latest, folder, largest_px=PICTURE_PX, most_bytes=PICTURE_BYTES)
         self._latest = ()
+
+
+def place_on_disk(folder: Path) -> tuple[int, int] | None:
+    """Return device and number of a folder, which stay when it is renamed; None without one."""
+    try:
+        found = folder.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def completion_rows(

@@ -11,6 +11,8 @@ from typing import Any
 
 from g2rpo.paths import CONF
 
+CODE = ("family", "functions", "options", "trust_remote_code")
+"""Keys of the choices whose values name code or let code run."""
 TARGET = re.compile(r"^[^#]*?_target_:\s*([\w.]+)", re.MULTILINE)
 
 
@@ -19,7 +21,8 @@ def check_targets(config: Any, trusted: Sequence[str] = ()) -> None:
 
     Args:
         config: The configuration as plain values.
-        trusted: Packages whose classes it may name, besides the choices of `conf/`.
+        trusted: Packages whose classes it may name, besides the choices of `conf/`, and values
+            that may name code, such as `my_reward.py:score` for a reward function.
 
     Raises:
         ValueError: with what is not allowed.
@@ -29,6 +32,12 @@ def check_targets(config: Any, trusted: Sequence[str] = ()) -> None:
             raise ValueError(
                 f"hyper_parameters: expected plain values, got the interpolation {value!r}, which"
                 " could stand for any code; use a checkpoint that a run wrote"
+            )
+    for key, value in _code(config):
+        if str(value) not in trusted:
+            raise ValueError(
+                f"hyper_parameters: expected no code outside of g2rpo, got {key}={value}, which"
+                f" could run any code; if you trust it, pass trusted=[{str(value)!r}]"
             )
     for target in _targets(config):
         allowed = target in known_targets() or str(target).startswith(
@@ -73,3 +82,16 @@ def _targets(config: Any) -> Iterator[Any]:
     elif isinstance(config, list | tuple):
         for value in config:
             yield from _targets(value)
+
+
+def _code(config: Any) -> Iterator[tuple[str, Any]]:
+    """Yield key and value of every setting that names code or lets code run."""
+    if isinstance(config, dict):
+        for key, value in config.items():
+            if key in CODE and value:
+                own = value.values() if isinstance(value, dict) else value
+                yield from ((key, one) for one in ([own] if isinstance(own, str | bool) else own))
+            yield from _code(value)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            yield from _code(value)

@@ -48,8 +48,9 @@ class ShardedCheckpoints(ModelParallelStrategy):
 
     Args:
         background_saves: Whether checkpoints of a training run are copied to CPU memory and written
-            while training goes on. A checkpoint appears at the beginning of the first rollout batch
-            after the last rank has written it, and older ones are removed only then.
+            while training goes on. Only the next optimizer step waits for the copies. A checkpoint
+            appears at the beginning of the first rollout batch after the last rank has written it,
+            and older ones are removed only then.
         **kwargs: Arguments of Lightning's `ModelParallelStrategy`.
     """
 
@@ -130,6 +131,12 @@ class ShardedCheckpoints(ModelParallelStrategy):
         super().on_train_start()
         if self.background_saves:
             self._threads = ThreadPoolExecutor(1, "checkpoint")
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Change weights and optimizer state once the save in progress has copied them."""
+        if self._saving is not None:
+            self._saving.wait_until_copied()
+        return super().optimizer_step(*args, **kwargs)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Complete a save that all ranks have written meanwhile."""

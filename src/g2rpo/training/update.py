@@ -14,6 +14,7 @@ from torch import Tensor
 
 from g2rpo import ranks
 from g2rpo.algorithm.shaping.entropy import EntropyBand
+from g2rpo.launch import marks
 from g2rpo.per_task import task_sums
 from g2rpo.policy.forward import one_forward
 from g2rpo.policy.stats import TokenStats, token_stats
@@ -104,6 +105,7 @@ class Updater:
         Raises:
             RuntimeError: with rank and tasks, if the pass fails.
         """
+        marks.work_on(tasks_of([part] if part else []))
         if part is None:
             batch, ids, mask = filler(policy, self.forbidden)
         else:

@@ -169,7 +169,7 @@ def test_gains_and_curves_are_those_of_the_jobs_and_nothing_is_fetched(ablation:
 def test_jobs_with_a_report_are_linked(ablation: Path) -> None:
     (ablation / "row=full,seed=1" / "report.html").write_text("")
     page = parsed(write_sweep_report(ablation).read_text())
-    assert loaded(page) == ["row=full,seed=1/report.html"]
+    assert loaded(page) == ["./row%3Dfull%2Cseed%3D1/report.html"]
 
 
 def test_a_multirun_of_another_launcher_is_read_from_its_jobs(ablation: Path) -> None:

@@ -72,7 +72,11 @@ def test_a_hostile_function_costs_its_own_completion(tmp_path: Path, capfd: Any)
     failed = {row: own.reason for row, own in enumerate(outcomes) if isinstance(own, Failed)}
     assert sorted(failed) == sorted(ORDERS), failed
     assert all(reason in failed[row] for row, (_, reason) in ORDERS.items()), failed
-    assert [own["total"] for own in outcomes if not isinstance(own, Failed)] == [1.0] * 12 + [0.0, 1.0, 1.0]
+    assert [own["total"] for own in outcomes if not isinstance(own, Failed)] == [1.0] * 12 + [
+        0.0,
+        1.0,
+        1.0,
+    ]
     child = int((tmp_path / "trace").read_text())
     end_s = time.monotonic() + 5
     while alive(child) and time.monotonic() < end_s:

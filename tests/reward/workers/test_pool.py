@@ -24,8 +24,7 @@ from g2rpo.reward.workers.pool import PooledReward, RewardPool
 pytestmark = pytest.mark.process
 
 PLUG_IN = '''
-import os, pickle, signal, sys, threading, time
-from multiprocessing.connection import Connection
+import os, pickle, signal, struct, sys, threading, time
 from pathlib import Path
 
 
@@ -60,7 +59,7 @@ class Doing:
         if completion == "noise":
             self.send_up(b"[" * 5000)
         if completion == "strange":
-            self.send_up(b'{"accuracy": null}')
+            self.send_up(b'[[{"accuracy": null}], []]')
         if completion == "images":
             assert prompt.images == ["a.png"], prompt.images
         accuracy = len(prompt.text) + (int(completion) / 7 if completion.isdigit() else 0.0)
@@ -68,8 +67,8 @@ class Doing:
 
 
     def send_up(self, data):
-        """Write a verdict of its own into the trainer's pipe."""
-        Connection(os.dup(int(sys.argv[2]))).send_bytes(data)
+        """Write a verdict of its own to the trainer."""
+        os.write(int(sys.argv[2]), struct.pack("!I", len(data)) + data)
 
 
 class Crafted:
@@ -274,17 +273,16 @@ def test_a_process_that_judges_by_the_rules_does_without_torch() -> None:
 
 
 def test_pictures_stay_and_paths_travel(pooled: PooledReward) -> None:
-    class Picture:
-        def __reduce__(self) -> Any:
-            raise AssertionError("a picture was pickled")
-
-    (outcome,) = pooled.score_all(["images"], [prompt(images=(Picture(), "a.png"))])
+    (outcome,) = pooled.score_all(["images"], [prompt(images=(object(), "a.png"))])
     assert not isinstance(outcome, Failed)
 
 
 def test_a_prompt_that_cannot_be_sent_is_a_failure_of_its_completions(pooled: PooledReward) -> None:
     first, second = pooled.score_all(["1", "2"], [prompt(meta={"look": lambda: 1}), prompt()])
-    assert "the prompt cannot be sent to a worker process" in first.reason
+    assert first.reason == (
+        "TypeError: the prompt cannot be sent to a worker process: meta['look'] is a function; keep"
+        " in it only what JSON has"
+    )
     assert second["accuracy"] == 1 + 2 / 7
 
 

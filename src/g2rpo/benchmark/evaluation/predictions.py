@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from g2rpo.files import write_whole
+from g2rpo.files import write_whole, writing
 
 IMAGE_KEY = "png_base64"
 
@@ -51,6 +51,10 @@ class PredictionFile:
         text = "".join(_line(row) for row in rows)
         if not text:
             return
+        with writing(self.path):
+            self._append(text)
+
+    def _append(self, text: str) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as file:
             file.write(text.encode("utf-8", errors="replace"))

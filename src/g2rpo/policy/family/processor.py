@@ -18,6 +18,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, ProcessorMixin
 
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.policy.family.model_family import Family
+from g2rpo.policy.remote_code import loading
 from g2rpo.records import PromptBatch
 
 
@@ -51,7 +52,7 @@ class ProcessorEncoder(ChatEncoder):
         min_pixels: int | None = None,
         max_pixels: int | None = None,
     ) -> None:
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = AutoTokenizer.from_pretrained(path, **loading(path))
         self.image_processor = _image_processor(path)
         self.processor = _processor(path, processor_class, self.image_processor, tokenizer)
         if tokenizer.chat_template is None:
@@ -148,7 +149,7 @@ class ProcessorFamily(Family):
 
 def _image_processor(path: str | Path) -> Any:
     try:
-        return AutoImageProcessor.from_pretrained(path, backend="pil")
+        return AutoImageProcessor.from_pretrained(path, backend="pil", **loading(path))
     except ImportError as error:
         raise ValueError(
             f"model.path={path}: the image processor needs torchvision; pip install -c"

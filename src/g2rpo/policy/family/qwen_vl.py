@@ -22,6 +22,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.policy.family.model_family import Family
 from g2rpo.policy.family.unpatchify import unpatchify
+from g2rpo.policy.remote_code import loading
 from g2rpo.records import PromptBatch
 
 IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105
@@ -44,7 +45,7 @@ class QwenEncoder(ChatEncoder):
     ) -> None:
         super().__init__(
             path=path,
-            tokenizer=AutoTokenizer.from_pretrained(path),
+            tokenizer=AutoTokenizer.from_pretrained(path, **loading(path)),
             placeholder=IMAGE_TOKEN,
             forbidden=VISION_TOKENS,
         )

@@ -1,6 +1,7 @@
 """The page over a sweep, as one string."""
 
 import math
+from urllib.parse import quote
 
 from g2rpo.report.plots import task_palette
 from g2rpo.report.render import Cell, duration_text, render, score_text
@@ -109,7 +110,7 @@ def _best(sweep: SweepResult) -> tuple[str, str, str] | None:
 def _job_row(job: JobResult) -> list[Cell]:
     report = (job.folder / "report.html").exists()
     return [
-        {"text": job.name, "href": f"{job.name}/report.html"} if report else job.name,
+        {"text": job.name, "href": f"./{quote(job.name)}/report.html"} if report else job.name,
         {"text": job.state, "kind": job.state},
         str((job.summary or {}).get("steps", "-")),
         *(

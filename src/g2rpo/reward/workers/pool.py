@@ -3,13 +3,11 @@
 A completion whose judging raises, hangs or ends its worker is the only one that fails.
 """
 
-import os
 import pickle
 import signal
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 from multiprocessing.connection import wait
 from typing import Any, Self
 
@@ -17,7 +15,8 @@ from g2rpo.interfaces import Reward
 from g2rpo.prompt import Failed, Prompt
 from g2rpo.reward.workers.inline import score_each
 from g2rpo.reward.workers.outcome import Outcome, together
-from g2rpo.reward.workers.worker import Worker
+from g2rpo.reward.workers.plain import plain_prompt
+from g2rpo.reward.workers.worker import Chunk, Worker
 
 CHUNK = range(4, 129)
 """Number of completions sent to a worker at once. Smaller chunks spend more time in the pipe than
@@ -158,7 +157,7 @@ class PooledReward:
                 self._replace(place, overdue=True)
         while not work.done:
             self._hand_out(work)
-            wait([worker.pipe for worker in self._workers if not worker.idle], TICK_S)
+            wait([worker.pipe.fileno() for worker in self._workers if not worker.idle], TICK_S)
             for place, worker in enumerate(self._workers):
                 if not worker.idle:
                     self._take_in(work, place, worker)
@@ -236,19 +235,21 @@ class _Work:
     def done(self) -> bool:
         return len(self.outcomes) == len(self.prompts)
 
-    def chunk(self, workers: int) -> list[tuple[list[int], list[str], Any]]:
+    def chunk(self, workers: int) -> Chunk:
         """Return the next rows.
 
         Chunks get shorter, so that the workers finish together.
         """
         num_left = sum(map(len, self.left))
         size = min(max(num_left // (2 * workers), CHUNK.start), CHUNK.stop - 1)
-        found: list[tuple[list[int], list[str], Any]] = []
+        found: Chunk = []
         taken = 0
         while self.left and taken < size:
             rows = self.left.popleft()
             taken += len(rows)
-            found.append((rows, [self.completions[row] for row in rows], self.sent[rows[0]]))
+            sent = self.sent[rows[0]]
+            assert not isinstance(sent, Failed)
+            found.append((rows, [self.completions[row] for row in rows], sent))
         return found
 
     def lose(self, open_rows: list[list[int]], reason: str) -> None:
@@ -277,22 +278,14 @@ class _Work:
         return [self.outcomes[row] for row in range(len(self.prompts))]
 
 
-def _sent(prompts: Sequence[Prompt]) -> dict[int, bytes | Failed]:
-    """Return the pickled form of every distinct prompt, by identity.
-
-    Each is pickled once per group and without images; paths of images stay.
-    """
-    sent: dict[int, bytes | Failed] = {}
+def _sent(prompts: Sequence[Prompt]) -> dict[int, dict[str, Any] | Failed]:
+    """Return every distinct prompt as plain values, by identity, or why it cannot be sent."""
+    sent: dict[int, dict[str, Any] | Failed] = {}
     for prompt in prompts:
         if id(prompt) not in sent:
-            paths = [image for image in prompt.images if isinstance(image, str | os.PathLike)]
             try:
-                sent[id(prompt)] = pickle.dumps(replace(prompt, images=paths))
-            except Exception as error:  # noqa: BLE001  whatever a source puts into meta: the failure of this prompt's completions
-                sent[id(prompt)] = Failed(
-                    reason=(
-                        f"{type(error).__name__}: the prompt cannot be sent to a worker process:"
-                        f" {error}"
-                    )
-                )
+                sent[id(prompt)] = plain_prompt(prompt)
+            except TypeError as error:  # the failure of this prompt's completions
+                reason = f"TypeError: the prompt cannot be sent to a worker process: {error}"
+                sent[id(prompt)] = Failed(reason=reason)
     return sent

@@ -1,30 +1,31 @@
 """A worker process that judges completions: the trainer's side and the worker's side.
 
-Down one pipe go chunks of completions, and up comes a mark when a chunk is done. What goes down is
-pickled, what comes up is JSON, so a worker whose plug-in has gone wild cannot run code in the
-trainer. The verdicts have a pipe of their own, one message for each completion as soon as it is
-judged, or for each group that is judged together: the trainer need not wake up for every one, and
-when a worker hangs or dies, what it has judged is still in that pipe, and the first completion
-without a verdict is the one it was working on.
+Down one connection go chunks of completions, and up comes a mark when a chunk is done. All messages
+are JSON (`g2rpo/wire.py`), so a worker whose plug-in has gone wild cannot run code in the trainer.
+Only the reward itself, an object of the user's class, is pickled: the trainer sends it once, before
+the first chunk. The verdicts have a connection of their own, one message for each completion as
+soon as it is judged, or for each group that is judged together: the trainer need not wake up for
+every one, and when a worker hangs or dies, what it has judged is still in there, and the first
+completion without a verdict is the one it was working on.
 """
 
-import json
 import os
 import pickle
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
 from contextlib import suppress
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from typing import Any
 
 from g2rpo.prompt import Failed
 from g2rpo.reward.workers.outcome import Outcome, outcomes_of
+from g2rpo.reward.workers.plain import prompt_of
+from g2rpo.wire import Wire
 
 START_S = 120.0
 """Time limit in seconds for a new process to build its reward. Imports may read hundreds of
@@ -32,16 +33,16 @@ megabytes from a slow disk.
 """
 MESSAGE_BYTES = 2**24
 """Largest message of a worker, in bytes."""
-Chunk = list[tuple[list[int], list[str], bytes]]
-"""Rows and completions that one call judges, and their pickled prompt."""
+Chunk = list[tuple[list[int], list[str], dict[str, Any]]]
+"""Rows and completions that one call judges, and their prompt as plain values."""
 
 
 class Worker:
     """One worker process and the rows it has not answered yet. `pickled` is the reward."""
 
     def __init__(self, pickled: bytes, timeout_s: float, memory_gib: float | None = None) -> None:
-        self.pipe, chunks = Pipe()
-        self.verdicts, verdicts = Pipe(duplex=False)
+        (own, chunks), (answers, verdicts) = socket.socketpair(), socket.socketpair()
+        self.pipe, self.verdicts = Wire(own), Wire(answers)
         # Not by multiprocessing: a fork would copy the threads and locks of torch, and a spawn
         # would run the user's script a second time.
         # In a process group of its own, so that Ctrl-C in a terminal reaches the trainer alone.
@@ -66,15 +67,18 @@ class Worker:
         self.rows: deque[list[int]] = deque()
         self.deadline = time.monotonic() + START_S
         with suppress(OSError):  # it has died, and `received` will say so
-            self.pipe.send((pickled, timeout_s))
+            self.pipe.send({"timeout_s": timeout_s}, [pickled])
 
     def send(self, chunk: Chunk) -> None:
         """Send completions to be judged, and start their time limit."""
         self.idle = False
         self.rows.extend(rows for rows, _, _ in chunk)
         self._start_clock()
+        prompts = {id(prompt): prompt for _, _, prompt in chunk}  # each is sent once
+        places = {own: place for place, own in enumerate(prompts)}
+        work = [(rows, completions, places[id(prompt)]) for rows, completions, prompt in chunk]
         with suppress(OSError):  # it has died, and `received` will say so
-            self.pipe.send(chunk)
+            self.pipe.send({"prompts": list(prompts.values()), "work": work})
 
     def received(self) -> tuple[list[tuple[int, Outcome]], bool]:
         """Return the outcomes since the last call, and whether the process is alive.
@@ -84,8 +88,8 @@ class Worker:
         """
         judged: list[tuple[int, Outcome]] = []
         try:
-            while self.pipe.poll():
-                failure = _received(self.pipe)
+            while self.pipe.poll(0):
+                failure, _ = self.pipe.receive(MESSAGE_BYTES)
                 if failure is not None:
                     raise RuntimeError(
                         f"reward: a worker process could not build it: {failure}."
@@ -98,10 +102,11 @@ class Worker:
             alive = True
         try:
             while self.rows and (
-                self.idle or self.verdicts.poll()
+                self.idle or self.verdicts.poll(0)
             ):  # the mark comes last: then all verdicts are there
-                verdicts = _outcomes(_received(self.verdicts), len(self.rows[0]))
-                judged += zip(self.rows.popleft(), verdicts, strict=True)
+                message, _ = self.verdicts.receive(MESSAGE_BYTES)
+                outcomes = _outcomes(message, len(self.rows[0]))
+                judged += zip(self.rows.popleft(), outcomes, strict=True)
         except (EOFError, OSError, ValueError):
             alive = False
         if judged:
@@ -127,42 +132,29 @@ class Worker:
         return self.process.wait()
 
 
-def serve(pipe: Connection, verdicts: Connection) -> None:
-    """Build the reward, then judge completions until the pipe closes."""
-    pickled, timeout_s = pipe.recv()
+def serve(pipe: Wire, verdicts: Wire) -> None:
+    """Build the reward, then judge completions until the connection closes."""
+    settings, (pickled,) = pipe.receive()
     try:
         reward = pickle.loads(pickled)  # noqa: S301  from our own parent
         if hasattr(reward, "prepare"):  # a `PreparedReward`; that Protocol would bring torch
             reward.prepare()
     except Exception as error:  # noqa: BLE001  plug-in code; the parent raises it
-        _send(pipe, f"{type(error).__name__}: {error}")
+        pipe.send(f"{type(error).__name__}: {error}")
         return
     while True:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        _send(pipe, None)
-        chunk: Chunk = pipe.recv()
-        prompts = {sent: pickle.loads(sent) for sent in {sent for _, _, sent in chunk}}  # noqa: S301
-        for rows, completions, sent in chunk:
+        pipe.send(None)
+        chunk, _ = pipe.receive()
+        prompts = [prompt_of(plain) for plain in chunk["prompts"]]
+        for rows, completions, place in chunk["work"]:
             # The trainer ends a slow worker itself. If it was killed, and this one hangs where no
             # thread of Python runs, the alarm does.
-            signal.setitimer(signal.ITIMER_REAL, 2 * timeout_s * len(rows))
-            found = outcomes_of(reward, completions, prompts[sent])
-            _send(
-                verdicts,
-                [{"failed": own.reason} if isinstance(own, Failed) else own for own in found],
+            signal.setitimer(signal.ITIMER_REAL, 2 * settings["timeout_s"] * len(rows))
+            found = outcomes_of(reward, completions, prompts[place])
+            verdicts.send(
+                [{"failed": own.reason} if isinstance(own, Failed) else own for own in found]
             )
-
-
-def _send(pipe: Connection, message: object) -> None:
-    pipe.send_bytes(json.dumps(message).encode())
-
-
-def _received(pipe: Connection) -> Any:
-    """Return the next message of a worker. Raises `ValueError` if it is no JSON."""
-    try:
-        return json.loads(pipe.recv_bytes(MESSAGE_BYTES))
-    except RecursionError as error:
-        raise ValueError(str(error)) from error
 
 
 def _outcomes(message: Any, count: int) -> list[Outcome]:
@@ -184,7 +176,7 @@ def _outcome(plain: Any) -> Outcome:
 def main() -> None:
     """Run a worker.
 
-    Command-line arguments: the file descriptors of both pipes, the trainer's process id, and the
+    Command-line arguments: the file descriptors of both sockets, the trainer's process id, and the
     bytes that may be allocated.
     """
     pipe, verdicts, trainer, memory = map(int, sys.argv[1:])
@@ -192,7 +184,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (memory, resource.getrlimit(resource.RLIMIT_DATA)[1]))
     threading.Thread(target=_end_with, args=(trainer,), daemon=True).start()
     with suppress(EOFError, OSError):  # the trainer has gone, or wants no more
-        serve(Connection(pipe), Connection(verdicts))
+        serve(*(Wire(socket.socket(fileno=end)) for end in (pipe, verdicts)))
 
 
 def _end_with(trainer: int) -> None:

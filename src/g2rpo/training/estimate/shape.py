@@ -13,6 +13,7 @@ from g2rpo.policy.adapter import is_adapter
 from g2rpo.policy.checkpoint import DTYPES, Checkpoint
 from g2rpo.policy.family.choose_family import families, family_for
 from g2rpo.policy.flops import Cost, cost_of, experts_of
+from g2rpo.policy.remote_code import loading
 from g2rpo.training.estimate.model_sizes import published_config
 
 STAND_IN = 64
@@ -78,7 +79,7 @@ def blank_policy(checkpoint: Checkpoint) -> Any:
         ValueError: if the configuration cannot be read, or the model type is not covered.
     """
     try:
-        config = AutoConfig.from_pretrained(checkpoint.path)
+        config = AutoConfig.from_pretrained(checkpoint.path, **loading(checkpoint.path))
     except (OSError, ValueError) as error:
         config = published_config(checkpoint.path)
         reason = str(error).strip().splitlines()[0]

@@ -37,6 +37,10 @@ class Estimate:
     """What makes the run fit, if it does not."""
     engine_needs: int = 0
     """Bytes that an engine on this device needs at least."""
+    checkpoint_bytes: int = 0
+    """Size of a checkpoint with the full training state on the disk."""
+    export_bytes: int = 0
+    """Size of a folder with the weights alone on the disk."""
 
     @property
     def peaks(self) -> dict[str, int]:
@@ -135,6 +139,8 @@ def estimate(setup: Setup, completion: float | None, now: Now) -> Estimate:
         seconds=seconds_of(shape, load, device, setup.state, completion),
         advice=advise(setup, now),
         engine_needs=load.engine_needs(shape),
+        checkpoint_bytes=(shape.adapter or shape.weights * shape.number) + setup.state,
+        export_bytes=shape.weights * shape.compute,
     )
 
 

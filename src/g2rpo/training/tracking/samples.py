@@ -29,10 +29,9 @@ def show_completions(
         return
     rows = completion_rows(step, experience, per_task=per_task, image_px=image_px)
     for logger in able:
-        if isinstance(logger, TensorBoardLogger):
-            _to_tensorboard(logger, rows, step)
-        else:
-            _to_mlflow(logger, rows, step)
+        show = _to_tensorboard if isinstance(logger, TensorBoardLogger) else _to_mlflow
+        # a run's loggers may fail in mid-run: tracking/lost_logger.py
+        getattr(logger, "watched", lambda call: call)(show)(logger, rows, step)
 
 
 def _to_tensorboard(logger: TensorBoardLogger, rows: list[dict[str, Any]], step: int) -> None:
