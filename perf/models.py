@@ -16,8 +16,9 @@ from g2rpo.policy.family.model_family import Family
 PAGE = Path(__file__).parents[1] / "docs" / "models.md"
 BEGIN, END = "<!-- perf/models.py -->", "<!-- end -->"
 HEAD = (
-    "| family | `model_type` | `policy.prefix` | `rollout` | packed cold start | `estimate.py` |",
-    "|---|---|---|---|---|---|",
+    "| family | `model_type` | `policy.prefix` | `rollout` | `vllm serve final`"
+    " | packed cold start | `estimate.py` |",
+    "|---|---|---|---|---|---|---|",
 )
 
 
@@ -29,7 +30,8 @@ def row(family: Family) -> str:
         text.partition(":")[0],
         kinds,
         "`shared`, `repeated`" if family.shares_prefix else "`repeated`",
-        "`hf`, `vllm`, `vllm_server`" if family.vllm else "`hf`",
+        "`hf`, `vllm`, `vllm_server`" if not family.no_vllm else "`hf`",
+        family.served,
         "yes" if family.shares_prefix else "`row_tokens=1`",
         "yes" if family.estimated else "says that it cannot",
     )

@@ -10,6 +10,7 @@ import torch
 import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
+from transformers.conversion_mapping import get_model_conversion_mapping
 
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.records import Prompt, PromptBatch, Rollouts
@@ -19,14 +20,17 @@ LIVELINESS = 12.0
 """Factor on all weight matrices: freshly drawn ones predict almost evenly, whatever they read."""
 TEXT: dict[str, Any] = {
     "vocab_size": VOCABULARY,
-    "hidden_size": 32,
+    "hidden_size": 64,
     "intermediate_size": 48,
     "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 32,
     "max_position_embeddings": 1024,
 }
+ROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [6, 5, 5]}
+INTERLEAVED = {**ROPE, "mrope_interleaved": True}
+"""Said for vLLM; transformers interleaves the axes of Qwen3's positions in any case."""
 VISION: dict[str, Any] = {
     "hidden_size": 24,
     "intermediate_size": 32,
@@ -78,14 +82,24 @@ class LetterSum:
         return {"accuracy": total, "format": 1.0, "structure": 1.0, "total": total}
 
 
-def tokenizer(placeholder: str, special: tuple[str, ...], **named: str) -> PreTrainedTokenizerFast:
-    """Bytes and special tokens, with a chat template that writes the placeholder per image."""
+def tokenizer(
+    placeholder: str, special: tuple[str, ...], plain: tuple[str, ...] = (), **named: str
+) -> PreTrainedTokenizerFast:
+    """Bytes and special tokens, with a chat template that writes the placeholder per image.
+
+    Args:
+        placeholder: What the template writes per image.
+        special: Further special tokens.
+        plain: Further tokens of ordinary text.
+        named: Special tokens by the names that processors look for.
+    """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     inner = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
     tokens = ("<pad>", "<|im_start|>", "<|im_end|>", *special)
     inner.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in tokens])
+    inner.add_tokens([AddedToken(t, special=False, normalized=False) for t in plain])
     template = (
         "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.content is string %}"
         "{{ m.content }}{% else %}{% for c in m.content %}{% if c.type == 'image' %}"
@@ -121,6 +135,8 @@ def save(
             if parameter.ndim > 1 and not parameter.any():  # Gemma's projector
                 parameter.normal_(std=0.02)
             parameter.mul_(LIVELINESS if parameter.ndim > 1 else 1.0)
+    # The names of published checkpoints, which transformers knows but leaves out for new models.
+    model._weight_conversions = get_model_conversion_mapping(model, add_legacy=False) or None
     model.save_pretrained(folder)
     words.save_pretrained(folder)
     image_processor.save_pretrained(folder)
@@ -162,13 +178,19 @@ def gemma3(folder: Path) -> None:
     words = tokenizer(
         "<start_of_image>",
         ("<start_of_image>", "<end_of_image>", "<image_soft_token>"),
+        tuple("\n" * count for count in (1, 2, 3, 4)),  # vLLM looks for them
         boi_token="<start_of_image>",
         eoi_token="<end_of_image>",
         image_token="<image_soft_token>",
     )
-    text = {**TEXT, "sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"]}
+    text = {
+        **TEXT,
+        "sliding_window": 16,
+        "layer_types": ["sliding_attention", "full_attention"],
+        "initializer_range": 0.014,  # its embedding is its head too
+    }
     config = transformers.Gemma3Config(
-        text_config={**text, "pad_token_id": words.pad_token_id, "query_pre_attn_scalar": 8},
+        text_config={**text, "pad_token_id": words.pad_token_id, "query_pre_attn_scalar": 32},
         vision_config=VISION,
         mm_tokens_per_image=4,
         image_token_index=words.convert_tokens_to_ids("<image_soft_token>"),
@@ -242,12 +264,11 @@ def qwen(folder: Path, name: str, text: Mapping[str, Any], vision: Mapping[str, 
     processor = "Qwen3VLProcessor" if name.startswith("Qwen3") else f"{name}Processor"
     special = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
     words = tokenizer("<|vision_start|><|image_pad|><|vision_end|>", special)
-    rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]}
     config = getattr(transformers, f"{name}Config")(
         text_config={
             **TEXT,
             "pad_token_id": words.pad_token_id,
-            "rope_parameters": rope,
+            "rope_parameters": ROPE,
             **text,
         },
         vision_config={
@@ -277,16 +298,22 @@ def qwen(folder: Path, name: str, text: Mapping[str, Any], vision: Mapping[str, 
 QWEN3_VISION = {
     "hidden_size": 24,
     "intermediate_size": 32,
-    "out_hidden_size": 32,
+    "out_hidden_size": 64,
     "num_position_embeddings": 16,
 }
 QWEN3_VL_VISION = {**QWEN3_VISION, "deepstack_visual_indexes": [0, 1]}
-EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+QWEN3_VL_TEXT = {"rope_parameters": INTERLEAVED}
+EXPERTS = {
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+    "norm_topk_prob": True,  # said for vLLM, as above
+}
 
 
 def qwen3_vl_moe(folder: Path) -> None:
     """Two of four experts per token."""
-    qwen(folder, "Qwen3VLMoe", EXPERTS, QWEN3_VL_VISION)
+    qwen(folder, "Qwen3VLMoe", {**QWEN3_VL_TEXT, **EXPERTS}, QWEN3_VL_VISION)
 
 
 def qwen2_5_vl(folder: Path) -> None:
@@ -294,7 +321,7 @@ def qwen2_5_vl(folder: Path) -> None:
     vision = {
         "hidden_size": 24,
         "intermediate_size": 32,
-        "out_hidden_size": 32,
+        "out_hidden_size": 64,
         "window_size": 32,
         "fullatt_block_indexes": [1],
     }
@@ -307,8 +334,13 @@ def qwen3_5(folder: Path) -> None:
         "layer_types": ["linear_attention", "full_attention"],
         "linear_num_value_heads": 4,
         "linear_num_key_heads": 2,
-        "linear_key_head_dim": 8,
-        "linear_value_head_dim": 8,
+        "linear_key_head_dim": 32,
+        "linear_value_head_dim": 32,
+        "rope_parameters": {
+            **INTERLEAVED,
+            "mrope_section": [2, 1, 1],
+            "partial_rotary_factor": 0.25,
+        },
     }
     qwen(folder, "Qwen3_5", text, QWEN3_VISION)
 
@@ -319,9 +351,9 @@ BUILDERS: dict[str, Callable[[Path], None]] = {
     "gemma3": gemma3,
     "internvl": internvl,
     "llava_onevision": llava_onevision,
-    "qwen2_vl": lambda folder: qwen(folder, "Qwen2VL", {}, {"embed_dim": 24, "hidden_size": 32}),
+    "qwen2_vl": lambda folder: qwen(folder, "Qwen2VL", {}, {"embed_dim": 24, "hidden_size": 64}),
     "qwen2_5_vl": qwen2_5_vl,
-    "qwen3_vl": lambda folder: qwen(folder, "Qwen3VL", {}, QWEN3_VL_VISION),
+    "qwen3_vl": lambda folder: qwen(folder, "Qwen3VL", QWEN3_VL_TEXT, QWEN3_VL_VISION),
     "qwen3_vl_moe": qwen3_vl_moe,
     "qwen3_5": qwen3_5,
 }

@@ -190,6 +190,13 @@ METRICS = (
     Metric("loss/policy", "loss", "the clipped surrogate"),
     Metric("loss/kl", "nats/token", "KL penalty to the reference, before its coefficient"),
     Metric("loss/entropy_band", "loss", "penalty for entropy outside its band"),
+    Metric("loss/nats_per_token", "nats/token", "cross-entropy of the demonstrations (cold start)"),
+    Metric(
+        "loss/task_nats_per_token",
+        "nats/token",
+        "the same for the demonstrations of one task",
+        per_task=True,
+    ),
     Metric("loss/clip_frac", "frac", "share of tokens whose ratio the clip cut off"),
     Metric("loss/ratio_mean", "ratio", "mean probability ratio to the sampling policy"),
     Metric(

@@ -5,6 +5,7 @@ index tensors hold positions in this list, which is the same on every rank.
 """
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import TypeVar
 
 Value = TypeVar("Value")
@@ -13,6 +14,10 @@ DEFAULT = "default"
 """Key of the value for all tasks that a mapping by task does not name."""
 MACRO = "macro"
 """Name of the mean over tasks, beside the scores of tasks."""
+SIMILAR = 0.65
+"""Names at least this similar (`difflib`) may be one: two of three letters."""
+FEW = 0.1
+"""A task with at most this share of a similar one's prompts may be a misspelling of it."""
 
 
 def checked_task(name: object, key: str = "") -> str:
@@ -64,3 +69,44 @@ def of_task(values: Mapping[str, Value], task: str, missing: Value) -> Value:
     (8, 4)
     """
     return values[task] if task in values else values.get(DEFAULT, missing)
+
+
+def similar_task(name: str, others: Iterable[str]) -> str | None:
+    """Return the name that is spelled most like `name`, or None if none is.
+
+    Capitals do not count. Names that differ in their digits alone are different names.
+
+    >>> similar_task("giu", ["gui", "math"]), similar_task("level_1", ["level_2"])
+    ('gui', None)
+    """
+    kept = {other.casefold(): other for other in others if _letters(other) != _letters(name)}
+    kept |= {other.casefold(): other for other in others if other.casefold() == name.casefold()}
+    close = get_close_matches(name.casefold(), kept, n=1, cutoff=SIMILAR)
+    return kept[close[0]] if close else None
+
+
+def misspelled_tasks(sizes: Mapping[str, int | None]) -> dict[str, str]:
+    """Return the tasks that look like misspellings, each with the larger task it is spelled like.
+
+    Args:
+        sizes: Number of prompts by task; None if unlimited.
+
+    >>> misspelled_tasks({"gui": 120, "giu": 1, "math": 90})
+    {'giu': 'gui'}
+    """
+    found = {}
+    for task, size in sizes.items():
+        if size:
+            larger = [
+                other
+                for other, count in sizes.items()
+                if other != task and count and size <= max(1, FEW * count) and size < count
+            ]
+            near = similar_task(task, larger)
+            if near is not None:
+                found[task] = near
+    return found
+
+
+def _letters(name: str) -> str:
+    return "".join(char for char in name if not char.isdigit())

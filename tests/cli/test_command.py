@@ -2,6 +2,7 @@
 words.
 """
 
+import csv
 import json
 import os
 import subprocess
@@ -9,10 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_families import BUILDERS
 
 from g2rpo.cli.command import PROGRAMS, main
 
 ROOT = Path(__file__).parents[2]
+OWN = ("gui", "counting", "medical")
 
 
 def g2rpo(
@@ -153,3 +156,50 @@ def test_the_wheel_brings_the_programs_their_configuration_and_the_sweeps(
         g2rpo("report", "sweep", cwd=tmp_path, program=program, PYTHONPATH="").stdout.strip()
         == "sweep/sweep.html"
     )
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_the_wheel_takes_tasks_rewards_and_models_of_others_from_an_empty_folder(
+    installed: Path, tmp_path: Path
+) -> None:
+    BUILDERS["smolvlm"](tmp_path / "model")
+    shared = {"text": "?", "answer_type": "numerical"}
+    rows = [{"id": str(i), "task": OWN[i % 3], "answer": str(i), **shared} for i in range(12)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "mine.py").write_text(
+        "def variety(completions, **kwargs):\n"
+        "    return [len(set(text)) / 100 for text in completions]\n\n\n"
+        "def compute_score(data_source, solution_str, ground_truth, extra_info=None):\n"
+        "    return {'score': float(ground_truth in solution_str), 'chars': len(solution_str)}\n"
+    )
+    options = (
+        "data=jsonl",
+        "data.files=rows.jsonl",
+        "data.root=.",
+        "data.heldout=0",
+        "heldout=none",
+        "model=folder",
+        "model.path=model",
+        "reward=functions",
+        "reward.functions=[mine.py:variety,mine.py:compute_score]",
+        "batch.prompts_per_step=3",
+        "batch.group_size=2",
+        "rollout.max_new_tokens=4",
+        "filter=none",
+        "trainer.accelerator=cpu",
+        "hydra.run.dir=run",
+    )
+    program = (str(installed / "g2rpo"),)
+    for more in (("trainer.max_steps=2",), ("trainer.max_steps=3", "resume=run")):
+        done = g2rpo("train", *options, *more, cwd=tmp_path, program=program, PYTHONPATH="")
+        assert done.returncode == 0, done.stdout + done.stderr
+    with (tmp_path / "run" / "metrics.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [row["step"] for row in found] == ["1", "2", "3"]
+    parts = [f"reward/{part}/{task}" for part in ("variety", "chars") for task in OWN]
+    assert [row[name] for row in found for name in parts if not row[name]] == []
+    page = g2rpo("report", "run", cwd=tmp_path, program=program, PYTHONPATH="")
+    assert page.returncode == 0, page.stderr
+    text = (tmp_path / "run" / "report.html").read_text()
+    assert [name for name in (*OWN, "variety") if name not in text] == []

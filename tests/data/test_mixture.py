@@ -244,3 +244,31 @@ def test_a_source_that_lists_no_tasks_is_asked_for_those_that_the_mixture_names(
 def test_a_mixture_of_other_tasks_needs_some() -> None:
     with pytest.raises(ValueError, match=r"at least one positive weight .*, which has gui$"):
         mixture_of(Counted(gui=5), TaskMix(weights={"gui": 0.0, "default": 1.0}))
+
+
+def test_a_task_that_looks_like_a_misspelling_is_named_with_both_counts(
+    composed: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    mixture_of(Counted(gui=40, giu=4, Medical=1, medical=3), _generalist(composed))
+    warned = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == [
+        "data: task 'Medical' has 1 training prompts and is spelled almost like 'medical', which"
+        " has 3; if they are one task, correct the records",
+        "data: task 'giu' has 4 training prompts and is spelled almost like 'gui', which has 40;"
+        " if they are one task, correct the records",
+    ]
+    caplog.clear()
+    mixture_of(Counted(gui=40, giu=5, math=1, level_1=30, level_2=1), _generalist(composed))
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_a_misspelled_name_in_a_mixture_gets_a_suggestion(
+    composed: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ValueError, match=r"prompt for 'giu'; did you mean 'gui'\? Otherwise set"):
+        mixture_of(Counted(gui=4, math=4), TaskMix(weights={"giu": 2.0, "math": 1.0}))
+    mixture_of(Counted(gui=4), _generalist(composed, "+task_mix.weights.giu=2.0"))
+    assert caplog.messages[-1].startswith(
+        "task_mix.weights.giu: the data has no such task, but one that is spelled almost alike,"
+        " 'gui', which gets the weight 1;"
+    )

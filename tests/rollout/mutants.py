@@ -69,8 +69,8 @@ MUTANTS = (
     Mutant(
         "every placeholder is an image",
         "rollout/vllm_requests.py",
-        "run[:1] if token == image_token_id else run",
-        "run",
+        "token_ids=encoder.unexpanded(prompt)",
+        "token_ids=ids",
         "rollout/test_vllm_requests.py",
     ),
     Mutant(

@@ -211,7 +211,7 @@ def test_a_loss_is_logged_for_each_task_of_a_batch(
             sums[prompt.task][0] -= logprobs.sum().item()
             sums[prompt.task][1] += len(logprobs)
     assert {
-        name: trainer.callback_metrics[f"loss/{name}"].item() for name in sums
+        name: trainer.callback_metrics[f"loss/task_nats_per_token/{name}"].item() for name in sums
     } == pytest.approx({name: total / count for name, (total, count) in sums.items()}, rel=1e-4)
     all_tokens = sum(total for total, _ in sums.values()) / sum(count for _, count in sums.values())
     assert trainer.callback_metrics["loss/nats_per_token"].item() == pytest.approx(
@@ -347,7 +347,7 @@ def test_a_stream_without_end_has_no_epochs() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Experiment logs directory", "ignore:The dirpath has changed")
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
 @pytest.mark.parametrize("adapter", [False, True])
 def test_a_cold_start_on_records_learns_them_and_resumes_where_it_was(
     run: Callable[..., Path], tmp_path: Path, adapter: bool
@@ -356,7 +356,7 @@ def test_a_cold_start_on_records_learns_them_and_resumes_where_it_was(
     whole = run(*lora, "epochs=4")
     with (whole / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert {"loss/counting", "loss/traces"} < set(rows[0])
+    assert {f"loss/task_nats_per_token/{task}" for task in ("counting", "traces")} < set(rows[0])
     losses = [float(row["loss/nats_per_token"]) for row in rows]
     assert losses[-1] < losses[0] - 0.5
     assert (whole / "adapter" / "adapter_config.json").exists() == adapter
@@ -364,9 +364,19 @@ def test_a_cold_start_on_records_learns_them_and_resumes_where_it_was(
     cut = tmp_path / "cut"
     (cut / "checkpoints").mkdir(parents=True)
     shutil.copy(whole / "checkpoints" / "epoch=0-step=5.ckpt", cut / "checkpoints" / "last.ckpt")
+    shutil.copy(whole / "metrics.csv", cut)  # as if it had been killed later
     run(*lora, "epochs=4", f"resume={cut}", folder="cut")
+    with (cut / "metrics.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == rows
     for name, value in weights(cut).items():
         assert torch.equal(value, weights(whole)[name]), name
+
+
+def test_several_processes_would_imitate_the_same_and_are_refused(run: Callable[..., Path]) -> None:
+    with pytest.raises(
+        ValueError, match=r"^trainer\.devices: expected one process .*, got 2: each"
+    ):
+        run("epochs=1", "trainer.devices=2")
 
 
 def test_data_without_records_is_refused(

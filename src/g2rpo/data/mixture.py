@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from g2rpo.data.skips import index_skips
 from g2rpo.interfaces import PromptSource
-from g2rpo.tasks import DEFAULT, checked_task, in_order
+from g2rpo.tasks import DEFAULT, checked_task, in_order, misspelled_tasks, similar_task
 
 log = logging.getLogger("g2rpo")
 ABSENT = ("error", "leave_out")
@@ -58,6 +58,7 @@ def mixture_of(source: PromptSource, mix: "TaskMix") -> "TaskMix":
             f" The first reasons:{reasons}"
         )
     fitted = mix.present(sizes)
+    _warn_of_spelling(mix, sizes)
     if None not in sizes.values():
         shares = ", ".join(
             f"{task} {fitted.shares[task]:.0%} ({sizes[task]} prompts)" for task in fitted.shares
@@ -73,6 +74,30 @@ def mixture_of(source: PromptSource, mix: "TaskMix") -> "TaskMix":
             f"; not trained on: {', '.join(unused)}" if unused else "",
         )
     return fitted
+
+
+def _warn_of_spelling(mix: "TaskMix", sizes: Mapping[str, int | None]) -> None:
+    """Warn of names, in the data or in the mixture, that look like misspellings of others."""
+    for task, near in misspelled_tasks(sizes).items():
+        log.warning(
+            "data: task %r has %d training prompts and is spelled almost like %r, which has %d; if"
+            " they are one task, correct the records",
+            task,
+            sizes[task],
+            near,
+            sizes[near],
+        )
+    others = [task for task, size in sizes.items() if size != 0 and task not in mix.named]
+    for task, weight in mix.weights.items():
+        near = similar_task(task, others) if sizes[task] == 0 and weight != mix.default else None
+        if near is not None:
+            log.warning(
+                "task_mix.weights.%s: the data has no such task, but one that is spelled almost"
+                " alike, %r, which gets the weight %g; correct the name or the records",
+                task,
+                near,
+                mix.default,
+            )
 
 
 class TaskMix:
@@ -157,8 +182,10 @@ class TaskMix:
                 " takes every task that the data has"
             )
         if missing and self.absent == "error":
+            near = similar_task(missing[0], [task for task in had if task not in self.named])
+            advice = f"did you mean {near!r}? Otherwise " if near else ""
             raise ValueError(
-                f"task_mix: the data source has no training prompt for {missing[0]!r}; set"
+                f"task_mix: the data source has no training prompt for {missing[0]!r}; {advice}set"
                 f" task_mix.weights.{missing[0]}=0 or task_mix.absent=leave_out"
             )
         kept = {task: weight for task, weight in self.weights.items() if task not in missing}

@@ -89,7 +89,14 @@ class ChatEncoder(ABC):
 
     def pictures(self, batch: PromptBatch) -> list[list[Image.Image]]:
         """Return the images of each prompt of a batch, for engines that process them again."""
-        raise NotImplementedError
+        return [
+            [self.fit(_opened(image, prompt)) for image in prompt.images]
+            for prompt in batch.prompts
+        ]
+
+    def unexpanded(self, prompt: Prompt) -> list[int]:
+        """Return the token ids of a prompt with one placeholder per image, which engines expand."""
+        return self._token_ids(prompt, [self.placeholder] * len(prompt.images))
 
     def save(self, folder: Path) -> None:
         """Write the files from which transformers and this encoder are loaded again."""

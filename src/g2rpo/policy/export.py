@@ -10,7 +10,6 @@ from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers.core_model_loading import revert_weight_conversion
 
 from g2rpo import ranks
 from g2rpo.files import replaced_folder
@@ -18,7 +17,7 @@ from g2rpo.policy.adapter import ADAPTER, is_adapter, saved_name
 from g2rpo.policy.checkpoint import DTYPES
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.policy.forward import full_tensor, is_sharded
-from g2rpo.policy.weight_stream import full_tensors
+from g2rpo.policy.weight_stream import published_tensors
 
 SHARD_BYTES = 4 * 2**30
 """Maximum size of a weight file in bytes; a larger tensor gets a file of its own."""
@@ -56,9 +55,10 @@ def save_checkpoint(
             _write_settings(policy, encoder, new, dtype)
             for name, text in (extra or {}).items():
                 (new / name).write_text(text, encoding="utf-8")
-            _write_weights(policy, stream, new, shard_bytes)
+            _write_weights(stream, new, shard_bytes)
 
-    _on_rank_0(policy, _untied(policy, full_tensors(policy, DTYPES[dtype])), write)
+    # A tied output layer is left out, as Hugging Face folders do.
+    _on_rank_0(policy, published_tensors(policy, DTYPES[dtype], tied=False), write)
 
 
 def save_adapter(policy: Any, folder: Path, base: str) -> None:
@@ -115,12 +115,6 @@ def _on_rank_0(policy: Any, stream: Iterator[tuple[str, Tensor]], write: Any) ->
             write(stream)
 
 
-def _untied(policy: Any, stream: Iterator[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
-    """Leave out the output layer if it is tied to the embedding, as Hugging Face folders do."""
-    tied = set(policy.all_tied_weights_keys) if policy.config.tie_word_embeddings else set()
-    return ((name, value) for name, value in stream if name not in tied)
-
-
 def _write_settings(policy: Any, encoder: ChatEncoder, folder: Path, dtype: str) -> None:
     config = copy.deepcopy(policy.config)
     for part in (config, *(getattr(config, name) for name in config.sub_configs)):
@@ -132,9 +126,7 @@ def _write_settings(policy: Any, encoder: ChatEncoder, folder: Path, dtype: str)
     encoder.save(folder)
 
 
-def _write_weights(
-    policy: Any, stream: Iterator[tuple[str, Tensor]], folder: Path, shard_bytes: int
-) -> None:
+def _write_weights(stream: Iterator[tuple[str, Tensor]], folder: Path, shard_bytes: int) -> None:
     """Write `model.safetensors`, or several files with their index."""
     files: list[list[str]] = []
     weights: dict[str, Tensor] = {}
@@ -145,14 +137,12 @@ def _write_weights(
         save_file(weights, folder / f"{len(files)}.safetensors", metadata={"format": "pt"})
         weights.clear()
 
-    for own_name, own in stream:
-        # The names and layouts of the published checkpoints, which differ for some models.
-        for name, value in revert_weight_conversion(policy, {own_name: own}).items():
-            if weights and size + value.nbytes > shard_bytes:
-                flush()
-                size = 0
-            weights[name] = value.cpu().contiguous()
-            size, total = size + value.nbytes, total + value.nbytes
+    for name, value in stream:
+        if weights and size + value.nbytes > shard_bytes:
+            flush()
+            size = 0
+        weights[name] = value.cpu().contiguous()
+        size, total = size + value.nbytes, total + value.nbytes
     flush()
     if len(files) == 1:
         (folder / "1.safetensors").rename(folder / "model.safetensors")

@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.core_model_loading import revert_weight_conversion
 
 from g2rpo.policy.adapter import ADAPTER, adapted_layers, is_adapter
+from g2rpo.policy.family.choose_family import family_of
 from g2rpo.policy.forward import full_tensor, without_autocast
 
 
@@ -43,6 +45,27 @@ def full_tensors(
         else:
             # Converted before it is gathered, so that fewer bytes are sent.
             yield f"{layer}.{what}" if inside else name, full_tensor(_converted(value, dtype))
+
+
+def published_tensors(
+    policy: Any, dtype: torch.dtype | None = None, *, merge: bool = True, tied: bool = True
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield `full_tensors` with the names and layouts of the published checkpoints.
+
+    These differ from the modules of transformers for some families, and are what engines load.
+
+    Args:
+        policy: The model.
+        dtype: As in `full_tensors`.
+        merge: As in `full_tensors`.
+        tied: Whether a weight that is tied to another one is yielded too.
+    """
+    skipped = () if tied or not policy.config.tie_word_embeddings else policy.all_tied_weights_keys
+    family = family_of(policy)
+    for own_name, own in full_tensors(policy, dtype, merge=merge):
+        if own_name not in skipped:
+            for name, value in revert_weight_conversion(policy, {own_name: own}).items():
+                yield name, family.as_published(policy, name, value)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from g2rpo.files import write_whole
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.policy.export import adapter_tensors, write_adapter
 from g2rpo.policy.forward import compute_dtype
-from g2rpo.policy.weight_stream import full_tensors
+from g2rpo.policy.weight_stream import published_tensors
 
 FILE_BYTES = 2**28
 """A process writes a file as soon as it holds this many bytes of weights."""
@@ -52,7 +52,7 @@ def write_serving_folder(
         num_shares: Number of processes that write to this folder, each its share of the tensors.
         merge: Whether an adapter is merged into the weights; otherwise it is left out.
     """
-    with exhausted(full_tensors(policy, compute_dtype(policy), merge=merge)) as stream:
+    with exhausted(published_tensors(policy, compute_dtype(policy), merge=merge)) as stream:
         if share == 0:
             _write_settings(policy, encoder, folder)
         pending: dict[str, Tensor] = {}

@@ -16,8 +16,9 @@ import torch
 
 from g2rpo import ranks
 from g2rpo.policy.encoder import ChatEncoder
+from g2rpo.policy.family.choose_family import family_of
 from g2rpo.policy.forward import compute_dtype
-from g2rpo.policy.weight_stream import full_tensors
+from g2rpo.policy.weight_stream import published_tensors
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.serving_folder import dtype_name
 from g2rpo.rollout.vllm_base import Generate, VLLMBase
@@ -103,7 +104,7 @@ class VLLMEngine(VLLMBase):
         if self._folders.by_adapter:
             self._llm.load_adapter(str(self._folders.adapter))
         elif isinstance(self._llm, Host):
-            stream = full_tensors(self._policy, compute_dtype(self._policy))
+            stream = published_tensors(self._policy, compute_dtype(self._policy))
             self._llm.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": stream})
         else:
             self._llm.reload(str(self._folders.weights))
@@ -237,8 +238,9 @@ class VLLMEngine(VLLMBase):
         )
 
     def _llm_options(self) -> dict[str, Any]:
-        return self.settings.llm_options(
+        options = self.settings.llm_options(
             dtype=dtype_name(self._policy),
             on_gpu=self._policy.device.type == "cuda",
             lora_rank=self._lora_rank,
         )
+        return options | dict(family_of(self._policy).engine_options)

@@ -43,10 +43,10 @@ class VLLMBase:
         """Store the policy. vLLM itself starts with the first `generating`, after the policy has
         been moved to its device.
         """
-        if not family_of(policy).vllm:
+        if reason := family_of(policy).no_vllm:
             raise ValueError(
                 f"rollout: expected hf with model_type {policy.config.model_type!r}, got a vLLM"
-                " engine, which is not tried with it; set rollout=hf"
+                f" engine, which {reason}; set rollout=hf"
             )
         self._lora_rank = self._settings.lora_rank(policy)
         self._policy, self._encoder = policy, encoder

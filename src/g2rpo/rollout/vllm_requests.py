@@ -3,7 +3,6 @@
 Both engines use it, `rollout=vllm` and `rollout=vllm_server`.
 """
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +28,7 @@ class Request:
     token_ids: list[int]
     """Token ids of the prompt with one placeholder per image, as vLLM expects them."""
     expanded_ids: list[int]
-    """Token ids as the trainer reads them, with one placeholder per merged patch."""
+    """Token ids as the trainer reads them, with all tokens of each image."""
     images: list[Image.Image]
     seed: int
     """Seed of this prompt's completions; vLLM samples the k-th of the group with `seed + k`."""
@@ -60,7 +59,7 @@ def requests_of(encoder: ChatEncoder, batch: PromptBatch, seed: int) -> list[Req
     return [
         Request(
             prompt_id=prompt.id,
-            token_ids=_collapsed(ids, encoder.image_token_id),
+            token_ids=encoder.unexpanded(prompt),
             expanded_ids=ids,
             images=images,
             seed=prompt_seed(seed, position),
@@ -179,9 +178,3 @@ def check_prompt(request: Request, read: Sequence[int], image_token_id: int) -> 
         f"prompt {request.prompt_id!r}: the engine reads other token ids than the trainer; is it"
         " another checkpoint's tokenizer?"
     )
-
-
-def _collapsed(ids: Sequence[int], image_token_id: int) -> list[int]:
-    """Reduce each run of placeholders to one; start and end tokens separate adjacent images."""
-    runs = ((token, list(run)) for token, run in itertools.groupby(ids))
-    return [token for token, run in runs for token in (run[:1] if token == image_token_id else run)]

@@ -6,11 +6,12 @@ once the server is healthy and holds the current weights; the same seed then giv
 completions.
 """
 
+import json
 import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.util import find_spec
@@ -20,6 +21,7 @@ from typing import Any
 
 from g2rpo import ranks
 from g2rpo.policy.encoder import ChatEncoder
+from g2rpo.policy.family.choose_family import family_of
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.serve import KEY
 from g2rpo.rollout.serving_folder import (
@@ -150,6 +152,7 @@ class VLLMServerEngine(VLLMBase):
             dtype_name(self._policy),
             *(() if on_gpu else CPU_OPTIONS),
             *lora_options(self._lora_rank),
+            *command_line(family_of(self._policy).engine_options),
             *self.settings.options,
         ]
         self.process = ServerProcess(
@@ -230,6 +233,19 @@ class VLLMServerEngine(VLLMBase):
                 )
             time.sleep(0.5)
         self._push(client)
+
+
+def command_line(options: Mapping[str, Any]) -> list[str]:
+    """Return arguments of vLLM's `LLM` as options of its server.
+
+    >>> command_line({"mm_processor_kwargs": {"use_fast": False}})
+    ['--mm-processor-kwargs', '{"use_fast": false}']
+    """
+    return [
+        word
+        for name, value in options.items()
+        for word in (f"--{name.replace('_', '-')}", json.dumps(value))
+    ]
 
 
 def lora_options(rank: int | None) -> tuple[str, ...]:

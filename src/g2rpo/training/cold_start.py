@@ -21,6 +21,7 @@ from g2rpo.data.mixture import listed_tasks
 from g2rpo.interfaces import Demonstrator, Encoder, PromptSource
 from g2rpo.policy.packing import SupervisedBatch, supervised_batch, target_logprobs
 from g2rpo.records import Prompt, PromptBatch
+from g2rpo.training.metrics_csv import MetricsCSV
 from g2rpo.training.resume import keep_adapter, restore_base
 
 
@@ -223,7 +224,16 @@ class ColdStartModule(L.LightningModule):
         rows = sequence.unique(return_inverse=True)[1]
         tasks = sorted({prompt.task for prompt in batch.batch.prompts})
         task = batch.batch.task_positions(tasks)[rows]
-        return {f"loss/{name}": -logprobs[task == place].mean() for place, name in enumerate(tasks)}
+        return {
+            f"loss/task_nats_per_token/{name}": -logprobs[task == place].mean()
+            for place, name in enumerate(tasks)
+        }
+
+    def on_train_start(self) -> None:
+        """Drop the rows of metrics.csv that a resumed run will write again."""
+        for logger in self.loggers:
+            if isinstance(logger, MetricsCSV):
+                logger.forget_after(self.global_step - 1)  # Lightning counts batches from 0
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep only the adapter, if there is one."""

@@ -68,6 +68,12 @@ def run_cold_start(cfg: DictConfig) -> Path:
     trainer: L.Trainer = instantiate(
         cfg.trainer, max_steps=len(demonstrations), callbacks=callbacks
     )
+    if trainer.world_size > 1:
+        raise ValueError(
+            "trainer.devices: expected one process in a cold start, got"
+            f" {trainer.world_size}: each would imitate the same demonstrations; set"
+            " trainer.devices=1 trainer.num_nodes=1"
+        )
     on_cpu = trainer.strategy.root_device.type == "cpu"
     if model.compute_dtype != model.dtype and on_cpu and policy.config.model_type == "qwen3_vl":
         use_float32_attention(policy)

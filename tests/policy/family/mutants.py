@@ -4,6 +4,13 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "family: experts keep the layout of transformers",
+        "policy/family/qwen_vl.py",
+        "return value.transpose(1, 2) if experts else value",
+        "return value",
+        "policy/family/test_model_family.py",
+    ),
+    Mutant(
         "family: a prompt's first completion token is counted from its padding",
         "policy/family/model_family.py",
         "return (counted - 1).clamp(min=0)[None], counted[:, -1]",

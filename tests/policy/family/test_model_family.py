@@ -20,6 +20,7 @@ from g2rpo.policy.flops import cost_of, vision_flops
 from g2rpo.policy.packing import supervised_batch, target_logprobs
 from g2rpo.policy.prefix_attention import knows_prefixes
 from g2rpo.policy.stats import token_stats
+from g2rpo.policy.weight_stream import published_tensors
 from g2rpo.records import Prompt
 from g2rpo.training.estimate.shape import blank_policy
 
@@ -225,3 +226,30 @@ def test_an_estimate_works_or_says_why_not(kind: str, family_folder: Callable[[s
     else:
         with pytest.raises(ValueError, match=rf"model_type '{kind}' cannot be estimated.*qwen3_vl"):
             blank_policy(checkpoint)
+
+
+def test_weights_have_the_names_and_layouts_of_published_checkpoints(case: Of) -> None:
+    """As engines load them: they differ from transformers' modules, experts even from its files."""
+    found = dict(published_tensors(case("qwen3_vl_moe").policy))
+    experts = "model.language_model.layers.0.mlp.experts"
+    assert found[f"{experts}.gate_up_proj"].shape == (4, 64, 2 * 16)  # input first, then output
+    assert found[f"{experts}.down_proj"].shape == (4, 16, 64)
+    names = dict(published_tensors(case("llava_onevision").policy)).keys()
+    assert "vision_tower.vision_model.embeddings.patch_embedding.weight" in names
+    assert {"language_model.lm_head.weight", "image_newline"} < names
+    tied = {name for name, _ in published_tensors(case("gemma3").policy)}
+    untied = {name for name, _ in published_tensors(case("gemma3").policy, tied=False)}
+    assert [name for name in tied - untied if not name.endswith("lm_head.weight")] == []
+    assert len(tied - untied) == 1
+
+
+def test_an_engine_gets_each_image_once_and_as_the_policy_sees_it(case: Of) -> None:
+    found = case("smolvlm")
+    small = copy.copy(found.encoder)
+    small.max_pixels = 40 * 40
+    images = small.pictures(found.batch)
+    assert [len(own) for own in images] == found.batch.num_images.tolist()
+    assert images[0][0].size == (40, 40)
+    for prompt, own in zip(found.batch.prompts, images, strict=True):
+        ids = found.encoder.unexpanded(prompt)
+        assert ids.count(found.encoder.image_token_id) == len(own)

@@ -16,6 +16,10 @@ class Gemma3(ProcessorFamily):
 
     model_types = ("gemma3",)
     shares_prefix = False
+    served = "starts; images differ on a CPU"
+    no_vllm = (
+        "does not let the tokens of an image see each other on a CPU, and is not tried on a GPU"
+    )
 
     def processor_class(self) -> Any:
         """Return the class of the processor."""

@@ -21,6 +21,7 @@ class InternVL(ProcessorFamily):
     """Tiles of one size, and a small version of the whole image."""
 
     model_types = ("internvl",)
+    served = "yes"
     options: ClassVar[dict[str, Any]] = {"crop_to_patches": True}
     encoder_class = TileEncoder
 

@@ -23,8 +23,14 @@ class Family:
     """Values of `model_type` in config.json that belong to the family."""
     shares_prefix: ClassVar[bool] = True
     """Whether the text layers may read packed rows (`policy.prefix=shared`, packed cold start)."""
-    vllm: ClassVar[bool] = False
-    """Whether the vLLM engines can sample: they must read the encoder's ids and pictures."""
+    no_vllm: ClassVar[str] = "is not tried with this family"
+    """Why a vLLM engine cannot sample in training, as the end of a sentence; empty if it can: the
+    engine reads the encoder's `unexpanded` ids and its `pictures`.
+    """
+    served: ClassVar[str] = "not tried"
+    """How `checkpoints/final` fares in `vllm serve`, for docs/models.md."""
+    engine_options: ClassVar[Mapping[str, Any]] = {}
+    """Arguments of vLLM's `LLM` with which it reads images exactly as the encoder does."""
     estimated: ClassVar[bool] = False
     """Whether `estimate.py` knows what the layers keep for the backward pass."""
 
@@ -102,6 +108,16 @@ class Family:
     def patches(self, policy: Any, batch: PromptBatch) -> Shaped[Tensor, " n"]:
         """Return the number of patches of every set of patches that attend to each other."""
         raise NotImplementedError
+
+    def as_published(self, policy: Any, name: str, value: Shaped[Tensor, "..."]) -> Tensor:
+        """Return a weight in the layout of published checkpoints, if transformers saves another.
+
+        Args:
+            policy: The model.
+            name: Name of the weight in published checkpoints.
+            value: The weight as `save_pretrained` would write it.
+        """
+        return value
 
     def further_inputs(self, policy: Any, input_ids: Int[Tensor, "r s"]) -> Mapping[str, Tensor]:
         """Return further arguments of a forward pass over whole rows, such as token types."""

@@ -101,6 +101,8 @@ class ProcessorFamily(Family):
     options: ClassVar[dict[str, Any]] = {}
     """Arguments of the image processor that its processor would add."""
     encoder_class: ClassVar[type[ProcessorEncoder]] = ProcessorEncoder
+    # torchvision scales images with other rounding than PIL; `backend` would reach videos too.
+    engine_options: ClassVar[dict[str, Any]] = {"mm_processor_kwargs": {"use_fast": False}}
 
     def processor_class(self) -> Any:
         """Return the class of the processor; imported only when it is needed."""

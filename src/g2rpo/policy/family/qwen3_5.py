@@ -12,5 +12,6 @@ class Qwen35(QwenVL):
 
     model_types = ("qwen3_5", "qwen3_5_moe")
     shares_prefix = False
-    vllm = False
+    served = "not tried"
+    no_vllm = "has no float32 on a CPU and is not tried on a GPU"
     estimated = False

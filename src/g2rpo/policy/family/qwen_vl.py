@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 from PIL import Image
 from torch import Tensor
 from transformers import AutoTokenizer
@@ -99,7 +99,8 @@ class QwenVL(Family):
     """Whole images pass as patches of a fixed size; the merger belongs to the vision tower."""
 
     model_types = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
-    vllm = True
+    no_vllm = ""
+    served = "yes"
     estimated = True
 
     def encoder(
@@ -121,6 +122,11 @@ class QwenVL(Family):
             attention_mask=batch.attention_mask,
         )
         return positions, batch.attention_mask.sum(1) + deltas[:, 0]
+
+    def as_published(self, policy: Any, name: str, value: Shaped[Tensor, "..."]) -> Tensor:
+        """Swap input and output of experts: transformers does when it loads, not when it saves."""
+        experts = policy.config.model_type == "qwen3_vl_moe" and ".mlp.experts." in name
+        return value.transpose(1, 2) if experts else value
 
     def patch_flops(self, policy: Any) -> tuple[float, float]:
         """Return the FLOPs of the vision tower per patch, and per pair of patches of a frame."""
