@@ -4,27 +4,6 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
-        "workers: no limit of memory",
-        "reward/workers/worker.py",
-        "resource.RLIM_INFINITY if memory_gib is None else int(memory_gib * 2**30)",
-        "resource.RLIM_INFINITY",
-        "reward/workers/test_hostile_rewards.py",
-    ),
-    Mutant(
-        "workers: what a reward has started stays",
-        "reward/workers/worker.py",
-        "os.killpg(self.process.pid, signal.SIGKILL)",
-        "self.process.kill()",
-        "reward/workers/test_hostile_rewards.py",
-    ),
-    Mutant(
-        "judge: the deadline ends no connection",
-        "reward/judges/bounded_http.py",
-        "own.shutdown(socket.SHUT_RDWR)",
-        "own.fileno()",
-        "reward/judges/test_openai.py",
-    ),
-    Mutant(
         "functions: weights are ignored",
         "reward/functions.py",
         "total += weight * worth",
