@@ -4,8 +4,9 @@
 
 With rewards of 0 and 1 and a share p of right answers, Q_K is 0 if p <= 1 - K and 1 otherwise. Hard
 prompts then reinforce their rare successes alone, and easy prompts push down their rare failures
-alone; all others get exactly 0. The paper recommends K = 0.4. The standard deviation divides by
-n - 1, as in GRPO. Advantages of a group do not sum to zero.
+alone; all others get exactly 0. Baseline and gate are those of the paper's abstract; its equations
+were not compared, so the denominator (that of GRPO, which divides by n - 1) and the default of K
+are ours. Advantages of a group do not sum to zero.
 """
 
 from collections.abc import Mapping
