@@ -34,8 +34,8 @@ MUTANTS = (
     Mutant(
         "chance: where no answer is right it is 0",
         "benchmark/evaluation/chance.py",
-        "        if best is None:",
-        "        if False:",
+        "return None\n        scores",
+        "best = 0.0\n        scores",
         "benchmark/evaluation/test_chance.py",
     ),
     Mutant(

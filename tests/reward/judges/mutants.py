@@ -4,10 +4,10 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
-        "judge: the deadline ends no connection",
+        "judge: what the deadline has cut off counts",
         "reward/judges/bounded_http.py",
-        "own.shutdown(socket.SHUT_RDWR)",
-        "own.fileno()",
+        "if self.passed:\n            raise TimeoutError",
+        "if False:\n            raise TimeoutError",
         "reward/judges/test_openai.py",
     ),
 )
