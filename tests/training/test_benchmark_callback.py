@@ -127,6 +127,16 @@ def weights_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark_callback, "save_checkpoint", save)
 
 
+def test_a_run_resumed_after_its_last_step_keeps_better_weights_of_an_earlier_one(
+    tmp_path: Path,
+) -> None:
+    World(tmp_path, Suite()).train(0.1, 0.9, 0.3, 0.4, 0.5)
+    again = World(tmp_path, Suite())
+    again.trainer.global_step = 5  # Lightning begins no training then
+    again.validate()
+    assert (again.best["step"], again.best["weight"]) == (2, pytest.approx(0.9))
+
+
 def test_every_validation_has_a_folder_of_its_own_and_the_last_one_the_folder_of_the_run(
     tmp_path: Path,
 ) -> None:

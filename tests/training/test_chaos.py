@@ -181,7 +181,11 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 def _completions(folder: Path) -> str:
     """The whole of the completions, of which a long run compresses the older parts."""
-    return "".join(opened(path).read() for path in completion_files(folder))
+    text = ""
+    for path in completion_files(folder):
+        with opened(path) as file:
+            text += file.read()
+    return text
 
 
 def _drawn(completions: str) -> Counter[tuple[int, str]]:

@@ -44,7 +44,11 @@ def update(
         "lr": 0.1,
     } | loss
     return UpdateStats(
-        loss=numbers, entropy_sum=per_task(**entropy), tokens=per_task(**tokens), logprob_gap=gap
+        loss=numbers,
+        entropy_sum=per_task(**entropy),
+        tokens=per_task(**tokens),
+        logprob_gap=gap,
+        entropy_weight=None,
     )
 
 

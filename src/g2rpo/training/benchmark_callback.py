@@ -50,6 +50,7 @@ class Benchmarks(L.Callback):
         """Seconds spent on benchmarks."""
         self._plans: dict[str, Plan] = {}
         self._best = -math.inf
+        self._known = False
         self._asked = False
         self._asked_times = 0
 
@@ -57,11 +58,11 @@ class Benchmarks(L.Callback):
         """Read the best score of a resumed run; remove the best weights of another run."""
         if not trainer.is_global_zero:
             return
-        best = finish_replacing(self.folder / "checkpoints" / "best")
-        if trainer.global_step and (best / "best.json").exists():
-            self._best = json.loads((best / "best.json").read_text(encoding="utf-8"))["score"]
+        if trainer.global_step:
+            self._read_best()
         else:
-            shutil.rmtree(best, ignore_errors=True)
+            shutil.rmtree(finish_replacing(self.folder / "checkpoints" / "best"), True)
+            self._known = True
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Run the benchmarks; a killed evaluation resumes from its saved predictions."""
@@ -118,8 +119,16 @@ class Benchmarks(L.Callback):
             self._keep_if_best(pl_module, trainer.global_step, measure, scores[measure])
         trainer.strategy.barrier()
 
+    def _read_best(self) -> None:
+        """Read the best score once; a run that resumes after its last step begins no training."""
+        file = finish_replacing(self.folder / "checkpoints" / "best") / "best.json"
+        if not self._known and file.exists():
+            self._best = json.loads(file.read_text(encoding="utf-8"))["score"]
+        self._known = True
+
     def _keep_if_best(self, module: Any, step: int, measure: str, score: float) -> None:
         """Write the weights if rank 0 has seen no better score; all ranks gather sharded ones."""
+        self._read_best()
         if not ranks.all_gather_list([score > self._best])[0]:
             return
         self._best = score
