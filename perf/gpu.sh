@@ -4,9 +4,10 @@
 #     bash perf/gpu.sh [--out FOLDER]      # needs python3 with torch for CUDA; at most 8 minutes on an H100
 #     bash perf/gpu.sh --cpu               # rehearses the same with small shapes
 #
-# Writes gpu.json and gpu.md. Packages that python3 lacks are taken from wheels; fetch them beforehand where there is a network:
+# Writes gpu.json and gpu.md. Packages that python3 lacks, or has in an older version, are taken from wheels; fetch them beforehand where there is a network:
 #
-#     python3 -m pip download --no-deps --only-binary=:all: -d perf/wheels -r perf/gpu_wheels.txt
+#     grep -v antlr perf/gpu_wheels.txt > list && python3 -m pip download --no-deps --only-binary=:all: --python-version 3.12 \
+#         --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 -d perf/wheels -r list
 #     python3 -m pip wheel --no-deps -w perf/wheels antlr4-python3-runtime==4.9.3      # has no wheel of its own
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,17 +21,24 @@ import re
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
+
+def numbers(release):
+    return [int(part) for part in re.findall(r"\d+", release)]
+
+
 for line in open(sys.argv[1]):
-    name = re.match(r"[\w.-]*", line)[0]
+    name, _, wanted = line.split("#")[0].strip().partition("==")
     try:
-        name and version(name)
+        older = name and numbers(version(name)) < numbers(wanted)
     except PackageNotFoundError:
-        print(line.split("#")[0].strip())
+        older = True
+    if older:
+        print(f"{name}=={wanted}")
 PY
 )
 if [ -n "$missing" ]; then
     if ! "$python" -m pip install --quiet --no-deps --no-index --find-links perf/wheels --target "$packages" $missing; then
-        echo "missing packages: $missing; fetch their wheels into perf/wheels as the first lines of perf/gpu.sh say" >&2
+        echo "missing packages:" $missing"; fetch their wheels into perf/wheels as the first lines of perf/gpu.sh say" >&2
         exit 1
     fi
     export PYTHONPATH="$packages:$PYTHONPATH"
