@@ -56,8 +56,8 @@ def band_term(
     measured = band.token_entropy(*token_stats(logits, generator, samples))
     mask, tasks = torch.ones_like(measured, dtype=torch.bool), torch.full((STATES,), MATH)
     sums, tokens = task_sums(measured.detach(), mask, tasks, len(TASKS))
-    signs, _ = band.signs(sums, tokens)
-    return band.loss(measured, mask, tasks, signs, tokens)
+    weights, _ = band.weights(sums, tokens)
+    return band.loss(measured, mask, tasks, weights, tokens)
 
 
 def entropies(estimator: str, sharpness: float) -> list[float]:

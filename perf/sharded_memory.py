@@ -61,11 +61,13 @@ ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """What a rank did between two moments of the system's monotonic clock, in seconds."""
+    """What a rank did, in seconds of the monotonic clock, and the MiB that it held at the end."""
 
     name: str
     begin: float
     end: float
+    uss: float = 0.0
+    pss: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,16 +86,16 @@ class Rank:
     stages: Sequence[Stage]
     held: Sequence[Held]
 
-    def peak(self, *names: str, before: str | None = None, size: str = "uss") -> float:
-        """Return the most MiB held in stages of some names, beyond those before the first one.
+    def peak(self, name: str, *, before: str | None = None, size: str = "uss") -> float:
+        """Return the most MiB held in stages of a name, beyond those before the first one.
 
         Args:
-            names: The stages.
+            name: The stages.
             before: Count from the beginning of this stage instead.
             size: `uss` or `pss`.
         """
-        wanted = [stage for stage in self.stages if stage.name in names]
-        start = next(stage for stage in self.stages if stage.name == (before or names[0]))
+        wanted = [stage for stage in self.stages if stage.name == name]
+        start = next(stage for stage in self.stages if stage.name == (before or name))
         most = max(self._held(stage, size) for stage in wanted)
         return most - self._held(start, size, at_begin=True)
 
@@ -101,7 +103,7 @@ class Rank:
         """Return the MiB held just before a stage, or the most in it, if it was not too short."""
         first = [getattr(held, size) for held in self.held if held.at <= stage.begin][-1]
         within = [getattr(one, size) for one in self.held if stage.begin < one.at <= stage.end]
-        return first if at_begin or not within else max(within)
+        return first if at_begin else max([*within, getattr(stage, size)])
 
     def seconds(self, name: str) -> float:
         """Return the median seconds of stages of a name."""
@@ -118,7 +120,9 @@ class Stages(list[Stage]):
         dist.barrier()
         begin = time.monotonic()
         result = act()
-        self.append(Stage(name=name, begin=begin, end=time.monotonic()))
+        end, held = time.monotonic(), held_by(os.getpid())
+        assert held is not None
+        self.append(Stage(name=name, begin=begin, end=end, uss=held.uss, pss=held.pss))
         return result
 
 

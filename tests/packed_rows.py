@@ -20,8 +20,13 @@ HEADS = ((4, 2), (3, 3), (6, 1), (28, 4))
 """Heads of queries, and of keys and values."""
 
 
-def groups_of(prompts: Sequence[int], completions: Sequence[int]) -> Groups:
-    return Groups(prompt_tokens=torch.tensor(prompts), completion_tokens=torch.tensor(completions))
+def groups_of(
+    prompts: Sequence[int], completions: Sequence[int], device: torch.device | str = "cpu"
+) -> Groups:
+    return Groups(
+        prompt_tokens=torch.tensor(prompts, device=device),
+        completion_tokens=torch.tensor(completions, device=device),
+    )
 
 
 def visible(prompts: Sequence[int], completions: Sequence[int]) -> Tensor:

@@ -19,6 +19,12 @@ def test_a_peak_counts_from_before_the_stage_and_only_within_it() -> None:
     assert rank.seconds("step") == 2.0
 
 
+def test_a_stage_that_nobody_saw_counts_with_its_end() -> None:
+    stage = Stage(name="load", begin=1.0, end=1.1, uss=70.0, pss=75.0)
+    rank = Rank(stages=[stage], held=[Held(at=0.5, uss=10.0, pss=10.0)])
+    assert (rank.peak("load"), rank.peak("load", size="pss")) == (60.0, 65.0)
+
+
 @pytest.mark.slow
 def test_a_sharded_model_needs_less_than_a_whole_one_and_its_export_little() -> None:
     words = ["--shape=small", "--ranks=2", "--repeats=1"]

@@ -176,20 +176,19 @@ METRICS = (
         per_task=True,
     ),
     Metric(
-        "shaping/entropy_low_nats",
-        "nats/token",
-        "lower end of the entropy band; W&B only",
-        per_task=True,
+        "shaping/entropy_low_nats", "nats/token", "lower end of the entropy band; W&B only", True
     ),
     Metric(
-        "shaping/entropy_high_nats",
-        "nats/token",
-        "upper end of the entropy band; W&B only",
-        per_task=True,
+        "shaping/entropy_high_nats", "nats/token", "upper end of the entropy band; W&B only", True
     ),
+    Metric("shaping/entropy_weight", "loss/nat", "weight of the entropy; below 0: raises it", True),
     Metric("loss/policy", "loss", "the clipped surrogate"),
     Metric("loss/kl", "nats/token", "KL penalty to the reference, before its coefficient"),
-    Metric("loss/entropy_band", "loss", "penalty for entropy outside its band"),
+    Metric(
+        "loss/entropy_band",
+        "loss",
+        "penalty for entropy outside its band; below 0 while a dual variable falls",
+    ),
     Metric("loss/nats_per_token", "nats/token", "cross-entropy of the demonstrations (cold start)"),
     Metric(
         "loss/task_nats_per_token",

@@ -4,7 +4,7 @@ Records carry the name of their task. A run has a list of its tasks, in the orde
 index tensors hold positions in this list, which is the same on every rank.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TypeVar
 
@@ -18,6 +18,8 @@ SIMILAR = 0.65
 """Names at least this similar (`difflib`) may be one: two of three letters."""
 FEW = 0.1
 """A task with at most this share of a similar one's prompts may be a misspelling of it."""
+SHOWN = 3
+"""Prompts that a message names."""
 
 
 def checked_task(name: object, key: str = "") -> str:
@@ -110,3 +112,14 @@ def misspelled_tasks(sizes: Mapping[str, int | None]) -> dict[str, str]:
 
 def _letters(name: str) -> str:
     return "".join(char for char in name if not char.isdigit())
+
+
+def listed(prompts: Sequence[str]) -> str:
+    """Return a few prompts in words, each once; every one has its task before its id.
+
+    >>> listed(["math 'a'"]), listed(["math 'c'", "chart 'b'", "math 'a'", "math 'd'", "math 'a'"])
+    ("prompts math 'a'", "prompts chart 'b', math 'a', math 'c' and 1 more")
+    """
+    names = sorted(set(prompts))
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"prompts {', '.join(names[:SHOWN])}{more}"

@@ -1,5 +1,8 @@
 """What another protocol accepts as right for good reason, `robust` accepts."""
 
+import json
+from pathlib import Path
+
 import pytest
 from hydra.utils import instantiate
 from hypothesis import given, settings
@@ -19,6 +22,13 @@ SHAPES = (
     "{}.",
     " {}\n",
     "**{}**",
+    "**Answer:** {}",
+    "### Answer\n{}",
+    "Final answer: {}",
+    "So, the answer is **{}**.",
+    "<thinking>maybe 5 or (A)</thinking><answer>{}</answer>",
+    "```\n{}\n```",
+    "```json\n{}\n```",
     "${}$",
     "\\boxed{{{}}}",
     "$\\boxed{{{}}}$",
@@ -32,6 +42,11 @@ SHAPES = (
     '"{}"',
 )
 ROWS = {
+    "mmbench": ({"choices": CHOICES, "answer": "C"}, ("C", "(C)", "cat", "C. cat")),
+    "ai2d": ({"choices": CHOICES, "answer": "D"}, ("D", "dog", "D. dog")),
+    "infovqa": ({"answer": ["42%", "42"]}, ("42%", "42")),
+    "refcoco_plus": ({"answer": [10, 20, 310, 420]}, ('{"boxes": [10, 20, 310, 420]}',)),
+    "refcocog": ({"answer": [10, 20, 310, 420]}, ('{"boxes": [10, 20, 310, 420]}',)),
     "mmstar": ({"choices": CHOICES, "answer": "B"}, ("B", "b", "rabbit", "B. rabbit")),
     "mmmu": ({"choices": CHOICES, "answer": "B", "question_type": "multiple-choice"}, ("B", "(B)")),
     "embspatial": ({"choices": CHOICES, "answer": "B"}, ("B", "b")),
@@ -85,6 +100,10 @@ TAGS = (
     "<think>not it</think>\n{}",
     "<thinking>6 or A</thinking>{}",
 )
+BENCHMARKS = {
+    file.stem: instantiate(OmegaConf.load(file))
+    for file in sorted((Path(__file__).parents[2] / "conf" / "benchmark").glob("*.yaml"))
+}
 BASE = {"id": "1", "question": "q", "images": ()}
 WRAPPED = (
     (
@@ -119,3 +138,25 @@ def test_markup_words_and_tags_around_an_answer_change_nothing(
     answers = rights if right else wrongs
     text = tags.format(words.format(markup.format(answers[place % len(answers)])))
     assert benchmark.score(text, {**BASE, **row}, protocol="robust") == right, text
+
+
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.floats(), st.integers(-(10**400), 10**400), st.text(max_size=5)
+)
+KEYS = st.sampled_from(["point_2d", "point", "bbox_2d", "boxes", "box", "bbox", "x", "y", "label"])
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(KEYS, inner, max_size=3)),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(VALUES, st.sampled_from(TAGS), st.booleans())
+def test_json_of_any_shape_is_judged(value: object, tags: str, fenced: bool) -> None:
+    text = json.dumps(value)
+    text = tags.format(f"```json\n{text}\n```" if fenced else text)
+    for name, benchmark in BENCHMARKS.items():
+        row = {**BASE, **ROWS.get(name, ({"answer": "4", "question_type": "free-form"},))[0]}
+        for protocol in benchmark.protocols:
+            assert 0 <= benchmark.score(text, row, protocol=protocol) <= 1

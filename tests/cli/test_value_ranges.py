@@ -34,7 +34,7 @@ BAD: dict[str, Any] = {
 ZERO_IS_ALLOWED = {
     group: words.split()
     for group, words in {
-        "advantage": "decay min_std tie_atol",
+        "advantage": "gamma smoothing decay min_std tie_atol",
         "callbacks.checkpoint": "every_n_train_steps",
         "callbacks.completions": "rows_per_task",
         "callbacks.early_stopping": "min_delta patience",
@@ -55,7 +55,7 @@ ZERO_IS_ALLOWED = {
         "reward.judge": "backoff_s tries",
         "reward.rules": "format_weight structure_weight",
         "rollout": "max_restarts temperature",
-        "shaping.entropy": "low weight",
+        "shaping.entropy": "damping inset low weight",
         "shaping.length": "bands min_accuracy weight",
         "trainer": "limit_train_batches num_sanity_val_steps",
         "trainer.profiler": "row_limit schedule",

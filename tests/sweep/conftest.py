@@ -32,7 +32,7 @@ if cfg.does == "sleep":
 scores = {"after": {"macro": cfg.seed / 8}}
 summary = {"config_hash": config_hash(cfg), "heldout": scores, "steps": 3}
 summary["stage_s"] = {"train": 1.5}
-(folder / "summary.json").write_text(json.dumps(summary))
+(folder / "summary.json").write_text(json.dumps(summary)[: 9 if cfg.does == "tear" else None])
 """
 
 

@@ -136,6 +136,14 @@ def test_a_corrupt_summary_stops_the_sweep_before_its_first_job(job, sweep) -> N
     assert starts(job(seed=2)) == 0
 
 
+def test_a_job_that_leaves_a_damaged_summary_stops_no_other(job, sweep) -> None:
+    torn, done = sweep().run([job(seed=1, does="tear"), job(seed=4)])
+    assert torn.failure is not None
+    assert "summary.json: expected a JSON object" in torn.failure
+    assert "delete the file, and the job runs again" in torn.failure
+    assert done.score == 0.5
+
+
 def test_a_page_that_cannot_be_drawn_stops_nothing_and_is_said(
     job, sweep, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -22,10 +22,11 @@ def test_a_gradient_is_scaled_down_to_its_bound_and_measured_before(layer: torch
     assert layer.bias.grad[2].item() == pytest.approx(-0.8, abs=1e-7)
 
 
-def test_a_norm_that_is_not_finite_names_the_tasks(layer: torch.nn.Linear) -> None:
+def test_a_norm_that_is_not_finite_names_the_prompts(layer: torch.nn.Linear) -> None:
     layer.bias.grad[1] = float("nan")
-    with pytest.raises(FloatingPointError, match=r"gradient norm became nan \(tasks chart, math\)"):
-        clip_gradients(layer, 1.0, ["math", "chart"])
+    words = r"gradient norm became nan \(prompts chart 'b', math 'a'\)"
+    with pytest.raises(FloatingPointError, match=words):
+        clip_gradients(layer, 1.0, ["math 'a'", "chart 'b'"])
 
 
 def test_a_weight_without_a_gradient_counts_nothing(layer: torch.nn.Linear) -> None:

@@ -45,7 +45,13 @@ def start(
     ]
 
 
-CASES = ["whole/ddp", "whole/fsdp", "adapter/ddp", "adapter/fsdp"]
+CASES = [
+    "whole/fsdp",
+    "adapter/ddp",
+    pytest.param("whole/ddp", marks=pytest.mark.slow),
+    pytest.param("adapter/fsdp", marks=pytest.mark.slow),
+]
+"""Each weights and each strategy in the fast suite; all pairs in the slow one."""
 
 
 @pytest.fixture(scope="module", params=CASES)

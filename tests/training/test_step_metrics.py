@@ -105,7 +105,11 @@ def row(**options: Any) -> dict[str, float]:
         start=10.0, rolled_out=12.5, probed=12.75, updated=13.5, stages=dict.fromkeys(STAGES, 0.125)
     )
     table = completion_table(
-        collected, scores.total + 9, parts | options.get("parts", {}), G2RPO(scope="group"), TASKS
+        collected,
+        scores.total + 9,
+        parts | options.get("parts", {}),
+        options.get("advantage", G2RPO(scope="group")),
+        TASKS,
     )
     return step_metrics(collected, table, updates, times)
 
@@ -116,6 +120,18 @@ def test_rewards_are_means_over_completions_before_shaping() -> None:
     assert (found["reward/accuracy/math"], found["reward/accuracy/chart"]) == (0.5, 0.75)
     assert (found["reward/format/math"], found["reward/format/chart"]) == (1.0, 0.5)
     assert (found["reward/failed_frac/math"], found["reward/failed_frac/chart"]) == (0.5, 0.0)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_an_advantage_that_is_not_finite_names_its_prompt(value: float) -> None:
+    def broken(rewards: Any, *_: Any, **__: Any) -> Any:
+        return torch.where(torch.arange(4) == 2, value, rewards)
+
+    with pytest.raises(
+        RuntimeError,
+        match=r"^the advantages are nan or infinite \(prompts chart '.+'\); the weights",
+    ):
+        row(advantage=broken)
 
 
 def test_lengths_are_counted_in_tokens_and_cut_completions_as_a_share() -> None:

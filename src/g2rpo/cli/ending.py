@@ -2,11 +2,12 @@
 
 import json
 import math
-import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from g2rpo.training.run_folder import command_again, short
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +39,7 @@ def say_scores(folder: Path, console: "Console | None" = None) -> None:
     if final.is_dir():
         script = Path(sys.argv[0]).with_name("evaluate.py")
         console.print(
-            f"evaluate it: python {_short(script)} model=folder model.path={final.resolve()}",
+            f"evaluate it: python {short(script)} model=folder model.path={final.resolve()}",
             markup=False,
         )
     if (folder / "report.html").is_file():
@@ -71,23 +72,8 @@ def resume_line(folder: Path) -> str | None:
     """Return the command that resumes an unfinished run; None if it left no checkpoint."""
     if (folder / "summary.json").is_file() or not (folder / "checkpoints" / "last.ckpt").exists():
         return None
-    typed = [word for word in sys.argv[1:] if not word.startswith(("resume=", "hydra.run.dir="))]
-    where = folder.resolve()
-    return " ".join(
-        [
-            "python",
-            str(_short(Path(sys.argv[0]))),
-            *map(shlex.quote, typed),
-            f"resume={shlex.quote(str(where))}",
-            f"hydra.run.dir={shlex.quote(str(where))}",
-        ]
-    )
+    return command_again(folder, resume=True)
 
 
 def _number(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, int | float) and math.isfinite(value) else "-"
-
-
-def _short(script: Path) -> Path:
-    """Return the name of a script in the working directory, or its full path."""
-    return Path(script.name) if script.resolve().parent == Path.cwd() else script.resolve()

@@ -92,7 +92,7 @@ USUAL_NAMES: dict[str, str] = {
     "importance_sampling_level": "loss=gspo",
     "adv_estimator": "advantage=g2rpo",
     "scale_rewards": "advantage=dr_grpo",
-    "entropy_coeff": "shaping/entropy=band",
+    "entropy_coeff": "shaping/entropy=gym",
     "gradient_clip_val": "max_grad_norm",
     "clip_grad": "max_grad_norm",
     "grad_clip": "max_grad_norm",

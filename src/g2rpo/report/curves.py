@@ -45,7 +45,7 @@ def reading_help(run: Run) -> str:
     size = bucket_size(len(run.metrics))
     window = window_size(math.ceil(len(run.metrics) / size))
     if size == window == 1:
-        return "Points and lines: single steps."
+        return "Each point is one step."
     points = "single steps" if size == 1 else f"means of {size} steps"
     return f"Points: {points}. Lines: their running mean over {window} points."
 
@@ -178,7 +178,7 @@ def _length(run: Run) -> Part:
     )
     figures = _banded(run, "rollout/completion_tokens", "Completion length by task", bands)
     truncated = _by_task(
-        run, "rollout/truncated_frac", "Completions cut at the longest length", keep_zero=True
+        run, "rollout/truncated_frac", "Completions cut off at the maximum length", keep_zero=True
     )
     figures["large"] = [*figures.get("large", ()), *truncated]
     return Part(
@@ -204,7 +204,7 @@ def _advantages(run: Run) -> Part:
         run, "advantage/std", "Standard deviation of the advantages", reference=1.0, keep_zero=True
     )
     figures += _by_task(
-        run, "advantage/normal_distance", "Distance to the bell curve", keep_zero=True
+        run, "advantage/normal_distance", "Distance to the standard normal", keep_zero=True
     )
     figures += _by_task(
         run,
@@ -219,7 +219,7 @@ def _advantages(run: Run) -> Part:
         figures += _by_task(
             run,
             "advantage/shaping_only_frac",
-            "Groups that only length or KL set apart",
+            "Groups whose rewards differ only in length or KL",
             share=True,
         )
     quartered = {task: quarters(run.draws[task]) for task in run.tasks if task in run.draws}
@@ -276,7 +276,7 @@ def _gradient_conflict(run: Run) -> Part | None:
 
 def _optimization(run: Run) -> Part:
     figures = _plain(
-        run, "Tokens whose ratio the clip cut off", [("loss/clip_frac", "clip fraction")]
+        run, "Share of tokens whose ratio is clipped", [("loss/clip_frac", "clip fraction")]
     )
     figures += _plain(run, "Gradient norm before clipping", [("optim/grad_norm", "gradient norm")])
     figures += _plain(

@@ -43,11 +43,11 @@ def estimate_caption(run: Run) -> str:
     """Return what was estimated and how it was measured."""
     prompts: Mapping[str, Any] = (run.estimate or {}).get("prompt_tokens") or {}
     return (
-        "What the run was expected to need before anything was loaded: every completion as long as "
-        "it may be, one draw of prompts a step, prompts of "
-        f"{prompts.get('longest', '?')} tokens at most ({prompts.get('known', 'unknown')}). "
-        "Measured: the largest memory so far, which on a CPU is all resident memory of the "
-        "process; medians over the steps but the first."
+        "Expected: computed before anything was loaded. It assumes that every completion has the "
+        "maximum length, that prompts are drawn once per step, and that a prompt has at most "
+        f"{prompts.get('longest', '?')} tokens ({prompts.get('known', 'unknown')}). Measured: the "
+        "largest memory so far, which on a CPU is all resident memory of the process, and medians "
+        "over all steps but the first."
     )
 
 

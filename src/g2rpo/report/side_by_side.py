@@ -14,7 +14,7 @@ from g2rpo.report.smooth import mean
 PLAIN = {
     "reward/total": "Total reward",
     "optim/grad_norm": "Gradient norm before clipping",
-    "loss/clip_frac": "Tokens that the clip cut off",
+    "loss/clip_frac": "Share of tokens whose ratio is clipped",
     "time/step_s": "Seconds of a step",
 }
 BY_TASK = {

@@ -30,6 +30,7 @@ from g2rpo.rollout.groups import (
     select_groups,
 )
 from g2rpo.stopwatch import timed
+from g2rpo.tasks import listed
 
 
 class OnlineFilter:
@@ -168,13 +169,13 @@ def collect(
 
 @contextmanager
 def _naming_tasks(batch: PromptBatch) -> Iterator[None]:
-    """Add the tasks of a batch to the message of an error."""
+    """Add tasks and ids of a batch to the message of an error."""
     try:
         yield
     except (RuntimeError, ValueError, FloatingPointError) as error:
-        names = ", ".join(sorted({prompt.task for prompt in batch.prompts}))
+        names = listed([f"{prompt.task} {prompt.id!r}" for prompt in batch.prompts])
         kind = FloatingPointError if isinstance(error, FloatingPointError) else RuntimeError
-        raise kind(f"{error} (sampling for tasks {names})") from error
+        raise kind(f"{error} (sampling for {names})") from error
 
 
 class _Taken:

@@ -19,6 +19,7 @@ _DELIMITERS = re.compile(
     r"\\[()\[\]]|\\(?:math(?:bf|it|sf|bb|cal)|text(?:sf|sc)|boldsymbol|underline|bf|rm|left|right|quad"
     r"|displaystyle|fbox)\b|~"
 )
+_FENCE = re.compile(r"\s*+```[a-z]*+\s*+(.*)```\s*", re.DOTALL)
 _BRACED = re.compile(r"\{\s*([^{}\s]{1,3})\s*\}")
 _BOX_TOKENS = re.compile(r"<\|?/?\w{2,20}\|?>")
 _NEXT_QUESTION = Guarded(r"(?<=\S)\s*+\n\s*+(?:Question|Hint)\s*+:", "question hint", 0)
@@ -40,6 +41,8 @@ def prepared(text: str, options: Mapping[str, str]) -> str:
     >>> prepared("A. cat\nB. dog\nSo B", {"A": "cat", "B": "dog"})
     'So B'
     """
+    fence = _FENCE.fullmatch(text) if "```" in text else None
+    text = fence[1] if fence else text
     text = text if len(text) <= HEAD + TAIL else f"{text[:HEAD]}\n{text[-TAIL:]}"
     text = plain(_DELIMITERS.sub(" ", _BOX_TOKENS.sub(" ", text.translate(_CIRCLED))))
     text = _BRACED.sub(r"\1", text)

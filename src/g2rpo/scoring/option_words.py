@@ -25,8 +25,10 @@ _SELECTION = re.compile(
 )
 """The opening of a sentence that lists what is compared: `Among the chair and the lamp, ...`."""
 _CLAUSE = re.compile(r",\s+(?:the|it|only)\s", re.IGNORECASE)
-_SPAN = re.compile(r"(?:(?:between|from)\s+)?(-?\d[\d.,]*)\s+(?:to|and)\s+(-?\d)", re.IGNORECASE)
-_JOINED_NUMBERS = re.compile(r"\d[\d.,]*\s+(?:to|and)\s", re.IGNORECASE)
+_SPAN = re.compile(
+    r"(?:(?:between|from)\s+)?(-?\d[\d.,]{0,30})\s+(?:to|and)\s+(-?\d)", re.IGNORECASE
+)
+_JOINED_NUMBERS = re.compile(r"[\d.,]\s+(?:to|and)\s", re.IGNORECASE)
 _TIGHT = re.compile(r"\s+|,(?=\s|[A-Za-z])")
 _VERDICT = (
     r"\s*[?:,\-–.)]*\s*(?:is\s+)?(?:definitely\s+|clearly\s+)?"

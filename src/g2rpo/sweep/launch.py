@@ -128,11 +128,13 @@ class Sweep:
         )
 
     def _outcome(self, job: Job) -> Outcome:
-        summary = read_summary(job.folder)
+        try:
+            summary, mark = read_summary(job.folder), read_mark(job.folder) or {}
+        except ValueError as error:  # a job left a damaged file; the others go on
+            return Outcome(failure=str(error))
         if summary is not None and summary["config_hash"] == job.hash:
             macro = ((summary.get("heldout") or {}).get("after") or {}).get("macro")
             return Outcome(score=math.nan if macro is None else float(macro))
-        mark = read_mark(job.folder) or {}
         if mark.get("exit_code") == 0:
             return Outcome()  # a job that trains nothing, as pilot.py, has no summary
         return Outcome(
@@ -149,7 +151,10 @@ class Sweep:
 
 def seconds_of(job: Job, begun: float) -> float:
     """Return the run time of the last process of a job, in seconds."""
-    mark = read_mark(job.folder) or {}
+    try:
+        mark = read_mark(job.folder) or {}
+    except ValueError:  # reported as the outcome of the job
+        mark = {}
     return (mark.get("ended_s") or time.time()) - mark.get("started_s", begun)
 
 

@@ -36,8 +36,8 @@ class Algorithm:
         max_grad_norm: Gradients are rescaled so that their global norm is at most this.
         failure_budget: Largest share in [0, 1] of a rollout batch's completions that the reward
             may fail to score.
-        prefix: Whether a prompt passes through the policy once for its group (`shared`) or once
-            per completion (`repeated`).
+        prefix: Whether a prompt passes through the policy once for its group (`shared`, or `flex`
+            by FlexAttention) or once per completion (`repeated`).
         seed: Seeds sampling and minibatch shuffling; together with the number of the rollout batch
             it determines all randomness.
 

@@ -19,6 +19,7 @@ from torch.distributed.tensor import DTensor, Replicate
 from g2rpo import ranks
 from g2rpo.policy.family.choose_family import family_of
 from g2rpo.policy.forward import full_tensor, is_sharded, local_tensor
+from g2rpo.tasks import listed
 
 PIECE = 2**24
 """Coordinates that are squared in float64 at once."""
@@ -61,22 +62,22 @@ def gradient_norm(policy: Any) -> float:
     return math.sqrt(whole)
 
 
-def clip_gradients(policy: Any, max_norm: float, tasks: Sequence[str]) -> float:
+def clip_gradients(policy: Any, max_norm: float, prompts: Sequence[str]) -> float:
     """Scale the gradient down to `max_norm` and return its norm before clipping.
 
     Args:
         policy: The model.
         max_norm: Largest norm that the gradient keeps.
-        tasks: Tasks of this rank's part of the minibatch.
+        prompts: Task and id of the prompts in this rank's part of the minibatch.
 
     Raises:
-        FloatingPointError: on every rank, with the tasks of the minibatch, if the norm is not
+        FloatingPointError: on every rank, with prompts of the minibatch, if the norm is not
             finite.
     """
     norm = gradient_norm(policy)
     if not math.isfinite(norm):
-        names = ", ".join(sorted(set(ranks.all_gather_list(tasks))))
-        raise FloatingPointError(f"gradient norm became {norm} (tasks {names})")
+        names = listed(ranks.all_gather_list(list(prompts)))
+        raise FloatingPointError(f"gradient norm became {norm} ({names})")
     if norm > max_norm:
         for gradient in _local_gradients(policy):
             gradient.mul_(max_norm / norm)

@@ -102,19 +102,25 @@ class StopOnSignal(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save and stop if any rank has received a signal."""
-        self._stop_if_heard(trainer)
+        """Save and stop if any rank has received a signal.
+
+        A validation that is due comes first: a resumed run goes on after it.
+        """
+        self._stop_if_heard(trainer, after_validation=_validation_is_due(trainer))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Save and stop if a signal came during a validation in training."""
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             self._stop_if_heard(trainer)
 
-    def _stop_if_heard(self, trainer: L.Trainer) -> None:
+    def _stop_if_heard(self, trainer: L.Trainer, *, after_validation: bool = False) -> None:
         signum = int(ranks.all_reduce_max(torch.tensor(self._heard or 0)))
         if signum:
-            self._in_training = False
             save_at_once(trainer, self.checkpoint)
+            if after_validation:
+                log.warning("saved; stops after the validation of this step")
+                return
+            self._in_training = False
             raise Stopped(signum, self.checkpoint, together=True)
 
     def _listen(self) -> None:
@@ -132,6 +138,13 @@ class StopOnSignal(L.Callback):
             "%s: stops after this step and saves; a second signal stops immediately",
             signal.Signals(signum).name,
         )
+
+
+def _validation_is_due(trainer: L.Trainer) -> bool:
+    """Whether Lightning validates before the next step; the same on all ranks."""
+    loop = trainer.fit_loop.epoch_loop
+    fetcher = trainer.fit_loop._data_fetcher
+    return fetcher is not None and not loop.val_loop.skip and loop._should_check_val_fx(fetcher)
 
 
 def _is_ignored_hangup(signum: signal.Signals) -> bool:

@@ -22,6 +22,7 @@ from g2rpo.policy.forward import gathered
 from g2rpo.stopwatch import taken
 from g2rpo.training.algorithm import Algorithm, refuse_plateau
 from g2rpo.training.checkpoint_io import read_checkpoint
+from g2rpo.training.fused_adamw import fuse
 from g2rpo.training.heldout import HeldoutBatch
 from g2rpo.training.lost_updates import refuse_lost_updates
 from g2rpo.training.resume import keep_adapter, restore_base
@@ -50,6 +51,7 @@ class LightningHooks(L.LightningModule):
     rollout_batch: int
     """Number of rollout batches learned from so far."""
     empty_draws: int
+    validated_step: int
     """Number of consecutive draws in which no group was kept."""
 
     def setup(self, stage: str) -> None:
@@ -101,6 +103,7 @@ class LightningHooks(L.LightningModule):
             [p for p in self.policy.parameters() if p.requires_grad]
         )
         refuse_lost_updates(optimizer)
+        fuse(optimizer)
         return optimizer
 
     def configure_optimizers(self) -> Any:
@@ -176,6 +179,7 @@ class LightningHooks(L.LightningModule):
         """Log the scores of all ranks; the first rank writes the completions."""
         if self.validation is not None and not self.trainer.sanity_checking:
             self.log_scores(self.validation.finish(self.trainer))
+            self.validated_step = self.global_step
         taken()  # the next rollout batch starts its stopwatch anew
 
     def on_validation_end(self) -> None:
@@ -184,14 +188,12 @@ class LightningHooks(L.LightningModule):
             self._set_clock(self.global_step - 1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add counts and the state of the advantage estimator; of LoRA, keep only the adapter."""
-        advantage = self.algorithm.advantage
-        state = advantage.state_dict() if hasattr(advantage, "state_dict") else {}
+        """Add counts and the state of advantage and shaping; of LoRA, keep only the adapter."""
         checkpoint["g2rpo"] = {
             "rollout_batch": self.rollout_batch,
             "empty_draws": self.empty_draws,
-            "advantage": state,
-        }
+            "validated_step": self.validated_step,
+        } | {name: part.state_dict() for name, part in self._stateful().items()}
         keep_adapter(checkpoint, self.policy)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -199,8 +201,31 @@ class LightningHooks(L.LightningModule):
         restore_base(checkpoint, self.policy)
         self.rollout_batch = checkpoint["g2rpo"]["rollout_batch"]
         self.empty_draws = checkpoint["g2rpo"]["empty_draws"]
-        if hasattr(self.algorithm.advantage, "load_state_dict"):
-            self.algorithm.advantage.load_state_dict(checkpoint["g2rpo"]["advantage"])
+        self.validated_step = checkpoint["g2rpo"].get("validated_step", checkpoint["global_step"])
+        self._resume_validation(checkpoint)
+        for name, part in self._stateful().items():
+            part.load_state_dict(checkpoint["g2rpo"].get(name, {}))
+
+    def _stateful(self) -> dict[str, Any]:
+        """Return the parts of the algorithm that have a state of their own, by name."""
+        parts = {"advantage": self.algorithm.advantage, "shaping": self.algorithm.shaping}
+        return {name: part for name, part in parts.items() if hasattr(part, "state_dict")}
+
+    def _resume_validation(self, checkpoint: dict[str, Any]) -> None:
+        """Let Lightning run the validation at the step of the checkpoint, if it has not ended.
+
+        A checkpoint is saved before the validation at its step. After a kill in between, Lightning
+        would leave that validation out; it resumes one that the counts show as begun.
+        """
+        interval = None if self._trainer is None else self._trainer.val_check_interval
+        if (
+            isinstance(interval, int)
+            and self.rollout_batch % interval == 0
+            and self.validated_step != checkpoint["global_step"]
+        ):
+            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+            progress["total"] |= {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+            progress["current"] |= dict.fromkeys(("ready", "started", "processed", "completed"), 0)
 
     @classmethod
     def load_from_checkpoint(

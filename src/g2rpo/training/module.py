@@ -40,7 +40,7 @@ from g2rpo.training.step_metrics import (
     throughput,
 )
 from g2rpo.training.table import CompletionTable, completion_table
-from g2rpo.training.update import Updater, UpdateStats, tasks_of
+from g2rpo.training.update import Updater, UpdateStats, prompts_of
 from g2rpo.training.validation import Validation
 
 log = logging.getLogger("g2rpo")
@@ -88,6 +88,7 @@ class G2RPOModule(LightningHooks):
         self.rollout_batch = 0
         self.cut_notice = CutNotice()
         self.empty_draws = 0
+        self.validated_step = 0
         self._sharded_models = policy if isinstance(policy, ShardedModels) else None
         self._hold(None if self._sharded_models else policy, reference)
 
@@ -238,7 +239,7 @@ class G2RPOModule(LightningHooks):
             with self._without_ddp_averaging():
                 stats = self.updater.backward(self.policy, parts, self.manual_backward)
             with timed("optimizer"):
-                norm = clip_gradients(self.policy, self.algorithm.max_grad_norm, tasks_of(parts))
+                norm = clip_gradients(self.policy, self.algorithm.max_grad_norm, prompts_of(parts))
         stats.loss |= {"grad_norm": norm, "lr": float(optimizer.param_groups[0]["lr"])}
         with timed("optimizer"):
             optimizer.step()
@@ -246,6 +247,8 @@ class G2RPOModule(LightningHooks):
             optimizer.zero_grad()
             if scheduler is not None:
                 scheduler.step()
+        if self.updater.entropy is not None:
+            self.updater.entropy.ascend(stats.entropy_sum, stats.tokens)
         return stats
 
     def _watch(self, collected: Collected) -> None:

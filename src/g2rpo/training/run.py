@@ -35,6 +35,7 @@ from g2rpo.training.parts import Parts, build_parts
 from g2rpo.training.quiet import quieten
 from g2rpo.training.resume import resume_checkpoint
 from g2rpo.training.reward_trial import try_functions
+from g2rpo.training.run_folder import command_again
 from g2rpo.training.summary import summarize, write_summary
 from g2rpo.training.tracking.wandb_tracker import trackers
 
@@ -90,16 +91,15 @@ def run_training(cfg: DictConfig, *, write_report: WriteReport) -> float:
 
 
 def _say_where(folder: Path, stopped: Stopped, write_report: WriteReport) -> None:
-    """Write the report of an interrupted run; print where it is and how to resume."""
+    """Write the report of an interrupted run; print where it is and how to go on."""
     console = Console(soft_wrap=True, highlight=False)
-    console.print(
-        f"{stopped}: checkpoint:"
-        f" {stopped.checkpoint.resolve() if stopped.checkpoint else 'none yet'}"
-    )
-    if stopped.checkpoint is not None:
-        console.print(
-            f"report: {write_report(folder, None).resolve()}\nnext: python train.py resume={folder}"
-        )
+    found = stopped.checkpoint
+    console.print(f"{stopped}: checkpoint: {found.resolve() if found else 'none yet'}")
+    try:
+        console.print(f"report: {write_report(folder, None).resolve()}")
+    except ValueError as error:  # stopped before there was anything to report
+        console.print(f"report: none yet ({error})", markup=False)
+    console.print(f"next: {command_again(folder, resume=found is not None)}", markup=False)
 
 
 def _run(cfg: DictConfig, folder: Path, stop: StopOnSignal, write_report: WriteReport) -> float:

@@ -1,5 +1,7 @@
 """Chooses the folder of a run: a resumed run writes to the folder it continues."""
 
+import shlex
+import sys
 from pathlib import Path
 
 from g2rpo.files import finish_replacing
@@ -33,3 +35,28 @@ def newest_unfinished(outputs: Path) -> Path | None:
         and (last := finish_replacing(folder / "last.ckpt")).exists()
     ]
     return max(found, key=lambda path: path.stat().st_mtime).parents[1] if found else None
+
+
+def command_again(folder: Path, *, resume: bool) -> str:
+    """Return the command line of this process for another start in the same run folder.
+
+    Args:
+        folder: The run folder.
+        resume: Whether to continue from its last checkpoint, or to start from the beginning.
+    """
+    typed = [word for word in sys.argv[1:] if not word.startswith(("resume=", "hydra.run.dir="))]
+    where = shlex.quote(str(folder.resolve()))
+    return " ".join(
+        [
+            "python",
+            str(short(Path(sys.argv[0]))),
+            *map(shlex.quote, typed),
+            *([f"resume={where}"] if resume else []),
+            f"hydra.run.dir={where}",
+        ]
+    )
+
+
+def short(script: Path) -> Path:
+    """Return the name of a script in the working directory, or its full path."""
+    return Path(script.name) if script.resolve().parent == Path.cwd() else script.resolve()

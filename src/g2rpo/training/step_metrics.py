@@ -98,6 +98,10 @@ def _update_metrics(updates: Sequence[UpdateStats], tasks: Sequence[str]) -> dic
         for i, n in enumerate(tokens.tolist())
         if n
     }
+    weights = [update.entropy_weight for update in updates if update.entropy_weight is not None]
+    if weights:
+        mean = torch.stack(weights).mean(0).tolist()
+        row |= {f"shaping/entropy_weight/{task}": mean[i] for i, task in enumerate(tasks)}
     # only the first update still has the weights that sampled
     return row | {"policy/old_logprob_gap": updates[0].logprob_gap}
 

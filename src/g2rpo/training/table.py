@@ -10,6 +10,7 @@ from torch import Tensor
 from g2rpo import ranks
 from g2rpo.interfaces import Advantage
 from g2rpo.rollout.collect import Collected
+from g2rpo.tasks import listed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +54,9 @@ def completion_table(
         parts: Parts of the reward by name, for the same completions.
         advantage: Computes advantages from the table.
         tasks: The tasks of the run.
+
+    Raises:
+        RuntimeError: on every rank, with task and id of prompts whose advantage is not finite.
     """
     rollouts = collected.rollouts
     device = rollouts.prompt.device
@@ -82,10 +86,24 @@ def completion_table(
         parts=all_parts,
         completion_tokens=table["tokens"],
     )
+    own = order.argsort()[mine]
+    _refuse_not_finite(advantages[own], collected)
     return CompletionTable(
         **table,
         names=tasks,
         advantages=advantages,
         parts=all_parts,
-        own=order.argsort()[mine],
+        own=own,
     )
+
+
+def _refuse_not_finite(advantages: Float[Tensor, " b"], collected: Collected) -> None:
+    """Raise `RuntimeError` on every rank if any advantage is nan or infinite."""
+    rows = (~torch.isfinite(advantages)).nonzero()[:, 0].tolist()
+    prompts = [collected.batch.prompts[int(collected.rollouts.prompt[row])] for row in rows]
+    broken = ranks.all_gather_list([f"{prompt.task} {prompt.id!r}" for prompt in prompts])
+    if broken:
+        raise RuntimeError(
+            f"the advantages are nan or infinite ({listed(broken)}); the weights are unchanged."
+            " Check the rewards of these prompts, and the settings of advantage="
+        )

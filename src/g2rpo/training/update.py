@@ -21,6 +21,7 @@ from g2rpo.policy.stats import TokenStats, token_stats
 from g2rpo.records import Experience
 from g2rpo.rollout.groups import select_prompts, select_scores, take_rollouts
 from g2rpo.stopwatch import timed
+from g2rpo.tasks import listed
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import filler, padded
 from g2rpo.training.gradients import add_gradients
@@ -41,6 +42,8 @@ class UpdateStats:
     """Sum of token entropies in nats by task, in the order of the run."""
     tokens: Float[Tensor, " k"]
     """Number of completion tokens by task."""
+    entropy_weight: Float[Tensor, " k"] | None
+    """Signed weight of the entropy term by task, in loss per nat; None without a band."""
     logprob_gap: float
     """Largest |trainer - sampler| difference of a token's log-probability, in nats."""
 
@@ -105,7 +108,7 @@ class Updater:
         Raises:
             RuntimeError: with rank and tasks, if the pass fails.
         """
-        marks.work_on(tasks_of([part] if part else []))
+        marks.work_on(sorted({prompt.task for prompt in part.batch.prompts} if part else []))
         if part is None:
             batch, ids, mask = filler(policy, self.forbidden)
         else:
@@ -176,12 +179,12 @@ class Updater:
             backward: Called with the loss of each micro-batch; the losses of all ranks add up.
 
         Raises:
-            FloatingPointError: on every rank, with the tasks whose loss is not finite.
+            FloatingPointError: on every rank, with the prompts whose loss is not finite.
         """
         num_tokens, num_completions, num_images = _counts(parts)
         passes = padded(policy, parts)
         ahead = [self.stats(policy, passes[0])] if len(passes) == 1 else None
-        signs, tokens, penalty = self._band(policy, passes, ahead)
+        weights, tokens, penalty = self._band(policy, passes, ahead)
         numbers, sums, gaps, broken = [], [], [0.0], []
         for i, part in enumerate(passes):
             stats = ahead[i] if ahead else self.stats(policy, part)
@@ -193,7 +196,7 @@ class Updater:
             if self.entropy is not None:
                 entropy = self.entropy.token_entropy(stats.entropy, stats.logprobs)
                 value = value + self.entropy.loss(
-                    entropy, mask, part.task, signs.to(entropy), tokens.to(entropy)
+                    entropy, mask, part.task, weights.to(entropy), tokens.to(entropy)
                 )
             if not torch.isfinite(value):
                 # go on, because sharded weights need the passes of all ranks
@@ -220,6 +223,7 @@ class Updater:
             loss=loss | {"entropy_band": penalty, "total": loss["policy"] + kl + penalty},
             entropy_sum=ranks.all_reduce_sum(_sum_float64(sums, self.num_tasks)),
             tokens=tokens,
+            entropy_weight=None if self.entropy is None else weights,
             logprob_gap=ranks.all_reduce_max(torch.tensor(max(gaps))).item(),
         )
 
@@ -241,7 +245,7 @@ class Updater:
     def _band(
         self, policy: Any, passes: Sequence[Experience | None], ahead: list[TokenStats] | None
     ) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"], float]:
-        """Return the sign of the entropy term and the tokens by task, and the penalty.
+        """Return the weight of the entropy term and the tokens by task, and the penalty.
 
         They depend on the whole minibatch, so they are computed before any gradient.
         """
@@ -265,26 +269,22 @@ class Updater:
         )
         if self.entropy is None:
             return torch.zeros_like(all_sums), all_tokens, 0.0
-        signs, penalty = self.entropy.signs(all_sums, all_tokens)
-        return signs, all_tokens, penalty.item()
+        weights, penalty = self.entropy.weights(all_sums, all_tokens)
+        return weights, all_tokens, penalty.item()
 
 
 def _place(part: Experience) -> str:
-    """Return the rank, if there are several, and the tasks of a micro-batch."""
+    """Return the rank, if there are several, and the prompts of a micro-batch."""
     rank = f"rank {ranks.rank()}, " if ranks.world_size() > 1 else ""
-    return f"{rank}tasks {', '.join(tasks_of([part]))}"
+    return rank + listed(prompts_of([part]))
 
 
 def _counts(parts: Sequence[Experience]) -> list[float]:
     """Return the number of completion tokens, of completions and of images of all ranks."""
-    counts = [
-        [
-            part.rollouts.completion_mask.sum().item(),
-            float(len(part.task)),
-            part.batch.num_images.sum().item(),
-        ]
-        for part in parts
-    ]
+    counts = []
+    for part in parts:
+        tokens, images = part.rollouts.completion_mask.sum(), part.batch.num_images.sum()
+        counts.append([tokens.item(), float(len(part.task)), images.item()])
     found: list[float] = ranks.all_reduce_sum(_sum_float64(counts, 3)).tolist()
     return found
 
@@ -294,6 +294,6 @@ def _sum_float64(rows: Sequence[Sequence[float]], width: int) -> Float[Tensor, "
     return torch.tensor(list(rows), dtype=torch.float64).reshape(-1, width).sum(0)
 
 
-def tasks_of(parts: Sequence[Experience]) -> list[str]:
-    """Return the names of the tasks in some micro-batches, sorted."""
-    return sorted({prompt.task for part in parts for prompt in part.batch.prompts})
+def prompts_of(parts: Sequence[Experience]) -> list[str]:
+    """Return task and id of each prompt in some micro-batches, for messages."""
+    return [f"{prompt.task} {prompt.id!r}" for part in parts for prompt in part.batch.prompts]

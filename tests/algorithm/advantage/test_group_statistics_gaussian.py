@@ -113,3 +113,11 @@ def test_differs_is_false_only_where_a_whole_segment_ties() -> None:
         torch.tensor([1.0, 0.0, 2.0, 1.0, 2.0, 5.0]), torch.tensor([4, 4, 9, 4, 9, 0]), atol=1e-6
     )
     assert levels.differs().tolist() == [True, True, False, True, False, False]
+
+
+def test_labels_further_apart_than_a_difference_can_hold_are_ranked_apart() -> None:
+    first = -torch.iinfo(torch.int64).max
+    values = torch.tensor([1.0, 4.0, 2.0, 3.0])
+    found = gaussian_ranks(values, torch.tensor([first, 5, first, 5]))
+    assert found.tolist() == gaussian_ranks(values, torch.tensor([0, 1, 0, 1])).tolist()
+    assert found[1] > 0 > found[3]

@@ -1,7 +1,9 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from g2rpo.algorithm.loss.sapo import SAPOLoss
 
@@ -49,3 +51,8 @@ def test_a_slope_of_zero_is_refused() -> None:
         ),
     ):
         SAPOLoss(tau_positive=0.0)
+
+
+def test_the_choice_averages_per_completion_as_the_paper_does() -> None:
+    conf = Path(__file__).parents[3] / "conf" / "loss" / "sapo.yaml"
+    assert OmegaConf.load(conf).aggregation == "seq_mean"

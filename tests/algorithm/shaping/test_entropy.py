@@ -20,18 +20,18 @@ def by_task(**values: float) -> Tensor:
 def test_the_hinge_points_into_the_band_and_an_absent_task_adds_nothing() -> None:
     # means: math 1.0 (above .6), chart .05 (below .2), document .4 (inside), the others absent
     band = EntropyBand(low=0.2, high=0.6, weight=0.02)
-    signs, penalty = band.signs(
+    weights, penalty = band.weights(
         by_task(math=8.0, chart=0.5, document=4.0), by_task(math=8, chart=10, document=10)
     )
-    assert signs.tolist() == by_task(math=1, chart=-1).tolist()
+    assert weights.tolist() == by_task(math=0.02, chart=-0.02).tolist()
     assert penalty.item() == pytest.approx(0.02 * (0.4 + 0.15))
 
 
 def test_one_task_inside_its_band_costs_nothing() -> None:
-    signs, penalty = EntropyBand(low=0.2, high=0.6, weight=0.02).signs(
+    weights, penalty = EntropyBand(low=0.2, high=0.6, weight=0.02).weights(
         by_task(math=4.0), by_task(math=10)
     )
-    assert signs.tolist() == [0.0] * 6
+    assert weights.tolist() == [0.0] * 6
     assert penalty.item() == 0
 
 
@@ -44,8 +44,8 @@ def test_bounds_may_differ_by_task_and_a_task_without_one_has_no_such_side() -> 
         by_task(math=4.0, chart=4.0, document=90.0),
         by_task(math=10, chart=10, document=10),
     )
-    signs, penalty = band.signs(sums, tokens)
-    assert signs.tolist() == by_task(math=-1, chart=1).tolist()
+    weights, penalty = band.weights(sums, tokens)
+    assert weights.tolist() == by_task(math=-1, chart=1).tolist()
     assert penalty.item() == pytest.approx(0.1 + 0.1)
 
 
@@ -63,8 +63,8 @@ def test_gradient_of_the_term_by_hand() -> None:
     entropy = torch.full((3, 3), 0.7, requires_grad=True)
     mask = torch.tensor([[True, True, True], [True, True, False], [True, False, False]])
     band = EntropyBand(low=0.2, high=0.6, weight=0.06)
-    tasks, signs = torch.tensor([MATH, CHART, DOCUMENT]), by_task(math=1, chart=-1).float()
-    term = band.loss(entropy, mask, tasks, signs, by_task(math=3, chart=2, document=1))
+    tasks, weights = torch.tensor([MATH, CHART, DOCUMENT]), by_task(math=0.06, chart=-0.06).float()
+    term = band.loss(entropy, mask, tasks, weights, by_task(math=3, chart=2, document=1))
     (gradient,) = torch.autograd.grad(term, entropy)
     torch.testing.assert_close(
         gradient, torch.tensor([[0.02, 0.02, 0.02], [-0.03, -0.03, 0], [0, 0, 0]])
@@ -98,12 +98,12 @@ def test_over_any_micro_batches_the_gradient_is_that_of_the_hinge_on_the_whole_b
     )
 
     sums, tokens = task_sums(entropy.detach(), mask, tasks, 6)
-    signs, logged = band.signs(sums, tokens)
+    weights, logged = band.weights(sums, tokens)
     total = torch.zeros_like(entropy)
     bounds = [0, *sorted(cuts), 9]
     for start, stop in pairwise(bounds):
         rows = slice(start, stop)
-        term = band.loss(entropy[rows], mask[rows], tasks[rows], signs, tokens)
+        term = band.loss(entropy[rows], mask[rows], tasks[rows], weights, tokens)
         total += torch.autograd.grad(term, entropy)[0]
     torch.testing.assert_close(total, expected, atol=1e-9, rtol=0)
     assert logged.item() == pytest.approx(penalty.item(), abs=1e-9)
@@ -131,6 +131,13 @@ def test_the_estimator_chooses_what_stands_for_entropy() -> None:
         ({"low": -0.1}, r"got low=-0.1, high=0.6$"),
         ({"high": {"chart": 0.1}}, r"got low=0.2, high=0.1 for chart"),
         ({"weight": -1.0}, r"shaping\.entropy\.weight: expected 0 or more"),
+        ({"step_size": 0.0}, r"shaping\.entropy\.step_size: expected a number above 0 .*got 0\.0"),
+        ({"damping": -1.0}, r"shaping\.entropy\.damping: expected 0 or more .*, got -1\.0"),
+        ({"inset": 1.0}, r"shaping\.entropy\.inset: expected a share in \[0, 1\), got 1\.0"),
+        (
+            {"controller": "dual", "estimator": "sampled_nll"},
+            r"shaping\.entropy\.controller=dual: expected estimator=exact, got sampled_nll",
+        ),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict, message: str) -> None:

@@ -26,6 +26,7 @@ def built(choice: str, *overrides: str) -> Shaping:
         ("length", True, False),
         ("length_8b", True, False),
         ("entropy_bounded", False, True),
+        ("entropy_released", False, True),
         ("full", True, True),
         ("full_8b", True, True),
     ],
@@ -50,8 +51,8 @@ def test_every_task_has_a_length_band() -> None:
 
 
 def test_bounds_can_be_set_on_the_command_line_for_all_tasks_or_for_one() -> None:
-    assert built("full", "shaping.entropy.high=0.5").entropy.high.tolist() == [0.5] * 6
-    one = built("entropy_bounded", "shaping.entropy.high={math: 0.9, default: null}").entropy.high
+    assert built("full_8b", "shaping.entropy.high=0.5").entropy.high.tolist() == [0.5] * 6
+    one = built("entropy_released", "shaping.entropy.high={math: 0.9, default: null}").entropy.high
     assert one[TASKS.index("math")] == 0.9
     assert one[TASKS.index("chart")] == float("inf")
     assert built("length", "shaping.length.bands.math=[1,2,3,4]").length.bands[
@@ -78,3 +79,16 @@ def test_the_shaped_reward_is_the_total_plus_the_weighted_part() -> None:
     )
     assert unshaped.tolist() == total.tolist()
     assert none is None
+
+
+def test_the_choice_named_after_the_release_has_its_numbers_and_its_fixed_weight() -> None:
+    entropy = built("entropy_released").entropy
+    assert entropy.dual is None
+    assert (entropy.low.tolist(), entropy.high.tolist()) == ([0.2] * 6, [0.6] * 6)
+    assert entropy.weight == 0.02
+
+
+@pytest.mark.parametrize("choice", ["entropy_bounded", "full"])
+def test_the_band_of_the_gym_is_held_by_dual_variables_and_covers_any_task(choice: str) -> None:
+    assert built(choice).entropy.dual is not None
+    assert built(choice).entropy.for_tasks(["gui"]).dual is not None

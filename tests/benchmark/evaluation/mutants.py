@@ -4,6 +4,41 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "chance: always one in four",
+        "benchmark/evaluation/chance.py",
+        '1 / len(rows[0]["choices"])',
+        "1 / 4",
+        "benchmark/evaluation/test_chance.py",
+    ),
+    Mutant(
+        "chance: answer types are mixed",
+        "benchmark/evaluation/chance.py",
+        "kinds.setdefault(kind_of(rows[0]), [])",
+        'kinds.setdefault("", [])',
+        "benchmark/evaluation/test_chance.py",
+    ),
+    Mutant(
+        "chance: an answer type counts once",
+        "benchmark/evaluation/chance.py",
+        "scores += [best] * len(rows)",
+        "scores += [best]",
+        "benchmark/evaluation/test_chance.py",
+    ),
+    Mutant(
+        "chance: the worst fixed answer",
+        "benchmark/evaluation/chance.py",
+        "    return max(",
+        "    return min(",
+        "benchmark/evaluation/test_chance.py",
+    ),
+    Mutant(
+        "chance: where no answer is right it is 0",
+        "benchmark/evaluation/chance.py",
+        "return None\n        scores",
+        "best = 0.0\n        scores",
+        "benchmark/evaluation/test_chance.py",
+    ),
+    Mutant(
         "metric: no continuity correction",
         "benchmark/evaluation/metric.py",
         "math.sqrt(root) - 1)",

@@ -311,28 +311,58 @@ def test_a_hostile_body_is_one_failed_prompt(
     assert words in str(bad)
 
 
-def test_a_body_that_drips_has_a_deadline(judge: Callable[..., OpenAIJudge]) -> None:
-    with dripping_server(pause_s=0.1) as url:
+OK = b"HTTP/1.1 200 OK\r\n"
+ENOUGH = b'{"choices": [{"message": {"content": "yes"}}]}'
+
+
+@pytest.mark.parametrize(
+    ("first", "drop"),
+    [
+        (b"", b"H"),
+        (b"HTTP/1.1 200 ", b"O"),
+        (OK, b"X"),
+        (OK, b"X: y\r\n"),
+        (b"HTTP/1.1 100 Continue\r\n", b"X: y\r\n"),
+        (OK + b"\r\n", b" "),
+        (OK + b"\r\n" + ENOUGH, b" "),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"0"),
+        (b"HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+    ],
+)
+def test_a_reply_that_drips_has_a_deadline_wherever_it_does(
+    first: bytes, drop: bytes, judge: Callable[..., OpenAIJudge]
+) -> None:
+    with dripping_server(first, drop, pause_s=0.1) as (url, asked):
         begin = time.monotonic()
-        with pytest.raises(JudgeError, match=r"not complete after 0[.]6 s, after 1 try"):
-            judge(base_url=url, timeout_s=0.3, tries=1)("q")
-    assert time.monotonic() - begin < 5
+        ours = judge(base_url=url, timeout_s=0.3, tries=2)
+        with pytest.raises(JudgeError, match=r"not complete after 0[.]6 s, after 2 tries"):
+            ours("q")
+        assert len(asked) == 2
+        assert ours.failed == 1
+    assert time.monotonic() - begin < 8
+    assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
 
 
 @contextmanager
-def dripping_server(pause_s: float) -> Iterator[str]:
-    """A server that sends one byte of an endless body at a time."""
+def dripping_server(first: bytes, drop: bytes, pause_s: float) -> Iterator[tuple[str, list[bytes]]]:
+    """A server that sends a beginning, then one drop after another; the requests it has got."""
     listening = socket.create_server(("127.0.0.1", 0))
+    asked: list[bytes] = []
 
     def serve() -> None:
-        connection, _ = listening.accept()
-        with connection, suppress(OSError):
-            connection.recv(1 << 16)
-            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        with suppress(OSError):
             while True:
-                connection.sendall(b" ")
+                connection, _ = listening.accept()
+                threading.Thread(target=drip, args=(connection,), daemon=True).start()
+
+    def drip(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            asked.append(connection.recv(1 << 16))
+            connection.sendall(first)
+            while True:
+                connection.sendall(drop)
                 time.sleep(pause_s)
 
     threading.Thread(target=serve, daemon=True).start()
     with listening:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1", asked

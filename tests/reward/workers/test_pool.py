@@ -350,6 +350,8 @@ def test_a_reward_that_cannot_be_built_there_stops_the_run_with_its_error() -> N
     [
         ({"workers": 0}, "reward_workers.workers: .* got 0"),
         ({"timeout_s": 0}, "reward_workers.timeout_s: "),
+        ({"memory_gib": 0.1}, "reward_workers.memory_gib: .* got 0.1"),
+        ({"memory_gib": float("nan")}, "reward_workers.memory_gib: "),
     ],
 )
 def test_sizes_that_make_no_sense_are_refused(wrong: dict[str, Any], words: str) -> None:

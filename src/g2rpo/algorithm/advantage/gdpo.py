@@ -5,8 +5,9 @@
     3. A = (S - mean) / sqrt(var + 1e-6) over the batch, with the population variance.
 
 In step 3 each completion is weighted by its number of tokens, as in the released implementation.
-Without `completion_tokens`, all completions have equal weight. A part that is NaN for a completion
-adds 0 to its sum, and the mean and std of that part are those of the others.
+Step 3 adds 1e-6 to the variance and the release 1e-8; they differ where parts cancel and the
+variance is that small. Without `completion_tokens`, all completions have equal weight. A part that
+is NaN for a completion adds 0 to its sum; the mean and std of that part are those of the others.
 """
 
 from collections.abc import Mapping

@@ -147,6 +147,8 @@ def sorted_in_segments(
         none = torch.zeros_like(segments, dtype=torch.bool)
         return segments.long(), none, none
     number, offset = segments - segments.min(), x - x.min()
+    if number.min() < 0:  # labels so far apart that their difference overflows
+        number = segments.unique(return_inverse=True)[1]
     # Gaps within a segment stay below half of this width; gaps between two segments exceed it.
     width = 2 * (offset.max() + atol) + 1
     if (number.max() + 1) * width * 2.0**-44 < atol:

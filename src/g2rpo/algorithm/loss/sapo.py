@@ -3,7 +3,8 @@
     -A (4 / tau) sigmoid(tau (r - 1)),   tau = tau_positive where A >= 0, tau_negative where A < 0
 
 At r = 1 the slope is -A, as without a gate. Away from 1 the gradient decays, faster for a larger
-tau, but never becomes exactly 0.
+tau, but never becomes exactly 0. The paper averages over the tokens of each completion, then
+over completions, which is what `loss=sapo` selects.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,12 @@
 """Shaping per task: a length part of the reward, and an entropy term of the loss.
 
 `length.py` adds its part before advantages are computed; `entropy.py` adds its term to the loss of
-each update. `pilot.py` proposes bands for both from measured quantiles.
+each update; `dual.py` finds the weight that keeps it inside its band. `pilot.py` proposes bands for
+both from measured quantiles.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -44,3 +46,19 @@ class Shaping:
             return total, None
         part = self.length.part(completion_tokens, tasks, groups, accuracy, total)
         return total + self.length.weight * part, part
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the entropy band for the checkpoint; empty without a band."""
+        return {} if self.entropy is None else {"entropy": self.entropy.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned.
+
+        A checkpoint from before `controller=dual` existed holds no state, as one of
+        `controller=fixed`.
+
+        Raises:
+            ValueError: if the state is one of the other controller.
+        """
+        if self.entropy is not None:
+            self.entropy.load_state_dict(state.get("entropy", {}))

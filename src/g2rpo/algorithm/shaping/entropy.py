@@ -2,10 +2,15 @@
 
     penalty = weight * sum over tasks of (relu(H - high) + relu(low - H))      H in nats per token
 
-(Hu et al. 2026, arXiv 2604.08539, eq. 10.) H is a mean over the *whole* batch. `signs` decides once
-per batch on which side of its band each task lies, and `loss` applies these signs to every
-micro-batch, even if the micro-batch's own mean lies on the other side. A task without tokens adds
-nothing; in the released code it counted as H = 0 and added `low`.
+(Hu et al. 2026, arXiv 2604.08539, eq. 10.) H is a mean over the *whole* batch. `weights` decides
+once per batch how strongly each task is pushed and in which direction, and `loss` applies these
+weights to every micro-batch, even if the micro-batch's own mean lies on the other side. A task
+without tokens adds nothing; in the released code it counted as H = 0 and added `low`.
+
+`controller` selects the weight. `fixed` is the paper's: one number for every task and step, which
+is too small for one task and too large for another. `dual` treats the band as a constraint: the
+weight of each side of each task follows projected dual ascent (`dual.py`), so it rises for as long
+as the side is violated, up to `weight`, and falls back to 0 after.
 
 `estimator` selects H. `exact` is the entropy of the full next-token distribution. `sampled_nll`,
 the mean -logp of the sampled tokens as in the release, is for comparison only. On-policy its
@@ -15,15 +20,17 @@ expected gradient is 0 (E[grad log pi] = 0), so it cannot hold a band
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from g2rpo.algorithm.shaping.dual import DualAscent, violated
 from g2rpo.per_task import task_sums
 from g2rpo.tasks import DEFAULT, in_order, of_task
 
+Controller = Literal["fixed", "dual"]
 Estimator = Literal["exact", "sampled_nll"]
 
 
@@ -34,7 +41,13 @@ class EntropyBand:
         low: Lower bound in nats per token, for all tasks or by task. `default` is for all tasks
             that are not named; None stands for no bound.
         high: Upper bound in nats per token, likewise for all tasks or by task.
-        weight: Loss per nat outside the band, 0 or more.
+        weight: Loss per nat outside the band, 0 or more; with `dual`, the most that it may become.
+        controller: `fixed` or `dual`, see the head of this file.
+        step_size: Of the dual ascent: loss per nat that a dual variable gains for each nat of
+            violation and optimizer update, above 0.
+        damping: Of the dual ascent: loss per nat for each nat of violation that acts at once, 0 or
+            more. It keeps the entropy from swinging.
+        inset: Of the dual ascent: share of each bound by which it aims inside the band, in [0, 1).
         estimator: `exact` or `sampled_nll`, see the head of this file.
     """
 
@@ -44,20 +57,35 @@ class EntropyBand:
         low: float | Mapping[str, float | None],
         high: float | Mapping[str, float | None],
         weight: float,
+        controller: Controller = "fixed",
+        step_size: float = 0.2,
+        damping: float = 2.0,
+        inset: float = 0.05,
         estimator: Estimator = "exact",
     ) -> None:
-        if estimator not in get_args(Estimator):
+        check_choice("estimator", estimator, Estimator)
+        check_choice("controller", controller, Controller)
+        check_number("weight", weight, "0 or more (loss per nat outside the band)", weight >= 0)
+        check_number(
+            "step_size", step_size, "a number above 0 (loss per nat, nat and update)", step_size > 0
+        )
+        check_number("damping", damping, "0 or more (loss per nat and nat)", damping >= 0)
+        check_number("inset", inset, "a share in [0, 1)", 0 <= inset < 1)
+        if controller == "dual" and estimator != "exact":
             raise ValueError(
-                f"shaping.entropy.estimator: expected one of {', '.join(get_args(Estimator))}, got"
-                f" {estimator!r}"
-            )
-        if not 0 <= weight < float("inf"):
-            raise ValueError(
-                "shaping.entropy.weight: expected 0 or more (loss per nat outside the band), got"
-                f" {weight}"
+                "shaping.entropy.controller=dual: expected estimator=exact, got"
+                f" {estimator}, which measures the entropy and cannot move it; the weight would"
+                " rise for nothing. Use controller=fixed to compare estimators"
             )
         self.weight = weight
         self.estimator = estimator
+        self.dual: DualAscent | None = None
+        """The dual variables of a run (after `for_tasks`) with `controller=dual`, else None."""
+        self._ascent = (
+            {"most": weight, "step_size": step_size, "damping": damping, "inset": inset}
+            if controller == "dual"
+            else None
+        )
         self._sides = [
             side if isinstance(side, Mapping) else {DEFAULT: side} for side in (low, high)
         ]
@@ -91,6 +119,8 @@ class EntropyBand:
             )
         found = copy(self)
         found.low, found.high = self._bounds(tasks)
+        if self._ascent is not None:
+            found.dual = DualAscent(tasks, torch.stack([found.low, found.high]), **self._ascent)
         return found
 
     def _bounds(self, tasks: Sequence[str]) -> list[Float[Tensor, " k"]]:
@@ -108,10 +138,10 @@ class EntropyBand:
         """Return the entropy of each token, or -logp of the sampled token for `sampled_nll`."""
         return entropy if self.estimator == "exact" else -logprobs
 
-    def signs(
+    def weights(
         self, entropy_sum: Float[Tensor, " k"], tokens: Shaped[Tensor, " k"]
     ) -> tuple[Float[Tensor, " k"], Float[Tensor, ""]]:
-        """Return on which side of its band each task lies, and the penalty of the batch.
+        """Return how strongly each task's entropy is pushed, and the penalty of the batch.
 
         Args:
             entropy_sum: Sum of token entropies per task over all micro-batches and ranks, in the
@@ -119,24 +149,56 @@ class EntropyBand:
             tokens: Number of these tokens per task; 0 for a task that does not occur.
 
         Returns:
-            +1 above the band, -1 below, 0 inside or if a task does not occur; and the weighted
-            penalty, without gradient.
+            The derivative of the penalty by each task's mean entropy, in loss per nat: positive
+            lowers the entropy, negative raises it, 0 leaves it alone. And the penalty, without
+            gradient; it is negative if dual variables still push a task that is inside.
         """
-        low, high = self.low.to(entropy_sum.device), self.high.to(entropy_sum.device)
         present = tokens > 0
         mean = entropy_sum.detach().double() / tokens.clamp(min=1)
-        sign = torch.where(mean > high, 1.0, torch.where(mean < low, -1.0, 0.0)).where(present, 0.0)
-        excess = (mean - high).clamp(min=0) + (low - mean).clamp(min=0)
-        return sign.to(entropy_sum.dtype), self.weight * excess.where(present, 0.0).sum().to(
-            entropy_sum.dtype
+        if self.dual is None:
+            sides = violated(torch.stack([self.low, self.high]), mean)
+            below, above = self.weight * (sides > 0).double()
+        else:
+            (below, above), sides = self.dual.weights(mean)
+        weights = above - below
+        penalty = below * sides[0] + above * sides[1]
+        return (
+            weights.where(present, 0.0).to(entropy_sum.dtype),
+            penalty.where(present, 0.0).sum().to(entropy_sum.dtype),
         )
+
+    def ascend(self, entropy_sum: Float[Tensor, " k"], tokens: Shaped[Tensor, " k"]) -> None:
+        """Move the dual variables after an update with these sums; nothing if there are none."""
+        if self.dual is not None:
+            self.dual.ascend(entropy_sum / tokens.clamp(min=1), tokens > 0)
+
+    def state_dict(self) -> dict[str, tuple[float, float]]:
+        """Return the dual variables by task; empty with `controller=fixed`."""
+        return {} if self.dual is None else self.dual.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, tuple[float, float]]) -> None:
+        """Restore what `state_dict` returned.
+
+        Raises:
+            ValueError: if it comes from a run with the other controller.
+        """
+        before, now = ("dual" if held else "fixed" for held in (state, self.dual))
+        if before != now:
+            raise ValueError(
+                f"resume: expected shaping.entropy.controller={before} as in the run to resume, got"
+                f" {now}; set it and the bounds of that run (those of the released code are"
+                " shaping=entropy_released), or start a new run from its checkpoints/final with"
+                " model.path"
+            )
+        if self.dual is not None:
+            self.dual.load_state_dict(state)
 
     def loss(
         self,
         entropy: Float[Tensor, "b t"],
         mask: Shaped[Tensor, "b t"],
         tasks: Int[Tensor, " b"],
-        signs: Float[Tensor, " k"],
+        weights: Float[Tensor, " k"],
         tokens: Shaped[Tensor, " k"],
     ) -> Float[Tensor, ""]:
         """Return the term to add to the loss of a micro-batch.
@@ -147,8 +209,22 @@ class EntropyBand:
             entropy: `token_entropy` of this micro-batch, with gradient.
             mask: True or 1 on completion tokens.
             tasks: Positions among the tasks of the run.
-            signs: The signs that `signs` returned for the batch.
+            weights: The weights that `weights` returned for the batch.
             tokens: Number of tokens per task in the whole batch.
         """
-        entropy_sum, _ = task_sums(entropy, mask, tasks, len(signs))
-        return self.weight * (signs * entropy_sum / tokens.clamp(min=1)).sum()
+        entropy_sum, _ = task_sums(entropy, mask, tasks, len(weights))
+        return (weights * entropy_sum / tokens.clamp(min=1)).sum()
+
+
+def check_choice(key: str, value: str, choices: Any) -> None:
+    """Raise `ValueError` unless the value is one of the strings of a `Literal`."""
+    if value not in get_args(choices):
+        raise ValueError(
+            f"shaping.entropy.{key}: expected one of {', '.join(get_args(choices))}, got {value!r}"
+        )
+
+
+def check_number(key: str, value: float, expected: str, valid: bool) -> None:
+    """Raise `ValueError` with what was expected, unless the value is valid and finite."""
+    if not (valid and value < float("inf")):
+        raise ValueError(f"shaping.entropy.{key}: expected {expected}, got {value}")

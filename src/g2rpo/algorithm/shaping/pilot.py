@@ -67,7 +67,7 @@ class Pilot:
         prompts_per_task: Number of prompts to answer per task.
         length_weight: Weight of the length part in the file, in units of the reward.
         min_accuracy: Length counts only from this accuracy on, in [0, 1]; also written to the file.
-        entropy_weight: Weight of the entropy penalty in the file, in loss per nat.
+        entropy_weight: Largest weight of the entropy penalty in the file, in loss per nat.
         entropy_margin: Half width of the entropy band over the measured entropy, in (0, 1).
     """
 
@@ -143,7 +143,11 @@ class Pilot:
                 + " nats per token",
                 f"  low: {{{sides[0]}}}",
                 f"  high: {{{sides[1]}}}",
+                "  controller: dual",
                 f"  weight: {self.entropy_weight}",
+                "  step_size: 0.2",
+                "  damping: 2.0",
+                "  inset: 0.05",
                 "  estimator: exact",
                 "",
             ]

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from g2rpo import ranks
-from g2rpo.benchmark.evaluation.metric import BenchmarkMetric
 from g2rpo.benchmark.evaluation.plan import Plan, Row, check_unusable
 from g2rpo.benchmark.evaluation.predictions import PredictionFile, saved_row
 from g2rpo.benchmark.evaluation.verdicts import Judge, judge_name, judged
@@ -90,6 +89,8 @@ class BenchmarkRun:
     ) -> None:
         self.plan, self.generation, self.scoring = plan, generation, scoring
         self.file = PredictionFile(folder / f"{plan.benchmark.name}.jsonl")
+        from g2rpo.benchmark.evaluation.metric import BenchmarkMetric  # torchmetrics takes seconds
+
         self.metric = BenchmarkMetric(subscores=plan.subscores()).to(generation.device)
         self.ids = [[str(row["id"]) for row in group] for group in plan.groups]
         self.prompts = {

@@ -39,10 +39,17 @@ class RewardPool:
         failure_budget: Share of a batch, in [0, 1], that may end its worker. Beyond it, the rest of
             the batch is not judged, because a reward that always hangs would take `timeout_s` for
             every completion.
+        memory_gib: Memory in GiB that a worker may allocate, at least 0.5; None for any amount. A
+            completion whose judging needs more fails.
     """
 
     def __init__(
-        self, *, workers: int = 2, timeout_s: float = 10.0, failure_budget: float = 0.0
+        self,
+        *,
+        workers: int = 2,
+        timeout_s: float = 10.0,
+        failure_budget: float = 0.0,
+        memory_gib: float | None = 8.0,
     ) -> None:
         if workers < 1:
             raise ValueError(
@@ -53,9 +60,15 @@ class RewardPool:
             raise ValueError(
                 f"reward_workers.timeout_s: expected a number of seconds above 0, got {timeout_s}"
             )
+        if memory_gib is not None and not 0.5 <= memory_gib < float("inf"):
+            raise ValueError(
+                "reward_workers.memory_gib: expected at least 0.5 GiB, or null for any amount of"
+                f" memory; got {memory_gib}"
+            )
         self.workers = workers
         self.timeout_s = timeout_s
         self.failure_budget = failure_budget
+        self.memory_gib = memory_gib
 
     def start(self, reward: Reward) -> "PooledReward":
         """Start the workers in the background.
@@ -79,6 +92,7 @@ class RewardPool:
             workers=self.workers,
             timeout_s=self.timeout_s,
             failure_budget=self.failure_budget,
+            memory_gib=self.memory_gib,
         )
 
 
@@ -96,12 +110,14 @@ class PooledReward:
         workers: int,
         timeout_s: float,
         failure_budget: float,
+        memory_gib: float | None,
     ) -> None:
         self.reward = reward
         self.failure_budget = failure_budget
         self._pickled = pickled
         self._timeout_s = timeout_s
-        self._workers = [Worker(pickled, timeout_s) for _ in range(workers)]
+        self._memory_gib = memory_gib
+        self._workers = [Worker(pickled, timeout_s, memory_gib) for _ in range(workers)]
 
     def __enter__(self) -> Self:
         return self
@@ -181,7 +197,7 @@ class PooledReward:
     def _replace(self, place: int, *, overdue: bool = False) -> str:
         """End a worker and start another in its place; return the reason."""
         code = self._workers[place].end(0.0 if overdue else DEATH_S)
-        self._workers[place] = Worker(self._pickled, self._timeout_s)
+        self._workers[place] = Worker(self._pickled, self._timeout_s, self._memory_gib)
         if overdue:
             return (
                 f"TimeoutError: not judged within reward_workers.timeout_s={self._timeout_s:g}"

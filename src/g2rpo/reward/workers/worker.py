@@ -11,6 +11,7 @@ completion without a verdict is the one it was working on.
 
 import os
 import pickle
+import resource
 import signal
 import socket
 import subprocess
@@ -39,7 +40,7 @@ Chunk = list[tuple[list[int], list[str], dict[str, Any]]]
 class Worker:
     """One worker process and the rows it has not answered yet. `pickled` is the reward."""
 
-    def __init__(self, pickled: bytes, timeout_s: float) -> None:
+    def __init__(self, pickled: bytes, timeout_s: float, memory_gib: float | None = None) -> None:
         (own, chunks), (answers, verdicts) = socket.socketpair(), socket.socketpair()
         self.pipe, self.verdicts = Wire(own), Wire(answers)
         # Not by multiprocessing: a fork would copy the threads and locks of torch, and a spawn
@@ -52,6 +53,7 @@ class Worker:
                 "g2rpo.reward.workers.worker",
                 *(str(end.fileno()) for end in (chunks, verdicts)),
                 str(os.getpid()),
+                str(resource.RLIM_INFINITY if memory_gib is None else int(memory_gib * 2**30)),
             ],
             pass_fds=(chunks.fileno(), verdicts.fileno()),
             stdin=subprocess.DEVNULL,
@@ -117,13 +119,14 @@ class Worker:
         self.deadline = time.monotonic() + limit_s
 
     def end(self, grace_s: float = 0.0) -> int:
-        """End the process and return its exit code.
+        """End the process and those that it has started, and return its exit code.
 
         It gets `grace_s` seconds to exit by itself.
         """
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(grace_s)
-        self.process.kill()
+        with suppress(ProcessLookupError):  # nothing of its group is left
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.pipe.close()
         self.verdicts.close()
         return self.process.wait()
@@ -173,9 +176,12 @@ def _outcome(plain: Any) -> Outcome:
 def main() -> None:
     """Run a worker.
 
-    Command-line arguments: the file descriptors of both sockets, and the trainer's process id.
+    Command-line arguments: the file descriptors of both sockets, the trainer's process id, and the
+    bytes that may be allocated.
     """
-    pipe, verdicts, trainer = map(int, sys.argv[1:])
+    pipe, verdicts, trainer, memory = map(int, sys.argv[1:])
+    # Private writable memory; of address space, CUDA reserves a multiple of what the GPU has.
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, resource.getrlimit(resource.RLIMIT_DATA)[1]))
     threading.Thread(target=_end_with, args=(trainer,), daemon=True).start()
     with suppress(EOFError, OSError):  # the trainer has gone, or wants no more
         serve(*(Wire(socket.socket(fileno=end)) for end in (pipe, verdicts)))
@@ -184,7 +190,7 @@ def main() -> None:
 def _end_with(trainer: int) -> None:
     while os.getppid() == trainer:
         time.sleep(0.5)
-    os._exit(1)
+    os.killpg(os.getpgrp(), signal.SIGKILL)  # what the reward has started ends too
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import wandb
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -163,6 +162,8 @@ class WandbTracker(Logger):
         self._staging = os.environ.get(STAGING)
         # the folder in which artifacts wait for their upload
         os.environ[STAGING] = str((self.folder / "wandb").absolute())
+        import wandb  # a second of a run's start, also of runs without it
+
         run = wandb.init(
             project=self.project,
             entity=self.entity,
@@ -217,7 +218,9 @@ def pattern(metric: Metric) -> str:
     )
 
 
-def _table(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> wandb.Table:
+def _table(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> Any:
+    import wandb
+
     names = list(columns)
     data = [
         [

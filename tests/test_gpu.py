@@ -1,0 +1,130 @@
+"""What runs on a GPU alone: kernels, head, a step, and the demo.
+
+`perf/gpu.sh --cpu` rehearses them on a CPU, with G2RPO_GPU_TESTS=cpu, where a stand-in makes the
+calls of the flash kernels.
+"""
+
+import csv
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from flash_stand_in import STAND_IN
+from packed_rows import groups_of, plain, states, visible
+from shapes import random_batch, random_policy
+from torch.nn.functional import log_softmax
+
+from g2rpo.policy.head import head_stats
+from g2rpo.policy.padded_calls import PaddedCalls
+from g2rpo.policy.shared_softmax import PrefixAttention
+from g2rpo.policy.stats import token_stats
+from g2rpo.policy.varlen_calls import VarlenCalls, flash_fits
+
+pytestmark = pytest.mark.gpu
+SCALE = 0.3
+CASES = (((130, 7, 64), (5, 0, 1, 129, 64, 2)), ((40,), (1, 2, 5)), ((2, 70, 1), (0, 3, 0)))
+
+
+@pytest.fixture
+def device() -> torch.device:
+    name = os.environ.get("G2RPO_GPU_TESTS", "cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    return torch.device(name)
+
+
+@pytest.mark.parametrize(("prompts", "completions"), CASES)
+@pytest.mark.parametrize("heads", [(4, 2), (28, 4)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_packed_row_is_attended_to_as_its_mask_says(
+    prompts: tuple[int, ...],
+    completions: tuple[int, ...],
+    heads: tuple[int, int],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> None:
+    groups = groups_of(prompts, completions, device)
+    rows = [
+        state.detach().to(device).requires_grad_()
+        for state in states(sum(prompts) + sum(completions), heads, dtype, size=1.0)
+    ]
+    calls = PaddedCalls
+    if dtype == torch.bfloat16:
+        assert device.type == "cpu" or flash_fits(rows[0])
+        calls = VarlenCalls if device.type == "cuda" else partial(VarlenCalls, kernels=STAND_IN)
+    out = PrefixAttention.apply(*rows, groups, SCALE, calls)
+    expected = plain(*rows, visible(prompts, completions).to(device), SCALE)
+    bound = 1e-5 if dtype == torch.float32 else 2e-2
+    assert (out - expected).norm() <= bound * expected.norm()
+    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(device)
+    ours, theirs = (
+        torch.autograd.grad((weights * result).sum(), rows) for result in (out, expected)
+    )
+    for mine, other in zip(ours, theirs, strict=True):
+        assert (mine - other).norm() <= bound * other.norm()
+
+
+def test_the_head_in_pieces_is_the_whole_head(device: torch.device) -> None:
+    torch.manual_seed(0)
+    head = torch.nn.Linear(32, 700, bias=False, device=device)
+    hidden = torch.randn(50, 32, device=device, requires_grad=True)
+    targets = torch.randint(0, 700, (50,), device=device)
+    logp = log_softmax(head(hidden), -1)
+    whole = logp.gather(-1, targets[:, None])[:, 0], -(logp.exp() * logp).sum(-1)
+    pieces = head_stats(head, hidden, targets, columns=256)
+    for found, expected in zip(pieces, whole, strict=True):
+        assert torch.allclose(found, expected, atol=1e-4)
+    grads = [
+        torch.autograd.grad(a.sum() + b.square().sum(), (hidden, head.weight))
+        for a, b in (pieces, whole)
+    ]
+    for found, expected in zip(*grads, strict=True):
+        assert torch.allclose(found, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("prefix", ["shared", "flex"])
+def test_a_pass_gives_the_numbers_of_the_repeated_form(
+    prefix: str, dtype: torch.dtype, device: torch.device
+) -> None:
+    if prefix == "flex" and device.type == "cpu":
+        pytest.skip("FlexAttention has no backward pass on a CPU")
+    policy = random_policy("tiny", device, dtype)
+    batch = random_batch(policy, 2, 40, 1, 0.5, device, dtype)
+    lengths = torch.tensor([3, 9, 1, 17], device=device)
+    ids = torch.randint(10, 500, (4, 17), device=device)
+    mask = torch.arange(17, device=device) < lengths[:, None]
+    found = {}
+    for form in (prefix, "repeated"):
+        policy.zero_grad(set_to_none=True)
+        logprobs = token_stats(policy, batch, ids, mask, prefix=form).logprobs
+        logprobs.sum().backward()
+        grads = [p.grad.flatten() for p in policy.parameters() if p.grad is not None]
+        found[form] = logprobs.detach().float(), torch.cat(grads).float()
+    bound = 1e-4 if dtype == torch.float32 else 5e-2
+    for ours, theirs in zip(*found.values(), strict=True):
+        assert (ours - theirs).norm() <= bound * theirs.norm()
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_the_demo_trains(precision: str, device: torch.device, root: Path, tmp_path: Path) -> None:
+    subprocess.run(
+        [
+            sys.executable, "train.py", "trainer.max_steps=2", f"trainer.precision={precision}",
+            f"trainer.accelerator={device.type}", "batch.prompts_per_step=4", "filter=none",
+            "heldout=none", "gradient_conflict=none", f"hydra.run.dir={tmp_path}",
+        ],
+        cwd=root,
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2
+    assert all(0 < float(row["optim/grad_norm"]) < 100 for row in rows)
+    # what was sampled and what is trained agree on the first step
+    assert float(rows[0]["policy/old_logprob_gap"]) < (1e-3 if precision == "32-true" else 0.3)

@@ -1,0 +1,43 @@
+"""Which optimizers get the fused kernel; its update is that of the default."""
+
+import pytest
+import torch
+from closeness import near
+
+from g2rpo.training import fused_adamw
+from g2rpo.training.fused_adamw import fuse
+
+
+def updated(*, fused: bool) -> tuple[torch.Tensor, dict[str, object]]:
+    weight = torch.linspace(-1, 1, 12).requires_grad_()
+    optimizer = torch.optim.AdamW([weight], lr=0.1, betas=(0.9, 0.99), weight_decay=0.01)
+    if fused:
+        fuse(optimizer)
+    for scale in (1.0, -0.3, 2.0):
+        (scale * weight.square().sum()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return weight.detach(), optimizer.param_groups[0]
+
+
+def test_weights_on_a_cpu_keep_the_default() -> None:
+    assert updated(fused=True)[1]["fused"] is None
+
+
+def test_the_fused_update_is_that_of_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused_adamw, "FUSED_ON", ("cpu",))  # torch has the kernel for a CPU too
+    (ours, group), (theirs, _) = updated(fused=True), updated(fused=False)
+    assert group["fused"] is True
+    assert near(ours, theirs, 1e-6)
+
+
+def test_what_the_user_chose_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused_adamw, "FUSED_ON", ("cpu",))
+    weights = [torch.zeros(2, requires_grad=True)]
+    for settings in ({"fused": False}, {"foreach": True}):
+        optimizer = torch.optim.AdamW(weights, **settings)
+        fuse(optimizer)
+        assert optimizer.param_groups[0]["fused"] is settings.get("fused")
+    other = torch.optim.SGD(weights, lr=0.1)
+    fuse(other)
+    assert not other.param_groups[0]["fused"]
