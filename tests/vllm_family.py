@@ -66,10 +66,16 @@ def largest_gap(policy: Any, encoder: Any, batch: PromptBatch, rollouts: Rollout
     return float((stats.logprobs - rollouts.old_logprobs).abs().max())
 
 
-def own_completions(policy: Any, encoder: Any, batch: PromptBatch) -> list[str]:
+def own_completions(policy: Any, encoder: Any, batch: PromptBatch) -> Rollouts:
     engine = HFEngine(max_new_tokens=8)
     engine.start(policy, encoder)
-    return list(engine.generate(batch, GREEDY, seed=1).texts)
+    return engine.generate(batch, GREEDY, seed=1)
+
+
+def token_rows(rollouts: Rollouts) -> list[list[int]]:
+    """Token ids: of bytes that are no text, decoders make different replacement characters."""
+    rows = zip(rollouts.completion_ids, rollouts.completion_mask, strict=True)
+    return [ids[mask].tolist() for ids, mask in rows]
 
 
 def final(checkpoint: Checkpoint, folder: Path, dtype: str) -> dict[str, Any]:
@@ -92,7 +98,11 @@ def final(checkpoint: Checkpoint, folder: Path, dtype: str) -> dict[str, Any]:
     )
     asked = [
         {"prompt": encoder.chat_text(prompt)}
-        | ({"multi_modal_data": {"image": list(prompt.images)}} if prompt.images else {})
+        | (
+            {"multi_modal_data": {"image": [encoder.fit(image) for image in prompt.images]}}
+            if prompt.images
+            else {}
+        )
         for prompt in batch.prompts
     ]
     banned = dict.fromkeys(encoder.forbidden_token_ids, -100.0)
@@ -105,10 +115,11 @@ def final(checkpoint: Checkpoint, folder: Path, dtype: str) -> dict[str, Any]:
     answers = llm.generate(asked, settings, use_tqdm=False)
     rows = zip(batch.input_ids, batch.attention_mask.bool(), strict=True)
     read = [ids[mask].tolist() for ids, mask in rows]
-    texts = own_completions(policy, encoder, batch)
+    own = token_rows(own_completions(policy, encoder, batch))
+    given = [list(answer.outputs[0].token_ids) for answer in answers]
     return {
         "prompts": [list(answer.prompt_token_ids) for answer in answers] == read,
-        "equal": [a.outputs[0].text == own for a, own in zip(answers, texts, strict=True)],
+        "equal": [a == b for a, b in zip(given, own, strict=True)],
     }
 
 
@@ -123,10 +134,9 @@ def engine(checkpoint: Checkpoint, dtype: str) -> dict[str, Any]:
         vllm.load_weights(now, step)
         sampled = vllm.generate(batch, Sampling(group_size=3, max_new_tokens=8), seed=step)
         gaps.append(largest_gap(now, encoder, batch, sampled))
-        greedy = list(vllm.generate(batch, GREEDY, seed=0).texts)
-        found["equal"] = [
-            a == b for a, b in zip(greedy, own_completions(now, encoder, batch), strict=True)
-        ]
+        given = token_rows(vllm.generate(batch, GREEDY, seed=0))
+        own = token_rows(own_completions(now, encoder, batch))
+        found["equal"] = [a == b for a, b in zip(given, own, strict=True)]
     return found | {"gap": max(gaps), "probe": vllm.metrics()["rollout/sync_logprob_gap"]}
 
 

@@ -1,6 +1,7 @@
 """When an engine gets weights and is verified, with a stand-in for the engine."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -94,3 +95,14 @@ def test_an_error_in_a_block_is_not_hidden_by_a_probe(engine: Noting, batch: Pro
     assert engine.done == ["send"]
     engine.generate(batch, GROUP, 0)
     assert engine.done == ["send", "answer", "probe"]
+
+
+def test_a_family_that_vllm_reads_in_another_way_is_refused_with_the_reason(
+    encoder: QwenEncoder,
+) -> None:
+    gemma = SimpleNamespace(config=SimpleNamespace(model_type="gemma3"))
+    engine = VLLMBase(EngineSettings(max_new_tokens=4))
+    with pytest.raises(
+        ValueError, match=r"^rollout: expected hf with model_type 'gemma3', .* see each other"
+    ):
+        engine.start(gemma, encoder)

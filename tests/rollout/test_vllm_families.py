@@ -62,7 +62,7 @@ def test_an_engine_has_the_weights_of_the_policy_before_and_after_a_step(
 ) -> None:
     answers = found("engine", kind, tmp_path)
     assert answers["equal"] == [True, True, True]
-    assert 0 < answers["gap"] < 2e-4
+    assert 0 < answers["gap"] < 1e-3
     assert 0 < answers["probe"] < 2e-4
 
 
@@ -98,4 +98,4 @@ def test_final_loads_with_the_processor_and_the_pipeline_of_transformers(
     banned = [[token] for token in encoder.forbidden_token_ids]
     options = {"max_new_tokens": 8, "do_sample": False, "bad_words_ids": banned}
     (answer,) = pipe(text=messages, generate_kwargs=options, return_full_text=False)
-    assert [answer["generated_text"]] == own_completions(policy, encoder, batch)
+    assert (answer["generated_text"],) == own_completions(policy, encoder, batch).texts

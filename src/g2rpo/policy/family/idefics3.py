@@ -27,6 +27,7 @@ class Idefics3(ProcessorFamily):
     """Crops of one size."""
 
     model_types = ("idefics3", "smolvlm")
+    no_vllm = ""
     served = "yes; SmolVLM needs num2words"
     options: ClassVar[dict[str, Any]] = {"return_row_col_info": True}
     encoder_class = CropEncoder

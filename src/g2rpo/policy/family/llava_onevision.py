@@ -25,6 +25,7 @@ class LlavaOnevision(ProcessorFamily):
     """The features of an image depend on its size: padding is cut off, and rows get a separator."""
 
     model_types = ("llava_onevision",)
+    no_vllm = ""
     served = "yes"
     encoder_class = AnyResolutionEncoder
 
