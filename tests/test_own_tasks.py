@@ -69,6 +69,7 @@ def test_a_run_on_own_tasks_measures_shapes_reports_and_resumes_them(
     own = (
         *options,
         "shaping=full",
+        "shaping/entropy=released",  # a fixed weight gives every task a gradient
         "+task_mix.weights.medical=2.0",
         "+batch.group_size_of.gui=3",
         "+shaping.length.bands.default=[1,2,5,7]",

@@ -81,6 +81,7 @@ def test_logs_and_their_tracebacks_are_redacted(
     assert KEY not in written
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_planted_key_is_in_no_file_of_a_run(
     root: Path, tiny_folder: Path, tmp_path: Path

@@ -149,7 +149,7 @@ def killed_after(steps: int, run: Path, options: tuple[str, ...]) -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_killed_run_goes_on_with_the_same_prompts_and_numbers(
     workers: int, train: Callable[..., Path], records: Path, tiny_folder: Path, tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ from g2rpo.policy.weight_stream import full_tensor, full_tensors
 pytestmark = pytest.mark.process
 
 
-@pytest.fixture(scope="module", params=["whole", "adapter"])
+@pytest.fixture(scope="module", params=["whole", pytest.param("adapter", marks=pytest.mark.slow)])
 def exported(
     request: pytest.FixtureRequest, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Any, Path]:

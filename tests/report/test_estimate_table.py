@@ -39,7 +39,7 @@ def test_memory_is_the_largest_and_seconds_are_medians_without_the_first_step(fo
         ["prefill, s", "1.00", "4.00", "0.25"],
         ["step, s", "5.00", "4.00", "1.25"],
     ]
-    assert "prompts of 77 tokens at most (from the first 24 prompts of the data)" in text
+    assert "at most 77 tokens (from the first 24 prompts of the data)" in text
 
 
 def test_a_run_without_rows_or_without_an_estimate_has_a_page_all_the_same(folder: Path) -> None:

@@ -51,6 +51,7 @@ def test_a_run_killed_anywhere_in_a_save_goes_on_exactly(
     assert names(tmp_path / "run") == names(unbroken)
 
 
+@pytest.mark.slow
 def test_only_the_best_and_the_last_checkpoints_are_kept(unbroken: Path) -> None:
     kept = json.loads((unbroken / "kept.json").read_text())
     assert len(kept) == 2

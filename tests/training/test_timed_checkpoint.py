@@ -29,6 +29,7 @@ def test_a_run_saves_by_the_clock_too(
             "lr_scheduler=constant",
             "callbacks.checkpoint=null",
             "callbacks.timed_checkpoint.every_minutes=1e-6",
+            "rollout.max_new_tokens=6",
         )
     )
     names = {path.name for path in (tmp_path / "checkpoints").iterdir()}

@@ -201,7 +201,7 @@ class LightningHooks(L.LightningModule):
         restore_base(checkpoint, self.policy)
         self.rollout_batch = checkpoint["g2rpo"]["rollout_batch"]
         self.empty_draws = checkpoint["g2rpo"]["empty_draws"]
-        self.validated_step = checkpoint["g2rpo"].get("validated_step", checkpoint["global_step"])
+        self.validated_step = checkpoint["g2rpo"].get("validated_step", checkpoint.get("global_step"))
         self._resume_validation(checkpoint)
         for name, part in self._stateful().items():
             part.load_state_dict(checkpoint["g2rpo"].get(name, {}))
@@ -221,7 +221,7 @@ class LightningHooks(L.LightningModule):
         if (
             isinstance(interval, int)
             and self.rollout_batch % interval == 0
-            and self.validated_step != checkpoint["global_step"]
+            and self.validated_step != checkpoint.get("global_step")
         ):
             progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
             progress["total"] |= {"ready": 1, "started": 1, "processed": 0, "completed": 0}

@@ -101,7 +101,13 @@ SMALL = (
 
 @pytest.mark.process
 @pytest.mark.parametrize(
-    "program", [["evaluate.py"], ["train.py", "-m", "seed=3", "trainer.limit_train_batches=0"]]
+    "program",
+    [
+        ["evaluate.py"],
+        pytest.param(
+            ["train.py", "-m", "seed=3", "trainer.limit_train_batches=0"], marks=pytest.mark.slow
+        ),
+    ],
 )
 def test_a_benchmark_of_ones_own_is_asked_beside_ours(program: list[str], theirs: Path) -> None:
     where = [f"hydra.run.dir={theirs / 'run'}", f"hydra.sweep.dir={theirs / 'run'}"]
