@@ -12,10 +12,10 @@ MUTANTS = (
     ),
     Mutant(
         "years: an extreme does not count",
-        "scoring/years.py",
+        "scoring/chart.py",
         "years = {match[1] for match in _EXTREME.finditer(main)}",
         "years = set()",
-        "scoring/test_years.py",
+        "scoring/test_chart.py",
     ),
     Mutant(
         "amounts: what is taken back counts",
@@ -54,10 +54,10 @@ MUTANTS = (
     ),
     Mutant(
         "years: one of several",
-        "scoring/years.py",
+        "scoring/chart.py",
         "if len(years) == 1 and",
         "if years and",
-        "scoring/test_years.py",
+        "scoring/test_chart.py",
     ),
     Mutant(
         "yes or no: what is denied is affirmed",
@@ -278,7 +278,7 @@ MUTANTS = (
     ),
     Mutant(
         "chart: years have a tolerance",
-        "scoring/years.py",
+        "scoring/chart.py",
         "YEARS = range(1600, 2101)",
         "YEARS = range(0)",
         "scoring/test_chart.py",

@@ -10,12 +10,12 @@ from g2rpo.benchmark.grading import ask, extraction_prompt
 from g2rpo.benchmark.multiple_choice import UNREAD, stated_option
 from g2rpo.records import Judgment
 from g2rpo.scoring.amounts import stated_amount
+from g2rpo.scoring.chart import is_year, stated_year
 from g2rpo.scoring.extract import clean
 from g2rpo.scoring.open_answer import same_answer
 from g2rpo.scoring.option import REFUSAL, infer_option, lettered
 from g2rpo.scoring.quantity import exact_number, numbers
 from g2rpo.scoring.text import edit_distance
-from g2rpo.scoring.years import is_year, stated_year
 
 FORMS = {
     "integer": "a whole number",

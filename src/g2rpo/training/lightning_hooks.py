@@ -201,7 +201,9 @@ class LightningHooks(L.LightningModule):
         restore_base(checkpoint, self.policy)
         self.rollout_batch = checkpoint["g2rpo"]["rollout_batch"]
         self.empty_draws = checkpoint["g2rpo"]["empty_draws"]
-        self.validated_step = checkpoint["g2rpo"].get("validated_step", checkpoint.get("global_step"))
+        self.validated_step = checkpoint["g2rpo"].get(
+            "validated_step", checkpoint.get("global_step")
+        )
         self._resume_validation(checkpoint)
         for name, part in self._stateful().items():
             part.load_state_dict(checkpoint["g2rpo"].get(name, {}))
