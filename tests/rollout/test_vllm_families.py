@@ -32,6 +32,7 @@ SERVED = [
     "smolvlm",
 ]
 """Gemma 3 starts too, but on a CPU the tokens of an image do not see each other."""
+NO_RELOAD = "vLLM 0.32.0 fails to reload experts on a CPU: their shapes differ after its repacking"
 TRAINED = [kind for kind in SERVED if not families()[kind].no_vllm]
 
 
@@ -56,7 +57,15 @@ def test_final_answers_in_vllm_as_in_transformers(kind: str, tmp_path: Path) -> 
     assert answers["equal"] == [True, True, True]
 
 
-@pytest.mark.parametrize("kind", TRAINED)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.xfail(strict=True, reason=NO_RELOAD))
+        if kind == "qwen3_vl_moe"
+        else kind
+        for kind in TRAINED
+    ],
+)
 def test_an_engine_has_the_weights_of_the_policy_before_and_after_a_step(
     kind: str, tmp_path: Path
 ) -> None:
