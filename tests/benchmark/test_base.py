@@ -2,6 +2,7 @@
 speed.
 """
 
+import gc
 import time
 from pathlib import Path
 from typing import Any
@@ -130,12 +131,13 @@ def test_a_strange_completion_is_wrong_and_does_nothing_else(
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hundred_kilobytes_are_judged_in_no_time(name: str) -> None:
     benchmark, slow = _built(name), []
+    gc.collect()  # of what earlier tests have left, which may take a second
     for text in LONG:
         for protocol in benchmark.protocols:
             for row in ROWS[name]:
-                start = time.process_time()
+                start = time.thread_time()
                 benchmark.judgment(text, row, protocol=protocol)
-                slow.append((time.process_time() - start, protocol, text[:12]))
+                slow.append((time.thread_time() - start, protocol, text[:12]))
     assert (
         max(slow)[0] < 0.25
     )  # quadratic time would be minutes; 0.05 s where the processor is not shared

@@ -93,7 +93,11 @@ class Coordinator:
 
     def _run(self) -> None:
         while not self._closed:
-            for wire in wait(list(self._open), 0.1):
+            try:
+                ready = wait(list(self._open), 0.1)
+            except ValueError:  # `close` has just closed a wire, which is no longer in `_open`
+                continue
+            for wire in ready:
                 assert isinstance(wire, Wire)
                 self._read(wire)
             verdict = self._verdict(time.monotonic())
@@ -115,7 +119,7 @@ class Coordinator:
         try:
             message = unpacked(wire.receive()[0])
         except (EOFError, OSError):
-            who = self._open.pop(wire)
+            who = self._open.pop(wire, None)
             wire.close()
             if who is not None and who.rank not in self._left | set(self._failed):
                 self._fail(who, Failed(_DIED))
