@@ -144,9 +144,12 @@ def collect(
     while taken.room > 0 and draws < group_filter.max_draws:
         batch = more() if draws else first
         marks.work_on(prompt.task for prompt in batch.prompts)
-        with timed("decode"), _naming_tasks(batch):
-            rollouts = generate_groups(engine, batch, sampling, group_size_of or {}, seed + draws)
-        scored = score_rollouts(reward, batch.prompts, rollouts, failure_budget)
+        with ranks.dropping_together():
+            with timed("decode"), _naming_tasks(batch):
+                rollouts = generate_groups(
+                    engine, batch, sampling, group_size_of or {}, seed + draws
+                )
+            scored = score_rollouts(reward, batch.prompts, rollouts, failure_budget)
         accuracy = group_means(scored.scores.accuracy, rollouts.prompt, len(batch.prompts))
         keep = group_filter.keeps(accuracy)
         own = [

@@ -12,7 +12,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,7 +37,12 @@ from g2rpo.rollout.vllm_requests import (
     rollouts_of,
     sampling_fields,
 )
-from g2rpo.rollout.vllm_retry import EngineLost, Lost, ask_until_answered
+from g2rpo.rollout.vllm_retry import (
+    EngineLost,
+    Lost,
+    ask_concurrently,
+    ask_until_answered,
+)
 from g2rpo.rollout.vllm_settings import VLLMServerSettings
 
 log = logging.getLogger("g2rpo")
@@ -197,8 +201,7 @@ class VLLMServerEngine(VLLMBase):
                     lost.append((client, error))
 
             threads = min(len(missing), self.settings.max_concurrency * len(clients))
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(complete, missing))
+            ask_concurrently(complete, missing, threads)
             return lost
 
         def recover(lost: Lost) -> None:

@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 
+from g2rpo import ranks
 from g2rpo.interfaces import Encoder, OwnWeights, Reward, RolloutEngine
 from g2rpo.launch import marks
 from g2rpo.policy.checkpoint import parameter_counts
@@ -129,6 +130,10 @@ class LightningHooks(L.LightningModule):
         if isinstance(self.engine, OwnWeights):
             self.engine.load_weights(self.policy, self.global_step)
 
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        """Let a signal wait for the end of the step: its weights change now."""
+        marks.may_drop(False)
+
     def record(self, row: dict[str, float]) -> None:
         """Log one row of metrics of a rollout batch, to callbacks and to every logger.
 
@@ -166,7 +171,7 @@ class LightningHooks(L.LightningModule):
     def validation_step(self, batch: HeldoutBatch, batch_idx: int) -> None:
         """Answer and judge this rank's share of a batch of held-out prompts."""
         assert self.validation is not None
-        with self.generating():
+        with self.generating(), ranks.dropping_together():
             self.validation.answer(
                 batch,
                 engine=self.engine,

@@ -16,7 +16,7 @@ from g2rpo import ranks
 from g2rpo.algorithm.shaping.entropy import EntropyBand
 from g2rpo.launch import marks
 from g2rpo.per_task import task_sums
-from g2rpo.policy.forward import one_forward
+from g2rpo.policy.forward import is_sharded, one_forward
 from g2rpo.policy.stats import TokenStats, token_stats
 from g2rpo.records import Experience
 from g2rpo.rollout.groups import select_prompts, select_scores, take_rollouts
@@ -108,6 +108,7 @@ class Updater:
         Raises:
             RuntimeError: with rank and tasks, if the pass fails.
         """
+        (ranks.stop_together if is_sharded(policy) else marks.drop_if_asked)()
         marks.work_on(sorted({prompt.task for prompt in part.batch.prompts} if part else []))
         if part is None:
             batch, ids, mask = filler(policy, self.forbidden)
@@ -134,6 +135,7 @@ class Updater:
         """Cut the groups of some prompts into the micro-batches of one forward pass each."""
         return [select_rows(experience, piece) for piece in self._cut(experience, rows)]
 
+    @ranks.dropping_together()
     @torch.no_grad()
     def logprobs(self, model: Any, whole: Experience) -> Float[Tensor, "b t"]:
         """Compute log-probabilities in nats of all completions under `model`, without gradients."""
@@ -183,41 +185,38 @@ class Updater:
         """
         num_tokens, num_completions, num_images = _counts(parts)
         passes = padded(policy, parts)
-        ahead = [self.stats(policy, passes[0])] if len(passes) == 1 else None
+        with ranks.dropping_together():
+            ahead = [self.stats(policy, passes[0])] if len(passes) == 1 else None
         weights, tokens, penalty = self._band(policy, passes, ahead)
         numbers, sums, gaps, broken = [], [], [0.0], []
-        for i, part in enumerate(passes):
-            stats = ahead[i] if ahead else self.stats(policy, part)
-            if part is None:
-                backward(0.0 * stats.logprobs.sum())
-                continue
-            value, found = self._policy_loss(part, stats, num_tokens, num_completions)
-            mask, sampled = part.rollouts.completion_mask, part.rollouts.old_logprobs
-            if self.entropy is not None:
-                entropy = self.entropy.token_entropy(stats.entropy, stats.logprobs)
-                value = value + self.entropy.loss(
-                    entropy, mask, part.task, weights.to(entropy), tokens.to(entropy)
-                )
-            if not torch.isfinite(value):
-                # go on, because sharded weights need the passes of all ranks
-                broken.append(f"loss became {value.item()} ({_place(part)})")
-            with timed("backward"):
-                backward(value)
-            numbers.append([found[name].item() for name in LOSS_STATS])
-            entropies, _ = task_sums(stats.entropy.detach(), mask, part.task, self.num_tasks)
-            sums.append(entropies.tolist())
-            gaps.append((stats.logprobs.detach() - sampled).abs().max().item())
+        with ranks.dropping_together():
+            for i, part in enumerate(passes):
+                stats = ahead[i] if ahead else self.stats(policy, part)
+                if part is None:
+                    backward(0.0 * stats.logprobs.sum())
+                    continue
+                value, found = self._policy_loss(part, stats, num_tokens, num_completions)
+                mask, sampled = part.rollouts.completion_mask, part.rollouts.old_logprobs
+                if self.entropy is not None:
+                    entropy = self.entropy.token_entropy(stats.entropy, stats.logprobs)
+                    value = value + self.entropy.loss(
+                        entropy, mask, part.task, weights.to(entropy), tokens.to(entropy)
+                    )
+                if not torch.isfinite(value):
+                    # go on, because sharded weights need the passes of all ranks
+                    broken.append(f"loss became {value.item()} ({_place(part)})")
+                with timed("backward"):
+                    backward(value)
+                numbers.append([found[name].item() for name in LOSS_STATS])
+                entropies, _ = task_sums(stats.entropy.detach(), mask, part.task, self.num_tasks)
+                sums.append(entropies.tolist())
+                gaps.append((stats.logprobs.detach() - sampled).abs().max().item())
         if broken := ranks.all_gather_list(broken):
             policy.zero_grad(set_to_none=True)
             raise FloatingPointError(broken[0])
         add_gradients(policy, num_images)
-        loss = dict(
-            zip(
-                LOSS_STATS,
-                ranks.all_reduce_sum(_sum_float64(numbers, len(LOSS_STATS))).tolist(),
-                strict=True,
-            )
-        )
+        totals = ranks.all_reduce_sum(_sum_float64(numbers, len(LOSS_STATS))).tolist()
+        loss = dict(zip(LOSS_STATS, totals, strict=True))
         kl = self.loss.kl_coef * loss["kl"] if self.loss.kl_placement == "loss" else 0.0
         return UpdateStats(
             loss=loss | {"entropy_band": penalty, "total": loss["policy"] + kl + penalty},
@@ -250,20 +249,21 @@ class Updater:
         They depend on the whole minibatch, so they are computed before any gradient.
         """
         sums, tokens = [], []
-        for i, part in enumerate(passes):
-            if self.entropy is not None:
-                with torch.no_grad():
-                    stats = ahead[i] if ahead else self.stats(policy, part)
-                values = self.entropy.token_entropy(stats.entropy, stats.logprobs).detach()
-            elif part is not None:
-                values = torch.zeros_like(part.rollouts.old_logprobs)
-            if part is None:
-                continue
-            part_sums, part_tokens = task_sums(
-                values, part.rollouts.completion_mask, part.task, self.num_tasks
-            )
-            sums.append(part_sums.tolist())
-            tokens.append(part_tokens.tolist())
+        with ranks.dropping_together():
+            for i, part in enumerate(passes):
+                if self.entropy is not None:
+                    with torch.no_grad():
+                        stats = ahead[i] if ahead else self.stats(policy, part)
+                    values = self.entropy.token_entropy(stats.entropy, stats.logprobs).detach()
+                elif part is not None:
+                    values = torch.zeros_like(part.rollouts.old_logprobs)
+                if part is None:
+                    continue
+                part_sums, part_tokens = task_sums(
+                    values, part.rollouts.completion_mask, part.task, self.num_tasks
+                )
+                sums.append(part_sums.tolist())
+                tokens.append(part_tokens.tolist())
         all_sums, all_tokens = ranks.all_reduce_sum(
             torch.stack([_sum_float64(sums, self.num_tasks), _sum_float64(tokens, self.num_tasks)])
         )
