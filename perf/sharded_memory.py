@@ -101,7 +101,10 @@ class Rank:
 
     def _held(self, stage: Stage, size: str, *, at_begin: bool = False) -> float:
         """Return the MiB held just before a stage, or the most in it, if it was not too short."""
-        first = [getattr(held, size) for held in self.held if held.at <= stage.begin][-1]
+        # the watcher is late on a busy machine; a rank reads its own memory when a stage ends
+        earlier = [(one.at, getattr(one, size)) for one in self.held if one.at <= stage.begin]
+        earlier += [(one.end, getattr(one, size)) for one in self.stages if one.end <= stage.begin]
+        _, first = max(earlier)
         within = [getattr(one, size) for one in self.held if stage.begin < one.at <= stage.end]
         return first if at_begin else max([*within, getattr(stage, size)])
 
