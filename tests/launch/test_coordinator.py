@@ -3,6 +3,7 @@
 import os
 import pickle
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -62,6 +63,9 @@ def ranks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ranks]:
         for who in members:
             opened.append(Rank(coordinator.port, coordinator.key))
             opened[-1].send(who)
+        end_s = time.monotonic() + 10
+        while len(coordinator._came) < count and time.monotonic() < end_s:
+            time.sleep(0.01)  # on a busy machine a rank may be admitted after the next one speaks
         return opened
 
     yield connect
@@ -95,6 +99,42 @@ def test_a_rank_whose_connection_closes_has_died_and_all_others_are_told(ranks: 
     words = {verdict(connection).text for connection in (zero, one, two)}
     assert len(words) == 1
     assert words.pop().startswith("rank 3 of 4 on node1 ended without a message: it was killed")
+
+
+def test_a_wire_that_closes_while_it_is_waited_for_does_not_end_the_watch(
+    ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait, turns = coordinator_module.wait, []
+
+    def closed_at_first(wires: Any, timeout_s: float) -> Any:
+        turns.append(wires)
+        if len(turns) == 1:
+            raise ValueError("Invalid file descriptor: -1")
+        return wait(wires, timeout_s)
+
+    monkeypatch.setattr(coordinator_module, "wait", closed_at_first)
+    zero, one = ranks(2)
+    one.close()
+    assert "rank 1 of 2" in verdict(zero).text
+
+
+def test_a_message_of_a_wire_that_has_just_been_closed_is_dropped() -> None:
+    coordinator = Coordinator(Member(), 60.0)
+
+    class Closing(Wire):
+        def receive(self, most_bytes: int = 0) -> tuple[Any, list[bytes]]:
+            del coordinator._open[self]
+            return packed(Left()), []
+
+    own, other = socket.socketpair()
+    wire = Closing(own)
+    coordinator._open[wire] = Member()
+    coordinator._read(wire)
+    assert not coordinator._left
+    assert not coordinator._failed
+    shut(coordinator)
+    own.close()
+    other.close()
 
 
 def test_a_killed_rank_is_named_with_the_tasks_it_worked_on_last(ranks: Ranks) -> None:

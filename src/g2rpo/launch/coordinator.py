@@ -124,7 +124,10 @@ class Coordinator:
             if who is not None and who.rank not in self._left | set(self._failed):
                 self._fail(who, Failed(_DIED))
             return
-        who = self._open[wire]
+        try:
+            who = self._open[wire]
+        except KeyError:  # `close` has just closed it
+            return
         if who is None:
             assert isinstance(message, Member)
             self._open[wire] = self._came[message.rank] = message
