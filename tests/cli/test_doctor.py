@@ -12,11 +12,11 @@ import pytest
 from packaging.requirements import Requirement
 
 from g2rpo.cli import doctor as program
-from g2rpo.cli import machine, versions
+from g2rpo.cli import hardware, versions
 from g2rpo.cli.command import main
 
 Install = Callable[..., None]
-H100 = machine.Gpu("NVIDIA H100 80GB HBM3", 80.0, 1.0, "580.65.06")
+H100 = hardware.Gpu("NVIDIA H100 80GB HBM3", 80.0, 1.0, "580.65.06")
 CUDA = {"cuda": "13.0", "gpus": 1, "capabilities": ["9.0"], "built_for": ["sm_80", "sm_90"]}
 CPU = {"cuda": None, "gpus": 0, "capabilities": [], "built_for": []}
 
@@ -43,9 +43,9 @@ def asked(
     """Runs the doctor on a machine with these GPUs, and returns exit code and text."""
 
     def ask(
-        *cards: machine.Gpu, torch: dict = CPU, errors: dict[str, str] | None = None
+        *cards: hardware.Gpu, torch: dict = CPU, errors: dict[str, str] | None = None
     ) -> tuple[int, str]:
-        monkeypatch.setattr(machine, "gpus", lambda: list(cards))
+        monkeypatch.setattr(hardware, "gpus", lambda: list(cards))
         monkeypatch.setattr(
             machine, "imported", lambda names: (dict.fromkeys(names, "") | (errors or {}), torch)
         )
@@ -137,11 +137,11 @@ def test_an_extra_that_cannot_be_imported_is_named_with_its_error(asked: Callabl
 def test_a_full_disk_is_a_remark_and_a_folder_without_permission_a_problem(
     asked: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine, "disk", lambda folder: machine.Disk(folder, 0.5, True))
+    monkeypatch.setattr(hardware, "disk", lambda folder: hardware.Disk(folder, 0.5, True))
     code, shown = asked()
     assert code == 0
     assert "remark: outputs, for runs, has only 0.5 GiB left" in shown
-    monkeypatch.setattr(machine, "disk", lambda folder: machine.Disk(folder, 50.0, False))
+    monkeypatch.setattr(hardware, "disk", lambda folder: hardware.Disk(folder, 50.0, False))
     code, shown = asked()
     assert code == 1
     assert "problem: outputs, for runs, cannot be written" in shown
@@ -194,7 +194,7 @@ def test_a_library_that_ends_its_process_is_reported_and_the_next_is_tried(
     (tmp_path / "sound.py").write_text("print('noise')")
     paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
-    errors, torch = machine.imported(["broken", "crashing", "sound"])
+    errors, torch = hardware.imported(["broken", "crashing", "sound"])
     assert errors == {
         "broken": "OSError: libcudart.so.13: no such file",
         "crashing": "the process ended with code 11",
@@ -211,9 +211,9 @@ def test_gpus_are_read_from_the_drivers_tool(
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     tool.write_text("#!/bin/sh\necho 'NVIDIA H100 80GB HBM3, 81920, 1024, 580.65.06'\n")
     tool.chmod(0o700)
-    assert machine.gpus() == [H100]
+    assert hardware.gpus() == [H100]
     tool.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed, because, the driver, is off'; exit 9")
-    assert machine.gpus() == []
+    assert hardware.gpus() == []
 
 
 @pytest.mark.process

