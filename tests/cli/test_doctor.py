@@ -47,7 +47,7 @@ def asked(
     ) -> tuple[int, str]:
         monkeypatch.setattr(hardware, "gpus", lambda: list(cards))
         monkeypatch.setattr(
-            machine, "imported", lambda names: (dict.fromkeys(names, "") | (errors or {}), torch)
+            hardware, "imported", lambda names: (dict.fromkeys(names, "") | (errors or {}), torch)
         )
         try:
             main(["doctor"])
