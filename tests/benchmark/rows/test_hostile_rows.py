@@ -80,7 +80,7 @@ def _ask_and_judge(benchmark: Benchmark, group: list[dict[str, Any]], where: str
             try:
                 prompt = benchmark.prompt(row, protocol=protocol)
             except ValueError as error:  # without an image
-                says = str(row["id"]) in str(error)
+                says = repr(row["id"]) in str(error)
                 assert says, where
                 return verdicts
             assert prompt.text.strip(), where
