@@ -31,11 +31,11 @@ from g2rpo.stopwatch import taken, taken_blocks, timed
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.gradients import clip_gradients
 from g2rpo.training.lightning_hooks import LightningHooks
+from g2rpo.training.sampler_mismatch import SampleWatch
 from g2rpo.training.sharded_strategy import ShardedModels
 from g2rpo.training.step_metrics import (
     CutNotice,
     StepTimes,
-    sampler_mismatch,
     step_metrics,
     throughput,
 )
@@ -87,6 +87,7 @@ class G2RPOModule(LightningHooks):
             temperature=engine.sampling.temperature,
         )
         self.cut_notice, self.timeline = CutNotice(), Timeline()
+        self.sample_watch = SampleWatch(algorithm.tasks, algorithm.rejection)
         self.rollout_batch = self.empty_draws = self.validated_step = 0
         self._sharded_models = policy if isinstance(policy, ShardedModels) else None
         self._hold(None if self._sharded_models else policy, reference)
@@ -126,7 +127,7 @@ class G2RPOModule(LightningHooks):
         row = checked(
             step_metrics(collected, table, updates, times)
             | gradient_conflict
-            | sampler_mismatch(experience, self.algorithm.tasks)
+            | (self.sample_watch.metrics(experience) if experience.off_policy else {})
             | throughput(self.policy, collected, self.updater.prefix, times.step_s)
             | idle_shares(spans, times.start, times.updated)
             | (own.metrics() if own else {})
@@ -134,6 +135,7 @@ class G2RPOModule(LightningHooks):
         )
         self.cut_notice.watch(self.rollout_batch, row, self.sampling.max_new_tokens)
         self.record(row)
+        self.sample_watch.watch(self.global_step, row)
         loss = torch.tensor(sum(update.loss["total"] for update in updates) / len(updates))
         outputs = {"loss": loss, "metrics": row, "experience": experience, "table": table}
         return outputs | {"timeline": spans}
@@ -151,7 +153,7 @@ class G2RPOModule(LightningHooks):
             with self.generating():
                 return collect(
                     batch,
-                    self._more,
+                    lambda: self.trainer.datamodule.draw().to(self.device),
                     self.engine,
                     self.reward,
                     self.sampling,
@@ -176,7 +178,7 @@ class G2RPOModule(LightningHooks):
         rollouts, scores, algorithm = collected.rollouts, collected.scores, self.algorithm
         loss = algorithm.loss
         task = collected.batch.task_positions(algorithm.tasks)[rollouts.prompt]
-        trainer = self._logprobs(self.policy, collected) if loss.tis_clip is not None else None
+        trainer = self._logprobs(self.policy, collected) if algorithm.corrects_sampler else None
         reference = self._reference_logprobs(collected)
         rewards, length_part = algorithm.shaping.shaped(
             scores.total,
@@ -201,6 +203,7 @@ class G2RPOModule(LightningHooks):
             advantages=table.advantages[table.own],
             ref_logprobs=reference,
             trainer_logprobs=trainer,
+            staleness=rollouts.staleness(self.global_step),
         )
         return experience, table
 
@@ -270,9 +273,6 @@ class G2RPOModule(LightningHooks):
             step,
             collected.draws,
         )
-
-    def _more(self) -> PromptBatch:
-        return self.trainer.datamodule.draw().to(self.device)
 
     def _sampling_seed(self) -> int:
         return Random(f"{self.algorithm.seed}/sampling/{self.rollout_batch}").getrandbits(48)  # noqa: S311
