@@ -208,13 +208,6 @@ MUTANTS = (
         "training/test_sampler_mismatch.py",
     ),
     Mutant(
-        "padding is stale",
-        "records.py",
-        "(updates - self.weight_versions).where(self.completion_mask, 0)",
-        "updates - self.weight_versions",
-        "training/test_sampler_mismatch.py",
-    ),
-    Mutant(
         "timeline: what overlaps counts twice",
         "training/timeline.py",
         "span.start_s <= last.end_s",
