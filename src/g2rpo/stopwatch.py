@@ -3,9 +3,11 @@
     with timed("decode"): ...        or        @timed("vision")
 
 A nested stage pauses the clock of the outer stage. With `whole=True`, nested stages count for the
-outer stage instead. On a GPU, the start and end of a stage synchronize the device.
+outer stage instead. On a GPU, the start and end of a stage synchronize the device. Only the main
+thread is timed: what other threads do beside it takes no time of the step.
 """
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +45,11 @@ def timed(name: str, *, whole: bool = False) -> Iterator[None]:
         name: One of `STAGES`; time under other names is measured but not reported.
         whole: Whether the time of nested stages counts for this stage.
     """
+    if threading.current_thread() is not threading.main_thread():
+        marks.mark()
+        yield
+        marks.mark()
+        return
     if _open and _open[-1][1]:
         yield
         return
