@@ -9,9 +9,9 @@ together (prompts, filter, number of draws) is decided by their main threads, wh
 """
 
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from queue import SimpleQueue
 from random import Random
@@ -21,15 +21,14 @@ import torch
 
 from g2rpo import ranks
 from g2rpo.interfaces import Reward
-from g2rpo.launch import marks
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.reward.workers.inline import score_each
 from g2rpo.rollout.groups import Scored, scored_of, select_prompts
 from g2rpo.rollout.in_flight import DrawInFlight, restore, saved
 
 Arrived = Callable[[int, Rollouts], None]
-Span = Callable[[str, str, float, float, int], None]
-"""Records who (`trainer` or `engine`) did what from when until when, and at which step."""
+During = Callable[[str, str], AbstractContextManager[None]]
+"""Records that somebody (`trainer` or `engine`) does something during a block."""
 
 
 @runtime_checkable
@@ -74,7 +73,7 @@ class LookAhead:
         seed: Seed of the run; with the number of a draw it determines the draw's seed.
         group_size_of: Group sizes of tasks that differ from the default.
         max_staleness: Groups with an older token, in updates, are asked again when they are taken.
-        span: Records who worked when.
+        during: Records who worked when.
     """
 
     def __init__(
@@ -87,12 +86,12 @@ class LookAhead:
         seed: int,
         group_size_of: Mapping[str, int],
         max_staleness: int,
-        span: Span = lambda who, what, start_s, end_s, step: None,
+        during: During = lambda who, what: nullcontext(),
     ) -> None:
         self.engine, self.reward, self.sampling = engine, reward, sampling
         self.failure_budget, self.seed, self.group_size_of = failure_budget, seed, group_size_of
         self.max_staleness = max_staleness
-        self.span = span
+        self.during = during
         self.step = 0
         """Number of updates so far."""
         self.num_asked_again = 0
@@ -134,17 +133,16 @@ class LookAhead:
         """
         draw = self._in_flight.popleft()
         assert draw.ids == [prompt.id for prompt in batch.prompts], "answers in another order"
-        start = time.perf_counter()
         draw.done.result()
         if stale := draw.stale(self.step, self.max_staleness):
             again = DrawInFlight(select_prompts(batch, torch.tensor(stale)), draw.seed)
             self._start()
-            self._write(again)
+            with self.during("engine", "decode"):
+                self._write(again)
             again.done.result()
             for place, row in enumerate(stale):
                 draw.judged(row, again.groups[place], again.outcomes[place])
             self.num_asked_again += len(stale)
-        self.span("trainer", "wait", start, time.perf_counter(), self.step)
         rollouts = draw.rollouts
         asked = [batch.prompts[owner] for owner in rollouts.prompt.tolist()]
         outcomes = [outcome for row in sorted(draw.outcomes) for outcome in draw.outcomes[row]]
@@ -182,12 +180,11 @@ class LookAhead:
 
     def _generate(self) -> None:
         while (draw := self._todo.get()) is not None:
-            start = time.perf_counter()
             try:
-                self._write(draw)
+                with self.during("engine", "decode"):
+                    self._write(draw)
             except BaseException as error:  # noqa: BLE001  raised where the draw is taken
                 self._arrived.put((draw, -1, error))
-            self.span("engine", "decode", start, time.perf_counter(), self.step)
 
     def _write(self, draw: DrawInFlight) -> None:
         """Ask the engine once for each group size."""
@@ -206,7 +203,6 @@ class LookAhead:
             )
 
     def _take_in(self, draw: DrawInFlight, rows: list[int], place: int, group: Rollouts) -> None:
-        marks.mark()
         self._arrived.put((draw, rows[place], group))
 
     def _score(self) -> None:
@@ -226,14 +222,14 @@ class LookAhead:
                 for draw, _, _ in groups:
                     draw.fail(error)
 
-    def _judge(self, groups: Iterable[tuple[DrawInFlight, int, Rollouts]]) -> None:
+    def _judge(self, groups: Sequence[tuple[DrawInFlight, int, Rollouts]]) -> None:
         """Score groups together that have arrived since the last call."""
         texts = [text for _, _, group in groups for text in group.texts]
         asked = [draw.batch.prompts[row] for draw, row, group in groups for _ in group.texts]
-        start = time.perf_counter()
-        with self.scoring:
+        if not texts:
+            return
+        with self.scoring, self.during("engine", "reward"):
             outcomes = iter(score_each(self.reward, texts, asked))
-        self.span("engine", "reward", start, time.perf_counter(), self.step)
         for draw, row, group in groups:
             draw.judged(row, group, [next(outcomes) for _ in group.texts])
 

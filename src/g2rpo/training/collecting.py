@@ -12,7 +12,7 @@ import torch
 from g2rpo import ranks
 from g2rpo.interfaces import Reward, RolloutEngine
 from g2rpo.records import PromptBatch, Rollouts, Sampling
-from g2rpo.rollout.ahead import AheadEngine, LookAhead
+from g2rpo.rollout.ahead import AheadEngine, During, LookAhead
 from g2rpo.rollout.collect import Answer, AnswerNow, Collected, collect, naming_tasks, nothing_kept
 from g2rpo.rollout.groups import Scored
 from g2rpo.stopwatch import timed
@@ -64,6 +64,11 @@ class Collecting(LightningHooks):
                 " or max_grad_norm, and resume from a checkpoint before this step."
             ) from error
 
+    def on_train_end(self) -> None:
+        """Give up rollouts that are still in flight."""
+        if self.look_ahead is not None:
+            self.look_ahead.close()
+
     def watch(self, collected: Collected) -> None:
         """Report group accuracies to the curriculum; stop a run in which nothing is learned.
 
@@ -102,7 +107,7 @@ class Collecting(LightningHooks):
     def _taken(self, batch: PromptBatch, draw: int) -> tuple[Rollouts, Scored]:
         assert self.look_ahead is not None
         self.look_ahead.step = self.global_step
-        with timed("decode"), naming_tasks(batch):
+        with timed("wait"), naming_tasks(batch):
             return self.look_ahead.take(batch)
 
     def _ask_ahead(self, batch: PromptBatch | None = None) -> None:
@@ -123,7 +128,11 @@ class Collecting(LightningHooks):
 
 
 def look_ahead_of(
-    engine: RolloutEngine, reward: Reward, sampling: Sampling, algorithm: Algorithm
+    engine: RolloutEngine,
+    reward: Reward,
+    sampling: Sampling,
+    algorithm: Algorithm,
+    during: During,
 ) -> LookAhead | None:
     """Return what keeps rollouts in flight; None if each is written when it is needed.
 
@@ -160,4 +169,5 @@ def look_ahead_of(
         seed=algorithm.seed,
         group_size_of=algorithm.batch.group_sizes(algorithm.tasks),
         max_staleness=updates + algorithm.batch.num_minibatches if most is None else most,
+        during=during,
     )

@@ -166,7 +166,7 @@ class PromptDataModule(L.LightningDataModule):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue after the last draw before the checkpoint, with the same prompts in flight.
+        """Continue after the last draw, with the same prompts in flight.
 
         Raises:
             ValueError: if the run that wrote the checkpoint had other tasks.
@@ -267,10 +267,7 @@ def _share(count: int) -> slice:
 
 
 class _Steps(IterableDataset[PromptBatch]):
-    """Draws one batch per iteration.
-
-    Because its length is known, Lightning does not fetch a batch before the step that uses it.
-    """
+    """Draws a batch per iteration; its length is known, so that Lightning fetches none ahead."""
 
     def __init__(self, data: PromptDataModule) -> None:
         self.data = data

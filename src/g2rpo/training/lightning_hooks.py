@@ -5,6 +5,7 @@ checkpoints, and what distributed runs need.
 """
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -20,7 +21,7 @@ from g2rpo.launch import marks
 from g2rpo.policy.checkpoint import parameter_counts
 from g2rpo.policy.forward import gathered
 from g2rpo.rollout.ahead import LookAhead, resume_ahead, saved_ahead
-from g2rpo.stopwatch import taken
+from g2rpo.stopwatch import taken, taken_blocks
 from g2rpo.training.algorithm import Algorithm, refuse_plateau
 from g2rpo.training.checkpoint_io import read_checkpoint
 from g2rpo.training.fused_adamw import fuse
@@ -29,6 +30,7 @@ from g2rpo.training.lost_updates import refuse_lost_updates
 from g2rpo.training.resume import keep_adapter, restore_base
 from g2rpo.training.sharded_checkpoints import save_at_once
 from g2rpo.training.sharded_strategy import ShardedModels, ShardedStrategy
+from g2rpo.training.timeline import TRAINER, Timeline
 from g2rpo.training.validation import Validation
 
 log = logging.getLogger("g2rpo")
@@ -58,6 +60,7 @@ class LightningHooks(L.LightningModule):
     """Number of draws of the last rollout batch."""
     look_ahead: LookAhead | None
     """Keeps rollouts in flight; None without `rollout.ahead`."""
+    timeline: Timeline
 
     def setup(self, stage: str) -> None:
         """Refuse strategies that spread the weights in another way than `trainer=fsdp`.
@@ -134,11 +137,6 @@ class LightningHooks(L.LightningModule):
         if isinstance(self.engine, OwnWeights):
             self.engine.load_weights(self.policy, self.global_step)
 
-    def on_train_end(self) -> None:
-        """Give up rollouts that are still in flight."""
-        if self.look_ahead is not None:
-            self.look_ahead.close()
-
     def record(self, row: dict[str, float]) -> None:
         """Log one row of metrics of a rollout batch, to callbacks and to every logger.
 
@@ -169,6 +167,7 @@ class LightningHooks(L.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Begin a validation without rows."""
         marks.begin()
+        self._validation_start_s = time.perf_counter()
         self._set_clock(self.global_step)
         if self.validation is not None:
             self.validation.begin()
@@ -192,6 +191,8 @@ class LightningHooks(L.LightningModule):
             self.log_scores(self.validation.finish(self.trainer))
             self.validated_step = self.global_step
         taken()  # the next rollout batch starts its stopwatch anew
+        taken_blocks()
+        self.timeline.span(TRAINER, "validation", self._validation_start_s, time.perf_counter())
 
     def on_validation_end(self) -> None:
         """Restore the clock that Lightning expects at the end of a training batch."""

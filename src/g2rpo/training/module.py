@@ -26,7 +26,7 @@ from g2rpo.policy.adapter import adapter_off
 from g2rpo.policy.forward import without_autocast
 from g2rpo.records import Experience, PromptBatch
 from g2rpo.rollout.collect import Collected
-from g2rpo.stopwatch import taken, timed
+from g2rpo.stopwatch import taken, taken_blocks, timed
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.collecting import Collecting, look_ahead_of
 from g2rpo.training.gradients import clip_gradients
@@ -39,6 +39,7 @@ from g2rpo.training.step_metrics import (
     throughput,
 )
 from g2rpo.training.table import CompletionTable, completion_table
+from g2rpo.training.timeline import Timeline, idle_shares
 from g2rpo.training.update import Updater, UpdateStats, prompts_of
 from g2rpo.training.validation import Validation
 
@@ -82,12 +83,12 @@ class G2RPOModule(Collecting):
             forbidden=tuple(encoder.forbidden_token_ids),
             temperature=engine.sampling.temperature,
         )
-        self.rollout_batch = 0
+        self.cut_notice, self.timeline = CutNotice(), Timeline()
+        self.rollout_batch = self.empty_draws = self.validated_step = 0
         self.draws = 1
-        self.look_ahead = look_ahead_of(engine, reward, self.sampling, algorithm)
-        self.cut_notice = CutNotice()
-        self.empty_draws = 0
-        self.validated_step = 0
+        self.look_ahead = look_ahead_of(
+            engine, reward, self.sampling, algorithm, self.timeline.during
+        )
         self._sharded_models = policy if isinstance(policy, ShardedModels) else None
         self._hold(None if self._sharded_models else policy, reference)
 
@@ -97,8 +98,8 @@ class G2RPOModule(Collecting):
 
         Returns:
             What callbacks get as `outputs` in `on_train_batch_end`: `loss` (the mean over the
-            updates), `metrics` (the logged row), the `experience` of this rank, and the `table` of
-            the completions of all ranks.
+            updates), `metrics` (the logged row), the `experience` and `timeline` of this rank, and
+            the `table` of the completions of all ranks.
         """
         times = StepTimes(start=time.perf_counter())
         collected = self.collect(batch)
@@ -122,14 +123,13 @@ class G2RPOModule(Collecting):
             self.engine.load_weights(self.policy, self.global_step)
         times.updated = time.perf_counter()
         times.stages = taken()
-        row = (
+        spans = self.timeline.step(taken_blocks(), own_weights=own is not None)
+        row = checked(
             step_metrics(collected, table, updates, times)
             | gradient_conflict
             | sampler_mismatch(experience, self.algorithm.tasks)
-        )
-        row |= throughput(self.policy, collected, self.updater.prefix, times.updated - times.start)
-        row = checked(
-            row
+            | throughput(self.policy, collected, self.updater.prefix, times.step_s)
+            | idle_shares(spans, times.start, times.updated)
             | (own.metrics() if own else {})
             | self.ahead_metrics()
             | {"rollout_batch": float(self.rollout_batch)}
@@ -137,7 +137,8 @@ class G2RPOModule(Collecting):
         self.cut_notice.watch(self.rollout_batch, row, self.sampling.max_new_tokens)
         self.record(row)
         loss = torch.tensor(sum(update.loss["total"] for update in updates) / len(updates))
-        return {"loss": loss, "metrics": row, "experience": experience, "table": table}
+        outputs = {"loss": loss, "metrics": row, "experience": experience, "table": table}
+        return outputs | {"timeline": spans}
 
     @timed("advantage")
     def experience(self, collected: Collected) -> tuple[Experience, CompletionTable]:
