@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -107,16 +107,8 @@ class Collected:
     """Whether the filter kept no group, so the step uses all groups of the last draw."""
 
 
-class Answer(Protocol):
-    """Returns the completions of a batch of prompts with their scores."""
-
-    def __call__(self, batch: PromptBatch, draw: int) -> tuple[Rollouts, Scored]:
-        """Answer the batch.
-
-        Args:
-            batch: Prompts of this rank.
-            draw: Number of batches that this step drew before, 0 for its first.
-        """
+Answer = Callable[[PromptBatch, int], tuple[Rollouts, Scored]]
+"""Returns completions of a batch and their scores, given how many batches the step drew before."""
 
 
 @dataclass(frozen=True, kw_only=True)
