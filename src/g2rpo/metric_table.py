@@ -163,6 +163,12 @@ METRICS = (
         "times the engine had to be started again",
         summary="max",
     ),
+    Metric(
+        "staleness/num_asked_again",
+        "groups",
+        "groups whose tokens were older than rollout.max_staleness when they were to be learned"
+        " from, so that they were written again",
+    ),
     Metric("rollout/freed_gib", "GiB", "GPU memory that the sleeping engine gave back"),
     Metric(
         "shaping/length_low_tokens",

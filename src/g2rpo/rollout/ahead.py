@@ -62,6 +62,23 @@ class AheadEngine(Protocol):
         """Give up what `generate_ahead` still writes, because the run ends."""
 
 
+def refuse_ahead(ahead: int, reason: str) -> None:
+    """Refuse `rollout.ahead` for an engine that cannot write while the trainer learns.
+
+    Args:
+        ahead: The setting.
+        reason: Why it cannot.
+
+    Raises:
+        ValueError: if `ahead` is not 0.
+    """
+    if ahead:
+        raise ValueError(
+            f"rollout.ahead: expected 0, because {reason}, got {ahead}; engines with devices of"
+            " their own can write ahead: rollout=vllm_server"
+        )
+
+
 class LookAhead:
     """Keeps draws in flight and returns their answers in the order of the stream.
 
@@ -106,6 +123,7 @@ class LookAhead:
             SimpleQueue()
         )
         self._threads: list[threading.Thread] = []
+        self._closed = False
 
     def __len__(self) -> int:
         """Return the number of draws in flight."""
@@ -150,6 +168,7 @@ class LookAhead:
 
     def close(self) -> None:
         """Give up what is in flight and end the threads."""
+        self._closed = True
         self._todo.put(None)
         if self._threads:
             self.engine.stop_ahead()
@@ -179,7 +198,7 @@ class LookAhead:
                 thread.start()
 
     def _generate(self) -> None:
-        while (draw := self._todo.get()) is not None:
+        while (draw := self._todo.get()) is not None and not self._closed:
             try:
                 with self.during("engine", "decode"):
                     self._write(draw)

@@ -44,6 +44,8 @@ class Answer:
     """Token ids of each completion, including the end token."""
     logprobs: list[list[float]]
     """Log-probability of each of these tokens, in nats."""
+    versions: list[list[int]] | None = None
+    """Number of updates behind the weights that sampled each token; None if nobody has to know."""
 
 
 def requests_of(encoder: ChatEncoder, batch: PromptBatch, seed: int) -> list[Request]:
@@ -115,7 +117,7 @@ def rollouts_of(
             completion. The message names the prompt.
         AssertionError: A group is incomplete.
     """
-    rows, logprobs = [], []
+    rows, logprobs, versions = [], [], []
     for place, request in enumerate(requests):
         answer = answers[place]
         check_prompt(request, answer.prompt_ids, encoder.image_token_id)
@@ -136,6 +138,7 @@ def rollouts_of(
         times = sampling.group_size // _num_draws(sampling)
         rows += answer.token_ids * times
         logprobs += answer.logprobs * times
+        versions += (answer.versions or []) * times
     width = max(len(row) for row in rows)
     device = batch.input_ids.device
     mask = torch.tensor([[True] * len(row) + [False] * (width - len(row)) for row in rows])
@@ -149,6 +152,11 @@ def rollouts_of(
         prompt=torch.arange(len(requests), device=device).repeat_interleave(sampling.group_size),
         finished=torch.tensor([row[-1] in encoder.end_tokens for row in rows]).to(device),
         texts=encoder.decode(ids, mask),
+        weight_versions=torch.tensor([row + [-1] * (width - len(row)) for row in versions]).to(
+            device
+        )
+        if versions
+        else None,
     )
 
 
