@@ -159,13 +159,13 @@ METRICS = (
         summary="max",
     ),
     Metric(
-        "rollout/staleness_mean",
+        "staleness/mean",
         "updates",
         "mean number of updates since the weights that sampled a token",
         per_task=True,
     ),
     Metric(
-        "rollout/staleness_max",
+        "staleness/max",
         "updates",
         "largest number of updates since the weights that sampled a token",
         per_task=True,
@@ -182,6 +182,12 @@ METRICS = (
         "restarts",
         "times the engine had to be started again",
         summary="max",
+    ),
+    Metric(
+        "staleness/num_asked_again",
+        "groups",
+        "groups whose tokens were older than rollout.max_staleness when they were to be learned"
+        " from, so that they were written again",
     ),
     Metric("rollout/freed_gib", "GiB", "GPU memory that the sleeping engine gave back"),
     Metric(

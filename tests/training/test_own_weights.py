@@ -160,7 +160,7 @@ def test_old_weights_and_idle_time_are_in_the_row_and_the_timeline(
     monkeypatch.setattr(noting, "generate", generated_by_the_first_weights)
     module = fitted(noting, steps=3)
     last, row = module.last, module.last["metrics"]
-    assert row["rollout/staleness_mean/math"] == row["rollout/staleness_max/chart"] == 2.0
+    assert row["staleness/mean/math"] == row["staleness/max/chart"] == 2.0
     lanes = {span[:2] for span in last["timeline"]}
     assert lanes >= {("engine", "decode"), ("trainer", "wait"), ("trainer", "update")}
     assert 0 < row["time/trainer_wait_frac"] < 1

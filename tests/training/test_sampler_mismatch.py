@@ -94,10 +94,10 @@ def test_staleness_is_a_mean_over_tokens_and_leaves_padding_out() -> None:
     assert rollouts.staleness(9).tolist() == [[2, 1, 0], [4, 0, 0]]
     stale = replace(APART, rollouts=rollouts, staleness=rollouts.staleness(9))
     assert staleness_metrics(stale, TASKS) == {
-        "rollout/staleness_mean/math": 1.0,
-        "rollout/staleness_max/math": 2.0,
-        "rollout/staleness_mean/chart": 4.0,
-        "rollout/staleness_max/chart": 4.0,
+        "staleness/mean/math": 1.0,
+        "staleness/max/math": 2.0,
+        "staleness/mean/chart": 4.0,
+        "staleness/max/chart": 4.0,
     }
 
 

@@ -75,7 +75,7 @@ def staleness_metrics(experience: Experience, tasks: Sequence[str]) -> dict[str,
     stale = experience.staleness.double()
     sums, worst = _by_task(experience, len(tasks), [torch.ones_like(stale), stale], stale)
     return {
-        f"rollout/staleness_{name}/{tasks[i]}": value
+        f"staleness/{name}/{tasks[i]}": value
         for i, (count, total) in enumerate(sums.tolist())
         if count
         for name, value in (("mean", total / count), ("max", worst[i].item()))
