@@ -95,7 +95,9 @@ class Coordinator:
         while not self._closed:
             try:
                 ready = wait(list(self._open), 0.1)
-            except ValueError:  # `close` has just closed a wire, which is no longer in `_open`
+            except ValueError:  # another thread has just closed a wire
+                for wire in [wire for wire in list(self._open) if wire.fileno() < 0]:
+                    self._open.pop(wire, None)
                 continue
             for wire in ready:
                 assert isinstance(wire, Wire)
