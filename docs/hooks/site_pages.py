@@ -84,6 +84,8 @@ def _site_uri(path: str) -> str | None:
         return shown[path]
     if path.startswith("docs/"):
         return path.removeprefix("docs/").replace(".ipynb", ".md")
+    if path.startswith("src/g2rpo/") and (ROOT / path / "__init__.py").is_file():
+        return _api_file(f"{path}/__init__.py")
     if path.startswith("src/g2rpo/") and path.endswith(".py"):
         return _api_file(path)
     return f"files/{path}" if (ROOT / path).is_file() else None
@@ -167,7 +169,7 @@ def _choice_lines(choice: Choice, files: list[str]) -> Iterator[str]:
 
 
 def _row(key: Key, number: int) -> str:
-    place = f'<a href="#file{number}-{key.line}">{Path(key.file).name}:{key.line}</a>'
+    place = f'<a href="#file-file{number}-{key.line}">{Path(key.file).name}:{key.line}</a>'
     return f"| {_code(key.name)} | {_code(key.default)} | {_cell(key.meaning)} | {place} |"
 
 
