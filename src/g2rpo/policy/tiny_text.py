@@ -1,7 +1,7 @@
 """Build a very small Qwen3-VL for prompts without images, with random weights.
 
-It has about 80,000 parameters, its smallest part being the vision tower that no prompt uses. Every
-word of the corpus is one token.
+It has about 50,000 parameters and one layer; no prompt uses its vision tower. Every word of the
+corpus is one token.
 """
 
 from collections.abc import Iterable
@@ -42,13 +42,13 @@ def build_tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def build_config(tokenizer: PreTrainedTokenizerFast) -> Qwen3VLConfig:
-    """Return the model's config: two layers of 64 features."""
+    """Return the model's config: one layer of 64 features."""
     ids = tokenizer.convert_tokens_to_ids
     text = {
         "vocab_size": -(-len(tokenizer) // 8) * 8,
         "hidden_size": 64,
         "intermediate_size": 128,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": 1,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "head_dim": 16,

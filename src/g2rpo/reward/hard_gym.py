@@ -1,9 +1,9 @@
 """The reward of the hard gym: eight tasks with rewards of different shapes (`data=hard_gym`).
 
-    needle, fair, noisy, north   1 for the right digits, else 0
+    needle, fair, noisy, north   1 for the right symbols, else 0
     south                        0.1 for the right digit, else 0
     shades                       0.8 + 0.2 (1 - distance / 99), and the verifier's jitter
-    chain                        right steps up to the first error / 10
+    chain                        right steps up to the first error / 5
     brief                        0.8 ^ further words for the right first digit, else 0
 
 On `noisy` the verifier errs: it adds a large number to a few totals, right or wrong. Its size has a
@@ -18,6 +18,8 @@ from collections.abc import Callable
 
 from g2rpo.prompt import LOGGED, Prompt
 
+SYMBOLS = frozenset("0123456789ABCDEFGHIJ")
+"""Words of an answer; all others are left out, and cost the reward for the format."""
 NEAR = 25
 """Distance from the right number of `shades` at which accuracy falls to 0."""
 WORD_COST = 0.2
@@ -34,7 +36,7 @@ class HardGymReward:
             infinite.
         error_most: Largest error.
         jitter: Largest error of `shades`, in both directions, uniform.
-        format_weight: Reward for an answer of digits alone, in every task.
+        format_weight: Reward for an answer of symbols alone, in every task.
     """
 
     def __init__(
@@ -76,10 +78,10 @@ class HardGymReward:
                 f" {prompt.answer_type!r}; reward=hard_gym is for data=hard_gym"
             )
         words = completion.split()
-        digits = [word for word in words if word in "0123456789"]
-        reward, accuracy = JUDGES[prompt.answer_type](digits, prompt.answer.split(), len(words))
+        symbols = [word for word in words if word in SYMBOLS]
+        reward, accuracy = JUDGES[prompt.answer_type](symbols, prompt.answer.split(), len(words))
         answer = reward + self._error(completion, prompt)
-        form = self.format_weight * float(bool(words) and len(digits) == len(words))
+        form = self.format_weight * float(bool(words) and len(symbols) == len(words))
         return {
             "answer": answer,
             "format": form,
@@ -102,32 +104,32 @@ class HardGymReward:
 
 
 Judge = Callable[[list[str], list[str], int], tuple[float, float]]
-"""(digits of the answer, right digits, words of the answer) -> reward and accuracy."""
+"""(symbols of the answer, right symbols, words of the answer) -> reward and accuracy."""
 
 
-def _exact(digits: list[str], gold: list[str], words: int) -> tuple[float, float]:
-    return float(digits == gold), float(digits == gold)
+def _exact(symbols: list[str], gold: list[str], words: int) -> tuple[float, float]:
+    return float(symbols == gold), float(symbols == gold)
 
 
-def _tenth(digits: list[str], gold: list[str], words: int) -> tuple[float, float]:
-    return 0.1 * float(digits == gold), float(digits == gold)
+def _tenth(symbols: list[str], gold: list[str], words: int) -> tuple[float, float]:
+    return 0.1 * float(symbols == gold), float(symbols == gold)
 
 
-def _near(digits: list[str], gold: list[str], words: int) -> tuple[float, float]:
-    if len(digits) != len(gold):
+def _near(symbols: list[str], gold: list[str], words: int) -> tuple[float, float]:
+    if len(symbols) != len(gold) or not "".join(symbols).isdigit():
         return 0.8, 0.0
-    distance = abs(int("".join(digits)) - int("".join(gold)))
+    distance = abs(int("".join(symbols)) - int("".join(gold)))
     return 0.8 + 0.2 * (1 - distance / 99), max(0.0, 1 - distance / NEAR)
 
 
-def _steps(digits: list[str], gold: list[str], words: int) -> tuple[float, float]:
-    wrong = (i for i, step in enumerate(gold) if i >= len(digits) or digits[i] != step)
+def _steps(symbols: list[str], gold: list[str], words: int) -> tuple[float, float]:
+    wrong = (i for i, step in enumerate(gold) if i >= len(symbols) or symbols[i] != step)
     share = next(wrong, len(gold)) / len(gold)
     return share, share
 
 
-def _first(digits: list[str], gold: list[str], words: int) -> tuple[float, float]:
-    worth = float(digits[:1] == gold) * (1 - WORD_COST) ** (words - 1)
+def _first(symbols: list[str], gold: list[str], words: int) -> tuple[float, float]:
+    worth = float(symbols[:1] == gold) * (1 - WORD_COST) ** (words - 1)
     return worth, worth
 
 
