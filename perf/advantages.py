@@ -16,10 +16,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from g2rpo.algorithm.advantage.corr_grpo import CorrGRPO
 from g2rpo.algorithm.advantage.dr_grpo import DrGRPO
 from g2rpo.algorithm.advantage.ema_grpo import EMAGRPO
 from g2rpo.algorithm.advantage.g2rpo import G2RPO
 from g2rpo.algorithm.advantage.g2rpo_decoupled import DecoupledG2RPO
+from g2rpo.algorithm.advantage.gd2po import GD2PO
 from g2rpo.algorithm.advantage.gdpo import GDPO
 from g2rpo.algorithm.advantage.grpo import GRPO
 from g2rpo.algorithm.advantage.quantile import QuantileBaseline
@@ -32,6 +34,8 @@ ESTIMATORS = (
     RLOO,
     EMAGRPO,
     GDPO,
+    GD2PO,
+    CorrGRPO,
     TaskMean,
     QuantileBaseline,
     G2RPO,

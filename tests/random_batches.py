@@ -36,3 +36,13 @@ def members(labels: Tensor) -> Rows:
     for row, label in enumerate(labels.tolist()):
         found.setdefault(label, []).append(row)
     return found
+
+
+def random_parts(rewards: Tensor, rng: Random) -> dict[str, Tensor]:
+    """Return the rewards as one part, one that opposes them at times, and one that some lack."""
+    opposed = [
+        value * rng.choice([-1.0, 0.5]) + rng.randint(0, 1) / 4 for value in rewards.tolist()
+    ]
+    missing = [rng.choice([0.0, 1.0, float("nan")]) for _ in opposed]
+    named = {"accuracy": rewards, "format": opposed, "length": missing}
+    return {name: torch.as_tensor(values, dtype=torch.float64) for name, values in named.items()}

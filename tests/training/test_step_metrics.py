@@ -223,18 +223,21 @@ def test_a_row_holds_every_metric_that_no_other_part_of_a_run_logs() -> None:
         "logprob_gap_max",
         "sampler_k3",
         "ess_frac",
+        "rejected_frac",
         "num_regenerated",
         "num_restarts",
         "freed_gib",
     }
     cold_start = {"loss/nats_per_token", "loss/task_nats_per_token"}
-    elsewhere = cold_start | {f"rollout/{name}" for name in engines}
+    idle = {"time/trainer_wait_frac", "time/engine_idle_frac"}
+    elsewhere = cold_start | idle | {f"rollout/{name}" for name in engines}
     evaluated = (
         "gradient/",
         "benchmark/",
         "val/",
         "rollout_batch",
         "shaping/",
+        "staleness/",
     )  # bands are shown beside the curves, and are no row
     assert named == {
         metric.name for metric in METRICS if not metric.name.startswith(evaluated)

@@ -16,6 +16,7 @@ from torch.nn.functional import pad
 from g2rpo.interfaces import Reward, RolloutEngine
 from g2rpo.records import LOGGED, Failed, Prompt, PromptBatch, Rollouts, Sampling, Scores
 from g2rpo.reward.workers.inline import score_each
+from g2rpo.reward.workers.outcome import Outcome
 from g2rpo.stopwatch import timed
 
 
@@ -73,19 +74,33 @@ class Scored:
 def score_rollouts(
     reward: Reward, prompts: Sequence[Prompt], rollouts: Rollouts, failure_budget: float
 ) -> Scored:
-    """Score every completion.
+    """Score every completion of the prompts of a batch.
+
+    Raises:
+        RuntimeError: More completions failed than `failure_budget` allows, see `scored_of`.
+    """
+    asked = [prompts[owner] for owner in rollouts.prompt.tolist()]
+    outcomes = score_each(reward, rollouts.texts, asked)
+    return scored_of(outcomes, asked, rollouts, failure_budget)
+
+
+def scored_of(
+    outcomes: Sequence[Outcome],
+    asked: Sequence[Prompt],
+    rollouts: Rollouts,
+    failure_budget: float,
+) -> Scored:
+    """Return the outcomes of completions as columns.
 
     Args:
-        reward: Reward that scores a completion.
-        prompts: Prompts of the batch.
-        rollouts: Their completions.
+        outcomes: One per completion.
+        asked: The prompt of each completion.
+        rollouts: The completions.
         failure_budget: Maximum share of completions that may fail, in [0, 1].
 
     Raises:
         RuntimeError: More completions failed; the message names the first failing record.
     """
-    asked = [prompts[owner] for owner in rollouts.prompt.tolist()]
-    outcomes = score_each(reward, rollouts.texts, asked)
     failures = [row for row, outcome in enumerate(outcomes) if isinstance(outcome, Failed)]
     if len(failures) > failure_budget * len(outcomes):
         first = failures[0]
@@ -184,6 +199,9 @@ def take_rollouts(rollouts: Rollouts, mine: Int[Tensor, " n"]) -> Rollouts:
         prompt=rollouts.prompt[mine],
         finished=rollouts.finished[mine],
         texts=tuple(rollouts.texts[row] for row in mine.tolist()),
+        weight_versions=(
+            None if rollouts.weight_versions is None else rollouts.weight_versions[mine]
+        ),
     )
 
 
@@ -244,7 +262,15 @@ def cat_rollouts(parts: Sequence[Rollouts]) -> Rollouts:
         ),
         finished=torch.cat([part.finished for part in parts]),
         texts=tuple(text for part in parts for text in part.texts),
+        weight_versions=_cat_versions(parts, longest),
     )
+
+
+def _cat_versions(parts: Sequence[Rollouts], longest: int) -> Int[Tensor, "b t"] | None:
+    versions = [part.weight_versions for part in parts]
+    known = [_right(each, longest, -1) for each in versions if each is not None]
+    assert len(known) in (0, len(parts)), "one engine either versions all of its tokens or none"
+    return torch.cat(known) if known else None
 
 
 def cat_scores(parts: Sequence[Scores]) -> Scores:
@@ -266,5 +292,5 @@ def _left(values: Tensor, length: int) -> Tensor:
     return pad(values, (length - values.shape[1], 0))
 
 
-def _right(values: Tensor, length: int) -> Tensor:
-    return pad(values, (0, length - values.shape[1]))
+def _right(values: Tensor, length: int, filler: int = 0) -> Tensor:
+    return pad(values, (0, length - values.shape[1]), value=filler)

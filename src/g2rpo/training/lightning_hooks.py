@@ -5,6 +5,7 @@ checkpoints, and what distributed runs need.
 """
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -19,7 +20,8 @@ from g2rpo.interfaces import Encoder, OwnWeights, Reward, RolloutEngine
 from g2rpo.launch import marks
 from g2rpo.policy.checkpoint import parameter_counts
 from g2rpo.policy.forward import gathered
-from g2rpo.stopwatch import taken
+from g2rpo.rollout.ahead import LookAhead, resume_ahead, saved_ahead
+from g2rpo.stopwatch import taken, taken_blocks
 from g2rpo.training.algorithm import Algorithm, refuse_plateau
 from g2rpo.training.checkpoint_io import read_checkpoint
 from g2rpo.training.fused_adamw import fuse
@@ -28,6 +30,7 @@ from g2rpo.training.lost_updates import refuse_lost_updates
 from g2rpo.training.resume import keep_adapter, restore_base
 from g2rpo.training.sharded_checkpoints import save_at_once
 from g2rpo.training.sharded_strategy import ShardedModels, ShardedStrategy
+from g2rpo.training.timeline import TRAINER, Timeline
 from g2rpo.training.validation import Validation
 
 log = logging.getLogger("g2rpo")
@@ -51,8 +54,13 @@ class LightningHooks(L.LightningModule):
     rollout_batch: int
     """Number of rollout batches learned from so far."""
     empty_draws: int
-    validated_step: int
     """Number of consecutive draws in which no group was kept."""
+    validated_step: int
+    draws: int
+    """Number of draws of the last rollout batch."""
+    look_ahead: LookAhead | None
+    """Keeps rollouts in flight; None without `rollout.ahead`."""
+    timeline: Timeline
 
     def setup(self, stage: str) -> None:
         """Refuse strategies that spread the weights in another way than `trainer=fsdp`.
@@ -162,6 +170,7 @@ class LightningHooks(L.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Begin a validation without rows."""
         marks.begin()
+        self._validation_start_s = time.perf_counter()
         self._set_clock(self.global_step)
         if self.validation is not None:
             self.validation.begin()
@@ -169,7 +178,8 @@ class LightningHooks(L.LightningModule):
     def validation_step(self, batch: HeldoutBatch, batch_idx: int) -> None:
         """Answer and judge this rank's share of a batch of held-out prompts."""
         assert self.validation is not None
-        with self.generating():
+        scoring = nullcontext() if self.look_ahead is None else self.look_ahead.scoring
+        with self.generating(), scoring:
             self.validation.answer(
                 batch,
                 engine=self.engine,
@@ -184,6 +194,8 @@ class LightningHooks(L.LightningModule):
             self.log_scores(self.validation.finish(self.trainer))
             self.validated_step = self.global_step
         taken()  # the next rollout batch starts its stopwatch anew
+        taken_blocks()
+        self.timeline.span(TRAINER, "validation", self._validation_start_s, time.perf_counter())
 
     def on_validation_end(self) -> None:
         """Restore the clock that Lightning expects at the end of a training batch."""
@@ -196,6 +208,8 @@ class LightningHooks(L.LightningModule):
             "rollout_batch": self.rollout_batch,
             "empty_draws": self.empty_draws,
             "validated_step": self.validated_step,
+            "draws": self.draws,
+            "ahead": saved_ahead(self.look_ahead),
         } | {name: part.state_dict() for name, part in self._stateful().items()}
         keep_adapter(checkpoint, self.policy)
 
@@ -207,6 +221,8 @@ class LightningHooks(L.LightningModule):
         self.validated_step = checkpoint["g2rpo"].get(
             "validated_step", checkpoint.get("global_step")
         )
+        self.draws = checkpoint["g2rpo"].get("draws", 1)
+        resume_ahead(self.look_ahead, checkpoint["g2rpo"].get("ahead", []))
         self._resume_validation(checkpoint)
         for name, part in self._stateful().items():
             part.load_state_dict(checkpoint["g2rpo"].get(name, {}))

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from g2rpo.algorithm.advantage.corr_grpo import CorrGRPO
 from g2rpo.algorithm.advantage.dr_grpo import DrGRPO
 from g2rpo.algorithm.advantage.ema_grpo import EMAGRPO
 from g2rpo.algorithm.advantage.g2rpo import G2RPO
 from g2rpo.algorithm.advantage.g2rpo_decoupled import DecoupledG2RPO
+from g2rpo.algorithm.advantage.gd2po import GD2PO
 from g2rpo.algorithm.advantage.gdpo import GDPO
 from g2rpo.algorithm.advantage.grpo import GRPO
 from g2rpo.algorithm.advantage.quantile import QuantileBaseline
@@ -29,8 +31,8 @@ RANKED = {
     for zero_signal in ("mask", "keep")
 } | {"decoupled": DecoupledG2RPO, "decoupled-keep": lambda: DecoupledG2RPO(zero_signal="keep")}
 LOCAL = {"grpo": GRPO, "dr_grpo": DrGRPO, "rloo": RLOO, "group": RANKED["group-mask"]}
-ODD = RANKED | LOCAL | {"ema_grpo": EMAGRPO, "gdpo": GDPO}
-LOCAL = LOCAL | {"quantile": QuantileBaseline}
+ODD = RANKED | LOCAL | {"ema_grpo": EMAGRPO, "gdpo": GDPO, "gd2po": GD2PO, "corr_grpo": CorrGRPO}
+LOCAL = LOCAL | {"quantile": QuantileBaseline, "corr_grpo": CorrGRPO}
 ALL = ODD | LOCAL | {"task_mean": TaskMean}
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 
