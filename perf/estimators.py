@@ -19,7 +19,7 @@ from claims import interval, per_seed, plus_minus, table, values_of
 from estimators_figures import differences_figure, learning_figure
 from scipy.stats import ttest_rel
 
-from g2rpo.data.hard_gym import TASKS
+from g2rpo.data.gym.hard import TASKS
 from g2rpo.report.sweep.sweep_data import JobResult, read_sweep
 from g2rpo.report.sweep.variant_scores import variant_name
 

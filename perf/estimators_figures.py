@@ -6,7 +6,7 @@ from statistics import fmean
 from figures import Curve, figure, panel
 from matplotlib.axes import Axes
 
-from g2rpo.data.hard_gym import TASKS
+from g2rpo.data.gym.hard import TASKS
 from g2rpo.report.sweep.sweep_data import JobResult
 
 Jobs = Mapping[str, list[JobResult]]

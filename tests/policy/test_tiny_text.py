@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from g2rpo.data.hard_gym import TASKS, HardGymSource
+from g2rpo.data.gym.hard import TASKS, HardGymSource
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.tiny_text import save_tiny_text
 from g2rpo.records import Prompt

@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from g2rpo.data.hard_gym import FILLER, STEPS, TASKS, HardGymHabits, HardGymSource
+from g2rpo.data.gym.hard import FILLER, STEPS, TASKS, HardGymHabits, HardGymSource
 from g2rpo.records import Prompt
 from g2rpo.reward.hard_gym import JUDGES, HardGymReward
 
