@@ -6,6 +6,8 @@ differ from MKL's in the order of their sums, as those of another processor woul
 `python perf/cpu.py` prints the ratio.
 """
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.utils.flop_counter import register_flop_formula
 
 FEWEST_ROWS = 32
 """MKL is faster with fewer rows, because a call of oneDNN costs more."""
@@ -76,6 +79,15 @@ class _Linear(torch.autograd.Function):
             None if input is None else _product(rows.t(), input.flatten(0, -2).t()),
             rows.sum(0) if ctx.needs_input_grad[2] else None,
         )
+
+
+def _flops(left: Sequence[int], right: Sequence[int], *_: Any, **__: Any) -> int:
+    """Return the FLOPs of a product from the shapes, for torch's counter."""
+    return 2 * math.prod(left) * right[0]
+
+
+if torch.backends.mkldnn.is_available():
+    register_flop_formula(torch.ops.mkldnn._linear_pointwise)(_flops)
 
 
 def _product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
