@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from g2rpo.data.gym.source import TASKS
 from g2rpo.interfaces import Encoder
 from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
-from g2rpo.rollout.collect import Collected, KeepAll, OnlineFilter, collect, nothing_kept
+from g2rpo.rollout.collect import (
+    AnswerNow,
+    Collected,
+    KeepAll,
+    OnlineFilter,
+    collect,
+    nothing_kept,
+)
 
 Made = Callable[..., PromptBatch]
 RIGHT, WRONG, MIXED = ("1", "1", "1"), ("0", "0", "0"), ("0", "1", "0")
@@ -92,12 +99,14 @@ class Run:
         return collect(
             self.batches[0],
             lambda: next(self.later),
-            self.engine,
-            TextReward(),
-            self.engine.sampling,
+            AnswerNow(
+                engine=self.engine,
+                reward=TextReward(),
+                sampling=self.engine.sampling,
+                failure_budget=failure_budget,
+                seed=500,
+            ),
             group_filter=group_filter,
-            failure_budget=failure_budget,
-            seed=500,
         )
 
 

@@ -69,12 +69,23 @@ class PromptStream:
     def observe(self, accuracies: Mapping[str, float]) -> None:
         """Pass the mean accuracy of each group, by prompt id, on to the curriculum."""
         for id, accuracy in accuracies.items():
-            if id in self._in_flight:
-                self.curriculum.observe(*self._in_flight[id], accuracy)
-        self._in_flight = {}
+            if turn := self._in_flight.pop(id, None):
+                self.curriculum.observe(*turn, accuracy)
+
+    def turn_of(self, prompt: Prompt) -> Turn:
+        """Return the turn of a prompt that was served and not observed yet."""
+        return self._in_flight[prompt.id]
+
+    def again(self, turn: Turn) -> Prompt:
+        """Serve a prompt that was drawn before the saved state, and not observed."""
+        return self._served(turn)
+
+    def forget(self, prompt: Prompt) -> None:
+        """Take back a prompt that could not be used: it will not be observed."""
+        self._in_flight.pop(prompt.id, None)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state between two steps, when no prompt is in flight."""
+        """Return the state after the last draw, without the prompts that are in flight."""
         return {
             "counts": dict(self.counts),
             "places": dict(self.places),

@@ -8,7 +8,7 @@ informative.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -107,19 +107,47 @@ class Collected:
     """Whether the filter kept no group, so the step uses all groups of the last draw."""
 
 
+Answer = Callable[[PromptBatch, int], tuple[Rollouts, Scored]]
+"""Returns completions of a batch and their scores, given how many batches the step drew before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerNow:
+    """Generates and scores when it is called.
+
+    Args:
+        engine: Engine that generates completions.
+        reward: Reward that scores them.
+        sampling: Sampling settings, with the default group size.
+        failure_budget: Maximum share of completions that the reward may fail to judge, in [0, 1].
+        seed: Seed of the first draw; each further draw adds 1.
+        group_size_of: Group sizes of tasks that differ from the default.
+    """
+
+    engine: RolloutEngine
+    reward: Reward
+    sampling: Sampling
+    failure_budget: float
+    seed: int
+    group_size_of: Mapping[str, int] = field(default_factory=dict)
+
+    def __call__(self, batch: PromptBatch, draw: int) -> tuple[Rollouts, Scored]:
+        """Generate and score the completions of a batch."""
+        with timed("decode"), naming_tasks(batch):
+            rollouts = generate_groups(
+                self.engine, batch, self.sampling, self.group_size_of, self.seed + draw
+            )
+        return rollouts, score_rollouts(self.reward, batch.prompts, rollouts, self.failure_budget)
+
+
 def collect(
     first: PromptBatch,
     more: Callable[[], PromptBatch],
-    engine: RolloutEngine,
-    reward: Reward,
-    sampling: Sampling,
+    answer: Answer,
     *,
     group_filter: GroupFilter,
-    failure_budget: float,
-    seed: int,
-    group_size_of: Mapping[str, int] | None = None,
 ) -> Collected:
-    """Generate, score and filter until all ranks together have as many groups as first prompts.
+    """Answer, score and filter until all ranks together have as many groups as first prompts.
 
     Groups are taken in the order of the stream (draw, rank, row), so the selection does not depend
     on the number of ranks. A rank may get more groups than another, or none. If no group is kept
@@ -129,13 +157,9 @@ def collect(
     Args:
         first: This rank's first batch.
         more: Returns this rank's next batch.
-        engine: Engine that generates completions.
-        reward: Reward that scores them.
-        sampling: Sampling settings, with the default group size.
+        answer: Returns the completions of a batch with their scores, now or from what was written
+            ahead.
         group_filter: Decides which groups are kept.
-        failure_budget: Maximum share of completions that the reward may fail to judge, in [0, 1].
-        seed: Seed of the first draw; each further draw adds 1.
-        group_size_of: Group sizes of tasks that differ from the default.
     """
     taken = _Taken(wanted=int(ranks.all_reduce_sum(torch.tensor(len(first.prompts)))))
     drawn, kept = Counter[str](), Counter[str]()
@@ -144,9 +168,7 @@ def collect(
     while taken.room > 0 and draws < group_filter.max_draws:
         batch = more() if draws else first
         marks.work_on(prompt.task for prompt in batch.prompts)
-        with timed("decode"), _naming_tasks(batch):
-            rollouts = generate_groups(engine, batch, sampling, group_size_of or {}, seed + draws)
-        scored = score_rollouts(reward, batch.prompts, rollouts, failure_budget)
+        rollouts, scored = answer(batch, draws)
         accuracy = group_means(scored.scores.accuracy, rollouts.prompt, len(batch.prompts))
         keep = group_filter.keeps(accuracy)
         own = [
@@ -168,7 +190,7 @@ def collect(
 
 
 @contextmanager
-def _naming_tasks(batch: PromptBatch) -> Iterator[None]:
+def naming_tasks(batch: PromptBatch) -> Iterator[None]:
     """Add tasks and ids of a batch to the message of an error."""
     try:
         yield
