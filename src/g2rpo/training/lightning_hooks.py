@@ -146,10 +146,11 @@ class LightningHooks(L.LightningModule):
         """Log one row of metrics of a rollout batch, to callbacks and to every logger.
 
         Lightning's connector would repeat the last value of a task without prompts, count rollout
-        batches as steps, and write after checkpoints, so that a kill in between loses the row.
+        batches as steps, and write after checkpoints, so that a kill in between loses the row. Its
+        `log_dict` takes a third of a millisecond for each number.
         """
         values = {name: torch.tensor(value, dtype=torch.float64) for name, value in row.items()}
-        self.log_dict(values, logger=False, on_step=True, on_epoch=False, batch_size=1)
+        self.trainer.callback_metrics.update(values)
         if self.rollout_batch % self.trainer.log_every_n_steps == 0 or self.rollout_batch == 1:
             for logger in self.trainer.loggers:
                 logger.log_metrics(row, step=self.global_step)
