@@ -27,10 +27,7 @@ class PromptSource(Protocol):
     """
 
     def size(self, task: str, split: str) -> int | None:
-        """Return the number of prompts of a task in `train` or `heldout`; None if unlimited.
-
-        A task that the source lacks has 0.
-        """
+        """Return the number of prompts of a task in `train` or `heldout`: None if unlimited."""
 
     def get(self, task: str, index: int, split: str) -> Prompt:
         """Return the `index`-th prompt of a task; raises `IndexError` beyond `size`."""
@@ -57,6 +54,23 @@ class Curriculum(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
+
+
+@runtime_checkable
+class TaskCurriculum(Curriculum, Protocol):
+    """A curriculum that also decides how often each task is drawn.
+
+    A step draws until the groups that the filter keeps have the shares of its first batch.
+    """
+
+    def begin(self, shares: Mapping[str, float]) -> None:
+        """Receive the shares of the mixture by task, which add up to 1; called once."""
+
+    def shares(self) -> Mapping[str, float]:
+        """Return the shares of the next batch by task, which add up to 1."""
+
+    def rebalance(self) -> None:
+        """Called after the observations of a rollout batch."""
 
 
 @runtime_checkable
@@ -119,19 +133,13 @@ class OwnWeights(Protocol):
         """Called before `start`; raises `ValueError` if so many trainer processes do not work."""
 
     def generating(self) -> AbstractContextManager[None]:
-        """Called around all calls of `generate`: all ranks enter and leave the block together.
-
-        The engine gets the current weights before the block if it needs them.
-        """
+        """Called by all ranks together, around all calls of `generate`; may load weights."""
 
     def sleep(self) -> None:
         """The engine may free GPU memory until the next `load_weights` or `generate`."""
 
     def metrics(self) -> dict[str, float]:
-        """Return metrics of the last step over all ranks, named as in metrics.py.
-
-        Every rank calls this.
-        """
+        """Return metrics of the last step over all ranks, all of which call this."""
 
 
 @runtime_checkable

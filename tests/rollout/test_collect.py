@@ -91,7 +91,7 @@ class Run:
     def __call__(self, group_filter: Any, failure_budget: float = 0.0) -> Collected:
         return collect(
             self.batches[0],
-            lambda: next(self.later),
+            lambda missing: next(self.later),
             self.engine,
             TextReward(),
             self.engine.sampling,

@@ -71,16 +71,19 @@ class PromptDataModule(L.LightningDataModule):
         self.heldout = heldout
 
     @timed("data")
-    def draw(self) -> PromptBatch:
+    def draw(self, missing: Mapping[str, int] | None = None) -> PromptBatch:
         """Draw the next batch of the stream and encode this rank's share of it.
 
         Every rank walks the whole stream. An unusable prompt is counted and replaced by the next
         one of its task on all ranks, or it stops the run, as `data.on_error` says.
 
+        Args:
+            missing: Number of groups that a step still lacks by task; None for the first draw.
+
         Raises:
             ValueError: if no batch can be filled.
         """
-        prompts, ready = self.stream.draw(self.num_prompts), dict[str, Prompt]()
+        prompts, ready = self.stream.draw(self.num_prompts, missing), dict[str, Prompt]()
         for _ in range(MOST_REPLACEMENTS):
             own = self._own(prompts)
             batch, trouble = self._encoded(own, ready)
@@ -104,6 +107,16 @@ class PromptDataModule(L.LightningDataModule):
     def observe(self, accuracies: Mapping[str, float]) -> None:
         """Tell the stream the mean accuracy of each group of all ranks, by prompt id."""
         self.stream.observe(accuracies)
+
+    @property
+    def keeps_shares(self) -> bool:
+        """Whether the groups that a step keeps must have the shares of the tasks it drew first."""
+        return self.stream.by_task is not None
+
+    def metrics(self) -> dict[str, float]:
+        """Return the shares of the next step, if the curriculum decides about them."""
+        shares = {} if self.stream.by_task is None else self.stream.by_task.shares()
+        return {f"curriculum/share/{task}": share for task, share in shares.items()}
 
     def train_dataloader(self) -> DataLoader[PromptBatch]:
         """Return the batches that are left.

@@ -28,6 +28,7 @@ from g2rpo.training.lost_updates import refuse_lost_updates
 from g2rpo.training.resume import keep_adapter, restore_base
 from g2rpo.training.sharded_checkpoints import save_at_once
 from g2rpo.training.sharded_strategy import ShardedModels, ShardedStrategy
+from g2rpo.training.task_gradients import check_memory
 from g2rpo.training.validation import Validation
 
 log = logging.getLogger("g2rpo")
@@ -126,6 +127,7 @@ class LightningHooks(L.LightningModule):
         marks.begin()
         if self.trainer.is_global_zero:
             log.info("trains %s", parameter_counts(self.policy))
+        check_memory(self.policy, self.algorithm.gradient, self.algorithm.tasks)
         if isinstance(self.engine, OwnWeights):
             self.engine.load_weights(self.policy, self.global_step)
 

@@ -130,7 +130,10 @@ class G2RPOModule(LightningHooks):
         )
         row |= throughput(self.policy, collected, self.updater.prefix, times.updated - times.start)
         row = checked(
-            row | (own.metrics() if own else {}) | {"rollout_batch": float(self.rollout_batch)}
+            row
+            | (own.metrics() if own else {})
+            | self.trainer.datamodule.metrics()
+            | {"rollout_batch": float(self.rollout_batch)}
         )
         self.cut_notice.watch(self.rollout_batch, row, self.sampling.max_new_tokens)
         self.record(row)
@@ -156,8 +159,9 @@ class G2RPOModule(LightningHooks):
                     self.sampling,
                     group_filter=algorithm.group_filter,
                     failure_budget=algorithm.failure_budget,
-                    seed=self._sampling_seed(),
+                    seed=self._seed("sampling", self.rollout_batch),
                     group_size_of=algorithm.batch.group_sizes(algorithm.tasks),
+                    keep_shares=self.trainer.datamodule.keeps_shares,
                 )
         except FloatingPointError as error:
             raise RuntimeError(
@@ -237,7 +241,12 @@ class G2RPOModule(LightningHooks):
         optimizer, scheduler = self.optimizers(), self.lr_schedulers()
         with self._stopping_where_not_finite():
             with self._without_ddp_averaging():
-                stats = self.updater.backward(self.policy, parts, self.manual_backward)
+                stats = self.updater.backward(
+                    self.policy,
+                    parts,
+                    self.manual_backward,
+                    self._seed("gradient", self.global_step),
+                )
             with timed("optimizer"):
                 norm = clip_gradients(self.policy, self.algorithm.max_grad_norm, prompts_of(parts))
         stats.loss |= {"grad_norm": norm, "lr": float(optimizer.param_groups[0]["lr"])}
@@ -270,11 +279,11 @@ class G2RPOModule(LightningHooks):
             collected.draws,
         )
 
-    def _more(self) -> PromptBatch:
-        return self.trainer.datamodule.draw().to(self.device)
+    def _more(self, missing: Mapping[str, int]) -> PromptBatch:
+        return self.trainer.datamodule.draw(missing).to(self.device)
 
-    def _sampling_seed(self) -> int:
-        return Random(f"{self.algorithm.seed}/sampling/{self.rollout_batch}").getrandbits(48)  # noqa: S311
+    def _seed(self, purpose: str, count: int) -> int:
+        return Random(f"{self.algorithm.seed}/{purpose}/{count}").getrandbits(48)  # noqa: S311
 
     @timed("old_logprobs", whole=True)
     def _logprobs(self, model: Any, collected: Collected) -> Float[Tensor, "b t"]:
