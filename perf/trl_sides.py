@@ -169,6 +169,7 @@ def ours(options: argparse.Namespace, clock: Clock) -> None:
     from g2rpo.algorithm.advantage.g2rpo import G2RPO
     from g2rpo.algorithm.loss.clip import ClipLoss
     from g2rpo.algorithm.shaping import Shaping
+    from g2rpo.allocator import keep_freed_memory
     from g2rpo.data.mixture import TaskMix
     from g2rpo.data.stream import PromptStream
     from g2rpo.policy.checkpoint import Checkpoint
@@ -222,6 +223,7 @@ def ours(options: argparse.Namespace, clock: Clock) -> None:
             seed=0,
         ),
     )
+    keep_freed_memory()  # as every program of g2rpo does
     turns = Turns()
     trainer = L.Trainer(
         max_steps=options.steps,

@@ -10,7 +10,13 @@ from mutant import all_mutants, mutants_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "g2rpo"
-LIMITS = {".": (300, 60), "src": (300, 60), "tests": (530, 80), "perf": (400, 80)}
+LIMITS = {
+    ".": (300, 60),
+    "src": (300, 60),
+    "tests": (530, 80),
+    "perf": (400, 80),
+    "docs": (300, 60),
+}
 """Most lines of a Python file, and of a function, by folder; `.` is the top of the repository."""
 YAML = sorted(p for top in ("conf", "sweeps") for p in (ROOT / top).rglob("*.yaml"))
 ONE_NOUN = {

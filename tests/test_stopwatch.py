@@ -1,11 +1,12 @@
 """Stages against a clock that a test moves by hand."""
 
 from collections.abc import Callable
+from threading import Thread
 
 import pytest
 
 from g2rpo import stopwatch
-from g2rpo.stopwatch import STAGES, taken, timed
+from g2rpo.stopwatch import STAGES, taken, taken_blocks, timed
 
 
 @pytest.fixture
@@ -14,6 +15,7 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     now = [100.0]
     monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: now[0])
     taken()
+    taken_blocks()
 
     def later(seconds: float) -> None:
         now[0] += seconds
@@ -62,3 +64,32 @@ def test_an_error_ends_its_stage(wait: Callable[[float], None]) -> None:
         timed("reward")(fail)()
     wait(5.0)
     assert taken()["reward"] == 1.0
+
+
+def test_blocks_are_the_outermost_stages_with_their_times(wait: Callable[[float], None]) -> None:
+    with timed("decode"):
+        wait(1.0)
+        with timed("vision"):
+            wait(0.5)
+    wait(3.0)
+    with timed("reward"):
+        wait(0.25)
+    assert taken_blocks() == [("decode", 100.0, 101.5), ("reward", 104.5, 104.75)]
+    assert taken_blocks() == []
+
+
+def test_a_thread_has_its_own_stopwatch(wait: Callable[[float], None]) -> None:
+    found = []
+
+    def generate() -> None:
+        with timed("decode"):
+            wait(2.0)
+        found.append((taken()["decode"], taken_blocks()))
+
+    with timed("forward"):
+        thread = Thread(target=generate)
+        thread.start()
+        thread.join()
+    assert found == [(2.0, [("decode", 100.0, 102.0)])]
+    assert (taken()["forward"], taken()["decode"]) == (2.0, 0.0)
+    assert taken_blocks() == [("forward", 100.0, 102.0)]

@@ -22,8 +22,7 @@ Outcomes = Sequence[dict[str, float] | Failed]
 class PromptSource(Protocol):
     """A source of prompts. Equal arguments give equal prompts in every process.
 
-    A source may also list its tasks in an attribute `tasks`. Without it, only tasks that the
-    mixture names are asked for.
+    A source may also list its tasks in `tasks`; otherwise the mixture must name them.
     """
 
     def size(self, task: str, split: str) -> int | None:
@@ -58,10 +57,7 @@ class Curriculum(Protocol):
 
 @runtime_checkable
 class TaskCurriculum(Curriculum, Protocol):
-    """A curriculum that also decides how often each task is drawn.
-
-    A step draws until the groups that the filter keeps have the shares of its first batch.
-    """
+    """Also decides how often each task is drawn; the groups kept by the filter have its shares."""
 
     def begin(self, shares: Mapping[str, float]) -> None:
         """Receive the shares of the mixture by task, which add up to 1; called once."""
@@ -166,10 +162,7 @@ class BatchReward(Reward, Protocol):
         """Return whether to use `score_all` instead of `score` in a worker process."""
 
     def score_all(self, completions: Sequence[str], prompts: Sequence[Prompt]) -> Outcomes:
-        """Return one outcome per completion, in order.
-
-        An exception ends the run; return `Failed` if a single completion cannot be scored.
-        """
+        """Return outcomes in order, `Failed` where one cannot be scored; an error ends the run."""
 
 
 @runtime_checkable
@@ -194,9 +187,8 @@ class RewardWorkers(Protocol):
 class Benchmark(Protocol):
     """A benchmark: converts records to rows, rows to prompts, and completions to judgments.
 
-    A `record` has the columns of its source (the Hub, a VLMEvalKit TSV, JSON Lines). A `row` has
-    `id`, `question`, `images` (PIL images or paths), `answer`, and other columns that the benchmark
-    needs, such as `choices`, `category` or `split`.
+    A `record` has the columns of its source. A `row` has `id`, `question`, `images` (PIL images or
+    paths), `answer`, and other columns that the benchmark needs, such as `choices` or `split`.
     """
 
     name: str

@@ -4,6 +4,7 @@ Names are `<noun>/<what>[/<task>[/<task>]]`. A `per_task` metric exists once per
 `per_pair` metric once per pair of tasks, and a `per_benchmark` metric once per benchmark
 (`benchmark/score/mmmu`). The last word of a `per_part` metric stands for the names of parts
 (`reward/brevity/chart`). `g2rpo.metrics` finds the entry of a logged column.
+Metrics of time and memory are in `g2rpo.time_metric_table`.
 """
 
 from dataclasses import dataclass
@@ -249,52 +250,4 @@ METRICS = (
         "mean over tasks of the greedy accuracy on held-out prompts",
         summary="max",
     ),
-    Metric("time/step_s", "s", "whole step"),
-    Metric("time/rollout_s", "s", "drawing, generating and scoring completions"),
-    Metric("time/gradient_conflict_s", "s", "measuring gradient conflict"),
-    Metric("time/update_s", "s", "forward, backward and optimizer"),
-    Metric(
-        "time/data_s",
-        "s",
-        "drawing and encoding prompts; the step's first batch is drawn before time/step_s begins",
-    ),
-    Metric("time/vision_s", "s", "vision tower, in rollouts and in forward passes"),
-    Metric("time/prefill_s", "s", "prompts through the network before the first sampled token"),
-    Metric("time/decode_s", "s", "sampling completions"),
-    Metric("time/reward_s", "s", "judging completions"),
-    Metric("time/advantage_s", "s", "shaped rewards and advantages"),
-    Metric(
-        "time/old_logprobs_s",
-        "s",
-        "log-probabilities of completions under the reference, and under the policy where"
-        " asked for",
-    ),
-    Metric("time/forward_s", "s", "forward passes and loss of the updates, vision tower apart"),
-    Metric("time/backward_s", "s", "backward passes of the updates"),
-    Metric("time/optimizer_s", "s", "clipping and optimizer steps"),
-    Metric(
-        "time/sync_s",
-        "s",
-        "giving the new weights to the sampler, and the proof that they arrived; part of the"
-        " update",
-    ),
-    Metric(
-        "time/tokens_per_second",
-        "tokens/s",
-        "prompt and completion tokens of a step, each prompt once, over its time",
-    ),
-    Metric(
-        "time/useful_frac",
-        "frac",
-        "share of tokens in training passes that are neither padding nor a prompt's copy",
-    ),
-    Metric("time/tflops", "TFLOP/s", "least work of generating and learning, over the step's time"),
-    Metric(
-        "time/peak_gib",
-        "GiB",
-        "most memory that a process has held so far: what torch allocated on a GPU, else resident"
-        " memory",
-        summary="max",
-    ),
-    Metric("time/mfu_frac", "frac", "the same as a share of what the GPUs can do in bfloat16"),
 )

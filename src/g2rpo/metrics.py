@@ -1,4 +1,6 @@
-"""The entry of a logged column in the table of metrics, `g2rpo.metric_table`.
+"""The entry of a logged column in the tables of metrics.
+
+The tables are `g2rpo.metric_table` and `g2rpo.time_metric_table`.
 
 Undeclared metrics are logged with a warning. Nothing here needs torch, because reports read it.
 """
@@ -6,7 +8,9 @@ Undeclared metrics are logged with a warning. Nothing here needs torch, because 
 import logging
 from collections.abc import Mapping
 
-from g2rpo.metric_table import METRICS, Metric
+from g2rpo.metric_table import METRICS as OTHER_METRICS
+from g2rpo.metric_table import Metric
+from g2rpo.time_metric_table import TIME_METRICS
 
 __all__ = [
     "BY_NAME",
@@ -20,6 +24,7 @@ __all__ = [
 log = logging.getLogger("g2rpo")
 _undeclared: set[str] = set()
 """Columns for which a warning was logged."""
+METRICS = (*OTHER_METRICS, *TIME_METRICS)
 BY_NAME = {metric.name: metric for metric in METRICS}
 
 

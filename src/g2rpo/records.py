@@ -120,6 +120,10 @@ class Rollouts:
     finished: Bool[Tensor, " b"]
     """False if the completion was cut at `max_new_tokens` before its end token."""
     texts: tuple[str, ...]
+    weight_versions: Int[Tensor, "b t"] | None = None
+    """Number of weight updates that the engine had received when it sampled each token, -1 where
+    the mask is False; None for an engine that always samples with the trainer's weights.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,6 +3,7 @@
 import os
 import pickle
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -62,6 +63,9 @@ def ranks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ranks]:
         for who in members:
             opened.append(Rank(coordinator.port, coordinator.key))
             opened[-1].send(who)
+        end_s = time.monotonic() + 10
+        while len(coordinator._came) < count and time.monotonic() < end_s:
+            time.sleep(0.01)  # on a busy machine a rank may be admitted after the next one speaks
         return opened
 
     yield connect
@@ -73,6 +77,7 @@ def ranks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ranks]:
 
 def shut(coordinator: Coordinator) -> None:
     """Close what a coordinator leaves open, because its process ends."""
+    coordinator._closed = True
     for wire in list(coordinator._open):
         wire.close()
     coordinator._listener.close()
@@ -95,6 +100,50 @@ def test_a_rank_whose_connection_closes_has_died_and_all_others_are_told(ranks: 
     words = {verdict(connection).text for connection in (zero, one, two)}
     assert len(words) == 1
     assert words.pop().startswith("rank 3 of 4 on node1 ended without a message: it was killed")
+
+
+def test_a_wire_that_another_thread_closes_neither_ends_the_watch_nor_makes_it_spin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wait, turns = coordinator_module.wait, list[int]()
+
+    def counted(wires: Any, timeout_s: float) -> Any:
+        turns.append(len(wires))
+        return wait(wires, timeout_s)
+
+    monkeypatch.setattr(coordinator_module, "wait", counted)
+    coordinator = Coordinator(Member(), 60.0)
+    own, other = socket.socketpair()
+    coordinator._open[Wire(own)] = None
+    own.close()
+    end_s = time.monotonic() + 10
+    while coordinator._open and time.monotonic() < end_s:
+        time.sleep(0.01)
+    assert not coordinator._open
+    turns.clear()
+    time.sleep(0.35)
+    assert len(turns) < 10, "waits 0.1 s each time"
+    shut(coordinator)
+    other.close()
+
+
+def test_a_message_of_a_wire_that_has_just_been_closed_is_dropped() -> None:
+    coordinator = Coordinator(Member(), 60.0)
+
+    class Closing(Wire):
+        def receive(self, most_bytes: int = 0) -> tuple[Any, list[bytes]]:
+            del coordinator._open[self]
+            return packed(Left()), []
+
+    own, other = socket.socketpair()
+    wire = Closing(own)
+    coordinator._open[wire] = Member()
+    coordinator._read(wire)
+    assert not coordinator._left
+    assert not coordinator._failed
+    shut(coordinator)
+    own.close()
+    other.close()
 
 
 def test_a_killed_rank_is_named_with_the_tasks_it_worked_on_last(ranks: Ranks) -> None:

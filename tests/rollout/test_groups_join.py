@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from g2rpo.rollout.groups import (
     group_rows,
     select_groups,
     select_prompts,
+    select_rollouts,
 )
 
 Made = Callable[..., PromptBatch]
@@ -44,6 +46,7 @@ def _rollouts(*lengths: int, group_size: int = 2, first: int = 100) -> Rollouts:
         prompt=torch.arange(len(lengths) // group_size).repeat_interleave(group_size),
         finished=torch.tensor(lengths) % 2 == 0,
         texts=tuple(f"row {first // 100 + row}" for row in range(len(lengths))),
+        weight_versions=(ids // 100).where(mask, -1),
     )
 
 
@@ -117,6 +120,13 @@ def test_selected_groups_are_counted_from_zero_and_keep_what_belongs_to_them(mad
     ]
     assert torch.equal(picked.completion_mask, picked.completion_ids > 0)
     assert torch.equal(picked.old_logprobs, -picked.completion_ids / 1000)
+    assert picked.weight_versions is not None
+    assert picked.weight_versions.tolist() == [
+        [1, -1, -1, -1],
+        [2, 2, 2, 2],
+        [5, 5, 5, -1],
+        [6, -1, -1, -1],
+    ]
     assert picked.finished.tolist() == [False, True, False, False]
     assert picked.texts == ("row 1", "row 2", "row 5", "row 6")
     assert kept.total.tolist() == [0.0, 1.0, 4.0, 5.0]
@@ -140,9 +150,18 @@ def test_joined_completions_are_padded_on_the_right_and_prompts_are_counted_on()
     ]
     assert torch.equal(joined.completion_mask, joined.completion_ids > 0)
     assert torch.equal(joined.old_logprobs, -joined.completion_ids / 1000)
+    assert joined.weight_versions is not None
+    assert joined.weight_versions[:, 0].tolist() == [*range(1, 9)]
+    assert ((joined.weight_versions == -1) == ~joined.completion_mask).all()
     assert joined.prompt.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     assert joined.finished.tolist() == [False, True, False, False, False, True, False, False]
     assert joined.texts == tuple(f"row {row}" for row in range(1, 9))
+
+
+def test_without_versions_there_are_none_to_select_or_to_join() -> None:
+    plain = replace(_rollouts(1, 2), weight_versions=None)
+    assert cat_rollouts([plain, plain]).weight_versions is None
+    assert select_rollouts(plain, torch.tensor([0])).weight_versions is None
 
 
 def test_joined_scores_keep_their_order() -> None:

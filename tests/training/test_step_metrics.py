@@ -228,7 +228,8 @@ def test_a_row_holds_every_metric_that_no_other_part_of_a_run_logs() -> None:
         "freed_gib",
     }
     cold_start = {"loss/nats_per_token", "loss/task_nats_per_token"}
-    elsewhere = cold_start | {f"rollout/{name}" for name in engines}
+    idle = {"time/trainer_wait_frac", "time/engine_idle_frac"}
+    elsewhere = cold_start | idle | {f"rollout/{name}" for name in engines}
     evaluated = (
         "gradient/",
         "benchmark/",

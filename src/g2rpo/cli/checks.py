@@ -12,6 +12,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from g2rpo.allocator import keep_freed_memory
 from g2rpo.cli.errors import explained
 from g2rpo.cli.keys import FORMER_METRICS, known_keys, nearest, renamed
 from g2rpo.cli.value_ranges import refuse_out_of_range
@@ -41,6 +42,7 @@ def checked(cfg: DictConfig, *, counted: bool = False) -> Iterator[None]:
         refuse_wrong_types(cfg)
         refuse_out_of_range(cfg)
         refuse_former_metrics(cfg)
+        keep_freed_memory()
         with reproducible():
             yield
 

@@ -1,7 +1,7 @@
 """MT-GRPO: the shares of the tasks follow the worst one (Ramesh et al. 2026, arXiv 2602.05547).
 
-The shares are z_k = s_k exp(x_k) / sum over j; s are those of the mixture, and x = 0 at first. After
-every rollout batch, Adam takes a step in x down the gradient of sum over k of z_k u_k with
+The shares are z_k = s_k exp(x_k) / sum over j; s are those of the mixture, and x = 0 at first.
+After every rollout batch, Adam takes a step in x down the gradient of sum over k of z_k u_k with
 
     u_k = clip(J_k - J_k before, -0.1, 0.1) + reward_weight J_k
     J_k = decay (J_k before) + (1 - decay) (mean accuracy of the task's groups, kept or not)

@@ -95,7 +95,9 @@ class Coordinator:
         while not self._closed:
             try:
                 ready = wait(list(self._open), 0.1)
-            except ValueError:  # `close` has just closed a wire, which is no longer in `_open`
+            except ValueError:  # another thread has just closed a wire
+                for wire in [wire for wire in list(self._open) if wire.fileno() < 0]:
+                    self._open.pop(wire, None)
                 continue
             for wire in ready:
                 assert isinstance(wire, Wire)
@@ -124,7 +126,10 @@ class Coordinator:
             if who is not None and who.rank not in self._left | set(self._failed):
                 self._fail(who, Failed(_DIED))
             return
-        who = self._open[wire]
+        try:
+            who = self._open[wire]
+        except KeyError:  # `close` has just closed it
+            return
         if who is None:
             assert isinstance(message, Member)
             self._open[wire] = self._came[message.rank] = message

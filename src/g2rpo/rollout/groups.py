@@ -184,6 +184,9 @@ def take_rollouts(rollouts: Rollouts, mine: Int[Tensor, " n"]) -> Rollouts:
         prompt=rollouts.prompt[mine],
         finished=rollouts.finished[mine],
         texts=tuple(rollouts.texts[row] for row in mine.tolist()),
+        weight_versions=(
+            None if rollouts.weight_versions is None else rollouts.weight_versions[mine]
+        ),
     )
 
 
@@ -244,7 +247,15 @@ def cat_rollouts(parts: Sequence[Rollouts]) -> Rollouts:
         ),
         finished=torch.cat([part.finished for part in parts]),
         texts=tuple(text for part in parts for text in part.texts),
+        weight_versions=_cat_versions(parts, longest),
     )
+
+
+def _cat_versions(parts: Sequence[Rollouts], longest: int) -> Int[Tensor, "b t"] | None:
+    versions = [part.weight_versions for part in parts]
+    known = [_right(each, longest, -1) for each in versions if each is not None]
+    assert len(known) in (0, len(parts)), "one engine either versions all of its tokens or none"
+    return torch.cat(known) if known else None
 
 
 def cat_scores(parts: Sequence[Scores]) -> Scores:
@@ -266,5 +277,5 @@ def _left(values: Tensor, length: int) -> Tensor:
     return pad(values, (length - values.shape[1], 0))
 
 
-def _right(values: Tensor, length: int) -> Tensor:
-    return pad(values, (0, length - values.shape[1]))
+def _right(values: Tensor, length: int, filler: int = 0) -> Tensor:
+    return pad(values, (0, length - values.shape[1]), value=filler)

@@ -5,9 +5,11 @@ checkpoints, and what distributed runs need.
 """
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from random import Random
 from typing import Any, Self
 
 import lightning as L
@@ -19,7 +21,8 @@ from g2rpo.interfaces import Encoder, OwnWeights, Reward, RolloutEngine
 from g2rpo.launch import marks
 from g2rpo.policy.checkpoint import parameter_counts
 from g2rpo.policy.forward import gathered
-from g2rpo.stopwatch import taken
+from g2rpo.records import PromptBatch
+from g2rpo.stopwatch import taken, taken_blocks
 from g2rpo.training.algorithm import Algorithm, refuse_plateau
 from g2rpo.training.checkpoint_io import read_checkpoint
 from g2rpo.training.fused_adamw import fuse
@@ -29,6 +32,7 @@ from g2rpo.training.resume import keep_adapter, restore_base
 from g2rpo.training.sharded_checkpoints import save_at_once
 from g2rpo.training.sharded_strategy import ShardedModels, ShardedStrategy
 from g2rpo.training.task_gradients import check_memory
+from g2rpo.training.timeline import TRAINER, Timeline
 from g2rpo.training.validation import Validation
 
 log = logging.getLogger("g2rpo")
@@ -52,8 +56,9 @@ class LightningHooks(L.LightningModule):
     rollout_batch: int
     """Number of rollout batches learned from so far."""
     empty_draws: int
-    validated_step: int
     """Number of consecutive draws in which no group was kept."""
+    validated_step: int
+    timeline: Timeline
 
     def setup(self, stage: str) -> None:
         """Refuse strategies that spread the weights in another way than `trainer=fsdp`.
@@ -161,6 +166,7 @@ class LightningHooks(L.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Begin a validation without rows."""
         marks.begin()
+        self._validation_start_s = time.perf_counter()
         self._set_clock(self.global_step)
         if self.validation is not None:
             self.validation.begin()
@@ -183,6 +189,8 @@ class LightningHooks(L.LightningModule):
             self.log_scores(self.validation.finish(self.trainer))
             self.validated_step = self.global_step
         taken()  # the next rollout batch starts its stopwatch anew
+        taken_blocks()
+        self.timeline.span(TRAINER, "validation", self._validation_start_s, time.perf_counter())
 
     def on_validation_end(self) -> None:
         """Restore the clock that Lightning expects at the end of a training batch."""
@@ -258,6 +266,12 @@ class LightningHooks(L.LightningModule):
         module.on_load_checkpoint(checkpoint)
         module.load_state_dict(checkpoint["state_dict"], strict=strict)
         return module
+
+    def _more(self, missing: Mapping[str, int]) -> PromptBatch:
+        return self.trainer.datamodule.draw(missing).to(self.device)
+
+    def _seed(self, purpose: str, count: int) -> int:
+        return Random(f"{self.algorithm.seed}/{purpose}/{count}").getrandbits(48)  # noqa: S311
 
     def _without_ddp_averaging(self) -> AbstractContextManager[Any]:
         """Keep DDP from averaging gradients during backward passes.

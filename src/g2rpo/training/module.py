@@ -27,7 +27,7 @@ from g2rpo.policy.adapter import adapter_off
 from g2rpo.policy.forward import without_autocast
 from g2rpo.records import Experience, PromptBatch
 from g2rpo.rollout.collect import Collected, collect, nothing_kept
-from g2rpo.stopwatch import taken, timed
+from g2rpo.stopwatch import taken, taken_blocks, timed
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.gradients import clip_gradients
 from g2rpo.training.lightning_hooks import LightningHooks
@@ -40,6 +40,7 @@ from g2rpo.training.step_metrics import (
     throughput,
 )
 from g2rpo.training.table import CompletionTable, completion_table
+from g2rpo.training.timeline import Timeline, idle_shares
 from g2rpo.training.update import Updater, UpdateStats, prompts_of
 from g2rpo.training.validation import Validation
 
@@ -85,10 +86,8 @@ class G2RPOModule(LightningHooks):
             forbidden=tuple(encoder.forbidden_token_ids),
             temperature=engine.sampling.temperature,
         )
-        self.rollout_batch = 0
-        self.cut_notice = CutNotice()
-        self.empty_draws = 0
-        self.validated_step = 0
+        self.cut_notice, self.timeline = CutNotice(), Timeline()
+        self.rollout_batch = self.empty_draws = self.validated_step = 0
         self._sharded_models = policy if isinstance(policy, ShardedModels) else None
         self._hold(None if self._sharded_models else policy, reference)
 
@@ -98,8 +97,8 @@ class G2RPOModule(LightningHooks):
 
         Returns:
             What callbacks get as `outputs` in `on_train_batch_end`: `loss` (the mean over the
-            updates), `metrics` (the logged row), the `experience` of this rank, and the `table` of
-            the completions of all ranks.
+            updates), `metrics` (the logged row), the `experience` and `timeline` of this rank, and
+            the `table` of the completions of all ranks.
         """
         times = StepTimes(start=time.perf_counter())
         collected = self.collect(batch)
@@ -123,14 +122,13 @@ class G2RPOModule(LightningHooks):
             self.engine.load_weights(self.policy, self.global_step)
         times.updated = time.perf_counter()
         times.stages = taken()
-        row = (
+        spans = self.timeline.step(taken_blocks(), own_weights=own is not None)
+        row = checked(
             step_metrics(collected, table, updates, times)
             | gradient_conflict
             | sampler_mismatch(experience, self.algorithm.tasks)
-        )
-        row |= throughput(self.policy, collected, self.updater.prefix, times.updated - times.start)
-        row = checked(
-            row
+            | throughput(self.policy, collected, self.updater.prefix, times.step_s)
+            | idle_shares(spans, times.start, times.updated)
             | (own.metrics() if own else {})
             | self.trainer.datamodule.metrics()
             | {"rollout_batch": float(self.rollout_batch)}
@@ -138,7 +136,8 @@ class G2RPOModule(LightningHooks):
         self.cut_notice.watch(self.rollout_batch, row, self.sampling.max_new_tokens)
         self.record(row)
         loss = torch.tensor(sum(update.loss["total"] for update in updates) / len(updates))
-        return {"loss": loss, "metrics": row, "experience": experience, "table": table}
+        outputs = {"loss": loss, "metrics": row, "experience": experience, "table": table}
+        return outputs | {"timeline": spans}
 
     def collect(self, batch: PromptBatch) -> Collected:
         """Generate and score completions for a batch of prompts.
@@ -278,12 +277,6 @@ class G2RPOModule(LightningHooks):
             step,
             collected.draws,
         )
-
-    def _more(self, missing: Mapping[str, int]) -> PromptBatch:
-        return self.trainer.datamodule.draw(missing).to(self.device)
-
-    def _seed(self, purpose: str, count: int) -> int:
-        return Random(f"{self.algorithm.seed}/{purpose}/{count}").getrandbits(48)  # noqa: S311
 
     @timed("old_logprobs", whole=True)
     def _logprobs(self, model: Any, collected: Collected) -> Float[Tensor, "b t"]:

@@ -15,13 +15,14 @@ from g2rpo.training import showcase
 from g2rpo.training.completion_parts import CompletionParts
 from g2rpo.training.kept_pictures import save_pictures
 from g2rpo.training.metrics_csv import MetricsCSV
+from g2rpo.training.timeline import TimelineFile
 
 PICTURE_PX, PICTURE_BYTES = 256, 4_000_000
 """Longest side of a training picture, and the total size at which no more pictures are written."""
 
 
 class RunLog(L.Callback):
-    """Appends to `folder/completions.jsonl` after every rollout batch.
+    """Appends to `folder/completions.jsonl` and `folder/timeline.csv` after every rollout batch.
 
     A resumed run first removes rows after its checkpoint, there and in `metrics.csv`. Small
     pictures of the prompts that `showcase` chooses are saved in `folder/images`.
@@ -39,6 +40,7 @@ class RunLog(L.Callback):
             )
         self.folder = Path(folder)
         self.completions = CompletionParts(self.folder, part_mb * 1e6)
+        self.timeline = TimelineFile(self.folder)
         self._latest: Sequence[Prompt] = ()
         self._place: tuple[int, int] | None = None
 
@@ -49,6 +51,7 @@ class RunLog(L.Callback):
             if isinstance(logger, MetricsCSV):
                 logger.forget_after(trainer.global_step)
         self.completions.forget_after(trainer.global_step)
+        self.timeline.begin(trainer.global_step)
         self._place = place_on_disk(self.folder)
 
     @rank_zero_only
@@ -81,6 +84,7 @@ class RunLog(L.Callback):
             self.completions.append(
                 [row for _, row in sorted(rows, key=lambda numbered: numbered[0])]
             )
+            self.timeline.append(trainer.global_step, outputs["timeline"])
             self.keep_pictures(pl_module.rollout_batch, outputs["experience"].batch.prompts)
 
     @rank_zero_only

@@ -37,6 +37,11 @@ class StepTimes:
     stages: dict[str, float] = field(default_factory=dict)
     """Seconds of each stage in `STAGES`."""
 
+    @property
+    def step_s(self) -> float:
+        """Seconds of the whole rollout batch."""
+        return self.updated - self.start
+
 
 def step_metrics(
     collected: Collected, table: CompletionTable, updates: Sequence[UpdateStats], times: StepTimes
@@ -66,7 +71,7 @@ def step_metrics(
     )
     row |= _update_metrics(updates, table.names)
     row |= {
-        "time/step_s": times.updated - times.start,
+        "time/step_s": times.step_s,
         "time/rollout_s": times.rolled_out - times.start,
         "time/gradient_conflict_s": times.probed - times.rolled_out,
         "time/update_s": times.updated - times.probed,
