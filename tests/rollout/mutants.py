@@ -185,4 +185,11 @@ MUTANTS = (
         "seed=prompt_seed(seed, 0),",
         "rollout/test_vllm_requests.py",
     ),
+    Mutant(
+        "any task fills any place",
+        "rollout/collect.py",
+        "Counter(tasks) if keep_shares else None",
+        "None",
+        "rollout/test_collect.py",
+    ),
 )

@@ -19,6 +19,7 @@ ours do with `task_mix=generalist`.
 
 from collections import defaultdict
 from collections.abc import Mapping
+from copy import deepcopy
 from statistics import fmean
 from typing import Any
 
@@ -103,7 +104,7 @@ class MTGRPO:
         return {
             "moved": self._moved.tolist(),
             "accuracy": dict(self.accuracy),
-            "adam": self._adam.state_dict(),
+            "adam": deepcopy(self._adam.state_dict()),  # its tensors change in place
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
