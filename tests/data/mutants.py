@@ -153,8 +153,8 @@ MUTANTS = (
     Mutant(
         "data: peeking moves the stream",
         "data/stream.py",
-        "dict(self.counts), dict(self.places)",
-        "self.counts, self.places",
+        "dict(self.counts), dict(self.behind)",
+        "self.counts, self.behind",
         "data/test_stream.py",
     ),
     Mutant(

@@ -48,8 +48,10 @@ MUTANTS = (
     Mutant(
         "each rank fills the room",
         "rollout/collect.py",
-        "ahead = sum(counts[: ranks.rank()])",
-        "ahead = 0",
+        "in ranks.all_gather_list(own):
+            use",
+        "in own:
+            use",
         "training/test_ranks.py",
     ),
     Mutant(

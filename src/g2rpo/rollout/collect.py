@@ -129,17 +129,15 @@ def collect(
 
     Args:
         first: This rank's first batch.
-        more: Returns this rank's next batch, from the number of groups that each task lacks, which
-            is empty without `keep_shares`.
+        more: Returns this rank's next batch; with `keep_shares` it gets what each task lacks.
         engine: Engine that generates completions.
         reward: Reward that scores them.
         sampling: Sampling settings, with the default group size.
         group_filter: Decides which groups are kept.
-        failure_budget: Maximum share of completions that the reward may fail to judge, in [0, 1].
+        failure_budget: Maximum share of completions that may fail to be judged, in [0, 1].
         seed: Seed of the first draw; each further draw adds 1.
         group_size_of: Group sizes of tasks that differ from the default.
-        keep_shares: Whether every task gets as many groups as it has first prompts. The step has
-            fewer groups if some tasks lack some after `max_draws` draws.
+        keep_shares: Whether every task gets as many groups as it has first prompts, at most.
     """
     tasks = ranks.all_gather_list([prompt.task for prompt in first.prompts])
     taken = _Taken(wanted=len(tasks), missing=Counter(tasks) if keep_shares else None)
@@ -154,12 +152,8 @@ def collect(
         scored = score_rollouts(reward, batch.prompts, rollouts, failure_budget)
         accuracy = group_means(scored.scores.accuracy, rollouts.prompt, len(batch.prompts))
         keep = group_filter.keeps(accuracy)
-        own = [
-            (prompt.id, prompt.task, mean, used)
-            for prompt, mean, used in zip(
-                batch.prompts, accuracy.tolist(), keep.tolist(), strict=True
-            )
-        ]
+        rows = zip(batch.prompts, accuracy.tolist(), keep.tolist(), strict=True)
+        own = [(prompt.id, prompt.task, mean, used) for prompt, mean, used in rows]
         for id, task, mean, used in ranks.all_gather_list(own):
             accuracies[id] = mean
             drawn[task] += 1

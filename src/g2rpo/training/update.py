@@ -157,7 +157,6 @@ class Updater:
         """Accumulate the gradient of a minibatch and sum it over ranks.
 
         Args:
-            policy: The model.
             parts: Micro-batches of this rank; there may be none.
             backward: Called with the loss of each micro-batch; the losses of all ranks add up.
             seed: Seed of what `gradient` draws at random.
@@ -199,13 +198,8 @@ class Updater:
             raise FloatingPointError(broken[0])
         if tasks is None:
             add_gradients(policy, num_images)
-        loss = dict(
-            zip(
-                LOSS_STATS,
-                ranks.all_reduce_sum(_sum_float64(numbers, len(LOSS_STATS))).tolist(),
-                strict=True,
-            )
-        )
+        totals = ranks.all_reduce_sum(_sum_float64(numbers, len(LOSS_STATS))).tolist()
+        loss = dict(zip(LOSS_STATS, totals, strict=True))
         kl = self.loss.kl_coef * loss["kl"] if self.loss.kl_placement == "loss" else 0.0
         return UpdateStats(
             loss=loss | {"entropy_band": penalty, "total": loss["policy"] + kl + penalty},
