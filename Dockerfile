@@ -15,6 +15,7 @@ COPY constraints constraints
 COPY src src
 COPY conf conf
 COPY sweeps sweeps
+COPY examples examples
 RUN pip install -c constraints/gpu.txt -e ".[vllm,lora]"
 
 ENTRYPOINT ["g2rpo"]

@@ -75,3 +75,9 @@ def test_links_and_paths_in_a_document_exist(path: Path) -> None:
     quoted = set(re.findall(r"`((?:src|conf|tests|docs|perf|sweeps|constraints)/[\w./-]*)`", text))
     missing = [link for link in sorted(links) if not (path.parent / link).exists()]
     assert missing + [name for name in sorted(quoted) if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("path", [*DOCS, *ROOT.glob("*.md")], ids=lambda path: path.name)
+def test_a_document_has_no_marks_of_an_unfinished_merge(path: Path) -> None:
+    marks = r"^(<<<<<<<|>>>>>>>|=======$).*"
+    assert re.findall(marks, path.read_text(), flags=re.MULTILINE) == []

@@ -98,7 +98,7 @@ def test_a_make_target_of_the_readme_exists(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.M)
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
 def test_paths_in_documents_exist(document: str) -> None:
     text = (ROOT / document).read_text()
     links = {path for path in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in path}

@@ -152,6 +152,26 @@ METRICS = (
         summary="min",
     ),
     Metric(
+        "rollout/rejected_frac",
+        "frac",
+        "share of tokens that loss.rejection keeps out of the loss",
+        per_task=True,
+        summary="max",
+    ),
+    Metric(
+        "staleness/mean",
+        "updates",
+        "mean number of updates since the weights that sampled a token",
+        per_task=True,
+    ),
+    Metric(
+        "staleness/max",
+        "updates",
+        "largest number of updates since the weights that sampled a token",
+        per_task=True,
+        summary="max",
+    ),
+    Metric(
         "rollout/num_regenerated",
         "prompts",
         "prompts asked again because a request failed",
@@ -162,6 +182,12 @@ METRICS = (
         "restarts",
         "times the engine had to be started again",
         summary="max",
+    ),
+    Metric(
+        "staleness/num_asked_again",
+        "groups",
+        "groups whose tokens were older than rollout.max_staleness when they were to be learned"
+        " from, so that they were written again",
     ),
     Metric("rollout/freed_gib", "GiB", "GPU memory that the sleeping engine gave back"),
     Metric(

@@ -1,4 +1,4 @@
-"""Paths of configuration, sweeps and scripts, in a checkout or in an installed package."""
+"""Paths of configuration, sweeps, scripts and examples, in a checkout or an installed package."""
 
 from pathlib import Path
 
@@ -11,3 +11,7 @@ CONF = str(ROOT_CONF if IN_CHECKOUT else PACKAGE / "conf")
 """Folder with the config groups and the main configuration of each program."""
 SWEEPS = ROOT / "sweeps" if IN_CHECKOUT else PACKAGE / "sweeps"
 SCRIPTS = ROOT if IN_CHECKOUT else PACKAGE / "programs"
+CONSTRAINTS = (ROOT if IN_CHECKOUT else PACKAGE) / "constraints"
+"""Folder with the sets of tested versions."""
+EXAMPLES = (ROOT if IN_CHECKOUT else PACKAGE) / "examples"
+"""Folder with job scripts for clusters."""

@@ -121,8 +121,16 @@ def test_the_wheel_brings_the_programs_their_configuration_and_the_sweeps(
     help_ = g2rpo("--help", cwd=tmp_path, program=program, PYTHONPATH="")
     assert help_.returncode == 0, help_.stderr
     assert "g2rpo <program>" in help_.stdout
+    checked = g2rpo("doctor", cwd=tmp_path, program=program, PYTHONPATH="")
+    assert checked.returncode == 0, checked.stdout
+    assert f"{installed.parent}/lib" in checked.stdout  # the installed files, not the checkout's
+    package = next(installed.parent.glob("lib/python*/site-packages/g2rpo"))
+    assert {file.name for file in (ROOT / "examples").glob("*.sbatch")} == {
+        file.name for file in (package / "examples").iterdir()
+    }
+    assert (package / "py.typed").is_file()
     small = [
-        "trainer.max_steps=1",
+        "trainer.max_steps=2",
         "batch.prompts_per_step=2",
         "batch.group_size=2",
         "heldout.prompts_per_task=1",
@@ -139,7 +147,22 @@ def test_the_wheel_brings_the_programs_their_configuration_and_the_sweeps(
         PYTHONPATH="",
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 1
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 2
+    scored = ["heldout.prompts_per_task=1", "rollout.max_new_tokens=16", "hydra.run.dir=scored"]
+    checkpoint = ["model=folder", "model.path=run/checkpoints/final"]
+    benchmarks = ["eval.benchmarks=[chartqa]", "eval.limit=2", "eval.rows=demo"]
+    done = g2rpo(
+        "evaluate",
+        *checkpoint,
+        *scored,
+        "eval=quick",
+        *benchmarks,
+        cwd=tmp_path,
+        program=program,
+        PYTHONPATH="",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "chartqa" in (tmp_path / "scored" / "eval" / "table.csv").read_text()
     sweep = [
         "advantage_ablation",
         "advantage=grpo,g2rpo",
@@ -152,6 +175,12 @@ def test_the_wheel_brings_the_programs_their_configuration_and_the_sweeps(
     done = g2rpo("sweep", *sweep, cwd=tmp_path, program=program, PYTHONPATH="")
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "sweep").glob("*/summary.json"))) == 2
+    many = ["seed=0,1", *small, "filter=none", "hydra.sweep.dir=many"]
+    done = g2rpo(
+        "train", "-m", "experiment=smoke", *many, cwd=tmp_path, program=program, PYTHONPATH=""
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "many").glob("*/summary.json"))) == 2
     assert (
         g2rpo("report", "sweep", cwd=tmp_path, program=program, PYTHONPATH="").stdout.strip()
         == "sweep/sweep.html"

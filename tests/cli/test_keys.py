@@ -3,6 +3,7 @@ would read.
 """
 
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Any
 
 import pytest
@@ -12,12 +13,12 @@ from g2rpo.cli.checks import refuse_added, refuse_former_metrics, refuse_missing
 from g2rpo.cli.keys import (
     FORMER_METRICS,
     FORMER_NAMES,
-    USUAL_NAMES,
     explanation,
     known_keys,
     nearest,
     unknown_key,
 )
+from g2rpo.cli.usual_names import USUAL_NAMES
 from g2rpo.metrics import METRICS
 
 
@@ -100,10 +101,14 @@ def test_every_usual_name_leads_to_a_key_or_a_choice_that_exists(
             ["model=folder", "data=jsonl", "rollout=vllm", "model/adapter=lora", "shaping=full"],
         )
     )
-    rich |= set(known_keys("config", ["data=hub"]))
+    rich |= set(known_keys("config", ["data=hub", "rollout=vllm_server", "reward=functions"]))
     assert [ours for ours in USUAL_NAMES.values() if "=" not in ours and ours not in rich] == []
-    for ours in {ours for ours in USUAL_NAMES.values() if "=" in ours}:
-        assert composed(ours, "run_dir=x")
+    choices: dict[str, set[str]] = {}
+    for ours in USUAL_NAMES.values():
+        if "=" in ours:
+            choices.setdefault(ours.partition("=")[0], set()).add(ours)
+    for line in zip_longest(*choices.values()):
+        assert composed(*filter(None, line), "data=hub", "run_dir=x")
 
 
 def test_keys_come_from_the_choices_of_the_command_line() -> None:

@@ -95,7 +95,6 @@ def test_a_job_that_slurm_warns_is_queued_again_once_and_goes_on(
     for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
-    (tmp_path / "train.py").symlink_to(ROOT / "train.py")
     search = [str(PLUG_INS), os.environ.get("PYTHONPATH", "")]
     env = os.environ | {
         "PATH": os.pathsep.join(

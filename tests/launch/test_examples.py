@@ -65,8 +65,8 @@ def test_a_script_is_bash_and_its_command_composes(
     subprocess.run(["bash", "-n", str(script)], check=True)
     code, called, variables = submitted(script, "experiment=smoke", "seed=3")
     assert (code, variables) == (0, {"MASTER_ADDR": "node7", "MASTER_PORT": "18456"})
-    assert called[:3] == ["--kill-on-bad-exit=1", "python", "train.py"]
-    cfg = composed(*called[3:])
+    assert called[:5] == ["--kill-on-bad-exit=1", "python", "-m", "g2rpo", "train"]
+    cfg = composed(*called[5:])
     assert (cfg.seed, cfg.batch.group_size) == (3, 4)
     assert cfg.trainer.strategy._target_.endswith("ShardedStrategy")
     assert (cfg.trainer.devices, cfg.trainer.num_nodes) == (8, NODES[script.stem])

@@ -2,18 +2,20 @@
 whose content tells their owner.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from fake_server import FakeServer
 from PIL import Image
 from torch import Tensor
 
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.records import Prompt, PromptBatch
+from g2rpo.rollout.vllm_server import VLLMServerEngine
 
 LIVELINESS = 6.0
 """Factor on all weight matrices: freshly drawn ones predict almost evenly, whatever they read."""
@@ -113,3 +115,47 @@ def made() -> Callable[..., PromptBatch]:
         )
 
     return batch_of
+
+
+@pytest.fixture
+def fake(encoder: QwenEncoder) -> Iterator[Callable[[], FakeServer]]:
+    """Makes servers that read images as the encoder does."""
+    cell = encoder.image_processor.patch_size * encoder.image_processor.merge_size
+    servers: list[Any] = []
+
+    def expand(ids: list[int], sizes: list[tuple[int, int]]) -> list[int]:
+        counts = iter([width * height // cell**2 for width, height in sizes])
+        return [
+            token
+            for i in ids
+            for token in ([i] * next(counts) if i == encoder.image_token_id else [i])
+        ]
+
+    def make() -> Any:
+        servers.append(FakeServer(eos=encoder.eos_token_id, expand=expand))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def started(policy: Any, encoder: QwenEncoder, tmp_path: Path) -> Callable[..., VLLMServerEngine]:
+    """An engine on these servers. The stand-in invents its log-probabilities, so the probe is told
+    to let everything pass.
+    """
+
+    def start(*servers: Any, **options: Any) -> VLLMServerEngine:
+        given = {
+            "max_new_tokens": 8,
+            "weights_dir": str(tmp_path / "weights"),
+            "max_sync_gap": 1e9,
+            "timeout_s": 5.0,
+            "start_s": 5.0,
+        }
+        engine = VLLMServerEngine(**given | {"urls": [server.url for server in servers]} | options)
+        engine.start(policy, encoder)
+        return engine
+
+    return start

@@ -48,10 +48,8 @@ MUTANTS = (
     Mutant(
         "each rank fills the room",
         "rollout/collect.py",
-        "in ranks.all_gather_list(own):
-            use",
-        "in own:
-            use",
+        "for rank, task in ranks.all_gather_list(own):",
+        "for rank, task in own:",
         "training/test_ranks.py",
     ),
     Mutant(
@@ -85,8 +83,8 @@ MUTANTS = (
     Mutant(
         "a lost server keeps its old weights",
         "rollout/vllm_server.py",
-        "            time.sleep(0.5)\n        self._push(client)",
-        "            time.sleep(0.5)",
+        "client.wait_until_healthy(self.settings.start_s)\n        self._push(client)",
+        "client.wait_until_healthy(self.settings.start_s)",
         "rollout/test_vllm_server.py",
     ),
     Mutant(
@@ -186,6 +184,48 @@ MUTANTS = (
         "seed=prompt_seed(seed, position),",
         "seed=prompt_seed(seed, 0),",
         "rollout/test_vllm_requests.py",
+    ),
+    Mutant(
+        "look-ahead: a group is as old as its newest token",
+        "rollout/in_flight.py",
+        "[group.completion_mask].min()",
+        "[group.completion_mask].max()",
+        "rollout/test_in_flight.py",
+    ),
+    Mutant(
+        "look-ahead: stale groups keep their old completions",
+        "rollout/ahead.py",
+        "draw.judged(row, again.groups[place], again.outcomes[place])",
+        "pass",
+        "rollout/test_ahead.py",
+    ),
+    Mutant(
+        "look-ahead: scores are those of another group",
+        "rollout/ahead.py",
+        "for row in sorted(draw.outcomes)",
+        "for row in sorted(draw.outcomes, reverse=True)",
+        "rollout/test_ahead.py",
+    ),
+    Mutant(
+        "look-ahead: a resumed run counts its draws from 0",
+        "rollout/ahead.py",
+        'self._submitted = state["first"]',
+        "self._submitted = 0",
+        "rollout/test_ahead.py",
+    ),
+    Mutant(
+        "look-ahead: weights have no name after a change",
+        "rollout/vllm_server.py",
+        "if self.ahead and self._lora_rank is None:",
+        "if False:",
+        "rollout/test_vllm_server_ahead.py",
+    ),
+    Mutant(
+        "look-ahead: a change does not wait for requests",
+        "rollout/turns.py",
+        "self._free.wait_for(lambda: not self._working)",
+        "pass",
+        "rollout/test_turns.py",
     ),
     Mutant(
         "any task fills any place",

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from g2rpo.data.gym.source import TASKS
 from g2rpo.interfaces import Encoder
 from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
-from g2rpo.rollout.collect import Collected, KeepAll, OnlineFilter, collect, nothing_kept
+from g2rpo.rollout.collect import (
+    AnswerNow,
+    Collected,
+    KeepAll,
+    OnlineFilter,
+    collect,
+    nothing_kept,
+)
 
 Made = Callable[..., PromptBatch]
 RIGHT, WRONG, MIXED = ("1", "1", "1"), ("0", "0", "0"), ("0", "1", "0")
@@ -99,12 +106,14 @@ class Run:
         return collect(
             self.batches[0],
             self._more,
-            self.engine,
-            TextReward(),
-            self.engine.sampling,
+            AnswerNow(
+                engine=self.engine,
+                reward=TextReward(),
+                sampling=self.engine.sampling,
+                failure_budget=failure_budget,
+                seed=500,
+            ),
             group_filter=group_filter,
-            failure_budget=failure_budget,
-            seed=500,
             keep_shares=keep_shares,
         )
 
@@ -159,18 +168,12 @@ def test_every_task_gets_its_share_of_the_groups_that_are_kept(made: Made) -> No
     script = dict.fromkeys("abcdefgh", MIXED) | {"b": RIGHT, "c": WRONG, "d": RIGHT}
     run = Run(made, script, "abcd", "efgh", "efgh")
     collected = run(OnlineFilter(max_draws=3), keep_shares=True)
+    # e and f are of other tasks, g is of a's task, which has its group, and h is of b's
+    assert "".join(prompt.id for prompt in collected.batch.prompts) == "ah"
     wanted = _per_task("abcd")
-    names = "".join(prompt.id for prompt in collected.batch.prompts)
-    assert run.missing[0] == wanted - _per_task("a")
-    assert _per_task(names) <= wanted
-    left = wanted - _per_task("a")
-    expected = "a"
-    for name in "efghefgh":
-        if left[TASK_OF[name]]:
-            left[TASK_OF[name]] -= 1
-            expected += name
-    assert names == expected
-    assert collected.num_groups == len(expected) == 4 - left.total()
+    assert run.missing == [wanted - _per_task("a"), wanted - _per_task("ab")]
+    assert collected.places == [0, 1]
+    assert collected.num_groups == 2
 
 
 def test_without_shares_nothing_is_said_to_be_missing(made: Made) -> None:

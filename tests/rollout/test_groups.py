@@ -8,7 +8,7 @@ import torch
 
 from g2rpo.interfaces import Encoder
 from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
-from g2rpo.rollout.collect import KeepAll, collect
+from g2rpo.rollout.collect import AnswerNow, KeepAll, collect
 from g2rpo.rollout.groups import generate_groups, group_means
 
 Made = Callable[..., PromptBatch]
@@ -77,13 +77,15 @@ def test_a_step_of_uneven_groups_keeps_scores_with_their_completions(made: Made)
     collected = collect(
         made(*BATCH),
         lambda missing: made(*BATCH),
-        engine,
-        PlaceReward(),
-        engine.sampling,
+        AnswerNow(
+            engine=engine,
+            reward=PlaceReward(),
+            sampling=engine.sampling,
+            failure_budget=0.0,
+            seed=0,
+            group_size_of={"math": 4},
+        ),
         group_filter=KeepAll(),
-        failure_budget=0.0,
-        seed=0,
-        group_size_of={"math": 4},
     )
     assert collected.scores.total.tolist() == [
         float(text[1] == "0") for text in collected.rollouts.texts

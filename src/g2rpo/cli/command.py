@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from g2rpo import __version__
+from g2rpo.cli.doctor import doctor
 from g2rpo.cli.push import push
 from g2rpo.paths import SCRIPTS, SWEEPS
 
@@ -32,6 +33,8 @@ def main(words: Sequence[str] | None = None) -> None:
         runpy.run_module("g2rpo.report", run_name="__main__")
     elif name == "push":
         push(rest)
+    elif name == "doctor":
+        doctor(rest)
     elif name in ("-h", "--help"):
         sys.stdout.write(_help())
     elif name == "--version":
@@ -39,7 +42,7 @@ def main(words: Sequence[str] | None = None) -> None:
     else:
         sys.exit(
             f"g2rpo: unknown program {name!r}; expected one of:"
-            f" {', '.join([*PROGRAMS, 'report', 'sweep', 'push'])}"
+            f" {', '.join([*PROGRAMS, 'report', 'sweep', 'push', 'doctor'])}"
         )
 
 
@@ -80,6 +83,7 @@ def _help() -> str:
         "report": "write the page of a run or sweep again, or compare runs (several folders)",
         "push": "upload a checkpoint to the Hugging Face Hub: g2rpo push <folder> <owner>/<name>",
         "sweep": "run many trainings that answer one question: g2rpo sweep advantage_ablation",
+        "doctor": "print versions, GPUs, disk and extras, and what to do where they do not fit",
     }
     lines = [f"  {name:<11} {words}" for name, words in programs.items()]
     return (

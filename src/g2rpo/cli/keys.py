@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
+from g2rpo.cli.usual_names import USUAL_NAMES
 from g2rpo.paths import CONF
 
 FORMER_NAMES: dict[str, str] = {
@@ -42,81 +43,6 @@ FORMER_METRICS: dict[str, str] = {
     "time/optimiser_s": "time/optimizer_s",
 }
 """Former metrics, or their first parts, and their present names."""
-USUAL_NAMES: dict[str, str] = {
-    "learning_rate": "optimizer.lr",
-    "optim.lr": "optimizer.lr",
-    "adam_beta1": "optimizer.betas",
-    "total_training_steps": "trainer.max_steps",
-    "num_train_steps": "trainer.max_steps",
-    "num_train_epochs": "trainer.max_steps",
-    "total_epochs": "trainer.max_steps",
-    "n_gpus_per_node": "trainer.devices",
-    "nnodes": "trainer.num_nodes",
-    "bf16": "model.dtype",
-    "num_generations": "batch.group_size",
-    "n": "batch.group_size",
-    "num_return_sequences": "batch.group_size",
-    "train_batch_size": "batch.prompts_per_step",
-    "batch_size": "batch.prompts_per_step",
-    "per_device_train_batch_size": "batch.prompts_per_step",
-    "gradient_accumulation_steps": "batch.micro_batch_prompts",
-    "ppo_micro_batch_size_per_gpu": "batch.micro_batch_prompts",
-    "ppo_micro_batch_size": "batch.micro_batch_prompts",
-    "ppo_max_token_len_per_gpu": "batch.micro_batch_tokens",
-    "ppo_mini_batch_size": "batch.num_minibatches",
-    "num_iterations": "batch.num_minibatches",
-    "steps_per_generation": "batch.num_minibatches",
-    "max_completion_length": "rollout.max_new_tokens",
-    "max_response_length": "rollout.max_new_tokens",
-    "response_length": "rollout.max_new_tokens",
-    "max_tokens": "rollout.max_new_tokens",
-    "max_prompt_length": "data.loading.max_prompt_tokens",
-    "temperature": "rollout.temperature",
-    "top_p": "rollout.top_p",
-    "vllm_gpu_memory_utilization": "rollout.gpu_memory_utilization",
-    "gpu_memory_utilization": "rollout.gpu_memory_utilization",
-    "tensor_model_parallel_size": "rollout.tensor_parallel_size",
-    "use_vllm": "rollout=vllm",
-    "beta": "loss.kl_coef",
-    "kl_coeff": "loss.kl_coef",
-    "kl_loss_coef": "loss.kl_coef",
-    "init_kl_coef": "loss.kl_coef",
-    "kl_loss_type": "loss.kl_estimator",
-    "epsilon": "loss.clip_ratio_low",
-    "epsilon_high": "loss.clip_ratio_high",
-    "cliprange": "loss.clip_ratio_low",
-    "clip_ratio": "loss.clip_ratio_low",
-    "clip_ratio_c": "loss.dual_clip",
-    "loss_agg_mode": "loss.aggregation",
-    "loss_type": "loss=clip",
-    "importance_sampling_level": "loss=gspo",
-    "adv_estimator": "advantage=g2rpo",
-    "scale_rewards": "advantage=dr_grpo",
-    "entropy_coeff": "shaping/entropy=gym",
-    "gradient_clip_val": "max_grad_norm",
-    "clip_grad": "max_grad_norm",
-    "grad_clip": "max_grad_norm",
-    "save_steps": "callbacks.checkpoint.every_n_train_steps",
-    "save_freq": "callbacks.checkpoint.every_n_train_steps",
-    "eval_steps": "trainer.val_check_interval",
-    "test_freq": "trainer.val_check_interval",
-    "model_name_or_path": "model.path",
-    "output_dir": "hydra.run.dir",
-    "default_local_dir": "hydra.run.dir",
-    "resume_from_checkpoint": "resume",
-    "ckpt_path": "resume",
-    "report_to": "logger=wandb",
-    "use_peft": "model/adapter=lora",
-    "lora_r": "model.adapter.rank",
-    "lora_rank": "model.adapter.rank",
-    "dataset_name": "data.path",
-    "train_files": "data.files",
-    "reward_funcs": "reward=functions",
-    "custom_reward_function.path": "reward=functions",
-    "reward.functions": "reward=functions",
-}
-"""Keys of TRL, verl, OpenRLHF and transformers by their last parts, and our keys for them, or
-`group=choice`."""
 BY_TASK = ("task_mix.weights", "batch.group_size_of", "shaping.length.bands", "data.format.tasks")
 """Mappings by task, to which tasks of the data may be added."""
 _UNKNOWN = re.compile(r"Could not override '([^']+)'")

@@ -44,6 +44,7 @@ class PromptStream:
                 " choose curriculum=none"
             )
         self.by_task = self.curriculum if isinstance(self.curriculum, TaskCurriculum) else None
+        """The curriculum if it decides how often each task is drawn."""
         if self.by_task is not None:
             self.by_task.begin(self.mix.shares)
         self.counts: dict[str, int] = {}
@@ -81,14 +82,30 @@ class PromptStream:
     def observe(self, accuracies: Mapping[str, float]) -> None:
         """Pass the mean accuracy of each group, by prompt id, on to the curriculum."""
         for id, accuracy in accuracies.items():
-            if id in self._in_flight:
-                self.curriculum.observe(*self._in_flight[id], accuracy)
-        self._in_flight = {}
+            if turn := self._in_flight.pop(id, None):
+                self.curriculum.observe(*turn, accuracy)
         if self.by_task is not None:
             self.by_task.rebalance()
 
+    def metrics(self) -> dict[str, float]:
+        """Return the shares of the next draw, if the curriculum decides about them."""
+        shares = {} if self.by_task is None else self.by_task.shares()
+        return {f"curriculum/share/{task}": share for task, share in shares.items()}
+
+    def turn_of(self, prompt: Prompt) -> Turn:
+        """Return the turn of a prompt that was served and not observed yet."""
+        return self._in_flight[prompt.id]
+
+    def again(self, turn: Turn) -> Prompt:
+        """Serve a prompt that was drawn before the saved state, and not observed."""
+        return self._served(turn)
+
+    def forget(self, prompt: Prompt) -> None:
+        """Take back a prompt that could not be used: it will not be observed."""
+        self._in_flight.pop(prompt.id, None)
+
     def state_dict(self) -> dict[str, Any]:
-        """Return the state between two steps, when no prompt is in flight."""
+        """Return the state after the last draw, without the prompts that are in flight."""
         return {
             "counts": dict(self.counts),
             "places": dict(self.places),
@@ -111,7 +128,7 @@ class PromptStream:
     ) -> list[str]:
         """Return the tasks of the next turns; `counts` and `behind` are updated in place."""
         wanted = {task: lacks for task, lacks in (missing or {}).items() if lacks > 0}
-        if self.by_task is None and not wanted:
+        if self.by_task is None:
             return [self.mix.draw(counts)[0] for _ in range(count)]
         shares = {task: lacks / sum(wanted.values()) for task, lacks in wanted.items()}
         behind = dict.fromkeys(wanted, 0.0) if wanted else behind

@@ -8,7 +8,7 @@ informative.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -107,20 +107,48 @@ class Collected:
     """Whether the filter kept no group, so the step uses all groups of the last draw."""
 
 
+Answer = Callable[[PromptBatch, int], tuple[Rollouts, Scored]]
+"""Returns completions of a batch and their scores, given how many batches the step drew before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerNow:
+    """Generates and scores when it is called.
+
+    Args:
+        engine: Engine that generates completions.
+        reward: Reward that scores them.
+        sampling: Sampling settings, with the default group size.
+        failure_budget: Maximum share of completions that the reward may fail to judge, in [0, 1].
+        seed: Seed of the first draw; each further draw adds 1.
+        group_size_of: Group sizes of tasks that differ from the default.
+    """
+
+    engine: RolloutEngine
+    reward: Reward
+    sampling: Sampling
+    failure_budget: float
+    seed: int
+    group_size_of: Mapping[str, int] = field(default_factory=dict)
+
+    def __call__(self, batch: PromptBatch, draw: int) -> tuple[Rollouts, Scored]:
+        """Generate and score the completions of a batch."""
+        with timed("decode"), naming_tasks(batch):
+            rollouts = generate_groups(
+                self.engine, batch, self.sampling, self.group_size_of, self.seed + draw
+            )
+        return rollouts, score_rollouts(self.reward, batch.prompts, rollouts, self.failure_budget)
+
+
 def collect(
     first: PromptBatch,
     more: Callable[[Mapping[str, int]], PromptBatch],
-    engine: RolloutEngine,
-    reward: Reward,
-    sampling: Sampling,
+    answer: Answer,
     *,
     group_filter: GroupFilter,
-    failure_budget: float,
-    seed: int,
-    group_size_of: Mapping[str, int] | None = None,
     keep_shares: bool = False,
 ) -> Collected:
-    """Generate, score and filter until all ranks together have as many groups as first prompts.
+    """Answer, score and filter until all ranks together have as many groups as first prompts.
 
     Groups are taken in the order of the stream (draw, rank, row), so the selection does not depend
     on the number of ranks. A rank may get more groups than another, or none. If no group is kept
@@ -130,14 +158,11 @@ def collect(
     Args:
         first: This rank's first batch.
         more: Returns this rank's next batch; with `keep_shares` it gets what each task lacks.
-        engine: Engine that generates completions.
-        reward: Reward that scores them.
-        sampling: Sampling settings, with the default group size.
+        answer: Returns the completions of a batch with their scores, now or from what was written
+            ahead.
         group_filter: Decides which groups are kept.
-        failure_budget: Maximum share of completions that may fail to be judged, in [0, 1].
-        seed: Seed of the first draw; each further draw adds 1.
-        group_size_of: Group sizes of tasks that differ from the default.
-        keep_shares: Whether every task gets as many groups as it has first prompts, at most.
+        keep_shares: Whether no task gets more groups than it has first prompts. The step has fewer
+            groups if some tasks lack some after `max_draws` draws.
     """
     tasks = ranks.all_gather_list([prompt.task for prompt in first.prompts])
     taken = _Taken(wanted=len(tasks), missing=Counter(tasks) if keep_shares else None)
@@ -147,13 +172,15 @@ def collect(
     while taken.room > 0 and draws < group_filter.max_draws:
         batch = more(taken.missing or {}) if draws else first
         marks.work_on(prompt.task for prompt in batch.prompts)
-        with timed("decode"), _naming_tasks(batch):
-            rollouts = generate_groups(engine, batch, sampling, group_size_of or {}, seed + draws)
-        scored = score_rollouts(reward, batch.prompts, rollouts, failure_budget)
+        rollouts, scored = answer(batch, draws)
         accuracy = group_means(scored.scores.accuracy, rollouts.prompt, len(batch.prompts))
         keep = group_filter.keeps(accuracy)
-        rows = zip(batch.prompts, accuracy.tolist(), keep.tolist(), strict=True)
-        own = [(prompt.id, prompt.task, mean, used) for prompt, mean, used in rows]
+        own = [
+            (prompt.id, prompt.task, mean, used)
+            for prompt, mean, used in zip(
+                batch.prompts, accuracy.tolist(), keep.tolist(), strict=True
+            )
+        ]
         for id, task, mean, used in ranks.all_gather_list(own):
             accuracies[id] = mean
             drawn[task] += 1
@@ -167,7 +194,7 @@ def collect(
 
 
 @contextmanager
-def _naming_tasks(batch: PromptBatch) -> Iterator[None]:
+def naming_tasks(batch: PromptBatch) -> Iterator[None]:
     """Add tasks and ids of a batch to the message of an error."""
     try:
         yield

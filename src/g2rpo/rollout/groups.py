@@ -16,6 +16,7 @@ from torch.nn.functional import pad
 from g2rpo.interfaces import Reward, RolloutEngine
 from g2rpo.records import LOGGED, Failed, Prompt, PromptBatch, Rollouts, Sampling, Scores
 from g2rpo.reward.workers.inline import score_each
+from g2rpo.reward.workers.outcome import Outcome
 from g2rpo.stopwatch import timed
 
 
@@ -73,19 +74,33 @@ class Scored:
 def score_rollouts(
     reward: Reward, prompts: Sequence[Prompt], rollouts: Rollouts, failure_budget: float
 ) -> Scored:
-    """Score every completion.
+    """Score every completion of the prompts of a batch.
+
+    Raises:
+        RuntimeError: More completions failed than `failure_budget` allows, see `scored_of`.
+    """
+    asked = [prompts[owner] for owner in rollouts.prompt.tolist()]
+    outcomes = score_each(reward, rollouts.texts, asked)
+    return scored_of(outcomes, asked, rollouts, failure_budget)
+
+
+def scored_of(
+    outcomes: Sequence[Outcome],
+    asked: Sequence[Prompt],
+    rollouts: Rollouts,
+    failure_budget: float,
+) -> Scored:
+    """Return the outcomes of completions as columns.
 
     Args:
-        reward: Reward that scores a completion.
-        prompts: Prompts of the batch.
-        rollouts: Their completions.
+        outcomes: One per completion.
+        asked: The prompt of each completion.
+        rollouts: The completions.
         failure_budget: Maximum share of completions that may fail, in [0, 1].
 
     Raises:
         RuntimeError: More completions failed; the message names the first failing record.
     """
-    asked = [prompts[owner] for owner in rollouts.prompt.tolist()]
-    outcomes = score_each(reward, rollouts.texts, asked)
     failures = [row for row, outcome in enumerate(outcomes) if isinstance(outcome, Failed)]
     if len(failures) > failure_budget * len(outcomes):
         first = failures[0]

@@ -17,6 +17,7 @@ from g2rpo.policy.forward import computing, encode_images, masked_logits, prompt
 from g2rpo.policy.prefix_attention import knows_prefixes, use_prefix_attention
 from g2rpo.policy.prefix_cache import PrefixCache
 from g2rpo.records import PromptBatch, Rollouts, Sampling
+from g2rpo.rollout.ahead import refuse_ahead
 from g2rpo.rollout.draw import draw, uniforms
 from g2rpo.stopwatch import timed
 
@@ -31,6 +32,7 @@ class HFEngine:
             Log-probabilities stay those of the full distribution.
         leave_frac: Finished completions leave the batch once they are at least this share of it. A
             smaller batch is faster, but removing rows copies the cache.
+        ahead: Must be 0.
     """
 
     def __init__(
@@ -40,7 +42,9 @@ class HFEngine:
         temperature: float = 1.0,
         top_p: float = 1.0,
         leave_frac: float = 0.25,
+        ahead: int = 0,
     ) -> None:
+        refuse_ahead(ahead, "the policy that learns also writes")
         self.sampling = Sampling(
             group_size=1, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p
         )

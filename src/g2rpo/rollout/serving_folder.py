@@ -1,15 +1,17 @@
 """Write the policy as folders for an engine: a checkpoint, or an adapter."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from g2rpo import ranks
 from g2rpo.files import write_whole
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.policy.export import adapter_tensors, write_adapter
@@ -109,3 +111,20 @@ def _write_settings(policy: Any, encoder: ChatEncoder, folder: Path) -> None:
 
 def _save(weights: dict[str, Tensor], file: Path) -> None:
     save_file(weights, file, metadata={"format": "pt"})
+
+
+def write_together(folder: Path, write: Callable[[Path, int, int], None]) -> None:
+    """Write a folder with all ranks of rank 0's machine; the others help to gather.
+
+    Args:
+        folder: The folder, which all these ranks see.
+        write: Writes a share of it, given the number of this share (-1 for none) and of all.
+    """
+    hosts = ranks.all_gather_list([gethostname()])
+    writers = [rank for rank, host in enumerate(hosts) if host == hosts[0]]
+    with ranks.raise_on_all_ranks():
+        if ranks.rank() == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+    with ranks.raise_on_all_ranks():
+        share = writers.index(ranks.rank()) if ranks.rank() in writers else -1
+        write(folder, share, len(writers))

@@ -3,8 +3,10 @@
 import base64
 import io
 import json
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlencode
@@ -19,6 +21,10 @@ START = "python -m g2rpo.rollout.serve MODEL --port 8000"
 
 class ServerLost(EngineLost):
     """The server died or timed out; retry after a restart."""
+
+
+class NotFoundError(RuntimeError):
+    """The server does not know this request."""
 
 
 class VLLMClient:
@@ -36,6 +42,8 @@ class VLLMClient:
         self.timeout_s = timeout_s
         self.adapter: str | None = None
         """Name of the adapter that requests use; None for the weights alone."""
+        self.labels = False
+        """Whether answers say which weights sampled each token, since the first `label`."""
 
     def is_healthy(self) -> bool:
         """Return whether the server and its engine answer."""
@@ -44,6 +52,21 @@ class VLLMClient:
         except (ServerLost, RuntimeError):
             return False
         return True
+
+    def wait_until_healthy(self, most_s: float) -> None:
+        """Wait for a server that was lost.
+
+        Raises:
+            RuntimeError: It is not back after `most_s` seconds.
+        """
+        deadline = time.monotonic() + most_s
+        while not self.is_healthy():
+            if time.monotonic() > deadline:
+                raise RuntimeError(
+                    f"rollout.urls: {self.url} was lost and not back within {most_s:g} s; start it"
+                    f" with `{START}`"
+                )
+            time.sleep(0.5)
 
     def complete(self, request: Request, fields: dict[str, Any]) -> Answer:
         """Return the completions of one prompt.
@@ -78,6 +101,7 @@ class VLLMClient:
             logprobs=[
                 [token["logprob"] for token in choice["logprobs"]["content"]] for choice in choices
             ],
+            versions=_versions(choices),
         )
 
     def push(self, folder: str) -> None:
@@ -108,13 +132,26 @@ class VLLMClient:
             ) from error
         self.adapter = folder
 
-    def forget(self) -> None:
+    def label(self, version: int) -> None:
+        """Name the weights, so that answers say which tokens these have sampled, if it can."""
+        try:
+            self._call("POST", "/update_weight_version", {"new_version": str(version)})
+        except NotFoundError:
+            self.labels = False
+        else:
+            self.labels = True
+
+    def forget(self, *, running: bool = False) -> None:
         """Clear keys and values, prepared images and vision features.
+
+        Args:
+            running: Whether paused requests lose theirs too, and compute them again later.
 
         Raises:
             RuntimeError: Running requests of another client still use the prefix cache.
         """
-        done = self._call("POST", "/reset_prefix_cache")
+        query = {"reset_running_requests": "true"} if running else None
+        done = self._call("POST", "/reset_prefix_cache", query=query)
         if not done.get("success", False):
             raise RuntimeError(
                 f"{self.url}: the prefix cache could not be reset, because requests of another"
@@ -123,9 +160,17 @@ class VLLMClient:
         self._call("POST", "/reset_mm_cache")
         self._call("POST", "/reset_encoder_cache")
 
-    def pause(self) -> None:
-        """Wait for running requests and hold back new ones."""
-        self._call("POST", "/pause", query={"mode": "wait"})
+    def pause(self, *, running: bool = False) -> None:
+        """Hold back new requests, and wait for running ones or hold these as well.
+
+        Args:
+            running: Whether running requests stop where they are, and go on after `resume`.
+        """
+        self._call("POST", "/pause", query={"mode": "keep" if running else "wait"})
+
+    def abort(self) -> None:
+        """End all requests where they are."""
+        self._call("POST", "/abort_requests", {})
 
     def resume(self) -> None:
         """Accept requests again."""
@@ -154,13 +199,29 @@ class VLLMClient:
             words = error.read().decode(errors="replace")[:500]
             if error.code >= 500:
                 raise ServerLost(f"{address} answered {error.code}: {words}") from error
-            hint = f"; the server must run as with `{START}`" if error.code == 404 else ""
-            raise RuntimeError(f"{address} answered {error.code}: {words}{hint}") from error
+            said = f"{address} answered {error.code}: {words}"
+            if error.code == 404:
+                raise NotFoundError(f"{said}; the server must run as with `{START}`") from error
+            raise RuntimeError(said) from error
         # connection refused or reset, timed out, or closed in the middle of an answer
         except (OSError, HTTPException) as error:
             raise ServerLost(f"{address}: {type(error).__name__}: {error}") from error
         # the answer to load_lora_adapter is a sentence
         return json.loads(text) if text and kind == "application/json" else {}
+
+
+def _versions(choices: Sequence[Mapping[str, Any]]) -> list[list[int]] | None:
+    """Return the version behind each token of each completion; None if weights have no label."""
+    found = []
+    for choice in choices:
+        spans = choice.get("weight_versions") or ()
+        if not all(span["version"].isdecimal() for span in spans):
+            return None
+        row = [int(span["version"]) for span in spans for _ in range(span["start"], span["end"])]
+        if len(row) != len(choice["token_ids"]):
+            return None
+        found.append(row)
+    return found
 
 
 def _data_url(image: Image.Image) -> str:

@@ -5,6 +5,7 @@ an engine on the trainer's GPU.
 """
 
 import atexit
+import json
 import logging
 import os
 import secrets
@@ -15,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -158,3 +160,41 @@ class ServerProcess(EngineProcess):
         environment = engine_environment() | {KEY: self.key}
         self.launch(command, environment, client.is_healthy, "server")
         log.info("vLLM serves %s at %s", folder, self.url)
+
+
+def server_options(
+    *, dtype: str, on_gpu: bool, lora_rank: int | None, family: Mapping[str, Any]
+) -> list[str]:
+    """Return the command-line options of a server for a policy.
+
+    Args:
+        dtype: Dtype of its weights, such as `bfloat16`.
+        on_gpu: Whether the server runs on a GPU.
+        lora_rank: Maximum rank of adapters; None for a server without adapters.
+        family: Options of vLLM's `LLM` that the family of the policy needs.
+    """
+    return [
+        "--dtype",
+        dtype,
+        *(() if on_gpu else CPU_OPTIONS),
+        *lora_options(lora_rank),
+        *command_line(family),
+    ]
+
+
+def command_line(options: Mapping[str, Any]) -> list[str]:
+    """Return arguments of vLLM's `LLM` as options of its server.
+
+    >>> command_line({"mm_processor_kwargs": {"use_fast": False}})
+    ['--mm-processor-kwargs', '{"use_fast": false}']
+    """
+    return [
+        word
+        for name, value in options.items()
+        for word in (f"--{name.replace('_', '-')}", json.dumps(value))
+    ]
+
+
+def lora_options(rank: int | None) -> tuple[str, ...]:
+    """Return the options of a server for adapters of at most this rank; None if it needs none."""
+    return () if rank is None else ("--enable-lora", "--max-lora-rank", str(rank))

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Shaped
 from PIL import Image
+from torch import Tensor
 
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.records import PromptBatch, Rollouts, Sampling
@@ -44,6 +46,8 @@ class Answer:
     """Token ids of each completion, including the end token."""
     logprobs: list[list[float]]
     """Log-probability of each of these tokens, in nats."""
+    versions: list[list[int]] | None = None
+    """Number of updates behind the weights that sampled each token; None if nobody has to know."""
 
 
 def requests_of(encoder: ChatEncoder, batch: PromptBatch, seed: int) -> list[Request]:
@@ -115,7 +119,7 @@ def rollouts_of(
             completion. The message names the prompt.
         AssertionError: A group is incomplete.
     """
-    rows, logprobs = [], []
+    rows, logprobs, versions = [], [], []
     for place, request in enumerate(requests):
         answer = answers[place]
         check_prompt(request, answer.prompt_ids, encoder.image_token_id)
@@ -136,20 +140,24 @@ def rollouts_of(
         times = sampling.group_size // _num_draws(sampling)
         rows += answer.token_ids * times
         logprobs += answer.logprobs * times
+        versions += (answer.versions or []) * times
     width = max(len(row) for row in rows)
     device = batch.input_ids.device
-    mask = torch.tensor([[True] * len(row) + [False] * (width - len(row)) for row in rows])
-    ids = torch.tensor([row + [encoder.pad_token_id] * (width - len(row)) for row in rows])
+    mask = _padded([[True] * len(row) for row in rows], False, width)
+    ids = _padded(rows, encoder.pad_token_id, width)
     return Rollouts(
         completion_ids=ids.to(device),
         completion_mask=mask.to(device),
-        old_logprobs=torch.tensor([row + [0.0] * (width - len(row)) for row in logprobs]).to(
-            device
-        ),
+        old_logprobs=_padded(logprobs, 0.0, width).to(device),
         prompt=torch.arange(len(requests), device=device).repeat_interleave(sampling.group_size),
         finished=torch.tensor([row[-1] in encoder.end_tokens for row in rows]).to(device),
         texts=encoder.decode(ids, mask),
+        weight_versions=_padded(versions, -1, width).to(device) if versions else None,
     )
+
+
+def _padded(rows: Sequence[list[Any]], value: float, width: int) -> Shaped[Tensor, "b t"]:
+    return torch.tensor([row + [value] * (width - len(row)) for row in rows])
 
 
 def _num_draws(sampling: Sampling) -> int:

@@ -9,6 +9,7 @@ import torch
 from g2rpo.policy.adapter import adapted_layers, adapter_settings
 from g2rpo.policy.family.choose_family import family_of
 from g2rpo.records import Sampling
+from g2rpo.rollout.ahead import refuse_ahead
 from g2rpo.rollout.sync_probe import MAX_GAP
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -31,6 +32,8 @@ class EngineSettings:
     """Maximum seconds to wait for an answer; after that, the engine counts as lost."""
     max_restarts: int = 3
     """Maximum number of restarts within one rollout; after that, the run stops."""
+    ahead: int = 0
+    """Number of rollout batches that are written while the trainer learns from earlier ones."""
     max_sync_gap: float | None = None
     """Maximum difference between engine and trainer in a token's log-probability after a weight
     sync, in nats. None chooses by dtype (`sync_probe.MAX_GAP`).
@@ -133,6 +136,7 @@ class VLLMSettings(EngineSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        refuse_ahead(self.ahead, "the engine shares the trainer's devices and rests during updates")
         for name in ("max_model_len", "max_num_seqs", "max_images", "tensor_parallel_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -188,9 +192,15 @@ class VLLMServerSettings(EngineSettings):
     """Command-line options of vLLM for the server that is started on this machine."""
     max_concurrency: int = 64
     """Maximum number of prompts that a server answers at the same time."""
+    max_staleness: int | None = None
+    """Maximum number of updates between the weights that write a token and those that learn from
+    it; older groups are asked again. None for one rollout batch more than `ahead`.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.ahead not in range(3):
+            raise ValueError(f"rollout.ahead: expected 0, 1 or 2 rollout batches, got {self.ahead}")
         if self.max_concurrency < 1:
             raise ValueError(
                 f"rollout.max_concurrency: expected at least 1, got {self.max_concurrency}"

@@ -3,8 +3,9 @@
 Checkpoints contain the state of the stream.
 """
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lightning as L
@@ -15,7 +16,7 @@ from g2rpo import ranks
 from g2rpo.data.loading import loading_of, place, reader
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.skips import skips_of
-from g2rpo.data.stream import PromptStream
+from g2rpo.data.stream import PromptStream, Turn
 from g2rpo.interfaces import Encoder
 from g2rpo.records import Prompt, PromptBatch
 from g2rpo.stopwatch import timed
@@ -69,21 +70,32 @@ class PromptDataModule(L.LightningDataModule):
         self.num_prompts = num_prompts
         self.num_steps = num_steps
         self.heldout = heldout
+        self.reserved: deque[Draw] = deque()
+        """Draws that are in flight: asked ahead of the step that learns from them."""
 
-    @timed("data")
     def draw(self, missing: Mapping[str, int] | None = None) -> PromptBatch:
-        """Draw the next batch of the stream and encode this rank's share of it.
-
-        Every rank walks the whole stream. An unusable prompt is counted and replaced by the next
-        one of its task on all ranks, or it stops the run, as `data.on_error` says.
-
-        Args:
-            missing: Number of groups that a step still lacks by task; None for the first draw.
+        """Return this rank's share of the next batch: the oldest reserved one, or a new draw, of
+        the tasks of which groups are `missing` if a curriculum decides about tasks.
 
         Raises:
             ValueError: if no batch can be filled.
         """
-        prompts, ready = self.stream.draw(self.num_prompts, missing), dict[str, Prompt]()
+        if self.reserved:
+            return self.reserved.popleft().batch
+        return self._filled(self.stream.draw(self.num_prompts, missing)).batch
+
+    def reserve(self) -> None:
+        """Draw a batch for a later `draw`; it is in flight until then."""
+        self.reserved.append(self._filled(self.stream.draw(self.num_prompts)))
+
+    @timed("data")
+    def _filled(self, prompts: list[Prompt]) -> "Draw":
+        """Encode this rank's share of a draw.
+
+        Every rank walks the whole stream. An unusable prompt is counted and replaced by the next
+        one of its task on all ranks, or it stops the run, as `data.on_error` says.
+        """
+        ready = dict[str, Prompt]()
         for _ in range(MOST_REPLACEMENTS):
             own = self._own(prompts)
             batch, trouble = self._encoded(own, ready)
@@ -92,7 +104,10 @@ class PromptDataModule(L.LightningDataModule):
                 self._look_ahead()
                 # keep paths instead of images: the images are patches now
                 position = torch.arange(len(prompts))[_share(len(prompts))]
-                return replace(batch, prompts=tuple(own), position=position)
+                return Draw(
+                    turns=[self.stream.turn_of(prompt) for prompt in prompts],
+                    batch=replace(batch, prompts=tuple(own), position=position),
+                )
             self._report(prompts, trouble)
             prompts = [
                 self.stream.next_of(prompt.task) if prompt.id in trouble else prompt
@@ -107,16 +122,6 @@ class PromptDataModule(L.LightningDataModule):
     def observe(self, accuracies: Mapping[str, float]) -> None:
         """Tell the stream the mean accuracy of each group of all ranks, by prompt id."""
         self.stream.observe(accuracies)
-
-    @property
-    def keeps_shares(self) -> bool:
-        """Whether the groups that a step keeps must have the shares of the tasks it drew first."""
-        return self.stream.by_task is not None
-
-    def metrics(self) -> dict[str, float]:
-        """Return the shares of the next step, if the curriculum decides about them."""
-        shares = {} if self.stream.by_task is None else self.stream.by_task.shares()
-        return {f"curriculum/share/{task}": share for task, share in shares.items()}
 
     def train_dataloader(self) -> DataLoader[PromptBatch]:
         """Return the batches that are left.
@@ -153,21 +158,26 @@ class PromptDataModule(L.LightningDataModule):
         return DataLoader(_HeldoutBatches(self, batches), batch_size=None)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position in the stream and the counts of skipped records."""
+        """Return the position in the stream, prompts in flight, and counts of skipped records."""
         return {
             "tasks": list(self.stream.mix.shares),
             "stream": self.stream.state_dict(),
+            "reserved": [[tuple(turn) for turn in draw.turns] for draw in self.reserved],
             "skips": self.skips.summary(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue after the last draw before the checkpoint.
+        """Continue after the last draw, with the same prompts in flight.
 
         Raises:
             ValueError: if the run that wrote the checkpoint had other tasks.
         """
         refuse_other_tasks(state_dict["tasks"], list(self.stream.mix.shares))
         self.stream.load_state_dict(state_dict["stream"])
+        self.reserved = deque(
+            self._filled([self.stream.again(Turn(*turn)) for turn in turns])
+            for turns in state_dict.get("reserved", ())
+        )
         self.skips.load_summary(state_dict["skips"])
 
     def teardown(self, stage: str) -> None:
@@ -241,6 +251,15 @@ class PromptDataModule(L.LightningDataModule):
                 (self.skips.too_long if kind == "too_long" else self.skips.unusable)(
                     prompt.task, reason
                 )
+                self.stream.forget(prompt)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """A batch of prompts: the turns of all ranks in their order, and this rank's share encoded."""
+
+    turns: list[Turn]
+    batch: PromptBatch
 
 
 def _share(count: int) -> slice:
@@ -249,10 +268,7 @@ def _share(count: int) -> slice:
 
 
 class _Steps(IterableDataset[PromptBatch]):
-    """Draws one batch per iteration.
-
-    Because its length is known, Lightning does not fetch a batch before the step that uses it.
-    """
+    """Draws a batch per iteration; its length is known, so that Lightning fetches none ahead."""
 
     def __init__(self, data: PromptDataModule) -> None:
         self.data = data

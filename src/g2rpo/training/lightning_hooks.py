@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from random import Random
 from typing import Any, Self
 
 import lightning as L
@@ -21,7 +20,7 @@ from g2rpo.interfaces import Encoder, OwnWeights, Reward, RolloutEngine
 from g2rpo.launch import marks
 from g2rpo.policy.checkpoint import parameter_counts
 from g2rpo.policy.forward import gathered
-from g2rpo.records import PromptBatch
+from g2rpo.rollout.ahead import LookAhead, resume_ahead, saved_ahead
 from g2rpo.stopwatch import taken, taken_blocks
 from g2rpo.training.algorithm import Algorithm, refuse_plateau
 from g2rpo.training.checkpoint_io import read_checkpoint
@@ -31,7 +30,6 @@ from g2rpo.training.lost_updates import refuse_lost_updates
 from g2rpo.training.resume import keep_adapter, restore_base
 from g2rpo.training.sharded_checkpoints import save_at_once
 from g2rpo.training.sharded_strategy import ShardedModels, ShardedStrategy
-from g2rpo.training.task_gradients import check_memory
 from g2rpo.training.timeline import TRAINER, Timeline
 from g2rpo.training.validation import Validation
 
@@ -58,6 +56,10 @@ class LightningHooks(L.LightningModule):
     empty_draws: int
     """Number of consecutive draws in which no group was kept."""
     validated_step: int
+    draws: int
+    """Number of draws of the last rollout batch."""
+    look_ahead: LookAhead | None
+    """Keeps rollouts in flight; None without `rollout.ahead`."""
     timeline: Timeline
 
     def setup(self, stage: str) -> None:
@@ -132,7 +134,6 @@ class LightningHooks(L.LightningModule):
         marks.begin()
         if self.trainer.is_global_zero:
             log.info("trains %s", parameter_counts(self.policy))
-        check_memory(self.policy, self.algorithm.gradient, self.algorithm.tasks)
         if isinstance(self.engine, OwnWeights):
             self.engine.load_weights(self.policy, self.global_step)
 
@@ -174,7 +175,8 @@ class LightningHooks(L.LightningModule):
     def validation_step(self, batch: HeldoutBatch, batch_idx: int) -> None:
         """Answer and judge this rank's share of a batch of held-out prompts."""
         assert self.validation is not None
-        with self.generating():
+        scoring = nullcontext() if self.look_ahead is None else self.look_ahead.scoring
+        with self.generating(), scoring:
             self.validation.answer(
                 batch,
                 engine=self.engine,
@@ -203,6 +205,8 @@ class LightningHooks(L.LightningModule):
             "rollout_batch": self.rollout_batch,
             "empty_draws": self.empty_draws,
             "validated_step": self.validated_step,
+            "draws": self.draws,
+            "ahead": saved_ahead(self.look_ahead),
         } | {name: part.state_dict() for name, part in self._stateful().items()}
         keep_adapter(checkpoint, self.policy)
 
@@ -214,6 +218,8 @@ class LightningHooks(L.LightningModule):
         self.validated_step = checkpoint["g2rpo"].get(
             "validated_step", checkpoint.get("global_step")
         )
+        self.draws = checkpoint["g2rpo"].get("draws", 1)
+        resume_ahead(self.look_ahead, checkpoint["g2rpo"].get("ahead", []))
         self._resume_validation(checkpoint)
         for name, part in self._stateful().items():
             part.load_state_dict(checkpoint["g2rpo"].get(name, {}))
@@ -266,12 +272,6 @@ class LightningHooks(L.LightningModule):
         module.on_load_checkpoint(checkpoint)
         module.load_state_dict(checkpoint["state_dict"], strict=strict)
         return module
-
-    def _more(self, missing: Mapping[str, int]) -> PromptBatch:
-        return self.trainer.datamodule.draw(missing).to(self.device)
-
-    def _seed(self, purpose: str, count: int) -> int:
-        return Random(f"{self.algorithm.seed}/{purpose}/{count}").getrandbits(48)  # noqa: S311
 
     def _without_ddp_averaging(self) -> AbstractContextManager[Any]:
         """Keep DDP from averaging gradients during backward passes.

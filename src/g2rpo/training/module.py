@@ -10,7 +10,6 @@ Every process draws, scores and differentiates its own prompts. Advantages, loss
 minibatches and gradients are computed over the prompts of all processes.
 """
 
-import logging
 import time
 from collections.abc import Mapping
 from random import Random
@@ -26,16 +25,16 @@ from g2rpo.metrics import checked
 from g2rpo.policy.adapter import adapter_off
 from g2rpo.policy.forward import without_autocast
 from g2rpo.records import Experience, PromptBatch
-from g2rpo.rollout.collect import Collected, collect, nothing_kept
+from g2rpo.rollout.collect import Collected
 from g2rpo.stopwatch import taken, taken_blocks, timed
 from g2rpo.training.algorithm import Algorithm
+from g2rpo.training.collecting import Collecting, look_ahead_of
 from g2rpo.training.gradients import clip_gradients
-from g2rpo.training.lightning_hooks import LightningHooks
+from g2rpo.training.sampler_mismatch import SampleWatch
 from g2rpo.training.sharded_strategy import ShardedModels
 from g2rpo.training.step_metrics import (
     CutNotice,
     StepTimes,
-    sampler_mismatch,
     step_metrics,
     throughput,
 )
@@ -44,10 +43,8 @@ from g2rpo.training.timeline import Timeline, idle_shares
 from g2rpo.training.update import Updater, UpdateStats, prompts_of
 from g2rpo.training.validation import Validation
 
-log = logging.getLogger("g2rpo")
 
-
-class G2RPOModule(LightningHooks):
+class G2RPOModule(Collecting):
     """Trains a policy with the G2RPO objective.
 
     Args:
@@ -87,7 +84,12 @@ class G2RPOModule(LightningHooks):
             temperature=engine.sampling.temperature,
         )
         self.cut_notice, self.timeline = CutNotice(), Timeline()
+        self.sample_watch = SampleWatch(algorithm.tasks, algorithm.rejection)
         self.rollout_batch = self.empty_draws = self.validated_step = 0
+        self.draws = 1
+        self.look_ahead = look_ahead_of(
+            engine, reward, self.sampling, algorithm, self.timeline.during
+        )
         self._sharded_models = policy if isinstance(policy, ShardedModels) else None
         self._hold(None if self._sharded_models else policy, reference)
 
@@ -102,7 +104,7 @@ class G2RPOModule(LightningHooks):
         """
         times = StepTimes(start=time.perf_counter())
         collected = self.collect(batch)
-        self._watch(collected)
+        self.watch(collected)
         own = self.engine if isinstance(self.engine, OwnWeights) else None
         if own:
             own.sleep()
@@ -126,47 +128,20 @@ class G2RPOModule(LightningHooks):
         row = checked(
             step_metrics(collected, table, updates, times)
             | gradient_conflict
-            | sampler_mismatch(experience, self.algorithm.tasks)
+            | (self.sample_watch.metrics(experience) if experience.off_policy else {})
             | throughput(self.policy, collected, self.updater.prefix, times.step_s)
             | idle_shares(spans, times.start, times.updated)
             | (own.metrics() if own else {})
-            | self.trainer.datamodule.metrics()
+            | self.ahead_metrics()
+            | self.trainer.datamodule.stream.metrics()
             | {"rollout_batch": float(self.rollout_batch)}
         )
         self.cut_notice.watch(self.rollout_batch, row, self.sampling.max_new_tokens)
         self.record(row)
+        self.sample_watch.watch(self.global_step, row)
         loss = torch.tensor(sum(update.loss["total"] for update in updates) / len(updates))
         outputs = {"loss": loss, "metrics": row, "experience": experience, "table": table}
         return outputs | {"timeline": spans}
-
-    def collect(self, batch: PromptBatch) -> Collected:
-        """Generate and score completions for a batch of prompts.
-
-        If a filter is set, groups without a learning signal are replaced by new ones.
-
-        Raises:
-            RuntimeError: if the policy produces values that are not finite.
-        """
-        algorithm = self.algorithm
-        try:
-            with self.generating():
-                return collect(
-                    batch,
-                    self._more,
-                    self.engine,
-                    self.reward,
-                    self.sampling,
-                    group_filter=algorithm.group_filter,
-                    failure_budget=algorithm.failure_budget,
-                    seed=self._seed("sampling", self.rollout_batch),
-                    group_size_of=algorithm.batch.group_sizes(algorithm.tasks),
-                    keep_shares=self.trainer.datamodule.keeps_shares,
-                )
-        except FloatingPointError as error:
-            raise RuntimeError(
-                f"step {self.global_step + 1}: {error}. The weights are broken: lower optimizer.lr"
-                " or max_grad_norm, and resume from a checkpoint before this step."
-            ) from error
 
     @timed("advantage")
     def experience(self, collected: Collected) -> tuple[Experience, CompletionTable]:
@@ -178,7 +153,7 @@ class G2RPOModule(LightningHooks):
         rollouts, scores, algorithm = collected.rollouts, collected.scores, self.algorithm
         loss = algorithm.loss
         task = collected.batch.task_positions(algorithm.tasks)[rollouts.prompt]
-        trainer = self._logprobs(self.policy, collected) if loss.tis_clip is not None else None
+        trainer = self._logprobs(self.policy, collected) if algorithm.corrects_sampler else None
         reference = self._reference_logprobs(collected)
         rewards, length_part = algorithm.shaping.shaped(
             scores.total,
@@ -203,6 +178,7 @@ class G2RPOModule(LightningHooks):
             advantages=table.advantages[table.own],
             ref_logprobs=reference,
             trainer_logprobs=trainer,
+            staleness=rollouts.staleness(self.global_step),
         )
         return experience, table
 
@@ -240,12 +216,8 @@ class G2RPOModule(LightningHooks):
         optimizer, scheduler = self.optimizers(), self.lr_schedulers()
         with self._stopping_where_not_finite():
             with self._without_ddp_averaging():
-                stats = self.updater.backward(
-                    self.policy,
-                    parts,
-                    self.manual_backward,
-                    self._seed("gradient", self.global_step),
-                )
+                seed = self._seed("gradient", self.global_step)
+                stats = self.updater.backward(self.policy, parts, self.manual_backward, seed)
             with timed("optimizer"):
                 norm = clip_gradients(self.policy, self.algorithm.max_grad_norm, prompts_of(parts))
         stats.loss |= {"grad_norm": norm, "lr": float(optimizer.param_groups[0]["lr"])}
@@ -258,25 +230,6 @@ class G2RPOModule(LightningHooks):
         if self.updater.entropy is not None:
             self.updater.entropy.ascend(stats.entropy_sum, stats.tokens)
         return stats
-
-    def _watch(self, collected: Collected) -> None:
-        """Report group accuracies to the curriculum; stop a run in which nothing is learned.
-
-        Raises:
-            RuntimeError: if no group was kept in `filter.empty_draws` draws in a row.
-        """
-        self.trainer.datamodule.observe(collected.accuracies)
-        self.empty_draws = self.empty_draws + collected.draws if collected.empty else 0
-        if not collected.empty:
-            return
-        step = self.global_step + 1
-        if self.empty_draws >= self.algorithm.group_filter.empty_draws:
-            raise RuntimeError(f"step {step}: {nothing_kept(collected.drawn, self.empty_draws)}")
-        log.warning(
-            "step %d: no group with mixed accuracy in %d draws, nothing to learn from",
-            step,
-            collected.draws,
-        )
 
     @timed("old_logprobs", whole=True)
     def _logprobs(self, model: Any, collected: Collected) -> Float[Tensor, "b t"]:
