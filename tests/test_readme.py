@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from g2rpo.cli.command import PROGRAMS
+from g2rpo.cli.command import OTHERS, PROGRAMS
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -54,9 +54,9 @@ def test_a_command_of_the_readme_composes(command: str) -> None:
 
 @pytest.mark.process
 def test_the_programs_of_the_console_script_exist_in_the_readme() -> None:
-    lines = [line.partition("#")[0].split() for line in BLOCKS.splitlines()]
+    lines = [line.partition("#")[0].split("&&")[-1].split() for line in BLOCKS.splitlines()]
     words = {line[1]: line[2:] for line in lines if line[:1] == ["g2rpo"]}
-    assert set(words) == {"train", "sweep", "report"} <= {*PROGRAMS, "sweep", "report"}
+    assert set(words) == {"train", "sweep", "report", "doctor"} <= {*PROGRAMS, *OTHERS}
     assert (ROOT / "sweeps" / f"{words['sweep'][0]}.yaml").is_file()
     composed = _run(["-m", "g2rpo", "train", *words["train"], "--cfg", "job"], ROOT)
     assert composed.returncode == 0, composed.stderr

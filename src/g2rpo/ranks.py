@@ -30,12 +30,12 @@ def rank() -> int:
 
 
 def all_reduce_sum(values: Tensor) -> Tensor:
-    """Return the elementwise sum over ranks as a new tensor on the device of `values`."""
+    """Return the elementwise sum over ranks: a new tensor with shape and device of `values`."""
     return _reduced(values, dist.ReduceOp.SUM)
 
 
 def all_reduce_max(values: Tensor) -> Tensor:
-    """Return the elementwise maximum over ranks as a new tensor on the device of `values`."""
+    """Return the elementwise maximum over ranks: a new tensor with shape and device of `values`."""
     return _reduced(values, dist.ReduceOp.MAX)
 
 

@@ -196,7 +196,7 @@ class ColdStartModule(L.LightningModule):
         self.row_tokens = row_tokens
 
     def training_step(self, demonstrations: Demonstration, batch_idx: int) -> Tensor:
-        """Compute the loss of one batch.
+        """Compute the loss of one batch, a scalar in nats per token.
 
         Raises:
             RuntimeError: if the loss is not finite.
