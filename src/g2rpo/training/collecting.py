@@ -49,6 +49,9 @@ class Collecting(LightningHooks):
         )
         if self.look_ahead is not None:
             answer = self._taken
+        # without a trainer there is one draw, which has all shares
+        data = None if self._trainer is None else self.trainer.datamodule
+        keep_shares = data is not None and data.stream.by_task is not None
         try:
             with self.generating():
                 if self.look_ahead is not None:
@@ -58,7 +61,7 @@ class Collecting(LightningHooks):
                     self._more,
                     answer,
                     group_filter=algorithm.group_filter,
-                    keep_shares=self.trainer.datamodule.stream.by_task is not None,
+                    keep_shares=keep_shares,
                 )
                 if self.look_ahead is None:
                     return collected
