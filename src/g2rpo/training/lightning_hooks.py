@@ -144,9 +144,12 @@ class LightningHooks(L.LightningModule):
         connector repeats the last value of a task that had no prompt in this rollout batch. It
         counts rollout batches where the row counts updates. And it writes after checkpoints have
         been saved, so that a run killed in between would lose the row.
+
+        Callbacks find the numbers where Lightning puts them, but not through `log_dict`, which
+        takes a third of a millisecond for each: longer than a step of a small policy.
         """
         values = {name: torch.tensor(value, dtype=torch.float64) for name, value in row.items()}
-        self.log_dict(values, logger=False, on_step=True, on_epoch=False, batch_size=1)
+        self.trainer.callback_metrics.update(values)
         if self.rollout_batch % self.trainer.log_every_n_steps == 0 or self.rollout_batch == 1:
             for logger in self.trainer.loggers:
                 logger.log_metrics(row, step=self.global_step)
