@@ -9,7 +9,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from simulated_engine import SimulatedEngine
+from simulated_engines import SimulatedEngine
 
 from g2rpo.algorithm.advantage.g2rpo import G2RPO
 from g2rpo.algorithm.loss.clip import ClipLoss
