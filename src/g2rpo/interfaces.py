@@ -269,7 +269,7 @@ class Advantage(Protocol):
 
 @runtime_checkable
 class Loss(Protocol):
-    """A policy loss over completion tokens, with its KL term."""
+    """A policy loss over completion tokens, with its KL term; `rejection` is optional."""
 
     kl_coef: float
     """Weight of the KL term; 0 needs no reference model."""

@@ -152,6 +152,26 @@ METRICS = (
         summary="min",
     ),
     Metric(
+        "rollout/rejected_frac",
+        "frac",
+        "share of tokens that loss.rejection keeps out of the loss",
+        per_task=True,
+        summary="max",
+    ),
+    Metric(
+        "staleness/mean",
+        "updates",
+        "mean number of updates since the weights that sampled a token",
+        per_task=True,
+    ),
+    Metric(
+        "staleness/max",
+        "updates",
+        "largest number of updates since the weights that sampled a token",
+        per_task=True,
+        summary="max",
+    ),
+    Metric(
         "rollout/num_regenerated",
         "prompts",
         "prompts asked again because a request failed",

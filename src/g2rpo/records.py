@@ -125,6 +125,16 @@ class Rollouts:
     the mask is False; None for an engine that always samples with the trainer's weights.
     """
 
+    def staleness(self, updates: int) -> Int[Tensor, "b t"] | None:
+        """Return the number of updates since each token's weights; 0 where the mask is False.
+
+        Args:
+            updates: Number of weight updates before those that learn from these completions.
+        """
+        if self.weight_versions is None:
+            return None
+        return (updates - self.weight_versions).where(self.completion_mask, 0)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scores:
@@ -162,6 +172,15 @@ class Experience:
     """Log-probabilities before the update, recomputed by the trainer, in nats; None if the
     log-probabilities of the sampler are used instead.
     """
+    staleness: Int[Tensor, "b t"] | None = None
+    """Number of updates between the weights that sampled a token and those before this update; 0
+    where the mask is False. None if the engine always samples with the trainer's weights.
+    """
+
+    @property
+    def off_policy(self) -> bool:
+        """Whether the sampler may differ from the policy before the update."""
+        return self.trainer_logprobs is not None or self.staleness is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -48,6 +48,7 @@ ZERO_IS_ALLOWED = {
         "heldout": "failure_budget images_per_task prompts_per_task seed",
         "logger.wandb": "rows_per_task",
         "loss": "clip_ratio_low clip_ratio_high kl_coef",
+        "loss.rejection": "min_ess_frac",
         "lr_scheduler": "num_warmup_steps",
         "pilot": "length_weight min_accuracy entropy_weight",
         "optimizer": "betas eps lr weight_decay",

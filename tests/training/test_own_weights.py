@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.gradients import GradientConflict
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.quiet import quieten
+from g2rpo.training.run_log import completion_rows
 
 RATIOS = [2.0, 2.0, 0.5, 0.5]
 
@@ -143,6 +145,28 @@ def test_an_undeclared_number_of_an_engine_is_logged_and_named_once(
         "'rollout/typo' is not declared in g2rpo/metric_table.py; it is logged without unit and"
         " meaning"
     ]
+
+
+def test_old_weights_and_idle_time_are_in_the_row_and_the_timeline(
+    noting: Any, fitted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate = noting.generate
+
+    def generated_by_the_first_weights(*args: Any) -> Rollouts:
+        rollouts = generate(*args)
+        versions = torch.zeros_like(rollouts.completion_ids)
+        return replace(rollouts, weight_versions=versions.where(rollouts.completion_mask, -1))
+
+    monkeypatch.setattr(noting, "generate", generated_by_the_first_weights)
+    module = fitted(noting, steps=3)
+    last, row = module.last, module.last["metrics"]
+    assert row["staleness/mean/math"] == row["staleness/max/chart"] == 2.0
+    lanes = {span[:2] for span in last["timeline"]}
+    assert lanes >= {("engine", "decode"), ("trainer", "wait"), ("trainer", "update")}
+    assert 0 < row["time/trainer_wait_frac"] < 1
+    assert 0 < row["time/engine_idle_frac"] < 1
+    rows = completion_rows(3, 3, last["experience"], module.encoder.end_tokens)
+    assert {each["staleness"] for each in rows} == {2}
 
 
 def test_the_mismatch_of_sampler_and_trainer_is_logged_where_the_trainer_computes_it(

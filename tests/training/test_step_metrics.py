@@ -223,6 +223,7 @@ def test_a_row_holds_every_metric_that_no_other_part_of_a_run_logs() -> None:
         "logprob_gap_max",
         "sampler_k3",
         "ess_frac",
+        "rejected_frac",
         "num_regenerated",
         "num_restarts",
         "freed_gib",
@@ -236,6 +237,7 @@ def test_a_row_holds_every_metric_that_no_other_part_of_a_run_logs() -> None:
         "val/",
         "rollout_batch",
         "shaping/",
+        "staleness/",
     )  # bands are shown beside the curves, and are no row
     assert named == {
         metric.name for metric in METRICS if not metric.name.startswith(evaluated)

@@ -88,6 +88,8 @@ USUAL_NAMES: dict[str, str] = {
     "free_cache_engine": "rollout.sleep",
     "vllm_importance_sampling_clip_max": "loss.tis_clip",
     "rollout_is_threshold": "loss.tis_clip",
+    "rollout_rs_threshold": "loss.rejection.bounds",
+    "rollout_rs": "loss.rejection.level",
     "delta": "loss.dual_clip",
     "clip_ratio_dual": "loss.dual_clip",
     "loss_avg_mode": "loss.aggregation",

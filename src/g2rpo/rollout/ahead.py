@@ -28,7 +28,7 @@ from g2rpo.rollout.in_flight import DrawInFlight, restore, saved
 
 Arrived = Callable[[int, Rollouts], None]
 During = Callable[[str, str], AbstractContextManager[None]]
-"""Records that somebody (`trainer` or `engine`) does something during a block."""
+"""Records that somebody (`trainer`, `engine` or `reward`) does something during a block."""
 
 
 @runtime_checkable
@@ -247,7 +247,7 @@ class LookAhead:
         asked = [draw.batch.prompts[row] for draw, row, group in groups for _ in group.texts]
         if not texts:
             return
-        with self.scoring, self.during("engine", "reward"):
+        with self.scoring, self.during("reward", "reward"):
             outcomes = iter(score_each(self.reward, texts, asked))
         for draw, row, group in groups:
             draw.judged(row, group, [next(outcomes) for _ in group.texts])

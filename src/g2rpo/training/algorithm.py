@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from transformers import get_reduce_on_plateau_schedule
 
+from g2rpo.algorithm.loss.importance import Rejection
 from g2rpo.algorithm.shaping import Shaping
 from g2rpo.algorithm.shaping.pilot import Pilot
 from g2rpo.interfaces import Advantage, GroupFilter, Loss
@@ -65,6 +66,16 @@ class Algorithm:
             object.__setattr__(self, "shaping", self.shaping.for_tasks(self.tasks))
         check_kl_counts(self.loss, self.advantage)
         refuse_plateau(getattr(self.lr_scheduler, "func", self.lr_scheduler))
+
+    @property
+    def corrects_sampler(self) -> bool:
+        """Whether the loss needs the log-probabilities of the policy before the update."""
+        return bool(getattr(self.loss, "corrects_sampler", self.loss.tis_clip is not None))
+
+    @property
+    def rejection(self) -> Rejection:
+        """What the loss rejects because another policy wrote it; nothing for a loss without."""
+        return getattr(self.loss, "rejection", Rejection(min_ess_frac=0.0))
 
 
 def refuse_plateau(scheduler: object) -> None:

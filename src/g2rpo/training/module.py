@@ -30,11 +30,11 @@ from g2rpo.stopwatch import taken, taken_blocks, timed
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.collecting import Collecting, look_ahead_of
 from g2rpo.training.gradients import clip_gradients
+from g2rpo.training.sampler_mismatch import SampleWatch
 from g2rpo.training.sharded_strategy import ShardedModels
 from g2rpo.training.step_metrics import (
     CutNotice,
     StepTimes,
-    sampler_mismatch,
     step_metrics,
     throughput,
 )
@@ -84,6 +84,7 @@ class G2RPOModule(Collecting):
             temperature=engine.sampling.temperature,
         )
         self.cut_notice, self.timeline = CutNotice(), Timeline()
+        self.sample_watch = SampleWatch(algorithm.tasks, algorithm.rejection)
         self.rollout_batch = self.empty_draws = self.validated_step = 0
         self.draws = 1
         self.look_ahead = look_ahead_of(
@@ -127,7 +128,7 @@ class G2RPOModule(Collecting):
         row = checked(
             step_metrics(collected, table, updates, times)
             | gradient_conflict
-            | sampler_mismatch(experience, self.algorithm.tasks)
+            | (self.sample_watch.metrics(experience) if experience.off_policy else {})
             | throughput(self.policy, collected, self.updater.prefix, times.step_s)
             | idle_shares(spans, times.start, times.updated)
             | (own.metrics() if own else {})
@@ -136,6 +137,7 @@ class G2RPOModule(Collecting):
         )
         self.cut_notice.watch(self.rollout_batch, row, self.sampling.max_new_tokens)
         self.record(row)
+        self.sample_watch.watch(self.global_step, row)
         loss = torch.tensor(sum(update.loss["total"] for update in updates) / len(updates))
         outputs = {"loss": loss, "metrics": row, "experience": experience, "table": table}
         return outputs | {"timeline": spans}
@@ -150,7 +152,7 @@ class G2RPOModule(Collecting):
         rollouts, scores, algorithm = collected.rollouts, collected.scores, self.algorithm
         loss = algorithm.loss
         task = collected.batch.task_positions(algorithm.tasks)[rollouts.prompt]
-        trainer = self._logprobs(self.policy, collected) if loss.tis_clip is not None else None
+        trainer = self._logprobs(self.policy, collected) if algorithm.corrects_sampler else None
         reference = self._reference_logprobs(collected)
         rewards, length_part = algorithm.shaping.shaped(
             scores.total,
@@ -175,6 +177,7 @@ class G2RPOModule(Collecting):
             advantages=table.advantages[table.own],
             ref_logprobs=reference,
             trainer_logprobs=trainer,
+            staleness=rollouts.staleness(self.global_step),
         )
         return experience, table
 

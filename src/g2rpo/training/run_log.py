@@ -138,6 +138,7 @@ def completion_rows(
         rollouts.finished.tolist(),
         _ended_by(rollouts, end_tokens),
         _present_parts(scores),
+        _staleness(experience),
         strict=True,
     )
     return [
@@ -154,12 +155,20 @@ def completion_rows(
             **{name: parts[name] for name in ("format",) if name in parts},
             "advantage": advantage,
             "completion_tokens": tokens,
-            "finished": finished,
+            "finished": ended,
             "ended_by": end,
             "parts": parts,
         }
-        for prompt, text, reward, accuracy, advantage, tokens, finished, end, parts in columns
+        | stale
+        for prompt, text, reward, accuracy, advantage, tokens, ended, end, parts, stale in columns
     ]
+
+
+def _staleness(experience: Experience) -> list[dict[str, int]]:
+    """Return the staleness of each completion's oldest token, if the engine says it."""
+    if experience.staleness is None:
+        return [{} for _ in experience.rollouts.texts]
+    return [{"staleness": largest} for largest in experience.staleness.amax(1).tolist()]
 
 
 def _present_parts(scores: Scores) -> list[dict[str, float]]:

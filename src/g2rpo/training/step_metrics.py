@@ -1,7 +1,7 @@
 """The logged metrics of one rollout batch, over all ranks and equal on every rank.
 
-They are about learning, the mismatch between sampler and trainer, throughput and memory. A warning
-names the setting to raise if many completions of a task are cut off.
+They are about learning, throughput and memory. A warning names the setting to raise if many
+completions of a task are cut off.
 """
 
 import logging
@@ -13,12 +13,11 @@ import torch
 
 from g2rpo import ranks
 from g2rpo.algorithm.advantage.group_statistics import advantage_metrics
-from g2rpo.algorithm.loss.kl import k3
 from g2rpo.metrics import checked
 from g2rpo.per_task import task_means
 from g2rpo.policy.adapter import has_adapter
 from g2rpo.policy.flops import cost_of, text_flops, vision_flops
-from g2rpo.records import LOGGED, Experience, accuracy_column
+from g2rpo.records import LOGGED, accuracy_column
 from g2rpo.rollout.collect import Collected
 from g2rpo.stopwatch import peak_bytes
 from g2rpo.training.table import CompletionTable
@@ -109,51 +108,6 @@ def _update_metrics(updates: Sequence[UpdateStats], tasks: Sequence[str]) -> dic
         row |= {f"shaping/entropy_weight/{task}": mean[i] for i, task in enumerate(tasks)}
     # only the first update still has the weights that sampled
     return row | {"policy/old_logprob_gap": updates[0].logprob_gap}
-
-
-def sampler_mismatch(experience: Experience, tasks: Sequence[str]) -> dict[str, float]:
-    """Compute log-probability gap, KL and effective sample size over the tokens of all ranks.
-
-    With d = trainer - sampler per token and w = e^d, the metrics are mean and largest |d|, the k3
-    estimate of KL(sampler || trainer), and the effective sample size (sum w)^2 / (n sum w^2), which
-    is 1 if both agree.
-
-    Returns:
-        Metrics by name; empty if the trainer did not compute its own log-probabilities.
-    """
-    if experience.trainer_logprobs is None:
-        return {}
-    mask = experience.rollouts.completion_mask
-    sampler, trainer = (
-        experience.rollouts.old_logprobs.double(),
-        experience.trainer_logprobs.double(),
-    )
-    sums = torch.zeros(len(tasks), 5, dtype=torch.float64)
-    worst = torch.zeros(len(tasks), dtype=torch.float64)
-    for i in experience.task.unique().tolist():
-        inside = mask & (experience.task == i)[:, None]
-        difference = (trainer - sampler)[inside]
-        weight = difference.exp()
-        terms = [
-            torch.ones_like(weight),
-            difference.abs(),
-            k3(sampler, trainer)[inside],
-            weight,
-            weight.square(),
-        ]
-        sums[i] = torch.stack([term.sum() for term in terms]).cpu()
-        worst[i] = difference.abs().max()
-    sums, worst = ranks.all_reduce_sum(sums), ranks.all_reduce_max(worst)
-    row: dict[str, float] = {}
-    for i, (count, gap, kl, weight, square) in enumerate(sums.tolist()):
-        if count:
-            row |= {
-                f"rollout/logprob_gap_mean/{tasks[i]}": gap / count,
-                f"rollout/logprob_gap_max/{tasks[i]}": worst[i].item(),
-                f"rollout/sampler_k3/{tasks[i]}": kl / count,
-                f"rollout/ess_frac/{tasks[i]}": weight**2 / (count * square),
-            }
-    return row
 
 
 PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "B200": 2250.0}

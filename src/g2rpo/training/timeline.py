@@ -55,7 +55,7 @@ class Span(NamedTuple):
     """Somebody doing something between two readings of `time.perf_counter`, in seconds."""
 
     who: str
-    """`trainer` or `engine`."""
+    """`trainer`, `engine`, or `reward` where completions are judged while the trainer learns."""
     what: str
     start_s: float
     end_s: float

@@ -15,11 +15,13 @@ from torch import Tensor
 from g2rpo.algorithm.loss.cispo import CISPOLoss
 from g2rpo.algorithm.loss.clip import ClipLoss
 from g2rpo.algorithm.loss.gspo import GSPOLoss
+from g2rpo.algorithm.loss.importance import Rejection
 from g2rpo.algorithm.loss.sapo import SAPOLoss
 
 LOSSES = {"clip": ClipLoss, "gspo": GSPOLoss, "cispo": CISPOLoss, "sapo": SAPOLoss}
 MASK = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0]], dtype=torch.bool)
 ADVANTAGES = torch.tensor([1.0, -2.0, 0.5])
+REJECTION = Rejection(bounds=[0.75, 1.25], level="geometric")
 each_loss = pytest.mark.parametrize("make", LOSSES.values(), ids=LOSSES.keys())
 each_aggregation = pytest.mark.parametrize("aggregation", ["token_mean", "seq_mean", "constant"])
 
@@ -92,7 +94,9 @@ def test_any_split_into_micro_batches_gives_the_same(
     make: Callable, aggregation: str, seed: int, cuts: list[int]
 ) -> None:
     whole = batch(seed)
-    loss = make(aggregation=aggregation, max_tokens=6, kl_coef=0.3, tis_clip=1.2)
+    loss = make(
+        aggregation=aggregation, max_tokens=6, kl_coef=0.3, tis_clip=1.2, rejection=REJECTION
+    )
     value, stats = loss(**whole)
     total, summed = torch.zeros_like(whole["logprobs"]), dict.fromkeys(stats, 0.0)
     bounds = [0, *sorted(cuts), 7]
@@ -120,7 +124,7 @@ def test_what_stands_outside_the_mask_has_no_influence(make: Callable) -> None:
     ):
         dirty[name][~clean["mask"]] = rubbish
     dirty["logprobs"].requires_grad_()
-    loss = make(kl_coef=0.3, tis_clip=1.2)
+    loss = make(kl_coef=0.3, tis_clip=1.2, tis_level="both", rejection=REJECTION)
     (expected, expected_stats), (actual, actual_stats) = loss(**clean), loss(**dirty)
     torch.testing.assert_close(actual, expected)
     torch.testing.assert_close(actual_stats, expected_stats)

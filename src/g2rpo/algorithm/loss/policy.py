@@ -12,19 +12,20 @@ therefore *add up* to those of the batch. A caller that splits a batch passes `n
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, cast, get_args
 
+import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
+from g2rpo.algorithm.loss.importance import Rejection, TISLevel, log_weights, truncated_weights
 from g2rpo.algorithm.loss.kl import ESTIMATORS, MAX_LOG_RATIO, KLEstimator
 
 Aggregation = Literal["token_mean", "seq_mean", "constant"]
 SHORT_FORMS: dict[str, Aggregation] = {"token": "token_mean", "seq": "seq_mean"}
 """Short names of aggregations, as in the released code of G2RPO."""
 KLPlacement = Literal["loss", "reward"]
-TISLevel = Literal["token", "sequence"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,10 +71,11 @@ class PolicyLoss(ABC):
     tis_clip: float | None = None
     """Upper bound of the importance weight trainer / sampler, usually 2; None disables it."""
     tis_level: TISLevel = "token"
-    """One importance weight per token, or one per completion (the product over its tokens).
-
-    Both are truncated at `tis_clip`.
+    """Importance weight per `token`, per `sequence` (the product over its tokens), or
+    `both`: the token's times that of the rest of its completion; each factor is at most `tis_clip`.
     """
+    rejection: Rejection = field(default_factory=Rejection)
+    """Which tokens and samples are not learned from; their KL term stays."""
 
     def __post_init__(self) -> None:
         self.aggregation = SHORT_FORMS.get(self.aggregation, self.aggregation)
@@ -145,7 +147,7 @@ class PolicyLoss(ABC):
             ref_logprobs: Log-probabilities of the frozen reference model, in nats; required if
                 `kl_coef` is above 0 and the KL is part of the loss.
             sampler_logprobs: Log-probabilities that the rollout engine reported, in nats; required
-                if `tis_clip` is set.
+                if `tis_clip` or `rejection.bounds` is set.
             num_tokens: Mask tokens of the whole batch, if this is a micro-batch.
             num_completions: Completions of the whole batch, if this is a micro-batch.
 
@@ -165,7 +167,7 @@ class PolicyLoss(ABC):
         losses, cut, ratio = self.token_loss(
             log_ratio, logprobs, advantages.detach().unsqueeze(1), inside
         )
-        if self.tis_clip is not None:
+        if self.corrects_sampler:
             losses = losses * self._sampler_weight(old_logprobs, sampler_logprobs, inside)
         policy = denominators.mean(losses.where(inside, 0.0), inside)
         kl = self._kl(logprobs, ref_logprobs, inside, denominators)
@@ -176,6 +178,11 @@ class PolicyLoss(ABC):
             "ratio_mean": denominators.token_mean(ratio.detach().where(inside, 0.0)),
         }
         return (policy + self.kl_coef * kl if self._kl_in_loss else policy), stats
+
+    @property
+    def corrects_sampler(self) -> bool:
+        """Whether the loss compares the policy before the update with the sampler."""
+        return self.tis_clip is not None or self.rejection.bounds is not None
 
     @property
     def _kl_in_loss(self) -> bool:
@@ -228,13 +235,18 @@ class PolicyLoss(ABC):
         sampler_logprobs: Float[Tensor, "b t"] | None,
         mask: Bool[Tensor, "b t"],
     ) -> Float[Tensor, "b t"]:
-        """Return min(trainer / sampler, tis_clip) of each token or its completion, no gradient."""
+        """Return the weight of each token for its sampler, without gradient; 0 if rejected."""
         if sampler_logprobs is None:
+            key = "tis_clip" if self.tis_clip is not None else "rejection.bounds"
+            value = self.tis_clip if self.tis_clip is not None else self.rejection.bounds
             raise ValueError(
-                f"loss.tis_clip={self.tis_clip} needs sampler_logprobs; pass them, or set"
-                " loss.tis_clip=null"
+                f"loss.{key}={value} needs sampler_logprobs; pass them, or set loss.{key}=null"
             )
-        gap = old_logprobs - sampler_logprobs.detach().where(mask, 0.0)
-        if self.tis_level == "sequence":
-            gap = gap.sum(1, keepdim=True).expand_as(gap)
-        return gap.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp().clamp(max=self.tis_clip)
+        gap = log_weights(old_logprobs, sampler_logprobs, mask)
+        if self.tis_clip is None:
+            weights = torch.ones_like(gap)
+        else:
+            weights = truncated_weights(gap, self.tis_level, self.tis_clip)
+        if self.rejection.bounds is None:
+            return weights
+        return weights.where(self.rejection.accepted(gap, mask), 0.0)
