@@ -1,71 +1,43 @@
-"""Commands in docs/*.md compose, with scripts and options that exist; links lead to files."""
+"""Commands in README and docs are executed or composed; links lead to files."""
 
 import re
-import shlex
-from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from shown_commands import ROOT, check, commands, pages
 
-ROOT = Path(__file__).parents[1]
-DOCS = sorted((ROOT / "docs").glob("*.md"))
-CONFIGS = {"cold_start.py", "estimate.py", "pilot.py", "preview.py", "rescore.py"}
-"""Programs with a configuration of their own; the others use conf/config.yaml."""
-
-
-def _commands() -> Iterator[tuple[str, str]]:
-    """Yield (document, command) for every command in a code block."""
-    for path in DOCS:
-        text = path.read_text().replace("\\\n", " ")
-        for line in text.splitlines():
-            match = re.match(r"(?: {4})?(?:[A-Z_]+=\S+ )*(?:\S+/)?(python .*)", line)
-            if match:
-                for command in re.sub(r"\s# .*|`", "", match[1]).split(" && "):
-                    yield path.name, command.strip()
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+MUST_SHOW = [ROOT / "README.md", *pages("Start", "Tutorials", "How-to guides")]
+"""Pages that a reader works along: one without a command is none of them."""
+SHOWN = {
+    command: path
+    for path in [ROOT / "README.md", *DOCS, ROOT / "CONTRIBUTING.md"]
+    for command in commands(path)
+}
+"""Each command once, with the last page that shows it."""
 
 
-COMMANDS = sorted(set(_commands()))
-COMPOSED = [pair for pair in COMMANDS if re.match(r"python \w+\.py\b", pair[1])]
-OTHERS = [pair for pair in COMMANDS if pair not in COMPOSED]
+def test_every_written_page_is_in_the_navigation() -> None:
+    sections = ("Start", "Tutorials", "How-to guides", "Explanations", "Reference", "Project")
+    assert sorted(pages(*sections)) == DOCS
 
 
-def test_the_documents_show_commands() -> None:
-    assert len(COMPOSED) >= 25
-    assert len(OTHERS) >= 10
+@pytest.mark.parametrize("path", MUST_SHOW, ids=lambda path: path.stem)
+def test_a_page_to_work_along_shows_commands(path: Path) -> None:
+    assert commands(path)
 
 
-@pytest.mark.parametrize(("document", "command"), COMPOSED)
-def test_a_command_of_a_document_composes(document: str, command: str) -> None:
-    _, script, *words = shlex.split(re.sub(r"<[^>]+>", "folder", command))
-    assert (ROOT / script).is_file()
-    folder, config = "conf", script.removesuffix(".py") if script in CONFIGS else "config"
-    if "-cn" in words:
-        assert words[:3:2] == ["-cd", "-cn"]
-        folder, config, words = words[1], words[3], words[4:]
-    # A multirun's lists keep their first value, and the file that the pilot writes may be missing.
-    first = "-m" in words
-    overrides = [
-        word.split(",")[0] if first and "[" not in word else word
-        for word in words
-        if word not in ("-m", "shaping=proposed")
-    ]
-    with initialize_config_dir(str(ROOT / folder), version_base="1.3"):
-        cfg = compose(config, [*overrides, f"hydra.searchpath=[file://{ROOT / 'conf'}]"])
-    assert "seed" in cfg
+@pytest.mark.parametrize(
+    "command", SHOWN, ids=[f"{path.stem}: {command}" for command, path in SHOWN.items()]
+)
+def test_a_command_that_a_page_shows_exists(command: str, tmp_path: Path) -> None:
+    check(command, SHOWN[command], tmp_path)
 
 
-@pytest.mark.parametrize(("document", "command"), OTHERS)
-def test_a_script_of_a_document_has_the_options_it_is_shown_with(
-    document: str, command: str
-) -> None:
-    _, *words = shlex.split(re.sub(r"<[^>]+>", "folder", command))
-    if words[0] == "-m":
-        assert find_spec(words[1]) is not None
-        return
-    source = (ROOT / words[0]).read_text()
-    assert [word for word in words if word.startswith("--") and f'"{word}"' not in source] == []
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.stem)
+def test_no_command_hides_outside_of_a_block(path: Path) -> None:
+    text = re.sub(r"^ *```.*?^ *```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert re.findall(r"^ {4}(?:[A-Z_]+=\S+ )*(?:python|g2rpo|pip|bash) .*", text, flags=re.M) == []
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)

@@ -93,6 +93,24 @@ def test_pages_of_groups_and_metrics_have_all_rows() -> None:
     assert len(rows) == len(METRICS)
 
 
+def test_every_key_that_a_page_names_exists() -> None:
+    defaults = {key.name: key.default for key in KEYS}
+    open_ended = tuple(name for name, default in defaults.items() if default[0] in "{n")
+    tops = {name.partition(".")[0] for name in defaults}
+    unknown = []
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        words = " ".join(re.findall(r"`([^`\n]+)`", page.read_text())).split()
+        for word in words:
+            found = re.match(r"['\"]?((?:[a-z_]+\.)+[a-z_0-9]+)(?==|['\"]?$)", word)
+            if not found or found[1].partition(".")[0] not in tops or Path(word).suffix == ".json":
+                continue
+            inside = any(name.startswith(f"{found[1]}.") for name in defaults)
+            beyond = found[1].startswith(tuple(f"{name}." for name in open_ended))
+            if not (inside or beyond or found[1] in defaults or (ROOT / found[1]).exists()):
+                unknown.append((page.name, word))
+    assert unknown == []
+
+
 class _Links(HTMLParser):
     """Collects what a page links to or loads, and the ids that it has."""
 

@@ -15,12 +15,18 @@ from config_keys import CONF, ROOT, Choice, Key, choices, groups
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from notebooks import notebook_page
 
 from g2rpo.metric_table import METRICS
 
 PACKAGE = ROOT / "src" / "g2rpo"
 TOP = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 """Pages at the top of the repository, with their names on the site."""
+MADE = {
+    "src/g2rpo/metric_table.py": "reference/metrics.md",
+    "conf": "reference/configuration/index.md",
+}
+"""Pages that show a file or a folder of the repository."""
 PROGRAMS = "The programs"
 _LINK = re.compile(r"(\]\()([^)\s#]+)")
 
@@ -39,6 +45,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     made["reference/metrics.md"] = metrics_page()
     made |= {_api_file(module): _api_page(module) for module in _modules()}
     made |= {name: _moved((ROOT / top).read_text(), "", name) for top, name in TOP.items()}
+    for notebook in sorted((ROOT / "docs").rglob("*.ipynb")):
+        folder = notebook.parent.relative_to(ROOT / "docs")
+        made[f"{folder / notebook.stem}.md"], pictures = notebook_page(notebook)
+        for name, picture in pictures.items():
+            files.append(File.generated(config, f"{folder / name}", content=picture))
     for name, text in made.items():
         files.append(File.generated(config, name, content=text))
     texts = [file.content_string for file in files.documentation_pages()]
@@ -68,10 +79,13 @@ def _moved(text: str, folder: str, uri: str) -> str:
 
 def _site_uri(path: str) -> str | None:
     """Return where a file of the repository is on the site; None if it is no such file."""
-    if path in TOP:
-        return TOP[path]
+    shown = TOP | MADE
+    if path in shown:
+        return shown[path]
     if path.startswith("docs/"):
-        return path.removeprefix("docs/")
+        return path.removeprefix("docs/").replace(".ipynb", ".md")
+    if path.startswith("src/g2rpo/") and (ROOT / path / "__init__.py").is_file():
+        return _api_file(f"{path}/__init__.py")
     if path.startswith("src/g2rpo/") and path.endswith(".py"):
         return _api_file(path)
     return f"files/{path}" if (ROOT / path).is_file() else None
@@ -155,7 +169,7 @@ def _choice_lines(choice: Choice, files: list[str]) -> Iterator[str]:
 
 
 def _row(key: Key, number: int) -> str:
-    place = f'<a href="#file{number}-{key.line}">{Path(key.file).name}:{key.line}</a>'
+    place = f'<a href="#file-file{number}-{key.line}">{Path(key.file).name}:{key.line}</a>'
     return f"| {_code(key.name)} | {_code(key.default)} | {_cell(key.meaning)} | {place} |"
 
 

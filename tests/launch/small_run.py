@@ -63,6 +63,8 @@ def main(how: str, rank: int, hang_s: float) -> None:
     elif how == "hang":
         time.sleep(1000)
     else:
+        if me.is_first:  # a thread of rank 0 tells the others what it works on
+            time.sleep(2)
         os.kill(os.getpid(), {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}[how])
 
 

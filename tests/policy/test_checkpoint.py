@@ -75,9 +75,11 @@ def test_a_saved_policy_loads_with_its_weights_and_its_tokenizer(
     theirs = AutoModelForImageTextToText.from_pretrained(
         tmp_path / "saved", dtype=torch.float32
     ).eval()
-    assert torch.equal(
-        _logprobs(theirs, again.encoder(), prompts), _logprobs(again.policy(), encoder, prompts)
-    )
+    right = _logprobs(theirs, again.encoder(), prompts)
+    # the sums of products may have another order (policy/float32_linear.py)
+    assert (
+        _logprobs(again.policy(), encoder, prompts) - right
+    ).abs().max() < 1e-6 * right.abs().max()
 
 
 def test_saving_leaves_the_policy_as_it_is(

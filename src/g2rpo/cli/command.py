@@ -19,6 +19,13 @@ PROGRAMS = {
     "cold-start": "teach a new checkpoint by supervised demonstrations",
 }
 """Programs by the name on the command line, with one line each."""
+OTHERS = {
+    "report": "write the page of a run or sweep again, or compare runs (several folders)",
+    "push": "upload a checkpoint to the Hugging Face Hub: g2rpo push <folder> <owner>/<name>",
+    "sweep": "run many trainings that answer one question: g2rpo sweep advantage_ablation",
+    "doctor": "print versions, GPUs, disk and extras, and what to do where they do not fit",
+}
+"""Programs without a configuration, with one line each."""
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -41,8 +48,7 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.stdout.write(f"g2rpo {__version__}\n")
     else:
         sys.exit(
-            f"g2rpo: unknown program {name!r}; expected one of:"
-            f" {', '.join([*PROGRAMS, 'report', 'sweep', 'push', 'doctor'])}"
+            f"g2rpo: unknown program {name!r}; expected one of: {', '.join([*PROGRAMS, *OTHERS])}"
         )
 
 
@@ -79,13 +85,7 @@ def _question(name: str) -> str:
 
 
 def _help() -> str:
-    programs = PROGRAMS | {
-        "report": "write the page of a run or sweep again, or compare runs (several folders)",
-        "push": "upload a checkpoint to the Hugging Face Hub: g2rpo push <folder> <owner>/<name>",
-        "sweep": "run many trainings that answer one question: g2rpo sweep advantage_ablation",
-        "doctor": "print versions, GPUs, disk and extras, and what to do where they do not fit",
-    }
-    lines = [f"  {name:<11} {words}" for name, words in programs.items()]
+    lines = [f"  {name:<11} {words}" for name, words in (PROGRAMS | OTHERS).items()]
     return (
         "g2rpo <program> [group=choice ...] [key=value ...]\n\n"
         + "\n".join(lines)

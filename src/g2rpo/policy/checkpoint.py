@@ -15,6 +15,7 @@ from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.policy.family.choose_family import family_at
 from g2rpo.policy.family.model_family import Family
+from g2rpo.policy.float32_linear import use_onednn
 from g2rpo.policy.forward import MIXED, compute_in
 from g2rpo.policy.sharding import Sharding, load_sharded
 
@@ -149,6 +150,7 @@ class Checkpoint:
             policy = AutoModelForImageTextToText.from_pretrained(
                 self.path, dtype=dtype, **remote_code.loading(self.path)
             )
+            use_onednn(policy)
         else:
             compute_dtype = DTYPES[self.compute_dtype]
             policy = load_sharded(self.path, family, sharding, dtype, compute_dtype)

@@ -78,7 +78,7 @@ def without_autocast(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def computed(states: Tensor) -> Tensor:
-    """Return states in the dtype of autocast; unchanged outside of it."""
+    """Return states of any shape in the dtype of autocast; unchanged outside of it."""
     device = states.device.type
     return (
         states.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else states
@@ -210,10 +210,10 @@ def gathered(policy: Any) -> Iterator[None]:
 
 
 def full_tensor(value: Tensor) -> Tensor:
-    """Gather a sharded tensor, which every rank must do together; return any other unchanged."""
+    """Gather a sharded tensor to its whole shape, on all ranks at once; others stay as they are."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def local_tensor(value: Tensor) -> Tensor:
-    """Return the part of a tensor that this rank holds."""
+    """Return the part of a tensor that this rank holds; its shape is that of the shard."""
     return value.to_local() if isinstance(value, DTensor) else value

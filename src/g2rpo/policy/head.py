@@ -89,7 +89,11 @@ class HeadStats(torch.autograd.Function):
         temperature: float,
         width: int,
     ) -> tuple[Tensor, Tensor]:
-        """Pass over the vocabulary once, and rescale the sums when a larger logit appears."""
+        """Pass over the vocabulary once, and rescale the sums when a larger logit appears.
+
+        Takes hidden [n, d], weight [v, d], targets [n] and banned ids, and returns
+        log-probabilities [n] and entropies [n] in nats.
+        """
         largest = torch.full((len(hidden),), NEVER, device=hidden.device)
         total, weighted, chosen = (
             torch.zeros_like(largest),
@@ -120,7 +124,7 @@ class HeadStats(torch.autograd.Function):
     def backward(
         ctx: Any, grad_logprobs: Tensor | None, grad_entropy: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        """Recompute the chunks; each row of the head's gradient is written once."""
+        """Recompute the chunks; each row of the head's gradient [v, d] is written once."""
         hidden, weight, targets, banned, lse, entropy = ctx.saved_tensors
         grad_logprobs = torch.zeros_like(lse) if grad_logprobs is None else grad_logprobs
         if grad_entropy is not None:

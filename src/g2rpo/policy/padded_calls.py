@@ -58,7 +58,7 @@ class PaddedCalls:
     def backward(
         self, part: str, grad: Tensor, out: Tensor, lse: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the gradients of a part; padding contributes 0."""
+        """Return the gradients of a part in the padded shapes of its states; padding adds 0."""
         if part != "far":
             states = self._prompts if part == "prompts" else self._near
             return self._ops[1](grad, *states, out, lse, 0.0, True, scale=self.scale)
@@ -78,7 +78,7 @@ class PaddedCalls:
         )
 
     def joined(self, prompts: Tensor, completions: Tensor | None) -> Float[Tensor, "s h d"]:
-        """Return the row without padding."""
+        """Return the row without padding, from the padded shapes of `split`."""
         rows = _unpadded(prompts, self.groups.prompt_places)
         if completions is None:
             return rows

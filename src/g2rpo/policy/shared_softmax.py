@@ -36,13 +36,15 @@ class Calls(Protocol):
     def backward(
         self, part: str, grad: Float[Tensor, "*n d"], out: Tensor, lse: Float[Tensor, "*n"]
     ) -> Gradients:
-        """Return the gradients of the states of a part; there may be a key for every query head."""
+        """Return gradients in the shapes of a part's states, perhaps a key for every query head."""
 
     def split(self, rows: Float[Tensor, "s h d"]) -> tuple[Tensor, Tensor | None]:
-        """Return prompts and completions of a row; None if no completion has a token."""
+        """Return prompts and completions of a row, in the shapes that `forward` uses; None if no
+        completion has a token.
+        """
 
     def joined(self, prompts: Tensor, completions: Tensor | None) -> Float[Tensor, "s h d"]:
-        """Undo `split`."""
+        """Undo `split`, whose shapes are those of the calls."""
 
 
 class PrefixAttention(torch.autograd.Function):
@@ -63,7 +65,7 @@ class PrefixAttention(torch.autograd.Function):
         scale: float,
         make_calls: Any,
     ) -> Tensor:
-        """Compute the three parts; saved memory is linear in the length of the row."""
+        """Compute the three parts [s, heads, d]; saved memory is linear in the row's length."""
         calls: Calls = make_calls(groups, query, key, value, scale)
         out, lse = calls.forward("prompts")
         merged, merged_lse = None, None
@@ -76,7 +78,7 @@ class PrefixAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Compute the gradients of the three parts."""
+        """Compute the gradients of the three parts, in the shapes of query, key and value."""
         query, key, value, result, lse, merged_lse = ctx.saved_tensors
         groups, scale, make_calls = ctx.settings
         calls: Calls = make_calls(groups, query, key, value, scale)

@@ -93,7 +93,7 @@ class VarlenCalls:
         }
 
     def forward(self, part: str) -> tuple[Tensor, Tensor]:
-        """Return output and log-sum-exp of a part."""
+        """Return output [n, heads, d] and log-sum-exp [n, heads] of a part."""
         states, queries, keys, causal = self._parts[part]
         out, lse, *_ = self.kernels.forward(
             *states, *_lengths(queries, keys), 0.0, causal, False, scale=self.scale
@@ -103,7 +103,7 @@ class VarlenCalls:
     def backward(
         self, part: str, grad: Tensor, out: Tensor, lse: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the gradients of a part; there is one per key, not per query head."""
+        """Return gradients in the shapes of a part's states: one per key, not per query head."""
         states, queries, keys, causal = self._parts[part]
         # the state of the random generator and its offset, which only dropout would need
         unused = (
@@ -128,11 +128,11 @@ class VarlenCalls:
         return found[0], *whole
 
     def split(self, rows: Float[Tensor, "s h d"]) -> tuple[Tensor, Tensor]:
-        """Return prompts and completions of a row."""
+        """Return prompts [n, heads, d] and completions of a row."""
         return rows[: self.num], rows[self.num :]
 
     def joined(self, prompts: Tensor, completions: Tensor | None) -> Float[Tensor, "s h d"]:
-        """Undo `split`."""
+        """Undo `split`: [s, heads, d]."""
         return prompts if completions is None else torch.cat([prompts, completions])
 
 

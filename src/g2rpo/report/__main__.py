@@ -13,7 +13,10 @@ from g2rpo.report.sweep.write import write_sweep_report
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the path of the report; a broken folder ends the process with one sentence."""
+    """Print the path of the report, and for one run a timeline.
+
+    A broken folder ends the process with one sentence.
+    """
     parser = argparse.ArgumentParser(
         prog="g2rpo report",
         description="Write the report of a run, of a sweep, or of several runs.",
@@ -36,22 +39,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     folders: list[Path] = given.folders
     try:
-        sys.stdout.write(f"{_write(folders, given.against, given.out)}\n")
+        lines = _write(folders, given.against, given.out)
     except ValueError as error:
         (folder, *others) = folders
         sys.exit(str(error) if others or str(folder) in str(error) else f"{folder}: {error}")
+    sys.stdout.write(f"{lines}\n")
 
 
-def _write(folders: Sequence[Path], against: str | None, out: Path) -> Path:
+def _write(folders: Sequence[Path], against: str | None, out: Path) -> str:
+    """Return what is printed: the path, and for one run the timeline of its last steps."""
     if len(folders) > 1:
         from g2rpo.report.side_by_side import write_comparison
 
-        return write_comparison(folders, out)
+        return str(write_comparison(folders, out))
     if is_multirun(folders[0]):
-        return write_sweep_report(folders[0], against)
-    from g2rpo.report.run_page import write_report
+        return str(write_sweep_report(folders[0], against))
+    from g2rpo.report.idle_time import timeline_text
+    from g2rpo.report.run_data import read_run
+    from g2rpo.report.run_page import write_page
 
-    return write_report(folders[0])
+    run = read_run(folders[0])
+    return "\n".join(filter(None, (str(write_page(run)), timeline_text(run))))
 
 
 if __name__ == "__main__":

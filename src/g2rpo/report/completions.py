@@ -1,6 +1,7 @@
 """What completions.jsonl holds: numbers of every completion, and the prompts that pages show."""
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Mapping, MutableSequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,8 @@ class Draws:
     steps: MutableSequence[int] = field(default_factory=lambda: array("q"))
     rewards: MutableSequence[float] = field(default_factory=lambda: array("d"))
     advantages: MutableSequence[float] = field(default_factory=lambda: array("d"))
+    staleness: Counter[int] = field(default_factory=Counter)
+    """Number of completions by the updates since their oldest token, if the engine says it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +70,8 @@ def read_training(rows: Iterable[Row]) -> tuple[dict[str, Draws], list[TrainingP
         own.steps.append(now)
         own.rewards.append(row.number("reward"))
         own.advantages.append(row.number("advantage"))
+        if "staleness" in row.fields:
+            own.staleness[row.whole("staleness")] += 1
         if now != step:
             kept += current.values() if is_shown(batch) else ()
             step, batch, current = now, batch + 1, {}

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from g2rpo.tasks import checked_task
 from g2rpo.training.completion_parts import opened
@@ -132,6 +132,40 @@ def metric_rows(path: Path, notes: list[str]) -> dict[int, dict[str, float]]:
         row = _metric_row(header, cells, f"metrics.csv, line {reader.line_num}")
         rows.setdefault(int(row["step"]), {}).update(row)
     return rows
+
+
+class StepSpan(NamedTuple):
+    """A row of timeline.csv: who did what, in seconds since the run began."""
+
+    step: int
+    who: str
+    what: str
+    start_s: float
+    end_s: float
+
+
+def timeline_rows(path: Path) -> list[StepSpan]:
+    """Return the rows of timeline.csv, without a partial last line; none without the file.
+
+    Raises:
+        ValueError: if a line is broken, with its number.
+    """
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        next(file, None)
+        rows = [*csv.reader(line for line in file if line.endswith("\n"))]
+    found = []
+    for number, row in enumerate(rows, start=2):
+        try:
+            step, who, what, start, end = row
+            found.append(StepSpan(int(step), who, what, float(start), float(end)))
+        except ValueError:
+            raise ValueError(
+                f"{path.name}, line {number}: expected step, who, what, start_s and end_s, got"
+                f" {shortened(','.join(row))!r}; mend or delete the line"
+            ) from None
+    return found
 
 
 def _metric_row(header: list[str], cells: list[str], place: str) -> dict[str, float]:

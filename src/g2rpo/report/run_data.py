@@ -9,7 +9,7 @@ from typing import Any
 from g2rpo.metrics import task_of
 from g2rpo.report.completions import Draws, TrainingPrompt, read_training
 from g2rpo.report.error_kinds import verdict
-from g2rpo.report.file_rows import Row, json_object, json_rows, metric_rows
+from g2rpo.report.file_rows import Row, StepSpan, json_object, json_rows, metric_rows, timeline_rows
 from g2rpo.report.plots import task_palette
 from g2rpo.report.settings import Settings, read_settings
 from g2rpo.tasks import MACRO, in_order
@@ -77,6 +77,8 @@ class Run:
     summary: dict[str, Any] | None
     estimate: dict[str, Any] | None
     """Content of `estimate.json`: the expected memory and time; None without that file."""
+    timeline: Sequence[StepSpan] = ()
+    """The rows of timeline.csv; none without that file."""
     notes: tuple[str, ...]
     """Sentences about missing files and rows that were left out."""
 
@@ -154,6 +156,7 @@ def read_run(folder: Path, summary: dict[str, Any] | None = None) -> Run:
         after=_read_heldout(folder, "after", notes),
         summary=summary or _read_summary(folder, notes),
         estimate=_json_file(folder / "estimate.json"),
+        timeline=timeline_rows(folder / "timeline.csv"),
         notes=tuple(notes),
     )
 

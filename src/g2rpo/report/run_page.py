@@ -14,6 +14,7 @@ from g2rpo.report.error_kinds import VERDICTS
 from g2rpo.report.estimate_table import estimate_caption, estimate_rows
 from g2rpo.report.gallery import Shown, gallery
 from g2rpo.report.heldout_scores import Comparison, change_interval, comparison, disagreements
+from g2rpo.report.idle_time import idle_part
 from g2rpo.report.inline_picture import box_marks, boxes_of, pictures
 from g2rpo.report.page_size import fitting, text_limit
 from g2rpo.report.plots import before_after
@@ -54,8 +55,13 @@ def write_report(folder: Path, summary: dict[str, Any] | None = None) -> Path:
     Raises:
         ValueError: If the folder is no run folder, or a row is broken, with its file and line.
     """
-    target = folder / "report.html"
-    write_whole(target, page(read_run(folder, summary)))
+    return write_page(read_run(folder, summary))
+
+
+def write_page(run: Run) -> Path:
+    """Write the report of a run that was read, and return its path."""
+    target = run.folder / "report.html"
+    write_whole(target, page(run))
     return target
 
 
@@ -83,6 +89,7 @@ def page(run: Run) -> str:
         error_rows=[_error_row(run, task) for task in known if task != "macro"],
         **benchmark_table(run),
         parts=curve_parts(run),
+        timeline=idle_part(run),
         estimate_rows=estimate_rows(run),
         estimate_caption=estimate_caption(run),
         gallery=[replace(card, pictures=own) for card, own in zip(shown, kept, strict=False)],

@@ -16,7 +16,6 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -44,7 +43,7 @@ from g2rpo.rollout.vllm_base import Generate, VLLMBase
 from g2rpo.rollout.vllm_client import START, ServerLost, VLLMClient
 from g2rpo.rollout.vllm_process import ServerProcess, server_options
 from g2rpo.rollout.vllm_requests import Answer, Request, requests_of, rollouts_of, sampling_fields
-from g2rpo.rollout.vllm_retry import EngineLost, Lost, ask_until_answered
+from g2rpo.rollout.vllm_retry import EngineLost, Lost, ask_concurrently, ask_until_answered
 from g2rpo.rollout.vllm_settings import VLLMServerSettings
 
 log = logging.getLogger("g2rpo")
@@ -261,8 +260,7 @@ class VLLMServerEngine(VLLMBase):
                 answered(place, self._dated(answer, version))
 
             threads = min(len(missing), self.settings.max_concurrency * len(clients))
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(complete, missing))
+            ask_concurrently(complete, missing, threads)
             return lost
 
         def recover(lost: Lost) -> None:

@@ -62,7 +62,7 @@ class Segments:
 
 
 def check_rewards(rewards: Tensor) -> None:
-    """Raise `ValueError` unless rewards are finite floats; one NaN would spoil a whole task."""
+    """Raise `ValueError` unless rewards [b] are finite floats; one NaN would spoil a whole task."""
     if not rewards.is_floating_point():
         raise ValueError(
             f"advantage: expected rewards of a floating-point dtype, got {rewards.dtype}"

@@ -18,7 +18,7 @@ def over_parts(
     groups: Int[Tensor, " b"],
     own: Callable[[Float[Tensor, " n"], Int[Tensor, " n"]], Tensor],
 ) -> Tensor:
-    """Return what `own` makes of each part, stacked over the parts.
+    """Return what `own` makes of each part, stacked: [parts, b], or [parts, rows, b].
 
     The parts are all but the total and what is only logged: accuracy, format, structure, those of
     the user's functions, and length if shaped. A part is NaN for completions that it does not

@@ -115,7 +115,7 @@ class Family:
         Args:
             policy: The model.
             name: Name of the weight in published checkpoints.
-            value: The weight as `save_pretrained` would write it.
+            value: The weight as `save_pretrained` would write it, of any shape.
         """
         return value
 

@@ -124,7 +124,9 @@ class QwenVL(Family):
         return positions, batch.attention_mask.sum(1) + deltas[:, 0]
 
     def as_published(self, policy: Any, name: str, value: Shaped[Tensor, "..."]) -> Tensor:
-        """Swap input and output of experts: transformers does when it loads, not when it saves."""
+        """Swap input and output of experts [experts, out, in]: transformers does when it loads, not
+        when it saves.
+        """
         experts = policy.config.model_type == "qwen3_vl_moe" and ".mlp.experts." in name
         return value.transpose(1, 2) if experts else value
 
