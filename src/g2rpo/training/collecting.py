@@ -5,7 +5,8 @@ earlier, and asks for later ones before it learns.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from random import Random
 
 import torch
@@ -78,6 +79,15 @@ class Collecting(LightningHooks):
         """Say what the gradients of the tasks need, and send the weights to the engine."""
         super().on_train_start()
         check_memory(self.policy, self.algorithm.gradient, self.algorithm.tasks)
+
+    @contextmanager
+    def looking_ahead(self) -> Iterator[None]:
+        """Give up rollouts in flight at the end of this block, also after an error."""
+        try:
+            yield
+        finally:
+            if self.look_ahead is not None:
+                self.look_ahead.close()
 
     def on_train_end(self) -> None:
         """Give up rollouts that are still in flight, on all ranks before any goes on."""
