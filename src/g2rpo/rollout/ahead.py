@@ -174,12 +174,13 @@ class LookAhead:
         return rollouts, scored_of(outcomes, asked, rollouts, self.failure_budget)
 
     def close(self) -> None:
-        """Give up what is in flight and end the threads."""
+        """Give up what is in flight and end the generating thread; nothing happens twice."""
+        if self._closed or not self._threads:
+            return
         self._closed = True
         self._todo.put(None)
-        if self._threads:
+        if not all(draw.done.done() for draw in self._in_flight):
             self.engine.stop_ahead()
-        self._threads = []
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of the oldest draw, and the draws that are complete and scored.

@@ -5,7 +5,8 @@ earlier, and asks for later ones before it learns.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from random import Random
 
 import torch
@@ -79,10 +80,20 @@ class Collecting(LightningHooks):
         super().on_train_start()
         check_memory(self.policy, self.algorithm.gradient, self.algorithm.tasks)
 
+    @contextmanager
+    def looking_ahead(self) -> Iterator[None]:
+        """Give up rollouts in flight at the end of this block, also after an error."""
+        try:
+            yield
+        finally:
+            if self.look_ahead is not None:
+                self.look_ahead.close()
+
     def on_train_end(self) -> None:
-        """Give up rollouts that are still in flight."""
+        """Give up rollouts that are still in flight, on all ranks before any goes on."""
         if self.look_ahead is not None:
             self.look_ahead.close()
+            ranks.all_gather_list([])
 
     def watch(self, collected: Collected) -> None:
         """Report group accuracies to the curriculum; stop a run in which nothing is learned.
@@ -165,7 +176,7 @@ def look_ahead_of(
             f"rollout.ahead: expected 0 with {type(engine).__name__}, which cannot write while the"
             f" trainer learns (it has no generate_ahead), got {ahead}; use rollout=vllm_server"
         )
-    if algorithm.loss.tis_clip is None:
+    if not algorithm.corrects_sampler:
         raise ValueError(
             f"loss.tis_clip: expected a number with rollout.ahead={ahead}, because completions are"
             " older than the weights that learn from them and have to be weighted, got null; leave"

@@ -147,7 +147,8 @@ def _trained(
         module.optimizer()  # refuses weights that would not move, before a long validation
     before = _before(trainer, module, data, folder, resumed=checkpoint is not None)
     timer.done("heldout_before")
-    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    with module.looking_ahead():
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     benchmarks, entries = _benchmarks(trainer)
     validation = module.validation
     timer.done("train", less={"benchmarks": benchmarks, "validation": validation.spent_s})
