@@ -145,8 +145,8 @@ class LightningHooks(L.LightningModule):
         counts rollout batches where the row counts updates. And it writes after checkpoints have
         been saved, so that a run killed in between would lose the row.
 
-        Callbacks find the numbers where Lightning puts them, but not through `log_dict`, which
-        takes a third of a millisecond for each: longer than a step of a small policy.
+        Callbacks find the numbers where Lightning puts them, but not through `log_dict`, which for
+        more than a hundred numbers takes longer than a step of a small policy.
         """
         values = {name: torch.tensor(value, dtype=torch.float64) for name, value in row.items()}
         self.trainer.callback_metrics.update(values)
