@@ -18,6 +18,7 @@ from g2rpo.data.rows import BadRecord
 from g2rpo.data.skips import skips_of
 from g2rpo.data.stream import PromptStream, Turn
 from g2rpo.interfaces import Encoder
+from g2rpo.paths import command
 from g2rpo.records import Prompt, PromptBatch
 from g2rpo.stopwatch import timed
 from g2rpo.training.heldout import HeldoutBatch, HeldoutEvaluation
@@ -60,8 +61,8 @@ class PromptDataModule(L.LightningDataModule):
             )
         if num_steps < 1:
             raise ValueError(
-                "trainer.max_steps: expected at least 1 update; python evaluate.py scores a model"
-                " without training"
+                "trainer.max_steps: expected at least 1 update;"
+                f" {command('evaluate')} scores a model without training"
             )
         self.stream = stream
         self.loading = loading_of(stream.source)
