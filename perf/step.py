@@ -4,6 +4,7 @@
     python perf/step.py --shape 2b --dtype bfloat16  the shape of Qwen3-VL-2B, random weights
     python perf/step.py --table                      over prompt, group and completion size
     python perf/step.py --against trl                whole steps against TRL: see against_trl.py
+    python perf/step.py --against gradient           choices of gradient: see gradient_choices.py
 
 Three forms compute the same numbers: `shared` and `repeated` (see policy.prefix), and `apart`, in
 which every completion is a sequence with its own prompt and images, as trainers commonly do. Forms
@@ -22,8 +23,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import against_trl
+import gradient_choices
 import torch
-from against_trl import compare
 from shapes import SHAPES, random_batch, random_policy
 
 from g2rpo.policy.flops import cost_of, text_flops, vision_flops
@@ -287,8 +289,9 @@ def parsed() -> Any:
     parser.add_argument("--table", action="store_true")
     parser.add_argument(
         "--against",
-        choices=("trl",),
-        help="compares whole steps, rollouts included, with those of another trainer",
+        choices=("trl", "gradient"),
+        help="trl: whole steps, rollouts included, with those of another trainer; gradient: updates"
+        " with other choices of gradient",
     )
     parser.add_argument(
         "--model", help="--against: a Qwen3-VL folder; the model that ships by default"
@@ -298,18 +301,22 @@ def parsed() -> Any:
         choices=("static", "dynamic"),
         help="--against: cache_implementation of TRL's generation",
     )
-    parser.add_argument("--form", choices=FORMS, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--form", choices=(*FORMS, *gradient_choices.CHOICES), help=argparse.SUPPRESS
+    )
     options = parser.parse_args()
     options.prompts = options.prompts or (None if options.against else 1)
-    options.prompt = options.prompt or (None if options.against else 512)
+    options.prompt = options.prompt or (None if options.against == "trl" else 512)
     return options
 
 
 if __name__ == "__main__":
     chosen = parsed()
     torch.set_num_threads(chosen.threads)
-    if chosen.against:
-        compare(chosen)
+    if chosen.against == "trl":
+        against_trl.compare(chosen)
+    elif chosen.against:
+        gradient_choices.compare(chosen)
     elif chosen.form:
         one_form(chosen)
     elif chosen.table:

@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import threading
-import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,8 +16,7 @@ class FakeServer:
     a path.
 
     A completion is `[10 + its place in the group, 20 + seed % 100, end token]`. Once its weights
-    have a name, it says for each token which weights have written it. A pause that keeps requests
-    holds them between two tokens, which take `token_s` seconds each. None is answered before
+    have a name, it says for each token which weights have written it. No request is answered before
     `answering` is set.
     """
 
@@ -31,9 +29,7 @@ class FakeServer:
         self.fails: Callable[[str, int], str | int | None] = lambda path, count: None
         self.released = threading.Event()
         self.version: str | None = None
-        self.token_s = 0.0
-        self.going, self.answering = threading.Event(), threading.Event()
-        self.going.set()
+        self.answering = threading.Event()
         self.answering.set()
         self._lock = threading.Lock()
         server = self
@@ -85,10 +81,6 @@ class FakeServer:
             found = {"success": trouble != "busy"}
             if path == "/update_weight_version":
                 self.version = body["new_version"]
-            if path == "/pause?mode=keep":
-                self.going.clear()
-            if path == "/resume":
-                self.going.set()
         text = json.dumps(found).encode()
         handler.send_response(200)
         if path == "/v1/load_lora_adapter":  # vLLM answers with a sentence, without a content type
@@ -107,11 +99,7 @@ class FakeServer:
                 sizes.append(image.size)
         fields = body["sampling_params"]
         choices = []
-        written = [] if self.version is None else [self._written() for _ in range(3)]
-        spans = [
-            {"version": version, "start": place, "end": place + 1}
-            for place, version in enumerate(written)
-        ]
+        spans = [{"version": self.version, "start": 0, "end": 3}] if self.version else None
         for k in reversed(range(fields["n"])):  # in any order
             ids = [10 + k, 20 + fields["seed"] % 100, self.eos]
             choices.append(
@@ -119,14 +107,7 @@ class FakeServer:
                     "index": k,
                     "token_ids": ids,
                     "logprobs": {"content": [{"token_id": i, "logprob": -0.5} for i in ids]},
-                    "weight_versions": spans or None,
+                    "weight_versions": spans,
                 }
             )
         return {"prompt_token_ids": self.expand(body["token_ids"], sizes), "choices": choices}
-
-    def _written(self) -> str | None:
-        """Write a token, when requests may go on; the version of the weights that wrote it."""
-        self.going.wait(20)
-        version = self.version
-        time.sleep(self.token_s)
-        return version

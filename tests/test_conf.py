@@ -73,9 +73,10 @@ def _rounds() -> list[list[str]]:
     """Return lists of choices, of at most one per group, that together hold every choice of a run.
 
     Composing takes most of the time of these tests, so each list is composed once. A data source
-    needs options of its own and a recipe overrides other groups, so these come one at a time.
+    needs options of its own, a recipe overrides other groups, and gradients of the tasks do not
+    go with every trainer, so these come one at a time.
     """
-    alone = {"data", "experiment"}
+    alone = {"data", "experiment", "gradient"}
     groups = [
         [choice for choice in CHOICES if choice.partition("=")[0] == group]
         for group in sorted(DEFAULTS - alone)

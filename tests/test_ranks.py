@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 import pytest
+import torch
 
 from g2rpo import ranks
+from g2rpo.launch import marks
 
 
 @pytest.fixture
@@ -50,3 +52,44 @@ def test_a_single_process_raises_what_it_raises() -> None:
     for block in (ranks.raise_on_all_ranks, ranks.named):
         with pytest.raises(ValueError, match=r"^no memory$"), block():
             raise ValueError("no memory")
+
+
+@pytest.mark.parametrize(("mine", "theirs"), [(15, 0), (0, 15), (15, 15)])
+def test_a_signal_to_any_rank_takes_all_out_of_the_step_at_the_end_of_the_block(
+    mine: int, theirs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met = []
+
+    def all_reduce_max(values: torch.Tensor) -> torch.Tensor:
+        met.append(int(values))
+        return values.clamp(min=theirs)
+
+    monkeypatch.setattr(ranks, "all_reduce_max", all_reduce_max)
+    monkeypatch.setattr(marks, "_signum", mine)
+    monkeypatch.setattr(marks, "_droppable", True)
+    finished = []
+
+    def step() -> None:
+        with ranks.dropping_together():
+            marks.drop_if_asked()
+            finished.append("the work of this rank")
+
+    with pytest.raises(marks.StoppedTogether) as caught:
+        step()
+    assert (caught.value.signum, met) == (15, [mine])
+    assert bool(finished) == (mine == 0)
+
+
+def test_sharded_passes_are_left_by_all_ranks_at_once_and_the_block_is_met_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    met = []
+
+    def all_reduce_max(values: torch.Tensor) -> torch.Tensor:
+        met.append(int(values))
+        return values.clamp(min=15)
+
+    monkeypatch.setattr(ranks, "all_reduce_max", all_reduce_max)
+    with pytest.raises(marks.StoppedTogether), ranks.dropping_together():
+        ranks.stop_together()
+    assert met == [0, 0]  # the other rank heard it, and meets twice too

@@ -22,15 +22,11 @@ Outcomes = Sequence[dict[str, float] | Failed]
 class PromptSource(Protocol):
     """A source of prompts. Equal arguments give equal prompts in every process.
 
-    A source may also list its tasks in an attribute `tasks`. Without it, only tasks that the
-    mixture names are asked for.
+    A source may also list its tasks in `tasks`; otherwise the mixture must name them.
     """
 
     def size(self, task: str, split: str) -> int | None:
-        """Return the number of prompts of a task in `train` or `heldout`; None if unlimited.
-
-        A task that the source lacks has 0.
-        """
+        """Return the number of prompts of a task in `train` or `heldout`: None if unlimited."""
 
     def get(self, task: str, index: int, split: str) -> Prompt:
         """Return the `index`-th prompt of a task; raises `IndexError` beyond `size`."""
@@ -57,6 +53,20 @@ class Curriculum(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
+
+
+@runtime_checkable
+class TaskCurriculum(Curriculum, Protocol):
+    """Also decides how often each task is drawn; the groups kept by the filter have its shares."""
+
+    def begin(self, shares: Mapping[str, float]) -> None:
+        """Receive the shares of the mixture by task, which add up to 1; called once."""
+
+    def shares(self) -> Mapping[str, float]:
+        """Return the shares of the next batch by task, which add up to 1."""
+
+    def rebalance(self) -> None:
+        """Called after the observations of a rollout batch."""
 
 
 @runtime_checkable
@@ -119,19 +129,13 @@ class OwnWeights(Protocol):
         """Called before `start`; raises `ValueError` if so many trainer processes do not work."""
 
     def generating(self) -> AbstractContextManager[None]:
-        """Called around all calls of `generate`: all ranks enter and leave the block together.
-
-        The engine gets the current weights before the block if it needs them.
-        """
+        """Called by all ranks together, around all calls of `generate`; may load weights."""
 
     def sleep(self) -> None:
         """The engine may free GPU memory until the next `load_weights` or `generate`."""
 
     def metrics(self) -> dict[str, float]:
-        """Return metrics of the last step over all ranks, named as in metrics.py.
-
-        Every rank calls this.
-        """
+        """Return metrics of the last step over all ranks, all of which call this."""
 
 
 @runtime_checkable
@@ -158,10 +162,7 @@ class BatchReward(Reward, Protocol):
         """Return whether to use `score_all` instead of `score` in a worker process."""
 
     def score_all(self, completions: Sequence[str], prompts: Sequence[Prompt]) -> Outcomes:
-        """Return one outcome per completion, in order.
-
-        An exception ends the run; return `Failed` if a single completion cannot be scored.
-        """
+        """Return outcomes in order, `Failed` where one cannot be scored; an error ends the run."""
 
 
 @runtime_checkable
@@ -186,9 +187,8 @@ class RewardWorkers(Protocol):
 class Benchmark(Protocol):
     """A benchmark: converts records to rows, rows to prompts, and completions to judgments.
 
-    A `record` has the columns of its source (the Hub, a VLMEvalKit TSV, JSON Lines). A `row` has
-    `id`, `question`, `images` (PIL images or paths), `answer`, and other columns that the benchmark
-    needs, such as `choices`, `category` or `split`.
+    A `record` has the columns of its source. A `row` has `id`, `question`, `images` (PIL images or
+    paths), `answer`, and other columns that the benchmark needs, such as `choices` or `split`.
     """
 
     name: str

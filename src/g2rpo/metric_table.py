@@ -234,6 +234,8 @@ METRICS = (
     Metric("gradient/cosine", "cosine", "cosine between two tasks' gradients", per_pair=True),
     Metric("gradient/min_cosine", "cosine", "smallest cosine between two tasks' gradients"),
     Metric("gradient/norm_ratio", "ratio", "largest over smallest gradient norm of a task"),
+    Metric("curriculum/share", "frac", "share of a task in the next step", per_task=True),
+    Metric("gradient/weight", "1", "weight of a task's gradient in an update", per_task=True),
     Metric("optim/grad_norm", "norm", "gradient norm before clipping"),
     Metric("optim/lr", "1", "learning rate"),
     Metric(

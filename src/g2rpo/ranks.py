@@ -89,6 +89,30 @@ def raise_on_all_ranks() -> Iterator[None]:
         raise kind("\n".join(messages)) from raised
 
 
+def stop_together() -> None:
+    """Leave the run if a signal has come to any rank and the step in progress can be dropped.
+
+    All ranks call it.
+
+    Raises:
+        StoppedTogether: on all ranks.
+    """
+    signum = int(all_reduce_max(torch.tensor(marks.asked())))
+    if signum:
+        raise marks.StoppedTogether(signum)
+
+
+@contextmanager
+def dropping_together() -> Iterator[None]:
+    """Let a rank leave the block early because of a signal; then all ranks leave the run.
+
+    Ranks wait for each other at the end of the block, and not within it.
+    """
+    with marks.dropping():
+        yield
+    stop_together()
+
+
 def is_echo(error: BaseException) -> bool:
     """Return whether an error probably follows from the failure of another rank.
 

@@ -24,7 +24,7 @@ TIME_METRICS = (
     ),
     Metric("time/vision_s", "s", "vision tower, in rollouts and in forward passes"),
     Metric("time/prefill_s", "s", "prompts through the network before the first sampled token"),
-    Metric("time/decode_s", "s", "sampling completions"),
+    Metric("time/decode_s", "s", "sampling completions; 0 if they are written ahead"),
     Metric("time/reward_s", "s", "judging completions"),
     Metric("time/advantage_s", "s", "shaped rewards and advantages"),
     Metric(

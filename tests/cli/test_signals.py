@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from cli.runs import ROOT, SMALL, json_lines, script, untimed
 
+from g2rpo.training.checkpoint_io import read_checkpoint
+
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 PLUG_INS = Path(__file__).parent / "plug_ins"
 OPTIONS = (
@@ -22,17 +24,18 @@ OPTIONS = (
     "callbacks.checkpoint.every_n_train_steps=1",
 )
 CASES = [
-    ("before", "SIGINT"),
-    ("before", "SIGTERM"),
-    ("rollout", "SIGTERM"),
-    ("rollout", "SIGUSR1"),
-    ("update", "SIGHUP"),
-    ("update", "SIGINT"),
-    ("validation", "SIGUSR1"),
-    ("validation", "SIGTERM"),
-    ("save", "SIGINT"),
-    ("save", "SIGHUP"),
+    ("before", "SIGINT", None),
+    ("before", "SIGTERM", None),
+    ("first", "SIGTERM", 0),
+    ("rollout", "SIGUSR1", 1),
+    ("decoded", "SIGTERM", 1),
+    ("pass", "SIGINT", 1),
+    ("update", "SIGHUP", 2),
+    ("validation", "SIGUSR1", 2),
+    ("validation", "SIGTERM", 2),
+    ("save", "SIGHUP", 2),
 ]
+"""When which signal comes, and the step whose state is saved."""
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +47,9 @@ def unbroken(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
-@pytest.mark.parametrize(("moment", "name"), CASES)
+@pytest.mark.parametrize(("moment", "name", "step"), CASES)
 def test_a_signal_ends_a_run_with_checkpoint_report_and_the_line_to_go_on(
-    unbroken: Path, tiny_folder: Path, tmp_path: Path, moment: str, name: str
+    unbroken: Path, tiny_folder: Path, tmp_path: Path, moment: str, name: str, step: int | None
 ) -> None:
     folder = tmp_path / "run"
     options = (*OPTIONS, f"model.path={tiny_folder}")
@@ -67,7 +70,12 @@ def test_a_signal_ends_a_run_with_checkpoint_report_and_the_line_to_go_on(
     assert (folder / "report.html").exists()
     assert not (folder / "summary.json").exists()
     last = folder / "checkpoints" / "last.ckpt"
-    assert last.exists() == (moment != "before")
+    assert last.exists() == (step is not None)
+    if step is not None:
+        state = read_checkpoint(last)
+        assert (state["global_step"], state["g2rpo"]["rollout_batch"]) == (step, step)
+        assert max([0, *(int(row["step"]) for row in untimed(folder))]) == step
+    assert not (folder / "heldout" / "step_2.jsonl").exists()
     (line,) = [line for line in ended.stdout.splitlines() if line.startswith("next: python ")]
     assert (f" resume={folder} " in line) == last.exists()
     _, program, *typed = shlex.split(line.removeprefix("next: "))

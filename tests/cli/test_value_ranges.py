@@ -16,7 +16,8 @@ from test_conf_leaves import ROUNDS
 
 from g2rpo.cli.value_ranges import RANGES, in_words, inside, refuse_out_of_range
 from g2rpo.cli.value_types import _annotated, accepts, refuse_wrong_types
-from g2rpo.training.trainer_flags import check_trainer
+from g2rpo.paths import CONF
+from g2rpo.training.trainer_flags import check_trainer, check_trainer_counts
 
 BAD: dict[str, Any] = {
     "nan": math.nan,
@@ -58,9 +59,13 @@ ZERO_IS_ALLOWED = {
         "rollout": "max_restarts temperature",
         "shaping.entropy": "damping inset low weight",
         "shaping.length": "bands min_accuracy weight",
-        "trainer": "limit_train_batches num_sanity_val_steps",
+        "trainer": "gradient_clip_val limit_train_batches num_sanity_val_steps",
         "trainer.profiler": "row_limit schedule",
-        "": "reward_failures seed task_mix.weights",
+        "stages": "source.levels source.prompts.levels source.share tasks demonstrations",
+        "model.adapter": "dropout",
+        "fresh": "seed",
+        "checkpoint": "every_n_train_steps",
+        "": "reward_failures seed task_mix.weights lr weight_decay warmup_steps decay_frac",
     }.items()
 }
 """Settings of which 0 is none, never or no limit; their yaml or docstring says so."""
@@ -72,6 +77,7 @@ MEANINGS: dict[str, set[str]] = {
     "trainer.profiler.row_limit": {"-1"},  # torch: all rows
     "reward.size": {"-1"},  # what is added to a reward may be negative
     "data.levels": {"0", "[1]"},
+    "model.adapter.alpha": {"1.5"},
     "prompts": {*BAD},  # refused when the preview starts: test_preview.py
 }
 UNBUILT = ("HubSource", "HubStream", "AdamW8bit")
@@ -84,7 +90,9 @@ def test_a_number_out_of_range_is_refused_with_its_key(
 ) -> None:
     """`one_of`: of so many settings one is tried."""
     runs = [("config", row) for row in (ROUNDS if one_of == 1 else ROUNDS[:2])]
-    runs += [(name, []) for name in ("pilot", "estimate", "preview")]
+    runs += [(name, []) for name in ("pilot", "estimate", "preview", "rescore")]
+    runs += [("cold_start", [("stages", f.stem)]) for f in sorted((CONF / "stages").glob("*.yaml"))]
+    runs += [("cold_start", [("data", "jsonl"), ("model/adapter", "lora")])]
     accepted, tried = [], set()
     for program, choices in runs:
         words = [f"{group}={name}" for group, name in choices]
@@ -183,10 +191,11 @@ def _build(cfg: DictConfig, path: tuple[str | int, ...]) -> None:
     group = str(path[0])
     node = cfg[group]
     if group == "trainer":
-        check_trainer(dict(OmegaConf.to_container(node, resolve=False)))
+        check = check_trainer_counts if "stages" in cfg else check_trainer
+        check(dict(OmegaConf.to_container(node, resolve=False)))
     if path[:2] == ("eval", "row_sources"):
         instantiate(node.row_sources[path[2]], _convert_="all")
-    if group in ("trainer", "logger", "callbacks") or not OmegaConf.is_dict(node):
+    if group in ("trainer", "logger", "callbacks", "checkpoint") or not OmegaConf.is_dict(node):
         return
     if str(node.get("_target_")).endswith(UNBUILT):
         if path[1] == "loading":
@@ -198,6 +207,7 @@ def _build(cfg: DictConfig, path: tuple[str | int, ...]) -> None:
 
 
 def _means_something(key: str, name: str) -> bool:
+    key = re.sub(r"^stages\.\w+\.", "stages.", key)  # all stages have the same settings
     if name == "0" and any(key == known or key.startswith(f"{known}.") for known in ZERO):
         return True
     return name in MEANINGS.get(key, set())

@@ -153,8 +153,8 @@ MUTANTS = (
     Mutant(
         "data: peeking moves the stream",
         "data/stream.py",
-        "dict(self.counts), dict(self.places)",
-        "self.counts, self.places",
+        "dict(self.counts), dict(self.behind)",
+        "self.counts, self.behind",
         "data/test_stream.py",
     ),
     Mutant(
@@ -395,5 +395,33 @@ MUTANTS = (
         "if index < self._gone[task]:",
         "if False:",
         "data/test_hub_source.py",
+    ),
+    Mutant(
+        "shares climb toward good tasks",
+        "data/mt_grpo.py",
+        "(shares @ torch",
+        "(-shares @ torch",
+        "data/test_mt_grpo.py",
+    ),
+    Mutant(
+        "any change counts in full",
+        "data/mt_grpo.py",
+        "min(0.1, max(-0.1, now - before))",
+        "now - before",
+        "data/test_mt_grpo.py",
+    ),
+    Mutant(
+        "the moments go on changing in a checkpoint",
+        "data/mt_grpo.py",
+        "deepcopy(self._adam.state_dict())",
+        "self._adam.state_dict()",
+        "data/test_mt_grpo.py",
+    ),
+    Mutant(
+        "what was lacking is set off later",
+        "data/stream.py",
+        "behind = dict.fromkeys(wanted, 0.0) if wanted else behind",
+        "behind = behind",
+        "data/test_mt_grpo.py",
     ),
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hostile_values import torn, value
 from PIL import Image
 
 from g2rpo.data.file_source import FileSource
@@ -20,6 +21,7 @@ from g2rpo.data.onethinker import OneThinkerFormat
 from g2rpo.data.own_format import OwnFormat
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.template import PromptTemplate
+from g2rpo.data.traces import Traces
 from g2rpo.records import Prompt
 
 SEED = 3
@@ -30,27 +32,11 @@ LIMIT_S = 20.0
 """For one file; a busy machine needs a tenth of it."""
 TEMPLATE = PromptTemplate(instruction="Think.", hints={"numerical": "One number."})
 MISSPELLED = ("anwser", "answr", "tekst", "Option", "imagse", "image_url", "lr", "taks", "solutoin")
-STRUCTURED: tuple[Any, ...] = (
-    [], {}, [None], [[]], [[[[1]]]], {"": ""}, {"a": {"b": [1, {"c": None}]}}, ["A", "B"],
-    [1, "A", None], [{"label": "A", "text": "x"}], {"A": "1", "B": 2}, {"A": ["1"]},
-    [{"role": "user", "content": "q"}], [{"role": ["user"], "content": {}}], [{"from": "human"}],
-    [{"role": "user", "content": [{"type": ["image"], "image": 3}]}], [{"bytes": None, "path": 5}],
-    {"role": ["user"], "content": ["q", "r"]}, [{"path": ["a.png"]}], [["a.png"]], {"bytes": 7},
-    {"boxes": [0, 0, 10**400, 5]}, {"boxes": None}, [{"path": ""}],
-)  # fmt: skip
-NUMBERS: tuple[Any, ...] = (
-    0, -1, 1.5, 10**30, 10**400, -(10**4000), 1e308, float("nan"), float("inf"), True, False, None,
-)  # fmt: skip
-TEXTS: tuple[Any, ...] = (
-    "", " ", "\0", "a\0b.png", "\ud800", "x\udfffy", "\u2028", "\u202eevil", "e\u0301" * 500,
-    "<image>", "<image>" * 40, "../../etc/passwd", "/etc/passwd", "file:///etc/passwd", "~/x.png",
-    "http://example.org/a.png", "data:image/png;base64,AAAA", "data:,", "data:image/png;base64,é",
-    "iVBORw0KGgo" + "A" * 90, "/9j/" + "A" * 200, "a.png", "cut.png", "text.png", "pipe.png", "sub",
-    "loop.png", "[" * 3000, "{" * 3000, "{\"boxes\": " * 900, "9" * 6000, "9**9**9", "$" * 2000,
-    "x" * 100_000, "A. 1 B. 2 C. 3", "(A)", "a/b/c", "a:b", ".", "..", "default", "math", "OCR",
-    "multiple choice", "spatial grounding", "custom", "<answer></answer>", "{{ 7 * 7 }}", "%s%n",
-    '{"boxes": [1, 2, 3, 1e999]}', '{"boxes": [[1], 2, 3, 4]}', "</script>", "n" * 300, "null",
-)  # fmt: skip
+
+
+def traces(**settings: Any) -> Traces:
+    """Records with a completion to imitate."""
+    return Traces(format=OwnFormat(**settings))
 
 
 @pytest.fixture
@@ -66,11 +52,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("made", [OwnFormat, OneThinkerFormat])
+@pytest.mark.parametrize("made", [OwnFormat, OneThinkerFormat, traces])
 def test_a_record_made_by_chance_becomes_a_prompt_or_a_sentence(
     made: Callable[..., Any], count: int, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Twice 200 files of 50 records are 20,000 records."""
+    """Three times 200 files of 50 records are 30,000 records."""
     logging.getLogger("g2rpo").propagate = True
     caplog.set_level(logging.INFO, logger="g2rpo")
     used = 0
@@ -78,7 +64,7 @@ def test_a_record_made_by_chance_becomes_a_prompt_or_a_sentence(
         rng = random.Random(f"{SEED}/{made.__name__}/{number}")
         path = folder / "rows.jsonl"
         names = [
-            _write_record(rng, path, made is OwnFormat, first=row == 0) for row in range(FILE_ROWS)
+            _write_record(rng, path, made.__name__, first=row == 0) for row in range(FILE_ROWS)
         ]
         caplog.clear()
         begun_s = time.monotonic()
@@ -103,14 +89,16 @@ def test_a_record_made_by_chance_becomes_a_prompt_or_a_sentence(
                 assert _line(str(outcome), path), where
             else:
                 _assert_usable(outcome, where)
+                if made is traces:
+                    source.format.demonstrate(outcome).encode()
         used += sum(isinstance(outcome, Prompt) for outcome in loaded)
         assert time.monotonic() - begun_s < LIMIT_S, where
     assert used > count  # not everything is refused
 
 
-def _write_record(rng: random.Random, path: Path, own: bool, *, first: bool) -> str:
+def _write_record(rng: random.Random, path: Path, made: str, *, first: bool) -> str:
     """Append a record, broken in one to three places; return the name of an unknown field."""
-    row = _good(rng, own)
+    row = _good(rng, made)
     unknown = ""
     for _ in range(rng.choice((1, 1, 2, 3))):
         field = rng.choice([*row, "messages", "conversations", "system", "data_type", "path"])
@@ -122,63 +110,33 @@ def _write_record(rng: random.Random, path: Path, own: bool, *, first: bool) -> 
                 row[unknown] = row.pop(field) or "x"
             case 2:
                 unknown = f"x{rng.randrange(9)}"
-                row[unknown] = _value(rng) or "x"
+                row[unknown] = value(rng) or "x"
             case _:
-                row[field] = _value(rng)
+                row[field] = value(rng)
     if unknown and row.get(unknown) in (None, "", []):
         unknown = ""  # an empty field says nothing
     line = json.dumps(row, ensure_ascii=rng.random() < 0.5).encode("utf-8", "surrogatepass")
     # a first line that begins with [ makes the whole file one list
     if rng.random() < 0.15 and not first:
-        line, unknown = _torn(rng, line), ""
+        line, unknown = torn(rng, line), ""
     with path.open("wb" if first else "ab") as file:
         file.write((line.replace(b"\n", b" ").replace(b"\r", b" ").strip() or b"x") + b"\n")
     return unknown
 
 
-def _good(rng: random.Random, own: bool) -> dict[str, Any]:
+def _good(rng: random.Random, made: str) -> dict[str, Any]:
     number = rng.randrange(10**6)
-    if own:
+    if made != "OneThinkerFormat":
+        completion = {"completion": "<think>One, two, three.</think> 3"}
         return {
             "id": number, "task": "math", "text": "<image> How many?", "images": ["a.png"],
             "answer": "3", "answer_type": "numerical", "options": [],
-        }  # fmt: skip
+        } | (completion if made == "traces" else {})  # fmt: skip
     return {
         "problem_id": number, "problem": "<image> How many?", "data_type": "image",
         "problem_type": "numerical", "task_type": "math", "options": [],
         "answer": "<answer>3</answer>", "images": ["a.png"], "data_source": "made",
     }  # fmt: skip
-
-
-def _value(rng: random.Random) -> Any:
-    match rng.randrange(8):
-        case 0:
-            return rng.choice(NUMBERS)
-        case 1 | 2:
-            return rng.choice(STRUCTURED)
-        case 3:
-            return [_value(rng) for _ in range(rng.randrange(4))]
-        case 4:
-            return {rng.choice(("role", "content", "type", "A", "\ud800")): _value(rng)}
-        case _:
-            return rng.choice(TEXTS)
-
-
-def _torn(rng: random.Random, line: bytes) -> bytes:
-    place = rng.randrange(len(line))
-    match rng.randrange(6):
-        case 0:
-            return line[:place]
-        case 1:
-            return line[:place] + bytes([rng.randrange(256)]) + line[place + 1 :]
-        case 2:
-            return b'{"id": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
-        case 3:
-            return line.replace(b"3", b"3" * 6000, 1)
-        case 4:
-            return line + line
-        case _:
-            return rng.choice((b"[]", b"null", b"3", b'"x"', b"\xef\xbb\xbf" + line, b"\xff\xfe"))
 
 
 def _line(reason: str, path: Path) -> int:

@@ -1,5 +1,8 @@
 """Silence is counted from the last mark; loading may take longer."""
 
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from g2rpo.launch import marks
@@ -12,6 +15,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr("g2rpo.launch.marks.time.monotonic", lambda: now[0])
     monkeypatch.setattr(marks, "_begun", False)
     monkeypatch.setattr(marks, "_last_s", 0.0)
+    monkeypatch.setattr(marks, "_signum", 0)
+    monkeypatch.setattr(marks, "_droppable", False)
     return now
 
 
@@ -48,3 +53,25 @@ def test_the_begin_and_the_end_of_a_stage_are_progress() -> None:
     with timed("decode"):
         assert marks.count() == before + 1
     assert marks.count() == before + 2
+
+
+def test_work_is_left_only_in_a_block_of_its_thread_and_while_the_step_can_be_dropped() -> None:
+    passed = []
+    marks.ask_to_stop(signal.SIGTERM)
+    with marks.dropping():
+        marks.drop_if_asked()
+        passed.append("an update has begun")
+    marks.may_drop(True)
+    marks.drop_if_asked()  # outside of a block, other ranks would wait
+    with marks.dropping(), ThreadPoolExecutor(1) as others:
+        others.submit(marks.drop_if_asked).result()
+        passed.append("another thread")
+        marks.drop_if_asked()
+        passed.append("never")
+    assert passed == ["an update has begun", "another thread"]
+
+
+def test_the_second_signal_is_not_held_back_by_a_block() -> None:
+    with pytest.raises(marks.Stopped) as caught, marks.dropping():
+        raise marks.Stopped(signal.SIGTERM)
+    assert caught.value.exit_code == 143

@@ -48,8 +48,8 @@ MUTANTS = (
     Mutant(
         "each rank fills the room",
         "rollout/collect.py",
-        "ahead = sum(counts[: ranks.rank()])",
-        "ahead = 0",
+        "for rank, task in ranks.all_gather_list(own):",
+        "for rank, task in own:",
         "training/test_ranks.py",
     ),
     Mutant(
@@ -226,5 +226,12 @@ MUTANTS = (
         "self._free.wait_for(lambda: not self._working)",
         "pass",
         "rollout/test_turns.py",
+    ),
+    Mutant(
+        "any task fills any place",
+        "rollout/collect.py",
+        "Counter(tasks) if keep_shares else None",
+        "None",
+        "rollout/test_collect.py",
     ),
 )

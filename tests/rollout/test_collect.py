@@ -90,15 +90,22 @@ class Run:
         self.made = made
         self.batches = [self.batch(name) for name in names]
         self.later = iter(self.batches[1:])
+        self.missing: list[dict[str, int]] = []
 
     def batch(self, names: str | Sequence[str]) -> PromptBatch:
         """A prompt's number of images follows from its letter: 0, 1 or 2."""
         return self.made(*((name, TASK_OF[name], ord(name) % 3) for name in names))
 
-    def __call__(self, group_filter: Any, failure_budget: float = 0.0) -> Collected:
+    def _more(self, missing: dict[str, int]) -> PromptBatch:
+        self.missing.append({task: lacks for task, lacks in missing.items() if lacks})
+        return next(self.later)
+
+    def __call__(
+        self, group_filter: Any, failure_budget: float = 0.0, keep_shares: bool = False
+    ) -> Collected:
         return collect(
             self.batches[0],
-            lambda: next(self.later),
+            self._more,
             AnswerNow(
                 engine=self.engine,
                 reward=TextReward(),
@@ -107,6 +114,7 @@ class Run:
                 seed=500,
             ),
             group_filter=group_filter,
+            keep_shares=keep_shares,
         )
 
 
@@ -153,6 +161,25 @@ def test_groups_that_agree_are_replaced_and_the_order_is_kept(made: Made) -> Non
     assert run.engine.seeds == [500, 501]
     assert collected.drawn == _per_task("abcdefgh")
     assert collected.kept == _per_task("acfgh")  # a share of drawn prompts: h counts
+
+
+def test_every_task_gets_its_share_of_the_groups_that_are_kept(made: Made) -> None:
+    """a, b, c, d are the first draw, of which only a is informative."""
+    script = dict.fromkeys("abcdefgh", MIXED) | {"b": RIGHT, "c": WRONG, "d": RIGHT}
+    run = Run(made, script, "abcd", "efgh", "efgh")
+    collected = run(OnlineFilter(max_draws=3), keep_shares=True)
+    # e and f are of other tasks, g is of a's task, which has its group, and h is of b's
+    assert "".join(prompt.id for prompt in collected.batch.prompts) == "ah"
+    wanted = _per_task("abcd")
+    assert run.missing == [wanted - _per_task("a"), wanted - _per_task("ab")]
+    assert collected.places == [0, 1]
+    assert collected.num_groups == 2
+
+
+def test_without_shares_nothing_is_said_to_be_missing(made: Made) -> None:
+    run = Run(made, {"a": MIXED, "b": RIGHT, "c": MIXED}, "ab", "cc")
+    run(OnlineFilter())
+    assert run.missing == [{}]
 
 
 def test_completions_of_a_short_draw_are_padded_to_the_longest(made: Made) -> None:

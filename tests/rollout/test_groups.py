@@ -76,7 +76,7 @@ def test_a_step_of_uneven_groups_keeps_scores_with_their_completions(made: Made)
     engine = NamingEngine()
     collected = collect(
         made(*BATCH),
-        lambda: made(*BATCH),
+        lambda missing: made(*BATCH),
         AnswerNow(
             engine=engine,
             reward=PlaceReward(),

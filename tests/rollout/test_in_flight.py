@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from fakes import IdEncoder
-from simulated_engine import SimulatedEngine
+from simulated_engines import SimulatedEngine
 
 from g2rpo.records import Failed, PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.in_flight import DrawInFlight, restore, saved

@@ -54,42 +54,18 @@ def _seen(server: FakeServer, path: str, count: int) -> None:
         assert not waiting.wait(0.01)
 
 
-def test_weights_change_within_a_request_and_every_token_says_which_it_had(
-    fake: Fake, started: Started, batch: PromptBatch, policy: Any
+@pytest.mark.parametrize("names", [True, False])
+def test_weights_change_between_requests_and_every_token_says_which_it_had(
+    names: bool, fake: Fake, started: Started, batch: PromptBatch, policy: Any
 ) -> None:
     server = fake()
-    engine = started(server, ahead=1)
+    server.fails = lambda path, count: (
+        404 if path == "/update_weight_version" and not names else None
+    )
+    engine = started(server, ahead=1, max_concurrency=2)
     assert isinstance(engine, AheadEngine)
     _ready(engine)
-    server.token_s = 0.3
-    server.calls.clear()
-    writing = Writing(engine, batch)
-    _seen(server, GENERATE, 6)
-    engine.load_weights(policy, 7)
-    groups = writing.done()
-    assert [call for call in server.calls if call != GENERATE] == [
-        "/pause?mode=keep",
-        "/collective_rpc",
-        "/update_weight_version",
-        "/reset_prefix_cache?reset_running_requests=true",
-        "/reset_mm_cache",
-        "/reset_encoder_cache",
-        "/resume",
-    ]
-    versions = [group.weight_versions.tolist() for _, group in sorted(groups.items())]
-    assert len(versions) == 6
-    assert all(rows == [rows[0]] * 3 for rows in versions)
-    assert all(rows[0] == sorted(rows[0]) and set(rows[0]) <= {0, 7} for rows in versions)
-    assert any(set(rows[0]) == {0, 7} for rows in versions)  # by both, within one completion
-
-
-def test_a_server_that_cannot_name_its_weights_changes_them_between_requests(
-    fake: Fake, started: Started, batch: PromptBatch, policy: Any
-) -> None:
-    server = fake()
-    server.fails = lambda path, count: 404 if path == "/update_weight_version" else None
-    engine = started(server, ahead=1, max_concurrency=2)
-    _ready(engine)
+    assert engine._named is names
     server.answering.clear()
     server.calls.clear()
     writing = Writing(engine, batch)
@@ -102,8 +78,7 @@ def test_a_server_that_cannot_name_its_weights_changes_them_between_requests(
     server.answering.set()
     changing.join(20)
     groups = writing.done()
-    pause = server.calls.index("/pause?mode=wait")
-    assert server.calls[:pause].count(GENERATE) == 2
+    assert server.calls[: server.calls.index("/pause?mode=wait")].count(GENERATE) == 2
     versions = [
         set(group.weight_versions[group.completion_mask].tolist()) for group in groups.values()
     ]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from left_early import assert_left
 
 from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.records import PromptBatch, Sampling
@@ -285,3 +286,20 @@ def test_a_process_that_sees_its_own_gpu_alone_cannot_be_in_a_group(
         ),
     ):
         visible_devices(torch.device("cuda", 0), 2)
+
+
+def test_a_signal_ends_the_wait_for_an_engine_that_is_busy(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    engine = vllm_subprocess.SubprocessEngine(
+        address=str(tmp_path / "engine"),
+        device=torch.device("cpu"),
+        num_devices=1,
+        options={},
+        log_file=tmp_path / "engine.log",
+        start_s=1.0,
+        timeout_s=60.0,
+    )
+    engine._wire = Wire(ours)
+    assert_left(engine._reply)
+    theirs.close()
+    engine.stop()

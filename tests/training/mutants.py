@@ -361,4 +361,32 @@ MUTANTS = (
         "pass",
         "training/test_checkpoint_folder.py",
     ),
+    Mutant(
+        "the gradient of a task starts anew after another",
+        "training/task_gradients.py",
+        "found = self._waiting.pop(task, None) if task is not None else None",
+        "found = None",
+        "training/test_task_gradients.py",
+    ),
+    Mutant(
+        "weights of all tasks, also without a gradient",
+        "training/task_gradients.py",
+        "pulling = gramian.diagonal() > 0",
+        "pulling = gramian.diagonal() >= 0",
+        "training/test_task_gradients.py",
+    ),
+    Mutant(
+        "inner products in float32",
+        "training/task_gradients.py",
+        "torch.stack(pieces).double()",
+        "torch.stack(pieces)",
+        "training/test_task_gradients.py",
+    ),
+    Mutant(
+        "tasks share a micro-batch",
+        "training/update.py",
+        "if task in (None, owners[r])",
+        "if task or True",
+        "training/test_update.py",
+    ),
 )

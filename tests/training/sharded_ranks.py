@@ -32,9 +32,9 @@ from g2rpo.policy.sharding import Sharding
 from g2rpo.records import Experience, Sampling, Scores
 from g2rpo.rollout.collect import KeepAll
 from g2rpo.training.algorithm import Algorithm
-from g2rpo.training.batch_plan import BatchPlan
+from g2rpo.training.batch_plan import BatchPlan, Row, select_rows
 from g2rpo.training.gradients import GradientConflict, gradient_norm, sampled_gradient
-from g2rpo.training.update import Row, Updater, select_rows
+from g2rpo.training.update import Updater
 
 CASES: dict[str, dict[str, Any]] = {
     "plain": {},

@@ -9,7 +9,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from simulated_engine import SimulatedEngine
+from simulated_engines import SimulatedEngine
 
 from g2rpo.algorithm.advantage.g2rpo import G2RPO
 from g2rpo.algorithm.loss.clip import ClipLoss
@@ -139,18 +139,18 @@ def fit(
 
 
 def test_with_look_ahead_the_same_prompts_come_in_the_same_order_one_update_late(fit: Any) -> None:
-    now, _ = fit(SimulatedEngine(ahead=0))
+    now, _ = fit(SimulatedEngine(ahead=0), steps=3)
     for ahead in (1, 2):
         engine = SimulatedEngine(ahead=ahead)
-        ledger, data = fit(engine)
+        ledger, data = fit(engine, steps=3)
         assert ledger.prompts == now.prompts
         assert [ids for _, ids in engine.asked] == now.prompts  # each once, and none too many
         assert max(max(ages) for ages in ledger.ages) <= ahead
         assert ledger.ages[0] == [0] * 8
         assert not data.reserved
         turns = [f"gym/train/{task}/{index}" for task, index in data.stream.curriculum.seen]
-        assert len(turns) == 10
-        assert Counter(task for task, _ in data.stream.curriculum.seen) == {"math": 5, "chart": 5}
+        assert len(set(turns)) == 6
+        assert Counter(task for task, _ in data.stream.curriculum.seen) == {"math": 3, "chart": 3}
 
 
 def test_completions_are_written_while_the_trainer_learns(fit: Any) -> None:
@@ -158,6 +158,7 @@ def test_completions_are_written_while_the_trainer_learns(fit: Any) -> None:
     assert any(max(ages) == 1 for ages in ledger.ages)  # asked before the update
 
 
+@pytest.mark.slow
 def test_the_filter_goes_on_drawing_and_keeps_the_order_of_the_stream(fit: Any) -> None:
     mixed = OnlineFilter(max_draws=8)
     now, _ = fit(SimulatedEngine(ahead=0), group_filter=mixed, steps=4)
@@ -172,7 +173,9 @@ def test_the_filter_goes_on_drawing_and_keeps_the_order_of_the_stream(fit: Any) 
     assert [len(step) for step in now.prompts] == [len(step) for step in ledger.prompts]
 
 
-@pytest.mark.parametrize("group_filter", [None, OnlineFilter(max_draws=8)])
+@pytest.mark.parametrize(
+    "group_filter", [None, pytest.param(OnlineFilter(max_draws=8), marks=pytest.mark.slow)]
+)
 def test_a_stopped_run_goes_on_with_the_prompts_in_flight(fit: Any, group_filter: Any) -> None:
     whole_engine = SimulatedEngine(ahead=2)
     whole, data = fit(whole_engine, steps=6, group_filter=group_filter)
@@ -186,6 +189,7 @@ def test_a_stopped_run_goes_on_with_the_prompts_in_flight(fit: Any, group_filter
     assert resumed_data.stream.state_dict() == data.stream.state_dict()
 
 
+@pytest.mark.slow
 def test_a_run_with_look_ahead_can_go_on_without_and_the_other_way_round(fit: Any) -> None:
     whole, _ = fit(SimulatedEngine(ahead=0), steps=6)
     for before, after in ((2, 0), (0, 1)):
@@ -195,6 +199,7 @@ def test_a_run_with_look_ahead_can_go_on_without_and_the_other_way_round(fit: An
         assert not data.reserved
 
 
+@pytest.mark.slow
 def test_groups_that_are_too_old_are_asked_again_and_counted(fit: Any) -> None:
     engine = SimulatedEngine(ahead=2, max_staleness=4)
     ledger, _ = fit(engine, num_minibatches=2)

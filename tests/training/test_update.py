@@ -3,6 +3,7 @@ one of its own groups only.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from g2rpo.algorithm.advantage.g2rpo import G2RPO
+from g2rpo.algorithm.gradient.sum import Sum
 from g2rpo.algorithm.loss.clip import ClipLoss
 from g2rpo.algorithm.shaping import Shaping
 from g2rpo.algorithm.shaping.entropy import EntropyBand
@@ -19,9 +21,9 @@ from g2rpo.policy.stats import token_stats
 from g2rpo.records import Experience, Prompt, PromptBatch, Sampling, Scores
 from g2rpo.rollout.collect import KeepAll
 from g2rpo.training.algorithm import Algorithm
-from g2rpo.training.batch_plan import BatchPlan
+from g2rpo.training.batch_plan import BatchPlan, Row, select_rows
 from g2rpo.training.gradients import GradientConflict
-from g2rpo.training.update import Row, Updater, UpdateStats, select_rows
+from g2rpo.training.update import Updater, UpdateStats
 
 TASKS_OF_PROMPTS = ("chart", "math", "chart", "grounding", "math")
 LENGTHS = [3, 5, 2, 7, 4, 1, 6, 2, 3, 5]
@@ -62,7 +64,18 @@ def groups(prompts: list[int], group_size: int = 2) -> list[Row]:
     return [Row(p, list(range(p * group_size, (p + 1) * group_size))) for p in prompts]
 
 
-def updater(encoder: QwenEncoder, band: EntropyBand | None = None, **loss: Any) -> Updater:
+class Ones:
+    """Adds gradients that each task has for itself."""
+
+    by_task = True
+
+    def __call__(self, gramian: Tensor, seed: int) -> Tensor:
+        return torch.ones_like(gramian[0])
+
+
+def updater(
+    encoder: QwenEncoder, band: EntropyBand | None = None, weighting: Any = None, **loss: Any
+) -> Updater:
     forbidden = tuple(encoder.forbidden_token_ids)
     algorithm = Algorithm(
         tasks=TASKS,
@@ -73,6 +86,7 @@ def updater(encoder: QwenEncoder, band: EntropyBand | None = None, **loss: Any) 
         optimizer=torch.optim.SGD,
         group_filter=KeepAll(),
         gradient_conflict=GradientConflict(every_n_steps=None),
+        gradient=weighting or Sum(),
     )
     return Updater(algorithm, forbidden=forbidden, temperature=1.0)
 
@@ -142,6 +156,26 @@ def test_any_cut_into_micro_batches_gives_the_same_gradient(
         assert cut_stats.loss == pytest.approx(stats.loss, abs=1e-5)
         torch.testing.assert_close(cut_stats.entropy_sum, stats.entropy_sum, rtol=1e-6, atol=0)
         assert cut_stats.tokens.tolist() == stats.tokens.tolist()
+
+
+@pytest.mark.parametrize("size", [None, 1])
+def test_gradients_of_the_tasks_add_up_to_that_of_the_loss(
+    policy: Any, encoder: QwenEncoder, experience: Experience, size: int | None
+) -> None:
+    band = band_near(policy, encoder, experience)
+    whole, stats, loss = gradient(policy, updater(encoder, band), experience, CUTS[0])
+    update = updater(encoder, band, Ones())
+    update.batch = replace(update.batch, micro_batch_prompts=size)
+    parts = update.micro_batches(experience, range(5))
+    order = [sorted({prompt.task for prompt in part.batch.prompts}) for part in parts]
+    single = [["chart"], ["chart"], ["grounding"], ["math"], ["math"]]
+    assert order == (single if size else [["chart"], ["grounding"], ["math"]])
+    pieces, cut_stats, cut_loss = gradient_of(policy, update, parts)
+    assert (pieces - whole).norm() < 1e-6 * whole.norm()
+    assert cut_loss == pytest.approx(loss, abs=1e-6)
+    assert cut_stats.loss == pytest.approx(stats.loss, abs=1e-5)
+    assert cut_stats.task_weights == {TASKS.index(task): 1.0 for [task] in single}
+    assert stats.task_weights == {}
 
 
 SPLITS = (

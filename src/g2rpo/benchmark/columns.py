@@ -173,7 +173,13 @@ def needed_image(benchmark: str, record: Mapping[str, Any], *columns: str) -> An
         ValueError: If no column has an image; the message names the columns.
     """
     needed(benchmark, record, *columns)
-    return images_of(record, *columns)[0]
+    images = images_of(record, *columns)
+    if not images:
+        raise ValueError(
+            f"{benchmark}, record {first(record, *IDS)!r}: column {' or '.join(columns)} has no"
+            " image"
+        )
+    return images[0]
 
 
 def size_px(image: Any) -> tuple[int, int]:

@@ -74,7 +74,13 @@ class MathVista(BenchmarkBase):
         row["question_type"] = text_of(needed(self.name, record, "question_type"))
         row["answer_type"] = text_of(needed(self.name, record, "answer_type"))
         if (precision := first(record, "precision")) is not None:
-            row["precision"] = int(precision)
+            try:
+                row["precision"] = int(precision)
+            except (TypeError, ValueError, OverflowError):
+                raise ValueError(
+                    f"mathvista, record {row['id']!r}: column precision: expected a whole number,"
+                    f" got {str(precision)[:100]!r}"
+                ) from None
         answer = needed(self.name, record, "answer")
         row["answer"] = (
             answer

@@ -5,7 +5,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from g2rpo.data.mixture import TaskMix, train_sizes
-from g2rpo.interfaces import Curriculum, PromptSource
+from g2rpo.interfaces import Curriculum, PromptSource, TaskCurriculum
 from g2rpo.records import Prompt
 
 
@@ -43,18 +43,30 @@ class PromptStream:
                 "curriculum: this data source never runs out, so no prompt comes a second time;"
                 " choose curriculum=none"
             )
+        self.by_task = self.curriculum if isinstance(self.curriculum, TaskCurriculum) else None
+        """The curriculum if it decides how often each task is drawn."""
+        if self.by_task is not None:
+            self.by_task.begin(self.mix.shares)
         self.counts: dict[str, int] = {}
         """Number of turns of each task."""
+        self.behind = dict.fromkeys(self.mix.shares, 0.0)
+        """Turns that each task lacks of its share, if the curriculum decides about shares."""
         self.places: dict[str, int] = {}
         """Position in each task over all epochs, counting skipped prompts."""
         self._sizes = {task: sizes[task] for task in self.mix.shares}
         self._order: dict[str, tuple[int, list[int]]] = {}
         self._in_flight: dict[str, Turn] = {}
 
-    def draw(self, num_prompts: int) -> list[Prompt]:
-        """Return the next `num_prompts` prompts."""
-        turns = [self._next(self.mix.draw(self.counts)[0], self.places) for _ in range(num_prompts)]
-        return [self._served(turn) for turn in turns]
+    def draw(self, num_prompts: int, missing: Mapping[str, int] | None = None) -> list[Prompt]:
+        """Return the next `num_prompts` prompts.
+
+        Args:
+            num_prompts: Number of prompts.
+            missing: Number of groups that a step still lacks by task; the prompts are of these
+                tasks, in proportion. None or nothing: as the mixture or the curriculum says.
+        """
+        tasks = self._tasks(num_prompts, self.counts, self.behind, missing)
+        return [self._served(self._next(task, self.places)) for task in tasks]
 
     def next_of(self, task: str) -> Prompt:
         """Return the next prompt of a task, to replace one that could not be used."""
@@ -62,8 +74,9 @@ class PromptStream:
 
     def peek(self, num_prompts: int) -> list[Prompt]:
         """Return what `draw` will return, unless earlier prompts have to be replaced."""
-        counts, places = dict(self.counts), dict(self.places)
-        turns = [self._next(self.mix.draw(counts)[0], places) for _ in range(num_prompts)]
+        places = dict(self.places)
+        tasks = self._tasks(num_prompts, dict(self.counts), dict(self.behind))
+        turns = [self._next(task, places) for task in tasks]
         return [self.source.get(turn.task, turn.index, "train") for turn in turns]
 
     def observe(self, accuracies: Mapping[str, float]) -> None:
@@ -71,6 +84,13 @@ class PromptStream:
         for id, accuracy in accuracies.items():
             if turn := self._in_flight.pop(id, None):
                 self.curriculum.observe(*turn, accuracy)
+        if self.by_task is not None:
+            self.by_task.rebalance()
+
+    def metrics(self) -> dict[str, float]:
+        """Return the shares of the next draw, if the curriculum decides about them."""
+        shares = {} if self.by_task is None else self.by_task.shares()
+        return {f"curriculum/share/{task}": share for task, share in shares.items()}
 
     def turn_of(self, prompt: Prompt) -> Turn:
         """Return the turn of a prompt that was served and not observed yet."""
@@ -89,13 +109,36 @@ class PromptStream:
         return {
             "counts": dict(self.counts),
             "places": dict(self.places),
+            "behind": dict(self.behind),
             "curriculum": self.curriculum.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue after the last draw of the saved state."""
         self.counts, self.places = dict(state["counts"]), dict(state["places"])
+        self.behind = dict(state.get("behind", self.behind))
         self.curriculum.load_state_dict(state["curriculum"])
+
+    def _tasks(
+        self,
+        count: int,
+        counts: dict[str, int],
+        behind: dict[str, float],
+        missing: Mapping[str, int] | None = None,
+    ) -> list[str]:
+        """Return the tasks of the next turns; `counts` and `behind` are updated in place."""
+        wanted = {task: lacks for task, lacks in (missing or {}).items() if lacks > 0}
+        if self.by_task is None:
+            return [self.mix.draw(counts)[0] for _ in range(count)]
+        shares = {task: lacks / sum(wanted.values()) for task, lacks in wanted.items()}
+        behind = dict.fromkeys(wanted, 0.0) if wanted else behind
+        turns = []
+        for _ in range(count):
+            for task, share in (shares or self.by_task.shares()).items():
+                behind[task] += share
+            turns.append(max(behind, key=behind.__getitem__))
+            behind[turns[-1]] -= 1
+        return turns
 
     def _served(self, turn: Turn) -> Prompt:
         prompt = self.source.get(turn.task, turn.index, "train")

@@ -21,6 +21,7 @@ from g2rpo.launch.messages import (
     Left,
     Message,
     Report,
+    Stop,
     Stuck,
     Verdict,
     Working,
@@ -133,6 +134,8 @@ class Coordinator:
         if who is None:
             assert isinstance(message, Member)
             self._open[wire] = self._came[message.rank] = message
+        elif isinstance(message, Stop):
+            self._tell(message)
         elif isinstance(message, Left):
             self._left.add(who.rank)
         elif isinstance(message, Failed):

@@ -56,6 +56,17 @@ class Working:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """A signal has asked a rank, and thereby all ranks, to stop.
+
+    Args:
+        signum: The number of the signal.
+    """
+
+    signum: int
+
+
+@dataclass(frozen=True)
 class Left:
     """A rank has finished its part."""
 
@@ -87,9 +98,10 @@ class Verdict:
     silent: tuple[Member, ...] = ()
 
 
-Message = Member | Failed | Stuck | Working | Left | Report | Closed | Verdict
+Message = Member | Failed | Stuck | Working | Stop | Left | Report | Closed | Verdict
 KINDS: Mapping[str, type[Message]] = {
-    kind.__name__: kind for kind in (Member, Failed, Stuck, Working, Left, Report, Closed, Verdict)
+    kind.__name__: kind
+    for kind in (Member, Failed, Stuck, Working, Stop, Left, Report, Closed, Verdict)
 }
 
 

@@ -21,6 +21,7 @@ from g2rpo.launch.messages import (
     Left,
     Message,
     Report,
+    Stop,
     Stuck,
     Verdict,
     Working,
@@ -78,7 +79,7 @@ class Monitor:
         self._watch: Watch | None = None
         self._wire, self._coordinator = wire, coordinator
         self._sending = threading.Lock()
-        self._failing = self._left = False
+        self._failing = self._left = self._told = False
         self._asked_s: float | None = None
         self._first_works = Working("")
         self._ended = threading.Event()
@@ -130,6 +131,9 @@ class Monitor:
 
     def _run(self) -> None:
         while not self._left:
+            if marks.signal_heard() and not self._told:
+                self._told = True
+                self._send(Stop(marks.signal_heard()))
             try:
                 message = unpacked(self._wire.receive()[0]) if self._wire.poll(0.2) else None
             except (EOFError, OSError):
@@ -141,6 +145,8 @@ class Monitor:
                 self._end(message)
             elif isinstance(message, Working):
                 self._first_works = message
+            elif isinstance(message, Stop):
+                marks.ask_to_stop(message.signum)
             elif isinstance(message, Closed):
                 if self._watch is None:  # rank 0 had nothing to run
                     os._exit(0)

@@ -11,6 +11,7 @@ together (prompts, filter, number of draws) is decided by their main threads, wh
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import wait
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from queue import SimpleQueue
@@ -21,11 +22,14 @@ import torch
 
 from g2rpo import ranks
 from g2rpo.interfaces import Reward
+from g2rpo.launch import marks
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.reward.workers.inline import score_each
 from g2rpo.rollout.groups import Scored, scored_of, select_prompts
 from g2rpo.rollout.in_flight import DrawInFlight, restore, saved
 
+TICK_S = 0.2
+"""Longest time in seconds until a wait for completions notices that a signal has come."""
 Arrived = Callable[[int, Rollouts], None]
 During = Callable[[str, str], AbstractContextManager[None]]
 """Records that somebody (`trainer`, `engine` or `reward`) does something during a block."""
@@ -151,6 +155,9 @@ class LookAhead:
         """
         draw = self._in_flight.popleft()
         assert draw.ids == [prompt.id for prompt in batch.prompts], "answers in another order"
+        while not draw.done.done():
+            marks.drop_if_asked()
+            wait([draw.done], TICK_S)
         draw.done.result()
         if stale := draw.stale(self.step, self.max_staleness):
             again = DrawInFlight(select_prompts(batch, torch.tensor(stale)), draw.seed)
@@ -167,12 +174,13 @@ class LookAhead:
         return rollouts, scored_of(outcomes, asked, rollouts, self.failure_budget)
 
     def close(self) -> None:
-        """Give up what is in flight and end the threads."""
+        """Give up what is in flight and end the generating thread; nothing happens twice."""
+        if self._closed or not self._threads:
+            return
         self._closed = True
         self._todo.put(None)
-        if self._threads:
+        if not all(draw.done.done() for draw in self._in_flight):
             self.engine.stop_ahead()
-        self._threads = []
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of the oldest draw, and the draws that are complete and scored.

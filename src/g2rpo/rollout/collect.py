@@ -142,10 +142,11 @@ class AnswerNow:
 
 def collect(
     first: PromptBatch,
-    more: Callable[[], PromptBatch],
+    more: Callable[[Mapping[str, int]], PromptBatch],
     answer: Answer,
     *,
     group_filter: GroupFilter,
+    keep_shares: bool = False,
 ) -> Collected:
     """Answer, score and filter until all ranks together have as many groups as first prompts.
 
@@ -156,19 +157,23 @@ def collect(
 
     Args:
         first: This rank's first batch.
-        more: Returns this rank's next batch.
+        more: Returns this rank's next batch; with `keep_shares` it gets what each task lacks.
         answer: Returns the completions of a batch with their scores, now or from what was written
             ahead.
         group_filter: Decides which groups are kept.
+        keep_shares: Whether no task gets more groups than it has first prompts. The step has fewer
+            groups if some tasks lack some after `max_draws` draws.
     """
-    taken = _Taken(wanted=int(ranks.all_reduce_sum(torch.tensor(len(first.prompts)))))
+    tasks = ranks.all_gather_list([prompt.task for prompt in first.prompts])
+    taken = _Taken(wanted=len(tasks), missing=Counter(tasks) if keep_shares else None)
     drawn, kept = Counter[str](), Counter[str]()
     accuracies: dict[str, float] = {}
     draws = 0
     while taken.room > 0 and draws < group_filter.max_draws:
-        batch = more() if draws else first
+        batch = more(taken.missing or {}) if draws else first
         marks.work_on(prompt.task for prompt in batch.prompts)
-        rollouts, scored = answer(batch, draws)
+        with ranks.dropping_together():
+            rollouts, scored = answer(batch, draws)
         accuracy = group_means(scored.scores.accuracy, rollouts.prompt, len(batch.prompts))
         keep = group_filter.keeps(accuracy)
         own = [
@@ -205,10 +210,12 @@ class _Taken:
 
     Args:
         wanted: Number of groups that all ranks want together.
+        missing: The same by task; None if any task may fill any place.
     """
 
-    def __init__(self, wanted: int) -> None:
+    def __init__(self, wanted: int, missing: Counter[str] | None) -> None:
         self.wanted = self.room = wanted
+        self.missing = missing
         self.places: list[int] = []
         self.parts: list[tuple[PromptBatch, Rollouts, Scores, Bool[Tensor, " b"]]] = []
 
@@ -216,14 +223,26 @@ class _Taken:
         self, batch: PromptBatch, rollouts: Rollouts, scored: Scored, keep: Bool[Tensor, " p"]
     ) -> None:
         """Take kept groups of a draw, lower ranks first, until all ranks have enough together."""
-        counts = ranks.all_gather_list([int(keep.sum())])
-        ahead = sum(counts[: ranks.rank()])
-        rows = keep.nonzero()[: max(0, self.room - ahead), 0]
-        start = self.wanted - self.room + ahead
-        self.places += range(start, start + len(rows))
+        kept = keep.nonzero()[:, 0]
+        own = [(ranks.rank(), batch.prompts[row].task) for row in kept.tolist()]
+        used = []
+        for rank, task in ranks.all_gather_list(own):
+            use = self._use(task)
+            if rank == ranks.rank():
+                used.append(use)
+                self.places += [self.wanted - self.room - 1] * use
+        rows = kept[torch.tensor(used, dtype=torch.bool, device=kept.device)]
         if len(rows) or not self.parts:
             self.parts.append(select_groups(batch, rollouts, scored.scores, scored.failed, rows))
-        self.room -= min(self.room, sum(counts))
+
+    def _use(self, task: str) -> bool:
+        """Return whether there is a place for the next group, of a task, and fill it."""
+        if not self.room or (self.missing is not None and not self.missing[task]):
+            return False
+        self.room -= 1
+        if self.missing is not None:
+            self.missing[task] -= 1
+        return True
 
     def replace_by(self, batch: PromptBatch, rollouts: Rollouts, scored: Scored) -> None:
         """Take all groups of this draw in place of those taken so far."""

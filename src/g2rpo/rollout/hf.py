@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from g2rpo.interfaces import Encoder
+from g2rpo.launch import marks
 from g2rpo.policy.family.choose_family import family_of
 from g2rpo.policy.forward import computing, encode_images, masked_logits, prompt_positions
 from g2rpo.policy.prefix_attention import knows_prefixes, use_prefix_attention
@@ -123,6 +124,7 @@ class _Decoder:
         out_logprobs = torch.zeros(shape, device=self.rows.device)
         alive = torch.ones(len(self.rows), dtype=torch.bool, device=self.rows.device)
         for step in range(self.sampling.max_new_tokens):
+            marks.drop_if_asked()
             tokens, logprobs = self._sample(hidden, self.uniforms[self.rows, step])
             out[self.rows, step] = torch.where(alive, tokens, self.encoder.eos_token_id)
             out_logprobs[self.rows, step] = logprobs

@@ -141,17 +141,13 @@ class VLLMClient:
         else:
             self.labels = True
 
-    def forget(self, *, running: bool = False) -> None:
+    def forget(self) -> None:
         """Clear keys and values, prepared images and vision features.
-
-        Args:
-            running: Whether paused requests lose theirs too, and compute them again later.
 
         Raises:
             RuntimeError: Running requests of another client still use the prefix cache.
         """
-        query = {"reset_running_requests": "true"} if running else None
-        done = self._call("POST", "/reset_prefix_cache", query=query)
+        done = self._call("POST", "/reset_prefix_cache")
         if not done.get("success", False):
             raise RuntimeError(
                 f"{self.url}: the prefix cache could not be reset, because requests of another"
@@ -160,13 +156,9 @@ class VLLMClient:
         self._call("POST", "/reset_mm_cache")
         self._call("POST", "/reset_encoder_cache")
 
-    def pause(self, *, running: bool = False) -> None:
-        """Hold back new requests, and wait for running ones or hold these as well.
-
-        Args:
-            running: Whether running requests stop where they are, and go on after `resume`.
-        """
-        self._call("POST", "/pause", query={"mode": "keep" if running else "wait"})
+    def pause(self) -> None:
+        """Wait for running requests and hold back new ones."""
+        self._call("POST", "/pause", query={"mode": "wait"})
 
     def abort(self) -> None:
         """End all requests where they are."""

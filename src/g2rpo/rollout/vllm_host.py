@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from g2rpo.launch import marks
 from g2rpo.rollout.vllm_requests import Answer, Request
 
 CPU_OPTIONS = {"kv_cache_memory_bytes": 2**28, "block_size": 32}
@@ -71,6 +72,7 @@ class Host:
             for place, (request, own) in enumerate(zip(requests, fields, strict=True))
         }
         while len(answers) < len(requests):
+            marks.drop_if_asked()
             answers |= {place_of[key]: answer for key, answer in self.step()}
 
     def add(self, request: Request, fields: Mapping[str, Any]) -> str:

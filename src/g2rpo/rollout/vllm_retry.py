@@ -2,14 +2,19 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 
 import torch
 
 from g2rpo import ranks
+from g2rpo.launch import marks
 from g2rpo.rollout.vllm_requests import Answer
 
 log = logging.getLogger("g2rpo")
+TICK_S = 0.2
+"""Longest time in seconds until a wait for completions notices that a signal has come."""
 Lost = Sequence[tuple[Any, "EngineLost"]]
 """For each prompt without an answer: the engine that was asked, and its error."""
 
@@ -45,6 +50,39 @@ class EngineStats:
         )
         self._reset()
         return dict(zip(names, map(float, counts + worst), strict=True))
+
+
+def ask_concurrently(ask: Callable[[int], None], places: Sequence[int], num_threads: int) -> None:
+    """Call `ask` for every place, in threads; a signal ends the wait for them.
+
+    The threads are daemons, so that a run that ends does not wait for their requests.
+
+    Raises:
+        Exception: The first error of a call, when all threads have ended.
+    """
+    left: SimpleQueue[int] = SimpleQueue()
+    for place in places:
+        left.put(place)
+    errors: list[Exception] = []
+
+    def work() -> None:
+        try:
+            while not errors:
+                ask(left.get_nowait())
+        except Empty:
+            return
+        except Exception as error:  # noqa: BLE001  raised again below
+            errors.append(error)
+
+    threads = [Thread(target=work, daemon=True, name="prompts") for _ in range(num_threads)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            marks.drop_if_asked()
+            thread.join(TICK_S)
+    if errors:
+        raise errors[0]
 
 
 def ask_until_answered(

@@ -5,9 +5,9 @@ write it in shares, and a probe verifies that every server loaded it. A failed r
 once the server is healthy and holds the current weights; the same seed then gives the same
 completions.
 
-With `rollout.ahead` the servers write while the weights change. A server that can name its weights
-stops its requests where they are, takes the new weights, and goes on; its answers say which weights
-sampled each token. Other servers, and adapters, change between two requests.
+With `rollout.ahead` the servers write while the trainer learns, and weights change between two
+requests. vLLM 0.32 could keep requests over a change, but the engine dies if it has to compute one
+again whose image it had found in its cache. Its answers name the weights that sampled each token.
 """
 
 import copy
@@ -16,8 +16,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -44,7 +43,7 @@ from g2rpo.rollout.vllm_base import Generate, VLLMBase
 from g2rpo.rollout.vllm_client import START, ServerLost, VLLMClient
 from g2rpo.rollout.vllm_process import ServerProcess, server_options
 from g2rpo.rollout.vllm_requests import Answer, Request, requests_of, rollouts_of, sampling_fields
-from g2rpo.rollout.vllm_retry import EngineLost, Lost, ask_until_answered
+from g2rpo.rollout.vllm_retry import EngineLost, Lost, ask_concurrently, ask_until_answered
 from g2rpo.rollout.vllm_settings import VLLMServerSettings
 
 log = logging.getLogger("g2rpo")
@@ -67,8 +66,8 @@ class VLLMServerEngine(VLLMBase):
         self.clients = [self._client(url) for url in self.settings.urls]
         self._folder: Path | None = None
         """Folder with the last weights, or with the last adapter."""
-        self._in_place = False
-        """Whether weights change within a request; else between two requests."""
+        self._named = False
+        """Whether the servers say which weights sampled each token."""
         self._sent = 0
         """Number of updates behind the weights of the servers."""
         self._turns = Turns()
@@ -146,9 +145,9 @@ class VLLMServerEngine(VLLMBase):
             # Servers that run already have loaded the model; ours needs a folder with it.
             if before is None and not self.settings.urls:
                 write_together(self.weights_dir / "base", partial(base, merge=False))
-        with nullcontext() if self._in_place else self._turns.alone():
+        with self._turns.alone():
             with ranks.raise_on_all_ranks():
-                pass  # now no rank asks, unless weights change in place
+                pass  # now no rank asks
             with ranks.raise_on_all_ranks(), self._changing:
                 self._folder, self._sent = folder, self._step
                 if ranks.rank() == 0:
@@ -159,7 +158,7 @@ class VLLMServerEngine(VLLMBase):
                 for client in self.clients:
                     client.adapter = str(folder)
         if self.ahead:  # the first rank has named the weights
-            self._in_place = ranks.all_gather_list([all(c.labels for c in self.clients)])[0]
+            self._named = ranks.all_gather_list([all(c.labels for c in self.clients)])[0]
 
     def _update_servers(self) -> None:
         if not self.clients:
@@ -216,13 +215,13 @@ class VLLMServerEngine(VLLMBase):
         return VLLMClient(url=url, timeout_s=self.settings.timeout_s, key=key)
 
     def _push(self, client: VLLMClient) -> None:
-        client.pause(running=self._in_place)
+        client.pause()
         if self._lora_rank is None:
             client.push(str(self._folder))
             self._label(client)
         else:
             client.load_adapter(str(self._folder), self._lora_rank)
-        client.forget(running=self._in_place)
+        client.forget()
         client.resume()
 
     def _label(self, client: VLLMClient) -> None:
@@ -252,7 +251,7 @@ class VLLMServerEngine(VLLMBase):
                 try:
                     with self._turns.beside_others():
                         version, answer = self._sent, client.complete(request, fields)
-                    if self._in_place and answer.versions is None:
+                    if self._named and answer.versions is None:
                         raise ServerLost(f"{client.url} was restarted: its weights have no name")
                 except ServerLost as error:
                     lost.append((client, error))
@@ -261,8 +260,7 @@ class VLLMServerEngine(VLLMBase):
                 answered(place, self._dated(answer, version))
 
             threads = min(len(missing), self.settings.max_concurrency * len(clients))
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(complete, missing))
+            ask_concurrently(complete, missing, threads)
             return lost
 
         def recover(lost: Lost) -> None:
@@ -277,7 +275,7 @@ class VLLMServerEngine(VLLMBase):
 
     def _dated(self, answer: Answer, version: int) -> Answer:
         """Return an answer that says which weights wrote its tokens, if somebody has to know."""
-        if self._in_place or not self.ahead:
+        if self._named or not self.ahead:
             return answer if self.ahead else replace(answer, versions=None)
         return replace(answer, versions=[[version] * len(row) for row in answer.token_ids])
 

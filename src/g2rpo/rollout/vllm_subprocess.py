@@ -21,10 +21,11 @@ from typing import Any
 
 import torch
 
+from g2rpo.launch import marks
 from g2rpo.rollout.vllm_messages import generate_message, read_answer
 from g2rpo.rollout.vllm_process import EngineProcess, engine_environment
 from g2rpo.rollout.vllm_requests import Answer, Request
-from g2rpo.rollout.vllm_retry import EngineLost
+from g2rpo.rollout.vllm_retry import TICK_S, EngineLost
 from g2rpo.wire import Wire
 
 MODULE = "g2rpo.rollout.vllm_worker"
@@ -177,7 +178,11 @@ class SubprocessEngine:
         """Return the engine's next message."""
         assert self._wire is not None
         try:
-            if not self._wire.poll(self.timeout_s):
+            deadline_s = time.monotonic() + self.timeout_s
+            while not self._wire.poll(min(TICK_S, self.timeout_s)):
+                marks.drop_if_asked()
+                if time.monotonic() < deadline_s:
+                    continue
                 os.killpg(self.pid, signal.SIGKILL)
                 raise TimeoutError(f"no message within rollout.timeout_s={self.timeout_s:g} s")
             kind, value = self._wire.receive()[0]

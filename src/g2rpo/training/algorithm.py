@@ -1,7 +1,7 @@
 """The algorithm of a run as one typed object: from rewards to a gradient to an update."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from transformers import get_reduce_on_plateau_schedule
 
+from g2rpo.algorithm.gradient.sum import Sum
+from g2rpo.algorithm.gradient.weighting import TaskWeighting
 from g2rpo.algorithm.loss.importance import Rejection
 from g2rpo.algorithm.shaping import Shaping
 from g2rpo.algorithm.shaping.pilot import Pilot
@@ -33,6 +35,7 @@ class Algorithm:
         optimizer: Builds the optimizer from the trainable parameters.
         group_filter: Decides which groups are learned from; the others are replaced.
         gradient_conflict: Measures how the gradients of the tasks differ.
+        gradient: Weighs the gradients of the tasks in an update.
         lr_scheduler: Builds the learning-rate scheduler from the optimizer; None keeps the rate.
         max_grad_norm: Gradients are rescaled so that their global norm is at most this.
         failure_budget: Largest share in [0, 1] of a rollout batch's completions that the reward
@@ -55,6 +58,7 @@ class Algorithm:
     optimizer: OptimizerFactory
     group_filter: GroupFilter
     gradient_conflict: GradientConflict
+    gradient: TaskWeighting = field(default_factory=Sum)
     lr_scheduler: SchedulerFactory | None = None
     max_grad_norm: float = 1.0
     failure_budget: float = 0.0

@@ -1,16 +1,17 @@
 """Sizes of a rollout batch, its minibatches and micro-batches, and equal numbers of passes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
 from g2rpo import ranks
 from g2rpo.policy.forward import is_sharded
-from g2rpo.records import Prompt, PromptBatch
+from g2rpo.records import Experience, Prompt, PromptBatch
+from g2rpo.rollout.groups import select_prompts, select_scores, take_rollouts
 from g2rpo.tasks import DEFAULT, checked_task
 
 
@@ -138,6 +139,38 @@ def balanced(rows: list[int], tokens: list[int], most: int) -> list[list[int]]:
         if all(len(piece) == 1 or sum(tokens[row] for row in piece) <= most for piece in pieces):
             return sorted(sorted(piece) for piece in pieces)
     return [[row] for row in rows]
+
+
+class Row(NamedTuple):
+    """A prompt and the completions that pass together with it."""
+
+    prompt: int
+    """Position of the prompt in the rollout batch."""
+    completions: list[int]
+    """Positions of the completions."""
+
+
+def select_rows(experience: Experience, rows: Sequence[Row]) -> Experience:
+    """Select completions with their prompts; a prompt that several rows name is repeated."""
+    device = experience.advantages.device
+    index = torch.tensor([row.prompt for row in rows], dtype=torch.long, device=device)
+    mine = torch.tensor([one for row in rows for one in row.completions], device=device)
+    sizes = torch.tensor([len(row.completions) for row in rows], device=device)
+    return Experience(
+        batch=select_prompts(experience.batch, index),
+        rollouts=replace(
+            take_rollouts(experience.rollouts, mine),
+            prompt=torch.arange(len(rows), device=device).repeat_interleave(sizes),
+        ),
+        task=experience.task[mine],
+        scores=select_scores(experience.scores, mine),
+        rewards=experience.rewards[mine],
+        advantages=experience.advantages[mine],
+        ref_logprobs=None if experience.ref_logprobs is None else experience.ref_logprobs[mine],
+        trainer_logprobs=(
+            None if experience.trainer_logprobs is None else experience.trainer_logprobs[mine]
+        ),
+    )
 
 
 Part = TypeVar("Part")

@@ -53,7 +53,9 @@ def build_data(cfg: DictConfig, parts: Parts, *, updates: int | None = None) -> 
 
 
 def build_trainer(cfg: DictConfig, *more: L.Callback) -> L.Trainer:
-    """Build Lightning's Trainer with the configured callbacks and loggers, then `more` callbacks.
+    """Build Lightning's Trainer with the configured callbacks and loggers.
+
+    The `more` callbacks come after all others, also after those that save checkpoints.
 
     `metrics.csv` is always written, even if no logger is configured.
     """
@@ -64,8 +66,9 @@ def build_trainer(cfg: DictConfig, *more: L.Callback) -> L.Trainer:
         cfg.trainer,
         **_counting(cfg.trainer),
         logger=loggers,
-        callbacks=[*all_of(cfg, "callbacks"), *more],
+        callbacks=all_of(cfg, "callbacks"),
     )
+    trainer.callbacks += more  # Lightning has moved those that save checkpoints to the end
     check_counts(trainer.num_devices, trainer.num_nodes)
     wait_longer_than(trainer, OmegaConf.select(cfg, "hang_s"))
     use_own_checkpoints(trainer)

@@ -168,8 +168,8 @@ class ColdStartModule(L.LightningModule):
         total_steps: Number of batches of all stages.
         lr: Peak learning rate of AdamW, between warm-up and decay.
         weight_decay: Weight decay of AdamW.
-        warmup_steps: Number of steps in which the learning rate rises linearly.
-        decay_frac: Share of the steps at the end in which it falls linearly to a tenth.
+        warmup_steps: Number of steps in which the learning rate rises linearly; 0 for none.
+        decay_frac: Share of the steps at the end in which it falls linearly to a tenth; 0 for none.
         row_tokens: Sequences are packed into rows of this many tokens; 1 pads one sequence a row.
     """
 
@@ -256,8 +256,8 @@ class ColdStartModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _scale(self, step: int) -> float:
-        left = (self.total_steps - step) / (self.decay_frac * self.total_steps)
-        return min(1.0, (step + 1) / self.warmup_steps, max(0.1, left))
+        left = (self.total_steps - step) / max(1.0, self.decay_frac * self.total_steps)
+        return min(1.0, (step + 1) / max(1, self.warmup_steps), max(0.1, left))
 
 
 class DemonstrationData(L.LightningDataModule):

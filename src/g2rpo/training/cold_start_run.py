@@ -26,6 +26,7 @@ from g2rpo.training.cold_start import (
 from g2rpo.training.progress import Progress
 from g2rpo.training.quiet import quieten
 from g2rpo.training.resume import resume_checkpoint
+from g2rpo.training.trainer_flags import check_trainer_counts
 
 log = logging.getLogger("g2rpo")
 CORPUS_PROMPTS = 1000
@@ -37,6 +38,7 @@ def run_cold_start(cfg: DictConfig) -> Path:
     An adapter is merged there, and also saved by itself in `adapter/`.
     """
     quieten()
+    check_trainer_counts(OmegaConf.to_container(cfg.trainer, resolve=True))
     folder = Path(cfg.run_dir)
     checkpoint = resume_checkpoint(cfg.resume, folder)
     stages: list[Stage] = [instantiate(stage, _convert_="all") for stage in cfg.stages.values()]

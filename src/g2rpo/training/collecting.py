@@ -5,6 +5,8 @@ earlier, and asks for later ones before it learns.
 """
 
 import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from random import Random
 
 import torch
@@ -18,6 +20,7 @@ from g2rpo.rollout.groups import Scored
 from g2rpo.stopwatch import timed
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.lightning_hooks import LightningHooks
+from g2rpo.training.task_gradients import check_memory
 
 log = logging.getLogger("g2rpo")
 
@@ -42,19 +45,27 @@ class Collecting(LightningHooks):
             reward=self.reward,
             sampling=self.sampling,
             failure_budget=algorithm.failure_budget,
-            seed=Random(  # noqa: S311
-                f"{algorithm.seed}/sampling/{self.rollout_batch}"
-            ).getrandbits(48),
+            seed=self._seed("sampling", self.rollout_batch),
             group_size_of=algorithm.batch.group_sizes(algorithm.tasks),
         )
+        if self.look_ahead is not None:
+            answer = self._taken
+        # without a trainer there is one draw, which has all shares
+        data = None if self._trainer is None else self.trainer.datamodule
+        keep_shares = data is not None and data.stream.by_task is not None
         try:
             with self.generating():
-                if self.look_ahead is None:
-                    return collect(batch, self._more, answer, group_filter=algorithm.group_filter)
-                self._ask_ahead(batch)
+                if self.look_ahead is not None:
+                    self._ask_ahead(batch)
                 collected = collect(
-                    batch, self._more, self._taken, group_filter=algorithm.group_filter
+                    batch,
+                    self._more,
+                    answer,
+                    group_filter=algorithm.group_filter,
+                    keep_shares=keep_shares,
                 )
+                if self.look_ahead is None:
+                    return collected
                 self.draws = collected.draws
                 self._ask_ahead()
                 return collected
@@ -64,10 +75,25 @@ class Collecting(LightningHooks):
                 " or max_grad_norm, and resume from a checkpoint before this step."
             ) from error
 
+    def on_train_start(self) -> None:
+        """Say what the gradients of the tasks need, and send the weights to the engine."""
+        super().on_train_start()
+        check_memory(self.policy, self.algorithm.gradient, self.algorithm.tasks)
+
+    @contextmanager
+    def looking_ahead(self) -> Iterator[None]:
+        """Give up rollouts in flight at the end of this block, also after an error."""
+        try:
+            yield
+        finally:
+            if self.look_ahead is not None:
+                self.look_ahead.close()
+
     def on_train_end(self) -> None:
-        """Give up rollouts that are still in flight."""
+        """Give up rollouts that are still in flight, on all ranks before any goes on."""
         if self.look_ahead is not None:
             self.look_ahead.close()
+            ranks.all_gather_list([])
 
     def watch(self, collected: Collected) -> None:
         """Report group accuracies to the curriculum; stop a run in which nothing is learned.
@@ -98,8 +124,11 @@ class Collecting(LightningHooks):
         asked, self.look_ahead.num_asked_again = self.look_ahead.num_asked_again, 0
         return {"staleness/num_asked_again": float(ranks.all_reduce_sum(torch.tensor(asked)))}
 
-    def _more(self) -> PromptBatch:
-        batch = self.trainer.datamodule.draw().to(self.device)
+    def _seed(self, purpose: str, count: int) -> int:
+        return Random(f"{self.algorithm.seed}/{purpose}/{count}").getrandbits(48)  # noqa: S311
+
+    def _more(self, missing: Mapping[str, int]) -> PromptBatch:
+        batch = self.trainer.datamodule.draw(missing).to(self.device)
         if self.look_ahead is not None:
             self._ask_ahead(batch)
         return batch
@@ -147,7 +176,7 @@ def look_ahead_of(
             f"rollout.ahead: expected 0 with {type(engine).__name__}, which cannot write while the"
             f" trainer learns (it has no generate_ahead), got {ahead}; use rollout=vllm_server"
         )
-    if algorithm.loss.tis_clip is None:
+    if not algorithm.corrects_sampler:
         raise ValueError(
             f"loss.tis_clip: expected a number with rollout.ahead={ahead}, because completions are"
             " older than the weights that learn from them and have to be weighted, got null; leave"

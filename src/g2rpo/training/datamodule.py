@@ -73,15 +73,16 @@ class PromptDataModule(L.LightningDataModule):
         self.reserved: deque[Draw] = deque()
         """Draws that are in flight: asked ahead of the step that learns from them."""
 
-    def draw(self) -> PromptBatch:
-        """Return this rank's share of the next batch: the oldest reserved one, or a new draw.
+    def draw(self, missing: Mapping[str, int] | None = None) -> PromptBatch:
+        """Return this rank's share of the next batch: the oldest reserved one, or a new draw, of
+        the tasks of which groups are `missing` if a curriculum decides about tasks.
 
         Raises:
             ValueError: if no batch can be filled.
         """
         if self.reserved:
             return self.reserved.popleft().batch
-        return self._filled(self.stream.draw(self.num_prompts)).batch
+        return self._filled(self.stream.draw(self.num_prompts, missing)).batch
 
     def reserve(self) -> None:
         """Draw a batch for a later `draw`; it is in flight until then."""

@@ -181,6 +181,7 @@ def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
         shared=parts.algorithm.prefix != "repeated",
         checkpointing=parts.model.gradient_checkpointing,
         reference=bool(loss.kl_coef),
+        task_gradients=len(parts.algorithm.tasks) if parts.algorithm.gradient.by_task else 1,
         extra_passes=bool(loss.kl_coef) + parts.algorithm.corrects_sampler + band,
         redraws=parts.algorithm.group_filter.max_draws > 1,
         sampled_here=not own,

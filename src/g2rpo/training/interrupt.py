@@ -6,15 +6,17 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from g2rpo import ranks
+from g2rpo.launch import marks
+from g2rpo.launch.marks import Stopped, StoppedTogether
 from g2rpo.training.sharded_checkpoints import save_at_once
 
 log = logging.getLogger("g2rpo")
@@ -22,33 +24,19 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 ECHO_S = 1.0
 """Seconds in which a second signal counts as the first one: torchrun and srun both pass one on."""
 
-
-class Stopped(BaseException):
-    """A signal ended the run; like KeyboardInterrupt, no handler of errors catches it.
-
-    Args:
-        signum: The number of the signal.
-        checkpoint: The checkpoint that was written, or None if there was nothing to save.
-        together: Whether all ranks stop at this place.
-    """
-
-    def __init__(
-        self, signum: int, checkpoint: Path | None = None, *, together: bool = False
-    ) -> None:
-        super().__init__(f"stopped by {signal.Signals(signum).name}")
-        self.signum, self.checkpoint, self.together = signum, checkpoint, together
-
-    @property
-    def exit_code(self) -> int:
-        """128 plus the signal's number, as a shell reports it."""
-        return 128 + self.signum
+LIVE = ("state_dict", "optimizer_states")
+"""Parts of a checkpoint that change in optimizer steps only."""
 
 
 class StopOnSignal(L.Callback):
-    """Stops training on all ranks at the end of the current step and saves `last.ckpt`.
+    """Stops training on all ranks and saves the state at the end of the last step in `last.ckpt`.
 
-    Between steps the weights, the stream of prompts and the files agree, so a resumed run continues
-    exactly. Outside of training, a signal ends the run immediately. So does a second signal.
+    Until its first update, a step is dropped at the next token or micro-batch: it has changed no
+    weights, and a resumed run asks its prompts again. Later, the step is finished. A validation is
+    dropped too, and a resumed run makes up for it. Outside of training, a signal ends the run
+    immediately. So does a second signal.
+
+    It must be the last callback, so that the state has what the others did in the step.
 
     Args:
         folder: The run folder.
@@ -56,6 +44,10 @@ class StopOnSignal(L.Callback):
 
     def __init__(self, *, folder: str | Path) -> None:
         self.checkpoint = Path(folder) / "checkpoints" / "last.ckpt"
+        self._ready: dict[str, Any] | None = None
+        """The checkpoint of the last step. Its weights and moments are those of the run, so it is
+        valid until the first update of the next step.
+        """
         self._heard: int | None = None
         self._heard_s = 0.0
         self._in_training = self._listening = False
@@ -78,15 +70,18 @@ class StopOnSignal(L.Callback):
             yield
         finally:
             self._listening = False
+            marks.ask_to_stop(0)
+            marks.may_drop(False)
             for signum, handler in before.items():
                 signal.signal(signum, handler)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Wait for the end of a step from now on.
+        """Let a signal wait for a moment at which the state can be saved.
 
         The handlers are installed again, because Lightning has replaced that of SIGTERM.
         """
         self._in_training = True
+        self._keep_ready(trainer)
         if threading.current_thread() is threading.main_thread():
             self._listen()
 
@@ -95,33 +90,39 @@ class StopOnSignal(L.Callback):
         if self._listening:
             self._listen()
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Stop immediately from now on."""
-        self._in_training = False
-
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save and stop if any rank has received a signal.
-
-        A validation that is due comes first: a resumed run goes on after it.
-        """
-        self._stop_if_heard(trainer, after_validation=_validation_is_due(trainer))
+        """Stop if any rank has received a signal."""
+        self._keep_ready(trainer)
+        ranks.stop_together()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Save and stop if a signal came during a validation in training."""
+        """Stop if a signal came during a validation in training."""
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
-            self._stop_if_heard(trainer)
+            self._keep_ready(trainer)
+            ranks.stop_together()
 
-    def _stop_if_heard(self, trainer: L.Trainer, *, after_validation: bool = False) -> None:
-        signum = int(ranks.all_reduce_max(torch.tensor(self._heard or 0)))
-        if signum:
-            save_at_once(trainer, self.checkpoint)
-            if after_validation:
-                log.warning("saved; stops after the validation of this step")
-                return
-            self._in_training = False
-            raise Stopped(signum, self.checkpoint, together=True)
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Stop immediately from now on."""
+        ranks.stop_together()
+        self._in_training = False
+        marks.may_drop(False)
+        self._ready = None
+
+    def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Save the state of the last step if all ranks have left the run because of a signal."""
+        if isinstance(exception, StoppedTogether):
+            save_at_once(trainer, self.checkpoint, self._ready)
+            exception.checkpoint = self.checkpoint
+
+    def _keep_ready(self, trainer: L.Trainer) -> None:
+        """Keep the checkpoint of this moment, without a copy of weights and moments."""
+        checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        self._ready = {
+            name: value if name in LIVE else deepcopy(value) for name, value in checkpoint.items()
+        }
+        marks.may_drop(True)
 
     def _listen(self) -> None:
         for signum in self._signals:
@@ -132,19 +133,14 @@ class StopOnSignal(L.Callback):
         if again and time.monotonic() - self._heard_s < ECHO_S:
             return
         self._heard, self._heard_s = signum, time.monotonic()
+        marks.ask_to_stop(signum)
         if again or not self._in_training:
             raise Stopped(signum, self.checkpoint if self.checkpoint.exists() else None)
         log.warning(
-            "%s: stops after this step and saves; a second signal stops immediately",
+            "%s: drops this step, or finishes it if its updates have begun, and saves; a second"
+            " signal stops immediately",
             signal.Signals(signum).name,
         )
-
-
-def _validation_is_due(trainer: L.Trainer) -> bool:
-    """Whether Lightning validates before the next step; the same on all ranks."""
-    loop = trainer.fit_loop.epoch_loop
-    fetcher = trainer.fit_loop._data_fetcher
-    return fetcher is not None and not loop.val_loop.skip and loop._should_check_val_fx(fetcher)
 
 
 def _is_ignored_hangup(signum: signal.Signals) -> bool:

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import lightning as L
 
+from g2rpo.launch.marks import Stopped, StoppedTogether
 from g2rpo.launch.meeting import meet, meeting
 from g2rpo.launch.member import member
-from g2rpo.training.interrupt import Stopped
 
 SLACK_S = 120.0
 """Seconds by which a collective operation may outlast the watch for hanging ranks."""
@@ -49,7 +49,7 @@ def leave(stopped: Stopped) -> int:
     met = meeting()
     if met is None:
         return stopped.exit_code
-    if stopped.together:
+    if isinstance(stopped, StoppedTogether):
         met.monitor.leave()
         if not met.me.is_first and met.me.launcher == "lightning":
             return 0  # otherwise Lightning kills rank 0, which writes its report

@@ -133,6 +133,7 @@ class G2RPOModule(Collecting):
             | idle_shares(spans, times.start, times.updated)
             | (own.metrics() if own else {})
             | self.ahead_metrics()
+            | self.trainer.datamodule.stream.metrics()
             | {"rollout_batch": float(self.rollout_batch)}
         )
         self.cut_notice.watch(self.rollout_batch, row, self.sampling.max_new_tokens)
@@ -215,7 +216,8 @@ class G2RPOModule(Collecting):
         optimizer, scheduler = self.optimizers(), self.lr_schedulers()
         with self._stopping_where_not_finite():
             with self._without_ddp_averaging():
-                stats = self.updater.backward(self.policy, parts, self.manual_backward)
+                seed = self._seed("gradient", self.global_step)
+                stats = self.updater.backward(self.policy, parts, self.manual_backward, seed)
             with timed("optimizer"):
                 norm = clip_gradients(self.policy, self.algorithm.max_grad_norm, prompts_of(parts))
         stats.loss |= {"grad_norm": norm, "lr": float(optimizer.param_groups[0]["lr"])}

@@ -17,6 +17,7 @@ from g2rpo.interfaces import Curriculum, PromptSource, Reward, RewardWorkers, Ro
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.heldout import HeldoutEvaluation
+from g2rpo.training.task_gradients import check_sharding
 from g2rpo.training.trainer_flags import check_optimizer, check_trainer
 
 
@@ -57,8 +58,10 @@ def build_parts(cfg: DictConfig, *, source: PromptSource | None = None) -> Parts
     check_optimizer(optimizer, trainer)
     source = source or _made(cfg, "data")
     mix = mixture_of(source, _made(cfg, "task_mix"))
+    algorithm = build_algorithm(cfg, tuple(mix.shares))
+    check_sharding(algorithm.gradient, trainer)
     return Parts(
-        algorithm=build_algorithm(cfg, tuple(mix.shares)),
+        algorithm=algorithm,
         source=source,
         mix=mix,
         curriculum=_made(cfg, "curriculum"),
@@ -83,6 +86,7 @@ def build_algorithm(cfg: DictConfig, tasks: tuple[str, ...]) -> Algorithm:
         lr_scheduler=_made(cfg, "lr_scheduler"),
         group_filter=_made(cfg, "filter"),
         gradient_conflict=_made(cfg, "gradient_conflict"),
+        gradient=_made(cfg, "gradient"),
         max_grad_norm=cfg.max_grad_norm,
         failure_budget=cfg.reward_failures,
         prefix=_made(cfg, "policy").prefix,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from g2rpo.benchmark.evaluation.suite import weights_digest
 from g2rpo.files import finish_replacing
@@ -104,9 +105,15 @@ def restore_base(checkpoint: dict[str, Any], policy: Any) -> None:
 
 
 def _base_digest(policy: Any) -> str:
-    return weights_digest(
-        (name, value) for name, value in policy.named_parameters() if not is_adapter(name)
-    )
+    """Return the fingerprint of the frozen weights; computed once, because they do not change."""
+    if policy not in _digests:
+        _digests[policy] = weights_digest(
+            (name, value) for name, value in policy.named_parameters() if not is_adapter(name)
+        )
+    return _digests[policy]
+
+
+_digests: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
 
 def _words(settings: dict[str, Any]) -> str:

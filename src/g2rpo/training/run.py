@@ -17,6 +17,7 @@ from g2rpo.benchmark.evaluation.table import publish
 from g2rpo.data.skips import index_skips, merged
 from g2rpo.interfaces import OwnWeights
 from g2rpo.launch import marks
+from g2rpo.launch.marks import Stopped
 from g2rpo.launch.meeting import is_first
 from g2rpo.policy.adapter import has_adapter
 from g2rpo.policy.export import save_adapter, save_checkpoint
@@ -27,7 +28,7 @@ from g2rpo.training.datamodule import PromptDataModule
 from g2rpo.training.estimate_run import write_estimate
 from g2rpo.training.gold_check import refuse_bad_golds
 from g2rpo.training.heldout import HeldoutResult
-from g2rpo.training.interrupt import StopOnSignal, Stopped
+from g2rpo.training.interrupt import StopOnSignal
 from g2rpo.training.launched import leave, meet_launched
 from g2rpo.training.model_card import write_card
 from g2rpo.training.module import G2RPOModule
@@ -146,7 +147,8 @@ def _trained(
         module.optimizer()  # refuses weights that would not move, before a long validation
     before = _before(trainer, module, data, folder, resumed=checkpoint is not None)
     timer.done("heldout_before")
-    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    with module.looking_ahead():
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     benchmarks, entries = _benchmarks(trainer)
     validation = module.validation
     timer.done("train", less={"benchmarks": benchmarks, "validation": validation.spent_s})

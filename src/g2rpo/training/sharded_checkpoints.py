@@ -30,12 +30,21 @@ WEIGHTS, OPTIMIZERS = "state_dict.", "optimizer_states."
 """How the names of these tensors begin in a checkpoint folder."""
 
 
-def save_at_once(trainer: L.Trainer, path: Path | str) -> None:
-    """Write a checkpoint with Lightning's `save_checkpoint`, and wait until it is in place.
+def save_at_once(trainer: L.Trainer, path: Path | str, ready: dict[str, Any] | None = None) -> None:
+    """Write a checkpoint as Lightning's `save_checkpoint` does, and wait until it is in place.
 
     All ranks call this, such as before they end the run.
+
+    Args:
+        trainer: The trainer.
+        path: Path of the checkpoint.
+        ready: Its content; the present state if None.
     """
-    trainer.save_checkpoint(path)
+    if ready is None:
+        trainer.save_checkpoint(path)
+    else:
+        trainer.strategy.save_checkpoint(ready, path)
+        trainer.strategy.barrier("save_at_once")
     if isinstance(trainer.strategy, ShardedCheckpoints):
         trainer.strategy.finish_saving()
 

@@ -106,6 +106,9 @@ def _update_metrics(updates: Sequence[UpdateStats], tasks: Sequence[str]) -> dic
     if weights:
         mean = torch.stack(weights).mean(0).tolist()
         row |= {f"shaping/entropy_weight/{task}": mean[i] for i, task in enumerate(tasks)}
+    for i, task in enumerate(tasks):
+        if own := [update.task_weights[i] for update in updates if i in update.task_weights]:
+            row[f"gradient/weight/{task}"] = sum(own) / len(own)
     # only the first update still has the weights that sampled
     return row | {"policy/old_logprob_gap": updates[0].logprob_gap}
 

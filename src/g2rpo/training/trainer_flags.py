@@ -66,7 +66,7 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"trainer.{flag}={trainer[flag]}: this flag has no effect here, because {instead}"
             )
-    _check_counts(trainer)
+    check_trainer_counts(trainer)
     precision = trainer.get("precision")
     if precision is not None and str(precision) not in PRECISIONS:
         raise ValueError(
@@ -83,7 +83,8 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
         )
 
 
-def _check_counts(trainer: Mapping[str, Any]) -> None:
+def check_trainer_counts(trainer: Mapping[str, Any]) -> None:
+    """Refuse numbers of devices and batches that mean nothing; see `check_trainer`."""
     devices = trainer.get("devices", "auto")
     if devices == 0 or (isinstance(devices, str) and not _DEVICES.fullmatch(devices)):
         raise ValueError(

@@ -5,8 +5,8 @@ gradient does not depend on micro-batches or on the number of processes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -16,15 +16,15 @@ from g2rpo import ranks
 from g2rpo.algorithm.shaping.entropy import EntropyBand
 from g2rpo.launch import marks
 from g2rpo.per_task import task_sums
-from g2rpo.policy.forward import one_forward
+from g2rpo.policy.forward import is_sharded, one_forward
 from g2rpo.policy.stats import TokenStats, token_stats
 from g2rpo.records import Experience
-from g2rpo.rollout.groups import select_prompts, select_scores, take_rollouts
 from g2rpo.stopwatch import timed
 from g2rpo.tasks import listed
 from g2rpo.training.algorithm import Algorithm
-from g2rpo.training.batch_plan import filler, padded
+from g2rpo.training.batch_plan import Row, filler, padded, select_rows
 from g2rpo.training.gradients import add_gradients
+from g2rpo.training.task_gradients import TaskGradients
 
 LOSS_STATS = ("policy", "kl", "clip_frac", "ratio_mean")
 """What every loss reports. The values are divided by the denominators of the whole minibatch, so
@@ -46,45 +46,15 @@ class UpdateStats:
     """Signed weight of the entropy term by task, in loss per nat; None without a band."""
     logprob_gap: float
     """Largest |trainer - sampler| difference of a token's log-probability, in nats."""
-
-
-class Row(NamedTuple):
-    """A prompt and the completions that pass together with it."""
-
-    prompt: int
-    """Position of the prompt in the rollout batch."""
-    completions: list[int]
-    """Positions of the completions."""
-
-
-def select_rows(experience: Experience, rows: Sequence[Row]) -> Experience:
-    """Select completions with their prompts; a prompt that several rows name is repeated."""
-    device = experience.advantages.device
-    index = torch.tensor([row.prompt for row in rows], dtype=torch.long, device=device)
-    mine = torch.tensor([one for row in rows for one in row.completions], device=device)
-    sizes = torch.tensor([len(row.completions) for row in rows], device=device)
-    return Experience(
-        batch=select_prompts(experience.batch, index),
-        rollouts=replace(
-            take_rollouts(experience.rollouts, mine),
-            prompt=torch.arange(len(rows), device=device).repeat_interleave(sizes),
-        ),
-        task=experience.task[mine],
-        scores=select_scores(experience.scores, mine),
-        rewards=experience.rewards[mine],
-        advantages=experience.advantages[mine],
-        ref_logprobs=None if experience.ref_logprobs is None else experience.ref_logprobs[mine],
-        trainer_logprobs=(
-            None if experience.trainer_logprobs is None else experience.trainer_logprobs[mine]
-        ),
-    )
+    task_weights: dict[int, float] = field(default_factory=dict)
+    """Weight of each task's gradient in the update, if each has its own."""
 
 
 class Updater:
     """Computes the gradient of one minibatch from its micro-batches.
 
     Args:
-        algorithm: Its loss, entropy band, micro-batch sizes and `prefix` are used.
+        algorithm: Its loss, entropy band, micro-batch sizes, `gradient` and `prefix` are used.
         forbidden: Token ids that sampling excluded.
         temperature: Sampling temperature; log-probabilities are taken at the same one.
     """
@@ -93,6 +63,7 @@ class Updater:
         self, algorithm: Algorithm, *, forbidden: tuple[int, ...], temperature: float
     ) -> None:
         self.loss = algorithm.loss
+        self.gradient = algorithm.gradient
         self.entropy: EntropyBand | None = getattr(algorithm.shaping, "entropy", None)
         self.batch = algorithm.batch
         self.num_tasks = len(algorithm.tasks)
@@ -108,6 +79,7 @@ class Updater:
         Raises:
             RuntimeError: with rank and tasks, if the pass fails.
         """
+        (ranks.stop_together if is_sharded(policy) else marks.drop_if_asked)()
         marks.work_on(sorted({prompt.task for prompt in part.batch.prompts} if part else []))
         if part is None:
             batch, ids, mask = filler(policy, self.forbidden)
@@ -131,9 +103,19 @@ class Updater:
             raise RuntimeError(f"{_place(part)}: {error}") from error
 
     def micro_batches(self, experience: Experience, rows: Sequence[int]) -> list[Experience]:
-        """Cut the groups of some prompts into the micro-batches of one forward pass each."""
-        return [select_rows(experience, piece) for piece in self._cut(experience, rows)]
+        """Cut the groups of some prompts into the micro-batches of one forward pass each.
 
+        If each task needs its own gradient, each has its own micro-batches, one task after another.
+        """
+        owners = [prompt.task for prompt in experience.batch.prompts]
+        tasks = sorted({owners[row] for row in rows}) if self.gradient.by_task else [None]
+        return [
+            select_rows(experience, piece)
+            for task in tasks
+            for piece in self._cut(experience, [r for r in rows if task in (None, owners[r])])
+        ]
+
+    @ranks.dropping_together()
     @torch.no_grad()
     def logprobs(self, model: Any, whole: Experience) -> Float[Tensor, "b t"]:
         """Compute log-probabilities in nats of all completions under `model`, without gradients."""
@@ -171,53 +153,57 @@ class Updater:
         ]
 
     @timed("forward")
-    def backward(self, policy: Any, parts: Sequence[Experience], backward: Any) -> UpdateStats:
+    def backward(
+        self, policy: Any, parts: Sequence[Experience], backward: Any, seed: int = 0
+    ) -> UpdateStats:
         """Accumulate the gradient of a minibatch and sum it over ranks.
 
         Args:
             parts: Micro-batches of this rank; there may be none.
             backward: Called with the loss of each micro-batch; the losses of all ranks add up.
+            seed: Seed of what `gradient` draws at random.
 
         Raises:
             FloatingPointError: on every rank, with the prompts whose loss is not finite.
         """
         num_tokens, num_completions, num_images = _counts(parts)
         passes = padded(policy, parts)
-        ahead = [self.stats(policy, passes[0])] if len(passes) == 1 else None
+        with ranks.dropping_together():
+            ahead = [self.stats(policy, passes[0])] if len(passes) == 1 else None
         weights, tokens, penalty = self._band(policy, passes, ahead)
         numbers, sums, gaps, broken = [], [], [0.0], []
-        for i, part in enumerate(passes):
-            stats = ahead[i] if ahead else self.stats(policy, part)
-            if part is None:
-                backward(0.0 * stats.logprobs.sum())
-                continue
-            value, found = self._policy_loss(part, stats, num_tokens, num_completions)
-            mask, sampled = part.rollouts.completion_mask, part.rollouts.old_logprobs
-            if self.entropy is not None:
-                entropy = self.entropy.token_entropy(stats.entropy, stats.logprobs)
-                value = value + self.entropy.loss(
-                    entropy, mask, part.task, weights.to(entropy), tokens.to(entropy)
-                )
-            if not torch.isfinite(value):
-                # go on, because sharded weights need the passes of all ranks
-                broken.append(f"loss became {value.item()} ({_place(part)})")
-            with timed("backward"):
-                backward(value)
-            numbers.append([found[name].item() for name in LOSS_STATS])
-            entropies, _ = task_sums(stats.entropy.detach(), mask, part.task, self.num_tasks)
-            sums.append(entropies.tolist())
-            gaps.append((stats.logprobs.detach() - sampled).abs().max().item())
+        tasks = TaskGradients(policy, self.gradient) if self.gradient.by_task else None
+        with ranks.dropping_together():
+            for i, part in enumerate(passes):
+                stats = ahead[i] if ahead else self.stats(policy, part)
+                if part is None:
+                    backward(0.0 * stats.logprobs.sum())
+                    continue
+                value, found = self._policy_loss(part, stats, num_tokens, num_completions)
+                mask, sampled = part.rollouts.completion_mask, part.rollouts.old_logprobs
+                if self.entropy is not None:
+                    entropy = self.entropy.token_entropy(stats.entropy, stats.logprobs)
+                    value = value + self.entropy.loss(
+                        entropy, mask, part.task, weights.to(entropy), tokens.to(entropy)
+                    )
+                if not torch.isfinite(value):
+                    # go on, because sharded weights need the passes of all ranks
+                    broken.append(f"loss became {value.item()} ({_place(part)})")
+                if tasks is not None:
+                    tasks.begin(int(part.task[0]))
+                with timed("backward"):
+                    backward(value)
+                numbers.append([found[name].item() for name in LOSS_STATS])
+                entropies, _ = task_sums(stats.entropy.detach(), mask, part.task, self.num_tasks)
+                sums.append(entropies.tolist())
+                gaps.append((stats.logprobs.detach() - sampled).abs().max().item())
         if broken := ranks.all_gather_list(broken):
             policy.zero_grad(set_to_none=True)
             raise FloatingPointError(broken[0])
-        add_gradients(policy, num_images)
-        loss = dict(
-            zip(
-                LOSS_STATS,
-                ranks.all_reduce_sum(_sum_float64(numbers, len(LOSS_STATS))).tolist(),
-                strict=True,
-            )
-        )
+        if tasks is None:
+            add_gradients(policy, num_images)
+        totals = ranks.all_reduce_sum(_sum_float64(numbers, len(LOSS_STATS))).tolist()
+        loss = dict(zip(LOSS_STATS, totals, strict=True))
         kl = self.loss.kl_coef * loss["kl"] if self.loss.kl_placement == "loss" else 0.0
         return UpdateStats(
             loss=loss | {"entropy_band": penalty, "total": loss["policy"] + kl + penalty},
@@ -225,6 +211,7 @@ class Updater:
             tokens=tokens,
             entropy_weight=None if self.entropy is None else weights,
             logprob_gap=ranks.all_reduce_max(torch.tensor(max(gaps))).item(),
+            task_weights={} if tasks is None else tasks.combine(num_images, seed),
         )
 
     def _policy_loss(
@@ -250,20 +237,21 @@ class Updater:
         They depend on the whole minibatch, so they are computed before any gradient.
         """
         sums, tokens = [], []
-        for i, part in enumerate(passes):
-            if self.entropy is not None:
-                with torch.no_grad():
-                    stats = ahead[i] if ahead else self.stats(policy, part)
-                values = self.entropy.token_entropy(stats.entropy, stats.logprobs).detach()
-            elif part is not None:
-                values = torch.zeros_like(part.rollouts.old_logprobs)
-            if part is None:
-                continue
-            part_sums, part_tokens = task_sums(
-                values, part.rollouts.completion_mask, part.task, self.num_tasks
-            )
-            sums.append(part_sums.tolist())
-            tokens.append(part_tokens.tolist())
+        with ranks.dropping_together():
+            for i, part in enumerate(passes):
+                if self.entropy is not None:
+                    with torch.no_grad():
+                        stats = ahead[i] if ahead else self.stats(policy, part)
+                    values = self.entropy.token_entropy(stats.entropy, stats.logprobs).detach()
+                elif part is not None:
+                    values = torch.zeros_like(part.rollouts.old_logprobs)
+                if part is None:
+                    continue
+                part_sums, part_tokens = task_sums(
+                    values, part.rollouts.completion_mask, part.task, self.num_tasks
+                )
+                sums.append(part_sums.tolist())
+                tokens.append(part_tokens.tolist())
         all_sums, all_tokens = ranks.all_reduce_sum(
             torch.stack([_sum_float64(sums, self.num_tasks), _sum_float64(tokens, self.num_tasks)])
         )

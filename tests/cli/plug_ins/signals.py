@@ -10,12 +10,13 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 
 class Signals(L.Callback):
-    """Sends a signal once, in the second step or the validation after it.
+    """Sends a signal once, in a step or a validation.
 
     Args:
         name: Name of the signal, such as `SIGTERM`.
-        moment: `before` (the validation before step 1), `rollout`, `update`, `validation` or
-            `save`.
+        moment: `before` (the validation before step 1), `first` (the rollout of the first step),
+            `rollout`, `decoded` (when completions are about to be judged), `pass` (after the first
+            forward pass), `update`, `validation` or `save`.
     """
 
     def __init__(self, *, name: str, moment: str) -> None:
@@ -28,13 +29,25 @@ class Signals(L.Callback):
             os.kill(os.getpid(), self.number)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Wrap the engine, which has no hook of its own."""
+        """Wrap what has no hook of its own."""
+        decode, stats = pl_module.encoder.decode, pl_module.updater.stats
         generate = pl_module.engine.generate
 
+        def decoding(*args: Any, **options: Any) -> Any:
+            self._now("decoded", trainer, 1)
+            return decode(*args, **options)
+
+        def passing(*args: Any, **options: Any) -> Any:
+            found = stats(*args, **options)
+            self._now("pass", trainer, 1)
+            return found
+
         def generating(*args: Any, **options: Any) -> Any:
+            self._now("first", trainer, 0)
             self._now("rollout", trainer, 1)
             return generate(*args, **options)
 
+        pl_module.encoder.decode, pl_module.updater.stats = decoding, passing
         pl_module.engine.generate = generating
 
     def on_before_optimizer_step(self, trainer: L.Trainer, *_: Any) -> None:

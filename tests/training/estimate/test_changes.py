@@ -55,3 +55,12 @@ def test_weights_can_be_sharded_over_all_nodes(setup: Setup) -> None:
     found = [run for override, _, run in changes if "across_nodes=true" in override]
     assert [run.load.shards for run in found] == [4]
     assert found[0].peak() < setup.peak()
+
+
+def test_gradients_of_the_tasks_are_added_before_weights_are_sharded(setup: Setup) -> None:
+    run = setup.but(shards=1, task_gradients=6)
+    changes = {
+        change[0]: change[2] for kind in HARMLESS + CHANGING for change in kind(run, lambda key: "")
+    }
+    assert "trainer=fsdp" not in changes
+    assert changes["gradient=sum"].load.task_gradients == 1

@@ -43,6 +43,14 @@ def test_gradients_of_several_micro_batches_are_there_during_a_backward_pass(
     )
 
 
+def test_gradients_of_all_tasks_but_one_wait_during_a_backward_pass(
+    shape: Shape, load: Callable, device: Callable
+) -> None:
+    found = rows(parts_of(shape, load(task_gradients=6), device(), 0, 0))
+    assert found["gradients of other tasks"] == (0, 5 * 8000, 0)
+    assert "gradients of other tasks" not in rows(parts_of(shape, load(), device(), 0, 0))
+
+
 def test_a_copy_of_the_weights_is_made_where_optimizers_work_on_all_at_once(
     shape: Shape, load: Callable, device: Callable
 ) -> None:

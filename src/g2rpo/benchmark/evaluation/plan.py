@@ -79,8 +79,9 @@ def make_plan(
             row = benchmark.row(record)
             if str(row["id"]) in ids:
                 raise ValueError(f"id: {row['id']!r} occurs a second time")
-        except ValueError as error:
-            unusable.append(f"{place}: {error}")
+        except Exception as error:  # noqa: BLE001  a plug-in on a stranger's record: counted, shown
+            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+            unusable.append(f"{place}: {kind}{error}")
             log.warning("%s: left out %s", benchmark.name, unusable[-1])
             continue
         ids.add(str(row["id"]))

@@ -118,7 +118,9 @@ class BenchmarkRun:
             advance(len(self.ids[place]))
         todo = sorted(set(range(len(self.ids))) - set(done))
         for places in self._rounds(todo[ranks.rank() :: ranks.world_size()]):
-            rows = ranks.all_gather_list(self._answer(places))
+            with ranks.dropping_together():
+                answered = self._answer(places)
+            rows = ranks.all_gather_list(answered)
             if ranks.rank() == 0:
                 self.file.append(rows)
             self.saved |= {row["id"]: row for row in rows}

@@ -3,12 +3,13 @@
 Image paths are relative to the file.
 """
 
-import json
+from codecs import BOM_UTF8 as BOM
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from g2rpo.benchmark.rows.record import Placed, Unreadable, existing, numbered, with_images
+from g2rpo.data.rows import read_json
 from g2rpo.interfaces import Benchmark
 
 
@@ -71,11 +72,11 @@ def _record(columns: Any, added: Mapping[str, Any], folder: Path, number: int) -
 
 
 def _objects(path: Path) -> Iterator[tuple[str, Any]]:
-    with path.open(encoding="utf-8-sig") as file:
-        if file.read(4096).lstrip().startswith("["):
+    with path.open("rb") as file:
+        if file.read(4096).removeprefix(BOM).lstrip().startswith(b"["):
             file.seek(0)
             try:
-                items = json.load(file)
+                items = read_json(file.read().decode("utf-8-sig"))
             except ValueError as error:
                 raise ValueError(f"{path}: not JSON ({error}); fix the file") from None
             yield from (
@@ -88,8 +89,8 @@ def _objects(path: Path) -> Iterator[tuple[str, Any]]:
                 yield f"{path.name}, line {number}", _parsed(line)
 
 
-def _parsed(line: str) -> Any:
+def _parsed(line: bytes) -> Any:
     try:
-        return json.loads(line)
+        return read_json(line.decode("utf-8-sig"))
     except ValueError as error:
         return Unreadable(f"not JSON ({error})")

@@ -91,8 +91,12 @@ def passes(columns: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
 
 def existing(path: Path) -> str:
     """Return the path of an image file; raise `ValueError` if it does not exist."""
-    if not path.is_file():
-        raise ValueError(f"image: no such file: {path}")
+    try:
+        found = path.is_file()
+    except OSError:  # such as a name that is too long
+        found = False
+    if not found:
+        raise ValueError(f"image: no such file: {str(path)[:500]}")
     return str(path)
 
 

@@ -20,11 +20,14 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 
 from g2rpo.files import write_whole
+from g2rpo.launch import marks
 from g2rpo.redaction import redacted
 from g2rpo.reward.judges.bounded_http import beginning, post, retry_after_s
 
 log = logging.getLogger("g2rpo")
 LONGEST_PAUSE_S = 120.0
+TICK_S = 0.2
+"""Longest time in seconds until a wait for replies notices that a signal has come."""
 PASSING = {408, 409, 425, 429}
 """Status codes below 500 that are worth another try."""
 _JITTER = random.Random()  # noqa: S311  its own, so that no seed of the run is used up
@@ -152,8 +155,13 @@ class OpenAIJudge:
             threading.Thread(
                 target=self._serve, args=(open_prompts, done, usable), daemon=True, name="judge"
             ).start()
-        for _ in range(waiting):
-            prompt, reply = done.get()
+        while waiting:
+            marks.drop_if_asked()
+            try:
+                prompt, reply = done.get(timeout=TICK_S)
+            except Empty:
+                continue
+            waiting -= 1
             if isinstance(reply, Exception) and not isinstance(reply, JudgeError):
                 raise reply
             replies[prompt] = reply

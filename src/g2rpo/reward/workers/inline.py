@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 from g2rpo.interfaces import BatchReward, Reward
+from g2rpo.launch import marks
 from g2rpo.prompt import Failed, Prompt
 from g2rpo.reward.workers.outcome import Outcome, outcome_of, outcomes_of, together
 
@@ -42,15 +43,7 @@ def score_each(
     taken = set(batched)
     alone = [row for row in range(len(prompts)) if row not in taken]
     texts, asked = [completions[row] for row in alone], [prompts[row] for row in alone]
-    outcomes = (
-        [
-            outcome
-            for rows in together(reward, asked)
-            for outcome in outcomes_of(reward, [texts[row] for row in rows], asked[rows[0]])
-        ]
-        if singly is None
-        else singly(texts, asked)
-    )
+    outcomes = _one_by_one(reward, texts, asked) if singly is None else singly(texts, asked)
     if batch is not None and batched:
         found = batch.score_all(
             [completions[row] for row in batched], [prompts[row] for row in batched]
@@ -61,3 +54,11 @@ def score_each(
         ]
     by_row = dict(zip(alone + batched, outcomes, strict=True))
     return [by_row[row] for row in range(len(prompts))]
+
+
+def _one_by_one(reward: Reward, texts: list[str], asked: list[Prompt]) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for rows in together(reward, asked):
+        marks.drop_if_asked()
+        outcomes += outcomes_of(reward, [texts[row] for row in rows], asked[rows[0]])
+    return outcomes

@@ -12,6 +12,7 @@ from multiprocessing.connection import wait
 from typing import Any, Self
 
 from g2rpo.interfaces import Reward
+from g2rpo.launch import marks
 from g2rpo.prompt import Failed, Prompt
 from g2rpo.reward.workers.inline import score_each
 from g2rpo.reward.workers.outcome import Outcome, together
@@ -156,6 +157,7 @@ class PooledReward:
             if worker.rows:  # of an earlier call, which was interrupted
                 self._replace(place, overdue=True)
         while not work.done:
+            marks.drop_if_asked()
             self._hand_out(work)
             wait([worker.pipe.fileno() for worker in self._workers if not worker.idle], TICK_S)
             for place, worker in enumerate(self._workers):

@@ -103,7 +103,8 @@ def _micro_batch(setup: Setup, now: Now) -> Iterator[Change]:
 
 
 def _sharding(setup: Setup, now: Now) -> Iterator[Change]:
-    if setup.load.shards > 1 or setup.processes == 1:
+    load = setup.load
+    if load.shards > 1 or setup.processes == 1 or load.task_gradients > 1:
         return
     changed = setup.but(shards=setup.processes // setup.load.nodes)
     present = "all weights in every process"
@@ -183,6 +184,11 @@ def _compensated(setup: Setup, now: Now) -> Iterator[Change]:
 def _reference(setup: Setup, now: Now) -> Iterator[Change]:
     if setup.load.reference and not setup.shape.adapter:
         yield "loss.kl_coef=0", _say(now("loss.kl_coef")), setup.but(reference=False)
+
+
+def _one_gradient(setup: Setup, now: Now) -> Iterator[Change]:
+    if setup.load.task_gradients > 1:
+        yield "gradient=sum", "a gradient for each task", setup.but(task_gradients=1)
 
 
 def _frozen_vision(setup: Setup, now: Now) -> Iterator[Change]:
@@ -281,6 +287,7 @@ HARMLESS: tuple[Kind, ...] = (
 """Kinds of changes that leave results as they are, in the order in which they are advised."""
 CHANGING: tuple[Kind, ...] = (
     _reference,
+    _one_gradient,
     _frozen_vision,
     _eight_bits,
     _compensated,

@@ -99,6 +99,7 @@ def _of_updates(shape: Shape, load: Workload, device: Machine, copies: int) -> l
             backward=_gradients(shape, load, gradients),
             optimizer=gradients,
         ),
+        Part(name="gradients of other tasks", backward=(load.task_gradients - 1) * gradients),
         Part(name="optimizer's copies", optimizer=copies // load.shards if device.copies else 0),
         Part(name="activations", backward=_backbone(shape, load)),
         Part(name="head", backward=activations.head(shape, load.predicted, device.piece)),

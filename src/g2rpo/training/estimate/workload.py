@@ -49,6 +49,8 @@ class Workload:
     """Whether a prompt passes once for its group."""
     checkpointing: bool
     reference: bool
+    task_gradients: int = 1
+    """Number of tasks whose gradients exist at the same time."""
     extra_passes: int
     """Number of passes without gradients: for reference, importance weights and entropy band."""
     redraws: bool
