@@ -108,7 +108,7 @@ def check(command: str, page: Path, folder: Path) -> None:
         first = next(n for n, word in enumerate(words) if word.endswith(".py"))
         words = ["python", *words[first:]]
     program = Path(words[0]).name
-    if program == "python":
+    if re.fullmatch(r"python(3\.\d+)?", program):
         _check_python(words[1:], page, folder)
     elif program == "g2rpo":
         _check_g2rpo(words[1:], page, folder)
@@ -185,6 +185,7 @@ def _composed(program: str, words: Sequence[str], page: Path, folder: Path) -> D
             # a file that the pilot writes may be missing
             first = word.split(",")[0] if multirun and not re.search(r"[\[{(]", word) else word
             rest += [first] if word != "shaping=proposed" else []
+    places.sort(key=lambda place: not (place / f"{config}.yaml").is_file())
     paths = ",".join(f"file://{place}" for place in places[1:])
     ours = ["run_dir=run", *([f"hydra.searchpath=[{paths}]"] if paths else [])]
     with initialize_config_dir(str(places[0]), version_base="1.3"):

@@ -8,8 +8,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from notebooks import notebook_page
 from shown_commands import ROOT, blocks, pages, write_files
 
 TUTORIALS = pages("Tutorials")
@@ -49,7 +51,7 @@ def test_there_are_six_tutorials_and_each_has_commands_that_are_run() -> None:
 def test_a_tutorial_runs_from_its_own_text(
     page: Path, shell: dict[str, str], tmp_path: Path
 ) -> None:
-    folder = tmp_path / "empty"
+    (folder := tmp_path / "empty").mkdir()
     write_files(page, folder)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script(page)],
@@ -115,3 +117,57 @@ PROOFS = {
 def _scores(run: Path) -> tuple[float, float]:
     heldout = json.loads((run / "summary.json").read_text())["heldout"]
     return heldout["before"]["macro"], heldout["after"]["macro"]
+
+
+NOTEBOOK = ROOT / "docs" / "tutorials" / "first_run.ipynb"
+RUNS = """
+import sys, nbformat
+from nbclient import NotebookClient
+
+notebook = nbformat.read(sys.argv[1], 4)
+place = {"metadata": {"path": sys.argv[2]}}
+NotebookClient(notebook, timeout=900, kernel_name="python3", resources=place).execute()
+nbformat.write(notebook, sys.argv[2] + "/done.ipynb")
+"""
+
+
+def _cells(notebook: Path) -> list[dict[str, Any]]:
+    cells = json.loads(notebook.read_text())["cells"]
+    return [cell for cell in cells if cell["cell_type"] == "code"]
+
+
+def _pictures_in(cells: list[dict[str, Any]]) -> int:
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    return sum("image/png" in output.get("data", {}) for output in outputs)
+
+
+def test_the_stored_notebook_has_run_from_top_to_bottom_and_shows_pictures() -> None:
+    cells = _cells(NOTEBOOK)
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    assert _pictures_in(cells) >= 2
+    assert NOTEBOOK.stat().st_size < 200_000
+
+
+def test_a_notebook_becomes_a_page_with_its_text_code_and_pictures() -> None:
+    page, pictures = notebook_page(NOTEBOOK)
+    assert page.startswith("# ")
+    assert page.count("```python\n") == len(_cells(NOTEBOOK))
+    assert len(pictures) == _pictures_in(_cells(NOTEBOOK))
+    assert all(f"]({name})" in page for name in pictures)
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_the_notebook_runs(shell: dict[str, str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", RUNS, str(NOTEBOOK), str(tmp_path)],
+        env=shell,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert _pictures_in(_cells(tmp_path / "done.ipynb")) == _pictures_in(_cells(NOTEBOOK))
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["status"] == "finished"
