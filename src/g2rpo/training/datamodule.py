@@ -25,9 +25,7 @@ from g2rpo.training.heldout import HeldoutBatch, HeldoutEvaluation
 from g2rpo.training.resume import refuse_other_tasks
 
 MOST_REPLACEMENTS = 20
-"""Number of times that unusable prompts of a batch are replaced before the run stops: by then
-`data.root` is more likely wrong than a record.
-"""
+"""Most replacements of unusable prompts in a batch; if more fail, `data.root` is probably wrong."""
 Trouble = dict[str, tuple[str, str]]
 """Kind (`unusable` or `too_long`) and reason of each refused prompt, by prompt id."""
 
