@@ -1,6 +1,6 @@
 """Train on the gym in turns and one batch ahead, and compare held-out scores over seeds.
 
-    OMP_NUM_THREADS=1 python perf/ahead_gym.py [--seeds 0 1 2] [key=value ...]
+    OMP_NUM_THREADS=1 python perf/ahead_gym.py [key=value ...] [--seeds 0 1 2]
 
 The engine is a copy of the policy in another thread, which gets the weights as a server would. With
 seeds, the mean difference of the held-out macro score has to be within 0.015; exit code 1 if not.
