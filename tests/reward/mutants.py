@@ -4,6 +4,27 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "hard gym: errors have no tail",
+        "reward/hard_gym.py",
+        "* (1 - size) ** (-1 / self.error_tail)",
+        "* (1 + size)",
+        "reward/test_hard_gym.py",
+    ),
+    Mutant(
+        "hard gym: a word costs nothing",
+        "reward/hard_gym.py",
+        "** (words - 1)",
+        "** 0",
+        "reward/test_hard_gym.py",
+    ),
+    Mutant(
+        "hard gym: errors reach the accuracy",
+        "reward/hard_gym.py",
+        'f"{LOGGED}accuracy": accuracy,',
+        'f"{LOGGED}accuracy": answer,',
+        "reward/test_hard_gym.py",
+    ),
+    Mutant(
         "functions: weights are ignored",
         "reward/functions.py",
         "total += weight * worth",

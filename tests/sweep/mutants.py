@@ -4,6 +4,13 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "sweep: the page of a long sweep takes its time after every job",
+        "sweep/launch.py",
+        "due = time.monotonic() + PAGE_REST",
+        "due = 0.0 * PAGE_REST",
+        "sweep/test_launch.py",
+    ),
+    Mutant(
         "sweep: a summary of other settings counts",
         "sweep/job.py",
         'if summary is not None and summary["config_hash"] == wanted:',

@@ -40,6 +40,20 @@ def test_every_job_ends_with_its_score_and_the_page_is_written_before_and_after_
     assert reports == [0, 1, 2, 3]
 
 
+def test_a_page_that_takes_longer_than_a_job_is_not_written_after_every_job(job, sweep) -> None:
+    finished: list[int] = []
+    jobs = [job(seed=seed) for seed in (1, 2, 4)]
+
+    def slow(folder: Path) -> None:
+        finished.append(sum(state_of(one.folder, one.hash) == "finished" for one in jobs))
+        time.sleep(1.0)
+
+    made = sweep()
+    made.write_report = slow
+    made.run(jobs)
+    assert finished == [0, 1, 3]
+
+
 def test_the_plan_and_every_frozen_configuration_are_there_before_the_first_job_ends(
     job, sweep, tmp_path: Path
 ) -> None:

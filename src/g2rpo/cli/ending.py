@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from g2rpo.training.run_folder import command_again, short
+from g2rpo.training.run_folder import command_again, started
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,7 +39,7 @@ def say_scores(folder: Path, console: "Console | None" = None) -> None:
     if final.is_dir():
         script = Path(sys.argv[0]).with_name("evaluate.py")
         console.print(
-            f"evaluate it: python {short(script)} model=folder model.path={final.resolve()}",
+            f"evaluate it: {started(script)} model=folder model.path={final.resolve()}",
             markup=False,
         )
     if (folder / "report.html").is_file():

@@ -153,7 +153,7 @@ def _value(conf: Path, group: str, choice: str | None, key: str) -> tuple[str, s
         own = [conf / group / f"{choice}.yaml", *sorted((conf / group).glob("_*.yaml"))]
         files = [file for file in own if file.is_file()]
     for file in files:
-        match = re.search(rf"^ *{key}: *([^#\n]*?) *(?:# *(.*))?$", _text(file), re.MULTILINE)
+        match = re.search(rf"^ *{key}: *([^#\n]*?),? *(?:# *(.*))?$", _text(file), re.MULTILINE)
         if match:
             return match[1], match[2] or ""
     raise LookupError(f"{group}.{key} is in none of {', '.join(map(str, files))}")

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from g2rpo.paths import command
 from g2rpo.sweep.sweep_plan import flat
 from g2rpo.tasks import DEFAULT, of_task
 
@@ -39,7 +40,7 @@ class Settings:
     @property
     def command(self) -> str:
         """The command of the run."""
-        return " ".join(("python train.py", *self.overrides))
+        return " ".join((command("train"), *self.overrides))
 
 
 def read_settings(folder: Path, notes: list[str]) -> Settings:

@@ -22,6 +22,9 @@ from g2rpo.sweep.sweep_plan import Plan, read_plan
 log = logging.getLogger("g2rpo")
 LOCK = ".lock"
 LOOK_S = 2.0
+PAGE_REST = 10.0
+"""The page of many short jobs takes longer than a job: after one, so many times its seconds pass
+before the next."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +81,16 @@ class Sweep:
             return [self._outcome(job) for job in jobs]
 
     def _execute(self, jobs: Sequence[Job], missing: list[Job]) -> None:
-        done, begun = self.first + len(jobs) - len(missing), time.monotonic()
+        done, begun, due = self.first + len(jobs) - len(missing), time.monotonic(), 0.0
         if len(missing) < len(jobs):
             log.info("%d/%d done already", done, self.total)
         for i, (job, seconds) in enumerate(self._ended(missing), start=1):
             left = (time.monotonic() - begun) / i * (self.total - done - i)
             log.info("%s", self._line(job, done + i, seconds, left))
-            self._report()
+            if i == len(missing) or time.monotonic() >= due:
+                asked = time.monotonic()
+                self._report()
+                due = time.monotonic() + PAGE_REST * (time.monotonic() - asked)
 
     def _ended(self, missing: list[Job]) -> Iterator[tuple[Job, float]]:
         """Yield jobs as they end, with their seconds.

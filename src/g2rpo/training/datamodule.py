@@ -18,15 +18,14 @@ from g2rpo.data.rows import BadRecord
 from g2rpo.data.skips import skips_of
 from g2rpo.data.stream import PromptStream, Turn
 from g2rpo.interfaces import Encoder
+from g2rpo.paths import command
 from g2rpo.records import Prompt, PromptBatch
 from g2rpo.stopwatch import timed
 from g2rpo.training.heldout import HeldoutBatch, HeldoutEvaluation
 from g2rpo.training.resume import refuse_other_tasks
 
 MOST_REPLACEMENTS = 20
-"""Number of times that unusable prompts of a batch are replaced before the run stops: by then
-`data.root` is more likely wrong than a record.
-"""
+"""Most replacements of unusable prompts in a batch; if more fail, `data.root` is probably wrong."""
 Trouble = dict[str, tuple[str, str]]
 """Kind (`unusable` or `too_long`) and reason of each refused prompt, by prompt id."""
 
@@ -60,8 +59,8 @@ class PromptDataModule(L.LightningDataModule):
             )
         if num_steps < 1:
             raise ValueError(
-                "trainer.max_steps: expected at least 1 update; python evaluate.py scores a model"
-                " without training"
+                "trainer.max_steps: expected at least 1 update;"
+                f" {command('evaluate')} scores a model without training"
             )
         self.stream = stream
         self.loading = loading_of(stream.source)

@@ -146,7 +146,7 @@ class LightningHooks(L.LightningModule):
         """Log one row of metrics of a rollout batch, to callbacks and to every logger.
 
         Lightning's connector repeats the last value of a task without prompts, counts batches as
-        steps, writes after checkpoints (a kill in between loses the row), and takes 0.3 ms a value.
+        steps, writes after checkpoints (a kill in between loses the row), and is slower.
         """
         values = {name: torch.tensor(value, dtype=torch.float64) for name, value in row.items()}
         self.trainer.callback_metrics.update(values)

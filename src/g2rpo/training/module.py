@@ -84,6 +84,7 @@ class G2RPOModule(Collecting):
             temperature=engine.sampling.temperature,
         )
         self.cut_notice, self.timeline = CutNotice(), Timeline()
+        self.corrects_sampler = algorithm.corrects_sampler
         self.sample_watch = SampleWatch(algorithm.tasks, algorithm.rejection)
         self.rollout_batch = self.empty_draws = self.validated_step = 0
         self.draws = 1
@@ -138,7 +139,8 @@ class G2RPOModule(Collecting):
         )
         self.cut_notice.watch(self.rollout_batch, row, self.sampling.max_new_tokens)
         self.record(row)
-        self.sample_watch.watch(self.global_step, row)
+        if experience.off_policy:
+            self.sample_watch.watch(self.global_step, row)
         loss = torch.tensor(sum(update.loss["total"] for update in updates) / len(updates))
         outputs = {"loss": loss, "metrics": row, "experience": experience, "table": table}
         return outputs | {"timeline": spans}
@@ -153,7 +155,7 @@ class G2RPOModule(Collecting):
         rollouts, scores, algorithm = collected.rollouts, collected.scores, self.algorithm
         loss = algorithm.loss
         task = collected.batch.task_positions(algorithm.tasks)[rollouts.prompt]
-        trainer = self._logprobs(self.policy, collected) if algorithm.corrects_sampler else None
+        trainer = self._logprobs(self.policy, collected) if self.corrects_sampler else None
         reference = self._reference_logprobs(collected)
         rewards, length_part = algorithm.shaping.shaped(
             scores.total,

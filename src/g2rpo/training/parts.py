@@ -4,6 +4,7 @@ import functools
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -110,8 +111,12 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def chosen(cfg: DictConfig, key: str) -> DictConfig:
-    """Return what builds an object; raises `ValueError` if it is anything else, such as text."""
-    node = OmegaConf.select(cfg, key)
+    """Return what builds an object; raises `ValueError` if it is anything else, such as text.
+
+    It is part of a copy: building resolves nodes that others refer to, such as `template`, in
+    place, and the hash of the settings would change in the middle of a run.
+    """
+    node = OmegaConf.select(deepcopy(cfg), key)
     if not OmegaConf.is_dict(node) or "_target_" not in node:
         group = key.partition(".")[0]
         raise ValueError(

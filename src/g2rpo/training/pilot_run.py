@@ -16,6 +16,7 @@ from g2rpo.algorithm.shaping.pilot import Measured, Pilot, PilotTask, plain
 from g2rpo.data.loading import reader
 from g2rpo.files import write_whole
 from g2rpo.interfaces import Encoder, PromptSource
+from g2rpo.paths import command
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import Prompt
 from g2rpo.rollout.groups import score_rollouts
@@ -56,7 +57,7 @@ def _measured(cfg: DictConfig, parts: Parts, pilot: Pilot, conf: Path | None) ->
     target = write_pilot(pilot, measured, origin, folder, conf)
     where = "" if conf else f" 'hydra.searchpath=[file://{folder.resolve()}]'"
     console.print(
-        f"{target}\nnext: python train.py shaping={pilot.name}{where}, with the same model and"
+        f"{target}\nnext: {command('train')} shaping={pilot.name}{where}, with the same model and"
         " data",
         soft_wrap=True,
         markup=False,

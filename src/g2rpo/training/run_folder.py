@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from g2rpo.files import finish_replacing
+from g2rpo.paths import IN_CHECKOUT, SCRIPTS, command
 
 LAST = "last"
 OUTPUTS = "outputs"
@@ -48,8 +49,7 @@ def command_again(folder: Path, *, resume: bool) -> str:
     where = shlex.quote(str(folder.resolve()))
     return " ".join(
         [
-            "python",
-            str(short(Path(sys.argv[0]))),
+            started(Path(sys.argv[0])),
             *map(shlex.quote, typed),
             *([f"resume={where}"] if resume else []),
             f"hydra.run.dir={where}",
@@ -57,6 +57,11 @@ def command_again(folder: Path, *, resume: bool) -> str:
     )
 
 
-def short(script: Path) -> Path:
-    """Return the name of a script in the working directory, or its full path."""
-    return Path(script.name) if script.resolve().parent == Path.cwd() else script.resolve()
+def started(script: Path) -> str:
+    """Return how a user starts a script: by its name in the working directory, else by its path;
+    a script of the installed package is `g2rpo <program>`.
+    """
+    if script.resolve().parent == SCRIPTS.resolve() and not IN_CHECKOUT:
+        return command(script.stem)
+    here = script.resolve().parent == Path.cwd()
+    return f"python {shlex.quote(script.name if here else str(script.resolve()))}"

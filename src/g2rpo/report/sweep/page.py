@@ -3,6 +3,7 @@
 import math
 from urllib.parse import quote
 
+from g2rpo.paths import IN_CHECKOUT, SWEEPS, command
 from g2rpo.report.plots import task_palette
 from g2rpo.report.render import Cell, duration_text, render, score_text
 from g2rpo.report.sweep.accuracy_curves import curve_figures, shown_variants
@@ -100,11 +101,12 @@ def _best(sweep: SweepResult) -> tuple[str, str, str] | None:
         (job for job in sweep.variants[best] if "macro" in job.scores),
         key=lambda job: job.scores["macro"],
     )
+    sweeps = "sweeps" if IN_CHECKOUT else SWEEPS
     words = (
-        f"--config-dir sweeps +{word}" if word.startswith("row=") else word
+        f"--config-dir {sweeps} +{word}" if word.startswith("row=") else word
         for word in top.planned.overrides
     )
-    return variant_name(best), top.name, " ".join(["python train.py", *words])
+    return variant_name(best), top.name, " ".join([command("train"), *words])
 
 
 def _job_row(job: JobResult) -> list[Cell]:
