@@ -13,7 +13,7 @@ import argparse
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 from claims import interval, per_seed, plus_minus, table, values_of
 from estimators_figures import differences_figure, learning_figure
@@ -98,14 +98,14 @@ def _done(jobs: list[JobResult]) -> list[JobResult]:
 
 
 def measures_table(jobs: Jobs) -> str:
-    """Return mean and standard deviation of every measure, and the seconds of a run."""
-    head = ["estimator", "seeds", *MEASURES, "seconds of a run"]
+    """Return mean and standard deviation of every measure, and the median cost of a step."""
+    head = ["estimator", "seeds", *MEASURES, "advantages, ms a step"]
     rows = [
         [
             name,
             str(len(own)),
             *(plus_minus(per_seed(own, measure), 3) for measure in MEASURES.values()),
-            f"{fmean(job.seconds for job in own):.0f}",
+            f"{1000 * median(t for job in own for t in values_of(job, 'time/advantage_s')):.1f}",
         ]
         for name, own in jobs.items()
     ]

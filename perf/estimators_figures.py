@@ -21,7 +21,11 @@ COLORS = (
     "#7a8794",
     "#a6761d",
     "#6a3d9a",
+    "#f0027f",
 )
+
+PIECE = 15
+"""Steps that a point of a curve is a mean over: a step has three prompts of a task."""
 
 
 def learning_figure(jobs: Jobs) -> str:
@@ -31,6 +35,8 @@ def learning_figure(jobs: Jobs) -> str:
     def drawn(axes: Axes, task: str) -> None:
         curves = [curve(name, own, task, colors[name]) for name, own in jobs.items()]
         panel(axes, task, "accuracy in training", curves, low=0.0, high=1.02)
+        if task != TASKS[0]:
+            axes.get_legend().remove()
 
     return figure(
         [lambda axes, task=task: drawn(axes, task) for task in TASKS], columns=2, size=(5.2, 3.0)
@@ -38,12 +44,19 @@ def learning_figure(jobs: Jobs) -> str:
 
 
 def curve(name: str, jobs: Sequence[JobResult], task: str, color: str) -> Curve:
-    """Mean of the seeds in every step."""
-    column = f"reward/accuracy/{task}"
-    rows = [job.metrics for job in jobs]
-    steps = sorted(step for step in rows[0] if all(column in own.get(step, {}) for own in rows))
-    means = [fmean(own[step][column] for own in rows) for step in steps]
-    return Curve(name=name, color=color, steps=steps, values=means)
+    """Mean of the seeds over pieces of `PIECE` steps."""
+    found: dict[int, list[float]] = {}
+    for job in jobs:
+        for step, row in job.metrics.items():
+            if (value := row.get(f"reward/accuracy/{task}")) is not None:
+                found.setdefault((step - 1) // PIECE, []).append(value)
+    pieces = sorted(found)
+    return Curve(
+        name=name,
+        color=color,
+        steps=[(piece + 0.5) * PIECE for piece in pieces],
+        values=[fmean(found[piece]) for piece in pieces],
+    )
 
 
 def differences_figure(found: Mapping[str, Mapping[str, Sequence[float]]]) -> str:

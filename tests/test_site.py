@@ -99,6 +99,8 @@ def test_every_key_that_a_page_names_exists() -> None:
     tops = {name.partition(".")[0] for name in defaults}
     unknown = []
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        if page.name == "migration.md":  # has keys of other libraries; see tests/test_migration.py
+            continue
         words = " ".join(re.findall(r"`([^`\n]+)`", page.read_text())).split()
         for word in words:
             found = re.match(r"['\"]?((?:[a-z_]+\.)+[a-z_0-9]+)(?==|['\"]?$)", word)

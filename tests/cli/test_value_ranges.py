@@ -46,6 +46,7 @@ ZERO_IS_ALLOWED = {
         "eval": "max_unusable_frac seed temperature",
         "eval.row_sources.demo.prompts": "levels seed",
         "filter": "low",
+        "gradient": "c",
         "heldout": "failure_budget images_per_task prompts_per_task seed",
         "logger.wandb": "rows_per_task",
         "loss": "clip_ratio_low clip_ratio_high kl_coef",
@@ -91,7 +92,9 @@ def test_a_number_out_of_range_is_refused_with_its_key(
     """`one_of`: of so many settings one is tried."""
     runs = [("config", row) for row in (ROUNDS if one_of == 1 else ROUNDS[:2])]
     runs += [(name, []) for name in ("pilot", "estimate", "preview", "rescore")]
-    runs += [("cold_start", [("stages", f.stem)]) for f in sorted((CONF / "stages").glob("*.yaml"))]
+    runs += [
+        ("cold_start", [("stages", f.stem)]) for f in sorted(Path(CONF, "stages").glob("*.yaml"))
+    ]
     runs += [("cold_start", [("data", "jsonl"), ("model/adapter", "lora")])]
     accepted, tried = [], set()
     for program, choices in runs:

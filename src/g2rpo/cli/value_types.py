@@ -120,15 +120,22 @@ def _annotated(tree: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, A
 def _entries(key: str, value: Any, kind: ast.expr) -> Iterator[tuple[str, Any, ast.expr]]:
     """Yield an argument, and the entries of a mapping under keys of their own."""
     yield key, value, kind
-    if (
-        isinstance(value, Mapping)
-        and isinstance(kind, ast.Subscript)
-        and isinstance(kind.value, ast.Name)
-        and kind.value.id in MAPPINGS
-        and isinstance(kind.slice, ast.Tuple)
-    ):
-        for name, inner in value.items():
-            yield f"{key}.{name}", inner, kind.slice.elts[1]
+    for part in _alternatives(kind):
+        if (
+            isinstance(value, Mapping)
+            and isinstance(part, ast.Subscript)
+            and isinstance(part.value, ast.Name)
+            and part.value.id in MAPPINGS
+            and isinstance(part.slice, ast.Tuple)
+        ):
+            for name, inner in value.items():
+                yield f"{key}.{name}", inner, part.slice.elts[1]
+
+
+def _alternatives(kind: ast.expr) -> list[ast.expr]:
+    if isinstance(kind, ast.BinOp):
+        return [*_alternatives(kind.left), *_alternatives(kind.right)]
+    return [kind]
 
 
 def accepts(kind: ast.expr, value: object) -> bool:
