@@ -18,7 +18,7 @@ from g2rpo.data.stream import PromptStream
 from g2rpo.report.preview import Preview
 from g2rpo.training.parts import build_parts
 
-COMMAND = re.compile(r"^    python (train\.py data=hub data\.path=parquet .*)$", re.MULTILINE)
+COMMAND = re.compile(r"^python (train\.py data=hub data\.path=parquet .*)$", re.MULTILINE)
 
 
 @pytest.fixture

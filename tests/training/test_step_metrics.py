@@ -238,6 +238,7 @@ def test_a_row_holds_every_metric_that_no_other_part_of_a_run_logs() -> None:
         "rollout_batch",
         "shaping/",
         "staleness/",
+        "curriculum/",
     )  # bands are shown beside the curves, and are no row
     assert named == {
         metric.name for metric in METRICS if not metric.name.startswith(evaluated)

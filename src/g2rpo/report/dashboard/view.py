@@ -30,7 +30,7 @@ class Section:
 
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "reward": ("reward", "filter"),
+    "reward": ("reward", "filter", "curriculum"),
     "advantages": ("advantage",),
     "length and entropy": (
         "rollout/completion_tokens",
@@ -41,7 +41,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "gradient conflict": ("gradient",),
     "benchmarks": ("benchmark", "val"),
     "loss and optimizer": ("loss", "optim"),
-    "system": ("time", "rollout", "policy", "rollout_batch"),
+    "system": ("time", "rollout", "staleness", "policy", "rollout_batch"),
 }
 """Metrics of each section, by noun (the part before the first `/`) or full name; a full name
 takes precedence."""
