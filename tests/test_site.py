@@ -15,7 +15,7 @@ from config_keys import CONF, Key, choice, choices, groups
 from doctests import separated
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from site_pages import group_page, metrics_page
+from site_pages import group_page, metrics_page, on_page_content
 
 from g2rpo.metric_table import METRICS
 
@@ -100,6 +100,15 @@ def test_commands_and_code_in_comments_of_the_configuration_are_code() -> None:
     assert f"<code>{words}</code>: resumes the killed run in folder F  \n" in page
     assert "imitates <code>completion</code> or <code>messages</code> of records" in page
     assert "<code>step</code> counts optimizer updates" in metrics_page()
+
+
+def test_code_in_a_cell_breaks_between_words_only() -> None:
+    cell = "<td><code>loss.tis_clip=2.0</code> and <code>needle</code></td>"
+    shown = on_page_content(f"<p><code>a.b</code></p>{cell}", None, None, None)
+    assert shown == (
+        "<p><code>a.b</code></p><td><code>loss.<wbr>tis_<wbr>clip=<wbr>2.0</code>"
+        " and <code>needle</code></td>"
+    )
 
 
 def test_a_list_under_a_line_of_a_docstring_is_a_list() -> None:

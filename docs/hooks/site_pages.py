@@ -28,6 +28,7 @@ MADE = {
 }
 """Pages that show a file or a folder of the repository."""
 PROGRAMS = "The programs"
+_CODE = re.compile(r"(<code[^>]*>)(.*?)</code>", re.S)
 _LINK = re.compile(r"(\]\()([^)\s#]+)")
 
 
@@ -62,6 +63,17 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Turn links into the repository into links to pages and files of the site."""
     uri = page.file.src_uri
     return _moved(markdown, posixpath.join("docs", posixpath.dirname(uri)), uri)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Let code in table cells break after a word and `.`, `/`, `_` or `=`, and nowhere else."""
+    return re.sub(r"<td\b.*?</td>", lambda cell: _CODE.sub(_breakable, cell[0]), html, flags=re.S)
+
+
+def _breakable(code: re.Match[str]) -> str:
+    parts = re.split(r"(<[^>]*>)", code[2])
+    parts[::2] = [re.sub(r"(?<=[a-zA-Z])([./=_])(?=\w)", r"\1<wbr>", part) for part in parts[::2]]
+    return f"{code[1]}{''.join(parts)}</code>" if "<wbr>" not in code[2] else code[0]
 
 
 def _moved(text: str, folder: str, uri: str) -> str:
