@@ -111,6 +111,13 @@ def test_code_in_a_cell_breaks_between_words_only() -> None:
     )
 
 
+def test_a_search_finds_a_key_by_its_last_words() -> None:
+    plugins = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["plugins"]
+    separator = next(plugin["search"]["separator"] for plugin in plugins if "search" in plugin)
+    words = re.split(separator, "`loss.clip_ratio_low=0.2` [docs/data.md]")
+    assert words == ["`loss", "clip_ratio_low", "0.2`", "docs", "data", "md", ""]
+
+
 def test_a_list_under_a_line_of_a_docstring_is_a_list() -> None:
     text = "Three faults:\n  - one,\n    which goes on\n  - two\n\nEnd.\n"
     assert separated(text) == text.replace("faults:\n", "faults:\n\n")

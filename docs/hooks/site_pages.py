@@ -271,7 +271,9 @@ def _dotted(path: str) -> str:
 
 
 def _api_page(path: str) -> str:
-    return f"# {_dotted(path).removeprefix('g2rpo.')}\n\n::: {_dotted(path)}\n"
+    # a search finds guides and keys before modules
+    head = "---\nsearch: {boost: 0.1}\n---\n\n"
+    return f"{head}# {_dotted(path).removeprefix('g2rpo.')}\n\n::: {_dotted(path)}\n"
 
 
 def _api_nav() -> Iterator[Any]:
