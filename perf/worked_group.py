@@ -7,7 +7,6 @@ ranks and quantiles of the normal distribution alone; `tests/test_worked_group.p
 with the estimator that training uses.
 """
 
-import re
 from pathlib import Path
 from statistics import NormalDist
 
@@ -15,6 +14,7 @@ import matplotlib.pyplot as plt
 import torch
 from figures import figure
 from matplotlib.axes import Axes
+from worked_page import table, with_tables
 
 from g2rpo.algorithm.advantage.g2rpo import G2RPO
 from g2rpo.algorithm.advantage.grpo import GRPO
@@ -56,13 +56,7 @@ def advantages(estimator: G2RPO | GRPO, *groups: tuple[float, ...]) -> list[floa
     return found.tolist()
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Return a Markdown table."""
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def tables() -> str:
+def tables() -> list[str]:
     """Return the tables of the page."""
     first, second = quantiles(GROUP), quantiles(OTHER)
     both = quantiles(rounded([*first, *second]))
@@ -99,18 +93,12 @@ def tables() -> str:
             for n, given in enumerate(advantages(GRPO(), wrong))
         ],
     )
-    return f"{steps}\n\n{beside}\n\n{error}"
+    return [steps, beside, error]
 
 
 def page() -> str:
     """Return the page with current tables, each behind its mark."""
-    text = PAGE.read_text()
-    for number, one in enumerate(tables().split("\n\n"), start=1):
-        mark = f"<!-- perf/worked_group.py {number} -->"
-        text = re.sub(
-            rf"{mark}.*?<!-- end -->", f"{mark}\n\n{one}\n\n<!-- end -->", text, flags=re.DOTALL
-        )
-    return text
+    return with_tables(PAGE, "worked_group.py", tables())
 
 
 def drawn(axes: Axes) -> None:
@@ -137,7 +125,7 @@ def main() -> None:
     PAGE.write_text(page())
     FIGURE.write_text(figure([drawn], size=(7.2, 3.6)), encoding="utf-8")
     plt.close("all")
-    print(tables())
+    print("\n\n".join(tables()))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,12 @@ def test_the_version_is_that_of_the_changelog_and_of_the_citation() -> None:
     assert citation["license"] == PROJECT["project"]["license"]
 
 
+@pytest.mark.parametrize("document", ["README.md", "docs/start/install.md"])
+def test_a_wheel_that_a_document_names_has_this_version(document: str) -> None:
+    named = re.findall(r"g2rpo-([\d.]+)-py3-none-any\.whl", (ROOT / document).read_text())
+    assert set(named) == {__version__}
+
+
 @pytest.mark.parametrize("document", ["CITATION.cff", "SECURITY.md"])
 def test_addresses_are_those_of_the_project(document: str) -> None:
     found = re.findall(r"https://github\.com/[\w.-]+/[\w.-]+", (ROOT / document).read_text())

@@ -12,9 +12,10 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 from config_keys import CONF, Key, choice, choices, groups
+from doctests import separated
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from site_pages import group_page, metrics_page
+from site_pages import group_page, metrics_page, on_page_content
 
 from g2rpo.metric_table import METRICS
 
@@ -91,6 +92,36 @@ def test_pages_of_groups_and_metrics_have_all_rows() -> None:
         assert all(f"{key.line}</a>" in page for key in found.keys)
     rows = [line for line in metrics_page().splitlines() if line.startswith("| <code>")]
     assert len(rows) == len(METRICS)
+
+
+def test_commands_and_code_in_comments_of_the_configuration_are_code() -> None:
+    page = group_page(".")
+    words = "python cold&#95;<wbr>start.<wbr>py resume=F hydra.<wbr>run.<wbr>dir=F"
+    assert f"<code>{words}</code>: resumes the killed run in folder F  \n" in page
+    assert "imitates <code>completion</code> or <code>messages</code> of records" in page
+    assert "<code>step</code> counts optimizer updates" in metrics_page()
+
+
+def test_code_in_a_cell_breaks_between_words_only() -> None:
+    cell = "<td><code>loss.tis_clip=2.0</code> and <code>needle</code></td>"
+    shown = on_page_content(f"<p><code>a.b</code></p>{cell}", None, None, None)
+    assert shown == (
+        "<p><code>a.b</code></p><td><code>loss.<wbr>tis_<wbr>clip=<wbr>2.0</code>"
+        " and <code>needle</code></td>"
+    )
+
+
+def test_a_search_finds_a_key_by_its_last_words() -> None:
+    plugins = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["plugins"]
+    separator = next(plugin["search"]["separator"] for plugin in plugins if "search" in plugin)
+    words = re.split(separator, "`loss.clip_ratio_low=0.2` [docs/data.md]")
+    assert words == ["`loss", "clip_ratio_low", "0.2`", "docs", "data", "md", ""]
+
+
+def test_a_list_under_a_line_of_a_docstring_is_a_list() -> None:
+    text = "Three faults:\n  - one,\n    which goes on\n  - two\n\nEnd.\n"
+    assert separated(text) == text.replace("faults:\n", "faults:\n\n")
+    assert separated("- one\n- two\n") == "- one\n- two\n"
 
 
 def test_every_key_that_a_page_names_exists() -> None:

@@ -28,6 +28,7 @@ MADE = {
 }
 """Pages that show a file or a folder of the repository."""
 PROGRAMS = "The programs"
+_CODE = re.compile(r"(<code[^>]*>)(.*?)</code>", re.S)
 _LINK = re.compile(r"(\]\()([^)\s#]+)")
 
 
@@ -62,6 +63,17 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Turn links into the repository into links to pages and files of the site."""
     uri = page.file.src_uri
     return _moved(markdown, posixpath.join("docs", posixpath.dirname(uri)), uri)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Let code in table cells break after a word and `.`, `/`, `_` or `=`, and nowhere else."""
+    return re.sub(r"<td\b.*?</td>", lambda cell: _CODE.sub(_breakable, cell[0]), html, flags=re.S)
+
+
+def _breakable(code: re.Match[str]) -> str:
+    parts = re.split(r"(<[^>]*>)", code[2])
+    parts[::2] = [re.sub(r"(?<=[a-zA-Z])([./=_])(?=\w)", r"\1<wbr>", part) for part in parts[::2]]
+    return f"{code[1]}{''.join(parts)}</code>" if "<wbr>" not in code[2] else code[0]
 
 
 def _moved(text: str, folder: str, uri: str) -> str:
@@ -151,7 +163,7 @@ def _usage(group: str) -> str:
 def _choice_lines(choice: Choice, files: list[str]) -> Iterator[str]:
     yield f"## {choice.name}"
     yield ""
-    yield from (f"{_cell(line)}  " for line in choice.about.splitlines())
+    yield from (f"{_about(line)}  " for line in choice.about.splitlines())
     yield ""
     if choice.parts:
         yield f"Takes {', '.join(f'`{part}`' for part in choice.parts)}."
@@ -168,18 +180,35 @@ def _choice_lines(choice: Choice, files: list[str]) -> Iterator[str]:
         yield "No keys."
 
 
+def _about(line: str) -> str:
+    """Return a line of a file's first comment; a command, which two spaces end, is code."""
+    command, _, meaning = line.partition("  ")
+    if not command.startswith("python "):
+        return _cell(line)
+    return f"{_code(command)}: {_cell(meaning.strip())}" if meaning else _code(command)
+
+
 def _row(key: Key, number: int) -> str:
     place = f'<a href="#file-file{number}-{key.line}">{Path(key.file).name}:{key.line}</a>'
     return f"| {_code(key.name)} | {_code(key.default)} | {_cell(key.meaning)} | {place} |"
 
 
 def _code(text: str) -> str:
-    """Return text as code that may break after a dot, a comma or an underscore."""
-    breakable = re.sub(r"([.,]|&#95;)", r"\1<wbr>", _cell(text))
+    """Return text as code that may break after a dot, a comma, a slash or an underscore."""
+    breakable = re.sub(r"([.,]|(?<!&#91;)/|&#95;|&#93;)(?!$)|(?=&#91;)", r"\1<wbr>", _escaped(text))
     return f"<code>{breakable}</code>" if text else ""
 
 
 def _cell(text: str) -> str:
+    """Return text in which only words between backticks are marked up, as code."""
+    words, code = [], False
+    for part in text.split("`"):
+        words.append(_code(part) if code else _escaped(part))
+        code = not code
+    return "".join(words)
+
+
+def _escaped(text: str) -> str:
     escaped = html.escape(text, quote=False)
     return re.sub(r"([|*_`\[\]{}\\~])", lambda found: f"&#{ord(found[0])};", escaped)
 
@@ -195,6 +224,8 @@ def metrics_page() -> str:
         "Names of the columns of `metrics.csv` and of what loggers get. `<task>` stands for a task,"
         " `<part>` for a part of a reward, and `<benchmark>` for a benchmark. W&B shows the last"
         " value of a run in its table, or the one named in the last column.",
+        "",
+        '<div class="keys metrics" markdown>',
         "",
         "| name | unit | meaning | of a run |",
         "|---|---|---|---|",
@@ -214,7 +245,7 @@ def metrics_page() -> str:
         )
         cells = (_code(name + suffix), _cell(metric.unit), _cell(metric.meaning), metric.summary)
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", "</div>", ""])
 
 
 # API
@@ -240,7 +271,9 @@ def _dotted(path: str) -> str:
 
 
 def _api_page(path: str) -> str:
-    return f"# {_dotted(path).removeprefix('g2rpo.')}\n\n::: {_dotted(path)}\n"
+    # a search finds guides and keys before modules
+    head = "---\nsearch: {boost: 0.1}\n---\n\n"
+    return f"{head}# {_dotted(path).removeprefix('g2rpo.')}\n\n::: {_dotted(path)}\n"
 
 
 def _api_nav() -> Iterator[Any]:
@@ -256,6 +289,6 @@ def _section(files: list[str], folder: str) -> Iterator[Any]:
     for name in sorted(names):
         if name.endswith(".md"):
             if name != "index.md":
-                yield f"{folder}/{name}"
+                yield {name.removesuffix(".md"): f"{folder}/{name}"}
         else:
             yield {name: list(_section(files, f"{folder}/{name}"))}

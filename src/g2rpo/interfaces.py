@@ -126,7 +126,7 @@ class OwnWeights(Protocol):
     """Additional methods of a rollout engine with its own copy of the weights."""
 
     def check_world_size(self, num_processes: int) -> None:
-        """Called before `start`; raises `ValueError` if so many trainer processes do not work."""
+        """Raise `ValueError` if this many processes are not supported; called before `start`."""
 
     def generating(self) -> AbstractContextManager[None]:
         """Called by all ranks together, around all calls of `generate`; may load weights."""

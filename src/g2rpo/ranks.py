@@ -104,7 +104,7 @@ def stop_together() -> None:
 
 @contextmanager
 def dropping_together() -> Iterator[None]:
-    """Let a rank leave the block early because of a signal; then all ranks leave the run.
+    """If a signal makes one rank leave the block early, make all ranks end the run.
 
     Ranks wait for each other at the end of the block, and not within it.
     """

@@ -96,7 +96,7 @@ class OCRBench(BenchmarkBase):
         return Judgment(score=float(right), parsed=True, answer=text[:200])
 
     def subscores(self, row: Mapping[str, Any]) -> list[str]:
-        """Return the sub-scores: the category and its published group."""
+        """Return the sub-scores to which a row belongs: its category and that category's group."""
         return [
             *super().subscores(row),
             f"group/{GROUPS.get(row.get('category', ''), 'text_recognition')}",

@@ -152,7 +152,7 @@ class RoboSpatial(BenchmarkBase):
         return json.dumps([{"point_2d": means}])
 
     def said(self, row: Mapping[str, Any], answer: str) -> str:
-        """Return yes or no for a box and the asked half of the image, or the box's center."""
+        """Return the answer that a box implies: yes or no for an asked half, else its center."""
         if not row["binary"]:
             return center_point(answer)
         x0, _, x1, _ = box_shares(answer)

@@ -201,9 +201,7 @@ def in_words(kind: ast.expr) -> str:
 
 @cache
 def arguments(target: str) -> dict[str, ast.expr]:
-    """Annotations of the arguments of a class, function or method of g2rpo by name; empty if they
-    cannot be found.
-    """
+    """Return the annotations of a callable of g2rpo by argument name; empty if there is none."""
     module, names = _module(target)
     if module is None:
         return {}

@@ -93,7 +93,7 @@ class FileSource:
         return replace(prompt, images=tuple(located(image, self.root) for image in prompt.images))
 
     def leave_out(self, task: str, split: str, indices: Collection[int]) -> None:
-        """Serve these prompts no longer; the others of their task and split close up."""
+        """Stop serving these prompts; the other prompts of the task and split are renumbered."""
         self._splits[task][split] = others(self._splits[task][split], indices)
 
     def _found(self, path: Path) -> Path:

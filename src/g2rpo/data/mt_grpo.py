@@ -68,7 +68,7 @@ class MTGRPO:
         self._adam = torch.optim.Adam([self._moved], lr=self.lr, weight_decay=self.weight_decay)
 
     def shares(self) -> dict[str, float]:
-        """Return z by task."""
+        """Return the share of each task by name; the shares sum to 1."""
         found = (self._log_shares + self._moved.detach()).softmax(0)
         return dict(zip(self._tasks, found.tolist(), strict=True))
 

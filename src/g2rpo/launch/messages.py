@@ -78,7 +78,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Closed:
-    """Rank 0 has finished, and watches nobody any more."""
+    """Rank 0 has finished and no longer watches the other ranks."""
 
 
 @dataclass(frozen=True)

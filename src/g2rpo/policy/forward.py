@@ -222,7 +222,7 @@ def gathered(policy: Any) -> Iterator[None]:
 
 
 def full_tensor(value: Tensor) -> Tensor:
-    """Gather a sharded tensor to its whole shape, on all ranks at once; others stay as they are."""
+    """Gather a sharded tensor to its full shape, on all ranks at once; return others unchanged."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 

@@ -13,7 +13,7 @@ from g2rpo.report.sweep.write import write_sweep_report
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the path of the report, and for one run a timeline.
+    """Write the report of the given folders and print its path; print the timeline of one run.
 
     A broken folder ends the process with one sentence.
     """

@@ -38,7 +38,7 @@ def data_uri(content: bytes, kind: str) -> str:
 
 
 def pictures(folder: Path, prompt_id: str) -> list[Picture]:
-    """Return the first kept pictures of a prompt; an unreadable file becomes a sentence."""
+    """Return the first saved pictures of a prompt; a sentence replaces an unreadable file."""
     paths = picture_paths(folder, prompt_id)
     left = len(paths) - MAX_PICTURES
     return [_picture(path) for path in paths[:MAX_PICTURES]] + [

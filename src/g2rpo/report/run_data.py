@@ -32,7 +32,7 @@ class Completion:
 
     @property
     def verdict(self) -> str:
-        """One of `VERDICTS`."""
+        """The verdict on the completion, one of `VERDICTS`."""
         return verdict(self.accuracy, self.format, finished=self.finished, failed=self.failed)
 
 

@@ -200,7 +200,7 @@ def columns_of(prompt: Prompt) -> dict[str, Any]:
 
 
 def number(value: Any) -> float | None:
-    """Return a number as float, also one of numpy or torch; None if it is something else."""
+    """Return a number of Python, numpy or torch as a float; None for anything else."""
     if isinstance(value, bool | int | float):
         return float(value)
     if isinstance(value, str | bytes) or not hasattr(value, "item") or getattr(value, "ndim", 0):

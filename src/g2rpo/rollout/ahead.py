@@ -37,7 +37,7 @@ During = Callable[[str, str], AbstractContextManager[None]]
 
 @runtime_checkable
 class AheadEngine(Protocol):
-    """Additional methods of an engine with devices of its own, which writes during the updates."""
+    """Additional methods of an engine that has its own devices and writes during updates."""
 
     ahead: int
     """Number of rollout batches that are written ahead; 0 writes each when it is needed."""

@@ -45,7 +45,7 @@ class DrawInFlight:
             self.done.set_exception(error)
 
     def stale(self, step: int, most: int) -> list[int]:
-        """Return the rows whose group has a token that is too old for this step."""
+        """Return the rows whose group has a token more than `most` updates old at `step`."""
         return [
             row
             for row, group in sorted(self.groups.items())

@@ -24,7 +24,7 @@ beside 1 in float32.
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One prompt for the engine."""
+    """One prompt for the engine: its token ids, images and seed."""
 
     prompt_id: str
     token_ids: list[int]

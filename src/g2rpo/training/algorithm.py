@@ -78,7 +78,7 @@ class Algorithm:
 
     @property
     def rejection(self) -> Rejection:
-        """What the loss rejects because another policy wrote it; nothing for a loss without."""
+        """The loss's bounds on importance weights; a loss without them rejects nothing."""
         return getattr(self.loss, "rejection", Rejection(min_ess_frac=0.0))
 
 

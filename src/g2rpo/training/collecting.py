@@ -163,10 +163,10 @@ def look_ahead_of(
     algorithm: Algorithm,
     during: During,
 ) -> LookAhead | None:
-    """Return what keeps rollouts in flight; None if each is written when it is needed.
+    """Return the object that keeps rollouts in flight; None with `rollout.ahead=0`.
 
     Raises:
-        ValueError: with the key, if the settings do not go together.
+        ValueError: The settings exclude each other; the message names the key.
     """
     ahead = getattr(engine, "ahead", 0)
     if not ahead:

@@ -255,7 +255,7 @@ class PromptDataModule(L.LightningDataModule):
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """A batch of prompts: the turns of all ranks in their order, and this rank's share encoded."""
+    """A batch of prompts: the turns of all ranks, and this rank's share of them, encoded."""
 
     turns: list[Turn]
     batch: PromptBatch

@@ -37,7 +37,7 @@ class HeldoutResult:
 
 @dataclass(kw_only=True)
 class HeldoutBatch:
-    """Held-out prompts that are generated for at once."""
+    """Held-out prompts that are answered in one generation batch."""
 
     places: list[int]
     """Position of each prompt among all held-out prompts; together with the seed it determines the
@@ -99,7 +99,7 @@ class HeldoutEvaluation:
 
         Args:
             source: The prompts.
-            named: Tasks to ask for if the source does not list its own.
+            named: Tasks whose prompts are read if the source does not list its tasks.
         """
         tasks = listed_tasks(source, named)
         sizes = {task: source.size(task, "heldout") for task in tasks}
@@ -277,7 +277,7 @@ def _task_scores(
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read a file of `write_jsonl`; texts in it may hold any line separator except line feeds."""
+    """Read a file that `write_jsonl` wrote, line by line; only a line feed ends a line."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 

@@ -29,7 +29,7 @@ class ShardedStrategy(ShardedCheckpoints):
         self.across_nodes = across_nodes
 
     def setup_environment(self) -> None:
-        """Connect the processes, which share all of the work on data and none on tensors."""
+        """Connect the processes: all of them share the data, and there is no tensor parallelism."""
         self._data_parallel_size = self.num_nodes * self.num_processes
         self._tensor_parallel_size = 1
         super().setup_environment()

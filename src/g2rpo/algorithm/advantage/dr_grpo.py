@@ -16,7 +16,7 @@ from g2rpo.algorithm.advantage.group_statistics import Segments, check_rewards
 
 
 class DrGRPO:
-    """Rewards minus the mean of their group, without settings."""
+    """Rewards minus the mean of their group. There are no settings."""
 
     def __call__(
         self,

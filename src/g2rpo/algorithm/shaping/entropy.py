@@ -43,11 +43,11 @@ class EntropyBand:
         high: Upper bound in nats per token, likewise for all tasks or by task.
         weight: Loss per nat outside the band, 0 or more; with `dual`, the most that it may become.
         controller: `fixed` or `dual`, see the head of this file.
-        step_size: Of the dual ascent: loss per nat that a dual variable gains for each nat of
-            violation and optimizer update, above 0.
-        damping: Of the dual ascent: loss per nat for each nat of violation that acts at once, 0 or
-            more. It keeps the entropy from swinging.
-        inset: Of the dual ascent: share of each bound by which it aims inside the band, in [0, 1).
+        step_size: Used by `dual`: loss per nat that the weight of a task gains, per optimizer
+            update, for each nat outside the band; above 0.
+        damping: Used by `dual`: loss per nat that is added at once for each nat outside the band, 0
+            or more. It keeps the entropy from swinging.
+        inset: Used by `dual`: it aims inside the band by this share of each bound, in [0, 1).
         estimator: `exact` or `sampled_nll`, see the head of this file.
     """
 

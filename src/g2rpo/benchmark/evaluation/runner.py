@@ -82,7 +82,7 @@ class Outcome:
 
 
 class BenchmarkRun:
-    """The evaluation of one plan."""
+    """Asks and scores the rows of one benchmark; goes on where an earlier run was stopped."""
 
     def __init__(
         self, *, plan: Plan, generation: Generation, scoring: Scoring, folder: Path

@@ -49,7 +49,7 @@ class SuiteEvaluation:
         limit: Maximum number of rows per benchmark, in whole groups; None for all.
         seed: Seeds the draw of rows and sampling.
         temperature: Sampling temperature; 0 is greedy.
-        top_p: Nucleus sampling; see `Sampling`.
+        top_p: Nucleus sampling: tokens come from the smallest set with at least this probability.
         max_new_tokens: Maximum number of tokens per completion.
         batch_rows: Number of rows generated at once.
         max_unusable_frac: Largest fraction of a benchmark's rows that may be unusable, in [0, 1].

@@ -55,7 +55,7 @@ class Family:
         return policy.get_output_embeddings()
 
     def vision_parameters(self, policy: Any) -> dict[str, torch.nn.Parameter]:
-        """Return the parameters that only images pass: the vision tower and its projector."""
+        """Return the parameters that only images use: the vision tower and its projector."""
         text = {
             id(parameter)
             for part in (self.decoder(policy), self.head(policy))

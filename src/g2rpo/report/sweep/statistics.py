@@ -88,7 +88,7 @@ def difference(own: Mapping[str, float], other: Mapping[str, float]) -> Differen
 def student(freedom: int) -> float:
     """Return the 97.5% point of Student's t.
 
-    Beyond 30 degrees of freedom it is an expansion around the normal distribution's.
+    Beyond 30 degrees of freedom it comes from an expansion around the normal quantile.
     """
     if freedom <= len(T_975):
         return T_975[freedom - 1]

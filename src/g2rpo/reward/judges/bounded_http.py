@@ -139,5 +139,5 @@ def retry_after_s(value: str | None) -> float:
 
 
 def beginning(error: HTTPError) -> str:
-    """Return the first 300 bytes of the body of a refusal as text."""
+    """Return the first 300 bytes of the body of an HTTP error as text."""
     return error.read1(300).decode(errors="replace").strip()

@@ -73,8 +73,8 @@ def readable_expression(text: str) -> bool:
 def read_quantity(text: str) -> float | None:
     r"""Return the text as one finite real number; None for anything else.
 
-    A unit or words may stand around it. Commas group thousands or nothing; a percentage is the
-    number before the sign.
+    A unit or words may surround the number. A comma is accepted only between thousands. A
+    percentage is the number before the sign.
 
     >>> read_quantity("1/2"), read_quantity("three"), read_quantity("[3]")
     (0.5, 3.0, 3.0)

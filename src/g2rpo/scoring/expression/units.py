@@ -109,7 +109,7 @@ class Unit:
 
 
 def is_unit(word: str) -> bool:
-    """Whether a word names a unit, or says that it is squared.
+    """Return whether a word names a unit, or says that a unit is squared or cubed.
 
     >>> is_unit("cm"), is_unit("Hours"), is_unit("square"), is_unit("cats")
     (True, True, True, False)

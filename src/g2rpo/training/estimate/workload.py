@@ -88,7 +88,7 @@ class Workload:
 
     @property
     def predicted(self) -> int:
-        """Completion tokens of that pass."""
+        """Completion tokens of a forward pass, if all completions have the maximum length."""
         return self.micro_batch_prompts * self.row_completions * self.completion
 
     @property
