@@ -48,6 +48,21 @@ class FakeServer:
         threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.http.server_port}"
 
+    @classmethod
+    def reading_like(cls, encoder: Any) -> "FakeServer":
+        """A server that reads images as this encoder does."""
+        cell = encoder.image_processor.patch_size * encoder.image_processor.merge_size
+
+        def expand(ids: list[int], sizes: list[tuple[int, int]]) -> list[int]:
+            counts = iter([width * height // cell**2 for width, height in sizes])
+            return [
+                token
+                for i in ids
+                for token in ([i] * next(counts) if i == encoder.image_token_id else [i])
+            ]
+
+        return cls(eos=encoder.eos_token_id, expand=expand)
+
     def close(self) -> None:
         """Ends it; requests that hang are let go."""
         self.released.set()

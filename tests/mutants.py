@@ -11,6 +11,13 @@ MUTANTS = (
         "algorithm/shaping/test_entropy.py",
     ),
     Mutant(
+        "padding is stale",
+        "records.py",
+        "(updates - self.weight_versions).where(self.completion_mask, 0)",
+        "updates - self.weight_versions",
+        "training/test_sampler_mismatch.py",
+    ),
+    Mutant(
         "own groups alone are ranked",
         "ranks.py",
         "parts = all_gather_list([{name:",

@@ -120,19 +120,10 @@ def made() -> Callable[..., PromptBatch]:
 @pytest.fixture
 def fake(encoder: QwenEncoder) -> Iterator[Callable[[], FakeServer]]:
     """Makes servers that read images as the encoder does."""
-    cell = encoder.image_processor.patch_size * encoder.image_processor.merge_size
     servers: list[Any] = []
 
-    def expand(ids: list[int], sizes: list[tuple[int, int]]) -> list[int]:
-        counts = iter([width * height // cell**2 for width, height in sizes])
-        return [
-            token
-            for i in ids
-            for token in ([i] * next(counts) if i == encoder.image_token_id else [i])
-        ]
-
     def make() -> Any:
-        servers.append(FakeServer(eos=encoder.eos_token_id, expand=expand))
+        servers.append(FakeServer.reading_like(encoder))
         return servers[-1]
 
     yield make

@@ -72,7 +72,7 @@ def test_weights_change_between_requests_and_every_token_says_which_it_had(
     _seen(server, GENERATE, 2)
     changing = threading.Thread(target=engine.load_weights, args=(policy, 7))
     changing.start()
-    while not engine._turns._changing:
+    while changing.is_alive() and not engine._turns._changing:
         threading.Event().wait(0.01)
     assert "/pause?mode=wait" not in server.calls  # two requests are still written
     server.answering.set()

@@ -1,8 +1,9 @@
 """Two steps of training in one of several processes: `python ranks_step.py CHECKPOINT OUT SIZE
-whole|adapter ddp|fsdp`; rank from the environment.
+whole|adapter|tasks ddp|fsdp`; rank from the environment.
 
-What is drawn, written and judged depends on prompts, positions and seeds alone, so the outcome may
-not depend on the number of processes.
+`tasks` trains all weights with `gradient=pcgrad` and `curriculum=mt_grpo`. What is drawn, written
+and judged depends on prompts, positions and seeds alone, so the outcome may not depend on the
+number of processes.
 """
 
 import sys
@@ -16,12 +17,15 @@ import torch
 
 from g2rpo import ranks
 from g2rpo.algorithm.advantage.ema_grpo import EMAGRPO
+from g2rpo.algorithm.gradient.pcgrad import PCGrad
+from g2rpo.algorithm.gradient.sum import Sum
 from g2rpo.algorithm.loss.clip import ClipLoss
 from g2rpo.algorithm.shaping import Shaping
 from g2rpo.algorithm.shaping.entropy import EntropyBand
 from g2rpo.algorithm.shaping.length import LengthBand
 from g2rpo.data.gym.source import TASKS, GymSource
 from g2rpo.data.mixture import TaskMix
+from g2rpo.data.mt_grpo import MTGRPO
 from g2rpo.data.stream import PromptStream
 from g2rpo.interfaces import Encoder
 from g2rpo.policy.adapter import LoRA
@@ -115,7 +119,7 @@ class SharpCheckpoint(Checkpoint):
         return Checkpoint.policy(self, sharding).requires_grad_(False)
 
 
-def build(checkpoint: Checkpoint, sharded: bool) -> G2RPOModule:
+def build(checkpoint: Checkpoint, sharded: bool, by_task: bool) -> G2RPOModule:
     if sharded:
         policy, reference = ShardedModels(checkpoint=checkpoint, needs_reference=True), None
     else:
@@ -144,6 +148,7 @@ def build(checkpoint: Checkpoint, sharded: bool) -> G2RPOModule:
             optimizer=partial(torch.optim.SGD, lr=0.01),
             group_filter=OnlineFilter(max_draws=2),
             gradient_conflict=GradientConflict(every_n_steps=2),
+            gradient=PCGrad() if by_task else Sum(),
             max_grad_norm=1.0,
             failure_budget=0.0,
             seed=3,
@@ -155,10 +160,15 @@ def main(folder: str, out: Path) -> None:
     quieten()
     torch.set_num_threads(1)
     adapter = LoRA(rank=4) if sys.argv[4] == "adapter" else None
-    sharded = sys.argv[5] == "fsdp"
-    module = build(SharpCheckpoint(path=folder, adapter=adapter), sharded)
+    by_task, sharded = sys.argv[4] == "tasks", sys.argv[5] == "fsdp"
+    module = build(SharpCheckpoint(path=folder, adapter=adapter), sharded, by_task)
     mix = TaskMix(weights={"math": 1.0, "chart": 1.0, "grounding": 1.0})
-    stream = PromptStream(source=GymSource(levels=[0]), mix=mix, seed=0)
+    stream = PromptStream(
+        source=GymSource(levels=[0]),
+        mix=mix,
+        seed=0,
+        curriculum=MTGRPO(lr=0.5) if by_task else None,
+    )
     data = PromptDataModule(stream=stream, encoder=module.encoder, num_prompts=7, num_steps=2)
     world = int(sys.argv[3])
     trainer = L.Trainer(

@@ -3,17 +3,20 @@ resume.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from fakes import IdEncoder, Shelf
 
 from g2rpo import ranks
+from g2rpo.data.curriculum import PassRate
 from g2rpo.data.loading import Loading
 from g2rpo.data.mixture import TaskMix
+from g2rpo.data.mt_grpo import MTGRPO
 from g2rpo.data.rows import BadRecord
 from g2rpo.data.skips import Skips
-from g2rpo.data.stream import PromptStream
+from g2rpo.data.stream import EveryPrompt, PromptStream
 from g2rpo.interfaces import PromptSource
 from g2rpo.records import Prompt, PromptBatch
 from g2rpo.training.datamodule import PromptDataModule
@@ -64,6 +67,22 @@ def test_a_restored_stream_goes_on_behind_the_last_draw_of_its_checkpoint() -> N
     killed.draw()  # after the checkpoint: lost with the run
     resumed.load_state_dict(saved)
     assert [ids(resumed.draw().prompts) for _ in range(3)] == expected[2:]
+
+
+@pytest.mark.parametrize("before", [None, PassRate()])
+def test_another_curriculum_than_that_of_the_checkpoint_is_refused(before: Any) -> None:
+    saved = module(Shelf(math=4), math=1.0)
+    saved.stream.curriculum = before or EveryPrompt()
+    state = saved.state_dict()
+    resumed = module(Shelf(math=4), math=1.0)
+    resumed.load_state_dict(state)  # it can be switched off
+    resumed.stream = PromptStream(
+        source=Shelf(math=4), mix=TaskMix(weights={"math": 1.0}), seed=0, curriculum=MTGRPO()
+    )
+    with pytest.raises(
+        ValueError, match=r"resume: expected the curriculum of .*, got MTGRPO, .*accuracy, adam"
+    ):
+        resumed.load_state_dict(state)
 
 
 @pytest.mark.parametrize(

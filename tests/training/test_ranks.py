@@ -50,8 +50,11 @@ CASES = [
     "adapter/ddp",
     pytest.param("whole/ddp", marks=pytest.mark.slow),
     pytest.param("adapter/fsdp", marks=pytest.mark.slow),
+    pytest.param("tasks/ddp", marks=pytest.mark.slow),
 ]
-"""Each weights and each strategy in the fast suite; all pairs in the slow one."""
+"""Each weights and each strategy in the fast suite; all pairs in the slow one, and one more run
+whose tasks have gradients and shares of their own.
+"""
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -75,7 +78,8 @@ def outcomes(
         "second": out / "two" / "rank1.pt",
     }
     return {name: torch.load(path, weights_only=False) for name, path in load.items()} | {
-        "out": out
+        "out": out,
+        "by_task": trained == "tasks",
     }
 
 
@@ -95,6 +99,9 @@ def test_the_numbers_are_those_of_one_process_on_either_rank(outcomes: dict[str,
     assert one["gradient/norm_ratio"] > 1
     assert one["filter/draws"] == 2
     assert one["loss/entropy_band"] > 0
+    if outcomes["by_task"]:
+        assert len({one[f"gradient/weight/{task}"] for task in ("math", "chart", "grounding")}) == 3
+        assert len({value for name, value in one.items() if "curriculum/share" in name}) == 3
 
 
 def test_groups_are_spread_over_the_ranks_and_none_is_lost(outcomes: dict[str, Any]) -> None:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from g2rpo.training.resume import resume_checkpoint
+from g2rpo.algorithm.advantage.ema_grpo import EMAGRPO
+from g2rpo.algorithm.shaping import Shaping
+from g2rpo.training.resume import load_part, resume_checkpoint
 
 
 @pytest.fixture
@@ -41,3 +43,17 @@ def test_a_run_cannot_go_on_in_another_folder(killed: Path, tmp_path: Path) -> N
         ValueError, match=rf"resume={killed}: .* own folder; leave hydra\.run\.dir out"
     ):
         resume_checkpoint(str(killed), tmp_path)
+
+
+def test_an_advantage_that_does_not_find_its_state_is_refused() -> None:
+    state = EMAGRPO().state_dict()
+    load_part("advantage", EMAGRPO(), state)
+    with pytest.raises(
+        ValueError,
+        match=r"resume: expected the advantage of the run to resume, got EMAGRPO, .*moments",
+    ):
+        load_part("advantage", EMAGRPO(), {})
+
+
+def test_shaping_without_a_band_resumes_from_any_checkpoint() -> None:
+    load_part("shaping", Shaping(length=None, entropy=None), {})

@@ -111,10 +111,10 @@ def test_without_two_finite_gradients_it_is_the_sum(policy: Any, vector: list[fl
 def test_gradients_are_multiplied_in_float64_piece_by_piece(policy: Any, monkeypatch) -> None:
     monkeypatch.setattr("g2rpo.training.task_gradients.PIECE", 1)
     weighting = Fixed(1.0, 1.0)
-    vectors = {MATH: [1e5, 1.0, 0.5], CHART: [1e5, -1.0, 2.0]}
+    vectors = {MATH: [4097.0, 1.0, 0.5], CHART: [4097.0, -1.0, 2.0]}
     collected(policy, weighting, vectors).combine(0.0, 0)
-    # 1e10 + 1.25, 1e10, 1e10 + 5: float32 would lose the small terms
-    assert weighting.gramian.tolist() == [[1e10 + 5, 1e10], [1e10, 1e10 + 1.25]]
+    square = 2**24 + 2**13 + 1  # 25 bits: one too many for float32
+    assert weighting.gramian.tolist() == [[square + 5, square], [square, square + 1.25]]
 
 
 def test_the_memory_is_said_and_a_run_without_it_is_refused(

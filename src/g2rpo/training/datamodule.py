@@ -22,7 +22,7 @@ from g2rpo.paths import command
 from g2rpo.records import Prompt, PromptBatch
 from g2rpo.stopwatch import timed
 from g2rpo.training.heldout import HeldoutBatch, HeldoutEvaluation
-from g2rpo.training.resume import refuse_other_tasks
+from g2rpo.training.resume import refuse_lost_state, refuse_other_tasks
 
 MOST_REPLACEMENTS = 20
 """Most replacements of unusable prompts in a batch; if more fail, `data.root` is probably wrong."""
@@ -169,9 +169,10 @@ class PromptDataModule(L.LightningDataModule):
         """Continue after the last draw, with the same prompts in flight.
 
         Raises:
-            ValueError: if the run that wrote the checkpoint had other tasks.
+            ValueError: if the run that wrote the checkpoint had other tasks or another curriculum.
         """
         refuse_other_tasks(state_dict["tasks"], list(self.stream.mix.shares))
+        refuse_lost_state("curriculum", self.stream.curriculum, state_dict["stream"]["curriculum"])
         self.stream.load_state_dict(state_dict["stream"])
         self.reserved = deque(
             self._filled([self.stream.again(Turn(*turn)) for turn in turns])

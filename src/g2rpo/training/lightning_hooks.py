@@ -28,7 +28,7 @@ from g2rpo.training.checkpoint_io import read_checkpoint
 from g2rpo.training.fused_adamw import fuse
 from g2rpo.training.heldout import HeldoutBatch
 from g2rpo.training.lost_updates import refuse_lost_updates
-from g2rpo.training.resume import keep_adapter, restore_base
+from g2rpo.training.resume import keep_adapter, load_part, restore_base
 from g2rpo.training.sharded_checkpoints import save_at_once
 from g2rpo.training.sharded_strategy import ShardedModels, ShardedStrategy
 from g2rpo.training.timeline import TRAINER, Timeline
@@ -225,7 +225,7 @@ class LightningHooks(L.LightningModule):
         resume_ahead(self.look_ahead, checkpoint["g2rpo"].get("ahead", []))
         self._resume_validation(checkpoint)
         for name, part in self._stateful().items():
-            part.load_state_dict(checkpoint["g2rpo"].get(name, {}))
+            load_part(name, part, checkpoint["g2rpo"].get(name, {}))
 
     def _stateful(self) -> dict[str, Any]:
         """Return the parts of the algorithm that have a state of their own, by name."""

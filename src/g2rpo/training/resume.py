@@ -1,6 +1,6 @@
 """Resuming. LoRA checkpoints store only the adapter and a fingerprint of the base weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -64,6 +64,37 @@ def refuse_other_tasks(before: Sequence[str], now: Sequence[str]) -> None:
         f" {', '.join(now)} ({difference or 'in another order'}). Give it the same data and"
         " task_mix, or start a new run from its checkpoints/final with model.path."
     )
+
+
+def refuse_lost_state(key: str, part: Any, state: Mapping[str, Any]) -> None:
+    """Refuse to resume with a choice that does not find its state in the checkpoint.
+
+    Args:
+        key: Key of the choice, such as `curriculum`.
+        part: What was chosen.
+        state: What the checkpoint holds for this key.
+
+    Raises:
+        ValueError: with what is missing.
+    """
+    missing = sorted(part.state_dict().keys() - state.keys())
+    if missing:
+        raise ValueError(
+            f"resume: expected the {key} of the run to resume, got {type(part).__name__}, whose"
+            f" state ({', '.join(missing)}) is not in its checkpoint; set the same {key}, or start"
+            " a new run from its checkpoints/final with model.path"
+        )
+
+
+def load_part(key: str, part: Any, state: Mapping[str, Any]) -> None:
+    """Restore the advantage or the shaping from its state in a checkpoint.
+
+    Raises:
+        ValueError: if it does not find its state.
+    """
+    if key != "shaping":  # it reads old checkpoints without a state, and refuses others itself
+        refuse_lost_state(key, part, state)
+    part.load_state_dict(state)
 
 
 def keep_adapter(checkpoint: dict[str, Any], policy: Any) -> None:
