@@ -32,6 +32,18 @@ CHOICES = [
         ("loss.dual_clip=[3]", "loss.dual_clip: expected a number or null, got [3]"),
         ("rollout.temperature=hot", "rollout.temperature: expected a number, got 'hot'"),
         ("eval.batch_rows=many", "eval.batch_rows: expected a whole number, got 'many'"),
+        (
+            "eval.batch_rows={_target_: os.system}",
+            "eval.batch_rows: expected a whole number, got {'_target_': 'os.system'}",
+        ),
+        (
+            "shaping.entropy={low: 1}",
+            "shaping.entropy: expected a mapping with _target_ or null, got {'low': 1}",
+        ),
+        (
+            "trainer.default_root_dir=1.5",
+            "trainer.default_root_dir: expected text or null, got 1.5",
+        ),
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused_with_its_key(
