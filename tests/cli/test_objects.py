@@ -30,6 +30,11 @@ from g2rpo.training.parts import build_parts
         ("task_mix._target_", None, "task_mix._target_: expected the import path"),
         ("reward._target_", "math", "reward._target_: expected the import path"),
         ("reward._target_", "a..b", "reward._target_: expected the import path"),
+        (
+            "reward_failures",
+            "${no.such.key}",
+            "reward_failures: expected a value, got ${no.such.key}; there is no key no.such.key",
+        ),
     ],
 )
 def test_what_can_be_no_object_is_refused_with_its_key(

@@ -81,7 +81,7 @@ WORDS = {
 }
 FLAGS = {name: ast.parse("bool", mode="eval").body for name in ("_partial_", "_recursive_")}
 """Hydra's own keys of an object."""
-_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+_REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([\w.]+)(?:,\w+)?\}")
 LISTS = ("Sequence", "list", "tuple", "Iterable", "set")
 MAPPINGS = ("Mapping", "dict")
 
