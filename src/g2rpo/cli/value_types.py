@@ -55,6 +55,7 @@ PLAIN: dict[str, ast.expr] = {
         "callbacks.checkpoint.every_n_train_steps": "int | None",
         "callbacks.early_stopping.patience": "int",
         "callbacks.early_stopping.min_delta": "float",
+        "rollout.ahead": "int",
         "rollout.max_num_seqs": "int | None",
         "rollout.max_images": "int | None",
         "rollout.tensor_parallel_size": "int",
