@@ -66,13 +66,31 @@ def test_a_new_run_has_nothing_to_cut(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+class AtStep(L.Trainer):
+    """A trainer whose step is set."""
+
+    step = 0
+
+    @property
+    def global_step(self) -> int:
+        return self.step
+
+
 def pictures_of(folder: Path, steps: int, max_steps: int, *, ends: bool = True) -> set[str]:
     """Names of the pictures after a run of so many steps with three prompts of one task each.
 
     Without `ends` the run is killed after its last step.
     """
     log = RunLog(folder=folder)
+    trainer = AtStep(
+        logger=False,
+        accelerator="cpu",
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        max_steps=max_steps,
+    )
     for step in range(1, steps + 1):
+        trainer.step = step
         image = Image.new("RGB", (600, 300), (step, 0, 0))
         prompts = [
             Prompt(
@@ -86,7 +104,7 @@ def pictures_of(folder: Path, steps: int, max_steps: int, *, ends: bool = True) 
             for i in range(3)
         ]
         log.on_train_batch_end(
-            SimpleNamespace(global_step=step, max_steps=max_steps, is_global_zero=True),
+            trainer,
             SimpleNamespace(rollout_batch=step, encoder=SimpleNamespace(end_tokens={})),
             {
                 "experience": SimpleNamespace(batch=SimpleNamespace(prompts=prompts)),
@@ -96,9 +114,6 @@ def pictures_of(folder: Path, steps: int, max_steps: int, *, ends: bool = True) 
             None,
             step - 1,
         )
-    trainer = L.Trainer(
-        logger=False, accelerator="cpu", enable_checkpointing=False, enable_progress_bar=False
-    )
     if ends:
         log.on_train_end(trainer, SimpleNamespace())
     return {path.name for path in (folder / "images").iterdir()}
