@@ -29,7 +29,7 @@ import torch
 from shapes import SHAPES, random_batch, random_policy
 
 from g2rpo.policy.flops import cost_of, text_flops, vision_flops
-from g2rpo.policy.forward import encode_images
+from g2rpo.policy.forward import encode_images, recompute_layers
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import PromptBatch
 from g2rpo.rollout.groups import select_prompts
@@ -46,9 +46,7 @@ class Update:
         self.group = options.group
         self.policy = random_policy(options.shape, self.device, dtype)
         if options.checkpointing:
-            self.policy.gradient_checkpointing_enable(
-                gradient_checkpointing_kwargs={"use_reentrant": False}
-            )
+            recompute_layers(self.policy)
         self.batch = random_batch(
             self.policy,
             options.prompts,

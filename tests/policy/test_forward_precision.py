@@ -12,7 +12,7 @@ from torch import Tensor
 from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.family.qwen_vl import QwenEncoder
-from g2rpo.policy.forward import compute_dtype, compute_in, without_autocast
+from g2rpo.policy.forward import compute_dtype, compute_in, recompute_layers, without_autocast
 from g2rpo.policy.packing import supervised_batch, target_logprobs
 from g2rpo.policy.stats import TokenStats, token_stats
 from g2rpo.records import Prompt, PromptBatch, Sampling
@@ -65,7 +65,7 @@ def test_logprobs_and_gradients_are_near_those_of_float32(
 def test_recomputed_layers_compute_the_same_gradient(policy: Any, batch: PromptBatch) -> None:
     own = mixed(policy)
     kept = gradient(own, batch)
-    own.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    recompute_layers(own)
     torch.testing.assert_close(gradient(own, batch), kept, atol=0, rtol=0)
 
 

@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import transformers
 from closeness import near
-from torch import Tensor
+from packaging.version import Version
+from torch import Tensor, nn
 
-from g2rpo.policy.prefix_cache import ROOM, PrefixCache
+from g2rpo.policy.prefix_cache import ROOM, PrefixCache, cache_argument
 
 HEADS, KV_HEADS, SIZE, SCALE, LAYERS = 6, 2, 8, 0.4, 2
 REAL = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1], [0, 1, 1, 1, 1]], dtype=torch.bool)
@@ -118,3 +120,35 @@ def test_half_precision_stays_near_single(dtype: torch.dtype) -> None:
         )
     assert outs[0].dtype == dtype
     assert near(outs[0].float(), outs[1], 8 * torch.finfo(dtype).eps)
+
+
+def test_layers_may_pass_further_keywords() -> None:
+    """Attention layers of transformers 5.24 call `update(…, kwargs=…)`, earlier ones do not."""
+    key = drawn(len(REAL) * GROUP, KV_HEADS, 1, SIZE, seed=1)
+    plain, further = made(prompt_states()), made(prompt_states())
+    assert torch.equal(
+        plain.update(key, 2 * key, 0)[1], further.update(key, 2 * key, 0, kwargs={"mask": None})[1]
+    )
+
+
+class Renamed(nn.Module):
+    def forward(self, input_ids: Tensor, cache: object = None) -> Tensor:
+        return input_ids
+
+
+class Former(nn.Module):
+    def forward(self, input_ids: Tensor, past_key_values: object = None) -> Tensor:
+        return input_ids
+
+
+def test_the_cache_has_the_name_that_the_model_knows() -> None:
+    assert cache_argument(Renamed(), 1) == {"cache": 1}
+    assert cache_argument(Former(), 1) == {"past_key_values": 1}
+
+
+def test_transformers_does_not_warn_of_the_name() -> None:
+    newer = Version(transformers.__version__) >= Version("5.24")
+    model = transformers.Qwen3VLTextModel
+    assert list(cache_argument(model.__new__(model), 1)) == [
+        "cache" if newer else "past_key_values"
+    ]

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from g2rpo.policy.family.qwen_vl import QwenEncoder
+from g2rpo.policy.forward import recompute_layers
 from g2rpo.policy.shared_prefix import pack_groups
 from g2rpo.policy.stats import TokenStats, token_stats
 from g2rpo.records import Prompt, PromptBatch
@@ -127,9 +128,7 @@ def test_so_do_recomputed_layers(
     policy: Any, encoder: QwenEncoder, prompts: Sequence[Prompt]
 ) -> None:
     recomputing = copy.deepcopy(policy)
-    recomputing.gradient_checkpointing_enable(
-        gradient_checkpointing_kwargs={"use_reentrant": False}
-    )
+    recompute_layers(recomputing)
     batch, (ids, mask) = encoder.encode(prompts), completions(UNEVEN)
     (stats, grads), (plain, others) = (
         gradients(model, batch, ids, mask, "shared") for model in (recomputing, policy)

@@ -16,7 +16,7 @@ from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.policy.family.choose_family import family_at
 from g2rpo.policy.family.model_family import Family
 from g2rpo.policy.float32_linear import use_onednn
-from g2rpo.policy.forward import MIXED, compute_in
+from g2rpo.policy.forward import MIXED, compute_in, recompute_layers
 from g2rpo.policy.sharding import Sharding, load_sharded
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -163,9 +163,7 @@ class Checkpoint:
         if self.adapter is not None:
             self.adapter.attach(policy)
         if self.gradient_checkpointing:
-            policy.gradient_checkpointing_enable(
-                gradient_checkpointing_kwargs={"use_reentrant": False}
-            )
+            recompute_layers(policy)
         return policy
 
     def reference(self, policy: Any, sharding: Sharding | None = None) -> Any:

@@ -116,6 +116,18 @@ def repeat_images(
     return {"image": family_of(policy).taken_features(images["image"], batch, order)}
 
 
+def recompute_layers(policy: Any) -> None:
+    """Enable gradient checkpointing of every layer, under the name that transformers has for it.
+
+    `recomputed_layers` applies it.
+    """
+    options = {"use_reentrant": False}
+    if hasattr(policy, "activation_checkpointing_enable"):  # since transformers 5.23
+        policy.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
+    else:
+        policy.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
+
+
 @contextmanager
 def recomputed_layers(policy: Any) -> Iterator[None]:
     """Apply gradient checkpointing within the block, if it is enabled for the policy.

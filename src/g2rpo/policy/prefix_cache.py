@@ -8,11 +8,13 @@ attention is computed in two parts, which are merged by their log-sum-exp:
     to its own tokens    one matrix product per completion: [n, kv, r, d] x [n, kv, t, d]
 """
 
+import functools
+import inspect
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from g2rpo.policy.forward import computed
 
@@ -20,10 +22,25 @@ ROOM = 32
 """Initial capacity in tokens, which is doubled when it is full."""
 
 
+def cache_argument(model: Any, cache: Any) -> dict[str, Any]:
+    """Return `cache` under the name that the model's `forward` has for its key-value cache.
+
+    transformers renamed `past_key_values` to `cache` in 5.24 and warns of the former name.
+    """
+    return {_cache_name(type(model)): cache}
+
+
+@functools.cache
+def _cache_name(kind: type[nn.Module]) -> str:
+    known = inspect.signature(kind.forward).parameters
+    return "cache" if "cache" in known else "past_key_values"
+
+
 class PrefixCache:
     """A cache with the interface of transformers, for decoding single tokens after shared prompts.
 
-    It requires `prefix_attention`: call the policy with it as `past_key_values=` and `behind=`.
+    It requires `prefix_attention`: call the policy with it as `behind=` and under the name that
+    `cache_argument` finds.
 
     Args:
         prompts: Cache filled by the prefill, with one row per prompt.
@@ -41,7 +58,12 @@ class PrefixCache:
         self._arrange()
 
     def update(
-        self, key: Float[Tensor, "n k 1 d"], value: Float[Tensor, "n k 1 d"], layer: int, *_: Any
+        self,
+        key: Float[Tensor, "n k 1 d"],
+        value: Float[Tensor, "n k 1 d"],
+        layer: int,
+        *_: Any,
+        **__: Any,
     ) -> tuple[Float[Tensor, "n k t d"], Float[Tensor, "n k t d"]]:
         """Store one token per row; return keys and values of all tokens of the completions."""
         key, value = computed(key), computed(value)

@@ -16,7 +16,7 @@ from g2rpo.launch import marks
 from g2rpo.policy.family.choose_family import family_of
 from g2rpo.policy.forward import computing, encode_images, masked_logits, prompt_positions
 from g2rpo.policy.prefix_attention import knows_prefixes, use_prefix_attention
-from g2rpo.policy.prefix_cache import PrefixCache
+from g2rpo.policy.prefix_cache import PrefixCache, cache_argument
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.ahead import refuse_ahead
 from g2rpo.rollout.draw import draw, uniforms
@@ -144,8 +144,8 @@ class _Decoder:
             attention_mask=self.batch.attention_mask,
             position_ids=self.family.position_ids(positions),
             mm_encoder_outputs=encode_images(self.policy, self.batch),
-            past_key_values=cache,
             use_cache=True,
+            **cache_argument(self.policy.model, cache),
             **self.family.further_inputs(self.policy, self.batch.input_ids),
         )
         self.axes = len(positions)
@@ -211,9 +211,9 @@ class SharedTail:
         output = self.policy.model(
             input_ids=tokens[:, None],
             position_ids=positions,
-            past_key_values=self.cache,
             behind=self.cache,
             use_cache=True,
+            **cache_argument(self.policy.model, self.cache),
         )
         return output.last_hidden_state[:, -1]
 
@@ -246,8 +246,8 @@ class RepeatedTail:
             input_ids=tokens[:, None],
             attention_mask=self.mask,
             position_ids=positions,
-            past_key_values=self.cache,
             use_cache=True,
+            **cache_argument(self.policy.model, self.cache),
         )
         return output.last_hidden_state[:, -1]
 

@@ -17,7 +17,8 @@ from transformers import (
     Qwen3VLMoeForConditionalGeneration,
 )
 
-from g2rpo.policy.forward import encode_images, prompt_positions
+from g2rpo.policy.forward import encode_images, prompt_positions, recompute_layers
+from g2rpo.policy.prefix_cache import cache_argument
 from g2rpo.policy.stats import token_stats
 from g2rpo.records import PromptBatch
 from g2rpo.training.estimate import activations
@@ -116,7 +117,7 @@ def test_qwen25_has_other_layers() -> None:
 
 def test_checkpointing_keeps_the_inputs_of_layers() -> None:
     policy = random_policy("tiny", CPU, torch.float32)
-    policy.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    recompute_layers(policy)
     batch = random_batch(policy, PROMPTS, PROMPT, 1, 0.6, CPU, torch.float32)
     assert counted(shape_of(policy), patches_of(batch), checkpointing=True) == pytest.approx(
         kept(policy, batch), rel=0.3
@@ -149,9 +150,9 @@ def test_keys_and_values_are_those_of_a_real_cache(dtype: torch.dtype) -> None:
         input_ids=batch.input_ids,
         attention_mask=batch.attention_mask,
         position_ids=positions,
-        past_key_values=cache,
         use_cache=True,
         mm_encoder_outputs=encode_images(policy, batch),
+        **cache_argument(policy.model, cache),
     )
     held = sum(
         states.numel() * states.element_size()

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 from transformers import Idefics3Processor
 
@@ -39,4 +40,9 @@ class Idefics3(ProcessorFamily):
     def image_features(self, policy: Any, batch: PromptBatch) -> Any:
         """Run the vision tower over the crops of all images, as if of one prompt."""
         inputs = {name: value[None] for name, value in batch.image_inputs().items()}
-        return policy.model.get_image_features(**inputs, return_dict=True)
+        features = policy.model.get_image_features(**inputs, return_dict=True)
+        if not isinstance(features.pooler_output, Tensor):
+            # transformers 5.24 joins the tokens of a prompt's crops
+            crops = inputs["pixel_values"].shape[1]
+            features.pooler_output = torch.cat(features.pooler_output).unflatten(0, (crops, -1))
+        return features
