@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from g2rpo.cli.checks import refuse_former_metrics, refuse_missing
 from g2rpo.cli.errors import sentence
+from g2rpo.cli.objects import refuse_wrong_objects
 from g2rpo.cli.value_ranges import refuse_out_of_range
 from g2rpo.cli.value_types import refuse_wrong_types
 from g2rpo.paths import CONF
@@ -81,7 +82,8 @@ def main(count: int) -> list[str]:
             faults.append(f"{where}: {type(error).__name__}: {str(error)[:200]}")
         else:
             built += 1
-            faults += [f"{where}: taken in silence" for _, _, unknown in changes if unknown]
+            kept = [key for key, _, unknown in changes if unknown and _is_set(cfg, key)]
+            faults += [f"{where}: {key} taken in silence" for key in kept]
         if time.monotonic() - begun_s > LIMIT_S:
             faults.append(f"{where}: took more than {LIMIT_S} s")
     if built < count // 20:
@@ -91,6 +93,7 @@ def main(count: int) -> list[str]:
 
 def _build(cfg: DictConfig) -> None:
     """Do what a run does before it loads weights."""
+    refuse_wrong_objects(cfg)
     refuse_missing(cfg)
     refuse_wrong_types(cfg)
     refuse_out_of_range(cfg)
@@ -98,10 +101,7 @@ def _build(cfg: DictConfig) -> None:
     build_parts(cfg)
     all_of(cfg, "callbacks")
     all_of(cfg, "logger")
-    trainer = OmegaConf.to_container(cfg.trainer, resolve=True)
-    assert isinstance(trainer, dict)
-    trainer |= {"logger": False, "accelerator": "cpu", "strategy": "auto", "devices": 1}
-    instantiate({name: value for name, value in trainer.items() if name != "profiler"})
+    instantiate(cfg.trainer, logger=False, accelerator="cpu", strategy="auto", devices=1)
 
 
 def _changed(rng: random.Random, cfg: DictConfig) -> tuple[str, Any, bool]:
@@ -130,6 +130,13 @@ def _changed(rng: random.Random, cfg: DictConfig) -> tuple[str, Any, bool]:
         return key, "deleted", False
     node[name] = value = rng.choice(VALUES)
     return key, value, False
+
+
+def _is_set(cfg: DictConfig, key: str) -> bool:
+    """Whether a key is there; a second change may have removed it."""
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(cfg, parent)
+    return OmegaConf.is_dict(node) and name in node
 
 
 def _names(said: str, key: str) -> bool:

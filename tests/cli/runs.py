@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from default_signals import hear_all
+
 ROOT = Path(__file__).parents[2]
 SMALL = (
     "model=folder",
@@ -41,6 +43,7 @@ def script(
         text=True,
         stdin=subprocess.DEVNULL,
         check=False,
+        preexec_fn=hear_all,
     )
 
 

@@ -35,12 +35,12 @@ BAD: dict[str, Any] = {
 ZERO_IS_ALLOWED = {
     group: words.split()
     for group, words in {
-        "advantage": "gamma smoothing decay min_std tie_atol",
+        "advantage": "gamma smoothing decay min_std tie_atol threshold",
         "callbacks.checkpoint": "every_n_train_steps",
         "callbacks.completions": "rows_per_task",
         "callbacks.early_stopping": "min_delta patience",
         "callbacks.progress": "every_s",
-        "curriculum": "hard_epochs easy_epochs low",
+        "curriculum": "hard_epochs easy_epochs low reward_weight decay weight_decay",
         "data": "check_golds heldout levels seed shuffle_rows waiting_rows",
         "data.loading": "workers",
         "eval": "max_unusable_frac seed temperature",
@@ -54,10 +54,10 @@ ZERO_IS_ALLOWED = {
         "lr_scheduler": "num_warmup_steps",
         "pilot": "length_weight min_accuracy entropy_weight",
         "optimizer": "betas eps lr weight_decay",
-        "reward": "format_weight structure_weight share size",
+        "reward": "format_weight structure_weight share size error_share jitter",
         "reward.judge": "backoff_s tries",
         "reward.rules": "format_weight structure_weight",
-        "rollout": "max_restarts temperature",
+        "rollout": "ahead max_restarts temperature",
         "shaping.entropy": "damping inset low weight",
         "shaping.length": "bands min_accuracy weight",
         "trainer": "gradient_clip_val limit_train_batches num_sanity_val_steps",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from g2rpo.cli.objects import refuse_wrong_objects
 from g2rpo.cli.value_types import arguments, in_words, refuse_wrong_types
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -28,10 +29,23 @@ CHOICES = [
             "reward_workers.workers: expected a whole number, got True",
         ),
         ("optimizer.lr=fast", "optimizer.lr: expected a number, got 'fast'"),
+        ("rollout.max_new_tokens=1.5", "rollout.max_new_tokens: expected a whole number, got 1.5"),
         ("seed=1.5", "seed: expected a whole number, got 1.5"),
         ("loss.dual_clip=[3]", "loss.dual_clip: expected a number or null, got [3]"),
         ("rollout.temperature=hot", "rollout.temperature: expected a number, got 'hot'"),
         ("eval.batch_rows=many", "eval.batch_rows: expected a whole number, got 'many'"),
+        (
+            "eval.batch_rows={_target_: os.system}",
+            "eval.batch_rows: expected a whole number, got {'_target_': 'os.system'}",
+        ),
+        (
+            "shaping.entropy={low: 1}",
+            "shaping.entropy: expected a mapping with _target_ or null, got {'low': 1}",
+        ),
+        (
+            "trainer.default_root_dir=1.5",
+            "trainer.default_root_dir: expected text or null, got 1.5",
+        ),
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused_with_its_key(
@@ -45,14 +59,18 @@ def test_a_value_of_the_wrong_type_is_refused_with_its_key(
 def test_every_choice_has_values_that_its_constructors_take(
     choice: str, composed: Callable[..., Any]
 ) -> None:
-    refuse_wrong_types(composed(choice, "run_dir=x"))
+    cfg = composed(choice, "run_dir=x")
+    refuse_wrong_objects(cfg)
+    refuse_wrong_types(cfg)
 
 
 @pytest.mark.parametrize("program", ["preview", "estimate", "pilot", "rescore", "cold_start"])
 def test_every_program_starts_with_values_that_its_constructors_take(
     program: str, composed: Callable[..., Any]
 ) -> None:
-    refuse_wrong_types(composed("run_dir=x", config=program))
+    cfg = composed("run_dir=x", config=program)
+    refuse_wrong_objects(cfg)
+    refuse_wrong_types(cfg)
 
 
 def test_annotations_are_found_without_an_import_also_inherited_ones() -> None:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from default_signals import hear_all
+
 ROOT = Path(__file__).parents[2]
 CLOCKED = ("time/", "throughput/", "memory/")
 """Metrics that differ from run to run."""
@@ -37,6 +39,7 @@ def start(folder: Path, words: Sequence[str]) -> subprocess.Popen[bytes]:
             stdout=console,
             stderr=subprocess.STDOUT,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
+            preexec_fn=hear_all,
         )
 
 

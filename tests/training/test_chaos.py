@@ -2,6 +2,7 @@
 run to the bit.
 """
 
+import csv
 import json
 import random
 import subprocess
@@ -39,7 +40,14 @@ WORDS = (
 )
 STARTED = "gold answers:"
 """What a run prints before it loads weights."""
-CLOCKED_FILES = ("report.html", "train.log", "estimate.json", "summary.json", "README.md")
+CLOCKED_FILES = (
+    "report.html",
+    "train.log",
+    "estimate.json",
+    "summary.json",
+    "README.md",
+    "timeline.csv",
+)
 """Files with times of day, durations or the overrides of the last start; the summary is compared
 without its durations.
 """
@@ -132,6 +140,15 @@ def test_metrics_completions_and_summary_are_equal(ended: Ended) -> None:
         assert rows(folder) == expected, folder
         assert _completions(folder) == _completions(ended.unbroken), folder
         assert _summary(folder) == _summary(ended.unbroken), folder
+
+
+def test_the_timeline_has_every_step_once_and_goes_forward(ended: Ended) -> None:
+    for folder in (ended.unbroken, *ended.hit):
+        with (folder / "timeline.csv").open(newline="") as file:
+            spans = [(int(row["step"]), float(row["start_s"])) for row in csv.DictReader(file)]
+        begun = {step: min(at for own, at in spans if own == step) for step, _ in spans}
+        assert list(begun) == list(range(1, STEPS + 1)), folder
+        assert sorted(begun.values()) == list(begun.values()), folder
 
 
 def test_no_prompt_is_skipped_or_repeated(ended: Ended) -> None:

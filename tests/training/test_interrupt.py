@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from default_signals import hear_all
 
 from g2rpo.training.interrupt import StopOnSignal, Stopped
 
@@ -49,7 +50,11 @@ def test_a_signal_saves_reports_and_exits_and_last_goes_on(
 ) -> None:
     command = [sys.executable, str(root / "train.py"), *SMALL, f"model.path={tiny_folder}"]
     process = subprocess.Popen(
-        [*command, "trainer.max_steps=100000"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        [*command, "trainer.max_steps=100000"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_all,
     )
     deadline_s = time.monotonic() + 120
     while (

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import lightning as L
+import pytest
 import torch
 from PIL import Image
 
@@ -65,10 +66,31 @@ def test_a_new_run_has_nothing_to_cut(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def pictures_of(folder: Path, steps: int) -> set[str]:
-    """Names of the pictures after a run of so many steps with three prompts of one task each."""
+class AtStep(L.Trainer):
+    """A trainer whose step is set."""
+
+    step = 0
+
+    @property
+    def global_step(self) -> int:
+        return self.step
+
+
+def pictures_of(folder: Path, steps: int, max_steps: int, *, ends: bool = True) -> set[str]:
+    """Names of the pictures after a run of so many steps with three prompts of one task each.
+
+    Without `ends` the run is killed after its last step.
+    """
     log = RunLog(folder=folder)
+    trainer = AtStep(
+        logger=False,
+        accelerator="cpu",
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        max_steps=max_steps,
+    )
     for step in range(1, steps + 1):
+        trainer.step = step
         image = Image.new("RGB", (600, 300), (step, 0, 0))
         prompts = [
             Prompt(
@@ -81,28 +103,45 @@ def pictures_of(folder: Path, steps: int) -> set[str]:
             )
             for i in range(3)
         ]
-        log.keep_pictures(step, prompts)
-    trainer = L.Trainer(
-        logger=False, accelerator="cpu", enable_checkpointing=False, enable_progress_bar=False
-    )
-    log.on_train_end(trainer, SimpleNamespace())
+        log.on_train_batch_end(
+            trainer,
+            SimpleNamespace(rollout_batch=step, encoder=SimpleNamespace(end_tokens={})),
+            {
+                "experience": SimpleNamespace(batch=SimpleNamespace(prompts=prompts)),
+                "table": SimpleNamespace(own=torch.tensor([])),
+                "timeline": [],
+            },
+            None,
+            step - 1,
+        )
+    if ends:
+        log.on_train_end(trainer, SimpleNamespace())
     return {path.name for path in (folder / "images").iterdir()}
 
 
+@pytest.fixture
+def without_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a step have no completions."""
+    monkeypatch.setattr("g2rpo.training.run_log.completion_rows", lambda *_: [])
+
+
+@pytest.mark.usefixtures("without_rows")
+@pytest.mark.parametrize(("max_steps", "ends"), [(7, False), (-1, True), (9, True)])
 def test_pictures_of_the_first_prompts_at_doubling_steps_and_at_the_last_are_kept(
-    tmp_path: Path,
+    max_steps: int, ends: bool, tmp_path: Path
 ) -> None:
-    assert pictures_of(tmp_path, 7) == {
+    assert pictures_of(tmp_path, 7, max_steps, ends=ends) == {
         f"s-{step}-{i}-0.png" for step in (1, 2, 4, 7) for i in (0, 1)
     }
     with Image.open(tmp_path / "images" / "s-7-0-0.png") as image:
         assert (image.size, image.getpixel((0, 0))) == ((256, 128), (7, 0, 0))
 
 
+@pytest.mark.usefixtures("without_rows")
 def test_pictures_stop_at_their_limit_of_bytes(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "of_an_earlier_start.png").write_bytes(bytes(4_000_000))
-    assert pictures_of(tmp_path, 3) == {"of_an_earlier_start.png"}
+    assert pictures_of(tmp_path, 3, 3) == {"of_an_earlier_start.png"}
 
 
 def test_a_row_says_which_token_ended_its_completion_or_that_it_was_cut() -> None:

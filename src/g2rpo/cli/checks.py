@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from g2rpo.allocator import keep_freed_memory
 from g2rpo.cli.errors import explained
 from g2rpo.cli.keys import FORMER_METRICS, known_keys, nearest, renamed
+from g2rpo.cli.objects import refuse_wrong_objects
 from g2rpo.cli.value_ranges import refuse_out_of_range
 from g2rpo.cli.value_types import refuse_wrong_types
 from g2rpo.launch.counts import check_counts
@@ -34,6 +35,7 @@ def checked(cfg: DictConfig, *, counted: bool = False) -> Iterator[None]:
         counted: Whether the processes of the run must be as many as the Trainer has devices.
     """
     with explained(Path(cfg.run_dir)):
+        refuse_wrong_objects(cfg)
         refuse_missing(cfg)
         if counted:
             refuse_other_counts(cfg)  # first, because types are checked by heavy imports

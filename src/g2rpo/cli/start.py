@@ -1,6 +1,7 @@
 """Starts a program: help, composition, and lines that say what runs and where it writes."""
 
 import functools
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -53,13 +54,13 @@ def program(config_name: str) -> Callable[[Task], Callable[[], None]]:
             if {"--help", "-h"} & set(sys.argv[1:]):
                 sys.stdout.write(help_text(config_name))
                 return
-            with among_ranks():
-                _run(
-                    hydra.main(config_path=CONF, config_name=config_name, version_base="1.3")(
-                        begun
-                    ),
-                    config_name,
-                )
+            run = hydra.main(config_path=CONF, config_name=config_name, version_base="1.3")(begun)
+            try:
+                with among_ranks():
+                    _run(run, config_name)
+            except KeyboardInterrupt:  # before a run hears signals by itself
+                sys.stderr.write("stopped by SIGINT\n")
+                sys.exit(128 + signal.SIGINT)
 
         return main
 

@@ -37,6 +37,7 @@ PLAIN: dict[str, ast.expr] = {
         "optimizer.betas": "Sequence[float]",
         "optimizer.eps": "float",
         "lr_scheduler.num_warmup_steps": "int",
+        "trainer.default_root_dir": "str | None",
         "trainer.max_steps": "int",
         "trainer.val_check_interval": "int | float | None",
         "trainer.limit_train_batches": "int | float | None",
@@ -54,6 +55,7 @@ PLAIN: dict[str, ast.expr] = {
         "callbacks.checkpoint.every_n_train_steps": "int | None",
         "callbacks.early_stopping.patience": "int",
         "callbacks.early_stopping.min_delta": "float",
+        "rollout.ahead": "int",
         "rollout.max_num_seqs": "int | None",
         "rollout.max_images": "int | None",
         "rollout.tensor_parallel_size": "int",
@@ -80,7 +82,7 @@ WORDS = {
 }
 FLAGS = {name: ast.parse("bool", mode="eval").body for name in ("_partial_", "_recursive_")}
 """Hydra's own keys of an object."""
-_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+_REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([\w.]+)(?:,\w+)?\}")
 LISTS = ("Sequence", "list", "tuple", "Iterable", "set")
 MAPPINGS = ("Mapping", "dict")
 
@@ -108,7 +110,7 @@ def _annotated(tree: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, A
     for name, value in tree.items():
         key = f"{path}{name}"
         kind = kinds.get(str(name)) or PLAIN.get(key)
-        if kind is not None and not (isinstance(value, Mapping) and "_target_" in value):
+        if kind is not None and (not _is_object(value) or _is_plain(kind)):
             yield from _entries(key, value, kind)
         if isinstance(value, Mapping):
             inner = _annotated(value, f"{key}.")
@@ -130,6 +132,16 @@ def _entries(key: str, value: Any, kind: ast.expr) -> Iterator[tuple[str, Any, a
         ):
             for name, inner in value.items():
                 yield f"{key}.{name}", inner, part.slice.elts[1]
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, Mapping) and "_target_" in value
+
+
+def _is_plain(kind: ast.expr) -> bool:
+    """Whether no object can have this type: it is a number, true or false, or null."""
+    plain = ("int", "float", "bool", "None")
+    return all(ast.unparse(part) in plain for part in _alternatives(kind))
 
 
 def _alternatives(kind: ast.expr) -> list[ast.expr]:
@@ -173,7 +185,7 @@ def accepts(kind: ast.expr, value: object) -> bool:
         "bool": isinstance(value, bool),
         "str": isinstance(value, str),
         "Path": isinstance(value, str),
-        OBJECT: isinstance(value, Mapping),
+        OBJECT: _is_object(value),
     }
     return known.get(kind.id, True)
 

@@ -5,28 +5,35 @@ import unicodedata
 
 from g2rpo.scoring.expression.number_words import with_digits
 from g2rpo.scoring.extract import plain
+from g2rpo.scoring.guarded import Guarded
 from g2rpo.scoring.kept import kept
 
 _SHORT = {"thousand": "k", "million": "mn", "billion": "bn", "trillion": "tn"}
-_SCALE = re.compile(rf"(?<=\d)(\.?)\s*({'|'.join(_SHORT)})s?\b", re.IGNORECASE)
+_SCALE = Guarded(rf"(?<=\d)(\.?)\s*({'|'.join(_SHORT)})s?\b", " ".join(_SHORT))
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{?\s*(\d+)\s*\}?\s*\{?\s*(\d+)\s*\}?")
-_PRONOUN = re.compile(
-    r"\b(the|this|that|which|each|no|any|other|every|first|last|correct|right) one\b", re.IGNORECASE
+_PRONOUN = Guarded(
+    r"\b(the|this|that|which|each|no|any|other|every|first|last|correct|right) one\b", "one"
 )
 _VULGAR = re.compile("[¼½¾⅐-⅞]")
-_WORDS = {
-    re.compile(pattern, re.IGNORECASE): digits
-    for pattern, digits in {
-        r"\band\s+a\s+half\b": "1/2",
-        r"\b(?:an?|one|1)[\s-]+half\b|(?<![\w-])half(?=\W*$)": "1/2",
-        r"\b(?:an?|one|1)[\s-]+third\b": "1/3",
-        r"\b(?:an?|one|1)[\s-]+(?:quarter|fourth)\b": "1/4",
-        r"\ba\s+single\b": "1",
-        r"(?<=\bthere\sare\s)no(?=\s+[a-z])|(?<=\bthere\sis\s)no(?=\s+[a-z])": "0",
-        r"[,;]?\s*\b(?:not|never|cannot|can't|couldn't|isn't|wasn't)\s+(?:just\s+|only\s+|be\s+)?"
-        r"[-+$]?\d[\d.,]*\d?(?:\s+but\b)?": " ",
-    }.items()
-}
+_DENIED = (
+    r"[,;]?\s*\b(?:not|never|cannot|can't|couldn't|isn't|wasn't)\s+(?:just\s+|only\s+|be\s+)?"
+    r"[-+$]?\d[\d.,]*\d?(?:\s+but\b)?"
+)
+_WORDS = (
+    (Guarded(r"\band\s+a\s+half\b", "half"), "1/2"),
+    (Guarded(r"\b(?:an?|one|1)[\s-]+half\b|(?<![\w-])half(?=\W*$)", "half"), "1/2"),
+    (Guarded(r"\b(?:an?|one|1)[\s-]+third\b", "third"), "1/3"),
+    (Guarded(r"\b(?:an?|one|1)[\s-]+(?:quarter|fourth)\b", "quarter fourth"), "1/4"),
+    (Guarded(r"\ba\s+single\b", "single"), "1"),
+    (
+        Guarded(
+            r"(?<=\bthere\sare\s)no(?=\s+[a-z])|(?<=\bthere\sis\s)no(?=\s+[a-z])",
+            "there",
+        ),
+        "0",
+    ),
+    (Guarded(_DENIED, "not never can't couldn't isn't wasn't"), " "),
+)
 """Wordings with the digits they stand for; a number that is denied is left out."""
 _GROUPS = re.compile(r"(?<![\d.,])(\d{1,3})((?:[ \u2009\u202f]\d{3})+)(?![\d.,]\d|\d)")
 _MIXED = re.compile(r"(?<![\d.,/])(\d{1,4})\s+(?:and\s+)?\(?(\d{1,3})/(\d{1,3})\)?(?!\d|\s*/)")
@@ -70,7 +77,7 @@ def amount_text(text: str) -> str:
     text = _UNIT_BEHIND.sub(" ", _APOSTROPHE.sub("", _ARROW.split(text)[-1]))
     text = _SCALE.sub(lambda match: f"{match[1]} {_SHORT[match[2].lower()]}", text)
     text = with_digits(_PRONOUN.sub(r"\1", _A.sub("one ", _FOURTHS.sub("quarters", text))))
-    for pattern, digits in _WORDS.items():
+    for pattern, digits in _WORDS:
         text = pattern.sub(digits, text)
     text = _GROUPS.sub(lambda match: match[1] + "".join(match[2].split()), text)
     text = _MIXED.sub(_improper, _OUT_OF.sub("//", text))

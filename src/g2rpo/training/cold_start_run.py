@@ -23,9 +23,11 @@ from g2rpo.training.cold_start import (
     Epochs,
     Stage,
 )
+from g2rpo.training.interrupt import StopOnSignal
 from g2rpo.training.progress import Progress
 from g2rpo.training.quiet import quieten
 from g2rpo.training.resume import resume_checkpoint
+from g2rpo.training.stopping import checkpoint_line, ended_by_signals
 from g2rpo.training.trainer_flags import check_trainer_counts
 
 log = logging.getLogger("g2rpo")
@@ -38,8 +40,14 @@ def run_cold_start(cfg: DictConfig) -> Path:
     An adapter is merged there, and also saved by itself in `adapter/`.
     """
     quieten()
-    check_trainer_counts(OmegaConf.to_container(cfg.trainer, resolve=True))
     folder = Path(cfg.run_dir)
+    stop = StopOnSignal(folder=folder)
+    with ended_by_signals(stop, folder, lambda stopped: [checkpoint_line(stopped)]):
+        return _run(cfg, folder, stop)
+
+
+def _run(cfg: DictConfig, folder: Path, stop: StopOnSignal) -> Path:
+    check_trainer_counts(OmegaConf.to_container(cfg.trainer, resolve=True))
     checkpoint = resume_checkpoint(cfg.resume, folder)
     stages: list[Stage] = [instantiate(stage, _convert_="all") for stage in cfg.stages.values()]
     model = _model(cfg, folder, stages).computing_in(str(cfg.trainer.precision))
@@ -70,6 +78,7 @@ def run_cold_start(cfg: DictConfig) -> Path:
     trainer: L.Trainer = instantiate(
         cfg.trainer, max_steps=len(demonstrations), callbacks=callbacks
     )
+    trainer.callbacks.append(stop)  # Lightning has moved those that save checkpoints to the end
     if trainer.world_size > 1:
         raise ValueError(
             "trainer.devices: expected one process in a cold start, got"

@@ -20,11 +20,13 @@ from g2rpo.redaction import redacted_values
 from g2rpo.training.benchmark_callback import Benchmarks, benchmark_row
 from g2rpo.training.build import all_of, build_data, build_module, build_trainer
 from g2rpo.training.heldout import HeldoutResult
+from g2rpo.training.interrupt import StopOnSignal
 from g2rpo.training.launched import meet_launched
 from g2rpo.training.parts import build_parts, plain
 from g2rpo.training.progress import Progress
 from g2rpo.training.quiet import quieten
 from g2rpo.training.run import NOTHING_ASKED, Timer, begin_folder
+from g2rpo.training.stopping import ended_by_signals
 from g2rpo.training.summary import summarize, write_summary
 from g2rpo.training.tracking.wandb_tracker import WandbTracker, trackers
 
@@ -41,7 +43,15 @@ def run_evaluation(cfg: DictConfig) -> float:
         prompts.
     """
     quieten()
-    timer, folder = Timer(), Path(cfg.run_dir)
+    folder = Path(cfg.run_dir)
+    stop = StopOnSignal(folder=folder)
+    kept = f"answers to benchmarks are kept in {(folder / 'eval').resolve()}"
+    with ended_by_signals(stop, folder, lambda stopped: [f"{stopped}: {kept}"]):
+        return _evaluate(cfg, folder, stop)
+
+
+def _evaluate(cfg: DictConfig, folder: Path, stop: StopOnSignal) -> float:
+    timer = Timer()
     refuse_trained(folder)
     if is_first():
         begin_folder(folder, resumed=False)
@@ -50,6 +60,7 @@ def run_evaluation(cfg: DictConfig) -> float:
     trainer.callbacks = [
         asked,
         *(callback for callback in trainer.callbacks if isinstance(callback, Progress)),
+        stop,
     ]
     for tracker in trackers(trainer.loggers):
         tracker.job_type = "evaluate"

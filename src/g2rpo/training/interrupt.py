@@ -93,9 +93,21 @@ class StopOnSignal(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop if any rank has received a signal."""
+        """Stop if any rank has received a signal.
+
+        With automatic optimization Lightning logs the metrics of the step later, so the run stops
+        at the start of the next one.
+        """
         self._keep_ready(trainer)
-        ranks.stop_together()
+        if not pl_module.automatic_optimization:
+            ranks.stop_together()
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop if a signal came in the step before; see `on_train_batch_end`."""
+        if pl_module.automatic_optimization:
+            ranks.stop_together()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Stop if a signal came during a validation in training."""

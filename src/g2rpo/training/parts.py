@@ -21,6 +21,9 @@ from g2rpo.training.heldout import HeldoutEvaluation
 from g2rpo.training.task_gradients import check_sharding
 from g2rpo.training.trainer_flags import check_optimizer, check_trainer
 
+LATER = ("optimizer", "lr_scheduler")
+"""Groups whose objects need the weights."""
+
 
 @dataclass(kw_only=True)
 class Parts:
@@ -128,7 +131,13 @@ def chosen(cfg: DictConfig, key: str) -> DictConfig:
 
 
 def _made(cfg: DictConfig, group: str) -> Any:
-    made = instantiate(chosen(cfg, group), _convert_="all")
+    node = chosen(cfg, group)
+    if group in LATER and not node.get("_partial_"):
+        raise ValueError(
+            f"{group}._partial_: expected true, because it is called after the weights are loaded,"
+            f" got {node.get('_partial_')}"
+        )
+    made = instantiate(node, _convert_="all")
     if isinstance(made, functools.partial):  # called after the weights are loaded
         try:
             inspect.signature(made.func).bind_partial(*made.args, **made.keywords)

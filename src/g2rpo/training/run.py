@@ -2,7 +2,6 @@
 
 import logging
 import math
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import lightning as L
 from omegaconf import DictConfig
-from rich.console import Console
 
 from g2rpo.benchmark.evaluation.results import Entry
 from g2rpo.benchmark.evaluation.table import publish
@@ -29,14 +27,14 @@ from g2rpo.training.estimate_run import write_estimate
 from g2rpo.training.gold_check import refuse_bad_golds
 from g2rpo.training.heldout import HeldoutResult
 from g2rpo.training.interrupt import StopOnSignal
-from g2rpo.training.launched import leave, meet_launched
+from g2rpo.training.launched import meet_launched
 from g2rpo.training.model_card import write_card
 from g2rpo.training.module import G2RPOModule
 from g2rpo.training.parts import Parts, build_parts
 from g2rpo.training.quiet import quieten
 from g2rpo.training.resume import resume_checkpoint
 from g2rpo.training.reward_trial import try_functions
-from g2rpo.training.run_folder import command_again
+from g2rpo.training.stopping import checkpoint_line, ended_by_signals
 from g2rpo.training.summary import summarize, write_summary
 from g2rpo.training.tracking.wandb_tracker import trackers
 
@@ -81,26 +79,20 @@ def run_training(cfg: DictConfig, *, write_report: WriteReport) -> float:
     quieten()
     folder = Path(cfg.run_dir)
     stop = StopOnSignal(folder=folder)
-    try:
-        with stop.listening():
-            return _run(cfg, folder, stop, write_report)
-    except Stopped as stopped:
-        code = leave(stopped)
-        if is_first():
-            _say_where(folder, stopped, write_report)
-        sys.exit(code)
+
+    def left(stopped: Stopped) -> list[str]:
+        return [checkpoint_line(stopped), f"report: {_report(folder, write_report)}"]
+
+    with ended_by_signals(stop, folder, left):
+        return _run(cfg, folder, stop, write_report)
 
 
-def _say_where(folder: Path, stopped: Stopped, write_report: WriteReport) -> None:
-    """Write the report of an interrupted run; print where it is and how to go on."""
-    console = Console(soft_wrap=True, highlight=False)
-    found = stopped.checkpoint
-    console.print(f"{stopped}: checkpoint: {found.resolve() if found else 'none yet'}")
+def _report(folder: Path, write_report: WriteReport) -> str:
+    """Write the report of an interrupted run and return where it is."""
     try:
-        console.print(f"report: {write_report(folder, None).resolve()}")
+        return str(write_report(folder, None).resolve())
     except ValueError as error:  # stopped before there was anything to report
-        console.print(f"report: none yet ({error})", markup=False)
-    console.print(f"next: {command_again(folder, resume=found is not None)}", markup=False)
+        return f"none yet ({error})"
 
 
 def _run(cfg: DictConfig, folder: Path, stop: StopOnSignal, write_report: WriteReport) -> float:

@@ -85,17 +85,28 @@ class RunLog(L.Callback):
                 [row for _, row in sorted(rows, key=lambda numbered: numbered[0])]
             )
             self.timeline.append(trainer.global_step, outputs["timeline"])
-            self.keep_pictures(pl_module.rollout_batch, outputs["experience"].batch.prompts)
+            is_last = 0 <= trainer.max_steps <= trainer.global_step
+            prompts = outputs["experience"].batch.prompts
+            self.keep_pictures(pl_module.rollout_batch, prompts, is_last=is_last)
 
     @rank_zero_only
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Save the pictures of the last rollout batch as well."""
+        """Save the pictures of the last rollout batch as well if the run ends early."""
         self._save_pictures()
 
-    def keep_pictures(self, rollout_batch: int, prompts: Sequence[Prompt]) -> None:
-        """Save pictures of the prompts that the report shows, if it shows this rollout batch."""
+    def keep_pictures(
+        self, rollout_batch: int, prompts: Sequence[Prompt], *, is_last: bool
+    ) -> None:
+        """Save pictures of the prompts that the report shows, if it shows this rollout batch.
+
+        Args:
+            rollout_batch: Number of the rollout batch, counted from 1.
+            prompts: Its prompts.
+            is_last: Whether no other one follows. A run that is killed after it does not come to
+                the end of training again, so the pictures cannot wait for that.
+        """
         self._latest = showcase.first_of_each_task(prompts)
-        if showcase.is_shown(rollout_batch):
+        if is_last or showcase.is_shown(rollout_batch):
             self._save_pictures()
 
     def _save_pictures(self) -> None:

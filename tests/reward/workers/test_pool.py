@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from default_signals import hear_all
 
 from g2rpo.records import Failed, Prompt
 from g2rpo.reward.functions import FunctionsReward
@@ -379,7 +380,12 @@ def test_workers_end_with_a_trainer_that_is_killed_or_interrupted_even_within_a_
     (tmp_path / "unguarded.py").write_text(textwrap.dedent(script))
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(plug_in), *filter(None, sys.path)])}
     trainer = subprocess.Popen(
-        [sys.executable, "unguarded.py"], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True
+        [sys.executable, "unguarded.py"],
+        cwd=tmp_path,
+        env=env,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_all,
     )
     diary = tmp_path / "diary"
     assert within(60, lambda: diary.exists() and "hang" in diary.read_text()), trainer.communicate(

@@ -97,7 +97,8 @@ class EntropyBand:
             named, self.low.tolist(), self.high.tolist(), strict=True
         ):
             if not 0 <= low_bound < high_bound:
-                where = f" for {task}" if task != DEFAULT else ""
+                by_task = any(isinstance(side, Mapping) for side in (low, high))
+                where = f" for {task}" if by_task else ""
                 raise ValueError(
                     "shaping.entropy: expected 0 <= low < high (nats per token), got"
                     f" low={low_bound:g}, high={high_bound:g}{where}"

@@ -2,6 +2,8 @@
 
 import re
 
+from g2rpo.scoring.guarded import Guarded
+
 _ONES, _TENS = (
     words.split()
     for words in (
@@ -18,9 +20,9 @@ _VALUES = {word: value for value, word in enumerate(_ONES)} | {
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _WORDS = re.compile(r"[A-Za-z]+")
 _ANY = "|".join((*_VALUES, *_SCALES))
-_PHRASE = re.compile(
+_PHRASE = Guarded(
     rf"(?<![\w\\])(?:{'|'.join(_VALUES)})(?:(?:[\s-]++(?:and\s++)?)(?:{_ANY}))*+(?!\w)",
-    re.IGNORECASE,
+    " ".join(_VALUES),
 )
 _PARTS = {
     "half": 2,
@@ -33,8 +35,8 @@ _PARTS = {
     "eighth": 8,
     "tenth": 10,
 }
-_SHARE = re.compile(rf"(?<![\w.])(\d{{1,3}})[\s-]++({'|'.join(_PARTS)})s?+(?!\w)", re.IGNORECASE)
-_SCALED = re.compile(r"(\d)\s*+(hundred|thousand|million|billion|trillion)s?+(?!\w)", re.IGNORECASE)
+_SHARE = Guarded(rf"(?<![\w.])(\d{{1,3}})[\s-]++({'|'.join(_PARTS)})s?+(?!\w)", " ".join(_PARTS))
+_SCALED = Guarded(rf"(\d)\s*+({'|'.join(_SCALES)})s?+(?!\w)", " ".join(_SCALES))
 
 
 def with_digits(text: str) -> str:
