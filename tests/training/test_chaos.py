@@ -178,7 +178,13 @@ def _observe(process: subprocess.Popen[bytes], folder: Path) -> Course:
 
 
 def _state(folder: Path, kept: tuple[str, ...]) -> tuple[Any, dict[str, torch.Tensor]]:
+    """The state of the last checkpoint, without the step of the last validation that it knows.
+
+    A kill after the last validation and before the save that follows it leaves an earlier one
+    there. What the validation wrote is complete, and is compared as files.
+    """
     state = read_checkpoint(folder / "checkpoints" / "last.ckpt")
+    assert state["g2rpo"].pop("validated_step") in (STEPS - 4, STEPS)
     return split_tensors({name: state[name] for name in kept})
 
 
