@@ -42,6 +42,7 @@ def test_the_head_is_measured_by_the_size_of_its_pieces() -> None:
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_a_part_that_fails_is_told_and_the_others_are_measured(tmp_path: Path) -> None:
     missing = tmp_path / "file"
     missing.write_text("")

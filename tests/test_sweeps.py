@@ -80,7 +80,15 @@ def composed_job(file: Path, overrides: list[str]) -> Any:
         return compose("config", [f"hydra.searchpath=[file://{ROOT / 'sweeps'}]", *given, *words])
 
 
-@pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file",
+    [
+        # a search of 30 trials
+        pytest.param(file, marks=pytest.mark.slow) if file.stem == "shaping_search" else file
+        for file in SWEEPS
+    ],
+    ids=lambda file: file.stem,
+)
 def test_every_job_of_a_sweep_builds_its_parts(file: Path) -> None:
     hashes = set()
     for overrides in grid(file):

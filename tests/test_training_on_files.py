@@ -149,7 +149,8 @@ def killed_after(steps: int, run: Path, options: tuple[str, ...]) -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_same_prompts_and_numbers(
     workers: int, train: Callable[..., Path], records: Path, tiny_folder: Path, tmp_path: Path
 ) -> None:
@@ -222,6 +223,7 @@ def test_a_missing_picture_ends_the_run_with_its_file_and_line_or_is_counted(
     assert all(f"{records / 'rows.jsonl'}, line " in reason for reason in skipped["records"])
 
 
+@pytest.mark.slow
 def test_held_out_prompts_without_a_picture_are_left_out_before_and_after(
     train: Callable[..., Path], records: Path
 ) -> None:

@@ -19,7 +19,7 @@ PROGRAM = Path(__file__).parent / "changed_settings.py"
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("count", [40, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [20, pytest.param(1000, marks=pytest.mark.slow)])
 def test_a_changed_configuration_is_built_or_refused_in_one_sentence(
     count: int, tmp_path: Path
 ) -> None:

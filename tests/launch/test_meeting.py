@@ -32,6 +32,7 @@ def test_two_nodes_of_torchrun_have_the_folder_of_rank_0(tmp_path: Path) -> None
     assert len({line for line in run.text.split() if "/run" in line}) == 1
 
 
+@pytest.mark.slow
 def test_a_node_that_does_not_come_ends_the_others(tmp_path: Path) -> None:
     three = srun([SCRIPT, "hang", "2", "60"], size=3)
     run = ended(started(three[:2], tmp_path, SOON), tmp_path)

@@ -47,13 +47,13 @@ def start(
 
 CASES = [
     "whole/fsdp",
-    "adapter/ddp",
+    pytest.param("adapter/ddp", marks=pytest.mark.slow),
     pytest.param("whole/ddp", marks=pytest.mark.slow),
     pytest.param("adapter/fsdp", marks=pytest.mark.slow),
     pytest.param("tasks/ddp", marks=pytest.mark.slow),
 ]
-"""Each weights and each strategy in the fast suite; all pairs in the slow one, and one more run
-whose tasks have gradients and shares of their own.
+"""Sharded weights in the fast suite; adapters, DDP, and tasks with gradients and shares of their
+own in the slow one.
 """
 
 
