@@ -1,9 +1,10 @@
 """Linear layers whose float32 products are computed by oneDNN, for AMD processors with AVX-512.
 
 PyTorch multiplies float32 matrices with MKL, which uses half of the width of such a processor
-(AVX2); oneDNN, which PyTorch contains as well, uses all of it. Products are those of float32: they
-differ from MKL's in the order of their sums, as those of another processor would.
-`python perf/cpu.py` prints the ratio.
+(AVX2); oneDNN, which PyTorch contains as well, uses all of it. How much that gains depends on the
+processor: much on Zen 5, little on Zen 4, which passes AVX-512 in two halves; `python perf/cpu.py`
+prints the ratio. Products are those of float32: they differ from MKL's in the order of their sums,
+as those of another processor would.
 """
 
 import math
