@@ -97,9 +97,12 @@ def _whose_part(words: frozenset[str], options: Mapping[str, str]) -> str | None
 @kept
 def _content(text: str) -> frozenset[str]:
     """Return the stems of the words that tell options apart; a capital alone keeps its case."""
-    words = [word.strip(".,:;!?()[]\"'") for word in text.split()]
+    words = text.split()
+    # a long text repeats its words; its first one stands apart, because `A` may begin a sentence
+    listed = [(word, False) for word in words[:1]] + [(word, True) for word in set(words[1:])]
+    bare = [(word.strip(".,:;!?()[]\"'"), later) for word, later in listed]
     return frozenset(
         word if len(word) == 1 and word.isupper() else stems(word)
-        for place, word in enumerate(words)
-        if word and ((word == "A" and place) or not _STOP_WORD.fullmatch(word))
+        for word, later in bare
+        if word and ((word == "A" and later) or not _STOP_WORD.fullmatch(word))
     )

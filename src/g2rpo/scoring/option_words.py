@@ -172,6 +172,12 @@ def by_words(text: str, options: Mapping[str, str]) -> str | None:
     return found or _by_words(text, options)
 
 
+def _stem_each(words: list[str]) -> list[str]:
+    """Return the stem of each word; a word that occurs often is looked at once."""
+    known = {word: stems(word) for word in set(words)}
+    return [known[word] for word in words]
+
+
 def _by_words(text: str, options: Mapping[str, str]) -> str | None:
     text = without_negated(text)
     text = _SELECTION.sub("", text) if _CLAUSE.search(text) else text
@@ -183,7 +189,7 @@ def _by_words(text: str, options: Mapping[str, str]) -> str | None:
         if match:
             places[letter] = match.span()
             continue
-        stemmed = stemmed or [stems(word) for word in words]
+        stemmed = stemmed or _stem_each(words)
         place = _find_stems(stems(option).split(), stemmed, words)
         if place:
             places[letter] = place
