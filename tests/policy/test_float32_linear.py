@@ -26,7 +26,7 @@ def gradients(
 
 @needs_onednn
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("shape", [(45,), (3, 17), (2, 2, 16)])
+@pytest.mark.parametrize("shape", [(545,), (3, 217), (2, 2, 160)])
 def test_output_and_gradients_are_those_of_float32(shape: tuple[int, ...], bias: bool) -> None:
     torch.manual_seed(0)
     layer = nn.Linear(40, 56, bias=bias)
@@ -56,8 +56,8 @@ def test_a_frozen_layer_keeps_no_input_and_a_first_layer_no_weight() -> None:
         return shapes
 
     layer = Float32Linear(40, 56, bias=False)
-    values = torch.randn(64, 40)
-    assert kept(layer, values) == [(64, 40)]
+    values = torch.randn(640, 40)
+    assert kept(layer, values) == [(640, 40)]
     layer.requires_grad_(False)
     assert kept(layer, values.requires_grad_()) == [(56, 40)]
 
@@ -81,15 +81,15 @@ def test_few_rows_other_dtypes_and_autocast_are_left_to_pytorch(
 ) -> None:
     made = calls(monkeypatch)
     layer = Float32Linear(40, 56)
-    layer(torch.randn(31, 40))
-    layer.bfloat16()(torch.randn(64, 40).bfloat16())
+    layer(torch.randn(511, 40))
+    layer.bfloat16()(torch.randn(640, 40).bfloat16())
     layer.float()
     with torch.autocast("cpu", torch.bfloat16):
-        assert layer(torch.randn(64, 40)).dtype == torch.bfloat16
-    layer.to("meta")(torch.randn(64, 40, device="meta"))
+        assert layer(torch.randn(640, 40)).dtype == torch.bfloat16
+    layer.to("meta")(torch.randn(640, 40, device="meta"))
     assert made == []
-    layer.to_empty(device="cpu")(torch.randn(32, 40))
-    assert made == [(32, 40)]
+    layer.to_empty(device="cpu")(torch.randn(512, 40))
+    assert made == [(512, 40)]
 
 
 @needs_onednn
@@ -101,7 +101,7 @@ def test_a_policy_computes_the_same_and_saves_the_same_names(
     monkeypatch.setattr(float32_linear, "is_faster", lambda: True)
     policy = Checkpoint.packaged(name="tiny_qwen3_vl").policy()
     made = calls(monkeypatch)
-    ids = torch.arange(10, 74)[None]
+    ids = torch.arange(10, 522)[None]
     with torch.no_grad():
         logits, right = policy(input_ids=ids).logits, plain(input_ids=ids).logits
     assert len(made) >= 7 * policy.config.get_text_config().num_hidden_layers
@@ -114,3 +114,23 @@ def test_another_processor_keeps_its_layers(monkeypatch: pytest.MonkeyPatch) -> 
     layers = nn.Sequential(nn.Linear(3, 4))
     use_onednn(layers)
     assert type(layers[0]) is nn.Linear
+
+
+@pytest.mark.parametrize(
+    ("vendor", "family", "capability", "faster"),
+    [
+        ("AuthenticAMD", 26, "AVX512", True),
+        ("AuthenticAMD", 25, "AVX512", False),
+        ("GenuineIntel", 26, "AVX512", False),
+        ("AuthenticAMD", 26, "AVX2", False),
+    ],
+)
+@needs_onednn
+def test_only_amd_processors_since_zen_5_are_faster(
+    vendor: str, family: int, capability: str, faster: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"processor\t: 0\nvendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t\t: 17\n"
+    monkeypatch.setattr("pathlib.Path.read_text", lambda *_, **__: text)
+    monkeypatch.setattr("pathlib.Path.exists", lambda _: True)
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    assert float32_linear.is_faster() == faster

@@ -5,6 +5,7 @@ import torch
 from closeness import near
 from torch import Tensor
 
+from g2rpo.policy.float32_linear import use_onednn
 from g2rpo.policy.head import head_stats
 
 VOCABULARY, WIDTH = 37, 8
@@ -132,6 +133,18 @@ def test_half_precision_weights_give_float32_numbers_near_the_exact_ones(
     for ours, theirs in zip(grads, expected, strict=True):
         assert ours.dtype == torch.bfloat16
         assert (ours - theirs).norm() < 0.02 * theirs.norm()
+
+
+def test_a_head_that_multiplies_with_onednn_is_computed_in_chunks_too(
+    head: torch.nn.Linear, hidden: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets = torch.tensor(TARGETS)
+    expected = head_stats(head, hidden, targets, forbidden=FORBIDDEN)
+    monkeypatch.setattr("g2rpo.policy.float32_linear.is_faster", lambda: True)
+    use_onednn(head)
+    monkeypatch.setattr("g2rpo.policy.head._called", None)
+    found = head_stats(head, hidden, targets, forbidden=FORBIDDEN)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, expected, strict=True))
 
 
 def test_a_head_that_is_more_than_a_matrix_is_called(

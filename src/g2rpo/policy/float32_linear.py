@@ -1,13 +1,14 @@
-"""Linear layers whose float32 products are computed by oneDNN, for AMD processors with AVX-512.
+"""Linear layers whose float32 products are computed by oneDNN, for AMD processors since Zen 5.
 
 PyTorch multiplies float32 matrices with MKL, which uses half of the width of such a processor
-(AVX2); oneDNN, which PyTorch contains as well, uses all of it. How much that gains depends on the
-processor: much on Zen 5, little on Zen 4, which passes AVX-512 in two halves; `python perf/cpu.py`
-prints the ratio. Products are those of float32: they differ from MKL's in the order of their sums,
-as those of another processor would.
+(AVX2); oneDNN, which PyTorch contains as well, uses all of it. On Zen 4, which passes AVX-512 in
+two halves, oneDNN is slower in sum: its product is hardly faster, and it prepares a kernel for
+every new number of rows. `python perf/cpu.py` prints the ratio. Products are those of float32: they
+differ from MKL's in the order of their sums, as those of another processor would.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,12 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.flop_counter import register_flop_formula
 
-FEWEST_ROWS = 32
-"""MKL is faster with fewer rows, because a call of oneDNN costs more."""
+FEWEST_ROWS = 512
+"""MKL is faster with fewer rows. oneDNN prepares a kernel, for 0.3 ms and more, whenever the number
+of rows is a new one, and that of a decoding step changes all the time.
+"""
+ZEN_5 = 26
+"""Family of the first AMD processors whose registers of AVX-512 are as wide as they say."""
 
 
 def use_onednn(policy: Any) -> None:
@@ -32,14 +37,17 @@ def use_onednn(policy: Any) -> None:
 
 
 def is_faster() -> bool:
-    """Return whether this is an AMD processor with AVX-512 and PyTorch has oneDNN."""
+    """Return whether this is an AMD processor since Zen 5 and PyTorch has oneDNN."""
     info = Path("/proc/cpuinfo")
-    return (
-        torch.backends.mkldnn.is_available()
-        and torch.backends.cpu.get_cpu_capability() == "AVX512"
-        and info.exists()
-        and "AuthenticAMD" in info.read_text(encoding="utf-8")
-    )
+    if (
+        not torch.backends.mkldnn.is_available()
+        or torch.backends.cpu.get_cpu_capability() != "AVX512"
+        or not info.exists()
+    ):
+        return False
+    text = info.read_text(encoding="utf-8")
+    family = re.search(r"^cpu family\s*:\s*(\d+)", text, re.MULTILINE)
+    return "AuthenticAMD" in text and family is not None and int(family[1]) >= ZEN_5
 
 
 class Float32Linear(nn.Linear):

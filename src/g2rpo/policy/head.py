@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from g2rpo.policy.float32_linear import Float32Linear
 from g2rpo.policy.forward import computed, masked_logits, without_autocast
 
 NEVER = -1e30
@@ -51,7 +52,7 @@ def head_stats(
             tokens.
     """
     if (
-        type(head) is not torch.nn.Linear
+        type(head) not in (torch.nn.Linear, Float32Linear)
         or head.bias is not None
         or head._forward_hooks
         or head._forward_pre_hooks
