@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from g2rpo.data.gym.source import TASKS
 from g2rpo.interfaces import Encoder
 from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
+from g2rpo.rollout.answer import AnswerNow
 from g2rpo.rollout.collect import (
-    AnswerNow,
     Collected,
     KeepAll,
     OnlineFilter,
@@ -101,7 +101,11 @@ class Run:
         return next(self.later)
 
     def __call__(
-        self, group_filter: Any, failure_budget: float = 0.0, keep_shares: bool = False
+        self,
+        group_filter: Any,
+        failure_budget: float = 0.0,
+        keep_shares: bool = False,
+        in_parts: bool = False,
     ) -> Collected:
         return collect(
             self.batches[0],
@@ -115,6 +119,7 @@ class Run:
             ),
             group_filter=group_filter,
             keep_shares=keep_shares,
+            in_parts=in_parts,
         )
 
 
@@ -292,19 +297,49 @@ def test_too_many_failures_in_a_later_draw_stop_the_run(made: Made) -> None:
         run(OnlineFilter(), failure_budget=0.5)
 
 
+def test_a_further_draw_is_answered_as_far_as_groups_lack(made: Made) -> None:
+    script = dict.fromkeys("abcdefghijkl", MIXED) | {"b": RIGHT, "g": WRONG, "h": WRONG}
+    run = Run(made, script, "abcdef", "ghijkl")
+    collected = run(OnlineFilter(), in_parts=True)
+    # 5 of 6 were kept and 1 lacks: 1.2 prompts are expected to do, and twice as many are answered
+    assert run.engine.asked == ["abcdef", "ghi"]
+    _assert_groups(collected, "acdefi", run)
+    assert collected.draws == 2
+    assert run.engine.seeds == [500, 501]
+    assert collected.drawn == _per_task("abcdefghi")
+    assert sorted(collected.accuracies) == list("abcdefghi")
+
+
+def test_the_rest_of_a_draw_is_answered_before_another_one_is_drawn(made: Made) -> None:
+    script = dict.fromkeys("abcdefghijkl", MIXED) | dict.fromkeys("bghi", RIGHT)
+    run = Run(made, script, "abcdef", "ghijkl")
+    collected = run(OnlineFilter(), in_parts=True)
+    assert run.engine.asked == ["abcdef", "ghi", "jkl"]  # 5 of 9 were kept: 2 * 1.8 is more than 3
+    _assert_groups(collected, "acdefj", run)
+    assert run.engine.seeds == [500, 501, 501]  # completions are those of a draw answered at once
+
+
+def test_a_draw_is_answered_whole_as_long_as_nothing_was_kept(made: Made) -> None:
+    script = dict.fromkeys("abcdef", RIGHT) | dict.fromkeys("ghi", MIXED)
+    run = Run(made, script, "abc", "def", "ghi")
+    _assert_groups(run(OnlineFilter(), in_parts=True), "ghi", run)
+    assert run.engine.asked == ["abc", "def", "ghi"]
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     groups=st.lists(st.sampled_from([RIGHT, WRONG, MIXED]), min_size=12, max_size=12),
     max_draws=st.integers(1, 4),
+    in_parts=st.booleans(),
 )
 def test_the_first_informative_groups_are_kept_whatever_is_drawn(
-    groups: list[tuple[str, ...]], max_draws: int, made: Made
+    groups: list[tuple[str, ...]], max_draws: int, in_parts: bool, made: Made
 ) -> None:
     script = dict(zip("abcdefghijkl", groups, strict=True))
     run = Run(made, script, "abc", "def", "ghi", "jkl")
     seen = "abcdefghijkl"[: 3 * max_draws]
     informative = "".join(name for name in seen if script[name] == MIXED)[:3]
-    collected = run(OnlineFilter(max_draws=max_draws))
+    collected = run(OnlineFilter(max_draws=max_draws), in_parts=in_parts)
     _assert_groups(collected, informative or seen[-3:], run)
     assert collected.empty == (not informative)
 

@@ -8,7 +8,8 @@ import torch
 
 from g2rpo.interfaces import Encoder
 from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
-from g2rpo.rollout.collect import AnswerNow, KeepAll, collect
+from g2rpo.rollout.answer import AnswerNow
+from g2rpo.rollout.collect import KeepAll, collect
 from g2rpo.rollout.groups import generate_groups, group_means
 
 Made = Callable[..., PromptBatch]

@@ -1,25 +1,42 @@
-"""Attention calls over padded rows, with one key per query head: any device, any dtype.
+"""Attention calls over padded rows: any device, any dtype.
 
-    prompts        [p, heads, l, d]
-    far            [p, heads, g * c, d] x [p, heads, l, d]
-    near           [b, heads, c, d]
+    prompts        [n, heads, l, d], causal
+    far            [n, kv_heads, times * c, d] x [n, kv_heads, l, d]: the query heads that share
+                   a key are further queries
+    near           [n, heads, c, d], causal, with one key per query head
 
-On a CPU they are calls of torch's flash kernel, elsewhere matrix products, which hold the scores of
-one layer in memory. The latter serve float32 on a GPU: its flash kernels know half precision only.
+Each call is made once per bucket of segments of similar length (`length_buckets.py`). On a CPU they
+are calls of torch's flash kernel, elsewhere matrix products, which hold the scores of one layer in
+memory. The latter serve float32 on a GPU: its flash kernels know half precision only.
 """
 
+from typing import NamedTuple
+
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from g2rpo.policy.length_buckets import Bucket, Padded, buckets
 from g2rpo.policy.shared_prefix import Groups
 
 flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
+class Part(NamedTuple):
+    """One of the three parts of a row's attention."""
+
+    states: list[Tensor]
+    """Queries, keys and values of its tokens: [n, heads, d]."""
+    buckets: list[Bucket]
+    causal: bool
+
+
 class PaddedCalls:
-    """Makes the calls for one packed row; see `shared_softmax.Calls`."""
+    """Makes the calls for one packed row; see `shared_softmax.Calls`.
+
+    States and outputs are [n, heads, d] as in the row, log-sum-exps [n, heads].
+    """
 
     def __init__(
         self,
@@ -29,87 +46,123 @@ class PaddedCalls:
         value: Float[Tensor, "s k d"],
         scale: float,
     ) -> None:
-        self.groups, self.scale = groups, scale
-        times = query.shape[1] // key.shape[1]
-        both = [
-            self.split(rows.repeat_interleave(times, 1) if rows.shape[1] < query.shape[1] else rows)
-            for rows in (query, key, value)
-        ]
-        self._prompts = tuple(prompts for prompts, _ in both)
-        self._near = tuple(completions for _, completions in both if completions is not None)
-        self._far = (self._wide(self._near[0]), *self._prompts[1:]) if self._near else ()
-        self._mask: Tensor | None = None
-        if not groups.equal_prompts:
-            self._mask = torch.zeros(
-                groups.prompts.shape, dtype=query.dtype, device=query.device
-            ).masked_fill(~groups.prompts, float("-inf"))[:, None, None]
+        self.scale, num = scale, groups.num_prompt_tokens
+        self.times = query.shape[1] // key.shape[1]
+        prompts = [states[:num] for states in (query, key, value)]
+        completions = [states[num:] for states in (query, key, value)]
+        self._parts = {
+            "prompts": Part(prompts, groups.derived(_of_prompts), True),
+            "far": Part([completions[0], *prompts[1:]], groups.derived(_far), False),
+            "near": Part(completions, groups.derived(_near), True),
+        }
         self._ops = (
             (flash, flash_backward) if query.device.type == "cpu" else (products, products_backward)
         )
 
     def forward(self, part: str) -> tuple[Tensor, Tensor]:
-        """Return output and log-sum-exp of a part."""
-        if part != "far":
-            states = self._prompts if part == "prompts" else self._near
-            return self._ops[0](*states, 0.0, True, scale=self.scale)
-        out, lse = self._ops[0](*self._far, 0.0, False, attn_mask=self._mask, scale=self.scale)
-        return self._narrow(out), self._narrow(lse[..., None])[..., 0]
+        """Return output [n, heads, d] and log-sum-exp [n, heads] of a part."""
+        states, parts, causal = self._parts[part]
+        query = states[0]
+        out, lse = torch.empty_like(query), None
+        for bucket in parts:
+            padded, mask = self._inputs(states, bucket, causal)
+            found = self._ops[0](*padded, 0.0, causal, attn_mask=mask, scale=self.scale)
+            if lse is None:
+                lse = found[1].new_empty(query.shape[:2])
+            out = _filled(out, bucket.queries, self._unfolded(found[0], causal))
+            lse = _filled(lse, bucket.queries, self._unfolded(found[1][..., None], causal)[..., 0])
+        assert lse is not None
+        return out, lse
 
     def backward(
         self, part: str, grad: Tensor, out: Tensor, lse: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the gradients of a part in the padded shapes of its states; padding adds 0."""
-        if part != "far":
-            states = self._prompts if part == "prompts" else self._near
-            return self._ops[1](grad, *states, out, lse, 0.0, True, scale=self.scale)
-        wide = self._wide(grad), *self._far, self._wide(out), self._wide(lse[..., None])[..., 0]
-        of_query, of_key, of_value = self._ops[1](
-            *wide, 0.0, False, attn_mask=self._mask, scale=self.scale
-        )
-        return self._narrow(of_query), of_key, of_value
+        """Return gradients in the shapes of a part's states: one per key, not per query head."""
+        states, parts, causal = self._parts[part]
+        grads = [torch.empty_like(states[0]), *(torch.zeros_like(keys) for keys in states[1:])]
+        for bucket in parts:
+            padded, mask = self._inputs(states, bucket, causal)
+            of_out = _gathered(grad, bucket.queries)
+            if bucket.queries.blank is not None:  # padding repeats tokens, and must add nothing
+                of_out = of_out.masked_fill(bucket.queries.blank[..., None, None], 0.0)
+            upstream = self._folded(of_out, causal), *padded
+            results = (
+                self._folded(_gathered(out, bucket.queries), causal),
+                self._folded(_gathered(lse[..., None], bucket.queries), causal)[..., 0],
+            )
+            found = self._ops[1](*upstream, *results, 0.0, causal, attn_mask=mask, scale=self.scale)
+            grads = [
+                _filled(grads[0], bucket.queries, self._unfolded(found[0], causal)),
+                *(
+                    _filled(whole, bucket.keys, self._of_keys(of_keys, causal))
+                    for whole, of_keys in zip(grads[1:], found[1:], strict=True)
+                ),
+            ]
+        return grads[0], grads[1], grads[2]
 
-    def split(self, rows: Float[Tensor, "s h d"]) -> tuple[Tensor, Tensor | None]:
-        """Return prompts and completions, padded with zeros on the right: [n, h, l, d]."""
-        groups, num = self.groups, self.groups.num_prompt_tokens
-        return _padded(rows[:num], groups.prompts.shape, groups.prompt_places), (
-            _padded(rows[num:], groups.completions.shape, groups.completion_places)
-            if groups.num_completion_tokens
-            else None
-        )
+    def _inputs(
+        self, states: list[Tensor], bucket: Bucket, causal: bool
+    ) -> tuple[list[Tensor], Tensor | None]:
+        """Return padded queries, keys and values [n, heads, l, d], and what is added to scores."""
+        query = self._folded(_gathered(states[0], bucket.queries), causal)
+        keys = [_gathered(rows, bucket.keys) for rows in states[1:]]
+        if causal and self.times > 1:
+            keys = [rows.repeat_interleave(self.times, 2) for rows in keys]
+        mask: Tensor | None = None
+        if not causal and bucket.keys.blank is not None:
+            mask = torch.zeros(bucket.keys.blank.shape, dtype=query.dtype, device=query.device)
+            mask = mask.masked_fill_(bucket.keys.blank, float("-inf"))[:, None, None]
+        return [query, *(rows.transpose(1, 2) for rows in keys)], mask
 
-    def joined(self, prompts: Tensor, completions: Tensor | None) -> Float[Tensor, "s h d"]:
-        """Return the row without padding, from the padded shapes of `split`."""
-        rows = _unpadded(prompts, self.groups.prompt_places)
-        if completions is None:
-            return rows
-        return torch.cat([rows, _unpadded(completions, self.groups.completion_places)])
+    def _folded(self, rows: Float[Tensor, "n l h d"], causal: bool) -> Float[Tensor, "n k tl d"]:
+        """Take heads that share keys as further queries, which a causal part does not allow."""
+        if causal or self.times == 1:
+            return rows.transpose(1, 2)
+        return rows.unflatten(2, (-1, self.times)).permute(0, 2, 3, 1, 4).flatten(2, 3)
 
-    def _wide(self, states: Float[Tensor, "b h c d"]) -> Float[Tensor, "p h gc d"]:
-        """Concatenate the completions of each prompt, to attend to its keys in one call."""
-        _, h, c, d = states.shape
-        p = len(self.groups.prompts)
-        return states.view(p, -1, h, c, d).transpose(1, 2).reshape(p, h, -1, d)
+    def _unfolded(self, rows: Float[Tensor, "n k tl d"], causal: bool) -> Float[Tensor, "n l h d"]:
+        """Undo `_folded`."""
+        if causal or self.times == 1:
+            return rows.transpose(1, 2)
+        return rows.unflatten(2, (self.times, -1)).permute(0, 3, 1, 2, 4).flatten(2, 3)
 
-    def _narrow(self, states: Float[Tensor, "p h gc d"]) -> Float[Tensor, "b h c d"]:
-        """Undo `_wide`: one row per completion."""
-        p, h, _, d = states.shape
-        b, c = self.groups.completions.shape
-        return states.view(p, h, -1, c, d).transpose(1, 2).reshape(b, h, c, d)
-
-
-def _padded(
-    rows: Float[Tensor, "s h d"], shape: torch.Size, places: Int[Tensor, " s"] | None
-) -> Float[Tensor, "n h l d"]:
-    if places is not None:
-        rows = rows.new_zeros(shape.numel(), *rows.shape[1:]).index_copy_(0, places, rows)
-    return rows.reshape(*shape, *rows.shape[1:]).transpose(1, 2)
+    def _of_keys(self, grad: Float[Tensor, "n h l d"], causal: bool) -> Float[Tensor, "n l k d"]:
+        """Sum gradients over the query heads that share keys."""
+        if causal and self.times > 1:
+            grad = grad.unflatten(1, (-1, self.times)).sum(2)
+        return grad.transpose(1, 2)
 
 
-def _unpadded(
-    states: Float[Tensor, "n h l d"], places: Int[Tensor, " s"] | None
-) -> Float[Tensor, "s h d"]:
-    rows = states.transpose(1, 2).flatten(0, 1)
-    return rows if places is None else rows.index_select(0, places)
+def _of_prompts(groups: Groups) -> list[Bucket]:
+    return buckets(groups.prompt_lengths, None, groups.device)
+
+
+def _far(groups: Groups) -> list[Bucket]:
+    """The completions of a prompt are consecutive: one segment, which attends to the prompt."""
+    return buckets(groups.tokens_behind, groups.prompt_lengths, groups.device)
+
+
+def _near(groups: Groups) -> list[Bucket]:
+    return buckets(groups.completion_lengths, None, groups.device)
+
+
+def _gathered(rows: Float[Tensor, "s h *d"], segments: Padded) -> Float[Tensor, "n l h *d"]:
+    if segments.whole:
+        return rows.reshape(*segments.places.shape, *rows.shape[1:])
+    flat = rows.index_select(0, segments.places.flatten())
+    return flat.view(*segments.places.shape, *rows.shape[1:])
+
+
+def _filled(
+    rows: Float[Tensor, "s h *d"], segments: Padded, states: Float[Tensor, "n l h *d"]
+) -> Float[Tensor, "s h *d"]:
+    """Write the states of segments to their places in a row, in place where others stay."""
+    flat = states.flatten(0, 1)
+    if segments.whole:
+        return flat
+    if segments.real is not None:
+        flat = flat.index_select(0, segments.real)
+    return rows.index_copy_(0, segments.rows(), flat)
 
 
 def products(

@@ -73,38 +73,19 @@ class Groups:
         self.completion_lengths: list[int] = completion_tokens.tolist()
         self.num_prompt_tokens = sum(self.prompt_lengths)
         self.num_completion_tokens = sum(self.completion_lengths)
-        self.equal_prompts = len(set(self.prompt_lengths)) == 1
+        self.device = prompt_tokens.device
         self.group_size = len(self.completion_lengths) // len(self.prompt_lengths)
 
     @cached_property
-    def prompts(self) -> Bool[Tensor, "p l"]:
-        """True at the tokens of each prompt, padded on the right."""
-        return _padded(self.prompt_tokens, max(self.prompt_lengths))
-
-    @cached_property
-    def completions(self) -> Bool[Tensor, "b c"]:
-        """True at the tokens of each completion, padded on the right."""
-        return _padded(self.completion_tokens, max(self.completion_lengths))
-
-    @cached_property
-    def prompt_places(self) -> Int[Tensor, " s"] | None:
-        """Place of each prompt token among the padded ones; None if nothing is padded."""
-        return None if self.equal_prompts else self.prompts.flatten().nonzero()[:, 0]
-
-    @cached_property
-    def completion_places(self) -> Int[Tensor, " s"] | None:
-        """Place of each completion token among the padded ones; None if nothing is padded."""
-        equal = len(set(self.completion_lengths)) == 1
-        return None if equal else self.completions.flatten().nonzero()[:, 0]
+    def tokens_behind(self) -> list[int]:
+        """Number of completion tokens of each prompt."""
+        size, lengths = self.group_size, self.completion_lengths
+        return [sum(lengths[i : i + size]) for i in range(0, len(lengths), size)]
 
     @cached_property
     def layout(self) -> Layout:
         """The segments of the row, computed once for all layers."""
-        device = self.prompt_tokens.device
-        lengths = self.completion_lengths
-        totals = [
-            sum(lengths[i : i + self.group_size]) for i in range(0, len(lengths), self.group_size)
-        ]
+        device, lengths, totals = self.device, self.completion_lengths, self.tokens_behind
         asked = [n for n, total in zip(self.prompt_lengths, totals, strict=True) if total]
         rows = None
         if len(asked) < len(totals):
@@ -126,7 +107,7 @@ class Groups:
 
     def owners(self) -> tuple[Int[Tensor, " s"], Int[Tensor, " s"]]:
         """Return the prompt and the completion of every token; -1 for tokens of a prompt."""
-        device = self.prompt_tokens.device
+        device = self.device
         prompts = torch.arange(len(self.prompt_tokens), device=device)
         completions = torch.arange(len(self.completion_tokens), device=device).repeat_interleave(
             self.completion_tokens
@@ -135,10 +116,6 @@ class Groups:
             [prompts.repeat_interleave(self.prompt_tokens), completions // self.group_size]
         )
         return prompt, torch.cat([completions.new_full((self.num_prompt_tokens,), -1), completions])
-
-
-def _padded(lengths: Int[Tensor, " n"], longest: int) -> Bool[Tensor, "n m"]:
-    return torch.arange(longest, device=lengths.device) < lengths[:, None]
 
 
 def _segments(lengths: list[int], device: torch.device) -> Segments:

@@ -25,26 +25,19 @@ Gradients = tuple[Tensor, Tensor, Tensor]
 
 
 class Calls(Protocol):
-    """The calls of a kernel for one packed row, in the kernel's own layout."""
+    """The calls of a kernel for one packed row.
 
-    def forward(self, part: str) -> tuple[Float[Tensor, "*n d"], Float[Tensor, "*n"]]:
-        """Return output and log-sum-exp of `prompts`, `far` or `near`.
+    Queries of `prompts` are the tokens of prompts, those of `far` and `near` all other tokens; keys
+    of `near` are the same as its queries, those of the others the tokens of prompts.
+    """
 
-        Those of `far` and `near` have the same layout.
-        """
+    def forward(self, part: str) -> tuple[Float[Tensor, "n h d"], Float[Tensor, "n h"]]:
+        """Return output and log-sum-exp of the queries of `prompts`, `far` or `near`."""
 
     def backward(
-        self, part: str, grad: Float[Tensor, "*n d"], out: Tensor, lse: Float[Tensor, "*n"]
+        self, part: str, grad: Float[Tensor, "n h d"], out: Tensor, lse: Float[Tensor, "n h"]
     ) -> Gradients:
-        """Return gradients in the shapes of a part's states, perhaps a key for every query head."""
-
-    def split(self, rows: Float[Tensor, "s h d"]) -> tuple[Tensor, Tensor | None]:
-        """Return prompts and completions of a row, in the shapes that `forward` uses; None if no
-        completion has a token.
-        """
-
-    def joined(self, prompts: Tensor, completions: Tensor | None) -> Float[Tensor, "s h d"]:
-        """Undo `split`, whose shapes are those of the calls."""
+        """Return gradients in the shapes of a part's queries, keys and values."""
 
 
 class PrefixAttention(torch.autograd.Function):
@@ -67,11 +60,11 @@ class PrefixAttention(torch.autograd.Function):
     ) -> Tensor:
         """Compute the three parts [s, heads, d]; saved memory is linear in the row's length."""
         calls: Calls = make_calls(groups, query, key, value, scale)
-        out, lse = calls.forward("prompts")
-        merged, merged_lse = None, None
+        result, lse = calls.forward("prompts")
+        merged_lse = None
         if groups.num_completion_tokens:
             merged, merged_lse = merge(*calls.forward("far"), *calls.forward("near"))
-        result = calls.joined(out, merged)
+            result = torch.cat([result, merged])
         ctx.save_for_backward(query, key, value, result, lse, merged_lse)
         ctx.settings = groups, scale, make_calls
         return result
@@ -82,22 +75,20 @@ class PrefixAttention(torch.autograd.Function):
         query, key, value, result, lse, merged_lse = ctx.saved_tensors
         groups, scale, make_calls = ctx.settings
         calls: Calls = make_calls(groups, query, key, value, scale)
-        (grad_prompts, grad_completions), (out, merged) = calls.split(grad), calls.split(result)
-        of_prompts = calls.backward("prompts", grad_prompts, out, lse)
-        sums: list[tuple[Tensor, Tensor | None]] = [(part, None) for part in of_prompts]
-        if merged_lse is not None:
-            far = calls.backward("far", grad_completions, merged, merged_lse)
-            near = calls.backward("near", grad_completions, merged, merged_lse)
-            sums = [
-                (of_prompts[0], far[0] + near[0]),
-                (of_prompts[1] + far[1], near[1]),
-                (of_prompts[2] + far[2], near[2]),
-            ]
-        grads = [
-            folded(calls.joined(*parts), like.shape[1])
-            for parts, like in zip(sums, (query, key, value), strict=True)
-        ]
-        return *grads, None, None, None
+        num = groups.num_prompt_tokens
+        of_prompts = calls.backward("prompts", grad[:num], result[:num], lse)
+        if merged_lse is None:
+            return *of_prompts, None, None, None
+        far = calls.backward("far", grad[num:], result[num:], merged_lse)
+        near = calls.backward("near", grad[num:], result[num:], merged_lse)
+        return (
+            torch.cat([of_prompts[0], far[0].add_(near[0])]),
+            torch.cat([of_prompts[1].add_(far[1]), near[1]]),
+            torch.cat([of_prompts[2].add_(far[2]), near[2]]),
+            None,
+            None,
+            None,
+        )
 
 
 def merge(
@@ -115,8 +106,3 @@ def merge(
     merged = far.to(lse) * (far_lse - lse).exp()[..., None]
     merged = merged + near.to(lse) * (near_lse - lse).exp()[..., None]
     return merged.to(far), lse
-
-
-def folded(grad: Float[Tensor, "s h d"], heads: int) -> Float[Tensor, "s k d"]:
-    """Sum gradients over the query heads that share keys or values."""
-    return grad if grad.shape[1] == heads else grad.unflatten(1, (heads, -1)).sum(2)

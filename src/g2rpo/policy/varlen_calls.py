@@ -127,14 +127,6 @@ class VarlenCalls:
         whole = [g.new_zeros(self.num, *g.shape[1:]).index_copy_(0, rows, g) for g in found[1:]]
         return found[0], *whole
 
-    def split(self, rows: Float[Tensor, "s h d"]) -> tuple[Tensor, Tensor]:
-        """Return prompts [n, heads, d] and completions of a row."""
-        return rows[: self.num], rows[self.num :]
-
-    def joined(self, prompts: Tensor, completions: Tensor | None) -> Float[Tensor, "s h d"]:
-        """Undo `split`: [s, heads, d]."""
-        return prompts if completions is None else torch.cat([prompts, completions])
-
 
 def _lengths(queries: Segments, keys: Segments) -> tuple[Tensor, Tensor, int, int]:
     """Return offsets of queries and keys, and upper bounds of their lengths.

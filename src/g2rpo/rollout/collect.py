@@ -5,10 +5,10 @@ filter sees the accuracy, not the shaped total: a length bonus must not make suc
 informative.
 """
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,21 +16,24 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from g2rpo import ranks
-from g2rpo.interfaces import GroupFilter, Reward, RolloutEngine
+from g2rpo.interfaces import GroupFilter
 from g2rpo.launch import marks
-from g2rpo.records import PromptBatch, Rollouts, Sampling, Scores
+from g2rpo.records import PromptBatch, Rollouts, Scores
+from g2rpo.rollout.answer import Answer
 from g2rpo.rollout.groups import (
     Scored,
     cat_batches,
     cat_rollouts,
     cat_scores,
-    generate_groups,
     group_means,
-    score_rollouts,
     select_groups,
+    select_prompts,
 )
-from g2rpo.stopwatch import timed
-from g2rpo.tasks import listed
+
+MARGIN = 2
+"""A further draw is answered for this many times the groups that are expected to be needed: another
+call of the engine costs more than some prompts.
+"""
 
 
 class OnlineFilter:
@@ -107,39 +110,6 @@ class Collected:
     """Whether the filter kept no group, so the step uses all groups of the last draw."""
 
 
-Answer = Callable[[PromptBatch, int], tuple[Rollouts, Scored]]
-"""Returns completions of a batch and their scores, given how many batches the step drew before."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnswerNow:
-    """Generates and scores when it is called.
-
-    Args:
-        engine: Engine that generates completions.
-        reward: Reward that scores them.
-        sampling: Sampling settings, with the default group size.
-        failure_budget: Maximum share of completions that the reward may fail to judge, in [0, 1].
-        seed: Seed of the first draw; each further draw adds 1.
-        group_size_of: Group sizes of tasks that differ from the default.
-    """
-
-    engine: RolloutEngine
-    reward: Reward
-    sampling: Sampling
-    failure_budget: float
-    seed: int
-    group_size_of: Mapping[str, int] = field(default_factory=dict)
-
-    def __call__(self, batch: PromptBatch, draw: int) -> tuple[Rollouts, Scored]:
-        """Generate and score the completions of a batch."""
-        with timed("decode"), naming_tasks(batch):
-            rollouts = generate_groups(
-                self.engine, batch, self.sampling, self.group_size_of, self.seed + draw
-            )
-        return rollouts, score_rollouts(self.reward, batch.prompts, rollouts, self.failure_budget)
-
-
 def collect(
     first: PromptBatch,
     more: Callable[[Mapping[str, int]], PromptBatch],
@@ -147,6 +117,7 @@ def collect(
     *,
     group_filter: GroupFilter,
     keep_shares: bool = False,
+    in_parts: bool = False,
 ) -> Collected:
     """Answer, score and filter until all ranks together have as many groups as first prompts.
 
@@ -163,17 +134,24 @@ def collect(
         group_filter: Decides which groups are kept.
         keep_shares: Whether no task gets more groups than it has first prompts. The step has fewer
             groups if some tasks lack some after `max_draws` draws.
+        in_parts: Whether a further draw is answered from its beginning only as far as groups lack.
+            The groups are the same, because those that stay over are the last ones of the draw.
     """
     tasks = ranks.all_gather_list([prompt.task for prompt in first.prompts])
     taken = _Taken(wanted=len(tasks), missing=Counter(tasks) if keep_shares else None)
     drawn, kept = Counter[str](), Counter[str]()
     accuracies: dict[str, float] = {}
     draws = 0
-    while taken.room > 0 and draws < group_filter.max_draws:
-        batch = more(taken.missing or {}) if draws else first
+    rest: PromptBatch | None = None
+    while taken.room > 0 and (rest or draws < group_filter.max_draws):
+        if rest is None:
+            rest = more(taken.missing or {}) if draws else first
+            draws += 1
+        num = _num_to_answer(taken.room, kept, drawn) if in_parts else None
+        batch, rest = _cut(rest, num)
         marks.work_on(prompt.task for prompt in batch.prompts)
         with ranks.dropping_together():
-            rollouts, scored = answer(batch, draws)
+            rollouts, scored = answer(batch, draws - 1)
         accuracy = group_means(scored.scores.accuracy, rollouts.prompt, len(batch.prompts))
         keep = group_filter.keeps(accuracy)
         own = [
@@ -187,22 +165,25 @@ def collect(
             drawn[task] += 1
             kept[task] += used
         taken.add(batch, rollouts, scored, keep)
-        draws += 1
     empty = not kept.total()
     if empty:
         taken.replace_by(batch, rollouts, scored)
     return taken.collected(draws=draws, drawn=drawn, kept=kept, accuracies=accuracies, empty=empty)
 
 
-@contextmanager
-def naming_tasks(batch: PromptBatch) -> Iterator[None]:
-    """Add tasks and ids of a batch to the message of an error."""
-    try:
-        yield
-    except (RuntimeError, ValueError, FloatingPointError) as error:
-        names = listed([f"{prompt.task} {prompt.id!r}" for prompt in batch.prompts])
-        kind = FloatingPointError if isinstance(error, FloatingPointError) else RuntimeError
-        raise kind(f"{error} (sampling for {names})") from error
+def _num_to_answer(room: int, kept: Counter[str], drawn: Counter[str]) -> int | None:
+    """Return how many prompts are likely to have `room` groups that are kept; None for all."""
+    if not kept.total():
+        return None
+    return math.ceil(MARGIN * room * drawn.total() / kept.total())
+
+
+def _cut(batch: PromptBatch, num: int | None) -> tuple[PromptBatch, PromptBatch | None]:
+    """Return the first prompts of a batch, and the others if there are any."""
+    if num is None or num >= len(batch.prompts):
+        return batch, None
+    rows = torch.arange(len(batch.prompts), device=batch.input_ids.device)
+    return select_prompts(batch, rows[:num]), select_prompts(batch, rows[num:])
 
 
 class _Taken:

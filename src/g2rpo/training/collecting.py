@@ -15,7 +15,8 @@ from g2rpo import ranks
 from g2rpo.interfaces import Reward, RolloutEngine
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.ahead import AheadEngine, During, LookAhead
-from g2rpo.rollout.collect import Answer, AnswerNow, Collected, collect, naming_tasks, nothing_kept
+from g2rpo.rollout.answer import Answer, AnswerNow, naming_tasks
+from g2rpo.rollout.collect import Collected, collect, nothing_kept
 from g2rpo.rollout.groups import Scored
 from g2rpo.stopwatch import timed
 from g2rpo.training.algorithm import Algorithm
@@ -63,6 +64,10 @@ class Collecting(LightningHooks):
                     answer,
                     group_filter=algorithm.group_filter,
                     keep_shares=keep_shares,
+                    # what is written ahead is a whole draw, and all ranks work on it together
+                    in_parts=not keep_shares
+                    and self.look_ahead is None
+                    and ranks.world_size() == 1,
                 )
                 if self.look_ahead is None:
                     return collected
