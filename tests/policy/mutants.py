@@ -83,15 +83,15 @@ MUTANTS = (
     Mutant(
         "model: a completion sees its own future",
         "policy/padded_calls.py",
-        "return self._ops[0](*states, 0.0, True, scale=self.scale)",
-        "return self._ops[0](*states, 0.0, False, scale=self.scale)",
+        "groups.derived(_near), True)",
+        "groups.derived(_near), False)",
         "policy/test_shared_softmax.py",
     ),
     Mutant(
         "model: a completion sees half of its prompt",
         "policy/padded_calls.py",
-        "self._ops[0](*self._far, 0.0, False,",
-        "self._ops[0](*self._far, 0.0, True,",
+        "groups.derived(_far), False)",
+        "groups.derived(_far), True)",
         "policy/test_shared_softmax.py",
     ),
     Mutant(
@@ -118,15 +118,15 @@ MUTANTS = (
     Mutant(
         "model: padding of prompts is seen",
         "policy/padded_calls.py",
-        "if not groups.equal_prompts:",
+        "if not causal and bucket.keys.blank is not None:",
         "if False:",
         "policy/test_shared_softmax.py",
     ),
     Mutant(
         "model: keys get one head's gradient",
-        "policy/shared_softmax.py",
-        "grad.unflatten(1, (heads, -1)).sum(2)",
-        "grad.unflatten(1, (heads, -1))[:, :, 0]",
+        "policy/padded_calls.py",
+        "grad.unflatten(1, (-1, self.times)).sum(2)",
+        "grad.unflatten(1, (-1, self.times))[:, :, 0]",
         "policy/test_shared_softmax.py",
     ),
     Mutant(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from transformers import AutoProcessor
@@ -301,6 +301,7 @@ def test_tags_are_one_token_each_and_part_of_the_text(encoder: QwenEncoder) -> N
 @settings(max_examples=50, deadline=None)
 @given(text=st.text(max_size=40) | st.text('0123456789 .,[]{}"<>/\n\tabé中🎈', max_size=40))
 def test_a_completion_survives_tokenising_and_decoding(text: str, encoder: QwenEncoder) -> None:
+    assume(not encoder._control.search(text))
     ids = encoder.tokenize(text)
     assert ids[-1] == encoder.eos_token_id
     padded = torch.tensor([[*ids, encoder.pad_token_id, 5], [*ids, encoder.eos_token_id, 6]])

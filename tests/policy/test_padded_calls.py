@@ -17,16 +17,19 @@ from g2rpo.policy.padded_calls import (
 )
 
 
-def test_splitting_a_row_pads_it_and_joining_undoes_it() -> None:
-    groups, (rows, _, _) = groups_of((2, 1), (0, 2, 1, 1)), states(7)
-    calls = PaddedCalls(groups, *states(7), 0.3)
-    prompts, completions = calls.split(rows)
-    assert torch.equal(prompts[0, 1], rows[:2, 1])
-    assert torch.equal(prompts[1, 1, :1], rows[2:3, 1])
-    assert not prompts[1, :, 1:].any()
-    assert torch.equal(completions[1, 3], rows[3:5, 3])
-    assert not completions[0].any()
-    assert torch.equal(calls.joined(prompts, completions), rows)
+def test_padding_of_a_bucket_adds_nothing_to_gradients() -> None:
+    groups, rows = groups_of((3, 9), (2, 7, 5, 0)), states(26)
+    calls = PaddedCalls(groups, *rows, 0.3)
+    out, lse = calls.forward("near")
+    assert out.shape == (14, 4, 16)
+    assert lse.shape == (14, 4)
+    grad = torch.zeros(14, 4, 16)
+    grad[8] = 1.0  # the last token of the second completion, which padding of the others repeats
+    found = calls.backward("near", grad, out, lse)
+    assert [part.shape[1] for part in found] == [4, 2, 2]  # keys: one gradient, not one per head
+    assert not any(part[:2].any() or part[9:].any() for part in found)
+    assert found[0][8].any()
+    assert found[1][2:9].any(-1).all()
 
 
 @pytest.mark.parametrize("causal", [True, False])
