@@ -6,14 +6,13 @@ attention kernels are slower. Images of one size share a call of the kernel.
 
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from g2rpo.policy.forward import without_autocast
+from g2rpo.policy.vision_attention import within_segments
 
 TEXT = "g2rpo_float32"
 VISION = "g2rpo_float32_flash_attention"
@@ -48,17 +47,8 @@ def _vision(
     **others: Any,
 ) -> tuple[Tensor, None]:
     """Attend within each image: [1, heads, patches, d] in, [1, patches, heads, d] out."""
-    lengths = cu_seq_lens_q.diff().tolist()
     states = [part.float() for part in (query, key, value)]
-    if len(set(lengths)) == 1:
-        images = [part[0].unflatten(1, (len(lengths), -1)).transpose(0, 1) for part in states]
-        mixed = scaled_dot_product_attention(*images, scale=scaling)
-        return mixed.transpose(1, 2).flatten(0, 1)[None], None
-    split = zip(*(part.split(lengths, 2) for part in states), strict=True)
-    mixed = torch.cat(
-        [scaled_dot_product_attention(q, k, v, scale=scaling) for q, k, v in split], 2
-    )
-    return mixed.transpose(1, 2), None
+    return within_segments(*states, cu_seq_lens_q.diff().tolist(), scaling), None
 
 
 AttentionInterface.register(TEXT, _text)

@@ -46,6 +46,9 @@ class Family:
         """
         raise NotImplementedError
 
+    def quicken(self, policy: Any) -> None:
+        """Change how a loaded policy computes, not what, where transformers is slow."""
+
     def decoder(self, policy: Any) -> Any:
         """Return the language model, whose `layers` are sharded and get adapters."""
         return policy.get_decoder()

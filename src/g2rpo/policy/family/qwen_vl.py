@@ -22,7 +22,9 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.policy.family.model_family import Family
 from g2rpo.policy.family.unpatchify import unpatchify
+from g2rpo.policy.patch_projection import project_patches_by_product
 from g2rpo.policy.remote_code import loading
+from g2rpo.policy.vision_attention import attend_by_size
 from g2rpo.records import PromptBatch
 
 IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105
@@ -108,6 +110,11 @@ class QwenVL(Family):
     ) -> QwenEncoder:
         """Load tokenizer and image processor of a checkpoint folder."""
         return QwenEncoder(path=path, min_pixels=min_pixels, max_pixels=max_pixels)
+
+    def quicken(self, policy: Any) -> None:
+        """Project patches by a matrix product, and attend to all images of a size at once."""
+        project_patches_by_product(policy)
+        attend_by_size(policy)
 
     def positions(
         self, policy: Any, batch: PromptBatch

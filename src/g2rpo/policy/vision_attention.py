@@ -1,0 +1,81 @@
+"""Attention within images of a Qwen-VL vision tower: one call of the kernel per size of image.
+
+transformers calls the kernel once per image and layer, and for Qwen2.5-VL once per window of 8 x 8
+patches: hundreds of small calls, which take longer to start than to compute.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import accumulate, groupby
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+NAME = "g2rpo_flash_attention_by_size"
+"""transformers passes all images at once to an implementation with `flash` in its name."""
+
+
+def attend_by_size(policy: Any) -> None:
+    """Let the vision tower attend to all images of a size at once, if it uses sdpa."""
+    if policy.config.vision_config._attn_implementation == "sdpa":
+        policy.config.vision_config._attn_implementation = NAME
+
+
+def within_segments(
+    query: Float[Tensor, "1 h s d"],
+    key: Float[Tensor, "1 h s d"],
+    value: Float[Tensor, "1 h s d"],
+    lengths: Sequence[int],
+    scale: float,
+) -> Float[Tensor, "1 s h d"]:
+    """Attend within consecutive segments; segments of equal length share a call.
+
+    Args:
+        query: Queries.
+        key: Keys.
+        value: Values.
+        lengths: Number of tokens of each segment.
+        scale: Factor of the scores.
+    """
+    runs = [(length, len(list(run))) for length, run in groupby(lengths)]
+    ends = list(accumulate(length * count for length, count in runs))
+    of_length = defaultdict(list)
+    for (length, count), end in zip(runs, ends, strict=True):
+        of_length[length].append((end - length * count, end))
+    rows = [states[0].transpose(0, 1) for states in (query, key, value)]
+    found: dict[int, Tensor] = {}
+    for length, places in of_length.items():
+        if length:
+            segments = [_joined(states, places).unflatten(0, (-1, length)) for states in rows]
+            states = [segment.transpose(1, 2) for segment in segments]
+            mixed = scaled_dot_product_attention(*states, scale=scale).transpose(1, 2)
+            parts = mixed.flatten(0, 1).split([end - start for start, end in places])
+            found |= {start: part for (start, _), part in zip(places, parts, strict=True)}
+    return torch.cat([found[start] for start in sorted(found)])[None]
+
+
+def _joined(rows: Float[Tensor, "s h d"], places: list[tuple[int, int]]) -> Float[Tensor, "n h d"]:
+    parts = [rows[start:end] for start, end in places]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _forward(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: None,
+    *,
+    cu_seq_lens_q: Tensor,
+    scaling: float,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """Attention function of transformers: [1, heads, patches, d] in, [1, patches, heads, d] out."""
+    return within_segments(query, key, value, cu_seq_lens_q.diff().tolist(), scaling), None
+
+
+AttentionInterface.register(NAME, _forward)
