@@ -13,6 +13,7 @@ import argparse
 import copy
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,12 +62,12 @@ def choices(lr: float) -> dict[str, tuple[torch.dtype, str, Any]]:
         ),
     }
     if find_spec("torchao"):
-        from g2rpo.training.adamw_8bit import AdamW8bit
+        from g2rpo.training.adamw_8bit import adamw_8bit
 
         found["bf16-mixed, adamw_8bit"] = (
             torch.float32,
             "bf16-mixed",
-            AdamW8bit(lr=lr, betas=BETAS),
+            partial(adamw_8bit, lr=lr, betas=BETAS),
         )
     return found
 

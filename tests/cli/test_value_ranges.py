@@ -81,7 +81,7 @@ MEANINGS: dict[str, set[str]] = {
     "model.adapter.alpha": {"1.5"},
     "prompts": {*BAD},  # refused when the preview starts: test_preview.py
 }
-UNBUILT = ("HubSource", "HubStream", "AdamW8bit")
+UNBUILT = ("HubSource", "HubStream", "adamw_8bit")
 """Classes that need a network or an optional library before they check their numbers."""
 
 

@@ -23,8 +23,9 @@ log = logging.getLogger("g2rpo")
 LOCK = ".lock"
 LOOK_S = 2.0
 PAGE_REST = 10.0
-"""The page of many short jobs takes longer than a job: after one, so many times its seconds pass
-before the next."""
+"""Writing the page of many jobs may take longer than a short job. The next page is written after at
+least this many times the seconds that the last one took.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from g2rpo.benchmark.evaluation.suite import SuiteEvaluation
@@ -130,21 +130,9 @@ def chosen(cfg: DictConfig, key: str) -> DictConfig:
     return node
 
 
-def _is_factory(target: str) -> bool:
-    """Return whether the objects of a class are called, as those of optimizer=adamw_8bit are.
-
-    True for what cannot be imported, because `instantiate` says what is wrong with it.
-    """
-    try:
-        found = get_object(target)
-    except (ImportError, ValueError):
-        return True
-    return isinstance(found, type) and "__call__" in dir(found)
-
-
 def _made(cfg: DictConfig, group: str) -> Any:
     node = chosen(cfg, group)
-    if group in LATER and not (node.get("_partial_") or _is_factory(node["_target_"])):
+    if group in LATER and not node.get("_partial_"):
         raise ValueError(
             f"{group}._partial_: expected true, because it is called after the weights are loaded,"
             f" got {node.get('_partial_')}"

@@ -114,7 +114,7 @@ def check_optimizer(optimizer: Mapping[str, Any], trainer: Mapping[str, Any]) ->
     target = strategy.get("_target_", "") if isinstance(strategy, Mapping) else ""
     if not str(target).endswith(".ShardedStrategy"):
         return
-    if str(optimizer.get("_target_")).endswith(".AdamW8bit"):
+    if str(optimizer.get("_target_")).endswith(".adamw_8bit"):
         raise ValueError(
             "optimizer=adamw_8bit: expected trainer=auto or trainer=ddp, got trainer=fsdp, whose"
             " checkpoints cannot hold shards of 8-bit moments; use optimizer=adamw, whose moments"

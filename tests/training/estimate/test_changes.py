@@ -41,7 +41,7 @@ def test_optimizers_with_less_state_are_advised_only_where_they_work(setup: Setu
         return {override for override, _, _ in changes}
 
     kahan = "model.dtype=bfloat16 trainer.precision=32-true optimizer=adamw_kahan"
-    adamw, eight = "torch.optim.AdamW", "g2rpo.training.adamw_8bit.AdamW8bit"
+    adamw, eight = "torch.optim.AdamW", "g2rpo.training.adamw_8bit.adamw_8bit"
     assert {kahan, "optimizer=adamw_8bit", "trainer=fsdp"} <= overrides(alone, adamw)
     assert "optimizer=adamw_8bit" not in overrides(masters, adamw)
     assert kahan in overrides(masters, adamw)

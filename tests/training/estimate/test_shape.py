@@ -12,7 +12,7 @@ import torch
 
 from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.checkpoint import Checkpoint
-from g2rpo.training.adamw_8bit import AdamW8bit
+from g2rpo.training.adamw_8bit import adamw_8bit
 from g2rpo.training.estimate.changes import EIGHT_BITS, KAHAN
 from g2rpo.training.estimate.shape import blank_policy, optimizer_bytes, shape_of
 
@@ -117,7 +117,7 @@ def test_compensation_takes_a_third_number_and_no_copy(tiny_folder: Path) -> Non
 def test_8_bits_are_counted_as_such_without_compiling(tiny_folder: Path) -> None:
     pytest.importorskip("torchao")
     checkpoint = Checkpoint(path=str(tiny_folder))
-    held, copies = optimizer_bytes(AdamW8bit(lr=1e-4), blank_policy(checkpoint))
+    held, copies = optimizer_bytes(partial(adamw_8bit, lr=1e-4), blank_policy(checkpoint))
     weights = sum(p.numel() for p in checkpoint.policy().parameters())
     # small weights keep float32 moments, and each large one has its own tables
     assert EIGHT_BITS < held / weights < 1.3 * EIGHT_BITS

@@ -108,7 +108,7 @@ def _sharding(setup: Setup, now: Now) -> Iterator[Change]:
         return
     changed = setup.but(shards=setup.processes // setup.load.nodes)
     present = "all weights in every process"
-    if not _optimizer(now).endswith(".AdamW8bit"):
+    if not _optimizer(now).endswith(".adamw_8bit"):
         yield "trainer=fsdp", present, changed
     elif setup.shape.number > setup.shape.compute:  # its moments cannot be sharded
         trained = setup.shape.trained * setup.shape.number
