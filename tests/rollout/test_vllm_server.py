@@ -275,6 +275,10 @@ def test_a_client_tells_what_is_worth_asking_again_from_what_is_not(
             {"urls": ["http://h:1"], "options": ["--dtype"]},
             r"rollout\.options: expected none together with rollout\.urls",
         ),
+        (
+            {"max_staleness": 3},
+            r"rollout\.max_staleness: expected null with rollout\.ahead=0, .* got 3",
+        ),
         ({"timeout_s": 0.0}, r"rollout\.timeout_s: expected seconds above 0, got 0\.0"),
         (
             {"max_sync_gap": 0.0},

@@ -201,6 +201,11 @@ class VLLMServerSettings(EngineSettings):
         super().__post_init__()
         if self.ahead not in range(3):
             raise ValueError(f"rollout.ahead: expected 0, 1 or 2 rollout batches, got {self.ahead}")
+        if not self.ahead and self.max_staleness is not None:
+            raise ValueError(
+                "rollout.max_staleness: expected null with rollout.ahead=0, where every completion"
+                f" is written by the weights that learn from it, got {self.max_staleness}"
+            )
         if self.max_concurrency < 1:
             raise ValueError(
                 f"rollout.max_concurrency: expected at least 1, got {self.max_concurrency}"

@@ -75,6 +75,10 @@ def test_a_runaway_ratio_stays_finite() -> None:
         ({"dual_clip": 0.9}, r"loss\.dual_clip: expected null \(off\) or a ratio above 1, got 0.9"),
         ({"kl_coef": -0.1}, r"loss\.kl_coef: expected 0 \(no KL\) or more, got -0.1"),
         ({"max_tokens": 0}, r"loss\.max_tokens: expected at least 1 token, got 0"),
+        (
+            {"tis_level": "sequence"},
+            r"loss\.tis_level: expected its default with loss\.tis_clip=null, .* got 'sequence'",
+        ),
         ({"tis_clip": 0.0}, r"loss\.tis_clip: expected null \(off\) or a positive weight, got 0.0"),
     ],
 )

@@ -107,6 +107,11 @@ class PolicyLoss(ABC):
             raise ValueError(
                 f"loss.tis_clip: expected null (off) or a positive weight, got {self.tis_clip}"
             )
+        if self.tis_clip is None and self.tis_level != "token":
+            raise ValueError(
+                f"loss.tis_level: expected its default with loss.tis_clip=null, which is off, got"
+                f" {self.tis_level!r}; loss.tis_clip=2 is usual"
+            )
 
     @abstractmethod
     def token_loss(
