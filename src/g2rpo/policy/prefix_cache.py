@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from g2rpo.policy.forward import computed
+from g2rpo.policy.padded_calls import flash
 
 ROOM = 32
 """Initial capacity in tokens, which is doubled when it is full."""
@@ -94,11 +95,28 @@ class PrefixCache:
         n, h, _, d = query.shape
         rows = query.reshape(n, key.shape[1], -1, d)
         prompt_key, prompt_value = self.prompts[layer]
-        far, far_lse = _attention(self._spread(rows), prompt_key, prompt_value, scale, self.blank)
+        far, far_lse = self._to_prompts(self._spread(rows), prompt_key, prompt_value, scale)
         near, near_lse = _attention(rows, key, value, scale, None)
         far, far_lse = self._gather(far), self._gather(far_lse)
         share = (far_lse - near_lse).sigmoid()
         return torch.lerp(near.float(), far.float(), share).to(query.dtype).reshape(n, 1, h, d)
+
+    def _to_prompts(
+        self,
+        query: Float[Tensor, "p k wr d"],
+        key: Float[Tensor, "p k l d"],
+        value: Float[Tensor, "p k l d"],
+        scale: float,
+    ) -> tuple[Float[Tensor, "p k wr d"], Float[Tensor, "p k wr 1"]]:
+        if query.device.type != "cpu":
+            return _attention(query, key, value, scale, self.blank)
+        # one call instead of a dozen, which take longer to start than to compute
+        mask: Tensor | None = None
+        if self.blank is not None:
+            mask = torch.zeros_like(self.blank, dtype=query.dtype)
+            mask.masked_fill_(self.blank, float("-inf"))
+        out, lse = flash(query, key, value, 0.0, False, attn_mask=mask, scale=scale)
+        return out, lse[..., None]
 
     def select(self, rows: Int[Tensor, " m"]) -> None:
         """Keep only these rows, in their order, and only the prompts that still have rows."""
