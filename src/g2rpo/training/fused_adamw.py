@@ -9,7 +9,9 @@ FUSED_ON = ("cuda",)
 def fuse(optimizer: torch.optim.Optimizer) -> None:
     """Choose the fused kernel for an AdamW of torch whose configuration leaves the choice open.
 
-    Other optimizers, and `optimizer.fused` or `optimizer.foreach` that are set, stay as they are.
+    Other optimizers, and `optimizer.fused` or `optimizer.foreach` that are set, stay as they are,
+    and so do groups with weights on a CPU. A resumed run goes on with the kernel of its checkpoint,
+    because the fused kernel keeps its step counts on the device, and the default on the CPU.
     """
     if type(optimizer) is not torch.optim.AdamW:
         return

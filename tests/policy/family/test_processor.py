@@ -95,3 +95,40 @@ def test_a_crop_counts_its_patches(case: Callable[[str], Case]) -> None:
     patches = module.ProcessorFamily().patches(found.policy, found.batch)
     crops = sum(len(image["pixel_values"]) for image in found.batch.images)
     assert patches.tolist() == [16] * crops  # 32 x 32 pixels in patches of 8 x 8
+
+
+class RecordsDevice:
+    """An image processor of the torchvision or the PIL backend that remembers where it works."""
+
+    def __init__(self, real: Any, backend: str) -> None:
+        self.real, self.backend, self.devices = real, backend, []
+
+    def __call__(self, images: Any, device: Any = None, **more: Any) -> Any:
+        self.devices.append(device)
+        return self.real(images, **more)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+@pytest.mark.parametrize(
+    ("backend", "expected"),
+    [("torchvision", [None, torch.device("cuda:0")]), ("pil", [None, None])],
+)
+def test_only_the_torchvision_backend_is_asked_to_work_on_a_gpu(
+    backend: str, expected: list[Any], family_folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = module._image_processor(family_folder("internvl"))
+    fake = RecordsDevice(found, backend)
+    monkeypatch.setattr(module, "_image_processor", lambda path: fake)
+    monkeypatch.setattr(module, "_processor", _around(module._processor, found))
+    encoder = Checkpoint(path=str(family_folder("internvl"))).encoder()
+    encoder.read([Image.new("RGB", (40, 40))])
+    encoder.process_on("cuda:0")
+    encoder.read([Image.new("RGB", (40, 40))])
+    assert fake.devices == expected
+
+
+def _around(build: Any, real: Any) -> Any:
+    """Let transformers build its processor around the real image processor: it checks the class."""
+    return lambda path, kind, _, tokenizer: build(path, kind, real, tokenizer)
