@@ -93,7 +93,7 @@ class ChatEncoder(ABC):
         device = torch.device(device)
         self.device = device if self.works_on_gpus else torch.device("cpu")
         if device.type == "cuda":
-            log.info("images are normalized and patched on %s", self.device)
+            log.info("images are processed on %s", self.device)
 
     def shown(self, images: Sequence[Image.Image]) -> list[tuple[tuple[int, int], int]]:
         """Return the width and height that the policy sees of each image, and its tokens."""

@@ -98,3 +98,15 @@ def test_an_encoder_without_patches_stays_on_the_cpu(tiny_folder: Path) -> None:
     encoder.works_on_gpus = False
     encoder.process_on("meta")
     assert encoder.device == CPU
+
+
+def test_a_run_on_a_gpu_logs_where_images_are_processed(
+    tiny_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = QwenEncoder(path=tiny_folder)
+    with caplog.at_level("INFO", "g2rpo"):
+        encoder.process_on("cpu")
+        encoder.process_on("cuda:0")
+        encoder.works_on_gpus = False
+        encoder.process_on("cuda:0")
+    assert caplog.messages == [f"images are processed on {place}" for place in ("cuda:0", "cpu")]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 from tiny_families import Case
+from transformers import AutoImageProcessor
 
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.family import processor as module
@@ -132,3 +133,21 @@ def test_only_the_torchvision_backend_is_asked_to_work_on_a_gpu(
 def _around(build: Any, real: Any) -> Any:
     """Let transformers build its processor around the real image processor: it checks the class."""
     return lambda path, kind, _, tokenizer: build(path, kind, real, tokenizer)
+
+
+@pytest.mark.parametrize("kind", GENERAL)
+def test_the_torchvision_backend_takes_a_device_and_rounds_colors_in_another_way(
+    kind: str, family_folder: Callable[[str], Path]
+) -> None:
+    pytest.importorskip(
+        "torchvision", reason="needs torchvision's image processors", exc_type=ImportError
+    )
+    encoder = Checkpoint(path=str(family_folder(kind))).encoder()
+    processor = AutoImageProcessor.from_pretrained(family_folder(kind), backend="torchvision")
+    image = Image.effect_noise((131, 77), 90).convert("RGB")
+    ours = encoder.read([image])[0][0]["pixel_values"]
+    encoder.image_processor, encoder.device = processor, torch.device("cpu")
+    encoder.options = {**encoder.options, "device": torch.device("cpu")}
+    theirs = encoder.read([image])[0][0]["pixel_values"]
+    levels = (ours - theirs).abs().max() * min(processor.image_std) / processor.rescale_factor
+    assert levels < 2.1  # of 255
