@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def copied(value: Tensor, device: torch.device | str) -> Tensor:
-    """Return a tensor on `device`.
+    """Return a tensor of any shape on `device`.
 
     From the host to a GPU it is copied through pinned memory, and this function returns before the
     copy is done. PyTorch keeps the pinned memory until then. All other copies are waited for:
