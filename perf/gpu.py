@@ -109,14 +109,11 @@ def update_row(
     vision = vision_flops(update.policy, cost, update.single if form == "apart" else update.batch)
     flops = 2 * text + vision if lora else 3 * (text + vision)
     passed = prompt.sum() if shared else (prompt * update.group).sum()
-    encoder = qwen_encoder(update.policy.config.vision_config.patch_size, device)
-    data = data_seconds(encoder, update.batch)
     return {
         "shape": options.shape + (", LoRA" if lora else ""),
         "P": options.prompt,
         "C": options.completion,
         "form": form,
-        "data s": round(data, 4),
         "vision s": round(seconds["vision"], 4),
         "forward s": round(seconds["forward"], 4),
         "backward s": round(seconds["backward"], 4),
@@ -124,7 +121,6 @@ def update_row(
         "tokens/s": round(float(passed + tokens.sum()) / seconds["update"]),
         "peak GiB": round(update.peak() / 1024, 2),
         "MFU": f"{flops / seconds['update'] / peak:.1%}",
-        "data / (data + update)": f"{data / (data + seconds['update']):.1%}",
     }
 
 
@@ -157,7 +153,8 @@ def step(device: torch.device, small: bool) -> Rows:
                 update = Update(options)
                 if lora:
                     LoRA(rank=16).attach(update.policy)
-                first = None
+                patch = update.policy.config.vision_config.patch_size
+                data, first = data_seconds(qwen_encoder(patch, device), update.batch), None
                 for form in FORMS:
                     if (form == "flex" and device.type != "cuda") or time.monotonic() > deadline:
                         continue
@@ -170,6 +167,8 @@ def step(device: torch.device, small: bool) -> Rows:
                         first = row.get("update s")
                     if first and "update s" in row:
                         row["time / shared"] = round(row["update s"] / first, 2)
+                        row["data s"] = round(data, 4)
+                        row["data / (data + update)"] = f"{data / (data + row['update s']):.1%}"
                     found.append(row)
                 del update
                 gc.collect()
