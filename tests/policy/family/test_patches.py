@@ -93,6 +93,17 @@ def test_images_are_processed_on_the_device_of_the_encoder_and_the_rest_is_not(
     assert encoder.encode([ask("?", noise(1))]).images[0]["pixel_values"].device == CPU
 
 
+def test_patches_can_be_trained_on_after_a_validation_has_made_their_table(noise: Noise) -> None:
+    """Lightning validates under inference mode, whose tensors no backward pass may keep."""
+    patches = Patches.like(Qwen2VLImageProcessorPil())
+    assert patches is not None
+    with torch.inference_mode():
+        patches.tables[CPU] = patches.tables[CPU].clone()  # as on the first use of a device
+    weight = torch.ones(1176, 1, requires_grad=True)
+    (patches(noise(1, 28, 28), CPU) @ weight).sum().backward()
+    assert weight.grad is not None
+
+
 def test_an_encoder_without_patches_stays_on_the_cpu(tiny_folder: Path) -> None:
     encoder = QwenEncoder(path=tiny_folder)
     encoder.works_on_gpus = False
