@@ -25,20 +25,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gpu_parts import Rows, data_seconds, head, images, now, qwen_encoder
 from shapes import random_batch, random_policy
 from step import Update, device_name
 from torch import Tensor
 
 from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.flops import cost_of, text_flops, vision_flops
-from g2rpo.policy.head import head_stats
 from g2rpo.policy.stats import token_stats
 
 ROOT = Path(__file__).parents[1]
 PEAKS = {"H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "A100": 312e12}
 """Dense bfloat16 FLOP/s by a part of the device's name (NVIDIA's data sheets)."""
 FORMS = ("shared", "apart", "repeated", "flex")
-Rows = list[dict[str, Any]]
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
@@ -54,14 +53,6 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
     for _ in range(10):
         a @ b
     return 20 * size**3 / (now(device) - start)
-
-
-def now(device: torch.device) -> float:
-    """Return seconds, after everything queued has been computed; CPU seconds on a CPU."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time()
 
 
 def kernels(device: torch.device, small: bool) -> Rows:
@@ -162,7 +153,8 @@ def step(device: torch.device, small: bool) -> Rows:
                 update = Update(options)
                 if lora:
                     LoRA(rank=16).attach(update.policy)
-                first = None
+                patch = update.policy.config.vision_config.patch_size
+                data, first = data_seconds(qwen_encoder(patch, device), update.batch), None
                 for form in FORMS:
                     if (form == "flex" and device.type != "cuda") or time.monotonic() > deadline:
                         continue
@@ -175,39 +167,11 @@ def step(device: torch.device, small: bool) -> Rows:
                         first = row.get("update s")
                     if first and "update s" in row:
                         row["time / shared"] = round(row["update s"] / first, 2)
+                        row["data s"] = round(data, 4)
+                        row["data / (data + update)"] = f"{data / (data + row['update s']):.1%}"
                     found.append(row)
                 del update
                 gc.collect()
-    return found
-
-
-def head(device: torch.device, small: bool) -> Rows:
-    """Measure the head by the size of its pieces, forward and backward; the last row is whole."""
-    tokens, width, words = (64, 32, 512) if small else (6400, 4096, 151_936)
-    dtype = torch.float32 if small else torch.bfloat16
-    layer = torch.nn.Linear(width, words, bias=False, device=device, dtype=dtype)
-    hidden = torch.randn(tokens, width, device=device, dtype=dtype, requires_grad=True)
-    targets = torch.randint(0, words, (tokens,), device=device)
-    found: Rows = []
-    for mib in (0.03, 0.06) if small else (32, 64, 128, 256, 512, 1024):
-        columns = min(words, max(256, int(mib * 2**20) // (4 * tokens)))
-        seconds = []
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        for _ in range(3):
-            start = now(device)
-            logprobs, entropy = head_stats(layer, hidden, targets, columns=columns)
-            (logprobs.mean() + 0.1 * entropy.mean()).backward()
-            seconds.append(now(device) - start)
-        held = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
-        found.append(
-            {
-                "MiB of a piece": mib,
-                "columns": columns,
-                "s": round(min(seconds), 4),
-                "peak GiB": round(held, 2),
-            }
-        )
     return found
 
 
@@ -292,6 +256,7 @@ PARTS: dict[str, tuple[Callable[..., Rows], int]] = {
     "kernels": (kernels, 90),
     "step": (step, 300),
     "head": (head, 60),
+    "images": (images, 60),
     "curves": (curves, 120),
     "demo": (demo, 120),
 }

@@ -4,6 +4,20 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "copies to a GPU are waited for",
+        "host_copy.py",
+        ", non_blocking=True",
+        "",
+        "test_host_copy.py",
+    ),
+    Mutant(
+        "copies to the host are not waited for",
+        "host_copy.py",
+        "    return value.to(device)\n",
+        "    return value.to(device, non_blocking=True)\n",
+        "test_host_copy.py",
+    ),
+    Mutant(
         "entropy of padding",
         "per_task.py",
         "entropy.where(inside, 0.0)",

@@ -1,4 +1,4 @@
-"""What runs on a GPU alone: kernels, head, a step, and the demo.
+"""What runs on a GPU alone: kernels, head, images, the optimizer, a step, and the demo.
 
 `perf/gpu.sh --cpu` rehearses them on a CPU, with G2RPO_GPU_TESTS=cpu, where a stand-in makes the
 calls of the flash kernels.
@@ -15,14 +15,19 @@ import pytest
 import torch
 from flash_stand_in import STAND_IN
 from packed_rows import groups_of, plain, states, visible
+from PIL import Image
 from shapes import random_batch, random_policy
 from torch.nn.functional import log_softmax
 
+from g2rpo.host_copy import copied
+from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.head import head_stats
 from g2rpo.policy.padded_calls import PaddedCalls
 from g2rpo.policy.shared_softmax import PrefixAttention
 from g2rpo.policy.stats import token_stats
 from g2rpo.policy.varlen_calls import VarlenCalls, flash_fits
+from g2rpo.records import Prompt
+from g2rpo.training.fused_adamw import fuse
 
 pytestmark = pytest.mark.gpu
 SCALE = 0.3
@@ -108,6 +113,60 @@ def test_a_pass_gives_the_numbers_of_the_repeated_form(
     bound = 1e-4 if dtype == torch.float32 else 5e-2
     for ours, theirs in zip(*found.values(), strict=True):
         assert (ours - theirs).norm() <= bound * theirs.norm()
+
+
+@pytest.mark.parametrize("size", [(64, 64), (131, 77)])
+def test_patches_are_those_of_the_image_processor_to_the_bit(
+    size: tuple[int, int], device: torch.device
+) -> None:
+    encoder = Checkpoint.packaged(name="tiny_qwen3_vl").encoder()
+    picture = Image.effect_noise(size, 90).convert("RGB")
+    prompt = Prompt(
+        id="a", task="math", text="?", images=(picture,), answer="1", answer_type="text"
+    )
+    on_cpu = encoder.encode([prompt])
+    encoder.process_on(device)
+    encoded = encoder.encode([prompt])
+    assert encoded.images[0]["pixel_values"].device.type == device.type
+    moved = encoded.to(device)
+    assert {value.device.type for value in (moved.input_ids, *moved.images[0].values())} == {
+        device.type
+    }
+    back = moved.to("cpu")
+    assert torch.equal(back.input_ids, on_cpu.input_ids)
+    for name, value in on_cpu.images[0].items():
+        assert torch.equal(back.images[0][name], value)
+    (shown,) = encoder.pictures(moved)[0]
+    assert shown.tobytes() == encoder.fit(picture).tobytes()
+
+
+def test_copies_that_are_not_waited_for_arrive(device: torch.device) -> None:
+    values = [torch.full((2**20,), float(number)) for number in range(20)]
+    moved = []
+    for value in values:
+        moved.append(copied(value, device))
+        value.fill_(-1.0)  # the copy is made of pinned memory, not of this
+    assert [value.double().mean().item() for value in moved] == (
+        list(range(20)) if device.type == "cuda" else [-1.0] * 20
+    )
+
+
+def test_adamw_is_fused_on_a_gpu_and_gives_the_numbers_of_the_default(
+    device: torch.device,
+) -> None:
+    found = {}
+    for fused in (False, True):
+        weight = torch.linspace(-1, 1, 1000, device=device).requires_grad_()
+        optimizer = torch.optim.AdamW([weight], lr=0.1, betas=(0.9, 0.99))
+        if fused:
+            fuse(optimizer)
+            assert optimizer.param_groups[0]["fused"] is (True if device.type == "cuda" else None)
+        for _ in range(3):
+            weight.square().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        found[fused] = weight.detach()
+    assert torch.allclose(found[True], found[False], atol=1e-5)
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])

@@ -10,6 +10,9 @@ from pathlib import Path
 import gpu
 import pytest
 import torch
+from shapes import random_batch, random_policy
+
+from g2rpo.policy.head import PIECE_BYTES
 
 CPU = torch.device("cpu")
 
@@ -34,11 +37,45 @@ def test_an_update_is_measured_in_each_form_with_and_without_an_adapter() -> Non
         for form in ("shared", "apart", "repeated")
     }
     assert all(row["update s"] > 0 and row["MFU"].endswith("%") for row in rows)
+    assert all(0 < row["data s"] < row["update s"] for row in rows)
     assert [row["time / shared"] for row in rows if row["form"] == "shared"] == [1.0, 1.0]
 
 
 def test_the_head_is_measured_by_the_size_of_its_pieces() -> None:
-    assert [row["columns"] for row in gpu.head(CPU, small=True)] == [256, 256]
+    rows = gpu.head(CPU, small=True)
+    assert [row["columns"] for row in rows] == [256, 256, 512]
+    assert [row["bytes of a piece"] for row in rows] == ["2**15", "2**16", "whole"]
+    fastest = [row for row in rows if "fastest" in row]
+    assert [row["s"] for row in fastest] == [min(row["s"] for row in rows[:2])]
+    assert fastest[0]["fastest"] == f'PIECE_BYTES["cpu"] = {fastest[0]["bytes of a piece"]}'
+
+
+def test_the_size_that_the_program_takes_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PIECE_BYTES, "cpu", 2**16)
+    assert [row["now"] for row in gpu.head(CPU, small=True)] == ["", "taken", ""]
+
+
+def test_the_data_stage_is_measured_with_and_without_the_processor() -> None:
+    rows = gpu.images(CPU, small=True)
+    assert [(row["image tokens"], row["pixels"]) for row in rows] == [
+        (16, "128 x 128"),
+        (48, "192 x 256"),
+    ]
+    assert all(row["by the processor, ms"] > 0 < row["on cpu, ms"] for row in rows)
+
+
+def test_prompts_whose_data_stage_is_measured_have_the_sizes_of_the_batch() -> None:
+    policy = random_policy("tiny", CPU, torch.float32)
+    batch = random_batch(policy, 2, 60, 2, 0.5, CPU, torch.float32)
+    encoder, encoded = gpu.qwen_encoder(8, CPU), []
+    encode = encoder.encode
+    encoder.encode = lambda prompts: encoded.append(encode(prompts)) or encoded[-1]
+    assert gpu.data_seconds(encoder, batch, repeats=1) > 0
+    assert [image["pixel_values"].shape for image in encoded[0].images] == [
+        image["pixel_values"].shape for image in batch.images
+    ]
+    assert encoded[0].num_images.tolist() == [2, 2]
+    assert 30 <= encoded[0].input_ids.shape[1] <= 90
 
 
 @pytest.mark.process

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from g2rpo.host_copy import copied
 from g2rpo.prompt import LOGGED as LOGGED
 from g2rpo.prompt import Failed as Failed
 from g2rpo.prompt import Prompt as Prompt
@@ -55,12 +56,12 @@ class PromptBatch:
     def to(self, device: torch.device | str) -> Self:
         """Return the batch with all tensors on `device`."""
         moved: dict[str, Any] = {
-            f.name: v.to(device)
+            f.name: copied(v, device)
             for f in fields(self)
             if isinstance(v := getattr(self, f.name), Tensor)
         }
         images = tuple(
-            {name: value.to(device) for name, value in image.items()} for image in self.images
+            {name: copied(value, device) for name, value in image.items()} for image in self.images
         )
         return replace(self, images=images, **moved)
 

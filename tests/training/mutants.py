@@ -4,6 +4,20 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "training leaves images on the CPU",
+        "training/lightning_hooks.py",
+        "self.encoder.process_on(strategy.root_device)",
+        "pass",
+        "training/test_image_device.py",
+    ),
+    Mutant(
+        "weights on a CPU are updated by the fused kernel",
+        "training/fused_adamw.py",
+        "all(p.device.type in FUSED_ON",
+        "any(p.device.type in FUSED_ON",
+        "training/test_fused_adamw.py",
+    ),
+    Mutant(
         "lost updates: only steps up are tried",
         "training/lost_updates.py",
         "(few - lr == few)",

@@ -31,6 +31,7 @@ from g2rpo.policy.forward import full_tensor, gathered
 from g2rpo.policy.sharding import Sharding
 from g2rpo.records import Experience, Sampling, Scores
 from g2rpo.rollout.collect import KeepAll
+from g2rpo.training import fused_adamw
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.batch_plan import BatchPlan, Row, select_rows
 from g2rpo.training.gradients import GradientConflict, gradient_norm, sampled_gradient
@@ -131,6 +132,23 @@ def traps(policy: Any, updater: Updater, whole: Experience, rank: int) -> dict[s
     return found
 
 
+def fused_gap(
+    checkpoint: Checkpoint, sharding: Sharding, updater: Updater, whole: Experience, own: list[int]
+) -> float:
+    """Largest difference of a weight after a step of AdamW, by the fused kernel and by default."""
+    found = []
+    for device in ("cuda", "cpu"):  # torch has the kernel for a CPU too
+        fused_adamw.FUSED_ON = (device,)
+        policy = checkpoint.policy(sharding)
+        measured(policy, updater, whole, own)
+        optimizer = torch.optim.AdamW(policy.parameters(), lr=0.01)
+        fused_adamw.fuse(optimizer)
+        assert optimizer.param_groups[0]["fused"] is (True if device == "cpu" else None)
+        optimizer.step()
+        found.append(torch.cat([p.to_local().detach().flatten() for p in policy.parameters()]))
+    return (found[0] - found[1]).abs().max().item()
+
+
 def main(folder: str, out: Path) -> None:
     torch.set_num_threads(1)
     checkpoints = {name: Checkpoint(path=folder, **settings) for name, settings in CASES.items()}
@@ -168,6 +186,10 @@ def main(folder: str, out: Path) -> None:
     ]
     found["bf16 dtype"] = str(flat[1].dtype)
     found["bf16 cosine"] = torch.cosine_similarity(*flat, dim=0).item()
+    sharding = Sharding(mesh=meshes["flat"], device=cpu)
+    found["fused"] = fused_gap(
+        checkpoints["plain"], sharding, updater, whole, SHARES["uneven"][rank]
+    )
     (out / f"rank{rank}.json").write_text(json.dumps(found))
     dist.destroy_process_group()
 

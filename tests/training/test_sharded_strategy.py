@@ -74,3 +74,7 @@ def test_bfloat16_computes_and_float32_holds_the_gradient(found: list[dict[str, 
     for rank in found:
         assert rank["bf16 dtype"] == "torch.float32"
         assert rank["bf16 cosine"] > 0.99
+
+
+def test_the_fused_kernel_of_adamw_updates_shards(found: list[dict[str, Any]]) -> None:
+    assert [rank["fused"] < 1e-5 for rank in found] == [True, True]

@@ -3,6 +3,7 @@
 A family's encoder says what tensors an image becomes, and what text stands for it in the prompt.
 """
 
+import logging
 import os
 import re
 from abc import ABC, abstractmethod
@@ -23,6 +24,8 @@ from g2rpo.image import is_inline, open_image
 from g2rpo.prompt import chat_messages
 from g2rpo.records import Prompt, PromptBatch
 
+log = logging.getLogger("g2rpo")
+
 PROCESSOR_FILES = ("processor_config.json", "video_preprocessor_config.json", "chat_template.json")
 """Files that transformers' processors read besides those of tokenizer and image processor."""
 
@@ -41,6 +44,10 @@ class ChatEncoder(ABC):
     """The image processor of the folder, which is saved with checkpoints."""
     size: dict[str, int]
     """Image size as the image processor takes it, with the bounds of the settings."""
+    works_on_gpus: bool = False
+    """Whether `read` can process images on a GPU."""
+    device: torch.device = torch.device("cpu")
+    """Device on which `read` processes images."""
 
     def __init__(
         self, *, path: str | Path, tokenizer: Any, placeholder: str, forbidden: Sequence[str]
@@ -80,6 +87,13 @@ class ChatEncoder(ABC):
         Args:
             image: Vision inputs of the image, as in `PromptBatch.images`.
         """
+
+    def process_on(self, device: torch.device | str) -> None:
+        """Process images on this device from now on, if possible, and otherwise on the CPU."""
+        device = torch.device(device)
+        self.device = device if self.works_on_gpus else torch.device("cpu")
+        if device.type == "cuda":
+            log.info("images are processed on %s", self.device)
 
     def shown(self, images: Sequence[Image.Image]) -> list[tuple[tuple[int, int], int]]:
         """Return the width and height that the policy sees of each image, and its tokens."""

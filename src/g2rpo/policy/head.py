@@ -17,11 +17,12 @@ from g2rpo.policy.forward import computed, masked_logits, without_autocast
 NEVER = -1e30
 """Logit of a forbidden token. Differences of -inf would be NaN; the exponential is 0 in both cases.
 """
-PIECE_BYTES = {"cpu": 2**23}
-"""Chunk size in bytes of float32 logits; on a CPU small enough to fit the cache (`perf/head.py`).
+PIECE_BYTES = {"cpu": 2**23, "cuda": 2**28}
+"""Chunk size in bytes of float32 logits by device type.
+
+On a CPU it was measured: chunks have to fit the cache (`perf/head.py`). On a GPU it is an estimate
+until the head part of `bash perf/gpu.sh` has run on one; that part names the fastest size.
 """
-PIECE_BYTES_ELSEWHERE = 2**28
-"""Chunk size in bytes on other devices."""
 CALLED_TOKENS = 256
 """Tokens per chunk for a head that is more than a matrix."""
 FEWEST_COLUMNS = 256
@@ -68,7 +69,7 @@ def head_stats(
 
 def piece_bytes(device: str) -> int:
     """Return the chunk size in bytes of float32 logits for a device type."""
-    return PIECE_BYTES.get(device, PIECE_BYTES_ELSEWHERE)
+    return PIECE_BYTES.get(device, PIECE_BYTES["cuda"])
 
 
 class HeadStats(torch.autograd.Function):

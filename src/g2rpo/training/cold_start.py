@@ -19,8 +19,10 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from g2rpo.data.mixture import listed_tasks
 from g2rpo.interfaces import Demonstrator, Encoder, PromptSource
+from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.policy.packing import SupervisedBatch, supervised_batch, target_logprobs
 from g2rpo.records import Prompt, PromptBatch
+from g2rpo.training.fused_adamw import fuse
 from g2rpo.training.metrics_csv import MetricsCSV
 from g2rpo.training.resume import keep_adapter, restore_base
 
@@ -251,6 +253,7 @@ class ColdStartModule(L.LightningModule):
             weight_decay=self.weight_decay,
             betas=(0.9, 0.98),
         )
+        fuse(optimizer)
         # a plain function, because the scheduler saves the attributes of other callables
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._scale(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -266,6 +269,11 @@ class DemonstrationData(L.LightningDataModule):
     def __init__(self, demonstrations: Demonstrations) -> None:
         super().__init__()
         self.demonstrations = demonstrations
+
+    def setup(self, stage: str) -> None:
+        """Let the encoder process images on the GPU."""
+        if isinstance(self.demonstrations.encoder, ChatEncoder):
+            self.demonstrations.encoder.process_on(self.trainer.strategy.root_device)
 
     def train_dataloader(self) -> DataLoader[Demonstration]:
         """Return a loader that yields one encoded batch per step."""

@@ -1,5 +1,8 @@
 """Lets torch's AdamW update all weights in one kernel, where the weights are on a GPU."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 FUSED_ON = ("cuda",)
@@ -9,12 +12,25 @@ FUSED_ON = ("cuda",)
 def fuse(optimizer: torch.optim.Optimizer) -> None:
     """Choose the fused kernel for an AdamW of torch whose configuration leaves the choice open.
 
-    Other optimizers, and `optimizer.fused` or `optimizer.foreach` that are set, stay as they are.
+    Other optimizers, and `optimizer.fused` or `optimizer.foreach` that are set, stay as they are,
+    and so do groups with weights on a CPU. A resumed run goes on with the kernel of its checkpoint,
+    because the fused kernel keeps its step counts on the device, and the default on the CPU.
     """
-    if type(optimizer) is not torch.optim.AdamW:
-        return
     for group in optimizer.param_groups:
-        weights = group["params"]
-        free = group["fused"] is None and group["foreach"] is None
-        if free and all(p.device.type in FUSED_ON and p.is_floating_point() for p in weights):
+        on_gpus = all(p.device.type in FUSED_ON and p.is_floating_point() for p in group["params"])
+        if on_gpus and leaves_kernel_open(optimizer, group):
             group["fused"] = True
+
+
+def leaves_kernel_open(optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]) -> bool:
+    """Return whether `fuse` may choose the kernel.
+
+    Args:
+        optimizer: Any optimizer.
+        settings: Its defaults, or those of a group.
+    """
+    return (
+        type(optimizer) is torch.optim.AdamW
+        and settings["fused"] is None
+        and settings["foreach"] is None
+    )

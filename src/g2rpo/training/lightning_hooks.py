@@ -20,6 +20,7 @@ from g2rpo import ranks
 from g2rpo.interfaces import Encoder, OwnWeights, Reward, RolloutEngine
 from g2rpo.launch import marks
 from g2rpo.policy.checkpoint import parameter_counts
+from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.policy.forward import gathered
 from g2rpo.rollout.ahead import LookAhead, resume_ahead, saved_ahead
 from g2rpo.stopwatch import taken, taken_blocks
@@ -64,7 +65,7 @@ class LightningHooks(L.LightningModule):
     timeline: Timeline
 
     def setup(self, stage: str) -> None:
-        """Refuse strategies that spread the weights in another way than `trainer=fsdp`.
+        """Refuse other sharding than `trainer=fsdp`, and let the encoder process images on a GPU.
 
         Raises:
             ValueError: if several processes use neither `trainer=ddp` nor `trainer=fsdp`.
@@ -76,6 +77,8 @@ class LightningHooks(L.LightningModule):
                 "trainer.strategy: expected trainer=ddp or trainer=fsdp with"
                 f" {self.trainer.world_size} processes, got {type(strategy).__name__}"
             )
+        if isinstance(self.encoder, ChatEncoder):
+            self.encoder.process_on(strategy.root_device)
 
     def configure_model(self) -> None:
         """Load sharded weights, which needs connected processes; do nothing the second time."""
@@ -108,9 +111,8 @@ class LightningHooks(L.LightningModule):
         Raises:
             ValueError: if rounding would keep the weights from moving.
         """
-        optimizer = self.algorithm.optimizer(
-            [p for p in self.policy.parameters() if p.requires_grad]
-        )
+        trained = [p for p in self.policy.parameters() if p.requires_grad]
+        optimizer = self.algorithm.optimizer(trained)
         refuse_lost_updates(optimizer)
         fuse(optimizer)
         return optimizer
@@ -125,10 +127,8 @@ class LightningHooks(L.LightningModule):
             return optimizer
         scheduler = self.algorithm.lr_scheduler(optimizer)
         refuse_plateau(type(scheduler))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+        plan = {"scheduler": scheduler, "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": plan}
 
     def on_train_start(self) -> None:
         """Send the weights to an engine that holds a copy: a resumed run has just loaded them."""

@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 from tiny_families import Case
+from transformers import AutoImageProcessor
 
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.family import processor as module
@@ -95,3 +96,58 @@ def test_a_crop_counts_its_patches(case: Callable[[str], Case]) -> None:
     patches = module.ProcessorFamily().patches(found.policy, found.batch)
     crops = sum(len(image["pixel_values"]) for image in found.batch.images)
     assert patches.tolist() == [16] * crops  # 32 x 32 pixels in patches of 8 x 8
+
+
+class RecordsDevice:
+    """An image processor of the torchvision or the PIL backend that remembers where it works."""
+
+    def __init__(self, real: Any, backend: str) -> None:
+        self.real, self.backend, self.devices = real, backend, []
+
+    def __call__(self, images: Any, device: Any = None, **more: Any) -> Any:
+        self.devices.append(device)
+        return self.real(images, **more)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+@pytest.mark.parametrize(
+    ("backend", "expected"),
+    [("torchvision", [None, torch.device("cuda:0")]), ("pil", [None, None])],
+)
+def test_only_the_torchvision_backend_is_asked_to_work_on_a_gpu(
+    backend: str, expected: list[Any], family_folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = module._image_processor(family_folder("internvl"))
+    fake = RecordsDevice(found, backend)
+    monkeypatch.setattr(module, "_image_processor", lambda path: fake)
+    monkeypatch.setattr(module, "_processor", _around(module._processor, found))
+    encoder = Checkpoint(path=str(family_folder("internvl"))).encoder()
+    encoder.read([Image.new("RGB", (40, 40))])
+    encoder.process_on("cuda:0")
+    encoder.read([Image.new("RGB", (40, 40))])
+    assert fake.devices == expected
+
+
+def _around(build: Any, real: Any) -> Any:
+    """Let transformers build its processor around the real image processor: it checks the class."""
+    return lambda path, kind, _, tokenizer: build(path, kind, real, tokenizer)
+
+
+@pytest.mark.parametrize("kind", GENERAL)
+def test_the_torchvision_backend_takes_a_device_and_rounds_colors_in_another_way(
+    kind: str, family_folder: Callable[[str], Path]
+) -> None:
+    pytest.importorskip(
+        "torchvision", reason="needs torchvision's image processors", exc_type=ImportError
+    )
+    encoder = Checkpoint(path=str(family_folder(kind))).encoder()
+    processor = AutoImageProcessor.from_pretrained(family_folder(kind), backend="torchvision")
+    image = Image.effect_noise((131, 77), 90).convert("RGB")
+    ours = encoder.read([image])[0][0]["pixel_values"]
+    encoder.image_processor, encoder.device = processor, torch.device("cpu")
+    encoder.options = {**encoder.options, "device": torch.device("cpu")}
+    theirs = encoder.read([image])[0][0]["pixel_values"]
+    levels = (ours - theirs).abs().max() * min(processor.image_std) / processor.rescale_factor
+    assert levels < 2.1  # of 255

@@ -100,8 +100,14 @@ def test_an_optimizer_that_must_see_values_is_asked_with_a_small_weight(tiny_fol
 def test_all_weights_at_once_take_another_copy_unless_told_otherwise(tiny_folder: Path) -> None:
     policy = blank_policy(Checkpoint(path=str(tiny_folder)))
     whole = sum(p.numel() * 4 for p in policy.parameters())
-    assert optimizer_bytes(partial(AdamW, lr=1.0), policy)[1] == whole
-    assert optimizer_bytes(partial(AdamW, lr=1.0, foreach=False), policy)[1] == 0
+    for make in (partial(torch.optim.Adam, lr=1.0), partial(AdamW, lr=1.0, foreach=True)):
+        assert optimizer_bytes(make, policy)[1] == whole
+    for make in (
+        partial(torch.optim.Adam, lr=1.0, foreach=False),
+        partial(AdamW, lr=1.0, foreach=False),
+        partial(AdamW, lr=1.0),  # fused on a GPU
+    ):
+        assert optimizer_bytes(make, policy)[1] == 0
     assert all(p.grad is None for p in policy.parameters())
 
 

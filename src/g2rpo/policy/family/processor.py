@@ -67,11 +67,13 @@ class ProcessorEncoder(ChatEncoder):
         self.options = options
         self.size = dict(self.image_processor.size)
         self.min_pixels, self.max_pixels = min_pixels, max_pixels
+        self.works_on_gpus = getattr(self.image_processor, "backend", "pil") == "torchvision"
 
     def read(self, images: Sequence[Image.Image]) -> tuple[list[dict[str, Tensor]], list[str]]:
         """Process the images of a prompt, and let the processor write what stands for them."""
+        place = {} if self.device.type == "cpu" else {"device": self.device}
         out = self.image_processor(
-            [[self.fit(image) for image in images]], return_tensors="pt", **self.options
+            [[self.fit(image) for image in images]], return_tensors="pt", **self.options, **place
         )
         texts = [self.processor.replace_image_token(out, index) for index in range(len(images))]
         return self.split(out, len(images)), texts

@@ -21,6 +21,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
 
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.policy.family.model_family import Family
+from g2rpo.policy.family.patches import Patches
 from g2rpo.policy.family.unpatchify import unpatchify
 from g2rpo.policy.patch_projection import project_patches_by_product
 from g2rpo.policy.remote_code import loading
@@ -57,20 +58,34 @@ class QwenEncoder(ChatEncoder):
             "shortest_edge": min_pixels or size["shortest_edge"],
             "longest_edge": max_pixels or size["longest_edge"],
         }
+        self.patches = Patches.like(self.image_processor)
+        self.works_on_gpus = self.patches is not None
 
     def read(self, images: Sequence[Image.Image]) -> tuple[list[dict[str, Tensor]], list[str]]:
         """Cut the images of a prompt into patches; each merged patch gets a placeholder."""
+        read = self._processed(images) if self.patches is None else self._patched(images)
+        merged = self.image_processor.merge_size**2
+        return read, [IMAGE_TOKEN * (len(image["pixel_values"]) // merged) for image in read]
+
+    def _processed(self, images: Sequence[Image.Image]) -> list[dict[str, Tensor]]:
+        """Return the patches and the grid of each image, by the image processor."""
         out = self.image_processor(images=list(images), return_tensors="pt", size=self.size)
         grids = out["image_grid_thw"]
         patches = out["pixel_values"].split(grids.prod(1).tolist())
-        merged = self.image_processor.merge_size**2
-        return (
-            [
-                {"pixel_values": own, "image_grid_thw": grid[None]}
-                for own, grid in zip(patches, grids, strict=True)
-            ],
-            [IMAGE_TOKEN * (int(grid.prod()) // merged) for grid in grids],
-        )
+        return [
+            {"pixel_values": own, "image_grid_thw": grid[None]}
+            for own, grid in zip(patches, grids, strict=True)
+        ]
+
+    def _patched(self, images: Sequence[Image.Image]) -> list[dict[str, Tensor]]:
+        """Return the same as `_processed`, with the patches on `device`."""
+        assert self.patches is not None
+        size, read = self.image_processor.patch_size, []
+        for image in images:
+            own = self.fit(image if image.mode == "RGB" else image.convert("RGB"))
+            grid = torch.tensor([[1, own.height // size, own.width // size]])
+            read.append({"pixel_values": self.patches(own, self.device), "image_grid_thw": grid})
+        return read
 
     def fit(self, image: Image.Image) -> Image.Image:
         """Return the image at the size that the policy sees, which `encode` will not rescale.

@@ -19,7 +19,7 @@ def unpatchify(image_processor: Any, batch: PromptBatch) -> list[list[Image.Imag
     images = iter(
         _image(
             image_processor,
-            image["pixel_values"].float().cpu(),
+            image["pixel_values"].float(),
             *image["image_grid_thw"][0, 1:].tolist(),
         )
         for image in batch.images
@@ -36,6 +36,6 @@ def _image(processor: Any, patches: Float[Tensor, "n d"], height: int, width: in
         height // merge, width // merge, merge, merge, -1, processor.temporal_patch_size, size, size
     )[..., 0, :, :]
     image = blocks.permute(0, 2, 5, 1, 3, 6, 4).reshape(height * size, width * size, -1)
-    mean, std = torch.tensor(processor.image_mean), torch.tensor(processor.image_std)
+    mean, std = (image.new_tensor(value) for value in (processor.image_mean, processor.image_std))
     values = ((image * std + mean) / processor.rescale_factor).round().clamp(0, 255).to(torch.uint8)
-    return Image.fromarray(values.numpy())
+    return Image.fromarray(values.cpu().numpy())

@@ -15,6 +15,7 @@ from g2rpo.policy.family.choose_family import families, family_for
 from g2rpo.policy.flops import Cost, cost_of, experts_of
 from g2rpo.policy.remote_code import loading
 from g2rpo.training.estimate.model_sizes import published_config
+from g2rpo.training.fused_adamw import leaves_kernel_open
 
 STAND_IN = 64
 """Rows and columns of a stand-in weight, for optimizers that cannot step on the meta device."""
@@ -166,8 +167,9 @@ def optimizer_bytes(
 
     The optimizer takes a step on the meta device. One that needs values (Adafactor) steps on a
     small weight of the same dtype instead, and its bytes are scaled up. A step on all weights at
-    once (`foreach`, torch's default on a GPU) needs a temporary copy of them; the optimizers of
-    optimi, which have a `triton` setting, compute in the gradients instead.
+    once (`foreach`, torch's default on a GPU) needs a temporary copy of them. The fused AdamW,
+    which `fuse` chooses on a GPU, needs none; the optimizers of optimi, which have a `triton`
+    setting, compute in the gradients instead.
 
     Returns:
         Bytes of the state, and of the copies.
@@ -194,6 +196,7 @@ def optimizer_bytes(
         "foreach" in optimizer.defaults
         and optimizer.defaults["foreach"] is not False
         and not optimizer.defaults.get("fused")
+        and not leaves_kernel_open(optimizer, optimizer.defaults)
         and "triton" not in optimizer.defaults
     )
     return round(scale * held), count * number if at_once else 0
