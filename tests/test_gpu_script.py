@@ -41,6 +41,19 @@ def test_the_head_is_measured_by_the_size_of_its_pieces() -> None:
     assert [row["columns"] for row in gpu.head(CPU, small=True)] == [256, 256]
 
 
+def test_decoding_is_measured_with_and_without_graphs() -> None:
+    rows = gpu.decode(CPU, small=True)
+    assert [(row["rows"], row["form"], row["captures"]) for row in rows] == [
+        (rows, form, captures)
+        for rows in (2, 4)
+        for form, captures in (("without graphs", 0), ("with graphs", 1))
+    ]
+    assert all(row["tokens/s"] > 0 for row in rows)
+    ratios = [row["tokens/s, ratio"] for row in rows if row["form"] == "with graphs"]
+    assert len(ratios) == 2
+    assert min(ratios) > 0
+
+
 @pytest.mark.process
 @pytest.mark.slow
 def test_a_part_that_fails_is_told_and_the_others_are_measured(tmp_path: Path) -> None:

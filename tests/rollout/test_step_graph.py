@@ -101,6 +101,16 @@ def test_greedy_graphs_write_what_plain_steps_write(
     assert sum(tape.replays) == 17
 
 
+def test_graphs_end_when_the_last_completion_ends(
+    tape: TapeRecorder, policy: Any, encoder: QwenEncoder, batch: PromptBatch
+) -> None:
+    settings: dict[str, Any] = {"temperature": 0.5, "max_new_tokens": 80, "leave_frac": 1.0}
+    plain = written(policy, encoder, batch, enforce_eager=True, **settings)
+    assert plain.finished.all()
+    agree(written(policy, encoder, batch, **settings), plain)
+    assert sum(tape.replays) > 10
+
+
 def test_half_precision_writes_the_same(
     tape: TapeRecorder, policy: Any, encoder: QwenEncoder, batch: PromptBatch
 ) -> None:
