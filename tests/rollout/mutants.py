@@ -322,7 +322,7 @@ MUTANTS = (
         "graph: a capture counts as a step",
         "rollout/step_graph.py",
         "self._capture() (self._replay or self._step)()",
-        "self._capture() return\n        (self._replay or self._step)()",
+        "self._capture()\n            return\n        (self._replay or self._step)()",
         "rollout/test_step_graph.py",
     ),
     Mutant(

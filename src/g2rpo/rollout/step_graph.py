@@ -1,7 +1,7 @@
 """A decoding step as a CUDA graph: captured once, then repeated with a single launch.
 
-A step of a model with 28 layers launches about a thousand kernels, which takes the host longer than
-the GPU needs to compute a token. Replaying a graph launches all of them at once.
+A step launches hundreds of kernels, and for small batches the host takes longer to launch them than
+the GPU to compute. Replaying a graph launches all of them at once.
 
 The graph holds addresses. All state of the step must be tensors that it changes in place; whoever
 moves one of them calls `reset`. Weights may move between rollouts (resumed checkpoints, offloading,
