@@ -314,7 +314,7 @@ MUTANTS = (
     Mutant(
         "graph: enforce_eager is ignored",
         "rollout/hf.py",
-        "None if self.enforce_eager else recorder_for(self._policy)",
+        "recorder_for(self._policy) if self.graphs else None",
         "recorder_for(self._policy)",
         "rollout/test_step_graph.py",
     ),
@@ -335,7 +335,7 @@ MUTANTS = (
     Mutant(
         "graph: tried again after it has failed",
         "rollout/step_graph.py",
-        "self._plain = True",
+        "self.failed = True",
         "pass",
         "rollout/test_step_graph.py",
     ),
@@ -408,5 +408,26 @@ MUTANTS = (
         'torch.cuda.set_sync_debug_mode("warn")',
         "pass",
         "rollout/test_cuda_recorder.py",
+    ),
+    Mutant(
+        "recorder: a stream for each rollout",
+        "rollout/step_graph.py",
+        "self._stream = _side_stream(device)",
+        "self._stream = torch.cuda.Stream(device)",
+        "rollout/test_cuda_recorder.py",
+    ),
+    Mutant(
+        "recorder: torch's remark on its debug mode is passed on",
+        "rollout/step_graph.py",
+        "if warning not in waits and PROTOTYPE not in str(warning.message):",
+        "if warning not in waits:",
+        "rollout/test_cuda_recorder.py",
+    ),
+    Mutant(
+        "graph: tried again in the next rollout",
+        "rollout/hf.py",
+        "if decoder.graph is not None and decoder.graph.failed: self.graphs = False",
+        "",
+        "rollout/test_step_graph.py",
     ),
 )

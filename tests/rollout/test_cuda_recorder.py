@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from g2rpo.rollout.step_graph import SYNCHRONIZES, CudaRecorder
+from g2rpo.rollout.step_graph import PROTOTYPE, SYNCHRONIZES, CudaRecorder, _side_stream
 
 MAIN = "main"
 
@@ -80,7 +80,7 @@ class Cuda:
             "synchronize": lambda: self.said.append("synchronize"),
             "empty_cache": lambda: self.said.append("empty_cache"),
             "get_sync_debug_mode": lambda: self.sync_mode,
-            "set_sync_debug_mode": lambda mode: setattr(self, "sync_mode", mode),
+            "set_sync_debug_mode": self.set_sync_mode,
         }.items():
             monkeypatch.setattr(torch.cuda, name, value)
         monkeypatch.setattr(torch._C, "_host_emptyCache", lambda: None, raising=False)
@@ -94,13 +94,21 @@ class Cuda:
         finally:
             self.current = before
 
+    def set_sync_mode(self, mode: Any) -> None:
+        """As torch, which warns once."""
+        if self.sync_mode == 0 and mode == "warn":
+            warnings.warn(f"{PROTOTYPE} is a prototype feature", UserWarning, stacklevel=1)
+        self.sync_mode = mode
+
     def step(self) -> None:
         self.said.append(f"step on {self.current.name}, {self.sync_mode}")
 
 
 @pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch) -> Cuda:
-    return Cuda(monkeypatch)
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cuda]:
+    _side_stream.cache_clear()
+    yield Cuda(monkeypatch)
+    _side_stream.cache_clear()
 
 
 @pytest.fixture
@@ -176,3 +184,8 @@ def test_an_aborted_capture_leaves_its_stream_and_the_random_generator_usable(
     assert "not permitted" in str(caught.value.__context__)
     assert cuda.current.name == MAIN
     assert cuda.generator.state == "copy of fresh"
+
+
+def test_all_rollouts_capture_on_one_stream(cuda: Cuda) -> None:
+    first, second = (CudaRecorder(torch.device("cuda:1")) for _ in range(2))
+    assert first._stream is second._stream

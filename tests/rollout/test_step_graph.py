@@ -217,9 +217,13 @@ def test_a_capture_that_fails_is_told_once_and_changes_nothing(
             raise RuntimeError("CUDA error: a previous error during capture")
 
     monkeypatch.setattr(tape, "capture", fails)
+    engine = HFEngine(max_new_tokens=TOKENS)
+    engine.start(policy, encoder)
     with caplog.at_level(logging.WARNING, logger=step_graph.__name__):
-        ours = written(policy, encoder, batch)
-    agree(ours, written(policy, encoder, batch, enforce_eager=True))
+        for _ in range(2):
+            ours = engine.generate(batch, Sampling(group_size=3, max_new_tokens=TOKENS), 1)
+            agree(ours, written(policy, encoder, batch, enforce_eager=True))
+    assert tape.warm_ups == 1
     assert [record.getMessage() for record in caplog.records] == [
         "rollout=hf: expected a decoding step that a CUDA graph can hold, got RuntimeError: CUDA"
         " error: operation not permitted; decoding goes on without graphs"

@@ -59,7 +59,8 @@ class HFEngine:
         if not 0 < leave_frac <= 1:
             raise ValueError(f"rollout.leave_frac: expected a share in (0, 1], got {leave_frac}")
         self.leave_frac = leave_frac
-        self.enforce_eager = enforce_eager
+        self.graphs = not enforce_eager
+        """Whether to try CUDA graphs; False once a capture has failed, so that it is told once."""
 
     def start(self, policy: Any, encoder: Encoder) -> None:
         """Store the policy that generates."""
@@ -74,9 +75,11 @@ class HFEngine:
         """Return `sampling.group_size` completions per prompt, grouped by prompt."""
         decoder = _Decoder(self._policy, self._encoder, batch, sampling, seed)
         decoder.leave_frac = self.leave_frac
-        decoder.recorder = None if self.enforce_eager else recorder_for(self._policy)
+        decoder.recorder = recorder_for(self._policy) if self.graphs else None
         with computing(self._policy, keep_casts=True):
             ids, logprobs = decoder.run()
+        if decoder.graph is not None and decoder.graph.failed:
+            self.graphs = False
         ended = torch.isin(ids, _ends(self._encoder, ids.device))
         mask = (ended.cumsum(1) - ended.int()) == 0
         ids = torch.where(mask, ids, self._encoder.pad_token_id)

@@ -8,6 +8,7 @@ moves one of them calls `reset`. Weights may move between rollouts (resumed chec
 adapters), so no graph outlives a `generate`.
 """
 
+import functools
 import logging
 import warnings
 from collections.abc import Callable
@@ -31,6 +32,8 @@ at most log2(rows) changes.
 """
 SYNCHRONIZES = "called a synchronizing CUDA operation"
 """What torch's debug mode says of an operation for which the host waits."""
+PROTOTYPE = "Synchronization debug mode"
+"""How torch's warning about that mode begins."""
 
 
 @runtime_checkable
@@ -60,7 +63,7 @@ class CudaRecorder:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._stream = torch.cuda.Stream(device)
+        self._stream = _side_stream(device)
         self._last: Any = None
         """The latest graph. It lives until the next one is captured: a pool needs an owner."""
 
@@ -83,7 +86,7 @@ class CudaRecorder:
         here.wait_stream(self._stream)
         waits = [warning for warning in said if SYNCHRONIZES in str(warning.message)]
         for warning in said:
-            if warning not in waits:
+            if warning not in waits and PROTOTYPE not in str(warning.message):
                 warnings.warn_explicit(
                     warning.message, warning.category, warning.filename, warning.lineno
                 )
@@ -116,6 +119,12 @@ class CudaRecorder:
         torch.cuda.empty_cache()
 
 
+@functools.cache
+def _side_stream(device: torch.device) -> Any:
+    """Return the stream of all captures; cuBLAS keeps memory for each stream that it has seen."""
+    return torch.cuda.Stream(device)
+
+
 class StepGraph:
     """Runs a decoding step, from a graph as soon as there is one.
 
@@ -131,8 +140,8 @@ class StepGraph:
         self._recorder = recorder
         self._replay: Callable[[], None] | None = None
         self._warm = False
-        self._plain = False
-        """Whether capturing has failed; the step runs plainly from then on."""
+        self.failed = False
+        """Whether a capture has failed; the step runs plainly from then on."""
         self.captures = 0
 
     def run(self, left: int) -> None:
@@ -141,7 +150,7 @@ class StepGraph:
         Args:
             left: Number of steps, with this one, until shapes change at the latest.
         """
-        if self._replay is None and not self._plain and left >= LEAST_STEPS:
+        if self._replay is None and not self.failed and left >= LEAST_STEPS:
             if not self._warm:
                 self._warm_up()
                 return
@@ -173,7 +182,7 @@ class StepGraph:
             self._give_up(f"{type(first).__name__}: {str(first).strip().splitlines()[0]}")
 
     def _give_up(self, reason: str) -> None:
-        self._plain = True
+        self.failed = True
         log.warning(
             "rollout=hf: expected a decoding step that a CUDA graph can hold, got %s; decoding goes"
             " on without graphs (rollout.enforce_eager=true does so without trying)",
