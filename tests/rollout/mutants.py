@@ -430,4 +430,11 @@ MUTANTS = (
         "",
         "rollout/test_step_graph.py",
     ),
+    Mutant(
+        "graph: its cycle keeps the cache",
+        "rollout/step_graph.py",
+        "del self._step",
+        "",
+        "rollout/test_step_graph.py",
+    ),
 )

@@ -3,7 +3,9 @@ capture, as a CUDA graph does.
 """
 
 import copy
+import gc
 import logging
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from torch import Tensor
 from transformers.utils import import_utils
 
 from g2rpo.policy import static_cache
+from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.stats import token_stats
@@ -110,6 +113,44 @@ def test_graphs_end_when_the_last_completion_ends(
     assert plain.finished.all()
     agree(written(policy, encoder, batch, **settings), plain)
     assert sum(tape.replays) > 10
+
+
+def test_graphs_know_adapters(
+    tape: TapeRecorder, policy: Any, encoder: QwenEncoder, batch: PromptBatch
+) -> None:
+    adapted = copy.deepcopy(policy)
+    LoRA(rank=2).attach(adapted)
+    with torch.no_grad():
+        for name, weight in adapted.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(generator=torch.Generator().manual_seed(1), std=0.5)
+    plain = written(adapted, encoder, batch, enforce_eager=True)
+    agree(written(adapted, encoder, batch), plain)
+    assert sum(tape.replays) > 10
+    assert plain.texts != written(policy, encoder, batch, enforce_eager=True).texts
+
+
+def test_the_cache_is_freed_at_once(
+    tape: TapeRecorder,
+    policy: Any,
+    encoder: QwenEncoder,
+    batch: PromptBatch,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caches = []
+
+    def noted(**settings: Any) -> static_cache.StaticCache:
+        cache = static_cache.StaticCache(**settings)
+        caches.append(weakref.ref(cache))
+        return cache
+
+    monkeypatch.setattr(hf, "StaticCache", noted)
+    gc.disable()  # it would hide a cycle
+    try:
+        written(policy, encoder, batch)
+        assert [cache() for cache in caches] == [None]
+    finally:
+        gc.enable()
 
 
 class Plain(TapeRecorder):

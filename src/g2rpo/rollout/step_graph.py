@@ -162,8 +162,13 @@ class StepGraph:
         self._replay, self._warm = None, False
 
     def release(self) -> None:
-        """Forget the graph and free its memory."""
+        """Forget the graph and the step, and free their memory; nothing runs afterwards.
+
+        The step refers to its owner, and the owner to this object. Python would keep such a cycle,
+        with the key-value cache in it, until its garbage collector comes.
+        """
         self.reset()
+        del self._step
         self._recorder.release()
 
     def _warm_up(self) -> None:
