@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gpu_decode import decode
 from gpu_parts import Rows, data_seconds, head, images, now, qwen_encoder
 from shapes import random_batch, random_policy
 from step import Update, device_name
@@ -126,7 +127,7 @@ def update_row(
 
 def step(device: torch.device, small: bool) -> Rows:
     """Measure updates over model, prompt length and completion length, the most telling first."""
-    deadline = time.monotonic() + (3000 if small else 240)
+    deadline = time.monotonic() + (3000 if small else 215)
     dtype = torch.float32 if small else torch.bfloat16
     peak, found = peak_flops(device, dtype), []
     shapes = (("tiny", False), ("tiny", True)) if small else (("8b", True), ("2b", False))
@@ -254,7 +255,8 @@ def tests(device: torch.device, small: bool) -> Rows:
 PARTS: dict[str, tuple[Callable[..., Rows], int]] = {
     "tests": (tests, 150),
     "kernels": (kernels, 90),
-    "step": (step, 300),
+    "step": (step, 275),
+    "decode": (decode, 90),
     "head": (head, 60),
     "images": (images, 60),
     "curves": (curves, 120),

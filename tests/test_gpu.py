@@ -1,24 +1,29 @@
-"""What runs on a GPU alone: kernels, head, images, the optimizer, a step, and the demo.
+"""What runs on a GPU alone: kernels, head, images, the optimizer, a step, decoding from CUDA
+graphs, and the demo.
 
-`perf/gpu.sh --cpu` rehearses them on a CPU, with G2RPO_GPU_TESTS=cpu, where a stand-in makes the
-calls of the flash kernels.
+`perf/gpu.sh --cpu` rehearses them on a CPU, with G2RPO_GPU_TESTS=cpu, where stand-ins make the
+calls of the flash kernels and hold the graphs.
 """
 
 import csv
+import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from flash_stand_in import STAND_IN
+from graph_stand_in import TapeRecorder
 from packed_rows import groups_of, plain, states, visible
 from PIL import Image
 from shapes import random_batch, random_policy
 from torch.nn.functional import log_softmax
 
+from g2rpo.data.gym.source import TASKS, GymSource
 from g2rpo.host_copy import copied
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.head import head_stats
@@ -26,7 +31,9 @@ from g2rpo.policy.padded_calls import PaddedCalls
 from g2rpo.policy.shared_softmax import PrefixAttention
 from g2rpo.policy.stats import token_stats
 from g2rpo.policy.varlen_calls import VarlenCalls, flash_fits
-from g2rpo.records import Prompt
+from g2rpo.records import Prompt, Sampling
+from g2rpo.rollout import hf, step_graph
+from g2rpo.rollout.step_graph import CudaRecorder, Recorder, recorder_for
 from g2rpo.training.fused_adamw import fuse
 
 pytestmark = pytest.mark.gpu
@@ -167,6 +174,97 @@ def test_adamw_is_fused_on_a_gpu_and_gives_the_numbers_of_the_default(
             optimizer.zero_grad()
         found[fused] = weight.detach()
     assert torch.allclose(found[True], found[False], atol=1e-5)
+
+
+class Watched:
+    """Counts what another recorder captures; with `plain`, it captures nothing."""
+
+    def __init__(self, recorder: Recorder, plain: bool) -> None:
+        self.recorder, self.plain, self.captures = recorder, plain, 0
+        self.warm_up, self.release = recorder.warm_up, recorder.release
+
+    def capture(self, step: Callable[[], None]) -> Callable[[], None]:
+        self.captures += 1
+        return step if self.plain else self.recorder.capture(step)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "mixed"])
+def test_decoding_from_cuda_graphs_is_decoding_without(
+    precision: str,
+    device: torch.device,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Rooms of 20, 40 and 47 tokens; the last one is too small for a capture."""
+    dtype = "bfloat16" if precision == "bfloat16" else "float32"
+    checkpoint = Checkpoint.packaged(name="tiny_qwen3_vl", dtype=dtype)
+    policy, encoder = checkpoint.policy().to(device), checkpoint.encoder()
+    if precision == "mixed":
+        policy.compute_dtype = torch.bfloat16
+    batch = encoder.encode(
+        [GymSource().get(TASKS[i % len(TASKS)], i, "train") for i in range(6)]
+    ).to(device)
+    encoder.end_tokens = {encoder.eos_token_id: "", 10**6: "never"}
+    monkeypatch.setattr("g2rpo.policy.static_cache.CAPACITY", 20)
+    found, captures = {}, {}
+    for form in ("graphs", "static", "dynamic"):
+        recorder = Watched(recorder_for(policy) or TapeRecorder(), plain=form == "static")
+        monkeypatch.setattr(hf, "recorder_for", lambda _, held=recorder: held)
+        engine = hf.HFEngine(max_new_tokens=48, enforce_eager=form == "dynamic")
+        engine.start(policy, encoder)
+        with caplog.at_level(logging.WARNING, logger=step_graph.__name__):
+            found[form] = engine.generate(
+                batch, Sampling(group_size=4, max_new_tokens=48, temperature=1.5), 3
+            )
+        captures[form] = recorder.captures
+    assert caplog.records == []
+    assert captures["graphs"] == captures["static"] >= 1
+    assert captures["dynamic"] == 0
+    graphs, static = found["graphs"], found["static"]
+    assert torch.equal(graphs.completion_ids, static.completion_ids)
+    assert torch.allclose(graphs.old_logprobs, static.old_logprobs, atol=1e-5)
+    with torch.no_grad():  # other kernels may round otherwise, and then a token differs
+        stats = token_stats(
+            policy,
+            batch,
+            graphs.completion_ids,
+            graphs.completion_mask,
+            forbidden=tuple(encoder.forbidden_token_ids),
+            temperature=1.5,
+        )
+    gap = (stats.logprobs - graphs.old_logprobs).abs()[graphs.completion_mask]
+    assert gap.mean() < (1e-4 if precision == "float32" else 0.1)
+    if precision == "float32":
+        same = (graphs.texts[row] == text for row, text in enumerate(found["dynamic"].texts))
+        assert sum(same) >= 23
+
+
+def test_an_aborted_capture_leaves_the_gpu_usable(device: torch.device) -> None:
+    if device.type == "cpu":
+        pytest.skip("the stand-in of tests/rollout/test_cuda_recorder.py aborts on a CPU")
+    device = torch.device("cuda", torch.cuda.current_device())
+    state, recorder = torch.zeros(3, device=device), CudaRecorder(device)
+
+    def reads() -> None:
+        state.add_(state.sum().item())
+
+    def adds() -> None:
+        state.add_(1)
+
+    reason = recorder.warm_up(reads)
+    assert reason is not None
+    assert __file__ in reason
+    stream = torch.cuda.current_stream()
+    with pytest.raises(RuntimeError):
+        recorder.capture(reads)
+    assert torch.cuda.current_stream() == stream
+    assert torch.randn(3, device=device).isfinite().all()
+    assert recorder.warm_up(adds) is None
+    replay = recorder.capture(adds)
+    for _ in range(4):
+        replay()
+    assert state.tolist() == [5.0] * 3  # with the warm-up
+    recorder.release()
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])

@@ -78,6 +78,19 @@ def test_prompts_whose_data_stage_is_measured_have_the_sizes_of_the_batch() -> N
     assert 30 <= encoded[0].input_ids.shape[1] <= 90
 
 
+def test_decoding_is_measured_with_and_without_graphs() -> None:
+    rows = gpu.decode(CPU, small=True)
+    assert [(row["rows"], row["form"], row["captures"]) for row in rows] == [
+        (rows, form, captures)
+        for rows in (2, 4)
+        for form, captures in (("without graphs", 0), ("with graphs", 1))
+    ]
+    assert all(row["tokens/s"] > 0 for row in rows)
+    ratios = [row["tokens/s, ratio"] for row in rows if row["form"] == "with graphs"]
+    assert len(ratios) == 2
+    assert min(ratios) > 0
+
+
 @pytest.mark.process
 @pytest.mark.slow
 def test_a_part_that_fails_is_told_and_the_others_are_measured(tmp_path: Path) -> None:

@@ -158,22 +158,25 @@ def completion_positions(first: Int[Tensor, " b"], length: int, axes: int) -> In
 
 
 def masked_logits(
-    head: Any, hidden: Float[Tensor, "n d"], forbidden: tuple[int, ...], temperature: float
+    head: Any,
+    hidden: Float[Tensor, "n d"],
+    forbidden: tuple[int, ...] | Int[Tensor, " f"],
+    temperature: float,
 ) -> Float[Tensor, "n v"]:
     """Return float32 logits for sampling and training, with forbidden tokens at minus infinity.
 
     Args:
         head: The policy's output projection.
         hidden: Final hidden states.
-        forbidden: Token ids that may not be sampled.
+        forbidden: Token ids that may not be sampled; the host does not wait for a tensor on the
+            device of `hidden`.
         temperature: Sampling temperature; 0 (greedy) counts as 1.
     """
     logits = head(hidden).float()
     if temperature > 0:
         logits = logits / temperature
-    blocked = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
-    blocked[list(forbidden)] = True
-    return logits.masked_fill(blocked, float("-inf"))
+    ids = torch.as_tensor(forbidden, dtype=torch.long, device=logits.device)
+    return logits.index_fill(-1, ids, float("-inf"))
 
 
 def is_sharded(policy: Any) -> bool:

@@ -49,6 +49,9 @@ class PrefixCache:
         group_size: Number of completions per prompt; rows are grouped by prompt.
     """
 
+    unwritten: Bool[Tensor, "1 1 1 t"] | None = None
+    """True where the keys that `update` returns hold no token; None if all hold one."""
+
     def __init__(self, *, prompts: Any, mask: Bool[Tensor, "p l"], group_size: int) -> None:
         # under autocast the keys leave their norm in float32, and DynamicCache follows them
         self.prompts = [(computed(layer.keys), computed(layer.values)) for layer in prompts.layers]
@@ -96,7 +99,7 @@ class PrefixCache:
         rows = query.reshape(n, key.shape[1], -1, d)
         prompt_key, prompt_value = self.prompts[layer]
         far, far_lse = self._to_prompts(self._spread(rows), prompt_key, prompt_value, scale)
-        near, near_lse = _attention(rows, key, value, scale, None)
+        near, near_lse = _attention(rows, key, value, scale, self.unwritten)
         far, far_lse = self._gather(far), self._gather(far_lse)
         share = (far_lse - near_lse).sigmoid()
         return torch.lerp(near.float(), far.float(), share).to(query.dtype).reshape(n, 1, h, d)
@@ -168,7 +171,7 @@ def _attention(
     key: Float[Tensor, "b k s d"],
     value: Float[Tensor, "b k s d"],
     scale: float,
-    blank: Bool[Tensor, "b 1 1 s"] | None,
+    blank: Bool[Tensor, "#b 1 1 s"] | None,
 ) -> tuple[Float[Tensor, "b k q d"], Float[Tensor, "b k q 1"]]:
     """Return softmax attention and its log-sum-exp."""
     scores = (query @ key.transpose(-1, -2)).float().mul_(scale)
