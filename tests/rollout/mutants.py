@@ -4,6 +4,27 @@ from mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "collect: the rest of a draw is forgotten",
+        "rollout/collect.py",
+        "taken.room > 0 and (rest or draws < group_filter.max_draws)",
+        "taken.room > 0 and draws < group_filter.max_draws",
+        "rollout/test_collect.py",
+    ),
+    Mutant(
+        "collect: a part has a seed of its own",
+        "rollout/collect.py",
+        "answer(batch, draws - 1)",
+        "answer(batch, draws - 1 + (rest is None))",
+        "rollout/test_collect.py",
+    ),
+    Mutant(
+        "collect: as many prompts as groups lack",
+        "rollout/collect.py",
+        "MARGIN * room * drawn.total() / kept.total()",
+        "room",
+        "rollout/test_collect.py",
+    ),
+    Mutant(
         "draws: a token without weight can be drawn",
         "rollout/draw.py",
         "below[:, None], right=True",

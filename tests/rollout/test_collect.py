@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from g2rpo.data.gym.source import TASKS
 from g2rpo.interfaces import Encoder
 from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
-from g2rpo.rollout.answer import AnswerNow
 from g2rpo.rollout.collect import (
     Collected,
     KeepAll,
@@ -20,6 +19,7 @@ from g2rpo.rollout.collect import (
     collect,
     nothing_kept,
 )
+from g2rpo.training.collecting import AnswerNow
 
 Made = Callable[..., PromptBatch]
 RIGHT, WRONG, MIXED = ("1", "1", "1"), ("0", "0", "0"), ("0", "1", "0")
@@ -313,7 +313,7 @@ def test_a_further_draw_is_answered_as_far_as_groups_lack(made: Made) -> None:
 def test_the_rest_of_a_draw_is_answered_before_another_one_is_drawn(made: Made) -> None:
     script = dict.fromkeys("abcdefghijkl", MIXED) | dict.fromkeys("bghi", RIGHT)
     run = Run(made, script, "abcdef", "ghijkl")
-    collected = run(OnlineFilter(), in_parts=True)
+    collected = run(OnlineFilter(max_draws=2), in_parts=True)
     assert run.engine.asked == ["abcdef", "ghi", "jkl"]  # 5 of 9 were kept: 2 * 1.8 is more than 3
     _assert_groups(collected, "acdefj", run)
     assert run.engine.seeds == [500, 501, 501]  # completions are those of a draw answered at once

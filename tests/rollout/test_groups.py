@@ -8,9 +8,9 @@ import torch
 
 from g2rpo.interfaces import Encoder
 from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
-from g2rpo.rollout.answer import AnswerNow
 from g2rpo.rollout.collect import KeepAll, collect
 from g2rpo.rollout.groups import generate_groups, group_means
+from g2rpo.training.collecting import AnswerNow
 
 Made = Callable[..., PromptBatch]
 BATCH = (("a", "math", 1), ("b", "chart", 0), ("c", "math", 2), ("d", "document", 1))

@@ -12,7 +12,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from g2rpo.policy.forward import without_autocast
-from g2rpo.policy.vision_attention import within_segments
+from g2rpo.policy.vision_tower import within_segments
 
 TEXT = "g2rpo_float32"
 VISION = "g2rpo_float32_flash_attention"

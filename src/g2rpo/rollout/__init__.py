@@ -1,7 +1,6 @@
 """Rollouts: from prompts to scored groups of completions.
 
     collect.py            The loop of a step: generate, score, replace groups without a signal.
-    answer.py             Completions of a draw and their scores, written when they are needed.
     groups.py             Groups of completions: generated, scored, selected and joined.
     hf.py                 Engine `rollout=hf`: the policy itself, in the trainer's process.
     vllm.py               Engine `rollout=vllm`: vLLM on the trainer's devices. `vllm_host.py` holds

@@ -19,7 +19,6 @@ from g2rpo import ranks
 from g2rpo.interfaces import GroupFilter
 from g2rpo.launch import marks
 from g2rpo.records import PromptBatch, Rollouts, Scores
-from g2rpo.rollout.answer import Answer
 from g2rpo.rollout.groups import (
     Scored,
     cat_batches,
@@ -108,6 +107,10 @@ class Collected:
     """Mean accuracy of every group that was drawn, kept or not, by the id of its prompt."""
     empty: bool
     """Whether the filter kept no group, so the step uses all groups of the last draw."""
+
+
+Answer = Callable[[PromptBatch, int], tuple[Rollouts, Scored]]
+"""Returns completions of a batch and their scores, given how many batches the step drew before."""
 
 
 def collect(

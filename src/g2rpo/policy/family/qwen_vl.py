@@ -23,9 +23,8 @@ from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.policy.family.model_family import Family
 from g2rpo.policy.family.patches import Patches
 from g2rpo.policy.family.unpatchify import unpatchify
-from g2rpo.policy.patch_projection import project_patches_by_product
 from g2rpo.policy.remote_code import loading
-from g2rpo.policy.vision_attention import attend_by_size
+from g2rpo.policy.vision_tower import attend_by_size, project_patches_by_product
 from g2rpo.records import PromptBatch
 
 IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105

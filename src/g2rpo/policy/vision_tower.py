@@ -1,7 +1,14 @@
-"""Attention within images of a Qwen-VL vision tower: one call of the kernel per size of image.
+"""A Qwen-VL vision tower with the same numbers, where transformers is slow.
 
-transformers calls the kernel once per image and layer, and for Qwen2.5-VL once per window of 8 x 8
-patches: hundreds of small calls, which take longer to start than to compute.
+Patches: transformers projects them by a convolution whose input is a single patch. Libraries for
+convolutions are slow at this shape: a quarter of a small tower's time on a CPU, and far more than
+all of its other time on GPUs in bfloat16 (transformers#45750). Here it is a matrix product.
+transformers can load one in its place (`fusion_config`), which renames the weight; here name and
+shape stay.
+
+Attention: transformers calls the kernel once per image and layer, and for Qwen2.5-VL once per
+window of 8 x 8 patches: hundreds of small calls, which take longer to start than to compute. Here
+images, or windows, of a size share a call.
 """
 
 from collections import defaultdict
@@ -11,12 +18,30 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch import Tensor, nn
+from torch.nn.functional import linear, scaled_dot_product_attention
 from transformers import AttentionInterface
 
 NAME = "g2rpo_flash_attention_by_size"
 """transformers passes all images at once to an implementation with `flash` in its name."""
+
+
+def project_patches_by_product(policy: Any) -> None:
+    """Let three-dimensional convolutions of a policy multiply where they see a single patch."""
+    for module in policy.modules():
+        if type(module) is nn.Conv3d:
+            module.__class__ = PatchProjection
+
+
+class PatchProjection(nn.Conv3d):
+    """A convolution that is a matrix product if its input is as large as its kernel."""
+
+    def forward(self, input: Float[Tensor, "n c t h w"]) -> Float[Tensor, "n d t2 h2 w2"]:
+        """Return what the convolution returns."""
+        if tuple(input.shape[2:]) != self.kernel_size or self.groups != 1 or any(self.padding):
+            return super().forward(input)
+        found = linear(input.flatten(1), self.weight.flatten(1), self.bias)
+        return found[..., None, None, None]
 
 
 def attend_by_size(policy: Any) -> None:
