@@ -20,7 +20,7 @@ MUTANTS = (
     Mutant(
         "collect: as many prompts as groups lack",
         "rollout/collect.py",
-        "MARGIN * room * drawn.total() / kept.total()",
+        "(spread + math.sqrt(spread**2 + room)) ** 2 / share",
         "room",
         "rollout/test_collect.py",
     ),

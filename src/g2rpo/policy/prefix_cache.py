@@ -114,11 +114,7 @@ class PrefixCache:
         if query.device.type != "cpu":
             return _attention(query, key, value, scale, self.blank)
         # one call instead of a dozen, which take longer to start than to compute
-        mask: Tensor | None = None
-        if self.blank is not None:
-            mask = torch.zeros_like(self.blank, dtype=query.dtype)
-            mask.masked_fill_(self.blank, float("-inf"))
-        out, lse = flash(query, key, value, 0.0, False, attn_mask=mask, scale=scale)
+        out, lse = flash(query, key, value, 0.0, False, attn_mask=self._mask, scale=scale)
         return out, lse[..., None]
 
     def select(self, rows: Int[Tensor, " m"]) -> None:
@@ -139,9 +135,10 @@ class PrefixCache:
         return self.written + query_length, 0
 
     def _arrange(self) -> None:
-        """Compute each row's index in a grid [prompts, size of the largest group].
+        """Compute each row's index in a grid [prompts, size of the largest group], and what the
+        scores of prompts get added.
 
-        `_places` is None if all groups have the same size.
+        `_places` is None if all groups have the same size, `_mask` if no prompt is padded.
         """
         counts = torch.bincount(self.owner)
         self.width = int(counts.max())
@@ -152,6 +149,10 @@ class PrefixCache:
             + self.owner * self.width
         )
         self._places = None if len(places) == len(counts) * self.width else places
+        self._mask: Tensor | None = None
+        if self.blank is not None:
+            self._mask = torch.zeros_like(self.blank, dtype=self.prompts[0][0].dtype)
+            self._mask.masked_fill_(self.blank, float("-inf"))
 
     def _spread(self, rows: Float[Tensor, "n k r d"]) -> Float[Tensor, "p k wr d"]:
         _, k, r, d = rows.shape

@@ -29,9 +29,9 @@ from g2rpo.rollout.groups import (
     select_prompts,
 )
 
-MARGIN = 2
-"""A further draw is answered for this many times the groups that are expected to be needed: another
-call of the engine costs more than some prompts.
+DEVIATIONS = 2
+"""A further draw is answered for so many prompts that the groups to expect exceed those that
+lack by this many standard deviations: another call of the engine takes longer than some prompts.
 """
 
 
@@ -175,10 +175,15 @@ def collect(
 
 
 def _num_to_answer(room: int, kept: Counter[str], drawn: Counter[str]) -> int | None:
-    """Return how many prompts are likely to have `room` groups that are kept; None for all."""
+    """Return how many prompts almost surely have `room` groups that are kept; None for all.
+
+    With a share p of kept groups, n prompts have n p of them, with a variance of n p (1 - p).
+    """
     if not kept.total():
         return None
-    return math.ceil(MARGIN * room * drawn.total() / kept.total())
+    share = kept.total() / drawn.total()
+    spread = DEVIATIONS / 2 * math.sqrt(1 - share)
+    return math.ceil((spread + math.sqrt(spread**2 + room)) ** 2 / share)
 
 
 def _cut(batch: PromptBatch, num: int | None) -> tuple[PromptBatch, PromptBatch | None]:
