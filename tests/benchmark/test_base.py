@@ -138,9 +138,8 @@ def test_a_hundred_kilobytes_are_judged_in_no_time(name: str) -> None:
                 start = time.thread_time()
                 benchmark.judgment(text, row, protocol=protocol)
                 slow.append((time.thread_time() - start, protocol, text[:12]))
-    assert (
-        max(slow)[0] < 0.25
-    )  # quadratic time would be minutes; 0.05 s where the processor is not shared
+    # quadratic time would be minutes; 0.05 s where the processor is not shared, 0.3 s where it is
+    assert max(slow)[0] < 1.0
 
 
 @pytest.mark.parametrize("name", NAMES)

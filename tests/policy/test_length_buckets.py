@@ -15,7 +15,7 @@ def test_places_repeat_the_last_token_of_a_segment() -> None:
     assert bucket.queries.places.tolist() == [[0, 1, 1, 1], [2, 3, 4, 5]]
     assert bucket.queries.blank is not None
     assert bucket.queries.blank.tolist() == [[False, False, True, True], [False] * 4]
-    assert bucket.queries.rows().tolist() == [0, 1, 2, 3, 4, 5]
+    assert bucket.queries.rows.tolist() == [0, 1, 2, 3, 4, 5]
     assert not bucket.queries.whole
     assert bucket.keys is bucket.queries
 
@@ -32,7 +32,7 @@ def test_equal_segments_are_the_row_itself() -> None:
 
 def test_long_and_short_segments_share_no_bucket() -> None:
     found = buckets([100, 10, 75, 74, 3], None, CPU)
-    assert [bucket.queries.rows().tolist() for bucket in found] == [
+    assert [bucket.queries.rows.tolist() for bucket in found] == [
         [*range(100), *range(110, 185)],  # 75 is three quarters of 100
         [*range(185, 259)],
         [*range(100, 110), *range(259, 262)],  # 10 and 3 differ by fewer than 8
@@ -41,7 +41,7 @@ def test_long_and_short_segments_share_no_bucket() -> None:
 
 def test_nor_do_segments_whose_keys_are_of_different_lengths() -> None:
     found = buckets([20, 20, 20], [500, 30, 400], CPU)
-    assert [bucket.queries.rows().tolist() for bucket in found] == [
+    assert [bucket.queries.rows.tolist() for bucket in found] == [
         [*range(20), *range(40, 60)],
         [*range(20, 40)],
     ]
@@ -62,7 +62,7 @@ def test_every_token_has_one_place_and_its_own_keys(
             segment = max(i for i in range(len(lengths)) if starts[i] == queries[0])
             assert sorted(set(queries.tolist())) == [*range(*starts[segment : segment + 2])]
             assert sorted(set(own.tolist())) == [*range(*key_starts[segment : segment + 2])]
-        seen += bucket.queries.rows().tolist()
+        seen += bucket.queries.rows.tolist()
         for side in (bucket.queries, bucket.keys):
             long = side.places.shape[1]
             sizes = [len(set(row.tolist())) for row in side.places]

@@ -207,7 +207,7 @@ def test_a_server_that_is_set_up_otherwise_is_named(
     with pytest.raises(
         RuntimeError,
         match=(
-            r"(?s)prompt 't/0': .*answered 404.*the server must run as with `python -m"
+            r"(?s)prompt 't/\d': .*answered 404.*the server must run as with `python -m"
             r" g2rpo\.rollout\.serve"
         ),
     ):

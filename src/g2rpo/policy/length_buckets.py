@@ -29,13 +29,10 @@ class Padded(NamedTuple):
     """Index of each token that is not padding, in `places` flattened; None if nothing is padded."""
     blank: Bool[Tensor, "n l"] | None
     """True at padding; None if nothing is padded."""
+    rows: Int[Tensor, " m"]
+    """The place of each token that is not padding."""
     whole: bool
     """Whether these are all tokens of the row, in their order, and nothing is padded."""
-
-    def rows(self) -> Int[Tensor, " m"]:
-        """Return the place of each token that is not padding."""
-        flat = self.places.flatten()
-        return flat if self.real is None else flat[self.real]
 
 
 class Bucket(NamedTuple):
@@ -84,10 +81,9 @@ def _padded(lengths: Sequence[int], segments: list[int], device: torch.device) -
     first = torch.tensor([starts[i] for i in segments])[:, None]
     size = torch.tensor([lengths[i] for i in segments])[:, None]
     offsets = torch.arange(int(size.max()))
-    places = first + torch.minimum(offsets, size - 1)
-    whole = places.numel() == starts[-1] and bool((size == size[0]).all())
+    places = (first + torch.minimum(offsets, size - 1)).to(device)
     if (size == size[0]).all():
-        return Padded(places.to(device), None, None, whole)
-    blank = offsets >= size
+        return Padded(places, None, None, places.flatten(), places.numel() == starts[-1])
+    blank = (offsets >= size).to(device)
     real = (~blank).flatten().nonzero()[:, 0]
-    return Padded(places.to(device), real.to(device), blank.to(device), whole)
+    return Padded(places, real, blank, places.flatten()[real], False)

@@ -162,7 +162,7 @@ def _filled(
         return flat
     if segments.real is not None:
         flat = flat.index_select(0, segments.real)
-    return rows.index_copy_(0, segments.rows(), flat)
+    return rows.index_copy_(0, segments.rows, flat)
 
 
 def products(
