@@ -7,6 +7,7 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers and datasets are imported
 os.environ["WANDB_MODE"] = "offline"
 
+import gc
 import json
 import threading
 import time
@@ -41,6 +42,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         markers = {marker.name for marker in item.iter_markers()}
         if room in UNIT_ROOMS and not NOT_UNIT & (markers | set(parts)):
             item.add_marker("unit")
+
+
+JUDGING = ("scoring", "reward", "benchmark")
+"""Folders with tests that bound the seconds of a judgment."""
+
+
+@pytest.fixture(autouse=True)
+def no_garbage_is_collected(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep the garbage collector out of bounded seconds: after tests with models, it takes more
+    than one of them.
+    """
+    if request.path.relative_to(Path(__file__).parent).parts[0] not in JUDGING:
+        yield
+        return
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
