@@ -100,11 +100,11 @@ class Collected:
     draws: int
     """Number of batches that each rank drew."""
     drawn: Mapping[str, int]
-    """Number of prompts drawn, by task."""
+    """Number of prompts that were drawn and answered, by task."""
     kept: Mapping[str, int]
     """Number of groups that the filter kept, by task."""
     accuracies: dict[str, float]
-    """Mean accuracy of every group that was drawn, kept or not, by the id of its prompt."""
+    """Mean accuracy of every group that was answered, kept or not, by the id of its prompt."""
     empty: bool
     """Whether the filter kept no group, so the step uses all groups of the last draw."""
 
