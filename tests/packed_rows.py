@@ -10,7 +10,8 @@ from closeness import near
 from flash_stand_in import STAND_IN
 from torch import Tensor
 
-from g2rpo.policy.padded_calls import PaddedCalls, products, products_backward
+from g2rpo.policy.length_buckets import Bucket
+from g2rpo.policy.padded_calls import FLASH, PRODUCTS, Kernel, PaddedCalls
 from g2rpo.policy.shared_prefix import Groups
 from g2rpo.policy.shared_softmax import PrefixAttention
 from g2rpo.policy.varlen_calls import VarlenCalls
@@ -72,13 +73,20 @@ def plain(query: Tensor, key: Tensor, value: Tensor, seen: Tensor, scale: float)
 class ProductCalls(PaddedCalls):
     """Those for float32 on a GPU, on a CPU."""
 
-    def __init__(self, *args: object) -> None:
-        super().__init__(*args)
-        self._ops = (products, products_backward)
+    def _kernel(self, bucket: Bucket, causal: bool) -> tuple[Kernel, int]:
+        return PRODUCTS, self.times
+
+
+class FlashCalls(PaddedCalls):
+    """Those for long segments on a CPU."""
+
+    def _kernel(self, bucket: Bucket, causal: bool) -> tuple[Kernel, int]:
+        return FLASH, 1 if causal else self.times
 
 
 CALLS = {
     "cpu": PaddedCalls,
+    "flash": FlashCalls,
     "products": ProductCalls,
     "cuda": partial(VarlenCalls, kernels=STAND_IN),
 }

@@ -173,10 +173,12 @@ def masked_logits(
         temperature: Sampling temperature; 0 (greedy) counts as 1.
     """
     logits = head(hidden).float()
-    if temperature > 0:
+    if temperature not in (0, 1):
         logits = logits / temperature
     ids = torch.as_tensor(forbidden, dtype=torch.long, device=logits.device)
-    return logits.index_fill(-1, ids, float("-inf"))
+    if logits.requires_grad:
+        return logits.index_fill(-1, ids, float("-inf"))
+    return logits.index_fill_(-1, ids, float("-inf"))
 
 
 def is_sharded(policy: Any) -> bool:

@@ -178,8 +178,10 @@ def _attention(
     scores = (query @ key.transpose(-1, -2)).float().mul_(scale)
     if blank is not None:
         scores.masked_fill_(blank, float("-inf"))
-    lse = scores.logsumexp(-1, keepdim=True)
-    return scores.sub_(lse).exp_().to(value.dtype) @ value, lse
+    largest = scores.amax(-1, keepdim=True)
+    weights = scores.sub_(largest).exp_()
+    total = weights.sum(-1, keepdim=True)
+    return weights.div_(total).to(value.dtype) @ value, largest.add_(total.log_())
 
 
 def _room(state: Float[Tensor, "n k t d"], tokens: int) -> Float[Tensor, "n k s d"]:

@@ -5,6 +5,7 @@ Finished completions leave the batch. On a GPU a CUDA graph holds a whole decodi
 its head and the sampling.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -15,7 +16,13 @@ from transformers import DynamicCache
 from g2rpo.interfaces import Encoder
 from g2rpo.launch import marks
 from g2rpo.policy.family.choose_family import family_of
-from g2rpo.policy.forward import computing, encode_images, masked_logits, prompt_positions
+from g2rpo.policy.forward import (
+    computing,
+    encode_images,
+    is_sharded,
+    masked_logits,
+    prompt_positions,
+)
 from g2rpo.policy.prefix_attention import knows_prefixes
 from g2rpo.policy.prefix_cache import PrefixCache, cache_argument
 from g2rpo.policy.static_cache import StaticCache
@@ -77,7 +84,8 @@ class HFEngine:
         decoder.leave_frac = self.leave_frac
         decoder.recorder = recorder_for(self._policy) if self.graphs else None
         with computing(self._policy, keep_casts=True):
-            ids, logprobs = decoder.run()
+            written = decoder.run()
+        ids, logprobs = decoder.out[:, :written], decoder.logprobs[:, :written]
         if decoder.graph is not None and decoder.graph.failed:
             self.graphs = False
         ended = torch.isin(ids, _ends(self._encoder, ids.device))
@@ -135,27 +143,40 @@ class _Decoder:
         # the index of the next token; as a scalar, torch would read its value to index with it
         self.column = torch.zeros(1, dtype=torch.long, device=device)
 
-    def run(self) -> tuple[Int[Tensor, "b t"], Float[Tensor, "b t"]]:
-        """Return token ids, padded with the end token, and log-probabilities.
+    def run(self) -> int:
+        """Return the number of tokens that the longest completion has.
 
-        Log-probabilities after a row's first end token are meaningless.
+        `out` has the token ids, padded with the end token, and `logprobs` their log-probabilities,
+        which are meaningless after a row's first end token.
         """
         self._write(self._prefill())
         try:
-            for written in range(1, self.sampling.max_new_tokens + 1):
-                marks.drop_if_asked()
-                # the only values of a step for which the host waits
-                alive, broken = torch.stack([self.alive.sum(), self.broken.long()]).tolist()
-                if broken:
-                    raise FloatingPointError("the policy's logits became nan while sampling")
-                if not alive or written == self.sampling.max_new_tokens:
-                    return self.out[:, :written], self.logprobs[:, :written]
-                self._drop_ended(alive)
-                self._run_step(written)
+            with self._quick_mode():
+                for written in range(1, self.sampling.max_new_tokens + 1):
+                    marks.drop_if_asked()
+                    # the only values of a step for which the host waits
+                    alive, broken = torch.stack([self.alive.sum(), self.broken.long()]).tolist()
+                    if broken:
+                        raise FloatingPointError("the policy's logits became nan while sampling")
+                    if not alive or written == self.sampling.max_new_tokens:
+                        return written
+                    self._drop_ended(alive)
+                    self._run_step(written)
         finally:
             if self.graph is not None:
                 self.graph.release()
         raise AssertionError("max_new_tokens is at least 1")
+
+    def _quick_mode(self) -> AbstractContextManager[Any]:
+        """Return torch's inference mode where it can be used.
+
+        It makes small operations faster. But no tensor made in it may be used in training, and
+        there are models, with code of their own or sharded, that keep some from call to call.
+        """
+        keeps_none = isinstance(self.tail, SharedTail) and not is_sharded(self.policy)
+        if self.out.device.type == "cpu" and keeps_none:
+            return torch.inference_mode()
+        return nullcontext()
 
     @timed("prefill")
     def _prefill(self) -> Float[Tensor, "b d"]:

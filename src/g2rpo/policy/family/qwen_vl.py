@@ -24,6 +24,7 @@ from g2rpo.policy.family.model_family import Family
 from g2rpo.policy.family.patches import Patches
 from g2rpo.policy.family.unpatchify import unpatchify
 from g2rpo.policy.remote_code import loading
+from g2rpo.policy.rms_norm import use_fast_norms
 from g2rpo.policy.vision_tower import attend_by_size, project_patches_by_product
 from g2rpo.records import PromptBatch
 
@@ -126,8 +127,11 @@ class QwenVL(Family):
         return QwenEncoder(path=path, min_pixels=min_pixels, max_pixels=max_pixels)
 
     def quicken(self, policy: Any) -> None:
-        """Project patches by a matrix product, and attend to all images of a size at once."""
+        """Project patches by a matrix product, attend to all images of a size at once, and
+        compute norms in fewer passes.
+        """
         project_patches_by_product(policy)
+        use_fast_norms(policy)
         attend_by_size(policy)
 
     def positions(
