@@ -1,0 +1,84 @@
+"""RMSNorm in fewer passes over memory, for float32 on a CPU.
+
+transformers computes it with eight operations, and PyTorch's backward pass of each stores and reads
+whole activations. Here the forward pass has five, and the gradient is written by hand. With
+n = x / rms(x) and u = dL/dy:
+
+    dL/dx = (w * u - n * mean(w * u * n)) / rms(x)          dL/dw = sum of u * n over tokens
+
+Other devices and dtypes keep the module's own arithmetic. `python perf/rms_norm.py` measures both.
+"""
+
+import functools
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+
+def use_fast_norms(policy: Any) -> None:
+    """Let those RMSNorm modules of a policy that scale by their plain weight compute faster."""
+    for module in policy.modules():
+        kind: type[nn.Module] = type(module)
+        # Gemma's and Qwen3.5's norms, which scale by 1 + weight, call the number `eps`
+        if kind.__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
+            module.__class__ = _fast(kind)
+
+
+@functools.cache
+def _fast(kind: type[nn.Module]) -> type[nn.Module]:
+    return type(kind.__name__, (_FastRMSNorm, kind), {"__doc__": kind.__doc__})
+
+
+class _FastRMSNorm(nn.Module):
+    """Comes before the class of a module of transformers, which must have these attributes."""
+
+    weight: Tensor
+    variance_epsilon: float
+
+    def forward(self, hidden_states: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
+        """Return `hidden_states / rms * weight`."""
+        x, weight = hidden_states, self.weight
+        if {x.dtype, weight.dtype} != {torch.float32} or x.device.type != "cpu":
+            found: Tensor = super().forward(hidden_states)
+            return found
+        if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+            found = _RMSNorm.apply(x, weight, self.variance_epsilon)
+            return found
+        return (x * _inverse(x, self.variance_epsilon)).mul_(weight)
+
+
+class _RMSNorm(torch.autograd.Function):
+    """Keeps the input and one number per token for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        inverse = _inverse(x, eps)
+        ctx.save_for_backward(x, weight, inverse)
+        return (x * inverse).mul_(weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, weight, inverse = ctx.saved_tensors
+        normed = x * inverse
+        product = grad * normed
+        of_weight = product.flatten(0, -2).sum(0) if ctx.needs_input_grad[1] else None
+        if not ctx.needs_input_grad[0]:
+            return None, of_weight, None
+        mean = (product @ weight).div_(x.shape[-1])[..., None]
+        of_x = (grad * weight).sub_(normed.mul_(mean)).mul_(inverse)
+        return of_x, of_weight, None
+
+
+def _inverse(x: Float[Tensor, "*b d"], eps: float) -> Float[Tensor, "*b 1"]:
+    """Return 1 / sqrt(mean(x^2) + eps)."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return torch.addcmul(_scalar(eps), norm, norm, value=1 / x.shape[-1]).rsqrt_()
+
+
+@functools.cache
+def _scalar(value: float) -> Tensor:
+    return torch.tensor(value)
