@@ -38,8 +38,8 @@ class Mutant:
 
 
 def all_mutants() -> list[Mutant]:
-    """Return the mutants of every `mutants.py` under `tests/`, sorted by folder."""
-    return [mutant for path in sorted(TESTS.rglob("mutants.py")) for mutant in mutants_of(path)]
+    """Return the mutants of every `mutants*.py` under `tests/`, sorted by folder."""
+    return [mutant for path in sorted(TESTS.rglob("mutants*.py")) for mutant in mutants_of(path)]
 
 
 def mutants_of(path: Path) -> tuple[Mutant, ...]:

@@ -138,7 +138,7 @@ def test_every_mutant_matches_its_file_exactly_once() -> None:
 def test_mutants_have_names_of_their_own_and_lie_beside_the_tests_of_what_they_break() -> None:
     names = [mutant.name for mutant in all_mutants()]
     assert sorted(names) == sorted(set(names))
-    for path in (ROOT / "tests").rglob("mutants.py"):
+    for path in (ROOT / "tests").rglob("mutants*.py"):
         folder = path.parent.relative_to(ROOT / "tests")
         assert [m.name for m in mutants_of(path) if Path(m.file).parent != folder] == []
 

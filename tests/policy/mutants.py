@@ -165,20 +165,6 @@ MUTANTS = (
         "policy/test_length_buckets.py",
     ),
     Mutant(
-        "vision: images of a size in another order",
-        "policy/vision_tower.py",
-        "for start in sorted(found)",
-        "for start in found",
-        "policy/test_vision_tower.py",
-    ),
-    Mutant(
-        "vision: a larger input is one patch",
-        "policy/vision_tower.py",
-        "tuple(input.shape[2:]) != self.kernel_size",
-        "False",
-        "policy/test_vision_tower.py",
-    ),
-    Mutant(
         "model: prompts learn nothing from completions",
         "policy/shared_softmax.py",
         "of_prompts[1].add_(far[1])",
