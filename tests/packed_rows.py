@@ -10,8 +10,7 @@ from closeness import near
 from flash_stand_in import STAND_IN
 from torch import Tensor
 
-from g2rpo.policy.length_buckets import Bucket
-from g2rpo.policy.padded_calls import FLASH, PRODUCTS, Kernel, PaddedCalls
+from g2rpo.policy.padded_calls import FLASH, PRODUCTS, Bucket, Kernel, PaddedCalls
 from g2rpo.policy.shared_prefix import Groups
 from g2rpo.policy.shared_softmax import PrefixAttention
 from g2rpo.policy.varlen_calls import VarlenCalls

@@ -25,14 +25,8 @@ class Padded(NamedTuple):
     """
 
     places: Int[Tensor, "n l"]
-    real: Int[Tensor, " m"] | None
-    """Index of each token that is not padding, in `places` flattened; None if nothing is padded."""
     blank: Bool[Tensor, "n l"] | None
     """True at padding; None if nothing is padded."""
-    rows: Int[Tensor, " m"]
-    """The place of each token that is not padding."""
-    whole: bool
-    """Whether these are all tokens of the row, in their order, and nothing is padded."""
 
 
 class Bucket(NamedTuple):
@@ -82,8 +76,4 @@ def _padded(lengths: Sequence[int], segments: list[int], device: torch.device) -
     size = torch.tensor([lengths[i] for i in segments])[:, None]
     offsets = torch.arange(int(size.max()))
     places = (first + torch.minimum(offsets, size - 1)).to(device)
-    if (size == size[0]).all():
-        return Padded(places, None, None, places.flatten(), places.numel() == starts[-1])
-    blank = (offsets >= size).to(device)
-    real = (~blank).flatten().nonzero()[:, 0]
-    return Padded(places, real, blank, places.flatten()[real], False)
+    return Padded(places, None if (size == size[0]).all() else (offsets >= size).to(device))
