@@ -1,8 +1,8 @@
 """RMSNorm in fewer passes over memory, for float32 on a CPU.
 
-transformers computes it with eight operations, and PyTorch's backward pass of each stores and reads
-whole activations. Here the forward pass has five, and the gradient is written by hand. With
-n = x / rms(x) and u = dL/dy:
+transformers writes the squares and the normalized activations to memory, and PyTorch's backward
+pass reads and writes whole activations for each operation. Here no squares are stored, and the
+gradient is written by hand. With n = x / rms(x) and u = dL/dy:
 
     dL/dx = (w * u - n * mean(w * u * n)) / rms(x)          dL/dw = sum of u * n over tokens
 
