@@ -2,7 +2,6 @@
 speed.
 """
 
-import gc
 import time
 from pathlib import Path
 from typing import Any
@@ -131,7 +130,6 @@ def test_a_strange_completion_is_wrong_and_does_nothing_else(
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hundred_kilobytes_are_judged_in_no_time(name: str) -> None:
     benchmark, slow = _built(name), []
-    gc.collect()  # of what earlier tests have left, which may take a second
     for text in LONG:
         for protocol in benchmark.protocols:
             for row in ROWS[name]:

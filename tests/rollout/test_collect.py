@@ -105,7 +105,7 @@ class Run:
         group_filter: Any,
         failure_budget: float = 0.0,
         keep_shares: bool = False,
-        in_parts: bool = False,
+        answer_partially: bool = False,
     ) -> Collected:
         return collect(
             self.batches[0],
@@ -119,7 +119,7 @@ class Run:
             ),
             group_filter=group_filter,
             keep_shares=keep_shares,
-            in_parts=in_parts,
+            answer_partially=answer_partially,
         )
 
 
@@ -300,7 +300,7 @@ def test_too_many_failures_in_a_later_draw_stop_the_run(made: Made) -> None:
 def test_a_further_draw_is_answered_as_far_as_groups_lack(made: Made) -> None:
     script = dict.fromkeys("abcdefghijkl", MIXED) | {"b": RIGHT, "g": WRONG, "h": WRONG}
     run = Run(made, script, "abcdef", "ghijkl")
-    collected = run(OnlineFilter(), in_parts=True)
+    collected = run(OnlineFilter(), answer_partially=True)
     # 5 of 6 were kept and 1 lacks: of 3 prompts, 2.5 +- 0.65 groups are kept, of 2 only 1.7 +- 0.53
     assert run.engine.asked == ["abcdef", "ghi"]
     _assert_groups(collected, "acdefi", run)
@@ -313,7 +313,7 @@ def test_a_further_draw_is_answered_as_far_as_groups_lack(made: Made) -> None:
 def test_the_rest_of_a_draw_is_answered_before_another_one_is_drawn(made: Made) -> None:
     script = dict.fromkeys("abcdefghijkl", MIXED) | dict.fromkeys("bghi", RIGHT)
     run = Run(made, script, "abcdef", "ghijkl")
-    collected = run(OnlineFilter(max_draws=2), in_parts=True)
+    collected = run(OnlineFilter(max_draws=2), answer_partially=True)
     assert run.engine.asked == [
         "abcdef",
         "ghi",
@@ -326,7 +326,7 @@ def test_the_rest_of_a_draw_is_answered_before_another_one_is_drawn(made: Made) 
 def test_a_draw_is_answered_whole_as_long_as_nothing_was_kept(made: Made) -> None:
     script = dict.fromkeys("abcdef", RIGHT) | dict.fromkeys("ghi", MIXED)
     run = Run(made, script, "abc", "def", "ghi")
-    _assert_groups(run(OnlineFilter(), in_parts=True), "ghi", run)
+    _assert_groups(run(OnlineFilter(), answer_partially=True), "ghi", run)
     assert run.engine.asked == ["abc", "def", "ghi"]
 
 
@@ -334,16 +334,16 @@ def test_a_draw_is_answered_whole_as_long_as_nothing_was_kept(made: Made) -> Non
 @given(
     groups=st.lists(st.sampled_from([RIGHT, WRONG, MIXED]), min_size=12, max_size=12),
     max_draws=st.integers(1, 4),
-    in_parts=st.booleans(),
+    answer_partially=st.booleans(),
 )
 def test_the_first_informative_groups_are_kept_whatever_is_drawn(
-    groups: list[tuple[str, ...]], max_draws: int, in_parts: bool, made: Made
+    groups: list[tuple[str, ...]], max_draws: int, answer_partially: bool, made: Made
 ) -> None:
     script = dict(zip("abcdefghijkl", groups, strict=True))
     run = Run(made, script, "abc", "def", "ghi", "jkl")
     seen = "abcdefghijkl"[: 3 * max_draws]
     informative = "".join(name for name in seen if script[name] == MIXED)[:3]
-    collected = run(OnlineFilter(max_draws=max_draws), in_parts=in_parts)
+    collected = run(OnlineFilter(max_draws=max_draws), answer_partially=answer_partially)
     _assert_groups(collected, informative or seen[-3:], run)
     assert collected.empty == (not informative)
 

@@ -154,7 +154,7 @@ class Checkpoint:
         else:
             compute_dtype = DTYPES[self.compute_dtype]
             policy = load_sharded(self.path, family, sharding, dtype, compute_dtype)
-        family.quicken(policy)
+        family.optimize_layers(policy)
         policy.family = family
         policy.eval()
         compute_in(policy, self.precision)

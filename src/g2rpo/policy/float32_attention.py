@@ -1,7 +1,7 @@
 """Attention in float32 while everything else computes in bfloat16, registered with transformers.
 
-On a CPU with bfloat16 instructions matrix products are several times faster in bfloat16, but the
-attention kernels are slower. Images of one size share a call of the kernel.
+On a CPU with bfloat16 instructions matrix products are faster in bfloat16, but the attention
+kernels are slower. Images of one size share a call of the kernel.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from g2rpo.policy.forward import without_autocast
-from g2rpo.policy.vision_tower import within_segments
+from g2rpo.policy.vision_tower import vision_attention
 
 TEXT = "g2rpo_float32"
 VISION = "g2rpo_float32_flash_attention"
@@ -36,19 +36,11 @@ def _text(
 
 @without_autocast
 def _vision(
-    module: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: None,
-    *,
-    cu_seq_lens_q: Tensor,
-    scaling: float,
-    **others: Any,
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: None, **others: Any
 ) -> tuple[Tensor, None]:
     """Attend within each image: [1, heads, patches, d] in, [1, patches, heads, d] out."""
-    states = [part.float() for part in (query, key, value)]
-    return within_segments(*states, cu_seq_lens_q.diff().tolist(), scaling), None
+    states = (query.float(), key.float(), value.float())
+    return vision_attention(module, *states, attention_mask, **others)
 
 
 AttentionInterface.register(TEXT, _text)

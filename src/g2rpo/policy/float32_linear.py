@@ -20,8 +20,8 @@ from torch.autograd.function import once_differentiable
 from torch.utils.flop_counter import register_flop_formula
 
 FEWEST_ROWS = 512
-"""MKL is faster with fewer rows. oneDNN prepares a kernel, for 0.3 ms and more, whenever the number
-of rows is a new one, and that of a decoding step changes all the time.
+"""MKL is faster with fewer rows. oneDNN prepares a kernel whenever the number of rows is a new one,
+which takes longer than a small product, and that of a decoding step changes all the time.
 """
 ZEN_5 = 26
 """Family of the first AMD processors whose registers of AVX-512 are as wide as they say."""

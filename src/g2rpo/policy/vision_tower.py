@@ -1,10 +1,9 @@
 """A Qwen-VL vision tower with the same numbers, where transformers is slow.
 
 Patches: transformers projects them by a convolution whose input is a single patch. Libraries for
-convolutions are slow at this shape: a quarter of a small tower's time on a CPU, and far more than
-all of its other time on GPUs in bfloat16 (transformers#45750). Here it is a matrix product.
-transformers can load one in its place (`fusion_config`), which renames the weight; here name and
-shape stay.
+convolutions are slow at this shape, above all on GPUs in bfloat16 (transformers#45750). Here it is
+a matrix product. transformers can load one in its place (`fusion_config`), which renames the
+weight; here name and shape stay.
 
 Attention: transformers calls the kernel once per image and layer, and for Qwen2.5-VL once per
 window of 8 x 8 patches: hundreds of small calls, which take longer to start than to compute. Here
@@ -88,7 +87,7 @@ def _joined(rows: Float[Tensor, "s h d"], places: list[tuple[int, int]]) -> Floa
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _forward(
+def vision_attention(
     module: Any,
     query: Tensor,
     key: Tensor,
@@ -103,4 +102,4 @@ def _forward(
     return within_segments(query, key, value, cu_seq_lens_q.diff().tolist(), scaling), None
 
 
-AttentionInterface.register(NAME, _forward)
+AttentionInterface.register(NAME, vision_attention)

@@ -30,8 +30,8 @@ from g2rpo.rollout.groups import (
 )
 
 DEVIATIONS = 2
-"""A further draw is answered for so many prompts that the groups to expect exceed those that
-lack by this many standard deviations: another call of the engine takes longer than some prompts.
+"""Safety margin of a draw that is answered partially, in standard deviations of the number of kept
+groups: another call of the engine takes longer than a few more prompts.
 """
 
 
@@ -120,7 +120,7 @@ def collect(
     *,
     group_filter: GroupFilter,
     keep_shares: bool = False,
-    in_parts: bool = False,
+    answer_partially: bool = False,
 ) -> Collected:
     """Answer, score and filter until all ranks together have as many groups as first prompts.
 
@@ -137,8 +137,9 @@ def collect(
         group_filter: Decides which groups are kept.
         keep_shares: Whether no task gets more groups than it has first prompts. The step has fewer
             groups if some tasks lack some after `max_draws` draws.
-        in_parts: Whether a further draw is answered from its beginning only as far as groups lack.
-            The groups are the same, because those that stay over are the last ones of the draw.
+        answer_partially: Whether only the first prompts of a further draw are answered, as many as
+            the missing groups need. The rest follows if they were too few. The groups are the
+            same, because the prompts that stay unanswered are the last ones of the draw.
     """
     tasks = ranks.all_gather_list([prompt.task for prompt in first.prompts])
     taken = _Taken(wanted=len(tasks), missing=Counter(tasks) if keep_shares else None)
@@ -150,7 +151,7 @@ def collect(
         if rest is None:
             rest = more(taken.missing or {}) if draws else first
             draws += 1
-        num = _num_to_answer(taken.room, kept, drawn) if in_parts else None
+        num = _prompts_needed(taken.room, kept, drawn) if answer_partially else None
         batch, rest = _cut(rest, num)
         marks.work_on(prompt.task for prompt in batch.prompts)
         with ranks.dropping_together():
@@ -174,10 +175,11 @@ def collect(
     return taken.collected(draws=draws, drawn=drawn, kept=kept, accuracies=accuracies, empty=empty)
 
 
-def _num_to_answer(room: int, kept: Counter[str], drawn: Counter[str]) -> int | None:
-    """Return how many prompts almost surely have `room` groups that are kept; None for all.
+def _prompts_needed(room: int, kept: Counter[str], drawn: Counter[str]) -> int | None:
+    """Return the number of prompts that almost surely yield `room` kept groups; None for all.
 
-    With a share p of kept groups, n prompts have n p of them, with a variance of n p (1 - p).
+    If the filter has kept a share p of the groups, n prompts yield n p kept groups on average, with
+    a variance of n p (1 - p).
     """
     if not kept.total():
         return None

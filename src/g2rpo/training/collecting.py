@@ -106,7 +106,7 @@ class Collecting(LightningHooks):
                     group_filter=algorithm.group_filter,
                     keep_shares=keep_shares,
                     # what is written ahead is a whole draw, and all ranks work on it together
-                    in_parts=not keep_shares
+                    answer_partially=not keep_shares
                     and self.look_ahead is None
                     and ranks.world_size() == 1,
                 )

@@ -46,8 +46,11 @@ class Family:
         """
         raise NotImplementedError
 
-    def quicken(self, policy: Any) -> None:
-        """Change how a loaded policy computes, not what, where transformers is slow."""
+    def optimize_layers(self, policy: Any) -> None:
+        """Replace layers of a loaded policy that are slow in transformers by faster ones.
+
+        Names, shapes and values of the weights stay, and results agree up to rounding.
+        """
 
     def decoder(self, policy: Any) -> Any:
         """Return the language model, whose `layers` are sharded and get adapters."""

@@ -126,8 +126,8 @@ class QwenVL(Family):
         """Load tokenizer and image processor of a checkpoint folder."""
         return QwenEncoder(path=path, min_pixels=min_pixels, max_pixels=max_pixels)
 
-    def quicken(self, policy: Any) -> None:
-        """Project patches by a matrix product, attend to all images of a size at once, and
+    def optimize_layers(self, policy: Any) -> None:
+        """Project patches by a matrix product, attend to all images of a size in one call, and
         compute norms in fewer passes.
         """
         project_patches_by_product(policy)
