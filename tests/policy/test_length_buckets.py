@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from g2rpo.policy.length_buckets import FEW, SIMILAR, buckets
+from g2rpo.policy.length_buckets import FEW, SIMILAR, Padded, buckets
 
 CPU = torch.device("cpu")
 LENGTHS = st.lists(st.integers(0, 60), min_size=1, max_size=12)
@@ -15,24 +15,26 @@ def test_places_repeat_the_last_token_of_a_segment() -> None:
     assert bucket.queries.places.tolist() == [[0, 1, 1, 1], [2, 3, 4, 5]]
     assert bucket.queries.blank is not None
     assert bucket.queries.blank.tolist() == [[False, False, True, True], [False] * 4]
-    assert bucket.queries.rows.tolist() == [0, 1, 2, 3, 4, 5]
-    assert not bucket.queries.whole
     assert bucket.keys is bucket.queries
 
 
-def test_equal_segments_are_the_row_itself() -> None:
-    (bucket,) = buckets([3, 3], None, CPU)
-    assert bucket.queries.whole
-    assert bucket.queries.blank is None
+def real(segments: Padded) -> list[int]:
+    """Return the places that are not padding."""
+    places = segments.places
+    return (places if segments.blank is None else places[~segments.blank]).flatten().tolist()
+
+
+def test_keys_of_a_segment_without_queries_are_left_out() -> None:
     (bucket,) = buckets([3, 0, 3], [5, 2, 5], CPU)
-    assert bucket.queries.whole
-    assert not bucket.keys.whole  # the keys of the segment without queries are left out
+    assert bucket.queries.blank is None
+    assert bucket.queries.places.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert bucket.keys.blank is None
     assert bucket.keys.places.tolist() == [[0, 1, 2, 3, 4], [7, 8, 9, 10, 11]]
 
 
 def test_long_and_short_segments_share_no_bucket() -> None:
     found = buckets([100, 10, 75, 74, 3], None, CPU)
-    assert [bucket.queries.rows.tolist() for bucket in found] == [
+    assert [real(bucket.queries) for bucket in found] == [
         [*range(100), *range(110, 185)],  # 75 is three quarters of 100
         [*range(185, 259)],
         [*range(100, 110), *range(259, 262)],  # 10 and 3 differ by fewer than 8
@@ -41,7 +43,7 @@ def test_long_and_short_segments_share_no_bucket() -> None:
 
 def test_nor_do_segments_whose_keys_are_of_different_lengths() -> None:
     found = buckets([20, 20, 20], [500, 30, 400], CPU)
-    assert [bucket.queries.rows.tolist() for bucket in found] == [
+    assert [real(bucket.queries) for bucket in found] == [
         [*range(20), *range(40, 60)],
         [*range(20, 40)],
     ]
@@ -62,7 +64,7 @@ def test_every_token_has_one_place_and_its_own_keys(
             segment = max(i for i in range(len(lengths)) if starts[i] == queries[0])
             assert sorted(set(queries.tolist())) == [*range(*starts[segment : segment + 2])]
             assert sorted(set(own.tolist())) == [*range(*key_starts[segment : segment + 2])]
-        seen += bucket.queries.rows.tolist()
+        seen += real(bucket.queries)
         for side in (bucket.queries, bucket.keys):
             long = side.places.shape[1]
             sizes = [len(set(row.tolist())) for row in side.places]

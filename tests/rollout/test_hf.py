@@ -1,20 +1,25 @@
 import copy
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from closeness import near
+from tiny_families import BUILDERS
 from torch import Tensor
 
+from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.prefix_attention import knows_prefixes
 from g2rpo.policy.stats import token_stats
-from g2rpo.records import PromptBatch, Rollouts, Sampling
+from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.draw import uniforms
 from g2rpo.rollout.groups import select_prompts
 from g2rpo.rollout.hf import HFEngine, _nucleus
+from g2rpo.rollout.tail import SharedTail
 
 TOKENS = 14
 
@@ -177,6 +182,45 @@ def test_a_policy_of_unknown_attention_is_sampled_from_with_repeated_prompts(
         assert torch.equal(one.completion_ids, two.completion_ids)
         assert near(one.old_logprobs, two.old_logprobs)
     assert other.config.get_text_config()._attn_implementation == "eager"
+
+
+def test_what_decoding_leaves_behind_can_be_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoding runs in torch's inference mode, whose tensors autograd refuses. Dynamic RoPE changes
+    its frequencies while a completion gets longer than anything before.
+    """
+    BUILDERS["internvl"](tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["text_config"]["rope_parameters"] = {
+        "rope_type": "dynamic",
+        "rope_theta": 10000.0,
+        "factor": 2.0,
+    }
+    config["text_config"]["max_position_embeddings"] = 24
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    checkpoint = Checkpoint(path=str(tmp_path), dtype="float32")
+    policy, encoder = checkpoint.policy(), checkpoint.encoder()
+    rotary = policy.get_decoder().rotary_emb
+    prompt = Prompt(
+        id="1", task="math", text="2 + 2?", images=(), answer="4", answer_type="numerical"
+    )
+    batch = encoder.encode([prompt])
+    modes = []
+    step = SharedTail.step
+    monkeypatch.setattr(
+        SharedTail,
+        "step",
+        lambda *args: modes.append(torch.is_inference_mode_enabled()) or step(*args),
+    )
+    before = rotary.inv_freq.clone()
+    rollouts = Sampler(policy, encoder, batch)(encoder=_unmasked(encoder), max_new_tokens=40)
+    assert modes == [True] * (rollouts.completion_ids.shape[1] - 1)
+    assert not torch.equal(rotary.inv_freq, before)
+    stats = token_stats(policy, batch, rollouts.completion_ids, rollouts.completion_mask)
+    loss = stats.logprobs.sum() - rollouts.old_logprobs.sum() + stats.entropy.sum()
+    loss.backward()
+    assert all(p.grad is not None for p in policy.get_decoder().parameters())
 
 
 def test_a_token_is_where_the_uniform_number_of_its_completion_falls(sample: Sampler) -> None:

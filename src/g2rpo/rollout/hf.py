@@ -264,12 +264,12 @@ class _Decoder:
         """Sample one token per row and return it with its log-probability."""
         head = self.family.head(self.policy)
         logits = masked_logits(head, hidden, self.forbidden, self.sampling.temperature)
-        largest, greedy = logits.max(-1, keepdim=True)
+        largest = logits.amax(-1, keepdim=True)
         weights = (logits - largest).exp_()
         total = weights.sum(-1, keepdim=True)
         self.broken.logical_or_(total.isnan().any())
         if self.sampling.temperature == 0:
-            tokens = greedy
+            tokens = logits.argmax(-1, keepdim=True)
         else:
             if self.sampling.top_p < 1:
                 weights = weights * (_nucleus(weights / total, self.sampling.top_p) > 0)
