@@ -271,14 +271,14 @@ MUTANTS = (
     ),
     Mutant(
         "products: the mean of a row's gradient is left out",
-        "policy/padded_calls.py",
+        "policy/attention_products.py",
         "(of_probs - mean)",
         "of_probs",
         "policy/test_padded_calls.py",
     ),
     Mutant(
         "products: a causal row sees one token more",
-        "policy/padded_calls.py",
+        "policy/attention_products.py",
         ".triu(1)",
         ".triu(2)",
         "policy/test_padded_calls.py",

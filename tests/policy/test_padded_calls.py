@@ -11,14 +11,13 @@ from packed_rows import CALLS, groups_of, states
 from torch import Tensor
 
 from g2rpo.policy import padded_calls
+from g2rpo.policy.attention_products import products, products_backward
 from g2rpo.policy.padded_calls import (
     SHORT,
     Kernel,
     PaddedCalls,
     flash,
     flash_backward,
-    products,
-    products_backward,
 )
 
 

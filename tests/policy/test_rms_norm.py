@@ -17,7 +17,7 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextRMSNorm
 from g2rpo.policy import rms_norm
 from g2rpo.policy.checkpoint import Checkpoint
 from g2rpo.policy.family import qwen_vl
-from g2rpo.policy.rms_norm import use_fast_norms
+from g2rpo.policy.rms_norm import _RMSNorm, use_fast_norms
 
 EPS = 1e-6
 
@@ -235,3 +235,16 @@ def test_a_policy_keeps_its_names_and_classes_and_is_copied_pickled_and_saved(
     plain.save_pretrained(tmp_path / "plain")
     saved = [tmp_path / name / "model.safetensors" for name in ("saved", "plain")]
     assert saved[0].read_bytes() == saved[1].read_bytes()
+
+
+def test_autocast_around_the_backward_pass_changes_nothing() -> None:
+    """Lightning enters autocast around whole training steps."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 5, 32, generator=generator, requires_grad=True)
+    weight = torch.rand(32, generator=generator, requires_grad=True)
+    upstream = torch.randn(3, 5, 32, generator=generator)
+    plain = torch.autograd.grad(_RMSNorm.apply(x, weight, 1e-6), (x, weight), upstream)
+    out = _RMSNorm.apply(x, weight, 1e-6)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = torch.autograd.grad(out, (x, weight), upstream)
+    assert all(torch.equal(*pair) for pair in zip(plain, inside, strict=True))

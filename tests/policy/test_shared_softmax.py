@@ -79,3 +79,15 @@ def test_shares_of_a_merge_are_those_of_the_sums_of_exponentials() -> None:
     )
     assert near(merged, torch.tensor([[3.0, 1.0]]))
     assert near(lse, torch.tensor([8.0]).log())
+
+
+@pytest.mark.parametrize("calls", CALLS)
+def test_autocast_around_the_backward_pass_changes_nothing(calls: str) -> None:
+    """Lightning enters autocast around whole training steps."""
+    groups, rows = groups_of(*CASES[0]), states(15)
+    results = []
+    for enabled in (False, True):
+        out = PrefixAttention.apply(*rows, groups, SCALE, CALLS[calls])
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            results.append(torch.autograd.grad(out.square().sum(), rows))
+    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))

@@ -13,6 +13,7 @@ whole vocabulary are never held in memory at once. The results are exact.
     prefix_attention.py           One pass per prompt for all completions of its group.
     shared_softmax.py             Its attention: three kernel calls, merged by their log-sum-exp.
     padded_calls.py,
+    attention_products.py,
     varlen_calls.py,
     flex_prefix.py                The kernels: on a CPU, on a GPU, and FlexAttention.
     length_buckets.py             Segments of similar length, for kernels that take padded rows.

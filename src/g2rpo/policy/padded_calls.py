@@ -20,14 +20,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from g2rpo.policy.attention_products import products, products_backward
 from g2rpo.policy.length_buckets import Padded, buckets
 from g2rpo.policy.shared_prefix import Groups
 
 flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 SHORT = 32
-"""Maximum length of causal segments that products serve on a CPU. With two threads they were faster
-up to 31 tokens, with one thread up to 14.
+"""Maximum length in tokens of causal segments that products serve on a CPU.
+
+It is a compromise, because fewer threads favor the flash kernel; `python perf/short_attention.py`
+measures both.
 """
 
 
@@ -36,6 +39,10 @@ class Kernel(NamedTuple):
 
     forward: Callable[..., Any]
     backward: Callable[..., Any]
+
+
+FLASH = Kernel(flash, flash_backward)
+PRODUCTS = Kernel(products, products_backward)
 
 
 class Vectors(NamedTuple):
@@ -248,64 +255,3 @@ def _mask(keys: Padded) -> Float[Tensor, "n 1 1 l"] | None:
         return None
     mask = torch.zeros(keys.blank.shape, device=keys.blank.device)
     return mask.masked_fill_(keys.blank, float("-inf"))[:, None, None]
-
-
-def products(
-    query: Float[Tensor, "n k q d"],
-    key: Float[Tensor, "n k l d"],
-    value: Float[Tensor, "n k l d"],
-    dropout: float,
-    causal: bool,
-    *,
-    attn_mask: Float[Tensor, "n 1 1 l"] | None = None,
-    scale: float,
-) -> tuple[Float[Tensor, "n k q d"], Float[Tensor, "n k q"]]:
-    """Return attention and log-sum-exp by matrix products, with the arguments of the CPU kernel.
-
-    If it is causal there may be several queries per key: those of all positions for one query head,
-    then those for the next.
-    """
-    scores = _scores(query, key, causal, attn_mask, scale)
-    largest = scores.amax(-1, keepdim=True)
-    weights = scores.sub_(largest).exp_()
-    total = weights.sum(-1, keepdim=True)
-    out = weights.div_(total).to(value) @ value
-    return out, largest.add_(total.log_())[..., 0]
-
-
-def products_backward(
-    grad: Float[Tensor, "n k q d"],
-    query: Float[Tensor, "n k q d"],
-    key: Float[Tensor, "n k l d"],
-    value: Float[Tensor, "n k l d"],
-    out: Float[Tensor, "n k q d"],
-    lse: Float[Tensor, "n k q"],
-    dropout: float,
-    causal: bool,
-    *,
-    attn_mask: Float[Tensor, "n 1 1 l"] | None = None,
-    scale: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of `products`; `out` and `lse` may be those of a larger softmax."""
-    key = key.contiguous()  # once for both of its products
-    probs = _scores(query, key, causal, attn_mask, scale).sub_(lse[..., None]).exp_()
-    mean = torch.linalg.vecdot(grad.to(lse), out.to(lse))[..., None]
-    of_probs = (grad @ value.mT).to(lse)
-    of_scores = (probs * (of_probs - mean)).mul_(scale).to(query)
-    return of_scores @ key, of_scores.mT @ query, probs.to(value).mT @ grad
-
-
-def _scores(
-    query: Tensor, key: Tensor, causal: bool, mask: Tensor | None, scale: float
-) -> Float[Tensor, "n k q l"]:
-    product = query @ key.mT
-    scores = product.to(torch.promote_types(product.dtype, torch.float32)).mul_(scale)
-    if causal:
-        length = scores.shape[-1]
-        later = torch.ones(length, length, dtype=torch.bool, device=scores.device).triu(1)
-        return scores.masked_fill_(later.repeat(scores.shape[-2] // length, 1), float("-inf"))
-    return scores if mask is None else scores.add_(mask)
-
-
-FLASH = Kernel(flash, flash_backward)
-PRODUCTS = Kernel(products, products_backward)

@@ -18,6 +18,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from g2rpo.policy.forward import without_autocast
+
 
 def use_fast_norms(policy: Any) -> None:
     """Let those RMSNorm modules of a policy that scale by their plain weight compute faster."""
@@ -80,6 +82,7 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @without_autocast
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight, inverse = ctx.saved_tensors
         normed = x * inverse

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from g2rpo.policy.forward import without_autocast
 from g2rpo.policy.shared_prefix import Groups
 
 Gradients = tuple[Tensor, Tensor, Tensor]
@@ -49,6 +50,7 @@ class PrefixAttention(torch.autograd.Function):
     """
 
     @staticmethod
+    @without_autocast
     def forward(
         ctx: Any,
         query: Tensor,
@@ -70,6 +72,7 @@ class PrefixAttention(torch.autograd.Function):
         return result
 
     @staticmethod
+    @without_autocast
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Compute the gradients of the three parts, in the shapes of query, key and value."""
         query, key, value, result, lse, merged_lse = ctx.saved_tensors

@@ -174,7 +174,7 @@ class _Decoder:
         there are models, with code of their own or sharded, that keep some from call to call.
         """
         keeps_none = isinstance(self.tail, SharedTail) and not is_sharded(self.policy)
-        if self.out.device.type == "cpu" and keeps_none:
+        if self.out.device.type == "cpu" and keeps_none and self.graph is None:
             return torch.inference_mode()
         return nullcontext()
 
