@@ -19,6 +19,8 @@ from g2rpo.rollout.collect import (
     collect,
     nothing_kept,
 )
+from g2rpo.rollout.draw import PER_DRAW
+from g2rpo.rollout.kept_share import WEIGHT, KeptShare, prompts_needed
 from g2rpo.training.collecting import AnswerNow
 
 Made = Callable[..., PromptBatch]
@@ -36,6 +38,7 @@ class ScriptedEngine:
         self.sampling = Sampling(group_size=3, max_new_tokens=8)
         self.asked: list[str] = []
         self.seeds: list[int] = []
+        self.positions: list[list[int]] = []
 
     def start(self, policy: Any, encoder: Encoder) -> None:
         raise AssertionError("collect has no policy")
@@ -47,6 +50,7 @@ class ScriptedEngine:
         names = [prompt.id for prompt in batch.prompts]
         self.asked.append("".join(names))
         self.seeds.append(seed)
+        self.positions.append(batch.position.tolist())
         width = 1 + len(self.asked)  # every draw has a longest completion of its own
         ids = torch.tensor(
             [
@@ -91,6 +95,7 @@ class Run:
         self.batches = [self.batch(name) for name in names]
         self.later = iter(self.batches[1:])
         self.missing: list[dict[str, int]] = []
+        self.num_put_back = 0
 
     def batch(self, names: str | Sequence[str]) -> PromptBatch:
         """A prompt's number of images follows from its letter: 0, 1 or 2."""
@@ -100,12 +105,15 @@ class Run:
         self.missing.append({task: lacks for task, lacks in missing.items() if lacks})
         return next(self.later)
 
+    def _put_back(self) -> None:
+        self.num_put_back += 1
+
     def __call__(
         self,
         group_filter: Any,
         failure_budget: float = 0.0,
         keep_shares: bool = False,
-        answer_partially: bool = False,
+        kept_share: KeptShare | None = None,
     ) -> Collected:
         return collect(
             self.batches[0],
@@ -119,7 +127,8 @@ class Run:
             ),
             group_filter=group_filter,
             keep_shares=keep_shares,
-            answer_partially=answer_partially,
+            kept_share=kept_share,
+            put_back=self._put_back,
         )
 
 
@@ -163,7 +172,8 @@ def test_groups_that_agree_are_replaced_and_the_order_is_kept(made: Made) -> Non
     collected = run(OnlineFilter())
     _assert_groups(collected, "acfg", run)  # h is informative too, but there is no room
     assert collected.draws == 2
-    assert run.engine.seeds == [500, 501]
+    assert run.engine.seeds == [500, 500]
+    assert run.engine.positions == [[*range(4)], [*range(PER_DRAW, PER_DRAW + 4)]]
     assert collected.drawn == _per_task("abcdefgh")
     assert collected.kept == _per_task("acfgh")  # a share of drawn prompts: h counts
 
@@ -300,12 +310,13 @@ def test_too_many_failures_in_a_later_draw_stop_the_run(made: Made) -> None:
 def test_a_further_draw_is_answered_as_far_as_groups_lack(made: Made) -> None:
     script = dict.fromkeys("abcdefghijkl", MIXED) | {"b": RIGHT, "g": WRONG, "h": WRONG}
     run = Run(made, script, "abcdef", "ghijkl")
-    collected = run(OnlineFilter(), answer_partially=True)
+    collected = run(OnlineFilter(), kept_share=KeptShare())
     # 5 of 6 were kept and 1 lacks: of 3 prompts, 2.5 +- 0.65 groups are kept, of 2 only 1.7 +- 0.53
     assert run.engine.asked == ["abcdef", "ghi"]
     _assert_groups(collected, "acdefi", run)
     assert collected.draws == 2
-    assert run.engine.seeds == [500, 501]
+    assert run.engine.seeds == [500, 500]
+    assert run.engine.positions == [[*range(6)], [PER_DRAW, PER_DRAW + 1, PER_DRAW + 2]]
     assert collected.drawn == _per_task("abcdefghi")
     assert sorted(collected.accuracies) == list("abcdefghi")
 
@@ -313,37 +324,94 @@ def test_a_further_draw_is_answered_as_far_as_groups_lack(made: Made) -> None:
 def test_the_rest_of_a_draw_is_answered_before_another_one_is_drawn(made: Made) -> None:
     script = dict.fromkeys("abcdefghijkl", MIXED) | dict.fromkeys("bghi", RIGHT)
     run = Run(made, script, "abcdef", "ghijkl")
-    collected = run(OnlineFilter(max_draws=2), answer_partially=True)
+    collected = run(OnlineFilter(max_draws=2), kept_share=KeptShare())
     assert run.engine.asked == [
         "abcdef",
         "ghi",
         "jkl",
     ]  # 5 of 9 were kept: 3 prompts do not surely do
     _assert_groups(collected, "acdefj", run)
-    assert run.engine.seeds == [500, 501, 501]  # completions are those of a draw answered at once
+    # completions are those of a draw answered at once
+    assert run.engine.positions[2] == [PER_DRAW + 3, PER_DRAW + 4, PER_DRAW + 5]
 
 
 def test_a_draw_is_answered_whole_as_long_as_nothing_was_kept(made: Made) -> None:
     script = dict.fromkeys("abcdef", RIGHT) | dict.fromkeys("ghi", MIXED)
     run = Run(made, script, "abc", "def", "ghi")
-    _assert_groups(run(OnlineFilter(), answer_partially=True), "ghi", run)
+    _assert_groups(run(OnlineFilter(), kept_share=KeptShare()), "ghi", run)
     assert run.engine.asked == ["abc", "def", "ghi"]
+
+
+def expecting(share: float) -> KeptShare:
+    expected = KeptShare()
+    expected.share = share
+    return expected
+
+
+def test_a_second_draw_that_will_be_needed_is_answered_with_the_first(made: Made) -> None:
+    script = dict.fromkeys("abcdefghijkl", MIXED) | {"b": RIGHT, "g": WRONG}
+    run, expected = Run(made, script, "abcdef", "ghijkl"), expecting(0.9)
+    collected = run(OnlineFilter(), kept_share=expected)
+    # of 8 prompts 7.2 +- 0.85 groups are kept, of 9 prompts 8.1 +- 0.9
+    assert prompts_needed(6, 0.9) == 9
+    assert run.engine.asked == ["abcdefghi"]
+    assert run.engine.positions == [[*range(6), PER_DRAW, PER_DRAW + 1, PER_DRAW + 2]]
+    _assert_groups(collected, "acdefh", run)
+    assert collected.draws == 2
+    assert collected.drawn == _per_task("abcdefghi")
+    assert sorted(collected.accuracies) == list("abcdefghi")
+    assert run.num_put_back == 0
+    assert expected.share == pytest.approx((1 - WEIGHT) * 0.9 + WEIGHT * 7 / 9)
+
+
+def test_a_second_draw_is_put_back_if_the_first_was_enough(made: Made) -> None:
+    run, expected = Run(made, dict.fromkeys("abcdef", MIXED), "abc", "def"), expecting(0.9)
+    collected = run(OnlineFilter(), kept_share=expected)
+    assert run.engine.asked == ["abcd"]  # at most one and a half draws
+    _assert_groups(collected, "abc", run)
+    assert (collected.draws, run.num_put_back) == (1, 1)
+    # nothing of it counts, as if it had not been drawn
+    assert collected.drawn == _per_task("abc")
+    assert sorted(collected.accuracies) == list("abc")
+    assert expected.share == pytest.approx((1 - WEIGHT) * 0.9 + WEIGHT)
+
+
+@pytest.mark.parametrize(("share", "max_draws"), [(1.0, 2), (0.5, 1), (None, 2)])
+def test_one_draw_is_answered_alone_if_it_may_be_enough_or_must_be(
+    share: float | None, max_draws: int, made: Made
+) -> None:
+    script = dict.fromkeys("abcdef", MIXED)
+    expected = KeptShare() if share is None else expecting(share)
+    run = Run(made, script, "abc", "def")
+    _assert_groups(run(OnlineFilter(max_draws=max_draws), kept_share=expected), "abc", run)
+    assert run.engine.asked == ["abc"]
+
+
+def test_without_a_kept_group_two_draws_at_once_leave_those_of_the_second(made: Made) -> None:
+    run, expected = Run(made, dict.fromkeys("abcdef", RIGHT), "abc", "def"), expecting(0.5)
+    collected = run(OnlineFilter(max_draws=2), kept_share=expected)
+    assert run.engine.asked == ["abcd", "ef"]
+    _assert_groups(collected, "def", run)
+    assert collected.empty
+    assert expected.share == pytest.approx((1 - WEIGHT) * 0.5)
 
 
 @settings(max_examples=50, deadline=None)
 @given(
     groups=st.lists(st.sampled_from([RIGHT, WRONG, MIXED]), min_size=12, max_size=12),
     max_draws=st.integers(1, 4),
-    answer_partially=st.booleans(),
+    share=st.none() | st.floats(0.05, 1.0),
 )
 def test_the_first_informative_groups_are_kept_whatever_is_drawn(
-    groups: list[tuple[str, ...]], max_draws: int, answer_partially: bool, made: Made
+    groups: list[tuple[str, ...]], max_draws: int, share: float | None, made: Made
 ) -> None:
     script = dict(zip("abcdefghijkl", groups, strict=True))
     run = Run(made, script, "abc", "def", "ghi", "jkl")
     seen = "abcdefghijkl"[: 3 * max_draws]
     informative = "".join(name for name in seen if script[name] == MIXED)[:3]
-    collected = run(OnlineFilter(max_draws=max_draws), answer_partially=answer_partially)
+    expected = KeptShare()
+    expected.share = share
+    collected = run(OnlineFilter(max_draws=max_draws), kept_share=expected)
     _assert_groups(collected, informative or seen[-3:], run)
     assert collected.empty == (not informative)
 

@@ -70,3 +70,8 @@ def test_a_large_vocabulary_is_summed_exactly_and_in_parts(monkeypatch: pytest.M
     # not more than one token beside the exact place, where two sums nearly touch
     place = torch.searchsorted(sums, (uniform * sums[:, -1])[:, None], right=True)
     assert (whole - place).abs().max() <= 1
+
+
+def test_a_further_draw_has_a_seed_of_its_own() -> None:
+    assert prompt_seed(5, 2 * PER_DRAW + 3) == prompt_seed(7, 3)
+    assert prompt_seed(5, PER_DRAW) != prompt_seed(5, 0)

@@ -5,10 +5,9 @@ filter sees the accuracy, not the shaped total: a length bonus must not make suc
 informative.
 """
 
-import math
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from g2rpo import ranks
 from g2rpo.interfaces import GroupFilter
 from g2rpo.launch import marks
 from g2rpo.records import PromptBatch, Rollouts, Scores
+from g2rpo.rollout.draw import PER_DRAW
 from g2rpo.rollout.groups import (
     Scored,
     cat_batches,
@@ -28,10 +28,11 @@ from g2rpo.rollout.groups import (
     select_groups,
     select_prompts,
 )
+from g2rpo.rollout.kept_share import KeptShare, prompts_needed
 
-DEVIATIONS = 2
-"""Safety margin of a draw that is answered partially, in standard deviations of the number of kept
-groups: another call of the engine takes longer than a few more prompts.
+MOST_AT_ONCE = 1.5
+"""Maximum number of prompts of the first call of the engine, as a multiple of the first draw, to
+bound its memory.
 """
 
 
@@ -109,8 +110,12 @@ class Collected:
     """Whether the filter kept no group, so the step uses all groups of the last draw."""
 
 
-Answer = Callable[[PromptBatch, int], tuple[Rollouts, Scored]]
-"""Returns completions of a batch and their scores, given how many batches the step drew before."""
+Answer = Callable[[PromptBatch], tuple[Rollouts, Scored]]
+"""Returns completions of a batch and their scores."""
+
+
+def _do_nothing() -> None:
+    """Leave the last draw as it is."""
 
 
 def collect(
@@ -120,7 +125,8 @@ def collect(
     *,
     group_filter: GroupFilter,
     keep_shares: bool = False,
-    answer_partially: bool = False,
+    kept_share: KeptShare | None = None,
+    put_back: Callable[[], None] = _do_nothing,
 ) -> Collected:
     """Answer, score and filter until all ranks together have as many groups as first prompts.
 
@@ -128,6 +134,11 @@ def collect(
     on the number of ranks. A rank may get more groups than another, or none. If no group is kept
     in `max_draws` draws, all groups of the last draw are used (`Collected.empty`): they have no
     advantage, but the step still has metrics.
+
+    With `kept_share`, only the first prompts of a further draw are answered, as many as the missing
+    groups need. The second draw is answered together with the first one if its prompts will
+    presumably be needed. The groups are the same: the prompts that stay unanswered are the last
+    ones of a draw, and if the first draw was enough, the second one is put back.
 
     Args:
         first: This rank's first batch.
@@ -137,25 +148,27 @@ def collect(
         group_filter: Decides which groups are kept.
         keep_shares: Whether no task gets more groups than it has first prompts. The step has fewer
             groups if some tasks lack some after `max_draws` draws.
-        answer_partially: Whether only the first prompts of a further draw are answered, as many as
-            the missing groups need. The rest follows if they were too few. The groups are the
-            same, because the prompts that stay unanswered are the last ones of the draw.
+        kept_share: Expected share of kept groups, which is updated; None answers whole draws.
+            Requires a single rank, and not `keep_shares`.
+        put_back: Lets the next call of `more`, or the next step, get the last batch again.
     """
     tasks = ranks.all_gather_list([prompt.task for prompt in first.prompts])
     taken = _Taken(wanted=len(tasks), missing=Counter(tasks) if keep_shares else None)
     drawn, kept = Counter[str](), Counter[str]()
     accuracies: dict[str, float] = {}
-    draws = 0
-    rest: PromptBatch | None = None
-    while taken.room > 0 and (rest or draws < group_filter.max_draws):
-        if rest is None:
-            rest = more(taken.missing or {}) if draws else first
-            draws += 1
-        num = _prompts_needed(taken.room, kept, drawn) if answer_partially else None
+    rest: PromptBatch | None = first
+    draws, num = 1, None
+    answered: list[tuple[PromptBatch, Rollouts, Scored]] = []
+    needed = kept_share.prompts_needed(taken.room) if kept_share else None
+    two_at_once = group_filter.max_draws > 1 and needed is not None and needed > len(first.prompts)
+    if two_at_once:
+        rest, draws = cat_batches([first, _of_draw(1, more({}))]), 2
+        num = min(needed or 0, int(MOST_AT_ONCE * len(first.prompts)))
+    while rest:
         batch, rest = _cut(rest, num)
         marks.work_on(prompt.task for prompt in batch.prompts)
         with ranks.dropping_together():
-            rollouts, scored = answer(batch, draws - 1)
+            rollouts, scored = answer(batch)
         accuracy = group_means(scored.scores.accuracy, rollouts.prompt, len(batch.prompts))
         keep = group_filter.keeps(accuracy)
         own = [
@@ -164,28 +177,34 @@ def collect(
                 batch.prompts, accuracy.tolist(), keep.tolist(), strict=True
             )
         ]
+        if two_at_once and int(keep[: len(first.prompts)].sum()) == taken.wanted:
+            put_back()
+            own, draws = own[: len(first.prompts)], 1
+        two_at_once = False
         for id, task, mean, used in ranks.all_gather_list(own):
             accuracies[id] = mean
             drawn[task] += 1
             kept[task] += used
         taken.add(batch, rollouts, scored, keep)
+        answered = [*answered[-1:], (batch, rollouts, scored)]
+        if not taken.room:
+            break
+        if rest is None and draws < group_filter.max_draws:
+            rest = _of_draw(draws, more(taken.missing or {}))
+            draws += 1
+        share = kept.total() / drawn.total()
+        num = prompts_needed(taken.room, share) if kept_share and share else None
     empty = not kept.total()
     if empty:
-        taken.replace_by(batch, rollouts, scored)
+        taken.replace_by(answered, len(first.prompts))
+    if kept_share:
+        kept_share.add(kept.total(), drawn.total())
     return taken.collected(draws=draws, drawn=drawn, kept=kept, accuracies=accuracies, empty=empty)
 
 
-def _prompts_needed(room: int, kept: Counter[str], drawn: Counter[str]) -> int | None:
-    """Return the number of prompts that almost surely yield `room` kept groups; None for all.
-
-    If the filter has kept a share p of the groups, n prompts yield n p kept groups on average, with
-    a variance of n p (1 - p).
-    """
-    if not kept.total():
-        return None
-    share = kept.total() / drawn.total()
-    spread = DEVIATIONS / 2 * math.sqrt(1 - share)
-    return math.ceil((spread + math.sqrt(spread**2 + room)) ** 2 / share)
+def _of_draw(draw: int, batch: PromptBatch) -> PromptBatch:
+    """Return a batch with positions that no other draw of the step has."""
+    return replace(batch, position=batch.position + draw * PER_DRAW)
 
 
 def _cut(batch: PromptBatch, num: int | None) -> tuple[PromptBatch, PromptBatch | None]:
@@ -235,13 +254,20 @@ class _Taken:
             self.missing[task] -= 1
         return True
 
-    def replace_by(self, batch: PromptBatch, rollouts: Rollouts, scored: Scored) -> None:
-        """Take all groups of this draw in place of those taken so far."""
-        counts = ranks.all_gather_list([len(batch.prompts)])
+    def replace_by(
+        self, answered: Sequence[tuple[PromptBatch, Rollouts, Scored]], num: int
+    ) -> None:
+        """Take the last `num` groups of this rank in place of those taken so far."""
+        self.parts = []
+        for batch, rollouts, scored in reversed(answered):
+            size = len(batch.prompts)
+            rows = torch.arange(max(0, size - num), size, device=batch.input_ids.device)
+            self.parts.insert(0, select_groups(batch, rollouts, scored.scores, scored.failed, rows))
+            num -= len(rows)
+        counts = ranks.all_gather_list([sum(len(part[0].prompts) for part in self.parts)])
         self.room = self.wanted - sum(counts)
         rank = ranks.rank()
         self.places = list(range(sum(counts[:rank]), sum(counts[: rank + 1])))
-        self.parts = [(batch, rollouts, scored.scores, scored.failed)]
 
     def collected(self, **statistics: Any) -> Collected:
         """Return the groups, joined, with the other fields of `Collected`."""

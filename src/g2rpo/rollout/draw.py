@@ -21,14 +21,20 @@ CHUNK = 2**24
 """Number of weights that are summed at once, in 8 bytes each."""
 
 
+PER_DRAW = 2**32
+"""Distance between the positions of two draws of a step, which may be answered together."""
+
+
 def prompt_seed(seed: int, position: int) -> int:
     """Return the seed of a prompt's completions.
 
     Args:
-        seed: Seed of this draw, the same for all prompts and ranks.
-        position: Position of the prompt among those of all ranks.
+        seed: Seed of a step's first draw, the same for all prompts and ranks.
+        position: Position of the prompt among those of all ranks, plus `PER_DRAW` for every draw
+            before.
     """
-    return Random(f"{seed}/{position}").randrange(SEEDS)  # noqa: S311
+    draws, place = divmod(position, PER_DRAW)
+    return Random(f"{seed + draws}/{place}").randrange(SEEDS)  # noqa: S311
 
 
 def uniforms(

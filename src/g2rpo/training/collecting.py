@@ -36,7 +36,7 @@ class AnswerNow:
         reward: Reward that scores them.
         sampling: Sampling settings, with the default group size.
         failure_budget: Maximum share of completions that the reward may fail to judge, in [0, 1].
-        seed: Seed of the first draw; each further draw adds 1.
+        seed: Seed of the step; with a prompt's position it determines its completions.
         group_size_of: Group sizes of tasks that differ from the default.
     """
 
@@ -47,11 +47,11 @@ class AnswerNow:
     seed: int
     group_size_of: Mapping[str, int] = field(default_factory=dict)
 
-    def __call__(self, batch: PromptBatch, draw: int) -> tuple[Rollouts, Scored]:
+    def __call__(self, batch: PromptBatch) -> tuple[Rollouts, Scored]:
         """Generate and score the completions of a batch."""
         with timed("decode"), naming_tasks(batch):
             rollouts = generate_groups(
-                self.engine, batch, self.sampling, self.group_size_of, self.seed + draw
+                self.engine, batch, self.sampling, self.group_size_of, self.seed
             )
         return rollouts, score_rollouts(self.reward, batch.prompts, rollouts, self.failure_budget)
 
@@ -95,6 +95,8 @@ class Collecting(LightningHooks):
         # without a trainer there is one draw, which has all shares
         data = None if self._trainer is None else self.trainer.datamodule
         keep_shares = data is not None and data.stream.by_task is not None
+        # what is written ahead is a whole draw, and all ranks work on it together
+        at_once = not keep_shares and self.look_ahead is None and ranks.world_size() == 1
         try:
             with self.generating():
                 if self.look_ahead is not None:
@@ -105,10 +107,8 @@ class Collecting(LightningHooks):
                     answer,
                     group_filter=algorithm.group_filter,
                     keep_shares=keep_shares,
-                    # what is written ahead is a whole draw, and all ranks work on it together
-                    answer_partially=not keep_shares
-                    and self.look_ahead is None
-                    and ranks.world_size() == 1,
+                    kept_share=self.kept_share if at_once else None,
+                    put_back=lambda: self.trainer.datamodule.put_back(),
                 )
                 if self.look_ahead is None:
                     return collected
@@ -179,7 +179,7 @@ class Collecting(LightningHooks):
             self._ask_ahead(batch)
         return batch
 
-    def _taken(self, batch: PromptBatch, draw: int) -> tuple[Rollouts, Scored]:
+    def _taken(self, batch: PromptBatch) -> tuple[Rollouts, Scored]:
         assert self.look_ahead is not None
         self.look_ahead.step = self.global_step
         with timed("wait"), naming_tasks(batch):

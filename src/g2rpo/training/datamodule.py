@@ -70,7 +70,8 @@ class PromptDataModule(L.LightningDataModule):
         self.num_steps = num_steps
         self.heldout = heldout
         self.reserved: deque[Draw] = deque()
-        """Draws that are in flight: asked ahead of the step that learns from them."""
+        """Draws that are in flight: asked ahead of the step that learns from them, or put back."""
+        self._last: Draw | None = None
 
     def draw(self, missing: Mapping[str, int] | None = None) -> PromptBatch:
         """Return this rank's share of the next batch: the oldest reserved one, or a new draw, of
@@ -80,8 +81,15 @@ class PromptDataModule(L.LightningDataModule):
             ValueError: if no batch can be filled.
         """
         if self.reserved:
-            return self.reserved.popleft().batch
-        return self._filled(self.stream.draw(self.num_prompts, missing)).batch
+            self._last = self.reserved.popleft()
+        else:
+            self._last = self._filled(self.stream.draw(self.num_prompts, missing))
+        return self._last.batch
+
+    def put_back(self) -> None:
+        """Let the next `draw` return the last batch again."""
+        assert self._last is not None
+        self.reserved.appendleft(self._last)
 
     def reserve(self) -> None:
         """Draw a batch for a later `draw`; it is in flight until then."""

@@ -19,6 +19,7 @@ from g2rpo.interfaces import OwnWeights
 from g2rpo.policy.checkpoint import DTYPES
 from g2rpo.policy.head import piece_bytes
 from g2rpo.records import Prompt
+from g2rpo.rollout.collect import MOST_AT_ONCE
 from g2rpo.training.disk_space import warn_if_full
 from g2rpo.training.estimate.assumptions import Assumptions
 from g2rpo.training.estimate.changes import Setup
@@ -169,6 +170,7 @@ def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
     # a share of the trainer's own GPU; a server uses none of it
     settings = getattr(engine, "settings", None)
     inside = float(getattr(settings, "gpu_memory_utilization", 0.0))
+    redraws = parts.algorithm.group_filter.max_draws > 1
     return Workload(
         prompts=prompts,
         group_size=sizes,
@@ -183,7 +185,8 @@ def workload_of(parts: Parts, lengths: Lengths, processes: int) -> Workload:
         reference=bool(loss.kl_coef),
         task_gradients=len(parts.algorithm.tasks) if parts.algorithm.gradient.by_task else 1,
         extra_passes=bool(loss.kl_coef) + parts.algorithm.corrects_sampler + band,
-        redraws=parts.algorithm.group_filter.max_draws > 1,
+        redraws=redraws,
+        at_once=MOST_AT_ONCE if redraws and processes == 1 else 1.0,
         sampled_here=not own,
         engine_frac=inside,
         engine_stays=bool(inside) and not getattr(settings, "sleep", False),

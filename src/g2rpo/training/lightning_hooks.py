@@ -23,6 +23,7 @@ from g2rpo.policy.checkpoint import parameter_counts
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.policy.forward import gathered
 from g2rpo.rollout.ahead import LookAhead, resume_ahead, saved_ahead
+from g2rpo.rollout.kept_share import KeptShare
 from g2rpo.stopwatch import taken, taken_blocks
 from g2rpo.training.algorithm import Algorithm, refuse_plateau
 from g2rpo.training.checkpoint_io import read_checkpoint
@@ -60,6 +61,7 @@ class LightningHooks(L.LightningModule):
     validated_step: int
     draws: int
     """Number of draws of the last rollout batch."""
+    kept_share: KeptShare
     look_ahead: LookAhead | None
     """Keeps rollouts in flight; None without `rollout.ahead`."""
     timeline: Timeline
@@ -209,6 +211,7 @@ class LightningHooks(L.LightningModule):
             "empty_draws": self.empty_draws,
             "validated_step": self.validated_step,
             "draws": self.draws,
+            "kept_share": self.kept_share.share,
             "ahead": saved_ahead(self.look_ahead),
         } | {name: part.state_dict() for name, part in self._stateful().items()}
         keep_adapter(checkpoint, self.policy)
@@ -222,6 +225,7 @@ class LightningHooks(L.LightningModule):
             "validated_step", checkpoint.get("global_step")
         )
         self.draws = checkpoint["g2rpo"].get("draws", 1)
+        self.kept_share.share = checkpoint["g2rpo"].get("kept_share")
         resume_ahead(self.look_ahead, checkpoint["g2rpo"].get("ahead", []))
         self._resume_validation(checkpoint)
         for name, part in self._stateful().items():

@@ -26,6 +26,7 @@ from g2rpo.policy.adapter import adapter_off
 from g2rpo.policy.forward import without_autocast
 from g2rpo.records import Experience, PromptBatch
 from g2rpo.rollout.collect import Collected
+from g2rpo.rollout.kept_share import KeptShare
 from g2rpo.stopwatch import taken, taken_blocks, timed
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.collecting import Collecting, look_ahead_of
@@ -87,7 +88,7 @@ class G2RPOModule(Collecting):
         self.corrects_sampler = algorithm.corrects_sampler
         self.sample_watch = SampleWatch(algorithm.tasks, algorithm.rejection)
         self.rollout_batch = self.empty_draws = self.validated_step = 0
-        self.draws = 1
+        self.draws, self.kept_share = 1, KeptShare()
         self.look_ahead = look_ahead_of(
             engine, reward, self.sampling, algorithm, self.timeline.during
         )

@@ -162,11 +162,9 @@ def _prefill(shape: Shape, load: Workload) -> int:
     if not load.sampled_here:
         return 0
     longest = load.lengths.longest
-    mask = load.prompts * longest**2 * (1 + shape.compute)
+    mask = load.asked * longest**2 * (1 + shape.compute)
     return (
-        activations.inference(
-            shape, load.prompts * longest, load.prompts * load.lengths.most_patches
-        )
+        activations.inference(shape, load.asked * longest, load.asked * load.lengths.most_patches)
         + mask
     )
 
@@ -178,17 +176,15 @@ def _cache(shape: Shape, load: Workload) -> int:
     """
     if not load.sampled_here:
         return 0
-    rows, room = load.prompts * load.group_size, ROOM
+    rows, room = load.asked * load.group_size, ROOM
     while room < load.completion:
         room *= 2
     # float32, and a copy in the model's dtype if that is another
     scores = rows * shape.heads * load.lengths.longest * (4 + shape.compute % 4)
-    return (load.prompts * load.lengths.longest + rows * room) * activations.cache(shape) + scores
+    return (load.asked * load.lengths.longest + rows * room) * activations.cache(shape) + scores
 
 
 def _sampling(shape: Shape, load: Workload) -> int:
     return (
-        load.prompts * load.group_size * shape.words * 4 * SAMPLING_COPIES
-        if load.sampled_here
-        else 0
+        load.asked * load.group_size * shape.words * 4 * SAMPLING_COPIES if load.sampled_here else 0
     )

@@ -55,6 +55,8 @@ class Workload:
     """Number of passes without gradients: for reference, importance weights and entropy band."""
     redraws: bool
     """Whether a filter may draw another batch while groups of earlier ones wait."""
+    at_once: float = 1.0
+    """Largest number of prompts in one call of the engine, as a multiple of `prompts`."""
     sampled_here: bool
     """Whether the policy itself generates the completions."""
     engine_frac: float
@@ -70,6 +72,11 @@ class Workload:
     nodes: int = 1
     across_nodes: bool = False
     """Whether weights are sharded over all nodes; else every node has all of them."""
+
+    @property
+    def asked(self) -> int:
+        """Largest number of prompts in one call of the engine."""
+        return int(self.at_once * self.prompts)
 
     @property
     def tokens(self) -> int:
