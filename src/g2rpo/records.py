@@ -36,8 +36,9 @@ class PromptBatch:
     attention_mask: Int[Tensor, "p l"]
     num_images: Int[Tensor, " p"]
     position: Int[Tensor, " p"]
-    """Position of each prompt among those that all ranks ask together. With the seed it determines
-    the prompt's completions, so that these do not depend on the number of ranks.
+    """Position of each prompt among those that all ranks draw together, plus `draw.PER_DRAW` for
+    each earlier draw of the step. With the seed it determines the prompt's completions, so that
+    these do not depend on the number of ranks.
     """
     images: tuple[Mapping[str, Tensor], ...] = ()
     """Inputs of the vision tower for every image, in the order of the prompts. Names and shapes are

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from g2rpo.rollout import draw as draw_module
-from g2rpo.rollout.draw import draw, prompt_seed, uniforms
+from g2rpo.rollout.draw import PER_DRAW, draw, prompt_seed, uniforms
 
 
 def test_seeds_of_neighbors_are_far_apart_and_leave_room_for_a_group() -> None:

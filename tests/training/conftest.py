@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +87,15 @@ class ScriptedEngine:
     @torch.no_grad()
     def generate(self, batch: PromptBatch, sampling: Sampling, seed: int) -> Rollouts:
         self.seeds.append(seed)
-        ids = torch.full((len(self.lengths), max(self.lengths)), self.encoder.pad_token_id)
-        for row, length in enumerate(self.lengths):
+        num = len(batch.prompts) * sampling.group_size
+        lengths = [*islice(cycle(self.lengths), num)]
+        ids = torch.full((num, max(lengths)), self.encoder.pad_token_id)
+        for row, length in enumerate(lengths):
             ids[row, :length] = torch.tensor(completion(length, row, self.encoder.eos_token_id))
-        mask = torch.arange(ids.shape[1]) < torch.tensor(self.lengths)[:, None]
+        mask = torch.arange(ids.shape[1]) < torch.tensor(lengths)[:, None]
         forbidden = tuple(self.encoder.forbidden_token_ids)
         logprobs = token_stats(self.policy, batch, ids, mask, forbidden=forbidden).logprobs
-        shift = torch.tensor([math.log(ratio) for ratio in self.ratios])
+        shift = torch.tensor([math.log(ratio) for ratio in islice(cycle(self.ratios), num)])
         return Rollouts(
             completion_ids=ids,
             completion_mask=mask,

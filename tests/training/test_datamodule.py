@@ -69,6 +69,17 @@ def test_a_restored_stream_goes_on_behind_the_last_draw_of_its_checkpoint() -> N
     assert [ids(resumed.draw().prompts) for _ in range(3)] == expected[2:]
 
 
+def test_a_batch_that_was_put_back_comes_again_also_in_a_resumed_run() -> None:
+    data, resumed = (module(Shelf(math=None), math=1.0) for _ in range(2))
+    data.draw()
+    again = ids(data.draw().prompts)
+    data.put_back()
+    resumed.load_state_dict(data.state_dict())
+    for one in (data, resumed):
+        assert ids(one.draw().prompts) == again == ["math/3", "math/4", "math/5"]
+        assert ids(one.draw().prompts) == ["math/6", "math/7", "math/8"]
+
+
 @pytest.mark.parametrize("before", [None, PassRate()])
 def test_another_curriculum_than_that_of_the_checkpoint_is_refused(before: Any) -> None:
     saved = module(Shelf(math=4), math=1.0)
