@@ -13,14 +13,13 @@ from g2rpo.data.gym.source import TASKS
 from g2rpo.interfaces import Encoder
 from g2rpo.records import Prompt, PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.collect import (
-    Collected,
     KeepAll,
     OnlineFilter,
     collect,
     nothing_kept,
 )
 from g2rpo.rollout.draw import PER_DRAW
-from g2rpo.rollout.kept_share import WEIGHT, KeptShare, prompts_needed
+from g2rpo.rollout.kept_groups import WEIGHT, Collected, KeptShare, prompts_needed
 from g2rpo.training.collecting import AnswerNow
 
 Made = Callable[..., PromptBatch]

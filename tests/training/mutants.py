@@ -445,4 +445,18 @@ MUTANTS = (
         "if task or True",
         "training/test_update.py",
     ),
+    Mutant(
+        "two draws: a resumed run expects nothing",
+        "training/lightning_hooks.py",
+        'own.get("kept_share")',
+        "None",
+        "training/test_module.py",
+    ),
+    Mutant(
+        "two draws: a batch that was put back is forgotten",
+        "training/datamodule.py",
+        "self.reserved.appendleft(self._last)",
+        "pass",
+        "training/test_datamodule.py",
+    ),
 )

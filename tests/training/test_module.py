@@ -283,20 +283,6 @@ def test_groups_that_agree_are_replaced_by_the_next_prompts_of_the_stream(
     assert trainer.datamodule.state_dict()["stream"]["counts"] == {"math": 2, "chart": 2}
 
 
-def test_the_expected_share_of_kept_groups_goes_on_in_a_resumed_run(
-    build: Any, fitted: Any, listed: Any
-) -> None:
-    rewards = [1.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0]
-    module = build(reward=listed(rewards), group_filter=OnlineFilter(max_draws=3))
-    fitted(module)
-    assert module.kept_share.share == 0.5
-    checkpoint: dict[str, Any] = {}
-    module.on_save_checkpoint(checkpoint)
-    resumed = build()
-    resumed.on_load_checkpoint(checkpoint)
-    assert resumed.kept_share.share == 0.5
-
-
 def test_a_run_goes_on_without_anything_to_learn_and_stops_after_so_many_draws_in_a_row(
     build: Any, fitted: Any, listed: Any
 ) -> None:
@@ -400,6 +386,7 @@ def test_a_checkpoint_carries_the_step_and_the_memory_of_the_advantage(
     other = build(advantage=EMAGRPO(decay=0.5))
     other.on_load_checkpoint(saved)
     assert other.rollout_batch == 2
+    assert other.kept_share.share == module.kept_share.share == 1.0  # filter=none keeps all
     assert other.algorithm.advantage.moments == advantage.moments != {}
     # an estimator without memory asks for nothing
     build(advantage=G2RPO()).on_load_checkpoint(

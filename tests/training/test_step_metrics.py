@@ -11,7 +11,7 @@ from g2rpo.algorithm.advantage.g2rpo import G2RPO
 from g2rpo.data.gym.source import TASKS
 from g2rpo.metrics import METRICS, metric_of
 from g2rpo.records import Prompt, PromptBatch, Rollouts, Scores
-from g2rpo.rollout.collect import Collected
+from g2rpo.rollout.kept_groups import Collected
 from g2rpo.stopwatch import STAGES
 from g2rpo.training.step_metrics import StepTimes, step_metrics
 from g2rpo.training.table import completion_table

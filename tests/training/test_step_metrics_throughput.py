@@ -11,7 +11,7 @@ from g2rpo.policy.adapter import LoRA
 from g2rpo.policy.family.qwen_vl import QwenEncoder
 from g2rpo.policy.flops import cost_of, text_flops, vision_flops
 from g2rpo.records import Sampling, Scores
-from g2rpo.rollout.collect import Collected
+from g2rpo.rollout.kept_groups import Collected
 from g2rpo.training.step_metrics import throughput
 
 LENGTHS = [2, 5, 1, 3]

@@ -1,6 +1,7 @@
 """Rollouts: from prompts to scored groups of completions.
 
     collect.py            The loop of a step: generate, score, replace groups without a signal.
+    kept_groups.py        The groups that a step learns from, and how many prompts that takes.
     groups.py             Groups of completions: generated, scored, selected and joined.
     ahead.py              The next batches, generated and scored while the trainer learns;
                           `in_flight.py` is one of them.

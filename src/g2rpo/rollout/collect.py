@@ -6,9 +6,8 @@ informative.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,18 +16,15 @@ from torch import Tensor
 from g2rpo import ranks
 from g2rpo.interfaces import GroupFilter
 from g2rpo.launch import marks
-from g2rpo.records import PromptBatch, Rollouts, Scores
+from g2rpo.records import PromptBatch, Rollouts
 from g2rpo.rollout.draw import PER_DRAW
 from g2rpo.rollout.groups import (
     Scored,
     cat_batches,
-    cat_rollouts,
-    cat_scores,
     group_means,
-    select_groups,
     select_prompts,
 )
-from g2rpo.rollout.kept_share import KeptShare, prompts_needed
+from g2rpo.rollout.kept_groups import Collected, KeptShare, Taken, prompts_needed
 
 MOST_AT_ONCE = 1.5
 """Maximum number of prompts of the first call of the engine, as a multiple of the first draw, to
@@ -83,33 +79,6 @@ class KeepAll:
         return torch.ones_like(accuracy, dtype=torch.bool)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Collected:
-    """Groups that one step learns from, and statistics of the draws.
-
-    Counts are over all ranks; the other fields are this rank's.
-    """
-
-    batch: PromptBatch
-    rollouts: Rollouts
-    scores: Scores
-    failed: Bool[Tensor, " b"]
-    places: list[int]
-    """Index of each of this rank's groups among those of all ranks, in the order of the stream."""
-    num_groups: int
-    """Number of groups that all ranks learn from together."""
-    draws: int
-    """Number of batches that each rank drew."""
-    drawn: Mapping[str, int]
-    """Number of prompts that were drawn and answered, by task."""
-    kept: Mapping[str, int]
-    """Number of groups that the filter kept, by task."""
-    accuracies: dict[str, float]
-    """Mean accuracy of every group that was answered, kept or not, by the id of its prompt."""
-    empty: bool
-    """Whether the filter kept no group, so the step uses all groups of the last draw."""
-
-
 Answer = Callable[[PromptBatch], tuple[Rollouts, Scored]]
 """Returns completions of a batch and their scores."""
 
@@ -153,17 +122,11 @@ def collect(
         put_back: Lets the next call of `more`, or the next step, get the last batch again.
     """
     tasks = ranks.all_gather_list([prompt.task for prompt in first.prompts])
-    taken = _Taken(wanted=len(tasks), missing=Counter(tasks) if keep_shares else None)
-    drawn, kept = Counter[str](), Counter[str]()
-    accuracies: dict[str, float] = {}
-    rest: PromptBatch | None = first
-    draws, num = 1, None
-    answered: list[tuple[PromptBatch, Rollouts, Scored]] = []
+    taken = Taken(wanted=len(tasks), missing=Counter(tasks) if keep_shares else None)
+    size = len(first.prompts)
     needed = kept_share.prompts_needed(taken.room) if kept_share else None
-    two_at_once = group_filter.max_draws > 1 and needed is not None and needed > len(first.prompts)
-    if two_at_once:
-        rest, draws = cat_batches([first, _of_draw(1, more({}))]), 2
-        num = min(needed or 0, int(MOST_AT_ONCE * len(first.prompts)))
+    rest, num, draws = _first_call(first, more, needed, group_filter.max_draws)
+    two_at_once = draws == 2
     while rest:
         batch, rest = _cut(rest, num)
         marks.work_on(prompt.task for prompt in batch.prompts)
@@ -171,35 +134,38 @@ def collect(
             rollouts, scored = answer(batch)
         accuracy = group_means(scored.scores.accuracy, rollouts.prompt, len(batch.prompts))
         keep = group_filter.keeps(accuracy)
-        own = [
-            (prompt.id, prompt.task, mean, used)
-            for prompt, mean, used in zip(
-                batch.prompts, accuracy.tolist(), keep.tolist(), strict=True
-            )
-        ]
-        if two_at_once and int(keep[: len(first.prompts)].sum()) == taken.wanted:
+        counted = len(batch.prompts)
+        if two_at_once and int(keep[:size].sum()) == taken.wanted:
             put_back()
-            own, draws = own[: len(first.prompts)], 1
+            counted, draws = size, 1
         two_at_once = False
-        for id, task, mean, used in ranks.all_gather_list(own):
-            accuracies[id] = mean
-            drawn[task] += 1
-            kept[task] += used
+        taken.count(batch, accuracy, keep, counted)
         taken.add(batch, rollouts, scored, keep)
-        answered = [*answered[-1:], (batch, rollouts, scored)]
         if not taken.room:
             break
         if rest is None and draws < group_filter.max_draws:
             rest = _of_draw(draws, more(taken.missing or {}))
             draws += 1
-        share = kept.total() / drawn.total()
-        num = prompts_needed(taken.room, share) if kept_share and share else None
-    empty = not kept.total()
-    if empty:
-        taken.replace_by(answered, len(first.prompts))
+        num = prompts_needed(taken.room, taken.share) if kept_share and taken.share else None
     if kept_share:
-        kept_share.add(kept.total(), drawn.total())
-    return taken.collected(draws=draws, drawn=drawn, kept=kept, accuracies=accuracies, empty=empty)
+        kept_share.add(taken.share)
+    return taken.collected(draws, size)
+
+
+def _first_call(
+    first: PromptBatch,
+    more: Callable[[Mapping[str, int]], PromptBatch],
+    needed: int | None,
+    max_draws: int,
+) -> tuple[PromptBatch | None, int | None, int]:
+    """Return the prompts of one draw, or of two if more will presumably be needed; how many of them
+    to answer first, None for all; and the number of draws.
+    """
+    size = len(first.prompts)
+    if max_draws == 1 or needed is None or needed <= size:
+        return first, None, 1
+    both = cat_batches([first, _of_draw(1, more({}))])
+    return both, min(needed, int(MOST_AT_ONCE * size)), 2
 
 
 def _of_draw(draw: int, batch: PromptBatch) -> PromptBatch:
@@ -213,75 +179,6 @@ def _cut(batch: PromptBatch, num: int | None) -> tuple[PromptBatch, PromptBatch 
         return batch, None
     rows = torch.arange(len(batch.prompts), device=batch.input_ids.device)
     return select_prompts(batch, rows[:num]), select_prompts(batch, rows[num:])
-
-
-class _Taken:
-    """Groups that this rank has taken so far.
-
-    Args:
-        wanted: Number of groups that all ranks want together.
-        missing: The same by task; None if any task may fill any place.
-    """
-
-    def __init__(self, wanted: int, missing: Counter[str] | None) -> None:
-        self.wanted = self.room = wanted
-        self.missing = missing
-        self.places: list[int] = []
-        self.parts: list[tuple[PromptBatch, Rollouts, Scores, Bool[Tensor, " b"]]] = []
-
-    def add(
-        self, batch: PromptBatch, rollouts: Rollouts, scored: Scored, keep: Bool[Tensor, " p"]
-    ) -> None:
-        """Take kept groups of a draw, lower ranks first, until all ranks have enough together."""
-        kept = keep.nonzero()[:, 0]
-        own = [(ranks.rank(), batch.prompts[row].task) for row in kept.tolist()]
-        used = []
-        for rank, task in ranks.all_gather_list(own):
-            use = self._use(task)
-            if rank == ranks.rank():
-                used.append(use)
-                self.places += [self.wanted - self.room - 1] * use
-        rows = kept[torch.tensor(used, dtype=torch.bool, device=kept.device)]
-        if len(rows) or not self.parts:
-            self.parts.append(select_groups(batch, rollouts, scored.scores, scored.failed, rows))
-
-    def _use(self, task: str) -> bool:
-        """Return whether there is a place for the next group, of a task, and fill it."""
-        if not self.room or (self.missing is not None and not self.missing[task]):
-            return False
-        self.room -= 1
-        if self.missing is not None:
-            self.missing[task] -= 1
-        return True
-
-    def replace_by(
-        self, answered: Sequence[tuple[PromptBatch, Rollouts, Scored]], num: int
-    ) -> None:
-        """Take the last `num` groups of this rank in place of those taken so far."""
-        self.parts = []
-        for batch, rollouts, scored in reversed(answered):
-            size = len(batch.prompts)
-            rows = torch.arange(max(0, size - num), size, device=batch.input_ids.device)
-            self.parts.insert(0, select_groups(batch, rollouts, scored.scores, scored.failed, rows))
-            num -= len(rows)
-        counts = ranks.all_gather_list([sum(len(part[0].prompts) for part in self.parts)])
-        self.room = self.wanted - sum(counts)
-        rank = ranks.rank()
-        self.places = list(range(sum(counts[:rank]), sum(counts[: rank + 1])))
-
-    def collected(self, **statistics: Any) -> Collected:
-        """Return the groups, joined, with the other fields of `Collected`."""
-        filled = [part for part in self.parts if part[0].prompts] or self.parts[:1]
-        batches, rollouts, scores, failed = zip(*filled, strict=True)
-        return Collected(
-            batch=cat_batches(batches),
-            rollouts=cat_rollouts(rollouts),
-            scores=cat_scores(scores),
-            failed=torch.cat(failed),
-            places=self.places,
-            num_groups=self.wanted - self.room,
-            **statistics,
-        )
 
 
 def nothing_kept(drawn: Mapping[str, int], draws: int) -> str:

@@ -16,8 +16,9 @@ from g2rpo import ranks
 from g2rpo.interfaces import Reward, RolloutEngine
 from g2rpo.records import PromptBatch, Rollouts, Sampling
 from g2rpo.rollout.ahead import AheadEngine, During, LookAhead
-from g2rpo.rollout.collect import Answer, Collected, collect, nothing_kept
+from g2rpo.rollout.collect import Answer, collect, nothing_kept
 from g2rpo.rollout.groups import Scored, generate_groups, score_rollouts
+from g2rpo.rollout.kept_groups import Collected
 from g2rpo.stopwatch import timed
 from g2rpo.tasks import listed
 from g2rpo.training.algorithm import Algorithm

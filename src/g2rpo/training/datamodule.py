@@ -62,33 +62,25 @@ class PromptDataModule(L.LightningDataModule):
                 "trainer.max_steps: expected at least 1 update;"
                 f" {command('evaluate')} scores a model without training"
             )
-        self.stream = stream
-        self.loading = loading_of(stream.source)
-        self.skips = skips_of(stream.source)
-        self.encoder = encoder
-        self.num_prompts = num_prompts
-        self.num_steps = num_steps
-        self.heldout = heldout
+        self.stream, self.encoder, self.heldout = stream, encoder, heldout
+        self.loading, self.skips = loading_of(stream.source), skips_of(stream.source)
+        self.num_prompts, self.num_steps = num_prompts, num_steps
         self.reserved: deque[Draw] = deque()
         """Draws that are in flight: asked ahead of the step that learns from them, or put back."""
-        self._last: Draw | None = None
 
     def draw(self, missing: Mapping[str, int] | None = None) -> PromptBatch:
         """Return this rank's share of the next batch: the oldest reserved one, or a new draw, of
         the tasks of which groups are `missing` if a curriculum decides about tasks.
 
-        Raises:
-            ValueError: if no batch can be filled.
+        Raises `ValueError` if no batch can be filled.
         """
-        if self.reserved:
-            self._last = self.reserved.popleft()
-        else:
-            self._last = self._filled(self.stream.draw(self.num_prompts, missing))
+        if not self.reserved:
+            self.reserved.append(self._filled(self.stream.draw(self.num_prompts, missing)))
+        self._last = self.reserved.popleft()
         return self._last.batch
 
     def put_back(self) -> None:
         """Let the next `draw` return the last batch again."""
-        assert self._last is not None
         self.reserved.appendleft(self._last)
 
     def reserve(self) -> None:

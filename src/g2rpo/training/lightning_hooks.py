@@ -23,7 +23,7 @@ from g2rpo.policy.checkpoint import parameter_counts
 from g2rpo.policy.encoder import ChatEncoder
 from g2rpo.policy.forward import gathered
 from g2rpo.rollout.ahead import LookAhead, resume_ahead, saved_ahead
-from g2rpo.rollout.kept_share import KeptShare
+from g2rpo.rollout.kept_groups import KeptShare
 from g2rpo.stopwatch import taken, taken_blocks
 from g2rpo.training.algorithm import Algorithm, refuse_plateau
 from g2rpo.training.checkpoint_io import read_checkpoint
@@ -59,9 +59,9 @@ class LightningHooks(L.LightningModule):
     empty_draws: int
     """Number of consecutive draws in which no group was kept."""
     validated_step: int
+    kept_share: KeptShare
     draws: int
     """Number of draws of the last rollout batch."""
-    kept_share: KeptShare
     look_ahead: LookAhead | None
     """Keeps rollouts in flight; None without `rollout.ahead`."""
     timeline: Timeline
@@ -210,8 +210,7 @@ class LightningHooks(L.LightningModule):
             "rollout_batch": self.rollout_batch,
             "empty_draws": self.empty_draws,
             "validated_step": self.validated_step,
-            "draws": self.draws,
-            "kept_share": self.kept_share.share,
+            **{"draws": self.draws, "kept_share": self.kept_share.share},
             "ahead": saved_ahead(self.look_ahead),
         } | {name: part.state_dict() for name, part in self._stateful().items()}
         keep_adapter(checkpoint, self.policy)
@@ -219,17 +218,14 @@ class LightningHooks(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore what `on_save_checkpoint` added."""
         restore_base(checkpoint, self.policy)
-        self.rollout_batch = checkpoint["g2rpo"]["rollout_batch"]
-        self.empty_draws = checkpoint["g2rpo"]["empty_draws"]
-        self.validated_step = checkpoint["g2rpo"].get(
-            "validated_step", checkpoint.get("global_step")
-        )
-        self.draws = checkpoint["g2rpo"].get("draws", 1)
-        self.kept_share.share = checkpoint["g2rpo"].get("kept_share")
-        resume_ahead(self.look_ahead, checkpoint["g2rpo"].get("ahead", []))
+        own = checkpoint["g2rpo"]
+        self.rollout_batch, self.empty_draws = own["rollout_batch"], own["empty_draws"]
+        self.validated_step = own.get("validated_step", checkpoint.get("global_step"))
+        self.draws, self.kept_share.share = own.get("draws", 1), own.get("kept_share")
+        resume_ahead(self.look_ahead, own.get("ahead", []))
         self._resume_validation(checkpoint)
         for name, part in self._stateful().items():
-            load_part(name, part, checkpoint["g2rpo"].get(name, {}))
+            load_part(name, part, own.get(name, {}))
 
     def _stateful(self) -> dict[str, Any]:
         """Return the parts of the algorithm that have a state of their own, by name."""

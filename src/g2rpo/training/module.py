@@ -25,8 +25,7 @@ from g2rpo.metrics import checked
 from g2rpo.policy.adapter import adapter_off
 from g2rpo.policy.forward import without_autocast
 from g2rpo.records import Experience, PromptBatch
-from g2rpo.rollout.collect import Collected
-from g2rpo.rollout.kept_share import KeptShare
+from g2rpo.rollout.kept_groups import Collected, KeptShare
 from g2rpo.stopwatch import taken, taken_blocks, timed
 from g2rpo.training.algorithm import Algorithm
 from g2rpo.training.collecting import Collecting, look_ahead_of

@@ -18,7 +18,7 @@ from g2rpo.per_task import task_means
 from g2rpo.policy.adapter import has_adapter
 from g2rpo.policy.flops import cost_of, text_flops, vision_flops
 from g2rpo.records import LOGGED, accuracy_column
-from g2rpo.rollout.collect import Collected
+from g2rpo.rollout.kept_groups import Collected
 from g2rpo.stopwatch import peak_bytes
 from g2rpo.training.table import CompletionTable
 from g2rpo.training.update import UpdateStats

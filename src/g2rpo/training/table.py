@@ -9,7 +9,7 @@ from torch import Tensor
 
 from g2rpo import ranks
 from g2rpo.interfaces import Advantage
-from g2rpo.rollout.collect import Collected
+from g2rpo.rollout.kept_groups import Collected
 from g2rpo.tasks import listed
 
 

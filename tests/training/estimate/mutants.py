@@ -48,7 +48,7 @@ MUTANTS = (
     Mutant(
         "estimate: one cache for a group",
         "training/estimate/memory.py",
-        "load.prompts * load.lengths.longest + rows * room",
+        "load.asked * load.lengths.longest + rows * room",
         "load.prompts * load.lengths.longest + load.prompts * room",
         "training/estimate/test_memory.py",
     ),
