@@ -41,8 +41,8 @@ MUTANTS = (
     Mutant(
         "two draws: a draw that was not needed counts",
         "rollout/collect.py",
-        "counted, draws = size, 1",
-        "draws = 1",
+        "size if enough else len(batch.prompts)",
+        "len(batch.prompts)",
         "rollout/test_collect.py",
     ),
     Mutant(

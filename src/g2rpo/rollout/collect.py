@@ -104,16 +104,14 @@ def collect(
     in `max_draws` draws, all groups of the last draw are used (`Collected.empty`): they have no
     advantage, but the step still has metrics.
 
-    With `kept_share`, only the first prompts of a further draw are answered, as many as the missing
-    groups need. The second draw is answered together with the first one if its prompts will
-    presumably be needed. The groups are the same: the prompts that stay unanswered are the last
-    ones of a draw, and if the first draw was enough, the second one is put back.
+    With `kept_share`, only as many prompts of a further draw are answered as the missing groups
+    need, and those of the second draw together with the first one. The groups are the same: if the
+    first draw was enough, the second one is put back.
 
     Args:
         first: This rank's first batch.
         more: Returns this rank's next batch; with `keep_shares` it gets what each task lacks.
-        answer: Returns the completions of a batch with their scores, now or from what was written
-            ahead.
+        answer: Returns completions with their scores, now or from what was written ahead.
         group_filter: Decides which groups are kept.
         keep_shares: Whether no task gets more groups than it has first prompts. The step has fewer
             groups if some tasks lack some after `max_draws` draws.
@@ -123,10 +121,9 @@ def collect(
     """
     tasks = ranks.all_gather_list([prompt.task for prompt in first.prompts])
     taken = Taken(wanted=len(tasks), missing=Counter(tasks) if keep_shares else None)
-    size = len(first.prompts)
     needed = kept_share.prompts_needed(taken.room) if kept_share else None
     rest, num, draws = _first_call(first, more, needed, group_filter.max_draws)
-    two_at_once = draws == 2
+    two_at_once, size = draws == 2, len(first.prompts)
     while rest:
         batch, rest = _cut(rest, num)
         marks.work_on(prompt.task for prompt in batch.prompts)
@@ -134,12 +131,12 @@ def collect(
             rollouts, scored = answer(batch)
         accuracy = group_means(scored.scores.accuracy, rollouts.prompt, len(batch.prompts))
         keep = group_filter.keeps(accuracy)
-        counted = len(batch.prompts)
-        if two_at_once and int(keep[:size].sum()) == taken.wanted:
+        enough = two_at_once and int(keep[:size].sum()) == taken.wanted
+        if enough:
             put_back()
-            counted, draws = size, 1
+            draws = 1
         two_at_once = False
-        taken.count(batch, accuracy, keep, counted)
+        taken.count(batch, accuracy, keep, size if enough else len(batch.prompts))
         taken.add(batch, rollouts, scored, keep)
         if not taken.room:
             break
