@@ -6,6 +6,9 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers and datasets are imported
 os.environ["WANDB_MODE"] = "offline"
+# As in a run (`g2rpo/reproducible.py`): it counts at the first product of a process, and a run
+# within this process is compared with runs in processes of their own.
+os.environ.setdefault("MKL_CBWR", "AUTO")
 
 import gc
 import json
